@@ -1,0 +1,33 @@
+# Two commands do everything on a machine with Python 3.11, make and a C compiler:
+#   make demo   environment, install, repair of a shipped bent loop: structure, report, viewer page
+#   make test   environment, install, style, types, tests
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test lint bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("geofold needs Python 3.11 or newer; try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	touch $@
+
+demo: $(STAMP)
+	mkdir -p demo
+	$(BIN)/geofold repair structures/1ubi_bent.pdb --loop A:45-56 -o demo/repaired.pdb \
+	  --trajectory demo/path.pdb --report demo/report.json --view demo/view.html
+	@echo "demo/repaired.pdb, demo/report.json and demo/view.html (open it in a browser) are yours."
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check . || true
+	$(BIN)/mypy
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+clean:
+	rm -rf $(VENV) demo bench-out build dist

@@ -1,0 +1,28 @@
+"""geofold: protein backbones moved by their torsions, one streaming step at a time.
+
+``repair`` mends loops, ``constrain`` brings residues of a peptide together, ``check`` says what is wrong,
+``view`` shows a trajectory. They are imported on first use, since torch and OpenMM take seconds to load.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["check", "constrain", "repair", "view"]
+
+if TYPE_CHECKING:
+    from geofold.app.api import check, constrain, repair
+    from geofold.app.viewing import view
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("check", "constrain", "repair"):
+        from geofold.app import api
+
+        return getattr(api, name)
+    if name == "view":
+        from geofold.app.viewing import view
+
+        return view
+    raise AttributeError(f"module 'geofold' has no attribute {name!r}")

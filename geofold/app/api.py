@@ -1,0 +1,299 @@
+"""The Python interface: `repair`, `constrain`, `check`.
+
+A source is a path, bytes, an mdtraj.Trajectory, a Bio.PDB Structure, an OpenMM object with ``topology`` and
+``positions`` (PDBFile, Modeller), or a pair of the two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geofold.app.audit import Check, audit
+from geofold.app.constrain_peptide import constrain_peptide
+from geofold.app.measure import measure
+from geofold.app.moves import Move
+from geofold.app.options import RunOptions
+from geofold.app.repair_loop import repair_loop
+from geofold.app.reporting import REPORT_SCHEMA, build_report, versions
+from geofold.app.result import Result
+from geofold.errors import ContactError, CovalentLinkError, OptionError, OverlappingLoopsError
+from geofold.molecule.builder import peptide
+from geofold.molecule.completion import missing_atoms
+from geofold.molecule.contacts import Contact, parse_contact
+from geofold.molecule.energy import EnergyModel
+from geofold.molecule.residue_range import find_range
+from geofold.molecule.structure import AddedAtom, Structure, read
+
+Progress = Callable[[str, int, int, float], None]
+"""Called with what is being done, steps done, steps at most, and the loss."""
+
+
+def load(source: Any, name: str | None = None) -> Structure:
+    """Structure of any accepted source.
+
+    Raises
+    ------
+    GeofoldError
+        One of its kinds, with a line that says what was given, what was expected and what to do.
+    """
+    if isinstance(source, Structure):
+        return source
+    if isinstance(source, (str, Path, bytes)):
+        return read(source, name=name)
+    host = type(source).__module__.split(".")[0]
+    if host == "mdtraj":
+        from geofold.plugins.mdtraj import structure_from_trajectory
+
+        return structure_from_trajectory(source)
+    if host == "Bio":
+        from geofold.plugins.biopython import structure_from_biopython
+
+        return structure_from_biopython(source)
+    topology, positions = source if isinstance(source, tuple) else (
+        getattr(source, "topology", None), getattr(source, "positions", None))  # fmt: skip
+    if topology is not None and positions is not None:
+        from geofold.plugins.openmm import structure_from_openmm
+
+        return structure_from_openmm(topology, positions)
+    raise OptionError(
+        f"a source of type {type(source).__name__}",
+        "a path, bytes, mdtraj.Trajectory, Bio.PDB Structure, or OpenMM topology and positions", "pass one of these",
+    )  # fmt: skip
+
+
+def repair(
+    source: Any, loop: str | Sequence[str], *, seed: int = 0, altloc: str | None = None, energy: bool = True,
+    streams: int = 8, rounds: int = 12, device: str = "cpu", name: str | None = None, progress: Progress | None = None,
+) -> Result:  # fmt: skip
+    """Repair one or several loops; nothing else moves.
+
+    Parameters
+    ----------
+    source
+        See the module.
+    loop : str or sequence of str
+        Ranges as in the file: ``"A:45-56"``, ``"A:45A-56"``, ``":45-56"`` for a blank chain id.
+    seed, altloc, energy, streams, rounds, device
+        See `RunOptions`.
+    name
+        What the report calls the input.
+    progress
+        Called along the way.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    GeofoldError
+        For input that cannot be used; the message says what to do.
+    """
+    began = time.perf_counter()
+    options = RunOptions(seed=seed, altloc=altloc, energy=energy, streams=streams, rounds=rounds, device=device)
+    structure = load(source, name)
+    texts = [loop] if isinstance(loop, str) else list(loop)
+    ranges = _separate(structure, [find_range(structure, text) for text in texts])
+    structure, added, original = _with_missing_atoms(structure, ranges, options)
+    now, moves = structure, []
+    for first, last in ranges:
+        tell = None if progress is None else _named(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
+        move = repair_loop(now, first, last, options, tell)
+        _require_honoured(structure, move)
+        moves.append(move)
+        now = replace(now, xyz=move.apply(now.xyz))
+    return _finish("repair", structure, original, added, moves, options, began, loops=texts)
+
+
+def constrain(
+    source: Any = None, contacts: Sequence[str] = (), *, sequence: str | None = None, seed: int = 0,
+    altloc: str | None = None, energy: bool = True, steps: int = 128, device: str = "cpu", name: str | None = None,
+    progress: Progress | None = None,
+) -> Result:  # fmt: skip
+    """Bring residues of a peptide together (or keep them apart) by its torsions.
+
+    Parameters
+    ----------
+    source
+        See the module; or give `sequence` and start from an extended chain.
+    contacts : sequence of str
+        ``"A:3-A:10<6.0"`` (CB atoms within 6.0 A; CA for glycine), ``"A:3@CA-A:10@CA>8.0"``.
+    steps
+        Streaming steps at most.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    GeofoldError
+        For input that cannot be used; the message says what to do.
+    """
+    began = time.perf_counter()
+    options = RunOptions(seed=seed, altloc=altloc, energy=energy, steps=steps, device=device)
+    if (source is None) == (sequence is None):
+        raise OptionError("both a structure and a sequence" if sequence else "neither a structure nor a sequence",
+                          "one of them", "give a file, or --sequence")  # fmt: skip
+    structure = peptide(sequence) if sequence is not None else load(source, name)
+    if not contacts:
+        raise ContactError("no contact", "at least one contact such as A:3-A:10<6.0", "add one with --contact")
+    wanted = tuple(parse_contact(structure, text) for text in contacts)
+    first, last = _chain_of(structure, wanted)
+    structure, added, original = _with_missing_atoms(structure, [(first, last)], options)
+    if added:
+        wanted = tuple(parse_contact(structure, text) for text in contacts)
+    tell = None if progress is None else _named(progress, "peptide")
+    move = constrain_peptide(structure, first, last, wanted, options, tell)
+    _require_honoured(structure, move)
+    return _finish("constrain", structure, original, added, [move], options, began, contacts=wanted)
+
+
+def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: str | None = None) -> dict[str, Any]:
+    """Numbers of a structure as it is: clashes, Ramachandran, cis bonds, chain breaks, energy.
+
+    Returns
+    -------
+    dict
+        Report of schema ``geofold-report/1`` with the key ``before`` only, and ``chain_breaks``.
+    """
+    from geofold.app.inspection import inspect
+
+    return inspect(load(source, name), energy=energy, altloc=altloc)
+
+
+def _separate(structure: Structure, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    if not ranges:
+        raise OptionError("no loop", "at least one range such as A:45-56", "add one with --loop")
+    for (_, end), (start, _) in zip(sorted(ranges), sorted(ranges)[1:], strict=False):
+        if start <= end + 1:
+            raise OverlappingLoopsError(
+                f"loops that meet at {structure.residues[start].label}",
+                "loops with at least one residue between them that stays", "join them into one range, or shorten one",
+            )  # fmt: skip
+    return ranges
+
+
+def _with_missing_atoms(
+    structure: Structure, ranges: list[tuple[int, int]], options: RunOptions
+) -> tuple[Structure, list[AddedAtom], Structure]:
+    """The structure with side-chain atoms that its moving residues lack; what was added; the structure as given."""
+    if all(_complete(structure, k) for first, last in ranges for k in range(first, last + 1)):
+        return structure, [], structure
+    added = [a for first, last in ranges for a in missing_atoms(structure, first, last, seed=options.seed)]
+    if not added:
+        return structure, [], structure
+    nothing = np.zeros(len(structure), dtype=bool)
+    whole = read(structure.render(structure.xyz, nothing, added), name=structure.source)
+    return replace(whole, notes=(*structure.notes, f"{len(added)} missing side-chain atoms were built")), added, structure
+
+
+def _complete(structure: Structure, k: int) -> bool:
+    from geofold.molecule.bonds import templates
+
+    known = templates().get(structure.residues[k].resname)
+    if known is None:
+        return True
+    heavy = {name for bond in known for name in bond if not name.startswith("H") and name != "OXT"}
+    return all(structure.atom(k, name, structure.steering_mask) is not None for name in heavy)
+
+
+def _chain_of(structure: Structure, contacts: tuple[Contact, ...]) -> tuple[int, int]:
+    """The unbroken chain that the first contact's first atom belongs to, whole."""
+    first = last = int(structure.residue_of[contacts[0].i])
+    while first > 0 and structure.bonded(first - 1, first):
+        first -= 1
+    while last + 1 < len(structure.residues) and structure.bonded(last, last + 1):
+        last += 1
+    for contact in contacts:
+        ends = [int(structure.residue_of[a]) for a in (contact.i, contact.j)]
+        if not any(first <= k <= last for k in ends):
+            raise ContactError(
+                f"contact {contact.text} between residues of other chains",
+                f"at least one residue of the chain that moves, {structure.residues[first].label} to "
+                f"{structure.residues[last].label}", "constrain one chain after the other",
+            )  # fmt: skip
+    return first, last
+
+
+def _require_honoured(structure: Structure, move: Move) -> None:
+    """A link that takes the last freedom away is named, instead of a loop that silently stays."""
+    if move.status != "rigid" or not move.tree.links:
+        return
+    i, j = move.tree.links[0]
+
+    def told(atom: int) -> str:
+        return f"{structure.residues[structure.residue_of[atom]].label}@{structure.name[atom]}"
+
+    raise CovalentLinkError(
+        f"the covalent link {told(i)} - {told(j)} leaves the moving residues no freedom", "torsions that can still turn",
+        "take a longer range, or remove the link's record if it is not real",
+    )  # fmt: skip
+
+
+def _named(progress: Progress, name: str) -> Callable[[int, int, float], None]:
+    return lambda done, most, loss: progress(name, done, most, loss)
+
+
+def _finish(
+    command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
+    options: RunOptions, began: float, *, loops: list[str] | None = None, contacts: tuple[Contact, ...] = (),
+) -> Result:  # fmt: skip
+    """Write, read again, measure, audit, report."""
+    end = structure.xyz
+    for move in moves:
+        end = move.apply(end)
+    touched = np.isin(np.arange(len(structure)), np.concatenate([m.tree.atoms for m in moves]))
+    moved = touched & (np.abs(end - structure.xyz).max(1) > 0)
+    content = structure.render(end, moved)
+    # judge what the file holds, rounding included; toolkit objects have no file and keep full precision
+    written = read(content, name=structure.source).xyz if structure.document is not None else end
+    trees = [m.tree for m in moves]
+    model = _model(structure, structure.xyz, options)
+    before = measure(structure, trees, structure.xyz, model, options.altloc)
+    after = measure(structure, trees, written, _model(structure, written, options), options.altloc)
+    checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc)
+    checks = [c for c in checks if command == "repair" or not c.name.startswith("energy")]
+    checks += [
+        Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts
+    ]
+    checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in moves)), 0.0))
+    report = build_report(
+        command, structure, original, added, moves, options, before, after, checks, written,
+        loops=loops or [], contacts=contacts, model=model, seconds=time.perf_counter() - began,
+    )  # fmt: skip
+    return Result(structure, written, _path(structure, moves), content, report, options.altloc)
+
+
+def _model(structure: Structure, xyz: np.ndarray, options: RunOptions) -> EnergyModel | None:
+    """Energy model of coordinates; hydrogens that the file lacks are placed afresh, before as after."""
+    if not options.energy:
+        return None
+    return EnergyModel.of(replace(structure, xyz=xyz), structure.steering(options.altloc), seed=options.seed)
+
+
+def _violation(contact: Contact, xyz: np.ndarray) -> float:
+    distance = float(np.linalg.norm(xyz[contact.i] - xyz[contact.j]))
+    return 10 * max(0.0, distance - contact.bound if contact.upper else contact.bound - distance)
+
+
+def _path(structure: Structure, moves: list[Move]) -> np.ndarray:
+    """Whole-structure frames (T, n, 3): one loop after the other."""
+    now, frames = structure.xyz.copy(), [structure.xyz]
+    for move in moves:
+        carried = np.isin(move.atoms, move.tree.atoms)
+        for frame in move.frames[1:]:
+            step = now.copy()
+            step[move.atoms[carried]] = frame[carried]
+            frames.append(step)
+        now = frames[-1]
+    return np.array(frames)
+
+
+__all__ = ["REPORT_SCHEMA", "RunOptions", "check", "constrain", "load", "repair", "versions"]

@@ -1,0 +1,94 @@
+"""Streaming a peptide until its contacts hold, without clashes and outliers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from geofold.app.moves import Move
+from geofold.app.options import TORSION_CAP, RunOptions
+from geofold.core.backbone import HoldStill
+from geofold.core.controller import Controller
+from geofold.core.gate import ThresholdGate
+from geofold.core.metric import Pullback
+from geofold.core.stream import Patience, stream
+from geofold.core.trust_region import TrustRegion
+from geofold.molecule.contacts import Contact
+from geofold.molecule.peptide import PeptideDomain, PeptideGoal, PeptideState
+from geofold.molecule.structure import Structure
+
+TOLERANCE = 0.05
+CONTACT_WEIGHT = 10.0
+HELD = 5
+"""Steps that a goal has to hold to count as reached."""
+
+
+def controller(options: RunOptions) -> Controller:
+    """The parts that constrain a peptide."""
+    return Controller(
+        backbone=HoldStill(), metric=Pullback(decay=0.9), trust_region=TrustRegion(largest=4.0),
+        gate=ThresholdGate(TOLERANCE, largest=2), horizon=1, seed=options.seed,
+    )  # fmt: skip
+
+
+def patience() -> Patience:
+    """When the stream of a peptide counts as stuck."""
+    return Patience(window=6, kicks=2, size=0.5, tolerance=TOLERANCE)
+
+
+def goal_of(contacts: tuple[Contact, ...]) -> PeptideGoal:
+    """Goal with the weights that were tuned."""
+    return PeptideGoal(contacts, contact=CONTACT_WEIGHT)
+
+
+def reached(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal) -> bool:
+    """Every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
+    distance = domain.distances(state.fold.xyz, goal.contacts)[0].tolist()
+    if not all(c.satisfied(d) for c, d in zip(goal.contacts, distance, strict=True)):
+        return False
+    return int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0 and domain.angles.outliers(state.fold.angle)[0] == 0
+
+
+def constrain_peptide(
+    structure: Structure, first: int, last: int, contacts: tuple[Contact, ...], options: RunOptions,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Move:  # fmt: skip
+    """Stream residues `first` to `last` until the contacts have held for five steps.
+
+    Returns
+    -------
+    Move
+        With the path up to the end of the stream; without success, up to the best step on the way.
+    """
+    domain = PeptideDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
+    atoms = domain.fold.kin.atoms.cpu().numpy()
+    start = domain.start(structure.xyz)
+    if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
+        return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid")
+    parts, goal = controller(options), goal_of(contacts)
+    frames, trace, clock = [start.fold.xyz[0].cpu().numpy()], [], []
+    accepted, held, best = 0, 0, (float("inf"), 0)
+    steps = stream(parts, domain, parts.init(domain, start), goal, patience=patience(), seed=options.seed)
+    for number, (state, info) in zip(range(options.steps), steps, strict=False):
+        frames.append(state.domain.fold.xyz[0].cpu().numpy())
+        trace.append(int(info.inner_steps[0]))
+        clock.append(info.milliseconds)
+        accepted += int(info.accepted[0])
+        with torch.no_grad():
+            worth = float(_loss(domain, state.domain, goal))
+        best = min(best, (worth, number + 1))
+        held = held + 1 if reached(domain, state.domain, goal) else 0
+        if progress is not None:
+            progress(number + 1, options.steps, worth)
+        if held == HELD:
+            break
+    end = len(frames) if held == HELD else best[1] + 1
+    status = "done" if held == HELD else "stuck"
+    return Move(domain.tree, atoms, np.array(frames[:end]), status, {first: sum(trace)}, trace, clock, accepted)
+
+
+def _loss(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal) -> torch.Tensor:
+    still = domain.decode(state.fold.xyz.new_zeros(1, domain.latent_dim), state)
+    return domain.loss(still, state, goal).total[0]

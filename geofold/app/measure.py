@@ -1,0 +1,108 @@
+"""Numbers of one set of coordinates: what stands under "before" and "after" in the report.
+
+Angstrom and degrees, with the unit in the key; energies in kJ/mol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.molecule import ramachandran
+from geofold.molecule.energy import NAME, EnergyModel
+from geofold.molecule.kinematics import Kinematics
+from geofold.molecule.radii import SEVERE_OVERLAP
+from geofold.molecule.sterics import Sterics
+from geofold.molecule.structure import Structure
+from geofold.molecule.torsions import TorsionTree
+from geofold.plugins.mdtraj import trajectory_from
+
+Floats = NDArray[np.float64]
+CIS = np.pi / 2
+"""|omega| below which a peptide bond counts as cis."""
+OVERLAP_REACH = 0.9
+"""nm around the moving atoms that overlaps are looked for in; wider than any contact."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Phi, psi, omega (n_residues,) in radian with NaN where undefined, Ramachandran class and verdict."""
+
+    phi: Floats
+    psi: Floats
+    omega: Floats
+    kind: NDArray[np.int64]
+    verdict: NDArray[np.int64]
+
+
+def backbone(structure: Structure, xyz: Floats, altloc: str | None = None) -> Backbone:
+    """Dihedrals by mdtraj, verdicts by the Top8000 contours."""
+    trajectory = trajectory_from(structure, xyz[None], altloc)
+    angles = ramachandran.phi_psi_omega(trajectory)
+    phi, psi, omega = angles.phi[0], angles.psi[0], angles.omega[0]
+    names = [structure.residues[k].resname for k in range(len(structure.residues))]
+    kind = np.array([
+        ramachandran.class_of(name, following, None if np.isnan(turn) else float(turn))
+        for name, following, turn in zip(names, [*names[1:], None], omega, strict=True)
+    ])  # fmt: skip
+    both = ~np.isnan(phi) & ~np.isnan(psi)
+    verdict = np.full(len(names), ramachandran.UNDEFINED)
+    score = ramachandran.score(phi[both], psi[both], kind[both])
+    verdict[both] = ramachandran.verdict(score, kind[both])
+    return Backbone(phi, psi, omega, kind, verdict)
+
+
+def overlaps(structure: Structure, tree: TorsionTree, xyz: Floats) -> list[tuple[int, int, float]]:
+    """Severe overlaps (atom, atom, nm) of moving atoms with anything, waters and hydrogens apart."""
+    import torch
+    from dataclasses import replace
+
+    kin = Kinematics.of(tree)
+    sterics = Sterics.of(replace(structure, xyz=xyz), tree, kin, OVERLAP_REACH)
+    local = torch.as_tensor(xyz)[kin.atoms][None]
+    pairs = sterics.pairs(local)
+    size = sterics.overlaps(local, pairs)[0][0].numpy()
+    severe = np.flatnonzero(size >= SEVERE_OVERLAP)
+    i, j = sterics.atoms[pairs.i.numpy()[severe]], sterics.atoms[pairs.j.numpy()[severe]]
+    return [(int(a), int(b), float(s)) for a, b, s in zip(i, j, size[severe], strict=True)]
+
+
+def measure(
+    structure: Structure, trees: list[TorsionTree], xyz: Floats, energy: EnergyModel | None, altloc: str | None = None
+) -> dict[str, Any]:
+    """Energy, clashes and Ramachandran counts of coordinates (n_atoms, 3) in nm.
+
+    Parameters
+    ----------
+    trees
+        Stretches that move: clashes and Ramachandran counts are theirs.
+    energy
+        None: no energy is given.
+    """
+    angles = backbone(structure, xyz, altloc)
+    moving = np.zeros(len(structure.residues), dtype=bool)
+    for tree in trees:
+        moving[tree.first : tree.last + 1] = True
+    clashes = [c for tree in trees for c in overlaps(structure, tree, xyz)]
+    unique = {(min(i, j), max(i, j)): s for i, j, s in clashes}
+    verdict = angles.verdict[moving]
+    outliers = np.flatnonzero(moving & (angles.verdict == ramachandran.OUTLIER))
+    numbers: dict[str, Any] = {}
+    if energy is not None:
+        numbers |= {
+            "energy_kj_mol": round(energy.energy(xyz), 2), "force_field": NAME,
+            "lennard_jones_moving_fixed_kj_mol": round(energy.lennard_jones(xyz, moving), 2),
+        }  # fmt: skip
+    worst = max(unique.values(), default=0.0)
+    return numbers | {
+        "severe_overlaps": len(unique), "worst_overlap_angstrom": round(10 * worst, 3),
+        "ramachandran": {
+            "favoured": int((verdict == ramachandran.FAVOURED).sum()),
+            "allowed": int((verdict == ramachandran.ALLOWED).sum()),
+            "outliers": len(outliers), "outlier_residues": [structure.residues[k].label for k in outliers],
+        },
+        "cis_peptide_bonds": int((np.abs(angles.omega[moving]) < CIS).sum()),
+    }  # fmt: skip

@@ -1,0 +1,53 @@
+"""What a run did: the end coordinates, the path, and the numbers of its stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.molecule.torsions import TorsionTree
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One stretch of residues after its stream.
+
+    Attributes
+    ----------
+    tree
+        What could move.
+    atoms : (m,) int
+        Atoms of the frames.
+    frames : (T, m, 3)
+        Path from start to end in nm.
+    inner_steps : dict of int to int
+        Corrections K spent while the stream stood at each residue (a peptide: all at its first).
+    trace : list of int
+        K of each step.
+    milliseconds : list of float
+        Wall clock of each step.
+    accepted : int
+        Steps in which a correction was taken.
+    status : str
+        'done', 'stuck' (time ran out) or 'rigid' (no freedom left).
+    """
+
+    tree: TorsionTree
+    atoms: NDArray[np.int64]
+    frames: Floats
+    status: str
+    inner_steps: dict[int, int] = field(default_factory=dict)
+    trace: list[int] = field(default_factory=list)
+    milliseconds: list[float] = field(default_factory=list)
+    accepted: int = 0
+
+    def apply(self, xyz: Floats) -> Floats:
+        """Coordinates (n_atoms, 3) of the structure with the stretch at the end of its path."""
+        moved = xyz.copy()
+        carried = np.isin(self.atoms, self.tree.atoms)
+        moved[self.atoms[carried]] = self.frames[-1][carried]
+        return moved

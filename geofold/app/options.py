@@ -1,0 +1,48 @@
+"""What can be asked of a run, with the defaults that were tuned on the tuning split."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from geofold.errors import OptionError
+
+TORSION_CAP = math.radians(10.0)
+"""Largest change of one torsion in one step, the same for every agent."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of `repair` and `constrain`.
+
+    Parameters
+    ----------
+    seed : int
+        Same input, same seed: same bytes.
+    altloc : str or None
+        Conformer that moves where the backbone has several.
+    energy : bool
+        Evaluate amber14 + OBC2 before and after (the slowest part on a large protein).
+    streams : int
+        Streams in one batch (repair).
+    rounds : int
+        Rounds of streaming and selection at most (repair).
+    steps : int
+        Steps at most (constrain).
+    device : str
+        Torch device of the controller.
+    """
+
+    seed: int = 0
+    altloc: str | None = None
+    energy: bool = True
+    streams: int = 8
+    rounds: int = 12
+    steps: int = 128
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("streams", 1, 256), ("rounds", 1, 1000), ("steps", 1, 100000), ("seed", 0, 2**31 - 1)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise OptionError(f"{name} {value}", f"a number from {low} to {high}", f"give another --{name}")

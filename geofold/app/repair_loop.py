@@ -1,0 +1,135 @@
+"""Repair of one loop: a population of streams on soft sterics, then its side chains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from geofold.app.moves import Move
+from geofold.app.options import TORSION_CAP, RunOptions
+from geofold.core.backbone import HoldStill
+from geofold.core.controller import Controller
+from geofold.core.gate import FixedGate, ThresholdGate
+from geofold.core.metric import Pullback
+from geofold.core.population import Lineage, Plan, evolve, take
+from geofold.core.report import ControllerState
+from geofold.core.trust_region import TrustRegion
+from geofold.molecule.energy import EnergyModel, SteeringEnergy
+from geofold.molecule.loop import LoopDomain, LoopGoal
+from geofold.molecule.structure import Structure
+
+TOLERANCE = 0.05
+CONTENT = 0.5
+"""Loss at which a loop is clean: no severe overlap and no outlier is left (each of which costs one)."""
+SOFTENING = (0.1, 0.3, 1.0)
+"""Weight of the sterics in the first rounds: torsions find their basins before clashes wall them in."""
+SWEEPS = 2
+SETTLING_SWEEPS = 4
+RELAXING_STEPS = 40
+ENERGY_WEIGHT = 0.05
+"""Per kJ/mol: a hydrogen bond (20 kJ/mol) weighs as much as a severe overlap."""
+
+
+def controller(options: RunOptions) -> Controller:
+    """The parts that repair a loop."""
+    return Controller(
+        backbone=HoldStill(), metric=Pullback(), trust_region=TrustRegion(largest=2.0),
+        gate=ThresholdGate(TOLERANCE, largest=2), horizon=1, seed=options.seed,
+    )  # fmt: skip
+
+
+def repair_loop(
+    structure: Structure, first: int, last: int, options: RunOptions,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Move:  # fmt: skip
+    """Stream residues `first` to `last` of a structure until their clashes and outliers are gone.
+
+    Returns
+    -------
+    Move
+        With status 'rigid' and no motion where closure leaves no freedom.
+    """
+    domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
+    atoms = domain.fold.kin.atoms.cpu().numpy()
+    start = domain.start(structure.xyz, options.streams)
+    if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
+        return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid")
+    parts = controller(options)
+    plan = Plan(steps=SWEEPS * domain.length, rounds=options.rounds, content=CONTENT)
+    goals = [LoopGoal(sterics=weight) for weight in SOFTENING]
+    state, lineage = evolve(
+        parts, domain, parts.init(domain, start), goals, plan, worth=domain.worth,
+        snapshot=lambda s: (s.fold.xyz, s.cursor), seed=options.seed, progress=progress,
+    )  # fmt: skip
+    best = take(domain, state, torch.zeros(1, dtype=torch.long))
+    loose = replace(domain, goal=LoopGoal(side_chains=True))
+    path = _told(lineage, domain)
+    settled = best._replace(domain=loose.resume(best.domain))
+    for _ in range(SETTLING_SWEEPS * domain.length):
+        cursor = settled.domain.cursor
+        settled, info = parts.step(loose, settled, loose.goal)
+        path.add(settled.domain.fold.xyz[0], info, 0, cursor)
+    if options.energy:
+        settled = _relax(structure, loose, settled, path, options)
+    worth = float(loose.worth(settled.domain)[0])
+    return path.move(domain, atoms, "done" if worth <= 2 * CONTENT else "stuck")
+
+
+def _relax(
+    structure: Structure, domain: LoopDomain, state: ControllerState, path: _Path, options: RunOptions
+) -> ControllerState:
+    """Let the force field itself steer the whole loop for a while, its hydrogens placed afresh."""
+    atoms = domain.fold.kin.atoms.cpu().numpy()
+    xyz = structure.xyz.copy()
+    xyz[atoms] = state.domain.fold.xyz[0].cpu().numpy()
+    moving = np.zeros(len(xyz), dtype=bool)
+    moving[domain.tree.atoms] = True
+    model = EnergyModel.of(replace(structure, xyz=xyz), domain.tree.steering, seed=options.seed)
+    goal = LoopGoal(side_chains=True, floor=1.0, energy=ENERGY_WEIGHT)
+    steered = replace(domain, goal=goal, steering=SteeringEnergy(model, xyz, moving))
+    parts = replace(controller(options), gate=FixedGate(1), trust_region=TrustRegion(radius=0.2, largest=1.0))
+    state = parts.init(steered, steered.resume(state.domain))
+    for _ in range(RELAXING_STEPS):
+        cursor = state.domain.cursor
+        state, info = parts.step(steered, state, goal)
+        path.add(state.domain.fold.xyz[0], info, 0, cursor)
+    return state
+
+
+class _Path:
+    """Frames and step numbers along one row's path."""
+
+    def __init__(self) -> None:
+        self.frames: list[np.ndarray] = []
+        self.trace: list[int] = []
+        self.milliseconds: list[float] = []
+        self.spent: dict[int, int] = {}
+        self.accepted = 0
+
+    def add(self, xyz: torch.Tensor, info, row: int, cursor: int) -> None:  # type: ignore[no-untyped-def]
+        points = xyz.cpu().numpy()
+        if not self.frames or not np.array_equal(points, self.frames[-1]):
+            self.frames.append(points)
+        if info is not None:
+            depth = int(info.inner_steps[row])
+            self.trace.append(depth)
+            self.spent[cursor] = self.spent.get(cursor, 0) + depth
+            self.milliseconds.append(info.milliseconds)
+            self.accepted += int(info.accepted[row])
+
+    def move(self, domain: LoopDomain, atoms: np.ndarray, status: str) -> Move:
+        spent = {domain.tree.first + k: self.spent.get(k, 0) for k in range(domain.length)}
+        return Move(
+            domain.tree, atoms, np.array(self.frames), status, spent, self.trace, self.milliseconds, self.accepted
+        )
+
+
+def _told(lineage: Lineage, domain: LoopDomain) -> _Path:
+    path, cursor = _Path(), 0
+    for (xyz, after), info, row in lineage.path(0):
+        path.add(xyz[row], info, row, cursor)
+        cursor = after
+    return path

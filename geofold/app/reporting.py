@@ -1,0 +1,102 @@
+"""The report: one JSON object, schema ``geofold-report/1``, described key by key in the README.
+
+Everything but ``seconds`` and ``stream.latency_ms`` is the same for the same input and seed.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from geofold import __version__
+from geofold.app.audit import Check
+from geofold.app.moves import Move
+from geofold.app.options import RunOptions
+from geofold.molecule.contacts import Contact
+from geofold.molecule.energy import EnergyModel
+from geofold.molecule.structure import AddedAtom, Structure
+
+REPORT_SCHEMA = "geofold-report/1"
+PREDICTOR, GATE = "hold-still", "threshold"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    named = {name: metadata.version(name) for name in ("torch", "openmm", "mdtraj", "pdbfixer", "biopython", "numpy")}
+    return {"geofold": __version__, "python": platform.python_version()} | named
+
+
+def described(structure: Structure) -> dict[str, Any]:
+    """What was read."""
+    amino = sum(structure.is_amino_acid(k) for k in range(len(structure.residues)))
+    return {"name": structure.source, "atoms": len(structure), "amino_acids": amino, "models": structure.n_models}
+
+
+def build_report(
+    command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
+    options: RunOptions, before: dict[str, Any], after: dict[str, Any], checks: list[Check], xyz: np.ndarray, *,
+    loops: list[str], contacts: tuple[Contact, ...], model: EnergyModel | None, seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """Put the report together."""
+    shift = 10 * np.linalg.norm(xyz - structure.xyz, axis=1)
+    moved = np.unique(structure.residue_of[shift > 0])
+    report: dict[str, Any] = {
+        "schema": REPORT_SCHEMA, "command": command, "versions": versions(), "seed": options.seed,
+        "input": described(original), "predictor": PREDICTOR, "gate": GATE,
+    }  # fmt: skip
+    if loops:
+        report["loops"] = loops
+    if contacts:
+        report["contacts"] = [_contact(structure, c, xyz) for c in contacts]
+    clock = np.array([ms for move in moves for ms in move.milliseconds] or [0.0])
+    report |= {
+        "before": before, "after": after,
+        "audit": {"passed": all(c.passed for c in checks), "checks": [c.as_dict() for c in checks]},
+        "moved": {
+            "atoms": int((shift > 0).sum()), "residues": [structure.residues[k].label for k in moved],
+            "max_displacement_angstrom": round(float(shift.max(initial=0.0)), 3),
+        },
+        "added_atoms": [f"{structure.residues[a.residue].label}@{a.name}" for a in added],
+        "stream": {
+            "status": [m.status for m in moves], "steps": sum(len(m.milliseconds) for m in moves),
+            "accepted": sum(m.accepted for m in moves), "inner_steps": sum(sum(m.trace) for m in moves),
+            "inner_steps_per_residue": {
+                structure.residues[k].label: spent for m in moves for k, spent in m.inner_steps.items()
+            },
+            "latency_ms": {"mean": round(float(clock.mean()), 3), "p99": round(float(np.percentile(clock, 99)), 3)},
+        },
+        "notes": _notes(structure, moves, model), "seconds": round(seconds, 3),
+    }  # fmt: skip
+    return report
+
+
+def _contact(structure: Structure, contact: Contact, xyz: np.ndarray) -> dict[str, Any]:
+    def place(atom: int) -> dict[str, Any]:
+        residue = structure.residues[structure.residue_of[atom]]
+        return {"chain": residue.chain, "resnum": residue.resnum, "icode": residue.icode, "name": str(structure.name[atom])}
+
+    before, after = (float(np.linalg.norm(x[contact.i] - x[contact.j])) for x in (structure.xyz, xyz))
+    return {
+        "contact": contact.text, "kind": "upper" if contact.upper else "lower",
+        "bound_angstrom": round(10 * contact.bound, 3), "before_angstrom": round(10 * before, 3),
+        "after_angstrom": round(10 * after, 3), "satisfied": contact.satisfied(after),
+        "atoms": [place(contact.i), place(contact.j)],
+    }  # fmt: skip
+
+
+def _notes(structure: Structure, moves: list[Move], model: EnergyModel | None) -> list[str]:
+    notes = list(structure.notes)
+    if model is not None and model.completed.left_out:
+        notes.append(f"the energy leaves out {', '.join(model.completed.left_out)} (no amber14 parameters)")
+    if model is not None and model.completed.replaced:
+        notes.append(f"the energy takes {', '.join(model.completed.replaced)} as their standard parent residues")
+    for move in moves:
+        labels = f"{structure.residues[move.tree.first].label} to {structure.residues[move.tree.last].label}"
+        if move.status == "rigid":
+            notes.append(f"{labels} has no torsional freedom left once its ends are held (rigid): nothing moved")
+        if move.status == "stuck":
+            notes.append(f"{labels}: the stream ended before everything was clean")
+    return notes

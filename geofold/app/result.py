@@ -1,0 +1,129 @@
+"""What a run hands back: coordinates, path, report, and how to save and show them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.app.files import write_all
+from geofold.molecule.structure import Structure
+
+if TYPE_CHECKING:
+    import mdtraj
+
+FRAMES_SHOWN = 200
+"""A viewer page or trajectory file holds at most so many frames, evenly taken from the path."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of `repair` or `constrain`.
+
+    Attributes
+    ----------
+    structure : Structure
+        The input (with side-chain atoms added where the moving part lacked them).
+    xyz : (n_atoms, 3)
+        End coordinates in nm, as precise as the file holds them.
+    frames : (T, n_atoms, 3)
+        Path from start to end in nm.
+    content : bytes
+        The output file.
+    report : dict
+        Numbers before and after, schema ``geofold-report/1``.
+    altloc : str or None
+        The conformer that moved.
+    """
+
+    structure: Structure
+    xyz: NDArray[np.float64]
+    frames: NDArray[np.float64]
+    content: bytes
+    report: dict[str, Any]
+    altloc: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the result kept every promise of its audit."""
+        return bool(self.report["audit"]["passed"])
+
+    @property
+    def trajectory(self) -> mdtraj.Trajectory:
+        """The path as an mdtraj trajectory (one conformer, all residues)."""
+        from geofold.plugins.mdtraj import trajectory_from
+
+        return trajectory_from(self.structure, self.frames, self.altloc)
+
+    def save(self, path: str | Path) -> None:
+        """Write the structure, in the format of the input, whole or not at all (.gz: compressed)."""
+        write_all({str(path): self.content})
+
+    def trajectory_content(self, path: str | Path) -> bytes:
+        """The path as a file's bytes: multi-model PDB, DCD or XTC by the name's ending."""
+        suffix = Path(path).suffix.lower()
+        if suffix not in (".dcd", ".xtc"):
+            return self.structure.trajectory_pdb(self._shown(), altloc=self.altloc)
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"path{suffix}"
+            self.trajectory.save(str(file))
+            return file.read_bytes()
+
+    def report_text(self) -> str:
+        """The report as JSON, keys in a fixed order."""
+        return json.dumps(self.report, indent=2, ensure_ascii=False) + "\n"
+
+    def summary(self) -> str:
+        """A few lines for people; also printed."""
+        text = summary(self.report)
+        print(text)
+        return text
+
+    def page(self, *, offline: bool = False) -> str:
+        """The viewer page as HTML."""
+        from geofold.app import viewer
+
+        title = f"geofold {self.report['command']}: {self.report['input']['name']}"
+        return viewer.page(self._shown_text(), self.report, title=title, offline=offline)
+
+    def view(self) -> Any:
+        """A py3Dmol view of the path, for notebooks."""
+        from geofold.app import viewer
+
+        return viewer.view(self._shown_text(), self.report)
+
+    def _shown_text(self) -> str:
+        return self.structure.trajectory_pdb(self._shown(), altloc=self.altloc).decode()
+
+    def _shown(self) -> NDArray[np.float64]:
+        count = len(self.frames)
+        chosen = np.unique(np.linspace(0, count - 1, min(count, FRAMES_SHOWN)).round().astype(int))
+        return self.frames[chosen]
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The report in a few lines."""
+    before, after = report["before"], report["after"]
+    lines = [f"{report['command']} of {report['input']['name']}: {', '.join(report.get('loops', [])) or 'whole chain'}"]
+
+    def row(name: str, one: Any, two: Any, unit: str = "") -> None:
+        lines.append(f"  {name:<26}{one!s:>12} -> {two!s:>12} {unit}".rstrip())
+
+    row("severe overlaps", before["severe_overlaps"], after["severe_overlaps"])
+    row("Ramachandran outliers", before["ramachandran"]["outliers"], after["ramachandran"]["outliers"])
+    row("cis peptide bonds", before["cis_peptide_bonds"], after["cis_peptide_bonds"])
+    if "energy_kj_mol" in after:
+        row("energy", f"{before['energy_kj_mol']:.0f}", f"{after['energy_kj_mol']:.0f}", f"kJ/mol ({after['force_field']})")
+    for contact in report.get("contacts", []):
+        row(contact["contact"], contact["before_angstrom"], contact["after_angstrom"], "A")
+    moved = report["moved"]
+    lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {moved['max_displacement_angstrom']} A")
+    failed = [c["name"] for c in report["audit"]["checks"] if not c["passed"]]
+    lines.append("  audit: passed" if not failed else f"  audit: FAILED: {', '.join(failed)}")
+    return "\n".join(lines)

@@ -1,0 +1,285 @@
+"""The text of the viewer page: the report's tables, the embedded data and the 3Dmol.js library.
+
+Everything that comes from a file or a report passes through ``html.escape`` or ``embed_json`` here, so that a
+``</script>`` in a title, a residue name or a note is shown, never run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold import resources
+from geofold.errors import OptionError
+
+LIBRARY_URL = "https://cdn.jsdelivr.net/npm/3dmol@2.5.5/build/3Dmol-min.js"
+LIBRARY_FILE = Path("node_modules", "3dmol", "build", "3Dmol-min.js")
+LIBRARY_VARIABLE = "GEOFOLD_3DMOL_JS"
+
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+Residue = tuple[str, int, str]
+AtomKey = tuple[Residue, str]
+"""(chain, residue number, insertion code) and the atom's name."""
+
+ABSENT, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+
+UNITS = {"_kj_mol": "kJ/mol", "_angstrom": "Å", "_degrees": "°", "_ms": "ms"}
+NAMES = {
+    "energy_kj_mol": "Energy", "lennard_jones_moving_fixed_kj_mol": "Lennard-Jones, moving against fixed",
+    "ramachandran outlier_residues": "Outlier residues", "inner_steps_per_residue": "Inner steps K",
+}  # fmt: skip
+RUN_KEYS = ("command", "loops", "predictor", "gate", "seconds", "seed", "geofold")
+
+
+def render(template: str, values: Mapping[str, str]) -> str:
+    """Fill ``@@NAME@@`` marks in one pass, so that a mark inside a value stays as it is."""
+    return re.sub(r"@@([A-Z_]+)@@", lambda mark: values[mark.group(1)], template)
+
+
+def embed_json(data: Any) -> str:
+    """JSON that is inert inside a ``script`` element: <, > and & never appear in it.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite: JSON has no word for it.
+    """
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def encode(xyz: NDArray[np.float64], step: float) -> list[str]:
+    """Coordinates (frames, atoms, 3) in A as one text per frame: multiples of ``step``, differenced in time.
+
+    The first frame counts from zero. Each difference d is 2|d| + (d < 0), written five bits at a time, lowest
+    first, the sixth bit meaning "more follows" (base-64 VLQ, source map revision 3).
+    """
+    counts = np.rint(xyz / step).astype(np.int64).reshape(len(xyz), -1)
+    differences = np.diff(counts, axis=0, prepend=0)
+    codes = 2 * np.abs(differences) + (differences < 0)
+    words = {int(code): _word(int(code)) for code in np.unique(codes)}
+    return ["".join([words[code] for code in row]) for row in codes.tolist()]
+
+
+def _word(code: int) -> str:
+    letters = ""
+    while code > 31:
+        letters += ALPHABET[32 | (code & 31)]
+        code >>= 5
+    return letters + ALPHABET[code]
+
+
+def library_source() -> str:
+    """3Dmol.js as the inside of a ``script`` element, with its licence above it.
+
+    Looked for in the file named by ``GEOFOLD_3DMOL_JS``, then as npm would: ``node_modules/3dmol`` in the working
+    directory and its parents, then beside the package.
+
+    Raises
+    ------
+    OptionError
+        If there is none.
+    """
+    named = os.environ.get(LIBRARY_VARIABLE)
+    here = Path.cwd()
+    folders = [here, *here.parents, resources.PACKAGE.parent]
+    candidates = [Path(named)] if named else [folder / LIBRARY_FILE for folder in folders]
+    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if path is None:
+        raise OptionError(
+            f"{LIBRARY_VARIABLE}={named}, which is no file" if named else "an offline page without 3Dmol-min.js",
+            "3Dmol.js (npm package 3dmol) to put into the page",
+            f"run 'npm install 3dmol' in the working directory, or set {LIBRARY_VARIABLE} to build/3Dmol-min.js",
+        )
+    licence = path.parent.parent / "LICENSE"
+    notice = licence.read_text(encoding="utf-8", errors="replace") if licence.is_file() else (
+        "3Dmol.js, Copyright (c) 2014, University of Pittsburgh and contributors, BSD-3-Clause"
+    )
+    text = "/*! " + notice.replace("*/", "* /") + " */\n" + path.read_text(encoding="utf-8")
+    # Both sequences change how a browser reads a script element; inside JavaScript strings the backslash is void.
+    return re.sub(r"<(/script|!--)", r"<\\\1", text, flags=re.IGNORECASE)
+
+
+def number(value: Any) -> str:
+    """A value as a person reads it, escaped: 4 digits, thousands apart, an en dash for what is not there."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", MINUS)
+    if isinstance(value, float):
+        size = abs(value)
+        text = f"{value:,.1f}" if size >= 100 else f"{value:.2f}" if size >= 0.1 or size == 0 else f"{value:.2g}"
+        return text.replace("-", MINUS)
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{escape(str(key))} {number(item)}" for key, item in value.items()) or ABSENT
+    if isinstance(value, Iterable):
+        return ", ".join(number(item) for item in value) or "none"
+    return escape(str(value))
+
+
+def label(key: str) -> str:
+    """Words for a report key, escaped, with its unit: ``closure_error_angstrom`` is "Closure error (Å)"."""
+    unit = next((ending for ending in UNITS if key.endswith(ending)), "")
+    words = NAMES.get(key) or key.removesuffix(unit).replace("_", " ").strip()
+    words = words[:1].upper() + words[1:]
+    return escape(f"{words} ({UNITS[unit]})" if unit else words)
+
+
+def section(source: Any, key: str) -> Mapping[str, Any]:
+    """A part of the report, empty if it is missing or is no mapping."""
+    part = source.get(key) if isinstance(source, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
+
+
+def sequence(value: Any) -> Sequence[Any]:
+    """A list of the report, empty if it is missing or is no list; a bare text counts as a list of one."""
+    if isinstance(value, str):
+        return [value]
+    return value if isinstance(value, Sequence) else []
+
+
+def flat(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings as one level: ``{"ramachandran": {"outliers": 2}}`` becomes ``{"ramachandran outliers": 2}``."""
+    rows: dict[str, Any] = {}
+    for key, value in part.items():
+        if isinstance(value, Mapping):
+            rows.update({f"{key} {inner}": item for inner, item in value.items()})
+        else:
+            rows[key] = value
+    return rows
+
+
+def listed_contacts(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The report's contacts, none if it has none."""
+    return [contact for contact in sequence(report.get("contacts")) if isinstance(contact, Mapping)]
+
+
+def contact_ends(contact: Mapping[str, Any]) -> list[AtomKey]:
+    """The contact's atoms as keys; none if the contact does not name them."""
+    try:
+        return [
+            ((_text(end, "chain"), int(end["resnum"]), _text(end, "icode")), _text(end, "name"))
+            for end in sequence(contact.get("atoms"))
+        ]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def _text(end: Mapping[str, Any], key: str) -> str:
+    return str(end.get(key) or "").strip()
+
+
+def contact_kind(contact: Mapping[str, Any]) -> str:
+    """``upper`` (closer than the bound) or ``lower`` (further), from the key or from the sign in the text."""
+    return "lower" if contact.get("kind") == "lower" or ">" in str(contact.get("contact")) else "upper"
+
+
+def finite(value: Any) -> float | None:
+    """The value as a finite float, else None."""
+    return float(value) if isinstance(value, (int, float)) and np.isfinite(value) else None
+
+
+def verdict(passed: Any) -> str:
+    """A mark that does not rest on colour alone."""
+    if passed is None:
+        return ABSENT
+    return '<span class="good">✓ yes</span>' if passed else '<span class="bad">✗ no</span>'
+
+
+def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    """A table of cells that are HTML already; nothing if there are no rows."""
+    if not rows:
+        return ""
+    top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    body = "".join(
+        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>" for row in rows
+    )
+    headed = f"<thead><tr>{top}</tr></thead>" if any(head) else ""
+    content = f"<caption>{caption}</caption>{headed}<tbody>{body}</tbody>"
+    return f'<div class="scroll"><table class="{kind}">{content}</table></div>'
+
+
+def contact_table(contacts: Sequence[Mapping[str, Any]], playable: bool) -> str:
+    """Contacts with their distances before and after, and a cell that the player fills for the frame shown."""
+    rows = []
+    for place, contact in enumerate(contacts):
+        now = [f'<span id="now-{place}">{ABSENT}</span>'] if playable else []
+        rows.append([
+            number(contact.get("contact")), number(contact.get("before_angstrom")),
+            number(contact.get("after_angstrom")), *now, verdict(contact.get("satisfied")),
+        ])  # fmt: skip
+    head = ["Contact (Å)", "Before", "After", *(["Frame"] if playable else []), "Held"]
+    return table("Contacts", head, rows)
+
+
+def change_table(report: Mapping[str, Any]) -> str:
+    """Before against after, one row per quantity that either side has."""
+    before, after = flat(section(report, "before")), flat(section(report, "after"))
+    keys = [key for key in {**before, **after} if key != "force_field"]
+    rows = [[label(key), number(before.get(key)), number(after.get(key))] for key in keys]
+    field = after.get("force_field", before.get("force_field"))
+    note = f'<p class="small">Force field: {number(field)}.</p>' if field else ""
+    return table("Before and after", ["", "Before", "After"], rows, "change") + note
+
+
+def audit_table(report: Mapping[str, Any]) -> str:
+    """The audit's checks, headed by its verdict."""
+    audit = section(report, "audit")
+    checks = [check for check in sequence(audit.get("checks")) if isinstance(check, Mapping)]
+    rows = [
+        [label(str(check.get("name", "check"))), number(check.get("value")), number(check.get("limit")),
+         verdict(check.get("passed"))] for check in checks
+    ]  # fmt: skip
+    passed = audit.get("passed")
+    words = "" if passed is None else (
+        '<p class="good banner">✓ The result passes its audit.</p>' if passed
+        else '<p class="bad banner">✗ The result fails its own audit.</p>'
+    )  # fmt: skip
+    return words + table("Audit", ["Check", "Value", "Limit", "Passed"], rows)
+
+
+def run_table(report: Mapping[str, Any]) -> str:
+    """How the result was made: command, seed, what moved, how the stream went."""
+    rows = [[label(key), number(report[key])] for key in RUN_KEYS if report.get(key) is not None]
+    for part, prefix in (("moved", "moved "), ("stream", "")):
+        for key, value in flat(section(report, part)).items():
+            if not key.startswith("inner_steps_per_residue"):
+                rows.append([label(prefix + key), number(value)])
+    return table("Run", ["", ""], rows, "run")
+
+
+def report_panel(report: Mapping[str, Any], contacts: Sequence[Mapping[str, Any]], playable: bool) -> str:
+    """The report as HTML; an empty text for an empty report.
+
+    Parameters
+    ----------
+    report : mapping
+        A ``geofold-report/1``; every key may be missing.
+    contacts : sequence of mappings
+        Rows of the contact table, as in ``report["contacts"]``.
+    playable : bool
+        Whether the table gets a column for the frame shown.
+    """
+    listed = "".join(f"<li>{number(note)}</li>" for note in sequence(report.get("notes")))
+    parts = (
+        contact_table(contacts, playable),
+        change_table(report),
+        audit_table(report),
+        run_table(report),
+        f"<h2>Notes</h2><ul>{listed}</ul>" if listed else "",
+    )
+    return "".join(parts)

@@ -1,0 +1,52 @@
+"""A viewer page of a trajectory file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from geofold.app import viewer
+from geofold.errors import InputFileError
+from geofold.molecule.structure import read
+
+
+def page_of_file(content: str | bytes, name: str, report: str | None, *, offline: bool) -> str:
+    """HTML page of a structure or multi-model PDB; `report` is the path of a run's report.
+
+    Raises
+    ------
+    InputFileError
+        If the trajectory or the report cannot be read.
+    """
+    data = content if isinstance(content, bytes) else _bytes(content)
+    structure = read(data, name="standard input" if name == "-" else name)
+    # the reader has checked it; the page wants the models as text, and mmCIF as PDB
+    text = data.decode("utf-8", "replace")
+    if structure.n_models == 1 or "_atom_site." in text:
+        text = structure.trajectory_pdb(structure.xyz[None]).decode()
+    numbers = {} if report is None else _report(report)
+    return viewer.page(text, numbers, title=structure.title or name, offline=offline)
+
+
+def view(trajectory: str | Path, report: str | Path | None = None) -> Any:
+    """py3Dmol view of a trajectory file, for notebooks."""
+    text = _bytes(str(trajectory)).decode("utf-8", "replace")
+    return viewer.view(text, {} if report is None else _report(str(report)))
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputFileError(f"{path} cannot be read ({error.strerror})", "a PDB or mmCIF file", "check the path") from error
+
+
+def _report(path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputFileError(f"report {path} cannot be read ({error})", "a JSON report of geofold", "check the path") from error
+    if not isinstance(found, dict):
+        raise InputFileError(f"report {path} is no JSON object", "a JSON report of geofold", "check the path")
+    return found

@@ -1,0 +1,233 @@
+"""The command line. Heavy libraries are imported inside the commands, so that ``--help`` answers at once.
+
+Exit status: 0 done; 1 done and written, but the result fails its own audit; 2 bad input or usage, nothing
+written; 130 interrupted, nothing written.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from geofold.errors import GeofoldError, OptionError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Move protein backbones by their torsions: repair loops, constrain peptides. PDB or mmCIF in, the same out.",
+)  # fmt: skip
+
+Output = Annotated[str, typer.Option("-o", "--output", help="Where the structure goes ('-': standard output).")]
+Trajectory = Annotated[str | None, typer.Option(help="Also write the path: .pdb, .dcd or .xtc.")]
+Report = Annotated[str | None, typer.Option(help="Also write the numbers before and after, as JSON.")]
+View = Annotated[str | None, typer.Option(help="Also write a viewer page, as HTML.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Put 3Dmol.js into the page (needs npm's 3dmol; see README).")]
+Seed = Annotated[int, typer.Option(help="Same input, same seed: same bytes.")]
+Altloc = Annotated[str | None, typer.Option(help="Conformer that moves where the backbone has several.")]
+Energy = Annotated[bool, typer.Option("--energy/--no-energy", help="Evaluate amber14 + OBC2 before and after.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the trace of the stream on standard error.")]
+
+
+@app.command()
+def repair(
+    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF, plain or gzip; '-': standard input.")],
+    loop: Annotated[list[str], typer.Option("--loop", help="Residues to repair, as in the file: A:45-56. May be repeated.")],
+    output: Output, trajectory: Trajectory = None, report: Report = None, view: View = None, offline: Offline = False,
+    seed: Seed = 0, altloc: Altloc = None, energy: Energy = True,
+    streams: Annotated[int, typer.Option(help="Streams in one batch.")] = 8,
+    rounds: Annotated[int, typer.Option(help="Rounds of streaming and selection at most.")] = 12,
+    verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Repair bent or clashing loops; every other atom stays, byte for byte."""
+
+    def run(content: str | bytes, progress: Any) -> Any:
+        from geofold.app import api
+
+        return api.repair(
+            content, loop, seed=seed, altloc=altloc, energy=energy, streams=streams, rounds=rounds, progress=progress
+        )
+
+    _run(run, source, output, trajectory, report, view, offline, verbose)
+
+
+@app.command()
+def constrain(
+    output: Output,
+    contact: Annotated[list[str], typer.Option("--contact", help="A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0. May be repeated.")],
+    source: Annotated[str | None, typer.Argument(metavar="[IN.pdb]", help="PDB or mmCIF; '-': standard input.")] = None,
+    sequence: Annotated[str | None, typer.Option(help="Start from an extended peptide of this sequence instead.")] = None,
+    trajectory: Trajectory = None, report: Report = None, view: View = None, offline: Offline = False, seed: Seed = 0,
+    altloc: Altloc = None, energy: Energy = True,
+    steps: Annotated[int, typer.Option(help="Streaming steps at most.")] = 128,
+    verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Bring residues of a peptide together, or keep them apart, by its torsions."""
+
+    def run(content: str | bytes | None, progress: Any) -> Any:
+        from geofold.app import api
+
+        return api.constrain(
+            content, contact, sequence=sequence, seed=seed, altloc=altloc, energy=energy, steps=steps, progress=progress
+        )
+
+    _run(run, source, output, trajectory, report, view, offline, verbose)
+
+
+@app.command()
+def check(
+    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF; '-': standard input.")],
+    report: Report = None, altloc: Altloc = None, energy: Energy = True,
+) -> None:  # fmt: skip
+    """Say what is wrong with a structure: clashes, Ramachandran outliers, cis bonds, chain breaks, energy."""
+    with _told():
+        import json
+
+        from geofold.app import api
+        from geofold.app.files import STANDARD, require_writable, write_all
+
+        if report is not None:
+            require_writable(report)
+        found = api.check(_content(source), energy=energy, altloc=altloc)
+        text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+        if report is not None:
+            write_all({report: text.encode()})
+        if report != STANDARD:
+            typer.echo(_checked(found))
+
+
+@app.command()
+def view(
+    source: Annotated[str, typer.Argument(metavar="T.pdb", help="A structure or a multi-model trajectory.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="The page to write.")],
+    report: Annotated[str | None, typer.Option(help="The report of the run, for the numbers beside it.")] = None,
+    offline: Offline = False,
+) -> None:  # fmt: skip
+    """Make a viewer page of a trajectory."""
+    with _told():
+        from geofold.app import viewing
+        from geofold.app.files import require_writable, write_all
+
+        require_writable(output)
+        page = viewing.page_of_file(_content(source), source, report, offline=offline)
+        write_all({output: page.encode()})
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="loop or peptide, or report to put RESULTS.md together.")],
+    out: Annotated[str, typer.Option(help="Folder of raw records, table and summary; an unfinished run goes on.")] = "bench-out",
+    set_name: Annotated[str, typer.Option("--set", help="Loops: bent, or a set under --data.")] = "bent",
+    data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller run.")] = False,
+    limit: Annotated[int | None, typer.Option(help="Only so many episodes.")] = None,
+    seed: Seed = 0,
+) -> None:  # fmt: skip
+    """Measure geofold against other tools, and write the tables."""
+    with _told():
+        from geofold.bench import run
+
+        run.run(name, out=out, set_name=set_name, data=data, quick=quick, limit=limit, seed=seed)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    try:
+        app(args=args, standalone_mode=True)
+    except SystemExit as stop:
+        return int(stop.code or 0) if not isinstance(stop.code, str) else 2
+    return 0
+
+
+def _run(
+    run: Callable[[Any, Any], Any], source: str | None, output: str, trajectory: str | None, report: str | None,
+    view: str | None, offline: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Read, run, write everything at once, and say in a line how it went."""
+    with _told():
+        from geofold.app.files import require_writable, write_all
+        from geofold.app.result import summary
+
+        targets = [path for path in (output, trajectory, report, view) if path is not None]
+        if len(set(targets)) < len(targets):
+            raise OptionError(f"the same output twice ({', '.join(targets)})", "a file of its own for each", "rename one")
+        for path in targets:
+            require_writable(path)
+        content = None if source is None else _content(source)
+        with _progress(verbose) as progress:
+            result = run(content, progress)
+        outputs = {output: result.content}
+        if trajectory is not None:
+            outputs[trajectory] = result.trajectory_content(trajectory)
+        if report is not None:
+            outputs[report] = result.report_text().encode()
+        if view is not None:
+            outputs[view] = result.page(offline=offline).encode()
+        write_all(outputs)
+        typer.echo(summary(result.report), err=True)
+        if not result.passed:
+            raise typer.Exit(1)
+
+
+def _content(source: str) -> str | bytes:
+    return sys.stdin.buffer.read() if source == "-" else source
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Mistakes of the user in one line and status 2; Ctrl-C with status 130."""
+    try:
+        yield
+    except GeofoldError as error:
+        typer.echo(f"geofold: {error}", err=True)
+        raise typer.Exit(error.exit_status) from None
+    except KeyboardInterrupt:
+        typer.echo("geofold: interrupted; nothing was written", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def _progress(verbose: bool) -> Iterator[Callable[[str, int, int, float], None] | None]:
+    """A bar on standard error; a trace with -v; silence when standard error is no terminal."""
+    if verbose:
+        yield lambda name, done, most, loss: typer.echo(f"{name}: step {done} of {most}, loss {loss:.3f}", err=True)
+        return
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("loss {task.fields[loss]:.2f}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(name: str, done: int, most: int, loss: float) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=most, loss=loss)
+            bar.update(tasks[name], completed=done, loss=loss)
+
+        yield tell
+
+
+def _checked(found: dict[str, Any]) -> str:
+    numbers = found["before"]
+    rama = numbers["ramachandran"]
+    lines = [
+        f"{found['input']['name']}: {found['input']['amino_acids']} amino acids, {', '.join(found['residues'])}",
+        f"  severe overlaps        {numbers['severe_overlaps']} (worst {numbers['worst_overlap_angstrom']} A)",
+        f"  Ramachandran           {rama['favoured']} favoured, {rama['allowed']} allowed, {rama['outliers']} outliers"
+        + (f" ({', '.join(rama['outlier_residues'])})" if rama["outliers"] else ""),
+        f"  cis peptide bonds      {numbers['cis_peptide_bonds']}",
+    ]
+    for gap in found["chain_breaks"]:
+        lines.append(f"  chain break            after {gap['after']}, before {gap['before']}: {gap['distance_angstrom']} A")
+    if "energy_kj_mol" in numbers:
+        lines.append(f"  energy                 {numbers['energy_kj_mol']} kJ/mol ({numbers['force_field']})")
+    return "\n".join(lines + [f"  note: {note}" for note in found["notes"]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The controller: predict, judge, correct, commit. It knows no molecule and no maze."""

@@ -1,0 +1,109 @@
+"""The contract between the controller and a problem.
+
+Glossary: ``B`` batch rows, ``d`` latent dimension, ``k`` observations.
+
+A domain never changes what it is given: states and goals are values. Its loss sees the latent only through
+``Prediction.mean``, so one decoder Jacobian serves the gradient, the metric and the retraction alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from geofold.core.tangent import Space
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a latent stands for.
+
+    Attributes
+    ----------
+    mean : (B, k)
+        Observations, differentiable in the latent.
+    precision : (B, k) or (k,)
+        Diagonal of the observation weight W (inverse variance); zero for observations that only the loss reads.
+    valid : (B,) bool
+        False where the latent has no admissible decoding: such a trial is never accepted.
+    """
+
+    mean: Tensor
+    precision: Tensor
+    valid: Tensor
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss per row of the batch and its named terms, which add up to it.
+
+    Attributes
+    ----------
+    total : (B,)
+    terms : dict of str to (B,)
+    difficulty : (B,) or None
+        The part of the loss that the gate should look at now (e.g. at the residue the stream has reached);
+        None: all of it.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+    difficulty: Tensor | None = None
+
+
+@runtime_checkable
+class Domain(Protocol):
+    """What the controller must know of a problem. State and goal are the domain's own types.
+
+    Goals are compared with ``==``: a goal that differs from the last one resets the trust region.
+    """
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimension d of the latent."""
+
+    @property
+    def space(self) -> Space:
+        """Geometry of the latent: how a step is added and how two latents are subtracted."""
+
+    def observe(self, state: Any, goal: Any) -> Tensor:
+        """What the backbone reads, (B, features)."""
+
+    def decode(self, z: Tensor, state: Any) -> Prediction:
+        """Prediction of latents (B, d), differentiable (twice, by forward mode too)."""
+
+    def loss(self, prediction: Prediction, state: Any, goal: Any) -> Loss:
+        """Loss of a prediction; a function of ``prediction.mean`` only, given state and goal."""
+
+    def commit(self, prediction: Prediction, state: Any) -> Any:
+        """The next state: the predicted move is applied."""
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """Decoder around a latent, in closed form.
+
+    Attributes
+    ----------
+    prediction
+        At the latent (values only).
+    jacobian : (B, k, d)
+        First derivative of the mean.
+    bend : callable
+        (B, d) -> (B, k): second derivative of the mean along a direction.
+    """
+
+    prediction: Prediction
+    jacobian: Tensor
+    bend: Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class AnalyticDecoder(Protocol):
+    """Domains that know their decoder's derivatives in closed form spare the controller the differentiation."""
+
+    def expand(self, z: Tensor, state: Any) -> Expansion:
+        """The same as `decode`, with its derivatives."""

@@ -1,0 +1,160 @@
+"""Several streams in one batch, where the good ones are carried on and the bad ones start anew from them.
+
+Rounds of streaming are followed by a selection: the better half of the rows stays, the other half becomes
+copies of it that are kicked away. What happened to a row can be traced back through the copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from geofold.core.controller import Controller
+from geofold.core.domain import Domain
+from geofold.core.metric import MetricState
+from geofold.core.report import ControllerState, StepInfo
+from geofold.core.stream import kick
+
+
+@runtime_checkable
+class Selectable(Domain, Protocol):
+    """A domain whose states can be rearranged along the batch."""
+
+    def select(self, state: Any, rows: Tensor) -> Any:
+        """State whose row k is row rows[k] of the given one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a population is run.
+
+    Parameters
+    ----------
+    steps : int
+        Steps of a round.
+    rounds : int
+        Rounds at most.
+    kicks : int
+        Moves in the longest kick; copies get between one and so many.
+    size : float
+        Standard deviation of the latent of a kick.
+    content : float
+        Loss at which the search ends.
+    """
+
+    steps: int
+    rounds: int = 10
+    kicks: int = 5
+    size: float = 0.3
+    content: float = 0.5
+
+
+@dataclass
+class Lineage:
+    """Snapshots of every row and where each row came from, so that one row's whole path can be told."""
+
+    frames: list[Any]
+    parents: list[Tensor]
+    infos: list[StepInfo | None]
+
+    def path(self, row: int) -> list[tuple[Any, StepInfo | None, int]]:
+        """Snapshot, step info (None for a kick) and row number along the path that led to `row`."""
+        steps = []
+        for frame, parent, info in zip(reversed(self.frames), reversed(self.parents), reversed(self.infos), strict=True):
+            steps.append((frame, info, row))
+            row = int(parent[row])
+        return steps[::-1]
+
+
+def evolve(
+    controller: Controller, domain: Selectable, state: ControllerState, goals: Sequence[Any], plan: Plan, *,
+    worth: Callable[[Any], Tensor], snapshot: Callable[[Any], Any], seed: int = 0,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> tuple[ControllerState, Lineage]:  # fmt: skip
+    """Run a population of streams.
+
+    Parameters
+    ----------
+    goals
+        Goals of the first rounds, one each; the last one serves for the rest.
+    worth
+        Loss (B,) of a domain state that rows are compared by, the same in every round.
+    snapshot
+        What to remember of a domain state after each step.
+    progress
+        Called after each step with steps done, steps at most, and the best worth of the last round.
+
+    Returns
+    -------
+    ControllerState, Lineage
+        Rows sorted by worth, best first.
+    """
+    noise = torch.Generator().manual_seed(seed)
+    rows = len(state.radius)
+    same = torch.arange(rows)
+    lineage = Lineage([snapshot(state.domain)], [same], [None])
+    state = _scatter(domain, state, same > 0, plan, noise, lineage, snapshot, controller)
+    best = float("inf")
+    for number in range(plan.rounds):
+        for step in range(plan.steps):
+            state, info = controller.step(domain, state, goals[min(number, len(goals) - 1)])
+            _note(lineage, snapshot(state.domain), same, info)
+            if progress is not None:
+                progress(number * plan.steps + step + 1, plan.rounds * plan.steps, best)
+        value = worth(state.domain)
+        best = float(value.min())
+        order = torch.argsort(value, stable=True)
+        warm = number < len(goals) - 1
+        last = number == plan.rounds - 1 or (best <= plan.content and not warm)
+        if last:
+            state = take(domain, state, order)
+            _note(lineage, snapshot(state.domain), order, None)
+            break
+        if not warm and rows > 1:
+            kept = (rows + 1) // 2
+            state = take(domain, state, torch.cat([order[:kept], order[: rows - kept]]))
+            _note(lineage, snapshot(state.domain), torch.cat([order[:kept], order[: rows - kept]]), None)
+            state = _scatter(domain, state, same >= kept, plan, noise, lineage, snapshot, controller)
+    return state, lineage
+
+
+def take(domain: Selectable, state: ControllerState, rows: Tensor) -> ControllerState:
+    """Controller state whose row k is row rows[k] of the given one (the backbone's memory is a tensor or a tuple)."""
+    return state._replace(
+        domain=domain.select(state.domain, rows), memory=_rows(state.memory, rows), radius=state.radius[rows],
+        metric=MetricState(state.metric.factor[rows], state.metric.weight[rows]), direction=state.direction[rows],
+    )  # fmt: skip
+
+
+def _rows(memory: Any, rows: Tensor) -> Any:
+    if isinstance(memory, Tensor):
+        return memory[rows]
+    return type(memory)(*(_rows(part, rows) for part in memory))
+
+
+def _scatter(
+    domain: Selectable, state: ControllerState, moving: Tensor, plan: Plan, noise: torch.Generator, lineage: Lineage,
+    snapshot: Callable[[Any], Any], controller: Controller,
+) -> ControllerState:  # fmt: skip
+    """Kick some rows away, each by its own number of moves in its own direction."""
+    if not bool(moving.any()):
+        return state
+    shape = state.direction.shape
+    lasting = torch.randn(shape, generator=noise, dtype=torch.float64).to(state.direction)
+    lengths = 1 + torch.randint(0, plan.kicks, (len(moving),), generator=noise)
+    for number in range(plan.kicks):
+        passing = torch.randn(shape, generator=noise, dtype=torch.float64).to(state.direction)
+        latent = plan.size * (0.6 * lasting + 0.4 * passing)
+        state = state._replace(domain=kick(domain, state.domain, latent, moving & (lengths > number)))
+        _note(lineage, snapshot(state.domain), torch.arange(len(moving)), None)
+    return state._replace(radius=torch.where(moving, controller.trust_region.radius, state.radius))
+
+
+def _note(lineage: Lineage, frame: Any, parents: Tensor, info: StepInfo | None) -> None:
+    lineage.frames.append(frame)
+    lineage.parents.append(parents)
+    lineage.infos.append(info)

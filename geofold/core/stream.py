@@ -1,0 +1,115 @@
+"""Running a stream: step after step, and a kick for rows that are stuck.
+
+A natural step is local: it ends in the nearest minimum. A row whose loss has stopped falling while the gate
+still finds it wanting gets a few random moves of full size in one random direction (as a latent, so that
+the domain caps and closes them like any other move), and goes on from there. Kicks count as steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from geofold.core.controller import Controller
+from geofold.core.domain import Domain, Prediction
+from geofold.core.report import ControllerState, StepInfo
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When a row counts as stuck, and what is done about it.
+
+    Parameters
+    ----------
+    window : int
+        Steps over which the loss has to fall.
+    fraction : float
+        By how much of itself.
+    tolerance : float
+        Loss up to which a row is content.
+    kicks : int
+        Moves in a kick.
+    size : float
+        Standard deviation of the latent of a kick.
+    """
+
+    window: int = 8
+    fraction: float = 0.02
+    tolerance: float = 0.05
+    kicks: int = 3
+    size: float = 0.5
+
+
+@dataclass(frozen=True)
+class _Restless:
+    """Per-row memory of a stream: best loss of late, steps since it fell, kicks to go and their direction."""
+
+    best: Tensor
+    since: Tensor
+    left: Tensor
+    direction: Tensor
+
+
+def stream(
+    controller: Controller, domain: Domain, state: ControllerState, goal: Any, *, patience: Patience | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[ControllerState, StepInfo]]:  # fmt: skip
+    """Steps without end towards a goal; the caller stops when content.
+
+    Parameters
+    ----------
+    goal
+        The goal, or a callable that gives the goal of each step (its number), for goals that change.
+    patience
+        Kicks for stuck rows; None: none.
+
+    Yields
+    ------
+    ControllerState, StepInfo
+    """
+    noise = torch.Generator().manual_seed(seed)
+    restless: _Restless | None = None
+    number = 0
+    while True:
+        state, info = controller.step(domain, state, goal(number) if callable(goal) else goal)
+        number += 1
+        if patience is not None:
+            restless = _watch(restless, info, patience, state, domain, noise)
+            if bool((restless.left > 0).any()):
+                state = state._replace(domain=kick(domain, state.domain, restless.direction, restless.left > 0))
+                radius = torch.where(restless.left > 0, controller.trust_region.radius, state.radius)
+                state = state._replace(radius=radius)
+                restless = replace(restless, left=(restless.left - 1).clamp_min(0))
+        yield state, info
+
+
+def kick(domain: Domain, state: Any, latent: Tensor, rows: Tensor) -> Any:
+    """State after one move along a latent in some rows; the other rows stay to the last bit."""
+    with torch.no_grad():
+        moved = domain.decode(latent * rows[:, None], state)
+        return domain.commit(Prediction(moved.mean, moved.precision, moved.valid), state)
+
+
+def _watch(
+    old: _Restless | None, info: StepInfo, patience: Patience, state: ControllerState, domain: Domain,
+    noise: torch.Generator,
+) -> _Restless:  # fmt: skip
+    loss = info.loss_after
+    if old is None:
+        zero = torch.zeros_like(loss, dtype=torch.long)
+        old = _Restless(torch.full_like(loss, torch.inf), zero, zero, loss.new_zeros(len(loss), domain.latent_dim))
+    fell = loss < old.best * (1 - patience.fraction)
+    # while a row is being kicked it may climb: its record starts anew afterwards
+    kicked = old.left > 0
+    best = torch.where(kicked, torch.full_like(loss, torch.inf), torch.where(fell, loss, old.best))
+    since = torch.where(fell | kicked, 0, old.since + 1)
+    stuck = (since >= patience.window) & (loss > patience.tolerance) & ~kicked
+    fresh = patience.size * torch.randn(old.direction.shape, generator=noise, dtype=torch.float64).to(loss)
+    return _Restless(
+        best, torch.where(stuck, 0, since), torch.where(stuck, patience.kicks, old.left),
+        torch.where(stuck[:, None], fresh, old.direction),
+    )  # fmt: skip

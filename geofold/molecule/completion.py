@@ -1,0 +1,185 @@
+"""Missing atoms by PDBFixer: side chains that the file lacks, and the hydrogens that a force field needs.
+
+Only amino acids enter: waters, ions and ligands have no parameters in amber14 and take no part in the
+energy, which the report says. A chain that is broken is cut at the break, so that no force pulls across it.
+Everything random inside PDBFixer and OpenMM is seeded, and OpenMM runs on one thread, because its CPU
+platform gives the same bits only then.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import string
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.errors import ForceFieldError
+from geofold.molecule.structure import AddedAtom, Structure
+
+PH = 7.0
+
+
+@dataclass(frozen=True)
+class Completed:
+    """An all-atom model of the amino acids.
+
+    Attributes
+    ----------
+    topology, xyz
+        OpenMM topology and its coordinates (p, 3) in nm.
+    source : (p,) int
+        Atom of the structure that each particle stands for; -1 for atoms that were added.
+    residue : (p,) int
+        Residue index in the structure of each particle.
+    left_out : tuple of str
+        Names of residues that took no part (waters, ligands, ions).
+    replaced : tuple of str
+        Residues that were turned into their standard parent (e.g. MSE into MET).
+    """
+
+    topology: Any
+    xyz: NDArray[np.float64]
+    source: NDArray[np.int64]
+    residue: NDArray[np.int64]
+    left_out: tuple[str, ...]
+    replaced: tuple[str, ...]
+
+
+def platform() -> Any:
+    """OpenMM's CPU platform on one thread (Reference where there is none): same input, same bits."""
+    import openmm
+
+    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    chosen = openmm.Platform.getPlatformByName("CPU" if "CPU" in names else "Reference")
+    if chosen.getName() == "CPU":
+        chosen.setPropertyDefaultValue("Threads", "1")
+    return chosen
+
+
+def complete(structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bool, seed: int = 0) -> Completed:
+    """All-atom model of the steering conformer's amino acids.
+
+    Parameters
+    ----------
+    hydrogens : bool
+        Add hydrogens at pH 7 (those of the input stay); without, only heavy atoms are looked after.
+
+    Raises
+    ------
+    ForceFieldError
+        If PDBFixer or OpenMM cannot make sense of a residue.
+    """
+    import openmm.app
+    import pdbfixer
+
+    kept = [k for k in range(len(structure.residues)) if structure.is_amino_acid(k)]
+    left_out = sorted({structure.residues[k].resname for k in range(len(structure.residues))} - {structure.residues[k].resname for k in kept})
+    text = _pdb_text(structure, steering, kept)
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
+        fixer.platform = platform()
+        fixer.missingResidues = {}
+        fixer.findNonstandardResidues()
+        replaced = tuple(structure.residues[kept[r.index]].label for r, _ in fixer.nonstandardResidues)
+        fixer.replaceNonstandardResidues()
+        fixer.findMissingAtoms()
+        fixer.addMissingAtoms(seed=seed + 1)
+        if hydrogens:
+            # with the force field their place is relaxed, the heavy atoms held: without, they overlap
+            fixer.addMissingHydrogens(PH, forcefield=openmm.app.ForceField("amber14/protein.ff14SB.xml"))
+    except ForceFieldError:
+        raise
+    except Exception as error:
+        raise ForceFieldError(
+            f"PDBFixer cannot complete the protein ({error})", "amino acids that PDBFixer knows",
+            "remove or rename the residue it names, or run with --energy off",
+        ) from error  # fmt: skip
+    finally:
+        random.setstate(state)
+    return _mapped(structure, steering, kept, fixer, tuple(left_out), replaced)
+
+
+def missing_atoms(structure: Structure, first: int, last: int, *, seed: int = 0) -> list[AddedAtom]:
+    """Side-chain atoms that residues `first` to `last` lack, with coordinates built by PDBFixer."""
+    steering = structure.steering()
+    full = complete(structure, steering, hydrogens=False, seed=seed)
+    added = []
+    standard = set(full.replaced)
+    for atom, source, residue, place in zip(full.topology.atoms(), full.source, full.residue, full.xyz, strict=True):
+        wanted = first <= residue <= last and source < 0 and atom.name != "OXT" and atom.element.symbol != "H"
+        if wanted and structure.residues[residue].label not in standard:
+            added.append(AddedAtom(int(residue), atom.name, atom.element.symbol.upper(), place))
+    return added
+
+
+def _pdb_text(structure: Structure, steering: NDArray[np.bool_], kept: list[int]) -> str:
+    """The amino acids as PDB text, residues numbered from one, a new chain after each break."""
+    lines, chain, serial = [], -1, 0
+    previous: int | None = None
+    for number, k in enumerate(kept):
+        if previous is None or k != previous + 1 or not structure.bonded(previous, k):
+            chain += 1
+            if lines:
+                lines.append("TER")
+        previous = k
+        residue = structure.residues[k]
+        letters = string.ascii_uppercase + string.ascii_lowercase + string.digits
+        record = "ATOM  " if residue.resname in _STANDARD else "HETATM"
+        for atom in residue.atoms[steering[residue.atoms]]:
+            element = str(structure.element[atom])
+            if element == "D":
+                continue
+            serial += 1
+            name = str(structure.name[atom])
+            x, y, z = structure.xyz[atom] * 10
+            padded = name if len(name) > 3 or len(element) > 1 else " " + name
+            lines.append(
+                f"{record}{serial % 100000:5d} {padded:<4s} {residue.resname:>3.3s} {letters[chain % len(letters)]}"
+                f"{number % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {element.capitalize():>2s}"
+            )
+    return "\n".join([*lines, "TER", "END", ""])
+
+
+def _mapped(
+    structure: Structure, steering: NDArray[np.bool_], kept: list[int], fixer: Any,
+    left_out: tuple[str, ...], replaced: tuple[str, ...],
+) -> Completed:  # fmt: skip
+    import openmm.unit
+
+    alias = {"SD": "SE"}
+    xyz = np.array(fixer.positions.value_in_unit(openmm.unit.nanometer), dtype=float).reshape(-1, 3)
+    source, residue = [], []
+    for here in fixer.topology.residues():
+        k = kept[here.index]
+        for atom in here.atoms():
+            found = structure.atom(k, atom.name, steering)
+            if found is None and structure.residues[k].resname == "MSE":
+                found = structure.atom(k, alias.get(atom.name, ""), steering)
+            if found is None and atom.element.symbol == "H":
+                found = _renamed_hydrogen(structure, steering, k, xyz[atom.index])
+            source.append(-1 if found is None else found)
+            residue.append(k)
+    index = np.array(source, dtype=np.int64)
+    xyz[index >= 0] = structure.xyz[index[index >= 0]]
+    return Completed(fixer.topology, xyz, index, np.array(residue, dtype=np.int64), left_out, replaced)
+
+
+def _renamed_hydrogen(structure: Structure, steering: NDArray[np.bool_], k: int, place: NDArray[np.float64]) -> int | None:
+    """A hydrogen of the input that OpenMM knows by another name: it lies in the same place."""
+    atoms = structure.residues[k].atoms
+    own = atoms[steering[atoms] & (structure.element[atoms] == "H")]
+    if not len(own):
+        return None
+    distance = np.linalg.norm(structure.xyz[own] - place, axis=1)
+    return int(own[distance.argmin()]) if distance.min() < 2e-4 else None
+
+
+_STANDARD = frozenset(
+    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
+)

@@ -1,0 +1,309 @@
+"""Energy by OpenMM: amber14 with Born implicit solvent (OBC2), as judge and as a steering torch function.
+
+The implicit solvent runs as OpenMM's native ``GBSAOBCForce`` with the radii that amber's parameter file gives to
+``implicit/obc2.xml`` (a CustomGBForce, four times slower): radius = or + 0.009 nm, scale = sr / or, solvent
+dielectric 78.5; both agree to 1e-6. Units: nm, kJ/mol.
+
+Hydrogens that the input does not have ride on the frame of their heavy neighbours, so that energies before
+and after a move differ by the move alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geofold.errors import ForceFieldError
+from geofold.molecule.completion import Completed, complete, platform
+from geofold.molecule.structure import Structure
+
+FORCE_FIELD = ("amber14/protein.ff14SB.xml", "implicit/obc2.xml")
+NAME = "amber14 (ff14SB) + OBC2"
+BORN_OFFSET = 0.009
+STEP = "0.001 ps"
+
+
+@dataclass(frozen=True)
+class EnergyModel:
+    """The protein as OpenMM sees it.
+
+    Attributes
+    ----------
+    completed
+        All-atom model, its particles and where they come from.
+    system
+        OpenMM System: amber14 with GBSAOBCForce.
+    riders : (q, 4) int
+        Added particle and three particles whose frame it rides on.
+    """
+
+    completed: Completed
+    system: Any
+    riders: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, structure: Structure, steering: NDArray[np.bool_], *, seed: int = 0) -> EnergyModel:
+        """Energy model of the steering conformer; hydrogens and missing atoms are added inside."""
+        completed = complete(structure, steering, hydrogens=True, seed=seed)
+        return cls(completed, native_born(amber_system(completed.topology)), _riders(completed))
+
+    @cached_property
+    def _context(self) -> Any:
+        import openmm
+
+        return openmm.Context(self.system, openmm.VerletIntegrator(0.001), platform())
+
+    def positions(self, xyz: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Particle coordinates (p, 3) for coordinates (n_atoms, 3) of the structure, all in nm."""
+        placed = self.completed.xyz.copy()
+        known = self.completed.source >= 0
+        placed[known] = xyz[self.completed.source[known]]
+        if len(self.riders):
+            before, after = _frames(self.completed.xyz, self.riders), _frames(placed, self.riders)
+            rider, origin = self.riders[:, 0], self.riders[:, 1]
+            lever = self.completed.xyz[rider] - self.completed.xyz[origin]
+            moved = placed[origin] + np.einsum("qij,qkj,qk->qi", after, before, lever)
+            still = (np.abs(placed[self.riders[:, 1:]] - self.completed.xyz[self.riders[:, 1:]]) < 1e-12).all((1, 2))
+            placed[rider] = np.where(still[:, None], self.completed.xyz[rider], moved)
+        return placed
+
+    def energy(self, xyz: NDArray[np.float64]) -> float:
+        """Potential energy in kJ/mol of coordinates (n_atoms, 3) of the structure."""
+        import openmm.unit
+
+        self._context.setPositions(self.positions(xyz))
+        state = self._context.getState(getEnergy=True)
+        return float(state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole))
+
+    def lennard_jones(self, xyz: NDArray[np.float64], moving: NDArray[np.bool_]) -> float:
+        """Lennard-Jones energy (kJ/mol) of moving against fixed atoms, evaluated by OpenMM.
+
+        Parameters
+        ----------
+        moving : (n_residues,) bool
+            Residues that move; their added hydrogens move with them.
+        """
+        import openmm
+        import openmm.unit
+
+        on = moving[self.completed.residue]
+        if not on.any() or on.all():
+            return 0.0
+        force = openmm.CustomNonbondedForce(
+            "4*sqrt(e1*e2)*((s/r)^12 - (s/r)^6); s = (s1 + s2)/2"
+        )
+        force.addPerParticleParameter("s")
+        force.addPerParticleParameter("e")
+        system = openmm.System()
+        nonbonded = _force(self.system, openmm.NonbondedForce)
+        for i in range(system_size := nonbonded.getNumParticles()):
+            _, sigma, epsilon = nonbonded.getParticleParameters(i)
+            system.addParticle(1.0)
+            force.addParticle([sigma, epsilon])
+        for i in range(nonbonded.getNumExceptions()):
+            one, two, _, _, _ = nonbonded.getExceptionParameters(i)
+            force.addExclusion(one, two)
+        indices = np.arange(system_size)
+        force.addInteractionGroup(indices[on].tolist(), indices[~on].tolist())
+        system.addForce(force)
+        context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform())
+        context.setPositions(self.positions(xyz))
+        energy = context.getState(getEnergy=True).getPotentialEnergy()
+        return float(energy.value_in_unit(openmm.unit.kilojoule_per_mole))
+
+
+def amber_system(topology: Any) -> Any:
+    """amber14 + OBC2 (CustomGBForce) for a complete topology, no cutoff, nothing constrained.
+
+    Raises
+    ------
+    ForceFieldError
+        If a residue matches no template.
+    """
+    import openmm.app
+
+    try:
+        return openmm.app.ForceField(*FORCE_FIELD).createSystem(
+            topology, nonbondedMethod=openmm.app.NoCutoff, constraints=None, rigidWater=False
+        )
+    except ValueError as error:
+        raise ForceFieldError(
+            f"{NAME} has no template for a residue ({error})", "standard amino acids after PDBFixer",
+            "remove or rename the residue, or run with --energy off",
+        ) from error  # fmt: skip
+
+
+def native_born(system: Any) -> Any:
+    """The same system with OpenMM's native GBSAOBCForce in place of the CustomGBForce of ``implicit/obc2.xml``."""
+    import openmm
+
+    index = next(i for i, f in enumerate(system.getForces()) if isinstance(f, openmm.CustomGBForce))
+    custom = system.getForce(index)
+    born = openmm.GBSAOBCForce()
+    born.setSolventDielectric(78.5)
+    born.setSoluteDielectric(1.0)
+    born.setNonbondedMethod(openmm.GBSAOBCForce.NoCutoff)
+    for i in range(custom.getNumParticles()):
+        charge, offset_radius, scaled = custom.getParticleParameters(i)
+        born.addParticle(charge, offset_radius + BORN_OFFSET, scaled / offset_radius)
+    system.removeForce(index)
+    system.addForce(born)
+    return system
+
+
+class SteeringEnergy:
+    """amber14 + OBC2 of a cut-out around the moving atoms, as a function of their coordinates, for torch.
+
+    Only what can change enters: particles within `reach` of the moving ones, and bonded terms that touch a
+    moving particle. The rest of the protein is fixed, so its share of the energy is a constant that is left
+    out (the screening by far atoms is approximate; the whole system judges before and after).
+
+    Parameters
+    ----------
+    model
+        The whole protein.
+    xyz : (n_atoms, 3)
+        Present coordinates of the structure, nm.
+    moving : (n_atoms,) bool
+        Atoms of the structure that move.
+    reach : float
+        nm.
+    """
+
+    def __init__(self, model: EnergyModel, xyz: NDArray[np.float64], moving: NDArray[np.bool_], reach: float = 1.2) -> None:
+        import openmm
+        from scipy.spatial import cKDTree
+
+        self.model = model
+        placed = model.positions(xyz)
+        source = model.completed.source
+        on = np.zeros(len(source), dtype=bool)
+        on[source >= 0] = moving[source[source >= 0]]
+        if len(model.riders):
+            on[model.riders[:, 0]] |= on[model.riders[:, 1:]].any(1)
+        near = np.isfinite(cKDTree(placed[on]).query(placed, distance_upper_bound=reach)[0])
+        # whole residues, so that no group loses its neutrality
+        near = np.isin(model.completed.residue, np.unique(model.completed.residue[near]))
+        self.kept = np.flatnonzero(near)
+        self._on, self._placed = on, placed
+        system = _sliced(model.system, self.kept, on)
+        self._context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform())
+
+    def of_particles(self, particles: Tensor) -> Tensor:
+        """Energy (B,) in kJ/mol of particle coordinates (B, p, 3) in nm; the gradient is minus OpenMM's force."""
+        return _OpenMMEnergy.apply(particles, self._context, self.kept)
+
+    def of_atoms(self, local: Tensor, atoms: NDArray[np.int64]) -> Tensor:
+        """Energy (B,) of local coordinates (B, m, 3) of the structure's `atoms` (m,), the rest as it stands."""
+        return self.of_particles(self.particles(local, atoms))
+
+    def particles(self, local: Tensor, atoms: NDArray[np.int64]) -> Tensor:
+        """Particle coordinates (B, p, 3), added hydrogens riding on their frames, differentiable."""
+        row = {int(a): k for k, a in enumerate(atoms)}
+        pairs = [(p, row[int(a)]) for p, a in enumerate(self.model.completed.source) if int(a) in row]
+        target = torch.tensor([p for p, _ in pairs], device=local.device)
+        origin = torch.tensor([k for _, k in pairs], device=local.device)
+        base = torch.as_tensor(self._placed, dtype=local.dtype, device=local.device).expand(len(local), -1, -1)
+        placed = base.index_copy(1, target, local[:, origin])
+        riders = self.model.riders[self._on[self.model.riders[:, 0]]] if len(self.model.riders) else self.model.riders
+        if len(riders):
+            before, after = _torch_frames(base, riders), _torch_frames(placed, riders)
+            lever = (base[:, riders[:, 0]] - base[:, riders[:, 1]])[..., None]
+            moved = placed[:, riders[:, 1]] + (after @ (before.transpose(-1, -2) @ lever))[..., 0]
+            placed = placed.index_copy(1, torch.as_tensor(riders[:, 0], device=local.device), moved)
+        return placed
+
+
+class _OpenMMEnergy(torch.autograd.Function):
+    """Energy forward, minus force backward: dE/dtheta = -J'F once torsions are behind the coordinates."""
+
+    @staticmethod
+    def forward(ctx: Any, particles: Tensor, context: Any, kept: NDArray[np.int64]) -> Tensor:
+        import openmm.unit
+
+        energies, gradient = [], torch.zeros_like(particles)
+        for row, points in enumerate(particles.detach().cpu().numpy()):
+            context.setPositions(points[kept])
+            state = context.getState(getEnergy=True, getForces=True)
+            energies.append(state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole))
+            force = state.getForces(asNumpy=True).value_in_unit(openmm.unit.kilojoule_per_mole / openmm.unit.nanometer)
+            gradient[row, kept] = -torch.as_tensor(np.asarray(force), dtype=particles.dtype, device=particles.device)
+        ctx.save_for_backward(gradient)
+        return torch.tensor(energies, dtype=particles.dtype, device=particles.device)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grads[0][:, None, None] * gradient, None, None
+
+
+def _force(system: Any, kind: type) -> Any:
+    return next(f for f in system.getForces() if isinstance(f, kind))
+
+
+def _sliced(system: Any, kept: NDArray[np.int64], on: NDArray[np.bool_]) -> Any:
+    """System of the kept particles: torsions that touch a moving one, nonbonded and Born terms."""
+    import openmm
+
+    place = {int(p): k for k, p in enumerate(kept)}
+    small = openmm.System()
+    for _ in kept:
+        small.addParticle(1.0)
+    torsions, nonbonded, born = openmm.PeriodicTorsionForce(), openmm.NonbondedForce(), openmm.GBSAOBCForce()
+    old = _force(system, openmm.PeriodicTorsionForce)
+    for i in range(old.getNumTorsions()):
+        a, b, c, d, *rest = old.getTorsionParameters(i)
+        if any(on[p] for p in (a, b, c, d)) and all(p in place for p in (a, b, c, d)):
+            torsions.addTorsion(place[a], place[b], place[c], place[d], *rest)
+    full = _force(system, openmm.NonbondedForce)
+    for p in kept:
+        nonbonded.addParticle(*full.getParticleParameters(int(p)))
+    for i in range(full.getNumExceptions()):
+        a, b, *rest = full.getExceptionParameters(i)
+        if a in place and b in place:
+            nonbonded.addException(place[a], place[b], *rest)
+    solvent = _force(system, openmm.GBSAOBCForce)
+    for p in kept:
+        born.addParticle(*solvent.getParticleParameters(int(p)))
+    born.setSolventDielectric(solvent.getSolventDielectric())
+    for force in (torsions, nonbonded, born):
+        small.addForce(force)
+    return small
+
+
+def _riders(completed: Completed) -> NDArray[np.int64]:
+    """Added particles and the frame each rides on: its neighbour, and two heavy particles further in."""
+    atoms = list(completed.topology.atoms())
+    table: list[list[int]] = [[] for _ in atoms]
+    for bond in completed.topology.bonds():
+        table[bond[0].index].append(bond[1].index)
+        table[bond[1].index].append(bond[0].index)
+    known = completed.source >= 0
+    rows = []
+    for p in np.flatnonzero(~known):
+        seen, frontier, frame = {int(p)}, [int(p)], []
+        while frontier and len(frame) < 3:
+            frontier = [b for a in frontier for b in table[a] if b not in seen]
+            seen.update(frontier)
+            frame += [b for b in frontier if known[b]]
+        if len(frame) >= 3:
+            rows.append([int(p), *frame[:3]])
+    return np.array(rows, dtype=np.int64).reshape(-1, 4)
+
+
+def _frames(xyz: NDArray[np.float64], riders: NDArray[np.int64]) -> NDArray[np.float64]:
+    return _torch_frames(torch.as_tensor(xyz)[None], riders)[0].numpy()
+
+
+def _torch_frames(xyz: Tensor, riders: NDArray[np.int64]) -> Tensor:
+    """Orthonormal frames (B, q, 3, 3) of the three carriers of each rider (Gram-Schmidt)."""
+    a, b, c = (xyz[:, riders[:, k]] for k in (1, 2, 3))
+    x = torch.nn.functional.normalize(b - a, dim=-1)
+    z = torch.nn.functional.normalize(torch.linalg.cross(x, c - a), dim=-1)
+    return torch.stack([x, torch.linalg.cross(z, x), z], dim=-1)

@@ -1,0 +1,201 @@
+"""A stretch of backbone as a latent decoder: latent -> torsion increments -> closed coordinates.
+
+Glossary: ``B`` rows, ``d`` latent, ``n`` torsions, ``m`` local atoms, ``k = n + 3m`` observations.
+
+Observations are the torsion increments (von Mises weight) and the Cartesian positions that real kinematics
+gives them. Weights are normalised by their number, so a step of metric length 1 moves the backbone by about
+one Angstrom, or its torsions by ten degrees, root mean square; the trust radius can be read in that unit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofold.core.domain import Expansion, Prediction
+from geofold.molecule.closure import Closure, Tangent, close, tangent
+from geofold.molecule.kinematics import Kinematics, acceleration, carry, frames, jacobian
+from geofold.molecule.structure import Structure
+from geofold.molecule.torsions import TorsionTree
+
+LATENT = 64
+POSITION_SIGMA = 0.1
+ANGLE_SIGMA = math.radians(10.0)
+HEADROOM = 0.9
+"""The increment is capped before closing, and closing may add the rest."""
+
+
+class FoldState(NamedTuple):
+    """Where a stretch is.
+
+    xyz : (B, m, 3) local coordinates, nm.
+    angle : (B, n) torsions that may turn, counted from the input's (radian, not wrapped).
+    space : tangent space at xyz, under the reach of the present step.
+    reach : (n,) how far each torsion may follow the latent in this step, 0 to 1.
+    """
+
+    xyz: Tensor
+    angle: Tensor
+    space: Tangent
+    reach: Tensor
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Decoder of one stretch of residues.
+
+    Parameters
+    ----------
+    tree, kin, closure
+        Torsions, kinematics and closure of the stretch.
+    cap : float
+        Largest change of one torsion in one step, radian.
+    weight : (k,)
+        Observation weights.
+    """
+
+    tree: TorsionTree
+    kin: Kinematics
+    closure: Closure
+    cap: float
+    weight: Tensor
+
+    @classmethod
+    def of(
+        cls, structure: Structure, tree: TorsionTree, *, cap: float, dtype: torch.dtype = torch.float64,
+        device: str = "cpu",
+    ) -> Fold:  # fmt: skip
+        """Decoder of a tree; the backbone and CB atoms are the positions that the metric weighs."""
+        kin = Kinematics.of(tree, dtype=dtype, device=device)
+        atoms = kin.atoms.cpu().numpy()
+        seen = np.isin(structure.name[atoms], ("N", "CA", "C", "O", "CB")) & (kin.carrier.cpu().numpy() < len(tree))
+        count, n = max(int(seen.sum()), 1), len(tree)
+        weight = np.concatenate(
+            [np.full(n, 1 / (n * ANGLE_SIGMA**2)), np.repeat(seen / (count * POSITION_SIGMA**2), 3)]
+        )
+        return cls(tree, kin, Closure.of(tree, kin), cap, torch.as_tensor(weight, dtype=dtype, device=device))
+
+    @property
+    def latent_dim(self) -> int:
+        """64, or as many as there are torsions."""
+        return max(LATENT, len(self.tree))
+
+    def start(self, xyz: np.ndarray, reach: Tensor, batch: int = 1) -> FoldState:
+        """State of coordinates of the whole structure (n_atoms, 3) in nm, repeated `batch` times."""
+        local = torch.as_tensor(xyz, dtype=self.weight.dtype)[self.kin.atoms.cpu()].to(self.weight.device)
+        local = local.expand(batch, -1, -1).clone()
+        return self.at(local, local.new_zeros(batch, len(self.tree)), reach)
+
+    def at(self, xyz: Tensor, angle: Tensor, reach: Tensor) -> FoldState:
+        """State at local coordinates, its tangent space under the reach of the coming step."""
+        return FoldState(xyz, angle, tangent(self.closure, self.kin, xyz, reach), reach)
+
+    def decode(self, z: Tensor, state: FoldState) -> Prediction:
+        """Torsion increments and closed positions of latents (B, d)."""
+        delta = self._capped(z, state).delta
+        space = Tangent(state.reach[:, None] * state.space.normal, state.space.freedom)
+        theta, closed = close(self.closure, self.kin, state.xyz, delta, space)
+        moved = carry(self.kin, frames(self.kin, state.xyz, theta), state.xyz)
+        small = theta.detach().abs().amax(-1) <= self.cap * (1 + 1e-9)
+        return Prediction(torch.cat([theta, moved.flatten(1)], dim=-1), self.weight, closed & small)
+
+    def expand(self, z: Tensor, state: FoldState) -> Expansion:
+        """Prediction with first and second derivative in closed form: axis x lever behind the closed tangent."""
+        capped = self._capped(z, state)
+        basis = state.reach[:, None] * state.space.normal
+        with torch.no_grad():
+            theta, closed = close(self.closure, self.kin, state.xyz, capped.delta, Tangent(basis, state.space.freedom))
+        frame = frames(self.kin, state.xyz, theta)
+        moved = carry(self.kin, frame, state.xyz)
+        slope, lift = capped.slope, None
+        if self.closure.rows:
+            rows = self.closure.jacobian(self.kin, state.xyz, frame)
+            lift = basis @ torch.linalg.pinv(rows @ basis, rtol=1e-9)
+            slope = slope - lift @ (rows @ slope)
+        levers = jacobian(self.kin, frame, state.xyz, moved).flatten(1, 2)
+        full = torch.nn.functional.pad(torch.cat([slope, levers @ slope], dim=1), (0, self.latent_dim - len(self.tree)))
+
+        def bend(v: Tensor) -> Tensor:
+            rate = (slope @ v[:, : len(self.tree), None])[..., 0]
+            turn = capped.bend(v[:, : len(self.tree)])
+            if lift is not None:
+                opening = self.closure.acceleration(self.kin, state.xyz, frame, rate) + (rows @ turn[..., None])[..., 0]
+                turn = turn - (lift @ opening[..., None])[..., 0]
+            swing = acceleration(self.kin, frame, state.xyz, moved, rate, self.kin.carrier).flatten(1)
+            return torch.cat([turn, swing + (levers @ turn[..., None])[..., 0]], dim=-1)
+
+        small = theta.abs().amax(-1) <= self.cap * (1 + 1e-9)
+        prediction = Prediction(torch.cat([theta, moved.flatten(1)], dim=-1), self.weight, closed & small)
+        return Expansion(prediction, full, bend)
+
+    def commit(self, prediction: Prediction, state: FoldState, reach: Tensor) -> FoldState:
+        """The predicted move applied; `reach` is that of the next step. Rows that did not close stay."""
+        theta, moved = self.split(prediction.mean)
+        keep = prediction.valid[:, None]
+        xyz = torch.where(keep[..., None] & (theta != 0).any(-1)[:, None, None], moved, state.xyz)
+        return self.at(xyz, torch.where(keep, state.angle + theta, state.angle), reach)
+
+    def select(self, state: FoldState, rows: Tensor) -> FoldState:
+        """The state with its rows rearranged."""
+        space = Tangent(state.space.normal[rows], state.space.freedom[rows])
+        return FoldState(state.xyz[rows], state.angle[rows], space, state.reach)
+
+    def split(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Increments (B, n) and local coordinates (B, m, 3) of observations."""
+        n = len(self.tree)
+        return mean[:, :n], mean[:, n:].unflatten(-1, (-1, 3))
+
+    def _capped(self, z: Tensor, state: FoldState) -> _Capped:
+        """Increments that keep the loop closed to first order, scaled down as a whole to the cap."""
+        n = len(self.tree)
+        delta = state.reach * state.space.project(z[:, :n])
+        normal = state.space.normal
+        slope = state.reach[:, None] * (torch.eye(n, dtype=z.dtype, device=z.device) - normal @ normal.transpose(-1, -2))
+        return _Capped(delta, slope, HEADROOM * self.cap)
+
+
+class _Capped:
+    """delta min(1, limit / max |delta|) with its derivatives."""
+
+    def __init__(self, free: Tensor, slope: Tensor, limit: float) -> None:
+        self._free, self._slope, self._limit = free, slope, limit
+        self._largest, self._where = free.abs().max(dim=-1, keepdim=True)
+        self._over = self._largest > limit
+        self._scale = limit / self._largest.clamp_min(limit)
+
+    @property
+    def delta(self) -> Tensor:
+        """The capped increments (B, n)."""
+        return self._free * self._scale
+
+    @property
+    def slope(self) -> Tensor:
+        """Derivative by the latent, (B, n, n)."""
+        return self._scale[..., None] * (self._slope - self._unit()[..., None] * self._leading(self._slope))
+
+    def bend(self, v: Tensor) -> Tensor:
+        """Second derivative along v, (B, n): zero where the cap does not act."""
+        rate = (self._slope @ v[..., None])
+        lead = self._leading(rate)[..., 0]
+        largest = torch.where(self._over, self._largest, torch.ones_like(self._largest))
+        return 2 * self._scale * lead / largest * (self._unit() * lead - torch.where(self._over, rate[..., 0], 0.0))
+
+    def _unit(self) -> Tensor:
+        safe = torch.where(self._over, self._largest, torch.ones_like(self._largest))
+        return torch.where(self._over, self._free / safe, torch.zeros_like(self._free))
+
+    def _leading(self, columns: Tensor) -> Tensor:
+        """Rate of the largest increment's size, (B, 1, c), for columns (B, n, c)."""
+        index = self._where[..., None].expand(-1, 1, columns.shape[-1])
+        return torch.gather(columns, 1, index) * torch.gather(self._free, 1, self._where).sign()[..., None]
+
+
+def window(tree: TorsionTree, centre: int, width: float, floor: float = 0.0) -> np.ndarray:
+    """Reach (n,) of a step centred on a residue: a bump of the given width in residues above a floor."""
+    bump = np.exp(-0.5 * ((tree.residue - centre) / width) ** 2)
+    return floor + (1 - floor) * bump

@@ -1,0 +1,183 @@
+"""Loop repair as a domain: a closed stretch of residues, streamed residue by residue, sweep after sweep.
+
+Each step stands at one residue (the cursor). Torsions near the cursor follow the latent most, and the gate
+looks at the trouble of the residues there; the loss that has to fall is the whole loop's. A residue in
+peace costs one look, a clashing one gets corrections.
+
+Glossary: ``B`` rows, ``n`` torsions, ``L`` residues of the loop.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofold.core.domain import Expansion, Loss, Prediction
+from geofold.core.tangent import Euclid
+from geofold.molecule.dihedrals import BackboneAngles
+from geofold.molecule.energy import SteeringEnergy
+from geofold.molecule.fold import Fold, FoldState, window
+from geofold.molecule.sterics import PairList, Sterics
+from geofold.molecule.structure import Structure
+from geofold.molecule.torsions import TorsionTree, torsion_tree
+
+
+@dataclass(frozen=True)
+class LoopGoal:
+    """What a loop is asked for.
+
+    Parameters
+    ----------
+    sterics, ramachandran : float
+        Weights of the two terms.
+    side_chains : bool
+        Whether the chi torsions of the loop may turn too.
+    width : float
+        How many residues around the cursor follow fully (standard deviation of the bump).
+    floor : float
+        How far the rest of the loop follows, 0 to 1.
+    energy : float
+        Weight of the force field's energy, per kJ/mol; needs a domain with `steering`.
+    """
+
+    sterics: float = 1.0
+    ramachandran: float = 1.0
+    side_chains: bool = False
+    width: float = 3.0
+    floor: float = 0.3
+    energy: float = 0.0
+
+
+class LoopState(NamedTuple):
+    """Where the stream is: coordinates, neighbour list, cursor (residue of the loop) and the goal's window."""
+
+    fold: FoldState
+    pairs: PairList
+    cursor: int
+
+
+@dataclass(frozen=True)
+class LoopDomain:
+    """The loop of one structure.
+
+    Build with `LoopDomain.of`; the parts are public for those who want another loss.
+    """
+
+    fold: Fold
+    sterics: Sterics
+    angles: BackboneAngles
+    residue_of: np.ndarray
+    goal: LoopGoal = LoopGoal()
+    steering: SteeringEnergy | None = None
+
+    @classmethod
+    def of(
+        cls, structure: Structure, first: int, last: int, *, goal: LoopGoal | None = None, cap: float = math.radians(10.0),
+        altloc: str | None = None, device: str = "cpu",
+    ) -> LoopDomain:  # fmt: skip
+        """Domain of residues `first` to `last` (inclusive indices) of a structure."""
+        tree = torsion_tree(structure, first, last, altloc=altloc)
+        fold = Fold.of(structure, tree, cap=cap, device=device)
+        # No atom of a closed loop gets further from its anchors than half its contour and a side chain.
+        reach = 1.0 + 0.19 * (last - first + 1) if tree.closed else 1.0 + 0.38 * (last - first + 1)
+        sterics = Sterics.of(structure, tree, fold.kin, reach)
+        return cls(fold, sterics, BackboneAngles.of(structure, tree, fold.weight), structure.residue_of, goal or LoopGoal())
+
+    @property
+    def tree(self) -> TorsionTree:
+        """The loop's torsions."""
+        return self.fold.tree
+
+    @property
+    def length(self) -> int:
+        """Residues in the loop."""
+        return self.tree.last - self.tree.first + 1
+
+    @property
+    def latent_dim(self) -> int:
+        """Of the fold."""
+        return self.fold.latent_dim
+
+    @property
+    def space(self) -> Euclid:
+        """The latent is a vector of increments; only what it decodes to wraps."""
+        return Euclid()
+
+    def start(self, xyz: np.ndarray, batch: int = 1) -> LoopState:
+        """State of the coordinates (n_atoms, 3) in nm of the whole structure."""
+        fold = self.fold.start(xyz, self.reach(0), batch)
+        return LoopState(fold, self.sterics.pairs(fold.xyz), 0)
+
+    def resume(self, state: LoopState) -> LoopState:
+        """A state of another goal's stream, under this goal's reach."""
+        fold = self.fold.at(state.fold.xyz, state.fold.angle, self.reach(state.cursor))
+        return LoopState(fold, state.pairs, state.cursor)
+
+    def reach(self, cursor: int) -> Tensor:
+        """How far each torsion follows the latent in a step at the cursor, (n,)."""
+        bump = window(self.tree, self.tree.first + cursor, self.goal.width, self.goal.floor)
+        # a linked side chain (a disulfide) would pin the backbone if its own torsions stood still
+        linked = np.isin(self.tree.residue, [int(self.residue_of[a]) for link in self.tree.links for a in link])
+        allowed = self.tree.backbone | linked | self.goal.side_chains
+        return torch.as_tensor(bump * allowed, dtype=self.fold.weight.dtype, device=self.fold.weight.device)
+
+    def observe(self, state: LoopState, goal: LoopGoal | None) -> Tensor:
+        """Torsions so far and the cursor's place: enough for a predictor that holds still."""
+        place = state.fold.angle.new_full((len(state.fold.angle), 1), state.cursor / max(self.length - 1, 1))
+        return torch.cat([state.fold.angle, place], dim=-1)
+
+    def decode(self, z: Tensor, state: LoopState) -> Prediction:
+        """See `Fold.decode`."""
+        return self.fold.decode(z, state.fold)
+
+    def expand(self, z: Tensor, state: LoopState) -> Expansion:
+        """See `Fold.expand`."""
+        return self.fold.expand(z, state.fold)
+
+    def loss(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> Loss:
+        """Soft sterics and Ramachandran penalty of the loop; difficulty: their share around the cursor."""
+        theta, xyz = self.fold.split(prediction.mean)
+        overlap, pairs = self.sterics.overlaps(xyz, state.pairs)
+        clash = goal.sterics * self.sterics.cost(overlap)
+        strain = goal.ramachandran * self.angles.penalty(state.fold.angle + theta)
+        share = self._per_residue(clash.detach(), pairs, strain.detach())
+        around = torch.arange(self.length, device=share.device) - state.cursor
+        difficulty = (share * torch.exp(-0.5 * (around / 1.0) ** 2)).sum(-1)
+        terms = {"sterics": clash.sum(-1), "ramachandran": strain.sum(-1)}
+        if self.steering is not None and goal.energy > 0:
+            terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
+        return Loss(torch.stack(list(terms.values())).sum(0), terms, difficulty)
+
+    def commit(self, prediction: Prediction, state: LoopState) -> LoopState:
+        """Apply the move, go on to the next residue, renew the neighbour list where atoms went far."""
+        cursor = (state.cursor + 1) % self.length
+        fold = self.fold.commit(prediction, state.fold, self.reach(cursor))
+        return LoopState(fold, self.sterics.overlaps(fold.xyz, state.pairs)[1], cursor)
+
+    def select(self, state: LoopState, rows: Tensor) -> LoopState:
+        """The state with its rows rearranged; the neighbour list serves all rows and stays."""
+        pairs = state.pairs._replace(built=state.pairs.built[rows])
+        return LoopState(self.fold.select(state.fold, rows), pairs, state.cursor)
+
+    def worth(self, state: LoopState) -> Tensor:
+        """Loss (B,) of a state at full weight, whatever the goal of the moment."""
+        overlap, _ = self.sterics.overlaps(state.fold.xyz, state.pairs)
+        return self.sterics.cost(overlap).sum(-1) + self.angles.penalty(state.fold.angle).sum(-1)
+
+    def trouble(self, state: LoopState) -> Tensor:
+        """Share of the loss that each residue has, (B, L): what colours the loop and finds the bad part."""
+        overlap, pairs = self.sterics.overlaps(state.fold.xyz, state.pairs)
+        cost = self.goal.sterics * self.sterics.cost(overlap)
+        return self._per_residue(cost, pairs, self.goal.ramachandran * self.angles.penalty(state.fold.angle))
+
+    def _per_residue(self, clash: Tensor, pairs: PairList, strain: Tensor) -> Tensor:
+        share = clash.new_zeros(len(clash), self.length)
+        share = share.index_add(1, self.sterics.residue[pairs.i], clash)
+        inner = pairs.j < len(self.sterics.local)
+        other = self.sterics.residue[pairs.j[inner]]
+        return share.index_add(1, other, clash[:, inner]).index_add(1, self.angles.residue, strain)

@@ -1,0 +1,143 @@
+"""Peptide constraints as a domain: a whole chain whose torsions bring residues together, without clashes.
+
+Glossary: ``B`` rows, ``c`` contacts. Contacts belong to the goal, so they may arrive, change or vanish from
+one step to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofold.core.domain import Expansion, Loss, Prediction
+from geofold.core.tangent import Euclid
+from geofold.molecule import contacts as contact_terms
+from geofold.molecule.contacts import Contact
+from geofold.molecule.dihedrals import BackboneAngles
+from geofold.molecule.fold import Fold, FoldState
+from geofold.molecule.sterics import PairList, Sterics
+from geofold.molecule.structure import Structure
+from geofold.molecule.torsions import TorsionTree, torsion_tree
+
+
+@dataclass(frozen=True)
+class PeptideGoal:
+    """Contacts to keep and the weights of the loss's terms."""
+
+    contacts: tuple[Contact, ...]
+    contact: float = 1.0
+    sterics: float = 1.0
+    ramachandran: float = 1.0
+
+
+class PeptideState(NamedTuple):
+    """Coordinates and neighbour list."""
+
+    fold: FoldState
+    pairs: PairList
+
+
+@dataclass(frozen=True)
+class PeptideDomain:
+    """One chain of a structure, everything else fixed. Build with `PeptideDomain.of`."""
+
+    fold: Fold
+    sterics: Sterics
+    angles: BackboneAngles
+    still: dict[int, Tensor]
+    side_chains: bool
+
+    @classmethod
+    def of(
+        cls, structure: Structure, first: int, last: int, *, cap: float = math.radians(10.0), side_chains: bool = True,
+        altloc: str | None = None, device: str = "cpu",
+    ) -> PeptideDomain:  # fmt: skip
+        """Domain of the residues `first` to `last`; `side_chains` lets chi torsions turn too."""
+        tree = torsion_tree(structure, first, last, altloc=altloc)
+        fold = Fold.of(structure, tree, cap=cap, device=device)
+        sterics = Sterics.of(structure, tree, fold.kin, 0.38 * (last - first + 2))
+        angles = BackboneAngles.of(structure, tree, fold.weight)
+        local = set(fold.kin.atoms.tolist())
+        # a contact may name an atom that stays: its place is kept here
+        still = {
+            int(a): torch.as_tensor(structure.xyz[a], dtype=fold.weight.dtype, device=device)
+            for a in np.flatnonzero(tree.steering) if int(a) not in local
+        }  # fmt: skip
+        return cls(fold, sterics, angles, still, side_chains)
+
+    @property
+    def tree(self) -> TorsionTree:
+        """The chain's torsions."""
+        return self.fold.tree
+
+    @property
+    def latent_dim(self) -> int:
+        """Of the fold."""
+        return self.fold.latent_dim
+
+    @property
+    def space(self) -> Euclid:
+        """The latent is a vector of increments; only what it decodes to wraps."""
+        return Euclid()
+
+    def start(self, xyz: np.ndarray, batch: int = 1) -> PeptideState:
+        """State of the coordinates (n_atoms, 3) in nm of the whole structure."""
+        fold = self.fold.start(xyz, self.reach(), batch)
+        return PeptideState(fold, self.sterics.pairs(fold.xyz))
+
+    def reach(self) -> Tensor:
+        """Which torsions may turn, (n,)."""
+        allowed = self.tree.backbone | np.full(len(self.tree), self.side_chains)
+        return torch.as_tensor(allowed, dtype=self.fold.weight.dtype, device=self.fold.weight.device)
+
+    def observe(self, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
+        """Torsions so far: enough for a predictor that holds still."""
+        return state.fold.angle
+
+    def decode(self, z: Tensor, state: PeptideState) -> Prediction:
+        """See `Fold.decode`."""
+        return self.fold.decode(z, state.fold)
+
+    def expand(self, z: Tensor, state: PeptideState) -> Expansion:
+        """See `Fold.expand`."""
+        return self.fold.expand(z, state.fold)
+
+    def loss(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Loss:
+        """Contact errors, soft sterics and Ramachandran penalty."""
+        theta, xyz = self.fold.split(prediction.mean)
+        overlap, _ = self.sterics.overlaps(xyz, state.pairs)
+        terms = {
+            "contacts": goal.contact * self._contact_cost(xyz, goal),
+            "sterics": goal.sterics * self.sterics.cost(overlap).sum(-1),
+            "ramachandran": goal.ramachandran * self.angles.penalty(state.fold.angle + theta).sum(-1),
+        }
+        return Loss(terms["contacts"] + terms["sterics"] + terms["ramachandran"], terms)
+
+    def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
+        """Apply the move; renew the neighbour list where atoms went far."""
+        fold = self.fold.commit(prediction, state.fold, state.fold.reach)
+        return PeptideState(fold, self.sterics.overlaps(fold.xyz, state.pairs)[1])
+
+    def distances(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> Tensor:
+        """Distances (B, c) in nm of the contacts' atoms in local coordinates (B, m, 3)."""
+        if not contacts:
+            return xyz.new_zeros(len(xyz), 0)
+        one = torch.stack([self._place(xyz, c.i) for c in contacts], dim=1)
+        two = torch.stack([self._place(xyz, c.j) for c in contacts], dim=1)
+        return ((one - two).square().sum(-1) + 1e-12).sqrt()
+
+    def _place(self, xyz: Tensor, atom: int) -> Tensor:
+        if atom in self.still:
+            return self.still[atom].expand(len(xyz), 3)
+        return xyz[:, int(self.fold.kin.local([atom]))]
+
+    def _contact_cost(self, xyz: Tensor, goal: PeptideGoal) -> Tensor:
+        distance = self.distances(xyz, goal.contacts)
+        bound = distance.new_tensor([c.bound for c in goal.contacts])
+        upper = torch.tensor([c.upper for c in goal.contacts], dtype=torch.bool, device=distance.device)
+        return contact_terms.cost(distance, bound, upper).sum(-1)

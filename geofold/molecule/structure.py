@@ -1,0 +1,299 @@
+"""A structure as its file has it: every atom of the first model, and the file to write it back into.
+
+``read`` takes a path or bytes; what it returns is never changed. Coordinates are in nm, B-factors stay in
+square Angstrom as in the file. Alternate locations are all kept; ``Structure.steering`` picks one conformer.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.errors import AltlocError, CoordinateError, InputFileError, NoProteinError
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Row = tuple[str, str, str, str, str, str, int, int, bool, float, float, float, float, float]
+"""name, resname, chain, icode, altloc, element, resnum, serial, hetatm, occupancy, bfactor, x, y, z (nm)."""
+
+WATER = frozenset({"HOH", "DOD", "WAT", "H2O", "D2O", "TIP", "TIP3", "TIP4", "TP3", "SOL", "SPC"})
+BONDED = (0.10, 0.20)
+"""C-N distances in nm that count as a peptide bond, strained ones included."""
+
+
+@dataclass(frozen=True, eq=False)
+class Residue:
+    """Atoms that follow each other under one chain, number and insertion code, all conformers together."""
+
+    chain: str
+    resnum: int
+    icode: str
+    resname: str
+    atoms: NDArray[np.int64]
+
+    @property
+    def label(self) -> str:
+        """As ranges are written: ``A:45A``, or ``:45`` for a blank chain id."""
+        return f"{self.chain}:{self.resnum}{self.icode}"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A bond the file names between atoms i < j; ``source`` is LINK, SSBOND, CONECT or struct_conn."""
+
+    i: int
+    j: int
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class AddedAtom:
+    """An atom the file lacks: index of its residue, name, element, position (3,) in nm."""
+
+    residue: int
+    name: str
+    element: str
+    xyz: Floats
+
+
+class Document(Protocol):  # what can write its file again
+    def render(self, structure: Structure, xyz: Floats, moved: Mask, added: Sequence[AddedAtom]) -> bytes:
+        """See ``Structure.render``."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Structure:
+    """Columns of shape (n,) over the atoms of the first model in file order; ``xyz`` is (n, 3) in nm.
+
+    Blank chain, insertion code or altloc is ``''``; names and elements are upper case. ``document`` is
+    opaque; without one (a structure from another program) a PDB file is made when it is written.
+    """
+
+    source: str
+    name: NDArray[np.str_]
+    resname: NDArray[np.str_]
+    chain: NDArray[np.str_]
+    icode: NDArray[np.str_]
+    altloc: NDArray[np.str_]
+    element: NDArray[np.str_]
+    resnum: NDArray[np.int64]
+    serial: NDArray[np.int64]
+    hetatm: Mask
+    occupancy: Floats
+    bfactor: Floats
+    xyz: Floats
+    residue_of: NDArray[np.int64]
+    residues: tuple[Residue, ...]
+    links: tuple[Link, ...] = ()
+    title: str = ""
+    n_models: int = 1
+    notes: tuple[str, ...] = ()
+    document: Document | None = None
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Row], source: str, keys: Sequence[object] | None = None) -> Structure:
+        """Structure without links; ``keys``, one per atom, tell residues apart where the numbers do not."""
+        columns: list[Any] = list(zip(*rows, strict=True))
+        name, resname, chain, icode, altloc, element = (np.array(c, dtype=np.str_) for c in columns[:6])
+        resnum, serial = (np.array(c, dtype=np.int64) for c in columns[6:8])
+        occupancy, bfactor = (np.array(c, dtype=np.float64) for c in columns[9:11])
+        group = keys if keys is not None else list(zip(columns[2], columns[6], columns[3], strict=True))
+        starts = [0] + [i for i in range(1, len(group)) if group[i] != group[i - 1]]
+        lengths = np.diff([*starts, len(group)])
+        residues = []
+        for start, length in zip(starts, lengths.tolist(), strict=True):
+            atoms = np.arange(start, start + length)
+            kept = atoms[_conformer(name[atoms], altloc[atoms], occupancy[atoms], None)]
+            lettered = kept[altloc[kept] != ""]
+            shown = lettered[0] if len(lettered) else kept[0]
+            number, letter = int(resnum[start]), str(icode[start])
+            residues.append(Residue(str(chain[start]), number, letter, str(resname[shown]), atoms))
+        return cls(
+            source, name, resname, chain, icode, altloc, element, resnum, serial, np.array(columns[8], dtype=np.bool_),
+            occupancy, bfactor, np.array(columns[11:], dtype=np.float64).T.copy(),
+            np.repeat(np.arange(len(starts)), lengths), tuple(residues),
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    def __repr__(self) -> str:
+        return f"<Structure of {self.source}: {len(self)} atoms, {len(self.residues)} residues>"
+
+    def steering(self, altloc: str | None = None) -> Mask:
+        """Mask (n,) of exactly one conformer per residue.
+
+        It holds the atoms without altloc and those of one letter: ``altloc`` where the residue has it, else the
+        letter of the highest summed occupancy. Of equal letters, and of atoms that repeat a name, the first.
+
+        Raises
+        ------
+        AltlocError : no residue has the requested letter.
+        """
+        letters = sorted(set(self.altloc.tolist()) - {""})
+        if altloc is not None and altloc not in letters:
+            expected = f"one of {', '.join(letters)}" if letters else "no choice, for the file has none"
+            raise AltlocError(f"{self.source} has no alternate location '{altloc}'", expected, "leave the choice out")
+        mask: Mask = self.altloc == ""
+        for index in np.unique(self.residue_of[~mask]):
+            atoms = self.residues[index].atoms
+            mask[atoms] = _conformer(self.name[atoms], self.altloc[atoms], self.occupancy[atoms], altloc)
+        chosen = np.flatnonzero(mask)
+        named = list(zip(self.residue_of[chosen].tolist(), self.name[chosen].tolist(), strict=True))
+        first = dict(zip(reversed(named), reversed(chosen.tolist()), strict=True))
+        return np.isin(np.arange(len(self)), list(first.values()))
+
+    @cached_property
+    def steering_mask(self) -> Mask:
+        """``steering()``, made once and not to be written to."""
+        mask = self.steering()
+        mask.flags.writeable = False
+        return mask
+
+    def atom(self, residue_index: int, name: str, mask: Mask) -> int | None:
+        """Index of the residue's atom of that name within ``mask`` (n,), or None."""
+        atoms = self.residues[residue_index].atoms
+        return next((int(i) for i in atoms if mask[i] and self.name[i] == name), None)
+
+    @cached_property
+    def _amino(self) -> Mask:
+        amino = np.ones(len(self.residues), dtype=np.bool_)
+        for name, element in (("N", "N"), ("CA", "C"), ("C", "C")):
+            has = self.steering_mask & (self.name == name) & (self.element == element)
+            amino &= np.bincount(self.residue_of[has], minlength=len(amino)) > 0
+        return amino
+
+    def is_amino_acid(self, residue_index: int) -> bool:
+        """Whether the steering conformer has N, CA and C: selenomethionine has, a calcium ion has not."""
+        return bool(self._amino[residue_index])
+
+    def is_water(self, residue_index: int) -> bool:
+        """Whether the residue is water by its name."""
+        return self.residues[residue_index].resname in WATER
+
+    def peptide_distance(self, i: int, j: int) -> float | None:
+        """Distance in nm from the carbonyl C of residue i to the N of residue j, None if either is absent."""
+        c, n = self.atom(i, "C", self.steering_mask), self.atom(j, "N", self.steering_mask)
+        return None if c is None or n is None else float(np.linalg.norm(self.xyz[c] - self.xyz[n]))
+
+    def bonded(self, i: int, j: int) -> bool:
+        """Whether residue j follows residue i in the chain, by the C-N distance (0.10-0.20 nm)."""
+        distance = self.peptide_distance(i, j)
+        return distance is not None and BONDED[0] <= distance <= BONDED[1]
+
+    def render(self, xyz: Floats, moved: Mask, added: Sequence[AddedAtom] = ()) -> bytes:
+        """The file again, byte for byte but for coordinates of moved atoms whose printed value changes.
+
+        Parameters
+        ----------
+        xyz : (n, 3), nm; moved : (n,) bool; added : atoms to append to their residues.
+
+        Raises
+        ------
+        OutputError : a coordinate is not finite or does not fit the columns of the format.
+        """
+        from geofold.molecule.pdb import document_of
+
+        if np.shape(xyz) != self.xyz.shape or np.shape(moved) != self.name.shape:
+            raise ValueError(f"coordinates {np.shape(xyz)} or mask {np.shape(moved)} do not fit {len(self)} atoms")
+        return (self.document or document_of(self)).render(self, np.asarray(xyz, dtype=np.float64), moved, added)
+
+    def trajectory_pdb(self, frames: Floats, bfactors: Floats | None = None, altloc: str | None = None) -> bytes:
+        """Multi-model PDB of one conformer, whatever the input's format; numbers beyond the columns wrap.
+
+        Parameters
+        ----------
+        frames : (T, n, 3) over all atoms or (T, m, 3) over those of ``steering(altloc)``, nm.
+        bfactors : (T, n) or (T, m) values for the B-factor column; the file's own by default.
+        """
+        from geofold.molecule.pdb import format_models
+
+        return format_models(self, frames, bfactors, np.flatnonzero(self.steering(altloc)))
+
+
+def _conformer(name: NDArray[np.str_], altloc: NDArray[np.str_], occupancy: Floats, wanted: str | None) -> Mask:
+    """Mask over one residue's atoms: those shared by its conformers and those of one of them."""
+    blank: Mask = altloc == ""
+    # Some files leave the first conformer's letter blank: its atoms then share a name with lettered ones.
+    rivals = blank & np.isin(name, name[~blank])
+    totals: dict[str, float] = {}
+    for i in np.flatnonzero(~blank | rivals):
+        totals[str(altloc[i])] = totals.get(str(altloc[i]), 0.0) + float(occupancy[i])
+    if not totals:
+        return blank
+    chosen = wanted if wanted in totals else max(totals, key=lambda letter: round(totals[letter], 6))
+    taken: Mask = altloc == chosen
+    return taken if not chosen else taken | (blank & ~np.isin(name, name[taken]))
+
+
+def read(source: str | Path | bytes, *, name: str | None = None) -> Structure:
+    """Structure from a path or from bytes, PDB or mmCIF, gzipped or not, told apart by content.
+
+    ``name`` is what messages call it: by default the path, or "standard input" for bytes.
+
+    Raises
+    ------
+    InputFileError, NoProteinError, CoordinateError
+    """
+    from geofold.molecule import mmcif, pdb
+
+    label = name or ("standard input" if isinstance(source, bytes) else str(source))
+    text, encoding = _decode(source if isinstance(source, bytes) else _load(Path(source), label), label)
+    for parser in (mmcif, pdb):
+        if parser.recognises(text):
+            return require_protein(parser.parse(text, encoding, label))
+    raise InputFileError(f"{label} is not a structure", "text in PDB or mmCIF format", "give a .pdb or .cif file")
+
+
+def _load(path: Path, label: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        reason = "does not exist"
+    except IsADirectoryError:
+        reason = "is a folder"
+    except (OSError, ValueError) as error:
+        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    raise InputFileError(f"{label} {reason}", "a file in PDB or mmCIF format", "check the path")
+
+
+def _decode(data: bytes, label: str) -> tuple[str, str]:
+    """Text, and the encoding that gives the same bytes back."""
+    expected = "text in PDB or mmCIF format"
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputFileError(f"{label} is a damaged gzip file ({error})", expected, "fetch it again") from error
+    if not data.strip():
+        raise InputFileError(f"{label} is empty", expected, "check how the file was made")
+    if b"\0" in data:
+        raise InputFileError(f"{label} is binary", expected, "convert it to PDB or mmCIF")
+    encoding = "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
+    try:
+        return data.decode(encoding), encoding
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), "latin-1"
+
+
+def require_protein(structure: Structure) -> Structure:
+    """The structure itself; CoordinateError or NoProteinError if nothing can be done with it."""
+    label, trace = structure.source, bool(np.any((structure.name == "CA") & (structure.element == "C")))
+    if not np.isfinite(structure.xyz).all():
+        raise CoordinateError(f"{label} has coordinates that are not numbers", "finite numbers", "mend the input")
+    if len(structure) > 1 and not np.ptp(structure.xyz, axis=0).any():
+        place = "zero" if not structure.xyz.any() else "equal"
+        raise CoordinateError(f"{label}: all coordinates are {place}", "atoms in different places", "give a real model")
+    if not structure._amino.any():
+        given = f"{label} holds {'only CA atoms' if trace else 'no protein'}"
+        remedy = "rebuild the backbone first" if trace else "give a file with a protein chain"
+        raise NoProteinError(given, "amino acids with N, CA and C", remedy)
+    return structure

@@ -1,0 +1,66 @@
+"""Biopython structures in and out; Bio.PDB counts in Angstrom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geofold.errors import NoProteinError
+from geofold.molecule.structure import Floats, Row, Structure, require_protein
+
+if TYPE_CHECKING:
+    from Bio.PDB.Structure import Structure as BioStructure
+
+SOURCE = "the Biopython structure"
+
+
+def _atoms(structure: BioStructure) -> Iterator[Any]:
+    """Every atom of the first model, alternate locations and point mutants included, in Biopython's order."""
+    for model in list(structure)[:1]:
+        for chain in model:
+            for residue in chain:
+                variants = residue.disordered_get_list() if residue.is_disordered() == 2 else [residue]
+                for variant in variants:
+                    yield from variant.get_unpacked_list()
+
+
+def structure_from_biopython(structure: BioStructure) -> Structure:
+    """Structure of the first model.
+
+    Raises
+    ------
+    NoProteinError, CoordinateError
+    """
+    atoms = list(_atoms(structure))
+    if not atoms:
+        raise NoProteinError(f"{SOURCE} has no atoms", "a model with a protein", "load the coordinates first")
+    keys = [(atom.get_parent().get_parent().id, atom.get_parent().id) for atom in atoms]
+    return require_protein(Structure.from_rows(map(_row, atoms), SOURCE, keys))
+
+
+def _row(atom: Any) -> Row:
+    residue = atom.get_parent()
+    flag, number, icode = residue.id
+    x, y, z = (float(value) / 10.0 for value in atom.coord)
+    occupancy = 1.0 if atom.occupancy is None else float(atom.occupancy)
+    return (
+        atom.name.upper(), residue.resname.strip().upper(), residue.get_parent().id.strip(), icode.strip(),
+        atom.altloc.strip(), (atom.element or "").strip().upper(), int(number), int(atom.serial_number or 0),
+        bool(flag.strip()), occupancy, float(atom.bfactor or 0.0), x, y, z,
+    )  # fmt: skip
+
+
+def biopython_with_coordinates(original: BioStructure, structure: Structure, xyz: Floats) -> BioStructure:
+    """Copy of ``original`` whose first model has the coordinates ``xyz`` (n, 3) in nm.
+
+    ``structure`` is what ``structure_from_biopython`` made of it; ``original`` stays as it is.
+    """
+    copy: BioStructure = original.copy()  # type: ignore[no-untyped-call]
+    atoms = list(_atoms(copy))
+    if len(atoms) != len(structure) or np.shape(xyz) != (len(atoms), 3):
+        raise ValueError(f"coordinates {np.shape(xyz)} do not fit a structure of {len(atoms)} atoms")
+    for atom, position in zip(atoms, np.asarray(xyz, dtype=np.float64) * 10.0, strict=True):
+        atom.set_coord(position.astype(atom.coord.dtype))
+    return copy
