@@ -15,6 +15,9 @@ import typer
 
 from geofold.errors import GeofoldError, OptionError
 
+UsageError: Any = typer.BadParameter.__base__
+"""Click's, whether typer imports click or carries it."""
+
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Move protein backbones by their torsions: repair loops, constrain peptides. PDB or mmCIF in, the same out.",
@@ -38,7 +41,7 @@ def repair(
     output: Output, trajectory: Trajectory = None, report: Report = None, view: View = None, offline: Offline = False,
     seed: Seed = 0, altloc: Altloc = None, energy: Energy = True,
     streams: Annotated[int, typer.Option(help="Streams in one batch.")] = 8,
-    rounds: Annotated[int, typer.Option(help="Rounds of streaming and selection at most.")] = 12,
+    rounds: Annotated[int, typer.Option(help="Rounds of streaming and selection at most.")] = 6,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Repair bent or clashing loops; every other atom stays, byte for byte."""
@@ -135,10 +138,19 @@ def bench(
 def main(args: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:
-        app(args=args, standalone_mode=True)
-    except SystemExit as stop:
-        return int(stop.code or 0) if not isinstance(stop.code, str) else 2
-    return 0
+        status = app(args=args, standalone_mode=False)
+    except UsageError as mistake:
+        context = mistake.ctx
+        command = context.command_path if context is not None else "geofold"
+        if not (args if args is not None else sys.argv[1:]):
+            typer.echo(mistake.format_message() or "geofold: no command given; see geofold --help", err=True)
+            return 2
+        typer.echo(f"geofold: {' '.join(mistake.format_message().split())} See {command} --help", err=True)
+        return 2
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("geofold: interrupted; nothing was written", err=True)
+        return 130
+    return status if isinstance(status, int) else 0
 
 
 def _run(
@@ -229,5 +241,3 @@ def _checked(found: dict[str, Any]) -> str:
     return "\n".join(lines + [f"  note: {note}" for note in found["notes"]])
 
 
-if __name__ == "__main__":
-    sys.exit(main())

@@ -42,7 +42,7 @@ class Problem:
     weight: tuple[float, ...]
     goal: tuple[float, ...]
     begin: tuple[float, ...]
-    space: Space = Euclid()
+    space: Space = field(default_factory=Euclid)
     walls: float = math.inf
     calls: list[bool] = field(default_factory=list, compare=False)
 

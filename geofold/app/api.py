@@ -69,7 +69,7 @@ def load(source: Any, name: str | None = None) -> Structure:
 
 def repair(
     source: Any, loop: str | Sequence[str], *, seed: int = 0, altloc: str | None = None, energy: bool = True,
-    streams: int = 8, rounds: int = 12, device: str = "cpu", name: str | None = None, progress: Progress | None = None,
+    streams: int = 8, rounds: int = 6, device: str = "cpu", name: str | None = None, progress: Progress | None = None,
 ) -> Result:  # fmt: skip
     """Repair one or several loops; nothing else moves.
 

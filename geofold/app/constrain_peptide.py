@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from geofold.app.moves import Move
 from geofold.app.options import TORSION_CAP, RunOptions
+from geofold.app.relax import ENERGY_WEIGHT, relax, steered
 from geofold.core.backbone import HoldStill
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
@@ -86,7 +88,18 @@ def constrain_peptide(
             break
     end = len(frames) if held == HELD else best[1] + 1
     status = "done" if held == HELD else "stuck"
-    return Move(domain.tree, atoms, np.array(frames[:end]), status, {first: sum(trace)}, trace, clock, accepted)
+    if options.energy and held == HELD:
+        goal = replace(goal, energy=ENERGY_WEIGHT)
+        domain = steered(structure, domain, frames[-1], options.seed)
+        for state, _ in relax(parts, domain, state.domain, goal):
+            # what the energy would pay with a lost contact is not taken
+            if reached(domain, state.domain, goal):
+                frames.append(state.domain.fold.xyz[0].cpu().numpy())
+        end = len(frames)
+    until = sum(clock[: len(clock) - HELD + 1]) if held == HELD else sum(clock)
+    return Move(
+        domain.tree, atoms, np.array(frames[:end]), status, {first: sum(trace)}, trace, clock, accepted, until
+    )
 
 
 def _loss(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal) -> torch.Tensor:

@@ -25,7 +25,7 @@ def require_writable(path: str) -> None:
     ------
     OutputError
     """
-    if path == STANDARD:
+    if path == STANDARD or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
         return
     target = Path(path)
     folder = target.parent
@@ -47,9 +47,13 @@ def write_all(outputs: Mapping[str, bytes]) -> None:
     """
     ready: list[tuple[str, str]] = []
     try:
+        direct = [path for path in outputs if path != STANDARD and _is_device(path)]
         for path, content in outputs.items():
-            if path != STANDARD:
+            if path != STANDARD and path not in direct:
                 ready.append((_written_beside(path, content), path))
+        for path in direct:
+            with open(path, "wb", buffering=0) as device:
+                device.write(outputs[path])
         while ready:
             temporary, path = ready[0]
             os.replace(temporary, path)
@@ -66,6 +70,11 @@ def write_all(outputs: Mapping[str, bytes]) -> None:
     finally:
         for temporary, _ in ready:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _is_device(path: str) -> bool:
+    """A pipe or device must be written to, not replaced by a file."""
+    return Path(path).exists() and not Path(path).is_file()
 
 
 def _written_beside(path: str, content: bytes) -> str:

@@ -32,6 +32,8 @@ class Move:
         Wall clock of each step.
     accepted : int
         Steps in which a correction was taken.
+    goal_milliseconds : float
+        Wall clock from the start until the goal was met (a peptide: the first of the steps that it then held).
     status : str
         'done', 'stuck' (time ran out) or 'rigid' (no freedom left).
     """
@@ -44,6 +46,7 @@ class Move:
     trace: list[int] = field(default_factory=list)
     milliseconds: list[float] = field(default_factory=list)
     accepted: int = 0
+    goal_milliseconds: float = 0.0
 
     def apply(self, xyz: Floats) -> Floats:
         """Coordinates (n_atoms, 3) of the structure with the stretch at the end of its path."""

@@ -37,7 +37,7 @@ class RunOptions:
     altloc: str | None = None
     energy: bool = True
     streams: int = 8
-    rounds: int = 12
+    rounds: int = 6
     steps: int = 128
     device: str = "cpu"
 

@@ -10,14 +10,14 @@ import torch
 
 from geofold.app.moves import Move
 from geofold.app.options import TORSION_CAP, RunOptions
+from geofold.app.relax import ENERGY_WEIGHT, relax, steered
 from geofold.core.backbone import HoldStill
 from geofold.core.controller import Controller
-from geofold.core.gate import FixedGate, ThresholdGate
+from geofold.core.gate import ThresholdGate
 from geofold.core.metric import Pullback
 from geofold.core.population import Lineage, Plan, evolve, take
 from geofold.core.report import ControllerState
 from geofold.core.trust_region import TrustRegion
-from geofold.molecule.energy import EnergyModel, SteeringEnergy
 from geofold.molecule.loop import LoopDomain, LoopGoal
 from geofold.molecule.structure import Structure
 
@@ -25,12 +25,10 @@ TOLERANCE = 0.05
 CONTENT = 0.5
 """Loss at which a loop is clean: no severe overlap and no outlier is left (each of which costs one)."""
 SOFTENING = (0.1, 0.3, 1.0)
-"""Weight of the sterics in the first rounds: torsions find their basins before clashes wall them in."""
-SWEEPS = 2
+"""Weight of the sterics after a kick: torsions find their basins before clashes wall them in."""
+SWEEPS = (1, 1, 2)
+KICKS = 12
 SETTLING_SWEEPS = 4
-RELAXING_STEPS = 40
-ENERGY_WEIGHT = 0.05
-"""Per kJ/mol: a hydrogen bond (20 kJ/mol) weighs as much as a severe overlap."""
 
 
 def controller(options: RunOptions) -> Controller:
@@ -39,6 +37,10 @@ def controller(options: RunOptions) -> Controller:
         backbone=HoldStill(), metric=Pullback(), trust_region=TrustRegion(largest=2.0),
         gate=ThresholdGate(TOLERANCE, largest=2), horizon=1, seed=options.seed,
     )  # fmt: skip
+
+
+def _softened(phase: int, fresh: tuple[bool, ...]) -> LoopGoal:
+    return LoopGoal(sterics=tuple(SOFTENING[phase] if kicked else 1.0 for kicked in fresh))
 
 
 def repair_loop(
@@ -58,10 +60,11 @@ def repair_loop(
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
         return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid")
     parts = controller(options)
-    plan = Plan(steps=SWEEPS * domain.length, rounds=options.rounds, content=CONTENT)
-    goals = [LoopGoal(sterics=weight) for weight in SOFTENING]
+    plan = Plan(
+        steps=tuple(sweeps * domain.length for sweeps in SWEEPS), rounds=options.rounds, kicks=KICKS, content=CONTENT
+    )
     state, lineage = evolve(
-        parts, domain, parts.init(domain, start), goals, plan, worth=domain.worth,
+        parts, domain, parts.init(domain, start), _softened, plan, worth=domain.worth,
         snapshot=lambda s: (s.fold.xyz, s.cursor), seed=options.seed, progress=progress,
     )  # fmt: skip
     best = take(domain, state, torch.zeros(1, dtype=torch.long))
@@ -82,20 +85,10 @@ def _relax(
     structure: Structure, domain: LoopDomain, state: ControllerState, path: _Path, options: RunOptions
 ) -> ControllerState:
     """Let the force field itself steer the whole loop for a while, its hydrogens placed afresh."""
-    atoms = domain.fold.kin.atoms.cpu().numpy()
-    xyz = structure.xyz.copy()
-    xyz[atoms] = state.domain.fold.xyz[0].cpu().numpy()
-    moving = np.zeros(len(xyz), dtype=bool)
-    moving[domain.tree.atoms] = True
-    model = EnergyModel.of(replace(structure, xyz=xyz), domain.tree.steering, seed=options.seed)
     goal = LoopGoal(side_chains=True, floor=1.0, energy=ENERGY_WEIGHT)
-    steered = replace(domain, goal=goal, steering=SteeringEnergy(model, xyz, moving))
-    parts = replace(controller(options), gate=FixedGate(1), trust_region=TrustRegion(radius=0.2, largest=1.0))
-    state = parts.init(steered, steered.resume(state.domain))
-    for _ in range(RELAXING_STEPS):
-        cursor = state.domain.cursor
-        state, info = parts.step(steered, state, goal)
-        path.add(state.domain.fold.xyz[0], info, 0, cursor)
+    domain = steered(structure, replace(domain, goal=goal), state.domain.fold.xyz[0].cpu().numpy(), options.seed)
+    for state, info in relax(controller(options), domain, domain.resume(state.domain), goal):
+        path.add(state.domain.fold.xyz[0], info, 0, (state.domain.cursor - 1) % domain.length)
     return state
 
 

@@ -1,6 +1,6 @@
 """The report: one JSON object, schema ``geofold-report/1``, described key by key in the README.
 
-Everything but ``seconds`` and ``stream.latency_ms`` is the same for the same input and seed.
+Everything but ``seconds``, ``stream.seconds``, ``stream.seconds_to_goal`` and ``stream.latency_ms`` is the same for the same input and seed.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ def build_report(
             "inner_steps_per_residue": {
                 structure.residues[k].label: spent for m in moves for k, spent in m.inner_steps.items()
             },
+            "seconds": round(float(clock.sum()) / 1e3, 3),
+            "seconds_to_goal": round(sum(m.goal_milliseconds for m in moves) / 1e3, 3),
             "latency_ms": {"mean": round(float(clock.mean()), 3), "p99": round(float(np.percentile(clock, 99)), 3)},
         },
         "notes": _notes(structure, moves, model), "seconds": round(seconds, 3),

@@ -1,1 +1,1 @@
-
+"""Benchmarks: commands that measure geofold against other tools and keep their raw records."""

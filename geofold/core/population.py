@@ -6,7 +6,7 @@ copies of it that are kicked away. What happened to a row can be traced back thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -34,8 +34,8 @@ class Plan:
 
     Parameters
     ----------
-    steps : int
-        Steps of a round.
+    steps : tuple of int
+        Steps of each phase of a round (a kick is followed by its phases, e.g. from a soft loss to a hard one).
     rounds : int
         Rounds at most.
     kicks : int
@@ -46,8 +46,8 @@ class Plan:
         Loss at which the search ends.
     """
 
-    steps: int
-    rounds: int = 10
+    steps: tuple[int, ...]
+    rounds: int = 6
     kicks: int = 5
     size: float = 0.3
     content: float = 0.5
@@ -71,7 +71,8 @@ class Lineage:
 
 
 def evolve(
-    controller: Controller, domain: Selectable, state: ControllerState, goals: Sequence[Any], plan: Plan, *,
+    controller: Controller, domain: Selectable, state: ControllerState, goal: Callable[[int, tuple[bool, ...]], Any],
+    plan: Plan, *,
     worth: Callable[[Any], Tensor], snapshot: Callable[[Any], Any], seed: int = 0,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> tuple[ControllerState, Lineage]:  # fmt: skip
@@ -79,8 +80,8 @@ def evolve(
 
     Parameters
     ----------
-    goals
-        Goals of the first rounds, one each; the last one serves for the rest.
+    goal
+        Goal of a phase: called with its number and, row by row, whether the row was kicked in this round.
     worth
         Loss (B,) of a domain state that rows are compared by, the same in every round.
     snapshot
@@ -97,28 +98,29 @@ def evolve(
     rows = len(state.radius)
     same = torch.arange(rows)
     lineage = Lineage([snapshot(state.domain)], [same], [None])
-    state = _scatter(domain, state, same > 0, plan, noise, lineage, snapshot, controller)
-    best = float("inf")
+    kept, best, done = 1, float("inf"), 0
     for number in range(plan.rounds):
-        for step in range(plan.steps):
-            state, info = controller.step(domain, state, goals[min(number, len(goals) - 1)])
-            _note(lineage, snapshot(state.domain), same, info)
-            if progress is not None:
-                progress(number * plan.steps + step + 1, plan.rounds * plan.steps, best)
+        state = _scatter(domain, state, same >= kept, plan, noise, lineage, snapshot, controller)
+        # in the first round every row starts softly; later the good ones, which are kept, stay as hard as they are
+        fresh = tuple(number == 0 or row >= kept for row in range(rows))
+        for phase, steps in enumerate(plan.steps):
+            aim = goal(phase, fresh)
+            for _ in range(steps):
+                state, info = controller.step(domain, state, aim)
+                _note(lineage, snapshot(state.domain), same, info)
+                done += 1
+                if progress is not None:
+                    progress(done, plan.rounds * sum(plan.steps), best)
         value = worth(state.domain)
         best = float(value.min())
         order = torch.argsort(value, stable=True)
-        warm = number < len(goals) - 1
-        last = number == plan.rounds - 1 or (best <= plan.content and not warm)
+        last = best <= plan.content or number == plan.rounds - 1
+        kept = rows if last else (rows + 1) // 2
+        chosen = torch.cat([order[:kept], order[: rows - kept]])
+        state = take(domain, state, chosen)
+        _note(lineage, snapshot(state.domain), chosen, None)
         if last:
-            state = take(domain, state, order)
-            _note(lineage, snapshot(state.domain), order, None)
             break
-        if not warm and rows > 1:
-            kept = (rows + 1) // 2
-            state = take(domain, state, torch.cat([order[:kept], order[: rows - kept]]))
-            _note(lineage, snapshot(state.domain), torch.cat([order[:kept], order[: rows - kept]]), None)
-            state = _scatter(domain, state, same >= kept, plan, noise, lineage, snapshot, controller)
     return state, lineage
 
 

@@ -155,9 +155,9 @@ class Tangent:
 
 
 def tangent(closure: Closure, kin: Kinematics, xyz: Tensor, active: Tensor) -> Tangent:
-    """Tangent space at the coordinates; `active` (n,) is 1 for the torsions that may turn, else 0."""
+    """Tangent space at the coordinates; `active` (n,) says how far each torsion may turn, 0 to 1."""
     batch, n = xyz.shape[0], len(kin.near)
-    free = int(active.sum())
+    free = int((active > 0).sum())
     if not closure.rows:
         return Tangent(xyz.new_zeros(batch, n, 0), torch.full((batch,), free, device=xyz.device))
     still = frames(kin, xyz, xyz.new_zeros(batch, n))

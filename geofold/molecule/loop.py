@@ -33,8 +33,10 @@ class LoopGoal:
 
     Parameters
     ----------
-    sterics, ramachandran : float
-        Weights of the two terms.
+    sterics : float or tuple of float
+        Weight of the clashes, one for all rows of the batch or one each.
+    ramachandran : float
+        Weight of the Ramachandran penalty.
     side_chains : bool
         Whether the chi torsions of the loop may turn too.
     width : float
@@ -45,7 +47,7 @@ class LoopGoal:
         Weight of the force field's energy, per kJ/mol; needs a domain with `steering`.
     """
 
-    sterics: float = 1.0
+    sterics: float | tuple[float, ...] = 1.0
     ramachandran: float = 1.0
     side_chains: bool = False
     width: float = 3.0
@@ -143,7 +145,8 @@ class LoopDomain:
         """Soft sterics and Ramachandran penalty of the loop; difficulty: their share around the cursor."""
         theta, xyz = self.fold.split(prediction.mean)
         overlap, pairs = self.sterics.overlaps(xyz, state.pairs)
-        clash = goal.sterics * self.sterics.cost(overlap)
+        weight = overlap.new_tensor(goal.sterics).reshape(-1, 1)
+        clash = weight * self.sterics.cost(overlap)
         strain = goal.ramachandran * self.angles.penalty(state.fold.angle + theta)
         share = self._per_residue(clash.detach(), pairs, strain.detach())
         around = torch.arange(self.length, device=share.device) - state.cursor
@@ -172,8 +175,7 @@ class LoopDomain:
     def trouble(self, state: LoopState) -> Tensor:
         """Share of the loss that each residue has, (B, L): what colours the loop and finds the bad part."""
         overlap, pairs = self.sterics.overlaps(state.fold.xyz, state.pairs)
-        cost = self.goal.sterics * self.sterics.cost(overlap)
-        return self._per_residue(cost, pairs, self.goal.ramachandran * self.angles.penalty(state.fold.angle))
+        return self._per_residue(self.sterics.cost(overlap), pairs, self.angles.penalty(state.fold.angle))
 
     def _per_residue(self, clash: Tensor, pairs: PairList, strain: Tensor) -> Tensor:
         share = clash.new_zeros(len(clash), self.length)

@@ -19,6 +19,7 @@ from geofold.core.tangent import Euclid
 from geofold.molecule import contacts as contact_terms
 from geofold.molecule.contacts import Contact
 from geofold.molecule.dihedrals import BackboneAngles
+from geofold.molecule.energy import SteeringEnergy
 from geofold.molecule.fold import Fold, FoldState
 from geofold.molecule.sterics import PairList, Sterics
 from geofold.molecule.structure import Structure
@@ -27,12 +28,13 @@ from geofold.molecule.torsions import TorsionTree, torsion_tree
 
 @dataclass(frozen=True)
 class PeptideGoal:
-    """Contacts to keep and the weights of the loss's terms."""
+    """Contacts to keep and the weights of the loss's terms (`energy`: per kJ/mol, needs a domain with `steering`)."""
 
     contacts: tuple[Contact, ...]
     contact: float = 1.0
     sterics: float = 1.0
     ramachandran: float = 1.0
+    energy: float = 0.0
 
 
 class PeptideState(NamedTuple):
@@ -51,6 +53,7 @@ class PeptideDomain:
     angles: BackboneAngles
     still: dict[int, Tensor]
     side_chains: bool
+    steering: SteeringEnergy | None = None
 
     @classmethod
     def of(
@@ -116,7 +119,9 @@ class PeptideDomain:
             "sterics": goal.sterics * self.sterics.cost(overlap).sum(-1),
             "ramachandran": goal.ramachandran * self.angles.penalty(state.fold.angle + theta).sum(-1),
         }
-        return Loss(terms["contacts"] + terms["sterics"] + terms["ramachandran"], terms)
+        if self.steering is not None and goal.energy > 0:
+            terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
+        return Loss(torch.stack(list(terms.values())).sum(0), terms)
 
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
         """Apply the move; renew the neighbour list where atoms went far."""

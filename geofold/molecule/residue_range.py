@@ -166,18 +166,16 @@ def _require_backbone(structure: Structure, index: int, names: tuple[str, ...]) 
 
 
 def _require_connection(structure: Structure, index: int) -> None:
-    """Both signs of a gap after residue ``index`` count: renumbering hides the one, coincidence the other."""
+    """Bonded is what counts: numbering may skip where the chain does not (chymotrypsin's does)."""
     one, two = structure.residues[index], structure.residues[index + 1]
-    bonded, skipped = structure.bonded(index, index + 1), two.resnum - one.resnum > 1
-    if one.chain == two.chain and bonded and not skipped:
+    if one.chain == two.chain and structure.bonded(index, index + 1):
         return
     distance = (structure.peptide_distance(index, index + 1) or 0.0) * 10.0
-    what = "the chain breaks" if not bonded else "numbers are missing"
-    given = f"{structure.source}: {what} between {one.label} and {two.label} (C-N distance {distance:.2f} A)"
+    given = f"{structure.source}: the chain breaks between {one.label} and {two.label} (C-N distance {distance:.2f} A)"
     remedy = "choose a range on one side of it"
-    if one.chain == two.chain and skipped:
+    if one.chain == two.chain and two.resnum - one.resnum > 1:
         absent = ResidueRange(one.chain, (one.resnum + 1, ""), (two.resnum - 1, ""))
-        remedy += ", or renumber the chain" if bonded else f", or build the missing residues first (--build {absent})"
+        remedy += f", or build the missing residues {absent} first (PDBFixer does)"
     raise ChainBreakError(given, "consecutive residues bonded at 1.0 to 2.0 A", remedy)
 
 

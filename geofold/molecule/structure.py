@@ -292,6 +292,10 @@ def require_protein(structure: Structure) -> Structure:
     if len(structure) > 1 and not np.ptp(structure.xyz, axis=0).any():
         place = "zero" if not structure.xyz.any() else "equal"
         raise CoordinateError(f"{label}: all coordinates are {place}", "atoms in different places", "give a real model")
+    protein = structure.xyz[structure._amino[structure.residue_of]]
+    if len(protein) > 3 and len(np.unique(protein.round(4), axis=0)) < len(protein) / 2:
+        given = f"{label}: most protein atoms share the coordinates of another"
+        raise CoordinateError(given, "atoms in different places", "give a real model")
     if not structure._amino.any():
         given = f"{label} holds {'only CA atoms' if trace else 'no protein'}"
         remedy = "rebuild the backbone first" if trace else "give a file with a protein chain"

@@ -28,7 +28,7 @@ def rng(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.integers(0, 10_000), st.integers(1, 9), st.integers(1, 12), st.floats(0, 6))
 def test_woodbury_equals_the_dense_inverse(seed, dim, rank, decades):
     """U with singular values spread so that G has condition numbers up to a million."""
@@ -136,8 +136,8 @@ def test_columns_do_not_pile_up_along_the_gradient():
     for look in range(400):
         state = metric.update(state, at, torch.zeros_like(at.z), rng(look))
         sizes.append(float((state.factor / state.weight.sqrt()[:, None, None])[0, :, 0].square().sum()))
-    alone = float(metric.update(metric.init(1, 5, at.z), at, torch.zeros_like(at.z), rng(0)).factor[0, :, 0].square().sum())
-    alone /= 1 - 0.98**2
+    once = metric.update(metric.init(1, 5, at.z), at, torch.zeros_like(at.z), rng(0))
+    alone = float(once.factor[0, :, 0].square().sum()) / (1 - 0.98**2)
     # coherent columns would tend to (1 + beta) / (1 - beta) = 99 times the size of one
     assert sum(sizes[100:]) / 300 < 8 * alone
 

@@ -59,7 +59,7 @@ def test_nothing_is_the_input_file(stretch):
 
 
 @pytest.mark.parametrize("stretch", STRETCHES, ids=str)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), size=SIZES)
 def test_expand_equals_decode(stretch, seed, size):
     fold, state = begin(*stretch, batch=2)
@@ -74,7 +74,7 @@ def test_expand_equals_decode(stretch, seed, size):
 
 
 @pytest.mark.parametrize("stretch", STRETCHES, ids=str)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), size=SIZES)
 def test_derivatives_against_finite_differences(stretch, seed, size):
     """At nothing, inside the cap and far beyond it. With gradients on, decode polishes the closure to rounding."""
@@ -91,8 +91,9 @@ def test_derivatives_against_finite_differences(stretch, seed, size):
     torch.testing.assert_close(slope, (ahead - behind) / (2 * h), rtol=1e-4, atol=1e-5)
     wide = 5 * h
     ahead, behind = (fold.decode(z + s * v, state).mean for s in (wide, -wide))
-    scale = float(expansion.bend(v).abs().max())
-    torch.testing.assert_close(expansion.bend(v), (ahead - 2 * here + behind) / wide**2, rtol=1e-3, atol=1e-4 * max(scale, 1))
+    bend = expansion.bend(v)
+    scale = float(bend.abs().max())
+    torch.testing.assert_close(bend, (ahead - 2 * here + behind) / wide**2, rtol=1e-3, atol=1e-4 * max(scale, 1))
 
 
 @pytest.mark.parametrize("stretch", STRETCHES, ids=str)
@@ -117,7 +118,7 @@ def test_derivatives_against_automatic_ones(stretch, size):
 
 
 @pytest.mark.parametrize("stretch", STRETCHES, ids=str)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), size=st.floats(0, 30))
 def test_cap_holds(stretch, seed, size):
     fold, state = begin(*stretch, batch=8)
@@ -151,7 +152,8 @@ def test_a_refused_row_stays_bit_identical(stretch):
     assert torch.equal(after.xyz[1], state.xyz[1]) and torch.equal(after.angle[1], state.angle[1])
     theta, moved = fold.split(prediction.mean)
     for row in (0, 2):
-        assert bool(valid[row]) and torch.equal(after.xyz[row], moved[row]) and not torch.equal(moved[row], state.xyz[row])
+        assert bool(valid[row]) and not torch.equal(moved[row], state.xyz[row])
+        assert torch.equal(after.xyz[row], moved[row])
         assert torch.equal(after.angle[row], theta[row])
     assert torch.equal(after.reach, 0.5 * state.reach)
 

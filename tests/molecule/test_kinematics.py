@@ -76,7 +76,7 @@ def test_pointer_jumping_equals_turning_one_by_one(stretch):
 
 
 @pytest.mark.parametrize("stretch", TAILS, ids=str)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), size=st.floats(1e-3, np.pi))
 def test_bonds_angles_and_chirality_stay(stretch, seed, size):
     structure, tree, kin = build(*stretch)
@@ -102,14 +102,14 @@ def test_bonds_angles_and_chirality_stay(stretch, seed, size):
 
 
 @pytest.mark.parametrize("stretch", [s for s in TAILS if s[0] == "1ubi.pdb"], ids=str)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_mdtraj_reads_every_dihedral_as_before_plus_increment(stretch, seed):
     structure, tree, kin = build(*stretch)
     delta = random_turns(tree, seed)[0].numpy()
-    frame = mdtraj.load(str(find("structures", stretch[0])))
-    topology = frame.topology
-    both = mdtraj.Trajectory(np.stack([structure.xyz, moved_structure(structure, kin, torch.as_tensor(delta)[None])]), topology)
+    topology = mdtraj.load(str(find("structures", stretch[0]))).topology
+    after = moved_structure(structure, kin, torch.as_tensor(delta)[None])
+    both = mdtraj.Trajectory(np.stack([structure.xyz, after]), topology)
     axis = {frozenset((int(a), int(b))): j for j, (a, b) in enumerate(zip(tree.near, tree.far, strict=True))}
     turned: set[int] = set()
     for measure in ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4"):
@@ -129,7 +129,7 @@ def test_mdtraj_reads_every_dihedral_as_before_plus_increment(stretch, seed):
 
 @pytest.mark.parametrize("stretch", STRETCHES, ids=str)
 def test_dihedrals_in_double_precision(stretch):
-    """Any path of four atoms about a turning bond, whatever side the root is on; a closed stretch ends at its anchor."""
+    """Any path of four atoms about a turning bond, whatever the side of the root; closed ones end at the anchor."""
     structure, tree, kin = build(*stretch)
     delta = random_turns(tree, 7)
     after = moved_structure(structure, kin, delta)
@@ -186,7 +186,8 @@ def test_a_batch_of_one_equals_a_row_of_a_batch(stretch):
     delta = random_turns(tree, 11, batch=4)
     together = positions(kin, xyz, delta)
     for row in range(4):
-        torch.testing.assert_close(together[row], positions(kin, xyz[row : row + 1], delta[row : row + 1])[0], rtol=0, atol=1e-13)
+        alone = positions(kin, xyz[row : row + 1], delta[row : row + 1])[0]
+        torch.testing.assert_close(together[row], alone, rtol=0, atol=1e-13)
 
 
 def test_atoms_that_no_turned_torsion_carries_keep_their_bits():

@@ -14,6 +14,7 @@ from geofold.molecule.structure import Structure, read
 from geofold.molecule.torsions import CHI_ATOMS, TorsionTree, torsion_tree
 from geofold.resources import find
 
+STRETCHES = [(15, 40), (0, 20), (60, 75), (0, 75)]
 SINGLE = ["1ubi.pdb", "1ajj.pdb", "1lpbA.pdb", "1i8nA.pdb"]
 
 
@@ -64,10 +65,10 @@ def test_separations_are_shortest_paths():
         assert found == {(a, b) for a, b in zip(*np.nonzero(distance <= depth), strict=True) if a != b}
 
 
-@pytest.mark.parametrize("name,first,last", [("1ubi.pdb", 15, 40), ("1ubi.pdb", 0, 20), ("1ubi.pdb", 60, 75), ("1ubi.pdb", 0, 75)])
-def test_a_torsion_carries_what_lies_beyond_its_bond(name, first, last):
+@pytest.mark.parametrize("first,last", STRETCHES)
+def test_a_torsion_carries_what_lies_beyond_its_bond(first, last):
     """Reference: cut the bond, and look at which side of the stretch falls off."""
-    structure = load(name)
+    structure = load("1ubi.pdb")
     tree = torsion_tree(structure, first, last)
     inside = (structure.residue_of >= first) & (structure.residue_of <= last)
     bonds = [b for b in bond_list(structure, tree.steering) if inside[list(b)].all()]
@@ -75,15 +76,16 @@ def test_a_torsion_carries_what_lies_beyond_its_bond(name, first, last):
         cut = [b for b in bonds if set(b) != {tree.near[j], tree.far[j]}]
         assert len(cut) == len(bonds) - 1
         i, k = np.array(cut).T
-        piece = connected_components(coo_matrix((np.ones(len(i)), (i, k)), shape=(len(structure),) * 2), directed=False)[1]
+        graph = coo_matrix((np.ones(len(i)), (i, k)), shape=(len(structure),) * 2)
+        piece = connected_components(graph, directed=False)[1]
         assert piece[tree.near[j]] != piece[tree.far[j]]
         beyond = np.flatnonzero(inside & (piece == piece[tree.far[j]]))
         assert set(carried(tree, tree.kind[j], tree.residue[j]).tolist()) == set(beyond.tolist())
 
 
-@pytest.mark.parametrize("name,first,last", [("1ubi.pdb", 15, 40), ("1ubi.pdb", 0, 20), ("1ubi.pdb", 60, 75), ("1ubi.pdb", 0, 75)])
-def test_torsions_are_all_there_and_proline_keeps_phi(name, first, last):
-    structure = load(name)
+@pytest.mark.parametrize("first,last", STRETCHES)
+def test_torsions_are_all_there_and_proline_keeps_phi(first, last):
+    structure = load("1ubi.pdb")
     tree = torsion_tree(structure, first, last)
     want = set()
     for k in range(first, last + 1):
@@ -176,7 +178,7 @@ def glycosylated(bonded_to_another: bool = False) -> Structure:
     places = [plain.xyz[nd2] + 0.145 * out]
     places += [places[0] + 0.15 * (0.5 * out + 0.87 * side), places[0] + 0.143 * (0.5 * out - 0.87 * side)]
     added = [
-        f"HETATM{900 + k:5d}  {name:<3s} NAG A 200    {x * 10:8.3f}{y * 10:8.3f}{z * 10:8.3f}  1.00 20.00           {name[0]}"
+        f"HETATM{900 + k:5d}  {name:<3s} NAG A 200    {x * 10:8.3f}{y * 10:8.3f}{z * 10:8.3f}  1.00 20.00{name[0]:>12s}"
         for k, (name, (x, y, z)) in enumerate(zip(("C1", "C2", "O5"), places, strict=True))
     ]
     link = "LINK         {0:<3s} ASN A{1:4d}                 {2:<3s} NAG A 200     1555   1555  1.45"
@@ -211,17 +213,15 @@ def test_an_amide_cap_rides_on_the_tail():
 def test_other_conformers_ride_along():
     structure = load("1ejg.pdb")
     double = [k for k in range(len(structure.residues)) if len(set(structure.altloc[structure.residues[k].atoms])) > 1]
-    backbone = {
-        k for k in double for a in structure.residues[k].atoms if structure.altloc[a] and structure.name[a] in ("N", "CA", "C", "O")
-    }
+    lettered = (structure.altloc != "") & np.isin(structure.name, ("N", "CA", "C", "O"))
+    backbone = set(structure.residue_of[lettered].tolist())
     side = next(k for k in double if not backbone & set(range(k - 1, k + 3)) and k > 2)
     tree = torsion_tree(structure, side - 1, side + 2)
     atoms = structure.residues[side].atoms
-    rigid = {(side, "N"), (side, "H")}  # root of nothing here: residue `side` lies inside the stretch
-    assert set(atoms.tolist()) <= set(tree.atoms.tolist()) or labels(structure, set(atoms) - set(tree.atoms)) <= rigid
-    steering = {str(structure.name[a]) for a in atoms if tree.steering[a]}
-    others = [a for a in atoms if not tree.steering[a]]
-    assert others and {str(structure.name[a]) for a in others} & steering
+    assert set(atoms.tolist()) <= set(tree.atoms.tolist())
+    carrier = dict(zip(tree.atoms.tolist(), tree.carrier.tolist(), strict=True))
+    others = [int(a) for a in atoms if not tree.steering[a]]
+    assert others and {carrier[a] for a in others} == {carrier[structure.atom(side, "CB", tree.steering)]}
 
 
 def test_several_backbones_need_a_choice():

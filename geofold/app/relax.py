@@ -1,0 +1,47 @@
+"""The last stage of a run: the force field itself steers, through the torsions and within every constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from geofold.core.controller import Controller
+from geofold.core.gate import FixedGate
+from geofold.core.report import ControllerState, StepInfo
+from geofold.core.trust_region import TrustRegion
+from geofold.molecule.energy import EnergyModel, SteeringEnergy
+from geofold.molecule.fold import Fold
+from geofold.molecule.loop import LoopDomain
+from geofold.molecule.peptide import PeptideDomain
+from geofold.molecule.structure import Structure
+
+ENERGY_WEIGHT = 0.05
+"""Per kJ/mol: a hydrogen bond (20 kJ/mol) weighs as much as a severe overlap."""
+STEPS = 40
+Steered = TypeVar("Steered", LoopDomain, PeptideDomain)
+
+
+def steered(structure: Structure, domain: Steered, xyz: np.ndarray, seed: int) -> Steered:
+    """The domain with a force field around local coordinates (m, 3), hydrogens placed afresh."""
+    fold: Fold = domain.fold
+    atoms = fold.kin.atoms.cpu().numpy()
+    whole = structure.xyz.copy()
+    whole[atoms] = xyz
+    moving = np.zeros(len(whole), dtype=bool)
+    moving[fold.tree.atoms] = True
+    model = EnergyModel.of(replace(structure, xyz=whole), fold.tree.steering, seed=seed)
+    return replace(domain, steering=SteeringEnergy(model, whole, moving))
+
+
+def relax(
+    parts: Controller, domain: LoopDomain | PeptideDomain, state: object, goal: object
+) -> Iterator[tuple[ControllerState, StepInfo]]:
+    """Steps with one correction each, from a domain state, towards a goal that has an energy weight."""
+    careful = replace(parts, gate=FixedGate(1), trust_region=TrustRegion(radius=0.2, largest=1.0))
+    now = careful.init(domain, state)
+    for _ in range(STEPS):
+        now, info = careful.step(domain, now, goal)
+        yield now, info

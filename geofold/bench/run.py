@@ -1,0 +1,38 @@
+"""Which benchmark runs under which name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from geofold.errors import OptionError
+
+NAMES = ("loop", "peptide", "report")
+
+
+def run(name: str, *, out: str, set_name: str, data: str | None, quick: bool, limit: int | None, seed: int) -> None:
+    """Run a benchmark on one thread per process, so that times can be compared.
+
+    Raises
+    ------
+    OptionError
+        For an unknown name.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    if name == "loop":
+        from geofold.bench import loop
+
+        loop.run(set_name, out, data=data, quick=quick, limit=limit, seed=seed)
+    elif name == "peptide":
+        from geofold.bench import peptide
+
+        peptide.run(out, quick=quick, limit=limit, seed=seed)
+    elif name == "report":
+        from geofold.bench import report
+
+        report.write_results(Path(out))
+    else:
+        raise OptionError(f"benchmark {name}", " or ".join(NAMES), "choose one of them")
+    if name != "report":
+        print((Path(out) / "table.md").read_text(encoding="utf-8").split("\n\n")[0])

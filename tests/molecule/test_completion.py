@@ -1,0 +1,144 @@
+"""Completion: what the file has stays, what it lacks is added sensibly, and chance is seeded."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from geofold.molecule.bonds import link_bonds
+from geofold.molecule.completion import complete, missing_atoms, platform
+from geofold.molecule.structure import Structure, read
+from geofold.resources import find
+
+
+def load(name: str) -> Structure:
+    return read(find("structures", name))
+
+
+def without(name: str, drop) -> Structure:
+    """A shipped PDB file without the atoms that `drop(residue number, atom name)` names."""
+    lines = find("structures", name).read_text().splitlines()
+    atom = [line[:4] == "ATOM" and drop(int(line[22:26]), line[12:16].strip()) for line in lines]
+    return read("\n".join(line for line, gone in zip(lines, atom, strict=True) if not gone).encode())
+
+
+@pytest.mark.parametrize("name", ["1yjp.cif", "1a1p.pdb", "1ajj.pdb", "2erl.pdb", "1lpbA.pdb"])
+def test_every_amino_acid_atom_is_a_particle_once(name):
+    structure = load(name)
+    full = complete(structure, structure.steering(), hydrogens=True)
+    known = full.source[full.source >= 0]
+    assert len(set(known.tolist())) == len(known)
+    amino = np.array([structure.is_amino_acid(k) for k in range(len(structure.residues))])[structure.residue_of]
+    heavy = amino & structure.steering() & ~np.isin(structure.element, ["H", "D"])
+    assert set(np.flatnonzero(heavy).tolist()) <= set(known.tolist())
+    assert amino[known].all() and structure.steering()[known].all()
+    assert np.array_equal(full.xyz[full.source >= 0], structure.xyz[known])
+    atoms = list(full.topology.atoms())
+    assert len(atoms) == len(full.xyz) == len(full.source) == len(full.residue)
+    for atom, source, residue in zip(atoms, full.source, full.residue, strict=True):
+        assert atom.residue.name[:2] == structure.residues[residue].resname[:2]
+        if source >= 0:
+            assert structure.residue_of[source] == residue
+            assert atom.element.symbol.upper() == structure.element[source]
+    assert set(full.left_out) == {r.resname for k, r in enumerate(structure.residues) if not structure.is_amino_acid(k)}
+    assert full.replaced == () and np.isfinite(full.xyz).all()
+
+
+@pytest.mark.parametrize("name", ["1ajj.pdb", "2erl.pdb", "1a1p.pdb", "1lpbA.pdb", "1ejg.pdb"])
+def test_disulfides_are_bonds_and_carry_no_hydrogen(name):
+    structure = load(name)
+    sulphur = [p for p in link_bonds(structure, structure.steering()) if all(structure.name[a] == "SG" for a in p)]
+    assert sulphur
+    full = complete(structure, structure.steering(), hydrogens=True)
+    place = {int(s): p for p, s in enumerate(full.source) if s >= 0}
+    bonds = {frozenset((a.index, b.index)) for a, b in full.topology.bonds()}
+    names = {(int(r), a.name) for a, r in zip(full.topology.atoms(), full.residue, strict=True)}
+    for i, j in sulphur:
+        assert frozenset((place[i], place[j])) in bonds
+        assert not {(int(structure.residue_of[a]), "HG") for a in (i, j)} & names
+
+
+def test_hydrogens_of_the_input_stay():
+    structure = load("2erl.pdb")
+    full = complete(structure, structure.steering(), hydrogens=True)
+    amino = np.array([structure.is_amino_acid(k) for k in range(len(structure.residues))])[structure.residue_of]
+    hydrogens = np.flatnonzero(amino & structure.steering() & (structure.element == "H"))
+    assert len(set(hydrogens.tolist()) & set(full.source.tolist())) >= 0.95 * len(hydrogens)
+
+
+def test_added_hydrogens_lie_at_bond_length():
+    structure = load("1yjp.cif")
+    full = complete(structure, structure.steering(), hydrogens=True)
+    added = 0
+    for one, two in full.topology.bonds():
+        if full.source[one.index] < 0 or full.source[two.index] < 0:
+            assert 0.08 < np.linalg.norm(full.xyz[one.index] - full.xyz[two.index]) < 0.16
+            added += 1
+    assert added >= int((full.source < 0).sum()) > 40
+
+
+def test_without_hydrogens_none_are_added():
+    structure = load("1yjp.cif")
+    full = complete(structure, structure.steering(), hydrogens=False)
+    assert not [a for a in full.topology.atoms() if a.element.symbol == "H"]
+
+
+def test_nothing_pulls_across_a_break():
+    """Residues 20 to 24 cut out: two chains for the force field, each with its own ends, no bond between."""
+    structure = without("1ubi.pdb", lambda number, name: 20 <= number <= 24)
+    full = complete(structure, structure.steering(), hydrogens=False)
+    chains = [len(list(chain.residues())) for chain in full.topology.chains()]
+    assert chains == [19, 52]
+    for one, two in full.topology.bonds():
+        assert one.residue.chain.index == two.residue.chain.index
+        assert np.linalg.norm(full.xyz[one.index] - full.xyz[two.index]) < 0.25
+
+
+def test_missing_side_chain_atoms_come_back():
+    lacking = {33: {"CE", "NZ"}, 44: {"CD1"}, 68: {"CG", "ND1", "CD2", "CE1", "NE2"}}
+    structure = without("1ubi.pdb", lambda number, name: name in lacking.get(number, ()))
+    added = missing_atoms(structure, 0, 75)
+    wanted = {(number, name) for number, names in lacking.items() for name in names}
+    assert {(structure.residues[a.residue].resnum, a.name) for a in added} == wanted
+    whole = load("1ubi.pdb")
+    for atom in added:
+        others = structure.xyz[structure.residues[atom.residue].atoms]
+        near = [np.linalg.norm(atom.xyz - x) for x in [*others, *(b.xyz for b in added if b is not atom)]]
+        assert 0.11 < min(near) < 0.19
+        true = whole.atom(atom.residue, atom.name, whole.steering())
+        assert atom.element == whole.element[true]
+    assert {a.residue for a in missing_atoms(structure, 40, 50)} == {43}
+    assert missing_atoms(whole, 0, 75) == []
+
+
+def test_selenomethionine_becomes_methionine_in_place():
+    lines = []
+    for line in find("structures", "1ubi.pdb").read_text().splitlines():
+        if line[:4] == "ATOM" and line[22:26].strip() == "1":
+            line = "HETATM" + line[6:17] + "MSE" + line[20:]
+            if line[12:16].strip() == "SD":
+                line = line[:12] + "SE  " + line[16:76] + "SE" + line[78:]
+        lines.append(line)
+    structure = read("\n".join(lines).encode())
+    full = complete(structure, structure.steering(), hydrogens=False)
+    assert full.replaced == (structure.residues[0].label,) and "MSE" not in full.left_out
+    first = {a.name: int(s) for a, s in zip(full.topology.atoms(), full.source, strict=True) if a.residue.index == 0}
+    assert structure.name[first["SD"]] == "SE" and min(first.values()) >= 0
+    # a replaced residue is not reported as one that lacks its sulphur
+    assert missing_atoms(structure, 0, 10) == []
+
+
+def test_chance_is_seeded_and_left_as_it_was():
+    structure = without("1ubi.pdb", lambda number, name: number == 33 and name in ("CG", "CD", "CE", "NZ"))
+    random.seed(123)
+    state = random.getstate()
+    one, two = (complete(structure, structure.steering(), hydrogens=True, seed=5) for _ in range(2))
+    assert random.getstate() == state
+    assert np.array_equal(one.xyz, two.xyz) and np.array_equal(one.source, two.source)
+
+
+def test_the_platform_runs_on_one_thread():
+    chosen = platform()
+    assert chosen.getName() == "Reference" or chosen.getPropertyDefaultValue("Threads") == "1"

@@ -1,0 +1,112 @@
+"""The house of DESIGN: imports only point down, hosts stay behind doors, files stay small."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "geofold"
+FILES = sorted(PACKAGE.rglob("*.py"))
+FLOOR = {"core": 0, "backbone": 1, "learn": 2, "molecule": 3, "maze": 3, "bench": 4, "app": 5, "plugins": 6}
+EVERYWHERE = {"errors", "resources"}
+HOSTS = {"openmm", "mdtraj", "pdbfixer", "Bio", "pymol"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports(path: Path, *, top_only: bool = False) -> Iterator[tuple[str, int]]:
+    """Dotted names of all imports with their lines; relative ones resolved. Type-checking blocks count as lazy."""
+    tree = ast.parse(path.read_text())
+    package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
+    for node in _top(tree) if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield module, node.lineno
+            for alias in node.names:
+                yield f"{module}.{alias.name}", node.lineno
+
+
+def _top(node: ast.AST) -> Iterator[ast.AST]:
+    """Statements that run on import: all but function bodies and `if TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            continue
+        yield child
+        yield from _top(child)
+
+
+def floor_of(parts: tuple[str, ...]) -> str | None:
+    return parts[1] if len(parts) > 1 and parts[1] in FLOOR else None
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_point_down(path):
+    here = floor_of(path.relative_to(ROOT).parts)
+    lobby = path.parent == PACKAGE  # __init__, __main__, errors, resources
+    for module, line in imports(path, top_only=lobby):
+        parts = tuple(module.split("."))
+        there = floor_of(parts)
+        if parts[0] != "geofold" or there is None or there == here:
+            continue
+        where = f"{name_of(path)}:{line} imports {module}"
+        assert not lobby, f"{where}: only lazily there"
+        assert here is not None and FLOOR[there] < FLOOR[here], f"{where}: {there} is not below {here}"
+
+
+@pytest.mark.parametrize("name", sorted(EVERYWHERE))
+def test_what_everyone_may_import_imports_nothing_of_ours(name):
+    for module, line in imports(PACKAGE / f"{name}.py"):
+        assert not module.startswith("geofold"), f"{name}.py:{line}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_file_stands_on_a_floor(path):
+    parts = path.relative_to(ROOT).parts
+    assert parts[1] in FLOOR or (len(parts) == 2 and path.stem in EVERYWHERE | {"__init__", "__main__"})
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "core").rglob("*.py")), ids=name_of)
+def test_core_knows_no_host(path):
+    for module, line in imports(path):
+        assert module.split(".")[0] not in HOSTS | {"gymnasium", "scipy"}, f"{name_of(path)}:{line} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_hosts_are_imported_inside_functions(path):
+    for module, line in imports(path, top_only=True):
+        assert module.split(".")[0] not in HOSTS, f"{name_of(path)}:{line} imports {module} on top"
+
+
+def test_importing_the_package_loads_no_host():
+    program = "import sys, geofold; print(sorted({'torch', *sys.argv[1:]} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *sorted(HOSTS)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_are_short_and_named_for_what_they_hold(path):
+    assert len(path.read_text().splitlines()) <= 300
+    assert path.stem not in ("utils", "util", "helpers", "misc", "common")
+
+
+def test_the_parser_sees_what_it_should():
+    """The checks above rest on it: a lazy import, a nested one, a relative one."""
+    names = {module for module, _ in imports(PACKAGE / "molecule" / "energy.py")}
+    top = {module for module, _ in imports(PACKAGE / "molecule" / "energy.py", top_only=True)}
+    assert "openmm" in names and "openmm" not in top and "geofold.errors" in top and "torch" in top
