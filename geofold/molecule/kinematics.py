@@ -52,7 +52,8 @@ class Kinematics:
     def of(cls, tree: TorsionTree, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Kinematics:
         """Tensors for a tree; the local atoms are the moving ones and the axis, anchor and link atoms."""
         anchor = tree.anchor or ()
-        linked = [atom for link in tree.links for atom in link]
+        # the neighbours of a link hold its angles
+        linked = [atom for link in tree.links for end in link for atom in (end, *tree.table[end])]
         atoms = np.unique(np.concatenate([tree.atoms, tree.near, tree.far, anchor, linked]).astype(np.int64))
         carrier = np.full(len(atoms), len(tree), dtype=np.int64)
         carrier[np.searchsorted(atoms, tree.atoms)] = tree.carrier

@@ -1,0 +1,112 @@
+"""The command line: exit status, one line per mistake, files whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from app_cases import BENT, LOOP, ROOT, STRUCTURES
+
+from geofold.app import files
+from geofold.cli import main
+from geofold.errors import OutputError
+
+QUICK = ["--no-energy", "--rounds", "1", "--streams", "1"]
+
+
+def test_repair_writes_structure_report_path_and_page(tmp_path: Path) -> None:
+    out, report, path, page = (str(tmp_path / name) for name in ("o.pdb", "r.json", "t.pdb", "v.html"))
+    status = main(["repair", str(BENT), "--loop", LOOP, "-o", out, "--report", report, "--trajectory", path, "--view", page, *QUICK])
+    assert status in (0, 1)
+    assert json.loads(Path(report).read_text())["schema"] == "geofold-report/1"
+    assert Path(path).read_text().count("MODEL ") > 2
+    assert "<html" in Path(page).read_text()[:500].lower()
+    assert main(["view", path, "--report", report, "-o", str(tmp_path / "again.html")]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.html", "o.pdb", "r.json", "t.pdb", "v.html"]
+
+
+def test_status_one_when_the_audit_fails(tmp_path: Path) -> None:
+    assert main(["repair", str(BENT), "--loop", "A:30-32", "-o", str(tmp_path / "o.pdb"), *QUICK]) == 1
+    assert (tmp_path / "o.pdb").read_bytes() == BENT.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["repair", "absent.pdb", "--loop", LOOP], "does not exist"), (["repair", str(BENT), "--loop", "A:45-99"], "A:1-76"),
+        (["repair", str(BENT), "--loop", "45-56"], "CHAIN:FIRST-LAST"), (["repair", str(BENT)], "--loop"),
+        (["repair", str(BENT), "--loop", LOOP, "--streams", "0"], "streams"),
+        (["repair", str(BENT), "--loop", "A:45-50", "--loop", "A:50-56"], "meet at A:50"),
+        (["constrain", "--sequence", "GAXAGAGA", "--contact", "A:1-A:8<6"], "'X' at position 3"),
+        (["constrain", "--sequence", "GAGAGAGA", "--contact", "A:1-A:2<6"], "residues at least 3 apart"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_status_two(
+    arguments: list[str], word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.pdb"
+    assert main([*arguments, "-o", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert word in said and said.count("\n") == 1 and said.startswith("geofold: ")
+    assert not out.exists() and not list(tmp_path.iterdir())
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["repair", str(BENT), "--loop", LOOP, "-o", str(tmp_path / "no" / "o.pdb")]) == 2
+    assert "no folder" in capsys.readouterr().err
+    assert main(["repair", str(BENT), "--loop", LOOP, "-o", str(tmp_path)]) == 2
+    same = str(tmp_path / "o.pdb")
+    assert main(["repair", str(BENT), "--loop", LOOP, "-o", same, "--report", same]) == 2
+
+
+def test_a_full_disk_leaves_nothing_and_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "old.pdb").write_text("old")
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        files.write_all({str(tmp_path / "old.pdb"): b"new", str(tmp_path / "b.json"): b"{}"})
+    assert [p.name for p in tmp_path.iterdir()] == ["old.pdb"]
+    assert (tmp_path / "old.pdb").read_text() == "old"
+
+
+def test_a_device_is_written_to_not_replaced() -> None:
+    files.write_all({"/dev/null": b"gone"})
+    assert not Path("/dev/null").is_file()
+
+
+def test_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from geofold.app import api
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "repair", interrupted)
+    assert main(["repair", str(BENT), "--loop", LOOP, "-o", str(tmp_path / "o.pdb")]) == 130
+    assert not list(tmp_path.iterdir()) and "nothing was written" in capsys.readouterr().err
+
+
+def test_standard_input_and_output() -> None:
+    command = [sys.executable, "-m", "geofold", "repair", "-", "--loop", LOOP, "-o", "-", *QUICK]
+    done = subprocess.run(command, input=BENT.read_bytes(), capture_output=True, cwd=ROOT, check=False)
+    assert done.returncode in (0, 1)
+    assert len(done.stdout.splitlines()) == len(BENT.read_bytes().splitlines())
+
+
+def test_help_needs_none_of_the_heavy_libraries() -> None:
+    code = "import sys; from geofold.cli import main; main(['--help']); print([m for m in ('torch','openmm','mdtraj','Bio') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_check_reads_what_it_can(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["check", str(STRUCTURES / "1bhl.pdb"), "--no-energy", "--report", str(tmp_path / "c.json")]) == 0
+    assert "chain break" in capsys.readouterr().out
+    assert json.loads((tmp_path / "c.json").read_text())["chain_breaks"]
