@@ -7,7 +7,8 @@ A source is a path, bytes, an mdtraj.Trajectory, a Bio.PDB Structure, an OpenMM 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,19 @@ from geofold.molecule.structure import AddedAtom, Structure, read
 
 Progress = Callable[[str, int, int, float], None]
 """Called with what is being done, steps done, steps at most, and the loss."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread for a while: small tensors gain nothing from more, and sums keep their order, so bits repeat."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def load(source: Any, name: str | None = None) -> Structure:
@@ -104,7 +118,8 @@ def repair(
     now, moves = structure, []
     for first, last in ranges:
         tell = None if progress is None else _named(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
-        move = repair_loop(now, first, last, options, tell)
+        with one_thread():
+            move = repair_loop(now, first, last, options, tell)
         _require_honoured(structure, move)
         moves.append(move)
         now = replace(now, xyz=move.apply(now.xyz))
@@ -150,7 +165,8 @@ def constrain(
     if added:
         wanted = tuple(parse_contact(structure, text) for text in contacts)
     tell = None if progress is None else _named(progress, "peptide")
-    move = constrain_peptide(structure, first, last, wanted, options, tell)
+    with one_thread():
+        move = constrain_peptide(structure, first, last, wanted, options, tell)
     _require_honoured(structure, move)
     return _finish("constrain", structure, original, added, [move], options, began, contacts=wanted)
 

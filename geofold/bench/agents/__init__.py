@@ -1,0 +1,1 @@
+"""The agents that benchmarks compare, one file each."""
