@@ -1,6 +1,6 @@
 """Repair a bent loop and look at the numbers before and after.
 
-    python examples/01_repair_a_loop.py
+python examples/01_repair_a_loop.py
 """
 
 from __future__ import annotations

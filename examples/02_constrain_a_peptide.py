@@ -1,6 +1,6 @@
 """Bring two residues of a peptide together, starting from an extended chain.
 
-    python examples/02_constrain_a_peptide.py
+python examples/02_constrain_a_peptide.py
 """
 
 from __future__ import annotations

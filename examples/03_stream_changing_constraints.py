@@ -1,6 +1,6 @@
 """Own the loop: a peptide is streamed step by step while its constraint moves to another pair of residues.
 
-    python examples/03_stream_changing_constraints.py
+python examples/03_stream_changing_constraints.py
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ def main() -> None:
         if step % 10 == 9 or step == CHANGE_AT:
             distance = 10 * float(domain.distances(state.domain.fold.xyz, goal.contacts)[0, 0])
             print(
-                f"step {step + 1:3d}  {goal.contacts[0].text:12s} {distance:5.1f} A  loss {float(info.loss_after[0]):8.3f}"
-                f"  K {int(info.inner_steps[0])}  reached {reached(domain, state.domain, goal)}"
+                f"step {step + 1:3d}  {goal.contacts[0].text:12s} {distance:5.1f} A"
+                f"  loss {float(info.loss_after[0]):8.3f}  K {int(info.inner_steps[0])}"
+                f"  reached {reached(domain, state.domain, goal)}"
             )
 
 

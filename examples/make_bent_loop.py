@@ -1,6 +1,6 @@
 """Make structures/1ubi_bent.pdb: ubiquitin with residues 45-56 bent closed by random torsion moves.
 
-    python examples/make_bent_loop.py [OUT.pdb]
+python examples/make_bent_loop.py [OUT.pdb]
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 import sys
 
-from geofold.cli import main
-
 
 def run() -> None:
     """Leave with the command line's exit status."""
+    from geofold.cli import main
+
     sys.exit(main())
 
 

@@ -37,13 +37,21 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the trace o
 @app.command()
 def repair(
     source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF, plain or gzip; '-': standard input.")],
-    loop: Annotated[list[str], typer.Option("--loop", help="Residues to repair, as in the file: A:45-56. May be repeated.")],
-    output: Output, trajectory: Trajectory = None, report: Report = None, view: View = None, offline: Offline = False,
-    seed: Seed = 0, altloc: Altloc = None, energy: Energy = True,
+    loop: Annotated[
+        list[str], typer.Option("--loop", help="Residues to repair, as in the file: A:45-56. May be repeated.")
+    ],
+    output: Output,
+    trajectory: Trajectory = None,
+    report: Report = None,
+    view: View = None,
+    offline: Offline = False,
+    seed: Seed = 0,
+    altloc: Altloc = None,
+    energy: Energy = True,
     streams: Annotated[int, typer.Option(help="Streams in one batch.")] = 8,
     rounds: Annotated[int, typer.Option(help="Rounds of streaming and selection at most.")] = 6,
     verbose: Verbose = False,
-) -> None:  # fmt: skip
+) -> None:
     """Repair bent or clashing loops; every other atom stays, byte for byte."""
 
     def run(content: str | bytes, progress: Any) -> Any:
@@ -59,14 +67,23 @@ def repair(
 @app.command()
 def constrain(
     output: Output,
-    contact: Annotated[list[str], typer.Option("--contact", help="A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0. May be repeated.")],
+    contact: Annotated[
+        list[str], typer.Option("--contact", help="A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0. May be repeated.")
+    ],
     source: Annotated[str | None, typer.Argument(metavar="[IN.pdb]", help="PDB or mmCIF; '-': standard input.")] = None,
-    sequence: Annotated[str | None, typer.Option(help="Start from an extended peptide of this sequence instead.")] = None,
-    trajectory: Trajectory = None, report: Report = None, view: View = None, offline: Offline = False, seed: Seed = 0,
-    altloc: Altloc = None, energy: Energy = True,
+    sequence: Annotated[
+        str | None, typer.Option(help="Start from an extended peptide of this sequence instead.")
+    ] = None,
+    trajectory: Trajectory = None,
+    report: Report = None,
+    view: View = None,
+    offline: Offline = False,
+    seed: Seed = 0,
+    altloc: Altloc = None,
+    energy: Energy = True,
     steps: Annotated[int, typer.Option(help="Streaming steps at most.")] = 128,
     verbose: Verbose = False,
-) -> None:  # fmt: skip
+) -> None:
     """Bring residues of a peptide together, or keep them apart, by its torsions."""
 
     def run(content: str | bytes | None, progress: Any) -> Any:
@@ -82,8 +99,10 @@ def constrain(
 @app.command()
 def check(
     source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF; '-': standard input.")],
-    report: Report = None, altloc: Altloc = None, energy: Energy = True,
-) -> None:  # fmt: skip
+    report: Report = None,
+    altloc: Altloc = None,
+    energy: Energy = True,
+) -> None:
     """Say what is wrong with a structure: clashes, Ramachandran outliers, cis bonds, chain breaks, energy."""
     with _told():
         import json
@@ -121,13 +140,15 @@ def view(
 @app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="loop or peptide, or report to put RESULTS.md together.")],
-    out: Annotated[str, typer.Option(help="Folder of raw records, table and summary; an unfinished run goes on.")] = "bench-out",
+    out: Annotated[
+        str, typer.Option(help="Folder of raw records, table and summary; an unfinished run goes on.")
+    ] = "bench-out",
     set_name: Annotated[str, typer.Option("--set", help="Loops: bent, or a set under --data.")] = "bent",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only so many episodes.")] = None,
     seed: Seed = 0,
-) -> None:  # fmt: skip
+) -> None:
     """Measure geofold against other tools, and write the tables."""
     with _told():
         from geofold.bench import run
@@ -164,7 +185,9 @@ def _run(
 
         targets = [path for path in (output, trajectory, report, view) if path is not None]
         if len(set(targets)) < len(targets):
-            raise OptionError(f"the same output twice ({', '.join(targets)})", "a file of its own for each", "rename one")
+            raise OptionError(
+                f"the same output twice ({', '.join(targets)})", "a file of its own for each", "rename one"
+            )
         for path in targets:
             require_writable(path)
         content = None if source is None else _content(source)
@@ -212,7 +235,12 @@ def _progress(verbose: bool) -> Iterator[Callable[[str, int, int, float], None] 
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("loss {task.fields[loss]:.2f}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.2f}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
@@ -235,9 +263,9 @@ def _checked(found: dict[str, Any]) -> str:
         f"  cis peptide bonds      {numbers['cis_peptide_bonds']}",
     ]
     for gap in found["chain_breaks"]:
-        lines.append(f"  chain break            after {gap['after']}, before {gap['before']}: {gap['distance_angstrom']} A")
+        lines.append(
+            f"  chain break            after {gap['after']}, before {gap['before']}: {gap['distance_angstrom']} A"
+        )
     if "energy_kj_mol" in numbers:
         lines.append(f"  energy                 {numbers['energy_kj_mol']} kJ/mol ({numbers['force_field']})")
     return "\n".join(lines + [f"  note: {note}" for note in found["notes"]])
-
-

@@ -21,7 +21,23 @@ QUICK = ["--no-energy", "--rounds", "1", "--streams", "1"]
 
 def test_repair_writes_structure_report_path_and_page(tmp_path: Path) -> None:
     out, report, path, page = (str(tmp_path / name) for name in ("o.pdb", "r.json", "t.pdb", "v.html"))
-    status = main(["repair", str(BENT), "--loop", LOOP, "-o", out, "--report", report, "--trajectory", path, "--view", page, *QUICK])
+    status = main(
+        [
+            "repair",
+            str(BENT),
+            "--loop",
+            LOOP,
+            "-o",
+            out,
+            "--report",
+            report,
+            "--trajectory",
+            path,
+            "--view",
+            page,
+            *QUICK,
+        ]
+    )
     assert status in (0, 1)
     assert json.loads(Path(report).read_text())["schema"] == "geofold-report/1"
     assert Path(path).read_text().count("MODEL ") > 2
@@ -38,14 +54,16 @@ def test_status_one_when_the_audit_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["repair", "absent.pdb", "--loop", LOOP], "does not exist"), (["repair", str(BENT), "--loop", "A:45-99"], "A:1-76"),
-        (["repair", str(BENT), "--loop", "45-56"], "CHAIN:FIRST-LAST"), (["repair", str(BENT)], "--loop"),
+        (["repair", "absent.pdb", "--loop", LOOP], "does not exist"),
+        (["repair", str(BENT), "--loop", "A:45-99"], "A:1-76"),
+        (["repair", str(BENT), "--loop", "45-56"], "CHAIN:FIRST-LAST"),
+        (["repair", str(BENT)], "--loop"),
         (["repair", str(BENT), "--loop", LOOP, "--streams", "0"], "streams"),
         (["repair", str(BENT), "--loop", "A:45-50", "--loop", "A:50-56"], "meet at A:50"),
         (["constrain", "--sequence", "GAXAGAGA", "--contact", "A:1-A:8<6"], "'X' at position 3"),
         (["constrain", "--sequence", "GAGAGAGA", "--contact", "A:1-A:2<6"], "residues at least 3 apart"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_line_and_status_two(
     arguments: list[str], word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,7 +74,9 @@ def test_a_mistake_is_one_line_and_status_two(
     assert not out.exists() and not list(tmp_path.iterdir())
 
 
-def test_an_output_that_cannot_be_written_is_told_before_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_output_that_cannot_be_written_is_told_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["repair", str(BENT), "--loop", LOOP, "-o", str(tmp_path / "no" / "o.pdb")]) == 2
     assert "no folder" in capsys.readouterr().err
     assert main(["repair", str(BENT), "--loop", LOOP, "-o", str(tmp_path)]) == 2
@@ -82,7 +102,9 @@ def test_a_device_is_written_to_not_replaced() -> None:
     assert not Path("/dev/null").is_file()
 
 
-def test_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_interrupt_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from geofold.app import api
 
     def interrupted(*_: object, **__: object) -> None:
@@ -101,7 +123,10 @@ def test_standard_input_and_output() -> None:
 
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:
-    code = "import sys; from geofold.cli import main; main(['--help']); print([m for m in ('torch','openmm','mdtraj','Bio') if m in sys.modules])"
+    heavy = ("torch", "openmm", "mdtraj", "Bio")
+    code = (
+        f"import sys; from geofold.cli import main; main(['--help']); print([m for m in {heavy} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip().endswith("[]")
 

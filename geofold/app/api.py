@@ -10,24 +10,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geofold.app.audit import Check, audit
 from geofold.app.constrain_peptide import constrain_peptide
-from geofold.app.measure import measure
+from geofold.app.finish import finish
 from geofold.app.moves import Move
 from geofold.app.options import RunOptions
 from geofold.app.repair_loop import repair_loop
-from geofold.app.reporting import REPORT_SCHEMA, build_report, versions
 from geofold.app.result import Result
+from geofold.app.sources import load
 from geofold.errors import ContactError, CovalentLinkError, OptionError, OverlappingLoopsError
 from geofold.molecule.builder import peptide
 from geofold.molecule.completion import missing_atoms
 from geofold.molecule.contacts import Contact, parse_contact
-from geofold.molecule.energy import EnergyModel
 from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import AddedAtom, Structure, read
 
@@ -46,39 +43,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def load(source: Any, name: str | None = None) -> Structure:
-    """Structure of any accepted source.
-
-    Raises
-    ------
-    GeofoldError
-        One of its kinds, with a line that says what was given, what was expected and what to do.
-    """
-    if isinstance(source, Structure):
-        return source
-    if isinstance(source, (str, Path, bytes)):
-        return read(source, name=name)
-    host = type(source).__module__.split(".")[0]
-    if host == "mdtraj":
-        from geofold.plugins.mdtraj import structure_from_trajectory
-
-        return structure_from_trajectory(source)
-    if host == "Bio":
-        from geofold.plugins.biopython import structure_from_biopython
-
-        return structure_from_biopython(source)
-    topology, positions = source if isinstance(source, tuple) else (
-        getattr(source, "topology", None), getattr(source, "positions", None))  # fmt: skip
-    if topology is not None and positions is not None:
-        from geofold.plugins.openmm import structure_from_openmm
-
-        return structure_from_openmm(topology, positions)
-    raise OptionError(
-        f"a source of type {type(source).__name__}",
-        "a path, bytes, mdtraj.Trajectory, Bio.PDB Structure, or OpenMM topology and positions", "pass one of these",
-    )  # fmt: skip
 
 
 def repair(
@@ -117,13 +81,17 @@ def repair(
     structure, added, original = _with_missing_atoms(structure, ranges, options)
     now, moves = structure, []
     for first, last in ranges:
-        tell = None if progress is None else _named(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
+        tell = (
+            None
+            if progress is None
+            else _named(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
+        )
         with one_thread():
             move = repair_loop(now, first, last, options, tell)
         _require_honoured(structure, move)
         moves.append(move)
         now = replace(now, xyz=move.apply(now.xyz))
-    return _finish("repair", structure, original, added, moves, options, began, loops=texts)
+    return finish("repair", structure, original, added, moves, options, began, loops=texts)
 
 
 def constrain(
@@ -168,7 +136,7 @@ def constrain(
     with one_thread():
         move = constrain_peptide(structure, first, last, wanted, options, tell)
     _require_honoured(structure, move)
-    return _finish("constrain", structure, original, added, [move], options, began, contacts=wanted)
+    return finish("constrain", structure, original, added, [move], options, began, contacts=wanted)
 
 
 def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: str | None = None) -> dict[str, Any]:
@@ -207,7 +175,11 @@ def _with_missing_atoms(
         return structure, [], structure
     nothing = np.zeros(len(structure), dtype=bool)
     whole = read(structure.render(structure.xyz, nothing, added), name=structure.source)
-    return replace(whole, notes=(*structure.notes, f"{len(added)} missing side-chain atoms were built")), added, structure
+    return (
+        replace(whole, notes=(*structure.notes, f"{len(added)} missing side-chain atoms were built")),
+        added,
+        structure,
+    )
 
 
 def _complete(structure: Structure, k: int) -> bool:
@@ -248,68 +220,11 @@ def _require_honoured(structure: Structure, move: Move) -> None:
         return f"{structure.residues[structure.residue_of[atom]].label}@{structure.name[atom]}"
 
     raise CovalentLinkError(
-        f"the covalent link {told(i)} - {told(j)} leaves the moving residues no freedom", "torsions that can still turn",
+        f"the covalent link {told(i)} - {told(j)} leaves the moving residues no freedom",
+        "torsions that can still turn",
         "take a longer range, or remove the link's record if it is not real",
-    )  # fmt: skip
+    )
 
 
 def _named(progress: Progress, name: str) -> Callable[[int, int, float], None]:
     return lambda done, most, loss: progress(name, done, most, loss)
-
-
-def _finish(
-    command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
-    options: RunOptions, began: float, *, loops: list[str] | None = None, contacts: tuple[Contact, ...] = (),
-) -> Result:  # fmt: skip
-    """Write, read again, measure, audit, report."""
-    end = structure.xyz
-    for move in moves:
-        end = move.apply(end)
-    touched = np.isin(np.arange(len(structure)), np.concatenate([m.tree.atoms for m in moves]))
-    moved = touched & (np.abs(end - structure.xyz).max(1) > 0)
-    content = structure.render(end, moved)
-    # judge what the file holds, rounding included; toolkit objects have no file and keep full precision
-    written = read(content, name=structure.source).xyz if structure.document is not None else end
-    trees = [m.tree for m in moves]
-    model = _model(structure, structure.xyz, options)
-    before = measure(structure, trees, structure.xyz, model, options.altloc)
-    after = measure(structure, trees, written, _model(structure, written, options), options.altloc)
-    checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc)
-    checks = [c for c in checks if command == "repair" or not c.name.startswith("energy")]
-    checks += [
-        Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts
-    ]
-    checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in moves)), 0.0))
-    report = build_report(
-        command, structure, original, added, moves, options, before, after, checks, written,
-        loops=loops or [], contacts=contacts, model=model, seconds=time.perf_counter() - began,
-    )  # fmt: skip
-    return Result(structure, written, _path(structure, moves), content, report, options.altloc)
-
-
-def _model(structure: Structure, xyz: np.ndarray, options: RunOptions) -> EnergyModel | None:
-    """Energy model of coordinates; hydrogens that the file lacks are placed afresh, before as after."""
-    if not options.energy:
-        return None
-    return EnergyModel.of(replace(structure, xyz=xyz), structure.steering(options.altloc), seed=options.seed)
-
-
-def _violation(contact: Contact, xyz: np.ndarray) -> float:
-    distance = float(np.linalg.norm(xyz[contact.i] - xyz[contact.j]))
-    return 10 * max(0.0, distance - contact.bound if contact.upper else contact.bound - distance)
-
-
-def _path(structure: Structure, moves: list[Move]) -> np.ndarray:
-    """Whole-structure frames (T, n, 3): one loop after the other."""
-    now, frames = structure.xyz.copy(), [structure.xyz]
-    for move in moves:
-        carried = np.isin(move.atoms, move.tree.atoms)
-        for frame in move.frames[1:]:
-            step = now.copy()
-            step[move.atoms[carried]] = frame[carried]
-            frames.append(step)
-        now = frames[-1]
-    return np.array(frames)
-
-
-__all__ = ["REPORT_SCHEMA", "RunOptions", "check", "constrain", "load", "repair", "versions"]

@@ -93,7 +93,8 @@ def _closure(structure: Structure, trees: list[TorsionTree], before: Floats, aft
 
 def _covalent(trees: list[TorsionTree], before: Floats, after: Floats) -> tuple[float, float]:
     """Largest change of a bond (A) and of an angle (degrees) that touches a moving atom."""
-    bonds, angles = set(), set()
+    bonds: set[tuple[int, int]] = set()
+    angles: set[tuple[int, int, int]] = set()
     for tree in trees:
         touched = set(tree.atoms.tolist())
         for atom in list(touched) + [b for a in touched for b in tree.table[a]]:

@@ -50,7 +50,10 @@ def reached(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal) -> bo
     distance = domain.distances(state.fold.xyz, goal.contacts)[0].tolist()
     if not all(c.satisfied(d) for c, d in zip(goal.contacts, distance, strict=True)):
         return False
-    return int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0 and domain.angles.outliers(state.fold.angle)[0] == 0
+    return (
+        int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0
+        and domain.angles.outliers(state.fold.angle)[0] == 0
+    )
 
 
 def constrain_peptide(
@@ -91,15 +94,13 @@ def constrain_peptide(
     if options.energy and held == HELD:
         goal = replace(goal, energy=ENERGY_WEIGHT)
         domain = steered(structure, domain, frames[-1], options.seed)
-        for state, _ in relax(parts, domain, state.domain, goal):
+        for relaxed, _ in relax(parts, domain, state.domain, goal):
             # what the energy would pay with a lost contact is not taken
-            if reached(domain, state.domain, goal):
-                frames.append(state.domain.fold.xyz[0].cpu().numpy())
+            if reached(domain, relaxed.domain, goal):
+                frames.append(relaxed.domain.fold.xyz[0].cpu().numpy())
         end = len(frames)
     until = sum(clock[: len(clock) - HELD + 1]) if held == HELD else sum(clock)
-    return Move(
-        domain.tree, atoms, np.array(frames[:end]), status, {first: sum(trace)}, trace, clock, accepted, until
-    )
+    return Move(domain.tree, atoms, np.array(frames[:end]), status, {first: sum(trace)}, trace, clock, accepted, until)
 
 
 def _loss(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal) -> torch.Tensor:

@@ -64,9 +64,10 @@ def write_all(outputs: Mapping[str, bytes]) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
-            f"output {error.filename or ', '.join(outputs)} cannot be written ({reason})", "room and permission to write",
+            f"output {error.filename or ', '.join(outputs)} cannot be written ({reason})",
+            "room and permission to write",
             "free space or choose another place",
-        ) from error  # fmt: skip
+        ) from error
     finally:
         for temporary, _ in ready:
             Path(temporary).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def _chains(structure: Structure) -> tuple[list[tuple[int, int]], list[dict[str,
         else:
             spans.append((k, k))
     breaks = []
-    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (start, _) in pairwise(spans):
         if structure.residues[end].chain == structure.residues[start].chain:
             distance = structure.peptide_distance(end, start)
             breaks.append({

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.molecule import ramachandran
-from geofold.molecule.energy import NAME, EnergyModel
+from geofold.molecule.energy import EnergyModel
+from geofold.molecule.forcefield import NAME
 from geofold.molecule.kinematics import Kinematics
 from geofold.molecule.radii import SEVERE_OVERLAP
 from geofold.molecule.sterics import Sterics
@@ -57,8 +58,9 @@ def backbone(structure: Structure, xyz: Floats, altloc: str | None = None) -> Ba
 
 def overlaps(structure: Structure, tree: TorsionTree, xyz: Floats) -> list[tuple[int, int, float]]:
     """Severe overlaps (atom, atom, nm) of moving atoms with anything, waters and hydrogens apart."""
-    import torch
     from dataclasses import replace
+
+    import torch
 
     kin = Kinematics.of(tree)
     sterics = Sterics.of(replace(structure, xyz=xyz), tree, kin, OVERLAP_REACH)

@@ -16,7 +16,7 @@ from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
 from geofold.core.metric import Pullback
 from geofold.core.population import Lineage, Plan, evolve, take
-from geofold.core.report import ControllerState
+from geofold.core.report import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
 from geofold.molecule.loop import LoopDomain, LoopGoal
 from geofold.molecule.structure import Structure
@@ -77,8 +77,7 @@ def repair_loop(
         path.add(settled.domain.fold.xyz[0], info, 0, cursor)
     if options.energy:
         settled = _relax(structure, loose, settled, path, options)
-    worth = float(loose.worth(settled.domain)[0])
-    return path.move(domain, atoms, "done" if worth <= 2 * CONTENT else "stuck")
+    return path.move(domain, atoms, "done" if loose.clean(settled.domain)[0] else "stuck")
 
 
 def _relax(
@@ -87,9 +86,10 @@ def _relax(
     """Let the force field itself steer the whole loop for a while, its hydrogens placed afresh."""
     goal = LoopGoal(side_chains=True, floor=1.0, energy=ENERGY_WEIGHT)
     domain = steered(structure, replace(domain, goal=goal), state.domain.fold.xyz[0].cpu().numpy(), options.seed)
-    for state, info in relax(controller(options), domain, domain.resume(state.domain), goal):
-        path.add(state.domain.fold.xyz[0], info, 0, (state.domain.cursor - 1) % domain.length)
-    return state
+    relaxed = state
+    for relaxed, info in relax(controller(options), domain, domain.resume(state.domain), goal):
+        path.add(relaxed.domain.fold.xyz[0], info, 0, (relaxed.domain.cursor - 1) % domain.length)
+    return relaxed
 
 
 class _Path:
@@ -102,7 +102,7 @@ class _Path:
         self.spent: dict[int, int] = {}
         self.accepted = 0
 
-    def add(self, xyz: torch.Tensor, info, row: int, cursor: int) -> None:  # type: ignore[no-untyped-def]
+    def add(self, xyz: torch.Tensor, info: StepInfo | None, row: int, cursor: int) -> None:
         points = xyz.cpu().numpy()
         if not self.frames or not np.array_equal(points, self.frames[-1]):
             self.frames.append(points)

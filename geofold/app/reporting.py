@@ -1,6 +1,7 @@
 """The report: one JSON object, schema ``geofold-report/1``, described key by key in the README.
 
-Everything but ``seconds``, ``stream.seconds``, ``stream.seconds_to_goal`` and ``stream.latency_ms`` is the same for the same input and seed.
+Everything but the times (``seconds`` and, under ``stream``, ``seconds``, ``seconds_to_goal`` and ``latency_ms``) is
+the same for the same input and seed.
 """
 
 from __future__ import annotations
@@ -78,7 +79,12 @@ def build_report(
 def _contact(structure: Structure, contact: Contact, xyz: np.ndarray) -> dict[str, Any]:
     def place(atom: int) -> dict[str, Any]:
         residue = structure.residues[structure.residue_of[atom]]
-        return {"chain": residue.chain, "resnum": residue.resnum, "icode": residue.icode, "name": str(structure.name[atom])}
+        return {
+            "chain": residue.chain,
+            "resnum": residue.resnum,
+            "icode": residue.icode,
+            "name": str(structure.name[atom]),
+        }
 
     before, after = (float(np.linalg.norm(x[contact.i] - x[contact.j])) for x in (structure.xyz, xyz))
     return {

@@ -119,11 +119,17 @@ def summary(report: dict[str, Any]) -> str:
     row("Ramachandran outliers", before["ramachandran"]["outliers"], after["ramachandran"]["outliers"])
     row("cis peptide bonds", before["cis_peptide_bonds"], after["cis_peptide_bonds"])
     if "energy_kj_mol" in after:
-        row("energy", f"{before['energy_kj_mol']:.0f}", f"{after['energy_kj_mol']:.0f}", f"kJ/mol ({after['force_field']})")
+        row(
+            "energy",
+            f"{before['energy_kj_mol']:.0f}",
+            f"{after['energy_kj_mol']:.0f}",
+            f"kJ/mol ({after['force_field']})",
+        )
     for contact in report.get("contacts", []):
         row(contact["contact"], contact["before_angstrom"], contact["after_angstrom"], "A")
     moved = report["moved"]
-    lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {moved['max_displacement_angstrom']} A")
+    furthest = moved["max_displacement_angstrom"]
+    lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {furthest} A")
     failed = [c["name"] for c in report["audit"]["checks"] if not c["passed"]]
     lines.append("  audit: passed" if not failed else f"  audit: FAILED: {', '.join(failed)}")
     return "\n".join(lines)

@@ -31,6 +31,7 @@ STEP = 0.01
 STILL = 0.005
 """A residue none of whose atoms strays further than this (A) from its start does not move."""
 
+
 @dataclass(frozen=True)
 class Atom:
     """Identity of one atom, as in the file; ``group`` counts residues in file order."""
@@ -152,7 +153,7 @@ def view(
     InputFileError, CoordinateError
         As for ``page``.
     """
-    import py3Dmol  # type: ignore[import-untyped]
+    import py3Dmol
 
     shown = _scene(pdb_frames, report or {}, contacts, moved, None)
     trajectory, frames = shown.trajectory, len(shown.trajectory.xyz)

@@ -102,8 +102,10 @@ def library_source() -> str:
             f"run 'npm install 3dmol' in the working directory, or set {LIBRARY_VARIABLE} to build/3Dmol-min.js",
         )
     licence = path.parent.parent / "LICENSE"
-    notice = licence.read_text(encoding="utf-8", errors="replace") if licence.is_file() else (
-        "3Dmol.js, Copyright (c) 2014, University of Pittsburgh and contributors, BSD-3-Clause"
+    notice = (
+        licence.read_text(encoding="utf-8", errors="replace")
+        if licence.is_file()
+        else ("3Dmol.js, Copyright (c) 2014, University of Pittsburgh and contributors, BSD-3-Clause")
     )
     text = "/*! " + notice.replace("*/", "* /") + " */\n" + path.read_text(encoding="utf-8")
     # Both sequences change how a browser reads a script element; inside JavaScript strings the backslash is void.

@@ -39,14 +39,18 @@ def _bytes(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise InputFileError(f"{path} cannot be read ({error.strerror})", "a PDB or mmCIF file", "check the path") from error
+        raise InputFileError(
+            f"{path} cannot be read ({error.strerror})", "a PDB or mmCIF file", "check the path"
+        ) from error
 
 
 def _report(path: str) -> dict[str, Any]:
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputFileError(f"report {path} cannot be read ({error})", "a JSON report of geofold", "check the path") from error
+        raise InputFileError(
+            f"report {path} cannot be read ({error})", "a JSON report of geofold", "check the path"
+        ) from error
     if not isinstance(found, dict):
         raise InputFileError(f"report {path} is no JSON object", "a JSON report of geofold", "check the path")
     return found

@@ -181,9 +181,14 @@ def came_down(row: dict[str, Any]) -> bool:
 def kept_promises(row: dict[str, Any]) -> bool:
     """Geometry kept: other atoms, closure, bonds, angles, omega, chirality."""
     limits = {
-        "other_atoms_moved_angstrom": 0.0, "closure_error_angstrom": 0.01, "bond_change_angstrom": 0.01,
-        "angle_change_degrees": 1.0, "omega_change_degrees": 2.0, "cis_peptide_bonds_made": 0.0, "chiralities_changed": 0.0,
-    }  # fmt: skip
+        "other_atoms_moved_angstrom": 0.0,
+        "closure_error_angstrom": 0.01,
+        "bond_change_angstrom": 0.01,
+        "angle_change_degrees": 1.0,
+        "omega_change_degrees": 2.0,
+        "cis_peptide_bonds_made": 0.0,
+        "chiralities_changed": 0.0,
+    }
     return bool(row["finite"]) and all(row["checks"][name] <= limit for name, limit in limits.items())
 
 
@@ -197,35 +202,64 @@ def summarise(records: Records, set_name: str, *, quick: bool, began: float) -> 
             continue
         rmsd = np.array([row["rmsd"] for row in rows])
         mean, half = mean_and_half_width(rmsd)
-        metrics |= {f"{agent}.{name}": value for name, value in {
-            "episodes": len(rows), "kept_promises": np.mean([kept_promises(r) for r in rows]),
-            "success": np.mean([came_down(r) for r in rows]),
-            "energy_below_start": np.mean([r["after"]["energy"] < r["before"]["energy"] for r in rows]),
-            "median_rmsd": np.median(rmsd), "mean_rmsd": mean, "mean_rmsd_ci": half,
-            "start_median_rmsd": np.median([r["rmsd_start"] for r in rows]),
-            "below_1": np.mean(rmsd < 1), "below_2": np.mean(rmsd < 2),
-            "closure_error": max(r["checks"]["closure_error_angstrom"] for r in rows),
-            "bond_change": max(r["checks"]["bond_change_angstrom"] for r in rows),
-            "angle_change": max(r["checks"]["angle_change_degrees"] for r in rows),
-            "cis_made": sum(max(r["checks"]["cis_peptide_bonds_made"], 0) for r in rows),
-            "chirality_changed": sum(r["checks"]["chiralities_changed"] for r in rows),
-            "rama_outliers": np.mean([r["after"]["outliers"] for r in rows]),
-            "overlaps": np.mean([r["after"]["overlaps"] for r in rows]),
-            "energy": np.median([r["after"]["energy"] for r in rows]),
-            "seconds": np.median([r["seconds"] for r in rows]), "cpu_seconds": np.median([r["cpu_seconds"] for r in rows]),
-        }.items()}  # fmt: skip
+        metrics |= {
+            f"{agent}.{name}": value
+            for name, value in {
+                "episodes": len(rows),
+                "kept_promises": np.mean([kept_promises(r) for r in rows]),
+                "success": np.mean([came_down(r) for r in rows]),
+                "energy_below_start": np.mean([r["after"]["energy"] < r["before"]["energy"] for r in rows]),
+                "median_rmsd": np.median(rmsd),
+                "mean_rmsd": mean,
+                "mean_rmsd_ci": half,
+                "start_median_rmsd": np.median([r["rmsd_start"] for r in rows]),
+                "below_1": np.mean(rmsd < 1),
+                "below_2": np.mean(rmsd < 2),
+                "closure_error": max(r["checks"]["closure_error_angstrom"] for r in rows),
+                "bond_change": max(r["checks"]["bond_change_angstrom"] for r in rows),
+                "angle_change": max(r["checks"]["angle_change_degrees"] for r in rows),
+                "cis_made": sum(max(r["checks"]["cis_peptide_bonds_made"], 0) for r in rows),
+                "chirality_changed": sum(r["checks"]["chiralities_changed"] for r in rows),
+                "rama_outliers": np.mean([r["after"]["outliers"] for r in rows]),
+                "overlaps": np.mean([r["after"]["overlaps"] for r in rows]),
+                "energy": np.median([r["after"]["energy"] for r in rows]),
+                "seconds": np.median([r["seconds"] for r in rows]),
+                "cpu_seconds": np.median([r["cpu_seconds"] for r in rows]),
+            }.items()
+        }
         if agent == "geofold":
             metrics["geofold.others_identical"] = float(np.mean([r["others_identical"] for r in rows]))
         get = {name.split(".")[1]: value for name, value in metrics.items() if name.startswith(agent)}
-        body.append([
-            agent, str(len(rows)), f"{get['success']:.3f}", f"{get['kept_promises']:.3f}", f"{get['energy_below_start']:.3f}",
-            f"{get['start_median_rmsd']:.2f} -> {get['median_rmsd']:.2f}", f"{get['overlaps']:.2f}", f"{get['rama_outliers']:.2f}",
-            f"{get['cis_made']:.0f}", f"{get['closure_error']:.4f}", f"{get['angle_change']:.2f}", f"{get['seconds']:.1f}",
-        ])  # fmt: skip
+        body.append(
+            [
+                agent,
+                str(len(rows)),
+                f"{get['success']:.3f}",
+                f"{get['kept_promises']:.3f}",
+                f"{get['energy_below_start']:.3f}",
+                f"{get['start_median_rmsd']:.2f} -> {get['median_rmsd']:.2f}",
+                f"{get['overlaps']:.2f}",
+                f"{get['rama_outliers']:.2f}",
+                f"{get['cis_made']:.0f}",
+                f"{get['closure_error']:.4f}",
+                f"{get['angle_change']:.2f}",
+                f"{get['seconds']:.1f}",
+            ]
+        )
     columns = [
-        "agent", "loops", "down to the native's overlaps + 1 and outliers", "geometry kept", "energy below start",
-        "median RMSD (A)", "overlaps", "outliers", "cis made", "closure (A)", "angle (deg)", "median s",
-    ]  # fmt: skip
+        "agent",
+        "loops",
+        "down to the native's overlaps + 1 and outliers",
+        "geometry kept",
+        "energy below start",
+        "median RMSD (A)",
+        "overlaps",
+        "outliers",
+        "cis made",
+        "closure (A)",
+        "angle (deg)",
+        "median s",
+    ]
     table = table_of(columns, body) + "\n" + _each(records)
     write_summary(records.folder, metrics, quick=quick, began=began, table=table, note=f"loop set {set_name}")
 
@@ -233,11 +267,17 @@ def summarise(records: Records, set_name: str, *, quick: bool, began: float) -> 
 def _each(records: Records) -> str:
     rows = []
     for row in records.of("geofold"):
-        rows.append([
-            row["episode"], str(row["residues"]), f"{row['rmsd_start']:.2f} -> {row['rmsd']:.2f}",
-            f"{row['before']['overlaps']} -> {row['after']['overlaps']} ({row['native']['overlaps']})",
-            f"{row['before']['outliers']} -> {row['after']['outliers']} ({row['native']['outliers']})",
-            f"{row['after']['energy']:.0f}", f"{row['seconds']:.1f}", row["status"],
-        ])  # fmt: skip
+        rows.append(
+            [
+                row["episode"],
+                str(row["residues"]),
+                f"{row['rmsd_start']:.2f} -> {row['rmsd']:.2f}",
+                f"{row['before']['overlaps']} -> {row['after']['overlaps']} ({row['native']['overlaps']})",
+                f"{row['before']['outliers']} -> {row['after']['outliers']} ({row['native']['outliers']})",
+                f"{row['after']['energy']:.0f}",
+                f"{row['seconds']:.1f}",
+                row["status"],
+            ]
+        )
     head = ["loop", "residues", "RMSD (A)", "overlaps (native)", "outliers (native)", "energy (kJ/mol)", "s", "status"]
     return table_of(head, rows)

@@ -55,7 +55,9 @@ def run(out: str, *, quick: bool, limit: int | None, seed: int, split: str = "te
     count = limit or (QUICK if quick else EPISODES)
     chosen = episodes(count, seed=TEST_SEED if split == "test" else TUNING_SEED)
     if not all(records.has(e.name, "geofold") for e in chosen):
-        api.constrain(sequence="GAGAGAGA", contacts=["A:1-A:8<6.0"], energy=False)  # libraries loaded before the clock runs
+        api.constrain(
+            sequence="GAGAGAGA", contacts=["A:1-A:8<6.0"], energy=False
+        )  # libraries loaded before the clock runs
     for number, episode in enumerate(track(chosen, description="peptide")):
         if not records.has(episode.name, "geofold"):
             records.add(episode.name, "geofold", **_geofold(episode, seed))
@@ -106,31 +108,55 @@ def summarise(records: Records, *, quick: bool, began: float) -> None:
         if not rows:
             continue
         steps = [row["steps"] for row in rows if "steps" in row]
-        metrics |= {f"{agent}.{name}": float(value) for name, value in {
-            "episodes": len(rows), "success": np.mean([r["success"] for r in rows]),
-            "cis_made": sum(max(r["cis_made"], 0) for r in rows),
-            "chirality_changed": sum(r["chirality_changed"] for r in rows),
-            "rama_outliers": np.mean([r["outliers"] for r in rows]), "overlaps": np.mean([r["overlaps"] for r in rows]),
-            "seconds_to_contact": np.median([r["seconds_to_contact"] for r in rows]),
-            "seconds_to_contact_shared": np.median([r["seconds_to_contact"] for r in rows if r["episode"] in shared] or [0.0]),
-        }.items()}  # fmt: skip
+        metrics |= {
+            f"{agent}.{name}": float(value)
+            for name, value in {
+                "episodes": len(rows),
+                "success": np.mean([r["success"] for r in rows]),
+                "cis_made": sum(max(r["cis_made"], 0) for r in rows),
+                "chirality_changed": sum(r["chirality_changed"] for r in rows),
+                "rama_outliers": np.mean([r["outliers"] for r in rows]),
+                "overlaps": np.mean([r["overlaps"] for r in rows]),
+                "seconds_to_contact": np.median([r["seconds_to_contact"] for r in rows]),
+                "seconds_to_contact_shared": np.median(
+                    [r["seconds_to_contact"] for r in rows if r["episode"] in shared] or [0.0]
+                ),
+            }.items()
+        }
         if steps:
             metrics[f"{agent}.steps"], metrics[f"{agent}.steps_ci"] = mean_and_half_width(steps)
             metrics[f"{agent}.median_steps"] = float(np.median(steps))
             metrics[f"{agent}.latency_ms_mean"] = float(np.mean([r["latency_ms"]["mean"] for r in rows]))
             metrics[f"{agent}.latency_ms_p99"] = float(np.median([r["latency_ms"]["p99"] for r in rows]))
         get = {name.split(".")[1]: value for name, value in metrics.items() if name.startswith(agent)}
-        body.append([
-            agent, str(len(rows)), f"{get['success']:.3f}", f"{get['steps']:.1f} +- {get['steps_ci']:.1f}" if steps else "-",
-            f"{get['cis_made']:.0f}", f"{get['chirality_changed']:.0f}", f"{get['rama_outliers']:.2f}", f"{get['overlaps']:.2f}",
-            f"{get['seconds_to_contact_shared']:.3f}",
-        ])  # fmt: skip
+        body.append(
+            [
+                agent,
+                str(len(rows)),
+                f"{get['success']:.3f}",
+                f"{get['steps']:.1f} +- {get['steps_ci']:.1f}" if steps else "-",
+                f"{get['cis_made']:.0f}",
+                f"{get['chirality_changed']:.0f}",
+                f"{get['rama_outliers']:.2f}",
+                f"{get['overlaps']:.2f}",
+                f"{get['seconds_to_contact_shared']:.3f}",
+            ]
+        )
     if rivals:
         pairs = {row["episode"]: row["seconds_to_contact"] for row in records.of("geofold")}
         metrics["geofold.time_over_openmm"] = float(
             np.median([pairs[e] for e in shared]) / np.median([r["seconds_to_contact"] for r in rivals])
         )
         metrics["openmm_min.reached"] = float(np.mean([r["reached"] for r in rivals]))
-    columns = ["agent", "episodes", "success", "steps", "cis made", "chirality changed", "outliers", "overlaps",
-               f"median s to contact (first {len(shared)})"]  # fmt: skip
+    columns = [
+        "agent",
+        "episodes",
+        "success",
+        "steps",
+        "cis made",
+        "chirality changed",
+        "outliers",
+        "overlaps",
+        f"median s to contact (first {len(shared)})",
+    ]
     write_summary(records.folder, metrics, quick=quick, began=began, table=table_of(columns, body), note="peptide")

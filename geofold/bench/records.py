@@ -80,7 +80,9 @@ def table_of(columns: list[str], rows: list[list[str]]) -> str:
 def _commit() -> str:
     try:
         root = Path(__file__).resolve().parent
-        found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=True
+        )
         return found.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -18,27 +18,34 @@ ratios and medians rather than single times.
 
 SECTIONS: tuple[tuple[str, str, str, str], ...] = (
     (
-        "loop_bent", "Bent loops", "geofold bench loop --set bent --out examples/results/loop_bent",
-        "Forty loops of 6-14 residues from sixteen proteins of `structures/`, bent closed by a seeded script (`geofold/bench/"
-        "bent_set.py`), each start with at least five overlaps of 0.4 A and a Ramachandran outlier. OpenMM's "
-        "LocalEnergyMinimizer starts from the same coordinates with everything but the loop fixed. The settings were tuned "
-        "on loops drawn with another seed (`--set tuning`) from the same proteins.",
+        "loop_bent",
+        "Bent loops",
+        "geofold bench loop --set bent --out examples/results/loop_bent",
+        "Forty loops of 6-14 residues from sixteen proteins of `structures/`, bent closed by a seeded script "
+        "(`geofold/bench/bent_set.py`), each start with at least five overlaps of 0.4 A and a Ramachandran "
+        "outlier. OpenMM's LocalEnergyMinimizer starts from the same coordinates with everything but the loop "
+        "fixed. The settings were tuned on loops drawn with another seed (`--set tuning`) from the same "
+        "proteins.",
     ),
     (
-        "loop_sellers_sidechain_perturbed_12res", "Sellers' perturbed loops, a first look",
+        "loop_sellers_sidechain_perturbed_12res",
+        "Sellers' perturbed loops, a first look",
         "geofold bench loop --set sellers_sidechain_perturbed_12res --data FOLDER --out "
         "examples/results/loop_sellers_sidechain_perturbed_12res",
-        "Twenty proteins with one bent 12-residue loop whose neighbours' side chains were repacked around the wrong loop. "
-        "Nothing was tuned on them. The backbone RMSD is in the frame of the protein.",
+        "Twenty proteins with one bent 12-residue loop whose neighbours' side chains were repacked around the "
+        "wrong loop. Nothing was tuned on them. The backbone RMSD is in the frame of the protein.",
     ),
     (
-        "peptide", "Peptide constraints", "geofold bench peptide --quick --out examples/results/peptide",
-        "Random sequences of 8-12 residues from an extended chain, a random pair within 6 A, at most 128 steps of at most ten "
-        "degrees a torsion. Success: held for five steps without a severe overlap or a Ramachandran outlier; `steps` counts 128 "
-        "for a failure. OpenMM's own way (amber14 + OBC2, flat-bottom restraint, LocalEnergyMinimizer) runs on the first "
-        "sixteen in the same process; its clock starts when its context is ready, ours when the stream starts.",
+        "peptide",
+        "Peptide constraints",
+        "geofold bench peptide --quick --out examples/results/peptide",
+        "Random sequences of 8-12 residues from an extended chain, a random pair within 6 A, at most 128 "
+        "steps of at most ten degrees a torsion. Success: held for five steps without a severe overlap or a "
+        "Ramachandran outlier; `steps` counts 128 for a failure. OpenMM's own way (amber14 + OBC2, flat- "
+        "bottom restraint, LocalEnergyMinimizer) runs on the first sixteen in the same process; its clock "
+        "starts when its context is ready, ours when the stream starts.",
     ),
-)  # fmt: skip
+)
 
 
 def write_results(out: Path) -> None:
@@ -70,8 +77,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], str] | None:
 
 def _section(title: str, command: str, text: str, summary: dict[str, Any], table: str) -> str:
     numbers = "\n".join(f"| `{name}` | {value:g} |" for name, value in summary["metrics"].items())
-    return (
-        f"## {title}\n\n`{command}`\n\n{text}\n\n{table}\n"
-        f"<details><summary>every metric ({summary['cpu']}, {summary['seconds']:.0f} s, commit {summary['commit']}"
-        f"{', quick' if summary['quick'] else ''})</summary>\n\n| metric | value |\n|---|---|\n{numbers}\n\n</details>\n"
-    )
+    machine = f"{summary['cpu']}, {summary['seconds']:.0f} s, commit {summary['commit']}"
+    label = f"every metric ({machine}{', quick' if summary['quick'] else ''})"
+    details = f"<details><summary>{label}</summary>\n\n| metric | value |\n|---|---|\n{numbers}\n\n</details>\n"
+    return f"## {title}\n\n`{command}`\n\n{text}\n\n{table}\n{details}"

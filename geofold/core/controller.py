@@ -115,7 +115,9 @@ class Controller:
                 kappa = (at.gradient * factor.solve(at.gradient)).sum(-1)
                 depth = torch.where(rows, self.gate.depth(kappa), torch.zeros_like(depth))
                 work = work.judged(kappa, factor.condition())
-            work = self._inner_step(domain, state.domain, goal, memory, work, at, metric, factor, proposal, depth > inner)
+            work = self._inner_step(
+                domain, state.domain, goal, memory, work, at, metric, factor, proposal, depth > inner
+            )
             if not bool((depth > inner + 1).any()):
                 break
         return work
@@ -128,7 +130,8 @@ class Controller:
         damping = self.metric.damping
         away = domain.space.minus(work.z, proposal)
         gradient = at.gradient + self.drift * _times(factor, away) if self.drift else at.gradient
-        v = -factor.solve(gradient)
+        # the drift term has curvature mu G of its own
+        v = -factor.solve(gradient) / (1 + self.drift)
         length_squared = at.length_squared(v, damping)
         length = length_squared.sqrt()
         alpha = self.trust_region.scale(length, work.radius)
@@ -143,7 +146,7 @@ class Controller:
         if self.drift:
             now = now + self.drift / 2 * factor.quadratic(away)
             then = then + self.drift / 2 * factor.quadratic(domain.space.minus(trial, proposal))
-        predicted = self.trust_region.predicted(alpha, -(gradient * v).sum(-1), length_squared)
+        predicted = self.trust_region.predicted(alpha, -(gradient * v).sum(-1), (1 + self.drift) * length_squared)
         actual = now - then
         taken = rows & self.trust_region.accept(actual, predicted)
         radius = self.trust_region.update(work.radius, actual, predicted, alpha * length, taken)

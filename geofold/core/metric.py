@@ -181,12 +181,14 @@ class Pullback:
         """New columns (B, d, r): two informed probes, the rest Rademacher, signs random, scaled by 1/sqrt(r)."""
         root = at.weight.sqrt()
         rows, k = root.shape
-        probes = torch.randint(0, 2, (self.rank, rows, k), generator=noise, device="cpu").to(root) * 2 - 1
+        # the same signs in every row, so that a row does not depend on how many others there are
+        drawn = torch.randint(0, 2, (self.rank, 1, k), generator=noise, device="cpu").to(root) * 2 - 1
+        probes = drawn.expand(-1, rows, -1).clone()
         safe = torch.where(root > 0, root, torch.ones_like(root))
         probes[0] = _informed(at.observation_gradient / safe * (root > 0), probes[0], k)
         if self.rank > 1:
             probes[-1] = _informed(root * at.push(previous), probes[-1], k)
-        signs = torch.randint(0, 2, (self.rank, rows, 1), generator=noise, device="cpu").to(root) * 2 - 1
+        signs = torch.randint(0, 2, (self.rank, 1, 1), generator=noise, device="cpu").to(root) * 2 - 1
         columns = at.pull(probes * signs * root)
         return columns.permute(1, 2, 0).double() / math.sqrt(self.rank)
 

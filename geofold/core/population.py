@@ -64,7 +64,9 @@ class Lineage:
     def path(self, row: int) -> list[tuple[Any, StepInfo | None, int]]:
         """Snapshot, step info (None for a kick) and row number along the path that led to `row`."""
         steps = []
-        for frame, parent, info in zip(reversed(self.frames), reversed(self.parents), reversed(self.infos), strict=True):
+        for frame, parent, info in zip(
+            reversed(self.frames), reversed(self.parents), reversed(self.infos), strict=True
+        ):
             steps.append((frame, info, row))
             row = int(parent[row])
         return steps[::-1]

@@ -7,6 +7,7 @@ Retr(D) = z + D + A[D, D] / 2 with an error of order |D|^3 (GeoSSM, Appendix A, 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from geofold.core.linearise import Linearisation
@@ -33,4 +34,4 @@ def second_order(at: Linearisation, factor: Factor, step: Tensor, damping: float
     """
     half = christoffel(at, factor, step) / 2
     small = at.length_squared(half, damping) <= at.length_squared(step, damping) / 4
-    return step + half * (small & half.isfinite().all(-1))[:, None]
+    return torch.where((small & half.isfinite().all(-1))[:, None], step + half, step)

@@ -67,4 +67,5 @@ class Product:
 def wrap(angle: Tensor) -> Tensor:
     """Angle in [-pi, pi). Small angles pass unchanged, to the last bit."""
     turned = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+    turned = torch.where(turned >= math.pi, torch.full_like(turned, -math.pi), turned)
     return torch.where((angle >= -math.pi) & (angle < math.pi), angle, turned)

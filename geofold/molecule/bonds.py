@@ -96,7 +96,7 @@ def neighbours(bonds: list[tuple[int, int]], n: int) -> list[list[int]]:
 
 def separations(table: list[list[int]], atoms: NDArray[np.int64], depth: int) -> list[tuple[int, int]]:
     """Pairs (atom of `atoms`, other atom) at most `depth` bonds apart."""
-    pairs = []
+    pairs: list[tuple[int, int]] = []
     for start in atoms:
         seen = {int(start)}
         frontier = [int(start)]

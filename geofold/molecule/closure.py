@@ -130,7 +130,9 @@ class Closure:
             gap, drift = ends[:, :, 0] - ends[:, :, 1], speed[:, :, 0] - speed[:, :, 1]
             length = gap.norm(dim=-1)
             along = (gap * drift).sum(-1) / length
-            parts.append((drift.square().sum(-1) - along.square() + (gap * (bend[:, :, 0] - bend[:, :, 1])).sum(-1)) / length)
+            parts.append(
+                (drift.square().sum(-1) - along.square() + (gap * (bend[:, :, 0] - bend[:, :, 1])).sum(-1)) / length
+            )
         return torch.cat(parts, dim=-1)
 
 
@@ -210,10 +212,15 @@ def _newton(
         frame = frames(kin, xyz, theta)
         residual = closure._residual(kin, xyz, frame)
         error = residual.abs().amax(-1)
-        inverse = torch.linalg.pinv(closure.jacobian(kin, xyz, frame) @ basis, rtol=1e-9)
+        inverse = torch.linalg.pinv((closure.jacobian(kin, xyz, frame) @ basis).nan_to_num(0.0, 0.0, 0.0), rtol=1e-9)
         if bool((error < TOLERANCE).all()):
             break
         theta = theta - (basis @ (inverse @ residual[..., None]))[..., 0]
     else:
-        error = closure.residual(kin, xyz, theta).abs().amax(-1)
-    return theta, inverse, error < TOLERANCE
+        frame = frames(kin, xyz, theta)
+        error = closure._residual(kin, xyz, frame).abs().amax(-1)
+    closed = error < TOLERANCE
+    if closure.end >= 0:
+        # half a turn has no skew part either: it would pass for closed
+        closed &= frame[:, closure.end, :3, :3].diagonal(dim1=-2, dim2=-1).sum(-1) > 2.9
+    return theta, inverse, closed

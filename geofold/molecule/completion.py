@@ -77,7 +77,10 @@ def complete(structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bo
     import pdbfixer
 
     kept = [k for k in range(len(structure.residues)) if structure.is_amino_acid(k)]
-    left_out = sorted({structure.residues[k].resname for k in range(len(structure.residues))} - {structure.residues[k].resname for k in kept})
+    left_out = sorted(
+        {structure.residues[k].resname for k in range(len(structure.residues))}
+        - {structure.residues[k].resname for k in kept}
+    )
     text = _pdb_text(structure, steering, kept)
     state = random.getstate()
     random.seed(seed)
@@ -120,7 +123,8 @@ def missing_atoms(structure: Structure, first: int, last: int, *, seed: int = 0)
 
 def _pdb_text(structure: Structure, steering: NDArray[np.bool_], kept: list[int]) -> str:
     """The amino acids as PDB text, residues numbered from one, a new chain after each break."""
-    lines, chain, serial = [], -1, 0
+    lines: list[str] = []
+    chain, serial = -1, 0
     previous: int | None = None
     for number, k in enumerate(kept):
         if previous is None or k != previous + 1 or not structure.bonded(previous, k):
@@ -170,7 +174,9 @@ def _mapped(
     return Completed(fixer.topology, xyz, index, np.array(residue, dtype=np.int64), left_out, replaced)
 
 
-def _renamed_hydrogen(structure: Structure, steering: NDArray[np.bool_], k: int, place: NDArray[np.float64]) -> int | None:
+def _renamed_hydrogen(
+    structure: Structure, steering: NDArray[np.bool_], k: int, place: NDArray[np.float64]
+) -> int | None:
     """A hydrogen of the input that OpenMM knows by another name: it lies in the same place."""
     atoms = structure.residues[k].atoms
     own = atoms[steering[atoms] & (structure.element[atoms] == "H")]
@@ -181,5 +187,26 @@ def _renamed_hydrogen(structure: Structure, steering: NDArray[np.bool_], k: int,
 
 
 _STANDARD = frozenset(
-    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
+    [
+        "ALA",
+        "ARG",
+        "ASN",
+        "ASP",
+        "CYS",
+        "GLN",
+        "GLU",
+        "GLY",
+        "HIS",
+        "ILE",
+        "LEU",
+        "LYS",
+        "MET",
+        "PHE",
+        "PRO",
+        "SER",
+        "THR",
+        "TRP",
+        "TYR",
+        "VAL",
+    ]
 )

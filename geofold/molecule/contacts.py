@@ -16,7 +16,9 @@ from geofold.errors import ContactError
 from geofold.molecule.residue_range import find_residue
 from geofold.molecule.structure import Structure
 
-FORM = re.compile(r"^\s*(\S*?:-?\d+[A-Za-z]?)(?:@(\w+))?\s*-\s*(\S*?:-?\d+[A-Za-z]?)(?:@(\w+))?\s*([<>])\s*([0-9.]+)\s*$")
+FORM = re.compile(
+    r"^\s*(\S*?:-?\d+[A-Za-z]?)(?:@(\w+))?\s*-\s*(\S*?:-?\d+[A-Za-z]?)(?:@(\w+))?\s*([<>])\s*([0-9.]+)\s*$"
+)
 SCALE = 0.1
 """nm of violation that cost one unit."""
 SOFTENING = 5.0
@@ -75,19 +77,23 @@ def parse_contact(structure: Structure, text: str) -> Contact:
     except ValueError:
         bound = 0.0
     if not 0.1 <= bound <= 100.0:
-        raise ContactError(f"contact {text!r} with the distance {value}", "a distance from 1 to 1000 Angstrom", "mend it")
+        raise ContactError(
+            f"contact {text!r} with the distance {value}", "a distance from 1 to 1000 Angstrom", "mend it"
+        )
     first, second = find_residue(structure, one), find_residue(structure, two)
     if structure.residues[first].chain == structure.residues[second].chain and abs(first - second) < CLOSEST:
         raise ContactError(
             f"contact {text!r} is between residues {abs(first - second)} apart", f"residues at least {CLOSEST} apart",
             "choose residues further apart: neighbours keep their distance whatever turns",
         )  # fmt: skip
-    return Contact(_atom(structure, first, atom_one), _atom(structure, second, atom_two), bound, sign == "<", text.strip())
+    return Contact(
+        _atom(structure, first, atom_one), _atom(structure, second, atom_two), bound, sign == "<", text.strip()
+    )
 
 
 def _atom(structure: Structure, residue: int, name: str | None) -> int:
     steering = structure.steering()
-    for wanted in ([name] if name else ["CB", "CA"]):
+    for wanted in [name] if name else ["CB", "CA"]:
         atom = structure.atom(residue, wanted, steering)
         if atom is not None and (name or wanted == "CB" or structure.residues[residue].resname == "GLY"):
             return atom

@@ -54,11 +54,14 @@ class BackboneAngles:
             for which, kind in enumerate(("phi", "psi")):
                 if (k, kind) in torsion:
                     turn[which, position, torsion[(k, kind)]] = 1.0
-        make = {"dtype": like.dtype, "device": like.device}
+
+        def make(values: list[float] | np.ndarray) -> Tensor:
+            return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
         return cls(
             residue=torch.tensor([r[0] - tree.first for r in rows], dtype=torch.long, device=like.device),
-            phi=torch.tensor([r[1] for r in rows], **make), psi=torch.tensor([r[2] for r in rows], **make),
-            phi_of=torch.as_tensor(turn[0], **make), psi_of=torch.as_tensor(turn[1], **make),
+            phi=make([r[1] for r in rows]), psi=make([r[2] for r in rows]),
+            phi_of=make(turn[0]), psi_of=make(turn[1]),
             kind=torch.tensor([r[3] for r in rows], dtype=torch.long, device=like.device),
             density=RamachandranDensity(like.dtype, like.device),
         )  # fmt: skip

@@ -1,8 +1,6 @@
 """Energy by OpenMM: amber14 with Born implicit solvent (OBC2), as judge and as a steering torch function.
 
-The implicit solvent runs as OpenMM's native ``GBSAOBCForce`` with the radii that amber's parameter file gives to
-``implicit/obc2.xml`` (a CustomGBForce, four times slower): radius = or + 0.009 nm, scale = sr / or, solvent
-dielectric 78.5; both agree to 1e-6. Units: nm, kJ/mol.
+Units: nm, kJ/mol.
 
 Hydrogens that the input does not have ride on the frame of their heavy neighbours, so that energies before
 and after a move differ by the move alone.
@@ -19,14 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geofold.errors import ForceFieldError
 from geofold.molecule.completion import Completed, complete, platform
+from geofold.molecule.forcefield import amber_system, native_born
 from geofold.molecule.structure import Structure
-
-FORCE_FIELD = ("amber14/protein.ff14SB.xml", "implicit/obc2.xml")
-NAME = "amber14 (ff14SB) + OBC2"
-BORN_OFFSET = 0.009
-STEP = "0.001 ps"
 
 
 @dataclass(frozen=True)
@@ -62,15 +55,15 @@ class EnergyModel:
     def positions(self, xyz: NDArray[np.float64]) -> NDArray[np.float64]:
         """Particle coordinates (p, 3) for coordinates (n_atoms, 3) of the structure, all in nm."""
         placed = self.completed.xyz.copy()
-        known = self.completed.source >= 0
+        known = np.flatnonzero(self.completed.source >= 0)
         placed[known] = xyz[self.completed.source[known]]
         if len(self.riders):
             before, after = _frames(self.completed.xyz, self.riders), _frames(placed, self.riders)
             rider, origin = self.riders[:, 0], self.riders[:, 1]
             lever = self.completed.xyz[rider] - self.completed.xyz[origin]
             moved = placed[origin] + np.einsum("qij,qkj,qk->qi", after, before, lever)
-            still = (np.abs(placed[self.riders[:, 1:]] - self.completed.xyz[self.riders[:, 1:]]) < 1e-12).all((1, 2))
-            placed[rider] = np.where(still[:, None], self.completed.xyz[rider], moved)
+            shift = np.abs(placed[self.riders[:, 1:]] - self.completed.xyz[self.riders[:, 1:]]).max(axis=(1, 2))
+            placed[rider] = np.where(shift[:, None] < 1e-12, self.completed.xyz[rider], moved)
         return placed
 
     def energy(self, xyz: NDArray[np.float64]) -> float:
@@ -95,9 +88,7 @@ class EnergyModel:
         on = moving[self.completed.residue]
         if not on.any() or on.all():
             return 0.0
-        force = openmm.CustomNonbondedForce(
-            "4*sqrt(e1*e2)*((s/r)^12 - (s/r)^6); s = (s1 + s2)/2"
-        )
+        force = openmm.CustomNonbondedForce("4*sqrt(e1*e2)*((s/r)^12 - (s/r)^6); s = (s1 + s2)/2")
         force.addPerParticleParameter("s")
         force.addPerParticleParameter("e")
         system = openmm.System()
@@ -116,45 +107,6 @@ class EnergyModel:
         context.setPositions(self.positions(xyz))
         energy = context.getState(getEnergy=True).getPotentialEnergy()
         return float(energy.value_in_unit(openmm.unit.kilojoule_per_mole))
-
-
-def amber_system(topology: Any) -> Any:
-    """amber14 + OBC2 (CustomGBForce) for a complete topology, no cutoff, nothing constrained.
-
-    Raises
-    ------
-    ForceFieldError
-        If a residue matches no template.
-    """
-    import openmm.app
-
-    try:
-        return openmm.app.ForceField(*FORCE_FIELD).createSystem(
-            topology, nonbondedMethod=openmm.app.NoCutoff, constraints=None, rigidWater=False
-        )
-    except ValueError as error:
-        raise ForceFieldError(
-            f"{NAME} has no template for a residue ({error})", "standard amino acids after PDBFixer",
-            "remove or rename the residue, or run with --energy off",
-        ) from error  # fmt: skip
-
-
-def native_born(system: Any) -> Any:
-    """The same system with OpenMM's native GBSAOBCForce in place of the CustomGBForce of ``implicit/obc2.xml``."""
-    import openmm
-
-    index = next(i for i, f in enumerate(system.getForces()) if isinstance(f, openmm.CustomGBForce))
-    custom = system.getForce(index)
-    born = openmm.GBSAOBCForce()
-    born.setSolventDielectric(78.5)
-    born.setSoluteDielectric(1.0)
-    born.setNonbondedMethod(openmm.GBSAOBCForce.NoCutoff)
-    for i in range(custom.getNumParticles()):
-        charge, offset_radius, scaled = custom.getParticleParameters(i)
-        born.addParticle(charge, offset_radius + BORN_OFFSET, scaled / offset_radius)
-    system.removeForce(index)
-    system.addForce(born)
-    return system
 
 
 class SteeringEnergy:
@@ -176,7 +128,9 @@ class SteeringEnergy:
         nm.
     """
 
-    def __init__(self, model: EnergyModel, xyz: NDArray[np.float64], moving: NDArray[np.bool_], reach: float = 1.2) -> None:
+    def __init__(
+        self, model: EnergyModel, xyz: NDArray[np.float64], moving: NDArray[np.bool_], reach: float = 1.2
+    ) -> None:
         import openmm
         from scipy.spatial import cKDTree
 
@@ -287,7 +241,8 @@ def _riders(completed: Completed) -> NDArray[np.int64]:
     known = completed.source >= 0
     rows = []
     for p in np.flatnonzero(~known):
-        seen, frontier, frame = {int(p)}, [int(p)], []
+        seen, frontier = {int(p)}, [int(p)]
+        frame: list[int] = []
         while frontier and len(frame) < 3:
             frontier = [b for a in frontier for b in table[a] if b not in seen]
             seen.update(frontier)

@@ -155,7 +155,9 @@ class Fold:
         n = len(self.tree)
         delta = state.reach * state.space.project(z[:, :n])
         normal = state.space.normal
-        slope = state.reach[:, None] * (torch.eye(n, dtype=z.dtype, device=z.device) - normal @ normal.transpose(-1, -2))
+        slope = state.reach[:, None] * (
+            torch.eye(n, dtype=z.dtype, device=z.device) - normal @ normal.transpose(-1, -2)
+        )
         return _Capped(delta, slope, HEADROOM * self.cap)
 
 
@@ -180,7 +182,7 @@ class _Capped:
 
     def bend(self, v: Tensor) -> Tensor:
         """Second derivative along v, (B, n): zero where the cap does not act."""
-        rate = (self._slope @ v[..., None])
+        rate = self._slope @ v[..., None]
         lead = self._leading(rate)[..., 0]
         largest = torch.where(self._over, self._largest, torch.ones_like(self._largest))
         return 2 * self._scale * lead / largest * (self._unit() * lead - torch.where(self._over, rate[..., 0], 0.0))

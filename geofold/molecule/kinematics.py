@@ -53,7 +53,7 @@ class Kinematics:
         """Tensors for a tree; the local atoms are the moving ones and the axis, anchor and link atoms."""
         anchor = tree.anchor or ()
         # the neighbours of a link hold its angles
-        linked = [atom for link in tree.links for end in link for atom in (end, *tree.table[end])]
+        linked = [a for link in tree.links for end in link for a in (end, *tree.table[end])]
         atoms = np.unique(np.concatenate([tree.atoms, tree.near, tree.far, anchor, linked]).astype(np.int64))
         carrier = np.full(len(atoms), len(tree), dtype=np.int64)
         carrier[np.searchsorted(atoms, tree.atoms)] = tree.carrier

@@ -79,16 +79,25 @@ class LoopDomain:
 
     @classmethod
     def of(
-        cls, structure: Structure, first: int, last: int, *, goal: LoopGoal | None = None, cap: float = math.radians(10.0),
-        altloc: str | None = None, device: str = "cpu",
-    ) -> LoopDomain:  # fmt: skip
+        cls,
+        structure: Structure,
+        first: int,
+        last: int,
+        *,
+        goal: LoopGoal | None = None,
+        cap: float = math.radians(10.0),
+        altloc: str | None = None,
+        device: str = "cpu",
+    ) -> LoopDomain:
         """Domain of residues `first` to `last` (inclusive indices) of a structure."""
         tree = torsion_tree(structure, first, last, altloc=altloc)
         fold = Fold.of(structure, tree, cap=cap, device=device)
         # No atom of a closed loop gets further from its anchors than half its contour and a side chain.
         reach = 1.0 + 0.19 * (last - first + 1) if tree.closed else 1.0 + 0.38 * (last - first + 1)
         sterics = Sterics.of(structure, tree, fold.kin, reach)
-        return cls(fold, sterics, BackboneAngles.of(structure, tree, fold.weight), structure.residue_of, goal or LoopGoal())
+        return cls(
+            fold, sterics, BackboneAngles.of(structure, tree, fold.weight), structure.residue_of, goal or LoopGoal()
+        )
 
     @property
     def tree(self) -> TorsionTree:
@@ -171,6 +180,11 @@ class LoopDomain:
         """Loss (B,) of a state at full weight, whatever the goal of the moment."""
         overlap, _ = self.sterics.overlaps(state.fold.xyz, state.pairs)
         return self.sterics.cost(overlap).sum(-1) + self.angles.penalty(state.fold.angle).sum(-1)
+
+    def clean(self, state: LoopState) -> list[bool]:
+        """Whether each row has neither a severe overlap nor a Ramachandran outlier."""
+        severe = self.sterics.severe(state.fold.xyz, state.pairs).tolist()
+        return [not a and not b for a, b in zip(severe, self.angles.outliers(state.fold.angle), strict=True)]
 
     def trouble(self, state: LoopState) -> Tensor:
         """Share of the loss that each residue has, (B, L): what colours the loop and finds the bad part."""

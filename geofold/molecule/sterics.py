@@ -21,17 +21,16 @@ from torch import Tensor
 from geofold.molecule.bonds import separations
 from geofold.molecule.kinematics import Kinematics
 from geofold.molecule.radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
-from geofold.molecule.structure import Structure
+from geofold.molecule.structure import WATER, Structure
 from geofold.molecule.torsions import TorsionTree
 
-CONTACT = 0.40
+CONTACT = 0.42
 """nm; no two radii add up to more, so pairs further apart never overlap."""
 SKIN = 0.25
 TOLERATED = 0.02
 """nm of overlap that native structures show everywhere; only what goes beyond costs anything."""
 SOFTENING = 4.0
 """Where the cost turns from quadratic to linear, in units of the scale: deep overlaps must not drown the rest."""
-WATER = frozenset({"HOH", "WAT", "DOD", "H2O", "TIP", "TIP3", "SOL"})
 
 
 class PairList(NamedTuple):
@@ -92,11 +91,15 @@ class Sterics:
         element = [str(structure.element[a]) for a in atoms]
         residue = np.clip(structure.residue_of[inside], tree.first, tree.last) - tree.first
         return cls(
-            local=torch.as_tensor(rows, device=device), fixed=torch.as_tensor(structure.xyz[outside], dtype=dtype, device=device),
+            local=torch.as_tensor(rows, device=device),
+            fixed=torch.as_tensor(structure.xyz[outside], dtype=dtype, device=device),
             radius=torch.as_tensor([radius_of(e) for e in element], dtype=dtype, device=device),
-            polar=torch.as_tensor([e in POLAR for e in element], device=device), excluded=excluded,
-            residue=torch.as_tensor(residue, device=device), tree=cKDTree(structure.xyz[outside].reshape(-1, 3)), atoms=atoms,
-        )  # fmt: skip
+            polar=torch.as_tensor([e in POLAR for e in element], device=device),
+            excluded=excluded,
+            residue=torch.as_tensor(residue, device=device),
+            tree=cKDTree(structure.xyz[outside].reshape(-1, 3)),
+            atoms=atoms,
+        )
 
     def pairs(self, xyz: Tensor) -> PairList:
         """Neighbour list of local coordinates (B, m, 3), one for all rows of the batch."""
@@ -110,9 +113,9 @@ class Sterics:
                     near = here.sparse_distance_matrix(other, CONTACT + SKIN, output_type="coo_matrix")
                     codes.append(near.row.astype(np.int64) * width + near.col + offset)
         unique = np.unique(np.concatenate(codes)) if codes else np.zeros(0, dtype=np.int64)
-        i, j = unique // width, unique % width
-        keep = ~self.excluded[i, j]
-        i, j = torch.as_tensor(i[keep], device=xyz.device), torch.as_tensor(j[keep], device=xyz.device)
+        rows, columns = unique // width, unique % width
+        keep = ~self.excluded[rows, columns]
+        i, j = (torch.as_tensor(index[keep], device=xyz.device) for index in (rows, columns))
         return PairList(i, j, self._contact(i, j), points)
 
     def overlaps(self, xyz: Tensor, pairs: PairList) -> tuple[Tensor, PairList]:

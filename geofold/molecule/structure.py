@@ -1,7 +1,6 @@
 """A structure as its file has it: every atom of the first model, and the file to write it back into.
 
-``read`` takes a path or bytes; what it returns is never changed. Coordinates are in nm, B-factors stay in
-square Angstrom as in the file. Alternate locations are all kept; ``Structure.steering`` picks one conformer.
+Coordinates are in nm, B-factors in square Angstrom. All alternate locations are kept; ``steering`` picks one.
 """
 
 from __future__ import annotations
@@ -289,13 +288,11 @@ def require_protein(structure: Structure) -> Structure:
     label, trace = structure.source, bool(np.any((structure.name == "CA") & (structure.element == "C")))
     if not np.isfinite(structure.xyz).all():
         raise CoordinateError(f"{label} has coordinates that are not numbers", "finite numbers", "mend the input")
-    if len(structure) > 1 and not np.ptp(structure.xyz, axis=0).any():
-        place = "zero" if not structure.xyz.any() else "equal"
-        raise CoordinateError(f"{label}: all coordinates are {place}", "atoms in different places", "give a real model")
     protein = structure.xyz[structure._amino[structure.residue_of]]
-    if len(protein) > 3 and len(np.unique(protein.round(4), axis=0)) < len(protein) / 2:
-        given = f"{label}: most protein atoms share the coordinates of another"
-        raise CoordinateError(given, "atoms in different places", "give a real model")
+    for what, xyz in (("all", structure.xyz), ("most protein", protein)):
+        if len(xyz) > 1 and len(np.unique(xyz.round(4), axis=0)) < (len(xyz) / 2 if what != "all" else 2):
+            given = f"{label}: {what} coordinates are {'equal' if xyz.any() else 'zero'}"
+            raise CoordinateError(given, "atoms in different places", "give a real model")
     if not structure._amino.any():
         given = f"{label} holds {'only CA atoms' if trace else 'no protein'}"
         remedy = "rebuild the backbone first" if trace else "give a file with a protein chain"

@@ -28,6 +28,7 @@ CHI_ATOMS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Axis atoms of the side-chain torsions by IUPAC: chi k turns about the bond between atoms k-1 and k. Polar
 hydrogens, methyl groups and the last chi of lysine are left as they are; proline's ring is rigid."""
+CAPS = frozenset({"ACE", "FOR", "NH2", "NME", "NMA"})
 
 
 def torsion_tree(
@@ -53,11 +54,12 @@ def torsion_tree(
     for (k, name), atom in backbone.items():
         if atom is None and name != "O":
             raise BackboneError(
-                f"residue {structure.residues[k].label} lacks its {name} atom", "N, CA and C in every residue that moves",
+                f"residue {structure.residues[k].label} lacks its {name} atom",
+                "N, CA and C in every residue that moves",
                 "rebuild the residue first, or leave it out of the range",
-            )  # fmt: skip
-    before = first > 0 and structure.bonded(first - 1, first)
-    after = last + 1 < len(structure.residues) and structure.bonded(last, last + 1)
+            )
+    before = first > 0 and _holds(structure, first - 1, first - 1, first)
+    after = last + 1 < len(structure.residues) and _holds(structure, last + 1, last, last + 1)
     axes = _axes(structure, first, last, steering, chi)
     root, root_names = _root(first, last, before, after)
     start = backbone[(root, root_names)]
@@ -71,6 +73,11 @@ def torsion_tree(
         assert carbon is not None
         end = walk.beyond(carbon)
     return walk.tree(closed=before and after, anchor=anchor, end=end)
+
+
+def _holds(structure: Structure, neighbour: int, one: int, two: int) -> bool:
+    """Whether a neighbour is a residue that the stretch hangs from; a cap goes where its end goes."""
+    return structure.residues[neighbour].resname not in CAPS and structure.bonded(one, two)
 
 
 def _root(first: int, last: int, before: bool, after: bool) -> tuple[int, str]:
@@ -132,7 +139,8 @@ def _anchor(structure: Structure, k: int, steering: NDArray[np.bool_]) -> tuple[
     n, ca, c = (structure.atom(k, name, steering) for name in ("N", "CA", "C"))
     if n is None or ca is None:
         raise BackboneError(
-            f"anchor residue {structure.residues[k].label} lacks N or CA", "a complete residue on each side of the loop",
+            f"anchor residue {structure.residues[k].label} lacks N or CA",
+            "a complete residue on each side of the loop",
             "rebuild the residue first, or choose a longer loop",
-        )  # fmt: skip
+        )
     return n, ca, c if c is not None else ca

@@ -57,7 +57,7 @@ def biopython_with_coordinates(original: BioStructure, structure: Structure, xyz
 
     ``structure`` is what ``structure_from_biopython`` made of it; ``original`` stays as it is.
     """
-    copy: BioStructure = original.copy()  # type: ignore[no-untyped-call]
+    copy: BioStructure = original.copy()
     atoms = list(_atoms(copy))
     if len(atoms) != len(structure) or np.shape(xyz) != (len(atoms), 3):
         raise ValueError(f"coordinates {np.shape(xyz)} do not fit a structure of {len(atoms)} atoms")

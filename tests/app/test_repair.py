@@ -91,8 +91,13 @@ def test_mmcif_differs_in_values_of_moved_atoms_only() -> None:
 
 
 def test_missing_side_chain_atoms_are_built_and_reported() -> None:
-    lines = [x for x in BENT.read_bytes().splitlines(keepends=True)
-             if not (x.startswith(b"ATOM") and x[22:26].strip() == b"48" and x[12:16].strip() in (b"CG", b"CD", b"CE", b"NZ"))]  # fmt: skip
+    lines = [
+        x
+        for x in BENT.read_bytes().splitlines(keepends=True)
+        if not (
+            x.startswith(b"ATOM") and x[22:26].strip() == b"48" and x[12:16].strip() in (b"CG", b"CD", b"CE", b"NZ")
+        )
+    ]
     result = gf.repair(b"".join(lines), LOOP, rounds=1, streams=1, energy=False)
     assert result.report["added_atoms"] == ["A:48@CG", "A:48@CD", "A:48@CE", "A:48@NZ"]
     new = [x for x in result.content.splitlines() if x.startswith(b"ATOM") and x[22:26].strip() == b"48"]

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from geofold.molecule import energy
-from geofold.molecule.energy import EnergyModel, SteeringEnergy, amber_system, native_born
+from geofold.molecule.energy import EnergyModel, SteeringEnergy
+from geofold.molecule.forcefield import amber_system, native_born
 from geofold.molecule.kinematics import Kinematics, positions
 from geofold.molecule.structure import Structure, read
 from geofold.molecule.torsions import TorsionTree, torsion_tree

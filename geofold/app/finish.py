@@ -1,0 +1,71 @@
+"""The end of every run: write, read again, measure, audit, report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from geofold.app.audit import Check, audit
+from geofold.app.measure import measure
+from geofold.app.moves import Move
+from geofold.app.options import RunOptions
+from geofold.app.reporting import build_report
+from geofold.app.result import Result
+from geofold.molecule.contacts import Contact
+from geofold.molecule.energy import EnergyModel
+from geofold.molecule.structure import AddedAtom, Structure, read
+
+
+def finish(
+    command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
+    options: RunOptions, began: float, *, loops: list[str] | None = None, contacts: tuple[Contact, ...] = (),
+) -> Result:  # fmt: skip
+    """Write, read again, measure, audit, report."""
+    end = structure.xyz
+    for move in moves:
+        end = move.apply(end)
+    touched = np.isin(np.arange(len(structure)), np.concatenate([m.tree.atoms for m in moves]))
+    moved = touched & (np.abs(end - structure.xyz).max(1) > 0)
+    content = structure.render(end, moved)
+    # judge what the file holds, rounding included; toolkit objects have no file and keep full precision
+    written = read(content, name=structure.source).xyz if structure.document is not None else end
+    trees = [m.tree for m in moves]
+    model = energy_model(structure, structure.xyz, options)
+    before = measure(structure, trees, structure.xyz, model, options.altloc)
+    after = measure(structure, trees, written, energy_model(structure, written, options), options.altloc)
+    checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc)
+    checks = [c for c in checks if command == "repair" or not c.name.startswith("energy")]
+    checks += [Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts]
+    checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in moves)), 0.0))
+    report = build_report(
+        command, structure, original, added, moves, options, before, after, checks, written,
+        loops=loops or [], contacts=contacts, model=model, seconds=time.perf_counter() - began,
+    )  # fmt: skip
+    return Result(structure, written, _path(structure, moves), content, report, options.altloc)
+
+
+def energy_model(structure: Structure, xyz: np.ndarray, options: RunOptions) -> EnergyModel | None:
+    """Energy model of coordinates; hydrogens that the file lacks are placed afresh, before as after."""
+    if not options.energy:
+        return None
+    return EnergyModel.of(replace(structure, xyz=xyz), structure.steering(options.altloc), seed=options.seed)
+
+
+def _violation(contact: Contact, xyz: np.ndarray) -> float:
+    distance = float(np.linalg.norm(xyz[contact.i] - xyz[contact.j]))
+    return 10 * max(0.0, distance - contact.bound if contact.upper else contact.bound - distance)
+
+
+def _path(structure: Structure, moves: list[Move]) -> np.ndarray:
+    """Whole-structure frames (T, n, 3): one loop after the other."""
+    now, frames = structure.xyz.copy(), [structure.xyz]
+    for move in moves:
+        carried = np.isin(move.atoms, move.tree.atoms)
+        for frame in move.frames[1:]:
+            step = now.copy()
+            step[move.atoms[carried]] = frame[carried]
+            frames.append(step)
+        now = frames[-1]
+    return np.array(frames)
