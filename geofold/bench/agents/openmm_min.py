@@ -6,8 +6,8 @@ the ready context and stops at the minimised coordinates: completion, parameters
 **Peptides.** Each contact is a flat-bottom restraint, quadratic near its target, linear beyond `BEND`. Measured on 24
 random sequences of 8-12 residues from the extended chain, one contact 6.0 A with |i-j| >= 3, aimed at from 0.04 nm
 inside. Restraint (k in kJ/mol/nm^2) and tolerance (kJ/mol/nm); median CPU seconds on one thread; reached; cis peptide
-bonds made, Ramachandran outliers, severe overlaps, in total; clean = reached with none of the three; what a
-schedule left unreached got three times its k at tolerance 10:
+bonds made, Ramachandran outliers, severe overlaps, in total; clean = reached with none of the three; what a schedule
+left unreached got three times its k at tolerance 10:
 
     schedule                                          median  reached  cis  outliers  overlaps  clean
     one quadratic, k 1e4, 10                           0.43     24     9      4         0       16
@@ -57,10 +57,8 @@ Mask = NDArray[np.bool_]
 RESTRAINT = "step(x)*2*k*bend^2*(sqrt(1 + (x/bend)^2) - 1); x = side*(r - aim)"
 """k x^2 near the target, with a force of at most 2 k bend: far contacts are not torn at."""
 STRENGTH = "k"
-BEND = 0.1
-"""nm."""
-INSIDE = 0.04
-"""nm within the bound that is aimed at: the restraint gives way to the chain a little."""
+BEND, INSIDE = 0.1, 0.04
+"""nm; the second is how far within the bound is aimed at, for the restraint gives way to the chain a little."""
 MARGIN = 0.0005
 """nm within the bound that counts as kept, so that rounding in a PDB file does not break a contact."""
 REACH = 1.2
@@ -78,7 +76,7 @@ class Outcome(NamedTuple):
     xyz : (n_atoms, 3) float
         All atoms of the structure, nm; those that took no part as they were.
     seconds : float
-        Wall time from the ready context to these coordinates.
+        Wall time from the ready context on.
     reached : bool
         Peptide: all contacts within their bounds. Loop: finite, and lower in energy than the start.
     stages : int
@@ -117,7 +115,7 @@ def peptide_to_contact(
     seed : int
         Of the completion (hydrogens, missing atoms); the minimiser itself draws nothing.
     tolerance : float
-        Root mean square force in kJ/mol/nm at which the first stage is done.
+        Root mean square force in kJ/mol/nm at which the first stage ends.
 
     Returns
     -------
