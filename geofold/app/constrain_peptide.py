@@ -22,7 +22,7 @@ from geofold.molecule.peptide import PeptideDomain, PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
 
 TOLERANCE = 0.05
-CONTACT_WEIGHT = 10.0
+CONTACT_WEIGHT = 20.0
 HELD = 5
 """Steps that a goal has to hold to count as reached."""
 
@@ -30,14 +30,20 @@ HELD = 5
 def controller(options: RunOptions) -> Controller:
     """The parts that constrain a peptide."""
     return Controller(
-        backbone=HoldStill(), metric=Pullback(decay=0.9), trust_region=TrustRegion(largest=4.0),
-        gate=ThresholdGate(TOLERANCE, largest=2), horizon=1, seed=options.seed,
+        backbone=HoldStill(), metric=Pullback(decay=0.9), trust_region=TrustRegion(radius=1.0, largest=4.0),
+        gate=ThresholdGate(TOLERANCE, first=1e-6, largest=3), horizon=1, once=True, seed=options.seed,
     )  # fmt: skip
+
+
+def thorough(options: RunOptions) -> Controller:
+    """The parts that take over when the stream has been stuck: two full corrections a step."""
+    region = TrustRegion(radius=2.0, largest=8.0)
+    return replace(controller(options), trust_region=region, gate=ThresholdGate(TOLERANCE, largest=2), once=False)
 
 
 def patience() -> Patience:
     """When the stream of a peptide counts as stuck."""
-    return Patience(window=6, kicks=2, size=0.5, tolerance=TOLERANCE)
+    return Patience(window=4, kicks=3, size=0.5, tolerance=TOLERANCE)
 
 
 def goal_of(contacts: tuple[Contact, ...]) -> PeptideGoal:
@@ -75,7 +81,10 @@ def constrain_peptide(
     parts, goal = controller(options), goal_of(contacts)
     frames, trace, clock = [start.fold.xyz[0].cpu().numpy()], [], []
     accepted, held, best = 0, 0, (float("inf"), 0)
-    steps = stream(parts, domain, parts.init(domain, start), goal, patience=patience(), seed=options.seed)
+    steps = stream(
+        parts, domain, parts.init(domain, start), goal, patience=patience(), thorough=thorough(options),
+        seed=options.seed,
+    )  # fmt: skip
     for number, (state, info) in zip(range(options.steps), steps, strict=False):
         frames.append(state.domain.fold.xyz[0].cpu().numpy())
         trace.append(int(info.inner_steps[0]))

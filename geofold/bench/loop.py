@@ -229,7 +229,7 @@ def summarise(records: Records, set_name: str, *, quick: bool, began: float) -> 
         }
         if agent == "geofold":
             metrics["geofold.others_identical"] = float(np.mean([r["others_identical"] for r in rows]))
-        get = {name.split(".")[1]: value for name, value in metrics.items() if name.startswith(agent)}
+        get = {name.split(".")[1]: value for name, value in metrics.items() if name.startswith(f"{agent}.")}
         body.append(
             [
                 agent,

@@ -16,7 +16,7 @@ from torch import Tensor
 from geofold.core.backbone import Backbone
 from geofold.core.domain import Domain, Loss, Prediction
 from geofold.core.gate import Gate
-from geofold.core.linearise import Linearisation, detached, linearise
+from geofold.core.linearise import Linearisation, Look, detached, linearise, look
 from geofold.core.metric import Factor, Metric, MetricState
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.retraction import second_order
@@ -38,6 +38,9 @@ class Controller:
         mu: ties the correction to the proposal by (mu/2) |z - z0|_G^2.
     bend : bool
         Second-order retraction (else first order).
+    once : bool
+        A row is content with the first correction that is accepted; its budget K then buys second chances with a
+        smaller radius, at the price of one trial each, and not further corrections.
     seed : int
         Of the sketch's random probes.
     """
@@ -50,6 +53,7 @@ class Controller:
     discount: float = 0.97
     drift: float = 0.0
     bend: bool = True
+    once: bool = False
     seed: int = 0
 
     def init(self, domain: Domain, state: Any) -> ControllerState:
@@ -74,18 +78,20 @@ class Controller:
         with torch.no_grad():
             proposal, memory = self.backbone.step(domain.observe(state.domain, goal), state.memory)
             prediction = domain.decode(proposal, state.domain)
-            loss = domain.loss(prediction, state.domain, goal)
+        seen = look(domain, prediction, state.domain, goal)
+        loss = detached(seen.loss)
         # Something new is wanted: what the radius learned about the old loss means nothing now.
         fresh = state.goal is not None and goal != state.goal
         radius = torch.full_like(state.radius, self.trust_region.radius) if fresh else state.radius
         work = _Work(
-            z=proposal, prediction=prediction, loss=detached(loss), radius=radius, metric=state.metric,
+            z=proposal, prediction=prediction, loss=loss, radius=radius, metric=state.metric,
             direction=state.direction, inner=torch.zeros_like(state.radius, dtype=torch.long),
+            last=torch.zeros_like(state.radius, dtype=torch.bool),
         )  # fmt: skip
         difficulty = loss.total if loss.difficulty is None else loss.difficulty
         open_rows = self.gate.open(difficulty)
         if bool(open_rows.any()):
-            work = self._correct(domain, state, goal, memory, work, open_rows)
+            work = self._correct(domain, state, goal, memory, work, open_rows, seen)
         with torch.no_grad():
             committed = domain.commit(work.prediction, state.domain)
         after = ControllerState(
@@ -93,24 +99,28 @@ class Controller:
             direction=work.direction, goal=goal, steps=state.steps + 1,
         )  # fmt: skip
         info = StepInfo(
-            z=work.z, loss_before=loss.total.detach(), loss_after=work.loss.total, terms=work.loss.terms,
-            difficulty=difficulty.detach(), accepted=work.accepted(), inner_steps=work.inner, radius=work.radius,
+            z=work.z, loss_before=loss.total, loss_after=work.loss.total, terms=work.loss.terms,
+            difficulty=difficulty, accepted=work.accepted(), inner_steps=work.inner, radius=work.radius,
             kappa=work.kappa, condition=work.condition, actual=work.actual, predicted=work.predicted,
             milliseconds=1e3 * (time.perf_counter() - began),
         )  # fmt: skip
         return after, info
 
     def _correct(
-        self, domain: Domain, state: ControllerState, goal: Any, memory: Any, work: _Work, rows: Tensor
+        self, domain: Domain, state: ControllerState, goal: Any, memory: Any, work: _Work, rows: Tensor, seen: Look
     ) -> _Work:
         """Inner corrections on the rows that the gate opened."""
         proposal, weight, depth = work.z, None, rows.to(torch.long)
+        moved = True
         for inner in range(self.gate.largest):
-            at = linearise(domain, work.z, state.domain, goal, weight)
-            weight = at.weight
-            noise = torch.Generator().manual_seed(hash((self.seed, state.steps, inner)) & 0x7FFFFFFF)
-            metric = self.metric.update(work.metric, at, work.direction, noise)
-            factor = self.metric.factor(metric)
+            # A row that was refused is where it was, and so is all that was learned there.
+            if moved:
+                at = linearise(domain, work.z, state.domain, goal, weight, seen if inner == 0 else None)
+                weight = at.weight
+                seed = hash((self.seed, state.steps, inner)) & 0x7FFFFFFF
+                looked = work.last if inner else torch.ones_like(work.last)
+                metric = _merge(looked, self.metric.update(work.metric, at, work.direction, seed), work.metric)
+                factor = self.metric.factor(metric)
             if inner == 0:
                 kappa = (at.gradient * factor.solve(at.gradient)).sum(-1)
                 depth = torch.where(rows, self.gate.depth(kappa), torch.zeros_like(depth))
@@ -118,6 +128,9 @@ class Controller:
             work = self._inner_step(
                 domain, state.domain, goal, memory, work, at, metric, factor, proposal, depth > inner
             )
+            moved = bool(work.last.any())
+            if self.once:
+                depth = torch.where(work.last, torch.zeros_like(depth), depth)
             if not bool((depth > inner + 1).any()):
                 break
         return work
@@ -192,6 +205,7 @@ class _Work:
     metric: MetricState
     direction: Tensor
     inner: Tensor
+    last: Tensor
     taken: Tensor | None = None
     kappa: Tensor | None = None
     condition: Tensor | None = None
@@ -210,19 +224,23 @@ class _Work:
         self, rows: Tensor, taken: Tensor, z: Tensor, prediction: Prediction, loss: Loss, radius: Tensor,
         metric: MetricState, step: Tensor, actual: Tensor, predicted: Tensor,
     ) -> _Work:  # fmt: skip
-        """Take the trial in the rows where it was accepted."""
-        wide = taken[:, None]
-        precision = torch.where(
-            wide, prediction.precision.expand_as(prediction.mean), self.prediction.precision.expand_as(prediction.mean)
-        )
-        merged = Prediction(
-            torch.where(wide, prediction.mean, self.prediction.mean), precision,
-            torch.where(taken, prediction.valid, self.prediction.valid),
+        """Take the trial in the rows where it was accepted; the masks are spared where all rows agree."""
+        tried = self.inner + rows.to(torch.long)
+        judged = replace(
+            self, radius=radius, metric=metric, actual=actual, predicted=predicted, last=taken,
+            taken=self.accepted() | taken, inner=tried,
         )  # fmt: skip
+        if not bool(taken.any()):
+            return judged
+        if bool(taken.all()):
+            return replace(judged, z=z, prediction=prediction, loss=loss, direction=step)
+        wide = taken[:, None]
+        mean = torch.where(wide, prediction.mean, self.prediction.mean)
+        precision = torch.where(wide, prediction.precision, self.prediction.precision)
+        valid = torch.where(taken, prediction.valid, self.prediction.valid)
         terms = {name: torch.where(taken, term, self.loss.terms[name]) for name, term in loss.terms.items()}
         return replace(
-            self, z=torch.where(wide, z, self.z), prediction=merged,
-            loss=Loss(torch.where(taken, loss.total, self.loss.total), terms, None), radius=radius, metric=metric,
-            direction=torch.where(wide, step, self.direction), taken=self.accepted() | taken,
-            inner=self.inner + rows.to(torch.long), actual=actual, predicted=predicted,
+            judged, z=torch.where(wide, z, self.z), prediction=Prediction(mean, precision, valid),
+            loss=Loss(torch.where(taken, loss.total, self.loss.total), terms, None),
+            direction=torch.where(wide, step, self.direction),
         )  # fmt: skip

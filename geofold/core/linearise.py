@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,8 +69,24 @@ class Linearisation:
             return torch.func.jvp(along, (self.z,), (v,))[1]
 
 
-def linearise(domain: Domain, z: Tensor, state: Any, goal: Any, weight: Tensor | None) -> Linearisation:
-    """Evaluate loss, gradient and decoder derivative at z (B, d)."""
+class Look(NamedTuple):
+    """A loss with its graph back to the observations `mean`, a leaf: judged first, differentiated if need be."""
+
+    mean: Tensor
+    loss: Loss
+
+
+def look(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> Look:
+    """Evaluate the loss of a prediction so that its gradient by the observations can still be asked for."""
+    mean = prediction.mean.detach().requires_grad_(True)
+    with torch.enable_grad():
+        return Look(mean, domain.loss(Prediction(mean, prediction.precision, prediction.valid), state, goal))
+
+
+def linearise(
+    domain: Domain, z: Tensor, state: Any, goal: Any, weight: Tensor | None, seen: Look | None = None
+) -> Linearisation:
+    """Evaluate loss, gradient and decoder derivative at z (B, d); `seen` is the judge's look at the same latent."""
 
     def decode(latent: Tensor) -> Tensor:
         return domain.decode(latent, state).mean
@@ -84,9 +100,8 @@ def linearise(domain: Domain, z: Tensor, state: Any, goal: Any, weight: Tensor |
         leaf.requires_grad_(True)
         with torch.enable_grad():
             prediction = domain.decode(leaf, state)
-    mean = prediction.mean.detach().requires_grad_(True)
+    mean, loss = seen if seen is not None else look(domain, prediction, state, goal)
     with torch.enable_grad():
-        loss = domain.loss(Prediction(mean, prediction.precision, prediction.valid), state, goal)
         (observation_gradient,) = torch.autograd.grad(loss.total.sum(), mean)
 
     def pull(cotangents: Tensor) -> Tensor:

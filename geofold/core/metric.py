@@ -53,7 +53,7 @@ class Metric(Protocol):
     def init(self, batch: int, dim: int, like: Tensor) -> MetricState:
         """Empty averages."""
 
-    def update(self, state: MetricState, at: Linearisation, previous: Tensor, noise: torch.Generator) -> MetricState:
+    def update(self, state: MetricState, at: Linearisation, previous: Tensor, seed: int) -> MetricState:
         """Averages after looking at the decoder at one more latent."""
 
     def factor(self, state: MetricState) -> Factor:
@@ -151,13 +151,13 @@ class Pullback:
         empty = torch.zeros(batch, dim, width, dtype=torch.float64, device=like.device)
         return MetricState(empty, torch.zeros(batch, dtype=torch.float64, device=like.device))
 
-    def update(self, state: MetricState, at: Linearisation, previous: Tensor, noise: torch.Generator) -> MetricState:
+    def update(self, state: MetricState, at: Linearisation, previous: Tensor, seed: int) -> MetricState:
         """Look at the decoder once more."""
         keep = self.decay**2
         weight = keep * state.weight + (1 - keep)
         if self.sketch == "exact":
             return MetricState(keep * state.factor + (1 - keep) * self._exact(at), weight)
-        new = self._columns(at, previous, noise)
+        new = self._columns(at, previous, seed)
         return MetricState(self.decay * state.factor + math.sqrt(1 - keep) * new, weight)
 
     def factor(self, state: MetricState) -> Factor:
@@ -177,8 +177,9 @@ class Pullback:
         scaled = jacobian.double() * at.weight.double().sqrt()[..., None]
         return scaled.transpose(-1, -2) @ scaled
 
-    def _columns(self, at: Linearisation, previous: Tensor, noise: torch.Generator) -> Tensor:
+    def _columns(self, at: Linearisation, previous: Tensor, seed: int) -> Tensor:
         """New columns (B, d, r): two informed probes, the rest Rademacher, signs random, scaled by 1/sqrt(r)."""
+        noise = torch.Generator().manual_seed(seed)
         root = at.weight.sqrt()
         rows, k = root.shape
         # the same signs in every row, so that a row does not depend on how many others there are
@@ -205,7 +206,7 @@ class EuclideanMetric:
         eye = torch.eye(dim, dtype=torch.float64, device=like.device).expand(batch, dim, dim)
         return MetricState(self.scale * eye, torch.ones(batch, dtype=torch.float64, device=like.device))
 
-    def update(self, state: MetricState, at: Linearisation, previous: Tensor, noise: torch.Generator) -> MetricState:
+    def update(self, state: MetricState, at: Linearisation, previous: Tensor, seed: int) -> MetricState:
         """The Euclidean metric learns nothing."""
         return state
 

@@ -56,7 +56,7 @@ class _Restless:
 
 def stream(
     controller: Controller, domain: Domain, state: ControllerState, goal: Any, *, patience: Patience | None = None,
-    seed: int = 0,
+    thorough: Controller | None = None, seed: int = 0,
 ) -> Iterator[tuple[ControllerState, StepInfo]]:  # fmt: skip
     """Steps without end towards a goal; the caller stops when content.
 
@@ -66,6 +66,9 @@ def stream(
         The goal, or a callable that gives the goal of each step (its number), for goals that change.
     patience
         Kicks for stuck rows; None: none.
+    thorough
+        Takes over once a row has been stuck: effort is spent where the structure proved to be in trouble. It must
+        have the same metric and backbone as `controller`.
 
     Yields
     ------
@@ -80,6 +83,7 @@ def stream(
         if patience is not None:
             restless = _watch(restless, info, patience, state, domain, noise)
             if bool((restless.left > 0).any()):
+                controller = thorough or controller
                 state = state._replace(domain=kick(domain, state.domain, restless.direction, restless.left > 0))
                 radius = torch.where(restless.left > 0, controller.trust_region.radius, state.radius)
                 state = state._replace(radius=radius)

@@ -153,6 +153,8 @@ class Tangent:
 
     def project(self, delta: Tensor) -> Tensor:
         """Part of delta (B, n) that keeps the loop closed to first order."""
+        if not self.normal.shape[-1]:
+            return delta
         return delta - (self.normal @ (self.normal.transpose(-1, -2) @ delta[..., None]))[..., 0]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +101,10 @@ class Fold:
         delta = self._capped(z, state).delta
         space = Tangent(state.reach[:, None] * state.space.normal, state.space.freedom)
         theta, closed = close(self.closure, self.kin, state.xyz, delta, space)
-        moved = carry(self.kin, frames(self.kin, state.xyz, theta), state.xyz)
+        if torch.is_grad_enabled() or bool(theta.any()):
+            moved = carry(self.kin, frames(self.kin, state.xyz, theta), state.xyz)
+        else:  # nothing turns: the judge's look at a proposal that holds still
+            moved = state.xyz
         small = theta.detach().abs().amax(-1) <= self.cap * (1 + 1e-9)
         return Prediction(torch.cat([theta, moved.flatten(1)], dim=-1), self.weight, closed & small)
 
@@ -152,23 +156,23 @@ class Fold:
 
     def _capped(self, z: Tensor, state: FoldState) -> _Capped:
         """Increments that keep the loop closed to first order, scaled down as a whole to the cap."""
-        n = len(self.tree)
-        delta = state.reach * state.space.project(z[:, :n])
-        normal = state.space.normal
-        slope = state.reach[:, None] * (
-            torch.eye(n, dtype=z.dtype, device=z.device) - normal @ normal.transpose(-1, -2)
-        )
-        return _Capped(delta, slope, HEADROOM * self.cap)
+        return _Capped(z[:, : len(self.tree)], state, HEADROOM * self.cap)
 
 
 class _Capped:
     """delta min(1, limit / max |delta|) with its derivatives."""
 
-    def __init__(self, free: Tensor, slope: Tensor, limit: float) -> None:
-        self._free, self._slope, self._limit = free, slope, limit
-        self._largest, self._where = free.abs().max(dim=-1, keepdim=True)
+    def __init__(self, latent: Tensor, state: FoldState, limit: float) -> None:
+        self._state, self._free = state, state.reach * state.space.project(latent)
+        self._largest, self._where = self._free.abs().max(dim=-1, keepdim=True)
         self._over = self._largest > limit
         self._scale = limit / self._largest.clamp_min(limit)
+
+    @cached_property
+    def _slope(self) -> Tensor:
+        """Derivative before capping: the tangent projector under the reach."""
+        normal, eye = self._state.space.normal, torch.eye(self._free.shape[-1]).to(self._free)
+        return self._state.reach[:, None] * (eye - normal @ normal.transpose(-1, -2))
 
     @property
     def delta(self) -> Tensor:

@@ -173,7 +173,8 @@ class LoopDomain:
 
     def select(self, state: LoopState, rows: Tensor) -> LoopState:
         """The state with its rows rearranged; the neighbour list serves all rows and stays."""
-        pairs = state.pairs._replace(built=state.pairs.built[rows])
+        built = state.pairs.built
+        pairs = state.pairs if built is None else state.pairs._replace(built=built[rows])
         return LoopState(self.fold.select(state.fold, rows), pairs, state.cursor)
 
     def worth(self, state: LoopState) -> Tensor:

@@ -7,7 +7,7 @@ one step to the next.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +44,16 @@ class PeptideState(NamedTuple):
     pairs: PairList
 
 
+class _Bounds(NamedTuple):
+    """Contacts as tensors: rows of their atoms, places of those that stay, bounds in nm, upper or lower."""
+
+    i: Tensor
+    j: Tensor
+    still: Tensor
+    bound: Tensor
+    upper: Tensor
+
+
 @dataclass(frozen=True)
 class PeptideDomain:
     """One chain of a structure, everything else fixed. Build with `PeptideDomain.of`."""
@@ -54,6 +64,7 @@ class PeptideDomain:
     still: dict[int, Tensor]
     side_chains: bool
     steering: SteeringEnergy | None = None
+    seen: dict[tuple[Contact, ...], _Bounds] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -132,17 +143,32 @@ class PeptideDomain:
         """Distances (B, c) in nm of the contacts' atoms in local coordinates (B, m, 3)."""
         if not contacts:
             return xyz.new_zeros(len(xyz), 0)
-        one = torch.stack([self._place(xyz, c.i) for c in contacts], dim=1)
-        two = torch.stack([self._place(xyz, c.j) for c in contacts], dim=1)
-        return ((one - two).square().sum(-1) + 1e-12).sqrt()
+        ends = self._bounds(contacts)
+        every = torch.cat([xyz, ends.still.expand(len(xyz), -1, -1)], dim=1) if len(ends.still) else xyz
+        separation = every[:, ends.i] - every[:, ends.j]
+        return (separation.square().sum(-1) + 1e-12).sqrt()
 
-    def _place(self, xyz: Tensor, atom: int) -> Tensor:
-        if atom in self.still:
-            return self.still[atom].expand(len(xyz), 3)
-        return xyz[:, int(self.fold.kin.local([atom]))]
+    def _bounds(self, contacts: tuple[Contact, ...]) -> _Bounds:
+        """Contacts as tensors, kept from step to step: goals change seldom."""
+        if contacts not in self.seen:
+            fixed = sorted({a for c in contacts for a in (c.i, c.j) if a in self.still})
+            local = len(self.fold.kin.atoms)
+
+            def row(atom: int) -> int:
+                return local + fixed.index(atom) if atom in self.still else int(self.fold.kin.local([atom]))
+
+            like = self.fold.weight
+            self.seen[contacts] = _Bounds(
+                i=torch.tensor([row(c.i) for c in contacts], device=like.device),
+                j=torch.tensor([row(c.j) for c in contacts], device=like.device),
+                still=torch.stack([self.still[a] for a in fixed]) if fixed else like.new_zeros(0, 3),
+                bound=like.new_tensor([c.bound for c in contacts]),
+                upper=torch.tensor([c.upper for c in contacts], dtype=torch.bool, device=like.device),
+            )
+        return self.seen[contacts]
 
     def _contact_cost(self, xyz: Tensor, goal: PeptideGoal) -> Tensor:
-        distance = self.distances(xyz, goal.contacts)
-        bound = distance.new_tensor([c.bound for c in goal.contacts])
-        upper = torch.tensor([c.upper for c in goal.contacts], dtype=torch.bool, device=distance.device)
-        return contact_terms.cost(distance, bound, upper).sum(-1)
+        if not goal.contacts:
+            return xyz.new_zeros(len(xyz))
+        bounds = self._bounds(goal.contacts)
+        return contact_terms.cost(self.distances(xyz, goal.contacts), bounds.bound, bounds.upper).sum(-1)

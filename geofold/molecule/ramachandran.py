@@ -160,11 +160,8 @@ def _landscape(funnel: bool) -> tuple[NDArray[np.float64], NDArray[np.float64], 
     return coefficients, core, outlier
 
 
-def _cubic_weights(t: Tensor) -> Tensor:
-    """Uniform cubic B-spline weights (..., 4) of the knots -1, 0, 1, 2 for a fraction t in [0, 1)."""
-    s = 1.0 - t
-    near, far = 2.0 / 3.0 - t * t * (1.0 - t / 2.0), 2.0 / 3.0 - s * s * (1.0 - s / 2.0)
-    return torch.stack((s * s * s / 6.0, near, far, t * t * t / 6.0), dim=-1)
+_CUBIC = np.array([[1, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 1]]) / 6.0
+"""Uniform cubic B-spline: weights of the knots -1, 0, 1, 2 are the powers (1, t, t^2, t^3) times this matrix."""
 
 
 class RamachandranDensity:
@@ -188,12 +185,16 @@ class RamachandranDensity:
         self._core = torch.tensor(core, dtype=dtype, device=device)
         self._outlier = torch.tensor(outlier, dtype=dtype, device=device)
         self._offsets = torch.arange(-1, 3, device=device)
+        self._cubic = torch.tensor(_CUBIC, dtype=dtype, device=device)
 
     def _knots(self, angle: Tensor) -> tuple[Tensor, Tensor]:
         """Indices and weights, both (..., L, 4), of the knots around an angle."""
         x = (angle - _ORIGIN) / _STEP
         below = x.floor()
-        return (below.long().unsqueeze(-1) + self._offsets).remainder(_BINS), _cubic_weights(x - below)
+        t = x - below
+        square = t * t
+        powers = torch.stack((torch.ones_like(t), t, square, square * t), dim=-1)
+        return (below.long().unsqueeze(-1) + self._offsets).remainder(_BINS), powers @ self._cubic
 
     def log_density(self, phi: Tensor, psi: Tensor, cls: Tensor) -> Tensor:
         """Log of the smoothed percentile (not normalised), twice continuously differentiable.
@@ -209,9 +210,9 @@ class RamachandranDensity:
         Tensor (..., L)
             About 0 at the mode, -4 at the favoured contour, below -5.7 for outliers.
         """
-        (i, a), (j, b) = self._knots(phi), self._knots(psi)
-        flat = ((cls.long()[:, None] * _BINS + i) * _BINS).unsqueeze(-1) + j.unsqueeze(-2)
-        return ((self._coefficients[flat] * b.unsqueeze(-2)).sum(-1) * a).sum(-1)
+        index, weight = self._knots(torch.stack((phi, psi)))
+        flat = ((cls.long()[:, None] * _BINS + index[0]) * _BINS).unsqueeze(-1) + index[1].unsqueeze(-2)
+        return ((self._coefficients[flat] @ weight[1].unsqueeze(-1)).squeeze(-1) * weight[0]).sum(-1)
 
     def penalty(self, phi: Tensor, psi: Tensor, cls: Tensor) -> Tensor:
         """Hinge (..., L): 0 from the 5 % contour inwards, at least 1 for every outlier; shapes as ``log_density``.

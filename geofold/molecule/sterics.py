@@ -27,6 +27,8 @@ from geofold.molecule.torsions import TorsionTree
 CONTACT = 0.42
 """nm; no two radii add up to more, so pairs further apart never overlap."""
 SKIN = 0.25
+FEW = 20_000
+"""Up to so many pairs (a peptide alone) all are listed: cheaper than looking for the near ones after every step."""
 TOLERATED = 0.02
 """nm of overlap that native structures show everywhere; only what goes beyond costs anything."""
 SOFTENING = 4.0
@@ -34,12 +36,15 @@ SOFTENING = 4.0
 
 
 class PairList(NamedTuple):
-    """Pairs within reach of coordinates `built` (B, m, 3): columns of local atoms, then fixed ones."""
+    """Pairs within reach of coordinates `built` (B, m, 3): columns of local atoms, then fixed ones.
+
+    Without `built` the list holds every pair there is and never ages.
+    """
 
     i: Tensor
     j: Tensor
     distance: Tensor
-    built: Tensor
+    built: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,9 @@ class Sterics:
 
     def pairs(self, xyz: Tensor) -> PairList:
         """Neighbour list of local coordinates (B, m, 3), one for all rows of the batch."""
+        if self.excluded.size <= FEW:
+            i, j = (torch.as_tensor(index, device=xyz.device) for index in np.nonzero(~self.excluded))
+            return PairList(i, j, self._contact(i, j), None)
         points = xyz[:, self.local].detach()
         inner, width = points.shape[1], points.shape[1] + len(self.fixed)
         codes = []
@@ -121,9 +129,10 @@ class Sterics:
     def overlaps(self, xyz: Tensor, pairs: PairList) -> tuple[Tensor, PairList]:
         """Overlap (B, p) in nm of every listed pair, negative where they are apart; the list that was used."""
         points = xyz[:, self.local]
-        moved = (points.detach() - pairs.built).square().sum(-1).amax()
-        if float(moved) > (SKIN / 2) ** 2:
-            pairs = self.pairs(xyz)
+        if pairs.built is not None:
+            moved = (points.detach() - pairs.built).square().sum(-1).amax()
+            if float(moved) > (SKIN / 2) ** 2:
+                pairs = self.pairs(xyz)
         every = torch.cat([points, self.fixed.expand(len(points), -1, -1)], dim=1)
         separation = every[:, pairs.i] - every[:, pairs.j]
         # the tiny offset keeps the gradient finite where two atoms coincide
