@@ -27,6 +27,7 @@ COUNT = 40
 LENGTHS = (6, 14)
 RMSD = (1.0, 4.0)
 OVERLAPS, OUTLIERS = 5, 1
+TRIES = 300
 TUNING_SEED, TEST_SEED = 1000, 2000
 """The tuning split is drawn with another seed: other loops, other bends."""
 
@@ -36,29 +37,39 @@ def cases(count: int = COUNT, *, seed: int = TEST_SEED) -> Iterator[tuple[Case, 
     noise = np.random.default_rng(seed)
     structures = [read(resources.find("structures", file)) for file in FILES]
     coil = [_coil(s) for s in structures]
-    made = 0
+    made = turn = 0
     used: set[tuple[int, int]] = set()
     while made < count:
-        which = made % len(FILES)
-        structure = structures[which]
+        which, turn = turn % len(FILES), turn + 1
+        found = _draw(structures[which], coil[which], noise, {k for file, k in used if file == which})
+        if found is None:  # a small protein has no more room: on to the next
+            continue
+        (first, last), bend_seed, target, bent = found
+        used.update((which, k) for k in range(first, last + 1))
+        one, other = structures[which].residues[first], structures[which].residues[last]
+        case = Case(FILES[which], f"{one.label}-{other.resnum}{other.icode}", bend_seed, target)
+        yield case, structures[which], bent
+        made += 1
+
+
+def _draw(
+    structure: Structure, coil: np.ndarray, noise: np.random.Generator, used: set[int]
+) -> tuple[tuple[int, int], int, float, np.ndarray] | None:
+    """A loop and its bend: (first, last), seed, aimed RMSD, coordinates; None after too many tries."""
+    for _ in range(TRIES):
         length = int(noise.integers(LENGTHS[0], LENGTHS[1] + 1))
-        start = int(noise.integers(1, len(structure.residues) - length))
-        target, bend_seed = float(noise.uniform(*RMSD)), int(noise.integers(2**31))
-        stretch = range(start, start + length)
-        if any((which, k) in used for k in stretch) or not _suits(structure, coil[which], start, start + length - 1):
+        first = int(noise.integers(1, len(structure.residues) - length))
+        last, target, seed = first + length - 1, float(noise.uniform(*RMSD)), int(noise.integers(2**31))
+        if used & set(range(first, last + 1)) or not _suits(structure, coil, first, last):
             continue
         try:
-            bent = bend(structure, start, start + length - 1, seed=bend_seed, target=target)
-            tree = torsion_tree(structure, start, start + length - 1)
-            numbers = measure(structure, [tree], bent, None)
+            bent = bend(structure, first, last, seed=seed, target=target)
+            numbers = measure(structure, [torsion_tree(structure, first, last)], bent, None)
         except GeofoldError:
             continue
-        if numbers["severe_overlaps"] < OVERLAPS or numbers["ramachandran"]["outliers"] < OUTLIERS:
-            continue
-        used.update((which, k) for k in stretch)
-        one, other = structure.residues[start], structure.residues[start + length - 1]
-        yield Case(FILES[which], f"{one.label}-{other.resnum}{other.icode}", bend_seed, target), structure, bent
-        made += 1
+        if numbers["severe_overlaps"] >= OVERLAPS and numbers["ramachandran"]["outliers"] >= OUTLIERS:
+            return (first, last), seed, target, bent
+    return None
 
 
 def _coil(structure: Structure) -> np.ndarray:

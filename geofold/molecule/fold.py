@@ -20,7 +20,7 @@ from torch import Tensor
 
 from geofold.core.domain import Expansion, Prediction
 from geofold.molecule.closure import Closure, Tangent, close, tangent
-from geofold.molecule.kinematics import Kinematics, acceleration, carry, frames, jacobian
+from geofold.molecule.kinematics import Kinematics, acceleration, axes, carry, frames, jacobian, moved_axes
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import TorsionTree
 
@@ -28,7 +28,7 @@ LATENT = 64
 POSITION_SIGMA = 0.1
 ANGLE_SIGMA = math.radians(10.0)
 HEADROOM = 0.9
-"""The increment is capped before closing, and closing may add the rest."""
+"""Share of the cap for the increment before closing; closing may add the rest."""
 
 
 class FoldState(NamedTuple):
@@ -114,14 +114,18 @@ class Fold:
         basis = state.reach[:, None] * state.space.normal
         with torch.no_grad():
             theta, closed = close(self.closure, self.kin, state.xyz, capped.delta, Tangent(basis, state.space.freedom))
-        frame = frames(self.kin, state.xyz, theta)
-        moved = carry(self.kin, frame, state.xyz)
+        if bool(theta.any()):
+            frame = frames(self.kin, state.xyz, theta)
+            moved, hinges = carry(self.kin, frame, state.xyz), moved_axes(self.kin, frame, state.xyz)
+        else:  # the first correction of a proposal that holds still
+            frame = torch.eye(4).to(theta).expand(*theta.shape[:1], theta.shape[1] + 1, 4, 4)
+            moved, hinges = state.xyz, axes(self.kin, state.xyz)
         slope, lift = capped.slope, None
         if self.closure.rows:
             rows = self.closure.jacobian(self.kin, state.xyz, frame)
             lift = basis @ torch.linalg.pinv(rows @ basis, rtol=1e-9)
             slope = slope - lift @ (rows @ slope)
-        levers = jacobian(self.kin, frame, state.xyz, moved).flatten(1, 2)
+        levers = jacobian(self.kin, frame, state.xyz, moved, hinges=hinges).flatten(1, 2)
         full = torch.nn.functional.pad(torch.cat([slope, levers @ slope], dim=1), (0, self.latent_dim - len(self.tree)))
 
         def bend(v: Tensor) -> Tensor:
@@ -130,7 +134,7 @@ class Fold:
             if lift is not None:
                 opening = self.closure.acceleration(self.kin, state.xyz, frame, rate) + (rows @ turn[..., None])[..., 0]
                 turn = turn - (lift @ opening[..., None])[..., 0]
-            swing = acceleration(self.kin, frame, state.xyz, moved, rate, self.kin.carrier).flatten(1)
+            swing = acceleration(self.kin, frame, state.xyz, moved, rate, self.kin.carrier, hinges).flatten(1)
             return torch.cat([turn, swing + (levers @ turn[..., None])[..., 0]], dim=-1)
 
         small = theta.abs().amax(-1) <= self.cap * (1 + 1e-9)
@@ -156,7 +160,8 @@ class Fold:
 
     def _capped(self, z: Tensor, state: FoldState) -> _Capped:
         """Increments that keep the loop closed to first order, scaled down as a whole to the cap."""
-        return _Capped(z[:, : len(self.tree)], state, HEADROOM * self.cap)
+        limit = HEADROOM * self.cap if self.closure.rows else self.cap
+        return _Capped(z[:, : len(self.tree)], state, limit)
 
 
 class _Capped:

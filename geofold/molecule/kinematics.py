@@ -129,7 +129,11 @@ def positions(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
     return carry(kin, frames(kin, xyz, delta), xyz)
 
 
-def moved_axes(kin: Kinematics, frame: Tensor, xyz: Tensor) -> tuple[Tensor, Tensor]:
+Hinges = tuple[Tensor, Tensor]
+"""Unit axes and a point on each, (B, n, 3)."""
+
+
+def moved_axes(kin: Kinematics, frame: Tensor, xyz: Tensor) -> Hinges:
     """Axes and origins (B, n, 3) where the frames have brought them."""
     axis, origin = axes(kin, xyz)
     own = frame[:, :-1]
@@ -137,7 +141,9 @@ def moved_axes(kin: Kinematics, frame: Tensor, xyz: Tensor) -> tuple[Tensor, Ten
     return turned, (own[..., :3, :3] @ origin[..., None])[..., 0] + own[..., :3, 3]
 
 
-def jacobian(kin: Kinematics, frame: Tensor, xyz: Tensor, moved: Tensor, rows: Tensor | None = None) -> Tensor:
+def jacobian(
+    kin: Kinematics, frame: Tensor, xyz: Tensor, moved: Tensor, rows: Tensor | None = None, hinges: Hinges | None = None
+) -> Tensor:
     """Analytic derivative of positions by torsions: axis x lever, (B, m, 3, n) in nm per radian.
 
     Parameters
@@ -146,15 +152,20 @@ def jacobian(kin: Kinematics, frame: Tensor, xyz: Tensor, moved: Tensor, rows: T
         As `frames` and `carry` returned them, so that the derivative is taken where the atoms are now.
     rows
         Some of the local atoms; `moved` then holds these only.
+    hinges
+        `moved_axes` of the same frames, where they are at hand.
     """
     carrier = kin.carrier if rows is None else kin.carrier[rows]
-    axis, origin = moved_axes(kin, frame, xyz)
+    axis, origin = hinges or moved_axes(kin, frame, xyz)
     lever = moved[:, :, None, :] - origin[:, None, :, :]
     column = torch.linalg.cross(axis[:, None].expand_as(lever), lever)
     return (column * kin.influence[carrier][..., None]).transpose(-1, -2)
 
 
-def acceleration(kin: Kinematics, frame: Tensor, xyz: Tensor, moved: Tensor, rate: Tensor, carrier: Tensor) -> Tensor:
+def acceleration(
+    kin: Kinematics, frame: Tensor, xyz: Tensor, moved: Tensor, rate: Tensor, carrier: Tensor,
+    hinges: Hinges | None = None,
+) -> Tensor:  # fmt: skip
     """Second derivative of positions while the torsions turn at constant rates, (B, m, 3).
 
     For torsions i before j on the way to an atom, d2x / di dj = a_i x (a_j x lever_j), so each torsion adds
@@ -168,8 +179,10 @@ def acceleration(kin: Kinematics, frame: Tensor, xyz: Tensor, moved: Tensor, rat
         Radian per unit.
     carrier : (m,) int
         Torsion that carries each of these atoms.
+    hinges
+        `moved_axes` of the same frames, where they are at hand.
     """
-    axis, origin = moved_axes(kin, frame, xyz)
+    axis, origin = hinges or moved_axes(kin, frame, xyz)
     omega = rate[..., None] * axis
     before = kin.influence[:-1] @ omega - omega
     lever = moved[:, :, None, :] - origin[:, None, :, :]

@@ -124,10 +124,9 @@ class PeptideDomain:
     def loss(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Loss:
         """Contact errors, soft sterics and Ramachandran penalty."""
         theta, xyz = self.fold.split(prediction.mean)
-        overlap, _ = self.sterics.overlaps(xyz, state.pairs)
         terms = {
             "contacts": goal.contact * self._contact_cost(xyz, goal),
-            "sterics": goal.sterics * self.sterics.cost(overlap).sum(-1),
+            "sterics": goal.sterics * self.sterics.total(xyz, state.pairs),
             "ramachandran": goal.ramachandran * self.angles.penalty(state.fold.angle + theta).sum(-1),
         }
         if self.steering is not None and goal.energy > 0:

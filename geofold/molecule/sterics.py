@@ -11,7 +11,7 @@ skin allows, and whoever evaluates it beyond that gets a fresh one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ FEW = 20_000
 """Up to so many pairs (a peptide alone) all are listed: cheaper than looking for the near ones after every step."""
 TOLERATED = 0.02
 """nm of overlap that native structures show everywhere; only what goes beyond costs anything."""
+WIDTH = SEVERE_OVERLAP - TOLERATED
 SOFTENING = 4.0
 """Where the cost turns from quadratic to linear, in units of the scale: deep overlaps must not drown the rest."""
 
@@ -129,18 +130,21 @@ class Sterics:
     def overlaps(self, xyz: Tensor, pairs: PairList) -> tuple[Tensor, PairList]:
         """Overlap (B, p) in nm of every listed pair, negative where they are apart; the list that was used."""
         points = xyz[:, self.local]
-        if pairs.built is not None:
-            moved = (points.detach() - pairs.built).square().sum(-1).amax()
-            if float(moved) > (SKIN / 2) ** 2:
-                pairs = self.pairs(xyz)
+        pairs = self._fresh(points, pairs, xyz)
         every = torch.cat([points, self.fixed.expand(len(points), -1, -1)], dim=1)
         separation = every[:, pairs.i] - every[:, pairs.j]
         # the tiny offset keeps the gradient finite where two atoms coincide
         return pairs.distance - (separation.square().sum(-1) + 1e-12).sqrt(), pairs
 
+    def total(self, xyz: Tensor, pairs: PairList) -> Tensor:
+        """Sum of `cost` over all pairs, (B,): the same number with its gradient in closed form (first order only)."""
+        points = xyz[:, self.local]
+        pairs = self._fresh(points, pairs, xyz)
+        return _TotalCost.apply(points, self.fixed, pairs)
+
     def cost(self, overlap: Tensor) -> Tensor:
         """Cost (B, p) of overlaps: zero up to what natives show, one at a severe clash, linear when deep."""
-        x = torch.relu(overlap - TOLERATED) / (SEVERE_OVERLAP - TOLERATED)
+        x = torch.relu(overlap - TOLERATED) / WIDTH
         return 2 * SOFTENING**2 * ((1 + (x / SOFTENING).square()).sqrt() - 1)
 
     def severe(self, xyz: Tensor, pairs: PairList) -> Tensor:
@@ -148,9 +152,38 @@ class Sterics:
         with torch.no_grad():
             return (self.overlaps(xyz, pairs)[0] >= SEVERE_OVERLAP).sum(-1)
 
+    def _fresh(self, points: Tensor, pairs: PairList, xyz: Tensor) -> PairList:
+        """The list, or a new one if atoms went further than its skin allows."""
+        if pairs.built is None:
+            return pairs
+        moved = (points.detach() - pairs.built).square().sum(-1).amax()
+        return self.pairs(xyz) if float(moved) > (SKIN / 2) ** 2 else pairs
+
     def _contact(self, i: Tensor, j: Tensor) -> Tensor:
         allowance = POLAR_ALLOWANCE * (self.polar[i] & self.polar[j]).to(self.radius)
         return self.radius[i] + self.radius[j] - allowance
+
+
+class _TotalCost(torch.autograd.Function):
+    """Summed cost of all pairs; the gradient costs little once the distances are there, so no graph is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, fixed: Tensor, pairs: PairList) -> Tensor:
+        every = torch.cat([points, fixed.expand(len(points), -1, -1)], dim=1)
+        separation = every[:, pairs.i] - every[:, pairs.j]
+        distance = (separation.square().sum(-1) + 1e-12).sqrt()
+        x = torch.relu(pairs.distance - distance - TOLERATED) / WIDTH
+        root = (1 + (x / SOFTENING).square()).sqrt()
+        if ctx.needs_input_grad[0]:
+            force = separation * (-2 * x / (root * distance * WIDTH))[..., None]
+            gradient = torch.zeros_like(every).index_add_(1, pairs.i, force).index_add_(1, pairs.j, -force)
+            ctx.save_for_backward(gradient[:, : points.shape[1]])
+        return 2 * SOFTENING**2 * (root - 1).sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grads[0][:, None, None] * gradient, None, None
 
 
 def _bonded(tree: TorsionTree, inside: np.ndarray, atoms: np.ndarray) -> np.ndarray:

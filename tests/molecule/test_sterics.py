@@ -180,3 +180,18 @@ def test_hydrogens_and_other_conformers_are_left_out():
     structure, tree, _, sterics = build("2erl.pdb", 5, 15)
     assert not np.isin(structure.element[sterics.atoms], ["H", "D"]).any()
     assert tree.steering[sterics.atoms].all() and len(set(sterics.atoms.tolist())) == len(sterics.atoms)
+
+
+@pytest.mark.parametrize("stretch", STRETCHES, ids=str)
+def test_fast_total_equals_the_sum_of_costs_and_its_gradient(stretch):
+    structure, tree, kin, sterics = build(*stretch)
+    pairs = sterics.pairs(start(structure, kin))
+    moved = turned(structure, tree, kin, 2, 0.3)
+    truth, fast = (moved.clone().requires_grad_(True) for _ in range(2))
+    slow_value = sterics.cost(sterics.overlaps(truth, pairs)[0]).sum(-1)
+    fast_value = sterics.total(fast, pairs)
+    torch.testing.assert_close(fast_value, slow_value, rtol=1e-12, atol=1e-12)
+    assert float(slow_value.detach().max()) > 0
+    slow_value.sum().backward()
+    fast_value.sum().backward()
+    torch.testing.assert_close(fast.grad, truth.grad, rtol=1e-9, atol=1e-9)
