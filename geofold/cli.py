@@ -6,6 +6,7 @@ written; 130 interrupted, nothing written.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def repair(
     seed: Seed = 0,
     altloc: Altloc = None,
     energy: Energy = True,
-    streams: Annotated[int, typer.Option(help="Streams in one batch.")] = 8,
+    streams: Annotated[int, typer.Option(help="Streams in one batch.")] = 12,
     rounds: Annotated[int, typer.Option(help="Rounds of streaming and selection at most.")] = 6,
     verbose: Verbose = False,
 ) -> None:
@@ -181,15 +182,17 @@ def _run(
     """Read, run, write everything at once, and say in a line how it went."""
     with _told():
         from geofold.app.files import require_writable, write_all
-        from geofold.app.result import summary
+        from geofold.app.result import require_trajectory_name, summary
 
         targets = [path for path in (output, trajectory, report, view) if path is not None]
-        if len(set(targets)) < len(targets):
+        if len({os.path.realpath(path) for path in targets}) < len(targets):
             raise OptionError(
                 f"the same output twice ({', '.join(targets)})", "a file of its own for each", "rename one"
             )
         for path in targets:
             require_writable(path)
+        if trajectory is not None:
+            require_trajectory_name(trajectory)
         content = None if source is None else _content(source)
         with _progress(verbose) as progress:
             result = run(content, progress)

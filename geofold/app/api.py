@@ -47,7 +47,7 @@ def one_thread() -> Iterator[None]:
 
 def repair(
     source: Any, loop: str | Sequence[str], *, seed: int = 0, altloc: str | None = None, energy: bool = True,
-    streams: int = 8, rounds: int = 6, device: str = "cpu", name: str | None = None, progress: Progress | None = None,
+    streams: int = 12, rounds: int = 6, device: str = "cpu", name: str | None = None, progress: Progress | None = None,
 ) -> Result:  # fmt: skip
     """Repair one or several loops; nothing else moves.
 
@@ -106,7 +106,8 @@ def constrain(
     source
         See the module; or give `sequence` and start from an extended chain.
     contacts : sequence of str
-        ``"A:3-A:10<6.0"`` (CB atoms within 6.0 A; CA for glycine), ``"A:3@CA-A:10@CA>8.0"``.
+        ``"A:3-A:10<6.0"`` (CB atoms within 6.0 A; CA for glycine), ``"A:3@CA-A:10@CA>8.0"``. The chain of the
+        first residue named moves; the other end of a contact may lie in it or in what stays.
     steps
         Streaming steps at most.
 
@@ -127,11 +128,11 @@ def constrain(
     structure = peptide(sequence) if sequence is not None else load(source, name)
     if not contacts:
         raise ContactError("no contact", "at least one contact such as A:3-A:10<6.0", "add one with --contact")
-    wanted = tuple(parse_contact(structure, text) for text in contacts)
+    wanted = tuple(parse_contact(structure, text, altloc) for text in contacts)
     first, last = _chain_of(structure, wanted)
     structure, added, original = _with_missing_atoms(structure, [(first, last)], options)
     if added:
-        wanted = tuple(parse_contact(structure, text) for text in contacts)
+        wanted = tuple(parse_contact(structure, text, altloc) for text in contacts)
     tell = None if progress is None else _named(progress, "peptide")
     with one_thread():
         move = constrain_peptide(structure, first, last, wanted, options, tell)
@@ -168,9 +169,13 @@ def _with_missing_atoms(
     structure: Structure, ranges: list[tuple[int, int]], options: RunOptions
 ) -> tuple[Structure, list[AddedAtom], Structure]:
     """The structure with side-chain atoms that its moving residues lack; what was added; the structure as given."""
-    if all(_complete(structure, k) for first, last in ranges for k in range(first, last + 1)):
+    if all(_complete(structure, k, options.altloc) for first, last in ranges for k in range(first, last + 1)):
         return structure, [], structure
-    added = [a for first, last in ranges for a in missing_atoms(structure, first, last, seed=options.seed)]
+    added = [
+        a
+        for first, last in ranges
+        for a in missing_atoms(structure, first, last, altloc=options.altloc, seed=options.seed)
+    ]
     if not added:
         return structure, [], structure
     nothing = np.zeros(len(structure), dtype=bool)
@@ -182,22 +187,27 @@ def _with_missing_atoms(
     )
 
 
-def _complete(structure: Structure, k: int) -> bool:
+def _complete(structure: Structure, k: int, altloc: str | None) -> bool:
     from geofold.molecule.bonds import templates
 
     known = templates().get(structure.residues[k].resname)
     if known is None:
         return True
     heavy = {name for bond in known for name in bond if not name.startswith("H") and name != "OXT"}
-    return all(structure.atom(k, name, structure.steering_mask) is not None for name in heavy)
+    steering = structure.steering(altloc)
+    there = {str(structure.name[a]) for a in structure.residues[k].atoms if steering[a]}
+    if structure.residues[k].resname == "ILE" and "CD" in there:  # CHARMM's name
+        there.add("CD1")
+    return heavy <= there
 
 
 def _chain_of(structure: Structure, contacts: tuple[Contact, ...]) -> tuple[int, int]:
     """The unbroken chain that the first contact's first atom belongs to, whole."""
     first = last = int(structure.residue_of[contacts[0].i])
-    while first > 0 and structure.bonded(first - 1, first):
+    while first > 0 and structure.is_amino_acid(first - 1) and structure.bonded(first - 1, first):
         first -= 1
-    while last + 1 < len(structure.residues) and structure.bonded(last, last + 1):
+    end = len(structure.residues)
+    while last + 1 < end and structure.is_amino_acid(last + 1) and structure.bonded(last, last + 1):
         last += 1
     for contact in contacts:
         ends = [int(structure.residue_of[a]) for a in (contact.i, contact.j)]

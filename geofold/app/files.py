@@ -56,7 +56,7 @@ def write_all(outputs: Mapping[str, bytes]) -> None:
                 device.write(outputs[path])
         while ready:
             temporary, path = ready[0]
-            os.replace(temporary, path)
+            os.replace(temporary, os.path.realpath(path))  # a link stays a link
             ready.pop(0)
         if STANDARD in outputs:
             sys.stdout.buffer.write(outputs[STANDARD])
@@ -82,7 +82,9 @@ def _written_beside(path: str, content: bytes) -> str:
     target = Path(path)
     if target.suffix == ".gz":
         content = gzip.compress(content, mtime=0)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    handle, temporary = tempfile.mkstemp(
+        prefix=f".{target.name}.", suffix=".part", dir=Path(os.path.realpath(path)).parent
+    )
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geofold.app.measure import measure
-from geofold.app.reporting import REPORT_SCHEMA, described, versions
+from geofold.app.reporting import REPORT_SCHEMA, described, energy_notes, versions
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.residue_range import residue_spans
 from geofold.molecule.structure import Structure
@@ -28,7 +28,8 @@ def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[s
     return {
         "schema": REPORT_SCHEMA, "command": "check", "versions": versions(), "input": described(structure),
         "residues": residue_spans(structure), "chain_breaks": breaks,
-        "before": measure(structure, trees, structure.xyz, model, altloc), "notes": list(structure.notes),
+        "before": measure(structure, trees, structure.xyz, model, altloc),
+        "notes": [*structure.notes, *energy_notes(model)],
     }  # fmt: skip
 
 

@@ -36,7 +36,7 @@ class RunOptions:
     seed: int = 0
     altloc: str | None = None
     energy: bool = True
-    streams: int = 8
+    streams: int = 12
     rounds: int = 6
     steps: int = 128
     device: str = "cpu"

@@ -22,12 +22,12 @@ from geofold.molecule.loop import LoopDomain, LoopGoal
 from geofold.molecule.structure import Structure
 
 TOLERANCE = 0.05
-CONTENT = 0.5
+CONTENT = 0.9
 """Loss at which a loop is clean: no severe overlap and no outlier is left (each of which costs one)."""
-SOFTENING = (0.1, 0.3, 1.0)
+SOFTENING = (0.002, 0.02, 0.2, 1.0)
 """Weight of the sterics after a kick: torsions find their basins before clashes wall them in."""
-SWEEPS = (1, 1, 2)
-KICKS = 12
+SWEEPS = (2, 1, 1, 1)
+KICKS, KICK_SIZE = 12, 0.6
 SETTLING_SWEEPS = 4
 
 
@@ -61,7 +61,11 @@ def repair_loop(
         return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid")
     parts = controller(options)
     plan = Plan(
-        steps=tuple(sweeps * domain.length for sweeps in SWEEPS), rounds=options.rounds, kicks=KICKS, content=CONTENT
+        steps=tuple(sweeps * domain.length for sweeps in SWEEPS),
+        rounds=options.rounds,
+        kicks=KICKS,
+        size=KICK_SIZE,
+        content=CONTENT,
     )
     state, lineage = evolve(
         parts, domain, parts.init(domain, start), _softened, plan, worth=domain.worth,
@@ -116,7 +120,15 @@ class _Path:
     def move(self, domain: LoopDomain, atoms: np.ndarray, status: str) -> Move:
         spent = {domain.tree.first + k: self.spent.get(k, 0) for k in range(domain.length)}
         return Move(
-            domain.tree, atoms, np.array(self.frames), status, spent, self.trace, self.milliseconds, self.accepted
+            domain.tree,
+            atoms,
+            np.array(self.frames),
+            status,
+            spent,
+            self.trace,
+            self.milliseconds,
+            self.accepted,
+            sum(self.milliseconds),
         )
 
 

@@ -63,6 +63,7 @@ def build_report(
         "added_atoms": [f"{structure.residues[a.residue].label}@{a.name}" for a in added],
         "stream": {
             "status": [m.status for m in moves], "steps": sum(len(m.milliseconds) for m in moves),
+            "inner_steps_per_step": [k for m in moves for k in m.trace],
             "accepted": sum(m.accepted for m in moves), "inner_steps": sum(sum(m.trace) for m in moves),
             "inner_steps_per_residue": {
                 structure.residues[k].label: spent for m in moves for k, spent in m.inner_steps.items()
@@ -95,13 +96,22 @@ def _contact(structure: Structure, contact: Contact, xyz: np.ndarray) -> dict[st
     }  # fmt: skip
 
 
-def _notes(structure: Structure, moves: list[Move], model: EnergyModel | None) -> list[str]:
-    notes = list(structure.notes)
+def energy_notes(model: EnergyModel | None) -> list[str]:
+    """What the energy left out or took for something else."""
+    notes = []
     if model is not None and model.completed.left_out:
         notes.append(f"the energy leaves out {', '.join(model.completed.left_out)} (no amber14 parameters)")
     if model is not None and model.completed.replaced:
         notes.append(f"the energy takes {', '.join(model.completed.replaced)} as their standard parent residues")
+    return notes
+
+
+def _notes(structure: Structure, moves: list[Move], model: EnergyModel | None) -> list[str]:
+    notes = [*structure.notes, *energy_notes(model)]
     for move in moves:
+        if not move.tree.closed:
+            one, other = structure.residues[move.tree.first].label, structure.residues[move.tree.last].label
+            notes.append(f"{one} to {other} reaches a chain end or a chain break: that end moves freely")
         labels = f"{structure.residues[move.tree.first].label} to {structure.residues[move.tree.last].label}"
         if move.status == "rigid":
             notes.append(f"{labels} has no torsional freedom left once its ends are held (rigid): nothing moved")

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.app.files import write_all
+from geofold.errors import OptionError
 from geofold.molecule.structure import Structure
 
 if TYPE_CHECKING:
     import mdtraj
 
 FRAMES_SHOWN = 200
-"""A viewer page or trajectory file holds at most so many frames, evenly taken from the path."""
+"""A viewer page or PDB trajectory holds at most so many frames, evenly taken from the path; DCD and XTC hold all."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Result:
 
     def trajectory_content(self, path: str | Path) -> bytes:
         """The path as a file's bytes: multi-model PDB, DCD or XTC by the name's ending."""
-        suffix = Path(path).suffix.lower()
+        suffix = require_trajectory_name(path)
         if suffix not in (".dcd", ".xtc"):
             return self.structure.trajectory_pdb(self._shown(), altloc=self.altloc)
         import tempfile
@@ -105,6 +106,21 @@ class Result:
         count = len(self.frames)
         chosen = np.unique(np.linspace(0, count - 1, min(count, FRAMES_SHOWN)).round().astype(int))
         return self.frames[chosen]
+
+
+def require_trajectory_name(path: str | Path) -> str:
+    """Ending of a trajectory's name, lower case; standard output and .pdb.gz count as PDB.
+
+    Raises
+    ------
+    OptionError
+        For an ending that is none of .pdb, .dcd and .xtc.
+    """
+    name = str(path).lower()
+    suffix = ".pdb" if name == "-" or name.endswith(".pdb.gz") else Path(name).suffix
+    if suffix not in (".pdb", ".dcd", ".xtc"):
+        raise OptionError(f"trajectory {path}", "a name ending in .pdb, .dcd or .xtc", "rename it")
+    return suffix
 
 
 def summary(report: dict[str, Any]) -> str:

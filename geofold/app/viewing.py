@@ -8,7 +8,7 @@ from typing import Any
 
 from geofold.app import viewer
 from geofold.errors import InputFileError
-from geofold.molecule.structure import read
+from geofold.molecule.structure import decode, read
 
 
 def page_of_file(content: str | bytes, name: str, report: str | None, *, offline: bool) -> str:
@@ -19,20 +19,25 @@ def page_of_file(content: str | bytes, name: str, report: str | None, *, offline
     InputFileError
         If the trajectory or the report cannot be read.
     """
-    data = content if isinstance(content, bytes) else _bytes(content)
-    structure = read(data, name="standard input" if name == "-" else name)
-    # the reader has checked it; the page wants the models as text, and mmCIF as PDB
-    text = data.decode("utf-8", "replace")
-    if structure.n_models == 1 or "_atom_site." in text:
-        text = structure.trajectory_pdb(structure.xyz[None]).decode()
+    text, title = _models(content if isinstance(content, bytes) else _bytes(content), name)
     numbers = {} if report is None else _report(report)
-    return viewer.page(text, numbers, title=structure.title or name, offline=offline)
+    return viewer.page(text, numbers, title=title, offline=offline)
 
 
 def view(trajectory: str | Path, report: str | Path | None = None) -> Any:
     """py3Dmol view of a trajectory file, for notebooks."""
-    text = _bytes(str(trajectory)).decode("utf-8", "replace")
+    text, _ = _models(_bytes(str(trajectory)), str(trajectory))
     return viewer.view(text, {} if report is None else _report(str(report)))
+
+
+def _models(data: bytes, name: str) -> tuple[str, str]:
+    """Models as PDB text, and a title, of a file that may be gzipped or mmCIF."""
+    structure = read(data, name="standard input" if name == "-" else name)
+    if structure.n_models == 1 or "_atom_site." in decode(data, name)[0]:
+        text = structure.trajectory_pdb(structure.xyz[None]).decode()
+    else:
+        text = decode(data, name)[0]
+    return text, structure.title or name
 
 
 def _bytes(path: str) -> bytes:

@@ -76,7 +76,8 @@ def complete(structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bo
     import openmm.app
     import pdbfixer
 
-    kept = [k for k in range(len(structure.residues)) if structure.is_amino_acid(k)]
+    known = _STANDARD | set(pdbfixer.pdbfixer.substitutions)
+    kept = [k for k, r in enumerate(structure.residues) if structure.is_amino_acid(k) and r.resname in known]
     left_out = sorted(
         {structure.residues[k].resname for k in range(len(structure.residues))}
         - {structure.residues[k].resname for k in kept}
@@ -101,16 +102,18 @@ def complete(structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bo
     except Exception as error:
         raise ForceFieldError(
             f"PDBFixer cannot complete the protein ({error})", "amino acids that PDBFixer knows",
-            "remove or rename the residue it names, or run with --energy off",
+            "remove or rename the residue it names, or run with --no-energy",
         ) from error  # fmt: skip
     finally:
         random.setstate(state)
     return _mapped(structure, steering, kept, fixer, tuple(left_out), replaced)
 
 
-def missing_atoms(structure: Structure, first: int, last: int, *, seed: int = 0) -> list[AddedAtom]:
+def missing_atoms(
+    structure: Structure, first: int, last: int, *, altloc: str | None = None, seed: int = 0
+) -> list[AddedAtom]:
     """Side-chain atoms that residues `first` to `last` lack, with coordinates built by PDBFixer."""
-    steering = structure.steering()
+    steering = structure.steering(altloc)
     full = complete(structure, steering, hydrogens=False, seed=seed)
     added = []
     standard = set(full.replaced)
@@ -156,15 +159,15 @@ def _mapped(
 ) -> Completed:  # fmt: skip
     import openmm.unit
 
-    alias = {"SD": "SE"}
+    alias = {("MSE", "SD"): "SE", ("ILE", "CD1"): "CD"}
     xyz = np.array(fixer.positions.value_in_unit(openmm.unit.nanometer), dtype=float).reshape(-1, 3)
     source, residue = [], []
     for here in fixer.topology.residues():
         k = kept[here.index]
         for atom in here.atoms():
             found = structure.atom(k, atom.name, steering)
-            if found is None and structure.residues[k].resname == "MSE":
-                found = structure.atom(k, alias.get(atom.name, ""), steering)
+            if found is None:
+                found = structure.atom(k, alias.get((structure.residues[k].resname, atom.name), ""), steering)
             if found is None and atom.element.symbol == "H":
                 found = _renamed_hydrogen(structure, steering, k, xyz[atom.index])
             source.append(-1 if found is None else found)

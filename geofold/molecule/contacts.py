@@ -55,8 +55,8 @@ class Contact:
         return distance <= self.bound if self.upper else distance >= self.bound
 
 
-def parse_contact(structure: Structure, text: str) -> Contact:
-    """Contact of a structure from its text.
+def parse_contact(structure: Structure, text: str, altloc: str | None = None) -> Contact:
+    """Contact of a structure from its text; `altloc` is the conformer that steers.
 
     Raises
     ------
@@ -87,12 +87,16 @@ def parse_contact(structure: Structure, text: str) -> Contact:
             "choose residues further apart: neighbours keep their distance whatever turns",
         )  # fmt: skip
     return Contact(
-        _atom(structure, first, atom_one), _atom(structure, second, atom_two), bound, sign == "<", text.strip()
+        _atom(structure, first, atom_one, altloc),
+        _atom(structure, second, atom_two, altloc),
+        bound,
+        sign == "<",
+        text.strip(),
     )
 
 
-def _atom(structure: Structure, residue: int, name: str | None) -> int:
-    steering = structure.steering()
+def _atom(structure: Structure, residue: int, name: str | None, altloc: str | None) -> int:
+    steering = structure.steering(altloc)
     for wanted in [name] if name else ["CB", "CA"]:
         atom = structure.atom(residue, wanted, steering)
         if atom is not None and (name or wanted == "CB" or structure.residues[residue].resname == "GLY"):

@@ -33,7 +33,7 @@ def amber_system(topology: Any) -> Any:
     except ValueError as error:
         raise ForceFieldError(
             f"{NAME} has no template for a residue ({error})", "standard amino acids after PDBFixer",
-            "remove or rename the residue, or run with --energy off",
+            "remove or rename the residue, or run with --no-energy",
         ) from error  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from geofold.core.tangent import Euclid
 from geofold.molecule.dihedrals import BackboneAngles
 from geofold.molecule.energy import SteeringEnergy
 from geofold.molecule.fold import Fold, FoldState, window
+from geofold.molecule.softcore import SoftCore
 from geofold.molecule.sterics import PairList, Sterics
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import TorsionTree, torsion_tree
@@ -43,6 +44,8 @@ class LoopGoal:
         How many residues around the cursor follow fully (standard deviation of the bump).
     floor : float
         How far the rest of the loop follows, 0 to 1.
+    soft_core : float
+        Weight of the soft-core energy of all heavy atoms, per kJ/mol; needs a domain with `soft`.
     energy : float
         Weight of the force field's energy, per kJ/mol; needs a domain with `steering`.
     """
@@ -52,6 +55,7 @@ class LoopGoal:
     side_chains: bool = False
     width: float = 3.0
     floor: float = 0.3
+    soft_core: float = 0.0
     energy: float = 0.0
 
 
@@ -76,6 +80,7 @@ class LoopDomain:
     residue_of: np.ndarray
     goal: LoopGoal = LoopGoal()
     steering: SteeringEnergy | None = None
+    soft: SoftCore | None = None
 
     @classmethod
     def of(
@@ -161,6 +166,9 @@ class LoopDomain:
         around = torch.arange(self.length, device=share.device) - state.cursor
         difficulty = (share * torch.exp(-0.5 * (around / 1.0) ** 2)).sum(-1)
         terms = {"sterics": clash.sum(-1), "ramachandran": strain.sum(-1)}
+        if self.soft is not None and goal.soft_core > 0:
+            parts = self.soft.energy(xyz, state.fold.angle + theta, state.pairs)
+            terms |= {name: goal.soft_core * part for name, part in parts.items()}
         if self.steering is not None and goal.energy > 0:
             terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
         return Loss(torch.stack(list(terms.values())).sum(0), terms, difficulty)

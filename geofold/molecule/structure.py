@@ -245,7 +245,7 @@ def read(source: str | Path | bytes, *, name: str | None = None) -> Structure:
     from geofold.molecule import mmcif, pdb
 
     label = name or ("standard input" if isinstance(source, bytes) else str(source))
-    text, encoding = _decode(source if isinstance(source, bytes) else _load(Path(source), label), label)
+    text, encoding = decode(source if isinstance(source, bytes) else _load(Path(source), label), label)
     for parser in (mmcif, pdb):
         if parser.recognises(text):
             return require_protein(parser.parse(text, encoding, label))
@@ -264,7 +264,7 @@ def _load(path: Path, label: str) -> bytes:
     raise InputFileError(f"{label} {reason}", "a file in PDB or mmCIF format", "check the path")
 
 
-def _decode(data: bytes, label: str) -> tuple[str, str]:
+def decode(data: bytes, label: str) -> tuple[str, str]:
     """Text, and the encoding that gives the same bytes back."""
     expected = "text in PDB or mmCIF format"
     if data.startswith(b"\x1f\x8b"):
