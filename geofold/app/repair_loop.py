@@ -18,7 +18,8 @@ from geofold.core.metric import Pullback
 from geofold.core.population import Lineage, Plan, evolve, take
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
-from geofold.molecule.loop import LoopDomain, LoopGoal
+from geofold.molecule.energy import EnergyModel
+from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.structure import Structure
 
 TOLERANCE = 0.05
@@ -59,29 +60,56 @@ def repair_loop(
     start = domain.start(structure.xyz, options.streams)
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
         return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid")
-    parts = controller(options)
+    found = _search(structure, domain, start, options, progress)
+    if not options.energy:
+        return found
+    before = _energy(structure, domain, structure.xyz, options)
+    after = _energy(structure, domain, found.apply(structure.xyz), options)
+    if after < before:
+        return found
+    # A loop that was nearly right is better mended where it stands than traded for a clean one elsewhere.
+    near = _settle(structure, domain, domain.start(structure.xyz), _Path(), options)
+    if found.status == "done" and near.status != "done":
+        return found
+    return near if _energy(structure, domain, near.apply(structure.xyz), options) < after else found
+
+
+def _search(
+    structure: Structure, domain: LoopDomain, start: LoopState, options: RunOptions,
+    progress: Callable[[int, int, float], None] | None,
+) -> Move:  # fmt: skip
+    """A population of streams from the start, the best of them settled."""
     plan = Plan(
-        steps=tuple(sweeps * domain.length for sweeps in SWEEPS),
-        rounds=options.rounds,
-        kicks=KICKS,
-        size=KICK_SIZE,
+        steps=tuple(sweeps * domain.length for sweeps in SWEEPS), rounds=options.rounds, kicks=KICKS, size=KICK_SIZE,
         content=CONTENT,
-    )
+    )  # fmt: skip
+    parts = controller(options)
     state, lineage = evolve(
         parts, domain, parts.init(domain, start), _softened, plan, worth=domain.worth,
         snapshot=lambda s: (s.fold.xyz, s.cursor), seed=options.seed, progress=progress,
     )  # fmt: skip
     best = take(domain, state, torch.zeros(1, dtype=torch.long))
-    loose = replace(domain, goal=LoopGoal(side_chains=True))
-    path = _told(lineage, domain)
-    settled = best._replace(domain=loose.resume(best.domain))
+    return _settle(structure, domain, best.domain, _told(lineage, domain), options)
+
+
+def _settle(structure: Structure, domain: LoopDomain, state: LoopState, path: _Path, options: RunOptions) -> Move:
+    """Natural steps of backbone and side chains from one state, then the force field's."""
+    parts, loose = controller(options), replace(domain, goal=LoopGoal(side_chains=True))
+    settled = parts.init(loose, loose.resume(state))
+    path.add(state.fold.xyz[0], None, 0, 0)
     for _ in range(SETTLING_SWEEPS * domain.length):
         cursor = settled.domain.cursor
         settled, info = parts.step(loose, settled, loose.goal)
         path.add(settled.domain.fold.xyz[0], info, 0, cursor)
     if options.energy:
         settled = _relax(structure, loose, settled, path, options)
+    atoms = domain.fold.kin.atoms.cpu().numpy()
     return path.move(domain, atoms, "done" if loose.clean(settled.domain)[0] else "stuck")
+
+
+def _energy(structure: Structure, domain: LoopDomain, xyz: np.ndarray, options: RunOptions) -> float:
+    """amber14 + OBC2 of whole coordinates, hydrogens placed for them (kJ/mol)."""
+    return EnergyModel.of(replace(structure, xyz=xyz), domain.tree.steering, seed=options.seed).energy(xyz)
 
 
 def _relax(
