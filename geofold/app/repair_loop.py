@@ -67,10 +67,8 @@ def repair_loop(
     after = _energy(structure, domain, found.apply(structure.xyz), options)
     if after < before:
         return found
-    # A loop that was nearly right is better mended where it stands than traded for a clean one elsewhere.
+    # A loop that was nearly right is better mended where it stands than traded for a clean one of higher energy.
     near = _settle(structure, domain, domain.start(structure.xyz), _Path(), options)
-    if found.status == "done" and near.status != "done":
-        return found
     return near if _energy(structure, domain, near.apply(structure.xyz), options) < after else found
 
 
