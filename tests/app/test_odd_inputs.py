@@ -1,0 +1,126 @@
+"""Inputs that are unusual but real: caps, other names, unknown residues, compressed and linked files."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_cases import BENT, LOOP, STRUCTURES
+
+import geofold as gf
+from geofold.cli import main
+from geofold.molecule.structure import read
+
+QUICK = {"energy": False, "rounds": 1, "streams": 1}
+
+
+def lines_of(name: str) -> list[str]:
+    return (STRUCTURES / name).read_text(encoding="latin-1").splitlines(keepends=True)
+
+
+def test_a_capped_peptide_moves_with_its_caps() -> None:
+    result = gf.constrain(STRUCTURES / "1a1p.pdb", ["A:3-A:10<12.0"], energy=False, steps=3)
+    checks = {c["name"]: c["value"] for c in result.report["audit"]["checks"]}
+    assert checks["bond_change_angstrom"] <= 0.01 and checks["angle_change_degrees"] <= 1.0
+
+
+def test_the_chosen_conformer_is_the_one_that_is_measured() -> None:
+    """Residue 5's CB in two places: the contact is that of the conformer asked for."""
+    source = gf.constrain(sequence="AEGKTWYN", contacts=["A:1-A:8>3.0"], energy=False, steps=1).content.decode()
+    text = []
+    for line in source.splitlines(keepends=True):
+        if line.startswith("ATOM") and line[22:26].strip() == "5" and line[12:16].strip() in ("CB", "OG1", "CG2"):
+            text.append(line[:16] + "A" + line[17:54] + "  0.60" + line[60:])
+            text.append(
+                line[:16] + "B" + line[17:30] + f"{float(line[30:38]) + 0.4:8.3f}" + line[38:54] + "  0.40" + line[60:]
+            )
+        else:
+            text.append(line)
+    for letter in ("A", "B"):
+        result = gf.constrain("".join(text).encode(), ["A:1-A:5<30.0"], altloc=letter, energy=False, steps=2)
+        structure = read(result.content)
+        mask = structure.steering(letter)
+        ends = [structure.atom(k, "CB", mask) for k in (0, 4)]
+        distance = 10 * float(np.linalg.norm(structure.xyz[ends[0]] - structure.xyz[ends[1]]))
+        assert abs(result.report["contacts"][0]["after_angstrom"] - distance) < 0.002
+
+
+def test_charmm_names_isoleucine_s_delta_carbon_cd() -> None:
+    text = "".join(
+        line[:12] + " CD  " + line[17:] if line[12:16] == " CD1" and line[17:20] == "ILE" else line
+        for line in lines_of("1ubi.pdb")
+    )
+    result = gf.repair(text.encode(), "A:59-63", **QUICK)
+    assert result.report["added_atoms"] == []
+    assert np.isfinite(result.xyz).all()
+
+
+def test_an_unknown_residue_elsewhere_is_left_out_of_the_energy_and_told() -> None:
+    text = "".join(
+        "HETATM" + line[6:17] + "XYZ" + line[20:] if line.startswith("ATOM") and line[22:26] == "   6" else line
+        for line in lines_of("1ubi.pdb")
+    )
+    found = gf.check(text.encode())
+    assert np.isfinite(found["before"]["energy_kj_mol"])
+    assert any("XYZ" in note for note in found["notes"])
+
+
+def test_selenomethionine_moves_with_its_chain() -> None:
+    text = "".join(
+        ("HETATM" + line[6:12] + line[12:16].replace(" SD ", "SE  ") + line[16:17] + "MSE" + line[20:76]
+         + ("SE" if line[12:16] == " SD " else line[76:78]) + line[78:])
+        if line.startswith("ATOM") and line[22:26] == "   1" else line
+        for line in lines_of("1ubi.pdb")
+    )  # fmt: skip
+    result = gf.repair(text.encode(), "A:1-4", **QUICK)
+    moved = np.flatnonzero(np.abs(result.xyz - result.structure.xyz).max(1) > 0)
+    assert result.report["added_atoms"] == []
+    assert len(moved) == 0 or "MSE" in set(result.structure.resname[: max(moved) + 1])
+
+
+def test_one_file_under_two_names_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "link.pdb").symlink_to(tmp_path / "real.pdb")
+    arguments = ["repair", str(BENT), "--loop", LOOP, "-o", str(tmp_path / "real.pdb")]
+    assert main([*arguments, "--report", str(tmp_path / "link.pdb")]) == 2
+    assert "twice" in capsys.readouterr().err
+
+
+def test_a_linked_output_stays_a_link(tmp_path: Path) -> None:
+    from geofold.app.files import write_all
+
+    (tmp_path / "real.pdb").write_text("old")
+    (tmp_path / "link.pdb").symlink_to(tmp_path / "real.pdb")
+    write_all({str(tmp_path / "link.pdb"): b"new"})
+    assert (tmp_path / "link.pdb").is_symlink() and (tmp_path / "real.pdb").read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["t.nc", "t.dcd.gz", "t"])
+def test_an_unknown_trajectory_ending_is_told_before_the_run(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "o.pdb"
+    assert main(["repair", str(BENT), "--loop", LOOP, "-o", str(out), "--trajectory", str(tmp_path / name)]) == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".dcd", ".xtc"])
+def test_binary_trajectories_hold_the_whole_path(suffix: str, tmp_path: Path) -> None:
+    mdtraj = pytest.importorskip("mdtraj")
+    result = gf.constrain(sequence="AEGKTWYN", contacts=["A:1-A:8<9.0"], energy=False)
+    (tmp_path / f"t{suffix}").write_bytes(result.trajectory_content(f"t{suffix}"))
+    loaded = mdtraj.load(str(tmp_path / f"t{suffix}"), top=result.trajectory.topology)
+    assert loaded.n_frames == len(result.frames)
+    assert np.abs(loaded.xyz[-1] - result.trajectory.xyz[-1]).max() < 2e-3
+
+
+def test_view_reads_gzip_and_mmcif(tmp_path: Path) -> None:
+    (tmp_path / "t.pdb.gz").write_bytes(gzip.compress(BENT.read_bytes()))
+    for source in (tmp_path / "t.pdb.gz", STRUCTURES / "1fas.cif"):
+        assert main(["view", str(source), "-o", str(tmp_path / "v.html")]) == 0
+        assert (tmp_path / "v.html").stat().st_size > 5000
+
+
+def test_a_good_loop_is_not_made_worse() -> None:
+    result = gf.repair(STRUCTURES / "1ubi.pdb", LOOP, rounds=1, streams=2)
+    assert result.report["after"]["energy_kj_mol"] <= result.report["before"]["energy_kj_mol"]
+    assert result.passed
