@@ -30,6 +30,8 @@ SOFTENING = (0.002, 0.02, 0.2, 1.0)
 SWEEPS = (2, 1, 1, 1)
 KICKS, KICK_SIZE = 12, 0.6
 SETTLING_SWEEPS = 4
+STRICT_WEIGHT = 1.0
+"""Per kJ/mol, where nothing but the energy may decide."""
 
 
 def controller(options: RunOptions) -> Controller:
@@ -69,7 +71,13 @@ def repair_loop(
         return found
     # A loop that was nearly right is better mended where it stands than traded for a clean one of higher energy.
     near = _settle(structure, domain, domain.start(structure.xyz), _Path(), options)
-    return near if _energy(structure, domain, near.apply(structure.xyz), options) < after else found
+    mended = _energy(structure, domain, near.apply(structure.xyz), options)
+    if mended < before:
+        return near
+    # Nor is an outlier worth more than the force field allows: then it alone decides.
+    still = _settle(structure, domain, domain.start(structure.xyz), _Path(), options, weight=STRICT_WEIGHT)
+    lowest = _energy(structure, domain, still.apply(structure.xyz), options)
+    return min(((lowest, still), (mended, near), (after, found)), key=lambda pair: pair[0])[1]
 
 
 def _search(
@@ -90,17 +98,23 @@ def _search(
     return _settle(structure, domain, best.domain, _told(lineage, domain), options)
 
 
-def _settle(structure: Structure, domain: LoopDomain, state: LoopState, path: _Path, options: RunOptions) -> Move:
-    """Natural steps of backbone and side chains from one state, then the force field's."""
+def _settle(
+    structure: Structure, domain: LoopDomain, state: LoopState, path: _Path, options: RunOptions, *,
+    weight: float = ENERGY_WEIGHT,
+) -> Move:  # fmt: skip
+    """Natural steps of backbone and side chains from one state, then the force field's at a weight per kJ/mol.
+
+    With a weight above the usual one, the force field's alone.
+    """
     parts, loose = controller(options), replace(domain, goal=LoopGoal(side_chains=True))
     settled = parts.init(loose, loose.resume(state))
     path.add(state.fold.xyz[0], None, 0, 0)
-    for _ in range(SETTLING_SWEEPS * domain.length):
+    for _ in range(SETTLING_SWEEPS * domain.length if weight <= ENERGY_WEIGHT else 0):
         cursor = settled.domain.cursor
         settled, info = parts.step(loose, settled, loose.goal)
         path.add(settled.domain.fold.xyz[0], info, 0, cursor)
     if options.energy:
-        settled = _relax(structure, loose, settled, path, options)
+        settled = _relax(structure, loose, settled, path, options, weight)
     atoms = domain.fold.kin.atoms.cpu().numpy()
     return path.move(domain, atoms, "done" if loose.clean(settled.domain)[0] else "stuck")
 
@@ -111,10 +125,10 @@ def _energy(structure: Structure, domain: LoopDomain, xyz: np.ndarray, options: 
 
 
 def _relax(
-    structure: Structure, domain: LoopDomain, state: ControllerState, path: _Path, options: RunOptions
+    structure: Structure, domain: LoopDomain, state: ControllerState, path: _Path, options: RunOptions, weight: float
 ) -> ControllerState:
     """Let the force field itself steer the whole loop for a while, its hydrogens placed afresh."""
-    goal = LoopGoal(side_chains=True, floor=1.0, energy=ENERGY_WEIGHT)
+    goal = LoopGoal(side_chains=True, floor=1.0, energy=weight)
     domain = steered(structure, replace(domain, goal=goal), state.domain.fold.xyz[0].cpu().numpy(), options.seed)
     relaxed = state
     for relaxed, info in relax(controller(options), domain, domain.resume(state.domain), goal):
