@@ -13,7 +13,7 @@ INTRODUCTION = """# Results
 
 Put together by `geofold bench report` from the summaries and tables in `examples/results/`; the raw records lie
 beside them. Every figure is the command's own; one run, one thread per process, on a shared machine, so quote
-ratios and medians rather than single times.
+ratios and medians rather than single times. `examples/results/README.md` tells how each run came about.
 """
 
 SECTIONS: tuple[tuple[str, str, str, str], ...] = (
@@ -25,7 +25,9 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "(`geofold/bench/bent_set.py`), each start with at least five overlaps of 0.4 A and a Ramachandran "
         "outlier. OpenMM's LocalEnergyMinimizer starts from the same coordinates with everything but the loop "
         "fixed. The settings were tuned on loops drawn with another seed (`--set tuning`) from the same "
-        "proteins.",
+        "proteins. Bond "
+        "geometry and surroundings are the native's here, so these starts are easier than a real modelling "
+        "error: see the next set.",
     ),
     (
         "loop_sellers_sidechain_perturbed_12res",
