@@ -17,7 +17,7 @@ import numpy as np
 from rich.progress import track
 
 from geofold.app import api
-from geofold.app.audit import audit
+from geofold.app.audit import ANGLE, BOND, CLOSURE, OMEGA, audit
 from geofold.app.measure import measure
 from geofold.bench import bent_set
 from geofold.bench.agents.openmm_min import loop_in_place
@@ -28,11 +28,6 @@ from geofold.molecule.energy import EnergyModel
 from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import Structure, read
 from geofold.molecule.torsions import TorsionTree, torsion_tree
-
-PROMISES = (
-    "other_atoms_moved_angstrom", "closure_error_angstrom", "bond_change_angstrom", "angle_change_degrees",
-    "cis_peptide_bonds_made", "chiralities_changed",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -181,14 +176,10 @@ def came_down(row: dict[str, Any]) -> bool:
 def kept_promises(row: dict[str, Any]) -> bool:
     """Geometry kept: other atoms, closure, bonds, angles, omega, chirality."""
     limits = {
-        "other_atoms_moved_angstrom": 0.0,
-        "closure_error_angstrom": 0.01,
-        "bond_change_angstrom": 0.01,
-        "angle_change_degrees": 1.0,
-        "omega_change_degrees": 2.0,
-        "cis_peptide_bonds_made": 0.0,
+        "other_atoms_moved_angstrom": 0.0, "closure_error_angstrom": CLOSURE, "bond_change_angstrom": BOND,
+        "angle_change_degrees": ANGLE, "omega_change_degrees": OMEGA, "cis_peptide_bonds_made": 0.0,
         "chiralities_changed": 0.0,
-    }
+    }  # fmt: skip
     return bool(row["finite"]) and all(row["checks"][name] <= limit for name, limit in limits.items())
 
 
