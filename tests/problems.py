@@ -83,11 +83,20 @@ class Expanded(Problem):
         def mean(latent: Tensor, point: Tensor) -> Tensor:
             return torch.cat([self.g(self.space.retract(point, latent)), latent], dim=-1)
 
+        def jacobian() -> Tensor:
+            return torch.func.vmap(torch.func.jacfwd(mean))(z, state)
+
         def bend(v: Tensor) -> Tensor:
             second = torch.func.vmap(torch.func.jacfwd(torch.func.jacfwd(mean)))(z, state)
             return torch.einsum("bkij,bi,bj->bk", second, v, v)
 
-        return Expansion(self.decode(z, state), torch.func.vmap(torch.func.jacfwd(mean))(z, state), bend)
+        return Expansion(
+            self.decode(z, state),
+            push=lambda v: torch.einsum("bkd,pbd->pbk", jacobian(), v),
+            pull=lambda c: torch.einsum("bkd,pbk->pbd", jacobian(), c),
+            bend=bend,
+            gram=lambda w: torch.einsum("bki,bk,bkj->bij", jacobian(), w, jacobian()),
+        )
 
 
 def expanded(problem: Problem) -> Expanded:

@@ -77,14 +77,13 @@ class Controller:
         began = time.perf_counter()
         with torch.no_grad():
             proposal, memory = self.backbone.step(domain.observe(state.domain, goal), state.memory)
-            prediction = domain.decode(proposal, state.domain)
-        seen = look(domain, prediction, state.domain, goal)
+        seen = look(domain, proposal, state.domain, goal)
         loss = detached(seen.loss)
         # Something new is wanted: what the radius learned about the old loss means nothing now.
         fresh = state.goal is not None and goal != state.goal
         radius = torch.full_like(state.radius, self.trust_region.radius) if fresh else state.radius
         work = _Work(
-            z=proposal, prediction=prediction, loss=loss, radius=radius, metric=state.metric,
+            z=proposal, prediction=seen.prediction, loss=loss, radius=radius, metric=state.metric,
             direction=state.direction, inner=torch.zeros_like(state.radius, dtype=torch.long),
             last=torch.zeros_like(state.radius, dtype=torch.bool),
         )  # fmt: skip
@@ -115,7 +114,8 @@ class Controller:
         for inner in range(self.gate.largest):
             # A row that was refused is where it was, and so is all that was learned there.
             if moved:
-                at = linearise(domain, work.z, state.domain, goal, weight, seen if inner == 0 else None)
+                seen = seen if inner == 0 else look(domain, work.z, state.domain, goal)
+                at = linearise(domain, work.z, state.domain, seen, weight)
                 weight = at.weight
                 seed = hash((self.seed, state.steps, inner)) & 0x7FFFFFFF
                 looked = work.last if inner else torch.ones_like(work.last)

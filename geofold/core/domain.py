@@ -47,11 +47,15 @@ class Loss:
     difficulty : (B,) or None
         The part of the loss that the gate should look at now (e.g. at the residue the stream has reached);
         None: all of it.
+    violation : (B,) or None
+        How far hard constraints are from being kept, in the domain's own unit (a feature of the gate);
+        None: nothing to tell.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
     difficulty: Tensor | None = None
+    violation: Tensor | None = None
 
 
 @runtime_checkable
@@ -84,21 +88,29 @@ class Domain(Protocol):
 
 @dataclass(frozen=True)
 class Expansion:
-    """Decoder around a latent, in closed form.
+    """Decoder around a latent, as the linear maps that the metric needs: J itself need never be formed.
+
+    Each map is only computed when it is called, so a look at the prediction alone costs a decoding and no more.
 
     Attributes
     ----------
     prediction
         At the latent (values only).
-    jacobian : (B, k, d)
-        First derivative of the mean.
+    push : callable
+        (p, B, d) -> (p, B, k): J v for p tangents at once (forward mode).
+    pull : callable
+        (p, B, k) -> (p, B, d): J'c for p cotangents at once (reverse mode).
     bend : callable
         (B, d) -> (B, k): second derivative of the mean along a direction.
+    gram : callable
+        (B, k) -> (B, d, d): J'WJ for a diagonal weight W.
     """
 
     prediction: Prediction
-    jacobian: Tensor
+    push: Callable[[Tensor], Tensor]
+    pull: Callable[[Tensor], Tensor]
     bend: Callable[[Tensor], Tensor]
+    gram: Callable[[Tensor], Tensor]
 
 
 @runtime_checkable
@@ -106,4 +118,4 @@ class AnalyticDecoder(Protocol):
     """Domains that know their decoder's derivatives in closed form spare the controller the differentiation."""
 
     def expand(self, z: Tensor, state: Any) -> Expansion:
-        """The same as `decode`, with its derivatives."""
+        """The same as `decode`, with its derivatives; called without gradients."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +11,18 @@ from torch import Tensor
 from geofold.core.domain import AnalyticDecoder, Domain, Expansion, Loss, Prediction
 
 
+class Look(NamedTuple):
+    """A judged latent: its loss has a graph back to the observations `mean`, a leaf, in case the gate opens.
+
+    expansion : None where the decoder has to be differentiated; then that waits for the gate as well.
+    """
+
+    prediction: Prediction
+    mean: Tensor
+    loss: Loss
+    expansion: Expansion | None
+
+
 @dataclass(frozen=True)
 class Linearisation:
     """The problem around z.
@@ -19,110 +30,96 @@ class Linearisation:
     Attributes
     ----------
     z : (B, d)
-    prediction, loss
+    loss
         At z.
-    gradient : (B, d)
-        Of the loss by z.
     observation_gradient : (B, k)
         Of the loss by the observations.
+    gradient : (B, d)
+        Of the loss by z.
     weight : (B, k)
         Observation weight W at the proposal, frozen for the step (METHOD 2: the closed-form Christoffel
         term holds only for constant W).
-    expansion : Expansion or None
-        Derivatives in closed form, where the domain has them.
-    decode : callable
-        z -> mean, for automatic differentiation.
-    pull : callable
-        (p, B, k) cotangents -> (p, B, d): one batched vector-Jacobian product.
+    expansion : Expansion
+        Derivatives of the decoder, in closed form or by differentiation.
     """
 
     z: Tensor
-    prediction: Prediction
     loss: Loss
-    gradient: Tensor
     observation_gradient: Tensor
+    gradient: Tensor
     weight: Tensor
-    expansion: Expansion | None
-    decode: Callable[[Tensor], Tensor]
-    pull: Callable[[Tensor], Tensor]
+    expansion: Expansion
 
     def push(self, v: Tensor) -> Tensor:
-        """J v, (B, k): by the analytic Jacobian or one forward-mode product."""
-        if self.expansion is not None:
-            return (self.expansion.jacobian @ v[..., None])[..., 0]
-        with torch.enable_grad():
-            return torch.func.jvp(self.decode, (self.z,), (v,))[1]
+        """J v, (B, k), of one tangent (B, d)."""
+        return self.expansion.push(v[None])[0]
+
+    def pull(self, c: Tensor) -> Tensor:
+        """J'c, (B, d), of one cotangent (B, k)."""
+        return self.expansion.pull(c[None])[0]
 
     def length_squared(self, v: Tensor, damping: float) -> Tensor:
         """True squared length v'Gv = |Jv|_W^2 + lambda |v|^2, (B,), whatever a sketch says."""
         return (self.weight * self.push(v).square()).sum(-1) + damping * v.square().sum(-1)
 
-    def acceleration(self, v: Tensor) -> Tensor:
-        """Second derivative of the observations along v, d2g[v, v], (B, k), by a nested JVP if need be."""
-        if self.expansion is not None:
-            return self.expansion.bend(v)
 
-        def along(z: Tensor) -> Tensor:
-            return torch.func.jvp(self.decode, (z,), (v,))[1]
-
-        with torch.enable_grad():
-            return torch.func.jvp(along, (self.z,), (v,))[1]
-
-
-class Look(NamedTuple):
-    """A loss with its graph back to the observations `mean`, a leaf: judged first, differentiated if need be."""
-
-    mean: Tensor
-    loss: Loss
-
-
-def look(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> Look:
-    """Evaluate the loss of a prediction so that its gradient by the observations can still be asked for."""
+def look(domain: Domain, z: Tensor, state: Any, goal: Any) -> Look:
+    """Judge latents (B, d): no gradient is computed, but that of the loss by the observations can be asked for."""
+    with torch.no_grad():
+        expansion = domain.expand(z, state) if isinstance(domain, AnalyticDecoder) else None
+        prediction = domain.decode(z, state) if expansion is None else expansion.prediction
     mean = prediction.mean.detach().requires_grad_(True)
     with torch.enable_grad():
-        return Look(mean, domain.loss(Prediction(mean, prediction.precision, prediction.valid), state, goal))
+        loss = domain.loss(Prediction(mean, prediction.precision, prediction.valid), state, goal)
+    return Look(prediction, mean, loss, expansion)
 
 
-def linearise(
-    domain: Domain, z: Tensor, state: Any, goal: Any, weight: Tensor | None, seen: Look | None = None
-) -> Linearisation:
-    """Evaluate loss, gradient and decoder derivative at z (B, d); `seen` is the judge's look at the same latent."""
+def linearise(domain: Domain, z: Tensor, state: Any, seen: Look, weight: Tensor | None = None) -> Linearisation:
+    """Gradient and decoder derivative at latents (B, d) that `look` has judged; `weight` is W if it is frozen."""
+    expansion = seen.expansion or differentiate(domain, z, state)
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(seen.loss.total.sum(), seen.mean)
+    precision = seen.prediction.precision.detach().expand_as(slope) if weight is None else weight
+    with torch.no_grad():
+        gradient = expansion.pull(slope[None])[0]
+    return Linearisation(z, detached(seen.loss), slope, gradient, precision, expansion)
+
+
+def differentiate(domain: Domain, z: Tensor, state: Any) -> Expansion:
+    """Expansion of any differentiable decoder: forward mode for J v, reverse mode for J'c, nested for the bend."""
+    leaf = z.detach().requires_grad_(True)
+    with torch.enable_grad():
+        prediction = domain.decode(leaf, state)
 
     def decode(latent: Tensor) -> Tensor:
         return domain.decode(latent, state).mean
 
-    expansion = None
-    leaf = z.detach()
-    if isinstance(domain, AnalyticDecoder):
-        expansion = domain.expand(leaf, state)
-        prediction = expansion.prediction
-    else:
-        leaf.requires_grad_(True)
+    def along(v: Tensor, at: Tensor) -> Tensor:
         with torch.enable_grad():
-            prediction = domain.decode(leaf, state)
-    mean, loss = seen if seen is not None else look(domain, prediction, state, goal)
-    with torch.enable_grad():
-        (observation_gradient,) = torch.autograd.grad(loss.total.sum(), mean)
+            return torch.func.jvp(decode, (at,), (v,))[1]
 
-    def pull(cotangents: Tensor) -> Tensor:
-        if expansion is not None:
-            return torch.einsum("pbk,bkd->pbd", cotangents, expansion.jacobian)
+    def push(v: Tensor) -> Tensor:
+        return torch.func.vmap(lambda one: along(one, z))(v)
+
+    def pull(c: Tensor) -> Tensor:
         with torch.enable_grad():
-            return torch.autograd.grad(prediction.mean, leaf, cotangents, retain_graph=True, is_grads_batched=True)[0]
+            return torch.autograd.grad(prediction.mean, leaf, c, retain_graph=True, is_grads_batched=True)[0]
 
-    return Linearisation(
-        z=z, prediction=_detached(prediction), loss=detached(loss), gradient=pull(observation_gradient[None])[0],
-        observation_gradient=observation_gradient,
-        weight=(prediction.precision.expand_as(mean) if weight is None else weight).detach(),
-        expansion=expansion, decode=decode, pull=pull,
-    )  # fmt: skip
+    def bend(v: Tensor) -> Tensor:
+        with torch.enable_grad():
+            return torch.func.jvp(lambda at: along(v, at), (z,), (v,))[1]
 
+    def gram(weight: Tensor) -> Tensor:
+        rows, dim = z.shape
+        basis = torch.eye(dim, dtype=z.dtype, device=z.device)[:, None].expand(dim, rows, dim)
+        columns = push(basis)
+        return torch.einsum("ibk,bk,jbk->bij", columns, weight, columns)
 
-def _detached(prediction: Prediction) -> Prediction:
-    return Prediction(prediction.mean.detach(), prediction.precision.detach(), prediction.valid)
+    values = Prediction(prediction.mean.detach(), prediction.precision.detach(), prediction.valid)
+    return Expansion(values, push, pull, bend, gram)
 
 
 def detached(loss: Loss) -> Loss:
     """The same numbers without their graph."""
-    difficulty = None if loss.difficulty is None else loss.difficulty.detach()
-    return Loss(loss.total.detach(), {name: term.detach() for name, term in loss.terms.items()}, difficulty)
+    rest = (None if part is None else part.detach() for part in (loss.difficulty, loss.violation))
+    return Loss(loss.total.detach(), {name: term.detach() for name, term in loss.terms.items()}, *rest)

@@ -173,9 +173,7 @@ class Pullback:
         return WoodburyFactor.of(columns * (ceiling / size).sqrt().clamp_max(1.0), self.damping)
 
     def _exact(self, at: Linearisation) -> Tensor:
-        jacobian = at.expansion.jacobian if at.expansion is not None else _differentiate(at)
-        scaled = jacobian.double() * at.weight.double().sqrt()[..., None]
-        return scaled.transpose(-1, -2) @ scaled
+        return at.expansion.gram(at.weight).double()
 
     def _columns(self, at: Linearisation, previous: Tensor, seed: int) -> Tensor:
         """New columns (B, d, r): two informed probes, the rest Rademacher, signs random, scaled by 1/sqrt(r)."""
@@ -190,7 +188,7 @@ class Pullback:
         if self.rank > 1:
             probes[-1] = _informed(root * at.push(previous), probes[-1], k)
         signs = torch.randint(0, 2, (self.rank, 1, 1), generator=noise, device="cpu").to(root) * 2 - 1
-        columns = at.pull(probes * signs * root)
+        columns = at.expansion.pull(probes * signs * root)
         return columns.permute(1, 2, 0).double() / math.sqrt(self.rank)
 
 
@@ -220,10 +218,3 @@ def _informed(direction: Tensor, fallback: Tensor, k: int) -> Tensor:
     length = direction.norm(dim=-1, keepdim=True)
     scaled = direction * (math.sqrt(k) / torch.where(length > 0, length, torch.ones_like(length)))
     return torch.where(length > 0, scaled, fallback)
-
-
-def _differentiate(at: Linearisation) -> Tensor:
-    """The whole Jacobian (B, k, d) by d forward-mode products in one batch."""
-    rows, dim = at.z.shape
-    basis = torch.eye(dim, dtype=at.z.dtype, device=at.z.device)[:, None].expand(dim, rows, dim)
-    return torch.func.vmap(at.push)(basis).permute(1, 2, 0)

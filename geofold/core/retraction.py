@@ -16,8 +16,8 @@ from geofold.core.metric import Factor
 
 def christoffel(at: Linearisation, factor: Factor, step: Tensor) -> Tensor:
     """A[D, D] of a step D (B, d)."""
-    bend = at.acceleration(step)
-    return -factor.solve(at.pull((at.weight * bend)[None])[0])
+    bend = at.expansion.bend(step)
+    return -factor.solve(at.pull(at.weight * bend))
 
 
 def second_order(at: Linearisation, factor: Factor, step: Tensor, damping: float) -> Tensor:

@@ -139,7 +139,13 @@ class Fold:
 
         small = theta.abs().amax(-1) <= self.cap * (1 + 1e-9)
         prediction = Prediction(torch.cat([theta, moved.flatten(1)], dim=-1), self.weight, closed & small)
-        return Expansion(prediction, full, bend)
+        return Expansion(
+            prediction,
+            push=lambda v: torch.einsum("bkd,pbd->pbk", full, v),
+            pull=lambda c: torch.einsum("pbk,bkd->pbd", c, full),
+            bend=bend,
+            gram=lambda w: full.transpose(-1, -2) @ (w[..., None] * full),
+        )
 
     def commit(self, prediction: Prediction, state: FoldState, reach: Tensor) -> FoldState:
         """The predicted move applied; `reach` is that of the next step. Rows that did not close stay."""

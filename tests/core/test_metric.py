@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import curved_surface, expanded, linear_gaussian, rosenbrock, torus_arm
 
-from geofold.core.linearise import linearise
+from geofold.core.linearise import linearise, look
 from geofold.core.metric import DenseFactor, EuclideanMetric, Pullback, WoodburyFactor
 
 
 def at_start(problem, z=None):
     state = problem.start()
-    return linearise(problem, torch.zeros_like(state) if z is None else z, state, problem.goal, None)
+    z = torch.zeros_like(state) if z is None else z
+    return linearise(problem, z, state, look(problem, z, state, problem.goal))
 
 
 def fisher_information(problem, at) -> torch.Tensor:
@@ -70,8 +71,8 @@ def test_exact_metric_is_the_fisher_information(make, wrap):
     at, metric = at_start(problem), Pullback("exact", damping=1e-2)
     state = metric.init(1, problem.dim, at.z)
     want = fisher_information(problem, at) + 1e-2 * torch.eye(problem.dim, dtype=torch.float64)
-    for look in range(3):  # the average of one and the same matrix is that matrix, from the first look on
-        state = metric.update(state, at, torch.zeros_like(at.z), look)
+    for again in range(3):  # the average of one and the same matrix is that matrix, from the first look on
+        state = metric.update(state, at, torch.zeros_like(at.z), again)
         torch.testing.assert_close(metric.factor(state).matrix[0], want, rtol=1e-10, atol=1e-10)
 
 
@@ -133,8 +134,8 @@ def test_columns_do_not_pile_up_along_the_gradient():
     at, metric = at_start(problem), Pullback("fisher", rank=8, decay=0.98)
     state = metric.init(1, 5, at.z)
     sizes = []
-    for look in range(400):
-        state = metric.update(state, at, torch.zeros_like(at.z), look)
+    for again in range(400):
+        state = metric.update(state, at, torch.zeros_like(at.z), again)
         sizes.append(float((state.factor / state.weight.sqrt()[:, None, None])[0, :, 0].square().sum()))
     once = metric.update(metric.init(1, 5, at.z), at, torch.zeros_like(at.z), 0)
     alone = float(once.factor[0, :, 0].square().sum()) / (1 - 0.98**2)
