@@ -70,6 +70,9 @@ class Problem:
         part = 0.5 * weight * gap.square()
         return Loss(part.sum(-1), {"first": part[:, 0], "rest": part[:, 1:].sum(-1)})
 
+    def select(self, state: Tensor, rows: Tensor) -> Tensor:
+        return state[rows]
+
     def commit(self, prediction: Prediction, state: Tensor) -> Tensor:
         moved = self.space.retract(state, prediction.mean[:, -self.dim :])
         return torch.where(prediction.valid[:, None], moved, state)

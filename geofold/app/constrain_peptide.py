@@ -14,7 +14,7 @@ from geofold.app.relax import ENERGY_WEIGHT, relax, steered
 from geofold.core.backbone import HoldStill
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
-from geofold.core.metric import Pullback
+from geofold.core.pullback import Pullback
 from geofold.core.stream import Patience, stream
 from geofold.core.trust_region import TrustRegion
 from geofold.molecule.contacts import Contact

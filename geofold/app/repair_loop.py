@@ -14,8 +14,8 @@ from geofold.app.relax import ENERGY_WEIGHT, relax, steered
 from geofold.core.backbone import HoldStill
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
-from geofold.core.metric import Pullback
 from geofold.core.population import Lineage, Plan, evolve, take
+from geofold.core.pullback import Pullback
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
 from geofold.molecule.energy import EnergyModel

@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 class Backbone(Protocol):
-    """A frozen streaming model: reads z from its state and takes a corrected z back."""
+    """A frozen streaming model: reads z from its state and takes a corrected z back.
+
+    Its state is a nest of tuples, lists and dicts of tensors whose first dimension is the batch (`take_rows`).
+    """
 
     @property
     def name(self) -> str:
@@ -23,6 +26,18 @@ class Backbone(Protocol):
 
     def write(self, state: Any, z: Tensor) -> Any:
         """State with the corrected latent in place of the proposed one."""
+
+
+def take_rows(memory: Any, rows: Tensor) -> Any:
+    """State of a backbone whose row k is row rows[k] of the given one; what is no tensor is shared by all rows."""
+    if isinstance(memory, Tensor):
+        return memory[rows]
+    if isinstance(memory, dict):
+        return {name: take_rows(part, rows) for name, part in memory.items()}
+    if isinstance(memory, tuple | list):
+        parts = [take_rows(part, rows) for part in memory]
+        return type(memory)(*parts) if hasattr(memory, "_fields") else type(memory)(parts)
+    return memory
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,26 @@ class HoldStill:
         """No motion, whatever the last step was."""
         still = state.new_zeros(state.shape)
         return still, still
+
+    def write(self, state: Tensor, z: Tensor) -> Tensor:
+        """Remember the corrected latent."""
+        return z
+
+
+@dataclass(frozen=True)
+class Glide:
+    """Predicts that motion goes on, slower: the last corrected latent times `keep` (a heavy ball's momentum)."""
+
+    keep: float = 0.5
+    name: str = "glide"
+
+    def init_state(self, batch: int, dim: int, like: Tensor) -> Tensor:
+        """The last latent."""
+        return like.new_zeros(batch, dim)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """A part of the last move, once more."""
+        return self.keep * state, self.keep * state
 
     def write(self, state: Tensor, z: Tensor) -> Tensor:
         """Remember the corrected latent."""

@@ -7,6 +7,7 @@ batch are independent: each has its own radius, depth and acceptance, kept apart
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +16,12 @@ from torch import Tensor
 
 from geofold.core.backbone import Backbone
 from geofold.core.domain import Domain, Loss, Prediction
-from geofold.core.gate import Gate
+from geofold.core.gate import Features, Gate, affordable
 from geofold.core.linearise import Linearisation, Look, detached, linearise, look
 from geofold.core.metric import Factor, Metric, MetricState
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.retraction import second_order
-from geofold.core.surrogate import horizon_loss
+from geofold.core.surrogate import Horizon, Trial
 from geofold.core.trust_region import TrustRegion
 
 
@@ -34,15 +35,23 @@ class Controller:
         See the modules of the same names.
     horizon, discount
         H and gamma of the surrogate.
+    order : 1 or 2
+        Of the retraction.
     drift : float
         mu: ties the correction to the proposal by (mu/2) |z - z0|_G^2.
-    bend : bool
-        Second-order retraction (else first order).
+    through : bool
+        The gradient is that of the whole surrogate, by a backward pass through all H steps; else that of the
+        present loss, which is the same for a backbone that holds still, and cheap.
     once : bool
         A row is content with the first correction that is accepted; its budget K then buys second chances with a
         smaller radius, at the price of one trial each, and not further corrections.
+    budget : float or None
+        tau_max in milliseconds (soft): no more inner steps are planned than fit, by the pace of the stream so far.
+        Results then depend on the machine's speed.
     seed : int
         Of the sketch's random probes.
+    clock : callable
+        Seconds.
     """
 
     backbone: Backbone
@@ -51,10 +60,17 @@ class Controller:
     gate: Gate
     horizon: int = 3
     discount: float = 0.97
+    order: int = 2
     drift: float = 0.0
-    bend: bool = True
+    through: bool = False
     once: bool = False
+    budget: float | None = None
     seed: int = 0
+    clock: Callable[[], float] = time.perf_counter
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1 or self.order not in (1, 2) or self.drift < 0:
+            raise ValueError("expected horizon >= 1, order 1 or 2, drift >= 0")
 
     def init(self, domain: Domain, state: Any) -> ControllerState:
         """State before the first step of a stream."""
@@ -63,7 +79,8 @@ class Controller:
         batch, dim = like.shape[0], domain.latent_dim
         return ControllerState(
             domain=state, memory=self.backbone.init_state(batch, dim, like), metric=self.metric.init(batch, dim, like),
-            radius=self.trust_region.init(batch, like), direction=like.new_zeros(batch, dim), goal=None, steps=0,
+            radius=self.trust_region.init(batch, like), direction=like.new_zeros(batch, dim),
+            loss=like.new_full((batch,), torch.nan), goal=None, steps=0,
         )  # fmt: skip
 
     def step(self, domain: Domain, state: ControllerState, goal: Any) -> tuple[ControllerState, StepInfo]:
@@ -74,117 +91,133 @@ class Controller:
         ControllerState, StepInfo
             The next state, and what happened for the reader. Nothing given is changed.
         """
-        began = time.perf_counter()
+        began = self.clock()
         with torch.no_grad():
             proposal, memory = self.backbone.step(domain.observe(state.domain, goal), state.memory)
         seen = look(domain, proposal, state.domain, goal)
         loss = detached(seen.loss)
         # Something new is wanted: what the radius learned about the old loss means nothing now.
         fresh = state.goal is not None and goal != state.goal
-        radius = torch.full_like(state.radius, self.trust_region.radius) if fresh else state.radius
         work = _Work(
-            z=proposal, prediction=seen.prediction, loss=loss, radius=radius, metric=state.metric,
-            direction=state.direction, inner=torch.zeros_like(state.radius, dtype=torch.long),
+            z=proposal, prediction=seen.prediction, loss=loss,
+            radius=torch.full_like(state.radius, self.trust_region.radius) if fresh else state.radius,
+            metric=state.metric, direction=state.direction, inner=torch.zeros_like(state.radius, dtype=torch.long),
             last=torch.zeros_like(state.radius, dtype=torch.bool),
         )  # fmt: skip
-        difficulty = loss.total if loss.difficulty is None else loss.difficulty
-        open_rows = self.gate.open(difficulty)
-        if bool(open_rows.any()):
-            work = self._correct(domain, state, goal, memory, work, open_rows, seen)
+        features = _features(loss, state.loss, work.radius, fresh)
+        rows = self.gate.open(features)
+        most = self.gate.largest
+        if self.budget is not None:
+            most = affordable(state.pace, self.budget, most)
+        correcting, spent = self.clock(), 0.0
+        if most and bool(rows.any()):
+            work = self._correct(domain, state, goal, memory, work, features, rows, seen, most)
+            spent = self.clock() - correcting
         with torch.no_grad():
             committed = domain.commit(work.prediction, state.domain)
+        took = self.clock() - began
+        pace = state.pace.seen(1e3 * (took - spent), 1e3 * spent, int(work.inner.max()))
         after = ControllerState(
             domain=committed, memory=self.backbone.write(memory, work.z), metric=work.metric, radius=work.radius,
-            direction=work.direction, goal=goal, steps=state.steps + 1,
+            direction=work.direction, loss=work.loss.total, goal=goal, steps=state.steps + 1, pace=pace,
         )  # fmt: skip
         info = StepInfo(
             z=work.z, loss_before=loss.total, loss_after=work.loss.total, terms=work.loss.terms,
-            difficulty=difficulty, accepted=work.accepted(), inner_steps=work.inner, radius=work.radius,
+            difficulty=features.loss, accepted=work.accepted(), inner_steps=work.inner, radius=work.radius,
             kappa=work.kappa, condition=work.condition, actual=work.actual, predicted=work.predicted,
-            milliseconds=1e3 * (time.perf_counter() - began),
+            milliseconds=1e3 * took,
         )  # fmt: skip
         return after, info
 
     def _correct(
-        self, domain: Domain, state: ControllerState, goal: Any, memory: Any, work: _Work, rows: Tensor, seen: Look
-    ) -> _Work:
-        """Inner corrections on the rows that the gate opened."""
+        self, domain: Domain, state: ControllerState, goal: Any, memory: Any, work: _Work, features: Features,
+        rows: Tensor, seen: Look, most: int,
+    ) -> _Work:  # fmt: skip
+        """Inner corrections, at most `most`, on the rows that the gate opened."""
         proposal, weight, depth = work.z, None, rows.to(torch.long)
         moved = True
-        for inner in range(self.gate.largest):
+        for inner in range(most):
             # A row that was refused is where it was, and so is all that was learned there.
             if moved:
                 seen = seen if inner == 0 else look(domain, work.z, state.domain, goal)
                 at = linearise(domain, work.z, state.domain, seen, weight)
                 weight = at.weight
-                seed = hash((self.seed, state.steps, inner)) & 0x7FFFFFFF
-                looked = work.last if inner else torch.ones_like(work.last)
-                metric = _merge(looked, self.metric.update(work.metric, at, work.direction, seed), work.metric)
+                if self.through and self.horizon > 1:
+                    ahead = self._horizon.gradient(domain, self.backbone, memory, work.z, state.domain, goal)
+                    at = replace(at, gradient=ahead)
+                metric = self._learn(work, at, inner, state.steps)
                 factor = self.metric.factor(metric)
+                descent = factor.solve(at.gradient)
             if inner == 0:
-                kappa = (at.gradient * factor.solve(at.gradient)).sum(-1)
-                depth = torch.where(rows, self.gate.depth(kappa), torch.zeros_like(depth))
-                work = work.judged(kappa, factor.condition())
+                kappa = (at.gradient * descent).sum(-1)
+                depth = torch.where(rows, self.gate.depth(features._replace(kappa=kappa)).clamp_max(most), 0)
+                work = replace(work, kappa=kappa, condition=factor.condition())
             work = self._inner_step(
-                domain, state.domain, goal, memory, work, at, metric, factor, proposal, depth > inner
+                domain, state.domain, goal, memory, work, at, metric, factor, descent, proposal, depth > inner
             )
             moved = bool(work.last.any())
             if self.once:
-                depth = torch.where(work.last, torch.zeros_like(depth), depth)
-            if not bool((depth > inner + 1).any()):
+                depth = torch.where(work.last, 0, depth)
+            if inner + 1 == most or not bool((depth > inner + 1).any()):
                 break
         return work
 
+    @property
+    def _horizon(self) -> Horizon:
+        return Horizon(self.horizon, self.discount)
+
+    def _learn(self, work: _Work, at: Linearisation, inner: int, steps: int) -> MetricState:
+        """Metric after one more look, in the rows that stand at a new place."""
+        seed = hash((self.seed, steps, inner)) & 0x7FFFFFFF
+        after = self.metric.update(work.metric, at, work.direction, seed)
+        return after if inner == 0 else _merge(work.last, after, work.metric)
+
     def _inner_step(
         self, domain: Domain, state: Any, goal: Any, memory: Any, work: _Work, at: Linearisation,
-        metric: MetricState, factor: Factor, proposal: Tensor, rows: Tensor,
+        metric: MetricState, factor: Factor, descent: Tensor, proposal: Tensor, rows: Tensor,
     ) -> _Work:  # fmt: skip
         """One natural step with its trust region; rows outside the mask stay as they are."""
-        damping = self.metric.damping
-        away = domain.space.minus(work.z, proposal)
-        gradient = at.gradient + self.drift * _times(factor, away) if self.drift else at.gradient
-        # the drift term has curvature mu G of its own
-        v = -factor.solve(gradient) / (1 + self.drift)
-        length_squared = at.length_squared(v, damping)
-        length = length_squared.sqrt()
-        alpha = self.trust_region.scale(length, work.radius)
+        region, mu = self.trust_region, self.drift
+        v, gradient = -descent, at.gradient
+        if mu:
+            # the tie pulls back by mu G (z - z0) and has a curvature mu G of its own
+            away = domain.space.minus(work.z, proposal)
+            gradient = gradient + mu * factor.times(away)
+            v = -(descent + mu * away) / (1 + mu)
+        slope = -(gradient * v).sum(-1)
+        length_squared = at.length_squared(v, factor.damping)
+        length, reach = length_squared.sqrt(), region.reach(work.radius, slope * (1 + mu))
+        alpha = region.scale(length, reach)
         step = alpha[:, None] * v
-        if self.bend:
-            step = second_order(at, factor, step, damping)
+        if self.order == 2:
+            step = second_order(at, factor, step)
         trial = domain.space.retract(work.z, step)
-        now = _horizon(self, domain, memory, work.z, state, goal, at.loss)
-        then, prediction, loss = horizon_loss(
-            domain, self.backbone, memory, trial, state, goal, steps=self.horizon, discount=self.discount
+        tried = self._horizon.compare(
+            domain, self.backbone, memory, state, goal, work.z, work.prediction, work.loss.total, trial
         )
-        if self.drift:
-            now = now + self.drift / 2 * factor.quadratic(away)
-            then = then + self.drift / 2 * factor.quadratic(domain.space.minus(trial, proposal))
-        predicted = self.trust_region.predicted(alpha, -(gradient * v).sum(-1), (1 + self.drift) * length_squared)
+        now, then = tried.now, tried.then
+        if mu:
+            now = now + mu / 2 * factor.quadratic(away)
+            then = then + mu / 2 * factor.quadratic(domain.space.minus(trial, proposal))
+        predicted = region.predicted(alpha, slope, (1 + mu) * length_squared)
         actual = now - then
-        taken = rows & self.trust_region.accept(actual, predicted)
-        radius = self.trust_region.update(work.radius, actual, predicted, alpha * length, taken)
-        return work.moved(
-            rows, taken, trial, prediction, loss, torch.where(rows, radius, work.radius),
-            _merge(rows, metric, work.metric), step, actual, predicted,
+        taken = rows & region.accept(actual, predicted)
+        radius = region.update(work.radius, actual, predicted, alpha * length, taken, reach)
+        everyone = bool(rows.all())
+        work = replace(
+            work, radius=radius if everyone else torch.where(rows, radius, work.radius),
+            metric=metric if everyone else _merge(rows, metric, work.metric),
+            actual=actual, predicted=predicted, inner=work.inner + rows,
         )  # fmt: skip
+        return work.moved(taken, trial, tried, step)
 
 
-def _horizon(
-    controller: Controller, domain: Domain, memory: Any, z: Tensor, state: Any, goal: Any, loss: Loss
-) -> Tensor:
-    """m(0): the loss at hand where the horizon is one step, else a roll-out."""
-    if controller.horizon == 1:
-        return loss.total
-    return horizon_loss(
-        domain, controller.backbone, memory, z, state, goal, steps=controller.horizon, discount=controller.discount
-    )[0]
-
-
-def _times(factor: Factor, v: Tensor) -> Tensor:
-    """G v by differentiation of v'Gv / 2, which every metric has."""
-    with torch.enable_grad():
-        leaf = v.detach().requires_grad_(True)
-        return torch.autograd.grad(factor.quadratic(leaf).sum() / 2, leaf)[0]
+def _features(loss: Loss, previous: Tensor, radius: Tensor, fresh: bool) -> Features:
+    """What the gate sees before a gradient is spent."""
+    difficulty = loss.total if loss.difficulty is None else loss.difficulty
+    change = torch.zeros_like(difficulty) if fresh else (loss.total - previous).nan_to_num(0.0)
+    violation = torch.zeros_like(difficulty) if loss.violation is None else loss.violation
+    return Features(difficulty, change, violation, radius)
 
 
 def _merge(rows: Tensor, new: MetricState, old: MetricState) -> MetricState:
@@ -216,22 +249,12 @@ class _Work:
         """(B,) bool: rows in which at least one correction was taken."""
         return torch.zeros_like(self.radius, dtype=torch.bool) if self.taken is None else self.taken
 
-    def judged(self, kappa: Tensor, condition: Tensor) -> _Work:
-        """The same with the difficulty written down."""
-        return replace(self, kappa=kappa, condition=condition)
-
-    def moved(
-        self, rows: Tensor, taken: Tensor, z: Tensor, prediction: Prediction, loss: Loss, radius: Tensor,
-        metric: MetricState, step: Tensor, actual: Tensor, predicted: Tensor,
-    ) -> _Work:  # fmt: skip
+    def moved(self, taken: Tensor, z: Tensor, tried: Trial, step: Tensor) -> _Work:
         """Take the trial in the rows where it was accepted; the masks are spared where all rows agree."""
-        tried = self.inner + rows.to(torch.long)
-        judged = replace(
-            self, radius=radius, metric=metric, actual=actual, predicted=predicted, last=taken,
-            taken=self.accepted() | taken, inner=tried,
-        )  # fmt: skip
+        judged = replace(self, last=taken, taken=taken if self.taken is None else self.taken | taken)
         if not bool(taken.any()):
             return judged
+        prediction, loss = tried.prediction, tried.loss
         if bool(taken.all()):
             return replace(judged, z=z, prediction=prediction, loss=loss, direction=step)
         wide = taken[:, None]
@@ -241,6 +264,6 @@ class _Work:
         terms = {name: torch.where(taken, term, self.loss.terms[name]) for name, term in loss.terms.items()}
         return replace(
             judged, z=torch.where(wide, z, self.z), prediction=Prediction(mean, precision, valid),
-            loss=Loss(torch.where(taken, loss.total, self.loss.total), terms, None),
+            loss=Loss(torch.where(taken, loss.total, self.loss.total), terms),
             direction=torch.where(wide, step, self.direction),
         )  # fmt: skip

@@ -86,6 +86,17 @@ class Domain(Protocol):
         """The next state: the predicted move is applied."""
 
 
+@runtime_checkable
+class Selectable(Domain, Protocol):
+    """A domain whose states can be rearranged, and repeated, along the batch.
+
+    Its loss has to take one goal for any number of rows.
+    """
+
+    def select(self, state: Any, rows: Tensor) -> Any:
+        """State whose row k is row rows[k] of the given one."""
+
+
 @dataclass(frozen=True)
 class Expansion:
     """Decoder around a latent, as the linear maps that the metric needs: J itself need never be formed.

@@ -1,17 +1,34 @@
 """Gate: how many inner corrections a step deserves (Elastic State Model).
 
-The loss alone decides K = 0, before any gradient is spent; the difficulty kappa = g'G^-1 g then chooses
-between 1 and K_max.
+What the loss alone can tell decides K = 0, before any gradient is spent; with kappa = g'G^-1 g at hand the gate
+then chooses 1 <= K <= K_max, an integer per row of the batch. `Budget` bounds that choice by a time.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+
+class Features(NamedTuple):
+    """What a gate may look at, (B,) each.
+
+    loss : the loss, or the part of it that the domain calls the difficulty.
+    change : its change since the last step's end (zero at the first step and after a new goal).
+    violation : how far hard constraints are from being kept, in the domain's unit.
+    radius : trust radius.
+    kappa : g'G^-1 g; None before a gradient was spent.
+    """
+
+    loss: Tensor
+    change: Tensor
+    violation: Tensor
+    radius: Tensor
+    kappa: Tensor | None = None
 
 
 class Gate(Protocol):
@@ -25,11 +42,11 @@ class Gate(Protocol):
     def largest(self) -> int:
         """K_max."""
 
-    def open(self, difficulty: Tensor) -> Tensor:
-        """(B,) bool: whether the step gets any correction, from the loss alone."""
+    def open(self, features: Features) -> Tensor:
+        """(B,) bool: whether the step gets any correction, without kappa."""
 
-    def depth(self, kappa: Tensor) -> Tensor:
-        """(B,) int in 1..K_max, from kappa = g'G^-1 g (non-negative)."""
+    def depth(self, features: Features) -> Tensor:
+        """(B,) int in 1..K_max, with kappa."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +68,14 @@ class ThresholdGate:
     largest: int = 4
     name: str = "threshold"
 
-    def open(self, difficulty: Tensor) -> Tensor:
-        """difficulty > tolerance."""
-        return difficulty > self.tolerance
+    def open(self, features: Features) -> Tensor:
+        """loss > tolerance."""
+        return features.loss > self.tolerance
 
-    def depth(self, kappa: Tensor) -> Tensor:
+    def depth(self, features: Features) -> Tensor:
         """1 + the number of decades that kappa lies above `first`."""
-        decades = torch.floor(torch.log10(kappa.clamp_min(1e-300)) - math.log10(self.first)) + 1
-        return (1 + decades.clamp(0, self.largest - 1)).to(torch.long)
+        decades = torch.log10(kappa_of(features).clamp_min(1e-300) / self.first).floor() + 1
+        return (1 + decades.nan_to_num(0.0).clamp(0, self.largest - 1)).to(torch.long)
 
 
 @dataclass(frozen=True)
@@ -68,10 +85,116 @@ class FixedGate:
     largest: int = 1
     name: str = "fixed"
 
-    def open(self, difficulty: Tensor) -> Tensor:
+    def open(self, features: Features) -> Tensor:
         """Always."""
-        return torch.ones_like(difficulty, dtype=torch.bool)
+        return torch.ones_like(features.loss, dtype=torch.bool)
 
-    def depth(self, kappa: Tensor) -> Tensor:
+    def depth(self, features: Features) -> Tensor:
         """`largest`."""
-        return torch.full_like(kappa, self.largest, dtype=torch.long)
+        return torch.full_like(features.loss, self.largest, dtype=torch.long)
+
+
+@dataclass(frozen=True)
+class LearnedGate:
+    """Two small networks on the features: one opens the gate, one chooses the depth.
+
+    Parameters
+    ----------
+    open_hidden : (h, 5)
+        Loss, change, violation, radius and a constant one.
+    open_head : (h,)
+    depth_hidden : (h, 6)
+        The same and kappa.
+    depth_head : (K_max, h)
+    """
+
+    open_hidden: Tensor
+    open_head: Tensor
+    depth_hidden: Tensor
+    depth_head: Tensor
+    name: str = "learned"
+
+    @classmethod
+    def start(cls, largest: int = 4, *, hidden: int = 16, seed: int = 0) -> LearnedGate:
+        """Weights before training."""
+        noise = torch.Generator().manual_seed(seed)
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=noise, dtype=torch.float64) / math.sqrt(shape[-1])
+
+        return cls(draw(hidden, 5), draw(hidden), draw(hidden, 6), draw(largest, hidden))
+
+    @property
+    def largest(self) -> int:
+        """K_max."""
+        return len(self.depth_head)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """What is trained and saved, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
+
+    def open_logit(self, features: Features) -> Tensor:
+        """Log-odds (B,) that the step gets a correction; differentiable in weights and features."""
+        return torch.tanh(_scaled(features, None) @ self.open_hidden.mT) @ self.open_head
+
+    def depth_logits(self, features: Features) -> Tensor:
+        """Logits (B, K_max) of the depths 1..K_max."""
+        return torch.tanh(_scaled(features, kappa_of(features)) @ self.depth_hidden.mT) @ self.depth_head.mT
+
+    def open(self, features: Features) -> Tensor:
+        """Where the odds are for it."""
+        return self.open_logit(features) > 0
+
+    def depth(self, features: Features) -> Tensor:
+        """The likeliest depth."""
+        return 1 + self.depth_logits(features).argmax(-1)
+
+
+class Pace(NamedTuple):
+    """What a step has cost of late, in milliseconds: judging and committing, and one inner correction.
+
+    None: not seen yet.
+    """
+
+    look: float | None = None
+    correction: float | None = None
+
+    def seen(self, look: float, corrections: float, count: int) -> Pace:
+        """Pace after one more step: the larger of the last and a slow average, since a budget is kept at the peaks."""
+        return Pace(_slow(self.look, look), _slow(self.correction, corrections / count) if count else self.correction)
+
+
+def affordable(pace: Pace, budget: float, largest: int) -> int:
+    """Inner corrections that fit into `budget` milliseconds; one, to learn from, where the pace is not known."""
+    if pace.look is None or pace.correction is None:
+        return 1
+    return max(0, min(largest, math.floor((budget - pace.look) / max(pace.correction, 1e-6))))
+
+
+def kappa_of(features: Features) -> Tensor:
+    """kappa, which must be there.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if features.kappa is None:
+        raise ValueError("features without kappa; depth is asked for after the gradient")
+    return features.kappa
+
+
+def _slow(old: float | None, new: float) -> float:
+    return new if old is None else max(new, 0.9 * old + 0.1 * new)
+
+
+def _scaled(features: Features, kappa: Tensor | None) -> Tensor:
+    """Features (B, 5 or 6) on a scale of decades, so that a small network can tell them apart."""
+    columns = [
+        torch.log10(features.loss.clamp_min(0) + 1e-6) / 3, torch.tanh(features.change), torch.tanh(features.violation),
+        torch.log10(features.radius) / 2, torch.ones_like(features.loss),
+    ]  # fmt: skip
+    if kappa is not None:
+        columns.append(torch.log10(kappa.clamp_min(0) + 1e-6) / 3)
+    return torch.stack(columns, -1).double()

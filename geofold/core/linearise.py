@@ -58,9 +58,11 @@ class Linearisation:
         """J'c, (B, d), of one cotangent (B, k)."""
         return self.expansion.pull(c[None])[0]
 
-    def length_squared(self, v: Tensor, damping: float) -> Tensor:
+    def length_squared(self, v: Tensor, damping: Tensor | float) -> Tensor:
         """True squared length v'Gv = |Jv|_W^2 + lambda |v|^2, (B,), whatever a sketch says."""
-        return (self.weight * self.push(v).square()).sum(-1) + damping * v.square().sum(-1)
+        own = v.square().sum(-1)
+        floor = damping.to(own) if isinstance(damping, Tensor) else damping
+        return (self.weight * self.push(v).square()).sum(-1) + floor * own
 
 
 def look(domain: Domain, z: Tensor, state: Any, goal: Any) -> Look:

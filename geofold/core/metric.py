@@ -1,15 +1,15 @@
-"""Metrics on the latent: the pullback of the observation weight through the decoder, and the Euclidean one.
+"""What a metric on the latent is: its interface, its two factored forms, and the Euclidean metric.
 
-Glossary: ``B`` rows, ``d`` latent, ``r`` probes, ``k`` observations; J = dg/dz (k, d), W diagonal (k).
+Glossary: ``B`` rows, ``d`` latent, ``r`` columns; G (d, d) symmetric positive definite.
 
-One interface for all: ``init``, ``update``, then ``solve`` (G^-1 g), ``norm`` and ``condition`` of a
-factor that was computed once. All algebra is in float64, because float32 loses 2 % of a solve at condition
-1e5 and 30 % at 1e6.
+One interface for all: ``init``, ``update`` along the stream, then ``factor``, which is computed once and answers
+``solve`` (G^-1 g), ``times`` (G v), ``norm`` and ``condition``. All algebra is in float64, because float32 loses
+2 % of a solve at condition 1e5 and 30 % at 1e6. The metrics themselves: `pullback`, `covariance`,
+`learned_metric` and, here, `EuclideanMetric`.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -20,10 +20,10 @@ from geofold.core.linearise import Linearisation
 
 
 class MetricState(NamedTuple):
-    """Averages that a metric keeps along the stream.
+    """What a metric keeps along the stream.
 
-    factor : (B, d, r) average of the columns U (`fisher`), or (B, d, d) average of J'WJ (`exact`).
-    weight : (B,) sum of the averaging weights so far, squared (bias correction).
+    factor : (B, d, c) averages: columns U, or a matrix; what they are is the metric's own business.
+    weight : (B,) sum of the averaging weights so far (bias correction).
     """
 
     factor: Tensor
@@ -31,13 +31,23 @@ class MetricState(NamedTuple):
 
 
 class Factor(Protocol):
-    """A metric ready to be solved."""
+    """A metric ready to be solved. All arguments are (B, d), in any floating type, which the answers keep."""
+
+    @property
+    def damping(self) -> Tensor:
+        """(B,) the lambda in force, after the clamp of the condition number."""
 
     def solve(self, g: Tensor) -> Tensor:
         """G^-1 g, (B, d)."""
 
+    def times(self, v: Tensor) -> Tensor:
+        """G v, (B, d)."""
+
     def quadratic(self, v: Tensor) -> Tensor:
         """v'Gv, (B,)."""
+
+    def norm(self, v: Tensor) -> Tensor:
+        """Length of v in the metric, (B,)."""
 
     def condition(self) -> Tensor:
         """Condition number of G, (B,)."""
@@ -51,158 +61,138 @@ class Metric(Protocol):
         """lambda: the floor of G's eigenvalues."""
 
     def init(self, batch: int, dim: int, like: Tensor) -> MetricState:
-        """Empty averages."""
+        """State before the first look."""
 
     def update(self, state: MetricState, at: Linearisation, previous: Tensor, seed: int) -> MetricState:
-        """Averages after looking at the decoder at one more latent."""
+        """State after looking at the decoder at one more latent; `previous` (B, d) is the last accepted step."""
 
     def factor(self, state: MetricState) -> Factor:
-        """Cholesky factor of the present metric."""
+        """Factor of the present metric."""
 
 
 @dataclass(frozen=True)
 class WoodburyFactor:
-    """G = lambda I + UU', solved through an r x r Cholesky factor (GeoSSM, Eq. 4)."""
+    """G = D + UU' with diagonal D, solved through an r x r Cholesky factor (GeoSSM, Eq. 4, for D = lambda I).
+
+    Attributes
+    ----------
+    columns : (B, d, r)
+    diagonal : (B, d)
+    scaled : (B, d, r)
+        D^-1 U.
+    cholesky : (B, r, r)
+        Of I + U'D^-1U.
+    uniform : bool
+        Whether D is a multiple of the identity: then the condition number is that of the r x r matrix.
+    """
 
     columns: Tensor
+    diagonal: Tensor
+    scaled: Tensor
     cholesky: Tensor
-    damping: float
+    uniform: bool
 
     @classmethod
-    def of(cls, columns: Tensor, damping: float) -> WoodburyFactor:
-        """Factor lambda I + U'U for U (B, d, r)."""
-        gram = columns.transpose(-1, -2) @ columns
-        eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-        return cls(columns, torch.linalg.cholesky(gram + damping * eye), damping)
+    def of(cls, columns: Tensor, diagonal: Tensor, *, uniform: bool = False) -> WoodburyFactor:
+        """Factor D + UU' for U (B, d, r) and D (B, d)."""
+        columns, diagonal = columns.double(), diagonal.double()
+        scaled = columns / diagonal[..., None]
+        gram = columns.mT @ scaled
+        gram.diagonal(dim1=-2, dim2=-1).add_(1.0)
+        return cls(columns, diagonal, scaled, torch.linalg.cholesky_ex(gram)[0], uniform)
+
+    @property
+    def damping(self) -> Tensor:
+        """Smallest entry of D."""
+        return self.diagonal.amin(-1)
 
     def solve(self, g: Tensor) -> Tensor:
-        """(g - U (lambda I + U'U)^-1 U'g) / lambda."""
-        inner = torch.cholesky_solve(self.columns.transpose(-1, -2) @ g[..., None].double(), self.cholesky)
-        return ((g.double() - (self.columns @ inner)[..., 0]) / self.damping).to(g.dtype)
+        """D^-1 g - D^-1 U (I + U'D^-1U)^-1 U'D^-1 g."""
+        full = g.double()
+        inner = torch.cholesky_solve(self.scaled.mT @ full[..., None], self.cholesky)
+        return (full / self.diagonal - (self.scaled @ inner)[..., 0]).to(g.dtype)
+
+    def times(self, v: Tensor) -> Tensor:
+        """D v + U U'v."""
+        full = v.double()
+        return (self.diagonal * full + (self.columns @ (self.columns.mT @ full[..., None]))[..., 0]).to(v.dtype)
 
     def quadratic(self, v: Tensor) -> Tensor:
-        """lambda |v|^2 + |U'v|^2."""
-        inner = (self.columns.transpose(-1, -2) @ v[..., None].double())[..., 0]
-        return (self.damping * v.double().square().sum(-1) + inner.square().sum(-1)).to(v.dtype)
+        """v'Dv + |U'v|^2."""
+        full = v.double()
+        inner = (self.columns.mT @ full[..., None])[..., 0]
+        return ((self.diagonal * full.square()).sum(-1) + inner.square().sum(-1)).to(v.dtype)
+
+    def norm(self, v: Tensor) -> Tensor:
+        """Square root of v'Gv."""
+        return self.quadratic(v).sqrt()
 
     def condition(self) -> Tensor:
-        """Largest singular value of U, squared, over lambda, plus one."""
-        return 1 + torch.linalg.matrix_norm(self.columns, 2).square() / self.damping
+        """Ratio of the extreme eigenvalues."""
+        if not self.uniform:
+            dense = self.columns @ self.columns.mT + torch.diag_embed(self.diagonal)
+            return _ratio(torch.linalg.eigvalsh(dense))
+        rank = self.cholesky.shape[-1]
+        if not rank:
+            return torch.ones_like(self.diagonal[:, 0])
+        size = torch.linalg.eigvalsh(self.cholesky @ self.cholesky.mT)
+        # fewer columns than dimensions: some direction has no more than the damping
+        return size[:, -1] if rank < self.columns.shape[-2] else _ratio(size)
 
 
 @dataclass(frozen=True)
 class DenseFactor:
-    """G = lambda I + M for a full d x d matrix M."""
+    """G = lambda I + M for a full d x d matrix M.
+
+    Attributes
+    ----------
+    matrix : (B, d, d)
+        G.
+    cholesky : (B, d, d)
+    damping : (B,)
+    """
 
     matrix: Tensor
     cholesky: Tensor
+    damping: Tensor
 
     @classmethod
-    def of(cls, average: Tensor, damping: float) -> DenseFactor:
-        """Factor lambda I + M for M (B, d, d)."""
-        eye = torch.eye(average.shape[-1], dtype=average.dtype, device=average.device)
-        matrix = average + damping * eye
-        return cls(matrix, torch.linalg.cholesky(matrix))
+    def of(cls, average: Tensor, damping: Tensor) -> DenseFactor:
+        """Factor lambda I + M for M (B, d, d) and lambda (B,)."""
+        matrix = average.double() + torch.diag_embed(damping.double()[:, None].expand(average.shape[:-1]))
+        return cls(matrix, torch.linalg.cholesky_ex(matrix)[0], damping.double())
 
     def solve(self, g: Tensor) -> Tensor:
         """G^-1 g."""
         return torch.cholesky_solve(g[..., None].double(), self.cholesky)[..., 0].to(g.dtype)
 
+    def times(self, v: Tensor) -> Tensor:
+        """G v."""
+        return (self.matrix @ v[..., None].double())[..., 0].to(v.dtype)
+
     def quadratic(self, v: Tensor) -> Tensor:
         """v'Gv."""
-        return (v.double() * (self.matrix @ v[..., None].double())[..., 0]).sum(-1).to(v.dtype)
+        return (v.double() * self.times(v.double())).sum(-1).to(v.dtype)
+
+    def norm(self, v: Tensor) -> Tensor:
+        """Square root of v'Gv."""
+        return self.quadratic(v).sqrt()
 
     def condition(self) -> Tensor:
         """Ratio of the extreme eigenvalues."""
-        size = torch.linalg.eigvalsh(self.matrix)
-        return size[:, -1] / size[:, 0]
-
-
-@dataclass(frozen=True)
-class Pullback:
-    """Pullback (Fisher) metric G = lambda I + J'WJ, averaged along the stream (GeoSSM, Eq. 1 and 2).
-
-    Parameters
-    ----------
-    sketch : 'exact' or 'fisher'
-        'exact' averages J'WJ itself. 'fisher' keeps r columns u = J'W^(1/2) e with random e in observation
-        space, so that E[uu'] = J'WJ; the first column lies along the gradient, the last along the previous
-        accepted direction, and each new column gets an independent random sign, since columns that keep
-        theirs pile up in the average.
-    rank : int
-        Number of columns r of the 'fisher' sketch.
-    damping : float
-        lambda.
-    decay : float
-        beta of the average; the bias of the empty start is divided out (1 - beta^(2t)).
-    largest : float
-        Ceiling on the condition number, kept by scaling U (or M) down.
-    """
-
-    sketch: str = "exact"
-    rank: int = 8
-    damping: float = 1e-3
-    decay: float = 0.98
-    largest: float = 1e8
-
-    def init(self, batch: int, dim: int, like: Tensor) -> MetricState:
-        """Empty averages."""
-        width = dim if self.sketch == "exact" else self.rank
-        empty = torch.zeros(batch, dim, width, dtype=torch.float64, device=like.device)
-        return MetricState(empty, torch.zeros(batch, dtype=torch.float64, device=like.device))
-
-    def update(self, state: MetricState, at: Linearisation, previous: Tensor, seed: int) -> MetricState:
-        """Look at the decoder once more."""
-        keep = self.decay**2
-        weight = keep * state.weight + (1 - keep)
-        if self.sketch == "exact":
-            return MetricState(keep * state.factor + (1 - keep) * self._exact(at), weight)
-        new = self._columns(at, previous, seed)
-        return MetricState(self.decay * state.factor + math.sqrt(1 - keep) * new, weight)
-
-    def factor(self, state: MetricState) -> Factor:
-        """Factor of the bias-corrected average, its condition clamped."""
-        ceiling = self.damping * self.largest
-        weight = state.weight.clamp_min(1e-12)[:, None, None]
-        if self.sketch == "exact":
-            average = state.factor / weight
-            size = torch.diagonal(average, dim1=-2, dim2=-1).sum(-1)[:, None, None].clamp_min(1e-300)
-            return DenseFactor.of(average * (ceiling / size).clamp_max(1.0), self.damping)
-        columns = state.factor / weight.sqrt()
-        size = columns.square().sum((-1, -2), keepdim=True).clamp_min(1e-300)
-        return WoodburyFactor.of(columns * (ceiling / size).sqrt().clamp_max(1.0), self.damping)
-
-    def _exact(self, at: Linearisation) -> Tensor:
-        return at.expansion.gram(at.weight).double()
-
-    def _columns(self, at: Linearisation, previous: Tensor, seed: int) -> Tensor:
-        """New columns (B, d, r): two informed probes, the rest Rademacher, signs random, scaled by 1/sqrt(r)."""
-        noise = torch.Generator().manual_seed(seed)
-        root = at.weight.sqrt()
-        rows, k = root.shape
-        # the same signs in every row, so that a row does not depend on how many others there are
-        drawn = torch.randint(0, 2, (self.rank, 1, k), generator=noise, device="cpu").to(root) * 2 - 1
-        probes = drawn.expand(-1, rows, -1).clone()
-        safe = torch.where(root > 0, root, torch.ones_like(root))
-        probes[0] = _informed(at.observation_gradient / safe * (root > 0), probes[0], k)
-        if self.rank > 1:
-            probes[-1] = _informed(root * at.push(previous), probes[-1], k)
-        signs = torch.randint(0, 2, (self.rank, 1, 1), generator=noise, device="cpu").to(root) * 2 - 1
-        columns = at.expansion.pull(probes * signs * root)
-        return columns.permute(1, 2, 0).double() / math.sqrt(self.rank)
+        return _ratio(torch.linalg.eigvalsh(self.matrix))
 
 
 @dataclass(frozen=True)
 class EuclideanMetric:
-    """G = (lambda + scale) I: what remains when the decoder's geometry is ignored."""
+    """G = (lambda + scale) I: what remains when the decoder's geometry is ignored (agent "Euclidean TR")."""
 
     damping: float = 1e-3
     scale: float = 1.0
 
     def init(self, batch: int, dim: int, like: Tensor) -> MetricState:
         """Nothing to average."""
-        eye = torch.eye(dim, dtype=torch.float64, device=like.device).expand(batch, dim, dim)
-        return MetricState(self.scale * eye, torch.ones(batch, dtype=torch.float64, device=like.device))
+        return no_averages(batch, dim, like)
 
     def update(self, state: MetricState, at: Linearisation, previous: Tensor, seed: int) -> MetricState:
         """The Euclidean metric learns nothing."""
@@ -210,11 +200,15 @@ class EuclideanMetric:
 
     def factor(self, state: MetricState) -> Factor:
         """(lambda + scale) I."""
-        return DenseFactor.of(state.factor, self.damping)
+        diagonal = torch.full_like(state.factor[..., 0], self.damping + self.scale)
+        return WoodburyFactor.of(state.factor[..., :0], diagonal, uniform=True)
 
 
-def _informed(direction: Tensor, fallback: Tensor, k: int) -> Tensor:
-    """A probe along a direction, as long as a Rademacher probe; the fallback where the direction is zero."""
-    length = direction.norm(dim=-1, keepdim=True)
-    scaled = direction * (math.sqrt(k) / torch.where(length > 0, length, torch.ones_like(length)))
-    return torch.where(length > 0, scaled, fallback)
+def no_averages(batch: int, dim: int, like: Tensor) -> MetricState:
+    """State of a metric that learns nothing: one column of zeros, which tells the shape."""
+    empty = torch.zeros(batch, dim, 1, dtype=torch.float64, device=like.device)
+    return MetricState(empty, torch.ones_like(empty[:, 0, 0]))
+
+
+def _ratio(size: Tensor) -> Tensor:
+    return size[..., -1] / size[..., 0]

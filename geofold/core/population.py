@@ -8,24 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from geofold.core.backbone import take_rows
 from geofold.core.controller import Controller
-from geofold.core.domain import Domain
+from geofold.core.domain import Selectable
 from geofold.core.metric import MetricState
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.stream import kick
-
-
-@runtime_checkable
-class Selectable(Domain, Protocol):
-    """A domain whose states can be rearranged along the batch."""
-
-    def select(self, state: Any, rows: Tensor) -> Any:
-        """State whose row k is row rows[k] of the given one."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +120,12 @@ def evolve(
 
 
 def take(domain: Selectable, state: ControllerState, rows: Tensor) -> ControllerState:
-    """Controller state whose row k is row rows[k] of the given one (the backbone's memory is a tensor or a tuple)."""
+    """Controller state whose row k is row rows[k] of the given one."""
     return state._replace(
-        domain=domain.select(state.domain, rows), memory=_rows(state.memory, rows), radius=state.radius[rows],
+        domain=domain.select(state.domain, rows), memory=take_rows(state.memory, rows), radius=state.radius[rows],
         metric=MetricState(state.metric.factor[rows], state.metric.weight[rows]), direction=state.direction[rows],
+        loss=state.loss[rows],
     )  # fmt: skip
-
-
-def _rows(memory: Any, rows: Tensor) -> Any:
-    if isinstance(memory, Tensor):
-        return memory[rows]
-    return type(memory)(*(_rows(part, rows) for part in memory))
 
 
 def _scatter(

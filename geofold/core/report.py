@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from geofold.core.gate import Pace
 from geofold.core.metric import MetricState
 
 
@@ -17,8 +18,10 @@ class ControllerState(NamedTuple):
     metric : averages of the metric.
     radius : (B,) trust radius.
     direction : (B, d) last accepted step.
+    loss : (B,) loss of what was emitted last, NaN before the first step.
     goal : the last goal, None before the first step.
     steps : how many steps were made.
+    pace : what a step costs, for controllers with a budget of time.
     """
 
     domain: Any
@@ -26,8 +29,10 @@ class ControllerState(NamedTuple):
     metric: MetricState
     radius: Tensor
     direction: Tensor
+    loss: Tensor
     goal: Any
     steps: int
+    pace: Pace = Pace()
 
 
 class StepInfo(NamedTuple):

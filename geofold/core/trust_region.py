@@ -26,6 +26,12 @@ class TrustRegion:
         Bounds of the radius: never stuck at zero, never without a bound.
     shrink, grow : float
         Factors of the radius.
+    first : float
+        alpha0, the longest of the three trial lengths alpha0, alpha0 / 2, alpha0 / 4.
+    kappa_power, kappa_reference : float
+        The radius in force is rho (kappa / kappa_reference)^kappa_power, within the bounds (ESM: a radius that
+        depends on kappa). Power 0: rho itself. The natural step's own length is sqrt(kappa), so power 1/2 keeps
+        the share of it that is allowed.
     """
 
     radius: float = 0.5
@@ -35,18 +41,27 @@ class TrustRegion:
     largest: float = 4.0
     shrink: float = 0.5
     grow: float = 1.5
+    first: float = 1.0
+    kappa_power: float = 0.0
+    kappa_reference: float = 1.0
 
     def init(self, batch: int, like: Tensor) -> Tensor:
         """rho0 for every row."""
         return torch.full((batch,), self.radius, dtype=like.dtype, device=like.device)
 
+    def reach(self, radius: Tensor, kappa: Tensor) -> Tensor:
+        """Radius in force at a difficulty kappa (B,)."""
+        if self.kappa_power == 0:
+            return radius
+        factor = (kappa.clamp_min(0) / self.kappa_reference).to(radius) ** self.kappa_power
+        return (radius * factor).nan_to_num(self.smallest).clamp(self.smallest, self.largest)
+
     def scale(self, length: Tensor, radius: Tensor) -> Tensor:
-        """Largest alpha of 1, 1/2, 1/4 with alpha |v| <= rho; if none fits, rho / |v|."""
-        alpha = torch.where(
-            length <= radius, 1.0, torch.where(length / 2 <= radius, 0.5, torch.where(length / 4 <= radius, 0.25, 0.0))
-        ).to(length)
-        # Where nothing fits the length is more than 4 rho > 0, so the division is safe.
-        return torch.where(alpha > 0, alpha, radius / torch.where(length > 0, length, torch.ones_like(length)))
+        """Largest alpha of alpha0, alpha0/2, alpha0/4 with alpha |v| <= rho; if none fits, rho / |v|."""
+        trials = length.new_tensor([1.0, 0.5, 0.25]) * self.first
+        fitting = torch.where(trials * length[:, None] <= radius[:, None], trials, 0.0).amax(-1)
+        # Where nothing fits the length is more than 4 rho / alpha0 > 0, so the division is safe.
+        return torch.where(fitting > 0, fitting, radius / torch.where(length > 0, length, 1.0))
 
     def predicted(self, alpha: Tensor, slope: Tensor, length_squared: Tensor) -> Tensor:
         """Decrease of the quadratic model: alpha <-g, v> - alpha^2/2 v'Gv, with the true v'Gv."""
@@ -55,11 +70,16 @@ class TrustRegion:
     def accept(self, actual: Tensor, predicted: Tensor) -> Tensor:
         """Whether the decrease is a fair part of what was promised (and is one at all)."""
         # A step beyond the model's own minimum promises nothing; then any true decrease is welcome.
-        promise = torch.where(predicted > 0, predicted, torch.zeros_like(predicted))
+        promise = torch.where(predicted > 0, predicted, 0.0)
         return (actual > 0) & ~(actual < self.low * promise) & actual.isfinite()
 
-    def update(self, radius: Tensor, actual: Tensor, predicted: Tensor, length: Tensor, taken: Tensor) -> Tensor:
-        """Radius after a step of the given metric length."""
-        well = taken & ~(actual < self.high * predicted) & (length >= radius / 2)
-        new = torch.where(taken, torch.where(well, radius * self.grow, radius), radius * self.shrink)
-        return new.clamp(self.smallest, self.largest)
+    def update(
+        self, radius: Tensor, actual: Tensor, predicted: Tensor, length: Tensor, taken: Tensor,
+        reach: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Radius after a step of the given metric length; it may grow where that was near the radius in force."""
+        near = length >= (radius if reach is None else reach) / 2
+        well = taken & ~(actual < self.high * predicted) & near
+        return (radius * torch.where(taken, torch.where(well, self.grow, 1.0), self.shrink)).clamp(
+            self.smallest, self.largest
+        )

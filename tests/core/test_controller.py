@@ -13,8 +13,9 @@ from problems import ZOO, curved_surface, expanded, linear_gaussian, rosenbrock,
 from geofold.core.backbone import HoldStill
 from geofold.core.controller import Controller
 from geofold.core.domain import AnalyticDecoder
-from geofold.core.gate import FixedGate, ThresholdGate
-from geofold.core.metric import EuclideanMetric, Pullback
+from geofold.core.gate import Features, FixedGate, ThresholdGate
+from geofold.core.metric import EuclideanMetric
+from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 
 EXACT, FISHER = Pullback("exact"), Pullback("fisher", rank=4)
@@ -69,7 +70,7 @@ def test_natural_step_solves_a_linear_problem_at_once():
 def test_step_stays_within_the_trust_region(make):
     """First order: the true length of what is emitted is at most the radius it started with."""
     problem = make()
-    control = controller(bend=False)
+    control = controller(order=1)
     state = control.init(problem, problem.start())
     for _ in range(15):
         radius, at = state.radius, state.domain
@@ -112,7 +113,8 @@ def test_gate_opens_row_by_row():
 def test_depth_follows_kappa_and_stays_within_its_bounds():
     gate = ThresholdGate(tolerance=0.0, first=1.0, largest=4)
     kappa = torch.tensor([0.0, 1e-9, 0.99, 1.01, 9.9, 10.1, 1e3, 1e30], dtype=torch.float64)
-    assert gate.depth(kappa).tolist() == [1, 1, 1, 2, 2, 3, 4, 4]
+    blank = torch.zeros_like(kappa)
+    assert gate.depth(Features(blank, blank, blank, blank, kappa)).tolist() == [1, 1, 1, 2, 2, 3, 4, 4]
 
 
 @pytest.mark.parametrize("sketch", [EXACT, FISHER], ids=["exact", "fisher"])
@@ -215,7 +217,7 @@ def test_drift_ties_the_correction_to_the_proposal():
     exact = Pullback("exact", damping=1e-9, largest=1e15)
     ends = []
     for drift in (0.0, 1.0, 3.0):
-        parts = Controller(HoldStill(), exact, roomy, FixedGate(25), horizon=1, drift=drift, bend=False)
+        parts = Controller(HoldStill(), exact, roomy, FixedGate(25), horizon=1, drift=drift, order=1)
         ends.append(parts.step(problem, parts.init(problem, problem.start()), problem.goal)[1].z[0])
     for drift, end in zip((0.0, 1.0, 3.0), ends, strict=True):
         torch.testing.assert_close(end, ends[0] / (1 + drift), rtol=1e-3, atol=1e-3)

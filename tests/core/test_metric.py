@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from problems import curved_surface, expanded, linear_gaussian, rosenbrock, torus_arm
 
 from geofold.core.linearise import linearise, look
-from geofold.core.metric import DenseFactor, EuclideanMetric, Pullback, WoodburyFactor
+from geofold.core.metric import DenseFactor, EuclideanMetric, WoodburyFactor
+from geofold.core.pullback import Pullback
 
 
 def at_start(problem, z=None):
@@ -40,7 +41,8 @@ def test_woodbury_equals_the_dense_inverse(seed, dim, rank, decades):
     columns = left * size @ right
     g = torch.randn(2, dim, generator=noise, dtype=torch.float64)
     dense = damping * torch.eye(dim, dtype=torch.float64) + columns @ columns.transpose(-1, -2)
-    factor, full = WoodburyFactor.of(columns, damping), DenseFactor.of(columns @ columns.transpose(-1, -2), damping)
+    factor = WoodburyFactor.of(columns, torch.full((2, dim), damping, dtype=torch.float64), uniform=True)
+    full = DenseFactor.of(columns @ columns.transpose(-1, -2), torch.full((2,), damping, dtype=torch.float64))
     reference = torch.linalg.solve(dense, g)
     torch.testing.assert_close(factor.solve(g), reference, rtol=1e-8, atol=1e-8 * float(reference.abs().max()))
     torch.testing.assert_close(full.solve(g), reference, rtol=1e-8, atol=1e-8 * float(reference.abs().max()))
@@ -59,7 +61,7 @@ def test_single_precision_latents_are_solved_in_double():
     columns = (left[:, :4] * torch.logspace(0, 3, 4, dtype=torch.float64) * 1e-3**0.5)[None]
     g = torch.randn(1, 6, generator=noise)
     dense = 1e-3 * torch.eye(6, dtype=torch.float64) + columns[0] @ columns[0].T
-    solved = WoodburyFactor.of(columns, 1e-3).solve(g)
+    solved = WoodburyFactor.of(columns, torch.full((1, 6), 1e-3, dtype=torch.float64)).solve(g)
     assert solved.dtype == torch.float32
     torch.testing.assert_close(solved[0].double(), torch.linalg.solve(dense, g[0].double()), rtol=1e-5, atol=1e-3)
 

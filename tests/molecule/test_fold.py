@@ -16,7 +16,7 @@ from geofold.core.backbone import HoldStill
 from geofold.core.controller import Controller
 from geofold.core.domain import AnalyticDecoder, Domain, Prediction
 from geofold.core.gate import FixedGate
-from geofold.core.metric import Pullback
+from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.molecule.fold import Fold, FoldState, window
 from geofold.molecule.loop import LoopDomain

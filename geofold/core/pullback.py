@@ -1,0 +1,176 @@
+"""Pullback (Fisher) metric G = lambda I + J'WJ of the decoder, sketched and averaged along the stream.
+
+Glossary: ``B`` rows, ``d`` latent, ``r`` probes, ``k`` observations; J = dg/dz (k, d), W diagonal (k), F = J'WJ.
+
+=========  ==================================================  ==========================================
+sketch     new look                                            average
+=========  ==================================================  ==========================================
+paper      u = J'W J q, random q (GeoSSM, Eq. 2)               U <- beta U + sqrt(1 - beta^2) U_new
+fisher     u = J'W^(1/2) e / sqrt(r), random e, E[uu'] = F     the same
+nystrom    Y (Q'Y)^-1 Y' with Y = J'W J Q                      M <- beta^2 M + (1 - beta^2) M_new
+exact      F itself                                            the same
+=========  ==================================================  ==========================================
+
+The letter of the paper has E[UU'] = r F^2, with no 1/r: `paper` keeps that, for comparison.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geofold.core.linearise import Linearisation
+from geofold.core.metric import DenseFactor, Factor, MetricState, WoodburyFactor
+
+SKETCHES = ("exact", "fisher", "nystrom", "paper")
+
+
+@dataclass(frozen=True)
+class Pullback:
+    """Pullback metric, averaged along the stream (GeoSSM, Eq. 1 and 2, as METHOD 2 mends them).
+
+    Each new column gets an independent random sign, since columns that keep theirs pile up in the average, and
+    the bias of the empty start is divided out (1 - beta^(2t)).
+
+    Parameters
+    ----------
+    sketch : 'exact', 'fisher', 'nystrom' or 'paper'
+        See the module.
+    rank : int
+        Number of probes r.
+    damping : float
+        lambda.
+    decay : float
+        beta.
+    informed : bool
+        The first probe lies along the gradient, the last along the previous accepted step (a "loss-aware"
+        sketch); else all are random.
+    adapt : bool
+        False: the first look of a stream is kept for good (agent "no adapt").
+    largest : float
+        Ceiling of the condition number: lambda is raised where it would be exceeded.
+    cap : float
+        Ceiling of |U|_2, the square root of the sketch's largest eigenvalue.
+    """
+
+    sketch: str = "exact"
+    rank: int = 8
+    damping: float = 1e-3
+    decay: float = 0.98
+    informed: bool = True
+    adapt: bool = True
+    largest: float = 1e8
+    cap: float = 1e6
+
+    def __post_init__(self) -> None:
+        if self.sketch not in SKETCHES:
+            raise ValueError(f"sketch {self.sketch!r}; expected one of {', '.join(SKETCHES)}")
+        if self.rank < 1 or not 0 <= self.decay < 1 or self.damping <= 0 or self.largest <= 1:
+            raise ValueError("expected rank >= 1, 0 <= decay < 1, damping > 0 and largest > 1")
+
+    @property
+    def _square(self) -> bool:
+        """Whether the average is of the matrix (else of columns)."""
+        return self.sketch in ("exact", "nystrom")
+
+    def init(self, batch: int, dim: int, like: Tensor) -> MetricState:
+        """Empty averages."""
+        empty = torch.zeros(batch, dim, dim if self._square else self.rank, dtype=torch.float64, device=like.device)
+        return MetricState(empty, torch.zeros(batch, dtype=torch.float64, device=like.device))
+
+    def update(self, state: MetricState, at: Linearisation, previous: Tensor, seed: int) -> MetricState:
+        """Look at the decoder once more."""
+        keep = self.decay**2
+        new = self._look(at, previous, seed)
+        if self._square:
+            factor = keep * state.factor + (1 - keep) * new
+        else:
+            factor = self.decay * state.factor + math.sqrt(1 - keep) * new
+        after = MetricState(factor, keep * state.weight + (1 - keep))
+        if self.adapt:
+            return after
+        fresh = state.weight == 0
+        return MetricState(
+            torch.where(fresh[:, None, None], after.factor, state.factor),
+            torch.where(fresh, after.weight, state.weight),
+        )
+
+    def factor(self, state: MetricState) -> Factor:
+        """Factor of the bias-corrected average, its size and condition clamped."""
+        weight = state.weight.clamp_min(1e-12)[:, None, None]
+        if self._square:
+            average = state.factor / weight
+            scale, damping = self._clamped(average.diagonal(dim1=-2, dim2=-1).sum(-1), average)
+            return DenseFactor.of(average if scale is None else average * scale[:, None, None], damping)
+        columns = state.factor / weight.sqrt()
+        scale, damping = self._clamped(columns.square().sum((-1, -2)), columns)
+        if scale is not None:
+            columns = columns * scale.sqrt()[:, None, None]
+        return WoodburyFactor.of(columns, damping[:, None].expand(columns.shape[:-1]), uniform=True)
+
+    def _clamped(self, trace: Tensor, part: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Scale of the sketch (B,), None for one, and lambda (B,). The trace bounds the largest eigenvalue from above."""
+        damping = torch.full_like(trace, self.damping)
+        if bool((trace <= min(self.cap**2, self.damping * (self.largest - 1))).all()):
+            return None, damping
+        top = torch.linalg.eigvalsh(part if self._square else part.mT @ part)[:, -1].clamp_min(1e-300)
+        scale = (self.cap**2 / top).clamp_max(1.0)
+        return scale, torch.maximum(damping, top * scale / (self.largest - 1))
+
+    def _look(self, at: Linearisation, previous: Tensor, seed: int) -> Tensor:
+        """F (B, d, d) or its sketch, or new columns (B, d, r)."""
+        if self.sketch == "exact":
+            return at.expansion.gram(at.weight).double()
+        noise = torch.Generator().manual_seed(seed)
+        signs = self._signs(noise, 1, at.gradient)
+        if self.sketch == "fisher":
+            root = at.weight.sqrt()
+            probes = self._probes(noise, root, self._whitened(at, root), lambda: root * at.push(previous))
+            # a sign of its own for every column, or the informed ones would add up coherently
+            return at.expansion.pull(probes * root * signs).permute(1, 2, 0).double() / math.sqrt(self.rank)
+        probes = self._probes(noise, at.gradient, at.gradient, lambda: previous)
+        seen = at.expansion.pull(at.weight * at.expansion.push(probes))
+        if self.sketch == "paper":
+            return (signs * seen).permute(1, 2, 0).double()
+        return _nystrom(probes.permute(1, 2, 0).double(), seen.permute(1, 2, 0).double())
+
+    def _whitened(self, at: Linearisation, root: Tensor) -> Tensor:
+        """W^(-1/2) grad_y l where the weight is positive: the probe whose column is the gradient."""
+        on = root > 0
+        return torch.where(on, at.observation_gradient / torch.where(on, root, 1.0), 0.0)
+
+    def _probes(self, noise: torch.Generator, like: Tensor, first: Tensor, last: Callable[[], Tensor]) -> Tensor:
+        """Probes (r, B, width of `like`): Rademacher, but for the two informed ones, scaled to the same length."""
+        probes = self._signs(noise, like.shape[-1], like).expand(-1, *like.shape)
+        if not self.informed:
+            return probes
+        known = [_informed(first, probes[0])]
+        if self.rank > 1:
+            known.append(_informed(last(), probes[-1]))
+        return torch.cat([known[0][None], probes[1:-1], *(k[None] for k in known[1:])])
+
+    def _signs(self, noise: torch.Generator, width: int, like: Tensor) -> Tensor:
+        """Random signs (r, 1, width): the same in every row, so that a row does not depend on its neighbours."""
+        drawn = torch.randint(0, 2, (self.rank, 1, width), generator=noise, dtype=torch.int8)
+        return drawn.to(device=like.device, dtype=like.dtype) * 2 - 1
+
+
+def _informed(direction: Tensor, fallback: Tensor) -> Tensor:
+    """A probe along a direction, as long as a Rademacher probe; the fallback where the direction is zero."""
+    length = direction.norm(dim=-1, keepdim=True)
+    on = length > 0
+    return torch.where(on, direction * (math.sqrt(direction.shape[-1]) / torch.where(on, length, 1.0)), fallback)
+
+
+def _nystrom(probes: Tensor, seen: Tensor) -> Tensor:
+    """Y (Q'Y)^+ Y' (B, d, d) for Q and Y = FQ (B, d, r): exact on the span of the probes, never above F."""
+    core = probes.mT @ seen
+    size, basis = torch.linalg.eigh((core + core.mT) / 2)
+    # directions that F or the probes do not reach carry rounding only
+    floor = size[:, -1:].clamp_min(1e-300) * 1e-12
+    half = (seen @ basis) * torch.where(size > floor, size.clamp_min(1e-300).rsqrt(), 0.0)[:, None]
+    return half @ half.mT
