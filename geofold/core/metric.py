@@ -83,7 +83,7 @@ class WoodburyFactor:
     cholesky : (B, r, r)
         Of I + U'D^-1U.
     uniform : bool
-        Whether D is a multiple of the identity: then the condition number is that of the r x r matrix.
+        Whether D is a multiple of the identity: then the r x r matrix tells the condition number.
     """
 
     columns: Tensor
@@ -129,15 +129,13 @@ class WoodburyFactor:
 
     def condition(self) -> Tensor:
         """Ratio of the extreme eigenvalues."""
-        if not self.uniform:
-            dense = self.columns @ self.columns.mT + torch.diag_embed(self.diagonal)
-            return _ratio(torch.linalg.eigvalsh(dense))
-        rank = self.cholesky.shape[-1]
+        dim, rank = self.columns.shape[-2:]
+        if not self.uniform or rank >= dim:
+            return _ratio(torch.linalg.eigvalsh(self.columns @ self.columns.mT + torch.diag_embed(self.diagonal)))
         if not rank:
             return torch.ones_like(self.diagonal[:, 0])
-        size = torch.linalg.eigvalsh(self.cholesky @ self.cholesky.mT)
-        # fewer columns than dimensions: some direction has no more than the damping
-        return size[:, -1] if rank < self.columns.shape[-2] else _ratio(size)
+        # with fewer columns than dimensions some direction has no more than the damping
+        return torch.linalg.eigvalsh(self.cholesky @ self.cholesky.mT)[:, -1]
 
 
 @dataclass(frozen=True)

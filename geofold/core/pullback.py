@@ -113,7 +113,7 @@ class Pullback:
         return WoodburyFactor.of(columns, damping[:, None].expand(columns.shape[:-1]), uniform=True)
 
     def _clamped(self, trace: Tensor, part: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Scale of the sketch (B,), None for one, and lambda (B,). The trace bounds the largest eigenvalue from above."""
+        """Scale of the sketch (B,), None for one, and lambda (B,); the trace bounds the largest eigenvalue."""
         damping = torch.full_like(trace, self.damping)
         if bool((trace <= min(self.cap**2, self.damping * (self.largest - 1))).all()):
             return None, damping

@@ -132,15 +132,34 @@ def test_rejected_step_leaves_the_latent_bit_identical(sketch):
     assert (state.radius == control.trust_region.smallest).all()
 
 
-def test_radius_recovers_after_a_change_of_goal():
-    problem = linear_gaussian()
-    control = controller()
-    state, _ = stream(control, problem, 40)
-    assert float(state.radius) < control.trust_region.radius
-    elsewhere = tuple(-g for g in problem.goal)
-    state, infos = stream(control, problem, 25, goal=elsewhere, state=state)
-    assert bool(infos[0].accepted) and float(infos[0].radius) >= control.trust_region.radius
-    assert float(infos[-1].loss_after) < 1e-3 * float(infos[0].loss_before)
+@pytest.mark.parametrize("make", ZOO)
+@pytest.mark.parametrize("metric", [EXACT, FISHER, EuclideanMetric()], ids=["exact", "fisher", "euclidean"])
+def test_radius_recovers_within_five_steps_of_a_change_of_goal(make, metric):
+    """However small it had become, at the minimum, by refusals: the new goal is fallen towards at once."""
+    problem = make()
+    control = controller(metric)
+    state, _ = stream(control, problem, 60)
+    state = state._replace(radius=torch.full_like(state.radius, control.trust_region.smallest))
+    shifted = problem.g(problem.space.retract(state.domain, torch.full_like(state.domain, 0.4)))[0]
+    elsewhere = tuple(shifted.tolist())
+    state, infos = stream(control, problem, 5, goal=elsewhere, state=state)
+    assert max(float(i.radius) for i in infos) >= control.trust_region.radius / 2
+    assert any(bool(i.accepted) for i in infos)
+    assert float(infos[-1].loss_after) < float(infos[0].loss_before)
+
+
+@pytest.mark.parametrize("make", ZOO)
+def test_single_precision_follows_double(make):
+    """Ten steps with two corrections each: coordinates agree to 1e-3, losses to 1e-3 of the first one."""
+    problem, ends = make(), []
+    for dtype in (torch.float64, torch.float32):
+        control = controller(EXACT, FixedGate(2))
+        state = control.init(problem, problem.start(dtype=dtype))
+        state, infos = stream(control, problem, 10, state=state)
+        assert state.domain.dtype == state.radius.dtype == infos[-1].z.dtype == dtype
+        ends.append((state.domain.double(), infos[-1].loss_after.double(), float(infos[0].loss_before)))
+    torch.testing.assert_close(ends[1][0], ends[0][0], rtol=0, atol=1e-3)
+    torch.testing.assert_close(ends[1][1], ends[0][1], rtol=0, atol=1e-3 * ends[0][2])
 
 
 @pytest.mark.parametrize("make", ZOO)
