@@ -11,6 +11,8 @@ from torch import Tensor
 class Backbone(Protocol):
     """A frozen streaming model: reads z from its state and takes a corrected z back.
 
+    A true attribute `still` says that every proposal is zero: roll-outs over a domain at rest are then spared.
+
     Its state is a nest of tuples, lists and dicts of tensors whose first dimension is the batch (`take_rows`).
     """
 
@@ -45,6 +47,7 @@ class HoldStill:
     """Predicts that nothing moves: the latent is an increment, and the increment is zero."""
 
     name: str = "hold-still"
+    still: bool = True
 
     def init_state(self, batch: int, dim: int, like: Tensor) -> Tensor:
         """The last latent."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from geofold.core.backbone import Backbone
 from geofold.core.domain import Domain, Loss, Prediction
 from geofold.core.gate import Features, Gate, affordable
-from geofold.core.linearise import Linearisation, Look, detached, linearise, look
+from geofold.core.linearise import Linearisation, Look, linearise, look
 from geofold.core.metric import Factor, Metric, MetricState
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.retraction import second_order
@@ -95,7 +95,7 @@ class Controller:
         with torch.no_grad():
             proposal, memory = self.backbone.step(domain.observe(state.domain, goal), state.memory)
         seen = look(domain, proposal, state.domain, goal)
-        loss = detached(seen.loss)
+        loss = seen.loss
         # Something new is wanted: what the radius learned about the old loss means nothing now.
         fresh = state.goal is not None and goal != state.goal
         work = _Work(

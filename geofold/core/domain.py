@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -62,7 +62,9 @@ class Loss:
 class Domain(Protocol):
     """What the controller must know of a problem. State and goal are the domain's own types.
 
-    Goals are compared with ``==``: a goal that differs from the last one resets the trust region.
+    Goals are compared with ``==``: a goal that differs from the last one resets the trust region. A domain may also
+    have `expand` (`AnalyticDecoder`), `sloped` (`AnalyticLoss`), `select` (`Selectable`), and a true attribute
+    `rests`: a zero latent decodes to the state as it is, and its loss is the same at every step.
     """
 
     @property
@@ -84,6 +86,25 @@ class Domain(Protocol):
 
     def commit(self, prediction: Prediction, state: Any) -> Any:
         """The next state: the predicted move is applied."""
+
+
+class Sloped(NamedTuple):
+    """A loss and how to get its gradient.
+
+    loss : values only.
+    slope : callable, the gradient (B, k) of the total by the observations; nothing is computed before it is called.
+    """
+
+    loss: Loss
+    slope: Callable[[], Tensor]
+
+
+@runtime_checkable
+class AnalyticLoss(Protocol):
+    """Domains that know their loss's gradient in closed form spare the controller automatic differentiation."""
+
+    def sloped(self, prediction: Prediction, state: Any, goal: Any) -> Sloped:
+        """The same as `loss`, with its gradient at hand; called without gradients."""
 
 
 @runtime_checkable

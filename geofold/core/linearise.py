@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from geofold.core.domain import AnalyticDecoder, Domain, Expansion, Loss, Prediction
+from geofold.core.domain import Domain, Expansion, Loss, Prediction
 
 
 class Look(NamedTuple):
-    """A judged latent: its loss has a graph back to the observations `mean`, a leaf, in case the gate opens.
+    """A judged latent; what its gradient costs is only spent if the gate opens.
 
-    expansion : None where the decoder has to be differentiated; then that waits for the gate as well.
+    loss : values only.
+    slope : callable, gradient (B, k) of the loss by the observations.
+    expansion : None where the decoder has to be differentiated.
     """
 
     prediction: Prediction
-    mean: Tensor
     loss: Loss
+    slope: Callable[[], Tensor]
     expansion: Expansion | None
 
 
@@ -66,25 +69,40 @@ class Linearisation:
 
 
 def look(domain: Domain, z: Tensor, state: Any, goal: Any) -> Look:
-    """Judge latents (B, d): no gradient is computed, but that of the loss by the observations can be asked for."""
+    """Judge latents (B, d): no gradient is computed, but that of the loss by the observations can be asked for.
+
+    What the domain has of `AnalyticDecoder` and `AnalyticLoss` is used (looked up by name: an `isinstance` of a
+    protocol costs as much as ten tensor operations).
+    """
     with torch.no_grad():
-        expansion = domain.expand(z, state) if isinstance(domain, AnalyticDecoder) else None
+        expansion = expand(z, state) if (expand := getattr(domain, "expand", None)) else None
         prediction = domain.decode(z, state) if expansion is None else expansion.prediction
+        if sloped := getattr(domain, "sloped", None):
+            loss, slope = sloped(prediction, state, goal)
+            return Look(prediction, loss, slope, expansion)
     mean = prediction.mean.detach().requires_grad_(True)
     with torch.enable_grad():
         loss = domain.loss(Prediction(mean, prediction.precision, prediction.valid), state, goal)
-    return Look(prediction, mean, loss, expansion)
+
+    return Look(prediction, detached(loss), lambda: torch.autograd.grad(loss.total.sum(), mean)[0], expansion)
+
+
+def value(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> Loss:
+    """The loss without its graph, by the same way that `look` takes."""
+    with torch.no_grad():
+        if sloped := getattr(domain, "sloped", None):
+            return sloped(prediction, state, goal).loss
+        return domain.loss(prediction, state, goal)
 
 
 def linearise(domain: Domain, z: Tensor, state: Any, seen: Look, weight: Tensor | None = None) -> Linearisation:
     """Gradient and decoder derivative at latents (B, d) that `look` has judged; `weight` is W if it is frozen."""
     expansion = seen.expansion or differentiate(domain, z, state)
-    with torch.enable_grad():
-        (slope,) = torch.autograd.grad(seen.loss.total.sum(), seen.mean)
+    slope = seen.slope()
     precision = seen.prediction.precision.detach().expand_as(slope) if weight is None else weight
     with torch.no_grad():
         gradient = expansion.pull(slope[None])[0]
-    return Linearisation(z, detached(seen.loss), slope, gradient, precision, expansion)
+    return Linearisation(z, seen.loss, slope, gradient, precision, expansion)
 
 
 def differentiate(domain: Domain, z: Tensor, state: Any) -> Expansion:

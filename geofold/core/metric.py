@@ -109,8 +109,8 @@ class WoodburyFactor:
     def solve(self, g: Tensor) -> Tensor:
         """D^-1 g - D^-1 U (I + U'D^-1U)^-1 U'D^-1 g."""
         full = g.double()
-        inner = torch.cholesky_solve(self.scaled.mT @ full[..., None], self.cholesky)
-        return (full / self.diagonal - (self.scaled @ inner)[..., 0]).to(g.dtype)
+        inner = torch.cholesky_solve(torch.bmm(self.scaled.mT, full[..., None]), self.cholesky)
+        return (full / self.diagonal - torch.bmm(self.scaled, inner)[..., 0]).to(g.dtype)
 
     def times(self, v: Tensor) -> Tensor:
         """D v + U U'v."""

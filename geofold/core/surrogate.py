@@ -8,13 +8,15 @@ slope is that of the loss). Imagined steps commit, observe again and take the ba
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from geofold.core.backbone import Backbone, take_rows
-from geofold.core.domain import Domain, Loss, Prediction, Selectable
+from geofold.core.domain import Domain, Loss, Prediction
+from geofold.core.linearise import value
 
 
 class Trial(NamedTuple):
@@ -57,9 +59,11 @@ class Horizon:
         """
         with torch.no_grad():
             prediction = domain.decode(trial, state)
-            tried = domain.loss(prediction, state, goal)
+            tried = value(domain, prediction, state, goal)
             now, then = loss, tried.total
-            if self.steps > 1:
+            # A predictor that holds still over a domain at rest imagines the present loss again and again.
+            resting = getattr(backbone, "still", False) and getattr(domain, "rests", False)
+            if self.steps > 1 and not resting:
                 rest = _pair(self, domain, backbone, memory, state, goal, (z, seen), (trial, prediction))
                 now, then = (now + rest[0]) / self.total, (then + rest[1]) / self.total
         then = torch.where(prediction.valid & ~then.isnan(), then, torch.inf)
@@ -74,7 +78,8 @@ class Horizon:
             state = domain.commit(prediction, state)
             proposal, memory = backbone.step(domain.observe(state, goal), memory)
             prediction = domain.decode(proposal, state)
-            total = total + self.discount**h * domain.loss(prediction, state, goal).total
+            judge = domain.loss if torch.is_grad_enabled() else partial(value, domain)
+            total = total + self.discount**h * judge(prediction, state, goal).total
         return total
 
     def gradient(self, domain: Domain, backbone: Backbone, memory: Any, z: Tensor, state: Any, goal: Any) -> Tensor:
@@ -98,7 +103,8 @@ def _pair(
     one: tuple[Tensor, Prediction], other: tuple[Tensor, Prediction],
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`ahead` of two latents, in one batch where that can be."""
-    if not isinstance(domain, Selectable):
+    select = getattr(domain, "select", None)  # see `Selectable`
+    if select is None:
         both = (horizon.ahead(domain, backbone, memory, z, p, state, goal) for z, p in (one, other))
         return next(both), next(both)
     rows = torch.arange(len(one[0]), device=one[0].device).repeat(2)
@@ -109,6 +115,6 @@ def _pair(
     )  # fmt: skip
     total = horizon.ahead(
         domain, backbone, take_rows(memory, rows), torch.cat([one[0], other[0]]), stacked,
-        domain.select(state, rows), goal,
+        select(state, rows), goal,
     )  # fmt: skip
     return total.tensor_split(2)  # type: ignore[return-value]

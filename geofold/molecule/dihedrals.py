@@ -6,7 +6,9 @@ exact, linear and free, where computing them from coordinates would cost a kinem
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -73,6 +75,26 @@ class BackboneAngles:
     def penalty(self, angle: Tensor) -> Tensor:
         """Smooth Ramachandran penalty (B, L): zero in favoured territory, at least one for an outlier."""
         return self.density.penalty(*self.at(angle), self.kind)
+
+    def penalty_and_slope(self, angle: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+        """`penalty` (B, L), and what gives the derivative (B, n) of its sum by the increments."""
+        knots = torch.addmm(self._start, angle, self._turns).unflatten(-1, (2, -1))
+        penalty, slopes = self.density.penalty_and_slopes(knots, self._first, self.kind)
+        return penalty, lambda: slopes().flatten(-2) @ self._turns.mT
+
+    @cached_property
+    def _start(self) -> Tensor:
+        """(2L,): phi and psi of the input, in knots of the density."""
+        return self.density.in_knots(torch.cat([self.phi, self.psi]))
+
+    @cached_property
+    def _turns(self) -> Tensor:
+        """(n, 2L): how far, in knots, a torsion turns whose phi, then whose psi."""
+        return self.density.in_knots(torch.cat([self.phi_of, self.psi_of]).mT.contiguous(), total=False)
+
+    @cached_property
+    def _first(self) -> Tensor:
+        return self.density.first_knot(self.kind)
 
     def outliers(self, angle: Tensor) -> list[int]:
         """Number of Ramachandran outliers of each row after total increments (B, n), by the contours themselves."""

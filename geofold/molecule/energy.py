@@ -157,6 +157,14 @@ class SteeringEnergy:
         """Energy (B,) of local coordinates (B, m, 3) of the structure's `atoms` (m,), the rest as it stands."""
         return self.of_particles(self.particles(local, atoms))
 
+    def energy_and_gradient(self, local: Tensor, atoms: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """`of_atoms` and its gradient (B, m, 3) in kJ/mol/nm."""
+        leaf = local.detach().requires_grad_(True)
+        with torch.enable_grad():
+            energy = self.of_atoms(leaf, atoms)
+            (gradient,) = torch.autograd.grad(energy.sum(), leaf)
+        return energy.detach(), gradient
+
     def particles(self, local: Tensor, atoms: NDArray[np.int64]) -> Tensor:
         """Particle coordinates (B, p, 3), added hydrogens riding on their frames, differentiable."""
         row = {int(a): k for k, a in enumerate(atoms)}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +18,9 @@ import torch
 from torch import Tensor
 
 from geofold.core.domain import Expansion, Prediction
+from geofold.molecule.closed_motion import Capped, ClosedMotion
 from geofold.molecule.closure import Closure, Tangent, close, tangent
-from geofold.molecule.kinematics import Kinematics, acceleration, axes, carry, frames, jacobian, moved_axes
+from geofold.molecule.kinematics import Kinematics, carry, frames
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import TorsionTree
 
@@ -109,43 +109,18 @@ class Fold:
         return Prediction(torch.cat([theta, moved.flatten(1)], dim=-1), self.weight, closed & small)
 
     def expand(self, z: Tensor, state: FoldState) -> Expansion:
-        """Prediction with first and second derivative in closed form: axis x lever behind the closed tangent."""
+        """Prediction with first and second derivative in closed form, each computed when it is asked for."""
         capped = self._capped(z, state)
         basis = state.reach[:, None] * state.space.normal
         with torch.no_grad():
             theta, closed = close(self.closure, self.kin, state.xyz, capped.delta, Tangent(basis, state.space.freedom))
-        if bool(theta.any()):
-            frame = frames(self.kin, state.xyz, theta)
-            moved, hinges = carry(self.kin, frame, state.xyz), moved_axes(self.kin, frame, state.xyz)
-        else:  # the first correction of a proposal that holds still
-            frame = torch.eye(4).to(theta).expand(*theta.shape[:1], theta.shape[1] + 1, 4, 4)
-            moved, hinges = state.xyz, axes(self.kin, state.xyz)
-        slope, lift = capped.slope, None
-        if self.closure.rows:
-            rows = self.closure.jacobian(self.kin, state.xyz, frame)
-            lift = basis @ torch.linalg.pinv(rows @ basis, rtol=1e-9)
-            slope = slope - lift @ (rows @ slope)
-        levers = jacobian(self.kin, frame, state.xyz, moved, hinges=hinges).flatten(1, 2)
-        full = torch.nn.functional.pad(torch.cat([slope, levers @ slope], dim=1), (0, self.latent_dim - len(self.tree)))
-
-        def bend(v: Tensor) -> Tensor:
-            rate = (slope @ v[:, : len(self.tree), None])[..., 0]
-            turn = capped.bend(v[:, : len(self.tree)])
-            if lift is not None:
-                opening = self.closure.acceleration(self.kin, state.xyz, frame, rate) + (rows @ turn[..., None])[..., 0]
-                turn = turn - (lift @ opening[..., None])[..., 0]
-            swing = acceleration(self.kin, frame, state.xyz, moved, rate, self.kin.carrier, hinges).flatten(1)
-            return torch.cat([turn, swing + (levers @ turn[..., None])[..., 0]], dim=-1)
-
+        # the first correction of a proposal that holds still turns nothing
+        frame = frames(self.kin, state.xyz, theta) if bool(theta.any()) else None
+        moved = state.xyz if frame is None else carry(self.kin, frame, state.xyz)
         small = theta.abs().amax(-1) <= self.cap * (1 + 1e-9)
         prediction = Prediction(torch.cat([theta, moved.flatten(1)], dim=-1), self.weight, closed & small)
-        return Expansion(
-            prediction,
-            push=lambda v: torch.einsum("bkd,pbd->pbk", full, v),
-            pull=lambda c: torch.einsum("pbk,bkd->pbd", c, full),
-            bend=bend,
-            gram=lambda w: full.transpose(-1, -2) @ (w[..., None] * full),
-        )
+        maps = ClosedMotion(self, state, capped, basis, frame, moved)
+        return Expansion(prediction, maps.push, maps.pull, maps.bend, maps.gram)
 
     def commit(self, prediction: Prediction, state: FoldState, reach: Tensor) -> FoldState:
         """The predicted move applied; `reach` is that of the next step. Rows that did not close stay."""
@@ -164,52 +139,10 @@ class Fold:
         n = len(self.tree)
         return mean[:, :n], mean[:, n:].unflatten(-1, (-1, 3))
 
-    def _capped(self, z: Tensor, state: FoldState) -> _Capped:
+    def _capped(self, z: Tensor, state: FoldState) -> Capped:
         """Increments that keep the loop closed to first order, scaled down as a whole to the cap."""
         limit = HEADROOM * self.cap if self.closure.rows else self.cap
-        return _Capped(z[:, : len(self.tree)], state, limit)
-
-
-class _Capped:
-    """delta min(1, limit / max |delta|) with its derivatives."""
-
-    def __init__(self, latent: Tensor, state: FoldState, limit: float) -> None:
-        self._state, self._free = state, state.reach * state.space.project(latent)
-        self._largest, self._where = self._free.abs().max(dim=-1, keepdim=True)
-        self._over = self._largest > limit
-        self._scale = limit / self._largest.clamp_min(limit)
-
-    @cached_property
-    def _slope(self) -> Tensor:
-        """Derivative before capping: the tangent projector under the reach."""
-        normal, eye = self._state.space.normal, torch.eye(self._free.shape[-1]).to(self._free)
-        return self._state.reach[:, None] * (eye - normal @ normal.transpose(-1, -2))
-
-    @property
-    def delta(self) -> Tensor:
-        """The capped increments (B, n)."""
-        return self._free * self._scale
-
-    @property
-    def slope(self) -> Tensor:
-        """Derivative by the latent, (B, n, n)."""
-        return self._scale[..., None] * (self._slope - self._unit()[..., None] * self._leading(self._slope))
-
-    def bend(self, v: Tensor) -> Tensor:
-        """Second derivative along v, (B, n): zero where the cap does not act."""
-        rate = self._slope @ v[..., None]
-        lead = self._leading(rate)[..., 0]
-        largest = torch.where(self._over, self._largest, torch.ones_like(self._largest))
-        return 2 * self._scale * lead / largest * (self._unit() * lead - torch.where(self._over, rate[..., 0], 0.0))
-
-    def _unit(self) -> Tensor:
-        safe = torch.where(self._over, self._largest, torch.ones_like(self._largest))
-        return torch.where(self._over, self._free / safe, torch.zeros_like(self._free))
-
-    def _leading(self, columns: Tensor) -> Tensor:
-        """Rate of the largest increment's size, (B, 1, c), for columns (B, n, c)."""
-        index = self._where[..., None].expand(-1, 1, columns.shape[-1])
-        return torch.gather(columns, 1, index) * torch.gather(self._free, 1, self._where).sign()[..., None]
+        return Capped(z[:, : len(self.tree)], state, limit)
 
 
 def window(tree: TorsionTree, centre: int, width: float, floor: float = 0.0) -> np.ndarray:

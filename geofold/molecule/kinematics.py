@@ -15,6 +15,7 @@ geometry, and ``delta = 0`` gives the input back to the last bit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Kinematics:
         Axis atoms as rows of the local coordinates.
     carrier : (m,) int
         Torsion that carries each local atom; n for the atoms that stay (the identity frame).
-    jumps : (levels, n) int
+    jumps : (levels, n + 1) int
         Pointers for the doubling, n standing for the identity.
     influence : (n + 1, n) float
         1 where torsion j moves what torsion k carries; the last row (identity) is zero.
@@ -47,6 +48,29 @@ class Kinematics:
     jumps: Tensor
     influence: Tensor
     atoms: Tensor
+
+    @cached_property
+    def moved_by(self) -> Tensor:
+        """(m, n) float: 1 where torsion j moves atom a."""
+        return self.influence[self.carrier]
+
+    @cached_property
+    def carried_by(self) -> Tensor:
+        """(n, m): the transpose of `moved_by`, laid out for products from the left."""
+        return self.moved_by.mT.contiguous()
+
+    @cached_property
+    def generator(self) -> Tensor:
+        """(3, 9): an axis times this is its cross-product matrix, row by row."""
+        levi_civita = torch.zeros(3, 3, 3)
+        for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+            levi_civita[i, j, k], levi_civita[i, k, j] = -1.0, 1.0
+        return levi_civita.reshape(3, 9).to(self.influence)
+
+    @cached_property
+    def identity(self) -> Tensor:
+        """(4, 4)."""
+        return torch.eye(4).to(self.influence)
 
     @classmethod
     def of(cls, tree: TorsionTree, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Kinematics:
@@ -79,9 +103,9 @@ def _jumps(parent: np.ndarray) -> np.ndarray:
     pointer = np.append(np.where(parent < 0, n, parent), n)
     levels = []
     while (pointer[:-1] != n).any():
-        levels.append(pointer[:-1])
+        levels.append(pointer)
         pointer = pointer[pointer]
-    return np.array(levels, dtype=np.int64).reshape(len(levels), n)
+    return np.array(levels, dtype=np.int64).reshape(len(levels), n + 1)
 
 
 def axes(kin: Kinematics, xyz: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,38 +114,32 @@ def axes(kin: Kinematics, xyz: Tensor) -> tuple[Tensor, Tensor]:
     return torch.nn.functional.normalize(origin - xyz[:, kin.near], dim=-1), origin
 
 
-def turns(axis: Tensor, origin: Tensor, delta: Tensor) -> Tensor:
-    """Rotation by delta about each axis through its origin, as frames (B, n, 4, 4) (Rodrigues' formula)."""
-    x, y, z = axis.unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
-    sine, versine = torch.sin(delta)[..., None, None], (2 * torch.sin(delta / 2) ** 2)[..., None, None]
-    # R - I, so that the translation of a zero turn is exactly zero
-    departure = sine * cross + versine * (cross @ cross)
-    rotation = departure + torch.eye(3, dtype=axis.dtype, device=axis.device)
-    translation = -(departure @ origin[..., None])
-    top = torch.cat([rotation, translation], dim=-1)
-    bottom = torch.zeros_like(top[..., :1, :])
-    bottom = bottom + torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=axis.dtype, device=axis.device)
-    return torch.cat([top, bottom], dim=-2)
-
-
 def frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
-    """Frame of every torsion after turning all of them, (B, n + 1, 4, 4); the last one is the identity."""
+    """Frame of every torsion after turning all of them, (B, n + 1, 4, 4); the last one is the identity.
+
+    The turn about one axis is I + sin(delta) K + (1 - cos(delta)) K^2 (Rodrigues' formula), with the cross-product
+    matrix K of the axis and the translation -K o of a point o on it: what a zero turn adds is exactly zero.
+    """
     axis, origin = axes(kin, xyz)
-    frame = turns(axis, origin, delta)
-    identity = torch.eye(4, dtype=frame.dtype, device=frame.device).expand(frame.shape[0], 1, 4, 4)
+    cross = (axis @ kin.generator.to(axis)).unflatten(-1, (3, 3))
+    square = axis[..., :, None] * axis[..., None, :]
+    identity = kin.identity.to(axis)
+    square = square - identity[:3, :3]
+    sine, versine = torch.sin(delta), 2 * torch.sin(delta / 2).square()
+    departure = sine[..., None, None] * cross + versine[..., None, None] * square
+    shift = -(departure * origin[..., None, :]).sum(-1, keepdim=True)
+    turn = torch.nn.functional.pad(torch.cat([departure, shift], -1), (0, 0, 0, 1, 0, 1)) + identity
     for pointer in kin.jumps:
-        frame = torch.cat([frame, identity], dim=1)[:, pointer] @ frame
-    return torch.cat([frame, identity], dim=1)
+        turn = turn[:, pointer] @ turn
+    return turn
 
 
 def carry(kin: Kinematics, frame: Tensor, xyz: Tensor, rows: Tensor | None = None) -> Tensor:
     """Local coordinates (B, m, 3) carried by their frames; `rows` selects some of the local atoms."""
     carrier = kin.carrier if rows is None else kin.carrier[rows]
     points = xyz if rows is None else xyz[:, rows]
-    moved = frame[:, carrier]
-    return (moved[..., :3, :3] @ points[..., None])[..., 0] + moved[..., :3, 3]
+    # multiplied and summed by hand: thousands of products of tiny matrices are slow
+    return (frame[:, carrier, :3] * torch.nn.functional.pad(points, (0, 1), value=1.0)[..., None, :]).sum(-1)
 
 
 def positions(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:

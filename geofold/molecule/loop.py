@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.core.domain import Expansion, Loss, Prediction
+from geofold.core.domain import Expansion, Loss, Prediction, Sloped
 from geofold.core.tangent import Euclid
 from geofold.molecule.dihedrals import BackboneAngles
 from geofold.molecule.energy import SteeringEnergy
 from geofold.molecule.fold import Fold, FoldState, window
+from geofold.molecule.radii import SEVERE_OVERLAP
 from geofold.molecule.softcore import SoftCore
 from geofold.molecule.sterics import PairList, Sterics
 from geofold.molecule.structure import Structure
@@ -105,6 +107,11 @@ class LoopDomain:
         )
 
     @property
+    def rests(self) -> bool:
+        """Without an increment nothing moves and nothing changes its price."""
+        return True
+
+    @property
     def tree(self) -> TorsionTree:
         """The loop's torsions."""
         return self.fold.tree
@@ -159,31 +166,75 @@ class LoopDomain:
         """Soft sterics and Ramachandran penalty of the loop; difficulty: their share around the cursor."""
         theta, xyz = self.fold.split(prediction.mean)
         overlap, pairs = self.sterics.overlaps(xyz, state.pairs)
-        weight = overlap.new_tensor(goal.sterics).reshape(-1, 1)
-        clash = weight * self.sterics.cost(overlap)
+        clash = _weight(goal, overlap)[:, None] * self.sterics.cost(overlap)
         strain = goal.ramachandran * self.angles.penalty(state.fold.angle + theta)
         share = self._per_residue(clash.detach(), pairs, strain.detach())
-        around = torch.arange(self.length, device=share.device) - state.cursor
-        difficulty = (share * torch.exp(-0.5 * (around / 1.0) ** 2)).sum(-1)
-        terms = {"sterics": clash.sum(-1), "ramachandran": strain.sum(-1)}
+        terms = {"sterics": clash.sum(-1), "ramachandran": strain.sum(-1)} | self._energies(xyz, theta, state, goal)
+        worst = torch.relu(overlap.detach() - SEVERE_OVERLAP)
+        violation = worst.amax(-1) if worst.shape[1] else worst.new_zeros(len(worst))
+        return Loss(torch.stack(list(terms.values())).sum(0), terms, self._around(share, state), violation)
+
+    def sloped(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> Sloped:
+        """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
+        theta, xyz = self.fold.split(prediction.mean)
+        clashes, _ = self.sterics.clashes(xyz, state.pairs)
+        strain, strain_slope = self.angles.penalty_and_slope(state.fold.angle + theta)
+        strain = goal.ramachandran * strain
+        weight = _weight(goal, xyz)[clashes.row]
+        each = weight * clashes.cost()
+        share = strain.new_zeros(len(strain) * (self.length + 1)).index_add_(
+            0, clashes.row * (self.length + 1) + self._owner[clashes.i], each
+        )
+        share.index_add_(0, clashes.row * (self.length + 1) + self._owner[clashes.j], each)
+        share = share.view(len(strain), -1)[:, : self.length].index_add(1, self.angles.residue, strain)
+        terms = {"sterics": clashes.total(each), "ramachandran": strain.sum(-1)}
+        leaf = torch.cat([theta, xyz.flatten(1)], -1)
+        with torch.enable_grad():
+            turned, moved = self.fold.split(leaf.requires_grad_(True))
+            energies = self._energies(moved, turned, state, goal)
+        terms |= {name: part.detach() for name, part in energies.items()}
+
+        def slope() -> Tensor:
+            by_atom = clashes.gradient(weight, self.sterics.place, xyz.shape[1])
+            gradient = torch.cat([goal.ramachandran * strain_slope(), by_atom.flatten(1)], -1)
+            if energies:
+                total = torch.stack(list(energies.values())).sum()
+                gradient = gradient + torch.autograd.grad(total, leaf)[0]
+            return gradient
+
+        total = torch.stack(list(terms.values())).sum(0)
+        return Sloped(Loss(total, terms, self._around(share, state), clashes.worst()), slope)
+
+    def _energies(self, xyz: Tensor, theta: Tensor, state: LoopState, goal: LoopGoal) -> dict[str, Tensor]:
+        """Terms (B,) of the upper rungs of the energy ladder, where the goal gives them a weight."""
+        terms: dict[str, Tensor] = {}
         if self.soft is not None and goal.soft_core > 0:
             parts = self.soft.energy(xyz, state.fold.angle + theta, state.pairs)
             terms |= {name: goal.soft_core * part for name, part in parts.items()}
         if self.steering is not None and goal.energy > 0:
             terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
-        return Loss(torch.stack(list(terms.values())).sum(0), terms, difficulty)
+        return terms
+
+    def _around(self, share: Tensor, state: LoopState) -> Tensor:
+        """Part (B,) of the residues' shares (B, L) that belongs to the cursor."""
+        apart = torch.arange(self.length, device=share.device) - state.cursor
+        return (share * torch.exp(-0.5 * apart.to(share).square())).sum(-1)
+
+    @cached_property
+    def _owner(self) -> Tensor:
+        """(w,): residue of each atom of the sterics, L for the fixed ones."""
+        residue = self.sterics.residue
+        return torch.cat([residue, residue.new_full((len(self.sterics.fixed),), self.length)])
 
     def commit(self, prediction: Prediction, state: LoopState) -> LoopState:
         """Apply the move, go on to the next residue, renew the neighbour list where atoms went far."""
         cursor = (state.cursor + 1) % self.length
         fold = self.fold.commit(prediction, state.fold, self.reach(cursor))
-        return LoopState(fold, self.sterics.overlaps(fold.xyz, state.pairs)[1], cursor)
+        return LoopState(fold, self.sterics.fresh(fold.xyz, state.pairs), cursor)
 
     def select(self, state: LoopState, rows: Tensor) -> LoopState:
         """The state with its rows rearranged; the neighbour list serves all rows and stays."""
-        built = state.pairs.built
-        pairs = state.pairs if built is None else state.pairs._replace(built=built[rows])
-        return LoopState(self.fold.select(state.fold, rows), pairs, state.cursor)
+        return LoopState(self.fold.select(state.fold, rows), state.pairs.select(rows), state.cursor)
 
     def worth(self, state: LoopState) -> Tensor:
         """Loss (B,) of a state at full weight, whatever the goal of the moment."""
@@ -206,3 +257,9 @@ class LoopDomain:
         inner = pairs.j < len(self.sterics.local)
         other = self.sterics.residue[pairs.j[inner]]
         return share.index_add(1, other, clash[:, inner]).index_add(1, self.angles.residue, strain)
+
+
+def _weight(goal: LoopGoal, like: Tensor) -> Tensor:
+    """Weight of the clashes in each row, (B,); weights given row by row serve a repeated batch too."""
+    given = like.new_tensor(goal.sterics).reshape(-1)
+    return given.repeat(len(like) // len(given))

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.core.domain import Expansion, Loss, Prediction
+from geofold.core.domain import Expansion, Loss, Prediction, Sloped
 from geofold.core.tangent import Euclid
 from geofold.molecule import contacts as contact_terms
+from geofold.molecule.clashes import TINY
 from geofold.molecule.contacts import Contact
 from geofold.molecule.dihedrals import BackboneAngles
 from geofold.molecule.energy import SteeringEnergy
@@ -24,6 +25,9 @@ from geofold.molecule.fold import Fold, FoldState
 from geofold.molecule.sterics import PairList, Sterics
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import TorsionTree, torsion_tree
+
+REMEMBERED = 64
+"""Sets of contacts whose tensors are kept."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,11 @@ class PeptideDomain:
         return cls(fold, sterics, angles, still, side_chains)
 
     @property
+    def rests(self) -> bool:
+        """Without an increment nothing moves and nothing changes its price."""
+        return True
+
+    @property
     def tree(self) -> TorsionTree:
         """The chain's torsions."""
         return self.fold.tree
@@ -124,32 +133,81 @@ class PeptideDomain:
     def loss(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Loss:
         """Contact errors, soft sterics and Ramachandran penalty."""
         theta, xyz = self.fold.split(prediction.mean)
+        cost = self.sterics.cost(self.sterics.overlaps(xyz, state.pairs)[0])
         terms = {
             "contacts": goal.contact * self._contact_cost(xyz, goal),
-            "sterics": goal.sterics * self.sterics.total(xyz, state.pairs),
+            "sterics": goal.sterics * cost.sum(-1),
             "ramachandran": goal.ramachandran * self.angles.penalty(state.fold.angle + theta).sum(-1),
         }
         if self.steering is not None and goal.energy > 0:
             terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
-        return Loss(torch.stack(list(terms.values())).sum(0), terms)
+        return Loss(torch.stack(list(terms.values())).sum(0), terms, violation=self._violation(xyz, goal))
+
+    def sloped(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Sloped:
+        """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
+        theta, xyz = self.fold.split(prediction.mean)
+        clashes, _ = self.sterics.clashes(xyz, state.pairs)
+        strain, strain_slope = self.angles.penalty_and_slope(state.fold.angle + theta)
+        reached, violation = xyz.new_zeros(len(xyz)), None
+        if goal.contacts:
+            ends, bounds = self._ends(xyz, goal.contacts), self._bounds(goal.contacts)
+            gap = (ends.square().sum(-1) + TINY).sqrt()
+            reached = contact_terms.cost(gap, bounds.bound, bounds.upper).sum(-1)
+            violation = _beyond(gap, bounds)
+        terms = {
+            "contacts": goal.contact * reached,
+            "sterics": goal.sterics * clashes.total(clashes.cost()),
+            "ramachandran": goal.ramachandran * strain.sum(-1),
+        }
+        force = None
+        if self.steering is not None and goal.energy > 0:
+            terms["energy"], force = self.steering.energy_and_gradient(xyz, self.fold.kin.atoms.cpu().numpy())
+            terms["energy"] = goal.energy * terms["energy"]
+
+        def slope() -> Tensor:
+            local = xyz.shape[1]
+            by_atom = goal.sterics * clashes.gradient(None, self.sterics.place, local)
+            if goal.contacts:
+                pull = goal.contact * contact_terms.cost_slope(gap, bounds.bound, bounds.upper) / gap
+                pair = pull[..., None] * ends
+                wide = torch.nn.functional.pad(by_atom, (0, 0, 0, len(bounds.still)))
+                by_atom = wide.index_add_(1, bounds.i, pair).index_add_(1, bounds.j, pair, alpha=-1)[:, :local]
+            if force is not None:
+                by_atom = by_atom + goal.energy * force
+            return torch.cat([goal.ramachandran * strain_slope(), by_atom.flatten(1)], -1)
+
+        return Sloped(Loss(torch.stack(list(terms.values())).sum(0), terms, violation=violation), slope)
 
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
         """Apply the move; renew the neighbour list where atoms went far."""
         fold = self.fold.commit(prediction, state.fold, state.fold.reach)
-        return PeptideState(fold, self.sterics.overlaps(fold.xyz, state.pairs)[1])
+        return PeptideState(fold, self.sterics.fresh(fold.xyz, state.pairs))
+
+    def select(self, state: PeptideState, rows: Tensor) -> PeptideState:
+        """The state with its rows rearranged; the neighbour list serves all rows."""
+        return PeptideState(self.fold.select(state.fold, rows), state.pairs.select(rows))
 
     def distances(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> Tensor:
         """Distances (B, c) in nm of the contacts' atoms in local coordinates (B, m, 3)."""
         if not contacts:
             return xyz.new_zeros(len(xyz), 0)
+        return (self._ends(xyz, contacts).square().sum(-1) + TINY).sqrt()
+
+    def _ends(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> Tensor:
+        """From the second to the first atom of each contact, (B, c, 3)."""
         ends = self._bounds(contacts)
         every = torch.cat([xyz, ends.still.expand(len(xyz), -1, -1)], dim=1) if len(ends.still) else xyz
-        separation = every[:, ends.i] - every[:, ends.j]
-        return (separation.square().sum(-1) + 1e-12).sqrt()
+        return every[:, ends.i] - every[:, ends.j]
+
+    def _violation(self, xyz: Tensor, goal: PeptideGoal) -> Tensor | None:
+        """Largest violation of a contact in nm, (B,)."""
+        return _beyond(self.distances(xyz, goal.contacts), self._bounds(goal.contacts)) if goal.contacts else None
 
     def _bounds(self, contacts: tuple[Contact, ...]) -> _Bounds:
-        """Contacts as tensors, kept from step to step: goals change seldom."""
+        """Contacts as tensors, kept from step to step: goals change seldom, but may do so for ever."""
         if contacts not in self.seen:
+            if len(self.seen) >= REMEMBERED:
+                self.seen.clear()
             fixed = sorted({a for c in contacts for a in (c.i, c.j) if a in self.still})
             local = len(self.fold.kin.atoms)
 
@@ -171,3 +229,9 @@ class PeptideDomain:
             return xyz.new_zeros(len(xyz))
         bounds = self._bounds(goal.contacts)
         return contact_terms.cost(self.distances(xyz, goal.contacts), bounds.bound, bounds.upper).sum(-1)
+
+
+def _beyond(distance: Tensor, bounds: _Bounds) -> Tensor:
+    """Largest violation (B,) of bounds by distances (B, c), zero where all are kept."""
+    beyond = torch.where(bounds.upper, distance - bounds.bound, bounds.bound - distance)
+    return torch.relu(beyond.amax(-1))

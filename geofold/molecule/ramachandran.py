@@ -10,8 +10,8 @@ Angles are in radians. Shapes: T frames, L residues, C = 6 classes; maps are ind
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -39,6 +39,7 @@ CORE_FROM = 0.05
 _BINS = 180
 _STEP = 2.0 * np.pi / _BINS
 _ORIGIN = np.deg2rad(-179.0)
+_PADDED = _BINS + 3
 _MAX_CN = 0.2
 """Longest C-N distance of a peptide bond, nm: 0.133 nm is ideal, anything above 0.2 nm is a gap in the chain."""
 
@@ -224,6 +225,79 @@ class RamachandranDensity:
         depth = (core - self.log_density(phi, psi, cls)) / (core - outlier)
         u = depth.clamp(0.0, 1.0)
         return u**3 * (2.0 - u) + 2.0 * torch.relu(depth - 1.0)
+
+    def penalty_and_slopes(self, knots: Tensor, first: Tensor, cls: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+        """`penalty` of angles counted in knots, and what gives its derivatives, in closed form and few operations.
+
+        Parameters
+        ----------
+        knots : Tensor (..., 2, L)
+            Phi and psi as `in_knots` counts them.
+        first : Tensor (L,) int
+            `first_knot` of the residues' classes.
+        cls : int Tensor (L,)
+
+        Returns
+        -------
+        Tensor (..., L), callable
+            The callable gives the derivatives by the knots, (..., 2, L).
+        """
+        below = knots.floor()
+        weight = ((knots - below).unsqueeze(-1) ** self._exponents @ self._basis).unflatten(-1, (2, 4))
+        cell = below.remainder(_BINS).long()
+        corner = cell.select(-2, 0) * _PADDED + cell.select(-2, 1) + first
+        patch = self._patches[corner.unsqueeze(-1) + self._around].unflatten(-1, (4, 4))
+        # values in the corner, derivatives beside and below it
+        found = weight.select(-4, 0) @ patch @ weight.select(-4, 1).mT
+        gap = self._gap[cls]
+        depth = (self._core[cls] - found[..., 0, 0]) / gap
+        beyond = depth.clamp_min(0.0)
+        u = beyond.clamp_max(1.0)
+        square = u * u
+        penalty = square * u * (2.0 - u) + 2.0 * (beyond - u)
+
+        def slopes() -> Tensor:
+            return (square * (4.0 * u - 6.0) / gap).unsqueeze(-2) * torch.stack(
+                (found[..., 1, 0], found[..., 0, 1]), -2
+            )
+
+        return penalty, slopes
+
+    def in_knots(self, angle: Tensor, total: bool = True) -> Tensor:
+        """Angles (radian) in units of the knots' spacing, from the first knot; `total=False`: differences of angles."""
+        return (angle - _ORIGIN if total else angle) / _STEP
+
+    def first_knot(self, cls: Tensor) -> Tensor:
+        """Place of each class's map among all of them, for `penalty_and_slopes`."""
+        return cls.long() * _PADDED**2
+
+    @cached_property
+    def _patches(self) -> Tensor:
+        """The maps with a wrapped margin (one knot before, two behind), flat: no index has to be wrapped."""
+        maps = self._coefficients.view(-1, _BINS, _BINS)
+        reach = torch.arange(-1, _BINS + 2, device=maps.device).remainder(_BINS)
+        return maps[:, reach][:, :, reach].reshape(-1).contiguous()
+
+    @cached_property
+    def _around(self) -> Tensor:
+        """(16,): the knots around a cell, from its first one."""
+        step = torch.arange(4, device=self._cubic.device)
+        return (step[:, None] * _PADDED + step).flatten()
+
+    @cached_property
+    def _exponents(self) -> Tensor:
+        return torch.arange(4, device=self._cubic.device).to(self._cubic)
+
+    @cached_property
+    def _basis(self) -> Tensor:
+        """(4, 8): powers of t times this are the four knots' weights and their derivatives."""
+        slope = torch.zeros_like(self._cubic)
+        slope[:3] = self._cubic[1:] * self._exponents[1:, None]
+        return torch.cat([self._cubic, slope], -1)
+
+    @cached_property
+    def _gap(self) -> Tensor:
+        return self._core - self._outlier
 
 
 class BackboneDihedrals(NamedTuple):

@@ -11,7 +11,8 @@ skin allows, and whoever evaluates it beyond that gets a fresh one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from geofold.molecule.bonds import separations
+from geofold.molecule.clashes import SCREEN_MARGIN, TINY, TOLERATED, Clashes, overlap_cost, screen
 from geofold.molecule.kinematics import Kinematics
 from geofold.molecule.radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
 from geofold.molecule.structure import WATER, Structure
@@ -29,23 +31,28 @@ CONTACT = 0.42
 SKIN = 0.25
 FEW = 20_000
 """Up to so many pairs (a peptide alone) all are listed: cheaper than looking for the near ones after every step."""
-TOLERATED = 0.02
-"""nm of overlap that native structures show everywhere; only what goes beyond costs anything."""
-WIDTH = SEVERE_OVERLAP - TOLERATED
-SOFTENING = 4.0
-"""Where the cost turns from quadratic to linear, in units of the scale: deep overlaps must not drown the rest."""
 
 
 class PairList(NamedTuple):
-    """Pairs within reach of coordinates `built` (B, m, 3): columns of local atoms, then fixed ones.
+    """Pairs within reach of coordinates `built` (B, m, 3), those of two local atoms first.
 
-    Without `built` the list holds every pair there is and never ages.
+    i, j : (p,) int, atoms of the sterics: local ones, then fixed ones.
+    distance : (p,) at which they touch, nm.
+    inner : how many pairs are of two local atoms.
+    around : (p - inner, 3) where the fixed atoms of the others are, so that a step never looks at all of them.
+    built : without it the list holds every pair there is and never ages.
     """
 
     i: Tensor
     j: Tensor
     distance: Tensor
+    inner: int
+    around: Tensor
     built: Tensor | None
+
+    def select(self, rows: Tensor) -> PairList:
+        """The list for rearranged rows: it serves all of them, only where it was built moves along."""
+        return self if self.built is None else self._replace(built=self.built[rows])
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ class Sterics:
         Pairs that do not count.
     residue : (m',) int
         Residue index of each local heavy atom, counted from the first of the stretch (clamped to it).
+    kept : int
+        Number m of local atoms, hydrogens included.
     """
 
     local: Tensor
@@ -75,6 +84,7 @@ class Sterics:
     residue: Tensor
     tree: cKDTree
     atoms: np.ndarray
+    kept: int
 
     @classmethod
     def of(cls, structure: Structure, tree: TorsionTree, kin: Kinematics, reach: float) -> Sterics:
@@ -104,14 +114,14 @@ class Sterics:
             excluded=excluded,
             residue=torch.as_tensor(residue, device=device),
             tree=cKDTree(structure.xyz[outside].reshape(-1, 3)),
-            atoms=atoms,
-        )
+            atoms=atoms, kept=len(local_atoms),
+        )  # fmt: skip
 
     def pairs(self, xyz: Tensor) -> PairList:
         """Neighbour list of local coordinates (B, m, 3), one for all rows of the batch."""
         if self.excluded.size <= FEW:
-            i, j = (torch.as_tensor(index, device=xyz.device) for index in np.nonzero(~self.excluded))
-            return PairList(i, j, self._contact(i, j), None)
+            i, j = np.nonzero(~self.excluded)
+            return self._listed(i, j, None)
         points = xyz[:, self.local].detach()
         inner, width = points.shape[1], points.shape[1] + len(self.fixed)
         codes = []
@@ -124,28 +134,52 @@ class Sterics:
         unique = np.unique(np.concatenate(codes)) if codes else np.zeros(0, dtype=np.int64)
         rows, columns = unique // width, unique % width
         keep = ~self.excluded[rows, columns]
-        i, j = (torch.as_tensor(index[keep], device=xyz.device) for index in (rows, columns))
-        return PairList(i, j, self._contact(i, j), points)
+        return self._listed(rows[keep], columns[keep], points)
 
     def overlaps(self, xyz: Tensor, pairs: PairList) -> tuple[Tensor, PairList]:
         """Overlap (B, p) in nm of every listed pair, negative where they are apart; the list that was used."""
         points = xyz[:, self.local]
         pairs = self._fresh(points, pairs, xyz)
-        every = torch.cat([points, self.fixed.expand(len(points), -1, -1)], dim=1)
-        separation = every[:, pairs.i] - every[:, pairs.j]
         # the tiny offset keeps the gradient finite where two atoms coincide
-        return pairs.distance - (separation.square().sum(-1) + 1e-12).sqrt(), pairs
+        return pairs.distance - (_separation(points, pairs).square().sum(-1) + TINY).sqrt(), pairs
 
-    def total(self, xyz: Tensor, pairs: PairList) -> Tensor:
-        """Sum of `cost` over all pairs, (B,): the same number with its gradient in closed form (first order only)."""
+    def clashes(self, xyz: Tensor, pairs: PairList) -> tuple[Clashes, PairList]:
+        """Overlaps that cost something, of all rows in one list, and the pair list that was used."""
         points = xyz[:, self.local]
         pairs = self._fresh(points, pairs, xyz)
-        return _TotalCost.apply(points, self.fixed, pairs)
+        if pairs.built is None:
+            every = torch.cat([points, self.fixed.expand(len(points), -1, -1)], 1) if len(self.fixed) else points
+            row, i, j = screen(every, points.shape[1], self._limit)
+            return Clashes.of(row, i, j, every[row, i] - every[row, j], self._touching[i, j], len(xyz)), pairs
+        apart = _separation(points, pairs)
+        row, k = (apart.square().sum(-1) < (pairs.distance - TOLERATED).square()).nonzero().unbind(1)
+        return Clashes.of(row, pairs.i[k], pairs.j[k], apart[row, k], pairs.distance[k], len(xyz)), pairs
+
+    def fresh(self, xyz: Tensor, pairs: PairList) -> PairList:
+        """The list, or a new one if atoms went further than its skin allows."""
+        return pairs if pairs.built is None else self._fresh(xyz[:, self.local], pairs, xyz)
+
+    @cached_property
+    def _touching(self) -> Tensor:
+        """(m', w): distance at which two atoms touch."""
+        i, j = (torch.arange(k, device=self.radius.device) for k in self.excluded.shape)
+        return self._contact(i[:, None], j[None])
+
+    @cached_property
+    def _limit(self) -> Tensor:
+        """(m', w): squared distance below which an overlap costs something, for `screen`."""
+        limit = (self._touching - TOLERATED).square() + SCREEN_MARGIN
+        return limit.masked_fill(torch.as_tensor(self.excluded, device=limit.device), -1.0).to(torch.float32)
+
+    @cached_property
+    def place(self) -> Tensor:
+        """(w,): local row of each atom, the number of local atoms for the fixed ones."""
+        outside = self.local.new_full((len(self.fixed),), self.kept)
+        return torch.cat([self.local, outside])
 
     def cost(self, overlap: Tensor) -> Tensor:
-        """Cost (B, p) of overlaps: zero up to what natives show, one at a severe clash, linear when deep."""
-        x = torch.relu(overlap - TOLERATED) / WIDTH
-        return 2 * SOFTENING**2 * ((1 + (x / SOFTENING).square()).sqrt() - 1)
+        """Cost (B, p) of overlaps: see `overlap_cost`."""
+        return overlap_cost(overlap)
 
     def severe(self, xyz: Tensor, pairs: PairList) -> Tensor:
         """Number of severe overlaps in each row, (B,)."""
@@ -159,31 +193,25 @@ class Sterics:
         moved = (points.detach() - pairs.built).square().sum(-1).amax()
         return self.pairs(xyz) if float(moved) > (SKIN / 2) ** 2 else pairs
 
+    def _listed(self, i: np.ndarray, j: np.ndarray, built: Tensor | None) -> PairList:
+        """Pair list with the pairs of two local atoms first."""
+        m = len(self.local)
+        order = np.argsort(j >= m, kind="stable")
+        one, other = (torch.as_tensor(index[order], device=self.local.device) for index in (i, j))
+        inner = int((j < m).sum())
+        return PairList(one, other, self._contact(one, other), inner, self.fixed[other[inner:] - m], built)
+
     def _contact(self, i: Tensor, j: Tensor) -> Tensor:
         allowance = POLAR_ALLOWANCE * (self.polar[i] & self.polar[j]).to(self.radius)
         return self.radius[i] + self.radius[j] - allowance
 
 
-class _TotalCost(torch.autograd.Function):
-    """Summed cost of all pairs; the gradient costs little once the distances are there, so no graph is kept."""
-
-    @staticmethod
-    def forward(ctx: Any, points: Tensor, fixed: Tensor, pairs: PairList) -> Tensor:
-        every = torch.cat([points, fixed.expand(len(points), -1, -1)], dim=1)
-        separation = every[:, pairs.i] - every[:, pairs.j]
-        distance = (separation.square().sum(-1) + 1e-12).sqrt()
-        x = torch.relu(pairs.distance - distance - TOLERATED) / WIDTH
-        root = (1 + (x / SOFTENING).square()).sqrt()
-        if ctx.needs_input_grad[0]:
-            force = separation * (-2 * x / (root * distance * WIDTH))[..., None]
-            gradient = torch.zeros_like(every).index_add_(1, pairs.i, force).index_add_(1, pairs.j, -force)
-            ctx.save_for_backward(gradient[:, : points.shape[1]])
-        return 2 * SOFTENING**2 * (root - 1).sum(-1)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return grads[0][:, None, None] * gradient, None, None
+def _separation(points: Tensor, pairs: PairList) -> Tensor:
+    """From the second to the first atom of every pair, (B, p, 3)."""
+    inside = points[:, pairs.i[: pairs.inner]] - points[:, pairs.j[: pairs.inner]]
+    if pairs.inner == len(pairs.i):
+        return inside
+    return torch.cat([inside, points[:, pairs.i[pairs.inner :]] - pairs.around], dim=1)
 
 
 def _bonded(tree: TorsionTree, inside: np.ndarray, atoms: np.ndarray) -> np.ndarray:
