@@ -17,7 +17,6 @@ The letter of the paper has E[UU'] = r F^2, with no 1/r: `paper` keeps that, for
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -126,44 +125,46 @@ class Pullback:
         if self.sketch == "exact":
             return at.expansion.gram(at.weight).double()
         noise = torch.Generator().manual_seed(seed)
-        signs = self._signs(noise, 1, at.gradient)
         if self.sketch == "fisher":
             root = at.weight.sqrt()
-            probes = self._probes(noise, root, self._whitened(at, root), lambda: root * at.push(previous))
-            # a sign of its own for every column, or the informed ones would add up coherently
-            return at.expansion.pull(probes * root * signs).permute(1, 2, 0).double() / math.sqrt(self.rank)
-        probes = self._probes(noise, at.gradient, at.gradient, lambda: previous)
+            cotangents = self._signs(noise, root.shape[-1], root) * root
+            if self.informed:
+                width = math.sqrt(root.shape[-1])
+                # a probe e along W^(-1/2) grad_y l, as long as the random ones, is pulled back as W^(1/2) e
+                on = root > 0
+                white = torch.where(on, at.observation_gradient / torch.where(on, root, 1.0), 0.0)
+                first = (on * at.observation_gradient, white.norm(dim=-1, keepdim=True))
+                step = root * at.push(previous)
+                self._inform(noise, cotangents, width, first, (root * step, step.norm(dim=-1, keepdim=True)))
+            return at.expansion.pull(cotangents).permute(1, 2, 0).double() / math.sqrt(self.rank)
+        probes = self._signs(noise, at.gradient.shape[-1], at.gradient).repeat(1, len(at.gradient), 1)
+        if self.informed:
+            known = ((one, one.norm(dim=-1, keepdim=True)) for one in (at.gradient, previous))
+            self._inform(noise, probes, math.sqrt(probes.shape[-1]), *known)
         seen = at.expansion.pull(at.weight * at.expansion.push(probes))
         if self.sketch == "paper":
-            return (signs * seen).permute(1, 2, 0).double()
+            return seen.permute(1, 2, 0).double()
         return _nystrom(probes.permute(1, 2, 0).double(), seen.permute(1, 2, 0).double())
 
-    def _whitened(self, at: Linearisation, root: Tensor) -> Tensor:
-        """W^(-1/2) grad_y l where the weight is positive: the probe whose column is the gradient."""
-        on = root > 0
-        return torch.where(on, at.observation_gradient / torch.where(on, root, 1.0), 0.0)
+    def _inform(
+        self, noise: torch.Generator, probes: Tensor, width: float, first: tuple[Tensor, Tensor],
+        last: tuple[Tensor, Tensor],
+    ) -> None:  # fmt: skip
+        """Put the informed probes in place of the first and the last random one, where they have a length.
 
-    def _probes(self, noise: torch.Generator, like: Tensor, first: Tensor, last: Callable[[], Tensor]) -> Tensor:
-        """Probes (r, B, width of `like`): Rademacher, but for the two informed ones, scaled to the same length."""
-        probes = self._signs(noise, like.shape[-1], like).expand(-1, *like.shape)
-        if not self.informed:
-            return probes
-        known = [_informed(first, probes[0])]
-        if self.rank > 1:
-            known.append(_informed(last(), probes[-1]))
-        return torch.cat([known[0][None], probes[1:-1], *(k[None] for k in known[1:])])
+        Each comes as what stands in its row and the length (B, 1) of the probe it belongs to. A random sign of its
+        own for each look, or they would add up coherently; the random ones have theirs already.
+        """
+        signs = self._signs(noise, 1, probes)
+        for k, (direction, length) in ((0, first), (-1, last))[: self.rank]:
+            on = length > 0
+            scale = signs[k] * width / torch.where(on, length, 1.0)
+            probes[k] = torch.where(on, direction * scale, probes[k])
 
     def _signs(self, noise: torch.Generator, width: int, like: Tensor) -> Tensor:
         """Random signs (r, 1, width): the same in every row, so that a row does not depend on its neighbours."""
         drawn = torch.randint(0, 2, (self.rank, 1, width), generator=noise, dtype=torch.int8)
         return drawn.to(device=like.device, dtype=like.dtype) * 2 - 1
-
-
-def _informed(direction: Tensor, fallback: Tensor) -> Tensor:
-    """A probe along a direction, as long as a Rademacher probe; the fallback where the direction is zero."""
-    length = direction.norm(dim=-1, keepdim=True)
-    on = length > 0
-    return torch.where(on, direction * (math.sqrt(direction.shape[-1]) / torch.where(on, length, 1.0)), fallback)
 
 
 def _nystrom(probes: Tensor, seen: Tensor) -> Tensor:

@@ -23,6 +23,9 @@ from torch import Tensor
 
 from geofold.molecule.torsions import TorsionTree
 
+MANY = 16
+"""Rows from which frames are multiplied component by component."""
+
 
 @dataclass(frozen=True)
 class Kinematics:
@@ -58,6 +61,11 @@ class Kinematics:
     def carried_by(self) -> Tensor:
         """(n, m): the transpose of `moved_by`, laid out for products from the left."""
         return self.moved_by.mT.contiguous()
+
+    @cached_property
+    def ancestors(self) -> Tensor:
+        """(n, n): 1 where torsion i (row) moves, or is, torsion j (column)."""
+        return self.influence[:-1].mT.contiguous()
 
     @cached_property
     def generator(self) -> Tensor:
@@ -122,16 +130,21 @@ def frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
     """
     axis, origin = axes(kin, xyz)
     cross = (axis @ kin.generator.to(axis)).unflatten(-1, (3, 3))
-    square = axis[..., :, None] * axis[..., None, :]
     identity = kin.identity.to(axis)
-    square = square - identity[:3, :3]
+    square = axis[..., :, None] * axis[..., None, :] - identity[:3, :3]
     sine, versine = torch.sin(delta), 2 * torch.sin(delta / 2).square()
     departure = sine[..., None, None] * cross + versine[..., None, None] * square
     shift = -(departure * origin[..., None, :]).sum(-1, keepdim=True)
     turn = torch.nn.functional.pad(torch.cat([departure, shift], -1), (0, 0, 0, 1, 0, 1)) + identity
+    if len(turn) < MANY:
+        for pointer in kin.jumps:
+            turn = turn[:, pointer] @ turn
+        return turn
+    # components first: thousands of products of 4 x 4 matrices are faster as sixteen long rows
+    turn = turn.permute(2, 3, 0, 1).contiguous()
     for pointer in kin.jumps:
-        turn = turn[:, pointer] @ turn
-    return turn
+        turn = (turn[..., pointer][:, :, None] * turn[None]).sum(1)
+    return turn.permute(2, 3, 0, 1)
 
 
 def carry(kin: Kinematics, frame: Tensor, xyz: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -139,6 +152,9 @@ def carry(kin: Kinematics, frame: Tensor, xyz: Tensor, rows: Tensor | None = Non
     carrier = kin.carrier if rows is None else kin.carrier[rows]
     points = xyz if rows is None else xyz[:, rows]
     # multiplied and summed by hand: thousands of products of tiny matrices are slow
+    if len(points) >= MANY:
+        wide = torch.nn.functional.pad(points, (0, 1), value=1.0).permute(2, 0, 1)
+        return (frame.permute(2, 3, 0, 1)[:3][..., carrier] * wide).sum(1).permute(1, 2, 0)
     return (frame[:, carrier, :3] * torch.nn.functional.pad(points, (0, 1), value=1.0)[..., None, :]).sum(-1)
 
 

@@ -49,6 +49,11 @@ class Motion:
         """(B, 6, n): axes and moments, components first; the layout that matrix products are fast in."""
         return torch.cat(self._screws, -1).mT.contiguous()
 
+    @property
+    def _axes(self) -> Tensor:
+        """(B, 3, n): axes, components first."""
+        return self._twists[:, :3]
+
     @cached_property
     def _rows(self) -> Tensor:
         """Atoms as (B, 3, m): components first, so that sums over atoms are matrix products."""
@@ -56,7 +61,6 @@ class Motion:
 
     def velocities(self, rate: Tensor) -> Tensor:
         """J v: velocities (p, B, m, 3) of rates (p, B, n) in radian per unit."""
-        axis, moment = self._screws
         spin, speed = (self._twists * rate[..., None, :] @ self.kin.carried_by).split(3, dim=-2)
         return (torch.linalg.cross(spin, self._rows.expand_as(spin), dim=-2) + speed).mT
 
@@ -73,15 +77,15 @@ class Motion:
         Torsion j adds (2 omega_before + omega_j) x (omega_j x (x - o_j)), linear in x with the matrix
         omega b' - (b . omega) I for b = 2 omega_before + omega_j.
         """
-        axis, origin = self.hinges
-        omega = rate[..., None] * axis
-        b = 2 * (self.kin.influence[:-1] @ omega) - omega
-        matrix = omega[..., :, None] * b[..., None, :]
-        matrix.diagonal(dim1=-2, dim2=-1).sub_((b * omega).sum(-1, keepdim=True))
-        offset = (matrix * origin[..., None, :]).sum(-1)
-        summed = self.kin.moved_by @ torch.cat([matrix.flatten(-2), offset], -1)
-        linear, shift = summed[..., :9].unflatten(-1, (3, 3)), summed[..., 9:]
-        return (linear * self.moved[..., None, :]).sum(-1) - shift
+        axis, origin = self._axes, self.hinges[1].mT
+        omega = rate[:, None] * axis
+        b = 2 * (omega @ self.kin.ancestors) - omega
+        matrix = omega[:, :, None] * b[:, None]
+        matrix.diagonal(dim1=1, dim2=2).sub_((b * omega).sum(1)[..., None])
+        offset = (matrix * origin[:, None]).sum(2)
+        summed = torch.cat([matrix.flatten(1, 2), offset], 1) @ self.kin.carried_by
+        linear, shift = summed[:, :9].unflatten(1, (3, 3)), summed[:, 9:]
+        return ((linear * self._rows[:, None]).sum(2) - shift).mT
 
     def gram(self, weight: Tensor) -> Tensor:
         """J'WJ (B, n, n) for one weight (B, m) per atom: inertia of all that the later of two torsions carries."""

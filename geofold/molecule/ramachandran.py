@@ -243,7 +243,9 @@ class RamachandranDensity:
             The callable gives the derivatives by the knots, (..., 2, L).
         """
         below = knots.floor()
-        weight = ((knots - below).unsqueeze(-1) ** self._exponents @ self._basis).unflatten(-1, (2, 4))
+        t = knots - below
+        square = t * t
+        weight = (torch.stack((torch.ones_like(t), t, square, square * t), -1) @ self._basis).unflatten(-1, (2, 4))
         cell = below.remainder(_BINS).long()
         corner = cell.select(-2, 0) * _PADDED + cell.select(-2, 1) + first
         patch = self._patches[corner.unsqueeze(-1) + self._around].unflatten(-1, (4, 4))
@@ -253,13 +255,11 @@ class RamachandranDensity:
         depth = (self._core[cls] - found[..., 0, 0]) / gap
         beyond = depth.clamp_min(0.0)
         u = beyond.clamp_max(1.0)
-        square = u * u
-        penalty = square * u * (2.0 - u) + 2.0 * (beyond - u)
+        penalty = u**3 * (2.0 - u) + 2.0 * (beyond - u)
 
         def slopes() -> Tensor:
-            return (square * (4.0 * u - 6.0) / gap).unsqueeze(-2) * torch.stack(
-                (found[..., 1, 0], found[..., 0, 1]), -2
-            )
+            depth_slope = u * u * (4.0 * u - 6.0) / gap
+            return depth_slope.unsqueeze(-2) * torch.stack((found[..., 1, 0], found[..., 0, 1]), -2)
 
         return penalty, slopes
 
@@ -285,14 +285,10 @@ class RamachandranDensity:
         return (step[:, None] * _PADDED + step).flatten()
 
     @cached_property
-    def _exponents(self) -> Tensor:
-        return torch.arange(4, device=self._cubic.device).to(self._cubic)
-
-    @cached_property
     def _basis(self) -> Tensor:
         """(4, 8): powers of t times this are the four knots' weights and their derivatives."""
         slope = torch.zeros_like(self._cubic)
-        slope[:3] = self._cubic[1:] * self._exponents[1:, None]
+        slope[:3] = self._cubic[1:] * torch.arange(1, 4).to(self._cubic)[:, None]
         return torch.cat([self._cubic, slope], -1)
 
     @cached_property

@@ -13,9 +13,10 @@ from scipy.sparse.csgraph import shortest_path
 
 from geofold.molecule import structure as structures
 from geofold.molecule.bonds import bond_list
+from geofold.molecule.clashes import SCREEN_MARGIN, TOLERATED, screen
 from geofold.molecule.kinematics import Kinematics, positions
 from geofold.molecule.radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, RADIUS, SEVERE_OVERLAP, radius_of
-from geofold.molecule.sterics import CONTACT, SKIN, TOLERATED, Sterics
+from geofold.molecule.sterics import CONTACT, SKIN, Sterics
 from geofold.molecule.structure import Structure, read
 from geofold.molecule.torsions import TorsionTree, torsion_tree
 from geofold.resources import find
@@ -183,15 +184,41 @@ def test_hydrogens_and_other_conformers_are_left_out():
 
 
 @pytest.mark.parametrize("stretch", STRETCHES, ids=str)
-def test_fast_total_equals_the_sum_of_costs_and_its_gradient(stretch):
+@pytest.mark.parametrize("every", [False, True], ids=["neighbours", "all pairs"])
+@pytest.mark.parametrize("batch", [1, 7])
+def test_clashes_cost_what_all_pairs_cost(stretch, every, batch):
+    """Along the neighbour list and by the screen of all pairs, small and large: the same sums, the same gradient."""
     structure, tree, kin, sterics = build(*stretch)
     pairs = sterics.pairs(start(structure, kin))
-    moved = turned(structure, tree, kin, 2, 0.3)
-    truth, fast = (moved.clone().requires_grad_(True) for _ in range(2))
-    slow_value = sterics.cost(sterics.overlaps(truth, pairs)[0]).sum(-1)
-    fast_value = sterics.total(fast, pairs)
-    torch.testing.assert_close(fast_value, slow_value, rtol=1e-12, atol=1e-12)
-    assert float(slow_value.detach().max()) > 0
-    slow_value.sum().backward()
-    fast_value.sum().backward()
-    torch.testing.assert_close(fast.grad, truth.grad, rtol=1e-9, atol=1e-9)
+    if every:
+        i, j = np.nonzero(~sterics.excluded)
+        pairs = sterics._listed(i, j, None)
+    moved = torch.cat([turned(structure, tree, kin, seed, 0.3) for seed in range(batch)])
+    truth = moved.clone().requires_grad_(True)
+    overlap, used = sterics.overlaps(truth, pairs)
+    slow = sterics.cost(overlap).sum(-1)
+    slow.sum().backward()
+    clashes, _ = sterics.clashes(moved, pairs)
+    torch.testing.assert_close(clashes.total(clashes.cost()), slow.detach(), rtol=1e-12, atol=1e-12)
+    gradient = clashes.gradient(None, sterics.place, moved.shape[1])
+    torch.testing.assert_close(gradient, truth.grad, rtol=1e-9, atol=1e-9)
+    doubled = clashes.gradient(torch.full_like(clashes.gap, 2.0), sterics.place, moved.shape[1])
+    torch.testing.assert_close(doubled, 2 * gradient)
+    assert float(slow.max()) > 0
+    worst = torch.relu(overlap.detach() - SEVERE_OVERLAP).amax(-1)
+    torch.testing.assert_close(clashes.worst(), worst, rtol=0, atol=1e-12)
+    assert used.inner == int((used.j < len(sterics.local)).sum())
+
+
+@pytest.mark.parametrize("batch", [1, 40])
+def test_screen_misses_nothing_at_the_threshold(batch):
+    """Random points: exactly the pairs below the limit, and those that single precision cannot tell from it."""
+    noise = torch.Generator().manual_seed(3)
+    points = 2.0 * torch.rand(batch, 60, 3, generator=noise, dtype=torch.float64) + 5.0
+    limit = 0.2 * torch.rand(40, 60, generator=noise, dtype=torch.float64) - 0.02
+    square = (points[:, :40, None] - points[:, None]).square().sum(-1)
+    found = torch.zeros(batch, 40, 60, dtype=torch.bool)
+    found[screen(points, 40, (limit + SCREEN_MARGIN).to(torch.float32))] = True
+    assert found[square < limit].all()
+    assert not found[square > limit + 2 * SCREEN_MARGIN].any()
+    assert int(found.sum()) > 50
