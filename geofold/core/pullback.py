@@ -62,7 +62,7 @@ class Pullback:
     decay: float = 0.98
     informed: bool = True
     adapt: bool = True
-    largest: float = 1e8
+    largest: float = 1e6
     cap: float = 1e6
 
     def __post_init__(self) -> None:
@@ -109,6 +109,9 @@ class Pullback:
         scale, damping = self._clamped(columns.square().sum((-1, -2)), columns)
         if scale is not None:
             columns = columns * scale.sqrt()[:, None, None]
+        if columns.shape[-1] >= columns.shape[-2]:
+            # no smaller system to solve, and Eq. 4 would lose the square of the condition number
+            return DenseFactor.of(columns @ columns.mT, damping)
         return WoodburyFactor.of(columns, damping[:, None].expand(columns.shape[:-1]), uniform=True)
 
     def _clamped(self, trace: Tensor, part: Tensor) -> tuple[Tensor | None, Tensor]:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from geofold.molecule.kinematics import dihedral
-from geofold.molecule.ramachandran import OUTLIER, RamachandranDensity, class_of, score, verdict
+from geofold.molecule.ramachandran import OUTLIER, class_of, score, verdict
+from geofold.molecule.ramachandran_density import RamachandranDensity
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import TorsionTree
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geofold.molecule import ramachandran as rama
+from geofold.molecule.ramachandran_density import CORE_FROM, RamachandranDensity
 from geofold.resources import find
 
 # Made with cctbx-base 2025.11: RamachandranEval().evaluate(name, (phi, psi)), degrees, one value each from
@@ -42,7 +43,7 @@ RAMALYZE = {
     "1pwc.pdb": (336, 6, 1),
 }
 KINDS = range(len(rama.CLASSES))
-DENSITY = rama.RamachandranDensity()
+DENSITY = RamachandranDensity()
 
 
 def load(name: str) -> md.Trajectory:
@@ -224,14 +225,14 @@ def test_slope_is_useful_outside_favoured_territory():
 @pytest.mark.parametrize("funnel", [True, False])
 @pytest.mark.parametrize("cls", KINDS)
 def test_penalty_separates_core_from_outliers(cls, funnel):
-    density = rama.RamachandranDensity(funnel=funnel)
+    density = RamachandranDensity(funnel=funnel)
     phi, psi, _ = random_angles(20000, 1, seed=cls)
     kind = torch.tensor([cls])
     share = rama.score(phi.numpy(), psi.numpy(), cls)
     judged = rama.verdict(share, cls)
     penalty = density.penalty(phi, psi, kind).numpy()
     assert (penalty[judged == rama.OUTLIER] >= 1.0).all()
-    assert (penalty[share >= rama.CORE_FROM] == 0.0).all()
+    assert (penalty[share >= CORE_FROM] == 0.0).all()
     assert (penalty[judged == rama.FAVOURED] < 0.1).all()
     falling = np.argsort(-density.log_density(phi, psi, kind).numpy().ravel())
     assert (np.diff(penalty.ravel()[falling]) >= 0.0).all()
@@ -239,7 +240,7 @@ def test_penalty_separates_core_from_outliers(cls, funnel):
 
 
 def test_plain_landscape_keeps_the_order_of_the_percentiles():
-    plain = rama.RamachandranDensity(funnel=False)
+    plain = RamachandranDensity(funnel=False)
     phi, psi, cls = random_angles(5000, 6)
     share = rama.score(phi.numpy(), psi.numpy(), cls.numpy())
     inside = share > 0.01
@@ -249,8 +250,23 @@ def test_plain_landscape_keeps_the_order_of_the_percentiles():
 
 
 def test_float32_follows_float64():
-    single = rama.RamachandranDensity(dtype=torch.float32)
+    single = RamachandranDensity(dtype=torch.float32)
     phi, psi, cls = random_angles(50, 6)
     low = single.log_density(phi.float(), psi.float(), cls)
     assert low.dtype == torch.float32
     torch.testing.assert_close(low.double(), DENSITY.log_density(phi, psi, cls), atol=2e-3, rtol=0)
+
+
+def test_closed_form_slopes_are_those_of_the_penalty():
+    """Value and derivatives by few operations against automatic differentiation, over the seam and beyond a turn."""
+    noise = torch.Generator().manual_seed(5)
+    angles = 8.0 * torch.rand(50, 2, len(rama.CLASSES), generator=noise, dtype=torch.float64) - 4.0
+    kind = torch.arange(len(rama.CLASSES))
+    leaf = angles.clone().requires_grad_(True)
+    plain = DENSITY.penalty(leaf[:, 0], leaf[:, 1], kind)
+    (gradient,) = torch.autograd.grad(plain.sum(), leaf)
+    value, slopes = DENSITY.penalty_and_slopes(DENSITY.in_knots(angles), DENSITY.first_knot(kind), kind)
+    torch.testing.assert_close(value, plain.detach(), rtol=1e-12, atol=1e-12)
+    by_angle = DENSITY.in_knots(slopes(), total=False)
+    torch.testing.assert_close(by_angle, gradient, rtol=1e-9, atol=1e-11)
+    assert float(value.max()) > 1

@@ -1,0 +1,251 @@
+"""The contract checks: what keeps its promises passes, and every broken promise is named."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from problems import ZOO, Expanded, Problem, curved_surface, expanded, rosenbrock, torus_arm
+
+from geofold.core.backbone import Glide, HoldStill
+from geofold.core.checks import check_backbone, check_domain, check_metric
+from geofold.core.contract import ContractError
+from geofold.core.covariance import LatentCovariance
+from geofold.core.domain import Loss, Prediction
+from geofold.core.learned_metric import LearnedMetric
+from geofold.core.linearise import linearise, look
+from geofold.core.metric import DenseFactor, EuclideanMetric
+from geofold.core.pullback import SKETCHES, Pullback
+from geofold.core.tangent import Euclid
+
+
+@pytest.mark.parametrize("make", ZOO)
+@pytest.mark.parametrize("wrap", [lambda p: p, expanded], ids=["autograd", "analytic"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_zoo_keeps_the_contract(make, wrap, batch):
+    problem = wrap(make())
+    check_domain(problem, problem.start(batch, 0.1), problem.goal)
+
+
+@pytest.mark.parametrize("backbone", [HoldStill(), Glide(0.7)], ids=["hold-still", "glide"])
+def test_backbones_keep_the_contract(backbone):
+    check_backbone(backbone, 3, 7, 5)
+
+
+@pytest.mark.parametrize("make", ZOO)
+def test_metrics_keep_the_contract(make):
+    problem = make()
+    state = problem.start(3, 0.1)
+    z = torch.zeros_like(state)
+    at = linearise(problem, z, state, look(problem, z, state, problem.goal))
+    latents = torch.randn(20, problem.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    metrics: list[Any] = [Pullback(sketch, rank=3) for sketch in SKETCHES]
+    metrics += [EuclideanMetric(), LatentCovariance.of(latents, rank=1), LearnedMetric.start(problem.dim, rank=2)]
+    for metric in metrics:
+        check_metric(metric, at)
+
+
+class Broken(Problem):
+    """Each subclass breaks one promise."""
+
+
+class NoFloats(Broken):
+    def observe(self, state, goal):
+        return torch.zeros(len(state), 2, dtype=torch.long)
+
+
+class WrongRows(Broken):
+    def decode(self, z, state):
+        seen = super().decode(z, state)
+        return replace(seen, mean=seen.mean[:1].expand(len(z) + 1, -1))
+
+
+class NotANumber(Broken):
+    def decode(self, z, state):
+        seen = super().decode(z, state)
+        return replace(seen, mean=seen.mean * math.nan)
+
+
+class NegativeWeight(Broken):
+    def decode(self, z, state):
+        seen = super().decode(z, state)
+        return replace(seen, precision=-seen.precision)
+
+
+class NoBool(Broken):
+    def decode(self, z, state):
+        seen = super().decode(z, state)
+        return replace(seen, valid=seen.valid.double())
+
+
+class Random(Broken):
+    def decode(self, z, state):
+        seen = super().decode(z, state)
+        return replace(seen, mean=seen.mean + 1e-3 * torch.rand(()))
+
+
+class Mutates(Broken):
+    def decode(self, z, state):
+        state += 1e-6
+        return super().decode(z, state)
+
+
+class TermsDoNotAddUp(Broken):
+    def loss(self, prediction, state, goal):
+        loss = super().loss(prediction, state, goal)
+        return Loss(loss.total + 1.0, loss.terms)
+
+
+class OneLossForAll(Broken):
+    def loss(self, prediction, state, goal):
+        return Loss(super().loss(prediction, state, goal).total.sum()[None], {})
+
+
+class LooksElsewhere(Broken):
+    """A loss that depends on the latent behind the prediction's back."""
+
+    def decode(self, z, state):
+        self.calls[:] = [float(z.detach().square().sum())]  # type: ignore[list-item]
+        return Problem.decode(replace(self, calls=[]), z, state)
+
+    def loss(self, prediction, state, goal):
+        loss = super().loss(prediction, state, goal)
+        extra = 3.0 * self.calls[0] * torch.ones_like(loss.total)
+        return Loss(loss.total + extra, loss.terms | {"hidden": extra})
+
+
+@dataclass(frozen=True)
+class Drifting(Euclid):
+    def minus(self, one, other):
+        return 1.1 * (one - other)
+
+
+class CommitsAnyway(Broken):
+    def commit(self, prediction, state):
+        return self.space.retract(state, prediction.mean[:, -self.dim :])
+
+
+class MutatesInCommit(Broken):
+    def commit(self, prediction, state):
+        state += 1e-3
+        return state.clone()
+
+
+class SelectsWrongly(Broken):
+    def select(self, state, rows):
+        return state[rows].flip(0)
+
+
+BROKEN = {
+    NoFloats: "observe", WrongRows: "decode: mean", NotANumber: "decode", NegativeWeight: "decode: precision",
+    NoBool: "decode: valid", Random: "decode", Mutates: "changed the state", TermsDoNotAddUp: "loss: terms",
+    OneLossForAll: "loss: total", LooksElsewhere: "through prediction.mean only", CommitsAnyway: "commit",
+    MutatesInCommit: "changed the state", SelectsWrongly: "select",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+def test_a_broken_domain_is_told_what_is_wrong(kind):
+    whole = curved_surface()
+    problem = kind(**{name: getattr(whole, name) for name in Problem.__dataclass_fields__})
+    with pytest.raises(ContractError, match=BROKEN[kind]):
+        check_domain(problem, problem.start(3, 0.1), problem.goal)
+
+
+def test_a_broken_space_is_told():
+    problem = replace(curved_surface(), space=Drifting())
+    with pytest.raises(ContractError, match=r"space: .*minus"):
+        check_domain(problem, problem.start(), problem.goal)
+
+
+@pytest.mark.parametrize("name", ["push", "pull", "bend", "gram", "prediction"])
+def test_a_wrong_derivative_is_told(name):
+    class Wrong(Expanded):
+        def expand(self, z, state):
+            right = super().expand(z, state)
+            if name == "prediction":
+                return replace(right, prediction=replace(right.prediction, mean=right.prediction.mean + 0.1))
+            return replace(right, **{name: lambda x: 1.1 * getattr(right, name)(x)})
+
+    whole = torus_arm()
+    problem = Wrong(**{key: getattr(whole, key) for key in Problem.__dataclass_fields__})
+    with pytest.raises(ContractError, match="expand" if name == "prediction" else f"expand: {name}"):
+        check_domain(problem, problem.start(), problem.goal)
+
+
+@dataclass(frozen=True)
+class Counter(HoldStill):
+    """A backbone that counts in place."""
+
+    def step(self, x, state):
+        state += 1
+        return torch.zeros_like(state), state
+
+
+@dataclass(frozen=True)
+class Mixer(HoldStill):
+    """A backbone whose rows know each other."""
+
+    def step(self, x, state):
+        z = x[:, : state.shape[1]] - x[:, : state.shape[1]].mean(0)
+        return z, z
+
+
+@dataclass(frozen=True)
+class Forgetful(HoldStill):
+    """A backbone that does not keep what it is told."""
+
+    def read(self, state):
+        return state * 0
+
+
+@dataclass(frozen=True)
+class OtherScan(HoldStill):
+    """A backbone whose scan is not its step."""
+
+    def scan(self, xs, state):
+        return torch.ones(len(xs), *state.shape, dtype=state.dtype), state
+
+
+@pytest.mark.parametrize(
+    ("backbone", "told"),
+    [(Counter(), "changed the state"), (Mixer(), "rows that do not know"), (Forgetful(), "read.write"),
+     (OtherScan(), "scan")],
+)  # fmt: skip
+def test_a_broken_backbone_is_told(backbone, told):
+    with pytest.raises(ContractError, match=told):
+        check_backbone(backbone, 3, 7, 5)
+
+
+def test_a_broken_metric_is_told():
+    problem = rosenbrock()
+    state = problem.start(2, 0.1)
+    z = torch.zeros_like(state)
+    at = linearise(problem, z, state, look(problem, z, state, problem.goal))
+
+    class Indefinite(Pullback):
+        def factor(self, state):
+            right = super().factor(state)
+            return DenseFactor(-right.matrix, right.cholesky, right.damping)
+
+    class WrongSolve(Pullback):
+        def factor(self, state):
+            right = super().factor(state)
+            return DenseFactor(right.matrix, 2 * right.cholesky, right.damping)
+
+    class Mutating(Pullback):
+        def update(self, state, at, previous, seed):
+            state.factor.add_(1.0)
+            return super().update(state, at, previous, seed)
+
+    for kind, told in ((Indefinite, "quadratic"), (WrongSolve, "solve"), (Mutating, "changed the state")):
+        with pytest.raises(ContractError, match=told):
+            check_metric(kind(), at)
+
+
+def test_prediction_of_the_zoo_is_a_prediction():
+    problem = rosenbrock()
+    assert isinstance(problem.decode(problem.start() * 0, problem.start()), Prediction)
