@@ -26,6 +26,8 @@ from geofold.core.linearise import Linearisation
 from geofold.core.metric import DenseFactor, Factor, MetricState, WoodburyFactor
 
 SKETCHES = ("exact", "fisher", "nystrom", "paper")
+SOLVABLE = 1e6
+"""Condition number up to which Eq. 4, which loses its square, keeps three digits in float64."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Pullback:
     adapt : bool
         False: the first look of a stream is kept for good (agent "no adapt").
     largest : float
-        Ceiling of the condition number: lambda is raised where it would be exceeded.
+        Ceiling of the condition number: lambda is raised where it would be exceeded. Sketches that are solved by
+        Eq. 4 stay below `SOLVABLE` too.
     cap : float
         Ceiling of |U|_2, the square root of the sketch's largest eigenvalue.
     """
@@ -62,7 +65,7 @@ class Pullback:
     decay: float = 0.98
     informed: bool = True
     adapt: bool = True
-    largest: float = 1e6
+    largest: float = 1e8
     cap: float = 1e6
 
     def __post_init__(self) -> None:
@@ -103,25 +106,27 @@ class Pullback:
         weight = state.weight.clamp_min(1e-12)[:, None, None]
         if self._square:
             average = state.factor / weight
-            scale, damping = self._clamped(average.diagonal(dim1=-2, dim2=-1).sum(-1), average)
+            scale, damping = self._clamped(average.diagonal(dim1=-2, dim2=-1).sum(-1), average, self.largest)
             return DenseFactor.of(average if scale is None else average * scale[:, None, None], damping)
         columns = state.factor / weight.sqrt()
-        scale, damping = self._clamped(columns.square().sum((-1, -2)), columns)
+        # no smaller system to solve, and Eq. 4 would lose the square of the condition number
+        dense = columns.shape[-1] >= columns.shape[-2]
+        largest = self.largest if dense else min(self.largest, SOLVABLE)
+        scale, damping = self._clamped(columns.square().sum((-1, -2)), columns, largest)
         if scale is not None:
             columns = columns * scale.sqrt()[:, None, None]
-        if columns.shape[-1] >= columns.shape[-2]:
-            # no smaller system to solve, and Eq. 4 would lose the square of the condition number
+        if dense:
             return DenseFactor.of(columns @ columns.mT, damping)
         return WoodburyFactor.of(columns, damping[:, None].expand(columns.shape[:-1]), uniform=True)
 
-    def _clamped(self, trace: Tensor, part: Tensor) -> tuple[Tensor | None, Tensor]:
+    def _clamped(self, trace: Tensor, part: Tensor, largest: float) -> tuple[Tensor | None, Tensor]:
         """Scale of the sketch (B,), None for one, and lambda (B,); the trace bounds the largest eigenvalue."""
         damping = torch.full_like(trace, self.damping)
-        if bool((trace <= min(self.cap**2, self.damping * (self.largest - 1))).all()):
+        if bool((trace <= min(self.cap**2, self.damping * (largest - 1))).all()):
             return None, damping
         top = torch.linalg.eigvalsh(part if self._square else part.mT @ part)[:, -1].clamp_min(1e-300)
         scale = (self.cap**2 / top).clamp_max(1.0)
-        return scale, torch.maximum(damping, top * scale / (self.largest - 1))
+        return scale, torch.maximum(damping, top * scale / (largest - 1))
 
     def _look(self, at: Linearisation, previous: Tensor, seed: int) -> Tensor:
         """F (B, d, d) or its sketch, or new columns (B, d, r)."""
