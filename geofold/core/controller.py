@@ -190,7 +190,7 @@ class Controller:
         alpha = region.scale(length, reach)
         step = alpha[:, None] * v
         if self.order == 2:
-            step = second_order(at, factor, step)
+            step = second_order(at, factor, step, alpha * length)
         trial = domain.space.retract(work.z, step)
         tried = self._horizon.compare(
             domain, self.backbone, memory, state, goal, work.z, work.prediction, work.loss.total, trial

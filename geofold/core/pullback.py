@@ -140,34 +140,34 @@ class Pullback:
                 width = math.sqrt(root.shape[-1])
                 # a probe e along W^(-1/2) grad_y l, as long as the random ones, is pulled back as W^(1/2) e
                 on = root > 0
-                white = torch.where(on, at.observation_gradient / torch.where(on, root, 1.0), 0.0)
-                first = (on * at.observation_gradient, white.norm(dim=-1, keepdim=True))
+                seen = at.observation_gradient * on
+                white = seen / torch.where(on, root, 1.0)
                 step = root * at.push(previous)
-                self._inform(noise, cotangents, width, first, (root * step, step.norm(dim=-1, keepdim=True)))
+                self._inform(noise, cotangents, width, (seen, root * step), (white, step))
             return at.expansion.pull(cotangents).permute(1, 2, 0).double() / math.sqrt(self.rank)
         probes = self._signs(noise, at.gradient.shape[-1], at.gradient).repeat(1, len(at.gradient), 1)
         if self.informed:
-            known = ((one, one.norm(dim=-1, keepdim=True)) for one in (at.gradient, previous))
-            self._inform(noise, probes, math.sqrt(probes.shape[-1]), *known)
+            known = (at.gradient, previous)
+            self._inform(noise, probes, math.sqrt(probes.shape[-1]), known, known)
         seen = at.expansion.pull(at.weight * at.expansion.push(probes))
         if self.sketch == "paper":
             return seen.permute(1, 2, 0).double()
         return _nystrom(probes.permute(1, 2, 0).double(), seen.permute(1, 2, 0).double())
 
     def _inform(
-        self, noise: torch.Generator, probes: Tensor, width: float, first: tuple[Tensor, Tensor],
-        last: tuple[Tensor, Tensor],
+        self, noise: torch.Generator, probes: Tensor, width: float, stands: tuple[Tensor, Tensor],
+        probed: tuple[Tensor, Tensor],
     ) -> None:  # fmt: skip
-        """Put the informed probes in place of the first and the last random one, where they have a length.
+        """Put two informed probes in place of the first and the last random one, where they have a length.
 
-        Each comes as what stands in its row and the length (B, 1) of the probe it belongs to. A random sign of its
-        own for each look, or they would add up coherently; the random ones have theirs already.
+        `probed` (B, k) are the probes, brought to length `width`, and `stands` what then stands in their rows. A random
+        sign of its own for each look, or they would add up coherently; the random ones have theirs already.
         """
-        signs = self._signs(noise, 1, probes)
-        for k, (direction, length) in ((0, first), (-1, last))[: self.rank]:
-            on = length > 0
-            scale = signs[k] * width / torch.where(on, length, 1.0)
-            probes[k] = torch.where(on, direction * scale, probes[k])
+        ends = [0, self.rank - 1][: self.rank]
+        length = torch.stack(probed).norm(dim=-1, keepdim=True)[: len(ends)]
+        sign = self._signs(noise, 1, probes)[ends]
+        there = torch.stack(stands)[: len(ends)] * (sign * width / torch.where(length > 0, length, 1.0))
+        probes[ends] = torch.where(length > 0, there, probes[ends])
 
     def _signs(self, noise: torch.Generator, width: int, like: Tensor) -> Tensor:
         """Random signs (r, 1, width): the same in every row, so that a row does not depend on its neighbours."""

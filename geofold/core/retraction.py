@@ -23,25 +23,25 @@ def christoffel(at: Linearisation, factor: Factor, step: Tensor) -> Tensor:
     return -factor.solve(at.pull(at.weight * at.expansion.bend(step)))
 
 
-def second_order(at: Linearisation, factor: Factor, step: Tensor) -> Tensor:
+def second_order(at: Linearisation, factor: Factor, step: Tensor, length: Tensor | None = None) -> Tensor:
     """The step D + A/2, or D alone where the correction is longer than half the step.
 
     Parameters
     ----------
     step : (B, d)
         First-order step, already within the trust region.
+    length : (B,) or None
+        Its true length, where it is known.
 
     Returns
     -------
     (B, d)
     """
     half = christoffel(at, factor, step) / 2
-    # both lengths at once: one forward product instead of two
-    pushed = at.expansion.push(torch.stack([half, step]))
-    true, own = (at.weight * pushed.square()).sum(-1), torch.stack([half, step]).square().sum(-1)
-    length = true + factor.damping.to(own) * own
-    small = length[0] <= length[1] / 4
-    return torch.where((small & half.isfinite().all(-1))[:, None], step + half, step)
+    squared = at.length_squared(step, factor.damping) if length is None else length.square()
+    # what is not finite has no finite length, and is not taken
+    small = at.length_squared(half, factor.damping) <= squared / 4
+    return torch.where(small[:, None], step + half, step)
 
 
 def geodesic(

@@ -58,10 +58,10 @@ class TrustRegion:
 
     def scale(self, length: Tensor, radius: Tensor) -> Tensor:
         """Largest alpha of alpha0, alpha0/2, alpha0/4 with alpha |v| <= rho; if none fits, rho / |v|."""
-        trials = length.new_tensor([1.0, 0.5, 0.25]) * self.first
-        fitting = torch.where(trials * length[:, None] <= radius[:, None], trials, 0.0).amax(-1)
-        # Where nothing fits the length is more than 4 rho / alpha0 > 0, so the division is safe.
-        return torch.where(fitting > 0, fitting, radius / torch.where(length > 0, length, 1.0))
+        alpha = radius / length.clamp_min(torch.finfo(length.dtype).tiny)
+        for trial in (self.first / 4, self.first / 2, self.first):
+            alpha = torch.where(trial * length <= radius, trial, alpha)
+        return alpha
 
     def predicted(self, alpha: Tensor, slope: Tensor, length_squared: Tensor) -> Tensor:
         """Decrease of the quadratic model: alpha <-g, v> - alpha^2/2 v'Gv, with the true v'Gv."""
@@ -71,7 +71,7 @@ class TrustRegion:
         """Whether the decrease is a fair part of what was promised (and is one at all)."""
         # A step beyond the model's own minimum promises nothing; then any true decrease is welcome.
         promise = torch.where(predicted > 0, predicted, 0.0)
-        return (actual > 0) & ~(actual < self.low * promise) & actual.isfinite()
+        return (actual > 0) & (actual < torch.inf) & ~(actual < self.low * promise)
 
     def update(
         self, radius: Tensor, actual: Tensor, predicted: Tensor, length: Tensor, taken: Tensor,

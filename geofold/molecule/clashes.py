@@ -9,8 +9,10 @@ missed), else pair by pair along the neighbour list.
 
 from __future__ import annotations
 
+import math
+import threading
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -69,9 +71,15 @@ class Clashes:
         gap = (apart.square().sum(-1) + TINY).sqrt()
         return cls(row, i, j, apart, gap, contact - gap, batch)
 
+    @cached_property
+    def _excess(self) -> tuple[Tensor, Tensor]:
+        """Excess x of the overlaps in units of their scale, and the root of 1 + (x / softening)^2."""
+        x = (self.overlap - TOLERATED).clamp_min_(0.0).div_(WIDTH)
+        return x, (x / SOFTENING).square_().add_(1.0).sqrt_()
+
     def cost(self) -> Tensor:
-        """(h,)."""
-        return overlap_cost(self.overlap)
+        """(h,), as `overlap_cost` has it."""
+        return (self._excess[1] - 1) * (2 * SOFTENING**2)
 
     def total(self, each: Tensor) -> Tensor:
         """Sum of a quantity (h,) in each row, (B,)."""
@@ -94,8 +102,8 @@ class Clashes:
         local : int
             m.
         """
-        x = torch.relu(self.overlap - TOLERATED) / WIDTH
-        pull = -2 * x / ((1 + (x / SOFTENING).square()).sqrt() * self.gap * WIDTH)
+        x, root = self._excess
+        pull = x / (root * self.gap) * (-2 / WIDTH)
         force = self.apart * (pull if weight is None else pull * weight)[:, None]
         base = self.row * (local + 1)
         sums = force.new_zeros(self.batch * (local + 1), 3)
@@ -115,22 +123,37 @@ def screen(every: Tensor, local: int, limit: Tensor) -> tuple[Tensor, Tensor, Te
     limit : (local, w) single precision
         nm^2, margin included; negative for pairs that do not count.
     """
-    x = (every - every[:, :1]).to(torch.float32)
+    # row by row in memory, whatever the layout that came: a batched product of other layouts is five times slower
+    x = (every - every[:, :1]).to(torch.float32, memory_format=torch.contiguous_format)
     square = x.square().sum(-1, keepdim=True)
     right = torch.nn.functional.pad(torch.cat([x, square], -1), (0, 1), value=1.0)
     left = right if local == right.shape[1] else right[:, :local]
-    beyond = torch.matmul(left @ _distance(x.device), right.mT).sub_(limit)
-    if beyond.numel() < SMALL:
+    size = (len(x), local, right.shape[1])
+    left = torch.nn.functional.linear(left, _distance(x.device))
+    if math.prod(size) < SMALL:
+        beyond = torch.baddbmm(limit, left, right.mT, beta=-1)
         return (beyond < 0).nonzero().unbind(1)  # type: ignore[return-value]
+    beyond = torch.baddbmm(limit, left, right.mT, beta=-1, out=_scratch(size, x.device))
     # atoms that overlap with nothing are most; the search for pairs goes on among the others
     row, i = (beyond.amin(-1) < 0).nonzero().unbind(1)
     hit, j = (beyond[row, i] < 0).nonzero().unbind(1)
     return row[hit], i[hit], j
 
 
+_memory = threading.local()
+
+
+def _scratch(size: tuple[int, int, int], device: torch.device) -> Tensor:
+    """Megabytes to write into, kept from call to call: a fresh page costs more than what is computed on it."""
+    kept: Tensor | None = getattr(_memory, "kept", None)
+    if kept is None or kept.device != device or kept.numel() < math.prod(size):
+        kept = _memory.kept = torch.empty(math.prod(size), dtype=torch.float32, device=device)
+    return kept[: math.prod(size)].view(size)
+
+
 @cache
 def _distance(device: torch.device) -> Tensor:
-    """(x, |x|^2, 1) times this times (y, |y|^2, 1)' is |x - y|^2."""
+    """(x, |x|^2, 1) times this (symmetric) matrix times (y, |y|^2, 1)' is |x - y|^2."""
     form = torch.diag(torch.tensor([-2.0, -2.0, -2.0, 0.0, 0.0], device=device))
     form[3, 4] = form[4, 3] = 1.0
     return form

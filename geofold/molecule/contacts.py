@@ -108,19 +108,13 @@ def _atom(structure: Structure, residue: int, name: str | None, altloc: str | No
     )  # fmt: skip
 
 
-def cost(distance: Tensor, bound: Tensor, upper: Tensor) -> Tensor:
-    """Cost (B, c) of distances (B, c) in nm: zero within the bound and a small margin, linear when far."""
-    x = torch.relu(_beyond(distance, bound, upper)) / SCALE
-    return 2 * SOFTENING**2 * ((1 + (x / SOFTENING).square()).sqrt() - 1)
+def cost(excess: Tensor) -> Tensor:
+    """Cost (B, c) of distances that exceed what is aimed at by so much (nm): zero within, linear when far."""
+    x = torch.relu(excess) / SCALE
+    return (1 + (x / SOFTENING).square()).sqrt() * (2 * SOFTENING**2) - 2 * SOFTENING**2
 
 
-def cost_slope(distance: Tensor, bound: Tensor, upper: Tensor) -> Tensor:
-    """Derivative of `cost` by the distance, (B, c)."""
-    sign = torch.where(upper, 1.0, -1.0).to(distance)
-    x = torch.relu(_beyond(distance, bound, upper)) / SCALE
-    return sign * 2 * x / ((1 + (x / SOFTENING).square()).sqrt() * SCALE)
-
-
-def _beyond(distance: Tensor, bound: Tensor, upper: Tensor) -> Tensor:
-    """How far a distance is beyond its bound and margin, nm."""
-    return torch.where(upper, distance - (bound - MARGIN), (bound + MARGIN) - distance)
+def cost_slope(excess: Tensor) -> Tensor:
+    """Derivative of `cost`, (B, c)."""
+    x = torch.relu(excess)
+    return x * (2 / SCALE**2) / (1 + (x / (SCALE * SOFTENING)).square()).sqrt()

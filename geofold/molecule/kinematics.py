@@ -67,6 +67,16 @@ class Kinematics:
         """(n, n): 1 where torsion i (row) moves, or is, torsion j (column)."""
         return self.influence[:-1].mT.contiguous()
 
+    def pointers(self, rows: int) -> tuple[Tensor, ...]:
+        """`jumps` in the flat list of the frames of so many rows, one tensor a level."""
+        width = self.jumps.shape[1]
+        start = width * torch.arange(rows, device=self.jumps.device)[:, None]
+        return tuple((level + start).flatten() if rows > 1 else level for level in self._levels)
+
+    @cached_property
+    def _levels(self) -> tuple[Tensor, ...]:
+        return self.jumps.unbind()
+
     @cached_property
     def generator(self) -> Tensor:
         """(3, 9): an axis times this is its cross-product matrix, row by row."""
@@ -136,15 +146,19 @@ def frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
     departure = sine[..., None, None] * cross + versine[..., None, None] * square
     shift = -(departure * origin[..., None, :]).sum(-1, keepdim=True)
     turn = torch.nn.functional.pad(torch.cat([departure, shift], -1), (0, 0, 0, 1, 0, 1)) + identity
-    if len(turn) < MANY:
-        for pointer in kin.jumps:
-            turn = turn[:, pointer] @ turn
-        return turn
-    # components first: thousands of products of 4 x 4 matrices are faster as sixteen long rows
-    turn = turn.permute(2, 3, 0, 1).contiguous()
+    rows, width = turn.shape[:2]
+    if rows < MANY:
+        flat = turn.flatten(0, 1)
+        for pointer in kin.pointers(rows):
+            flat = torch.bmm(flat[pointer], flat)
+        return flat.unflatten(0, (rows, width))
+    # components first: thousands of products of 4 x 4 matrices are faster as twelve long rows
+    wide = turn.permute(2, 3, 0, 1)[:3].contiguous()
     for pointer in kin.jumps:
-        turn = (turn[..., pointer][:, :, None] * turn[None]).sum(1)
-    return turn.permute(2, 3, 0, 1)
+        before = wide[..., pointer]
+        wide = (before[:, :3, None] * wide).sum(1)
+        wide[:, 3] += before[:, 3]
+    return torch.cat([wide, kin.identity[3, None, :, None, None].expand(1, 4, rows, width)]).permute(2, 3, 0, 1)
 
 
 def carry(kin: Kinematics, frame: Tensor, xyz: Tensor, rows: Tensor | None = None) -> Tensor:

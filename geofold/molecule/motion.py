@@ -19,6 +19,9 @@ from torch import Tensor
 
 from geofold.molecule.kinematics import Hinges, Kinematics
 
+LARGE = 20_000
+"""Entries from which a cross product is taken component by component: the library's own is not vectorised."""
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -49,6 +52,12 @@ class Motion:
         """(B, 6, n): axes and moments, components first; the layout that matrix products are fast in."""
         return torch.cat(self._screws, -1).mT.contiguous()
 
+    @cached_property
+    def _wrench_twists(self) -> Tensor:
+        """(B, 6, n): what forces crossed with the atoms, then forces, are measured along."""
+        axis, moment = self._screws
+        return torch.cat([-axis, moment], -1).mT.contiguous()
+
     @property
     def _axes(self) -> Tensor:
         """(B, 3, n): axes, components first."""
@@ -61,15 +70,17 @@ class Motion:
 
     def velocities(self, rate: Tensor) -> Tensor:
         """J v: velocities (p, B, m, 3) of rates (p, B, n) in radian per unit."""
-        spin, speed = (self._twists * rate[..., None, :] @ self.kin.carried_by).split(3, dim=-2)
-        return (torch.linalg.cross(spin, self._rows.expand_as(spin), dim=-2) + speed).mT
+        probes, rows, n = rate.shape
+        flat = torch.mm((self._twists * rate[..., None, :]).view(-1, n), self.kin.carried_by)
+        spin, speed = flat.view(probes, rows, 6, -1).split(3, dim=-2)
+        return (_cross(spin, self._rows) + speed).mT
 
     def torques(self, force: Tensor) -> Tensor:
         """J'f: torques (p, B, n) of forces (p, B, m, 3) on the atoms."""
         rows = force.mT
-        turning = torch.linalg.cross(self._rows.expand_as(rows), rows, dim=-2)
-        carried = torch.cat([turning, rows], -2) @ self.kin.moved_by
-        return (self._twists * carried).sum(-2)
+        flat = torch.cat([_cross(rows, self._rows), rows], -2).view(-1, rows.shape[-1])
+        carried = torch.mm(flat, self.kin.moved_by).view(*rows.shape[:2], 6, -1)
+        return (self._wrench_twists * carried).sum(-2)
 
     def acceleration(self, rate: Tensor) -> Tensor:
         """Second derivative (B, m, 3) of the atoms while the torsions turn at constant rates (B, n).
@@ -107,3 +118,15 @@ class Motion:
         # entry (i, j) with i on the way to j; the lower half is its mirror image
         upper = (axis @ turning.mT + moment @ pushing.mT) * self.kin.influence[:-1].mT
         return upper + upper.mT - torch.diag_embed(upper.diagonal(dim1=-2, dim2=-1))
+
+
+def _cross(one: Tensor, other: Tensor) -> Tensor:
+    """Cross products (p, B, 3, m) of vectors (p, B, 3, m) with (B, 3, m)."""
+    if one.numel() < LARGE:
+        return torch.linalg.cross(one, other.expand_as(one), dim=-2)
+    out = torch.empty_like(one, memory_format=torch.contiguous_format)
+    for k, i, j in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        part = out.select(-2, k)
+        torch.mul(one.select(-2, i), other.select(-2, j), out=part)
+        part.addcmul_(one.select(-2, j), other.select(-2, i), value=-1)
+    return out

@@ -18,7 +18,7 @@ from geofold.core.domain import Expansion, Loss, Prediction, Sloped
 from geofold.core.tangent import Euclid
 from geofold.molecule import contacts as contact_terms
 from geofold.molecule.clashes import TINY
-from geofold.molecule.contacts import Contact
+from geofold.molecule.contacts import MARGIN, Contact
 from geofold.molecule.dihedrals import BackboneAngles
 from geofold.molecule.energy import SteeringEnergy
 from geofold.molecule.fold import Fold, FoldState
@@ -49,13 +49,17 @@ class PeptideState(NamedTuple):
 
 
 class _Bounds(NamedTuple):
-    """Contacts as tensors: rows of their atoms, places of those that stay, bounds in nm, upper or lower."""
+    """Contacts as tensors: rows of their atoms, places of those that stay, bounds in nm, 1 for upper and -1 for lower.
+
+    Aims lie within the bounds by a margin.
+    """
 
     i: Tensor
     j: Tensor
     still: Tensor
     bound: Tensor
-    upper: Tensor
+    aim: Tensor
+    sign: Tensor
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,8 @@ class PeptideDomain:
         if goal.contacts:
             ends, bounds = self._ends(xyz, goal.contacts), self._bounds(goal.contacts)
             gap = (ends.square().sum(-1) + TINY).sqrt()
-            reached = contact_terms.cost(gap, bounds.bound, bounds.upper).sum(-1)
+            excess = (gap - bounds.aim) * bounds.sign
+            reached = contact_terms.cost(excess).sum(-1)
             violation = _beyond(gap, bounds)
         terms = {
             "contacts": goal.contact * reached,
@@ -168,7 +173,7 @@ class PeptideDomain:
             local = xyz.shape[1]
             by_atom = goal.sterics * clashes.gradient(None, self.sterics.place, local)
             if goal.contacts:
-                pull = goal.contact * contact_terms.cost_slope(gap, bounds.bound, bounds.upper) / gap
+                pull = goal.contact * bounds.sign * contact_terms.cost_slope(excess) / gap
                 pair = pull[..., None] * ends
                 wide = torch.nn.functional.pad(by_atom, (0, 0, 0, len(bounds.still)))
                 by_atom = wide.index_add_(1, bounds.i, pair).index_add_(1, bounds.j, pair, alpha=-1)[:, :local]
@@ -220,7 +225,8 @@ class PeptideDomain:
                 j=torch.tensor([row(c.j) for c in contacts], device=like.device),
                 still=torch.stack([self.still[a] for a in fixed]) if fixed else like.new_zeros(0, 3),
                 bound=like.new_tensor([c.bound for c in contacts]),
-                upper=torch.tensor([c.upper for c in contacts], dtype=torch.bool, device=like.device),
+                aim=like.new_tensor([c.bound - (MARGIN if c.upper else -MARGIN) for c in contacts]),
+                sign=like.new_tensor([1.0 if c.upper else -1.0 for c in contacts]),
             )
         return self.seen[contacts]
 
@@ -228,10 +234,10 @@ class PeptideDomain:
         if not goal.contacts:
             return xyz.new_zeros(len(xyz))
         bounds = self._bounds(goal.contacts)
-        return contact_terms.cost(self.distances(xyz, goal.contacts), bounds.bound, bounds.upper).sum(-1)
+        excess = (self.distances(xyz, goal.contacts) - bounds.aim) * bounds.sign
+        return contact_terms.cost(excess).sum(-1)
 
 
 def _beyond(distance: Tensor, bounds: _Bounds) -> Tensor:
     """Largest violation (B,) of bounds by distances (B, c), zero where all are kept."""
-    beyond = torch.where(bounds.upper, distance - bounds.bound, bounds.bound - distance)
-    return torch.relu(beyond.amax(-1))
+    return torch.relu(((distance - bounds.bound) * bounds.sign).amax(-1))

@@ -151,24 +151,26 @@ class RamachandranDensity:
         Tensor (..., L), callable
             The callable gives the derivatives by the knots, (..., 2, L).
         """
+        knots, shape = knots.movedim(-2, 0), knots.shape
         below = knots.floor()
         t = knots - below
         square = t * t
-        weight = (torch.stack((torch.ones_like(t), t, square, square * t), -1) @ self._basis).unflatten(-1, (2, 4))
-        cell = below.remainder(BINS).long()
-        corner = cell.select(-2, 0) * _PADDED + cell.select(-2, 1) + first
-        patch = self._patches[corner.unsqueeze(-1) + self._around].unflatten(-1, (4, 4))
+        powers = torch.stack((torch.ones_like(t), t, square, square * t), -1)
+        weight = torch.mm(powers.view(-1, 4), self._basis).view(2, -1, 2, 4)
+        cell = below.remainder_(BINS).long()
+        corner = cell[0] * _PADDED + cell[1] + first
+        patch = self._patches[corner.view(-1, 1) + self._around].view(-1, 4, 4)
         # values in the corner, derivatives beside and below it
-        found = weight.select(-4, 0) @ patch @ weight.select(-4, 1).mT
+        found = torch.bmm(torch.bmm(weight[0], patch), weight[1].mT).view(*shape[:-2], shape[-1], 4)
+        value, by_psi, by_phi, _ = found.unbind(-1)
         gap = self._gap[cls]
-        depth = (self._core[cls] - found[..., 0, 0]) / gap
-        beyond = depth.clamp_min(0.0)
+        beyond = ((self._core[cls] - value) / gap).clamp_min_(0.0)
         u = beyond.clamp_max(1.0)
         penalty = u**3 * (2.0 - u) + 2.0 * (beyond - u)
 
         def slopes() -> Tensor:
             depth_slope = u * u * (4.0 * u - 6.0) / gap
-            return depth_slope.unsqueeze(-2) * torch.stack((found[..., 1, 0], found[..., 0, 1]), -2)
+            return depth_slope.unsqueeze(-2) * torch.stack((by_phi, by_psi), -2)
 
         return penalty, slopes
 
