@@ -19,6 +19,7 @@ from geofold.core.domain import Domain, Loss, Prediction
 from geofold.core.gate import Features, Gate, affordable
 from geofold.core.linearise import Linearisation, Look, linearise, look
 from geofold.core.metric import Factor, Metric, MetricState
+from geofold.core.pages import keep_freed_pages
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.retraction import second_order
 from geofold.core.surrogate import Horizon, Trial
@@ -77,6 +78,8 @@ class Controller:
         with torch.no_grad():
             like = domain.observe(state, None)
         batch, dim = like.shape[0], domain.latent_dim
+        if batch > 1:
+            keep_freed_pages()
         return ControllerState(
             domain=state, memory=self.backbone.init_state(batch, dim, like), metric=self.metric.init(batch, dim, like),
             radius=self.trust_region.init(batch, like), direction=like.new_zeros(batch, dim),

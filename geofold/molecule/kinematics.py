@@ -23,7 +23,7 @@ from torch import Tensor
 
 from geofold.molecule.torsions import TorsionTree
 
-MANY = 16
+MANY = 8
 """Rows from which frames are multiplied component by component."""
 
 
@@ -138,6 +138,8 @@ def frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
     The turn about one axis is I + sin(delta) K + (1 - cos(delta)) K^2 (Rodrigues' formula), with the cross-product
     matrix K of the axis and the translation -K o of a point o on it: what a zero turn adds is exactly zero.
     """
+    if len(xyz) >= MANY:
+        return _many_frames(kin, xyz, delta)
     axis, origin = axes(kin, xyz)
     cross = (axis @ kin.generator.to(axis)).unflatten(-1, (3, 3))
     identity = kin.identity.to(axis)
@@ -147,18 +149,33 @@ def frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
     shift = -(departure * origin[..., None, :]).sum(-1, keepdim=True)
     turn = torch.nn.functional.pad(torch.cat([departure, shift], -1), (0, 0, 0, 1, 0, 1)) + identity
     rows, width = turn.shape[:2]
-    if rows < MANY:
-        flat = turn.flatten(0, 1)
-        for pointer in kin.pointers(rows):
-            flat = torch.bmm(flat[pointer], flat)
-        return flat.unflatten(0, (rows, width))
-    # components first: thousands of products of 4 x 4 matrices are faster as twelve long rows
-    wide = turn.permute(2, 3, 0, 1)[:3].contiguous()
+    flat = turn.flatten(0, 1)
+    for pointer in kin.pointers(rows):
+        flat = torch.bmm(flat[pointer], flat)
+    return flat.unflatten(0, (rows, width))
+
+
+def _many_frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
+    """`frames` with the components first: thousands of products of 4 x 4 matrices are faster as twelve long rows."""
+    points = xyz.permute(2, 0, 1).contiguous()
+    origin = points.index_select(2, kin.far)
+    axis = torch.nn.functional.normalize(origin - points.index_select(2, kin.near), dim=0)
+    sine, versine = torch.sin(delta) * axis, 2 * torch.sin(delta / 2).square()
+    turn = (versine * axis)[:, None] * axis
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        turn[i, j] -= sine[k]
+        turn[j, i] += sine[k]
+        turn[i, i] -= versine
+    shift = -(turn * origin).sum(1, keepdim=True)
+    wide = torch.nn.functional.pad(torch.cat([turn, shift], 1), (0, 1)) + kin.identity.to(axis)[:3, :, None, None]
     for pointer in kin.jumps:
-        before = wide[..., pointer]
-        wide = (before[:, :3, None] * wide).sum(1)
-        wide[:, 3] += before[:, 3]
-    return torch.cat([wide, kin.identity[3, None, :, None, None].expand(1, 4, rows, width)]).permute(2, 3, 0, 1)
+        before = wide.index_select(3, pointer)
+        after = before[:, 0, None] * wide[0]
+        after.addcmul_(before[:, 1, None], wide[1]).addcmul_(before[:, 2, None], wide[2])
+        after[:, 3] += before[:, 3]
+        wide = after
+    last = kin.identity.to(axis)[3, None, :, None, None].expand(1, 4, *wide.shape[2:])
+    return torch.cat([wide, last]).permute(2, 3, 0, 1)
 
 
 def carry(kin: Kinematics, frame: Tensor, xyz: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -167,8 +184,8 @@ def carry(kin: Kinematics, frame: Tensor, xyz: Tensor, rows: Tensor | None = Non
     points = xyz if rows is None else xyz[:, rows]
     # multiplied and summed by hand: thousands of products of tiny matrices are slow
     if len(points) >= MANY:
-        wide = torch.nn.functional.pad(points, (0, 1), value=1.0).permute(2, 0, 1)
-        return (frame.permute(2, 3, 0, 1)[:3][..., carrier] * wide).sum(1).permute(1, 2, 0)
+        turn, (x, y, z) = frame.permute(2, 3, 0, 1)[:3].index_select(3, carrier).unbind(1), points.permute(2, 0, 1).unbind(0)
+        return torch.addcmul(torch.addcmul(torch.addcmul(turn[3], turn[0], x), turn[1], y), turn[2], z).permute(1, 2, 0)
     return (frame[:, carrier, :3] * torch.nn.functional.pad(points, (0, 1), value=1.0)[..., None, :]).sum(-1)
 
 

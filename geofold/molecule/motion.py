@@ -77,9 +77,11 @@ class Motion:
 
     def torques(self, force: Tensor) -> Tensor:
         """J'f: torques (p, B, n) of forces (p, B, m, 3) on the atoms."""
-        rows = force.mT
-        flat = torch.cat([_cross(rows, self._rows), rows], -2).view(-1, rows.shape[-1])
-        carried = torch.mm(flat, self.kin.moved_by).view(*rows.shape[:2], 6, -1)
+        probes, rows, m, _ = force.shape
+        wrench = force.new_empty(probes, rows, 6, m)
+        wrench[..., 3:, :] = force.mT
+        _cross(wrench[..., 3:, :], self._rows, out=wrench[..., :3, :])
+        carried = torch.mm(wrench.view(-1, m), self.kin.moved_by).view(probes, rows, 6, -1)
         return (self._wrench_twists * carried).sum(-2)
 
     def acceleration(self, rate: Tensor) -> Tensor:
@@ -120,11 +122,12 @@ class Motion:
         return upper + upper.mT - torch.diag_embed(upper.diagonal(dim1=-2, dim2=-1))
 
 
-def _cross(one: Tensor, other: Tensor) -> Tensor:
+def _cross(one: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """Cross products (p, B, 3, m) of vectors (p, B, 3, m) with (B, 3, m)."""
     if one.numel() < LARGE:
-        return torch.linalg.cross(one, other.expand_as(one), dim=-2)
-    out = torch.empty_like(one, memory_format=torch.contiguous_format)
+        return torch.linalg.cross(one, other.expand_as(one), dim=-2, out=out)
+    if out is None:
+        out = torch.empty_like(one, memory_format=torch.contiguous_format)
     for k, i, j in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
         part = out.select(-2, k)
         torch.mul(one.select(-2, i), other.select(-2, j), out=part)
