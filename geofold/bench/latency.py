@@ -1,4 +1,4 @@
-"""The latency benchmark: what a step costs, beside one OpenMM evaluation, in proteins of many sizes, over a long stream.
+"""The latency benchmark: what a step costs, beside an OpenMM evaluation, by the size of the protein, over long streams.
 
 Everything runs on one thread in one process. Agents take turns in blocks, so that a noisy machine treats all of
 them alike; quote the ratios.
@@ -52,7 +52,7 @@ def run(out: str, *, quick: bool, limit: int | None) -> None:
 def take_turns(agents: Sequence[Agent], blocks: int) -> None:
     """Blocks of steps of one agent after the other, after a warm-up."""
     for agent in agents:
-        agent.block(max(WARM_UP // agent.share, 2), keep=False)
+        agent.block(WARM_UP // agent.share, keep=False)
     for _ in track(range(blocks), description="steps in turn"):
         for agent in agents:
             agent.block(max(BLOCK // agent.share, 1))

@@ -60,9 +60,10 @@ def _section(name: str, note: str, step: Callable[[], None]) -> str:
     profiler.disable()
     total = sum(calls.values())
     rows = [[kind, f"{number:.0f}"] for kind, number in calls.most_common(12)]
+    table = table_of(["operation", "a step"], rows)
     return (
         f"## {name}\n\n{note}: {total:.0f} tensor operations a step, {1e3 * plain:.2f} ms a step, "
-        f"{1e6 * plain / total:.1f} us an operation.\n\n{table_of(['operation', 'a step'], rows)}\n{_functions(profiler)}"
+        f"{1e6 * plain / total:.1f} us an operation.\n\n{table}\n{_functions(profiler)}"
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -54,6 +54,10 @@ class Clashes:
         Distance, nm.
     overlap : (h,)
         nm.
+    excess : (h,)
+        What of the overlap costs something, in units of its scale.
+    root : (h,)
+        Root of 1 + (excess / softening)^2.
     batch : int
     """
 
@@ -63,23 +67,22 @@ class Clashes:
     apart: Tensor
     gap: Tensor
     overlap: Tensor
+    excess: Tensor
+    root: Tensor
     batch: int
 
     @classmethod
     def of(cls, row: Tensor, i: Tensor, j: Tensor, apart: Tensor, contact: Tensor, batch: int) -> Clashes:
         """Clashes of pairs whose radii add up to `contact` (h,)."""
         gap = (apart.square().sum(-1) + TINY).sqrt()
-        return cls(row, i, j, apart, gap, contact - gap, batch)
-
-    @cached_property
-    def _excess(self) -> tuple[Tensor, Tensor]:
-        """Excess x of the overlaps in units of their scale, and the root of 1 + (x / softening)^2."""
-        x = (self.overlap - TOLERATED).clamp_min_(0.0).div_(WIDTH)
-        return x, (x / SOFTENING).square_().add_(1.0).sqrt_()
+        overlap = contact - gap
+        excess = (overlap - TOLERATED).clamp_min_(0.0).div_(WIDTH)
+        root = (excess / SOFTENING).square_().add_(1.0).sqrt_()
+        return cls(row, i, j, apart, gap, overlap, excess, root, batch)
 
     def cost(self) -> Tensor:
         """(h,), as `overlap_cost` has it."""
-        return (self._excess[1] - 1) * (2 * SOFTENING**2)
+        return (self.root - 1) * (2 * SOFTENING**2)
 
     def total(self, each: Tensor) -> Tensor:
         """Sum of a quantity (h,) in each row, (B,)."""
@@ -102,8 +105,7 @@ class Clashes:
         local : int
             m.
         """
-        x, root = self._excess
-        pull = x / (root * self.gap) * (-2 / WIDTH)
+        pull = self.excess / (self.root * self.gap) * (-2 / WIDTH)
         force = self.apart * (pull if weight is None else pull * weight)[:, None]
         base = self.row * (local + 1)
         sums = force.new_zeros(self.batch * (local + 1), 3)

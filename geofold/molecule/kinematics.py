@@ -184,7 +184,10 @@ def carry(kin: Kinematics, frame: Tensor, xyz: Tensor, rows: Tensor | None = Non
     points = xyz if rows is None else xyz[:, rows]
     # multiplied and summed by hand: thousands of products of tiny matrices are slow
     if len(points) >= MANY:
-        turn, (x, y, z) = frame.permute(2, 3, 0, 1)[:3].index_select(3, carrier).unbind(1), points.permute(2, 0, 1).unbind(0)
+        turn, (x, y, z) = (
+            frame.permute(2, 3, 0, 1)[:3].index_select(3, carrier).unbind(1),
+            points.permute(2, 0, 1).unbind(0),
+        )
         return torch.addcmul(torch.addcmul(torch.addcmul(turn[3], turn[0], x), turn[1], y), turn[2], z).permute(1, 2, 0)
     return (frame[:, carrier, :3] * torch.nn.functional.pad(points, (0, 1), value=1.0)[..., None, :]).sum(-1)
 

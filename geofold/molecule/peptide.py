@@ -7,8 +7,9 @@ one step to the next.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from geofold.core.domain import Expansion, Loss, Prediction, Sloped
 from geofold.core.tangent import Euclid
 from geofold.molecule import contacts as contact_terms
-from geofold.molecule.clashes import TINY
+from geofold.molecule.clashes import TINY, Clashes
 from geofold.molecule.contacts import MARGIN, Contact
 from geofold.molecule.dihedrals import BackboneAngles
 from geofold.molecule.energy import SteeringEnergy
@@ -72,6 +73,7 @@ class PeptideDomain:
     still: dict[int, Tensor]
     side_chains: bool
     steering: SteeringEnergy | None = None
+    kernel: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
     seen: dict[tuple[Contact, ...], _Bounds] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -149,39 +151,76 @@ class PeptideDomain:
 
     def sloped(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Sloped:
         """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
+        bounds = self._bounds(goal.contacts) if goal.contacts else None
+        weights = (goal.contact, goal.sterics, goal.ramachandran)
+        if self.kernel is None or state.pairs.built is not None:
+            clashes, _ = self.sterics.clashes(self.fold.split(prediction.mean)[1], state.pairs)
+            terms, violation, slope = self._price(prediction.mean, state.fold.angle, clashes, bounds, weights)
+        else:
+            terms, violation, gradient = self.kernel(prediction.mean, state.fold.angle, state.pairs, bounds, weights)
+
+            def slope() -> Tensor:
+                return gradient
+
+        total = torch.stack(list(terms.values())).sum(0)
+        if self.steering is None or goal.energy <= 0:
+            return Sloped(Loss(total, terms, violation=violation), slope)
         theta, xyz = self.fold.split(prediction.mean)
-        clashes, _ = self.sterics.clashes(xyz, state.pairs)
-        strain, strain_slope = self.angles.penalty_and_slope(state.fold.angle + theta)
-        reached, violation = xyz.new_zeros(len(xyz)), None
-        if goal.contacts:
-            ends, bounds = self._ends(xyz, goal.contacts), self._bounds(goal.contacts)
+        energy, force = self.steering.energy_and_gradient(xyz, self.fold.kin.atoms.cpu().numpy())
+        terms = terms | {"energy": goal.energy * energy}
+        by_energy = torch.nn.functional.pad(goal.energy * force.flatten(1), (theta.shape[1], 0))
+        return Sloped(Loss(total + terms["energy"], terms, violation=violation), lambda: slope() + by_energy)
+
+    def _price(
+        self, mean: Tensor, angle: Tensor, clashes: Clashes, bounds: _Bounds | None, weights: tuple[float, float, float]
+    ) -> tuple[dict[str, Tensor], Tensor | None, Callable[[], Tensor]]:
+        """Terms and violation (B,) of what the weights weigh, and what gives the gradient (B, k) of their sum."""
+        theta, xyz = self.fold.split(mean)
+        local, reached, violation = xyz.shape[1], xyz.new_zeros(len(xyz)), None
+        strain, strain_slope = self.angles.penalty_and_slope(angle + theta)
+        if bounds is not None:
+            ends = self._ends(xyz, bounds)
             gap = (ends.square().sum(-1) + TINY).sqrt()
             excess = (gap - bounds.aim) * bounds.sign
             reached = contact_terms.cost(excess).sum(-1)
             violation = _beyond(gap, bounds)
+        contact, overlap, ramachandran = weights
         terms = {
-            "contacts": goal.contact * reached,
-            "sterics": goal.sterics * clashes.total(clashes.cost()),
-            "ramachandran": goal.ramachandran * strain.sum(-1),
+            "contacts": contact * reached,
+            "sterics": overlap * clashes.total(clashes.cost()),
+            "ramachandran": ramachandran * strain.sum(-1),
         }
-        force = None
-        if self.steering is not None and goal.energy > 0:
-            terms["energy"], force = self.steering.energy_and_gradient(xyz, self.fold.kin.atoms.cpu().numpy())
-            terms["energy"] = goal.energy * terms["energy"]
 
         def slope() -> Tensor:
-            local = xyz.shape[1]
-            by_atom = goal.sterics * clashes.gradient(None, self.sterics.place, local)
-            if goal.contacts:
-                pull = goal.contact * bounds.sign * contact_terms.cost_slope(excess) / gap
+            by_atom = overlap * clashes.gradient(None, self.sterics.place, local)
+            if bounds is not None:
+                pull = contact * bounds.sign * contact_terms.cost_slope(excess) / gap
                 pair = pull[..., None] * ends
                 wide = torch.nn.functional.pad(by_atom, (0, 0, 0, len(bounds.still)))
                 by_atom = wide.index_add_(1, bounds.i, pair).index_add_(1, bounds.j, pair, alpha=-1)[:, :local]
-            if force is not None:
-                by_atom = by_atom + goal.energy * force
-            return torch.cat([goal.ramachandran * strain_slope(), by_atom.flatten(1)], -1)
+            return torch.cat([ramachandran * strain_slope(), by_atom.flatten(1)], -1)
 
-        return Sloped(Loss(torch.stack(list(terms.values())).sum(0), terms, violation=violation), slope)
+        return terms, violation, slope
+
+    def compiled(self) -> PeptideDomain:
+        """The same domain, its loss and gradient fused into one kernel by `torch.compile`.
+
+        The kernel looks at every pair, since a graph has no use for lists whose length changes; the first steps
+        compile it. It serves one row or a few; see RESULTS.md for what it gains.
+        """
+
+        def kernel(
+            mean: Tensor, angle: Tensor, pairs: PairList, bounds: _Bounds | None, weights: tuple[float, float, float]
+        ) -> tuple[dict[str, Tensor], Tensor | None, Tensor]:
+            clashes = self.sterics.every_pair(self.fold.split(mean)[1], pairs)
+            terms, violation, slope = self._price(mean, angle, clashes, bounds, weights)
+            return terms, violation, slope()
+
+        # what is computed once and kept has to be there before: a graph cannot keep it
+        like = self.fold.weight.new_zeros(1, len(self.fold.weight))
+        angle, xyz = self.fold.split(like)
+        kernel(like, angle, self.sterics.pairs(xyz), None, (1.0, 1.0, 1.0))
+        return replace(self, kernel=torch.compile(kernel, fullgraph=True, dynamic=False))
 
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
         """Apply the move; renew the neighbour list where atoms went far."""
@@ -196,11 +235,10 @@ class PeptideDomain:
         """Distances (B, c) in nm of the contacts' atoms in local coordinates (B, m, 3)."""
         if not contacts:
             return xyz.new_zeros(len(xyz), 0)
-        return (self._ends(xyz, contacts).square().sum(-1) + TINY).sqrt()
+        return (self._ends(xyz, self._bounds(contacts)).square().sum(-1) + TINY).sqrt()
 
-    def _ends(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> Tensor:
+    def _ends(self, xyz: Tensor, ends: _Bounds) -> Tensor:
         """From the second to the first atom of each contact, (B, c, 3)."""
-        ends = self._bounds(contacts)
         every = torch.cat([xyz, ends.still.expand(len(xyz), -1, -1)], dim=1) if len(ends.still) else xyz
         return every[:, ends.i] - every[:, ends.j]
 

@@ -155,6 +155,14 @@ class Sterics:
         row, k = (apart.square().sum(-1) < (pairs.distance - TOLERATED).square()).nonzero().unbind(1)
         return Clashes.of(row, pairs.i[k], pairs.j[k], apart[row, k], pairs.distance[k], len(xyz)), pairs
 
+    def every_pair(self, xyz: Tensor, pairs: PairList) -> Clashes:
+        """All listed pairs as they are, overlapping or not: the same shapes for all coordinates, for a compiler."""
+        apart = _separation(xyz[:, self.local], pairs)
+        rows, count = apart.shape[:2]
+        row = torch.arange(rows, device=xyz.device).repeat_interleave(count)
+        i, j, touching = pairs.i.repeat(rows), pairs.j.repeat(rows), pairs.distance.repeat(rows)
+        return Clashes.of(row, i, j, apart.flatten(0, 1), touching, rows)
+
     def fresh(self, xyz: Tensor, pairs: PairList) -> PairList:
         """The list, or a new one if atoms went further than its skin allows."""
         return pairs if pairs.built is None else self._fresh(xyz[:, self.local], pairs, xyz)
