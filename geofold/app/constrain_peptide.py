@@ -35,10 +35,10 @@ def controller(options: RunOptions) -> Controller:
     )  # fmt: skip
 
 
-def thorough(options: RunOptions) -> Controller:
+def thorough(parts: Controller) -> Controller:
     """The parts that take over when the stream has been stuck: two full corrections a step."""
     region = TrustRegion(radius=2.0, largest=8.0)
-    return replace(controller(options), trust_region=region, gate=ThresholdGate(TOLERANCE, largest=2), once=False)
+    return replace(parts, trust_region=region, gate=ThresholdGate(TOLERANCE, largest=2), once=False)
 
 
 def patience() -> Patience:
@@ -64,9 +64,14 @@ def reached(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal) -> bo
 
 def constrain_peptide(
     structure: Structure, first: int, last: int, contacts: tuple[Contact, ...], options: RunOptions,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Callable[[int, int, float], None] | None = None, *, parts: Controller | None = None,
 ) -> Move:  # fmt: skip
     """Stream residues `first` to `last` until the contacts have held for five steps.
+
+    Parameters
+    ----------
+    parts : Controller or None
+        Other parts than `controller` gives.
 
     Returns
     -------
@@ -78,11 +83,11 @@ def constrain_peptide(
     start = domain.start(structure.xyz)
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
         return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid")
-    parts, goal = controller(options), goal_of(contacts)
+    parts, goal = parts or controller(options), goal_of(contacts)
     frames, trace, clock = [start.fold.xyz[0].cpu().numpy()], [], []
     accepted, held, best = 0, 0, (float("inf"), 0)
     steps = stream(
-        parts, domain, parts.init(domain, start), goal, patience=patience(), thorough=thorough(options),
+        parts, domain, parts.init(domain, start), goal, patience=patience(), thorough=thorough(parts),
         seed=options.seed,
     )  # fmt: skip
     for number, (state, info) in zip(range(options.steps), steps, strict=False):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geofold.errors import OptionError
 
-NAMES = ("loop", "peptide", "latency", "report")
+NAMES = ("loop", "peptide", "latency", "ablation", "report")
 
 
 def run(name: str, *, out: str, set_name: str, data: str | None, quick: bool, limit: int | None, seed: int) -> None:
@@ -32,6 +32,10 @@ def run(name: str, *, out: str, set_name: str, data: str | None, quick: bool, li
         from geofold.bench import latency
 
         latency.run(out, quick=quick, limit=limit)
+    elif name == "ablation":
+        from geofold.bench import ablation
+
+        ablation.run(out, quick=quick, limit=limit)
     elif name == "report":
         from geofold.bench import report
 
