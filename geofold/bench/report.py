@@ -47,6 +47,23 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "bottom restraint, LocalEnergyMinimizer) runs on the first sixteen in the same process; its clock "
         "starts when its context is ready, ours when the stream starts.",
     ),
+    (
+        "ablation",
+        "Parts of the controller",
+        "geofold bench ablation --out examples/results/ablation",
+        "128 episodes of the peptide tuning split, two seeds each, variants in turn; the defaults of `constrain` are "
+        "chosen here and nowhere else. `steps` counts 128 for a failure; differences are paired, +- is half a 95 % "
+        "interval. Each variant differs from the base in what its description says.",
+    ),
+    (
+        "latency",
+        "Latency",
+        "geofold bench latency --out examples/results/latency",
+        "One thread, after warm-up, agents in turn in one process, so ratios are what counts. Larger proteins are "
+        "copies of one of 99 residues side by side on a lattice, with the same bent loop in the first: nothing but the "
+        "size differs. H = 3 costs a predictor that holds still nothing, since its roll-out repeats the present loss "
+        "and is spared; `peptide_glide` rolls out. Where the time goes stands in `profile.md` beside the records.",
+    ),
 )
 
 

@@ -49,7 +49,8 @@ class Pullback:
         beta.
     informed : bool
         The first probe lies along the gradient, the last along the previous accepted step (a "loss-aware"
-        sketch); else all are random.
+        sketch); else all are random. Such probes are no longer isotropic, so a `fisher` sketch is too long along
+        the gradient and its steps are too short there: on the peptide tuning split they cost, and are off.
     adapt : bool
         False: the first look of a stream is kept for good (agent "no adapt").
     largest : float
@@ -63,7 +64,7 @@ class Pullback:
     rank: int = 8
     damping: float = 1e-3
     decay: float = 0.98
-    informed: bool = True
+    informed: bool = False
     adapt: bool = True
     largest: float = 1e8
     cap: float = 1e6

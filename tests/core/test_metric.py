@@ -150,7 +150,7 @@ def test_informed_probes_lie_along_gradient_and_previous_direction():
     problem = curved_surface()
     at = at_start(problem)
     previous = torch.tensor([[0.3, -0.7]], dtype=torch.float64)
-    metric = Pullback("fisher", rank=5)
+    metric = Pullback("fisher", rank=5, informed=True)
     columns = metric.update(metric.init(1, 2, at.z), at, previous, 1).factor[0]
     pushed = at.pull(at.weight * at.push(previous))[0]
     assert abs(float(torch.cosine_similarity(columns[:, 0], at.gradient[0], dim=0))) == pytest.approx(1, abs=1e-12)
@@ -160,7 +160,7 @@ def test_informed_probes_lie_along_gradient_and_previous_direction():
 def test_columns_do_not_pile_up_along_the_gradient():
     """Same look again and again: without random signs the first column would add up coherently."""
     problem = linear_gaussian()
-    at, metric = at_start(problem), Pullback("fisher", rank=8, decay=0.98)
+    at, metric = at_start(problem), Pullback("fisher", rank=8, decay=0.98, informed=True)
     state = metric.init(1, 5, at.z)
     sizes = []
     for number in range(400):

@@ -83,7 +83,7 @@ def test_average_of_a_constant_metric_stays_that_metric(make, wrap, sketch):
     """Over a thousand looks, from the first one on."""
     problem = wrap(make())
     at = at_start(problem)
-    metric = Pullback(sketch, rank=4 * problem.dim, damping=1e-2, largest=1e15)
+    metric = Pullback(sketch, rank=16 * problem.dim, damping=1e-2, largest=1e15)
     state = metric.init(1, problem.dim, at.z)
     want = information(at) + 1e-2 * torch.eye(problem.dim, dtype=torch.float64)
     for number in range(1000 if wrap(problem) is problem and make is curved_surface else 60):
@@ -142,7 +142,7 @@ def test_informed_probes_in_the_latent(sketch):
     problem = linear_gaussian(dim=9, observations=12)
     at = at_start(problem)
     previous = torch.sin(torch.arange(9, dtype=torch.float64))[None]
-    metric = Pullback(sketch, rank=4, largest=1e15)
+    metric = Pullback(sketch, rank=4, informed=True, largest=1e15)
     found = dense(metric.factor(metric.update(metric.init(1, 9, at.z), at, previous, 3)))
     want = information(at)
     if sketch == "nystrom":  # exact on the span of its probes
