@@ -1,0 +1,94 @@
+"""HiPPO: how the past of a signal is remembered as coefficients of orthogonal polynomials.
+
+Glossary: ``N`` coefficients, ``T`` steps. P_n is the Legendre polynomial, phi_n(z) = sqrt(2n + 1) P_n(2z - 1) its
+orthonormal form on [0, 1].
+
+LegS weighs all of the past alike, dc/dt = -A c / t + B u / t, which in the time log t is the time-invariant system
+dc/ds = -A c + B u that state-space layers start from. LegT remembers a window of fixed length.
+Gu, Dao, Ermon, Rudra and Re, HiPPO (NeurIPS 2020); Gu, Goel and Re, S4 (ICLR 2022), appendix C.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+def legendre(z: Tensor, count: int) -> Tensor:
+    """phi_n(z), (..., count), orthonormal on [0, 1], by the three-term recurrence; differentiable."""
+    x = 2 * z - 1
+    found = [torch.ones_like(x), x]
+    for n in range(1, count - 1):
+        found.append(((2 * n + 1) * x * found[n] - n * found[n - 1]) / (n + 1))
+    scale = (2 * torch.arange(count, dtype=z.dtype, device=z.device) + 1).sqrt()
+    return torch.stack(found[:count], -1) * scale
+
+
+def legs(count: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """A (N, N) and B (N,) of LegS, with the signs of dc/ds = -A c + B u."""
+    root = (2 * torch.arange(count, dtype=dtype) + 1).sqrt()
+    lower = torch.outer(root, root).tril(-1)
+    return lower + torch.diag(torch.arange(1, count + 1, dtype=dtype)), root
+
+
+def legt(count: int, window: float = 1.0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """A (N, N) and B (N,) of LegT for a window of fixed length, in the same signs and normalisation.
+
+    c_n is the projection of u(t - window (1 - z)) on phi_n(z).
+    """
+    n = torch.arange(count)
+    root = (2 * n.to(dtype) + 1).sqrt()
+    sign = torch.where(n[:, None] < n, (-1.0) ** (n - n[:, None]).abs(), 1.0).to(dtype)
+    return torch.outer(root, root) * sign / window, root / window
+
+
+def legs_memory(signal: Tensor, count: int) -> Tensor:
+    """LegS coefficients (T, N) after each sample of a signal (T,) that holds its value between the samples.
+
+    Exact: between t and t + 1 the system is time-invariant in log t, so a step is a matrix exponential and not an
+    approximation of one.
+    """
+    a, b = legs(count, signal.dtype)
+    still = torch.linalg.solve_triangular(a, b[:, None], upper=False)[:, 0]
+    c, found = signal[0] * still, []
+    for number, value in enumerate(signal, start=1):
+        if number > 1:
+            decay = torch.linalg.matrix_exp(-a * torch.log(torch.tensor(number / (number - 1), dtype=a.dtype)))
+            c = decay @ (c - value * still) + value * still
+        found.append(c)
+    return torch.stack(found)
+
+
+def reconstruct(coefficients: Tensor, z: Tensor) -> Tensor:
+    """Signal (..., Z) that coefficients (..., N) remember at places z (Z,) of the past: 0 its beginning, 1 now."""
+    return coefficients @ legendre(z, coefficients.shape[-1]).mT
+
+
+class NormalPlusLowRank(NamedTuple):
+    """-A of LegS as V (diag(eigenvalues) - p p^*) V^*: eigenvalues (N,), p (N,), b (N,) = V^* B, basis V (N, N)."""
+
+    eigenvalues: Tensor
+    low_rank: Tensor
+    b: Tensor
+    basis: Tensor
+
+
+def legs_nplr(count: int) -> NormalPlusLowRank:
+    """Normal plus low-rank form of LegS (S4, theorem 1): -A + p p' is -1/2 and a skew-symmetric matrix."""
+    a, b = legs(count)
+    p = (torch.arange(count, dtype=torch.float64) + 0.5).sqrt()
+    normal = -a + torch.outer(p, p)
+    skew = normal + 0.5 * torch.eye(count, dtype=torch.float64)
+    imaginary, basis = torch.linalg.eigh(-1j * skew)
+    into = basis.mH
+    return NormalPlusLowRank(-0.5 + 1j * imaginary, into @ p.to(into), into @ b.to(into), basis)
+
+
+def bilinear(a: Tensor, b: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    """Tustin's discretisation of dh/dt = a h + b u: (D, N, N) and (D, N) for steps (D,)."""
+    eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    half = step[:, None, None] / 2 * a
+    inverse = torch.linalg.inv(eye - half)
+    return inverse @ (eye + half), (inverse @ (step[:, None] * b)[..., None])[..., 0]

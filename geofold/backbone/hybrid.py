@@ -1,0 +1,64 @@
+"""Hybrids: mostly memory of constant size, and a little attention; feed-forward layers by experts.
+
+Lieber et al., Jamba (2024): seven selective layers to one of attention, every second feed-forward a mixture of
+experts. StripedHyena (Together, 2023): Hyena and attention in turn. Glossary: ``D`` width, ``X`` experts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from geofold.backbone.attention import Attention, FeedForward
+from geofold.backbone.hyena import Hyena
+from geofold.backbone.selective import Selective
+
+
+class Experts(nn.Module):
+    """Mixture of experts without time: each step goes to the `active` experts its router likes best.
+
+    All experts are computed and the others weighted by zero: for models as small as these that is faster on a CPU than
+    gathering rows, and the same to the last bit of the sum.
+    """
+
+    def __init__(self, channels: int, experts: int = 4, active: int = 2, expand: int = 2) -> None:
+        super().__init__()
+        self.active = active
+        self.route = nn.Linear(channels, experts, bias=False)
+        self.up = nn.Parameter(torch.randn(experts, channels, expand * channels) / channels**0.5)
+        self.down = nn.Parameter(torch.randn(experts, expand * channels, channels) / (expand * channels) ** 0.5)
+
+    def init_state(self, batch: int, like: Tensor) -> tuple[()]:
+        """Nothing to remember."""
+        return ()
+
+    def step(self, u: Tensor, state: tuple[()]) -> tuple[Tensor, tuple[()]]:
+        """Each step by itself."""
+        every = torch.einsum("...d,xde->...xe", u, self.up)
+        outcome = torch.einsum("...xe,xed->...xd", nn.functional.gelu(every), self.down)
+        return (self.shares(u)[..., None] * outcome).sum(-2), state
+
+    scan = step
+
+    def shares(self, u: Tensor) -> Tensor:
+        """Weights (..., X) of the experts: softmax over the active ones, zero for the others."""
+        scores = self.route(u)
+        least = scores.topk(self.active, -1).values[..., -1:]
+        return scores.masked_fill(scores < least, -torch.inf).softmax(-1)
+
+
+def jamba(channels: int, periods: int = 1, window: int | None = None) -> list[nn.Module]:
+    """Layers of Jamba: in each period of eight one is attention; feed-forward behind each, every second of experts."""
+    layers: list[nn.Module] = []
+    for number in range(8 * periods):
+        layers.append(Attention(channels, window=window) if number % 8 == 4 else Selective(channels))
+        layers.append(Experts(channels) if number % 2 else FeedForward(channels))
+    return layers
+
+
+def striped_hyena(channels: int, pairs: int = 1, window: int | None = None) -> list[nn.Module]:
+    """Layers of StripedHyena: Hyena and attention in turn, feed-forward behind each."""
+    layers: list[nn.Module] = []
+    for _ in range(pairs):
+        layers += [Hyena(channels), FeedForward(channels), Attention(channels, window=window), FeedForward(channels)]
+    return layers

@@ -1,0 +1,185 @@
+"""Lag-operator state space: the recurrence of a warped memory from one inner product, without an ODE.
+
+Glossary: ``N`` coefficients, ``z`` in (0, 1] the warped past (1 is now), ``s`` <= 0 the past as it was, ``D`` channels.
+
+Tomonaga, Doya and Murata, Lag Operator SSMs. A warp f maps the past (-inf, 0] to (0, 1]; the memory at time t is
+c_n = <u, phi_n o f(. - t)> in the measure f'(s - t) ds. A lag D later what stood at z stands at l(z) = f(g(z) - D) with
+g the inverse of f, so the old memory's share of the new coefficients is the inner product
+
+    A_D[n, m] = int_0^1 phi_n(l(z)) l'(z) phi_m(z) dz = int_0^l(1) phi_n(y) phi_m(l^-1(y)) dy,
+
+the second form being the one that needs no derivative: the basis shifted backward. What came in during the lag fills
+the rest of the interval, (l(1), 1], and is projected there. The derivatives by D at zero are the generators
+(propositions 1 and 2). The exponential warp gives exp(-D A) of time-invariant LegS, to the last bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geofold.backbone.convolution import DenseRecurrence
+from geofold.backbone.hippo import legendre
+from geofold.backbone.lssl import OutputGate, first_steps
+
+NODES = 64
+
+
+class Warp(Protocol):
+    """A stationary warp: f(0) = 1, f(-inf) = 0, increasing."""
+
+    def forward(self, s: Tensor) -> Tensor:
+        """f(s) of the past s <= 0."""
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """g(z), the s that is warped to z."""
+
+    def slope(self, z: Tensor) -> Tensor:
+        """f'(g(z)): how fast z flows when time does."""
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """f(s) = exp(s / scale): the past is forgotten at one rate. Gives HiPPO-LegS."""
+
+    scale: float = 1.0
+
+    def forward(self, s: Tensor) -> Tensor:
+        """See `Warp`."""
+        return torch.exp(s / self.scale)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """See `Warp`."""
+        return self.scale * torch.log(z)
+
+    def slope(self, z: Tensor) -> Tensor:
+        """See `Warp`."""
+        return z / self.scale
+
+
+@dataclass(frozen=True)
+class Hyperbolic:
+    """f(s) = 1 / (1 - s / scale): a tail that is forgotten ever more slowly, like 1 / s."""
+
+    scale: float = 1.0
+
+    def forward(self, s: Tensor) -> Tensor:
+        """See `Warp`."""
+        return 1 / (1 - s / self.scale)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """See `Warp`."""
+        return self.scale * (1 - 1 / z)
+
+    def slope(self, z: Tensor) -> Tensor:
+        """See `Warp`."""
+        return z * z / self.scale
+
+
+@cache
+def _nodes(count: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights of Gauss-Legendre quadrature on [0, 1]."""
+    x, w = np.polynomial.legendre.leggauss(count)
+    return torch.as_tensor((x + 1) / 2), torch.as_tensor(w / 2)
+
+
+def backward_shift(warp: Warp, lag: Tensor, count: int, nodes: int = NODES) -> Tensor:
+    """A_D (..., N, N) for lags D (...): old coefficients to new ones, the newest stretch left empty."""
+    x, w = (v.to(lag) for v in _nodes(nodes))
+    edge = warp.forward(-lag)[..., None]  # what is now 1 will stand here
+    y = x * edge
+    before = warp.forward((warp.inverse(y) + lag[..., None]).clamp_max(0.0))
+    return torch.einsum("...qn,...q,...qm->...nm", legendre(y, count), w * edge, legendre(before, count))
+
+
+def forward_shift(warp: Warp, lag: Tensor, count: int, nodes: int = NODES) -> Tensor:
+    """The adjoint of the backward shift: coefficients of what the past was a lag ago, seen from then."""
+    return backward_shift(warp, lag, count, nodes).mT
+
+
+def input_held(warp: Warp, lag: Tensor, count: int, nodes: int = NODES) -> Tensor:
+    """B_D (..., N): coefficients of an input that is one during the lag."""
+    return _recent(warp, lag, count, nodes, blend=False)
+
+
+def _recent(warp: Warp, lag: Tensor, count: int, nodes: int, *, blend: bool) -> Tensor:
+    """Projection of the newest stretch: of one, or (`blend`) of a ramp that rises from 0 to 1 along it."""
+    x, w = (v.to(lag) for v in _nodes(nodes))
+    edge = warp.forward(-lag)[..., None]
+    y = edge + (1 - edge) * x
+    share = 1 + warp.inverse(y) / lag[..., None] if blend else torch.ones_like(y)
+    return torch.einsum("...qn,...q->...n", legendre(y, count), share * w * (1 - edge))
+
+
+def recurrence(
+    warp: Warp, lag: Tensor, count: int, *, blend: bool = False, nodes: int = NODES
+) -> tuple[Tensor, Tensor]:
+    """A (..., N, N) and B (..., N) of c(t + D) = A c(t) + B u(t + D).
+
+    Parameters
+    ----------
+    blend : bool
+        How the extended signal fills the lag: with the new input held (False), or with a line from what the memory
+        says of the present, sum_n c_n phi_n(1), to the new input (True).
+    """
+    a, b = backward_shift(warp, lag, count, nodes), input_held(warp, lag, count, nodes)
+    if not blend:
+        return a, b
+    ramp = _recent(warp, lag, count, nodes, blend=True)
+    present = legendre(lag.new_ones(()), count)
+    return a + (b - ramp)[..., None] * present, ramp
+
+
+def generators(warp: Warp, count: int, nodes: int = NODES) -> tuple[Tensor, Tensor]:
+    """A_gen (N, N) and B_gen (N,) of dc/dt = A_gen c + B_gen u (propositions 1 and 2).
+
+    A_gen[n, m] = -[phi_n w phi_m]_0^1 + int phi_n w phi_m' dz and B_gen[n] = w(1) phi_n(1) with w = f' o g.
+    """
+    x, w = _nodes(nodes)
+    one = torch.ones((), dtype=x.dtype)
+    now, flow = legendre(one, count), warp.slope(one)
+    slopes = torch.func.vmap(torch.func.jacfwd(lambda z: legendre(z, count)))(x)
+    inner = torch.einsum("qn,q,qm->nm", legendre(x, count), w * warp.slope(x), slopes)
+    return inner - flow * torch.outer(now, now), flow * now
+
+
+class LagOperator(nn.Module):
+    """Lag-operator layer: D channels with a lag of their own, all under one warp.
+
+    Parameters
+    ----------
+    warp : 'exponential' or 'hyperbolic'
+    blend : bool
+        See `recurrence`.
+    """
+
+    def __init__(self, channels: int, states: int = 16, warp: str = "exponential", *, blend: bool = False) -> None:
+        super().__init__()
+        self.warp: Warp = Exponential() if warp == "exponential" else Hyperbolic()
+        self.blend = blend
+        self.log_lag = nn.Parameter(first_steps(channels))
+        self.c = nn.Parameter(torch.randn(channels, states) / states**0.5)
+        self.skip = nn.Parameter(torch.ones(channels))
+        self.gate = OutputGate(channels)
+
+    def init_state(self, batch: int, like: Tensor) -> Tensor:
+        """Nothing was seen: zeros (B, D, N)."""
+        return like.new_zeros(batch, *self.c.shape)
+
+    def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """By the recurrence."""
+        y, state = self._recurrence().step(u, state)
+        return self.gate(y + self.skip * u), state
+
+    def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """By the convolution."""
+        ys, state = self._recurrence().scan(us, state)
+        return self.gate(ys + self.skip * us), state
+
+    def _recurrence(self) -> DenseRecurrence:
+        return DenseRecurrence(*recurrence(self.warp, self.log_lag.exp(), self.c.shape[1], blend=self.blend), self.c)

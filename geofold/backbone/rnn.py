@@ -1,0 +1,41 @@
+"""A minimal recurrent network, for reference: gates that look at the input alone, so that it can be scanned.
+
+Feng, Tung, Ahmed, Bengio and Hajimirsadeghi, Were RNNs all we needed? (2024), minGRU:
+h_t = (1 - g_t) h_(t-1) + g_t v_t. Glossary: ``T`` steps, ``B`` rows, ``D`` channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from geofold.backbone.scan import linear_scan
+
+
+class MinimalRecurrent(nn.Module):
+    """minGRU; `expand` times D units inside."""
+
+    def __init__(self, channels: int, expand: int = 2) -> None:
+        super().__init__()
+        self.enter = nn.Linear(channels, 2 * expand * channels)
+        self.leave = nn.Linear(expand * channels, channels)
+
+    def init_state(self, batch: int, like: Tensor) -> Tensor:
+        """Nothing was seen: zeros."""
+        return like.new_zeros(batch, self.leave.in_features)
+
+    def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """By the recurrence."""
+        gate, v = self._entered(u)
+        state = torch.lerp(state, v, gate)
+        return self.leave(state), state
+
+    def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """By a parallel scan."""
+        gates, vs = self._entered(us)
+        states = linear_scan(1 - gates, gates * vs, state)
+        return self.leave(states), states[-1]
+
+    def _entered(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        gate, v = self.enter(u).chunk(2, -1)
+        return torch.sigmoid(gate), v

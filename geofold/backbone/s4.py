@@ -1,0 +1,136 @@
+"""S4: a memory whose matrix is diagonal plus rank one, its convolution kernel by Cauchy products.
+
+Glossary: ``T`` steps, ``B`` rows, ``D`` channels, ``N`` states of a channel, ``g`` = 2 / step.
+
+Gu, Goel and Re, S4 (ICLR 2022). States come in conjugate pairs; half of them are parameters, and the other half makes
+everything real. The bilinear step is (g - A)^-1 (g + A); all that is needed of it is the resolvent
+[g (1 - z) - A (1 + z)]^-1 of A = diag(lambda) - p p^*, by the Woodbury identity. Written without a division by 1 + z,
+it holds at z = -1 too.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from geofold.backbone.convolution import fft_convolve, krylov
+from geofold.backbone.hippo import legs_nplr
+from geofold.backbone.lssl import OutputGate, first_steps
+
+
+class DiagonalPlusLowRank:
+    """The discrete recurrence of one set of parameters.
+
+    Parameters
+    ----------
+    eigenvalues, low_rank, b, c : (D, N) complex
+    g : (D, 1)
+    """
+
+    def __init__(self, eigenvalues: Tensor, low_rank: Tensor, b: Tensor, c: Tensor, g: Tensor) -> None:
+        self.eigenvalues, self.p, self.b, self.c, self.g = eigenvalues, low_rank, b, c, g
+        self._inverse = 1 / (g - eigenvalues)
+
+    def push(self, h: Tensor) -> Tensor:
+        """(g + A) h for h (..., D, N)."""
+        return (self.g + self.eigenvalues) * h - self.p * (self.p.conj() * h).sum(-1, keepdim=True)
+
+    def solve(self, v: Tensor) -> Tensor:
+        """(g - A)^-1 v for v (..., D, N), by Woodbury's identity in O(N)."""
+        one, other = self._inverse * v, self._inverse * self.p
+        core = 1 + (self.p.conj() * other).sum(-1, keepdim=True)
+        return one - other * ((self.p.conj() * one).sum(-1, keepdim=True) / core)
+
+    def step(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Output (B, D), real, for inputs (B, D), and the new h (B, D, N)."""
+        h = self.solve(self.push(h) + 2 * self.b * u[..., None])
+        return (self.c * h).sum(-1).real, h
+
+    def matrix(self) -> Tensor:
+        """The step as a matrix (D, N, N)."""
+        eye = torch.eye(self.p.shape[-1], dtype=self.p.dtype, device=self.p.device)
+        return torch.stack([self.solve(self.push(column.expand_as(self.p))) for column in eye], -1)
+
+    def response(self, length: int, power: Tensor, v: Tensor) -> Tensor:
+        """c Abar^t (g - A)^-1 v for t < length, real, (length, ..., D) for v (..., D, N), by Cauchy products.
+
+        The generating function, cut after `length` terms by c (1 - Abar^length), is evaluated at the roots of unity.
+
+        Parameters
+        ----------
+        power : (D, N, N)
+            Abar^length.
+        """
+        cut = self.c - (power.mT @ self.c[..., None])[..., 0]
+        turn = torch.arange(length, device=v.device, dtype=self.g.dtype) * (2 * torch.pi / length)
+        z = torch.polar(torch.ones_like(turn), -turn)[:, None, None]
+        poles = 1 / (self.g * (1 - z) - self.eigenvalues * (1 + z))  # (length, D, N)
+
+        def product(left: Tensor, right: Tensor) -> Tensor:
+            return torch.einsum("dn,zdn,...dn->z...d", left, poles, right)
+
+        through = torch.einsum("dn,zdn,dn->zd", self.p.conj(), poles, self.p)
+        loop = (1 + z[..., 0]) * torch.einsum("dn,zdn,dn->zd", cut, poles, self.p) / (1 + (1 + z[..., 0]) * through)
+        loop = loop.reshape(length, *[1] * (v.dim() - 2), -1)
+        found = product(cut, v) - loop * product(self.p.conj(), v)
+        return torch.fft.ifft(found, dim=0).real
+
+    def kernel(self, length: int) -> Tensor:
+        """The convolution kernel (length, D)."""
+        power = torch.linalg.matrix_power(self.matrix(), length)
+        return self.response(length, power, 2 * self.b)
+
+    def scan(self, us: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (T, B, D) by one convolution, and the last h (B, D, N)."""
+        length, matrix = len(us), self.matrix()
+        power = torch.linalg.matrix_power(matrix, length)
+        ys = fft_convolve(us, self.response(length, power, 2 * self.b))
+        ys = ys + self.response(length, power, self.push(h))
+        reached = krylov(matrix, self.solve(2 * self.b), length).flip(0)
+        last = torch.einsum("dij,bdj->bdi", power, h)
+        return ys, last + torch.einsum("tdn,tbd->bdn", reached, us.to(reached.dtype))
+
+
+class S4(nn.Module):
+    """S4 layer that starts as HiPPO-LegS; D channels of N states (even)."""
+
+    def __init__(self, channels: int, states: int = 16) -> None:
+        super().__init__()
+        form = legs_nplr(states)
+        half = form.eigenvalues.imag > 0
+
+        def pairs(v: Tensor) -> nn.Parameter:
+            return nn.Parameter(torch.view_as_real(v[half].resolve_conj()).float().repeat(channels, 1, 1))
+
+        self.log_decay = nn.Parameter((-form.eigenvalues.real[half]).log().float().repeat(channels, 1))
+        self.frequency = nn.Parameter(form.eigenvalues.imag[half].float().repeat(channels, 1))
+        self.low_rank, self.b = pairs(form.low_rank), pairs(form.b)
+        self.c = nn.Parameter(torch.randn(channels, states // 2, 2) / states**0.5)
+        self.log_step = nn.Parameter(first_steps(channels))
+        self.skip = nn.Parameter(torch.ones(channels))
+        self.gate = OutputGate(channels)
+
+    def init_state(self, batch: int, like: Tensor) -> Tensor:
+        """Nothing was seen: zeros (B, D, N), complex."""
+        channels, half, _ = self.c.shape
+        return torch.complex(like.new_zeros(1), like.new_zeros(1)).new_zeros(batch, channels, 2 * half)
+
+    def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """By the recurrence."""
+        y, state = self.recurrence().step(u, state)
+        return self.gate(y + self.skip * u), state
+
+    def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """By the convolution."""
+        ys, state = self.recurrence().scan(us, state)
+        return self.gate(ys + self.skip * us), state
+
+    def recurrence(self) -> DiagonalPlusLowRank:
+        """The recurrence of the parameters as they are."""
+
+        def whole(half: Tensor) -> Tensor:
+            return torch.cat([half, half.conj()], -1)
+
+        eigenvalues = torch.complex(-self.log_decay.exp(), self.frequency)
+        p, b, c = (whole(torch.view_as_complex(v)) for v in (self.low_rank, self.b, self.c))
+        return DiagonalPlusLowRank(whole(eigenvalues), p, b, c, 2 / self.log_step.exp()[:, None])

@@ -1,0 +1,84 @@
+"""Selective state space (Mamba): what is remembered, and for how long, depends on the input.
+
+Glossary: ``T`` steps, ``B`` rows, ``D`` width, ``E`` channels inside, ``N`` states of a channel.
+
+Gu and Dao, Mamba (2023), sections 3.2-3.4: a gated block around a causal convolution and
+h_t = exp(step_t A) h_(t-1) + step_t B_t u_t, y_t = C_t . h_t, with step, B and C functions of u_t.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from geofold.backbone.convolution import ShortConvolution
+from geofold.backbone.scan import linear_scan
+
+STEPS = (0.001, 0.1)
+"""Range that the steps of the channels start in."""
+PIECE = 128
+"""Steps whose states are held at once."""
+
+
+class SelectiveState(NamedTuple):
+    """The convolution's window and h (B, E, N)."""
+
+    window: Tensor
+    h: Tensor
+
+
+class Selective(nn.Module):
+    """Mamba block; `expand` is E / D."""
+
+    def __init__(self, channels: int, states: int = 16, expand: int = 2, rank: int | None = None) -> None:
+        super().__init__()
+        inner, self.rank = expand * channels, rank or math.ceil(channels / 16)
+        self.enter = nn.Linear(channels, 2 * inner, bias=False)
+        self.convolution = ShortConvolution(inner)
+        self.select = nn.Linear(inner, self.rank + 2 * states, bias=False)
+        self.pace = nn.Linear(self.rank, inner)
+        self.log_a = nn.Parameter(torch.arange(1.0, states + 1).log().repeat(inner, 1))
+        self.skip = nn.Parameter(torch.ones(inner))
+        self.leave = nn.Linear(inner, channels, bias=False)
+        nn.init.uniform_(self.pace.weight, -(self.rank**-0.5), self.rank**-0.5)
+        with torch.no_grad():
+            first = torch.linspace(math.log(STEPS[0]), math.log(STEPS[1]), inner).exp()
+            self.pace.bias.copy_(torch.log(torch.expm1(first)))
+
+    def init_state(self, batch: int, like: Tensor) -> SelectiveState:
+        """Nothing was seen."""
+        return SelectiveState(self.convolution.init_state(batch, like), like.new_zeros(batch, *self.log_a.shape))
+
+    def step(self, u: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
+        """By the recurrence."""
+        v, gate = self.enter(u).chunk(2, -1)
+        v, window = self.convolution.step(v, state.window)
+        v = nn.functional.silu(v)
+        decay, drive, c = self._selected(v)
+        h = decay * state.h + drive
+        return self._left(v, h, c, gate), SelectiveState(window, h)
+
+    def scan(self, us: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
+        """By a parallel scan, in pieces: all states of a long sequence at once would be most of the memory."""
+        vs, gates = self.enter(us).chunk(2, -1)
+        vs, window = self.convolution.scan(vs, state.window)
+        vs, h, ys = nn.functional.silu(vs), state.h, []
+        for v, gate in zip(vs.split(PIECE), gates.split(PIECE), strict=True):
+            decay, drive, c = self._selected(v)
+            hs = linear_scan(decay, drive, h)
+            ys.append(self._left(v, hs, c, gate))
+            h = hs[-1]
+        return torch.cat(ys), SelectiveState(window, h)
+
+    def _selected(self, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Decay and drive (..., E, N) and read-out C (..., N) of inputs (..., E)."""
+        pace, b, c = self.select(v).split([self.rank, *[self.log_a.shape[1]] * 2], -1)
+        step = nn.functional.softplus(self.pace(pace))
+        return torch.exp(step[..., None] * -self.log_a.exp()), (step * v)[..., None] * b[..., None, :], c
+
+    def _left(self, v: Tensor, h: Tensor, c: Tensor, gate: Tensor) -> Tensor:
+        y = (h @ c[..., None])[..., 0] + self.skip * v
+        return self.leave(y * nn.functional.silu(gate))
