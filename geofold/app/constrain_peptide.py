@@ -11,7 +11,7 @@ import torch
 from geofold.app.moves import Move
 from geofold.app.options import TORSION_CAP, RunOptions
 from geofold.app.relax import ENERGY_WEIGHT, relax, steered
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import Glide
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
 from geofold.core.pullback import Pullback
@@ -23,6 +23,8 @@ from geofold.molecule.structure import Structure
 
 TOLERANCE = 0.05
 CONTACT_WEIGHT = 20.0
+DAMPING, KEEP = 30.0, 0.5
+"""lambda of the metric and the share of the last move that is proposed again: chosen by `geofold bench ablation`."""
 HELD = 5
 """Steps that a goal has to hold to count as reached."""
 
@@ -30,7 +32,8 @@ HELD = 5
 def controller(options: RunOptions) -> Controller:
     """The parts that constrain a peptide."""
     return Controller(
-        backbone=HoldStill(), metric=Pullback(decay=0.9), trust_region=TrustRegion(radius=1.0, largest=4.0),
+        backbone=Glide(KEEP), metric=Pullback(damping=DAMPING, decay=0.9),
+        trust_region=TrustRegion(radius=1.0, largest=4.0),
         gate=ThresholdGate(TOLERANCE, first=1e-6, largest=3), horizon=1, once=True, seed=options.seed,
     )  # fmt: skip
 
@@ -81,9 +84,10 @@ def constrain_peptide(
     domain = PeptideDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
     atoms = domain.fold.kin.atoms.cpu().numpy()
     start = domain.start(structure.xyz)
-    if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
-        return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid")
     parts, goal = parts or controller(options), goal_of(contacts)
+    predictor = parts.backbone.name
+    if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
+        return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid", predictor)
     frames, trace, clock = [start.fold.xyz[0].cpu().numpy()], [], []
     accepted, held, best = 0, 0, (float("inf"), 0)
     steps = stream(
@@ -114,7 +118,10 @@ def constrain_peptide(
                 frames.append(relaxed.domain.fold.xyz[0].cpu().numpy())
         end = len(frames)
     until = sum(clock[: len(clock) - HELD + 1]) if held == HELD else sum(clock)
-    return Move(domain.tree, atoms, np.array(frames[:end]), status, {first: sum(trace)}, trace, clock, accepted, until)
+    return Move(
+        domain.tree, atoms, np.array(frames[:end]), status, predictor, {first: sum(trace)}, trace, clock, accepted,
+        until,
+    )  # fmt: skip
 
 
 def _loss(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal) -> torch.Tensor:

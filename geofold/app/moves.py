@@ -34,6 +34,8 @@ class Move:
         Steps in which a correction was taken.
     goal_milliseconds : float
         Wall clock from the start until the goal was met (a peptide: the first of the steps that it then held).
+    predictor : str
+        Name of the backbone that proposed the steps.
     status : str
         'done', 'stuck' (time ran out) or 'rigid' (no freedom left).
     """
@@ -42,6 +44,7 @@ class Move:
     atoms: NDArray[np.int64]
     frames: Floats
     status: str
+    predictor: str
     inner_steps: dict[int, int] = field(default_factory=dict)
     trace: list[int] = field(default_factory=list)
     milliseconds: list[float] = field(default_factory=list)

@@ -23,6 +23,7 @@ from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.structure import Structure
 
 TOLERANCE = 0.05
+PREDICTOR = HoldStill()
 CONTENT = 0.9
 """Loss at which a loop is clean: no severe overlap and no outlier is left (each of which costs one)."""
 SOFTENING = (0.002, 0.02, 0.2, 1.0)
@@ -37,7 +38,7 @@ STRICT_WEIGHT = 1.0
 def controller(options: RunOptions) -> Controller:
     """The parts that repair a loop."""
     return Controller(
-        backbone=HoldStill(), metric=Pullback(), trust_region=TrustRegion(largest=2.0),
+        backbone=PREDICTOR, metric=Pullback(), trust_region=TrustRegion(largest=2.0),
         gate=ThresholdGate(TOLERANCE, largest=2), horizon=1, seed=options.seed,
     )  # fmt: skip
 
@@ -61,7 +62,7 @@ def repair_loop(
     atoms = domain.fold.kin.atoms.cpu().numpy()
     start = domain.start(structure.xyz, options.streams)
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
-        return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid")
+        return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid", PREDICTOR.name)
     found = _search(structure, domain, start, options, progress)
     if not options.energy:
         return found
@@ -164,6 +165,7 @@ class _Path:
             atoms,
             np.array(self.frames),
             status,
+            PREDICTOR.name,
             spent,
             self.trace,
             self.milliseconds,

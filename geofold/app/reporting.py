@@ -21,7 +21,7 @@ from geofold.molecule.energy import EnergyModel
 from geofold.molecule.structure import AddedAtom, Structure
 
 REPORT_SCHEMA = "geofold-report/1"
-PREDICTOR, GATE = "hold-still", "threshold"
+GATE = "threshold"
 
 
 def versions() -> dict[str, str]:
@@ -46,7 +46,7 @@ def build_report(
     moved = np.unique(structure.residue_of[shift > 0])
     report: dict[str, Any] = {
         "schema": REPORT_SCHEMA, "command": command, "versions": versions(), "seed": options.seed,
-        "input": described(original), "predictor": PREDICTOR, "gate": GATE,
+        "input": described(original), "predictor": ", ".join(sorted({m.predictor for m in moves})), "gate": GATE,
     }  # fmt: skip
     if loops:
         report["loops"] = loops

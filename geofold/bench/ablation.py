@@ -20,14 +20,15 @@ from geofold.bench.peptide import LIMIT, TUNING_SEED, Episode, episodes
 from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.core.backbone import Glide, HoldStill
 from geofold.core.controller import Controller
-from geofold.core.metric import EuclideanMetric, Metric
+from geofold.core.metric import EuclideanMetric
 from geofold.core.pullback import Pullback
 from geofold.molecule.builder import peptide
 from geofold.molecule.contacts import parse_contact
 
 EPISODES, QUICK, SEEDS = 128, 16, 2
 BASE = "base"
-DECAY, KEEP = 0.9, 0.5
+DAMPING, DECAY, KEEP = 30.0, 0.9, 0.5
+PAPER_DAMPING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -47,45 +48,36 @@ class Variant:
 def variants(seed: int = 0) -> Iterator[Variant]:
     """The base, and what differs from it in one or two parts."""
     base = replace(
-        controller(RunOptions(seed=seed)), backbone=Glide(KEEP), metric=Pullback(decay=DECAY), order=2, horizon=1
+        controller(RunOptions(seed=seed)), backbone=Glide(KEEP), metric=_pullback("exact"), order=2, horizon=1
     )
-    yield Variant(BASE, f"glide {KEEP}, exact metric, decay {DECAY}, order 2, H = 1", base)
+    yield Variant(BASE, f"glide {KEEP}, exact metric, lambda {DAMPING:g}, decay {DECAY}, order 2, H = 1", base)
     yield Variant("order_1", "first-order retraction", replace(base, order=1))
     yield Variant("h3", "H = 3", replace(base, horizon=3))
     yield Variant("h3_order_1", "H = 3, first-order retraction", replace(base, horizon=3, order=1))
     yield Variant("hold_still", "hold-still (any H is the same)", replace(base, backbone=HoldStill()))
-    yield Variant("hold_still_order_1", "hold-still, first order", replace(base, backbone=HoldStill(), order=1))
     for keep in (0.3, 0.7):
         yield Variant(f"glide_{keep}", f"glide {keep}", replace(base, backbone=Glide(keep)))
-    metrics: dict[str, Metric] = {
-        "exact_no_average": Pullback(decay=0.0),
-        "exact_0.98": Pullback(decay=0.98),
-        "exact_frozen": Pullback(decay=DECAY, adapt=False),
-        "fisher_4": Pullback("fisher", rank=4, decay=DECAY),
-        "fisher_8": Pullback("fisher", rank=8, decay=DECAY),
-        "fisher_8_0.98": Pullback("fisher", rank=8, decay=0.98),
-        "fisher_8_informed": Pullback("fisher", rank=8, decay=DECAY, informed=True),
-        "fisher_24": Pullback("fisher", rank=24, decay=DECAY),
-        "nystrom_8": Pullback("nystrom", rank=8, decay=DECAY),
-        "nystrom_24": Pullback("nystrom", rank=24, decay=DECAY),
-        "paper_8": Pullback("paper", rank=8, decay=DECAY),
-        "paper_8_informed": Pullback("paper", rank=8, decay=DECAY, informed=True),
-        "euclidean": EuclideanMetric(),
-    }
-    for name, metric in metrics.items():
-        yield Variant(name, _described(metric), replace(base, metric=metric))
-    fisher = Pullback("fisher", rank=8, decay=DECAY)
-    yield Variant("fisher_8_order_1", "Fisher r = 8, first order", replace(base, metric=fisher, order=1))
-    yield Variant("fisher_8_h3", "Fisher r = 8, H = 3", replace(base, metric=fisher, horizon=3))
+    for damping in (PAPER_DAMPING, 1.0, 10.0, 100.0, 300.0):
+        yield Variant(f"lambda_{damping:g}", f"lambda {damping:g}", replace(base, metric=_pullback("exact", damping)))
+    yield Variant("no_average", "decay 0", replace(base, metric=replace(_pullback("exact"), decay=0.0)))
+    yield Variant("decay_0.98", "decay 0.98", replace(base, metric=replace(_pullback("exact"), decay=0.98)))
+    yield Variant("frozen", "first look kept", replace(base, metric=replace(_pullback("exact"), adapt=False)))
+    for sketch, rank in (("fisher", 4), ("fisher", 8), ("fisher", 24), ("nystrom", 8), ("nystrom", 24), ("paper", 8)):
+        metric = replace(_pullback(sketch), rank=rank)
+        yield Variant(f"{sketch}_{rank}", f"{sketch} sketch, r = {rank}", replace(base, metric=metric))
+    for sketch in ("fisher", "nystrom", "paper"):
+        parts = replace(base, metric=_pullback(sketch, PAPER_DAMPING))
+        yield Variant(f"{sketch}_8_lambda_0.001", f"{sketch} sketch, r = 8, lambda {PAPER_DAMPING:g}", parts)
+    fisher = _pullback("fisher")
+    loss_aware = replace(base, metric=replace(fisher, informed=True))
+    yield Variant("fisher_8_informed", "fisher sketch, r = 8, loss-aware probes", loss_aware)
+    yield Variant("fisher_8_order_1", "fisher sketch, r = 8, first order", replace(base, metric=fisher, order=1))
+    yield Variant("fisher_8_h3", "fisher sketch, r = 8, H = 3", replace(base, metric=fisher, horizon=3))
+    yield Variant("euclidean", "Euclidean metric", replace(base, metric=EuclideanMetric()))
 
 
-def _described(metric: Metric) -> str:
-    if not isinstance(metric, Pullback):
-        return "Euclidean metric"
-    if metric.sketch == "exact":
-        return f"exact metric, decay {metric.decay}{'' if metric.adapt else ', first look kept'}"
-    probes = "loss-aware and random probes" if metric.informed else "random probes"
-    return f"{metric.sketch} sketch, r = {metric.rank}, decay {metric.decay}, {probes}"
+def _pullback(sketch: str, damping: float = DAMPING) -> Pullback:
+    return Pullback(sketch, rank=8, damping=damping, decay=DECAY)
 
 
 def run(out: str, *, quick: bool, limit: int | None) -> None:
