@@ -141,7 +141,7 @@ def view(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="loop, peptide, latency or ablation, or report to put RESULTS.md together.")
+        str, typer.Argument(help="loop, peptide, latency, ablation or backbones, or report to put RESULTS.md together.")
     ],
     out: Annotated[
         str, typer.Option(help="Folder of raw records, table and summary; an unfinished run goes on.")

@@ -5,8 +5,15 @@ Glossary: ``T`` steps, ``B`` rows, ``D`` channels, ``N`` states of a channel.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+
+BLOCK = 64
+"""Inputs whose share of a state is summed at once."""
+Kept = TypeVar("Kept")
 
 
 def fft_convolve(us: Tensor, kernel: Tensor) -> Tensor:
@@ -52,6 +59,31 @@ def krylov(matrix: Tensor, vector: Tensor, length: int) -> Tensor:
     return found[:length]
 
 
+def last_state(a: Tensor, b: Tensor, us: Tensor, h: Tensor) -> Tensor:
+    """h (B, D, N) after all inputs (T, B, D) of h_t = a h_(t-1) + b u_t, a block of inputs at a time."""
+    reached = krylov(a, b, min(BLOCK, len(us))).flip(0)  # a^(BLOCK-1-t) b
+    for block in us.split(BLOCK):
+        power = torch.linalg.matrix_power(a, len(block))
+        h = torch.einsum("dij,bdj->bdi", power, h)
+        h = h + torch.einsum("tdn,tbd->bdn", reached[len(reached) - len(block) :], block.to(h.dtype))
+    return h
+
+
+def kept(module: nn.Module, make: Callable[[], Kept]) -> Kept:
+    """What is made of a module's weights, made once for as long as they stay: a stream asks for it at every step.
+
+    While gradients are recorded it is made anew.
+    """
+    if torch.is_grad_enabled():
+        return make()
+    key = tuple((p.data_ptr(), p._version, p.dtype) for p in module.parameters())
+    found = module.__dict__.get("_kept")
+    if found is None or found[0] != key:
+        found = module.__dict__["_kept"] = (key, make())
+    made: Kept = found[1]
+    return made
+
+
 class DenseRecurrence:
     """h_t = A h_(t-1) + b u_t, y_t = c . h_t for each channel by itself, real or complex.
 
@@ -75,6 +107,4 @@ class DenseRecurrence:
         seen = krylov(self.a.mT, self.c, length + 1)  # c A^t
         kernel = (seen[:-1] * self.b).sum(-1)
         ys = fft_convolve(us, kernel) + torch.einsum("tdn,bdn->tbd", seen[1:], h)
-        reached = krylov(self.a, self.b, length).flip(0)  # A^(T-1-t) b
-        last = torch.einsum("dij,bdj->bdi", torch.linalg.matrix_power(self.a, length), h)
-        return ys, last + torch.einsum("tdn,tbd->bdn", reached, us)
+        return ys, last_state(self.a, self.b, us, h)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.convolution import DenseRecurrence
+from geofold.backbone.convolution import DenseRecurrence, kept
 from geofold.backbone.hippo import legendre
 from geofold.backbone.lssl import OutputGate, first_steps
 
@@ -173,12 +173,12 @@ class LagOperator(nn.Module):
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the recurrence."""
-        y, state = self._recurrence().step(u, state)
+        y, state = kept(self, self._recurrence).step(u, state)
         return self.gate(y + self.skip * u), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the convolution."""
-        ys, state = self._recurrence().scan(us, state)
+        ys, state = kept(self, self._recurrence).scan(us, state)
         return self.gate(ys + self.skip * us), state
 
     def _recurrence(self) -> DenseRecurrence:

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.convolution import DenseRecurrence
+from geofold.backbone.convolution import DenseRecurrence, kept
 from geofold.backbone.hippo import bilinear, legs, legt
 
 STEPS = (0.001, 0.1)
@@ -63,12 +63,12 @@ class LinearStateSpace(nn.Module):
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the recurrence."""
-        y, state = self._recurrence().step(u, state)
+        y, state = kept(self, self._recurrence).step(u, state)
         return self.gate(y + self.skip * u), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the convolution."""
-        ys, state = self._recurrence().scan(us, state)
+        ys, state = kept(self, self._recurrence).scan(us, state)
         return self.gate(ys + self.skip * us), state
 
     def _recurrence(self) -> DenseRecurrence:

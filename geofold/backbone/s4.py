@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.convolution import fft_convolve, krylov
+from geofold.backbone.convolution import fft_convolve, kept, last_state
 from geofold.backbone.hippo import legs_nplr
 from geofold.backbone.lssl import OutputGate, first_steps
 
@@ -52,7 +52,7 @@ class DiagonalPlusLowRank:
         return torch.stack([self.solve(self.push(column.expand_as(self.p))) for column in eye], -1)
 
     def response(self, length: int, power: Tensor, v: Tensor) -> Tensor:
-        """c Abar^t (g - A)^-1 v for t < length, real, (length, ..., D) for v (..., D, N), by Cauchy products.
+        """c Abar^t (g - A)^-1 v for t < length, real, (length, R, D) for v (R, D, N), by Cauchy products.
 
         The generating function, cut after `length` terms by c (1 - Abar^length), is evaluated at the roots of unity.
 
@@ -62,33 +62,29 @@ class DiagonalPlusLowRank:
             Abar^length.
         """
         cut = self.c - (power.mT @ self.c[..., None])[..., 0]
-        turn = torch.arange(length, device=v.device, dtype=self.g.dtype) * (2 * torch.pi / length)
-        z = torch.polar(torch.ones_like(turn), -turn)[:, None, None]
-        poles = 1 / (self.g * (1 - z) - self.eigenvalues * (1 + z))  # (length, D, N)
-
-        def product(left: Tensor, right: Tensor) -> Tensor:
-            return torch.einsum("dn,zdn,...dn->z...d", left, poles, right)
-
-        through = torch.einsum("dn,zdn,dn->zd", self.p.conj(), poles, self.p)
-        loop = (1 + z[..., 0]) * torch.einsum("dn,zdn,dn->zd", cut, poles, self.p) / (1 + (1 + z[..., 0]) * through)
-        loop = loop.reshape(length, *[1] * (v.dim() - 2), -1)
-        found = product(cut, v) - loop * product(self.p.conj(), v)
-        return torch.fft.ifft(found, dim=0).real
+        # the answer is real: half of the roots tell the rest
+        turn = torch.arange(length // 2 + 1, device=v.device, dtype=self.g.dtype) * (2 * torch.pi / length)
+        z = torch.polar(torch.ones_like(turn), -turn)
+        poles = 1 / (self.g[..., None] * (1 - z[:, None]) - self.eigenvalues[:, None] * (1 + z[:, None]))  # (D, Z, N)
+        right = torch.cat([v, self.p[None]])
+        pairs = torch.stack([cut * right, self.p.conj() * right]).flatten(0, 1).permute(1, 2, 0)
+        direct, around = (poles @ pairs).unflatten(-1, (2, -1)).unbind(-2)  # (D, Z, R + 1) each
+        loop = (1 + z) * direct[..., -1] / (1 + (1 + z) * around[..., -1])
+        found = direct[..., :-1] - loop[..., None] * around[..., :-1]
+        return torch.fft.irfft(found, length, dim=1).permute(1, 2, 0)
 
     def kernel(self, length: int) -> Tensor:
         """The convolution kernel (length, D)."""
         power = torch.linalg.matrix_power(self.matrix(), length)
-        return self.response(length, power, 2 * self.b)
+        return self.response(length, power, 2 * self.b[None])[:, 0]
 
     def scan(self, us: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (T, B, D) by one convolution, and the last h (B, D, N)."""
         length, matrix = len(us), self.matrix()
         power = torch.linalg.matrix_power(matrix, length)
-        ys = fft_convolve(us, self.response(length, power, 2 * self.b))
-        ys = ys + self.response(length, power, self.push(h))
-        reached = krylov(matrix, self.solve(2 * self.b), length).flip(0)
-        last = torch.einsum("dij,bdj->bdi", power, h)
-        return ys, last + torch.einsum("tdn,tbd->bdn", reached, us.to(reached.dtype))
+        answers = self.response(length, power, torch.cat([2 * self.b[None], self.push(h)]))
+        ys = fft_convolve(us, answers[:, 0]) + answers[:, 1:]
+        return ys, last_state(matrix, self.solve(2 * self.b), us, h)
 
 
 class S4(nn.Module):
@@ -117,12 +113,12 @@ class S4(nn.Module):
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the recurrence."""
-        y, state = self.recurrence().step(u, state)
+        y, state = kept(self, self.recurrence).step(u, state)
         return self.gate(y + self.skip * u), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the convolution."""
-        ys, state = self.recurrence().scan(us, state)
+        ys, state = kept(self, self.recurrence).scan(us, state)
         return self.gate(ys + self.skip * us), state
 
     def recurrence(self) -> DiagonalPlusLowRank:

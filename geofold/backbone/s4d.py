@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.convolution import fft_convolve
+from geofold.backbone.convolution import fft_convolve, kept
 from geofold.backbone.lssl import OutputGate, first_steps
 
 
@@ -56,12 +56,12 @@ class S4D(nn.Module):
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the recurrence."""
-        y, state = self._modes().step(u, state)
+        y, state = kept(self, self._modes).step(u, state)
         return self.gate(y + self.skip * u), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the convolution."""
-        ys, state = self._modes().scan(us, state)
+        ys, state = kept(self, self._modes).scan(us, state)
         return self.gate(ys + self.skip * us), state
 
     def _modes(self) -> Modes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geofold.errors import OptionError
 
-NAMES = ("loop", "peptide", "latency", "ablation", "report")
+NAMES = ("loop", "peptide", "latency", "ablation", "backbones", "report")
 
 
 def run(name: str, *, out: str, set_name: str, data: str | None, quick: bool, limit: int | None, seed: int) -> None:
@@ -36,6 +36,10 @@ def run(name: str, *, out: str, set_name: str, data: str | None, quick: bool, li
         from geofold.bench import ablation
 
         ablation.run(out, quick=quick, limit=limit)
+    elif name == "backbones":
+        from geofold.bench import backbones
+
+        backbones.run(out, data=data, quick=quick, limit=limit)
     elif name == "report":
         from geofold.bench import report
 

@@ -34,19 +34,26 @@ def test_associative_scan_is_the_loop(length: int) -> None:
     torch.testing.assert_close(found, torch.stack(wanted), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 64, 1000])
-def test_linear_scan_in_chunks_and_its_gradient(chunk: int) -> None:
-    a = torch.sigmoid(noise(50, 1, 4)).requires_grad_(True)
-    b, start = noise(50, 3, 4, seed=1).requires_grad_(True), noise(3, 4, seed=2).requires_grad_(True)
+@pytest.mark.parametrize("kind", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("length", [1, 5, 16, 31, 32, 50, 600])
+def test_linear_scan_and_its_gradient(length: int, shared: bool, kind: torch.dtype) -> None:
+    """Against the loop; decays of each row, or shared by all."""
+    turn = torch.polar(torch.ones(4), torch.linspace(0, 1, 4)).to(kind) if kind.is_complex else torch.ones(4)
+    a = (torch.sigmoid(noise(length, 1 if shared else 3, 4)) * turn).to(kind).requires_grad_(True)
+    b, start, weight = (
+        torch.view_as_complex(noise(*shape, 2, seed=k)) if kind.is_complex else noise(*shape, seed=k)
+        for k, shape in enumerate([(length, 3, 4), (3, 4), (length, 3, 4)])
+    )
+    b, start = b.clone().requires_grad_(True), start.clone().requires_grad_(True)
     h, wanted = start, []
-    for k in range(50):
+    for k in range(length):
         h = a[k] * h + b[k]
         wanted.append(h)
-    found = linear_scan(a, b, start, chunk)
+    found = linear_scan(a, b, start)
     torch.testing.assert_close(found, torch.stack(wanted), rtol=1e-10, atol=1e-12)
-    weight = noise(50, 3, 4, seed=3)
-    one = torch.autograd.grad((found * weight).sum(), (a, b, start))
-    other = torch.autograd.grad((torch.stack(wanted) * weight).sum(), (a, b, start))
+    one = torch.autograd.grad((found * weight).sum().abs(), (a, b, start))
+    other = torch.autograd.grad((torch.stack(wanted) * weight).sum().abs(), (a, b, start))
     for x, y in zip(one, other, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-10)
 

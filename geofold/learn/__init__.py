@@ -1,0 +1,1 @@
+"""Training data, tasks and densities that the models learn from."""
