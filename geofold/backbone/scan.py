@@ -6,6 +6,7 @@ Glossary: ``T`` steps, the first dimension of everything scanned.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -76,7 +77,8 @@ def linear_scan(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
 class _LinearScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, start: Tensor) -> Tensor:
-        h = _scanned(a, b, start.expand(b.shape[1:]))
+        h = torch.empty_like(b)
+        scan_into(h, a, b, start.expand(b.shape[1:]))
         ctx.save_for_backward(a, h, start)
         return h
 
@@ -84,38 +86,44 @@ class _LinearScan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, h, start = ctx.saved_tensors
-        back = a.conj()
+        back = a.conj().resolve_conj()
         # what arrives at h_t: its own gradient, and a_(t+1) times what arrives at h_(t+1)
-        later = torch.cat([back[1:], torch.zeros_like(back[:1])]).flip(0)
-        arrived = _scanned(later, seen.flip(0), torch.zeros_like(h[0])).flip(0)
+        arrived = torch.empty_like(h)
+        arrived[-1] = seen[-1]
+        scan_into(arrived[:-1], back[1:], seen[:-1], seen[-1], reverse=True)
         by_start = (back[0] * arrived[0]).sum_to_size(start.shape)
-        if a.shape == h.shape:
-            by_a = torch.empty_like(h)
-            torch.mul(arrived[1:], h[:-1].conj(), out=by_a[1:])
-            by_a[0] = arrived[0] * start.conj()
-        else:
-            before = torch.cat([start.expand(h.shape[1:])[None], h[:-1]])
-            by_a = (arrived * before.conj()).sum_to_size(a.shape)
-        return by_a, arrived, by_start
+        by_a = torch.empty_like(h)
+        torch.mul(arrived[1:], h[:-1].conj(), out=by_a[1:])
+        by_a[0] = arrived[0] * start.conj()
+        return by_a.sum_to_size(a.shape), arrived, by_start
 
 
-def _scanned(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
-    """`linear_scan` without a graph."""
-    length, blocks = len(b), len(b) // RADIX
-    h = torch.empty_like(b)
+def scan_into(h: Tensor, a: Tensor, b: Tensor, start: Tensor, *, reverse: bool = False) -> None:
+    """Write the scan into h, which may be b: h_t = a_t h_(t-1) + b_t, or (`reverse`) h_t = a_t h_(t+1) + b_t.
+
+    Without a graph; shapes as for `linear_scan`, start in the shape of one step.
+    """
+    length = len(b)
     if length < 2 * RADIX:
-        for t in range(length):
+        for t in reversed(range(length)) if reverse else range(length):
             start = torch.addcmul(b[t], a[t], start, out=h[t])
-        return h
-    whole = blocks * RADIX
-    into, added, grown = (v[:whole].unflatten(0, (blocks, RADIX)) for v in (h, b, a))
+        return
+    blocks = length // RADIX
+    spare = length - blocks * RADIX
+    # the blocks come first in the order of the scan, the spare steps last
+    whole, rest = (
+        (slice(spare, None), slice(0, spare)) if reverse else (slice(length - spare), slice(length - spare, None))
+    )
+    into, added, grown = (v[whole].unflatten(0, (blocks, RADIX)) for v in (h, b, a))
     product = torch.empty_like(grown)
-    into[:, 0], product[:, 0] = added[:, 0], grown[:, 0]
-    for k in range(1, RADIX):
-        torch.addcmul(added[:, k], grown[:, k], into[:, k - 1], out=into[:, k])
-        torch.mul(product[:, k - 1], grown[:, k], out=product[:, k])
-    ends = _scanned(product[:, -1], into[:, -1], start)
-    into.addcmul_(product, torch.cat([start[None], ends[:-1]])[:, None])
-    if whole < length:
-        h[whole:] = _scanned(a[whole:], b[whole:], ends[-1])
-    return h
+    order = range(RADIX - 1, -1, -1) if reverse else range(RADIX)
+    first, last = order[0], order[-1]
+    into[:, first], product[:, first] = added[:, first], grown[:, first]
+    for before, k in pairwise(order):
+        torch.addcmul(added[:, k], grown[:, k], into[:, before], out=into[:, k])
+        torch.mul(product[:, before], grown[:, k], out=product[:, k])
+    ends = torch.empty_like(into[:, last])
+    scan_into(ends, product[:, last], into[:, last], start, reverse=reverse)
+    into.addcmul_(product, torch.cat([ends[1:], start[None]] if reverse else [start[None], ends[:-1]])[:, None])
+    if spare:
+        scan_into(h[rest], a[rest], b[rest], ends[0 if reverse else -1], reverse=reverse)

@@ -1,6 +1,7 @@
 """Selective state space (Mamba): what is remembered, and for how long, depends on the input.
 
 Glossary: ``T`` steps, ``B`` rows, ``D`` width, ``E`` channels inside, ``N`` states of a channel.
+States are kept as (B, N, E): long rows are fast.
 
 Gu and Dao, Mamba (2023), sections 3.2-3.4: a gated block around a causal convolution and
 h_t = exp(step_t A) h_(t-1) + step_t B_t u_t, y_t = C_t . h_t, with step, B and C functions of u_t.
@@ -15,16 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from geofold.backbone.convolution import ShortConvolution
-from geofold.backbone.scan import linear_scan
+from geofold.backbone.selective_scan import selective_scan
 
 STEPS = (0.001, 0.1)
 """Range that the steps of the channels start in."""
-PIECE = 128
-"""Steps whose states are held at once."""
 
 
 class SelectiveState(NamedTuple):
-    """The convolution's window and h (B, E, N)."""
+    """The convolution's window and the states of the channels h."""
 
     window: Tensor
     h: Tensor
@@ -40,7 +39,7 @@ class Selective(nn.Module):
         self.convolution = ShortConvolution(inner)
         self.select = nn.Linear(inner, self.rank + 2 * states, bias=False)
         self.pace = nn.Linear(self.rank, inner)
-        self.log_a = nn.Parameter(torch.arange(1.0, states + 1).log().repeat(inner, 1))
+        self.log_a = nn.Parameter(torch.arange(1.0, states + 1).log()[:, None].repeat(1, inner))
         self.skip = nn.Parameter(torch.ones(inner))
         self.leave = nn.Linear(inner, channels, bias=False)
         nn.init.uniform_(self.pace.weight, -(self.rank**-0.5), self.rank**-0.5)
@@ -57,28 +56,24 @@ class Selective(nn.Module):
         v, gate = self.enter(u).chunk(2, -1)
         v, window = self.convolution.step(v, state.window)
         v = nn.functional.silu(v)
-        decay, drive, c = self._selected(v)
-        h = decay * state.h + drive
-        return self._left(v, h, c, gate), SelectiveState(window, h)
+        pace, b, c = self._selected(v)
+        decay = (pace[:, None] * -self.log_a.exp()).exp()
+        h = torch.addcmul((pace * v)[:, None] * b[..., None], decay, state.h)
+        return self._left((c[:, None] @ h)[:, 0], v, gate), SelectiveState(window, h)
 
     def scan(self, us: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
-        """By a parallel scan, in pieces: all states of a long sequence at once would be most of the memory."""
+        """By a parallel scan."""
         vs, gates = self.enter(us).chunk(2, -1)
         vs, window = self.convolution.scan(vs, state.window)
-        vs, h, ys = nn.functional.silu(vs), state.h, []
-        for v, gate in zip(vs.split(PIECE), gates.split(PIECE), strict=True):
-            decay, drive, c = self._selected(v)
-            hs = linear_scan(decay, drive, h)
-            ys.append(self._left(v, hs, c, gate))
-            h = hs[-1]
-        return torch.cat(ys), SelectiveState(window, h)
+        vs = nn.functional.silu(vs)
+        pace, b, c = self._selected(vs)
+        ys, h = selective_scan(pace, -self.log_a.exp(), vs, b, c, state.h)
+        return self._left(ys, vs, gates), SelectiveState(window, h)
 
     def _selected(self, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Decay and drive (..., E, N) and read-out C (..., N) of inputs (..., E)."""
-        pace, b, c = self.select(v).split([self.rank, *[self.log_a.shape[1]] * 2], -1)
-        step = nn.functional.softplus(self.pace(pace))
-        return torch.exp(step[..., None] * -self.log_a.exp()), (step * v)[..., None] * b[..., None, :], c
+        """Step (..., E), B and C (..., N) of inputs (..., E)."""
+        pace, b, c = self.select(v).split([self.rank, *[len(self.log_a)] * 2], -1)
+        return nn.functional.softplus(self.pace(pace)), b, c
 
-    def _left(self, v: Tensor, h: Tensor, c: Tensor, gate: Tensor) -> Tensor:
-        y = (h @ c[..., None])[..., 0] + self.skip * v
-        return self.leave(y * nn.functional.silu(gate))
+    def _left(self, y: Tensor, v: Tensor, gate: Tensor) -> Tensor:
+        return self.leave((y + self.skip * v) * nn.functional.silu(gate))

@@ -75,11 +75,11 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "Backbones",
         "geofold bench backbones --data FOLDER --out examples/results/backbones",
         "One thread. A streamed step of two blocks of width 64 after 1,024 and after 65,536 steps; training by scan "
-        "over training step by step at 4,096 steps; and what a minute of training each, with about 60,000 parameters, "
+        "over training step by step at 4,096 steps; and what 45 s of training each, with about 60,000 parameters, "
         "learns: negative log-likelihood of (phi, psi) of a residue given the sequence and the torsions before it "
         "(validation split, eight products of von Mises densities mixed), selective copying of 8 symbols of 64 "
-        "steps and associative recall among 8 pairs (share of right answers; chance is 12 and 6 %). The plot is "
-        "`examples/results/backbones/streaming.png`.",
+        "steps and associative recall among 8 pairs (share of right answers; chance is 12 and 6 %). Plots beside the "
+        "records: `streaming.png`, and `memory.png`, the memories of the lag operator and of HiPPO-LegS side by side.",
     ),
 )
 

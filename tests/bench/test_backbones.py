@@ -52,7 +52,8 @@ def test_run_needs_data_and_writes_what_it_measured(tmp_path: Path, monkeypatch:
     backbones.run(str(out), data=str(tmp_path), quick=True, limit=None)
     metrics = json.loads((out / "summary.json").read_text())["metrics"]
     assert metrics["rnn.bytes_growth"] == 1.0 and metrics["transformer.bytes_growth"] > 3
-    assert (out / "streaming.png").stat().st_size > 5000
+    assert metrics["lag.memory_minus_legs"] < 1e-10
+    assert all((out / name).stat().st_size > 5000 for name in ("streaming.png", "memory.png"))
     before = (out / "records.jsonl").read_text()
     backbones.run(str(out), data=str(tmp_path), quick=True, limit=None)
     assert (out / "records.jsonl").read_text() == before, "a finished run is not run again"
