@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.convolution import DenseRecurrence, kept
+from geofold.backbone.convolution import DenseRecurrence
 from geofold.backbone.hippo import legendre
-from geofold.backbone.lssl import OutputGate, first_steps
+from geofold.backbone.linear_memory import LinearMemory
 
 NODES = 64
 
@@ -148,7 +148,7 @@ def generators(warp: Warp, count: int, nodes: int = NODES) -> tuple[Tensor, Tens
     return inner - flow * torch.outer(now, now), flow * now
 
 
-class LagOperator(nn.Module):
+class LagOperator(LinearMemory):
     """Lag-operator layer: D channels with a lag of their own, all under one warp.
 
     Parameters
@@ -159,27 +159,11 @@ class LagOperator(nn.Module):
     """
 
     def __init__(self, channels: int, states: int = 16, warp: str = "exponential", *, blend: bool = False) -> None:
-        super().__init__()
+        super().__init__(channels, states, complex_states=False)
         self.warp: Warp = Exponential() if warp == "exponential" else Hyperbolic()
         self.blend = blend
-        self.log_lag = nn.Parameter(first_steps(channels))
         self.c = nn.Parameter(torch.randn(channels, states) / states**0.5)
-        self.skip = nn.Parameter(torch.ones(channels))
-        self.gate = OutputGate(channels)
 
-    def init_state(self, batch: int, like: Tensor) -> Tensor:
-        """Nothing was seen: zeros (B, D, N)."""
-        return like.new_zeros(batch, *self.c.shape)
-
-    def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """By the recurrence."""
-        y, state = kept(self, self._recurrence).step(u, state)
-        return self.gate(y + self.skip * u), state
-
-    def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """By the convolution."""
-        ys, state = kept(self, self._recurrence).scan(us, state)
-        return self.gate(ys + self.skip * us), state
-
-    def _recurrence(self) -> DenseRecurrence:
-        return DenseRecurrence(*recurrence(self.warp, self.log_lag.exp(), self.c.shape[1], blend=self.blend), self.c)
+    def recurrence(self) -> DenseRecurrence:
+        """The recurrence of the weights as they are."""
+        return DenseRecurrence(*recurrence(self.warp, self.log_step.exp(), self.c.shape[1], blend=self.blend), self.c)

@@ -13,9 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.convolution import fft_convolve, kept, last_state
+from geofold.backbone.convolution import fft_convolve, last_state
 from geofold.backbone.hippo import legs_nplr
-from geofold.backbone.lssl import OutputGate, first_steps
+from geofold.backbone.linear_memory import LinearMemory
 
 
 class DiagonalPlusLowRank:
@@ -87,11 +87,11 @@ class DiagonalPlusLowRank:
         return ys, last_state(matrix, self.solve(2 * self.b), us, h)
 
 
-class S4(nn.Module):
+class S4(LinearMemory):
     """S4 layer that starts as HiPPO-LegS; D channels of N states (even)."""
 
     def __init__(self, channels: int, states: int = 16) -> None:
-        super().__init__()
+        super().__init__(channels, states, complex_states=True)
         form = legs_nplr(states)
         half = form.eigenvalues.imag > 0
 
@@ -102,24 +102,6 @@ class S4(nn.Module):
         self.frequency = nn.Parameter(form.eigenvalues.imag[half].float().repeat(channels, 1))
         self.low_rank, self.b = pairs(form.low_rank), pairs(form.b)
         self.c = nn.Parameter(torch.randn(channels, states // 2, 2) / states**0.5)
-        self.log_step = nn.Parameter(first_steps(channels))
-        self.skip = nn.Parameter(torch.ones(channels))
-        self.gate = OutputGate(channels)
-
-    def init_state(self, batch: int, like: Tensor) -> Tensor:
-        """Nothing was seen: zeros (B, D, N), complex."""
-        channels, half, _ = self.c.shape
-        return torch.complex(like.new_zeros(1), like.new_zeros(1)).new_zeros(batch, channels, 2 * half)
-
-    def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """By the recurrence."""
-        y, state = kept(self, self.recurrence).step(u, state)
-        return self.gate(y + self.skip * u), state
-
-    def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """By the convolution."""
-        ys, state = kept(self, self.recurrence).scan(us, state)
-        return self.gate(ys + self.skip * us), state
 
     def recurrence(self) -> DiagonalPlusLowRank:
         """The recurrence of the parameters as they are."""

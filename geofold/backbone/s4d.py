@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.convolution import fft_convolve, kept
-from geofold.backbone.lssl import OutputGate, first_steps
+from geofold.backbone.convolution import fft_convolve
+from geofold.backbone.linear_memory import LinearMemory
 
 
 class Modes:
@@ -36,35 +36,18 @@ class Modes:
         return ys, last
 
 
-class S4D(nn.Module):
+class S4D(LinearMemory):
     """S4D layer of D channels with `states` / 2 conjugate pairs each."""
 
     def __init__(self, channels: int, states: int = 16) -> None:
-        super().__init__()
         pairs = states // 2
+        super().__init__(channels, pairs, complex_states=True)
         self.log_decay = nn.Parameter(torch.full((channels, pairs), math.log(0.5)))
         self.frequency = nn.Parameter((math.pi * torch.arange(pairs)).repeat(channels, 1))
         self.c = nn.Parameter(torch.randn(channels, pairs, 2) / 2**0.5)
-        self.log_step = nn.Parameter(first_steps(channels))
-        self.skip = nn.Parameter(torch.ones(channels))
-        self.gate = OutputGate(channels)
 
-    def init_state(self, batch: int, like: Tensor) -> Tensor:
-        """Nothing was seen: zeros (B, D, M), complex."""
-        zero = torch.complex(like.new_zeros(1), like.new_zeros(1))
-        return zero.new_zeros(batch, *self.frequency.shape)
-
-    def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """By the recurrence."""
-        y, state = kept(self, self._modes).step(u, state)
-        return self.gate(y + self.skip * u), state
-
-    def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """By the convolution."""
-        ys, state = kept(self, self._modes).scan(us, state)
-        return self.gate(ys + self.skip * us), state
-
-    def _modes(self) -> Modes:
+    def recurrence(self) -> Modes:
+        """The recurrence of the weights as they are."""
         a = torch.complex(-self.log_decay.exp(), self.frequency)
         pole = self.log_step.exp()[:, None] * a
         return Modes(pole, torch.view_as_complex(self.c) * torch.expm1(pole) / a)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from geofold.backbone.hippo import legs_nplr
-from geofold.backbone.lssl import OutputGate, first_steps
+from geofold.backbone.linear_memory import OutputGate, first_steps
 from geofold.backbone.scan import linear_scan
 
 

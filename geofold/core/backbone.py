@@ -26,8 +26,11 @@ class Backbone(Protocol):
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Proposal z (B, d) for the next latent, and the new state."""
 
+    def read(self, state: Any) -> Tensor:
+        """The latent (B, d) as it stands."""
+
     def write(self, state: Any, z: Tensor) -> Any:
-        """State with the corrected latent in place of the proposed one."""
+        """State with the corrected latent in place of the proposed one: read(write(state, z)) = z."""
 
 
 def take_rows(memory: Any, rows: Tensor) -> Any:
@@ -58,6 +61,10 @@ class HoldStill:
         still = state.new_zeros(state.shape)
         return still, still
 
+    def read(self, state: Tensor) -> Tensor:
+        """The last latent."""
+        return state
+
     def write(self, state: Tensor, z: Tensor) -> Tensor:
         """Remember the corrected latent."""
         return z
@@ -77,6 +84,10 @@ class Glide:
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """A part of the last move, once more."""
         return self.keep * state, self.keep * state
+
+    def read(self, state: Tensor) -> Tensor:
+        """The last latent."""
+        return state
 
     def write(self, state: Tensor, z: Tensor) -> Tensor:
         """Remember the corrected latent."""

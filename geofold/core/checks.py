@@ -59,7 +59,7 @@ def check_domain(
 
 
 def check_backbone(backbone: Backbone, batch: int, features: int, dim: int, *, seed: int = 0) -> None:
-    """Check a backbone: shapes, purity, independent rows, and a corrected latent that persists.
+    """Check a backbone: shapes, purity, independent rows, and a corrected latent that persists and counts.
 
     Raises
     ------
@@ -78,8 +78,14 @@ def check_backbone(backbone: Backbone, batch: int, features: int, dim: int, *, s
     corrected = z + probe.like(z)
     with frozen("write", "state", after):
         written = backbone.write(after, corrected)
-    if read := getattr(backbone, "read", None):
-        agree("write", read(written), corrected, "read(write(state, z)) = z", "keep the corrected latent as it is", 0.0)
+    told = backbone.read(written)
+    agree("write", told, corrected, "read(write(state, z)) = z", "keep the corrected latent as it is", 0.0)
+    if not getattr(backbone, "still", False):
+        plain, other = backbone.step(xs[1], after)[0], backbone.step(xs[1], written)[0]
+        demand(
+            bool((plain != other).any(-1).all()), "write", "the same next proposal as without the correction",
+            "a corrected latent that changes what comes next", "let the state that write returns enter the next step",
+        )  # fmt: skip
     halves = [take_rows(written, torch.arange(batch)[k : k + 1]) for k in range(batch)]
     together, _ = backbone.step(xs[1], written)
     apart = torch.cat([backbone.step(xs[1][k : k + 1], half)[0] for k, half in enumerate(halves)])

@@ -203,6 +203,16 @@ class Forgetful(HoldStill):
 
 
 @dataclass(frozen=True)
+class Deaf(HoldStill):
+    """A backbone that keeps what it is told and pays no heed."""
+
+    still: bool = False
+
+    def step(self, x, state):
+        return x[:, : state.shape[1]], state
+
+
+@dataclass(frozen=True)
 class OtherScan(HoldStill):
     """A backbone whose scan is not its step."""
 
@@ -213,7 +223,7 @@ class OtherScan(HoldStill):
 @pytest.mark.parametrize(
     ("backbone", "told"),
     [(Counter(), "changed the state"), (Mixer(), "rows that do not know"), (Forgetful(), "read.write"),
-     (OtherScan(), "scan")],
+     (Deaf(), "changes what comes next"),      (OtherScan(), "scan")],
 )  # fmt: skip
 def test_a_broken_backbone_is_told(backbone, told):
     with pytest.raises(ContractError, match=told):
