@@ -141,12 +141,13 @@ def view(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="loop, peptide, latency, ablation or backbones, or report to put RESULTS.md together.")
+        str, typer.Argument(help="loop, peptide, latency, ablation, backbones or learning; report: RESULTS.md.")
     ],
     out: Annotated[
         str, typer.Option(help="Folder of raw records, table and summary; an unfinished run goes on.")
     ] = "bench-out",
     set_name: Annotated[str, typer.Option("--set", help="Loops: bent, or a set under --data.")] = "bent",
+    part: Annotated[str, typer.Option(help="Of learning: packer.")] = "packer",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only so many episodes.")] = None,
@@ -156,7 +157,7 @@ def bench(
     with _told():
         from geofold.bench import run
 
-        run.run(name, out=out, set_name=set_name, data=data, quick=quick, limit=limit, seed=seed)
+        run.run(name, out=out, set_name=set_name, data=data, quick=quick, limit=limit, seed=seed, part=part)
 
 
 def main(args: list[str] | None = None) -> int:

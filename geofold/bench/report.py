@@ -81,6 +81,13 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "steps and associative recall among 8 pairs (share of right answers; chance is 12 and 6 %). Plots beside the "
         "records: `streaming.png`, and `memory.png`, the memories of the lag operator and of HiPPO-LegS side by side.",
     ),
+    (
+        "learning_packer",
+        "Side chains on bare backbones",
+        "geofold bench learning --part packer --out examples/results/learning_packer",
+        "Sixteen proteins of `structures/`, every side chain taken off and packed again with the backbone as it is; "
+        "PDBFixer adds the same atoms to the same backbones. Buried: 20 or more CA atoms within 10 A.",
+    ),
 )
 
 

@@ -6,10 +6,20 @@ from pathlib import Path
 
 from geofold.errors import OptionError
 
-NAMES = ("loop", "peptide", "latency", "ablation", "backbones", "report")
+NAMES = ("loop", "peptide", "latency", "ablation", "backbones", "learning", "report")
 
 
-def run(name: str, *, out: str, set_name: str, data: str | None, quick: bool, limit: int | None, seed: int) -> None:
+def run(
+    name: str,
+    *,
+    out: str,
+    set_name: str,
+    data: str | None,
+    quick: bool,
+    limit: int | None,
+    seed: int,
+    part: str = "packer",
+) -> None:
     """Run a benchmark on one thread per process, so that times can be compared.
 
     Raises
@@ -40,6 +50,10 @@ def run(name: str, *, out: str, set_name: str, data: str | None, quick: bool, li
         from geofold.bench import backbones
 
         backbones.run(out, data=data, quick=quick, limit=limit)
+    elif name == "learning":
+        from geofold.bench import learning
+
+        learning.run(out, part=part, quick=quick, limit=limit, seed=seed)
     elif name == "report":
         from geofold.bench import report
 

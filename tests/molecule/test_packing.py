@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from geofold import resources
+from geofold.bench.learning import bare_backbone
 from geofold.molecule import packing
 from geofold.molecule.bonds import link_bonds, templates
 from geofold.molecule.builder import LETTERS, peptide
@@ -27,21 +28,6 @@ from geofold.molecule.rotamers import (
 from geofold.molecule.structure import Structure, read
 
 NAMES = sorted({residue.resname for residue in peptide(LETTERS).residues} - {"ALA", "GLY"})
-
-
-def bare(structure: Structure) -> Structure:
-    """The amino acids' N, CA, C and O alone."""
-    mask = structure.steering_mask
-    rows, keys = [], []
-    for a in np.flatnonzero(mask & np.isin(structure.name, ("N", "CA", "C", "O"))):
-        k = int(structure.residue_of[a])
-        if structure.is_amino_acid(k):
-            labels = (structure.name[a], structure.resname[a], structure.chain[a], structure.icode[a], "",
-                      structure.element[a])  # fmt: skip
-            numbers = (int(structure.resnum[a]), int(a), False, 1.0, 0.0, *map(float, structure.xyz[a]))
-            rows.append((*map(str, labels), *numbers))
-            keys.append(k)
-    return Structure.from_rows(rows, "bare", keys)  # type: ignore[arg-type]
 
 
 def shipped(name: str) -> Structure:
@@ -80,7 +66,7 @@ def test_what_is_built_has_the_chi_that_was_asked_for(name: str) -> None:
 
 def test_choice_is_the_best_there_is() -> None:
     """Dead-end elimination and annealing against all combinations."""
-    structure = bare(shipped("1ubi.pdb"))
+    structure = bare_backbone(shipped("1ubi.pdb"))
     steering, torsions = structure.steering_mask, backbone_torsions(structure)
     core = [k for k in shell(structure, [25], 1.0) if side_chain(structure.residues[k].resname)]
     fixed = packing._fixed(structure, core, steering, packing._missing_beta(structure, torsions, steering))
@@ -108,7 +94,7 @@ def test_buried_side_chains_come_back_on_bare_backbones() -> None:
     right = total = 0
     for name in ("1pdoA.pdb", "2gu3A.pdb", "1bhl.pdb", "2xcjA.pdb"):
         native = shipped(name)
-        structure = bare(native)
+        structure = bare_backbone(native)
         packed = pack(structure)
         places = {(r.chain, r.resnum, r.icode): k for k, r in enumerate(native.residues)}
         ca = structure.xyz[structure.name == "CA"]
@@ -125,7 +111,7 @@ def test_buried_side_chains_come_back_on_bare_backbones() -> None:
 @pytest.mark.parametrize("name", ["5pti.cif", "1ajj.pdb"])
 def test_disulfides_are_found_on_bare_backbones(name: str) -> None:
     native = shipped(name)
-    structure = bare(native)
+    structure = bare_backbone(native)
     packed = pack(structure)
     sulphur = {
         structure.residues[k].resnum: atoms[0]
@@ -145,7 +131,7 @@ def test_disulfides_are_found_on_bare_backbones(name: str) -> None:
 
 
 def test_same_seed_same_choice_wherever_the_protein_stands() -> None:
-    structure = bare(shipped("1ajj.pdb"))
+    structure = bare_backbone(shipped("1ajj.pdb"))
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
     turn *= np.linalg.det(turn)
     moved = replace(structure, xyz=structure.xyz @ turn.T + 1.7)
@@ -169,7 +155,7 @@ def test_a_shell_leaves_the_rest_alone_and_sees_it() -> None:
 
 def test_what_a_bare_backbone_lacks_is_added() -> None:
     native = shipped("1ajj.pdb")
-    structure = bare(native)
+    structure = bare_backbone(native)
     xyz, added, _ = placed(structure, pack(structure))
     assert np.array_equal(xyz, structure.xyz)
     here = {(a.residue, a.name) for a in added}
