@@ -24,7 +24,7 @@ from geofold.molecule.completion import missing_atoms
 from geofold.molecule.packing import pack, placed, shell
 from geofold.molecule.radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
 from geofold.molecule.rotamers import FLIPPED, chi_angles
-from geofold.molecule.structure import AddedAtom, Row, Structure, read
+from geofold.molecule.structure import WATER, AddedAtom, Row, Structure, read
 
 RIGHT = math.radians(40.0)
 BURIED = 20
@@ -133,12 +133,13 @@ def _right(found: NDArray[np.float64], wanted: NDArray[np.float64], name: str) -
 
 
 def severe_overlaps(structure: Structure) -> int:
-    """Pairs of heavy atoms more than three bonds apart that overlap by 0.4 A or more."""
+    """Pairs of heavy atoms, waters apart, more than three bonds apart, that overlap by 0.4 A or more."""
     radius = np.array([radius_of(str(element)) for element in structure.element])
     polar = np.isin(structure.element, list(POLAR))
     pairs = cKDTree(structure.xyz).query_pairs(2 * radius.max() - SEVERE_OVERLAP, output_type="ndarray")
     i, j = pairs.T
-    touching = radius[i] + radius[j] - POLAR_ALLOWANCE * (polar[i] & polar[j])
+    counted = (radius > 0) & ~np.isin(structure.resname, list(WATER))
+    touching = np.where(counted[i] & counted[j], radius[i] + radius[j] - POLAR_ALLOWANCE * (polar[i] & polar[j]), 0.0)
     overlap = touching - np.linalg.norm(structure.xyz[i] - structure.xyz[j], axis=1)
     deep = pairs[overlap >= SEVERE_OVERLAP]
     table = neighbours(bond_list(structure, structure.steering_mask), len(structure))
