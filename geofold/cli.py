@@ -160,6 +160,24 @@ def bench(
         run.run(name, out=out, set_name=set_name, data=data, quick=quick, limit=limit, seed=seed, part=part)
 
 
+data_app = typer.Typer(no_args_is_help=True, help="Training data.")
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("build")
+def build(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Searched for PDB and mmCIF files, plain or gzip.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="The data, as .npz.")] = "backbones.npz",
+    shortest: Annotated[int, typer.Option(min=2, help="Residues that a stretch has to have.")] = 40,
+    seed: Seed = 0,
+) -> None:
+    """Put the backbones of a folder of structures together, to train on."""
+    with _told():
+        from geofold.app.build_data import write_data
+
+        write_data(folder, output, shortest=shortest, seed=seed)
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:

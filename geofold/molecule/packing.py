@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from geofold.molecule.rotamer_search import METAL, RADIUS, Site, anneal, eliminate, interactions, repulsion
-from geofold.molecule.rotamers import backbone_frames, built, kind_of, library, side_chain
+from geofold.molecule.rotamers import backbone_frames, built, dihedral, kind_of, library, side_chain
 from geofold.molecule.structure import WATER, AddedAtom, Structure
 from geofold.molecule.torsion_walk import BACKBONE
 
@@ -131,9 +131,9 @@ def backbone_torsions(structure: Structure) -> Floats:
     n, ca, c = place[:, 0], place[:, 1], place[:, 2]
     bonded = np.array([structure.bonded(k, k + 1) for k in range(len(place) - 1)], dtype=bool)
     found = np.full((len(place), 4), np.nan)
-    found[1:, 0][bonded] = _dihedrals(c[:-1], n[1:], ca[1:], c[1:])[bonded]
-    found[:-1, 1][bonded] = _dihedrals(n[:-1], ca[:-1], c[:-1], n[1:])[bonded]
-    found[1:, 2][bonded] = _dihedrals(ca[:-1], c[:-1], n[1:], ca[1:])[bonded]
+    found[1:, 0][bonded] = dihedral(c[:-1], n[1:], ca[1:], c[1:])[bonded]
+    found[:-1, 1][bonded] = dihedral(n[:-1], ca[:-1], c[:-1], n[1:])[bonded]
+    found[1:, 2][bonded] = dihedral(ca[:-1], c[:-1], n[1:], ca[1:])[bonded]
     found[np.isfinite(place).all((1, 2)), 3] = 1.0
     return found
 
@@ -218,10 +218,3 @@ def _against(site: Site, fixed: _Fixed) -> Floats:
         energy[:, :, own] = 0.0
         energy[:, :, fixed.residue[near] == site.residue - 1] = 0.0
     return np.asarray(energy.sum((1, 2)))
-
-
-def _dihedrals(a: Floats, b: Floats, c: Floats, d: Floats) -> Floats:
-    one, axis, two = b - a, c - b, d - c
-    left, right = np.cross(one, axis), np.cross(axis, two)
-    sine = (np.cross(left, right) * axis).sum(-1) / np.linalg.norm(axis, axis=-1)
-    return np.asarray(np.arctan2(sine, (left * right).sum(-1)))

@@ -104,7 +104,7 @@ def side_chain(name: str) -> SideChain | None:
         turned.append([atom in beyond for atom in names])
         before = "N" if level == 1 else along[level - 2]
         after = along[level + 1] if level + 1 < len(along) else sorted(table[far] - {near}, key=_rank)[0]
-        chi.append(_dihedral(*(place[k] for k in (before, near, far, after))))
+        chi.append(float(dihedral(*(place[k] for k in (before, near, far, after)))))
         quartets.append(tuple(_renamed(name, atom) for atom in (before, near, far, after)))
         axes.append([every.index(near), every.index(far)])
     own = tuple(_renamed(name, atom) for atom in names)
@@ -186,7 +186,9 @@ def chi_angles(structure: Structure, k: int, steering: NDArray[np.bool_]) -> Flo
     found = []
     for names in chain.quartets:
         atoms = [structure.atom(k, atom, steering) for atom in names]
-        found.append(math.nan if None in atoms else _dihedral(*(structure.xyz[a] for a in atoms if a is not None)))
+        found.append(
+            math.nan if None in atoms else float(dihedral(*(structure.xyz[a] for a in atoms if a is not None)))
+        )
     return np.array(found)
 
 
@@ -207,10 +209,12 @@ def _rank(name: str) -> tuple[str, str]:
     return (name[2:], name)
 
 
-def _dihedral(a: Floats, b: Floats, c: Floats, d: Floats) -> float:
+def dihedral(a: Floats, b: Floats, c: Floats, d: Floats) -> Floats:
+    """Dihedral angles (...) of points (..., 3), radian, IUPAC sign."""
     one, axis, two = b - a, c - b, d - c
     left, right = np.cross(one, axis), np.cross(axis, two)
-    return math.atan2(float(np.cross(left, right) @ axis) / float(np.linalg.norm(axis)), float(left @ right))
+    sine = (np.cross(left, right) * axis).sum(-1) / np.linalg.norm(axis, axis=-1)
+    return np.asarray(np.arctan2(sine, (left * right).sum(-1)))
 
 
 @cache
