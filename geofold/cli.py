@@ -14,7 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from geofold.errors import GeofoldError, OptionError
+from geofold.app.console import told
+from geofold.app.learning_commands import data_app, train_app
+from geofold.errors import OptionError
 
 UsageError: Any = typer.BadParameter.__base__
 """Click's, whether typer imports click or carries it."""
@@ -23,6 +25,9 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Move protein backbones by their torsions: repair loops, constrain peptides. PDB or mmCIF in, the same out.",
 )  # fmt: skip
+
+app.add_typer(data_app, name="data")
+app.add_typer(train_app, name="train")
 
 Output = Annotated[str, typer.Option("-o", "--output", help="Where the structure goes ('-': standard output).")]
 Trajectory = Annotated[str | None, typer.Option(help="Also write the path: .pdb, .dcd or .xtc.")]
@@ -105,7 +110,7 @@ def check(
     energy: Energy = True,
 ) -> None:
     """Say what is wrong with a structure: clashes, Ramachandran outliers, cis bonds, chain breaks, energy."""
-    with _told():
+    with told():
         import json
 
         from geofold.app import api
@@ -129,7 +134,7 @@ def view(
     offline: Offline = False,
 ) -> None:  # fmt: skip
     """Make a viewer page of a trajectory."""
-    with _told():
+    with told():
         from geofold.app import viewing
         from geofold.app.files import require_writable, write_all
 
@@ -154,28 +159,10 @@ def bench(
     seed: Seed = 0,
 ) -> None:
     """Measure geofold against other tools, and write the tables."""
-    with _told():
+    with told():
         from geofold.bench import run
 
         run.run(name, out=out, set_name=set_name, data=data, quick=quick, limit=limit, seed=seed, part=part)
-
-
-data_app = typer.Typer(no_args_is_help=True, help="Training data.")
-app.add_typer(data_app, name="data")
-
-
-@data_app.command("build")
-def build(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Searched for PDB and mmCIF files, plain or gzip.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="The data, as .npz.")] = "backbones.npz",
-    shortest: Annotated[int, typer.Option(min=2, help="Residues that a stretch has to have.")] = 40,
-    seed: Seed = 0,
-) -> None:
-    """Put the backbones of a folder of structures together, to train on."""
-    with _told():
-        from geofold.app.build_data import write_data
-
-        write_data(folder, output, shortest=shortest, seed=seed)
 
 
 def main(args: list[str] | None = None) -> int:
@@ -201,7 +188,7 @@ def _run(
     view: str | None, offline: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Read, run, write everything at once, and say in a line how it went."""
-    with _told():
+    with told():
         from geofold.app.files import require_writable, write_all
         from geofold.app.result import require_trajectory_name, summary
 
@@ -232,19 +219,6 @@ def _run(
 
 def _content(source: str) -> str | bytes:
     return sys.stdin.buffer.read() if source == "-" else source
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Mistakes of the user in one line and status 2; Ctrl-C with status 130."""
-    try:
-        yield
-    except GeofoldError as error:
-        typer.echo(f"geofold: {error}", err=True)
-        raise typer.Exit(error.exit_status) from None
-    except KeyboardInterrupt:
-        typer.echo("geofold: interrupted; nothing was written", err=True)
-        raise typer.Exit(130) from None
 
 
 @contextmanager

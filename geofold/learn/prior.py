@@ -79,7 +79,10 @@ class TorsionPrior(nn.Module):
         is_cis = omega.abs() < math.pi / 2
         known = angles.isfinite().all(-1)
         filled = angles.nan_to_num(0.0)
-        torsion = torch.where(is_cis, log_density(said.cis, filled), log_density(said.trans, filled))
+        torsion = log_density(said.trans, filled)
+        if bool(is_cis.any()):  # few are: the other density is computed where it counts
+            rare = log_density(Mixture(*(part[is_cis] for part in said.cis)), filled[is_cis])
+            torsion = torsion.masked_scatter(is_cis, rare)
         turn = nn.functional.logsigmoid(torch.where(is_cis, said.odds, -said.odds))
         return torch.where(known, torsion, 0.0), torch.where(omega.isfinite(), turn, 0.0)
 

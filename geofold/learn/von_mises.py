@@ -54,11 +54,12 @@ def mixture(outputs: Tensor) -> Mixture:
 
 def log_normaliser(kappa: Tensor, coupling: Tensor) -> Tensor:
     """log Z (...) of concentrations (..., 2) and couplings (...)."""
-    nodes = (torch.arange(NODES, dtype=kappa.dtype, device=kappa.device) + 0.5) * (2 * math.pi / NODES)
+    # the other half of the circle is this one's mirror image
+    nodes = (torch.arange(NODES // 2, dtype=kappa.dtype, device=kappa.device) + 0.5) * (2 * math.pi / NODES)
     one, other = kappa[..., :1], kappa[..., 1:]
     along = (other.square() + (coupling[..., None] * nodes.sin()).square()).sqrt()
     values = one * nodes.cos() + along + torch.special.i0e(along).log()
-    return torch.logsumexp(values, -1) + math.log(4 * math.pi**2 / NODES)
+    return torch.logsumexp(values, -1) + math.log(8 * math.pi**2 / NODES)
 
 
 def log_density(given: Mixture, angles: Tensor) -> Tensor:
