@@ -77,9 +77,10 @@ def constrain(
         list[str], typer.Option("--contact", help="A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0. May be repeated.")
     ],
     source: Annotated[str | None, typer.Argument(metavar="[IN.pdb]", help="PDB or mmCIF; '-': standard input.")] = None,
-    sequence: Annotated[
-        str | None, typer.Option(help="Start from an extended peptide of this sequence instead.")
-    ] = None,
+    sequence: Annotated[str | None, typer.Option(help="Start from a peptide of this sequence instead.")] = None,
+    start: Annotated[
+        str, typer.Option(help="A sequence starts extended, or as prior: its torsions drawn from the torsion prior.")
+    ] = "extended",
     trajectory: Trajectory = None,
     report: Report = None,
     view: View = None,
@@ -96,8 +97,9 @@ def constrain(
         from geofold.app import api
 
         return api.constrain(
-            content, contact, sequence=sequence, seed=seed, altloc=altloc, energy=energy, steps=steps, progress=progress
-        )
+            content, contact, sequence=sequence, start=start, seed=seed, altloc=altloc, energy=energy, steps=steps,
+            progress=progress,
+        )  # fmt: skip
 
     _run(run, source, output, trajectory, report, view, offline, verbose)
 
@@ -152,7 +154,7 @@ def bench(
         str, typer.Option(help="Folder of raw records, table and summary; an unfinished run goes on.")
     ] = "bench-out",
     set_name: Annotated[str, typer.Option("--set", help="Loops: bent, or a set under --data.")] = "bent",
-    part: Annotated[str, typer.Option(help="Of learning: packer.")] = "packer",
+    part: Annotated[str, typer.Option(help="Of learning: packer or prior.")] = "packer",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only so many episodes.")] = None,
@@ -264,6 +266,9 @@ def _checked(found: dict[str, Any]) -> str:
         lines.append(
             f"  chain break            after {gap['after']}, before {gap['before']}: {gap['distance_angstrom']} A"
         )
+    if found["prior"] is not None:
+        low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in found["prior"]["unlikely"])
+        lines.append(f"  torsion prior          {found['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
     if "energy_kj_mol" in numbers:
         lines.append(f"  energy                 {numbers['energy_kj_mol']} kJ/mol ({numbers['force_field']})")
     return "\n".join(lines + [f"  note: {note}" for note in found["notes"]])

@@ -30,6 +30,7 @@ from geofold.molecule.structure import AddedAtom, Structure, read
 
 Progress = Callable[[str, int, int, float], None]
 """Called with what is being done, steps done, steps at most, and the loss."""
+STARTS = ("extended", "prior")
 
 
 @contextmanager
@@ -95,9 +96,9 @@ def repair(
 
 
 def constrain(
-    source: Any = None, contacts: Sequence[str] = (), *, sequence: str | None = None, seed: int = 0,
-    altloc: str | None = None, energy: bool = True, steps: int = 128, device: str = "cpu", name: str | None = None,
-    progress: Progress | None = None,
+    source: Any = None, contacts: Sequence[str] = (), *, sequence: str | None = None, start: str = "extended",
+    seed: int = 0, altloc: str | None = None, energy: bool = True, steps: int = 128, device: str = "cpu",
+    name: str | None = None, progress: Progress | None = None,
 ) -> Result:  # fmt: skip
     """Bring residues of a peptide together (or keep them apart) by its torsions.
 
@@ -108,6 +109,8 @@ def constrain(
     contacts : sequence of str
         ``"A:3-A:10<6.0"`` (CB atoms within 6.0 A; CA for glycine), ``"A:3@CA-A:10@CA>8.0"``. The chain of the
         first residue named moves; the other end of a contact may lie in it or in what stays.
+    start : 'extended' or 'prior'
+        What a sequence starts from: an extended chain, or torsions drawn from the torsion prior.
     steps
         Streaming steps at most.
 
@@ -125,7 +128,13 @@ def constrain(
     if (source is None) == (sequence is None):
         raise OptionError("both a structure and a sequence" if sequence else "neither a structure nor a sequence",
                           "one of them", "give a file, or --sequence")  # fmt: skip
-    structure = peptide(sequence) if sequence is not None else load(source, name)
+    if start not in STARTS or (start == "prior" and sequence is None):
+        raise OptionError(f"start {start}{'' if sequence else ' without a sequence'}", " or ".join(STARTS),
+                          "choose one of them, with --sequence")  # fmt: skip
+    if sequence is None:
+        structure = load(source, name)
+    else:
+        structure = _drawn(sequence, seed) if start == "prior" else peptide(sequence)
     if not contacts:
         raise ContactError("no contact", "at least one contact such as A:3-A:10<6.0", "add one with --contact")
     wanted = tuple(parse_contact(structure, text, altloc) for text in contacts)
@@ -138,6 +147,13 @@ def constrain(
         move = constrain_peptide(structure, first, last, wanted, options, tell)
     _require_honoured(structure, move)
     return finish("constrain", structure, original, added, [move], options, began, contacts=wanted)
+
+
+def _drawn(sequence: str, seed: int) -> Structure:
+    from geofold.app.prior_start import drawn_peptide
+
+    with one_thread():
+        return drawn_peptide(sequence, seed)
 
 
 def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: str | None = None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 from geofold.app.files import require_writable, write_all
 from geofold.errors import GeofoldError, InputFileError
 from geofold.learn.chains import AMINO_ACIDS, SPLITS, dihedral
-from geofold.molecule.rotamers import SAME_AS
+from geofold.molecule.rotamers import SAME_AS, letter_of
 from geofold.molecule.structure import Structure, read
 from geofold.plugins.mdtraj import trajectory_from
 
@@ -156,7 +156,7 @@ def _backbones(structure: Structure, steering: NDArray[np.bool_]) -> tuple[Float
     xyz = np.full((len(structure.residues), 4, 3), np.nan)
     kinds = np.full(len(xyz), -1)
     for k, residue in enumerate(structure.residues):
-        kinds[k] = AMINO_ACIDS.find(LETTERS.get(SAME_AS.get(residue.resname, residue.resname), "-"))
+        kinds[k] = AMINO_ACIDS.find(letter_of(SAME_AS.get(residue.resname, residue.resname)))
         for level, atom in enumerate(("N", "CA", "C", "O")):
             found = structure.atom(k, atom, steering)
             if found is not None:
@@ -262,10 +262,3 @@ def loops(dssp: NDArray[np.int64]) -> list[tuple[int, int, int, int, int, int]]:
         (end, start - end, one, other, end - begin, stop - start)
         for (begin, end, one), (start, stop, other) in pairwise(spans) if start > end
     ]  # fmt: skip
-
-
-LETTERS = {
-    "ALA": "A", "CYS": "C", "ASP": "D", "GLU": "E", "PHE": "F", "GLY": "G", "HIS": "H", "ILE": "I", "LYS": "K",
-    "LEU": "L", "MET": "M", "ASN": "N", "PRO": "P", "GLN": "Q", "ARG": "R", "SER": "S", "THR": "T", "VAL": "V",
-    "TRP": "W", "TYR": "Y",
-}  # fmt: skip

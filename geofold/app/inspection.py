@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from geofold.app.likelihood import likelihood
 from geofold.app.measure import measure
 from geofold.app.reporting import REPORT_SCHEMA, described, energy_notes, versions
 from geofold.molecule.energy import EnergyModel
@@ -29,6 +30,7 @@ def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[s
         "schema": REPORT_SCHEMA, "command": "check", "versions": versions(), "input": described(structure),
         "residues": residue_spans(structure), "chain_breaks": breaks,
         "before": measure(structure, trees, structure.xyz, model, altloc),
+        "prior": likelihood(structure, [span for span in spans if span[1] > span[0]]),
         "notes": [*structure.notes, *energy_notes(model)],
     }  # fmt: skip
 

@@ -66,5 +66,9 @@ def prior(
             def tell(step: int, loss: float, judged: float) -> None:
                 bar.update(task, completed=step, loss=f"training {loss:.3f}, validation {judged:.3f} nat")
 
-            judged = train_prior(data, out, steps=steps, seed=seed, told=tell, kind=kind)
+            try:
+                judged = train_prior(data, out, steps=steps, seed=seed, told=tell, kind=kind)
+            except KeyboardInterrupt:
+                typer.echo(f"geofold: interrupted; the same command goes on from the checkpoint in {out}", err=True)
+                raise typer.Exit(130) from None
         typer.echo(f"{out}: validation {judged:.3f} nat a residue after {steps} batches")

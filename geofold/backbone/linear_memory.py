@@ -6,6 +6,7 @@ Glossary: ``T`` steps, ``B`` rows, ``D`` channels, ``N`` states of a channel.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
@@ -44,7 +45,7 @@ class OutputGate(nn.Module):
         return nn.functional.glu(self.mix(nn.functional.gelu(y)), -1)
 
 
-class LinearMemory(nn.Module):
+class LinearMemory(nn.Module, ABC):
     """Layer of D channels with `states` numbers each, real or complex; kinds differ in their `recurrence`."""
 
     def __init__(self, channels: int, states: int, *, complex_states: bool) -> None:
@@ -54,9 +55,9 @@ class LinearMemory(nn.Module):
         self.skip = nn.Parameter(torch.ones(channels))
         self.gate = OutputGate(channels)
 
+    @abstractmethod
     def recurrence(self) -> Recurrence:
         """The recurrence of the weights as they are."""
-        raise NotImplementedError
 
     def init_state(self, batch: int, like: Tensor) -> Tensor:
         """Nothing was seen: zeros (B, D, N)."""

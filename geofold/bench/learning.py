@@ -1,4 +1,4 @@
-"""What is learned or looked up, held against nature: so far the packer of side chains, beside PDBFixer's.
+"""What is learned or looked up, held against nature: here the packer of side chains, beside PDBFixer's.
 
 Both get the same bare backbones (N, CA, C, O) of shipped structures and give every side chain back.
 """
@@ -30,10 +30,10 @@ RIGHT = math.radians(40.0)
 BURIED = 20
 """CA atoms within 10 A from which a residue counts as buried."""
 LOOP = 12
-PARTS = ("packer",)
+PARTS = ("packer", "prior")
 
 
-def run(out: str, *, part: str, quick: bool, limit: int | None, seed: int) -> None:
+def run(out: str, *, part: str, data: str | None, quick: bool, limit: int | None, seed: int) -> None:
     """Run one part.
 
     Raises
@@ -43,6 +43,11 @@ def run(out: str, *, part: str, quick: bool, limit: int | None, seed: int) -> No
     """
     if part not in PARTS:
         raise OptionError(f"part {part}", " or ".join(PARTS), "choose one of them")
+    if part == "prior":
+        from geofold.bench import learning_prior
+
+        learning_prior.run(out, data=data, quick=quick, seed=seed)
+        return
     began = time.time()
     records = Records(out)
     agents: dict[str, Callable[[Structure], Sequence[AddedAtom]]] = {

@@ -79,13 +79,23 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "learns: negative log-likelihood of (phi, psi) of a residue given the sequence and the torsions before it "
         "(validation split, eight products of von Mises densities mixed), selective copying of 8 symbols of 64 "
         "steps and associative recall among 8 pairs (share of right answers; chance is 12 and 6 %). Plots beside the "
-        "records: `streaming.png`, and `memory.png`, the memories of the lag operator and of HiPPO-LegS side by side.\n\n"
+        "records: `streaming.png`, and `memory.png`, the memories of the lag operator and of HiPPO-LegS.\n\n"
         "What it says: all state-space models stream at a cost that does not grow; a full cache does (25 times from "
         "1,024 to 65,536 steps). Recall needs memory that the input selects: Mamba-2's matrix state (100 %) and the "
         "selective model (58 %) stand out, models that treat all inputs alike stay near a quarter. On torsions, at "
         "45 s on one core, what counts is how many batches fit: the minimal RNN and S5 are ahead, the selective model "
         "sees a quarter of their batches. So nothing here makes the selective model the default by itself; it is the "
         "default of the prior until the backbones have been compared there at equal budgets.",
+    ),
+    (
+        "learning_prior",
+        "Torsion prior",
+        "geofold bench learning --part prior --data FOLDER --out examples/results/learning_prior",
+        "The prior that ships, on the test split: negative log-likelihood of (phi, psi), beside the histogram of the "
+        "residue's Ramachandran class (72 x 72 bins of the training split, half a count added); then chains of 128 "
+        "residues drawn for sequences of the test split, beside those chains as they are. Runs are told by torsions "
+        "alone; `runs.png` beside the records has their lengths. The other backbones have not been trained as priors "
+        "at an equal budget yet.",
     ),
     (
         "learning_packer",

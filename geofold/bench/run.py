@@ -53,7 +53,7 @@ def run(
     elif name == "learning":
         from geofold.bench import learning
 
-        learning.run(out, part=part, quick=quick, limit=limit, seed=seed)
+        learning.run(out, part=part, data=data, quick=quick, limit=limit, seed=seed)
     elif name == "report":
         from geofold.bench import report
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geofold import resources
 from geofold.learn.chains import Chains, read_chains
 from geofold.learn.prior import TorsionPrior
 from geofold.learn.training import Schedule, Told, data_hash, load_card, load_weights, save_weights, train, write_curve
@@ -17,6 +18,8 @@ ROWS, SIZE = 16, 128
 JUDGED = 12
 """Batches of the validation split that the curve is judged by."""
 CIS_WEIGHT = 1.0
+WINDOW, RARE = 5, 0.005
+"""Residues of a stretch, and the share of nature's stretches that count as unlikely."""
 STEPS = 6000
 WEIGHTS = "prior.safetensors"
 
@@ -68,13 +71,30 @@ def train_prior(
     if curve[-1][0] == steps:
         card = {
             "model": "torsion prior", "options": model.options, "seed": seed, "steps": steps, "rows": ROWS,
-            "size": SIZE,
+            "size": SIZE, "window": WINDOW, "unlikely_nat": unlikely(model, held_out),
             "data_sha256": data_hash(data), "valid_nll": curve[-1][2],
             "parameters": sum(p.numel() for p in model.parameters()),
             "command": f"geofold train prior --steps {steps} --seed {seed}",
         }  # fmt: skip
         save_weights(Path(folder) / WEIGHTS, model, card)
     return curve[-1][2]
+
+
+@torch.no_grad()
+def unlikely(model: TorsionPrior, held_out: list[tuple[Tensor, Tensor]]) -> float:
+    """Mean log-likelihood (nat) below which a stretch of `WINDOW` residues is rarer than `RARE` in nature."""
+    found = []
+    for letters, torsions in held_out:
+        each, _ = model.log_likelihood(letters, torsions)
+        means = each.unfold(0, WINDOW, 1).mean(-1)
+        found.append(means[torsions[..., :2].isfinite().all(-1).unfold(0, WINDOW, 1).all(-1)])
+    return float(torch.cat(found).quantile(RARE))
+
+
+def shipped_prior() -> tuple[TorsionPrior, dict[str, Any]]:
+    """The prior that ships, and its card."""
+    path = resources.find(WEIGHTS)
+    return load_prior(path), load_card(path)
 
 
 def load_prior(path: str | Path) -> TorsionPrior:

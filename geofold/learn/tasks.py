@@ -7,6 +7,7 @@ batches of inputs (T, B, F) and a loss of outputs (T, B, `outputs`).
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -100,7 +101,7 @@ class Torsions:
 
 
 @dataclass
-class Symbols:
+class Symbols(ABC):
     """Tasks whose answers are symbols."""
 
     symbols: int
@@ -117,9 +118,9 @@ class Symbols:
         """One for each symbol."""
         return self.symbols
 
+    @abstractmethod
     def _drawn(self, noise: torch.Generator, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         """Symbols shown (T, B), symbols wanted (T, B), and where they count (T, B)."""
-        raise NotImplementedError
 
     def batch(self, split: str, number: int, rows: int) -> Batch:
         """Sequences drawn by number; splits differ."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 
 from geofold.errors import SequenceError
 from geofold.molecule.structure import Structure, read
@@ -13,11 +14,16 @@ PHI, PSI, PROLINE_PHI = -135.0, 135.0, -65.0
 """Degrees: the middle of the beta region, and proline's own phi there."""
 
 
-def peptide(sequence: str) -> Structure:
-    """Extended chain A of the given one-letter sequence, residues numbered from one, all omega trans.
+def peptide(sequence: str, torsions: Sequence[Sequence[float]] | None = None) -> Structure:
+    """Chain A of the given one-letter sequence, residues numbered from one; extended and trans unless told otherwise.
 
     Bond lengths, angles and side-chain torsions are Biopython's defaults (Bio.PDB.ic_data, from a survey of
     high-resolution structures). No hydrogens.
+
+    Parameters
+    ----------
+    torsions : sequence of (phi, psi, omega) or None
+        Of each residue, in degrees; omega is the one before the residue.
 
     Raises
     ------
@@ -33,10 +39,10 @@ def peptide(sequence: str) -> Structure:
         )  # fmt: skip
     if len(letters) < 2:
         raise SequenceError(f"sequence {sequence!r}", "two residues or more", "give the whole peptide")
-    return read(_pdb(letters), name=f"peptide {letters}")
+    return read(_pdb(letters, torsions), name=f"peptide {letters}")
 
 
-def _pdb(letters: str) -> bytes:
+def _pdb(letters: str, torsions: Sequence[Sequence[float]] | None) -> bytes:
     from Bio.PDB import PDBIO
     from Bio.PDB.PICIO import read_PIC_seq
     from Bio.Seq import Seq
@@ -47,11 +53,11 @@ def _pdb(letters: str) -> bytes:
         warnings.simplefilter("ignore")
         built = read_PIC_seq(SeqRecord(Seq(letters), id="peptide"))
         built.internal_to_atom_coordinates()
-        for residue in built.get_residues():
+        for number, residue in enumerate(built.get_residues()):
             angles = residue.internal_coord
-            angles.set_angle("phi", PROLINE_PHI if residue.resname == "PRO" else PHI)
-            angles.set_angle("psi", PSI)
-            angles.set_angle("omg", 180.0)
+            extended = (PROLINE_PHI if residue.resname == "PRO" else PHI, PSI, 180.0)
+            for name, value in zip(("phi", "psi", "omg"), torsions[number] if torsions else extended, strict=True):
+                angles.set_angle(name, float(value))
         built.internal_to_atom_coordinates()
         writer, text = PDBIO(), io.StringIO()
         writer.set_structure(built)

@@ -217,6 +217,11 @@ def dihedral(a: Floats, b: Floats, c: Floats, d: Floats) -> Floats:
     return np.asarray(np.arctan2(sine, (left * right).sum(-1)))
 
 
+def letter_of(name: str) -> str:
+    """One-letter code of a standard amino acid, '-' for other residues."""
+    return _letters().get(name, "-")
+
+
 @cache
 def _letters() -> dict[str, str]:
     made = peptide(LETTERS)

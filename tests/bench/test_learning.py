@@ -37,9 +37,9 @@ def test_overlaps_are_counted_beyond_three_bonds() -> None:
 
 def test_run_writes_shares_and_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "FILES", ("1ajj.pdb",))
-    learning.run(str(tmp_path), part="packer", quick=True, limit=None, seed=0)
+    learning.run(str(tmp_path), part="packer", data=None, quick=True, limit=None, seed=0)
     metrics = json.loads((tmp_path / "summary.json").read_text())["metrics"]
     assert metrics["geofold.chi1"] > metrics["pdbfixer.chi1"] > 0
     assert metrics["geofold.seconds_per_300"] > 0 and metrics["geofold.shell_seconds"] > 0
     with pytest.raises(OptionError, match="part gate"):
-        learning.run(str(tmp_path), part="gate", quick=True, limit=None, seed=0)
+        learning.run(str(tmp_path), part="gate", data=None, quick=True, limit=None, seed=0)
