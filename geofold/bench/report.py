@@ -57,7 +57,7 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "What it says: the damping counts most. Above the papers' 1e-3, up to 30-100 in our units (an Angstrom or ten "
         "degrees root mean square are length one), every sketch gets faster and the Euclidean metric is beaten in "
         "success and, within the noise, in steps; at 1e-3 it is not. A predictor that glides on saves steps, the "
-        "second-order retraction perhaps a few more. H = 3 makes this predictor no better than H = 1 (a little worse) at "
+        "second-order retraction perhaps more. H = 3 makes this predictor no better than H = 1 (a little worse) at "
         "twice the price. Eq. 2 to the letter (`paper`) and loss-aware probes cost steps. So the exact metric, "
         "lambda 30, order 2 and H = 1 ship.",
     ),
