@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,19 @@ def save_state(state: StreamState, path: str | Path) -> None:
     for name, part in leaves(state):
         name, part = (name + COMPLEX, torch.view_as_real(part.resolve_conj())) if part.is_complex() else (name, part)
         real[name] = part.detach().cpu().contiguous().clone()
-    handle, written = tempfile.mkstemp(dir=Path(path).parent, suffix=".part")
+    write_whole(Path(path), lambda name: save_file(real, name))
+
+
+def write_whole(path: Path, write: Callable[[str], Any]) -> None:
+    """A file that appears whole or not at all: `write` is given a name beside it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     os.close(handle)
     try:
-        save_file(real, written)
-        os.replace(written, path)
+        write(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
     except BaseException:
-        Path(written).unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
         raise
 
 

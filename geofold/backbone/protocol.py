@@ -77,25 +77,15 @@ class StreamingBackbone(nn.Module):
     def step(self, x: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """Proposal z (B, d) after an observation x (B, F)."""
         u = self._entered(x) + self.innovation(state.z - state.proposal)
-        after = []
-        for norm, layer, memory in zip(self.norms, self._mixers, state.layers, strict=True):
-            y, memory = layer.step(norm(u), memory)
-            u = u + y
-            after.append(memory)
-        z = self.leave(self.last(u))
-        return z, StreamState(tuple(after), z, z)
+        z, after = self._through(u, state.layers, "step")
+        return z, StreamState(after, z, z)
 
     def scan(self, xs: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """Proposals (T, B, d) after observations (T, B, F), none of them corrected."""
         u = self._entered(xs)
         u = torch.cat([(u[0] + self.innovation(state.z - state.proposal))[None], u[1:]])
-        after = []
-        for norm, layer, memory in zip(self.norms, self._mixers, state.layers, strict=True):
-            y, memory = layer.scan(norm(u), memory)
-            u = u + y
-            after.append(memory)
-        zs = self.leave(self.last(u))
-        return zs, StreamState(tuple(after), zs[-1], zs[-1])
+        zs, after = self._through(u, state.layers, "scan")
+        return zs, StreamState(after, zs[-1], zs[-1])
 
     def read(self, state: StreamState) -> Tensor:
         """The latent (B, d) as it stands."""
@@ -104,6 +94,15 @@ class StreamingBackbone(nn.Module):
     def write(self, state: StreamState, z: Tensor) -> StreamState:
         """State with a corrected latent."""
         return state._replace(z=z.to(state.z))
+
+    def _through(self, u: Tensor, memories: tuple[Any, ...], how: str) -> tuple[Tensor, tuple[Any, ...]]:
+        """Latents out of what entered, by each mixer's `step` or `scan`, and the states after it."""
+        after = []
+        for norm, layer, memory in zip(self.norms, self._mixers, memories, strict=True):
+            y, memory = getattr(layer, how)(norm(u), memory)
+            u = u + y
+            after.append(memory)
+        return self.leave(self.last(u)), tuple(after)
 
     @property
     def _mixers(self) -> Sequence[Any]:

@@ -16,10 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from geofold.backbone.convolution import ShortConvolution
+from geofold.backbone.linear_memory import first_steps
 from geofold.backbone.selective_scan import selective_scan
-
-STEPS = (0.001, 0.1)
-"""Range that the steps of the channels start in."""
 
 
 class SelectiveState(NamedTuple):
@@ -44,7 +42,7 @@ class Selective(nn.Module):
         self.leave = nn.Linear(inner, channels, bias=False)
         nn.init.uniform_(self.pace.weight, -(self.rank**-0.5), self.rank**-0.5)
         with torch.no_grad():
-            first = torch.linspace(math.log(STEPS[0]), math.log(STEPS[1]), inner).exp()
+            first = first_steps(inner).exp()
             self.pace.bias.copy_(torch.log(torch.expm1(first)))
 
     def init_state(self, batch: int, like: Tensor) -> SelectiveState:

@@ -15,6 +15,7 @@ from geofold.learn.chains import AMINO_ACIDS, Chains, read_chains
 from geofold.learn.prior import TorsionPrior
 from geofold.learn.prior_training import SIZE, likelihoods, shipped_prior
 from geofold.molecule import ramachandran
+from geofold.molecule.rotamers import names_of
 
 Floats = NDArray[np.float64]
 BINS, PSEUDOCOUNT = 72, 0.5
@@ -119,8 +120,9 @@ def _looks(angles: Floats, letters: NDArray[np.int64]) -> dict[str, float]:
     known = np.isfinite(phi) & np.isfinite(psi) & np.isfinite(omega)
     cis = np.abs(omega) < np.pi / 2
     here, following = letters[1:-1], letters[2:]
+    names = names_of(AMINO_ACIDS)
     kind = np.array([
-        [ramachandran.class_of(NAMES[a], NAMES[b], w) for a, b, w in zip(*row, strict=True)]
+        [ramachandran.class_of(names[a], names[b], w) for a, b, w in zip(*row, strict=True)]
         for row in zip(here, following, omega, strict=True)
     ])  # fmt: skip
     verdict = ramachandran.verdict(ramachandran.score(phi[known], psi[known], kind[known]), kind[known])
@@ -169,11 +171,3 @@ def draw(nature: Floats, samples: Floats, path: Path) -> None:
         axis.set(xlabel="phi", ylabel="psi", title=name, aspect="equal")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
-
-
-NAMES = (
-    "ALA", "CYS", "ASP", "GLU", "PHE", "GLY", "HIS", "ILE", "LYS", "LEU", "MET", "ASN", "PRO", "GLN", "ARG", "SER",
-    "THR", "VAL", "TRP", "TYR",
-)  # fmt: skip
-"""Of the letters in `AMINO_ACIDS`."""
-assert len(NAMES) == len(AMINO_ACIDS)

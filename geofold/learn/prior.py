@@ -49,8 +49,10 @@ class TorsionPrior(nn.Module):
         A.
     """
 
+    USUAL = "selective"
+
     def __init__(
-        self, kind: str = "selective", *, width: int = 64, depth: int = 2, components: int = 8, ahead: int = 32,
+        self, kind: str = USUAL, *, width: int = 64, depth: int = 2, components: int = 8, ahead: int = 32,
         seed: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()

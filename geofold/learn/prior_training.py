@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,16 @@ def train_prior(
             "size": SIZE, "window": WINDOW, "unlikely_nat": unlikely(model, held_out),
             "data_sha256": data_hash(data), "valid_nll": curve[-1][2],
             "parameters": sum(p.numel() for p in model.parameters()),
-            "command": f"geofold train prior --steps {steps} --seed {seed}",
+            "command": f"geofold train prior --steps {steps} --seed {seed}" + _asked(model),
         }  # fmt: skip
         save_weights(Path(folder) / WEIGHTS, model, card)
     return curve[-1][2]
+
+
+def _asked(model: TorsionPrior) -> str:
+    """The backbone, as the command line has it, where it is not the usual one."""
+    kind = model.options["kind"]
+    return "" if kind == TorsionPrior.USUAL else f" --backbone {kind}"
 
 
 @torch.no_grad()
@@ -91,6 +98,7 @@ def unlikely(model: TorsionPrior, held_out: list[tuple[Tensor, Tensor]]) -> floa
     return float(torch.cat(found).quantile(RARE))
 
 
+@cache
 def shipped_prior() -> tuple[TorsionPrior, dict[str, Any]]:
     """The prior that ships, and its card."""
     path = resources.find(WEIGHTS)

@@ -7,8 +7,6 @@ import hashlib
 import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from geofold.backbone.handover import write_whole
 from geofold.errors import InputFileError
 
 CHECKPOINT, CURVE, FIGURE = "checkpoint.pt", "curve.csv", "curve.png"
@@ -109,7 +108,7 @@ def _checkpoint(
         "step": step, "model": model.state_dict(), "optimiser": optimiser.state_dict(),
         "curve": [list(row) for row in curve], "schedule": asdict(schedule),
     }  # fmt: skip
-    _whole(path, lambda name: torch.save(kept, name))
+    write_whole(path, lambda name: torch.save(kept, name))
 
 
 def _resumed(
@@ -131,9 +130,9 @@ def _resumed(
 def save_weights(path: str | Path, model: nn.Module, card: dict[str, Any]) -> None:
     """Weights (safetensors) and beside them their card (JSON), which names their hash."""
     path = Path(path)
-    _whole(path, lambda name: save_file({k: v.contiguous() for k, v in model.state_dict().items()}, name))
+    write_whole(path, lambda name: save_file({k: v.contiguous() for k, v in model.state_dict().items()}, name))
     text = json.dumps(card | {"sha256": _digest(path)}, indent=2) + "\n"
-    _whole(path.with_suffix(".json"), lambda name: Path(name).write_text(text, encoding="utf-8"))
+    write_whole(path.with_suffix(".json"), lambda name: Path(name).write_text(text, encoding="utf-8"))
 
 
 def load_card(path: str | Path) -> dict[str, Any]:
@@ -179,7 +178,7 @@ def write_curve(folder: str | Path, curve: list[tuple[int, float, float]], ylabe
     """The curve as CSV, and as a figure."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("step", "train", "valid"), *curve])
-    _whole(Path(folder) / CURVE, lambda name: Path(name).write_text(text.getvalue(), encoding="utf-8"))
+    write_whole(Path(folder) / CURVE, lambda name: Path(name).write_text(text.getvalue(), encoding="utf-8"))
     import matplotlib
 
     matplotlib.use("Agg")
@@ -191,7 +190,7 @@ def write_curve(folder: str | Path, curve: list[tuple[int, float, float]], ylabe
     axis.plot(steps, judged, color="#0072b2", label="validation")
     axis.set(xlabel="batches", ylabel=ylabel)
     axis.legend()
-    _whole(Path(folder) / FIGURE, lambda name: figure.savefig(name, dpi=120, format="png"))
+    write_whole(Path(folder) / FIGURE, lambda name: figure.savefig(name, dpi=120, format="png"))
     pyplot.close(figure)
 
 
@@ -203,16 +202,3 @@ def data_hash(path: str | Path) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _whole(path: Path, write: Callable[[str], Any]) -> None:
-    """A file that appears whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    try:
-        write(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from geofold.learn.chains import dihedral
 from geofold.molecule.rotamer_search import METAL, RADIUS, Site, anneal, eliminate, interactions, repulsion
-from geofold.molecule.rotamers import backbone_frames, built, dihedral, kind_of, library, side_chain
+from geofold.molecule.rotamers import backbone_frames, built, kind_of, library, side_chain
 from geofold.molecule.structure import WATER, AddedAtom, Structure
 from geofold.molecule.torsion_walk import BACKBONE
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold import resources
+from geofold.learn.chains import dihedral
 from geofold.molecule.bonds import templates
 from geofold.molecule.builder import LETTERS, peptide
 from geofold.molecule.structure import Structure
@@ -209,17 +210,15 @@ def _rank(name: str) -> tuple[str, str]:
     return (name[2:], name)
 
 
-def dihedral(a: Floats, b: Floats, c: Floats, d: Floats) -> Floats:
-    """Dihedral angles (...) of points (..., 3), radian, IUPAC sign."""
-    one, axis, two = b - a, c - b, d - c
-    left, right = np.cross(one, axis), np.cross(axis, two)
-    sine = (np.cross(left, right) * axis).sum(-1) / np.linalg.norm(axis, axis=-1)
-    return np.asarray(np.arctan2(sine, (left * right).sum(-1)))
-
-
 def letter_of(name: str) -> str:
     """One-letter code of a standard amino acid, '-' for other residues."""
     return _letters().get(name, "-")
+
+
+def names_of(letters: str) -> list[str]:
+    """Three-letter names of one-letter codes."""
+    named = {letter: name for name, letter in _letters().items()}
+    return [named[letter] for letter in letters]
 
 
 @cache
