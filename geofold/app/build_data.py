@@ -21,13 +21,12 @@ from scipy.spatial import cKDTree
 
 from geofold.app.files import require_writable, write_all
 from geofold.errors import GeofoldError, InputFileError
-from geofold.learn.chains import AMINO_ACIDS, SPLITS, dihedral
+from geofold.learn.chains import AMINO_ACIDS, DSSP, SPLITS, dihedral
 from geofold.molecule.rotamers import SAME_AS, letter_of
 from geofold.molecule.structure import Structure, read
 from geofold.plugins.mdtraj import trajectory_from
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".pdb.gz", ".ent.gz", ".cif.gz")
-DSSP = "HGIEBTSC"
 BONDS = {"n_ca": 1.458, "ca_c": 1.525, "c_o": 1.231, "c_n": 1.329}
 BOND_OFF, CA_CA, ANGLE, OMEGA_OFF = 0.10, (2.7, 4.1), (95.0, 128.0), 40.0
 """Angstrom and degrees beyond which a residue is cut out, or a chain is split."""

@@ -7,18 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from geofold.learn.chains import AMINO_ACIDS
 from geofold.learn.prior_training import shipped_prior
 from geofold.molecule.packing import backbone_torsions
-from geofold.molecule.rotamers import SAME_AS, letter_of
+from geofold.molecule.prior_term import letters_of
 from geofold.molecule.structure import Structure
-
-
-def letters_of(structure: Structure, first: int, last: int) -> torch.Tensor:
-    """Letters (T, 1) of residues as the prior counts them; what is no amino acid it knows has a number of its own."""
-    names = [structure.residues[k].resname for k in range(first, last + 1)]
-    found = [AMINO_ACIDS.find(letter_of(SAME_AS.get(name, name))) for name in names]
-    return torch.tensor([[k if k >= 0 else len(AMINO_ACIDS)] for k in found])
 
 
 def likelihood(structure: Structure, spans: list[tuple[int, int]]) -> dict[str, Any] | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from geofold.app.likelihood import letters_of
 from geofold.learn.prior_training import shipped_prior
 from geofold.molecule.builder import peptide
 from geofold.molecule.peptide import PeptideDomain
+from geofold.molecule.prior_term import letters_of
 from geofold.molecule.structure import Structure
 
 DRAWN = 8

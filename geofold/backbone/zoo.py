@@ -25,7 +25,7 @@ WINDOW = 64
 """Steps that windowed attention sees."""
 
 MIXERS: dict[str, Callable[[int], nn.Module]] = {
-    "selective": Selective,
+    "selective": lambda width: Selective(width, states=8),
     "ssd": ScalarDecay,
     "lssl": LinearStateSpace,
     "lssl_legt": lambda width: LinearStateSpace(width, memory="legt"),

@@ -30,7 +30,7 @@ RIGHT = math.radians(40.0)
 BURIED = 20
 """CA atoms within 10 A from which a residue counts as buried."""
 LOOP = 12
-PARTS = ("packer", "prior")
+PARTS = ("packer", "prior", "backbones")
 
 
 def run(out: str, *, part: str, data: str | None, quick: bool, limit: int | None, seed: int) -> None:
@@ -47,6 +47,11 @@ def run(out: str, *, part: str, data: str | None, quick: bool, limit: int | None
         from geofold.bench import learning_prior
 
         learning_prior.run(out, data=data, quick=quick, seed=seed)
+        return
+    if part == "backbones":
+        from geofold.bench import learning_backbones
+
+        learning_backbones.run(out, data=data, quick=quick, limit=limit, seed=seed)
         return
     began = time.time()
     records = Records(out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from geofold.errors import InputFileError
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 SPLITS = ("train", "valid", "test")
 FIELDS = ("dxyz", "aa", "start", "length", "split")
+DSSP = "HGIEBTSC"
 
 Floats = NDArray[np.float32]
 
@@ -33,6 +35,10 @@ class Chains:
         phi, psi and omega, the one before the residue.
     start, length, split : (C,) int
         First residue, number of residues, and index in `SPLITS`.
+    steps : (R, 4, 3) int16
+        N, CA, C and O as steps of 0.01 A from atom to atom, in 16 bits that wrap around.
+    dssp : (R,) uint8 or None
+        Index in `DSSP`; None where the file does not tell.
     """
 
     residue: NDArray[np.uint8]
@@ -40,6 +46,20 @@ class Chains:
     start: NDArray[np.int64]
     length: NDArray[np.int64]
     split: NDArray[np.int64]
+    steps: NDArray[np.int16]
+    dssp: NDArray[np.uint8] | None = None
+
+    def xyz(self, number: int) -> NDArray[np.float64]:
+        """N, CA, C and O (n, 4, 3) of a chain, in A."""
+        first = int(self.start[number])
+        own = self.steps[first : first + int(self.length[number])].copy()
+        own[0, 0] = 0  # where the last chain ended means nothing
+        return np.cumsum(own.reshape(-1, 3), axis=0, dtype=np.int16).reshape(-1, 4, 3) / 100
+
+    def letters(self, number: int) -> str:
+        """One-letter codes of a chain."""
+        first = int(self.start[number])
+        return "".join(AMINO_ACIDS[k] for k in self.residue[first : first + int(self.length[number])])
 
     def windows(self, split: str, size: int) -> NDArray[np.int64]:
         """First residues of the windows of a split that do not overlap, (n,), in the order of the file."""
@@ -61,9 +81,9 @@ def read_chains(path: str | Path) -> Chains:
     try:
         with np.load(path) as file:
             dxyz, aa, start, length, split = (file[name] for name in FIELDS)
-    except (OSError, KeyError, ValueError) as error:
+            dssp = file["dssp"] if "dssp" in file.files else None
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise InputFileError(f"{path} holds no backbones ({error})", "a backbones.npz", "check --data") from None
-    # steps from atom to atom in 0.01 A, in 16 bits that wrap around
     xyz = np.cumsum(dxyz.reshape(-1, 3), axis=0, dtype=np.int16).reshape(-1, 4, 3).astype(np.float32) / 100
     n, ca, c = (xyz[:, k] for k in range(3))
     torsions = np.full((len(aa), 3), np.nan, dtype=np.float32)
@@ -72,7 +92,9 @@ def read_chains(path: str | Path) -> Chains:
     torsions[1:, 2] = dihedral(ca[:-1], c[:-1], n[1:], ca[1:])
     first, last = start, start + length - 1
     torsions[first, 0] = torsions[first, 2] = torsions[last, 1] = np.nan
-    return Chains(aa, torsions, start.astype(np.int64), length.astype(np.int64), split.astype(np.int64))
+    return Chains(
+        aa, torsions, start.astype(np.int64), length.astype(np.int64), split.astype(np.int64), dxyz, dssp
+    )  # fmt: skip
 
 
 def dihedral(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:

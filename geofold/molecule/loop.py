@@ -20,9 +20,12 @@ from torch import Tensor
 
 from geofold.core.domain import Expansion, Loss, Prediction, Sloped
 from geofold.core.tangent import Euclid
+from geofold.learn.von_mises import Mixture
 from geofold.molecule.dihedrals import BackboneAngles
 from geofold.molecule.energy import SteeringEnergy
 from geofold.molecule.fold import Fold, FoldState, window
+from geofold.molecule.loop_sense import LoopSense
+from geofold.molecule.prior_term import PriorTerm
 from geofold.molecule.radii import SEVERE_OVERLAP
 from geofold.molecule.softcore import SoftCore
 from geofold.molecule.sterics import PairList, Sterics
@@ -50,6 +53,8 @@ class LoopGoal:
         Weight of the soft-core energy of all heavy atoms, per kJ/mol; needs a domain with `soft`.
     energy : float
         Weight of the force field's energy, per kJ/mol; needs a domain with `steering`.
+    prior : float
+        Weight of the torsion prior, per nat; needs a domain with `prior`.
     """
 
     sterics: float | tuple[float, ...] = 1.0
@@ -59,14 +64,16 @@ class LoopGoal:
     floor: float = 0.3
     soft_core: float = 0.0
     energy: float = 0.0
+    prior: float = 0.0
 
 
 class LoopState(NamedTuple):
-    """Where the stream is: coordinates, neighbour list, cursor (residue of the loop) and the goal's window."""
+    """Where the stream is: coordinates, neighbour list, cursor (residue of the loop), what the prior last said."""
 
     fold: FoldState
     pairs: PairList
     cursor: int
+    outlook: Mixture | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,8 @@ class LoopDomain:
     goal: LoopGoal = LoopGoal()
     steering: SteeringEnergy | None = None
     soft: SoftCore | None = None
+    prior: PriorTerm | None = None
+    sense: LoopSense | None = None
 
     @classmethod
     def of(
@@ -108,8 +117,8 @@ class LoopDomain:
 
     @property
     def rests(self) -> bool:
-        """Without an increment nothing moves and nothing changes its price."""
-        return True
+        """Without an increment nothing moves and nothing changes its price, but that the prior reads on."""
+        return self.prior is None
 
     @property
     def tree(self) -> TorsionTree:
@@ -134,12 +143,16 @@ class LoopDomain:
     def start(self, xyz: np.ndarray, batch: int = 1) -> LoopState:
         """State of the coordinates (n_atoms, 3) in nm of the whole structure."""
         fold = self.fold.start(xyz, self.reach(0), batch)
-        return LoopState(fold, self.sterics.pairs(fold.xyz), 0)
+        return LoopState(fold, self.sterics.pairs(fold.xyz), 0, self._outlook(fold, 0, None))
 
     def resume(self, state: LoopState) -> LoopState:
         """A state of another goal's stream, under this goal's reach."""
         fold = self.fold.at(state.fold.xyz, state.fold.angle, self.reach(state.cursor))
-        return LoopState(fold, state.pairs, state.cursor)
+        return LoopState(fold, state.pairs, state.cursor, self._outlook(fold, 0, None))
+
+    def _outlook(self, fold: FoldState, cursor: int, old: Mixture | None) -> Mixture | None:
+        """What the prior says of the stretch; it reads anew at the start of each sweep."""
+        return old if self.prior is None or cursor else self.prior.read(fold.angle)
 
     def reach(self, cursor: int) -> Tensor:
         """How far each torsion follows the latent in a step at the cursor, (n,)."""
@@ -150,7 +163,9 @@ class LoopDomain:
         return torch.as_tensor(bump * allowed, dtype=self.fold.weight.dtype, device=self.fold.weight.device)
 
     def observe(self, state: LoopState, goal: LoopGoal | None) -> Tensor:
-        """Torsions so far and the cursor's place: enough for a predictor that holds still."""
+        """Torsions so far and the cursor's place; before them what the loop model sees, where there is a `sense`."""
+        if self.sense is not None:
+            return self.sense.seen(state.fold, state.cursor)
         place = state.fold.angle.new_full((len(state.fold.angle), 1), state.cursor / max(self.length - 1, 1))
         return torch.cat([state.fold.angle, place], dim=-1)
 
@@ -213,6 +228,8 @@ class LoopDomain:
             terms |= {name: goal.soft_core * part for name, part in parts.items()}
         if self.steering is not None and goal.energy > 0:
             terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
+        if self.prior is not None and state.outlook is not None and goal.prior > 0:
+            terms["prior"] = goal.prior * self.prior.cost(state.fold.angle + theta, state.outlook).sum(-1)
         return terms
 
     def _around(self, share: Tensor, state: LoopState) -> Tensor:
@@ -230,11 +247,13 @@ class LoopDomain:
         """Apply the move, go on to the next residue, renew the neighbour list where atoms went far."""
         cursor = (state.cursor + 1) % self.length
         fold = self.fold.commit(prediction, state.fold, self.reach(cursor))
-        return LoopState(fold, self.sterics.fresh(fold.xyz, state.pairs), cursor)
+        pairs = self.sterics.fresh(fold.xyz, state.pairs)
+        return LoopState(fold, pairs, cursor, self._outlook(fold, cursor, state.outlook))
 
     def select(self, state: LoopState, rows: Tensor) -> LoopState:
         """The state with its rows rearranged; the neighbour list serves all rows and stays."""
-        return LoopState(self.fold.select(state.fold, rows), state.pairs.select(rows), state.cursor)
+        outlook = None if state.outlook is None else Mixture(*(part[rows] for part in state.outlook))
+        return LoopState(self.fold.select(state.fold, rows), state.pairs.select(rows), state.cursor, outlook)
 
     def worth(self, state: LoopState) -> Tensor:
         """Loss (B,) of a state at full weight, whatever the goal of the moment."""

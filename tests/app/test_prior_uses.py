@@ -7,7 +7,7 @@ import pytest
 
 import geofold as gf
 from geofold import resources
-from geofold.app.likelihood import letters_of, likelihood
+from geofold.app.likelihood import likelihood
 from geofold.app.prior_start import drawn_peptide
 from geofold.cli import main
 from geofold.errors import OptionError
@@ -15,6 +15,7 @@ from geofold.learn.chains import AMINO_ACIDS
 from geofold.learn.prior_training import shipped_prior
 from geofold.molecule.builder import peptide
 from geofold.molecule.packing import backbone_torsions
+from geofold.molecule.prior_term import letters_of
 from geofold.molecule.structure import read
 
 

@@ -1,0 +1,183 @@
+"""A loop of a structure as the loop model sees it, and the model as the predictor of the loop domain.
+
+Glossary: ``B`` rows, ``n`` torsions of the tree, ``h`` hinges (phi and psi of each residue in turn), ``F`` features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from geofold.learn.loop_model import LoopModel
+from geofold.learn.loop_pieces import FLANK, Pieces, wrapped
+from geofold.learn.loop_sight import FEATURES, INNOVATION, TIME, look
+from geofold.learn.loop_training import believed, time_of, windowed
+from geofold.learn.prior import LETTERS
+from geofold.molecule.fold import Fold, FoldState
+from geofold.molecule.prior_term import letters_of
+from geofold.molecule.radii import radius_of
+from geofold.molecule.structure import WATER, Structure
+from geofold.molecule.torsions import TorsionTree
+
+RADIUS = 1.4
+"""nm: atoms around within this of the loop's backbone as it comes in; two more than in training, for it moves."""
+NAMES = ("N", "CA", "C", "O")
+
+
+@dataclass(frozen=True)
+class LoopSense:
+    """What is needed to see a loop.
+
+    Attributes
+    ----------
+    pieces : Pieces
+        Of one row, as it came in (A).
+    local : (L, 4) int
+        Local rows of the loop's N, CA, C, O; -1 where there is none.
+    hinge : (h,) int
+        Torsion of each hinge; -1 where it is fixed.
+    """
+
+    pieces: Pieces
+    local: Tensor
+    hinge: Tensor
+
+    @classmethod
+    def of(cls, structure: Structure, fold: Fold) -> LoopSense:
+        """Of the stretch that a fold moves; float32."""
+        tree = fold.tree
+        first, last, size = tree.first, tree.last, len(structure.residues)
+        span = range(first - FLANK, last + FLANK + 1)
+        xyz, there = np.zeros((len(span), 4, 3)), np.zeros(len(span), dtype=bool)
+        place = {int(a): k for k, a in enumerate(fold.kin.atoms.cpu().tolist())}
+        local = np.full((last - first + 1, 4), -1)
+        for row, k in enumerate(span):
+            atoms = [structure.atom(k, name, tree.steering) for name in NAMES] if 0 <= k < size else [None]
+            if None in atoms[:3]:
+                continue
+            there[row] = first <= k <= last or _joined(structure, k, first, last)
+            for column, atom in enumerate(atoms):
+                if atom is not None:
+                    xyz[row, column] = 10 * structure.xyz[atom]
+                    if first <= k <= last:
+                        local[k - first, column] = place.get(atom, -1)
+            if atoms[3] is None:  # a missing O stands on its C, where it is in nobody's way but its own residue's
+                xyz[row, 3] = xyz[row, 2]
+        letters = np.array([_letter(structure, k) if on else LETTERS - 1 for k, on in zip(span, there, strict=True)])
+        around = _around(structure, tree, there)
+        torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
+        hinge = [torsion.get((k, kind), -1) for k in range(first, last + 1) for kind in ("phi", "psi")]
+        device = fold.weight.device
+        pieces = Pieces(*(torch.as_tensor(part, device=device)[None] for part in (
+            xyz.astype(np.float32), letters, there, np.array(hinge) >= 0, around.astype(np.float32),
+            np.ones(len(around), np.float32),
+        )))  # fmt: skip
+        return cls(pieces, torch.as_tensor(local, device=device), torch.tensor(hinge, device=device))
+
+    def at(self, xyz: Tensor) -> Pieces:
+        """Pieces of local coordinates (B, m, 3) in nm."""
+        rows = len(xyz)
+        moved = self.pieces.xyz.repeat(rows, 1, 1, 1)
+        loop = 10 * xyz[:, self.local.clamp_min(0)].to(moved)
+        moved[:, FLANK:-FLANK] = torch.where(self.local[..., None] >= 0, loop, moved[:, FLANK:-FLANK])
+        return Pieces(moved, *(part.expand(rows, *part.shape[1:]) for part in self.pieces[1:]))
+
+    def seen(self, state: FoldState, cursor: int) -> Tensor:
+        """What the predictor is told (B, F + n + 1): features, torsions so far, the cursor."""
+        rows = len(state.angle)
+        features = look(self.at(state.xyz), cursor, 0.0, state.xyz.new_zeros(rows, INNOVATION).float())
+        place = state.angle.new_full((rows, 1), cursor)
+        return torch.cat([features.to(state.angle), state.angle, place], -1)
+
+
+def _joined(structure: Structure, k: int, first: int, last: int) -> bool:
+    """Whether a residue beside the loop is bonded to it, through those between."""
+    low, high = (k, first) if k < first else (last, k)
+    return all(structure.bonded(one, one + 1) for one in range(low, high))
+
+
+def _letter(structure: Structure, k: int) -> int:
+    return int(letters_of(structure, k, k))
+
+
+def _around(structure: Structure, tree: TorsionTree, there: np.ndarray) -> np.ndarray:
+    """Heavy atoms (E, 3) in A around a loop: not its own, nor the backbone of its flanks."""
+    own = np.arange(tree.first, tree.last + 1)
+    flanks = np.setdiff1d(np.arange(tree.first - FLANK, tree.last + FLANK + 1)[there], own)
+    heavy = np.array([radius_of(str(element)) > 0 for element in structure.element]) & tree.steering
+    heavy &= ~np.isin(structure.resname, list(WATER)) & ~np.isin(structure.residue_of, own)
+    heavy &= ~(np.isin(structure.residue_of, flanks) & np.isin(structure.name, (*NAMES, "CB")))
+    loop = np.isin(structure.residue_of, own) & np.isin(structure.name, NAMES)
+    far = cKDTree(structure.xyz[loop]).query(structure.xyz[heavy], distance_upper_bound=RADIUS)[0]
+    return np.asarray(10 * structure.xyz[heavy][np.isfinite(far)]).reshape(-1, 3)
+
+
+class Memory(NamedTuple):
+    """Of the predictor: the model's, where hinges (B, h) are believed to belong, latent and proposal (B, d), steps."""
+
+    stream: Any
+    belief: Tensor
+    z: Tensor
+    proposal: Tensor
+    steps: int
+
+
+@dataclass(frozen=True)
+class LoopPredictor:
+    """The loop model as a backbone of the controller: it proposes what leads from here to where hinges are believed
+    to belong, and reads what a corrector made of its last proposal.
+
+    Parameters
+    ----------
+    model
+    hinge : (h,) int
+        See `LoopSense`.
+    fading : int or None
+        Sweeps after which it holds still, so that the corrector can settle what is left; None: never.
+    """
+
+    model: LoopModel
+    hinge: Tensor
+    fading: int | None = None
+    name: str = "loop-denoiser"
+
+    def init_state(self, batch: int, dim: int, like: Tensor) -> Memory:
+        """Nothing was seen."""
+        z = like.new_zeros(batch, dim)
+        belief = like.new_full((batch, len(self.hinge)), torch.nan)
+        return Memory(self.model.stream.init_state(batch), belief, z, z, 0)
+
+    @torch.no_grad()
+    def step(self, x: Tensor, state: Memory) -> tuple[Tensor, Memory]:
+        """Proposal (B, d) for what was seen (see `LoopSense.seen`)."""
+        length, cursor = len(self.hinge) // 2, int(x[0, -1])
+        sweep = state.steps // length
+        angle = self._of_hinges(x[:, FEATURES:-1])
+        features = x[:, :FEATURES].to(self.model.stream.enter.weight)
+        features[:, TIME] = time_of(sweep)
+        features[:, -INNOVATION:] = windowed(self._of_hinges(state.z - state.proposal), cursor).flatten(1)
+        z, stream = self.model.stream.step(features, state.stream)
+        mean, _ = self.model.decode(z).increments.circular_mean()
+        belief = believed(torch.where(state.belief.isnan(), angle, state.belief), angle, mean.to(angle), cursor)
+        proposal = torch.zeros_like(state.z)
+        if self.fading is None or sweep < self.fading:
+            free = self.hinge >= 0
+            proposal[:, self.hinge[free]] = wrapped(belief - angle)[:, free]
+        return proposal, Memory(stream, belief, proposal, proposal, state.steps + 1)
+
+    def read(self, state: Memory) -> Tensor:
+        """The latent as it stands."""
+        return state.z
+
+    def write(self, state: Memory, z: Tensor) -> Memory:
+        """The corrected latent; what was added to the proposal is told to the model at the next step."""
+        return state._replace(z=z)
+
+    def _of_hinges(self, values: Tensor) -> Tensor:
+        """Values (B, h) of the hinges out of those (B, >= n) of the torsions, zero where a hinge is fixed."""
+        return torch.where(self.hinge >= 0, values[:, self.hinge.clamp_min(0)], 0.0)
