@@ -11,7 +11,7 @@ import numpy as np
 
 from geofold import resources
 from geofold.app.files import write_all
-from geofold.bench.bend import bend
+from geofold.molecule.bends import bend
 from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import read
 

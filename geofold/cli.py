@@ -43,10 +43,11 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the trace o
 @app.command()
 def repair(
     source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF, plain or gzip; '-': standard input.")],
-    loop: Annotated[
-        list[str], typer.Option("--loop", help="Residues to repair, as in the file: A:45-56. May be repeated.")
-    ],
     output: Output,
+    loop: Annotated[
+        list[str] | None, typer.Option("--loop", help="Residues to repair, as in the file: A:45-56. May be repeated.")
+    ] = None,
+    auto: Annotated[bool, typer.Option("--auto", help="Find the loops in trouble instead.")] = False,
     trajectory: Trajectory = None,
     report: Report = None,
     view: View = None,
@@ -56,6 +57,7 @@ def repair(
     energy: Energy = True,
     streams: Annotated[int, typer.Option(help="Streams in one batch.")] = 12,
     rounds: Annotated[int, typer.Option(help="Rounds of streaming and selection at most.")] = 6,
+    predictor: Annotated[str, typer.Option(help="loop-denoiser, or hold-still for comparison.")] = "loop-denoiser",
     verbose: Verbose = False,
 ) -> None:
     """Repair bent or clashing loops; every other atom stays, byte for byte."""
@@ -64,8 +66,9 @@ def repair(
         from geofold.app import api
 
         return api.repair(
-            content, loop, seed=seed, altloc=altloc, energy=energy, streams=streams, rounds=rounds, progress=progress
-        )
+            content, loop or (), auto=auto, seed=seed, altloc=altloc, energy=energy, streams=streams, rounds=rounds,
+            predictor=predictor, progress=progress,
+        )  # fmt: skip
 
     _run(run, source, output, trajectory, report, view, offline, verbose)
 
@@ -154,7 +157,7 @@ def bench(
         str, typer.Option(help="Folder of raw records, table and summary; an unfinished run goes on.")
     ] = "bench-out",
     set_name: Annotated[str, typer.Option("--set", help="Loops: bent, or a set under --data.")] = "bent",
-    part: Annotated[str, typer.Option(help="Of learning: packer, prior or backbones.")] = "packer",
+    part: Annotated[str, typer.Option(help="Of learning: packer, prior, backbones or controller.")] = "packer",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only so many episodes.")] = None,
@@ -269,6 +272,8 @@ def _checked(found: dict[str, Any]) -> str:
     if found["prior"] is not None:
         low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in found["prior"]["unlikely"])
         lines.append(f"  torsion prior          {found['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
+    bad = ", ".join(part["residues"] for part in found["trouble"]["stretches"])
+    lines.append(f"  loop model             in trouble: {bad or 'nothing'}")
     if "energy_kj_mol" in numbers:
         lines.append(f"  energy                 {numbers['energy_kj_mol']} kJ/mol ({numbers['force_field']})")
     return "\n".join(lines + [f"  note: {note}" for note in found["notes"]])

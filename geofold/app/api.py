@@ -17,7 +17,7 @@ import numpy as np
 from geofold.app.constrain_peptide import constrain_peptide
 from geofold.app.finish import finish
 from geofold.app.moves import Move
-from geofold.app.options import RunOptions
+from geofold.app.options import PREDICTORS, RunOptions
 from geofold.app.repair_loop import repair_loop
 from geofold.app.result import Result
 from geofold.app.sources import load
@@ -47,8 +47,9 @@ def one_thread() -> Iterator[None]:
 
 
 def repair(
-    source: Any, loop: str | Sequence[str], *, seed: int = 0, altloc: str | None = None, energy: bool = True,
-    streams: int = 12, rounds: int = 6, device: str = "cpu", name: str | None = None, progress: Progress | None = None,
+    source: Any, loop: str | Sequence[str] = (), *, auto: bool = False, seed: int = 0, altloc: str | None = None,
+    energy: bool = True, streams: int = 12, rounds: int = 6, device: str = "cpu",
+    predictor: str = PREDICTORS[0], name: str | None = None, progress: Progress | None = None,
 ) -> Result:  # fmt: skip
     """Repair one or several loops; nothing else moves.
 
@@ -58,7 +59,9 @@ def repair(
         See the module.
     loop : str or sequence of str
         Ranges as in the file: ``"A:45-56"``, ``"A:45A-56"``, ``":45-56"`` for a blank chain id.
-    seed, altloc, energy, streams, rounds, device
+    auto : bool
+        Find the loops in trouble instead; where none is, the structure comes back as it is.
+    seed, altloc, energy, streams, rounds, device, predictor
         See `RunOptions`.
     name
         What the report calls the input.
@@ -75,9 +78,18 @@ def repair(
         For input that cannot be used; the message says what to do.
     """
     began = time.perf_counter()
-    options = RunOptions(seed=seed, altloc=altloc, energy=energy, streams=streams, rounds=rounds, device=device)
+    options = RunOptions(
+        seed=seed, altloc=altloc, energy=energy, streams=streams, rounds=rounds, device=device, predictor=predictor
+    )  # fmt: skip
     structure = load(source, name)
     texts = [loop] if isinstance(loop, str) else list(loop)
+    if auto:
+        if texts:
+            raise OptionError(f"loops ({', '.join(texts)}) and auto", "one of them", "leave one out")
+        with one_thread():
+            texts = _found(structure, altloc)
+        if not texts:
+            return finish("repair", structure, structure, [], [], options, began)
     ranges = _separate(structure, [find_range(structure, text) for text in texts])
     structure, added, original = _with_missing_atoms(structure, ranges, options)
     now, moves = structure, []
@@ -149,6 +161,12 @@ def constrain(
     return finish("constrain", structure, original, added, [move], options, began, contacts=wanted)
 
 
+def _found(structure: Structure, altloc: str | None) -> list[str]:
+    from geofold.app.find_loops import find_loops, named
+
+    return [named(structure, first, last) for first, last in find_loops(structure, altloc)[0]]
+
+
 def _drawn(sequence: str, seed: int) -> Structure:
     from geofold.app.prior_start import drawn_peptide
 
@@ -171,7 +189,7 @@ def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: 
 
 def _separate(structure: Structure, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     if not ranges:
-        raise OptionError("no loop", "at least one range such as A:45-56", "add one with --loop")
+        raise OptionError("no loop", "at least one range such as A:45-56, or --auto", "add one with --loop")
     for (_, end), (start, _) in zip(sorted(ranges), sorted(ranges)[1:], strict=False):
         if start <= end + 1:
             raise OverlappingLoopsError(

@@ -101,7 +101,8 @@ def _covalent(trees: list[TorsionTree], before: Floats, after: Floats) -> tuple[
             around = tree.table[atom]
             bonds.update((min(atom, b), max(atom, b)) for b in around if atom in touched or b in touched)
             angles.update((b, atom, c) for b in around for c in around if b < c and touched & {b, atom, c})
-    pairs, triples = np.array(sorted(bonds)).reshape(-1, 2), np.array(sorted(angles)).reshape(-1, 3)
+    pairs = np.array(sorted(bonds), dtype=np.int64).reshape(-1, 2)
+    triples = np.array(sorted(angles), dtype=np.int64).reshape(-1, 3)
     length = [np.linalg.norm(x[pairs[:, 0]] - x[pairs[:, 1]], axis=-1) for x in (before, after)]
     turn = [_angle(x[triples]) for x in (before, after)]
     bond = float(10 * np.abs(length[1] - length[0]).max(initial=0.0))

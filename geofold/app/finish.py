@@ -26,7 +26,9 @@ def finish(
     end = structure.xyz
     for move in moves:
         end = move.apply(end)
-    touched = np.isin(np.arange(len(structure)), np.concatenate([m.tree.atoms for m in moves]))
+    touched = np.isin(
+        np.arange(len(structure)), np.concatenate([np.zeros(0, dtype=np.int64), *(m.tree.atoms for m in moves)])
+    )
     moved = touched & (np.abs(end - structure.xyz).max(1) > 0)
     content = structure.render(end, moved)
     # judge what the file holds, rounding included; toolkit objects have no file and keep full precision

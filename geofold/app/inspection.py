@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
+from geofold.app.find_loops import breaks, stretches, trouble
 from geofold.app.likelihood import likelihood
 from geofold.app.measure import measure
 from geofold.app.reporting import REPORT_SCHEMA, described, energy_notes, versions
@@ -18,7 +16,7 @@ from geofold.molecule.torsions import torsion_tree
 
 def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[str, Any]:
     """Report with chains, breaks, clashes, Ramachandran counts, cis bonds and the energy."""
-    spans, breaks = _chains(structure)
+    spans = stretches(structure)
     trees = []
     for first, last in spans:
         if last > first:
@@ -28,9 +26,10 @@ def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[s
     model = EnergyModel.of(structure, structure.steering(altloc)) if energy else None
     return {
         "schema": REPORT_SCHEMA, "command": "check", "versions": versions(), "input": described(structure),
-        "residues": residue_spans(structure), "chain_breaks": breaks,
+        "residues": residue_spans(structure), "chain_breaks": breaks(structure, spans),
         "before": measure(structure, trees, structure.xyz, model, altloc),
         "prior": likelihood(structure, [span for span in spans if span[1] > span[0]]),
+        "trouble": trouble(structure, altloc),
         "notes": [*structure.notes, *energy_notes(model)],
     }  # fmt: skip
 
@@ -38,23 +37,3 @@ def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[s
 def _any_altloc(structure: Structure, first: int, last: int) -> str | None:
     letters = [str(structure.altloc[a]) for k in range(first, last + 1) for a in structure.residues[k].atoms]
     return next((letter for letter in letters if letter), None)
-
-
-def _chains(structure: Structure) -> tuple[list[tuple[int, int]], list[dict[str, Any]]]:
-    """Unbroken stretches of amino acids, and the breaks between those of one chain id."""
-    amino = [k for k in range(len(structure.residues)) if structure.is_amino_acid(k)]
-    spans: list[tuple[int, int]] = []
-    for k in amino:
-        if spans and spans[-1][1] == k - 1 and structure.bonded(k - 1, k):
-            spans[-1] = (spans[-1][0], k)
-        else:
-            spans.append((k, k))
-    breaks = []
-    for (_, end), (start, _) in pairwise(spans):
-        if structure.residues[end].chain == structure.residues[start].chain:
-            distance = structure.peptide_distance(end, start)
-            breaks.append({
-                "after": structure.residues[end].label, "before": structure.residues[start].label,
-                "distance_angstrom": None if distance is None else round(10 * float(np.asarray(distance)), 2),
-            })  # fmt: skip
-    return spans, breaks

@@ -65,33 +65,43 @@ def pack(
 def prior(
     data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")],
     out: Annotated[str, typer.Option(help="Folder of checkpoint, curve, weights and card.")] = "prior",
-    steps: Annotated[int, typer.Option(min=1, help="Batches of 16 windows of 128 residues.")] = 6000,
-    kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "selective",
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 16 windows of 128 residues.")] = 10000,
+    kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "hyena",
     seed: Seed = 0,
 ) -> None:
     """Train the torsion prior: phi, psi and cis or trans of a residue from its sequence and the torsions before it."""
     with told():
-        import torch
-        from rich.console import Console
-        from rich.progress import Progress, TextColumn, TimeRemainingColumn
+        from geofold.app.train_models import train_prior_model
 
-        from geofold.backbone.zoo import NAMES
-        from geofold.errors import OptionError
-        from geofold.learn.prior_training import train_prior
+        train_prior_model(data, out, steps=steps, kind=kind, seed=seed)
 
-        if kind not in NAMES:
-            raise OptionError(f"backbone {kind}", f"one of {', '.join(NAMES)}", "choose one of them")
-        torch.set_num_threads(1)  # the same bits whatever the machine has
-        columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("prior", total=steps, loss="")
 
-            def tell(step: int, loss: float, judged: float) -> None:
-                bar.update(task, completed=step, loss=f"training {loss:.3f}, validation {judged:.3f} nat")
+@train_app.command("loop")
+def loop(
+    data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")],
+    packed: Annotated[str, typer.Option(help="Its side chains (geofold data pack).")],
+    out: Annotated[str, typer.Option(help="Folder of checkpoint, curve, weights and card.")] = "loop",
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 64 loops, streamed over three times.")] = 1800,
+    kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "selective",
+    seed: Seed = 0,
+) -> None:
+    """Train the loop model: how the torsions of a bent loop have to turn, from what is around it."""
+    with told():
+        from geofold.app.train_models import train_loop_model
 
-            try:
-                judged = train_prior(data, out, steps=steps, seed=seed, told=tell, kind=kind)
-            except KeyboardInterrupt:
-                typer.echo(f"geofold: interrupted; the same command goes on from the checkpoint in {out}", err=True)
-                raise typer.Exit(130) from None
-        typer.echo(f"{out}: validation {judged:.3f} nat a residue after {steps} batches")
+        train_loop_model(data, packed, out, steps=steps, kind=kind, seed=seed)
+
+
+@train_app.command("gate")
+def gate(
+    data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")],
+    packed: Annotated[str, typer.Option(help="Its side chains (geofold data pack).")],
+    out: Annotated[str, typer.Option(help="Folder of recorded streams, front, weights and card.")] = "gate",
+    cases: Annotated[int, typer.Option(min=1, help="Loops that are streamed over in each of two rounds.")] = 40,
+    seed: Seed = 0,
+) -> None:
+    """Train the gate on the frozen loop model: where a correction is worth its price."""
+    with told():
+        from geofold.app.train_gate import train_gate_model
+
+        train_gate_model(data, packed, out, cases=cases, seed=seed)

@@ -9,6 +9,7 @@ from geofold.errors import OptionError
 
 TORSION_CAP = math.radians(10.0)
 """Largest change of one torsion in one step, the same for every agent."""
+PREDICTORS = ("loop-denoiser", "hold-still")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class RunOptions:
         Steps at most (constrain).
     device : str
         Torch device of the controller.
+    predictor : str
+        'loop-denoiser', or 'hold-still' for comparison (repair).
     """
 
     seed: int = 0
@@ -40,8 +43,11 @@ class RunOptions:
     rounds: int = 6
     steps: int = 128
     device: str = "cpu"
+    predictor: str = PREDICTORS[0]
 
     def __post_init__(self) -> None:
+        if self.predictor not in PREDICTORS:
+            raise OptionError(f"predictor {self.predictor}", " or ".join(PREDICTORS), "choose one of them")
         for name, low, high in (("streams", 1, 256), ("rounds", 1, 1000), ("steps", 1, 100000), ("seed", 0, 2**31 - 1)):
             value = getattr(self, name)
             if not low <= value <= high:

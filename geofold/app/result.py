@@ -126,7 +126,7 @@ def require_trajectory_name(path: str | Path) -> str:
 def summary(report: dict[str, Any]) -> str:
     """The report in a few lines."""
     before, after = report["before"], report["after"]
-    lines = [f"{report['command']} of {report['input']['name']}: {', '.join(report.get('loops', [])) or 'whole chain'}"]
+    lines = [f"{report['command']} of {report['input']['name']}: {_what(report)}"]
 
     def row(name: str, one: Any, two: Any, unit: str = "") -> None:
         lines.append(f"  {name:<26}{one!s:>12} -> {two!s:>12} {unit}".rstrip())
@@ -149,3 +149,10 @@ def summary(report: dict[str, Any]) -> str:
     failed = [c["name"] for c in report["audit"]["checks"] if not c["passed"]]
     lines.append("  audit: passed" if not failed else f"  audit: FAILED: {', '.join(failed)}")
     return "\n".join(lines)
+
+
+def _what(report: dict[str, Any]) -> str:
+    """What was worked on."""
+    if report["command"] == "repair":
+        return ", ".join(report.get("loops", [])) or "no loop is in trouble"
+    return "whole chain"

@@ -8,13 +8,14 @@ and at least one Ramachandran outlier.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from geofold import resources
 from geofold.app.measure import measure
-from geofold.bench.bend import Case, bend
 from geofold.errors import GeofoldError
+from geofold.molecule.bends import bend
 from geofold.molecule.structure import Structure, read
 from geofold.molecule.torsions import torsion_tree
 from geofold.plugins.mdtraj import trajectory_from
@@ -30,6 +31,21 @@ OVERLAPS, OUTLIERS = 5, 1
 TRIES = 300
 TUNING_SEED, TEST_SEED = 1000, 2001
 """The tuning split is drawn with another seed: other loops, other bends."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bent loop of the benchmark: file of `structures/`, loop, seed and the aimed RMSD in A."""
+
+    file: str
+    loop: str
+    seed: int
+    target: float
+
+    @property
+    def name(self) -> str:
+        """For records and file names."""
+        return f"{self.file.split('.')[0]}_{self.loop.replace(':', '').replace('-', '_')}"
 
 
 def cases(count: int = COUNT, *, seed: int = TEST_SEED) -> Iterator[tuple[Case, Structure, np.ndarray]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,17 @@ from geofold.bench.records import Records, table_of, write_summary
 from geofold.errors import OptionError
 from geofold.molecule.bonds import bond_list, neighbours, separations
 from geofold.molecule.completion import missing_atoms
+from geofold.molecule.packed_chains import completed, relabelled
 from geofold.molecule.packing import pack, placed, shell
 from geofold.molecule.radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
 from geofold.molecule.rotamers import FLIPPED, chi_angles
-from geofold.molecule.structure import WATER, AddedAtom, Row, Structure, read
+from geofold.molecule.structure import WATER, AddedAtom, Structure, read
 
 RIGHT = math.radians(40.0)
 BURIED = 20
 """CA atoms within 10 A from which a residue counts as buried."""
 LOOP = 12
-PARTS = ("packer", "prior", "backbones")
+PARTS = ("packer", "prior", "backbones", "controller")
 
 
 def run(out: str, *, part: str, data: str | None, quick: bool, limit: int | None, seed: int) -> None:
@@ -52,6 +53,11 @@ def run(out: str, *, part: str, data: str | None, quick: bool, limit: int | None
         from geofold.bench import learning_backbones
 
         learning_backbones.run(out, data=data, quick=quick, limit=limit, seed=seed)
+        return
+    if part == "controller":
+        from geofold.bench import learning_controller
+
+        learning_controller.run(out, data=data, quick=quick, limit=limit, seed=seed)
         return
     began = time.time()
     records = Records(out)
@@ -76,31 +82,9 @@ def bare_backbone(structure: Structure) -> Structure:
     atoms = np.flatnonzero(structure.steering_mask & np.isin(structure.name, ("N", "CA", "C", "O")))
     kept = [a for a in atoms.tolist() if structure.is_amino_acid(int(structure.residue_of[a]))]
     return Structure.from_rows(
-        [_row(structure, a, structure.xyz[a]) for a in kept], f"backbone of {structure.source}",
+        [relabelled(structure, a, structure.xyz[a]) for a in kept], f"backbone of {structure.source}",
         [int(structure.residue_of[a]) for a in kept],
     )  # fmt: skip
-
-
-def completed(structure: Structure, added: Sequence[AddedAtom]) -> Structure:
-    """A structure with its added atoms, each behind the others of its residue."""
-    rows, keys = [], []
-    for k, residue in enumerate(structure.residues):
-        own = [_row(structure, a, structure.xyz[a]) for a in residue.atoms.tolist()]
-        for atom in added:
-            if atom.residue == k:
-                first = residue.atoms[0]
-                row = list(_row(structure, int(first), atom.xyz))
-                row[0], row[5] = atom.name, atom.element
-                own.append(cast(Row, tuple(row)))
-        rows += own
-        keys += [k] * len(own)
-    return Structure.from_rows(rows, structure.source, keys)
-
-
-def _row(structure: Structure, a: int, xyz: NDArray[np.float64]) -> Row:
-    labels = (structure.name[a], structure.resname[a], structure.chain[a], structure.icode[a], "", structure.element[a])
-    numbers = (int(structure.resnum[a]), a, False, 1.0, 0.0, *map(float, xyz))
-    return cast(Row, (*map(str, labels), *numbers))
 
 
 def _places(structure: Structure) -> dict[tuple[str, int, str], int]:

@@ -21,9 +21,9 @@ from geofold.app.audit import ANGLE, BOND, CLOSURE, OMEGA, audit
 from geofold.app.measure import measure
 from geofold.bench import bent_set
 from geofold.bench.agents.openmm_min import loop_in_place
-from geofold.bench.bend import backbone_rmsd
 from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.errors import InputFileError, OptionError
+from geofold.molecule.bends import backbone_rmsd
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import Structure, read

@@ -107,7 +107,7 @@ class Controller:
             metric=state.metric, direction=state.direction, inner=torch.zeros_like(state.radius, dtype=torch.long),
             last=torch.zeros_like(state.radius, dtype=torch.bool),
         )  # fmt: skip
-        features = _features(loss, state.loss, work.radius, fresh)
+        features = _features(loss, state.loss, work.radius, fresh, proposal)
         rows = self.gate.open(features)
         most = self.gate.largest
         if self.budget is not None:
@@ -215,12 +215,12 @@ class Controller:
         return work.moved(taken, trial, tried, step)
 
 
-def _features(loss: Loss, previous: Tensor, radius: Tensor, fresh: bool) -> Features:
+def _features(loss: Loss, previous: Tensor, radius: Tensor, fresh: bool, proposal: Tensor) -> Features:
     """What the gate sees before a gradient is spent."""
     difficulty = loss.total if loss.difficulty is None else loss.difficulty
     change = torch.zeros_like(difficulty) if fresh else (loss.total - previous).nan_to_num(0.0)
     violation = torch.zeros_like(difficulty) if loss.violation is None else loss.violation
-    return Features(difficulty, change, violation, radius)
+    return Features(difficulty, change, violation, radius, motion=proposal.norm(dim=-1))
 
 
 def _merge(rows: Tensor, new: MetricState, old: MetricState) -> MetricState:

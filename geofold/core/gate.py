@@ -7,6 +7,7 @@ then chooses 1 <= K <= K_max, an integer per row of the batch. `Budget` bounds t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
@@ -22,6 +23,7 @@ class Features(NamedTuple):
     violation : how far hard constraints are from being kept, in the domain's unit.
     radius : trust radius.
     kappa : g'G^-1 g; None before a gradient was spent.
+    motion : length of the proposal, how far the predictor would go by itself; None: not told, as if it were zero.
     """
 
     loss: Tensor
@@ -29,6 +31,7 @@ class Features(NamedTuple):
     violation: Tensor
     radius: Tensor
     kappa: Tensor | None = None
+    motion: Tensor | None = None
 
 
 class Gate(Protocol):
@@ -61,16 +64,20 @@ class ThresholdGate:
         kappa that earns the second inner step.
     largest : int
         K_max.
+    still : float
+        Closed while the predictor moves by more than this: a correction amid a move that is known spoils it.
     """
 
     tolerance: float
     first: float = 1.0
     largest: int = 4
+    still: float = math.inf
     name: str = "threshold"
 
     def open(self, features: Features) -> Tensor:
-        """loss > tolerance."""
-        return features.loss > self.tolerance
+        """loss > tolerance, and the predictor at rest."""
+        trouble = features.loss > self.tolerance
+        return trouble if features.motion is None else trouble & (features.motion <= self.still)
 
     def depth(self, features: Features) -> Tensor:
         """1 + the number of decades that kappa lies above `first`."""
@@ -100,10 +107,10 @@ class LearnedGate:
 
     Parameters
     ----------
-    open_hidden : (h, 5)
-        Loss, change, violation, radius and a constant one.
+    open_hidden : (h, 6)
+        Loss, change, violation, radius, motion and a constant one.
     open_head : (h,)
-    depth_hidden : (h, 6)
+    depth_hidden : (h, 7)
         The same and kappa.
     depth_head : (K_max, h)
     """
@@ -122,12 +129,17 @@ class LearnedGate:
         def draw(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=noise, dtype=torch.float64) / math.sqrt(shape[-1])
 
-        return cls(draw(hidden, 5), draw(hidden), draw(hidden, 6), draw(largest, hidden))
+        return cls(draw(hidden, 6), draw(hidden), draw(hidden, 7), draw(largest, hidden))
 
     @property
     def largest(self) -> int:
         """K_max."""
         return len(self.depth_head)
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> LearnedGate:
+        """Gate of `weights`; a KeyError where one is missing."""
+        return cls(weights["open_hidden"], weights["open_head"], weights["depth_hidden"], weights["depth_head"])
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -190,10 +202,11 @@ def _slow(old: float | None, new: float) -> float:
 
 
 def _scaled(features: Features, kappa: Tensor | None) -> Tensor:
-    """Features (B, 5 or 6) on a scale of decades, so that a small network can tell them apart."""
+    """Features (B, 6 or 7) on a scale of decades, so that a small network can tell them apart."""
+    motion = torch.zeros_like(features.loss) if features.motion is None else features.motion
     columns = [
         torch.log10(features.loss.clamp_min(0) + 1e-6) / 3, torch.tanh(features.change), torch.tanh(features.violation),
-        torch.log10(features.radius) / 2, torch.ones_like(features.loss),
+        torch.log10(features.radius) / 2, torch.log10(motion + 1e-3) / 3, torch.ones_like(features.loss),
     ]  # fmt: skip
     if kappa is not None:
         columns.append(torch.log10(kappa.clamp_min(0) + 1e-6) / 3)

@@ -15,7 +15,7 @@ KINDS = ("many", "few", "flips", "swap")
 MOVES = 60
 LASTING = 0.15
 """rad: standard deviation of the lasting part of a move of the first kind."""
-NONE = 0.1
+NONE = 0.15
 """Share of loops that are left as they are."""
 
 

@@ -11,12 +11,15 @@ Glossary: see `loop_pieces`; ``T`` steps of a stream, ``W`` residues of the wind
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from geofold import resources
 from geofold.learn.loop_bends import bent
 from geofold.learn.loop_data import Loops
 from geofold.learn.loop_model import APART, WINDOW, Increments, LoopModel, Told
@@ -135,11 +138,16 @@ def losses(told: Told, been: Course) -> tuple[Tensor, Tensor]:
 
 def train_loop(
     loops: tuple[Loops, Loops], folder: str | Path, *, steps: int = STEPS, seed: int = 0, told: Tell | None = None,
-    stop: int | None = None, card: dict[str, Any] | None = None, **options: Any,
+    stop: int | None = None, card: Callable[[LoopModel], dict[str, Any]] | None = None, **options: Any,
 ) -> float:  # fmt: skip
     """Train on loops of the training split, judge on those of the validation split; returns its last loss.
 
     The folder gets checkpoint, curve, weights and card, as in `geofold.learn.prior_training.train_prior`.
+
+    Parameters
+    ----------
+    card
+        What else to tell of the trained model in its card.
     """
     learnt, judged = loops
     model = LoopModel(seed=seed, **options)
@@ -155,7 +163,7 @@ def train_loop(
             JUDGED
         )
 
-    curve = train(model, loss, validate, folder, Schedule(steps, rate=2e-3, every=50), told, stop=stop)
+    curve = train(model, loss, validate, folder, Schedule(steps, rate=2e-3, every=100), told, stop=stop)
     write_curve(folder, curve, "negative log-likelihood (nat a torsion)")
     if curve[-1][0] == steps:
         model.temperature = calibrate(model, judged)
@@ -166,7 +174,9 @@ def train_loop(
             "valid_rmsd_before": float(before.median()), "valid_rmsd_after": float(after.median()),
             "parameters": sum(p.numel() for p in model.parameters()),
         }  # fmt: skip
-        save_weights(Path(folder) / WEIGHTS, model, whole | (card or {}))
+        save_weights(
+            Path(folder) / WEIGHTS, model.state_dict(), whole | (card(model.eval()) if card is not None else {})
+        )
     return curve[-1][2]
 
 
@@ -218,6 +228,13 @@ def coverage(said: Increments, missing: Tensor, temperature: float = 1.0) -> tup
     """Shares of increments within the smallest regions of probability 68 % and 95 %."""
     level = said._replace(kappa=said.kappa / temperature).level(missing)
     return tuple(float((level <= share).float().mean()) for share in LEVELS)
+
+
+@cache
+def shipped_loop_model() -> tuple[LoopModel, dict[str, Any]]:
+    """The loop model that ships, and its card."""
+    path = resources.find(WEIGHTS)
+    return load_loop(path), load_card(path)
 
 
 def load_loop(path: str | Path) -> LoopModel:

@@ -49,7 +49,7 @@ class TorsionPrior(nn.Module):
         A.
     """
 
-    USUAL = "selective"
+    USUAL = "hyena"
 
     def __init__(
         self, kind: str = USUAL, *, width: int = 64, depth: int = 2, components: int = 8, ahead: int = 32,

@@ -21,7 +21,7 @@ JUDGED = 12
 CIS_WEIGHT = 1.0
 WINDOW, RARE = 5, 0.005
 """Residues of a stretch, and the share of nature's stretches that count as unlikely."""
-STEPS = 6000
+STEPS = 10000
 WEIGHTS = "prior.safetensors"
 
 
@@ -77,7 +77,7 @@ def train_prior(
             "parameters": sum(p.numel() for p in model.parameters()),
             "command": f"geofold train prior --steps {steps} --seed {seed}" + _asked(model),
         }  # fmt: skip
-        save_weights(Path(folder) / WEIGHTS, model, card)
+        save_weights(Path(folder) / WEIGHTS, model.state_dict(), card)
     return curve[-1][2]
 
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -127,10 +127,10 @@ def _resumed(
     return int(kept["step"]), [(int(s), float(a), float(b)) for s, a, b in kept["curve"]]
 
 
-def save_weights(path: str | Path, model: nn.Module, card: dict[str, Any]) -> None:
+def save_weights(path: str | Path, weights: Mapping[str, Tensor], card: dict[str, Any]) -> None:
     """Weights (safetensors) and beside them their card (JSON), which names their hash."""
     path = Path(path)
-    write_whole(path, lambda name: save_file({k: v.contiguous() for k, v in model.state_dict().items()}, name))
+    write_whole(path, lambda name: save_file({k: v.contiguous() for k, v in weights.items()}, name))
     text = json.dumps(card | {"sha256": _digest(path)}, indent=2) + "\n"
     write_whole(path.with_suffix(".json"), lambda name: Path(name).write_text(text, encoding="utf-8"))
 

@@ -13,6 +13,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from geofold.learn.loop_data import PROLINE
 from geofold.learn.loop_model import LoopModel
 from geofold.learn.loop_pieces import FLANK, Pieces, wrapped
 from geofold.learn.loop_sight import FEATURES, INNOVATION, TIME, look
@@ -22,7 +23,6 @@ from geofold.molecule.fold import Fold, FoldState
 from geofold.molecule.prior_term import letters_of
 from geofold.molecule.radii import radius_of
 from geofold.molecule.structure import WATER, Structure
-from geofold.molecule.torsions import TorsionTree
 
 RADIUS = 1.4
 """nm: atoms around within this of the loop's backbone as it comes in; two more than in training, for it moves."""
@@ -50,34 +50,15 @@ class LoopSense:
     @classmethod
     def of(cls, structure: Structure, fold: Fold) -> LoopSense:
         """Of the stretch that a fold moves; float32."""
-        tree = fold.tree
-        first, last, size = tree.first, tree.last, len(structure.residues)
-        span = range(first - FLANK, last + FLANK + 1)
-        xyz, there = np.zeros((len(span), 4, 3)), np.zeros(len(span), dtype=bool)
+        tree, device = fold.tree, fold.weight.device
         place = {int(a): k for k, a in enumerate(fold.kin.atoms.cpu().tolist())}
-        local = np.full((last - first + 1, 4), -1)
-        for row, k in enumerate(span):
-            atoms = [structure.atom(k, name, tree.steering) for name in NAMES] if 0 <= k < size else [None]
-            if None in atoms[:3]:
-                continue
-            there[row] = first <= k <= last or _joined(structure, k, first, last)
-            for column, atom in enumerate(atoms):
-                if atom is not None:
-                    xyz[row, column] = 10 * structure.xyz[atom]
-                    if first <= k <= last:
-                        local[k - first, column] = place.get(atom, -1)
-            if atoms[3] is None:  # a missing O stands on its C, where it is in nobody's way but its own residue's
-                xyz[row, 3] = xyz[row, 2]
-        letters = np.array([_letter(structure, k) if on else LETTERS - 1 for k, on in zip(span, there, strict=True)])
-        around = _around(structure, tree, there)
+        atoms = [[structure.atom(k, name, tree.steering) for name in NAMES] for k in range(tree.first, tree.last + 1)]
+        local = [[-1 if atom is None else place.get(atom, -1) for atom in row] for row in atoms]
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
-        hinge = [torsion.get((k, kind), -1) for k in range(first, last + 1) for kind in ("phi", "psi")]
-        device = fold.weight.device
-        pieces = Pieces(*(torch.as_tensor(part, device=device)[None] for part in (
-            xyz.astype(np.float32), letters, there, np.array(hinge) >= 0, around.astype(np.float32),
-            np.ones(len(around), np.float32),
-        )))  # fmt: skip
-        return cls(pieces, torch.as_tensor(local, device=device), torch.tensor(hinge, device=device))
+        hinge = [torsion.get((k, kind), -1) for k in range(tree.first, tree.last + 1) for kind in ("phi", "psi")]
+        pieces = Pieces(*(part.to(device) for part in pieces_of(structure, tree.first, tree.last, tree.steering)))
+        pieces = pieces._replace(free=torch.tensor([hinge], device=device) >= 0)
+        return cls(pieces, torch.tensor(local, device=device), torch.tensor(hinge, device=device))
 
     def at(self, xyz: Tensor) -> Pieces:
         """Pieces of local coordinates (B, m, 3) in nm."""
@@ -95,26 +76,50 @@ class LoopSense:
         return torch.cat([features.to(state.angle), state.angle, place], -1)
 
 
+def pieces_of(structure: Structure, first: int, last: int, steering: np.ndarray) -> Pieces:
+    """Residues `first` to `last` of a structure as a piece of one row; every hinge counts as free but proline's phi."""
+    size = len(structure.residues)
+    span = range(first - FLANK, last + FLANK + 1)
+    xyz, there = np.zeros((len(span), 4, 3), np.float32), np.zeros(len(span), dtype=bool)
+    for row, k in enumerate(span):
+        atoms = [structure.atom(k, name, steering) for name in NAMES] if 0 <= k < size else [None]
+        if None in atoms[:3]:
+            continue
+        there[row] = first <= k <= last or _joined(structure, k, first, last)
+        # a missing O stands on its C, where it is in the way of nothing that C is not
+        found = [a if a is not None else atoms[2] for a in atoms]
+        xyz[row] = 10 * structure.xyz[np.array(found, dtype=np.int64)]
+    letters = np.full(len(span), LETTERS - 1)
+    rows = np.flatnonzero(there)
+    letters[rows] = [int(letters_of(structure, span[row], span[row])) for row in rows]
+    around = _around(structure, first, last, steering, there)
+    free = np.ones((last - first + 1, 2), dtype=bool)
+    free[:, 0] = letters[FLANK:-FLANK] != PROLINE
+    return Pieces(*(torch.as_tensor(part)[None] for part in (
+        xyz, letters, there, free.ravel(), around, np.ones(len(around), np.float32),
+    )))  # fmt: skip
+
+
 def _joined(structure: Structure, k: int, first: int, last: int) -> bool:
     """Whether a residue beside the loop is bonded to it, through those between."""
     low, high = (k, first) if k < first else (last, k)
     return all(structure.bonded(one, one + 1) for one in range(low, high))
 
 
-def _letter(structure: Structure, k: int) -> int:
-    return int(letters_of(structure, k, k))
-
-
-def _around(structure: Structure, tree: TorsionTree, there: np.ndarray) -> np.ndarray:
+def _around(structure: Structure, first: int, last: int, steering: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Heavy atoms (E, 3) in A around a loop: not its own, nor the backbone of its flanks."""
-    own = np.arange(tree.first, tree.last + 1)
-    flanks = np.setdiff1d(np.arange(tree.first - FLANK, tree.last + FLANK + 1)[there], own)
-    heavy = np.array([radius_of(str(element)) > 0 for element in structure.element]) & tree.steering
+    own = np.arange(first, last + 1)
+    flanks = np.setdiff1d(np.arange(first - FLANK, last + FLANK + 1)[there], own)
+    heavy = np.isin(structure.element, _heavy(structure)) & steering
     heavy &= ~np.isin(structure.resname, list(WATER)) & ~np.isin(structure.residue_of, own)
     heavy &= ~(np.isin(structure.residue_of, flanks) & np.isin(structure.name, (*NAMES, "CB")))
     loop = np.isin(structure.residue_of, own) & np.isin(structure.name, NAMES)
     far = cKDTree(structure.xyz[loop]).query(structure.xyz[heavy], distance_upper_bound=RADIUS)[0]
-    return np.asarray(10 * structure.xyz[heavy][np.isfinite(far)]).reshape(-1, 3)
+    return np.asarray(10 * structure.xyz[heavy][np.isfinite(far)], dtype=np.float32).reshape(-1, 3)
+
+
+def _heavy(structure: Structure) -> list[str]:
+    return [element for element in np.unique(structure.element).tolist() if radius_of(str(element)) > 0]
 
 
 class Memory(NamedTuple):

@@ -6,7 +6,7 @@ Glossary: ``C`` chains packed, ``P`` their residues end to end, ``n`` residues o
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +98,35 @@ def side_chain_atoms(structure: Structure, chi: NDArray[np.float16]) -> list[Add
             ):
                 added.append(AddedAtom(k, name, element, place))
     return added
+
+
+def completed(structure: Structure, added: Sequence[AddedAtom]) -> Structure:
+    """A structure with its added atoms, each behind the others of its residue."""
+    rows, keys = [], []
+    for k, residue in enumerate(structure.residues):
+        own = [relabelled(structure, a, structure.xyz[a]) for a in residue.atoms.tolist()]
+        for atom in added:
+            if atom.residue == k:
+                first = residue.atoms[0]
+                row = list(relabelled(structure, int(first), atom.xyz))
+                row[0], row[5] = atom.name, atom.element
+                own.append(cast(Row, tuple(row)))
+        rows += own
+        keys += [k] * len(own)
+    return Structure.from_rows(rows, structure.source, keys)
+
+
+def relabelled(structure: Structure, a: int, xyz: NDArray[np.float64]) -> Row:
+    """Row of an atom of a structure, elsewhere."""
+    labels = (structure.name[a], structure.resname[a], structure.chain[a], structure.icode[a], "", structure.element[a])
+    numbers = (int(structure.resnum[a]), a, False, 1.0, 0.0, *map(float, xyz))
+    return cast(Row, (*map(str, labels), *numbers))
+
+
+def packed_structure(chains: Chains, packed: PackedChains, number: int) -> Structure:
+    """A chain of the data with its packed side chains."""
+    bare = backbone_structure(chains, number)
+    return completed(bare, side_chain_atoms(bare, packed.of(number, int(chains.length[number]))))
 
 
 def chosen_chains(chains: Chains, count: int, seed: int) -> NDArray[np.int64]:

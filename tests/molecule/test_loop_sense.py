@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from geofold.bench.learning import bare_backbone, completed
+from geofold.bench.learning import bare_backbone
 from geofold.core.checks import check_backbone
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
@@ -23,7 +23,7 @@ from geofold.learn.loop_training import reach
 from geofold.molecule.loop import LoopDomain
 from geofold.molecule.loop_sense import LoopPredictor, LoopSense
 from geofold.molecule.loop_windows import windows_of
-from geofold.molecule.packed_chains import PackedChains, packed_chi, side_chain_atoms
+from geofold.molecule.packed_chains import PackedChains, packed_chi, packed_structure
 from geofold.molecule.prior_term import letters_of
 from geofold.molecule.structure import Structure, read
 from geofold.resources import find
@@ -48,7 +48,8 @@ def packed() -> tuple[Structure, Chains, PackedChains]:
     bare = replace(bare, xyz=bare.xyz - bare.xyz.mean(0))
     chains = chains_of(bare)
     chi = packed_chi(chains, 0)
-    return completed(bare, side_chain_atoms(bare, chi)), chains, PackedChains(np.array([0]), np.array([0]), chi, "")
+    kept = PackedChains(np.array([0]), np.array([0]), chi, "")
+    return packed_structure(chains, kept, 0), chains, kept
 
 
 @pytest.fixture(scope="module")

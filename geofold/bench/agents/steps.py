@@ -15,7 +15,6 @@ from geofold.app.constrain_peptide import controller as peptide_controller
 from geofold.app.constrain_peptide import goal_of
 from geofold.app.options import TORSION_CAP, RunOptions
 from geofold.bench.assembly import assembly
-from geofold.bench.bend import bend
 from geofold.core.backbone import Glide, HoldStill
 from geofold.core.controller import Controller
 from geofold.core.domain import Domain
@@ -24,6 +23,7 @@ from geofold.core.metric import EuclideanMetric, Metric
 from geofold.core.pullback import Pullback
 from geofold.core.stream import stream
 from geofold.core.trust_region import TrustRegion
+from geofold.molecule.bends import bend
 from geofold.molecule.builder import peptide
 from geofold.molecule.completion import platform
 from geofold.molecule.contacts import parse_contact

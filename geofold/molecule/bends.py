@@ -1,4 +1,4 @@
-"""Bent loops: native loops bent closed by seeded random torsion moves, the bent benchmark's starts.
+"""Bent loops: native loops bent closed by seeded random torsion moves.
 
 The loop's phi and psi turn by random amounts, closure holds throughout, nothing else changes; so a bent loop
 has native bond geometry, and its native conformation is reachable by torsions alone.
@@ -7,7 +7,6 @@ has native bond geometry, and its native conformation is reachable by torsions a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,21 +19,6 @@ Floats = NDArray[np.float64]
 KICK = 0.15
 """rad: standard deviation of the lasting part of the random moves; the passing part is two thirds of it."""
 MOVES = 200
-
-
-@dataclass(frozen=True)
-class Case:
-    """One bent loop of the benchmark: file of `structures/`, loop, seed and the aimed RMSD in A."""
-
-    file: str
-    loop: str
-    seed: int
-    target: float
-
-    @property
-    def name(self) -> str:
-        """For records and file names."""
-        return f"{self.file.split('.')[0]}_{self.loop.replace(':', '').replace('-', '_')}"
 
 
 def bend(structure: Structure, first: int, last: int, *, seed: int, target: float) -> Floats:

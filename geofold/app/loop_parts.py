@@ -1,0 +1,29 @@
+"""The parts of the controller that move loops, put together in one place."""
+
+from __future__ import annotations
+
+from geofold.core.backbone import HoldStill
+from geofold.core.controller import Controller
+from geofold.core.gate import Gate
+from geofold.core.pullback import Pullback
+from geofold.core.trust_region import TrustRegion
+from geofold.learn.loop_training import shipped_loop_model
+from geofold.molecule.loop import LoopDomain
+from geofold.molecule.loop_sense import LoopPredictor
+
+PREDICTED_SWEEPS = 5
+"""Sweeps after which the loop model holds still, and corrections settle what is left."""
+
+
+def predictor_of(domain: LoopDomain) -> LoopPredictor:
+    """The loop model that ships, as predictor of a domain that has a `sense`."""
+    assert domain.sense is not None
+    return LoopPredictor(shipped_loop_model()[0], domain.sense.hinge, fading=PREDICTED_SWEEPS)
+
+
+def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Controller:
+    """Controller of a loop: the loop model predicts where the domain has a `sense`, else nothing moves by itself."""
+    backbone = HoldStill() if domain.sense is None else predictor_of(domain)
+    return Controller(
+        backbone=backbone, metric=Pullback(), trust_region=TrustRegion(largest=2.0), gate=gate, horizon=1, seed=seed
+    )

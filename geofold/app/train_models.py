@@ -1,0 +1,76 @@
+"""What stands between the train commands and the training: progress, threads, interruptions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeRemainingColumn
+
+from geofold.backbone.zoo import NAMES
+from geofold.errors import OptionError
+from geofold.learn.training import Told, data_hash
+
+
+def train_prior_model(data: str, out: str, *, steps: int, kind: str, seed: int) -> None:
+    """The torsion prior."""
+    from geofold.learn.prior_training import train_prior
+
+    _require_backbone(kind)
+    judged = _watched("prior", out, steps, lambda tell: train_prior(
+        data, out, steps=steps, seed=seed, told=tell, kind=kind))  # fmt: skip
+    typer.echo(f"{out}: validation {judged:.3f} nat a residue after {steps} batches")
+
+
+def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str, seed: int) -> None:
+    """The loop model."""
+    from geofold.learn.chains import SPLITS, read_chains
+    from geofold.learn.loop_model import LoopModel
+    from geofold.learn.loop_training import train_loop
+    from geofold.molecule.loop_scan import trouble_level, trouble_of
+    from geofold.molecule.loop_windows import loop_windows
+    from geofold.molecule.packed_chains import packed_structure, read_packed
+
+    _require_backbone(kind)
+    chains = read_chains(data)
+    digest = data_hash(data)
+    side = read_packed(packed, digest)
+    loops = loop_windows(chains, side, "train"), loop_windows(chains, side, "valid")
+    usual = "" if kind == LoopModel.USUAL else f" --backbone {kind}"
+    intact = [int(c) for c in side.chain if chains.split[c] == SPLITS.index("valid")]
+
+    def card(model: LoopModel) -> dict[str, Any]:
+        found = [trouble_of(packed_structure(chains, side, c), [(0, int(chains.length[c]) - 1)], model) for c in intact]
+        return {
+            "trouble": trouble_level(found), "data_sha256": digest, "packed_sha256": data_hash(packed),
+            "command": f"geofold train loop --steps {steps} --seed {seed}{usual}",
+        }  # fmt: skip
+
+    judged = _watched("loop", out, steps, lambda tell: train_loop(
+        loops, out, steps=steps, seed=seed, told=tell, card=card, kind=kind))  # fmt: skip
+    typer.echo(f"{out}: validation {judged:.3f} nat a torsion after {steps} batches")
+
+
+def _require_backbone(kind: str) -> None:
+    if kind not in NAMES:
+        raise OptionError(f"backbone {kind}", f"one of {', '.join(NAMES)}", "choose one of them")
+
+
+def _watched(name: str, out: str, steps: int, train: Callable[[Told], float]) -> float:
+    """Train on one thread, for the same bits whatever the machine has, with a bar on standard error."""
+    torch.set_num_threads(1)
+    columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=steps, loss="")
+
+        def tell(step: int, loss: float, judged: float) -> None:
+            bar.update(task, completed=step, loss=f"training {loss:.3f}, validation {judged:.3f} nat")
+
+        try:
+            return train(tell)
+        except KeyboardInterrupt:
+            typer.echo(f"geofold: interrupted; the same command goes on from the checkpoint in {out}", err=True)
+            raise typer.Exit(130) from None

@@ -1,0 +1,222 @@
+"""The learned controller on bent loops of the test split: predictor and corrector, alone and together.
+
+An episode is a loop of 8 or 12 residues of a packed test chain, bent closed by 2-5 A, its side chains riding along.
+Every agent streams the same number of steps from there.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from geofold.app.loop_parts import predictor_of
+from geofold.bench.learning import severe_overlaps
+from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
+from geofold.core.backbone import HoldStill
+from geofold.core.controller import Controller
+from geofold.core.gate import FixedGate, ThresholdGate
+from geofold.core.pullback import Pullback
+from geofold.core.trust_region import TrustRegion
+from geofold.errors import GeofoldError, OptionError
+from geofold.learn.chains import Chains, read_chains
+from geofold.learn.loop_training import coverage, shipped_loop_model, told_increments
+from geofold.learn.training import data_hash
+from geofold.molecule.bends import backbone_rmsd
+from geofold.molecule.energy import EnergyModel
+from geofold.molecule.loop import LoopDomain
+from geofold.molecule.loop_episodes import Episode, bent_structure, episodes, sensed
+from geofold.molecule.loop_scan import bad_stretches, trouble_of
+from geofold.molecule.loop_sense import LoopPredictor
+from geofold.molecule.loop_windows import loop_windows
+from geofold.molecule.packed_chains import PackedChains, packed_structure, read_packed
+
+EPISODES, QUICK_EPISODES = 300, 6
+SWEEPS = 8
+WORKERS = 2
+SCANNED = 100
+NEARBY = 3
+"""Residues whose difficulty is told together."""
+COVERED = 0.5
+"""Share of a bent loop that a stretch has to hold to count as having found it."""
+AGENTS = ("predictor", "hold_still", "trained", "trained_gated")
+SHUT = 1e12
+
+
+def agents(domain: LoopDomain, seed: int) -> dict[str, Controller]:
+    """Controllers by name; they differ in predictor and gate alone.
+
+    The gate of the last stays shut while the predictor moves, which it does for the first sweeps.
+    """
+    assert domain.sense is not None
+    hinge, model = domain.sense.hinge, shipped_loop_model()[0]
+    parts: dict[str, Any] = {
+        "metric": Pullback(), "trust_region": TrustRegion(largest=2.0), "horizon": 1, "seed": seed,
+    }  # fmt: skip
+    fading = predictor_of(domain)
+    return {
+        "predictor": Controller(backbone=LoopPredictor(model, hinge), gate=ThresholdGate(SHUT, largest=1), **parts),
+        "hold_still": Controller(backbone=HoldStill(), gate=FixedGate(2), **parts),
+        "trained": Controller(backbone=fading, gate=FixedGate(2), **parts),
+        "trained_gated": Controller(backbone=fading, gate=ThresholdGate(0.05, largest=2, still=0.0), **parts),
+    }
+
+
+def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int) -> None:
+    """Calibration, whole proteins, and the loops; a quick or limited run looks at the validation split.
+
+    Raises
+    ------
+    OptionError
+        Without data.
+    """
+    if data is None:
+        raise OptionError(
+            "part controller without --data", "the folder of backbones.npz and packed.npz (geofold data pack)",
+            "add --data FOLDER",
+        )  # fmt: skip
+    began = time.time()
+    records = Records(out)
+    chains, packed = _data(data)
+    split = "valid" if quick or limit is not None else "test"
+    count = limit or (QUICK_EPISODES if quick else EPISODES)
+    if not records.has("calibration", split):
+        loops = loop_windows(chains, packed, split)
+        said, missing = told_increments(shipped_loop_model()[0], loops)
+        inside = coverage(said, missing)
+        records.add("calibration", split, coverage_68=inside[0], coverage_95=inside[1], increments=len(missing))
+    for episode in episodes(chains, packed, split, SCANNED if count == EPISODES else count, seed=13):
+        if not records.has(episode.name, "scan"):
+            records.add(episode.name, "scan", **scanned(chains, packed, episode))
+    with ProcessPoolExecutor(WORKERS) as pool:
+        left = [e for e in episodes(chains, packed, split, count) if not records.has(e.name, "done")]
+        jobs = [pool.submit(played, data, episode, seed) for episode in left]
+        for job in as_completed(jobs):
+            for name, agent, numbers in job.result():
+                records.add(name, agent, **numbers)
+    summarise(records, split, quick=quick or limit is not None, began=began)
+
+
+def scanned(chains: Chains, packed: PackedChains, episode: Episode) -> dict[str, Any]:
+    """What is found in a whole protein, bent and as it is, with no range given."""
+    native = packed_structure(chains, packed, episode.chain)
+    try:
+        bent = bent_structure(native, episode)
+    except GeofoldError as error:
+        return {"left_out": str(error)}
+    model, card = shipped_loop_model()
+    whole = [(0, len(native.residues) - 1)]
+    one, other = (trouble_of(structure, whole, model) for structure in (bent, native))
+    found, none = (bad_stretches(told, whole, float(card["trouble"])) for told in (one, other))
+    loop = np.arange(episode.first, episode.last + 1)
+    covered = [np.isin(loop, np.arange(a, b + 1)).mean() for a, b in found]
+    known = np.isfinite(one.difficulty(NEARBY))
+    inside = np.isin(np.arange(len(known)), loop)
+    told = one.difficulty(NEARBY)
+    return {
+        "found": bool(found and max(covered) >= COVERED), "elsewhere": int(sum(share == 0 for share in covered)),
+        "quiet": not none, "inside": np.round(told[inside & known], 3).tolist(),
+        "outside": np.round(told[~inside & known], 3).tolist(),
+    }  # fmt: skip
+
+
+@cache
+def _data(folder: str) -> tuple[Chains, PackedChains]:
+    file = Path(folder) / "backbones.npz"
+    packed = Path(folder) / "packed.npz"
+    return read_chains(file), read_packed(packed, data_hash(file))
+
+
+def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
+    """Records of one episode: each agent's, and one that says it is done."""
+    torch.set_num_threads(1)
+    chains, packed = _data(data)
+    native = packed_structure(chains, packed, episode.chain)
+    first, last = episode.first, episode.last
+    try:
+        start = bent_structure(native, episode)
+    except GeofoldError as error:
+        return [(episode.name, "done", {"left_out": str(error)})]
+    bent, domain = start.xyz, sensed(start, first, last)
+    model = EnergyModel.of(native, domain.tree.steering, seed=seed)
+    found = []
+
+    def judge(agent: str, xyz: np.ndarray, **more: Any) -> None:
+        numbers = {
+            "rmsd": backbone_rmsd(native, first, last, xyz, native.xyz), "energy": model.energy(xyz),
+            "overlaps": severe_overlaps(replace(native, xyz=xyz)), **more,
+        }  # fmt: skip
+        found.append((episode.name, agent, numbers))
+
+    judge("native", native.xyz)
+    judge("start", bent)
+    atoms = domain.fold.kin.atoms.numpy()
+    for agent, parts in agents(domain, seed).items():
+        state, spent, took = parts.init(domain, domain.start(bent)), 0, []
+        for _ in range(SWEEPS * domain.length):
+            state, info = parts.step(domain, state, domain.goal)
+            spent += int(info.inner_steps[0])
+            took.append(info.milliseconds)
+        xyz = bent.copy()
+        xyz[atoms] = state.domain.fold.xyz[0].numpy()
+        loss = float(domain.worth(state.domain)[0])
+        judge(agent, xyz, loss=loss, inner=spent / len(took), milliseconds=float(np.median(took)))
+    return [*found, (episode.name, "done", {})]
+
+
+def paired(records: Records, one: str, other: str, key: str) -> tuple[float, float, float]:
+    """Median difference of a number between two agents, its p (Wilcoxon), and the share of episodes with less."""
+    from scipy.stats import wilcoxon
+
+    rows = {row["episode"]: row[key] for row in records.of(other)}
+    apart = np.array([row[key] - rows[row["episode"]] for row in records.of(one)])
+    p = float(wilcoxon(apart).pvalue) if np.any(apart) else 1.0
+    return float(np.median(apart)), p, float((apart < 0).mean())
+
+
+def auc(above: list[float], below: list[float]) -> float:
+    """Share of pairs in which the first is higher."""
+    from scipy.stats import mannwhitneyu
+
+    return float(mannwhitneyu(above, below).statistic / (len(above) * len(below)))
+
+
+def summarise(records: Records, split: str, *, quick: bool, began: float) -> None:
+    """Table and summary."""
+    inside = next(row for row in records.rows if row["episode"] == "calibration")
+    metrics = {"calibration.coverage_68": inside["coverage_68"], "calibration.coverage_95": inside["coverage_95"]}
+    scans = [row for row in records.of("scan") if "left_out" not in row]
+    metrics["auto.found"] = float(np.mean([row["found"] for row in scans]))
+    metrics["auto.quiet"] = float(np.mean([row["quiet"] for row in scans]))
+    metrics["auto.elsewhere"] = float(np.mean([row["elsewhere"] > 0 for row in scans]))
+    metrics["auto.auc"] = auc([x for row in scans for x in row["inside"]], [x for r in scans for x in r["outside"]])
+    metrics["auto.proteins"] = float(len(scans))
+    body = []
+    for agent in ("native", "start", *AGENTS):
+        rows = records.of(agent)
+        rmsd, energy = [row["rmsd"] for row in rows], [row["energy"] for row in rows]
+        numbers = {
+            "median_rmsd": float(np.median(rmsd)), "mean_rmsd": mean_and_half_width(rmsd)[0],
+            "mean_rmsd_ci": mean_and_half_width(rmsd)[1], "median_energy": float(np.median(energy)),
+            "overlaps": float(np.mean([row["overlaps"] for row in rows])),
+        }  # fmt: skip
+        if agent in AGENTS:
+            numbers |= {key: float(np.mean([row[key] for row in rows])) for key in ("inner", "milliseconds")}
+            numbers["median_loss"] = float(np.median([row["loss"] for row in rows]))
+        metrics |= {f"{agent}.{key}": value for key, value in numbers.items()}
+        columns = ("median_rmsd", "mean_rmsd", "median_energy", "overlaps", "median_loss", "inner", "milliseconds")
+        body.append([agent, *(f"{numbers[key]:.2f}" if key in numbers else "" for key in columns)])
+    for one in ("predictor", "trained", "trained_gated"):
+        for key in ("rmsd", "energy"):
+            apart, p, less = paired(records, one, "hold_still", key)
+            metrics |= {f"{one}.{key}_less": apart, f"{one}.{key}_p": p, f"{one}.{key}_wins": less}
+    metrics["episodes"] = float(len(records.of("native")))
+    table = table_of(["agent", "median RMSD (A)", "mean RMSD (A)", "median energy (kJ/mol)", "severe overlaps",
+                      "median loss", "mean K", "ms a step"], body)  # fmt: skip
+    write_summary(records.folder, metrics, quick=quick, began=began, table=table, note=f"controller, {split} split")

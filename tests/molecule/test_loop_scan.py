@@ -1,0 +1,104 @@
+"""Where a protein is in trouble: bent loops stand out, intact proteins are left in peace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from geofold.learn.loop_training import shipped_loop_model
+from geofold.molecule.bends import bend
+from geofold.molecule.loop_scan import (
+    LENGTH,
+    SMOOTH,
+    STRIDE,
+    Trouble,
+    bad_stretches,
+    joined,
+    overlap_depth,
+    smoothed,
+    surprise,
+    trouble_level,
+    trouble_of,
+    window_surprise,
+    windows,
+)
+from geofold.molecule.loop_sense import pieces_of
+from geofold.molecule.structure import Structure, read
+from geofold.resources import find
+
+FIRST, LAST = 44, 55
+SPANS = [(0, 75)]
+
+
+@pytest.fixture(scope="module")
+def native() -> Structure:
+    return read(find("structures", "1ubi.pdb"))
+
+
+@pytest.fixture(scope="module")
+def bent(native) -> Structure:
+    return replace(native, xyz=bend(native, FIRST, LAST, seed=3, target=3.0))
+
+
+def test_windows_cover_the_inside_of_a_span() -> None:
+    for last in (7, 20, 33, 75):
+        found = windows(0, last)
+        covered = {k for first, length in found for k in range(first, first + length)}
+        assert covered == set(range(1, last))
+        assert all(length <= LENGTH for _, length in found)
+        assert all(b - a <= STRIDE for (a, _), (b, _) in pairwise(found))
+    assert windows(0, 3) == []
+
+
+@torch.no_grad()
+def test_windows_in_a_batch_say_what_they_say_alone(native) -> None:
+    model = shipped_loop_model()[0]
+    rows = [pieces_of(native, first, first + 11, native.steering_mask) for first in (5, 20, 40)]
+    together = window_surprise(joined(rows), model)
+    apart = torch.cat([window_surprise(row, model) for row in rows])
+    torch.testing.assert_close(together, apart, atol=1e-3, rtol=0)
+
+
+def test_a_bent_loop_stands_out(native, bent) -> None:
+    model, card = shipped_loop_model()
+    one, other = trouble_of(native, SPANS, model), trouble_of(bent, SPANS, model)
+    inside = np.arange(FIRST, LAST + 1)
+    rest = np.setdiff1d(np.arange(2, 74), np.arange(FIRST - 3, LAST + 4))
+    assert other.surprise[inside].mean() > other.surprise[rest].mean() + 1.0
+    assert bad_stretches(one, SPANS, card["trouble"]) == []
+    found = bad_stretches(other, SPANS, card["trouble"])
+    assert len(found) == 1 and abs(found[0][0] - FIRST) <= 3 and abs(found[0][1] - LAST) <= 3
+
+
+def test_surprise_does_not_depend_on_the_frame(native) -> None:
+    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    turn = turn * np.sign(np.linalg.det(turn))
+    other = replace(native, xyz=native.xyz @ turn.T + 1.0)
+    model = shipped_loop_model()[0]
+    np.testing.assert_allclose(surprise(native, SPANS, model), surprise(other, SPANS, model), atol=5e-3)
+
+
+def test_overlaps_are_those_of_pairs(native) -> None:
+    calm = overlap_depth(native)
+    moved = native.xyz.copy()
+    one, other = native.atom(10, "CB", native.steering_mask), native.atom(40, "CB", native.steering_mask)
+    moved[one] = moved[other] + [0.1, 0.0, 0.0]
+    found = overlap_depth(replace(native, xyz=moved))
+    assert found[10] > calm[10] + 1.5 and found[40] > calm[40] + 1.5
+    assert found.sum() == pytest.approx(found.sum()) and (found >= 0).all()
+
+
+def test_stretches_are_made_of_what_is_told() -> None:
+    told = Trouble(np.full(40, -1.0), np.zeros(40))
+    told.surprise[:3] = np.nan
+    told.surprise[10:17] = 3.0
+    assert bad_stretches(told, [(0, 39)], 1.0) == [(9, 17)]
+    assert bad_stretches(told, [(0, 12), (13, 39)], 1.0) == [(8, 11), (14, 17)]
+    told.surprise[19:24] = 3.0
+    assert bad_stretches(told, [(0, 39)], 1.0) == [(9, 24)], "stretches that meet are one"
+    assert trouble_level([told, told]) == pytest.approx(float(told.difficulty(SMOOTH).max()))
+    assert np.isnan(smoothed(told.surprise, 5)[0]) and smoothed(told.surprise, 5)[13] == 3.0
