@@ -11,8 +11,8 @@ from geofold.learn.loop_training import shipped_loop_model
 from geofold.molecule.loop import LoopDomain
 from geofold.molecule.loop_sense import LoopPredictor
 
-PREDICTED_SWEEPS = 5
-"""Sweeps after which the loop model holds still, and corrections settle what is left."""
+GUIDED_SWEEPS, PREDICTED_SWEEPS = 8, 5
+"""Sweeps of a stream that the loop model leads; after the second number it holds still, and corrections settle."""
 
 
 def predictor_of(domain: LoopDomain) -> LoopPredictor:

@@ -36,6 +36,8 @@ class Move:
         Wall clock from the start until the goal was met (a peptide: the first of the steps that it then held).
     predictor : str
         Name of the backbone that proposed the steps.
+    gate : str
+        Names of the gates that chose the corrections.
     status : str
         'done', 'stuck' (time ran out) or 'rigid' (no freedom left).
     """
@@ -50,6 +52,7 @@ class Move:
     milliseconds: list[float] = field(default_factory=list)
     accepted: int = 0
     goal_milliseconds: float = 0.0
+    gate: str = "threshold"
 
     def apply(self, xyz: Floats) -> Floats:
         """Coordinates (n_atoms, 3) of the structure with the stretch at the end of its path."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from geofold.app.loop_parts import PREDICTED_SWEEPS, loop_controller
+from geofold.app.loop_parts import GUIDED_SWEEPS, loop_controller
 from geofold.app.moves import Move
 from geofold.app.options import TORSION_CAP, RunOptions
 from geofold.app.relax import ENERGY_WEIGHT, relax, steered
@@ -19,14 +19,17 @@ from geofold.core.population import Lineage, Plan, evolve, take
 from geofold.core.pullback import Pullback
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
+from geofold.learn.gate_training import shipped_gate
 from geofold.learn.loop_training import shipped_loop_model
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.loop_scan import window_surprise
 from geofold.molecule.loop_sense import LoopSense
+from geofold.molecule.loop_windows import LENGTHS
 from geofold.molecule.structure import Structure
 
-TOLERANCE, SHUT = 0.05, float("inf")
+TOLERANCE = 0.05
+STILL = HoldStill().name
 CONTENT = 0.9
 """Loss at which a loop is clean: no severe overlap and no outlier is left (each of which costs one)."""
 SOFTENING = (0.002, 0.02, 0.2, 1.0)
@@ -38,6 +41,8 @@ STRICT_WEIGHT = 1.0
 """Per kJ/mol, where nothing but the energy may decide."""
 SURPRISE_WEIGHT = 0.3
 """Loss that a nat of surprise is worth."""
+GUIDED_STREAMS = 4
+"""Streams from where the loop model leads, one of them as it is, the others kicked away."""
 
 
 def controller(options: RunOptions) -> Controller:
@@ -68,9 +73,14 @@ def repair_loop(
     start = domain.start(structure.xyz, options.streams)
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
         return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid", options.predictor)
-    candidates = _search(structure, domain, start, options, progress)
+    candidates = [_search(structure, domain, start, options, progress, _Path())]
+    if domain.tree.closed and domain.length <= LENGTHS[1] and options.predictor != STILL:
+        # the loop model may know better, and may not: what the input itself leads to stays in the race
+        ahead = _Path(options.predictor, f"{shipped_gate().name}, threshold")
+        led = _predicted(structure, domain, options, ahead)
+        candidates.append(_search(structure, domain, led, options, progress, ahead))
     if not options.energy:
-        return candidates[0]
+        return _likeliest(structure, domain, candidates)
     before = _energy(structure, domain, structure.xyz, options)
     energies = [_energy(structure, domain, move.apply(structure.xyz), options) for move in candidates]
     after = min(energies)
@@ -78,73 +88,57 @@ def repair_loop(
     if after < before:
         return found
     # A loop that was nearly right is better mended where it stands than traded for a clean one of higher energy.
-    near = _settle(structure, domain, domain.start(structure.xyz), _Path(options.predictor), options)
+    near = _settle(structure, domain, domain.start(structure.xyz), _Path(), options)
     mended = _energy(structure, domain, near.apply(structure.xyz), options)
     if mended < before:
         return near
     # Nor is an outlier worth more than the force field allows: then it alone decides.
-    path = _Path(options.predictor)
-    still = _settle(structure, domain, domain.start(structure.xyz), path, options, weight=STRICT_WEIGHT)
+    still = _settle(structure, domain, domain.start(structure.xyz), _Path(), options, weight=STRICT_WEIGHT)
     lowest = _energy(structure, domain, still.apply(structure.xyz), options)
     return min(((lowest, still), (mended, near), (after, found)), key=lambda pair: pair[0])[1]
 
 
 def _search(
     structure: Structure, domain: LoopDomain, start: LoopState, options: RunOptions,
-    progress: Callable[[int, int, float], None] | None,
-) -> list[Move]:  # fmt: skip
-    """A population of streams from the start and from where the loop model leads, the best of either settled."""
-    guided = options.predictor != HoldStill().name and options.streams > 1
+    progress: Callable[[int, int, float], None] | None, ahead: _Path,
+) -> Move:  # fmt: skip
+    """A population of streams from a state, the best of them settled; its path goes on from where `ahead` ends."""
     plan = Plan(
         steps=tuple(sweeps * domain.length for sweeps in SWEEPS), rounds=options.rounds, kicks=KICKS, size=KICK_SIZE,
-        content=CONTENT, spared=2 if guided else 1,
+        content=CONTENT,
     )  # fmt: skip
-    parts, ahead = controller(options), _Path(options.predictor)
-    if guided:
-        start = _predicted(structure, domain, start, options, ahead)
+    parts = controller(options)
     state, lineage = evolve(
         parts, domain, parts.init(domain, start), _softened, plan, worth=domain.worth,
         snapshot=lambda s: (s.fold.xyz, s.cursor), seed=options.seed, progress=progress,
     )  # fmt: skip
-    rows = [0] if not guided else _candidates(structure, domain, state.domain, lineage)
-    found = []
-    for row in rows if options.energy else rows[:1]:
-        best = take(domain, state, torch.tensor([row]))
-        found.append(_settle(structure, domain, best.domain, _told(lineage, domain, ahead, row), options))
-    return found
+    best = take(domain, state, torch.zeros(1, dtype=torch.long))
+    return _settle(structure, domain, best.domain, _told(lineage, domain, ahead), options)
 
 
-def _candidates(structure: Structure, domain: LoopDomain, state: LoopState, lineage: Lineage) -> list[int]:
-    """The best row that the loop model led to and the best that came from the input, the better one first.
-
-    Loss and surprise together tell which: among clean loops, those that the loop model believes.
-    """
-    seen = LoopSense.of(structure, domain.fold).at(state.fold.xyz)
-    told = window_surprise(seen, shipped_loop_model()[0]).nan_to_num(0.0).sum(-1)
-    value = domain.worth(state) + SURPRISE_WEIGHT * told.to(state.fold.xyz)
-    best: dict[int, int] = {}
-    for row in torch.argsort(value, stable=True).tolist():
-        best.setdefault(lineage.path(row)[0][2] % 2, row)
-    return list(best.values())
-
-
-def _predicted(
-    structure: Structure, domain: LoopDomain, start: LoopState, options: RunOptions, path: _Path
-) -> LoopState:  # fmt: skip
-    """Rows by turns from where the loop model leads and from the input; the way there is noted in the path."""
+def _predicted(structure: Structure, domain: LoopDomain, options: RunOptions, path: _Path) -> LoopState:
+    """Rows where the loop model leads, corrected where its gate says so; the way there is noted in the path."""
     seeing = replace(domain, sense=LoopSense.of(structure, domain.fold))
-    parts = loop_controller(seeing, ThresholdGate(SHUT), seed=options.seed)
-    one = domain.select(start, torch.zeros(1, dtype=torch.long))
-    path.add(one.fold.xyz[0], None, 0, 0)
-    state = parts.init(seeing, one)
-    for _ in range(PREDICTED_SWEEPS * domain.length):
+    parts = loop_controller(seeing, shipped_gate(), seed=options.seed)
+    state = parts.init(seeing, domain.start(structure.xyz))
+    path.add(state.domain.fold.xyz[0], None, 0, 0)
+    for _ in range(GUIDED_SWEEPS * domain.length):
         cursor = state.domain.cursor
         state, info = parts.step(seeing, state, domain.goal)
         path.add(state.domain.fold.xyz[0], info, 0, cursor)
-    rows = torch.arange(options.streams) % 2
-    xyz, angle = (torch.cat(pair)[rows] for pair in zip(state.domain.fold[:2], one.fold[:2], strict=True))
-    fold = domain.fold.at(xyz, angle, domain.reach(0))
-    return LoopState(fold, domain.sterics.pairs(fold.xyz), 0)
+    rows = torch.zeros(min(GUIDED_STREAMS, options.streams), dtype=torch.long)
+    return domain.select(state.domain._replace(cursor=0), rows)
+
+
+def _likeliest(structure: Structure, domain: LoopDomain, candidates: list[Move]) -> Move:
+    """The end of lowest loss and surprise together: of clean loops, the one that the loop model believes."""
+    if len(candidates) == 1:
+        return candidates[0]
+    ends = torch.as_tensor(np.array([move.frames[-1] for move in candidates])).to(domain.fold.weight)
+    told = window_surprise(LoopSense.of(structure, domain.fold).at(ends), shipped_loop_model()[0])
+    overlap, _ = domain.sterics.overlaps(ends, domain.sterics.pairs(ends))
+    value = domain.sterics.cost(overlap).sum(-1) + SURPRISE_WEIGHT * told.nan_to_num(0.0).sum(-1).to(ends)
+    return candidates[int(value.argmin())]
 
 
 def _settle(
@@ -188,8 +182,8 @@ def _relax(
 class _Path:
     """Frames and step numbers along one row's path."""
 
-    def __init__(self, predictor: str) -> None:
-        self.predictor = predictor
+    def __init__(self, predictor: str = STILL, gate: str = "threshold") -> None:
+        self.predictor, self.gate = predictor, gate
         self.frames: list[np.ndarray] = []
         self.trace: list[int] = []
         self.milliseconds: list[float] = []
@@ -220,14 +214,14 @@ class _Path:
             self.milliseconds,
             self.accepted,
             sum(self.milliseconds),
+            self.gate,
         )
 
 
-def _told(lineage: Lineage, domain: LoopDomain, ahead: _Path, row: int) -> _Path:
-    """Path of a row; what the loop model did before comes first where the row descends from it."""
-    steps, cursor = lineage.path(row), 0
-    path = ahead if ahead.frames and steps[0][2] % 2 == 0 else _Path(ahead.predictor)
-    for (xyz, after), info, row in steps:
+def _told(lineage: Lineage, domain: LoopDomain, path: _Path) -> _Path:
+    """Path of the first row, behind what the path holds already."""
+    cursor = 0
+    for (xyz, after), info, row in lineage.path(0):
         path.add(xyz[row], info, row, cursor)
         cursor = after
     return path

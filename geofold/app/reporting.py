@@ -21,7 +21,6 @@ from geofold.molecule.energy import EnergyModel
 from geofold.molecule.structure import AddedAtom, Structure
 
 REPORT_SCHEMA = "geofold-report/1"
-GATE = "threshold"
 
 
 def versions() -> dict[str, str]:
@@ -46,7 +45,8 @@ def build_report(
     moved = np.unique(structure.residue_of[shift > 0])
     report: dict[str, Any] = {
         "schema": REPORT_SCHEMA, "command": command, "versions": versions(), "seed": options.seed,
-        "input": described(original), "predictor": ", ".join(sorted({m.predictor for m in moves})), "gate": GATE,
+        "input": described(original), "predictor": _named([m.predictor for m in moves]),
+        "gate": _named([m.gate for m in moves]),
     }  # fmt: skip
     if loops:
         report["loops"] = loops
@@ -75,6 +75,11 @@ def build_report(
         "notes": _notes(structure, moves, model), "seconds": round(seconds, 3),
     }  # fmt: skip
     return report
+
+
+def _named(names: list[str]) -> str:
+    """Each name once; 'none' where nothing ran."""
+    return ", ".join(sorted({part for name in names for part in name.split(", ")})) or "none"
 
 
 def _contact(structure: Structure, contact: Contact, xyz: np.ndarray) -> dict[str, Any]:

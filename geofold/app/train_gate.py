@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 
-from geofold.app.loop_parts import loop_controller
+from geofold.app.loop_parts import GUIDED_SWEEPS, loop_controller
 from geofold.backbone.handover import write_whole
 from geofold.core.gate import FixedGate, Gate, LearnedGate, ThresholdGate
 from geofold.learn.chains import Chains, read_chains
@@ -30,7 +30,6 @@ LARGEST = 2
 UNIFORM = 0.0
 """Stands for uniform depth in the front."""
 ROUNDS, CASES, JUDGED = 2, 40, 40
-SWEEPS = 8
 WORSE = 0.05
 """Task loss by which the gate that ships may end above the best."""
 FIRST, FIRST_PRICE = ThresholdGate(0.05, largest=LARGEST, still=0.0), 0.1
@@ -60,7 +59,7 @@ def train_gate_model(data: str, packed: str, out: str, *, cases: int, seed: int)
     write_front(folder, front, chosen)
     card = {
         "model": "gate of the loop domain", "price": chosen, "seed": seed, "cases": cases, "front": front,
-        "estimator": "exact expectation over K, sweeps made with each K and gone on with to the end of the stream",
+        "estimator": "exact expectation over K; each sweep made with each K, each branch judged at the stream's end",
         "loop_model_sha256": shipped_loop_model()[1]["sha256"], "data_sha256": data_hash(data),
         "packed_sha256": data_hash(packed), "command": f"geofold train gate --cases {cases} --seed {seed}",
     }  # fmt: skip
@@ -84,7 +83,7 @@ def _trained(
     front = []
     for price, one in named:
         found = [_played(case, done) for case in gate_cases(
-            chains, side, "valid", judged, loop_controller, one, sweeps=SWEEPS, seed=seed + 1)]  # fmt: skip
+            chains, side, "valid", judged, loop_controller, one, sweeps=GUIDED_SWEEPS, seed=seed + 1)]  # fmt: skip
         task, inner = np.mean(found, 0)
         front.append({"price": price, "task": float(task), "inner": float(inner)})
     return gates, front
@@ -97,7 +96,14 @@ def _recorded(
     """Outcomes of a round, one file a case, so that a killed run goes on at the next."""
     rows: list[Outcomes] = []
     streams = gate_cases(
-        chains, side, "train", cases, loop_controller, FixedGate(LARGEST), sweeps=SWEEPS, seed=1000 * number + seed
+        chains,
+        side,
+        "train",
+        cases,
+        loop_controller,
+        FixedGate(LARGEST),
+        sweeps=GUIDED_SWEEPS,
+        seed=1000 * number + seed,
     )
     for place, case in enumerate(streams):
         path = folder / "outcomes" / f"{number}_{place}.safetensors"

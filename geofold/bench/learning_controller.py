@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geofold.app.loop_parts import predictor_of
+from geofold.app.loop_parts import GUIDED_SWEEPS, predictor_of
 from geofold.bench.learning import severe_overlaps
 from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.core.backbone import HoldStill
@@ -26,6 +26,7 @@ from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.errors import GeofoldError, OptionError
 from geofold.learn.chains import Chains, read_chains
+from geofold.learn.gate_training import shipped_gate
 from geofold.learn.loop_training import coverage, shipped_loop_model, told_increments
 from geofold.learn.training import data_hash
 from geofold.molecule.bends import backbone_rmsd
@@ -38,9 +39,10 @@ from geofold.molecule.loop_windows import loop_windows
 from geofold.molecule.packed_chains import PackedChains, packed_structure, read_packed
 
 EPISODES, QUICK_EPISODES = 300, 6
-SWEEPS = 8
 WORKERS = 2
 SCANNED = 100
+MOST = 350
+"""Residues of a chain, for OpenMM's sake."""
 NEARBY = 3
 """Residues whose difficulty is told together."""
 COVERED = 0.5
@@ -52,7 +54,7 @@ SHUT = 1e12
 def agents(domain: LoopDomain, seed: int) -> dict[str, Controller]:
     """Controllers by name; they differ in predictor and gate alone.
 
-    The gate of the last stays shut while the predictor moves, which it does for the first sweeps.
+    The predictor moves for the first sweeps; the gate of the last has learned when corrections pay.
     """
     assert domain.sense is not None
     hinge, model = domain.sense.hinge, shipped_loop_model()[0]
@@ -64,7 +66,7 @@ def agents(domain: LoopDomain, seed: int) -> dict[str, Controller]:
         "predictor": Controller(backbone=LoopPredictor(model, hinge), gate=ThresholdGate(SHUT, largest=1), **parts),
         "hold_still": Controller(backbone=HoldStill(), gate=FixedGate(2), **parts),
         "trained": Controller(backbone=fading, gate=FixedGate(2), **parts),
-        "trained_gated": Controller(backbone=fading, gate=ThresholdGate(0.05, largest=2, still=0.0), **parts),
+        "trained_gated": Controller(backbone=fading, gate=shipped_gate(), **parts),
     }
 
 
@@ -91,11 +93,11 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
         said, missing = told_increments(shipped_loop_model()[0], loops)
         inside = coverage(said, missing)
         records.add("calibration", split, coverage_68=inside[0], coverage_95=inside[1], increments=len(missing))
-    for episode in episodes(chains, packed, split, SCANNED if count == EPISODES else count, seed=13):
+    for episode in episodes(chains, packed, split, SCANNED if count == EPISODES else count, seed=13, most=MOST):
         if not records.has(episode.name, "scan"):
             records.add(episode.name, "scan", **scanned(chains, packed, episode))
     with ProcessPoolExecutor(WORKERS) as pool:
-        left = [e for e in episodes(chains, packed, split, count) if not records.has(e.name, "done")]
+        left = [e for e in episodes(chains, packed, split, count, most=MOST) if not records.has(e.name, "done")]
         jobs = [pool.submit(played, data, episode, seed) for episode in left]
         for job in as_completed(jobs):
             for name, agent, numbers in job.result():
@@ -159,7 +161,7 @@ def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[
     atoms = domain.fold.kin.atoms.numpy()
     for agent, parts in agents(domain, seed).items():
         state, spent, took = parts.init(domain, domain.start(bent)), 0, []
-        for _ in range(SWEEPS * domain.length):
+        for _ in range(GUIDED_SWEEPS * domain.length):
             state, info = parts.step(domain, state, domain.goal)
             spent += int(info.inner_steps[0])
             took.append(info.milliseconds)

@@ -37,8 +37,6 @@ class Plan:
         Standard deviation of the latent of a kick.
     content : float
         Loss at which the search ends.
-    spared : int
-        Rows, from the first, that are not kicked before the first round.
     """
 
     steps: tuple[int, ...]
@@ -46,7 +44,6 @@ class Plan:
     kicks: int = 5
     size: float = 0.3
     content: float = 0.5
-    spared: int = 1
 
 
 @dataclass
@@ -96,7 +93,7 @@ def evolve(
     rows = len(state.radius)
     same = torch.arange(rows)
     lineage = Lineage([snapshot(state.domain)], [same], [None])
-    kept, best, done = plan.spared, float("inf"), 0
+    kept, best, done = 1, float("inf"), 0
     for number in range(plan.rounds):
         state = _scatter(domain, state, same >= kept, plan, noise, lineage, snapshot, controller)
         # in the first round every row starts softly; later the good ones, which are kept, stay as hard as they are

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from geofold import resources
 from geofold.core.controller import Controller
 from geofold.core.domain import Selectable
 from geofold.core.gate import Features, Gate, LearnedGate
@@ -161,6 +163,12 @@ def trained_gate(seen: Outcomes, price: float, *, seed: int = 0) -> LearnedGate:
         loss.backward()
         optimiser.step()
     return LearnedGate.of({name: value.detach() for name, value in weights.items()})
+
+
+@cache
+def shipped_gate() -> LearnedGate:
+    """The gate of the loop domain that ships."""
+    return load_gate(resources.find(WEIGHTS))
 
 
 def load_gate(path: str | Path) -> LearnedGate:

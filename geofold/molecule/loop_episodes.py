@@ -28,7 +28,7 @@ TRIES = 200
 FLOOR = 0.1
 """Of the loss and of the square distance, whose logarithms count: below it a loop is as good as it gets."""
 MOST = 600
-"""Residues; longer chains are left out, for OpenMM's sake where it judges."""
+"""Residues; longer chains are left out."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,10 @@ class Episode:
 def episodes(
     chains: Chains, packed: PackedChains, split: str, count: int, *, seed: int = 11,
     lengths: tuple[int, ...] = (8, 12), bent: tuple[float, float] = (2.0, 5.0), intact: float = 0.0,
+    most: int = MOST,
 ) -> Iterator[Episode]:  # fmt: skip
     """Loops of the packed chains of a split, by turns, the same ones every time."""
-    own = [int(c) for c in packed.chain if chains.split[c] == SPLITS.index(split) and chains.length[c] <= MOST]
+    own = [int(c) for c in packed.chain if chains.split[c] == SPLITS.index(split) and chains.length[c] <= most]
     for number in range(count):
         noise = np.random.default_rng([seed, number])
         chain, length = own[number % len(own)], lengths[number % len(lengths)]

@@ -30,7 +30,7 @@ SMOOTH = 5
 MARGIN = 0.5
 """nat; a stretch goes on while its residues, three together, stay within this of what triggered it."""
 SHORTEST = 4
-QUIET = 0.97
+QUIET = 0.99
 """Share of intact chains in which nothing triggers."""
 NOTED = 0.002
 """nm of overlap from which it counts."""
@@ -63,39 +63,50 @@ def surprise(structure: Structure, spans: list[tuple[int, int]], model: LoopMode
 
 
 class Trouble(NamedTuple):
-    """Per residue (N,): surprise (nat, NaN where unknown), and the depth (A) of its overlaps with others."""
+    """Surprise (N,) of each residue in nat, NaN where unknown; overlaps: their residues (p, 2) and depth (p,) in A."""
 
     surprise: NDArray[np.float64]
-    overlap: NDArray[np.float64]
+    pairs: NDArray[np.int64]
+    depth: NDArray[np.float64]
+
+    @property
+    def overlap(self) -> NDArray[np.float64]:
+        """Summed depth (N,) of the overlaps of each residue, A."""
+        return np.asarray(np.bincount(
+            self.pairs.ravel(), np.repeat(self.depth, 2), minlength=len(self.surprise)
+        ))  # fmt: skip
 
     def difficulty(self, width: int) -> NDArray[np.float64]:
         """Mean surprise plus log(1 + mean overlap) over so many residues around each; -inf where it is unknown."""
         told = smoothed(self.surprise, width) + np.log1p(smoothed(self.overlap, width))
         return np.nan_to_num(told, nan=-np.inf)
 
+    def without(self, first: int, last: int) -> Trouble:
+        """What is left when a stretch is gone: it is unknown now, and who it stood in the way of is freed."""
+        inside = np.arange(len(self.surprise))
+        gone = (inside >= first) & (inside <= last)
+        kept = ~gone[self.pairs].any(1)
+        return Trouble(np.where(gone, np.nan, self.surprise), self.pairs[kept], self.depth[kept])
+
 
 def trouble_of(structure: Structure, spans: list[tuple[int, int]], model: LoopModel) -> Trouble:
     """Trouble of all residues; spans as in `surprise`."""
-    return Trouble(surprise(structure, spans, model), overlap_depth(structure))
+    return Trouble(surprise(structure, spans, model), *overlaps(structure))
 
 
-def overlap_depth(structure: Structure) -> NDArray[np.float64]:
-    """Summed depth (N,) in A of the overlaps of each residue's heavy atoms with those of others, neighbours apart."""
+def overlaps(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Residues (p, 2) and depth (p,) in A of the overlaps between heavy atoms of residues that are no neighbours."""
     radius = np.array([radius_of(str(element)) for element in structure.element])
     kept = np.flatnonzero((radius > 0) & structure.steering_mask & ~np.isin(structure.resname, list(WATER)))
     radius, residue = radius[kept], structure.residue_of[kept]
     polar = np.isin(structure.element[kept], list(POLAR))
-    found = np.zeros(len(structure.residues))
     if not len(kept):
-        return found
-    tree = cKDTree(structure.xyz[kept])
-    i, j = tree.query_pairs(2 * radius.max() - NOTED, output_type="ndarray").T
+        return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
+    i, j = cKDTree(structure.xyz[kept]).query_pairs(2 * radius.max() - NOTED, output_type="ndarray").T
     touching = radius[i] + radius[j] - POLAR_ALLOWANCE * (polar[i] & polar[j])
     depth = touching - np.linalg.norm(structure.xyz[kept[i]] - structure.xyz[kept[j]], axis=1)
     counted = (np.abs(residue[i] - residue[j]) > 1) & (depth > NOTED)
-    for side in (i, j):
-        np.add.at(found, residue[side[counted]], 10 * depth[counted])
-    return found
+    return np.stack([residue[i[counted]], residue[j[counted]]], -1), 10 * depth[counted]
 
 
 def smoothed(told: NDArray[np.float64], width: int) -> NDArray[np.float64]:
@@ -110,27 +121,45 @@ def smoothed(told: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 def bad_stretches(told: Trouble, spans: list[tuple[int, int]], trigger: float) -> list[tuple[int, int]]:
     """First and last residue of the stretches in trouble, a residue wider on both sides, ends of spans left out.
 
+    The worst comes first and takes its overlaps with it: who it stood in the way of is not to blame.
+
     Parameters
     ----------
     trigger : float
         Difficulty from which a stretch counts.
     """
-    high = told.difficulty(SMOOTH) > trigger
-    going = high | (told.difficulty(3) > trigger - MARGIN)
-    found: list[tuple[int, int]] = []
+    inside = np.zeros(len(told.surprise), dtype=bool)
     for low, top in spans:
-        edge = np.flatnonzero(np.diff(np.concatenate([[False], going[low : top + 1], [False]]).astype(int)))
-        for begin, end in edge.reshape(-1, 2) + low:
-            if not high[begin:end].any():
-                continue
-            first, last = max(begin - 1, low + 1), min(end, top - 1)
-            while last - first + 1 < SHORTEST and (first > low + 1 or last < top - 1):
-                first, last = max(first - 1, low + 1), min(last + 1, top - 1)
-            if found and first <= found[-1][1] + 1:
-                before = found.pop()
-                first, last = before[0], max(last, before[1])
-            found.append((int(first), int(last)))
-    return found
+        inside[low : top + 1] = True
+    found: list[tuple[int, int]] = []
+    while True:
+        high = np.where(inside, told.difficulty(SMOOTH), -np.inf)
+        worst = int(high.argmax())
+        if not high[worst] > trigger:
+            return _merged(found)
+        going = (high > trigger) | (told.difficulty(3) > trigger - MARGIN)
+        low, top = next(span for span in spans if span[0] <= worst <= span[1])
+        first = last = worst
+        while first > low + 1 and going[first - 1]:
+            first -= 1
+        while last < top - 1 and going[last + 1]:
+            last += 1
+        first, last = max(first - 1, low + 1), min(last + 1, top - 1)
+        while last - first + 1 < SHORTEST and (first > low + 1 or last < top - 1):
+            first, last = max(first - 1, low + 1), min(last + 1, top - 1)
+        found.append((first, last))
+        told = told.without(min(first, worst), max(last, worst))
+
+
+def _merged(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Stretches in the order of the chain, those that meet as one."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(found):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
 
 
 def trouble_level(told: list[Trouble]) -> float:

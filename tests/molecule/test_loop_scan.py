@@ -18,7 +18,7 @@ from geofold.molecule.loop_scan import (
     Trouble,
     bad_stretches,
     joined,
-    overlap_depth,
+    overlaps,
     smoothed,
     surprise,
     trouble_level,
@@ -83,22 +83,37 @@ def test_surprise_does_not_depend_on_the_frame(native) -> None:
 
 
 def test_overlaps_are_those_of_pairs(native) -> None:
-    calm = overlap_depth(native)
+    none = np.full(len(native.residues), np.nan)
+    calm = Trouble(none, *overlaps(native)).overlap
     moved = native.xyz.copy()
     one, other = native.atom(10, "CB", native.steering_mask), native.atom(40, "CB", native.steering_mask)
     moved[one] = moved[other] + [0.1, 0.0, 0.0]
-    found = overlap_depth(replace(native, xyz=moved))
-    assert found[10] > calm[10] + 1.5 and found[40] > calm[40] + 1.5
-    assert found.sum() == pytest.approx(found.sum()) and (found >= 0).all()
+    found = Trouble(none, *overlaps(replace(native, xyz=moved)))
+    assert found.overlap[10] > calm[10] + 1.5 and found.overlap[40] > calm[40] + 1.5
+    assert found.overlap.sum() == pytest.approx(2 * found.depth.sum())
+    assert found.without(8, 12).overlap[40] <= calm[40] + 1e-9
+
+
+def told(bad: slice) -> Trouble:
+    surprise = np.full(40, -1.0)
+    surprise[:3], surprise[bad] = np.nan, 3.0
+    return Trouble(surprise, np.zeros((0, 2), dtype=np.int64), np.zeros(0))
 
 
 def test_stretches_are_made_of_what_is_told() -> None:
-    told = Trouble(np.full(40, -1.0), np.zeros(40))
-    told.surprise[:3] = np.nan
-    told.surprise[10:17] = 3.0
-    assert bad_stretches(told, [(0, 39)], 1.0) == [(9, 17)]
-    assert bad_stretches(told, [(0, 12), (13, 39)], 1.0) == [(8, 11), (14, 17)]
-    told.surprise[19:24] = 3.0
-    assert bad_stretches(told, [(0, 39)], 1.0) == [(9, 24)], "stretches that meet are one"
-    assert trouble_level([told, told]) == pytest.approx(float(told.difficulty(SMOOTH).max()))
-    assert np.isnan(smoothed(told.surprise, 5)[0]) and smoothed(told.surprise, 5)[13] == 3.0
+    one = told(slice(10, 17))
+    assert bad_stretches(one, [(0, 39)], 1.0) == [(9, 17)]
+    assert bad_stretches(one, [(0, 12), (13, 39)], 1.0) == [(8, 11), (14, 17)]
+    one.surprise[19:24] = 3.0
+    assert bad_stretches(one, [(0, 39)], 1.0) == [(9, 24)], "stretches that meet are one"
+    assert trouble_level([one, one]) == pytest.approx(float(one.difficulty(SMOOTH).max()))
+    assert np.isnan(smoothed(one.surprise, 5)[0]) and smoothed(one.surprise, 5)[13] == 3.0
+    assert bad_stretches(told(slice(0, 0)), [(0, 39)], 1.0) == []
+
+
+def test_who_is_stood_upon_is_not_to_blame() -> None:
+    one = told(slice(10, 17))
+    struck = one._replace(pairs=np.array([[13, 30], [14, 30], [15, 31]]), depth=np.full(3, 30.0))
+    assert struck.difficulty(SMOOTH)[30] > 1.0
+    ((first, last),) = bad_stretches(struck, [(0, 39)], 1.0)
+    assert first == 9 and last in (17, 18), "and not 30"

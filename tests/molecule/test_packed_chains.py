@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_cases import small_data
 
 from geofold import resources
 from geofold.cli import main
@@ -26,16 +27,7 @@ from geofold.molecule.structure import read
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     """Backbones of three small structures, one in each split."""
-    folder = tmp_path_factory.mktemp("data")
-    path = folder / "backbones.npz"
-    for name in ("1ubi.pdb", "1ajj.pdb", "1orc.pdb"):
-        (folder / name).write_bytes(Path(str(resources.find("structures", name))).read_bytes())
-    assert main(["data", "build", str(folder), "-o", str(path), "--shortest", "20"]) == 0
-    with np.load(path) as file:
-        arrays = dict(file)
-    arrays["split"] = np.arange(len(arrays["start"]), dtype=np.uint8) % 3
-    np.savez(path, **arrays)
-    return path
+    return small_data(tmp_path_factory.mktemp("data"))
 
 
 def test_chains_have_their_coordinates_back(data: Path) -> None:

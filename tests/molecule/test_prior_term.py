@@ -10,7 +10,7 @@ import torch
 from geofold.core.backbone import HoldStill
 from geofold.core.checks import check_domain
 from geofold.core.controller import Controller
-from geofold.core.gate import ThresholdGate
+from geofold.core.gate import FixedGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.prior_training import shipped_prior
@@ -53,7 +53,7 @@ def test_contract(structure, domain, batch) -> None:
 
 
 def test_it_steers_and_reads_again_each_sweep(structure, domain) -> None:
-    parts = Controller(HoldStill(), Pullback(), TrustRegion(), ThresholdGate(0.0, largest=1), horizon=1)
+    parts = Controller(HoldStill(), Pullback(), TrustRegion(), FixedGate(1), horizon=1)
     goal = LoopGoal(sterics=0.0, ramachandran=0.0, prior=1.0)
     state = parts.init(domain, domain.start(structure.xyz))
     first, before = state.domain.outlook, None
