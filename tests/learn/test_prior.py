@@ -33,11 +33,13 @@ def test_torsions_to_come_are_not_seen_and_letters_are() -> None:
     said = model.outlook(letters, torsions)
     later = torsions.clone()
     later[8:] += 0.5
-    assert torch.equal(model.outlook(letters, later).odds[:9], said.odds[:9]), "a residue sees itself or its future"
-    assert not torch.equal(model.outlook(letters, later).odds[9:], said.odds[9:])
+    apart = (model.outlook(letters, later).odds - said.odds).abs().amax(1)
+    # a convolution by FFT spreads its rounding over all steps
+    assert float(apart[:9].max()) < 1e-12, "a residue sees itself or its future"
+    assert float(apart[9:].max()) > 1e-6
     other = letters.clone()
     other[15] = (other[15] + 1) % LETTERS
-    changed = (model.outlook(other, torsions).odds != said.odds).any(1)
+    changed = ((model.outlook(other, torsions).odds - said.odds).abs() > 1e-10).any(1)
     assert bool(changed[:16].all()), "the sequence to come tells nothing"
 
 

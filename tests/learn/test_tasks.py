@@ -18,7 +18,7 @@ def chains(count: int = 400) -> Chains:
     torsions = NOISE.uniform(-math.pi, math.pi, (count, 3)).astype(np.float32)
     torsions[0, 0] = torsions[count - 1, 1] = np.nan
     whole = (np.array([0]), np.array([count]), np.array([0]))
-    return Chains(NOISE.integers(0, 20, count).astype(np.uint8), torsions, *whole)
+    return Chains(NOISE.integers(0, 20, count).astype(np.uint8), torsions, *whole, np.zeros((count, 4, 3), np.int16))
 
 
 def test_mixture_is_a_density() -> None:

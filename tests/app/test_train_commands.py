@@ -1,0 +1,79 @@
+"""The train commands on a small scale: weights, cards, curves, and runs that are taken up again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from data_cases import small_data
+
+from geofold.app import train_gate
+from geofold.app.learning_commands import loop as loop_command
+from geofold.app.learning_commands import prior as prior_command
+from geofold.app.train_gate import UNIFORM, choose
+from geofold.cli import main
+from geofold.learn import loop_training
+from geofold.learn.gate_training import load_gate, shipped_gate
+from geofold.learn.loop_model import LoopModel
+from geofold.learn.loop_training import load_loop, shipped_loop_model
+from geofold.learn.prior import TorsionPrior
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("train")
+    small_data(folder, packed=True)
+    return folder
+
+
+def asked(data: Path, out: Path) -> list[str]:
+    return ["--data", str(data / "backbones.npz"), "--packed", str(data / "packed.npz"), "--out", str(out)]
+
+
+def test_loop(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    for name, value in (("ROWS", 2), ("JUDGED", 1), ("SWEEPS", 1), ("TEMPERATURES", torch.ones(1))):
+        monkeypatch.setattr(loop_training, name, value)
+    args = ["train", "loop", *asked(data, tmp_path), "--steps", "2", "--backbone", "rnn"]
+    assert main(args) == 0
+    assert "after 2 batches" in capsys.readouterr().out
+    card = json.loads((tmp_path / "loop.json").read_text())
+    assert card["command"].endswith("--backbone rnn") and len(card["packed_sha256"]) == 64 and card["trouble"] > -10
+    assert load_loop(tmp_path / "loop.safetensors").options["kind"] == "rnn"
+    before = (tmp_path / "loop.safetensors").read_bytes()
+    assert main(args) == 0 and (tmp_path / "loop.safetensors").read_bytes() == before
+
+
+def test_gate(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(train_gate, "GUIDED_SWEEPS", 1)
+    monkeypatch.setattr(train_gate, "PRICES", (0.1, 1.0))
+    args = ["train", "gate", *asked(data, tmp_path), "--cases", "1"]
+    assert main(args) == 0
+    assert "price" in capsys.readouterr().out
+    card = json.loads((tmp_path / "gate.json").read_text())
+    assert card["loop_model_sha256"] == shipped_loop_model()[1]["sha256"]
+    assert [row["price"] for row in card["front"]] == [UNIFORM, 0.1, 1.0]
+    before = (tmp_path / "gate.safetensors").read_bytes()
+    (tmp_path / "outcomes" / "1_0.safetensors").unlink()  # as if killed in the second round
+    assert main(args) == 0 and (tmp_path / "gate.safetensors").read_bytes() == before
+    assert load_gate(tmp_path / "gate.safetensors").largest == train_gate.LARGEST
+    assert (tmp_path / "front.png").stat().st_size > 5000
+
+
+def test_the_highest_price_that_costs_nothing_is_chosen() -> None:
+    rows = [(UNIFORM, -5.0), (0.1, 1.0), (0.3, 0.98), (1.0, 1.02), (3.0, 2.0)]
+    assert choose([{"price": price, "task": task, "inner": 1.0} for price, task in rows]) == 1.0
+
+
+def test_what_ships_is_what_the_commands_make_by_default() -> None:
+    assert prior_command.__defaults__[-2] == TorsionPrior.USUAL  # type: ignore[index]
+    assert loop_command.__defaults__[-2] == LoopModel.USUAL == shipped_loop_model()[0].options["kind"]  # type: ignore[index]
+    assert shipped_gate().name == "learned"
+
+
+def test_packed_chains_of_other_data_are_refused(data: Path, tmp_path: Path, capsys) -> None:
+    other = small_data(tmp_path / "other", times=2)
+    args = ["train", "loop", "--data", str(other), "--packed", str(data / "packed.npz"), "--out", str(tmp_path / "o")]
+    assert main(args) == 2
+    assert "other backbones" in capsys.readouterr().err
