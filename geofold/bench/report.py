@@ -24,14 +24,14 @@ CONTROLLER = (
     "`found`: a stretch holds at least half of the loop; `quiet`: nothing is named in the intact one; `auc`: of the "
     "difficulty, loop residues against all others. Calibration: shares of the missing increments inside the decoder's "
     "68 % and 95 % regions, the temperature found on the validation split.\n\n"
-    "What it says: the regions hold what they promise. The loop model alone halves the distance to the native in 37 % "
-    "of the loops (corrections alone: 19 %) and leaves clashes; corrections alone remove clashes and find other loops; "
-    "both at once is no better than corrections alone, because a correction amid a move that the model knows spoils it. "
-    "With the learned gate the two together beat corrections alone in RMSD (p < 0.001) at 0.4 of their corrections; in "
-    "energy they do not yet (p = 0.18), nor is the median RMSD halved from the start. On eighty loops of the validation "
-    "split a plain rule, no correction while the loop model moves, did better than the learned gate (median 2.1 against "
-    "2.3 A): the gate has learned from too few streams. The bent loop of a whole protein is found in 93 of 94; intact "
-    "chains are left in peace in 94 % (wanted: 95)."
+    "What it says: the regions hold what they promise. The loop model alone halves the distance to the native in "
+    "37 % of the loops (corrections alone: 19 %) and leaves clashes; corrections alone remove clashes and find "
+    "other loops; both at once is no better than corrections alone, because a correction amid a move that the "
+    "model knows spoils it. With the learned gate the two together beat corrections alone in RMSD (p < 0.001) at "
+    "0.4 of their corrections; in energy they do not yet (p = 0.18), nor is the median RMSD halved from the "
+    "start. On eighty loops of the validation split a plain rule, no correction while the loop model moves, did "
+    "better than the learned gate (median 2.1 against 2.3 A): the gate has learned from too few streams. The bent"
+    " loop of a whole protein is found in 93 of 94; intact chains are left in peace in 94 % (wanted: 95)."
 )
 
 SECTIONS: tuple[tuple[str, str, str, str], ...] = (
