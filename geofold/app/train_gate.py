@@ -27,6 +27,9 @@ from geofold.molecule.packed_chains import PackedChains, read_packed
 PRICES = (0.03, 0.1, 0.3, 1.0, 3.0)
 """lambda: task loss (a sum of two logarithms) that a correction at every step has to be worth."""
 LARGEST = 2
+STILL = 0.0
+"""The gate waits until the predictor rests. Left to find that out from eighty streams, it did not always: median RMSD
+2.3 A on eighty validation loops, where a plain threshold that waits reached 2.1 A."""
 UNIFORM = 0.0
 """Stands for uniform depth in the front."""
 ROUNDS, CASES, JUDGED = 2, 40, 40
@@ -76,9 +79,9 @@ def _trained(
     for number in range(ROUNDS):
         part = _recorded(folder, chains, side, cases, seed, number, gate, done)
         seen = part if seen is None else joined([seen, part])
-        gate = trained_gate(seen, FIRST_PRICE, seed=seed)
+        gate = trained_gate(seen, FIRST_PRICE, still=STILL, seed=seed)
     assert seen is not None
-    gates = {price: trained_gate(seen, price, seed=seed) for price in PRICES}
+    gates = {price: trained_gate(seen, price, still=STILL, seed=seed) for price in PRICES}
     named: list[tuple[float, Gate]] = [(UNIFORM, FixedGate(LARGEST)), *gates.items()]
     front = []
     for price, one in named:

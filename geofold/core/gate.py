@@ -113,23 +113,29 @@ class LearnedGate:
     depth_hidden : (h, 7)
         The same and kappa.
     depth_head : (K_max, h)
+    still : ()
+        Closed while the predictor moves by more than this.
     """
 
     open_hidden: Tensor
     open_head: Tensor
     depth_hidden: Tensor
     depth_head: Tensor
+    still: Tensor
     name: str = "learned"
 
     @classmethod
-    def start(cls, largest: int = 4, *, hidden: int = 16, seed: int = 0) -> LearnedGate:
+    def start(
+        cls, largest: int = 4, *, hidden: int = 16, still: float = math.inf, seed: int = 0
+    ) -> LearnedGate:  # fmt: skip
         """Weights before training."""
         noise = torch.Generator().manual_seed(seed)
 
         def draw(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=noise, dtype=torch.float64) / math.sqrt(shape[-1])
 
-        return cls(draw(hidden, 6), draw(hidden), draw(hidden, 7), draw(largest, hidden))
+        weights = draw(hidden, 6), draw(hidden), draw(hidden, 7), draw(largest, hidden)
+        return cls(*weights, torch.tensor(still, dtype=torch.float64))
 
     @property
     def largest(self) -> int:
@@ -139,7 +145,8 @@ class LearnedGate:
     @classmethod
     def of(cls, weights: Mapping[str, Tensor]) -> LearnedGate:
         """Gate of `weights`; a KeyError where one is missing."""
-        return cls(weights["open_hidden"], weights["open_head"], weights["depth_hidden"], weights["depth_head"])
+        parts = (weights[name] for name in ("open_hidden", "open_head", "depth_hidden", "depth_head", "still"))
+        return cls(*parts)  # type: ignore[arg-type]
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -155,8 +162,9 @@ class LearnedGate:
         return torch.tanh(_scaled(features, kappa_of(features)) @ self.depth_hidden.mT) @ self.depth_head.mT
 
     def open(self, features: Features) -> Tensor:
-        """Where the odds are for it."""
-        return self.open_logit(features) > 0
+        """Where the odds are for it, and the predictor is at rest."""
+        wanted = self.open_logit(features) > 0
+        return wanted if features.motion is None else wanted & (features.motion <= self.still)
 
     def depth(self, features: Features) -> Tensor:
         """The likeliest depth."""

@@ -13,6 +13,7 @@ Glossary: ``m`` steps, ``K`` in 0..K_max.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -148,12 +149,13 @@ def expected(gate: LearnedGate, seen: Outcomes, price: float) -> Tensor:
     return (share * (cost - cost[:, :1])).sum(-1).mean()
 
 
-def trained_gate(seen: Outcomes, price: float, *, seed: int = 0) -> LearnedGate:
-    """Gate that minimises `expected` on outcomes."""
-    first = LearnedGate.start(seen.task.shape[1] - 1, seed=seed)
-    weights = {name: value.clone().requires_grad_(True) for name, value in first.weights.items()}
+def trained_gate(seen: Outcomes, price: float, *, still: float = math.inf, seed: int = 0) -> LearnedGate:
+    """Gate that minimises `expected` on the outcomes of steps in which the predictor moves by no more than `still`."""
+    first = LearnedGate.start(seen.task.shape[1] - 1, still=still, seed=seed)
+    weights = {name: value.clone().requires_grad_(name != "still") for name, value in first.weights.items()}
+    seen = Outcomes(*(part[seen.motion <= still] for part in seen))
     told = seen.features()
-    optimiser = torch.optim.Adam(list(weights.values()), lr=RATE)
+    optimiser = torch.optim.Adam([value for value in weights.values() if value.requires_grad], lr=RATE)
     for iteration in range(ITERATIONS):
         optimiser.param_groups[0]["lr"] = RATE * (1 - iteration / ITERATIONS)
         gate = LearnedGate.of(weights)

@@ -162,16 +162,16 @@ def test_a_learned_gate_can_learn_a_threshold():
     kappa = 10 ** (6 * torch.rand(512, generator=noise, dtype=torch.float64) - 3)
     seen, teacher = features(loss, kappa), ThresholdGate(1.0, first=0.1, largest=3)
     learner = LearnedGate.start(3, seed=3)
-    weights = [w.clone().requires_grad_(True) for w in learner.weights.values()]
+    weights = [w.clone().requires_grad_(True) for name, w in learner.weights.items() if name != "still"]
     optimiser = torch.optim.Adam(weights, lr=0.05)
     for _ in range(300):
-        gate = LearnedGate(*weights)
+        gate = LearnedGate(*weights, learner.still)
         cost = torch.nn.functional.binary_cross_entropy_with_logits(gate.open_logit(seen), teacher.open(seen).double())
         cost = cost + torch.nn.functional.cross_entropy(gate.depth_logits(seen), teacher.depth(seen) - 1)
         optimiser.zero_grad()
         cost.backward()
         optimiser.step()
-    gate = LearnedGate(*(w.detach() for w in weights))
+    gate = LearnedGate(*(w.detach() for w in weights), learner.still)
     assert float((gate.open(seen) == teacher.open(seen)).double().mean()) > 0.95
     assert float((gate.depth(seen) == teacher.depth(seen)).double().mean()) > 0.9
 

@@ -75,6 +75,8 @@ def test_it_waits_for_the_predictor_where_that_pays() -> None:
     opened = gate.open(seen.features())
     trouble = seen.loss > 3.0
     assert not bool(opened[moving].any()) and float(opened[~moving & trouble].double().mean()) > 0.95
+    told = trained_gate(seen, 0.05, still=0.5)
+    assert not bool(told.open(seen.features())[moving].any()), "told to wait, it need not learn to"
 
 
 def case(steps: int = 6, span: int = 2) -> Case:
