@@ -89,7 +89,7 @@ def trained(file: Path, folder: Path, name: str, steps: int, seed: int) -> dict[
     began = time.process_time()
     train_prior(file, folder, steps=steps, seed=seed, kind=name)
     seconds = time.process_time() - began
-    each = judged(load_prior(folder / WEIGHTS), file)
+    each = judged(load_prior(folder / WEIGHTS)[0], file)
     mean, half = mean_and_half_width(each)
     return {"nll": mean, "ci": half, "steps": steps, "cpu_seconds": seconds, "windows": [round(x, 4) for x in each]}
 

@@ -11,7 +11,7 @@ Glossary: see `loop_pieces`; ``T`` steps of a stream, ``W`` residues of the wind
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,11 +25,12 @@ from geofold.learn.loop_data import Loops
 from geofold.learn.loop_model import APART, WINDOW, Increments, LoopModel, Told
 from geofold.learn.loop_pieces import FLANK, Pieces, closed_move, loop_torsions, rmsd, wrapped
 from geofold.learn.loop_sight import NEIGHBOURS, look
-from geofold.learn.training import Schedule, load_card, load_weights, save_weights, train, write_curve
+from geofold.learn.training import Schedule, frozen, save_weights, train, write_curve
 from geofold.learn.training import Told as Tell
 
 SWEEPS = 3
-ROWS = 64
+ROWS, PASSES, PARTS = 128, 2, 2
+"""Loops of a course, how often it is gone through, and updates made in one go."""
 BENT = (0.5, 6.0)
 """A: backbone RMSD of the bends."""
 DISTANCE_WEIGHT = 0.1
@@ -37,7 +38,7 @@ MEDDLING = (math.radians(2.0), 0.15)
 """Of the rough corrector: noise (radian), and the share of what is still missing that it makes up for."""
 WIDTH, FLOOR = 3.0, 0.3
 """How far hinges follow a step: a bump around the cursor above a floor, as in the loop domain."""
-JUDGED = 6
+JUDGED, JUDGED_ROWS = 6, 64
 STEPS = 2000
 WEIGHTS = "loop.safetensors"
 TEMPERATURES = torch.linspace(0.5, 2.5, 41)
@@ -56,6 +57,10 @@ class Course(NamedTuple):
     distance: Tensor
     start: Pieces
     end: Pieces
+
+    def rows(self, chosen: Tensor) -> Course:
+        """Some rows of what was seen and missing; the pieces stay whole."""
+        return self._replace(**{name: getattr(self, name)[:, chosen] for name in self._fields[:4]})
 
 
 def reach(length: int, cursor: int, like: Tensor) -> Tensor:
@@ -152,18 +157,22 @@ def train_loop(
     learnt, judged = loops
     model = LoopModel(seed=seed, **options)
 
-    def loss(number: int) -> Tensor:
+    def lessons(number: int) -> Iterator[Tensor]:
         noise = torch.Generator().manual_seed(seed * 1_000_003 + number)
         been = course(model, learnt.batch(number, seed, ROWS), noise)
-        angle, distance = losses(model.decode(_scanned(model, been)), been)
-        return angle + DISTANCE_WEIGHT * distance
+        # a course costs more than what is learnt from it: it is gone through twice, half of it at a time
+        for _ in range(PASSES):
+            for rows in torch.randperm(ROWS, generator=noise).chunk(PARTS):
+                part = been.rows(rows)
+                angle, distance = losses(model.decode(_scanned(model, part)), part)
+                yield angle + DISTANCE_WEIGHT * distance
 
     def validate() -> float:
         return sum(float(losses(model.decode(_scanned(model, been)), been)[0]) for been in _held_out(model, judged)) / (
             JUDGED
         )
 
-    curve = train(model, loss, validate, folder, Schedule(steps, rate=2e-3, every=100), told, stop=stop)
+    curve = train(model, lessons, validate, folder, Schedule(steps, rate=2e-3, every=100), told, stop=stop)
     write_curve(folder, curve, "negative log-likelihood (nat a torsion)")
     if curve[-1][0] == steps:
         model.temperature = calibrate(model, judged)
@@ -186,7 +195,8 @@ def _scanned(model: LoopModel, been: Course) -> Tensor:
 
 def _held_out(model: LoopModel, loops: Loops, *, meddle: bool = True) -> list[Course]:
     return [
-        course(model, loops.batch(k, 1, ROWS), torch.Generator().manual_seed(k), meddle=meddle) for k in range(JUDGED)
+        course(model, loops.batch(k, 1, JUDGED_ROWS), torch.Generator().manual_seed(k), meddle=meddle)
+        for k in range(JUDGED)
     ]
 
 
@@ -194,7 +204,7 @@ def _way(model: LoopModel, loops: Loops) -> list[tuple[Tensor, Tensor]]:
     """RMSD (A) from the native before and after streams without a corrector."""
     found = []
     for k, been in enumerate(_held_out(model, loops, meddle=False)):
-        native = loops.batch(k, 1, ROWS).xyz
+        native = loops.batch(k, 1, JUDGED_ROWS).xyz
         found.append((rmsd(been.start.xyz, native), rmsd(been.end.xyz, native)))
     return found
 
@@ -233,19 +243,9 @@ def coverage(said: Increments, missing: Tensor, temperature: float = 1.0) -> tup
 @cache
 def shipped_loop_model() -> tuple[LoopModel, dict[str, Any]]:
     """The loop model that ships, and its card."""
-    path = resources.find(WEIGHTS)
-    return load_loop(path), load_card(path)
+    return load_loop(resources.find(WEIGHTS))
 
 
-def load_loop(path: str | Path) -> LoopModel:
-    """Model of a weights file, frozen.
-
-    Raises
-    ------
-    InputFileError
-        If the file is missing, truncated, changed, or holds something else.
-    """
-    card = load_card(path)
-    model = LoopModel(**card.get("options", {}), temperature=card.get("temperature", 1.0))
-    load_weights(path, model)
-    return model.eval().requires_grad_(False)
+def load_loop(path: str | Path) -> tuple[LoopModel, dict[str, Any]]:
+    """Model of a weights file, and its card; see `geofold.learn.training.frozen`."""
+    return frozen(path, lambda card: LoopModel(**card.get("options", {}), temperature=card.get("temperature", 1.0)))

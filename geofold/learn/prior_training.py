@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from geofold import resources
 from geofold.learn.chains import Chains, read_chains
 from geofold.learn.prior import TorsionPrior
-from geofold.learn.training import Schedule, Told, data_hash, load_card, load_weights, save_weights, train, write_curve
+from geofold.learn.training import Schedule, Told, data_hash, frozen, save_weights, train, write_curve
 
 ROWS, SIZE = 16, 128
 JUDGED = 12
@@ -60,14 +61,14 @@ def train_prior(
     model = TorsionPrior(seed=seed, **options)
     held_out = [batch(chains, starts["valid"], k, 1) for k in range(JUDGED)]
 
-    def loss(number: int) -> Tensor:
+    def losses(number: int) -> Iterator[Tensor]:
         torsion, turn = likelihoods(model, *batch(chains, starts["train"], number, seed))
-        return torsion + CIS_WEIGHT * turn
+        yield torsion + CIS_WEIGHT * turn
 
     def validate() -> float:
         return float(np.mean([float(likelihoods(model, *part)[0]) for part in held_out]))
 
-    curve = train(model, loss, validate, folder, Schedule(steps), told, stop=stop)
+    curve = train(model, losses, validate, folder, Schedule(steps), told, stop=stop)
     write_curve(folder, curve, "negative log-likelihood (nat a residue)")
     if curve[-1][0] == steps:
         card = {
@@ -101,19 +102,9 @@ def unlikely(model: TorsionPrior, held_out: list[tuple[Tensor, Tensor]]) -> floa
 @cache
 def shipped_prior() -> tuple[TorsionPrior, dict[str, Any]]:
     """The prior that ships, and its card."""
-    path = resources.find(WEIGHTS)
-    return load_prior(path), load_card(path)
+    return load_prior(resources.find(WEIGHTS))
 
 
-def load_prior(path: str | Path) -> TorsionPrior:
-    """Prior of a weights file, frozen.
-
-    Raises
-    ------
-    InputFileError
-        If the file is missing, truncated, changed, or holds something else.
-    """
-    card = load_card(path)
-    model = TorsionPrior(**card.get("options", {}))
-    load_weights(path, model)
-    return model.eval().requires_grad_(False)
+def load_prior(path: str | Path) -> tuple[TorsionPrior, dict[str, Any]]:
+    """Prior of a weights file, and its card; see `geofold.learn.training.frozen`."""
+    return frozen(path, lambda card: TorsionPrior(**card.get("options", {})))

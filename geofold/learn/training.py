@@ -7,10 +7,10 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -50,18 +50,20 @@ class Schedule:
 
 
 Told = Callable[[int, float, float], None]
+M = TypeVar("M", bound=nn.Module)
 
 
 def train(
-    model: nn.Module, loss: Callable[[int], Tensor], validate: Callable[[], float], folder: str | Path,
+    model: nn.Module, losses: Callable[[int], Iterable[Tensor]], validate: Callable[[], float], folder: str | Path,
     schedule: Schedule, told: Told | None = None, *, stop: int | None = None,
 ) -> list[tuple[int, float, float]]:  # fmt: skip
     """Train a model in place, from its last checkpoint in the folder if there is one.
 
     Parameters
     ----------
-    loss : callable
-        Loss of a batch by its number; the same number has to give the same batch.
+    losses : callable
+        Losses of a batch by its number, one for each update it is good for, asked for one after the other; the same
+        number and the same model have to give the same ones.
     validate : callable
         Loss on held-out data, called without gradients.
     told : callable or None
@@ -82,12 +84,14 @@ def train(
     last = min(schedule.steps, stop if stop is not None else schedule.steps)
     for step in range(first, last):
         optimiser.param_groups[0]["lr"] = schedule.at(step)
-        found = loss(step)
-        optimiser.zero_grad(set_to_none=True)
-        found.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
-        optimiser.step()
-        total += found.detach().double()
+        count, sum_ = 0, torch.zeros((), dtype=torch.float64)
+        for loss in losses(step):
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
+            optimiser.step()
+            count, sum_ = count + 1, sum_ + loss.detach().double()
+        total += sum_ / count
         if (step + 1) % schedule.every == 0 or step + 1 == last:
             with torch.no_grad():
                 judged = validate()
@@ -172,6 +176,25 @@ def load_weights(path: str | Path, model: nn.Module) -> None:
         reason = str(error).split("\n")[0]
         raise InputFileError(f"{path} holds no weights of this model ({reason})", f"those of {type(model).__name__}",
                              "train again with the same options") from None  # fmt: skip
+
+
+def frozen(path: str | Path, build: Callable[[dict[str, Any]], M]) -> tuple[M, dict[str, Any]]:
+    """Model of a weights file, and its card.
+
+    Parameters
+    ----------
+    build
+        Makes the model, untrained, from the card.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, truncated, changed, or holds something else.
+    """
+    card = load_card(path)
+    model = build(card)
+    load_weights(path, model)
+    return model.eval().requires_grad_(False), card
 
 
 def write_curve(folder: str | Path, curve: list[tuple[int, float, float]], ylabel: str) -> None:

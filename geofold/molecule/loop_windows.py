@@ -16,7 +16,7 @@ from geofold.molecule.rotamers import backbone_frames, built, names_of, side_cha
 
 Floats = NDArray[np.float64]
 LENGTHS = (5, 16)
-EVERY = 8
+EVERY = 3
 """One window is drawn for so many residues of a chain."""
 IRREGULAR = 0.5
 """Share of a loop's residues that are in no helix or strand."""

@@ -33,14 +33,14 @@ def asked(data: Path, out: Path) -> list[str]:
 
 
 def test_loop(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    for name, value in (("ROWS", 2), ("JUDGED", 1), ("SWEEPS", 1), ("TEMPERATURES", torch.ones(1))):
+    for name, value in (("ROWS", 2), ("JUDGED", 1), ("JUDGED_ROWS", 2), ("SWEEPS", 1), ("TEMPERATURES", torch.ones(1))):
         monkeypatch.setattr(loop_training, name, value)
     args = ["train", "loop", *asked(data, tmp_path), "--steps", "2", "--backbone", "rnn"]
     assert main(args) == 0
     assert "after 2 batches" in capsys.readouterr().out
     card = json.loads((tmp_path / "loop.json").read_text())
     assert card["command"].endswith("--backbone rnn") and len(card["packed_sha256"]) == 64 and card["trouble"] > -10
-    assert load_loop(tmp_path / "loop.safetensors").options["kind"] == "rnn"
+    assert load_loop(tmp_path / "loop.safetensors")[0].options["kind"] == "rnn"
     before = (tmp_path / "loop.safetensors").read_bytes()
     assert main(args) == 0 and (tmp_path / "loop.safetensors").read_bytes() == before
 

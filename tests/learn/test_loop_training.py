@@ -53,6 +53,7 @@ def loops() -> Loops:
 def few(monkeypatch) -> None:
     monkeypatch.setattr(loop_training, "ROWS", 3)
     monkeypatch.setattr(loop_training, "JUDGED", 1)
+    monkeypatch.setattr(loop_training, "JUDGED_ROWS", 3)
     monkeypatch.setattr(loop_training, "SWEEPS", 1)
     monkeypatch.setattr(loop_training, "TEMPERATURES", torch.tensor([0.8, 1.0]))
 
@@ -137,7 +138,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(loops: Loops, tm
     assert (one / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes() != (again / WEIGHTS).read_bytes()
     card = json.loads((one / "loop.json").read_text())
     assert card["options"]["kind"] == "rnn" and min(abs(card["temperature"] - t) for t in (0.8, 1.0)) < 1e-6
-    model = load_loop(one / WEIGHTS)
+    model, _ = load_loop(one / WEIGHTS)
     assert model.temperature == card["temperature"]
     (one / WEIGHTS).write_bytes((one / WEIGHTS).read_bytes()[:-50])
     with pytest.raises(InputFileError, match="truncated"):

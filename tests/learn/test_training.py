@@ -46,12 +46,14 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data: Path, tmp_
 
 def test_weights_are_read_back_and_the_card_says_where_from(data: Path, tmp_path: Path) -> None:
     train_prior(data, tmp_path, steps=3, **SMALL)
-    model = load_prior(tmp_path / WEIGHTS)
+    model, _ = load_prior(tmp_path / WEIGHTS)
     assert not any(p.requires_grad for p in model.parameters())
     card = json.loads((tmp_path / "prior.json").read_text())
     assert card["steps"] == 3 and card["options"] == model.options and len(card["data_sha256"]) == 64
     letters, torsions = torch.zeros(5, 1, dtype=torch.long), torch.zeros(5, 1, 3)
-    torch.testing.assert_close(*[load_prior(tmp_path / WEIGHTS).log_likelihood(letters, torsions)[0] for _ in range(2)])
+    torch.testing.assert_close(
+        *[load_prior(tmp_path / WEIGHTS)[0].log_likelihood(letters, torsions)[0] for _ in range(2)]
+    )
 
 
 def test_wrong_and_truncated_weights_are_refused(data: Path, tmp_path: Path) -> None:
