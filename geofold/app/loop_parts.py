@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import Backbone, HoldStill
 from geofold.core.controller import Controller
 from geofold.core.gate import Gate
 from geofold.core.pullback import Pullback
@@ -15,15 +15,11 @@ GUIDED_SWEEPS, PREDICTED_SWEEPS = 8, 5
 """Sweeps of a stream that the loop model leads; after the second number it holds still, and corrections settle."""
 
 
-def predictor_of(domain: LoopDomain) -> LoopPredictor:
-    """The loop model that ships, as predictor of a domain that has a `sense`."""
-    assert domain.sense is not None
-    return LoopPredictor(shipped_loop_model()[0], domain.sense.hinge, fading=PREDICTED_SWEEPS)
-
-
 def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Controller:
     """Controller of a loop: the loop model predicts where the domain has a `sense`, else nothing moves by itself."""
-    backbone = HoldStill() if domain.sense is None else predictor_of(domain)
+    backbone: Backbone = HoldStill()
+    if domain.sense is not None:
+        backbone = LoopPredictor(shipped_loop_model()[0], domain.sense.hinge, fading=PREDICTED_SWEEPS)
     return Controller(
         backbone=backbone, metric=Pullback(), trust_region=TrustRegion(largest=2.0), gate=gate, horizon=1, seed=seed
     )

@@ -14,6 +14,9 @@ from geofold.backbone.zoo import NAMES
 from geofold.errors import OptionError
 from geofold.learn.training import Told, data_hash
 
+BENT = 100
+"""Bent loops of the validation split that the trigger of --auto is judged by."""
+
 
 def train_prior_model(data: str, out: str, *, steps: int, kind: str, seed: int) -> None:
     """The torsion prior."""
@@ -30,9 +33,11 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
     from geofold.learn.chains import SPLITS, read_chains
     from geofold.learn.loop_model import LoopModel
     from geofold.learn.loop_training import train_loop
-    from geofold.molecule.loop_scan import trouble_level, trouble_of
+    from geofold.molecule.loop_episodes import bent_structures
+    from geofold.molecule.loop_scan import Trouble, trouble_level, trouble_of
     from geofold.molecule.loop_windows import loop_windows
     from geofold.molecule.packed_chains import packed_structure, read_packed
+    from geofold.molecule.structure import Structure
 
     _require_backbone(kind)
     chains = read_chains(data)
@@ -43,9 +48,13 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
     intact = [int(c) for c in side.chain if chains.split[c] == SPLITS.index("valid")]
 
     def card(model: LoopModel) -> dict[str, Any]:
-        found = [trouble_of(packed_structure(chains, side, c), [(0, int(chains.length[c]) - 1)], model) for c in intact]
+        def told(structure: Structure) -> Trouble:
+            return trouble_of(structure, [(0, len(structure.residues) - 1)], model)
+
+        found = [told(packed_structure(chains, side, c)) for c in intact]
+        bent = [(told(structure), e.first, e.last) for structure, e in bent_structures(chains, side, "valid", BENT)]
         return {
-            "trouble": trouble_level(found), "data_sha256": digest, "packed_sha256": data_hash(packed),
+            "trouble": trouble_level(found, bent), "data_sha256": digest, "packed_sha256": data_hash(packed),
             "command": f"geofold train loop --steps {steps} --seed {seed}{usual}",
         }  # fmt: skip
 

@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from geofold.app.loop_parts import GUIDED_SWEEPS, predictor_of
+from geofold.app.loop_parts import GUIDED_SWEEPS, loop_controller
 from geofold.bench.learning import severe_overlaps
 from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.core.backbone import HoldStill
 from geofold.core.controller import Controller
-from geofold.core.gate import FixedGate, ThresholdGate
-from geofold.core.pullback import Pullback
-from geofold.core.trust_region import TrustRegion
+from geofold.core.gate import FixedGate, Gate, ThresholdGate
 from geofold.errors import GeofoldError, OptionError
 from geofold.learn.chains import Chains, read_chains
 from geofold.learn.gate_training import shipped_gate
@@ -37,6 +35,7 @@ from geofold.molecule.loop_scan import bad_stretches, trouble_of
 from geofold.molecule.loop_sense import LoopPredictor
 from geofold.molecule.loop_windows import loop_windows
 from geofold.molecule.packed_chains import PackedChains, packed_structure, read_packed
+from geofold.molecule.structure import Structure
 
 EPISODES, QUICK_EPISODES = 300, 6
 WORKERS = 2
@@ -47,26 +46,31 @@ NEARBY = 3
 """Residues whose difficulty is told together."""
 COVERED = 0.5
 """Share of a bent loop that a stretch has to hold to count as having found it."""
-AGENTS = ("predictor", "hold_still", "trained", "trained_gated")
-SHUT = 1e12
+AGENTS = ("predictor", "hold_still", "trained", "trained_waiting", "trained_gated")
+DEPTH = 2
+"""K of the agents of uniform depth."""
+SHUT, TINY = 1e12, 1e-12
+"""A loss that is never reached, and a gain that always is."""
 
 
 def agents(domain: LoopDomain, seed: int) -> dict[str, Controller]:
     """Controllers by name; they differ in predictor and gate alone.
 
-    The predictor moves for the first sweeps; the gate of the last has learned when corrections pay.
+    The predictor moves for the first sweeps. One corrects at every step, one at every step from when the predictor
+    rests, and the gate of the last has learned when corrections pay.
     """
+
+    def parts(gate: Gate) -> Controller:
+        return loop_controller(domain, gate, seed=seed)
+
     assert domain.sense is not None
-    hinge, model = domain.sense.hinge, shipped_loop_model()[0]
-    parts: dict[str, Any] = {
-        "metric": Pullback(), "trust_region": TrustRegion(largest=2.0), "horizon": 1, "seed": seed,
-    }  # fmt: skip
-    fading = predictor_of(domain)
+    alone = LoopPredictor(shipped_loop_model()[0], domain.sense.hinge)
     return {
-        "predictor": Controller(backbone=LoopPredictor(model, hinge), gate=ThresholdGate(SHUT, largest=1), **parts),
-        "hold_still": Controller(backbone=HoldStill(), gate=FixedGate(2), **parts),
-        "trained": Controller(backbone=fading, gate=FixedGate(2), **parts),
-        "trained_gated": Controller(backbone=fading, gate=shipped_gate(), **parts),
+        "predictor": replace(parts(ThresholdGate(SHUT, largest=1)), backbone=alone),
+        "hold_still": replace(parts(FixedGate(DEPTH)), backbone=HoldStill()),
+        "trained": parts(FixedGate(DEPTH)),
+        "trained_waiting": parts(ThresholdGate(0.0, first=TINY, largest=DEPTH, still=0.0)),
+        "trained_gated": parts(shipped_gate()),
     }
 
 
@@ -121,11 +125,30 @@ def scanned(chains: Chains, packed: PackedChains, episode: Episode) -> dict[str,
     known = np.isfinite(one.difficulty(NEARBY))
     inside = np.isin(np.arange(len(known)), loop)
     told = one.difficulty(NEARBY)
+    spent = corrections(bent, found)
     return {
         "found": bool(found and max(covered) >= COVERED), "elsewhere": int(sum(share == 0 for share in covered)),
-        "quiet": not none, "inside": np.round(told[inside & known], 3).tolist(),
+        "quiet": not none, "spent_inside": float(spent[inside].mean()), "spent_outside": float(spent[~inside].mean()),
+        "inside": np.round(told[inside & known], 3).tolist(),
         "outside": np.round(told[~inside & known], 3).tolist(),
     }  # fmt: skip
+
+
+def corrections(structure: Structure, found: list[tuple[int, int]], seed: int = 0) -> np.ndarray:
+    """Corrections (N,) a sweep at each residue while what was found is streamed over; zero elsewhere."""
+    spent = np.zeros(len(structure.residues))
+    for first, last in found:
+        domain = sensed(structure, first, last)
+        parts = loop_controller(domain, shipped_gate(), seed=seed)
+        state = parts.init(domain, domain.start(structure.xyz))
+        for _ in range(GUIDED_SWEEPS * domain.length):
+            residue = first + state.domain.cursor
+            state, info = parts.step(domain, state, domain.goal)
+            spent[residue] += int(info.inner_steps[0])
+        xyz = structure.xyz.copy()
+        xyz[domain.fold.kin.atoms.numpy()] = state.domain.fold.xyz[0].numpy()
+        structure = replace(structure, xyz=xyz)
+    return spent / GUIDED_SWEEPS
 
 
 @cache
@@ -198,6 +221,8 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
     metrics["auto.quiet"] = float(np.mean([row["quiet"] for row in scans]))
     metrics["auto.elsewhere"] = float(np.mean([row["elsewhere"] > 0 for row in scans]))
     metrics["auto.auc"] = auc([x for row in scans for x in row["inside"]], [x for r in scans for x in r["outside"]])
+    for place in ("inside", "outside"):
+        metrics[f"auto.mean_k_{place}"] = float(np.mean([row[f"spent_{place}"] for row in scans]))
     metrics["auto.proteins"] = float(len(scans))
     body = []
     for agent in ("native", "start", *AGENTS):
@@ -218,6 +243,13 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
         for key in ("rmsd", "energy"):
             apart, p, less = paired(records, one, "hold_still", key)
             metrics |= {f"{one}.{key}_less": apart, f"{one}.{key}_p": p, f"{one}.{key}_wins": less}
+    for other in ("trained", "trained_waiting"):
+        # what the gate saves counts only beside the energy that it reaches
+        for key in ("rmsd", "energy"):
+            apart, p, _ = paired(records, "trained_gated", other, key)
+            metrics |= {f"trained_gated.{key}_less_than_{other}": apart, f"trained_gated.{key}_p_{other}": p}
+        if metrics[f"{other}.inner"] > 0:
+            metrics[f"trained_gated.compute_over_{other}"] = metrics["trained_gated.inner"] / metrics[f"{other}.inner"]
     metrics["episodes"] = float(len(records.of("native")))
     table = table_of(["agent", "median RMSD (A)", "mean RMSD (A)", "median energy (kJ/mol)", "severe overlaps",
                       "median loss", "mean K", "ms a step"], body)  # fmt: skip

@@ -78,6 +78,17 @@ def bent_structure(native: Structure, episode: Episode) -> Structure:
     return replace(native, xyz=xyz)
 
 
+def bent_structures(
+    chains: Chains, packed: PackedChains, split: str, count: int, *, seed: int = 11
+) -> Iterator[tuple[Structure, Episode]]:
+    """Whole proteins with one bent loop, of the episodes of a split; loops that cannot be bent are left out."""
+    for episode in episodes(chains, packed, split, count, seed=seed):
+        try:
+            yield bent_structure(packed_structure(chains, packed, episode.chain), episode), episode
+        except GeofoldError:
+            continue
+
+
 def sensed(structure: Structure, first: int, last: int) -> LoopDomain:
     """Domain of a loop that the loop model can see."""
     domain = LoopDomain.of(structure, first, last)

@@ -30,8 +30,8 @@ SMOOTH = 5
 MARGIN = 0.5
 """nat; a stretch goes on while its residues, three together, stay within this of what triggered it."""
 SHORTEST = 4
-QUIET = 0.99
-"""Share of intact chains in which nothing triggers."""
+QUIET, FOUND = 0.99, 0.97
+"""Share of intact chains in which nothing triggers, and of bent loops that trigger."""
 NOTED = 0.002
 """nm of overlap from which it counts."""
 SWEEPS = 2
@@ -162,9 +162,18 @@ def _merged(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def trouble_level(told: list[Trouble]) -> float:
-    """Trigger that stays silent in `QUIET` of intact chains, from the trouble of each."""
-    return float(np.quantile([each.difficulty(SMOOTH).max() for each in told], QUIET))
+def trouble_level(intact: list[Trouble], bent: list[tuple[Trouble, int, int]]) -> float:
+    """Trigger that stays silent in `QUIET` of intact chains, and is as high as `FOUND` of bent loops allow.
+
+    Parameters
+    ----------
+    bent
+        Trouble of a chain, and first and last residue of its bent loop.
+    """
+    quiet = [told.difficulty(SMOOTH).max() for told in intact]
+    loud = [told.difficulty(SMOOTH)[first : last + 1].max() for told, first, last in bent]
+    level = float(np.quantile(quiet, QUIET))
+    return max(level, float(np.quantile(loud, 1 - FOUND))) if loud else level
 
 
 def windows(first: int, last: int) -> list[tuple[int, int]]:

@@ -106,7 +106,10 @@ def test_stretches_are_made_of_what_is_told() -> None:
     assert bad_stretches(one, [(0, 12), (13, 39)], 1.0) == [(8, 11), (14, 17)]
     one.surprise[19:24] = 3.0
     assert bad_stretches(one, [(0, 39)], 1.0) == [(9, 24)], "stretches that meet are one"
-    assert trouble_level([one, one]) == pytest.approx(float(one.difficulty(SMOOTH).max()))
+    assert trouble_level([one, one], []) == pytest.approx(float(one.difficulty(SMOOTH).max()))
+    louder = one._replace(surprise=one.surprise + 2.0)
+    level = trouble_level([one, one], [(louder, 8, 12), (louder, 10, 16)])
+    assert level == pytest.approx(float(louder.difficulty(SMOOTH)[8:13].max())), "as high as the bent loops allow"
     assert np.isnan(smoothed(one.surprise, 5)[0]) and smoothed(one.surprise, 5)[13] == 3.0
     assert bad_stretches(told(slice(0, 0)), [(0, 39)], 1.0) == []
 
