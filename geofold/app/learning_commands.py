@@ -92,6 +92,23 @@ def loop(
         train_loop_model(data, packed, out, steps=steps, kind=kind, seed=seed)
 
 
+@train_app.command("peptide")
+def peptide(
+    out: Annotated[
+        str, typer.Option(help="Folder of demonstrations, checkpoint, curve, weights and card.")
+    ] = "peptide",
+    peptides: Annotated[int, typer.Option(min=5, help="Random peptides that are shown where to go.")] = 700,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 32 demonstrations.")] = 3000,
+    kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "selective",
+    seed: Seed = 0,
+) -> None:
+    """Train the peptide policy: where phi and psi have to go for a contact, as an offline optimiser would have it."""
+    with told():
+        from geofold.app.train_peptide import train_peptide_policy
+
+        train_peptide_policy(out, peptides=peptides, steps=steps, kind=kind, seed=seed)
+
+
 @train_app.command("gate")
 def gate(
     data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")],

@@ -22,8 +22,8 @@ def train_prior_model(data: str, out: str, *, steps: int, kind: str, seed: int) 
     """The torsion prior."""
     from geofold.learn.prior_training import train_prior
 
-    _require_backbone(kind)
-    judged = _watched("prior", out, steps, lambda tell: train_prior(
+    require_backbone(kind)
+    judged = watched("prior", out, steps, lambda tell: train_prior(
         data, out, steps=steps, seed=seed, told=tell, kind=kind))  # fmt: skip
     typer.echo(f"{out}: validation {judged:.3f} nat a residue after {steps} batches")
 
@@ -39,7 +39,7 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
     from geofold.molecule.packed_chains import packed_structure, read_packed
     from geofold.molecule.structure import Structure
 
-    _require_backbone(kind)
+    require_backbone(kind)
     chains = read_chains(data)
     digest = data_hash(data)
     side = read_packed(packed, digest)
@@ -58,17 +58,18 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
             "command": f"geofold train loop --steps {steps} --seed {seed}{usual}",
         }  # fmt: skip
 
-    judged = _watched("loop", out, steps, lambda tell: train_loop(
+    judged = watched("loop", out, steps, lambda tell: train_loop(
         loops, out, steps=steps, seed=seed, told=tell, card=card, kind=kind))  # fmt: skip
     typer.echo(f"{out}: validation {judged:.3f} nat a torsion after {steps} batches")
 
 
-def _require_backbone(kind: str) -> None:
+def require_backbone(kind: str) -> None:
+    """OptionError for a name that no backbone has."""
     if kind not in NAMES:
         raise OptionError(f"backbone {kind}", f"one of {', '.join(NAMES)}", "choose one of them")
 
 
-def _watched(name: str, out: str, steps: int, train: Callable[[Told], float]) -> float:
+def watched(name: str, out: str, steps: int, train: Callable[[Told], float]) -> float:
     """Train on one thread, for the same bits whatever the machine has, with a bar on standard error."""
     torch.set_num_threads(1)
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))

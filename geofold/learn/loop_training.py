@@ -212,12 +212,16 @@ def _way(model: LoopModel, loops: Loops) -> list[tuple[Tensor, Tensor]]:
 @torch.no_grad()
 def calibrate(model: LoopModel, loops: Loops) -> float:
     """Temperature at which the decoder's 68 % and 95 % regions hold their share of a split's increments."""
-    found = told_increments(model, loops)
+    return model.temperature * nearest_temperature(*told_increments(model, loops), TEMPERATURES)
+
+
+def nearest_temperature(said: Increments, missing: Tensor, options: Tensor) -> float:
+    """Of some temperatures, that at which 68 % and 95 % regions hold most nearly their share of increments."""
     off = [
-        sum((a - b) ** 2 for a, b in zip(coverage(*found, temperature), LEVELS, strict=True))
-        for temperature in TEMPERATURES.tolist()
+        sum((a - b) ** 2 for a, b in zip(coverage(said, missing, temperature), LEVELS, strict=True))
+        for temperature in options.tolist()
     ]
-    return model.temperature * float(TEMPERATURES[int(torch.tensor(off).argmin())])
+    return float(options[int(torch.tensor(off).argmin())])
 
 
 @torch.no_grad()

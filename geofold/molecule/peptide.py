@@ -23,6 +23,7 @@ from geofold.molecule.contacts import MARGIN, Contact
 from geofold.molecule.dihedrals import BackboneAngles
 from geofold.molecule.energy import SteeringEnergy
 from geofold.molecule.fold import Fold, FoldState
+from geofold.molecule.peptide_sense import PeptideSense
 from geofold.molecule.sterics import PairList, Sterics
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import TorsionTree, torsion_tree
@@ -73,6 +74,7 @@ class PeptideDomain:
     still: dict[int, Tensor]
     side_chains: bool
     steering: SteeringEnergy | None = None
+    sense: PeptideSense | None = None
     kernel: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
     seen: dict[tuple[Contact, ...], _Bounds] = field(default_factory=dict, repr=False, compare=False)
 
@@ -125,8 +127,8 @@ class PeptideDomain:
         return torch.as_tensor(allowed, dtype=self.fold.weight.dtype, device=self.fold.weight.device)
 
     def observe(self, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
-        """Torsions so far: enough for a predictor that holds still."""
-        return state.fold.angle
+        """What the policy sees, with a `sense`; else torsions so far: enough for a predictor that holds still."""
+        return state.fold.angle if self.sense is None else self.sense.seen(self, state.fold, goal)
 
     def decode(self, z: Tensor, state: PeptideState) -> Prediction:
         """See `Fold.decode`."""
@@ -139,15 +141,22 @@ class PeptideDomain:
     def loss(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Loss:
         """Contact errors, soft sterics and Ramachandran penalty."""
         theta, xyz = self.fold.split(prediction.mean)
-        cost = self.sterics.cost(self.sterics.overlaps(xyz, state.pairs)[0])
-        terms = {
-            "contacts": goal.contact * self._contact_cost(xyz, goal),
-            "sterics": goal.sterics * cost.sum(-1),
-            "ramachandran": goal.ramachandran * self.angles.penalty(state.fold.angle + theta).sum(-1),
-        }
+        terms = self._terms(xyz, state.fold.angle + theta, state.pairs, goal)
         if self.steering is not None and goal.energy > 0:
             terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
         return Loss(torch.stack(list(terms.values())).sum(0), terms, violation=self._violation(xyz, goal))
+
+    def cost(self, xyz: Tensor, angle: Tensor, pairs: PairList, goal: PeptideGoal) -> Tensor:
+        """Loss (B,) of coordinates (B, m, 3) and total increments (B, n), without the force field."""
+        return torch.stack(list(self._terms(xyz, angle, pairs, goal).values())).sum(0)
+
+    def _terms(self, xyz: Tensor, angle: Tensor, pairs: PairList, goal: PeptideGoal) -> dict[str, Tensor]:
+        cost = self.sterics.cost(self.sterics.overlaps(xyz, pairs)[0])
+        return {
+            "contacts": goal.contact * self._contact_cost(xyz, goal),
+            "sterics": goal.sterics * cost.sum(-1),
+            "ramachandran": goal.ramachandran * self.angles.penalty(angle).sum(-1),
+        }
 
     def sloped(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Sloped:
         """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
@@ -230,6 +239,14 @@ class PeptideDomain:
     def select(self, state: PeptideState, rows: Tensor) -> PeptideState:
         """The state with its rows rearranged; the neighbour list serves all rows."""
         return PeptideState(self.fold.select(state.fold, rows), state.pairs.select(rows))
+
+    def wanted(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """Atoms (B, c, 2, 3) of contacts, how far their bounds are violated (B, c; negative where kept), signs (c,)."""
+        bounds = self._bounds(contacts)
+        every = torch.cat([xyz, bounds.still.expand(len(xyz), -1, -1)], dim=1)
+        place = torch.stack([every[:, bounds.i], every[:, bounds.j]], 2)
+        gap = (place[:, :, 0] - place[:, :, 1]).norm(dim=-1)
+        return place, (gap - bounds.bound) * bounds.sign, bounds.sign
 
     def distances(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> Tensor:
         """Distances (B, c) in nm of the contacts' atoms in local coordinates (B, m, 3)."""

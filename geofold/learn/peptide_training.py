@@ -1,0 +1,101 @@
+"""How the peptide policy is trained: it imitates what an offline optimiser found, from noisy ways there.
+
+Glossary: ``T`` steps, ``R`` residues of several peptides side by side, ``F`` features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofold import resources
+from geofold.learn.loop_training import TEMPERATURES, nearest_temperature
+from geofold.learn.peptide_model import PeptidePolicy
+from geofold.learn.training import Schedule, Told, frozen, save_weights, train, write_curve
+
+ROWS = 32
+"""Peptides of a batch."""
+STEPS = 3000
+JUDGED = 0.1
+"""Share of the lessons that the curve is judged by."""
+WEIGHTS = "peptide.safetensors"
+
+
+class Lesson(NamedTuple):
+    """A way of a peptide: features (T, L, F), increments (T, L, 2) of phi and psi still missing, NaN where fixed."""
+
+    features: Tensor
+    missing: Tensor
+
+
+def joined(lessons: Sequence[Lesson]) -> Lesson:
+    """Residues of several peptides side by side."""
+    return Lesson(*(torch.cat(parts, 1) for parts in zip(*lessons, strict=True)))
+
+
+def scanned(policy: PeptidePolicy, features: Tensor) -> Tensor:
+    """Latents (T, R, d) of features (T, R, F)."""
+    return policy.stream.scan(features, policy.stream.init_state(features.shape[1]))[0]
+
+
+def loss_of(policy: PeptidePolicy, lesson: Lesson) -> Tensor:
+    """Mean negative log-likelihood of what is missing, nat a torsion."""
+    known = lesson.missing.isfinite()
+    return -policy.decode(scanned(policy, lesson.features)).log_density(lesson.missing.nan_to_num(0.0))[known].mean()
+
+
+def train_peptide(
+    lessons: Callable[[int], Lesson], count: int, folder: str | Path, *, steps: int = STEPS, seed: int = 0,
+    told: Told | None = None, stop: int | None = None, card: dict[str, Any] | None = None, **options: Any,
+) -> float:  # fmt: skip
+    """Train on lessons by number, the last tenth of them held out; returns the last validation loss.
+
+    The folder gets checkpoint, curve, weights and card, as in `geofold.learn.prior_training.train_prior`.
+
+    Parameters
+    ----------
+    card
+        What else to tell in the card.
+    """
+    policy = PeptidePolicy(seed=seed, **options)
+    learnt = count - max(int(JUDGED * count), 1)
+    held_out = joined([lessons(k) for k in range(learnt, count)])
+
+    def losses(number: int) -> Iterator[Tensor]:
+        chosen = np.random.default_rng([seed, number]).integers(learnt, size=ROWS)
+        yield loss_of(policy, joined([lessons(int(k)) for k in chosen]))
+
+    curve = train(
+        policy, losses, lambda: float(loss_of(policy, held_out)), folder, Schedule(steps, rate=2e-3), told, stop=stop
+    )
+    write_curve(folder, curve, "negative log-likelihood (nat a torsion)")
+    if curve[-1][0] == steps:
+        with torch.no_grad():
+            known = held_out.missing.isfinite()
+            said = policy.decode(scanned(policy, held_out.features))
+            said = type(said)(*(part[known] for part in said))
+            policy.temperature = nearest_temperature(said, held_out.missing[known], TEMPERATURES)
+        whole = {
+            "model": "peptide policy", "options": policy.options, "temperature": policy.temperature, "seed": seed,
+            "steps": steps, "rows": ROWS, "lessons": count, "valid_nll": curve[-1][2],
+            "parameters": sum(p.numel() for p in policy.parameters()),
+        }  # fmt: skip
+        save_weights(Path(folder) / WEIGHTS, policy.state_dict(), whole | (card or {}))
+    return curve[-1][2]
+
+
+@cache
+def shipped_policy() -> tuple[PeptidePolicy, dict[str, Any]]:
+    """The policy that ships, and its card."""
+    return load_policy(resources.find(WEIGHTS))
+
+
+def load_policy(path: str | Path) -> tuple[PeptidePolicy, dict[str, Any]]:
+    """Policy of a weights file, and its card; see `geofold.learn.training.frozen`."""
+    return frozen(path, lambda card: PeptidePolicy(**card.get("options", {}), temperature=card.get("temperature", 1.0)))

@@ -1,0 +1,204 @@
+"""Demonstrations for the peptide policy: where an offline optimiser would take a peptide, given all the time it wants.
+
+Torsions are annealed in many rows at once towards the contact, under soft sterics that harden, the Ramachandran
+penalty, and a price on the largest turn: a stream whose steps are capped gets there the sooner the less its busiest
+torsion turns. Of the rows that end clean with the contact kept, those that take the fewest steps count, and the force
+field (amber14 + OBC2) chooses among them.
+
+Glossary: ``B`` rows, ``n`` torsions, ``m`` local atoms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geofold.learn.peptide_sight import FEATURES, MEMORY
+from geofold.learn.peptide_training import Lesson
+from geofold.molecule.builder import LETTERS, peptide
+from geofold.molecule.contacts import CLOSEST, parse_contact
+from geofold.molecule.energy import EnergyModel
+from geofold.molecule.kinematics import carry, frames
+from geofold.molecule.peptide import PeptideDomain, PeptideGoal, PeptideState
+from geofold.molecule.peptide_sense import FADING, PeptideSense
+from geofold.molecule.structure import Structure
+
+CAP = math.radians(10.0)
+ROWS, ITERATIONS = 16, 200
+RATE, HEAT, SPREAD = 0.08, 0.1, 0.15
+"""Adam's rate, noise of an iteration while hot, and how far rows start apart (radian)."""
+CONTACT_WEIGHT, SPEED = 20.0, 0.6
+"""Of the contact, and of a step that the busiest torsion needs."""
+SOFT = 0.05
+"""Share of the sterics' weight in the beginning."""
+RENEWED = 10
+"""Iterations that a neighbour list serves."""
+POWER = 8
+FINALISTS = 4
+SIZES = (8, 12)
+GOALS = 2
+"""Contacts asked for one after the other, the second from where the first was reached."""
+BOUND = 6.0
+STEPS = 12
+WANDER = math.radians(4.0)
+"""Of a lesson: steps, and the largest standard deviation of what meddles with them."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A sequence, a contact as text, and total increments (n,) of the built chain: at the start, at the end."""
+
+    sequence: str
+    contact: str
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+
+
+def demonstrations(number: int, *, seed: int = 0) -> list[Demo]:
+    """Demonstrations with a random peptide of 8-12 residues: contacts asked for by turns, until one is not reached."""
+    noise = np.random.default_rng([seed, number])
+    sequence = "".join(noise.choice(list(LETTERS), int(noise.integers(SIZES[0], SIZES[1] + 1))))
+    structure, domain = built(sequence)
+    angle, found = np.zeros(len(domain.tree)), []
+    for part in range(GOALS):
+        contact = drawn_contact(len(sequence), noise)
+        end = solved(structure, domain, contact, angle, seed=number * GOALS + part)
+        if end is None:
+            break
+        found.append(Demo(sequence, contact, angle, end))
+        angle = end
+    return found
+
+
+def drawn_contact(length: int, noise: np.random.Generator) -> str:
+    """A random contact of residues far enough apart."""
+    while True:
+        i, j = sorted(int(k) for k in noise.integers(1, length + 1, 2))
+        if j - i >= CLOSEST:
+            return f"A:{i}-A:{j}<{BOUND}"
+
+
+@lru_cache(8)
+def built(sequence: str) -> tuple[Structure, PeptideDomain]:
+    """An extended peptide and its domain."""
+    structure = peptide(sequence)
+    return structure, PeptideDomain.of(structure, 0, len(structure.residues) - 1)
+
+
+def placed(domain: PeptideDomain, xyz: np.ndarray, angle: Tensor) -> PeptideState:
+    """State (B) of total increments (B, n) of coordinates of the whole structure in nm."""
+    start = domain.start(xyz, len(angle)).fold.xyz
+    moved = carry(domain.fold.kin, frames(domain.fold.kin, start, angle), start)
+    return PeptideState(domain.fold.at(moved, angle, domain.reach()), domain.sterics.pairs(moved))
+
+
+def solved(
+    structure: Structure, domain: PeptideDomain, contact: str, angle: NDArray[np.float64], *, seed: int
+) -> NDArray[np.float64] | None:
+    """Total increments (n,) at which a contact is kept; None if no row gets there clean."""
+    goal = PeptideGoal((parse_contact(structure, contact),), contact=CONTACT_WEIGHT)
+    before = torch.as_tensor(angle)
+    turn = annealed(domain, placed(domain, structure.xyz, before[None]), goal, seed=seed)
+    state = placed(domain, structure.xyz, before + turn)
+    clean = domain.sterics.severe(state.fold.xyz, state.pairs) == 0
+    clean &= torch.tensor(domain.angles.outliers(state.fold.angle)) == 0
+    clean &= domain.distances(state.fold.xyz, goal.contacts)[:, 0] <= goal.contacts[0].bound
+    if not bool(clean.any()):
+        return None
+    steps = (turn[:, torch.as_tensor(domain.tree.backbone)].abs().amax(-1) / CAP).ceil()
+    steps[~clean] = torch.inf
+    best = torch.nonzero(steps == steps.min())[:FINALISTS, 0].tolist()
+    chosen = best[0]
+    if len(best) > 1:
+        model = EnergyModel.of(structure, domain.tree.steering, seed=seed)
+        atoms = domain.fold.kin.atoms.numpy()
+        chosen = min(best, key=lambda row: model.energy(_whole(structure.xyz, atoms, state.fold.xyz[row])))
+    return np.asarray((before + turn[chosen]).numpy())
+
+
+def _whole(xyz: np.ndarray, atoms: np.ndarray, local: Tensor) -> np.ndarray:
+    after = xyz.copy()
+    after[atoms] = local.numpy()
+    return after
+
+
+def annealed(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal, *, seed: int) -> Tensor:
+    """Increments (B, n) from a state of one row, annealed in `ROWS` rows."""
+    noise = torch.Generator().manual_seed(seed)
+    xyz, kin = state.fold.xyz.expand(ROWS, -1, -1), domain.fold.kin
+    backbone = torch.as_tensor(domain.tree.backbone)
+
+    def normal() -> Tensor:
+        return torch.randn(ROWS, len(domain.tree), generator=noise, dtype=xyz.dtype)
+
+    theta = SPREAD * normal()
+    theta[0] = 0.0
+    theta.requires_grad_(True)
+    optimiser = torch.optim.Adam([theta], lr=RATE, betas=(0.9, 0.99))
+    pairs = state.pairs
+    for iteration in range(ITERATIONS):
+        done = iteration / ITERATIONS
+        optimiser.param_groups[0]["lr"] = RATE * (0.025 + 0.5 * (1 + math.cos(math.pi * done)))
+        moved = carry(kin, frames(kin, xyz, theta), xyz)
+        if iteration % RENEWED == 0:
+            pairs = domain.sterics.pairs(moved.detach())
+        hard = replace(goal, sterics=min(1.0, SOFT ** (1 - 2 * done)))
+        loss = domain.cost(moved, state.fold.angle + theta, pairs, hard)
+        busiest = ((theta[:, backbone] / CAP).pow(POWER).mean(-1) + 1e-9).pow(1 / POWER)
+        optimiser.zero_grad()
+        (loss + SPEED * busiest).sum().backward()
+        optimiser.step()
+        if done < 0.5:
+            with torch.no_grad():
+                theta.add_((0.5 - done) * HEAT * normal())
+    return theta.detach()
+
+
+def lesson(demo: Demo, *, seed: int) -> Lesson:
+    """A noisy way from where a demonstration starts to where it ends, as the policy would see it."""
+    structure, domain = built(demo.sequence)
+    sense = PeptideSense.of(structure, domain.fold)
+    assert sense is not None
+    noise = np.random.default_rng(seed)
+    backbone, wander = domain.tree.backbone, noise.random() * WANDER
+    way = [np.asarray(demo.start)]
+    while len(way) < STEPS:
+        left = demo.end - way[-1]
+        move = left * min(1.0, CAP / max(np.abs(left).max(), 1e-9))
+        way.append(way[-1] + move + wander * noise.standard_normal(len(left)) * backbone)
+    angle = torch.as_tensor(np.array(way))
+    state = placed(domain, structure.xyz, angle)
+    goal = PeptideGoal((parse_contact(structure, demo.contact),))
+    features = sense.seen(domain, state.fold, goal)[:, :-2].unflatten(1, (-1, FEATURES))
+    fixed, turns = sense.turns < 0, sense.turns.clamp_min(0)
+    moved = torch.diff(angle, dim=0, prepend=angle[:1])[:, turns]
+    features[..., -MEMORY:-1] = torch.where(fixed, 0.0, moved)
+    features[..., -1] = (torch.arange(STEPS) / FADING)[:, None]
+    missing = (torch.as_tensor(demo.end) - angle)[:, turns]
+    return Lesson(features.float(), torch.where(fixed, torch.nan, missing).float())
+
+
+def saved(demos: list[Demo]) -> dict[str, NDArray[np.generic]]:
+    """As arrays, for a file."""
+    return {
+        "sequence": np.array([d.sequence for d in demos]), "contact": np.array([d.contact for d in demos]),
+        "size": np.array([len(d.start) for d in demos], dtype=np.int64),
+        "start": np.concatenate([d.start for d in demos] or [np.zeros(0)]),
+        "end": np.concatenate([d.end for d in demos] or [np.zeros(0)]),
+    }  # fmt: skip
+
+
+def loaded(parts: dict[str, NDArray[np.generic]]) -> Iterator[Demo]:
+    """Demonstrations of such arrays."""
+    edge = np.concatenate([[0], np.cumsum(parts["size"])]).astype(int)
+    for k, (sequence, contact) in enumerate(zip(parts["sequence"], parts["contact"], strict=True)):
+        part = slice(edge[k], edge[k + 1])
+        start, end = (np.asarray(parts[name][part], dtype=np.float64) for name in ("start", "end"))
+        yield Demo(str(sequence), str(contact), start, end)
