@@ -81,7 +81,7 @@ def loop(
     data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")],
     packed: Annotated[str, typer.Option(help="Its side chains (geofold data pack).")],
     out: Annotated[str, typer.Option(help="Folder of checkpoint, curve, weights and card.")] = "loop",
-    steps: Annotated[int, typer.Option(min=1, help="Batches of 128 loops, streamed over three times.")] = 1800,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 128 loops, streamed over three times.")] = 950,
     kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "selective",
     seed: Seed = 0,
 ) -> None:

@@ -39,7 +39,7 @@ MEDDLING = (math.radians(2.0), 0.15)
 WIDTH, FLOOR = 3.0, 0.3
 """How far hinges follow a step: a bump around the cursor above a floor, as in the loop domain."""
 JUDGED, JUDGED_ROWS = 6, 64
-STEPS = 2000
+STEPS = 950
 WEIGHTS = "loop.safetensors"
 TEMPERATURES = torch.linspace(0.5, 2.5, 41)
 LEVELS = (0.68, 0.95)

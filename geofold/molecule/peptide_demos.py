@@ -27,10 +27,9 @@ from geofold.molecule.contacts import CLOSEST, parse_contact
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.kinematics import carry, frames
 from geofold.molecule.peptide import PeptideDomain, PeptideGoal, PeptideState
-from geofold.molecule.peptide_sense import FADING, PeptideSense
+from geofold.molecule.peptide_sense import CAP, FADING, PeptideSense
 from geofold.molecule.structure import Structure
 
-CAP = math.radians(10.0)
 ROWS, ITERATIONS = 16, 200
 RATE, HEAT, SPREAD = 0.08, 0.1, 0.15
 """Adam's rate, noise of an iteration while hot, and how far rows start apart (radian)."""

@@ -5,6 +5,7 @@ Glossary: ``B`` rows, ``L`` residues, ``n`` torsions, ``F`` features.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from geofold.molecule.peptide import PeptideDomain, PeptideGoal
 
 NAMES = ("N", "CA", "C")
+CAP = math.radians(10.0)
+"""What a step may turn a torsion by."""
 KEEP = 0.5
 """Share of the last move that is proposed again where the policy has nothing to say: it glides."""
 FADING = 16
@@ -138,6 +141,7 @@ class PeptidePredictor:
 
     policy: PeptidePolicy
     turns: Tensor
+    cap: float = CAP
     fading: int = FADING
     keep: float = KEEP
     name: str = "peptide-policy"
@@ -166,6 +170,8 @@ class PeptidePredictor:
             mean = mean.unflatten(0, (rows, length)).to(x)
             led = torch.zeros_like(proposal)
             led[:, self.turns[self.turns >= 0]] = mean[:, self.turns >= 0]
+            # no more than a step may turn: a correction would else be scaled away with what is beyond
+            led = led * (self.cap / led.abs().amax(-1, keepdim=True).clamp_min(self.cap))
             proposal = torch.where((worst > 0)[:, None], led, proposal)
         return proposal, Memory(stream, proposal, steps + 1, goal)
 
