@@ -1,7 +1,8 @@
 """What the peptide policy sees at each residue: itself and its neighbours, and the contacts that are wanted.
 
 Glossary: ``B`` rows, ``L`` residues, ``c = 2`` contacts at most (the worst first), ``F`` features. Lengths in A.
-Everything is told in the frame of the residue, so that turning and shifting the peptide changes nothing.
+Everything is told in the frame of the residue, so that turning and shifting the peptide changes nothing; its pose, by
+which residues see one another, goes along.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ NEAR = 1
 """Residues on either side that are seen."""
 APART = 3
 """Residues from which another is in the way."""
-OWN = (2 * NEAR + 1) * (LETTERS + 5) + 3 + 4
-FEATURES = OWN + CONTACTS * 16 + 3
-"""The last three: the last move of phi and psi, and the time since the goal changed."""
-MEMORY = 3
+TURNS = 4
+"""Torsions of a residue that are led: phi, psi, chi1, chi2."""
+PUSH = 7
+MEMORY = TURNS + 1
+OWN = (2 * NEAR + 1) * (LETTERS + 5) + 2 * (TURNS - 2) + PUSH + 3 + 4
+FEATURES = OWN + CONTACTS * 16 + MEMORY
+"""The last ones: the last moves, and the time since the goal changed."""
+POSE = 12
+"""CA and the axes of the residue's frame."""
 
 
 class Wanted(NamedTuple):
@@ -41,8 +47,8 @@ class Wanted(NamedTuple):
     there: Tensor
 
 
-def look(letters: Tensor, xyz: Tensor, angle: Tensor, wanted: Wanted) -> Tensor:
-    """Features (B, L, F), those of the last moves and the time zero.
+def look(letters: Tensor, xyz: Tensor, angle: Tensor, push: Tensor, wanted: Wanted) -> tuple[Tensor, Tensor]:
+    """Features (B, L, F), those of the last moves and the time zero, and poses (B, L, 12).
 
     Parameters
     ----------
@@ -50,13 +56,15 @@ def look(letters: Tensor, xyz: Tensor, angle: Tensor, wanted: Wanted) -> Tensor:
         See `geofold.learn.prior.LETTERS`.
     xyz : (B, L, 3, 3)
         N, CA, C.
-    angle : (B, L, 2)
-        Phi and psi, radian; NaN where the chain ends.
+    angle : (B, L, 4)
+        Phi, psi, chi1 and chi2, radian; NaN where there is none.
+    push : (B, L, 7)
+        What overlaps cost the residue, and how they push its backbone and its side chain.
     """
     rows, length = xyz.shape[:2]
     known = torch.nn.functional.one_hot(letters, LETTERS).to(xyz).expand(rows, -1, -1)
-    circles = torch.cat([angle.sin(), angle.cos()], -1).nan_to_num(0.0)
-    own = torch.cat([known, circles, torch.ones_like(known[..., :1])], -1)
+    circles = torch.stack([angle.sin(), angle.cos()], -1).nan_to_num(0.0)
+    own = torch.cat([known, circles[:, :, :2].flatten(2), torch.ones_like(known[..., :1])], -1)
     wide = torch.nn.functional.pad(own, (0, 0, NEAR, NEAR)).unfold(1, 2 * NEAR + 1, 1).flatten(2)
     at = torch.arange(length, device=xyz.device).to(xyz)
     place = torch.stack([at / length, (length - 1 - at) / length, torch.full_like(at, length / SCALE)], -1)
@@ -68,7 +76,11 @@ def look(letters: Tensor, xyz: Tensor, angle: Tensor, wanted: Wanted) -> Tensor:
     near = torch.where(close[..., None] < 1e3, near, 0.0)
     told = [_contact(xyz, axes, at, Wanted(*(part[:, k] for part in wanted))) for k in range(CONTACTS)]
     memory = xyz.new_zeros(rows, length, MEMORY)
-    return torch.cat([wide, place.expand(rows, -1, -1), near, *told, memory], -1)
+    pushed = torch.cat([push[..., :1], *((axes @ part[..., None])[..., 0] for part in push[..., 1:].split(3, -1))], -1)
+    pushed = pushed / (1 + pushed.abs())
+    chi = circles[:, :, 2:].flatten(2)
+    features = torch.cat([wide, chi, pushed, place.expand(rows, -1, -1), near, *told, memory], -1)
+    return features, torch.cat([ca / SCALE, axes.flatten(2)], -1)
 
 
 def _contact(xyz: Tensor, axes: Tensor, at: Tensor, wanted: Wanted) -> Tensor:

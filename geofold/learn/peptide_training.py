@@ -1,6 +1,6 @@
 """How the peptide policy is trained: it imitates what an offline optimiser found, from noisy ways there.
 
-Glossary: ``T`` steps, ``R`` residues of several peptides side by side, ``F`` features.
+Glossary: ``T`` steps, ``P`` peptides side by side, ``L`` residues, ``F`` features.
 """
 
 from __future__ import annotations
@@ -28,26 +28,36 @@ WEIGHTS = "peptide.safetensors"
 
 
 class Lesson(NamedTuple):
-    """A way of a peptide: features (T, L, F), increments (T, L, 2) of phi and psi still missing, NaN where fixed."""
+    """A way of a peptide: features (T, L, F), poses (T, L, 12), increments (T, L, 4) still missing, NaN where fixed."""
 
     features: Tensor
+    pose: Tensor
     missing: Tensor
 
 
 def joined(lessons: Sequence[Lesson]) -> Lesson:
-    """Residues of several peptides side by side."""
-    return Lesson(*(torch.cat(parts, 1) for parts in zip(*lessons, strict=True)))
+    """Several peptides side by side (T, P, L, ...), the shorter ones filled up with residues that are not there."""
+    longest = max(lesson.features.shape[1] for lesson in lessons)
+
+    def stacked(parts: Sequence[Tensor], value: float = 0.0) -> Tensor:
+        wide = [torch.nn.functional.pad(part, (0, 0, 0, longest - part.shape[1]), value=value) for part in parts]
+        return torch.stack(wide, 1)
+
+    features, pose, missing = zip(*lessons, strict=True)
+    return Lesson(stacked(features), stacked(pose), stacked(missing, torch.nan))
 
 
-def scanned(policy: PeptidePolicy, features: Tensor) -> Tensor:
-    """Latents (T, R, d) of features (T, R, F)."""
-    return policy.stream.scan(features, policy.stream.init_state(features.shape[1]))[0]
+def scanned(policy: PeptidePolicy, lesson: Lesson) -> Tensor:
+    """Latents (T, P, L, d) along lessons."""
+    enters = policy.enters(lesson.features, lesson.pose)
+    rows = enters.shape[1:3]
+    return policy.stream.scan(enters.flatten(1, 2), policy.stream.init_state(rows.numel()))[0].unflatten(1, rows)
 
 
 def loss_of(policy: PeptidePolicy, lesson: Lesson) -> Tensor:
     """Mean negative log-likelihood of what is missing, nat a torsion."""
     known = lesson.missing.isfinite()
-    return -policy.decode(scanned(policy, lesson.features)).log_density(lesson.missing.nan_to_num(0.0))[known].mean()
+    return -policy.decode(scanned(policy, lesson)).log_density(lesson.missing.nan_to_num(0.0))[known].mean()
 
 
 def train_peptide(
@@ -78,7 +88,7 @@ def train_peptide(
     if curve[-1][0] == steps:
         with torch.no_grad():
             known = held_out.missing.isfinite()
-            said = policy.decode(scanned(policy, held_out.features))
+            said = policy.decode(scanned(policy, held_out))
             said = type(said)(*(part[known] for part in said))
             policy.temperature = nearest_temperature(said, held_out.missing[known], TEMPERATURES)
         whole = {

@@ -128,7 +128,7 @@ class PeptideDomain:
 
     def observe(self, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
         """What the policy sees, with a `sense`; else torsions so far: enough for a predictor that holds still."""
-        return state.fold.angle if self.sense is None else self.sense.seen(self, state.fold, goal)
+        return state.fold.angle if self.sense is None else self.sense.seen(self, state, goal)
 
     def decode(self, z: Tensor, state: PeptideState) -> Prediction:
         """See `Fold.decode`."""

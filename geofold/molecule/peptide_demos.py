@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geofold.learn.peptide_sight import FEATURES, MEMORY
+from geofold.learn.peptide_sight import FEATURES, MEMORY, POSE
 from geofold.learn.peptide_training import Lesson
 from geofold.molecule.builder import LETTERS, peptide
 from geofold.molecule.contacts import CLOSEST, parse_contact
@@ -170,18 +170,18 @@ def lesson(demo: Demo, *, seed: int) -> Lesson:
     way = [np.asarray(demo.start)]
     while len(way) < STEPS:
         left = demo.end - way[-1]
-        move = left * min(1.0, CAP / max(np.abs(left).max(), 1e-9))
+        busiest = np.abs(left[backbone]).max(initial=1e-9)
+        move = np.where(backbone, left * min(1.0, CAP / busiest), left.clip(-CAP, CAP))
         way.append(way[-1] + move + wander * noise.standard_normal(len(left)) * backbone)
     angle = torch.as_tensor(np.array(way))
     state = placed(domain, structure.xyz, angle)
     goal = PeptideGoal((parse_contact(structure, demo.contact),))
-    features = sense.seen(domain, state.fold, goal)[:, :-2].unflatten(1, (-1, FEATURES))
-    fixed, turns = sense.turns < 0, sense.turns.clamp_min(0)
-    moved = torch.diff(angle, dim=0, prepend=angle[:1])[:, turns]
-    features[..., -MEMORY:-1] = torch.where(fixed, 0.0, moved)
+    seen = sense.seen(domain, state, goal)[:, :-2].unflatten(1, (-1, FEATURES + POSE))
+    features, pose = seen.split((FEATURES, POSE), -1)
+    features[..., -MEMORY:-1] = sense.of_residues(torch.diff(angle, dim=0, prepend=angle[:1]))
     features[..., -1] = (torch.arange(STEPS) / FADING)[:, None]
-    missing = (torch.as_tensor(demo.end) - angle)[:, turns]
-    return Lesson(features.float(), torch.where(fixed, torch.nan, missing).float())
+    missing = torch.where(sense.turns < 0, torch.nan, sense.of_residues(torch.as_tensor(demo.end) - angle))
+    return Lesson(features.float(), pose.float(), missing.float())
 
 
 def saved(demos: list[Demo]) -> dict[str, NDArray[np.generic]]:

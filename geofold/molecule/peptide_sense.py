@@ -15,18 +15,23 @@ import torch
 from torch import Tensor
 
 from geofold.learn.peptide_model import PeptidePolicy
-from geofold.learn.peptide_sight import CONTACTS, FEATURES, MEMORY, Wanted, look
+from geofold.learn.peptide_sight import CONTACTS, FEATURES, MEMORY, POSE, Wanted, look
 from geofold.molecule.dihedrals import BackboneAngles
-from geofold.molecule.fold import Fold, FoldState
+from geofold.molecule.fold import Fold
 from geofold.molecule.prior_term import letters_of
+from geofold.molecule.rotamers import chi_angles
 from geofold.molecule.structure import Structure
 
 if TYPE_CHECKING:
-    from geofold.molecule.peptide import PeptideDomain, PeptideGoal
+    from geofold.molecule.peptide import PeptideDomain, PeptideGoal, PeptideState
 
 NAMES = ("N", "CA", "C")
+KINDS = ("phi", "psi", "chi1", "chi2")
 CAP = math.radians(10.0)
 """What a step may turn a torsion by."""
+BACKBONE = ("N", "CA", "C", "O", "OXT")
+PUSHED = 20.0
+"""Per nm: about what a severe overlap pushes with."""
 KEEP = 0.5
 """Share of the last move that is proposed again where the policy has nothing to say: it glides."""
 FADING = 16
@@ -44,8 +49,12 @@ class PeptideSense:
         Local rows of N, CA, C, those that stay behind those that move.
     still : (s, 3)
         Where the former are, nm.
-    turns : (L, 2) int
-        Torsions that are phi and psi of each residue; -1 where it is fixed.
+    turns : (L, 4) int
+        Torsions that are phi, psi, chi1 and chi2 of each residue; -1 where it is fixed.
+    chi : (L, 2)
+        chi1 and chi2 before anything turned, radian; NaN where there is none.
+    part : (m,) int
+        Of each local atom: twice its residue, and one more if it belongs to the side chain.
     residue : (atoms,) int
         Residue of each atom of the structure, counted from the first that moves.
     """
@@ -54,6 +63,8 @@ class PeptideSense:
     local: Tensor
     still: Tensor
     turns: Tensor
+    chi: Tensor
+    part: Tensor
     residue: np.ndarray
 
     @classmethod
@@ -70,39 +81,68 @@ class PeptideSense:
         place |= {atom: len(place) + k for k, atom in enumerate(still)}
         local = [[place[atom] for atom in row if atom is not None] for row in atoms]
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
-        turns = [[torsion.get((k, kind), -1) for kind in ("phi", "psi")] for k in span]
+        turns = [[torsion.get((k, kind), -1) for kind in KINDS] for k in span]
         letters = [int(letters_of(structure, k, k)) for k in span]
+        chi = np.full((len(span), 2), np.nan)
+        for row, k in enumerate(span):
+            found = chi_angles(structure, k, tree.steering)[:2]
+            chi[row, : len(found)] = found
+        atoms_of = fold.kin.atoms.cpu().numpy()
+        side = ~np.isin(structure.name[atoms_of].astype(str), BACKBONE)
+        part = 2 * (structure.residue_of[atoms_of] - tree.first) + side
+
+        def made(values: Any) -> Tensor:
+            return torch.as_tensor(values, dtype=fold.weight.dtype, device=device)
+
         return cls(
             torch.tensor(letters, device=device), torch.tensor(local, device=device),
-            torch.as_tensor(structure.xyz[still], dtype=fold.weight.dtype, device=device).reshape(-1, 3),
-            torch.tensor(turns, device=device), structure.residue_of - tree.first,
+            made(structure.xyz[still]).reshape(-1, 3), torch.tensor(turns, device=device), made(chi),
+            torch.as_tensor(part.clip(0, 2 * len(span) - 1), device=device), structure.residue_of - tree.first,
         )  # fmt: skip
 
-    def seen(self, domain: PeptideDomain, state: FoldState, goal: PeptideGoal | None) -> Tensor:
-        """What the predictor is told (B, L F + 2): features, the largest violation (A), and which goal it is."""
-        every = torch.cat([state.xyz, self.still.expand(len(state.xyz), -1, -1)], 1)
+    def seen(self, domain: PeptideDomain, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
+        """What the predictor is told (B, L (F + 12) + 2): features and pose, the worst violation (A), which goal it is.
+        """
+        every = torch.cat([state.fold.xyz, self.still.expand(len(state.fold.xyz), -1, -1)], 1)
         xyz = 10 * every[:, self.local.flatten()].unflatten(1, (-1, 3))
-        wanted, which = self._wanted(domain, state, goal)
-        features = look(self.letters, xyz, self.angles(domain.angles, state.angle), wanted)
+        wanted, which = self._wanted(domain, state.fold.xyz, goal)
+        told = look(
+            self.letters, xyz, self.angles(domain.angles, state.fold.angle), self._pushed(domain, state), wanted
+        )
         worst = (wanted.excess * wanted.there).amax(-1, keepdim=True).clamp_min(0.0)
-        return torch.cat([features.flatten(1), worst, torch.full_like(worst, which)], -1)
+        return torch.cat([torch.cat(told, -1).flatten(1), worst, torch.full_like(worst, which)], -1)
 
     def angles(self, angles: BackboneAngles, turned: Tensor) -> Tensor:
-        """Phi and psi (B, L, 2) after total increments (B, n); NaN where the chain ends."""
-        found = turned.new_full((len(turned), len(self.letters), 2), torch.nan)
-        found[:, angles.residue] = torch.stack(angles.at(turned), -1)
+        """Phi, psi, chi1 and chi2 (B, L, 4) after total increments (B, n); NaN where there is none."""
+        found = turned.new_full((len(turned), len(self.letters), len(KINDS)), torch.nan)
+        found[:, angles.residue, :2] = torch.stack(angles.at(turned), -1)
+        found[..., 2:] = self.chi + self.of_residues(turned)[..., 2:]
         return found
 
-    def _wanted(self, domain: PeptideDomain, state: FoldState, goal: PeptideGoal | None) -> tuple[Wanted, float]:
+    def of_residues(self, turned: Tensor) -> Tensor:
+        """What of increments (B, n) turns phi, psi, chi1 and chi2 (B, L, 4); zero where there is none."""
+        return torch.where(self.turns >= 0, turned[:, self.turns.clamp_min(0)], 0.0)
+
+    def _pushed(self, domain: PeptideDomain, state: PeptideState) -> Tensor:
+        """(B, L, 7): how strongly overlaps push each residue, where they push its backbone and its side chain."""
+        rows, length = len(state.fold.xyz), len(self.letters)
+        clashes, _ = domain.sterics.clashes(state.fold.xyz, state.pairs)
+        force = clashes.gradient(None, domain.sterics.place, state.fold.xyz.shape[1])
+        sums = force.new_zeros(rows, 2 * length, 4)
+        sums.index_add_(1, self.part, torch.cat([force, force.norm(dim=-1, keepdim=True)], -1))
+        parts = sums.unflatten(1, (length, 2)) / PUSHED
+        return torch.cat([parts[..., 3].sum(-1, keepdim=True), parts[..., :3].flatten(2)], -1)
+
+    def _wanted(self, domain: PeptideDomain, xyz: Tensor, goal: PeptideGoal | None) -> tuple[Wanted, float]:
         contacts = () if goal is None else goal.contacts
-        rows, like = len(state.xyz), state.xyz
+        rows, like = len(xyz), xyz
         none = Wanted(
             like.new_zeros(rows, CONTACTS, 2, 3), torch.zeros(rows, CONTACTS, 2, dtype=torch.long, device=like.device),
             *(like.new_zeros(rows, CONTACTS) for _ in range(3)),
         )  # fmt: skip
         if not contacts:
             return none, 0.0
-        place, excess, sign = domain.wanted(state.xyz, contacts)
+        place, excess, sign = domain.wanted(xyz, contacts)
         residue = torch.tensor([[self.residue[c.i], self.residue[c.j]] for c in contacts], device=like.device)
         # the policy takes the lower residue first
         swap = residue[:, 0] > residue[:, 1]
@@ -161,19 +201,30 @@ class PeptidePredictor:
         stream, steps = (state.stream, state.steps) if goal == state.goal else (self._fresh(rows), 0)
         proposal = self.keep * state.z
         if steps < self.fading:
-            features = x[:, :-2].reshape(rows, length, FEATURES).clone()
-            features[..., -MEMORY:-1] = self._turned(state.z)
-            features[..., -1] = steps / self.fading
-            weight = self.policy.stream.enter.weight
-            z, stream = self.policy.stream.step(features.flatten(0, 1).to(weight), stream)
-            mean, _ = self.policy.decode(z).circular_mean()
-            mean = mean.unflatten(0, (rows, length)).to(x)
-            led = torch.zeros_like(proposal)
-            led[:, self.turns[self.turns >= 0]] = mean[:, self.turns >= 0]
-            # no more than a step may turn: a correction would else be scaled away with what is beyond
-            led = led * (self.cap / led.abs().amax(-1, keepdim=True).clamp_min(self.cap))
+            weight = self.policy.enter.weight
+            seen = x[:, :-2].reshape(rows, length, FEATURES + POSE).to(weight)
+            features, pose = seen.split((FEATURES, POSE), -1)
+            features[..., -MEMORY:-1] = torch.where(self.turns >= 0, state.z[:, self.turns.clamp_min(0)], 0.0)
+            features[..., -1] = steps / FADING
+            z, stream = self.policy.stream.step(self.policy.enters(features, pose).flatten(0, 1), stream)
+            led = self._led(z.unflatten(0, (rows, length)), proposal)
             proposal = torch.where((worst > 0)[:, None], led, proposal)
         return proposal, Memory(stream, proposal, steps + 1, goal)
+
+    def _led(self, z: Tensor, like: Tensor) -> Tensor:
+        """Increments (B, d) of latents (B, L, d).
+
+        A step turns nothing by more than its cap, and is else scaled down as a whole, corrections with it: so the
+        backbone's part is scaled here, and side chains, which need not arrive together, are clipped.
+        """
+        mean = self.policy.decode(z).circular_mean()[0].to(like)
+        mean = torch.where(self.turns >= 0, mean, 0.0)
+        backbone, chi = mean.split(2, -1)
+        backbone = backbone * (self.cap / backbone.abs().amax((1, 2)).clamp_min(self.cap))[:, None, None]
+        mean = torch.cat([backbone, chi.clamp(-self.cap, self.cap)], -1)
+        led = torch.zeros_like(like)
+        led[:, self.turns[self.turns >= 0]] = mean[:, self.turns >= 0]
+        return led
 
     def read(self, state: Memory) -> Tensor:
         """The latent as it stands."""
@@ -182,7 +233,3 @@ class PeptidePredictor:
     def write(self, state: Memory, z: Tensor) -> Memory:
         """The corrected latent."""
         return state._replace(z=z)
-
-    def _turned(self, z: Tensor) -> Tensor:
-        """Last increments (B, L, 2) of phi and psi."""
-        return torch.where(self.turns >= 0, z[:, self.turns.clamp_min(0)], 0.0)
