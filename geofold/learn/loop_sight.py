@@ -62,8 +62,7 @@ def look(pieces: Pieces, cursor: int, time: float, innovation: Tensor) -> Tensor
 
     there = pieces.there[:, near]
     told = torch.nn.functional.one_hot(pieces.letters[:, near], LETTERS).to(xyz)
-    angle = torch.nn.functional.pad(torsions(xyz), (0, 0, 1, 1))[:, near]
-    circles = torch.cat([angle.sin(), angle.cos()], -1)
+    circles = torch.nn.functional.pad(_circles(pieces), (0, 0, 1, 1))[:, near]
     inside = torch.arange(centre - NEIGHBOURS, centre + NEIGHBOURS + 1, device=xyz.device)
     inside = ((inside >= FLANK) & (inside < xyz.shape[1] - FLANK)).to(xyz).expand(len(xyz), -1)
     flags = torch.stack([inside, there.to(xyz)], -1)
@@ -80,6 +79,13 @@ def look(pieces: Pieces, cursor: int, time: float, innovation: Tensor) -> Tensor
             place.expand(len(xyz), -1), innovation,
         ], 1,
     )  # fmt: skip
+
+
+def _circles(pieces: Pieces) -> Tensor:
+    """Sine and cosine of phi and psi (B, S - 2, 4); zero where the residue that one leans on is not there."""
+    angle = torsions(pieces.xyz)
+    known = torch.stack([pieces.there[:, :-2], pieces.there[:, 2:]], -1).to(angle)
+    return torch.cat([angle.sin() * known, angle.cos() * known], -1)
 
 
 def _in_the_way(pieces: Pieces, centre: int) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geofold.core.linearise import linearise, look
 from geofold.learn.peptide_sight import FEATURES, MEMORY, POSE
 from geofold.learn.peptide_training import Lesson
 from geofold.molecule.builder import LETTERS, peptide
@@ -39,7 +40,9 @@ SOFT = 0.05
 """Share of the sterics' weight in the beginning."""
 RENEWED = 10
 """Iterations that a neighbour list serves."""
-POWER = 8
+POWER, TINY_MEAN = 8, 1e-9
+UNCAPPED = 1e6
+"""The optimiser turns torsions as far as it likes."""
 FINALISTS = 4
 SIZES = (8, 12)
 GOALS = 2
@@ -131,33 +134,38 @@ def _whole(xyz: np.ndarray, atoms: np.ndarray, local: Tensor) -> np.ndarray:
 def annealed(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal, *, seed: int) -> Tensor:
     """Increments (B, n) from a state of one row, annealed in `ROWS` rows."""
     noise = torch.Generator().manual_seed(seed)
-    xyz, kin = state.fold.xyz.expand(ROWS, -1, -1), domain.fold.kin
-    backbone = torch.as_tensor(domain.tree.backbone)
+    free = replace(domain, fold=replace(domain.fold, cap=UNCAPPED))
+    rows = free.select(state, torch.zeros(ROWS, dtype=torch.long))
+    n, backbone = len(domain.tree), torch.as_tensor(domain.tree.backbone)
 
     def normal() -> Tensor:
-        return torch.randn(ROWS, len(domain.tree), generator=noise, dtype=xyz.dtype)
+        wide = torch.zeros(ROWS, domain.latent_dim, dtype=state.fold.xyz.dtype)
+        wide[:, :n] = torch.randn(ROWS, n, generator=noise, dtype=wide.dtype)
+        return wide
 
     theta = SPREAD * normal()
     theta[0] = 0.0
-    theta.requires_grad_(True)
     optimiser = torch.optim.Adam([theta], lr=RATE, betas=(0.9, 0.99))
-    pairs = state.pairs
     for iteration in range(ITERATIONS):
         done = iteration / ITERATIONS
         optimiser.param_groups[0]["lr"] = RATE * (0.025 + 0.5 * (1 + math.cos(math.pi * done)))
-        moved = carry(kin, frames(kin, xyz, theta), xyz)
-        if iteration % RENEWED == 0:
-            pairs = domain.sterics.pairs(moved.detach())
         hard = replace(goal, sterics=min(1.0, SOFT ** (1 - 2 * done)))
-        loss = domain.cost(moved, state.fold.angle + theta, pairs, hard)
-        busiest = ((theta[:, backbone] / CAP).pow(POWER).mean(-1) + 1e-9).pow(1 / POWER)
-        optimiser.zero_grad()
-        (loss + SPEED * busiest).sum().backward()
+        seen = look(free, theta, rows, hard)
+        if iteration % RENEWED == 0:
+            rows = rows._replace(pairs=free.sterics.fresh(free.fold.split(seen.prediction.mean)[1], rows.pairs))
+        theta.grad = linearise(free, theta, rows, seen).gradient
+        theta.grad[:, :n] += SPEED * busiest_slope(theta[:, :n], backbone)
         optimiser.step()
         if done < 0.5:
-            with torch.no_grad():
-                theta.add_((0.5 - done) * HEAT * normal())
-    return theta.detach()
+            theta.add_((0.5 - done) * HEAT * normal())
+    return theta[:, :n]
+
+
+def busiest_slope(theta: Tensor, backbone: Tensor) -> Tensor:
+    """Gradient (B, n) of the steps that increments need: a high mean power of the backbone's over the cap."""
+    part = torch.where(backbone, theta / CAP, 0.0)
+    mean = part.pow(POWER).sum(-1, keepdim=True) / backbone.sum() + TINY_MEAN
+    return mean.pow(1 / POWER - 1) * part.pow(POWER - 1) / (backbone.sum() * CAP)
 
 
 def lesson(demo: Demo, *, seed: int) -> Lesson:

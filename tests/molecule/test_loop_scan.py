@@ -79,7 +79,7 @@ def test_surprise_does_not_depend_on_the_frame(native) -> None:
     turn = turn * np.sign(np.linalg.det(turn))
     other = replace(native, xyz=native.xyz @ turn.T + 1.0)
     model = shipped_loop_model()[0]
-    np.testing.assert_allclose(surprise(native, SPANS, model), surprise(other, SPANS, model), atol=5e-3)
+    np.testing.assert_allclose(surprise(native, SPANS, model), surprise(other, SPANS, model), atol=1e-4)
 
 
 def test_overlaps_are_those_of_pairs(native) -> None:

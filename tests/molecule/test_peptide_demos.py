@@ -15,12 +15,23 @@ from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.learn import peptide_training
 from geofold.learn.peptide_model import PeptidePolicy
-from geofold.learn.peptide_sight import FEATURES, MEMORY
+from geofold.learn.peptide_sight import FEATURES, MEMORY, POSE
 from geofold.learn.peptide_training import joined, load_policy, train_peptide
 from geofold.molecule import peptide_demos
 from geofold.molecule.contacts import parse_contact
 from geofold.molecule.peptide import PeptideGoal
-from geofold.molecule.peptide_demos import CAP, STEPS, Demo, built, demonstrations, lesson, loaded, placed, saved
+from geofold.molecule.peptide_demos import (
+    CAP,
+    STEPS,
+    Demo,
+    built,
+    busiest_slope,
+    demonstrations,
+    lesson,
+    loaded,
+    placed,
+    saved,
+)
 from geofold.molecule.peptide_sense import KEEP, PeptidePredictor, PeptideSense
 
 SEQUENCE = "GSWTPENGKW"
@@ -52,6 +63,16 @@ def test_demonstrations_end_clean_with_the_contact_kept(monkeypatch) -> None:
         assert domain.angles.outliers(state.fold.angle) == [0]
 
 
+def test_the_slope_of_the_busiest_torsion_is_that_of_its_cost() -> None:
+    theta = torch.as_tensor(np.random.default_rng(4).standard_normal((3, 9)))
+    backbone = torch.arange(9) % 3 != 0
+
+    def cost(turn: torch.Tensor) -> torch.Tensor:
+        return ((turn[:, backbone] / CAP).pow(peptide_demos.POWER).mean(-1)).pow(1 / peptide_demos.POWER).sum()
+
+    torch.testing.assert_close(busiest_slope(theta, backbone), torch.func.grad(cost)(theta), atol=1e-6, rtol=1e-6)
+
+
 def test_demonstrations_go_through_a_file(demo: Demo) -> None:
     (again,) = loaded(saved([demo]))
     assert (again.sequence, again.contact) == (demo.sequence, demo.contact)
@@ -80,13 +101,17 @@ def test_what_is_seen_does_not_turn_with_the_peptide(demo: Demo) -> None:
     turn, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((3, 3)))
     turn *= np.sign(np.linalg.det(turn))
     elsewhere = replace(structure, xyz=structure.xyz @ turn.T + [1.0, -2.0, 0.5])
-    seen = []
+    seen, policy = [], PeptidePolicy().double()
     for one in (structure, elsewhere):
         domain = type(built(SEQUENCE)[1]).of(one, 0, len(SEQUENCE) - 1)
         domain = replace(domain, sense=PeptideSense.of(one, domain.fold))
         state = placed(domain, one.xyz, torch.as_tensor(demo.start)[None])
-        seen.append(domain.observe(state, PeptideGoal((parse_contact(one, WANTED),))))
-    torch.testing.assert_close(seen[0], seen[1], atol=1e-6, rtol=0)
+        told = domain.observe(state, PeptideGoal((parse_contact(one, WANTED),)))
+        features, pose = told[:, :-2].unflatten(1, (-1, FEATURES + POSE)).split((FEATURES, POSE), -1)
+        # a pose turns along, and residues see one another's in their own frames
+        seen.append((features, policy.enters(features, pose).detach(), pose))
+    torch.testing.assert_close(seen[0][:2], seen[1][:2], atol=1e-6, rtol=0)
+    assert not torch.allclose(seen[0][2], seen[1][2], atol=0.1)
 
 
 def test_contacts_come_worst_first_and_in_either_order(demo: Demo) -> None:
@@ -96,7 +121,7 @@ def test_contacts_come_worst_first_and_in_either_order(demo: Demo) -> None:
 
     def seen(*texts: str) -> torch.Tensor:
         goal = PeptideGoal(tuple(parse_contact(structure, text) for text in texts))
-        return sense.seen(domain, state.fold, goal)[:, :-1]
+        return sense.seen(domain, state, goal)[:, :-1]
 
     torch.testing.assert_close(seen(WANTED), seen("A:9-A:3<6.0"))
     torch.testing.assert_close(seen(WANTED, "A:1-A:5<20.0"), seen("A:1-A:5<20.0", WANTED))
