@@ -37,6 +37,7 @@ Offline = Annotated[bool, typer.Option("--offline", help="Put 3Dmol.js into the 
 Seed = Annotated[int, typer.Option(help="Same input, same seed: same bytes.")]
 Altloc = Annotated[str | None, typer.Option(help="Conformer that moves where the backbone has several.")]
 Energy = Annotated[bool, typer.Option("--energy/--no-energy", help="Evaluate amber14 + OBC2 before and after.")]
+Predictor = Annotated[str, typer.Option(help="trained: the model that ships leads; hold-still: corrections alone.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the trace of the stream on standard error.")]
 
 
@@ -57,7 +58,7 @@ def repair(
     energy: Energy = True,
     streams: Annotated[int, typer.Option(help="Streams in one batch.")] = 12,
     rounds: Annotated[int, typer.Option(help="Rounds of streaming and selection at most.")] = 6,
-    predictor: Annotated[str, typer.Option(help="loop-denoiser, or hold-still for comparison.")] = "loop-denoiser",
+    predictor: Predictor = "trained",
     verbose: Verbose = False,
 ) -> None:
     """Repair bent or clashing loops; every other atom stays, byte for byte."""
@@ -92,6 +93,7 @@ def constrain(
     altloc: Altloc = None,
     energy: Energy = True,
     steps: Annotated[int, typer.Option(help="Streaming steps at most.")] = 128,
+    predictor: Predictor = "trained",
     verbose: Verbose = False,
 ) -> None:
     """Bring residues of a peptide together, or keep them apart, by its torsions."""
@@ -101,7 +103,7 @@ def constrain(
 
         return api.constrain(
             content, contact, sequence=sequence, start=start, seed=seed, altloc=altloc, energy=energy, steps=steps,
-            progress=progress,
+            predictor=predictor, progress=progress,
         )  # fmt: skip
 
     _run(run, source, output, trajectory, report, view, offline, verbose)
@@ -157,7 +159,7 @@ def bench(
         str, typer.Option(help="Folder of raw records, table and summary; an unfinished run goes on.")
     ] = "bench-out",
     set_name: Annotated[str, typer.Option("--set", help="Loops: bent, or a set under --data.")] = "bent",
-    part: Annotated[str, typer.Option(help="Of learning: packer, prior, backbones or controller.")] = "packer",
+    part: Annotated[str, typer.Option(help="Of learning: packer, prior, backbones, controller or peptide.")] = "packer",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only so many episodes.")] = None,

@@ -110,7 +110,7 @@ def repair(
 def constrain(
     source: Any = None, contacts: Sequence[str] = (), *, sequence: str | None = None, start: str = "extended",
     seed: int = 0, altloc: str | None = None, energy: bool = True, steps: int = 128, device: str = "cpu",
-    name: str | None = None, progress: Progress | None = None,
+    predictor: str = PREDICTORS[0], name: str | None = None, progress: Progress | None = None,
 ) -> Result:  # fmt: skip
     """Bring residues of a peptide together (or keep them apart) by its torsions.
 
@@ -125,6 +125,8 @@ def constrain(
         What a sequence starts from: an extended chain, or torsions drawn from the torsion prior.
     steps
         Streaming steps at most.
+    predictor : 'trained' or 'hold-still'
+        Whether the peptide policy that ships leads, or nothing moves but by corrections.
 
     Returns
     -------
@@ -136,7 +138,7 @@ def constrain(
         For input that cannot be used; the message says what to do.
     """
     began = time.perf_counter()
-    options = RunOptions(seed=seed, altloc=altloc, energy=energy, steps=steps, device=device)
+    options = RunOptions(seed=seed, altloc=altloc, energy=energy, steps=steps, device=device, predictor=predictor)
     if (source is None) == (sequence is None):
         raise OptionError("both a structure and a sequence" if sequence else "neither a structure nor a sequence",
                           "one of them", "give a file, or --sequence")  # fmt: skip

@@ -9,16 +9,19 @@ import numpy as np
 import torch
 
 from geofold.app.moves import Move
-from geofold.app.options import TORSION_CAP, RunOptions
+from geofold.app.options import PREDICTORS, TORSION_CAP, RunOptions
 from geofold.app.relax import ENERGY_WEIGHT, relax, steered
-from geofold.core.backbone import Glide
+from geofold.core.backbone import Backbone, Glide, HoldStill
 from geofold.core.controller import Controller
-from geofold.core.gate import ThresholdGate
+from geofold.core.gate import Gate, ThresholdGate
 from geofold.core.pullback import Pullback
 from geofold.core.stream import Patience, stream
 from geofold.core.trust_region import TrustRegion
+from geofold.learn.gate_training import PEPTIDE_WEIGHTS, shipped_gate
+from geofold.learn.peptide_training import shipped_policy
 from geofold.molecule.contacts import Contact
 from geofold.molecule.peptide import PeptideDomain, PeptideGoal, PeptideState
+from geofold.molecule.peptide_sense import PeptidePredictor, PeptideSense
 from geofold.molecule.structure import Structure
 
 TOLERANCE = 0.05
@@ -29,13 +32,31 @@ HELD = 5
 """Steps that a goal has to hold to count as reached."""
 
 
-def controller(options: RunOptions) -> Controller:
-    """The parts that constrain a peptide."""
+def controller(options: RunOptions, domain: PeptideDomain | None = None) -> Controller:
+    """The parts that constrain a peptide: the policy leads a domain that it can see, else what moved glides on."""
+    backbone: Backbone = HoldStill() if options.predictor == HoldStill().name else Glide(KEEP)
+    gate: Gate = plain_gate()
+    if domain is not None and domain.sense is not None:
+        backbone, gate = PeptidePredictor(shipped_policy()[0], domain.sense.turns), shipped_gate(PEPTIDE_WEIGHTS)
     return Controller(
-        backbone=Glide(KEEP), metric=Pullback(damping=DAMPING, decay=0.9),
+        backbone=backbone, metric=Pullback(damping=DAMPING, decay=0.9),
         trust_region=TrustRegion(radius=1.0, largest=4.0),
-        gate=ThresholdGate(TOLERANCE, first=1e-6, largest=3), horizon=1, once=True, seed=options.seed,
+        gate=gate, horizon=1, once=True, seed=options.seed,
     )  # fmt: skip
+
+
+Parts = Callable[[RunOptions, PeptideDomain], Controller]
+
+
+def plain_gate() -> ThresholdGate:
+    """Corrects whatever is not content, and tries again up to three times where a step was refused."""
+    return ThresholdGate(TOLERANCE, first=1e-6, largest=3)
+
+
+def sighted(structure: Structure, domain: PeptideDomain, options: RunOptions) -> PeptideDomain:
+    """The domain with what the policy sees of it, if it is to lead and can."""
+    trained = options.predictor == PREDICTORS[0]
+    return replace(domain, sense=PeptideSense.of(structure, domain.fold)) if trained else domain
 
 
 def thorough(parts: Controller) -> Controller:
@@ -67,14 +88,15 @@ def reached(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal) -> bo
 
 def constrain_peptide(
     structure: Structure, first: int, last: int, contacts: tuple[Contact, ...], options: RunOptions,
-    progress: Callable[[int, int, float], None] | None = None, *, parts: Controller | None = None,
+    progress: Callable[[int, int, float], None] | None = None, *, parts_for: Parts = controller,
 ) -> Move:  # fmt: skip
     """Stream residues `first` to `last` until the contacts have held for five steps.
 
     Parameters
     ----------
-    parts : Controller or None
-        Other parts than `controller` gives.
+    parts_for : callable
+        Gives the parts for these options and the domain; the domain is one that the policy sees unless the predictor
+        is 'hold-still'.
 
     Returns
     -------
@@ -83,8 +105,9 @@ def constrain_peptide(
     """
     domain = PeptideDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
     atoms = domain.fold.kin.atoms.cpu().numpy()
+    domain = sighted(structure, domain, options)
     start = domain.start(structure.xyz)
-    parts, goal = parts or controller(options), goal_of(contacts)
+    parts, goal = parts_for(options, domain), goal_of(contacts)
     predictor = parts.backbone.name
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
         return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid", predictor)
@@ -120,7 +143,7 @@ def constrain_peptide(
     until = sum(clock[: len(clock) - HELD + 1]) if held == HELD else sum(clock)
     return Move(
         domain.tree, atoms, np.array(frames[:end]), status, predictor, {first: sum(trace)}, trace, clock, accepted,
-        until,
+        until, parts.gate.name,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from geofold.app.console import told
+from geofold.errors import OptionError
 
 data_app = typer.Typer(no_args_is_help=True, help="Training data.")
 train_app = typer.Typer(no_args_is_help=True, help="Train a model; a killed run goes on from its last checkpoint.")
@@ -111,14 +112,33 @@ def peptide(
 
 @train_app.command("gate")
 def gate(
-    data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")],
-    packed: Annotated[str, typer.Option(help="Its side chains (geofold data pack).")],
+    domain: Annotated[str, typer.Option(help="loop (the loop model is frozen) or peptide (the policy is).")] = "loop",
+    data: Annotated[str | None, typer.Option(help="Loops: a backbones.npz (geofold data build).")] = None,
+    packed: Annotated[str | None, typer.Option(help="Loops: its side chains (geofold data pack).")] = None,
     out: Annotated[str, typer.Option(help="Folder of recorded streams, front, weights and card.")] = "gate",
-    cases: Annotated[int, typer.Option(min=1, help="Loops that are streamed over in each of two rounds.")] = 40,
+    cases: Annotated[int, typer.Option(min=1, help="Streams that are gone through in each of two rounds.")] = 40,
     seed: Seed = 0,
 ) -> None:
-    """Train the gate on the frozen loop model: where a correction is worth its price."""
+    """Train a gate on a frozen model: where a correction is worth its price."""
     with told():
-        from geofold.app.train_gate import train_gate_model
+        if domain not in ("loop", "peptide"):
+            raise OptionError(f"domain {domain}", "loop or peptide", "choose one of them")
+        if domain == "loop" and (data is None or packed is None):
+            raise OptionError("a gate of loops without its data", "--data and --packed", "add both")
+        from geofold.app.train_gate import loop_school, peptide_school, train_gate_model
 
-        train_gate_model(data, packed, out, cases=cases, seed=seed)
+        school = loop_school(str(data), str(packed)) if domain == "loop" else peptide_school()
+        train_gate_model(school, out, cases=cases, seed=seed)
+
+
+@train_app.command("metric")
+def metric(
+    out: Annotated[str, typer.Option(help="Folder of weights and card.")] = "metric",
+    courses: Annotated[int, typer.Option(min=1, help="Peptides whose streams are learned from.")] = 300,
+    seed: Seed = 0,
+) -> None:
+    """Train G_psi, a learned metric, on the frozen peptide policy: one natural step in it should lead lowest."""
+    with told():
+        from geofold.app.train_peptide import train_peptide_metric
+
+        train_peptide_metric(out, courses=courses, seed=seed)

@@ -9,7 +9,8 @@ from geofold.errors import OptionError
 
 TORSION_CAP = math.radians(10.0)
 """Largest change of one torsion in one step, the same for every agent."""
-PREDICTORS = ("loop-denoiser", "hold-still")
+PREDICTORS = ("trained", "hold-still")
+"""What ships with weights (loop model, peptide policy), or nothing that moves by itself, for comparison."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class RunOptions:
     device : str
         Torch device of the controller.
     predictor : str
-        'loop-denoiser', or 'hold-still' for comparison (repair).
+        'trained', or 'hold-still' for comparison.
     """
 
     seed: int = 0

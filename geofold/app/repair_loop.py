@@ -24,12 +24,13 @@ from geofold.learn.loop_training import shipped_loop_model
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.loop_scan import window_surprise
-from geofold.molecule.loop_sense import LoopSense
+from geofold.molecule.loop_sense import LoopPredictor, LoopSense
 from geofold.molecule.loop_windows import LENGTHS
 from geofold.molecule.structure import Structure
 
 TOLERANCE = 0.05
 STILL = HoldStill().name
+LED = LoopPredictor.name
 CONTENT = 0.9
 """Loss at which a loop is clean: no severe overlap and no outlier is left (each of which costs one)."""
 SOFTENING = (0.002, 0.02, 0.2, 1.0)
@@ -72,11 +73,11 @@ def repair_loop(
     atoms = domain.fold.kin.atoms.cpu().numpy()
     start = domain.start(structure.xyz, options.streams)
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
-        return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid", options.predictor)
+        return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid", STILL)
     candidates = [_search(structure, domain, start, options, progress, _Path())]
     if domain.tree.closed and domain.length <= LENGTHS[1] and options.predictor != STILL:
         # the loop model may know better, and may not: what the input itself leads to stays in the race
-        ahead = _Path(options.predictor, f"{shipped_gate().name}, threshold")
+        ahead = _Path(LED, f"{shipped_gate().name}, threshold")
         led = _predicted(structure, domain, options, ahead)
         candidates.append(_search(structure, domain, led, options, progress, ahead))
     if not options.energy:

@@ -1,11 +1,14 @@
-"""The gate of the loop domain: streams recorded, gates trained at several prices, the front drawn, one chosen."""
+"""Gates of the loop and the peptide domain: streams recorded, gates trained at several prices, the front drawn, one
+chosen."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,38 +17,110 @@ from rich.console import Console
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 
+from geofold.app.constrain_peptide import controller, plain_gate
 from geofold.app.loop_parts import GUIDED_SWEEPS, loop_controller
+from geofold.app.options import RunOptions
 from geofold.backbone.handover import write_whole
+from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, LearnedGate, ThresholdGate
-from geofold.learn.chains import Chains, read_chains
-from geofold.learn.gate_training import WEIGHTS, Case, Outcomes, joined, outcomes, trained_gate
+from geofold.learn.chains import read_chains
+from geofold.learn.gate_training import PEPTIDE_WEIGHTS, WEIGHTS, Case, Outcomes, joined, outcomes, trained_gate
 from geofold.learn.loop_training import shipped_loop_model
+from geofold.learn.peptide_training import shipped_policy
 from geofold.learn.training import data_hash, save_weights
 from geofold.molecule.loop_episodes import gate_cases
-from geofold.molecule.packed_chains import PackedChains, read_packed
+from geofold.molecule.packed_chains import read_packed
+from geofold.molecule.peptide import PeptideDomain
+from geofold.molecule.peptide_episodes import peptide_cases
 
 PRICES = (0.03, 0.1, 0.3, 1.0, 3.0)
 """lambda: task loss (a sum of two logarithms) that a correction at every step has to be worth."""
 LARGEST = 2
 STILL = 0.0
-"""The gate waits until the predictor rests. Left to find that out from eighty streams, it did not always: median RMSD
-2.3 A on eighty validation loops, where a plain threshold that waits reached 2.1 A."""
+"""The gate of a loop waits until the predictor rests. Left to find that out from eighty streams, it did not always:
+median RMSD 2.3 A on eighty validation loops, where a plain threshold that waits reached 2.1 A."""
 UNIFORM = 0.0
 """Stands for uniform depth in the front."""
 ROUNDS, CASES, JUDGED = 2, 40, 40
 WORSE = 0.05
 """Task loss by which the gate that ships may end above the best."""
-FIRST, FIRST_PRICE = ThresholdGate(0.05, largest=LARGEST, still=0.0), 0.1
-"""What the first round's streams go on with, and the price of the gate that the second round's follow."""
+FIRST_PRICE = 0.1
+"""Price of the gate that the second round's streams follow."""
+JUDGED_SEED = 1_000_000
+"""Peptides that gates are judged by are drawn apart from those that they learn from."""
 
 
-def train_gate_model(data: str, packed: str, out: str, *, cases: int, seed: int) -> None:
+@dataclass(frozen=True)
+class School:
+    """What a gate is trained on.
+
+    Attributes
+    ----------
+    name : str
+        Of the gate, for its card.
+    weights : str
+        Name of its file.
+    cases : callable
+        Streams (judged or learnt from, number of them, gate, seed).
+    first : Gate
+        What the first round's streams go on with; its K_max is that of the gate to be trained.
+    still : float
+        See `geofold.core.gate.LearnedGate`.
+    command : str
+        That trains it, without the number of cases and the seed.
+    sources : dict
+        Hashes of what it is trained with, for the card.
+    """
+
+    name: str
+    weights: str
+    cases: Callable[[bool, int, Gate, int], Iterator[Case]]
+    first: Gate
+    still: float
+    command: str
+    sources: dict[str, str] = field(default_factory=dict)
+
+
+def loop_school(data: str, packed: str) -> School:
+    """Loops of packed training chains, the loop model frozen."""
+    chains = read_chains(data)
+    side = read_packed(packed, data_hash(data))
+
+    def cases(judged: bool, count: int, gate: Gate, seed: int) -> Iterator[Case]:
+        split = "valid" if judged else "train"
+        return gate_cases(chains, side, split, count, loop_controller, gate, sweeps=GUIDED_SWEEPS, seed=seed)
+
+    return School(
+        "gate of the loop domain", WEIGHTS, cases, ThresholdGate(0.05, largest=LARGEST, still=STILL), STILL,
+        "geofold train gate",
+        {
+            "loop_model_sha256": shipped_loop_model()[1]["sha256"], "data_sha256": data_hash(data),
+            "packed_sha256": data_hash(packed),
+        },
+    )  # fmt: skip
+
+
+def peptide_school() -> School:
+    """Random peptides, the peptide policy frozen."""
+    options = RunOptions()
+
+    def parts(domain: PeptideDomain, gate: Gate) -> Controller:
+        return replace(controller(options, domain), gate=gate)
+
+    def cases(judged: bool, count: int, gate: Gate, seed: int) -> Iterator[Case]:
+        return peptide_cases(count, parts, gate, seed=seed + JUDGED_SEED * judged)
+
+    return School(
+        "gate of the peptide domain", PEPTIDE_WEIGHTS, cases, plain_gate(), math.inf,
+        "geofold train gate --domain peptide", {"policy_sha256": shipped_policy()[1]["sha256"]},
+    )  # fmt: skip
+
+
+def train_gate_model(school: School, out: str, *, cases: int, seed: int) -> None:
     """Record, train, judge, choose; what is in the folder already is not done again."""
     torch.set_num_threads(1)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    chains = read_chains(data)
-    side = read_packed(packed, data_hash(data))
     judged = max(cases * JUDGED // CASES, 1)
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("gate", total=ROUNDS * cases + (len(PRICES) + 1) * judged)
@@ -54,66 +129,55 @@ def train_gate_model(data: str, packed: str, out: str, *, cases: int, seed: int)
             bar.advance(task)
 
         try:
-            gates, front = _trained(folder, chains, side, cases, judged, seed, done)
+            gates, front = _trained(school, folder, cases, judged, seed, done)
         except KeyboardInterrupt:
             typer.echo(f"geofold: interrupted; the same command goes on from what is in {out}", err=True)
             raise typer.Exit(130) from None
     chosen = choose(front)
     write_front(folder, front, chosen)
     card = {
-        "model": "gate of the loop domain", "price": chosen, "seed": seed, "cases": cases, "front": front,
-        "estimator": "exact expectation over K; each sweep made with each K, each branch judged at the stream's end",
-        "loop_model_sha256": shipped_loop_model()[1]["sha256"], "data_sha256": data_hash(data),
-        "packed_sha256": data_hash(packed), "command": f"geofold train gate --cases {cases} --seed {seed}",
+        "model": school.name, "price": chosen, "seed": seed, "cases": cases, "front": front,
+        "estimator": "exact expectation over K; each span made with each K, each branch judged at the stream's end",
+        **school.sources, "command": f"{school.command} --cases {cases} --seed {seed}",
     }  # fmt: skip
-    save_weights(folder / WEIGHTS, gates[chosen].weights, card)
+    save_weights(folder / school.weights, gates[chosen].weights, card)
     row = next(row for row in front if row["price"] == chosen)
     typer.echo(f"{out}: price {chosen}, mean K {row['inner']:.2f}, task loss {row['task']:.3f}")
 
 
 def _trained(
-    folder: Path, chains: Chains, side: PackedChains, cases: int, judged: int, seed: int, done: Any
+    school: School, folder: Path, cases: int, judged: int, seed: int, done: Callable[[], None]
 ) -> tuple[dict[float, LearnedGate], list[dict[str, float]]]:
     seen: Outcomes | None = None
-    gate: Gate = FIRST
+    gate, still = school.first, school.still
     for number in range(ROUNDS):
-        part = _recorded(folder, chains, side, cases, seed, number, gate, done)
+        part = _recorded(school, folder, cases, seed, number, gate, done)
         seen = part if seen is None else joined([seen, part])
-        gate = trained_gate(seen, FIRST_PRICE, still=STILL, seed=seed)
+        gate = trained_gate(seen, FIRST_PRICE, still=still, seed=seed)
     assert seen is not None
-    gates = {price: trained_gate(seen, price, still=STILL, seed=seed) for price in PRICES}
-    named: list[tuple[float, Gate]] = [(UNIFORM, FixedGate(LARGEST)), *gates.items()]
+    gates = {price: trained_gate(seen, price, still=still, seed=seed) for price in PRICES}
+    named: list[tuple[float, Gate]] = [(UNIFORM, FixedGate(school.first.largest)), *gates.items()]
     front = []
     for price, one in named:
-        found = [_played(case, done) for case in gate_cases(
-            chains, side, "valid", judged, loop_controller, one, sweeps=GUIDED_SWEEPS, seed=seed + 1)]  # fmt: skip
+        found = [_played(case, done) for case in school.cases(True, judged, one, seed + 1)]
         task, inner = np.mean(found, 0)
         front.append({"price": price, "task": float(task), "inner": float(inner)})
     return gates, front
 
 
 def _recorded(
-    folder: Path, chains: Chains, side: PackedChains, cases: int, seed: int, number: int, gate: Gate,
-    done: Any,
-) -> Outcomes:  # fmt: skip
+    school: School, folder: Path, cases: int, seed: int, number: int, gate: Gate, done: Callable[[], None]
+) -> Outcomes:
     """Outcomes of a round, one file a case, so that a killed run goes on at the next."""
     rows: list[Outcomes] = []
-    streams = gate_cases(
-        chains,
-        side,
-        "train",
-        cases,
-        loop_controller,
-        FixedGate(LARGEST),
-        sweeps=GUIDED_SWEEPS,
-        seed=1000 * number + seed,
-    )
+    largest = school.first.largest
+    streams = school.cases(False, cases, FixedGate(largest), 1000 * number + seed)
     for place, case in enumerate(streams):
         path = folder / "outcomes" / f"{number}_{place}.safetensors"
         if path.exists():
             rows.append(Outcomes(**load_file(path)))
         else:
-            found = outcomes(case, gate, largest=LARGEST, seed=place)
+            found = outcomes(case, gate, largest=largest, seed=place)
             path.parent.mkdir(exist_ok=True)
             tensors = {name: part.contiguous() for name, part in found._asdict().items()}
             write_whole(path, lambda name, kept=tensors: save_file(kept, name))  # type: ignore[misc]
@@ -122,7 +186,7 @@ def _recorded(
     return joined(rows)
 
 
-def _played(case: Case, done: Any) -> tuple[float, float]:
+def _played(case: Case, done: Callable[[], None]) -> tuple[float, float]:
     """Task loss at the end of a stream, and its mean K."""
     state, spent = case.state, 0
     for _ in range(case.steps):

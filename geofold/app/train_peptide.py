@@ -1,8 +1,9 @@
-"""The peptide policy: demonstrations made once and kept in the folder, then a policy trained on them."""
+"""The peptide policy, from demonstrations made once and kept in the folder; and a metric on the frozen policy."""
 
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,27 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from geofold.app.constrain_peptide import DAMPING, controller
+from geofold.app.options import RunOptions
 from geofold.app.train_models import require_backbone, watched
 from geofold.backbone.handover import write_whole
+from geofold.core.gate import FixedGate
+from geofold.core.learned_metric import LearnedMetric
+from geofold.learn.metric_training import WEIGHTS as METRIC_WEIGHTS
+from geofold.learn.metric_training import Course, train_metric
 from geofold.learn.peptide_model import PeptidePolicy
-from geofold.learn.peptide_training import train_peptide
-from geofold.molecule.peptide_demos import Demo, demonstrations, lesson, loaded, saved
+from geofold.learn.peptide_training import shipped_policy, train_peptide
+from geofold.learn.training import save_weights
+from geofold.molecule.fold import LATENT
+from geofold.molecule.peptide_demos import Demo, demonstrations, lesson, loaded, placed, saved
+from geofold.molecule.peptide_episodes import drawn
 
 WAYS = 4
 """Noisy ways that each demonstration is learned from."""
 WORKERS = 2
+ROWS, STREAMED, SHAKEN = 16, 12, 0.3
+"""Of a course that a metric learns from: rows, steps, and how far (radian) its rows start apart."""
+TRIES = 20
 
 
 def train_peptide_policy(out: str, *, peptides: int, steps: int, kind: str, seed: int) -> None:
@@ -35,6 +48,35 @@ def train_peptide_policy(out: str, *, peptides: int, steps: int, kind: str, seed
     judged = watched("peptide", out, steps, lambda tell: train_peptide(
         lessons.__getitem__, len(lessons), out, steps=steps, seed=seed, told=tell, card=card, kind=kind))  # fmt: skip
     typer.echo(f"{out}: validation {judged:.3f} nat a torsion after {steps} batches, {len(demos)} demonstrations")
+
+
+def train_peptide_metric(out: str, *, courses: int, seed: int) -> None:
+    """G_psi on streams of random peptides, several rows each, that start from torsions shaken at random."""
+    torch.set_num_threads(1)
+    start = LearnedMetric.start(LATENT, damping=DAMPING, seed=seed)
+    options = RunOptions(seed=seed)
+
+    def course(number: int) -> Course:
+        # a latent is longer where a peptide has more torsions than it has places
+        structure, domain, goal, noise = next(
+            found for k in range(TRIES) if (found := drawn(TRIES * number + k, seed))[1].latent_dim == LATENT
+        )
+        shaken = SHAKEN * torch.as_tensor(noise.standard_normal((ROWS, len(domain.tree))))
+        parts = replace(controller(options, domain), metric=start, gate=FixedGate(1))
+        state = parts.init(domain, placed(domain, structure.xyz, shaken))
+        return Course(parts, domain, state, goal, STREAMED)
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("metric", total=courses)
+        metric = train_metric(course, courses, start, told=lambda done: bar.update(task, completed=done))
+    card = {
+        "model": "metric of the peptide domain", "damping": DAMPING, "seed": seed, "courses": courses,
+        "policy_sha256": shipped_policy()[1]["sha256"],
+        "command": f"geofold train metric --courses {courses} --seed {seed}",
+    }  # fmt: skip
+    Path(out).mkdir(parents=True, exist_ok=True)
+    save_weights(Path(out) / METRIC_WEIGHTS, metric.weights, card)
+    typer.echo(f"{out}: a metric after {courses} courses")
 
 
 def made(folder: Path, peptides: int, seed: int) -> list[Demo]:

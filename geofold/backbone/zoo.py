@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from geofold.backbone.attention import Attention, FeedForward
-from geofold.backbone.hybrid import jamba, striped_hyena
+from geofold.backbone.hybrid import jamba, selective_window, striped_hyena
 from geofold.backbone.hyena import Hyena
 from geofold.backbone.lag import LagOperator
 from geofold.backbone.lssl import LinearStateSpace
@@ -41,7 +41,9 @@ MIXERS: dict[str, Callable[[int], nn.Module]] = {
     "transformer_window": lambda width: Attention(width, window=WINDOW),
 }
 """What mixes along time; each is followed by a feed-forward layer, but for the selective ones, which hold their own."""
-HYBRIDS: dict[str, Callable[[int], list[nn.Module]]] = {"jamba": jamba, "striped_hyena": striped_hyena}
+HYBRIDS: dict[str, Callable[[int], list[nn.Module]]] = {
+    "jamba": jamba, "striped_hyena": striped_hyena, "selective_window": selective_window,
+}  # fmt: skip
 WHOLE = ("selective", "ssd")
 NAMES = (*MIXERS, *HYBRIDS)
 GROWING = ("transformer", "jamba", "striped_hyena")

@@ -41,7 +41,7 @@ class Variant:
 
     @property
     def ships(self) -> bool:
-        """Whether `geofold constrain` runs it."""
+        """Whether `geofold constrain` runs it where no policy leads."""
         return self.parts == controller(RunOptions(seed=self.parts.seed))
 
 
@@ -95,9 +95,9 @@ def run(out: str, *, quick: bool, limit: int | None) -> None:
 
 def _numbers(episode: Episode, parts: Controller) -> dict[str, Any]:
     structure = peptide(episode.sequence)
-    options = RunOptions(seed=parts.seed, steps=LIMIT, energy=False)
+    options = RunOptions(seed=parts.seed, steps=LIMIT, energy=False, predictor=HoldStill().name)
     contact = parse_contact(structure, episode.contact)
-    move = constrain_peptide(structure, 0, len(structure.residues) - 1, (contact,), options, parts=parts)
+    move = constrain_peptide(structure, 0, len(structure.residues) - 1, (contact,), options, parts_for=lambda *_: parts)
     done = move.status == "done"
     return {
         "success": done, "steps": len(move.trace) - HELD + 1 if done else LIMIT, "milliseconds": sum(move.milliseconds),
@@ -128,7 +128,7 @@ def summarise(records: Records, *, quick: bool, began: float) -> None:
         metrics |= {f"{name}.{key}": float(value) for key, value in numbers.items()}
         body.append(
             [
-                f"**{name}** (ships)" if variant.ships else name,
+                f"**{name}** (ships, led by the policy)" if variant.ships else name,
                 variant.note,
                 f"{numbers['success']:.3f}",
                 f"{steps:.1f} +- {half:.1f}",

@@ -8,6 +8,7 @@ operation is differentiable: it is trained with the backbone frozen, and used fr
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import torch
@@ -56,6 +57,10 @@ class LearnedMetric:
     def weights(self) -> dict[str, Tensor]:
         """What is trained and saved, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "damping"}
+
+    def having(self, weights: Mapping[str, Tensor]) -> LearnedMetric:
+        """The same metric with other weights."""
+        return LearnedMetric(**weights, damping=self.damping)
 
     def init(self, batch: int, dim: int, like: Tensor) -> MetricState:
         """Diagonal one, no columns."""

@@ -33,7 +33,7 @@ from geofold.core.report import ControllerState
 from geofold.errors import InputFileError
 from geofold.learn.training import load_card
 
-WEIGHTS = "gate.safetensors"
+WEIGHTS, PEPTIDE_WEIGHTS = "gate.safetensors", "peptide_gate.safetensors"
 RANDOM = 0.25
 """Share of the spans whose K is drawn."""
 ITERATIONS, RATE, DOUBT = 1500, 0.02, 1e-3
@@ -168,9 +168,9 @@ def trained_gate(seen: Outcomes, price: float, *, still: float = math.inf, seed:
 
 
 @cache
-def shipped_gate() -> LearnedGate:
-    """The gate of the loop domain that ships."""
-    return load_gate(resources.find(WEIGHTS))
+def shipped_gate(name: str = WEIGHTS) -> LearnedGate:
+    """The gate of the loop domain that ships, or another one by the name of its file."""
+    return load_gate(resources.find(name))
 
 
 def load_gate(path: str | Path) -> LearnedGate:

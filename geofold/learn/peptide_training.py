@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from geofold import resources
+from geofold.learn.loop_model import Increments
 from geofold.learn.loop_training import TEMPERATURES, nearest_temperature
 from geofold.learn.peptide_model import PeptidePolicy
 from geofold.learn.training import Schedule, Told, frozen, save_weights, train, write_curve
@@ -88,12 +89,8 @@ def train_peptide(
     )
     write_curve(folder, curve, "negative log-likelihood (nat a torsion)")
     if curve[-1][0] == steps:
-        with torch.no_grad():
-            known = held_out.missing.isfinite()
-            said = policy.decode(scanned(policy, held_out))
-            every = max(int(known.sum()) // CALIBRATED, 1)
-            said = type(said)(*(part[known][::every] for part in said))
-            policy.temperature = nearest_temperature(said, held_out.missing[known][::every], TEMPERATURES)
+        said, missing = told_turns(policy, [lessons(k) for k in range(learnt, count)])
+        policy.temperature = nearest_temperature(said, missing, TEMPERATURES)
         whole = {
             "model": "peptide policy", "options": policy.options, "temperature": policy.temperature, "seed": seed,
             "steps": steps, "rows": ROWS, "lessons": count, "valid_nll": curve[-1][2],
@@ -101,6 +98,16 @@ def train_peptide(
         }  # fmt: skip
         save_weights(Path(folder) / WEIGHTS, policy.state_dict(), whole | (card or {}))
     return curve[-1][2]
+
+
+@torch.no_grad()
+def told_turns(policy: PeptidePolicy, lessons: Sequence[Lesson]) -> tuple[Increments, Tensor]:
+    """What a policy says of about `CALIBRATED` increments of lessons, and the increments themselves (n,)."""
+    whole = joined(lessons)
+    known = whole.missing.isfinite()
+    every = max(int(known.sum()) // CALIBRATED, 1)
+    said = policy.decode(scanned(policy, whole))
+    return Increments(*(part[known][::every] for part in said)), whole.missing[known][::every]
 
 
 @cache

@@ -66,7 +66,7 @@ class Demo:
 def demonstrations(number: int, *, seed: int = 0) -> list[Demo]:
     """Demonstrations with a random peptide of 8-12 residues: contacts asked for by turns, until one is not reached."""
     noise = np.random.default_rng([seed, number])
-    sequence = "".join(noise.choice(list(LETTERS), int(noise.integers(SIZES[0], SIZES[1] + 1))))
+    sequence = drawn_sequence(noise)
     structure, domain = built(sequence)
     angle, found = np.zeros(len(domain.tree)), []
     for part in range(GOALS):
@@ -77,6 +77,11 @@ def demonstrations(number: int, *, seed: int = 0) -> list[Demo]:
         found.append(Demo(sequence, contact, angle, end))
         angle = end
     return found
+
+
+def drawn_sequence(noise: np.random.Generator) -> str:
+    """A random sequence of 8-12 residues."""
+    return "".join(noise.choice(list(LETTERS), int(noise.integers(SIZES[0], SIZES[1] + 1))))
 
 
 def drawn_contact(length: int, noise: np.random.Generator) -> str:
