@@ -153,7 +153,11 @@ def view(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="loop, peptide, latency, ablation, backbones or learning; report: RESULTS.md.")
+        str,
+        typer.Argument(
+            help="loop, peptide, latency, ablation, backbones or learning; rivals and tune prepare peptide; report: "
+            "RESULTS.md."
+        ),
     ],
     out: Annotated[
         str, typer.Option(help="Folder of raw records, table and summary; an unfinished run goes on.")
@@ -163,13 +167,16 @@ def bench(
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only so many episodes.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Of peptide: seeds under which each episode is played.")] = None,
     seed: Seed = 0,
 ) -> None:
     """Measure geofold against other tools, and write the tables."""
     with told():
         from geofold.bench import run
 
-        run.run(name, out=out, set_name=set_name, data=data, quick=quick, limit=limit, seed=seed, part=part)
+        run.run(
+            name, out=out, set_name=set_name, data=data, quick=quick, limit=limit, seed=seed, part=part, seeds=seeds
+        )
 
 
 def main(args: list[str] | None = None) -> int:

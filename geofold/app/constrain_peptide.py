@@ -36,12 +36,13 @@ def controller(options: RunOptions, domain: PeptideDomain | None = None) -> Cont
     """The parts that constrain a peptide: the policy leads a domain that it can see, else what moved glides on."""
     backbone: Backbone = HoldStill() if options.predictor == HoldStill().name else Glide(KEEP)
     gate: Gate = plain_gate()
+    led = domain is not None and domain.sense is not None
     if domain is not None and domain.sense is not None:
         backbone, gate = PeptidePredictor(shipped_policy()[0], domain.sense.turns), shipped_gate(PEPTIDE_WEIGHTS)
     return Controller(
         backbone=backbone, metric=Pullback(damping=DAMPING, decay=0.9),
         trust_region=TrustRegion(radius=1.0, largest=4.0),
-        gate=gate, horizon=1, once=True, seed=options.seed,
+        gate=gate, horizon=1, once=not led, seed=options.seed,
     )  # fmt: skip
 
 

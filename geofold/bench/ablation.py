@@ -16,7 +16,8 @@ from rich.progress import track
 
 from geofold.app.constrain_peptide import HELD, constrain_peptide, controller
 from geofold.app.options import RunOptions
-from geofold.bench.peptide import LIMIT, TUNING_SEED, Episode, episodes
+from geofold.bench.peptide_episodes import TUNING_SEED, Episode, episodes
+from geofold.bench.peptide_play import LIMIT
 from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.core.backbone import Glide, HoldStill
 from geofold.core.controller import Controller

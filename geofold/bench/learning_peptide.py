@@ -13,7 +13,8 @@ from rich.progress import track
 from geofold.app.constrain_peptide import HELD, KEEP, Parts, constrain_peptide, controller, plain_gate
 from geofold.app.options import PREDICTORS, RunOptions
 from geofold.bench.learning_controller import paired
-from geofold.bench.peptide import LIMIT, TEST_SEED, TUNING_SEED, Episode, episodes
+from geofold.bench.peptide_episodes import TEST_SEED, TUNING_SEED, Episode, episodes
+from geofold.bench.peptide_play import LIMIT
 from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.core.backbone import Glide
 from geofold.core.controller import Controller

@@ -1,168 +1,187 @@
-"""The peptide benchmark: random sequences and contacts, from an extended chain, beside OpenMM's own way."""
+"""The peptide benchmark: stepping agents side by side on shared episodes, and OpenMM's and scipy's own ways on some.
+
+A job is an episode under a seed: all agents play it in turn, in one process, on one thread. The constraint of the
+nonstationary panel changes mid-stream; fragments of real structures come with contacts of their own.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
+import torch
+from rich.console import Console
+from rich.progress import Progress
 
-from geofold.app import api
 from geofold.app.audit import audit
-from geofold.app.constrain_peptide import HELD
 from geofold.app.measure import measure
+from geofold.backbone.handover import write_whole
+from geofold.bench.agents.lbfgs import walked_to_contact
+from geofold.bench.agents.openmm_anneal import anneal_to_contact
 from geofold.bench.agents.openmm_min import peptide_to_contact
-from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
-from geofold.molecule.builder import LETTERS, peptide
-from geofold.molecule.contacts import CLOSEST, parse_contact
+from geofold.bench.agents.roster import AGENTS
+from geofold.bench.peptide_episodes import TEST_SEED, TUNING_SEED, Episode, changing, episodes, real_episodes
+from geofold.bench.peptide_play import LIMIT, Played, Stage, ca_of, overlaps_per_step, play, staged, whole
+from geofold.bench.peptide_reference import Ensemble, ensemble, loaded, nearest_rmsd, relaxed_energy, saved
+from geofold.bench.peptide_table import summarise
+from geofold.bench.records import Records
+from geofold.molecule.contacts import parse_contact
 from geofold.molecule.torsions import torsion_tree
 
-EPISODES, QUICK, RIVAL = 256, 64, 16
-TEST_SEED, TUNING_SEED = 7000, 6000
-LIMIT = 128
-RIVALS = {"openmm_min": 10.0, "openmm_min_loose": 30.0}
-"""Tolerance of the minimiser in kJ/mol/nm: OpenMM's default, which damages least, and a looser, faster one."""
+EPISODES, QUICK, SEEDS = 256, 8, 5
+OUTSIDE = 128
+"""Episodes on which energies are compared, and OpenMM and scipy play."""
+CHANGING = 96
+WORKERS = 2
+TOLERANCES = {"openmm_min": 10.0, "openmm_min_loose": 30.0}
+"""Of the minimiser in kJ/mol/nm: OpenMM's default, which damages least, and a looser, faster one."""
+RANDOM, MOVING, REAL = "random", "changing", "real"
+Rows = list[tuple[str, str, dict[str, Any]]]
 
 
-@dataclass(frozen=True)
-class Episode:
-    """A sequence and the contact that is wanted of it."""
+def run(out: str, *, quick: bool, limit: int | None, seeds: int | None = None, seed: int = 0) -> None:
+    """Play what is not in the records yet, then write tables, plots and summary.
 
-    name: str
-    sequence: str
-    contact: str
-
-
-def episodes(count: int, *, seed: int = TEST_SEED) -> list[Episode]:
-    """Random sequences of 8-12 residues over the twenty amino acids, random i, j with |i - j| >= 3."""
-    noise = np.random.default_rng(seed)
-    made = []
-    for number in range(count):
-        length = int(noise.integers(8, 13))
-        sequence = "".join(noise.choice(list(LETTERS), length))
-        while True:
-            i, j = sorted(int(k) for k in noise.integers(1, length + 1, 2))
-            if j - i >= CLOSEST:
-                break
-        made.append(Episode(f"{number:03d}_{sequence}_{i}_{j}", sequence, f"A:{i}-A:{j}<6.0"))
-    return made
-
-
-def run(out: str, *, quick: bool, limit: int | None, seed: int, split: str = "test") -> None:
-    """Run geofold on every episode and OpenMM's minimiser on the first sixteen, one after the other."""
+    A quick or limited run looks at the tuning episodes. `seed` is the first of `seeds`.
+    """
     began = time.time()
     records = Records(out)
-    count = limit or (QUICK if quick else EPISODES)
-    chosen = episodes(count, seed=TEST_SEED if split == "test" else TUNING_SEED)
-    if not all(records.has(e.name, "geofold") for e in chosen):
-        api.constrain(
-            sequence="GAGAGAGA", contacts=["A:1-A:8<6.0"], energy=False
-        )  # libraries loaded before the clock runs
-    for number, episode in enumerate(track(chosen, description="peptide")):
-        if not records.has(episode.name, "geofold"):
-            records.add(episode.name, "geofold", **_geofold(episode, seed))
-        for agent, tolerance in RIVALS.items():
-            if number < RIVAL and not records.has(episode.name, agent):
-                records.add(episode.name, agent, **_openmm(episode, seed, tolerance))
-    summarise(records, quick=quick or limit is not None, began=began)
+    tuning = quick or limit is not None
+    count, several = limit or (QUICK if quick else EPISODES), seeds or (1 if quick else SEEDS)
+    split = TUNING_SEED if tuning else TEST_SEED
+    left = [job for job in _jobs(count, several, seed, split) if not records.has(job[1], "done")]
+    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(WORKERS, initializer=_alone) as pool:
+        task = bar.add_task("peptide", total=len(left))
+        waiting = [pool.submit(_played, *job, str(records.folder / "references")) for job in left]
+        for done in as_completed(waiting):
+            for key, agent, numbers in done.result():
+                records.add(key, agent, **numbers)
+            bar.advance(task)
+    summarise(records, "tuning" if tuning else "test", quick=tuning, began=began)
 
 
-def _geofold(episode: Episode, seed: int) -> dict[str, Any]:
-    result = api.constrain(sequence=episode.sequence, contacts=[episode.contact], seed=seed, energy=True, steps=LIMIT)
-    report = result.report
-    success = report["stream"]["status"] == ["done"]
-    steps = report["stream"]["steps"] - HELD + 1 if success else LIMIT
-    checks = {c["name"]: c["value"] for c in report["audit"]["checks"]}
-    return {
-        "success": success, "steps": steps, "stream_seconds": report["stream"]["seconds"],
-        "seconds_to_contact": report["stream"]["seconds_to_goal"], "latency_ms": report["stream"]["latency_ms"],
-        "overlaps": report["after"]["severe_overlaps"], "outliers": report["after"]["ramachandran"]["outliers"],
-        "cis_made": checks["cis_peptide_bonds_made"], "chirality_changed": checks["chiralities_changed"],
-        "energy": report["after"]["energy_kj_mol"], "distance_angstrom": report["contacts"][0]["after_angstrom"],
+def _jobs(count: int, seeds: int, first: int, split: int) -> Iterator[tuple[Episode, str, str, int, bool, bool]]:
+    """Episode, key of its records, panel, seed, whether its references have energies, and whether outsiders play too.
+
+    Seeds one after the other, so that no two workers make the references of one episode.
+    """
+    for seed in range(first, first + seeds):
+        for number, episode in enumerate(episodes(count, seed=split)):
+            few = number < OUTSIDE
+            yield episode, f"{RANDOM}/{episode.name}/{seed}", RANDOM, seed, few, few and seed == first
+    for episode in changing(min(count, CHANGING), seed=split):
+        yield episode, f"{MOVING}/{episode.name}/{first}", MOVING, first, False, False
+    for episode in real_episodes()[:count]:
+        yield episode, f"{REAL}/{episode.name}/{first}", REAL, first, False, False
+
+
+def _alone() -> None:
+    torch.set_num_threads(1)
+
+
+def _played(
+    episode: Episode, key: str, panel: str, seed: int, energies: bool, outside: bool, references: str
+) -> Rows:
+    """Records of all agents on an episode, and one that says it is done."""
+    stage = staged(episode, seed)
+    members = None if panel == MOVING else _ensemble(episode, stage, Path(references), energies=energies)
+    rows: Rows = []
+    for agent in AGENTS:
+        played = play(agent, stage, seed)
+        rows.append((key, agent.name, _numbers(stage, played, members, panel, energy=outside, seed=seed)))
+    if outside:
+        rows += [(key, name, numbers) for name, numbers in _outsiders(episode, stage, members, seed)]
+    return [*rows, (key, "done", {})]
+
+
+def _ensemble(episode: Episode, stage: Stage, folder: Path, *, energies: bool) -> Ensemble:
+    """Reference ensemble of an episode, made once and kept."""
+    path = folder / f"{episode.name.replace(':', '_')}.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        contact = parse_contact(stage.structure, episode.contact)
+        made = ensemble(stage.structure, stage.domain, contact, seed=1, energies=energies)
+        write_whole(path, lambda name: _save(name, saved(made)))
+    return loaded(dict(np.load(path)))
+
+
+def _save(name: str, parts: dict[str, Any]) -> None:
+    with open(name, "wb") as file:
+        np.savez_compressed(file, **parts)
+
+
+def _numbers(
+    stage: Stage, played: Played, members: Ensemble | None, panel: str, *, energy: bool, seed: int
+) -> dict[str, Any]:
+    """What is measured of a stepping agent's path."""
+    end = played.frames[-1]
+    numbers: dict[str, Any] = {
+        "panel": panel, "success": played.held is not None, "steps": played.steps,
+        "clash_energy": overlaps_per_step(stage.domain, played.frames), "made": len(played.inner),
+        "inner": int(played.inner.sum()), "ms": [round(float(ms), 3) for ms in played.milliseconds],
+        "outliers": int(stage.domain.angles.outliers(torch.as_tensor(played.angle[-1:]))[0]),
+        "change": stage.change, "cis_made": 0, "chirality_changed": 0,
+        "seconds_to_contact": float(played.milliseconds[: stage.change + played.steps].sum() / 1e3),
     }  # fmt: skip
+    if members is not None and len(members.ca):
+        numbers["rmsd"] = nearest_rmsd(ca_of(stage, end), members.ca)
+        if energy:
+            numbers["energy"] = _above(stage, relaxed_energy(stage.structure, stage.domain, end, seed=seed), members)
+    if energy:
+        numbers |= _damage(stage, whole(stage, end))
+    return numbers
 
 
-def _openmm(episode: Episode, seed: int, tolerance: float) -> dict[str, Any]:
-    structure = peptide(episode.sequence)
-    outcome = peptide_to_contact(
-        structure, (parse_contact(structure, episode.contact),), seed=seed, tolerance=tolerance
-    )
+def _above(stage: Stage, energy: float, members: Ensemble) -> float:
+    """kJ/mol per residue above the median of the reference ensemble."""
+    return (energy - float(np.median(members.energy))) / len(stage.structure.residues)
+
+
+def _damage(stage: Stage, xyz: np.ndarray) -> dict[str, Any]:
+    """What the audit finds at the end."""
+    structure = stage.structure
     tree = torsion_tree(structure, 0, len(structure.residues) - 1)
-    before, after = (measure(structure, [tree], x, None) for x in (structure.xyz, outcome.xyz))
-    checks = {c.name: c.value for c in audit(structure, [tree], structure.xyz, outcome.xyz, (before, after))}
-    contact = parse_contact(structure, episode.contact)
+    before, after = (measure(structure, [tree], x, None) for x in (structure.xyz, xyz))
+    checks = {c.name: c.value for c in audit(structure, [tree], structure.xyz, xyz, (before, after))}
     return {
-        "success": bool(outcome.reached and after["severe_overlaps"] == 0 and after["ramachandran"]["outliers"] == 0),
-        "reached": bool(outcome.reached), "seconds_to_contact": outcome.seconds, "overlaps": after["severe_overlaps"],
-        "outliers": after["ramachandran"]["outliers"], "cis_made": checks["cis_peptide_bonds_made"],
-        "chirality_changed": checks["chiralities_changed"],
-        "distance_angstrom": float(10 * np.linalg.norm(outcome.xyz[contact.i] - outcome.xyz[contact.j])),
+        "cis_made": int(max(checks["cis_peptide_bonds_made"], 0)), "overlaps": int(after["severe_overlaps"]),
+        "chirality_changed": int(checks["chiralities_changed"]), "outliers": int(after["ramachandran"]["outliers"]),
     }  # fmt: skip
 
 
-def summarise(records: Records, *, quick: bool, began: float) -> None:
-    """Table and summary of the records."""
-    rivals = records.of("openmm_min")
-    shared = {row["episode"] for row in rivals}
-    metrics: dict[str, float] = {}
-    body = []
-    for agent in ("geofold", *RIVALS):
-        rows = records.of(agent)
-        if not rows:
-            continue
-        steps = [row["steps"] for row in rows if "steps" in row]
-        metrics |= {
-            f"{agent}.{name}": float(value)
-            for name, value in {
-                "episodes": len(rows),
-                "success": np.mean([r["success"] for r in rows]),
-                "cis_made": sum(max(r["cis_made"], 0) for r in rows),
-                "chirality_changed": sum(r["chirality_changed"] for r in rows),
-                "rama_outliers": np.mean([r["outliers"] for r in rows]),
-                "overlaps": np.mean([r["overlaps"] for r in rows]),
-                "seconds_to_contact": np.median([r["seconds_to_contact"] for r in rows]),
-                "seconds_to_contact_shared": np.median(
-                    [r["seconds_to_contact"] for r in rows if r["episode"] in shared] or [0.0]
-                ),
-            }.items()
-        }
-        if steps:
-            metrics[f"{agent}.steps"], metrics[f"{agent}.steps_ci"] = mean_and_half_width(steps)
-            metrics[f"{agent}.median_steps"] = float(np.median(steps))
-            metrics[f"{agent}.latency_ms_mean"] = float(np.mean([r["latency_ms"]["mean"] for r in rows]))
-            metrics[f"{agent}.latency_ms_p99"] = float(np.median([r["latency_ms"]["p99"] for r in rows]))
-        get = {name.split(".")[1]: value for name, value in metrics.items() if name.startswith(f"{agent}.")}
-        body.append(
-            [
-                agent,
-                str(len(rows)),
-                f"{get['success']:.3f}",
-                f"{get['steps']:.1f} +- {get['steps_ci']:.1f}" if steps else "-",
-                f"{get['cis_made']:.0f}",
-                f"{get['chirality_changed']:.0f}",
-                f"{get['rama_outliers']:.2f}",
-                f"{get['overlaps']:.2f}",
-                f"{get['seconds_to_contact_shared']:.3f}",
-            ]
-        )
-    ours = np.median([r["seconds_to_contact"] for r in records.of("geofold") if r["episode"] in shared] or [np.nan])
-    for agent in RIVALS:
-        rows = records.of(agent)
-        if rows:
-            ratio = ours / np.median([r["seconds_to_contact"] for r in rows])
-            metrics[f"geofold.time_over_{agent}"] = float(ratio)
-            metrics[f"{agent}.reached"] = float(np.mean([r["reached"] for r in rows]))
-    columns = [
-        "agent",
-        "episodes",
-        "success",
-        "steps",
-        "cis made",
-        "chirality changed",
-        "outliers",
-        "overlaps",
-        f"median s to contact (first {len(shared)})",
-    ]
-    write_summary(records.folder, metrics, quick=quick, began=began, table=table_of(columns, body), note="peptide")
+def _outsiders(
+    episode: Episode, stage: Stage, members: Ensemble | None, seed: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """OpenMM's restrained minimisation and annealing, and L-BFGS on the torsions."""
+    structure, contact = stage.structure, parse_contact(stage.structure, episode.contact)
+    for name, tolerance in TOLERANCES.items():
+        outcome = peptide_to_contact(structure, (contact,), seed=seed, tolerance=tolerance)
+        yield name, _judged(stage, outcome.xyz, outcome.reached, outcome.seconds, members, seed)
+    outcome = anneal_to_contact(structure, (contact,), seed=seed)
+    yield "openmm_anneal", _judged(stage, outcome.xyz, outcome.reached, outcome.seconds, members, seed)
+    found = walked_to_contact(structure, stage.domain, contact, seed=seed)
+    judged = _judged(stage, whole(stage, found.frames[-1]), found.reached, found.seconds, members, seed)
+    steps = len(found.frames) - 1 if judged["success"] else LIMIT
+    yield "lbfgs", judged | {"steps": steps, "clash_energy": overlaps_per_step(stage.domain, found.frames)}
+
+
+def _judged(
+    stage: Stage, xyz: np.ndarray, reached: bool, seconds: float, members: Ensemble | None, seed: int
+) -> dict[str, Any]:
+    damage = _damage(stage, xyz)
+    local = xyz[stage.domain.fold.kin.atoms.numpy()]
+    numbers = {
+        "panel": RANDOM, "success": bool(reached and damage["overlaps"] == 0 and damage["outliers"] == 0),
+        "reached": bool(reached), "seconds_to_contact": seconds, **damage,
+    }  # fmt: skip
+    if members is not None and len(members.ca):
+        numbers["rmsd"] = nearest_rmsd(ca_of(stage, local), members.ca)
+        # what does not move in our domain (a proline amid the chain) has moved here
+        moved = replace(stage.structure, xyz=xyz)
+        numbers["energy"] = _above(stage, relaxed_energy(moved, stage.domain, local, seed=seed), members)
+    return numbers

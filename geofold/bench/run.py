@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geofold.errors import OptionError
 
-NAMES = ("loop", "peptide", "latency", "ablation", "backbones", "learning", "report")
+NAMES = ("loop", "peptide", "latency", "ablation", "backbones", "learning", "rivals", "tune", "report")
 
 
 def run(
@@ -19,6 +19,7 @@ def run(
     limit: int | None,
     seed: int,
     part: str = "packer",
+    seeds: int | None = None,
 ) -> None:
     """Run a benchmark on one thread per process, so that times can be compared.
 
@@ -37,7 +38,11 @@ def run(
     elif name == "peptide":
         from geofold.bench import peptide
 
-        peptide.run(out, quick=quick, limit=limit, seed=seed)
+        peptide.run(out, quick=quick, limit=limit, seeds=seeds, seed=seed)
+    elif name == "tune":
+        from geofold.bench import peptide_tune
+
+        peptide_tune.run(out, quick=quick, limit=limit)
     elif name == "latency":
         from geofold.bench import latency
 
@@ -54,11 +59,15 @@ def run(
         from geofold.bench import learning
 
         learning.run(out, part=part, data=data, quick=quick, limit=limit, seed=seed)
+    elif name == "rivals":
+        from geofold.bench import rivals
+
+        rivals.run(out, data=data, quick=quick, seed=seed)
     elif name == "report":
         from geofold.bench import report
 
         report.write_results(Path(out))
     else:
         raise OptionError(f"benchmark {name}", " or ".join(NAMES), "choose one of them")
-    if name != "report":
+    if name not in ("report", "tune"):
         print((Path(out) / "table.md").read_text(encoding="utf-8").split("\n\n")[0])

@@ -2,7 +2,8 @@
 
 A natural step is local: it ends in the nearest minimum. A row whose loss has stopped falling while the gate
 still finds it wanting gets a few random moves of full size in one random direction (as a latent, so that
-the domain caps and closes them like any other move), and goes on from there. Kicks count as steps.
+the domain caps and closes them like any other move), and goes on from there. A kick is a step: it takes the place of
+what would have been proposed, uncorrected, so no row ever moves by more than a step may.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from geofold.core.backbone import Backbone
 from geofold.core.controller import Controller
 from geofold.core.domain import Domain, Prediction
+from geofold.core.gate import Features, Gate
 from geofold.core.report import ControllerState, StepInfo
 
 
@@ -78,17 +81,71 @@ def stream(
     restless: _Restless | None = None
     number = 0
     while True:
-        state, info = controller.step(domain, state, goal(number) if callable(goal) else goal)
+        parts, rows = controller, None
+        if restless is not None and bool((restless.left > 0).any()):
+            controller = thorough or controller
+            rows = restless.left > 0
+            parts = replace(
+                controller, backbone=_Kicked(controller.backbone, restless.direction, rows),
+                gate=_Shut(controller.gate, rows),
+            )  # fmt: skip
+            state = state._replace(radius=torch.where(rows, controller.trust_region.radius, state.radius))
+        state, info = parts.step(domain, state, goal(number) if callable(goal) else goal)
         number += 1
         if patience is not None:
             restless = _watch(restless, info, patience, state, domain, noise)
-            if bool((restless.left > 0).any()):
-                controller = thorough or controller
-                state = state._replace(domain=kick(domain, state.domain, restless.direction, restless.left > 0))
-                radius = torch.where(restless.left > 0, controller.trust_region.radius, state.radius)
-                state = state._replace(radius=radius)
-                restless = replace(restless, left=(restless.left - 1).clamp_min(0))
+            if rows is not None:
+                restless = replace(restless, left=torch.where(rows, restless.left - 1, restless.left))
         yield state, info
+
+
+@dataclass(frozen=True)
+class _Kicked:
+    """A backbone whose proposal is a given latent in some rows."""
+
+    backbone: Backbone
+    latent: Tensor
+    rows: Tensor
+
+    @property
+    def name(self) -> str:
+        return self.backbone.name
+
+    def init_state(self, batch: int, dim: int, like: Tensor) -> Any:
+        return self.backbone.init_state(batch, dim, like)
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        z, after = self.backbone.step(x, state)
+        z = torch.where(self.rows[:, None], self.latent.to(z), z)
+        return z, self.backbone.write(after, z)
+
+    def read(self, state: Any) -> Tensor:
+        return self.backbone.read(state)
+
+    def write(self, state: Any, z: Tensor) -> Any:
+        return self.backbone.write(state, z)
+
+
+@dataclass(frozen=True)
+class _Shut:
+    """A gate that stays shut in some rows."""
+
+    gate: Gate
+    rows: Tensor
+
+    @property
+    def name(self) -> str:
+        return self.gate.name
+
+    @property
+    def largest(self) -> int:
+        return self.gate.largest
+
+    def open(self, features: Features) -> Tensor:
+        return self.gate.open(features) & ~self.rows
+
+    def depth(self, features: Features) -> Tensor:
+        return self.gate.depth(features)
 
 
 def kick(domain: Domain, state: Any, latent: Tensor, rows: Tensor) -> Any:

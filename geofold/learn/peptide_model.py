@@ -9,6 +9,7 @@ Glossary: ``L`` residues, ``F`` features, ``h`` channels, ``d`` of the latent.
 from __future__ import annotations
 
 import math
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,38 @@ def pairs(pose: Tensor) -> Tensor:
     return torch.cat([place, gap, offset, (-2 * gap).exp()], -1)
 
 
+class Decoder(nn.Sequential):
+    """What a latent says of the torsions of its residue; rival policies read theirs with it too."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(LATENT, 2 * LATENT), nn.SiLU(), nn.Linear(2 * LATENT, TURNS * COMPONENTS * 4))
+
+    def increments(self, z: Tensor, temperature: float) -> Increments:
+        """Increments (..., 4) of phi, psi, chi1 and chi2 that a latent (..., d) tells, as mixtures."""
+        weight, x, y, kappa = self(z).unflatten(-1, (TURNS, COMPONENTS, 4)).unbind(-1)
+        concentration = SHARPEST * torch.sigmoid(kappa - math.log(SHARPEST / 2)) / temperature + 1e-3
+        return Increments(weight.log_softmax(-1), torch.atan2(y, x + 1.0), concentration)
+
+
+class Policy(Protocol):
+    """What stands where the peptide policy does: it leads a peptide, and learns from the same lessons.
+
+    enter : its first layer, which tells the floating type. stream : what remembers from step to step (`init_state`,
+    `step` and `scan` of `geofold.backbone.protocol.StreamingBackbone`).
+    """
+
+    enter: nn.Linear
+    stream: Any
+    options: dict[str, Any]
+    temperature: float
+
+    def enters(self, features: Tensor, pose: Tensor) -> Tensor:
+        """What streams (..., L, h) of features (..., L, F) and poses (..., L, 12)."""
+
+    def decode(self, z: Tensor) -> Increments:
+        """Increments (..., 4) of phi, psi, chi1 and chi2 that a latent (..., d) tells."""
+
+
 class PeptidePolicy(nn.Module):
     """Backbone and decoder.
 
@@ -66,16 +99,14 @@ class PeptidePolicy(nn.Module):
         self, kind: str = USUAL, *, width: int = 96, depth: int = 2, seed: int = 0, temperature: float = 1.0
     ) -> None:
         super().__init__()
-        self.options = {"kind": kind, "width": width, "depth": depth}
+        self.options: dict[str, Any] = {"kind": kind, "width": width, "depth": depth}
         self.temperature = temperature
         self.stream = build(kind, CHANNELS, LATENT, width=width, depth=depth, seed=seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
             self.enter = nn.Linear(FEATURES, CHANNELS)
             self.rounds = nn.ModuleList(Mixing(CHANNELS) for _ in range(ROUNDS))
-            self.decoder = nn.Sequential(
-                nn.Linear(LATENT, 2 * LATENT), nn.SiLU(), nn.Linear(2 * LATENT, TURNS * COMPONENTS * 4)
-            )
+            self.decoder = Decoder()
 
     def enters(self, features: Tensor, pose: Tensor) -> Tensor:
         """What streams (..., L, h) of features (..., L, F) and poses (..., L, 12); residues of zeros are not there."""
@@ -88,6 +119,4 @@ class PeptidePolicy(nn.Module):
 
     def decode(self, z: Tensor) -> Increments:
         """Increments (..., 4) of phi, psi, chi1 and chi2 that a latent (..., d) tells, as mixtures."""
-        weight, x, y, kappa = self.decoder(z).unflatten(-1, (TURNS, COMPONENTS, 4)).unbind(-1)
-        concentration = SHARPEST * torch.sigmoid(kappa - math.log(SHARPEST / 2)) / self.temperature + 1e-3
-        return Increments(weight.log_softmax(-1), torch.atan2(y, x + 1.0), concentration)
+        return self.decoder.increments(z, self.temperature)

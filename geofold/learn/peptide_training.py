@@ -17,7 +17,7 @@ from torch import Tensor
 from geofold import resources
 from geofold.learn.loop_model import Increments
 from geofold.learn.loop_training import TEMPERATURES, nearest_temperature
-from geofold.learn.peptide_model import PeptidePolicy
+from geofold.learn.peptide_model import PeptidePolicy, Policy
 from geofold.learn.training import Schedule, Told, frozen, save_weights, train, write_curve
 
 ROWS = 32
@@ -50,14 +50,14 @@ def joined(lessons: Sequence[Lesson]) -> Lesson:
     return Lesson(stacked(features), stacked(pose), stacked(missing, torch.nan))
 
 
-def scanned(policy: PeptidePolicy, lesson: Lesson) -> Tensor:
+def scanned(policy: Policy, lesson: Lesson) -> Tensor:
     """Latents (T, P, L, d) along lessons."""
     enters = policy.enters(lesson.features, lesson.pose)
     rows = enters.shape[1:3]
     return policy.stream.scan(enters.flatten(1, 2), policy.stream.init_state(rows.numel()))[0].unflatten(1, rows)
 
 
-def loss_of(policy: PeptidePolicy, lesson: Lesson) -> Tensor:
+def loss_of(policy: Policy, lesson: Lesson) -> Tensor:
     """Mean negative log-likelihood of what is missing, nat a torsion."""
     known = lesson.missing.isfinite()
     return -policy.decode(scanned(policy, lesson)).log_density(lesson.missing.nan_to_num(0.0))[known].mean()
@@ -65,7 +65,8 @@ def loss_of(policy: PeptidePolicy, lesson: Lesson) -> Tensor:
 
 def train_peptide(
     lessons: Callable[[int], Lesson], count: int, folder: str | Path, *, steps: int = STEPS, seed: int = 0,
-    told: Told | None = None, stop: int | None = None, card: dict[str, Any] | None = None, **options: Any,
+    told: Told | None = None, stop: int | None = None, card: dict[str, Any] | None = None,
+    policy: Policy | None = None, weights: str = WEIGHTS, **options: Any,
 ) -> float:  # fmt: skip
     """Train on lessons by number, the last tenth of them held out; returns the last validation loss.
 
@@ -75,33 +76,35 @@ def train_peptide(
     ----------
     card
         What else to tell in the card.
+    policy, weights
+        Another model than a `PeptidePolicy` of the options, and the name of its file.
     """
-    policy = PeptidePolicy(seed=seed, **options)
+    model: Any = PeptidePolicy(seed=seed, **options) if policy is None else policy
     learnt = count - max(int(JUDGED * count), 1)
     held_out = joined([lessons(k) for k in range(learnt, count)])
 
     def losses(number: int) -> Iterator[Tensor]:
         chosen = np.random.default_rng([seed, number]).integers(learnt, size=ROWS)
-        yield loss_of(policy, joined([lessons(int(k)) for k in chosen]))
+        yield loss_of(model, joined([lessons(int(k)) for k in chosen]))
 
     curve = train(
-        policy, losses, lambda: float(loss_of(policy, held_out)), folder, Schedule(steps, rate=2e-3), told, stop=stop
+        model, losses, lambda: float(loss_of(model, held_out)), folder, Schedule(steps, rate=2e-3), told, stop=stop
     )
     write_curve(folder, curve, "negative log-likelihood (nat a torsion)")
     if curve[-1][0] == steps:
-        said, missing = told_turns(policy, [lessons(k) for k in range(learnt, count)])
-        policy.temperature = nearest_temperature(said, missing, TEMPERATURES)
+        said, missing = told_turns(model, [lessons(k) for k in range(learnt, count)])
+        model.temperature = nearest_temperature(said, missing, TEMPERATURES)
         whole = {
-            "model": "peptide policy", "options": policy.options, "temperature": policy.temperature, "seed": seed,
+            "model": "peptide policy", "options": model.options, "temperature": model.temperature, "seed": seed,
             "steps": steps, "rows": ROWS, "lessons": count, "valid_nll": curve[-1][2],
-            "parameters": sum(p.numel() for p in policy.parameters()),
+            "parameters": sum(p.numel() for p in model.parameters()),
         }  # fmt: skip
-        save_weights(Path(folder) / WEIGHTS, policy.state_dict(), whole | (card or {}))
+        save_weights(Path(folder) / weights, model.state_dict(), whole | (card or {}))
     return curve[-1][2]
 
 
 @torch.no_grad()
-def told_turns(policy: PeptidePolicy, lessons: Sequence[Lesson]) -> tuple[Increments, Tensor]:
+def told_turns(policy: Policy, lessons: Sequence[Lesson]) -> tuple[Increments, Tensor]:
     """What a policy says of about `CALIBRATED` increments of lessons, and the increments themselves (n,)."""
     whole = joined(lessons)
     known = whole.missing.isfinite()

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -61,6 +62,15 @@ class Demo:
     contact: str
     start: NDArray[np.float64]
     end: NDArray[np.float64]
+
+
+class Course(NamedTuple):
+    """How long annealing goes on, how far apart rows start (radian), and the price of a step of the busiest torsion."""
+
+    rows: int
+    iterations: int
+    spread: float
+    speed: float
 
 
 def demonstrations(number: int, *, seed: int = 0) -> list[Demo]:
@@ -136,30 +146,33 @@ def _whole(xyz: np.ndarray, atoms: np.ndarray, local: Tensor) -> np.ndarray:
     return after
 
 
-def annealed(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal, *, seed: int) -> Tensor:
-    """Increments (B, n) from a state of one row, annealed in `ROWS` rows."""
+def annealed(
+    domain: PeptideDomain, state: PeptideState, goal: PeptideGoal, *, seed: int, course: Course | None = None
+) -> Tensor:
+    """Increments (B, n) from a state of one row, annealed in many rows; without a course, as demonstrations are."""
+    course = course or Course(ROWS, ITERATIONS, SPREAD, SPEED)
     noise = torch.Generator().manual_seed(seed)
     free = replace(domain, fold=replace(domain.fold, cap=UNCAPPED))
-    rows = free.select(state, torch.zeros(ROWS, dtype=torch.long))
+    rows = free.select(state, torch.zeros(course.rows, dtype=torch.long))
     n, backbone = len(domain.tree), torch.as_tensor(domain.tree.backbone)
 
     def normal() -> Tensor:
-        wide = torch.zeros(ROWS, domain.latent_dim, dtype=state.fold.xyz.dtype)
-        wide[:, :n] = torch.randn(ROWS, n, generator=noise, dtype=wide.dtype)
+        wide = torch.zeros(course.rows, domain.latent_dim, dtype=state.fold.xyz.dtype)
+        wide[:, :n] = torch.randn(course.rows, n, generator=noise, dtype=wide.dtype)
         return wide
 
-    theta = SPREAD * normal()
+    theta = course.spread * normal()
     theta[0] = 0.0
     optimiser = torch.optim.Adam([theta], lr=RATE, betas=(0.9, 0.99))
-    for iteration in range(ITERATIONS):
-        done = iteration / ITERATIONS
+    for iteration in range(course.iterations):
+        done = iteration / course.iterations
         optimiser.param_groups[0]["lr"] = RATE * (0.025 + 0.5 * (1 + math.cos(math.pi * done)))
         hard = replace(goal, sterics=min(1.0, SOFT ** (1 - 2 * done)))
         seen = look(free, theta, rows, hard)
         if iteration % RENEWED == 0:
             rows = rows._replace(pairs=free.sterics.fresh(free.fold.split(seen.prediction.mean)[1], rows.pairs))
         theta.grad = linearise(free, theta, rows, seen).gradient
-        theta.grad[:, :n] += SPEED * busiest_slope(theta[:, :n], backbone)
+        theta.grad[:, :n] += course.speed * busiest_slope(theta[:, :n], backbone)
         optimiser.step()
         if done < 0.5:
             theta.add_((0.5 - done) * HEAT * normal())

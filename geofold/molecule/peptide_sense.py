@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.learn.peptide_model import PeptidePolicy
+from geofold.learn.peptide_model import Policy
 from geofold.learn.peptide_sight import CONTACTS, FEATURES, MEMORY, POSE, Wanted, look
 from geofold.molecule.dihedrals import BackboneAngles
 from geofold.molecule.fold import Fold
@@ -35,7 +35,10 @@ PUSHED = 20.0
 KEEP = 0.5
 """Share of the last move that is proposed again where the policy has nothing to say: it glides."""
 FADING = 16
-"""Steps after which it has nothing more to say of a goal."""
+"""Steps on which time is told to the policy."""
+LEADING = 8
+"""Steps for which it leads towards a goal; by then it is near, or was wrong. On 24 tuning episodes a contact took 11.8
+steps so, 12.7 where it led for 16."""
 
 
 @dataclass(frozen=True)
@@ -179,10 +182,10 @@ class PeptidePredictor:
     Where every contact is kept, or the goal is an old one, it glides.
     """
 
-    policy: PeptidePolicy
+    policy: Policy
     turns: Tensor
     cap: float = CAP
-    fading: int = FADING
+    leading: int = LEADING
     keep: float = KEEP
     name: str = "peptide-policy"
 
@@ -200,7 +203,7 @@ class PeptidePredictor:
         worst, goal = x[:, -2], float(x[0, -1])
         stream, steps = (state.stream, state.steps) if goal == state.goal else (self._fresh(rows), 0)
         proposal = self.keep * state.z
-        if steps < self.fading:
+        if steps < self.leading:
             weight = self.policy.enter.weight
             seen = x[:, :-2].reshape(rows, length, FEATURES + POSE).to(weight)
             features, pose = seen.split((FEATURES, POSE), -1)

@@ -139,7 +139,7 @@ def test_the_predictor_moves_phi_and_psi_until_the_contact_is_kept(demo: Demo) -
     structure, domain = built(SEQUENCE)
     sense = PeptideSense.of(structure, domain.fold)
     domain = replace(domain, sense=sense)
-    predictor = PeptidePredictor(PeptidePolicy().eval(), sense.turns, fading=3)
+    predictor = PeptidePredictor(PeptidePolicy().eval(), sense.turns, leading=3)
     controller, goal = parts(predictor), PeptideGoal((parse_contact(structure, WANTED),))
     state = controller.init(domain, domain.start(structure.xyz))
     led = set(sense.turns[sense.turns >= 0].tolist())

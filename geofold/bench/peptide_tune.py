@@ -1,0 +1,69 @@
+"""Tuning the agents of the peptide benchmark: the same number of trials each, on the same tuning episodes."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from geofold.app.files import write_all
+from geofold.bench.agents.agent import TRIALS, TUNED, Choice
+from geofold.bench.agents.roster import AGENTS
+from geofold.bench.peptide_episodes import TUNING_SEED, Episode, episodes
+from geofold.bench.peptide_play import play, staged
+from geofold.bench.records import Records
+
+EPISODES, QUICK, SKIPPED = 48, 2, 64
+"""Played, and before them those that parts of the controller were chosen on."""
+WORKERS = 2
+
+
+def run(out: str, *, quick: bool, limit: int | None) -> None:
+    """Play every trial of every agent, then write `tuned.json` beside the agents (not after a quick or limited run)."""
+    for agent in AGENTS:
+        assert len(agent.trials) == TRIALS, f"{agent.name} has {len(agent.trials)} trials"
+    records = Records(out)
+    chosen = episodes(SKIPPED + (limit or (QUICK if quick else EPISODES)), seed=TUNING_SEED)[SKIPPED:]
+    left = [episode for episode in chosen if not records.has(episode.name, "done")]
+    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(WORKERS, initializer=_alone) as pool:
+        task = bar.add_task("tuning", total=len(left))
+        for episode, rows in zip(left, pool.map(_tried, left), strict=True):
+            for name, trial, numbers in rows:
+                records.add(episode.name, name, trial=trial, **numbers)
+            records.add(episode.name, "done")
+            bar.advance(task)
+    found = {agent.name: best(agent.trials, records.of(agent.name)) for agent in AGENTS}
+    text = json.dumps(found, indent=2) + "\n"
+    target = str(TUNED) if not quick and limit is None else str(records.folder / TUNED.name)
+    write_all({target: text.encode()})
+    print(f"{target} written")
+
+
+def _alone() -> None:
+    torch.set_num_threads(1)
+
+
+def _tried(episode: Episode) -> list[tuple[str, int, dict[str, Any]]]:
+    stage = staged(episode, 0)
+    rows = []
+    for agent in AGENTS:
+        for number, options in enumerate(agent.trials):
+            played = play(agent, stage, 0, options)
+            rows.append((agent.name, number, {"success": played.held is not None, "steps": played.steps}))
+    return rows
+
+
+def best(trials: tuple[Choice, ...], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Options with the fewest steps in the mean (a failure counts 128), and what they and the others reached."""
+    tried = []
+    for number, options in enumerate(trials):
+        own = [row for row in rows if row["trial"] == number]
+        success, steps = (float(np.mean([row[key] for row in own])) for key in ("success", "steps"))
+        tried.append({"options": options, "success": round(success, 4), "steps": round(steps, 3)})
+    won = min(tried, key=lambda one: (one["steps"], str(one["options"])))
+    return {**won, "tried": tried}
