@@ -5,7 +5,7 @@ python examples/03_stream_changing_constraints.py
 
 from __future__ import annotations
 
-from geofold.app.constrain_peptide import controller, goal_of, reached
+from geofold.app.constrain_peptide import controller, goal_of
 from geofold.app.options import RunOptions
 from geofold.molecule.builder import peptide
 from geofold.molecule.contacts import parse_contact
@@ -30,7 +30,7 @@ def main() -> None:
             print(
                 f"step {step + 1:3d}  {goal.contacts[0].text:12s} {distance:5.1f} A"
                 f"  loss {float(info.loss_after[0]):8.3f}  K {int(info.inner_steps[0])}"
-                f"  reached {reached(domain, state.domain, goal)}"
+                f"  reached {domain.reached(state.domain, goal)}"
             )
 
 

@@ -76,17 +76,6 @@ def goal_of(contacts: tuple[Contact, ...]) -> PeptideGoal:
     return PeptideGoal(contacts, contact=CONTACT_WEIGHT)
 
 
-def reached(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal) -> bool:
-    """Every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
-    distance = domain.distances(state.fold.xyz, goal.contacts)[0].tolist()
-    if not all(c.satisfied(d) for c, d in zip(goal.contacts, distance, strict=True)):
-        return False
-    return (
-        int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0
-        and domain.angles.outliers(state.fold.angle)[0] == 0
-    )
-
-
 def constrain_peptide(
     structure: Structure, first: int, last: int, contacts: tuple[Contact, ...], options: RunOptions,
     progress: Callable[[int, int, float], None] | None = None, *, parts_for: Parts = controller,
@@ -126,7 +115,7 @@ def constrain_peptide(
         with torch.no_grad():
             worth = float(_loss(domain, state.domain, goal))
         best = min(best, (worth, number + 1))
-        held = held + 1 if reached(domain, state.domain, goal) else 0
+        held = held + 1 if domain.reached(state.domain, goal) else 0
         if progress is not None:
             progress(number + 1, options.steps, worth)
         if held == HELD:
@@ -138,7 +127,7 @@ def constrain_peptide(
         domain = steered(structure, domain, frames[-1], options.seed)
         for relaxed, _ in relax(parts, domain, state.domain, goal):
             # what the energy would pay with a lost contact is not taken
-            if reached(domain, relaxed.domain, goal):
+            if domain.reached(relaxed.domain, goal):
                 frames.append(relaxed.domain.fold.xyz[0].cpu().numpy())
         end = len(frames)
     until = sum(clock[: len(clock) - HELD + 1]) if held == HELD else sum(clock)

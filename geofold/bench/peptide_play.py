@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geofold.app.constrain_peptide import HELD, goal_of, patience, reached
+from geofold.app.constrain_peptide import HELD, goal_of, patience
 from geofold.app.options import TORSION_CAP
 from geofold.bench.agents.agent import Agent, Choice, Stepping
 from geofold.bench.peptide_episodes import Episode
@@ -120,7 +120,7 @@ def walked(parts: Stepping, stage: Stage, seed: int, thorough: Callable[[Any], A
         angle.append(state.domain.fold.angle[0].numpy())
         inner.append(int(info.inner_steps[0]))
         clock.append(info.milliseconds)
-        content = number >= stage.change and reached(domain, state.domain, stage.goal(number))
+        content = number >= stage.change and domain.reached(state.domain, stage.goal(number))
         held = held + 1 if content else 0
         if held == HELD:
             break

@@ -27,13 +27,15 @@ from geofold.molecule.completion import platform
 from geofold.molecule.contacts import Contact
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.peptide import PeptideDomain
-from geofold.molecule.peptide_demos import UNCAPPED, Course, annealed, placed
+from geofold.molecule.peptide_annealing import Course, annealed
+from geofold.molecule.peptide_demos import placed
+from geofold.molecule.peptide_search import UNCAPPED
 from geofold.molecule.structure import Structure
 
 Floats = NDArray[np.float64]
 SIZE = 16
 """Members, fixed before any run."""
-COURSE = Course(rows=48, iterations=400, spread=1.5, speed=0.0)
+COURSE = Course(rows=48, iterations=400, spread=1.5)
 TRIES = 2
 CANDIDATES = 32
 """Of the clean ones, so many are relaxed."""
@@ -97,7 +99,7 @@ def ensemble(
     found = np.zeros((0, len(domain.tree)))
     start, goal = domain.start(structure.xyz), goal_of((contact,))
     for attempt in range(TRIES):
-        turn = annealed(domain, start, goal, seed=TRIES * seed + attempt, course=COURSE).numpy()
+        turn = annealed(domain, start, goal, COURSE, seed=TRIES * seed + attempt).numpy()
         found = np.concatenate([found, turn[_clean(structure, domain, contact, turn)]])
         if len(_distinct(_ca(structure, domain, found), np.arange(len(found)))) >= SIZE:
             break

@@ -97,7 +97,7 @@ def compared(records: Records, names: list[str]) -> dict[str, float]:
         own = [row for row in records.of(ours) if row.get("panel") == "random"]
         for name in names:
             rows = [row for row in records.of(name) if row.get("panel") == "random"]
-            if name == ours or not rows:
+            if name == ours or not rows or not own:
                 continue
             for key in ("steps", "clash_energy"):
                 one, other = per_episode(own, key), per_episode(rows, key)
@@ -108,7 +108,7 @@ def compared(records: Records, names: list[str]) -> dict[str, float]:
         for name in OUTSIDERS:
             rows = records.of(name)
             shared = {row["episode"] for row in rows}
-            if shared:
+            if shared and own:
                 times = [np.median([row["seconds_to_contact"] for row in part if row["episode"] in shared])
                          for part in (own, rows)]  # fmt: skip
                 metrics[f"{ours}.time_over_{name}"] = _ratio(*times)

@@ -254,6 +254,14 @@ class PeptideDomain:
             return xyz.new_zeros(len(xyz), 0)
         return (self._ends(xyz, self._bounds(contacts)).square().sum(-1) + TINY).sqrt()
 
+    def reached(self, state: PeptideState, goal: PeptideGoal) -> bool:
+        """Of one row: every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
+        distance = self.distances(state.fold.xyz, goal.contacts)[0].tolist()
+        if not all(c.satisfied(d) for c, d in zip(goal.contacts, distance, strict=True)):
+            return False
+        severe = int(self.sterics.severe(state.fold.xyz, state.pairs)[0])
+        return severe == 0 and self.angles.outliers(state.fold.angle)[0] == 0
+
     def _ends(self, xyz: Tensor, ends: _Bounds) -> Tensor:
         """From the second to the first atom of each contact, (B, c, 3)."""
         every = torch.cat([xyz, ends.still.expand(len(xyz), -1, -1)], dim=1) if len(ends.still) else xyz

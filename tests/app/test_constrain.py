@@ -33,6 +33,24 @@ def test_every_step_obeys_the_cap() -> None:
     assert np.degrees(np.abs(omega)).max() < 0.01
 
 
+def test_the_policy_leads_and_can_be_done_without() -> None:
+    led, still = (
+        gf.constrain(sequence="GSWTYENGKW", contacts=["A:3-A:9<6.0"], energy=False, predictor=name).report
+        for name in ("trained", "hold-still")
+    )
+    assert (led["predictor"], led["gate"]) == ("peptide-policy", "learned")
+    assert (still["predictor"], still["gate"]) == ("hold-still", "threshold")
+    assert led["contacts"][0]["satisfied"] and still["contacts"][0]["satisfied"]
+    assert led["stream"]["steps"] < still["stream"]["steps"]
+    with pytest.raises(OptionError, match="trained or hold-still"):
+        gf.constrain(sequence="GSWTYENGKW", contacts=["A:3-A:9<6.0"], predictor="glide")
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    one, two = (gf.constrain(sequence="AEGKTWYN", contacts=["A:1-A:8<6.0"], energy=False, seed=3) for _ in range(2))
+    assert one.content == two.content
+
+
 def test_lower_bounds_and_several_contacts() -> None:
     wanted = ["A:3-A:9<6.0", "A:1@CA-A:10@CA>8.0"]
     result = gf.constrain(sequence="GSWTYENGKW", contacts=wanted, energy=False)

@@ -14,16 +14,17 @@ from geofold.app.constrain_peptide import goal_of
 from geofold.app.measure import measure
 from geofold.app.options import TORSION_CAP
 from geofold.bench import peptide_reference
-from geofold.bench.agents import lbfgs
 from geofold.bench.agents.lbfgs import straight, walked_to_contact
 from geofold.bench.agents.openmm_anneal import Schedule, anneal_to_contact
 from geofold.bench.peptide_reference import Ensemble, ensemble, loaded, nearest_rmsd, relaxed, relaxed_energy, saved
 from geofold.errors import ContactError
+from geofold.molecule import peptide_search
 from geofold.molecule.builder import peptide
 from geofold.molecule.contacts import Contact, parse_contact
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.peptide import PeptideDomain
-from geofold.molecule.peptide_demos import Course, annealed, built, placed
+from geofold.molecule.peptide_annealing import Course, annealed
+from geofold.molecule.peptide_demos import built, placed
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import torsion_tree
 
@@ -111,10 +112,10 @@ def test_lbfgs_walks_to_its_contact_within_the_cap(chain: Structure, domain: Pep
 def test_lbfgs_starts_again_where_it_is_stuck(
     chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lbfgs, "BOX", 0.5)
+    monkeypatch.setattr(peptide_search, "BOX", 0.5)
     found = walked_to_contact(chain, domain, contact, seed=1)
     assert found.reached and 1 < found.starts <= found.steps + 1
-    monkeypatch.setattr(lbfgs, "STARTS", 1)
+    monkeypatch.setattr(peptide_search, "STARTS", 1)
     assert not walked_to_contact(chain, domain, contact, seed=1).reached
 
 
@@ -144,7 +145,7 @@ def test_relaxing_turns_side_chains_only_and_downhill(chain: Structure, domain: 
 def test_members_keep_what_is_promised(
     chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=10, iterations=200, spread=1.0, speed=0.0))
+    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=10, iterations=200, spread=1.0))
     monkeypatch.setattr(peptide_reference, "SIZE", 3)
     monkeypatch.setattr(peptide_reference, "CANDIDATES", 5)
     members = ensemble(chain, domain, contact, seed=1)
@@ -169,7 +170,7 @@ def test_members_keep_what_is_promised(
 def test_an_ensemble_that_is_not_full_says_so(
     chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=2, iterations=40, spread=0.1, speed=0.0))
+    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=2, iterations=40, spread=0.1))
     few = ensemble(chain, domain, contact, seed=1, energies=False)
     assert not few.complete and len(few.turn) == len(few.ca) == len(few.energy) <= 4
     none = ensemble(chain, domain, replace(contact, bound=0.05), seed=1)
@@ -198,5 +199,5 @@ def test_rmsd_is_zero_for_a_copy_that_was_turned() -> None:
 
 def test_a_course_changes_only_what_it_says(chain: Structure, domain: PeptideDomain, contact: Contact) -> None:
     start, goal = domain.start(chain.xyz), goal_of((contact,))
-    turn = annealed(domain, start, goal, seed=1, course=Course(rows=3, iterations=5, spread=2.0, speed=0.0))
+    turn = annealed(domain, start, goal, Course(rows=3, iterations=5, spread=2.0), seed=1)
     assert turn.shape == (3, len(domain.tree)) and float(turn[1:].std()) > 1.0
