@@ -19,10 +19,10 @@ from geofold.learn.peptide_training import train_peptide
 from geofold.molecule.peptide_demos import lesson, loaded
 
 RIVALS: dict[str, tuple[Callable[..., nn.Module], str, int]] = {
-    "greedy_mlp": (greedy_mlp.GreedyMlp, greedy_mlp.WEIGHTS, 6000),
-    "se3": (se3.Se3Policy, se3.WEIGHTS, 1200),
+    "greedy_mlp": (greedy_mlp.GreedyMlp, greedy_mlp.WEIGHTS, 4000),
+    "se3": (se3.Se3Policy, se3.WEIGHTS, 900),
 }
-"""Model, file, and batches: about as many as fit into the time of the policy's three thousand."""
+"""Model, file, and batches: about as many as fit into the time of the policy's two thousand."""
 QUICK = 20
 
 
