@@ -98,8 +98,8 @@ def peptide(
     out: Annotated[
         str, typer.Option(help="Folder of demonstrations, checkpoint, curve, weights and card.")
     ] = "peptide",
-    peptides: Annotated[int, typer.Option(min=5, help="Random peptides that are shown where to go.")] = 1500,
-    steps: Annotated[int, typer.Option(min=1, help="Batches of 32 demonstrations.")] = 2000,
+    peptides: Annotated[int, typer.Option(min=5, help="Random peptides that are shown where to go.")] = 700,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 32 demonstrations.")] = 3000,
     kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "selective",
     seed: Seed = 0,
 ) -> None:

@@ -27,7 +27,7 @@ from geofold.molecule.fold import LATENT
 from geofold.molecule.peptide_demos import Demo, demonstrations, lesson, loaded, placed, saved
 from geofold.molecule.peptide_episodes import drawn
 
-WAYS = 3
+WAYS = 4
 """Noisy ways that each demonstration is learned from."""
 WORKERS = 2
 ROWS, STREAMED, SHAKEN = 16, 12, 0.3

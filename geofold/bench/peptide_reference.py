@@ -35,7 +35,7 @@ from geofold.molecule.structure import Structure
 Floats = NDArray[np.float64]
 SIZE = 16
 """Members, fixed before any run."""
-COURSE = Course(rows=48, iterations=400, spread=1.5)
+COURSE = Course(rows=48, iterations=400, spread=1.5, speed=0.0)
 TRIES = 2
 CANDIDATES = 32
 """Of the clean ones, so many are relaxed."""

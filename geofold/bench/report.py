@@ -36,6 +36,15 @@ CONTROLLER = (
     "2.3, with a mean K of 0.5. It has not been run on the test split yet."
 )
 
+PEPTIDE_POLICY = (
+    "The 256 random test peptides (8-12 residues, extended, a random contact), at most 128 steps of ten degrees a "
+    "torsion; `steps` counts 128 for a failure, p is Wilcoxon's over episodes against `hold_still`. `hold_still`: "
+    "corrections alone; `glide`: half of the last move is proposed again; `policy_alone`: K = 0; `policy`: policy and "
+    "corrections wherever the loss is above its tolerance; `policy_gated` (ships): K by the learned gate; "
+    "`policy_euclidean`: the same without the decoder's geometry; `policy_learned_metric`: the same with G_psi. "
+    "Calibration: what demonstrations of new peptides still miss inside the policy's 68 % and 95 % regions."
+)
+
 SECTIONS: tuple[tuple[str, str, str, str], ...] = (
     (
         "loop_bent",
@@ -132,6 +141,12 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "The learned controller",
         "geofold bench learning --part controller --data FOLDER --out examples/results/learning_controller",
         CONTROLLER,
+    ),
+    (
+        "learning_peptide",
+        "The peptide policy",
+        "geofold bench learning --part peptide --out examples/results/learning_peptide",
+        PEPTIDE_POLICY,
     ),
     (
         "learning_packer",

@@ -22,7 +22,7 @@ from geofold.learn.training import Schedule, Told, frozen, save_weights, train, 
 
 ROWS = 32
 """Peptides of a batch."""
-STEPS = 2000
+STEPS = 3000
 JUDGED = 0.1
 """Share of the lessons that the curve is judged by."""
 CALIBRATED = 10_000

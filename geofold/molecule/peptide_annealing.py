@@ -1,4 +1,4 @@
-"""Annealing a peptide's torsions in many rows at once, under soft sterics that harden.
+"""Annealing a peptide's torsions in many rows at once, under soft sterics that harden, the largest turn at a price.
 
 Glossary: ``B`` rows, ``n`` torsions.
 """
@@ -15,6 +15,7 @@ from torch import Tensor
 from geofold.core.linearise import linearise, look
 from geofold.molecule.peptide import PeptideDomain, PeptideGoal, PeptideState
 from geofold.molecule.peptide_search import uncapped
+from geofold.molecule.peptide_sense import CAP
 
 RATE, HEAT = 0.08, 0.1
 """Adam's rate, and noise of an iteration while hot."""
@@ -22,14 +23,17 @@ SOFT = 0.05
 """Share of the sterics' weight in the beginning."""
 RENEWED = 10
 """Iterations that a neighbour list serves."""
+POWER, TINY_MEAN = 8, 1e-9
+"""Of the mean that stands for the largest turn."""
 
 
 class Course(NamedTuple):
-    """In how many rows annealing goes on for how long, and how far apart (radian) the rows start."""
+    """How long annealing goes on, how far apart rows start (radian), and the price of a step of the busiest torsion."""
 
     rows: int
     iterations: int
     spread: float
+    speed: float
 
 
 def annealed(
@@ -39,7 +43,7 @@ def annealed(
     noise = torch.Generator().manual_seed(seed)
     free = uncapped(domain)
     rows = free.select(state, torch.zeros(course.rows, dtype=torch.long))
-    n = len(domain.tree)
+    n, backbone = len(domain.tree), torch.as_tensor(domain.tree.backbone)
 
     def normal() -> Tensor:
         wide = torch.zeros(course.rows, domain.latent_dim, dtype=state.fold.xyz.dtype)
@@ -57,7 +61,15 @@ def annealed(
         if iteration % RENEWED == 0:
             rows = rows._replace(pairs=free.sterics.fresh(free.fold.split(seen.prediction.mean)[1], rows.pairs))
         theta.grad = linearise(free, theta, rows, seen).gradient
+        theta.grad[:, :n] += course.speed * busiest_slope(theta[:, :n], backbone)
         optimiser.step()
         if done < 0.5:
             theta.add_((0.5 - done) * HEAT * normal())
     return theta[:, :n]
+
+
+def busiest_slope(theta: Tensor, backbone: Tensor) -> Tensor:
+    """Gradient (B, n) of the steps that increments need: a high mean power of the backbone's over the cap."""
+    part = torch.where(backbone, theta / CAP, 0.0)
+    mean = part.pow(POWER).sum(-1, keepdim=True) / backbone.sum() + TINY_MEAN
+    return mean.pow(1 / POWER - 1) * part.pow(POWER - 1) / (backbone.sum() * CAP)

@@ -1,10 +1,16 @@
-"""Demonstrations for the peptide policy: where an offline optimiser takes a peptide that sees the whole way at once.
+"""Demonstrations for the peptide policy: where an offline optimiser would take a peptide, given all the time it wants.
 
-The optimiser is L-BFGS within a box of a few caps (`geofold.molecule.peptide_search`). Annealing of sixteen rows was
-tried first: its ends were further away (6.5 capped steps, 5.3 here), it took twenty times as long, and what it found
-was a matter of chance, so that a policy learned less from it (held-out loss lowest after 1,400 of 3,000 batches).
+Torsions are annealed in many rows at once towards the contact, under soft sterics that harden, the Ramachandran
+penalty, and a price on the largest turn: a stream whose steps are capped gets there the sooner the less its busiest
+torsion turns. Of the rows that end clean with the contact kept, those that take the fewest steps count, and the force
+field (amber14 + OBC2) chooses among them.
 
-Glossary: ``B`` rows, ``n`` torsions.
+L-BFGS in a box (`geofold.molecule.peptide_search`) was tried in its place: ends 5.3 capped steps away instead of 6.5, a
+tenth of the time, easier to imitate (held-out loss -1.34 nat after 600 batches, here -1.02 at best), and a policy that
+led worse: 14.5 steps to a contact on 32 tuning episodes, 9.5 with annealed ends, corrections as they ship. It stops
+where the contact is just made, and what stops short of that has to be corrected.
+
+Glossary: ``B`` rows, ``n`` torsions, ``m`` local atoms.
 """
 
 from __future__ import annotations
@@ -23,22 +29,23 @@ from geofold.learn.peptide_sight import FEATURES, MEMORY, POSE
 from geofold.learn.peptide_training import Lesson
 from geofold.molecule.builder import LETTERS, peptide
 from geofold.molecule.contacts import CLOSEST, parse_contact
+from geofold.molecule.energy import EnergyModel
 from geofold.molecule.kinematics import carry, frames
 from geofold.molecule.peptide import PeptideDomain, PeptideGoal, PeptideState
-from geofold.molecule.peptide_search import search
+from geofold.molecule.peptide_annealing import Course, annealed
 from geofold.molecule.peptide_sense import CAP, FADING, PeptideSense
 from geofold.molecule.structure import Structure
 
 CONTACT_WEIGHT = 20.0
+COURSE = Course(rows=16, iterations=200, spread=0.15, speed=0.6)
+FINALISTS = 4
 SIZES = (8, 12)
-GOALS = 3
+GOALS = 2
 """Contacts asked for one after the other, the second from where the first was reached."""
 BOUND = 6.0
 STEPS = 12
 WANDER = math.radians(4.0)
 """Of a lesson: steps, and the largest standard deviation of what meddles with them."""
-SHAKEN = math.radians(15.0)
-"""Largest standard deviation of the torsions that a peptide starts from."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +59,18 @@ class Demo:
 
 
 def demonstrations(number: int, *, seed: int = 0) -> list[Demo]:
-    """Demonstrations with a random peptide of 8-12 residues: contacts asked for by turns, until one is not reached.
-
-    Half of the peptides start extended, the others with their backbone shaken.
-    """
+    """Demonstrations with a random peptide of 8-12 residues: contacts asked for by turns, until one is not reached."""
     noise = np.random.default_rng([seed, number])
     sequence = drawn_sequence(noise)
     structure, domain = built(sequence)
-    shaken = noise.uniform(0.0, SHAKEN) * noise.standard_normal(len(domain.tree)) * domain.tree.backbone
-    angle, found = shaken * (number % 2), []
+    angle, found = np.zeros(len(domain.tree)), []
     for part in range(GOALS):
         contact = drawn_contact(len(sequence), noise)
-        goal = PeptideGoal((parse_contact(structure, contact),), contact=CONTACT_WEIGHT)
-        start = placed(domain, structure.xyz, torch.as_tensor(angle)[None])
-        way = search(domain, start, goal, CAP, seed=number * GOALS + part)
-        if not way.reached:
+        end = solved(structure, domain, contact, angle, seed=number * GOALS + part)
+        if end is None:
             break
-        # a contact that is kept already has nothing to teach
-        if way.evaluations > 1:
-            found.append(Demo(sequence, contact, angle, angle + way.turn))
-        angle = angle + way.turn
+        found.append(Demo(sequence, contact, angle, end))
+        angle = end
     return found
 
 
@@ -100,6 +99,36 @@ def placed(domain: PeptideDomain, xyz: np.ndarray, angle: Tensor) -> PeptideStat
     start = domain.start(xyz, len(angle)).fold.xyz
     moved = carry(domain.fold.kin, frames(domain.fold.kin, start, angle), start)
     return PeptideState(domain.fold.at(moved, angle, domain.reach()), domain.sterics.pairs(moved))
+
+
+def solved(
+    structure: Structure, domain: PeptideDomain, contact: str, angle: NDArray[np.float64], *, seed: int
+) -> NDArray[np.float64] | None:
+    """Total increments (n,) at which a contact is kept; None if no row gets there clean."""
+    goal = PeptideGoal((parse_contact(structure, contact),), contact=CONTACT_WEIGHT)
+    before = torch.as_tensor(angle)
+    turn = annealed(domain, placed(domain, structure.xyz, before[None]), goal, COURSE, seed=seed)
+    state = placed(domain, structure.xyz, before + turn)
+    clean = domain.sterics.severe(state.fold.xyz, state.pairs) == 0
+    clean &= torch.tensor(domain.angles.outliers(state.fold.angle)) == 0
+    clean &= domain.distances(state.fold.xyz, goal.contacts)[:, 0] <= goal.contacts[0].bound
+    if not bool(clean.any()):
+        return None
+    steps = (turn[:, torch.as_tensor(domain.tree.backbone)].abs().amax(-1) / CAP).ceil()
+    steps[~clean] = torch.inf
+    best = torch.nonzero(steps == steps.min())[:FINALISTS, 0].tolist()
+    chosen = best[0]
+    if len(best) > 1:
+        model = EnergyModel.of(structure, domain.tree.steering, seed=seed)
+        atoms = domain.fold.kin.atoms.numpy()
+        chosen = min(best, key=lambda row: model.energy(_whole(structure.xyz, atoms, state.fold.xyz[row])))
+    return np.asarray((before + turn[chosen]).numpy())
+
+
+def _whole(xyz: np.ndarray, atoms: np.ndarray, local: Tensor) -> np.ndarray:
+    after = xyz.copy()
+    after[atoms] = local.numpy()
+    return after
 
 
 def lesson(demo: Demo, *, seed: int) -> Lesson:

@@ -2,8 +2,8 @@
 
 Torsions stay in a box around the start, a few caps wide: that keeps the way short, and the first line searches from
 going round in circles. A search that ends in a minimum which is not good enough starts again from random torsions,
-further away each time, in a wider box. It serves as an offline optimiser (demonstrations for the policy), and as a
-rival.
+further away each time, in a wider box. It is a rival in the peptide benchmark, and was tried as what demonstrates
+(`geofold.molecule.peptide_demos` tells how that went).
 
 24 episodes of the peptide tuning split: the first box and what is added each time, in caps; reached, mean capped steps
 to get there, severe overlaps per step, searches in total, mean wall seconds on a busy machine:

@@ -145,7 +145,7 @@ def test_relaxing_turns_side_chains_only_and_downhill(chain: Structure, domain: 
 def test_members_keep_what_is_promised(
     chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=10, iterations=200, spread=1.0))
+    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=10, iterations=200, spread=1.0, speed=0.0))
     monkeypatch.setattr(peptide_reference, "SIZE", 3)
     monkeypatch.setattr(peptide_reference, "CANDIDATES", 5)
     members = ensemble(chain, domain, contact, seed=1)
@@ -170,7 +170,7 @@ def test_members_keep_what_is_promised(
 def test_an_ensemble_that_is_not_full_says_so(
     chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=2, iterations=40, spread=0.1))
+    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=2, iterations=40, spread=0.1, speed=0.0))
     few = ensemble(chain, domain, contact, seed=1, energies=False)
     assert not few.complete and len(few.turn) == len(few.ca) == len(few.energy) <= 4
     none = ensemble(chain, domain, replace(contact, bound=0.05), seed=1)
@@ -199,5 +199,5 @@ def test_rmsd_is_zero_for_a_copy_that_was_turned() -> None:
 
 def test_a_course_changes_only_what_it_says(chain: Structure, domain: PeptideDomain, contact: Contact) -> None:
     start, goal = domain.start(chain.xyz), goal_of((contact,))
-    turn = annealed(domain, start, goal, Course(rows=3, iterations=5, spread=2.0), seed=1)
+    turn = annealed(domain, start, goal, Course(rows=3, iterations=5, spread=2.0, speed=0.0), seed=1)
     assert turn.shape == (3, len(domain.tree)) and float(turn[1:].std()) > 1.0

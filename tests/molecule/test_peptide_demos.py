@@ -20,6 +20,7 @@ from geofold.learn.peptide_training import joined, load_policy, train_peptide
 from geofold.molecule import peptide_demos
 from geofold.molecule.contacts import parse_contact
 from geofold.molecule.peptide import PeptideGoal
+from geofold.molecule.peptide_annealing import POWER, Course, busiest_slope
 from geofold.molecule.peptide_demos import (
     CAP,
     STEPS,
@@ -45,11 +46,13 @@ def demo() -> Demo:
     return Demo(SEQUENCE, WANTED, start, start + 0.5 * noise.standard_normal(len(start)))
 
 
-def test_demonstrations_end_clean_with_the_contact_kept() -> None:
+def test_demonstrations_end_clean_with_the_contact_kept(monkeypatch) -> None:
+    monkeypatch.setattr(peptide_demos, "COURSE", Course(rows=12, iterations=160, spread=0.15, speed=0.6))
     found = [demonstrations(3, seed=5) for _ in range(2)]
     assert found[0] and all(np.array_equal(a.end, b.end) for a, b in zip(*found, strict=True))
-    assert not demonstrations(2, seed=5)[0].start.any() and found[0][0].start.any(), "by turns extended and shaken"
-    assert all(np.array_equal(a.end, b.start) for a, b in zip(found[0], found[0][1:], strict=False))
+    assert not found[0][0].start.any() and all(
+        np.array_equal(a.end, b.start) for a, b in zip(found[0], found[0][1:], strict=False)
+    )
     for one in found[0]:
         structure, domain = built(one.sequence)
         state = placed(domain, structure.xyz, torch.as_tensor(one.end)[None])
@@ -57,6 +60,16 @@ def test_demonstrations_end_clean_with_the_contact_kept() -> None:
         assert contact.satisfied(float(domain.distances(state.fold.xyz, (contact,))[0, 0]))
         assert int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0
         assert domain.angles.outliers(state.fold.angle) == [0]
+
+
+def test_the_slope_of_the_busiest_torsion_is_that_of_its_cost() -> None:
+    theta = torch.as_tensor(np.random.default_rng(4).standard_normal((3, 9)))
+    backbone = torch.arange(9) % 3 != 0
+
+    def cost(turn: torch.Tensor) -> torch.Tensor:
+        return ((turn[:, backbone] / CAP).pow(POWER).mean(-1)).pow(1 / POWER).sum()
+
+    torch.testing.assert_close(busiest_slope(theta, backbone), torch.func.grad(cost)(theta), atol=1e-6, rtol=1e-6)
 
 
 def test_demonstrations_go_through_a_file(demo: Demo) -> None:
