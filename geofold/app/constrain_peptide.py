@@ -32,13 +32,14 @@ HELD = 5
 """Steps that a goal has to hold to count as reached."""
 
 
-def controller(options: RunOptions, domain: PeptideDomain | None = None) -> Controller:
+def controller(options: RunOptions, domain: PeptideDomain | None = None, gate: Gate | None = None) -> Controller:
     """The parts that constrain a peptide: the policy leads a domain that it can see, else what moved glides on."""
     backbone: Backbone = HoldStill() if options.predictor == HoldStill().name else Glide(KEEP)
-    gate: Gate = plain_gate()
     led = domain is not None and domain.sense is not None
     if domain is not None and domain.sense is not None:
-        backbone, gate = PeptidePredictor(shipped_policy()[0], domain.sense.turns), shipped_gate(PEPTIDE_WEIGHTS)
+        backbone = PeptidePredictor(shipped_policy()[0], domain.sense.turns)
+    if gate is None:
+        gate = shipped_gate(PEPTIDE_WEIGHTS) if led else plain_gate()
     return Controller(
         backbone=backbone, metric=Pullback(damping=DAMPING, decay=0.9),
         trust_region=TrustRegion(radius=1.0, largest=4.0),

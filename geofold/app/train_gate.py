@@ -7,7 +7,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +105,7 @@ def peptide_school() -> School:
     options = RunOptions()
 
     def parts(domain: PeptideDomain, gate: Gate) -> Controller:
-        return replace(controller(options, domain), gate=gate)
+        return controller(options, domain, gate)
 
     def cases(judged: bool, count: int, gate: Gate, seed: int) -> Iterator[Case]:
         return peptide_cases(count, parts, gate, seed=seed + JUDGED_SEED * judged)

@@ -62,7 +62,7 @@ def train_peptide_metric(out: str, *, courses: int, seed: int) -> None:
             found for k in range(TRIES) if (found := drawn(TRIES * number + k, seed))[1].latent_dim == LATENT
         )
         shaken = SHAKEN * torch.as_tensor(noise.standard_normal((ROWS, len(domain.tree))))
-        parts = replace(controller(options, domain), metric=start, gate=FixedGate(1))
+        parts = replace(controller(options, domain, FixedGate(1)), metric=start)
         state = parts.init(domain, placed(domain, structure.xyz, shaken))
         return Course(parts, domain, state, goal, STREAMED)
 

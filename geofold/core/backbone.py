@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,12 +36,17 @@ class Backbone(Protocol):
 
 def take_rows(memory: Any, rows: Tensor) -> Any:
     """State of a backbone whose row k is row rows[k] of the given one; what is no tensor is shared by all rows."""
+    return mapped(memory, lambda part: part[rows])
+
+
+def mapped(memory: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A nest of tuples, lists and dicts with its tensors changed."""
     if isinstance(memory, Tensor):
-        return memory[rows]
+        return change(memory)
     if isinstance(memory, dict):
-        return {name: take_rows(part, rows) for name, part in memory.items()}
+        return {name: mapped(part, change) for name, part in memory.items()}
     if isinstance(memory, tuple | list):
-        parts = [take_rows(part, rows) for part in memory]
+        parts = [mapped(part, change) for part in memory]
         return type(memory)(*parts) if hasattr(memory, "_fields") else type(memory)(parts)
     return memory
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geofold.core.backbone import mapped
 from geofold.learn.peptide_model import Policy
 from geofold.learn.peptide_sight import CONTACTS, FEATURES, MEMORY, POSE, Wanted, look
 from geofold.molecule.dihedrals import BackboneAngles
@@ -167,7 +168,7 @@ class PeptideSense:
 
 
 class Memory(NamedTuple):
-    """Of the predictor: the policy's, the last latent (B, d), steps under the present goal, and which goal it is."""
+    """Of the predictor: the policy's (B, L, ...), the last latent (B, d), steps under this goal, which goal it is."""
 
     stream: Any
     z: Tensor
@@ -194,7 +195,10 @@ class PeptidePredictor:
         return Memory(self._fresh(batch), like.new_zeros(batch, dim), 0, 0.0)
 
     def _fresh(self, batch: int) -> Any:
-        return self.policy.stream.init_state(batch * len(self.turns))
+        """The policy's memory, a row for each residue, as rows (B, L, ...) that can be rearranged."""
+        length = len(self.turns)
+        whole = self.policy.stream.init_state(batch * length)
+        return mapped(whole, lambda part: part.unflatten(0, (batch, length)))
 
     @torch.no_grad()
     def step(self, x: Tensor, state: Memory) -> tuple[Tensor, Memory]:
@@ -209,7 +213,9 @@ class PeptidePredictor:
             features, pose = seen.split((FEATURES, POSE), -1)
             features[..., -MEMORY:-1] = torch.where(self.turns >= 0, state.z[:, self.turns.clamp_min(0)], 0.0)
             features[..., -1] = steps / FADING
-            z, stream = self.policy.stream.step(self.policy.enters(features, pose).flatten(0, 1), stream)
+            enters = self.policy.enters(features, pose).flatten(0, 1)
+            z, after = self.policy.stream.step(enters, mapped(stream, lambda part: part.flatten(0, 1)))
+            stream = mapped(after, lambda part: part.unflatten(0, (rows, length)))
             led = self._led(z.unflatten(0, (rows, length)), proposal)
             proposal = torch.where((worst > 0)[:, None], led, proposal)
         return proposal, Memory(stream, proposal, steps + 1, goal)

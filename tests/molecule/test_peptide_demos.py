@@ -11,6 +11,7 @@ import torch
 from geofold.core.backbone import Glide
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
+from geofold.core.population import take
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.learn import peptide_training
@@ -153,6 +154,21 @@ def test_the_predictor_moves_phi_and_psi_until_the_contact_is_kept(demo: Demo) -
     kept = PeptideGoal((parse_contact(structure, "A:3-A:9<60.0"),))
     torch.testing.assert_close(controller.step(domain, state, kept)[1].z, KEEP * info.z)
     assert Glide(KEEP).name != predictor.name
+
+
+def test_rows_of_the_predictor_can_be_rearranged(demo: Demo) -> None:
+    structure, domain = built(SEQUENCE)
+    sense = PeptideSense.of(structure, domain.fold)
+    domain = replace(domain, sense=sense)
+    controller = parts(PeptidePredictor(PeptidePolicy().eval(), sense.turns))
+    goal = PeptideGoal((parse_contact(structure, WANTED),))
+    angle = torch.as_tensor(np.stack([demo.start, 0.5 * demo.start, -demo.start]))
+    state = controller.init(domain, placed(domain, structure.xyz, angle))
+    state, _ = controller.step(domain, state, goal)
+    chosen = torch.tensor([2, 0, 2])
+    after = controller.step(domain, take(domain, state, chosen), goal)[0]
+    wanted = controller.step(domain, state, goal)[0]
+    torch.testing.assert_close(after.domain.fold.xyz, wanted.domain.fold.xyz[chosen], rtol=0, atol=1e-9)
 
 
 def test_the_policy_learns_what_it_is_shown_and_goes_on_after_a_kill(demo: Demo, tmp_path, monkeypatch) -> None:

@@ -16,8 +16,7 @@ from geofold.molecule.peptide import PeptideDomain
 
 def predicted(domain: PeptideDomain, seed: int) -> Controller:
     """The parts that ship, their gate one correction wherever the structure is not content."""
-    parts = controller(RunOptions(seed=seed), domain)
-    return replace(parts, gate=ThresholdGate(TOLERANCE, largest=1))
+    return controller(RunOptions(seed=seed), domain, ThresholdGate(TOLERANCE, largest=1))
 
 
 def parts(domain: PeptideDomain, seed: int, options: Choice) -> Controller:
