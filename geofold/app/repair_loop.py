@@ -111,12 +111,12 @@ def _search(
 
 def streamed(
     domain: LoopDomain, start: LoopState, options: RunOptions, progress: Callable[[int, int, float], None] | None,
-    kept: int = 1,
+    kept: int = 1, gain: float = 0.0,
 ) -> tuple[ControllerState, Lineage]:  # fmt: skip
-    """A population of streams from a state, the best first; `kept` as in `Plan`."""
+    """A population of streams from a state, the best first; `kept` and `gain` as in `Plan`."""
     plan = Plan(
         steps=tuple(sweeps * domain.length for sweeps in SWEEPS), rounds=options.rounds, kicks=KICKS, size=KICK_SIZE,
-        content=CONTENT, kept=kept,
+        content=CONTENT, kept=kept, gain=gain,
     )  # fmt: skip
     parts = controller(options)
     return evolve(
