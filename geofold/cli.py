@@ -49,13 +49,6 @@ def repair(
         list[str] | None, typer.Option("--loop", help="Residues to repair, as in the file: A:45-56. May be repeated.")
     ] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Find the loops in trouble instead.")] = False,
-    build: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--build", help="Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file tells the "
-            "sequence; residues that are there are built anew. May be repeated.",
-        ),
-    ] = None,
     trajectory: Trajectory = None,
     report: Report = None,
     view: View = None,
@@ -68,14 +61,14 @@ def repair(
     predictor: Predictor = "trained",
     verbose: Verbose = False,
 ) -> None:
-    """Repair bent or clashing loops, or build missing ones; every other atom stays, byte for byte."""
+    """Repair bent or clashing loops; every other atom stays, byte for byte."""
 
     def run(content: str | bytes, progress: Any) -> Any:
         from geofold.app import api
 
         return api.repair(
-            content, loop or (), auto=auto, build=build or (), seed=seed, altloc=altloc, energy=energy,
-            streams=streams, rounds=rounds, predictor=predictor, progress=progress,
+            content, loop or (), auto=auto, seed=seed, altloc=altloc, energy=energy, streams=streams, rounds=rounds,
+            predictor=predictor, progress=progress,
         )  # fmt: skip
 
     _run(run, source, output, trajectory, report, view, offline, verbose)

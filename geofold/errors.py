@@ -71,7 +71,3 @@ class OutputError(GeofoldError):
 
 class ForceFieldError(GeofoldError):
     """The force field cannot describe the structure."""
-
-
-class BuildError(GeofoldError):
-    """Missing residues that cannot be built."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from geofold.app.find_loops import breaks, stretches, trouble
 from geofold.app.likelihood import likelihood
-from geofold.app.measure import any_altloc, measure
+from geofold.app.measure import measure
 from geofold.app.reporting import REPORT_SCHEMA, described, energy_notes, versions
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.residue_range import residue_spans
@@ -21,7 +21,7 @@ def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[s
     for first, last in spans:
         if last > first:
             # clashes of every residue count here; where a conformer has to be chosen, the steering one is taken
-            letter = altloc or any_altloc(structure, first, last)
+            letter = altloc or _any_altloc(structure, first, last)
             trees.append(torsion_tree(structure, first, last, altloc=letter))
     model = EnergyModel.of(structure, structure.steering(altloc)) if energy else None
     return {
@@ -32,3 +32,8 @@ def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[s
         "trouble": trouble(structure, altloc),
         "notes": [*structure.notes, *energy_notes(model)],
     }  # fmt: skip
+
+
+def _any_altloc(structure: Structure, first: int, last: int) -> str | None:
+    letters = [str(structure.altloc[a]) for k in range(first, last + 1) for a in structure.residues[k].atoms]
+    return next((letter for letter in letters if letter), None)

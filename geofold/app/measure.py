@@ -108,8 +108,3 @@ def measure(
         },
         "cis_peptide_bonds": int((np.abs(angles.omega[moving]) < CIS).sum()),
     }  # fmt: skip
-
-def any_altloc(structure: Structure, first: int, last: int) -> str | None:
-    """The first letter of a conformer in a stretch, if there is one."""
-    letters = [str(structure.altloc[a]) for k in range(first, last + 1) for a in structure.residues[k].atoms]
-    return next((letter for letter in letters if letter), None)
