@@ -159,6 +159,10 @@ def constrain(
     tell = None if progress is None else _named(progress, "peptide")
     with one_thread():
         move = constrain_peptide(structure, first, last, wanted, options, tell)
+        if move.status == "stuck" and options.predictor != PREDICTORS[-1]:
+            # the policy has not seen everything: corrections alone may still get there
+            alone = constrain_peptide(structure, first, last, wanted, replace(options, predictor=PREDICTORS[-1]), tell)
+            move = alone if alone.status == "done" else move
     _require_honoured(structure, move)
     return finish("constrain", structure, original, added, [move], options, began, contacts=wanted)
 

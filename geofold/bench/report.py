@@ -40,10 +40,11 @@ CONTROLLER = (
 PEPTIDE_POLICY = (
     "The 256 random test peptides (8-12 residues, extended, a random contact), at most 128 steps of ten degrees a "
     "torsion; `steps` counts 128 for a failure, p is Wilcoxon's over episodes against `hold_still`. `hold_still`: "
-    "corrections alone; `glide`: half of the last move is proposed again; `policy_alone`: K = 0; `policy`: policy "
-    "and corrections wherever the loss is above its tolerance; `policy_gated` (ships): K by the learned gate; "
-    "`policy_euclidean`: the same without the decoder's geometry; `policy_learned_metric`: the same with G_psi. "
-    "Calibration: what demonstrations of new peptides still miss inside the policy's 68 % and 95 % regions.\n\n"
+    "corrections alone; `glide`: half of the last move is proposed again; `policy_alone`: K = 0 until a stream "
+    "has been stuck; `policy`: policy and corrections wherever the loss is above its tolerance; `policy_gated` "
+    "(ships): K by the learned gate; `policy_euclidean`: the same without the decoder's geometry; "
+    "`policy_learned_metric`: the same with G_psi. Calibration: what demonstrations of new peptides still miss "
+    "inside the policy's 68 % and 95 % regions.\n\n"
     "What it says: the policy nearly halves the steps to a contact (11.5 against 20.0, median 7 against 15, 88 % "
     "of the episodes shorter, p = 1e-24), but not by itself: what it proposes ends near and not quite there. The "
     "learned gate does it with less than half of the corrections of a gate that corrects whatever is not content, "
@@ -75,9 +76,10 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "peptide",
-        "Peptide constraints",
+        "Peptide constraints, before there was a policy",
         "geofold bench peptide --quick --out examples/results/peptide",
-        "Random sequences of 8-12 residues from an extended chain, a random pair within 6 A, at most 128 "
+        "By an earlier form of the command (commit c260319); it has been written anew since, with all agents, and its full "
+        "run is to come. Random sequences of 8-12 residues from an extended chain, a random pair within 6 A, at most 128 "
         "steps of at most ten degrees a torsion. Success: held for five steps without a severe overlap or a "
         "Ramachandran outlier; `steps` counts 128 for a failure. OpenMM's own way (amber14 + OBC2, flat- "
         "bottom restraint, LocalEnergyMinimizer) runs on the first sixteen in the same process; its clock "

@@ -51,10 +51,7 @@ class PeptideState(NamedTuple):
 
 
 class _Bounds(NamedTuple):
-    """Contacts as tensors: rows of their atoms, places of those that stay, bounds in nm, 1 for upper and -1 for lower.
-
-    Aims lie within the bounds by a margin.
-    """
+    """Contacts: rows of their atoms, places of those that stay, bounds (nm), aims within them, 1 for upper, else -1."""
 
     i: Tensor
     j: Tensor
@@ -212,12 +209,9 @@ class PeptideDomain:
         return terms, violation, slope
 
     def compiled(self) -> PeptideDomain:
-        """The same domain, its loss and gradient fused into one kernel by `torch.compile`.
+        """The same domain, its loss and gradient fused into one kernel by `torch.compile`, for one row or a few."""
 
-        The kernel looks at every pair, since a graph has no use for lists whose length changes; the first steps
-        compile it. It serves one row or a few; see RESULTS.md for what it gains.
-        """
-
+        # every pair is looked at, since a graph has no use for lists whose length changes
         def kernel(
             mean: Tensor, angle: Tensor, pairs: PairList, bounds: _Bounds | None, weights: tuple[float, float, float]
         ) -> tuple[dict[str, Tensor], Tensor | None, Tensor]:

@@ -89,7 +89,7 @@ def test_it_learns_a_rule_of_the_sequence() -> None:
     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
     noise = torch.Generator().manual_seed(0)
     found = []
-    for _ in range(60):
+    for _ in range(100):
         letters = torch.randint(LETTERS, (24, 8), generator=noise)
         place = torch.where(letters[..., None] < 10, torch.tensor([-1.1, -0.7]), torch.tensor([-2.1, 2.3]))
         angles = place + 0.1 * torch.randn(place.shape, generator=noise)
