@@ -30,6 +30,7 @@ from geofold.bench.peptide_play import LIMIT, Played, Stage, ca_of, overlaps_per
 from geofold.bench.peptide_reference import Ensemble, ensemble, loaded, nearest_rmsd, relaxed_energy, saved
 from geofold.bench.peptide_table import summarise
 from geofold.bench.records import Records
+from geofold.bench.rivals import require_rivals
 from geofold.molecule.contacts import parse_contact
 from geofold.molecule.torsions import torsion_tree
 
@@ -49,6 +50,7 @@ def run(out: str, *, quick: bool, limit: int | None, seeds: int | None = None, s
 
     A quick or limited run looks at the tuning episodes. `seed` is the first of `seeds`.
     """
+    require_rivals()
     began = time.time()
     records = Records(out)
     tuning = quick or limit is not None

@@ -17,6 +17,7 @@ from geofold.bench.agents.roster import AGENTS
 from geofold.bench.peptide_episodes import TUNING_SEED, Episode, episodes
 from geofold.bench.peptide_play import play, staged
 from geofold.bench.records import Records
+from geofold.bench.rivals import require_rivals
 
 EPISODES, QUICK, SKIPPED = 48, 2, 64
 """Played, and before them those that parts of the controller were chosen on."""
@@ -25,6 +26,7 @@ WORKERS = 2
 
 def run(out: str, *, quick: bool, limit: int | None) -> None:
     """Play every trial of every agent, then write `tuned.json` beside the agents (not after a quick or limited run)."""
+    require_rivals()
     for agent in AGENTS:
         assert len(agent.trials) == TRIALS, f"{agent.name} has {len(agent.trials)} trials"
     records = Records(out)

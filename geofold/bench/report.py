@@ -78,8 +78,9 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "peptide",
         "Peptide constraints, before there was a policy",
         "geofold bench peptide --quick --out examples/results/peptide",
-        "By an earlier form of the command (commit c260319); it has been written anew since, with all agents, and its full "
-        "run is to come. Random sequences of 8-12 residues from an extended chain, a random pair within 6 A, at most 128 "
+        "By an earlier form of the command (commit c260319); it has been written anew since, with all agents, and "
+        "its full run is to come. "
+        "Random sequences of 8-12 residues from an extended chain, a random pair within 6 A, at most 128 "
         "steps of at most ten degrees a torsion. Success: held for five steps without a severe overlap or a "
         "Ramachandran outlier; `steps` counts 128 for a failure. OpenMM's own way (amber14 + OBC2, flat- "
         "bottom restraint, LocalEnergyMinimizer) runs on the first sixteen in the same process; its clock "

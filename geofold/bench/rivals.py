@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from geofold import resources
 from geofold.app.train_peptide import WAYS
 from geofold.bench.agents import greedy_mlp, se3
 from geofold.bench.records import table_of
@@ -24,6 +25,24 @@ RIVALS: dict[str, tuple[Callable[..., nn.Module], str, int]] = {
 }
 """Model, file, and batches: the SE(3)-Transformer's fit into the time of the policy's three thousand."""
 QUICK = 20
+
+
+def require_rivals() -> None:
+    """Weights of all rivals in the package's `rivals` folder.
+
+    Raises
+    ------
+    OptionError
+        If one is missing.
+    """
+    for name, (_, weights, _) in RIVALS.items():
+        try:
+            resources.find("rivals", weights)
+        except FileNotFoundError:
+            raise OptionError(
+                f"the peptide benchmark without the weights of {name}", f"geofold/data/rivals/{weights} with its card",
+                "train it with geofold bench rivals, and put it there",
+            ) from None  # fmt: skip
 
 
 def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from geofold.app.constrain_peptide import controller
 from geofold.app.options import TORSION_CAP, RunOptions
-from geofold.bench import peptide, peptide_plots, peptide_table, peptide_tune
+from geofold.bench import peptide, peptide_plots, peptide_table, peptide_tune, rivals
 from geofold.bench.agents.agent import TRIALS, Agent, grid
 from geofold.bench.agents.planner import Planner
 from geofold.bench.peptide_episodes import TUNING_SEED, changing, episodes, real_episodes
@@ -22,6 +22,7 @@ from geofold.bench.peptide_tune import best
 from geofold.core.backbone import Glide, HoldStill
 from geofold.core.gate import FixedGate
 from geofold.core.linearise import value
+from geofold.errors import OptionError
 from geofold.molecule.contacts import parse_contact
 
 
@@ -100,6 +101,18 @@ def test_a_planner_takes_the_candidate_that_ends_lowest(stage: Stage) -> None:
     zero = torch.zeros(1, domain.latent_dim, dtype=torch.float64)
     there = value(domain, domain.decode(zero, after.domain), after.domain, goal).total
     torch.testing.assert_close(there, info.loss_after, rtol=1e-6, atol=1e-9)
+
+
+def test_rivals_without_weights_are_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(rivals.RIVALS, "se3", (rivals.RIVALS["se3"][0], "absent.safetensors", 1))
+    monkeypatch.setattr(rivals.resources, "find", lambda *parts: raised(parts))
+    with pytest.raises(OptionError, match="without the weights of"):
+        peptide.run(str(tmp_path / "out"), quick=True, limit=1)
+    assert not (tmp_path / "out").exists()
+
+
+def raised(parts: tuple[str, ...]) -> Path:
+    raise FileNotFoundError(parts[-1])
 
 
 def test_every_agent_has_as_many_trials() -> None:
