@@ -163,7 +163,9 @@ def bench(
         str, typer.Option(help="Folder of raw records, table and summary; an unfinished run goes on.")
     ] = "bench-out",
     set_name: Annotated[str, typer.Option("--set", help="Loops: bent, or a set under --data.")] = "bent",
-    part: Annotated[str, typer.Option(help="Of learning: packer, prior, backbones, controller or peptide.")] = "packer",
+    part: Annotated[
+        str, typer.Option(help="Of learning: packer, prior, backbones, controller or peptide. Of ablation: led.")
+    ] = "packer",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only so many episodes.")] = None,

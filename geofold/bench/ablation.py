@@ -1,15 +1,15 @@
 """What each part of the controller is worth: sketches, retraction orders and horizons on the peptide tuning split.
 
 The defaults that ship are those that win here. Every variant runs the same episodes with the same seeds and is
-compared with the base episode by episode.
+compared with the base episode by episode. Here nothing learned leads; `geofold.bench.ablation_led` has the policy.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from rich.progress import track
@@ -27,7 +27,7 @@ from geofold.molecule.builder import peptide
 from geofold.molecule.contacts import parse_contact
 
 EPISODES, QUICK, SEEDS = 128, 16, 2
-BASE = "base"
+BASE, LED = "base", "led"
 DAMPING, DECAY, KEEP = 30.0, 0.9, 0.5
 PAPER_DAMPING = 1e-3
 
@@ -44,6 +44,29 @@ class Variant:
     def ships(self) -> bool:
         """Whether `geofold constrain` runs it where no policy leads."""
         return self.parts == controller(RunOptions(seed=self.parts.seed))
+
+    def numbers(self, episode: Episode, seed: int) -> dict[str, Any]:
+        """What it reaches in an episode; the seed is already in the parts."""
+        return _numbers(episode, self.parts)
+
+
+class Played(Protocol):
+    """What an ablation plays."""
+
+    @property
+    def name(self) -> str:
+        """As the table calls it."""
+
+    @property
+    def note(self) -> str:
+        """What it differs in."""
+
+    @property
+    def ships(self) -> bool:
+        """Whether a command runs it."""
+
+    def numbers(self, episode: Episode, seed: int) -> dict[str, Any]:
+        """success, steps (128 for a failure), milliseconds, made, corrections, accepted."""
 
 
 def variants(seed: int = 0) -> Iterator[Variant]:
@@ -81,17 +104,27 @@ def _pullback(sketch: str, damping: float = DAMPING) -> Pullback:
     return Pullback(sketch, rank=8, damping=damping, decay=DECAY)
 
 
-def run(out: str, *, quick: bool, limit: int | None) -> None:
-    """Run every variant on every episode and seed, variants in turn."""
+def run(out: str, *, quick: bool, limit: int | None, part: str = "") -> None:
+    """Run every variant on every episode and seed, variants in turn; part 'led': those that the policy leads."""
+    if part == LED:
+        from geofold.bench.ablation_led import variants as led
+
+        played(out, led, quick=quick, limit=limit)
+    else:
+        played(out, variants, quick=quick, limit=limit)
+
+
+def played(out: str, those: Callable[[int], Iterable[Played]], *, quick: bool, limit: int | None) -> None:
+    """Run the variants of a seed, then write the table."""
     began = time.time()
     records = Records(out)
     chosen = episodes(limit or (QUICK if quick else EPISODES), seed=TUNING_SEED)
-    jobs = [(episode, seed, variant) for episode in chosen for seed in range(SEEDS) for variant in variants(seed)]
+    jobs = [(episode, seed, variant) for episode in chosen for seed in range(SEEDS) for variant in those(seed)]
     for episode, seed, variant in track(jobs, description="ablation"):
         key = f"{episode.name}/{seed}"
         if not records.has(key, variant.name):
-            records.add(key, variant.name, **_numbers(episode, variant.parts))
-    summarise(records, quick=quick or limit is not None, began=began)
+            records.add(key, variant.name, **variant.numbers(episode, seed))
+    summarise(records, those(0), quick=quick or limit is not None, began=began)
 
 
 def _numbers(episode: Episode, parts: Controller) -> dict[str, Any]:
@@ -106,12 +139,12 @@ def _numbers(episode: Episode, parts: Controller) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def summarise(records: Records, *, quick: bool, began: float) -> None:
+def summarise(records: Records, those: Iterable[Played], *, quick: bool, began: float) -> None:
     """Table and summary of the records, the base first."""
     base = {row["episode"]: row for row in records.of(BASE)}
     metrics: dict[str, float] = {}
     body = []
-    for variant in variants():
+    for variant in those:
         name = variant.name
         rows = records.of(name)
         if not rows:
@@ -129,7 +162,7 @@ def summarise(records: Records, *, quick: bool, began: float) -> None:
         metrics |= {f"{name}.{key}": float(value) for key, value in numbers.items()}
         body.append(
             [
-                f"**{name}** (ships, led by the policy)" if variant.ships else name,
+                f"**{name}** (ships)" if variant.ships else name,
                 variant.note,
                 f"{numbers['success']:.3f}",
                 f"{steps:.1f} +- {half:.1f}",

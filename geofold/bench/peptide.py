@@ -20,7 +20,6 @@ from rich.progress import Progress
 
 from geofold.app.audit import audit
 from geofold.app.measure import measure
-from geofold.backbone.handover import write_whole
 from geofold.bench.agents.lbfgs import walked_to_contact
 from geofold.bench.agents.openmm_anneal import anneal_to_contact
 from geofold.bench.agents.openmm_min import peptide_to_contact
@@ -29,7 +28,7 @@ from geofold.bench.peptide_episodes import TEST_SEED, TUNING_SEED, Episode, chan
 from geofold.bench.peptide_play import LIMIT, Played, Stage, ca_of, overlaps_per_step, play, staged, whole
 from geofold.bench.peptide_reference import Ensemble, ensemble, loaded, nearest_rmsd, relaxed_energy, saved
 from geofold.bench.peptide_table import summarise
-from geofold.bench.records import Records
+from geofold.bench.records import Records, write_npz
 from geofold.bench.rivals import require_rivals
 from geofold.molecule.contacts import parse_contact
 from geofold.molecule.torsions import torsion_tree
@@ -108,13 +107,8 @@ def _ensemble(episode: Episode, stage: Stage, folder: Path, *, energies: bool) -
         folder.mkdir(parents=True, exist_ok=True)
         contact = parse_contact(stage.structure, episode.contact)
         made = ensemble(stage.structure, stage.domain, contact, seed=1, energies=energies)
-        write_whole(path, lambda name: _save(name, saved(made)))
+        write_npz(path, saved(made))
     return loaded(dict(np.load(path)))
-
-
-def _save(name: str, parts: dict[str, Any]) -> None:
-    with open(name, "wb") as file:
-        np.savez_compressed(file, **parts)
 
 
 def _numbers(
@@ -130,6 +124,10 @@ def _numbers(
         "change": stage.change, "cis_made": 0, "chirality_changed": 0,
         "seconds_to_contact": float(played.milliseconds[: stage.change + played.steps].sum() / 1e3),
     }  # fmt: skip
+    if panel == MOVING:
+        # what the new contact asks for where the path stands when it comes
+        there = torch.as_tensor(played.frames[stage.change : stage.change + 1])
+        numbers["jump"] = 10 * float(stage.domain.wanted(there, stage.goal(stage.change).contacts)[1][0, 0])
     if members is not None and len(members.ca):
         numbers["rmsd"] = nearest_rmsd(ca_of(stage, end), members.ca)
         if energy:

@@ -13,6 +13,7 @@ from geofold.bench.agents.agent import Agent
 from geofold.bench.agents.roster import AGENTS
 from geofold.bench.peptide_episodes import Episode, episodes
 from geofold.bench.peptide_play import LIMIT, Played, Stage, play, staged
+from geofold.bench.peptide_reference import relaxed_energy
 from geofold.bench.records import Records
 
 COLOURS = ("#999999", "#e69f00", "#d55e00", "#cc79a7", "#f0e442", "#56b4e9", "#0072b2", "#009e73")
@@ -68,7 +69,7 @@ def _steps(records: Records) -> None:
 
 
 def _along(folder: Path, episode: Episode, stage: Stage, agents: list[Agent], paths: list[Played]) -> None:
-    """Distance of the contact and the loss's sterics along the paths of one episode."""
+    """Distance of the contact, and amber14 + OBC after side chains relaxed, along the paths of one episode."""
     import torch
 
     pyplot, figure, (left, right) = _figure(2)
@@ -76,13 +77,12 @@ def _along(folder: Path, episode: Episode, stage: Stage, agents: list[Agent], pa
     for agent, path in zip(agents, paths, strict=True):
         colour = COLOURS[[a.name for a in AGENTS].index(agent.name)]
         xyz = torch.as_tensor(path.frames)
-        pairs = stage.domain.sterics.pairs(xyz)
-        cost = stage.domain.cost(xyz, torch.as_tensor(path.angle), pairs, goal)
+        energy = [relaxed_energy(stage.structure, stage.domain, frame, seed=0) for frame in path.frames]
         left.plot(10 * stage.domain.distances(xyz, goal.contacts)[:, 0], color=colour, label=agent.name)
-        right.plot(cost, color=colour)
+        right.plot(np.array(energy) / len(stage.structure.residues), color=colour)
     left.axhline(10 * goal.contacts[0].bound, color="0.7", linestyle="--")
     left.set(xlabel="step", ylabel="distance (A)", title=f"{episode.sequence}, {episode.contact}")
-    right.set(xlabel="step", ylabel="loss (contact, overlaps, Ramachandran)", yscale="symlog")
+    right.set(xlabel="step", ylabel="energy, side chains relaxed (kJ/mol a residue)")
     left.legend(fontsize=8)
     _saved(folder, "path.png", pyplot, figure)
 

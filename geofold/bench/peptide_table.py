@@ -13,7 +13,8 @@ import numpy as np
 from geofold.backbone.handover import write_whole
 from geofold.bench.agents.agent import tuned
 from geofold.bench.agents.roster import AGENTS
-from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
+from geofold.bench.peptide_episodes import CHANGES
+from geofold.bench.records import Records, mean_and_half_width, table_of, write_npz, write_summary
 
 PAPER_SUCCESS = {"greedy_mlp": 0.0, "se3": 0.74, "se3_mpc": 0.80, "latent_precondition": 0.85, "geossm": 0.91}
 """GeoSSM, Table 2: a rival that stays below on the tuning split is called weak."""
@@ -83,11 +84,50 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
          "mean K", "cis", "chirality", "outliers at the end", "energy (kJ/mol a residue)", "median s to contact"], body,
     )  # fmt: skip
     table += "\n" + table_of(["panel", "agent", "success", "steps"], panels) if panels else ""
+    found, lines = moved(records, names)
+    metrics |= found
+    if lines:
+        columns = ["agent", "group of changes", "episodes", "success", "steps after the change"]
+        table += "\n" + table_of(columns, lines)
     write_summary(records.folder, metrics, quick=quick, began=began, table=table, note=f"peptide, {split} split")
     _csv(records.folder / "table.csv", metrics)
+    write_npz(records.folder / "records.npz", packed(records.rows))
     from geofold.bench.peptide_plots import draw
 
     draw(records)
+
+
+def moved(records: Records, names: list[str]) -> tuple[dict[str, float], list[list[str]]]:
+    """The panel whose contact changes, by when it changes and by how far the new contact is then from being made.
+
+    Paths of several agents stand at different places by then: an episode's distance is the mean over agents.
+    """
+    rows = [row for name in names for row in records.of(name) if row.get("panel") == "changing"]
+    jumps: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        jumps[row["episode"]].append(row["jump"])
+    far = {episode: float(np.mean(values)) for episode, values in jumps.items()}
+    if not far:
+        return {}, []
+    low, high = np.quantile([*far.values()], (1 / 3, 2 / 3))
+    sizes = {"small": (-np.inf, low), "medium": (low, high), "large": (high, np.inf)}
+    metrics: dict[str, float] = {}
+    lines: list[list[str]] = []
+    for name in names:
+        own = [row for row in rows if row["agent"] == name]
+        groups = {f"at step {at}": [r for r in own if r["episode"].split("/")[1].endswith(f"_{at}")] for at in CHANGES}
+        groups |= {
+            f"{size} ({max(least, min(far.values())):.1f} to {min(most, max(far.values())):.1f} A)":
+            [r for r in own if least < far[r["episode"]] <= most] for size, (least, most) in sizes.items()
+        }  # fmt: skip
+        for group, those in groups.items():
+            if not those:
+                continue
+            steps, half = mean_and_half_width(row["steps"] for row in those)
+            success, key = float(np.mean([row["success"] for row in those])), group.split(" (")[0].replace(" ", "_")
+            metrics |= {f"{name}.changing_{key}_success": success, f"{name}.changing_{key}_steps": steps}
+            lines.append([name, group, str(len(those)), f"{success:.3f}", f"{steps:.1f} +- {half:.1f}"])
+    return metrics, lines
 
 
 def compared(records: Records, names: list[str]) -> dict[str, float]:
@@ -136,6 +176,21 @@ def _line(name: str, numbers: dict[str, float]) -> list[str]:
         _told(numbers, "cis_made", 0), _told(numbers, "chirality_changed", 0), _told(numbers, "outliers", 2),
         _told(numbers, "energy", 1), _told(numbers, "seconds_to_contact", 3),
     ]  # fmt: skip
+
+
+def packed(rows: list[Row]) -> dict[str, np.ndarray]:
+    """Raw records as arrays: one place a record, NaN where it lacks a number.
+
+    The milliseconds of all steps stand one record after the other in `ms`, those of record k from `ms_start[k]` on.
+    """
+    told = [row for row in rows if row["agent"] != "done"]
+    names = sorted({name for row in told for name, value in row.items() if not isinstance(value, str | list)})
+    found = {name: np.array([str(row.get(name, "")) for row in told]) for name in ("episode", "agent", "panel")}
+    found |= {name: np.array([row.get(name, np.nan) for row in told], dtype=float) for name in names}
+    clocks = [row.get("ms", []) for row in told]
+    found["ms"] = np.array([ms for clock in clocks for ms in clock], dtype=np.float32)
+    found["ms_start"] = np.concatenate([[0], np.cumsum([len(clock) for clock in clocks])[:-1]]).astype(np.int64)
+    return found
 
 
 def _csv(path: Path, metrics: dict[str, float]) -> None:

@@ -50,7 +50,7 @@ def run(
     elif name == "ablation":
         from geofold.bench import ablation
 
-        ablation.run(out, quick=quick, limit=limit)
+        ablation.run(out, quick=quick, limit=limit, part=part)
     elif name == "backbones":
         from geofold.bench import backbones
 

@@ -148,6 +148,11 @@ def test_a_limited_run_plays_tuning_episodes_and_is_not_played_again(tmp_path: P
     peptide_table.summarise(records, "tuning", quick=True, began=0.0)
     metrics = json.loads((tmp_path / "summary.json").read_text())["metrics"]
     assert metrics["geossm.success"] == 1.0 and metrics["geossm.steps_over_se3_mpc"] < 1
+    with np.load(tmp_path / "records.npz") as kept:
+        arrays = dict(kept)
+    assert arrays["agent"].tolist() == ["geossm", "se3_mpc"] and arrays["steps"].tolist() == [geossm["steps"], LIMIT]
+    second = arrays["ms"][arrays["ms_start"][1] :]
+    assert second.tolist() == pytest.approx(idle["ms"]) and arrays["ms_start"][1] == len(geossm["ms"])
     assert "geossm.latency_ms_p99" in metrics and (tmp_path / "table.csv").read_text().count("geossm,") > 8
 
 
@@ -160,3 +165,18 @@ def test_means_are_over_episodes() -> None:
     apart, p = difference({"a": 1.0, "b": 2.0}, {"a": 2.0, "b": 3.0})
     assert apart == -1.0 and 0 < p <= 1
     assert peptide_tune.EPISODES + peptide_tune.SKIPPED <= 128
+
+
+def test_changes_are_told_by_their_time_and_size(tmp_path: Path) -> None:
+    from geofold.bench.records import Records
+
+    records = Records(tmp_path)
+    for number, (at, jump) in enumerate(((16, 1.0), (32, 5.0), (64, 9.0))):
+        for agent, steps in (("geossm", 10 + number), ("se3_mpc", 30)):
+            key = f"changing/{number:03d}_AAAAAAAA_1_5_{at}/0"
+            records.add(key, agent, panel="changing", jump=jump, steps=steps, success=True)
+    metrics, lines = peptide_table.moved(records, ["geossm", "se3_mpc"])
+    assert metrics["geossm.changing_at_step_32_steps"] == 11 and metrics["geossm.changing_large_steps"] == 12
+    assert metrics["geossm.changing_small_steps"] == 10 and metrics["se3_mpc.changing_medium_success"] == 1.0
+    assert len(lines) == 12 and all(line[2] == "1" for line in lines)
+    assert peptide_table.moved(Records(tmp_path / "none"), ["geossm"]) == ({}, [])
