@@ -164,7 +164,7 @@ def bench(
     ] = "bench-out",
     set_name: Annotated[str, typer.Option("--set", help="Loops: bent, or a set under --data.")] = "bent",
     part: Annotated[
-        str, typer.Option(help="Of learning: packer, prior, backbones, controller or peptide. Of ablation: led.")
+        str, typer.Option(help="Of learning: packer, prior, backbones, controller, peptide or esm. Of ablation: led.")
     ] = "packer",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run.")] = False,

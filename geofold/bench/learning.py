@@ -31,7 +31,7 @@ RIGHT = math.radians(40.0)
 BURIED = 20
 """CA atoms within 10 A from which a residue counts as buried."""
 LOOP = 12
-PARTS = ("packer", "prior", "backbones", "controller", "peptide")
+PARTS = ("packer", "prior", "backbones", "controller", "peptide", "esm")
 
 
 def run(out: str, *, part: str, data: str | None, quick: bool, limit: int | None, seed: int) -> None:
@@ -63,6 +63,11 @@ def run(out: str, *, part: str, data: str | None, quick: bool, limit: int | None
         from geofold.bench import learning_peptide
 
         learning_peptide.run(out, quick=quick, limit=limit, seed=seed)
+        return
+    if part == "esm":
+        from geofold.bench import learning_esm
+
+        learning_esm.run(out, data=data, quick=quick, limit=limit, seed=seed)
         return
     began = time.time()
     records = Records(out)

@@ -89,7 +89,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
         )  # fmt: skip
     began = time.time()
     records = Records(out)
-    chains, packed = _data(data)
+    chains, packed = read_both(data)
     split = "valid" if quick or limit is not None else "test"
     count = limit or (QUICK_EPISODES if quick else EPISODES)
     if not records.has("calibration", split):
@@ -152,7 +152,8 @@ def corrections(structure: Structure, found: list[tuple[int, int]], seed: int = 
 
 
 @cache
-def _data(folder: str) -> tuple[Chains, PackedChains]:
+def read_both(folder: str) -> tuple[Chains, PackedChains]:
+    """Chains and their side chains of a folder of backbones.npz and packed.npz."""
     file = Path(folder) / "backbones.npz"
     packed = Path(folder) / "packed.npz"
     return read_chains(file), read_packed(packed, data_hash(file))
@@ -161,7 +162,7 @@ def _data(folder: str) -> tuple[Chains, PackedChains]:
 def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Records of one episode: each agent's, and one that says it is done."""
     torch.set_num_threads(1)
-    chains, packed = _data(data)
+    chains, packed = read_both(data)
     native = packed_structure(chains, packed, episode.chain)
     first, last = episode.first, episode.last
     try:

@@ -28,21 +28,26 @@ QUICK = 20
 
 
 def require_rivals() -> None:
-    """Weights of all rivals in the package's `rivals` folder.
+    """Weights of all rivals of the peptide benchmark; see `require`."""
+    for _, weights, _ in RIVALS.values():
+        require(weights, "geofold bench rivals")
+
+
+def require(weights: str, command: str) -> None:
+    """A file of weights in the package's `rivals` folder.
 
     Raises
     ------
     OptionError
-        If one is missing.
+        If it is missing; `command` trains it.
     """
-    for name, (_, weights, _) in RIVALS.items():
-        try:
-            resources.find("rivals", weights)
-        except FileNotFoundError:
-            raise OptionError(
-                f"the peptide benchmark without the weights of {name}", f"geofold/data/rivals/{weights} with its card",
-                "train it with geofold bench rivals, and put it there",
-            ) from None  # fmt: skip
+    try:
+        resources.find("rivals", weights)
+    except FileNotFoundError:
+        raise OptionError(
+            f"a benchmark without the weights of the rival {weights.split('.')[0]}",
+            f"geofold/data/rivals/{weights} with its card", f"train it with {command}, and put it there",
+        ) from None  # fmt: skip
 
 
 def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:

@@ -106,7 +106,7 @@ def test_a_planner_takes_the_candidate_that_ends_lowest(stage: Stage) -> None:
 def test_rivals_without_weights_are_named(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(rivals.RIVALS, "se3", (rivals.RIVALS["se3"][0], "absent.safetensors", 1))
     monkeypatch.setattr(rivals.resources, "find", lambda *parts: raised(parts))
-    with pytest.raises(OptionError, match="without the weights of"):
+    with pytest.raises(OptionError, match="without the weights of the rival"):
         peptide.run(str(tmp_path / "out"), quick=True, limit=1)
     assert not (tmp_path / "out").exists()
 
