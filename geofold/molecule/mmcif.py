@@ -1,4 +1,4 @@
-"""mmCIF files: the atom_site loop read with the place of every value, so that writing replaces only those.
+"""mmCIF files: the atom_site loop read with the place of every value (`mmcif_document` writes it).
 
 CIF syntax after Hall, Allen and Brown (Acta Cryst. A47:655, 1991); items of the PDBx/mmCIF dictionary. The
 author's numbering (auth_*) is preferred, as in PDB files and papers; label_* serves where it is absent.
@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geofold.errors import CoordinateError, InputFileError, NoProteinError, OutputError
+from geofold.errors import CoordinateError, InputFileError, NoProteinError
+from geofold.molecule.mmcif_document import AXES, CifDocument
 from geofold.molecule.pdb import number_or
 from geofold.molecule.residue_range import Place, atoms_by_place, bonds_between, guess_element, unique_links
-from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Row, Structure
+from geofold.molecule.structure import Link, Row, Structure
 
 TOKEN = re.compile(
     r"""^;[\s\S]*?\n;|'(?:[^'\r\n]|'(?=\S))*'(?=\s|\Z)|"(?:[^"\r\n]|"(?=\S))*"(?=\s|\Z)"""
@@ -25,10 +25,8 @@ TOKEN = re.compile(
     re.MULTILINE,
 )
 CONTROL = re.compile(r"loop_$|data_|save_|global_$|stop_$", re.IGNORECASE)
-BLANKS = re.compile(r" *")
-LINE_END = re.compile(r"[ \t]*(\r\n|\n|\r)")
-AXES = ("cartn_x", "cartn_y", "cartn_z")
 COVALENT = ("covale", "disulf", "metalc")
+SCHEME, SEQUENCE = "_pdbx_poly_seq_scheme", "_entity_poly_seq"
 
 
 @dataclass(eq=False)
@@ -48,6 +46,10 @@ class Category:
                 own = (self.value(span) for span in self.spans[self.items.index(name) :: len(self.items)])
                 values = [value or other for value, other in zip(values, own, strict=True)]
         return values
+
+    def columns(self) -> dict[str, list[str]]:
+        """Values of every item, '' where a row gives none."""
+        return {item: self.column(item) for item in self.items}
 
     def value(self, span: tuple[int, int]) -> str:
         """One value without its quotes."""
@@ -103,7 +105,7 @@ def parse(text: str, encoding: str, source: str) -> Structure:
     ------
     NoProteinError, InputFileError, CoordinateError
     """
-    found = scan(text, ("_atom_site", "_struct_conn", "_struct"))
+    found = scan(text, ("_atom_site", "_struct_conn", "_struct", SCHEME, SEQUENCE))
     sites = found.get("_atom_site", Category(text))
     width = len(sites.items)
     if not sites.spans:
@@ -117,7 +119,8 @@ def parse(text: str, encoding: str, source: str) -> Structure:
     structure = Structure.from_rows(_rows(sites, kept, source), source)
     spans = np.array(sites.spans, dtype=np.int64).reshape(-1, width, 2)[kept]
     numbers = [int(value) for value in sites.column("id") if value.isdigit()]
-    document = CifDocument(text, encoding, tuple(sites.items), spans, max(numbers, default=len(models)))
+    told = {name: found[name].columns() if name in found else {} for name in (SCHEME, SEQUENCE)}
+    document = CifDocument(text, encoding, tuple(sites.items), spans, max(numbers, default=len(models)), told)
     count = len(set(models))
     notes = (f"{count} models: the first is used, the others are written as they are",) if count > 1 else ()
     title = " ".join(found["_struct"].column("title")) if "_struct" in found else ""
@@ -171,80 +174,3 @@ def _links(structure: Structure, table: Category) -> Iterator[Link]:
     for one, two, kind, operators in zip(*sides, kinds, symmetry, strict=True):
         if kind.lower().startswith(COVALENT) and all(operator in ("", "1_555") for operator in operators):
             yield from bonds_between(structure, by_place, [one, two], "struct_conn")
-
-
-@dataclass(frozen=True, eq=False)
-class CifDocument:
-    """The text, the items of its atom_site loop, and the span (n, items, 2) of every value of the first model."""
-
-    text: str
-    encoding: str
-    items: tuple[str, ...]
-    spans: NDArray[np.int64]
-    last_id: int
-
-    def render(self, structure: Structure, xyz: Floats, moved: Mask, added: Sequence[AddedAtom]) -> bytes:
-        """See ``Structure.render``."""
-        edits: list[tuple[int, int, str]] = []
-        columns = [self.items.index(axis) for axis in AXES]
-        starts, ends = np.moveaxis(self.spans[:, columns] - self.spans[:, :1, :1], 2, 0)
-        flush_right = ((np.ptp(ends, axis=0) == 0) & (np.ptp(starts, axis=0) > 0)).tolist()
-        for i in np.flatnonzero(moved):
-            residue = structure.residues[structure.residue_of[i]]
-            where, floor = f"{structure.source}, atom {structure.name[i]} of {residue.label}", 0
-            for column, value, right in zip(columns, (xyz[i] * 10.0).tolist(), flush_right, strict=True):
-                start, end = self.spans[i, column].tolist()
-                new = _coordinate(value, self.text[start:end], where)
-                if new != self.text[start:end]:
-                    edits.append(self._fitted(start, end, new, floor, right))
-                    floor = edits[-1][1]
-        for number, atom in enumerate(sorted(added, key=lambda atom: atom.residue), self.last_id + 1):
-            edits.append(self._added_row(structure, atom, number))
-        pieces, done = [], 0
-        for start, end, new in sorted(edits, key=lambda edit: edit[:2]):
-            pieces += [self.text[done:start], new]
-            done = end
-        return "".join([*pieces, self.text[done:]]).encode(self.encoding)
-
-    def _fitted(self, start: int, end: int, new: str, floor: int, flush_right: bool) -> tuple[int, int, str]:
-        """Edit that keeps the column: blanks beside the value give way to a longer one and fill up a shorter one."""
-        line = max(floor, self.text.rfind("\n", 0, start) + 1)
-        before = start - line - len(self.text[line:start].rstrip(" "))
-        after = len(BLANKS.match(self.text, end)[0])  # type: ignore[index]
-        grow, room = len(new) - (end - start), (max(before - 1, 0), max(after - 1, 0))
-        if grow <= 0:
-            return start, end, new.rjust(end - start) if flush_right else new.ljust(end - start)
-        right = min(grow - min(grow, room[0]), room[1]) if flush_right else min(grow, room[1])
-        return start - min(grow - right, room[0]), end + right, new
-
-    def _added_row(self, structure: Structure, atom: AddedAtom, number: int) -> tuple[int, int, str]:
-        """Edit that appends a row to a residue, laid out as its last row."""
-        residue = structure.residues[atom.residue]
-        like = residue.atoms[structure.resname[residue.atoms] == residue.resname][-1]
-        where = f"{structure.source}, added atom {atom.name} of {residue.label}"
-        name = f'"{atom.name}"' if "'" in atom.name else atom.name
-        xyz = [_coordinate(value, "", where) for value in (atom.xyz * 10.0).tolist()]
-        bfactor = f"{structure.bfactor[residue.atoms].mean():.2f}"
-        known = {"id": str(number), "type_symbol": atom.element, "label_atom_id": name, "auth_atom_id": name,
-                 "label_alt_id": ".", "occupancy": "1.00", "b_iso_or_equiv": bfactor, "pdbx_formal_charge": "?",
-                 **dict(zip(AXES, xyz, strict=True))}  # fmt: skip
-        cells = []
-        for item, (start, end) in zip(self.items, self.spans[like].tolist(), strict=True):
-            value = "?" if item.endswith("_esd") else known.get(item, self.text[start:end])
-            gap = BLANKS.match(self.text, end)[0]  # type: ignore[index]
-            cells.append(value.ljust(end - start + len(gap) - 1) + " " if gap else value + " ")
-        end = int(self.spans[residue.atoms[-1], -1, 1])
-        line_end = LINE_END.match(self.text, end)
-        row = "".join(cells)
-        if line_end:
-            return line_end.end(), line_end.end(), (row if line_end[0][0] == " " else row.rstrip()) + line_end[1]
-        return end, end, "\n" + row.rstrip()
-
-
-def _coordinate(value: float, old: str, where: str) -> str:
-    """A coordinate in Angstrom with the decimals of ``old``, which stays as it is if it says the same."""
-    if not math.isfinite(value):
-        raise OutputError(f"{where} has coordinate {value}", "a finite number", "report this as a bug")
-    plain = old.strip("'\"").partition("(")[0]
-    text = f"{value:.{max(3, len(plain.partition('.')[2]))}f}"
-    return old if number_or(plain, math.nan) == float(text) else text

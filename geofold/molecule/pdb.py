@@ -1,7 +1,7 @@
 """PDB files: fixed columns in, the same bytes out, and multi-model trajectories.
 
-Columns as in wwPDB's format guide 3.30; numbers beyond them as in hybrid-36 (Grosse-Kunstleve et al.,
-http://cci.lbl.gov/hybrid_36). A file is kept line by line, and only coordinate columns are written anew.
+Columns as in wwPDB's format guide 3.30; numbers beyond them as in hybrid-36. A file is kept line by line, and only
+coordinate columns are written anew.
 """
 
 from __future__ import annotations
@@ -16,38 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import CoordinateError, InputFileError, NoProteinError, OutputError
+from geofold.molecule.hybrid36 import DIGITS36, decode36, encode36
 from geofold.molecule.residue_range import ELEMENTS, atoms_by_place, bonds_between, guess_element, unique_links
 from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Row, Structure
 
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
-DIGITS36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CHAIN_LETTERS = DIGITS36[10:] + DIGITS36[10:].lower() + DIGITS36[:10]
-
-
-def decode36(text: str, width: int) -> int | None:
-    """Number in a column, decimal or hybrid-36; None where it is neither (``*****``, blank)."""
-    text = text.strip()
-    if re.fullmatch(r"-?\d+", text):
-        return int(text)
-    if len(text) != width or not text.isascii() or not text.isalnum() or not text[0].isalpha():
-        return None
-    if not text.islower() and not text.isupper():
-        return None
-    return int(text, 36) + int((16 if text.islower() else -10) * 36 ** (width - 1) + 10**width)
-
-
-def encode36(number: int, width: int) -> str:
-    """Number as it stands in a column: decimal while it fits, then upper-case hybrid-36, then wrapped."""
-    if -(10 ** (width - 1)) < number < 10**width:
-        return f"{number:{width}d}"
-    rest = number - 10**width + 10 * 36 ** (width - 1)
-    if not 0 <= rest < 36**width:
-        return f"{number % 10**width:{width}d}"
-    digits = ""
-    for _ in range(width):
-        rest, digit = divmod(rest, 36)
-        digits = DIGITS36[digit] + digits
-    return digits
 
 
 def number_or(text: str, default: float) -> float:
@@ -206,8 +180,7 @@ class PdbDocument:
             columns = zip((xyz[i] * 10.0).tolist(), (body[30:38], body[38:46], body[46:54]), strict=True)
             fields = "".join(coordinate(value, old, where) for value, old in columns)
             lines[k] = body[:30] + fields + body[54:] + lines[k][len(body) :]
-        records = (line for line in self.lines if _is_atom(line) or line.startswith("TER"))
-        serial = max((decode36(_serial(line), 5) or 0 for line in records), default=0) if added else 0
+        serial = highest_serial(self.lines) if added else 0
         # From the last residue to the first, so that earlier line numbers hold.
         places = sorted(range(len(added)), key=lambda a: (added[a].residue, a))
         for number, a in reversed(list(enumerate(places, serial + 1))):
@@ -234,6 +207,12 @@ class PdbDocument:
         line = f"{start}{fields}{1.0:6.2f}{bfactor:6.2f}"
         tail = f"{body[66:76]:10s}{atom.element:>2s}" + " " * (len(body) - 78) if len(body) >= 78 else body[66:]
         return line + tail + (template[len(body) :] or "\n")
+
+
+def highest_serial(lines: Sequence[str]) -> int:
+    """Highest serial number of an atom or TER record."""
+    records = (line for line in lines if _is_atom(line) or line.startswith("TER"))
+    return max((decode36(_serial(line), 5) or 0 for line in records), default=0)
 
 
 def name_field(name: str, element: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofold.errors import AltlocError, BackboneError, ChainBreakError, GeofoldError, OutputError, ResidueRangeError
-from geofold.molecule.pdb import decode36, encode36
+from geofold.molecule.hybrid36 import decode36, encode36
 from geofold.molecule.residue_range import find_range, find_residue, parse_range, residue_spans
 from geofold.molecule.structure import AddedAtom, Structure, read
 from geofold.resources import find
