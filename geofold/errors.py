@@ -71,3 +71,7 @@ class OutputError(GeofoldError):
 
 class ForceFieldError(GeofoldError):
     """The force field cannot describe the structure."""
+
+
+class BuildError(GeofoldError):
+    """Missing residues that cannot be built."""

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geofold.learn.loop_training import shipped_loop_model
+from geofold.molecule.gaps import stretches
 from geofold.molecule.loop_scan import Trouble, bad_stretches, trouble_of
 from geofold.molecule.structure import Structure
-
-
-def stretches(structure: Structure) -> list[tuple[int, int]]:
-    """First and last residue of the unbroken stretches of amino acids."""
-    spans: list[tuple[int, int]] = []
-    for k in range(len(structure.residues)):
-        if not structure.is_amino_acid(k):
-            continue
-        if spans and spans[-1][1] == k - 1 and structure.bonded(k - 1, k):
-            spans[-1] = (spans[-1][0], k)
-        else:
-            spans.append((k, k))
-    return spans
-
-
-def breaks(structure: Structure, spans: list[tuple[int, int]]) -> list[dict[str, Any]]:
-    """Breaks between the stretches of one chain id."""
-    found = []
-    for (_, end), (start, _) in pairwise(spans):
-        if structure.residues[end].chain == structure.residues[start].chain:
-            distance = structure.peptide_distance(end, start)
-            found.append({
-                "after": structure.residues[end].label, "before": structure.residues[start].label,
-                "distance_angstrom": None if distance is None else round(10 * float(np.asarray(distance)), 2),
-            })  # fmt: skip
-    return found
 
 
 def find_loops(structure: Structure, altloc: str | None = None) -> tuple[list[tuple[int, int]], Trouble]:

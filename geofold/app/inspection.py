@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from geofold.app.find_loops import breaks, stretches, trouble
+from geofold.app.breaks import breaks
+from geofold.app.find_loops import trouble
 from geofold.app.likelihood import likelihood
 from geofold.app.measure import measure
 from geofold.app.reporting import REPORT_SCHEMA, described, energy_notes, versions
 from geofold.molecule.energy import EnergyModel
+from geofold.molecule.gaps import stretches
 from geofold.molecule.residue_range import residue_spans
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import torsion_tree
@@ -26,7 +28,7 @@ def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[s
     model = EnergyModel.of(structure, structure.steering(altloc)) if energy else None
     return {
         "schema": REPORT_SCHEMA, "command": "check", "versions": versions(), "input": described(structure),
-        "residues": residue_spans(structure), "chain_breaks": breaks(structure, spans),
+        "residues": residue_spans(structure), "chain_breaks": breaks(structure),
         "before": measure(structure, trees, structure.xyz, model, altloc),
         "prior": likelihood(structure, [span for span in spans if span[1] > span[0]]),
         "trouble": trouble(structure, altloc),

@@ -84,7 +84,8 @@ def residue_spans(structure: Structure) -> list[str]:
     return [str(ResidueRange(a.chain, (a.resnum, a.icode), (b.resnum, b.icode))) for a, b in ends]
 
 
-def _holds(structure: Structure) -> str:
+def holds(structure: Structure) -> str:
+    """What a structure holds, as the end of a message."""
     spans = residue_spans(structure)
     more = f" and {len(spans) - SHOWN_SPANS} more pieces" if len(spans) > SHOWN_SPANS else ""
     return f"residues it holds: {', '.join(spans[:SHOWN_SPANS])}{more}"
@@ -105,12 +106,12 @@ def _lookup(structure: Structure, chain: str, number: Number) -> int:
                                 "give every chain its own id")  # fmt: skip
     if named:
         given = f"{label} of {structure.source} is {structure.residues[named[0]].resname}"
-        raise ResidueRangeError(given, "an amino acid", _holds(structure))
+        raise ResidueRangeError(given, "an amino acid", holds(structure))
     chains = dict.fromkeys(r.chain for i, r in enumerate(structure.residues) if structure.is_amino_acid(i))
     absent = f"chain '{chain}'" if chain not in chains else f"residue {label}"
     ids = " ".join(f"'{c}'" for c in chains)
     expected = f"a chain of {ids}" if chain not in chains else f"a residue number of chain '{chain}'"
-    raise ResidueRangeError(f"{structure.source} has no {absent}", expected, _holds(structure))
+    raise ResidueRangeError(f"{structure.source} has no {absent}", expected, holds(structure))
 
 
 def find_residue(structure: Structure, text: str) -> int:
@@ -127,7 +128,7 @@ def find_residue(structure: Structure, text: str) -> int:
     if wanted.first != wanted.last:
         raise ResidueRangeError(f"'{text}' is a range", "one residue such as A:45", "give a single residue")
     index = _lookup(structure, wanted.chain, wanted.first)
-    _require_backbone(structure, index, ("N", "CA", "C"))
+    require_backbone(structure, index, ("N", "CA", "C"))
     return index
 
 
@@ -150,13 +151,14 @@ def find_range(structure: Structure, text: str) -> tuple[int, int]:
         raise ResidueRangeError(f"{wanted} runs backwards in {structure.source}", f"{turned}", "swap its ends")
     inside = range(first, last + 1)
     for index in inside:
-        _require_backbone(structure, index, BACKBONE)
+        require_backbone(structure, index, BACKBONE)
     for index in inside[:-1]:
         _require_connection(structure, index)
     return first, last
 
 
-def _require_backbone(structure: Structure, index: int, names: tuple[str, ...]) -> None:
+def require_backbone(structure: Structure, index: int, names: tuple[str, ...]) -> None:
+    """BackboneError if a residue lacks one of these atoms."""
     absent = _missing(structure, index, names)
     if absent:
         residue = structure.residues[index]
@@ -175,7 +177,7 @@ def _require_connection(structure: Structure, index: int) -> None:
     remedy = "choose a range on one side of it"
     if one.chain == two.chain and two.resnum - one.resnum > 1:
         absent = ResidueRange(one.chain, (one.resnum + 1, ""), (two.resnum - 1, ""))
-        remedy += f", or build the missing residues {absent} first (PDBFixer does)"
+        remedy += f", or build the missing residues first: --build {absent}"
     raise ChainBreakError(given, "consecutive residues bonded at 1.0 to 2.0 A", remedy)
 
 

@@ -1,0 +1,44 @@
+"""What `check` found, in lines for people."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+
+def check_text(found: dict[str, Any]) -> str:
+    """The report of `check` in lines for people."""
+    numbers = found["before"]
+    rama = numbers["ramachandran"]
+    lines = [
+        f"{found['input']['name']}: {found['input']['amino_acids']} amino acids, {', '.join(found['residues'])}",
+        f"  severe overlaps        {numbers['severe_overlaps']} (worst {numbers['worst_overlap_angstrom']} A)",
+        f"  Ramachandran           {rama['favoured']} favoured, {rama['allowed']} allowed, {rama['outliers']} outliers"
+        + (f" ({', '.join(rama['outlier_residues'])})" if rama["outliers"] else ""),
+        f"  cis peptide bonds      {numbers['cis_peptide_bonds']}",
+    ]
+    for gap in found["chain_breaks"]:
+        lines += _gap(gap, found["input"]["name"])
+    if found["prior"] is not None:
+        low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in found["prior"]["unlikely"])
+        lines.append(f"  torsion prior          {found['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
+    bad = ", ".join(part["residues"] for part in found["trouble"]["stretches"])
+    lines.append(f"  loop model             in trouble: {bad or 'nothing'}")
+    if "energy_kj_mol" in numbers:
+        lines.append(f"  energy                 {numbers['energy_kj_mol']} kJ/mol ({numbers['force_field']})")
+    return "\n".join(lines + [f"  note: {note}" for note in found["notes"]])
+
+
+def _gap(gap: dict[str, Any], name: str) -> list[str]:
+    """A break of the chain, what is missing there, and the command that builds it."""
+    where = f"after {gap['after']}, before {gap['before']}: {gap['distance_angstrom']} A"
+    missing = f"{gap['missing']} residues" if gap["missing"] != 1 else "1 residue"
+    told = f"{gap['sequence']} ({gap['sequence_from']})" if gap["sequence"] else "by the numbers, sequence not known"
+    lines = [f"  chain break            {where}"]
+    if gap["missing"]:
+        lines.append(f"    missing              {missing}, {told}")
+    if gap["build"] is not None:
+        lines.append(f"    to mend it           geofold repair {shlex.quote(name)} --build {gap['build']} -o OUT")
+    else:
+        lines.append(f"    cannot be built      {gap['not_built_because']}")
+    return lines
