@@ -49,6 +49,14 @@ def repair(
         list[str] | None, typer.Option("--loop", help="Residues to repair, as in the file: A:45-56. May be repeated.")
     ] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Find the loops in trouble instead.")] = False,
+    build: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--build",
+            help="Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file tells the "
+            "sequence (check lists them); neighbours within the range are built anew. May be repeated.",
+        ),
+    ] = None,
     trajectory: Trajectory = None,
     report: Report = None,
     view: View = None,
@@ -61,14 +69,14 @@ def repair(
     predictor: Predictor = "trained",
     verbose: Verbose = False,
 ) -> None:
-    """Repair bent or clashing loops; every other atom stays, byte for byte."""
+    """Repair bent or clashing loops, or build missing ones; every other atom stays, byte for byte."""
 
     def run(content: str | bytes, progress: Any) -> Any:
         from geofold.app import api
 
         return api.repair(
-            content, loop or (), auto=auto, seed=seed, altloc=altloc, energy=energy, streams=streams, rounds=rounds,
-            predictor=predictor, progress=progress,
+            content, loop or (), auto=auto, build=build or (), seed=seed, altloc=altloc, energy=energy,
+            streams=streams, rounds=rounds, predictor=predictor, progress=progress,
         )  # fmt: skip
 
     _run(run, source, output, trajectory, report, view, offline, verbose)
@@ -121,6 +129,7 @@ def check(
         import json
 
         from geofold.app import api
+        from geofold.app.check_text import check_text
         from geofold.app.files import STANDARD, require_writable, write_all
 
         if report is not None:
@@ -130,7 +139,7 @@ def check(
         if report is not None:
             write_all({report: text.encode()})
         if report != STANDARD:
-            typer.echo(_checked(found))
+            typer.echo(check_text(found))
 
 
 @app.command()
@@ -264,27 +273,3 @@ def _progress(verbose: bool) -> Iterator[Callable[[str, int, int, float], None] 
             bar.update(tasks[name], completed=done, loss=loss)
 
         yield tell
-
-
-def _checked(found: dict[str, Any]) -> str:
-    numbers = found["before"]
-    rama = numbers["ramachandran"]
-    lines = [
-        f"{found['input']['name']}: {found['input']['amino_acids']} amino acids, {', '.join(found['residues'])}",
-        f"  severe overlaps        {numbers['severe_overlaps']} (worst {numbers['worst_overlap_angstrom']} A)",
-        f"  Ramachandran           {rama['favoured']} favoured, {rama['allowed']} allowed, {rama['outliers']} outliers"
-        + (f" ({', '.join(rama['outlier_residues'])})" if rama["outliers"] else ""),
-        f"  cis peptide bonds      {numbers['cis_peptide_bonds']}",
-    ]
-    for gap in found["chain_breaks"]:
-        lines.append(
-            f"  chain break            after {gap['after']}, before {gap['before']}: {gap['distance_angstrom']} A"
-        )
-    if found["prior"] is not None:
-        low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in found["prior"]["unlikely"])
-        lines.append(f"  torsion prior          {found['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
-    bad = ", ".join(part["residues"] for part in found["trouble"]["stretches"])
-    lines.append(f"  loop model             in trouble: {bad or 'nothing'}")
-    if "energy_kj_mol" in numbers:
-        lines.append(f"  energy                 {numbers['energy_kj_mol']} kJ/mol ({numbers['force_field']})")
-    return "\n".join(lines + [f"  note: {note}" for note in found["notes"]])

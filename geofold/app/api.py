@@ -47,11 +47,11 @@ def one_thread() -> Iterator[None]:
 
 
 def repair(
-    source: Any, loop: str | Sequence[str] = (), *, auto: bool = False, seed: int = 0, altloc: str | None = None,
-    energy: bool = True, streams: int = 12, rounds: int = 6, device: str = "cpu",
+    source: Any, loop: str | Sequence[str] = (), *, auto: bool = False, build: str | Sequence[str] = (), seed: int = 0,
+    altloc: str | None = None, energy: bool = True, streams: int = 12, rounds: int = 6, device: str = "cpu",
     predictor: str = PREDICTORS[0], name: str | None = None, progress: Progress | None = None,
 ) -> Result:  # fmt: skip
-    """Repair one or several loops; nothing else moves.
+    """Repair one or several loops, or build missing ones; nothing else moves.
 
     Parameters
     ----------
@@ -61,6 +61,9 @@ def repair(
         Ranges as in the file: ``"A:45-56"``, ``"A:45A-56"``, ``":45-56"`` for a blank chain id.
     auto : bool
         Find the loops in trouble instead; where none is, the structure comes back as it is.
+    build : str or sequence of str
+        Missing loops to build instead, ``"A:45-56=SEQUENCE"``, or ``"A:45-56"`` where the file tells the sequence.
+        Neighbours within the range are built anew.
     seed, altloc, energy, streams, rounds, device, predictor
         See `RunOptions`.
     name
@@ -83,6 +86,11 @@ def repair(
     )  # fmt: skip
     structure = load(source, name)
     texts = [loop] if isinstance(loop, str) else list(loop)
+    if build:
+        if texts or auto:
+            raise OptionError(f"loops to build and {'auto' if auto else 'loops to repair'}", "one of them",
+                              "build first, then repair what comes out")  # fmt: skip
+        return _built(structure, [build] if isinstance(build, str) else list(build), options, began, progress)
     if auto:
         if texts:
             raise OptionError(f"loops ({', '.join(texts)}) and auto", "one of them", "leave one out")
@@ -105,6 +113,16 @@ def repair(
         moves.append(move)
         now = replace(now, xyz=move.apply(now.xyz))
     return finish("repair", structure, original, added, moves, options, began, loops=texts)
+
+
+def _built(
+    structure: Structure, texts: list[str], options: RunOptions, began: float, progress: Progress | None
+) -> Result:
+    from geofold.app.build import build
+
+    with one_thread():
+        done = build(structure, texts, options, lambda name: None if progress is None else _named(progress, name))
+    return finish("repair", done.structure, structure, [], done.moves, options, began, loops=done.loops, built=done)
 
 
 def constrain(

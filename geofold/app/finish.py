@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from geofold.app.audit import Check, audit
+from geofold.app.audit_built import audit_built
+from geofold.app.build import Built
 from geofold.app.measure import measure
 from geofold.app.moves import Move
 from geofold.app.options import RunOptions
@@ -21,6 +23,7 @@ from geofold.molecule.structure import AddedAtom, Structure, read
 def finish(
     command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
     options: RunOptions, began: float, *, loops: list[str] | None = None, contacts: tuple[Contact, ...] = (),
+    built: Built | None = None,
 ) -> Result:  # fmt: skip
     """Write, read again, measure, audit, report."""
     end = structure.xyz
@@ -30,20 +33,27 @@ def finish(
         np.arange(len(structure)), np.concatenate([np.zeros(0, dtype=np.int64), *(m.tree.atoms for m in moves)])
     )
     moved = touched & (np.abs(end - structure.xyz).max(1) > 0)
+    if built is not None:
+        moved |= built.atoms
     content = structure.render(end, moved)
     # judge what the file holds, rounding included; toolkit objects have no file and keep full precision
-    written = read(content, name=structure.source).xyz if structure.document is not None else end
+    written = read(content, name=structure.source).xyz if original.document is not None else end
     trees = [m.tree for m in moves]
-    model = energy_model(structure, structure.xyz, options)
-    before = measure(structure, trees, structure.xyz, model, options.altloc)
-    after = measure(structure, trees, written, energy_model(structure, written, options), options.altloc)
-    checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc)
-    checks = [c for c in checks if command == "repair" or not c.name.startswith("energy")]
+    model = energy_model(structure, written, options)
+    after = measure(structure, trees, written, model, options.altloc)
+    if built is None:
+        start = energy_model(structure, structure.xyz, options)
+        before = measure(structure, trees, structure.xyz, start, options.altloc)
+        checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc)
+        checks = [c for c in checks if command == "repair" or not c.name.startswith("energy")]
+    else:
+        before, after = {"missing_residues": built.missing}, {"missing_residues": 0} | after
+        checks = audit_built(structure, built, written, after, options.altloc)
     checks += [Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts]
     checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in moves)), 0.0))
     report = build_report(
         command, structure, original, added, moves, options, before, after, checks, written,
-        loops=loops or [], contacts=contacts, model=model, seconds=time.perf_counter() - began,
+        loops=loops or [], contacts=contacts, model=model, seconds=time.perf_counter() - began, built=built,
     )  # fmt: skip
     return Result(structure, written, _path(structure, moves), content, report, options.altloc)
 

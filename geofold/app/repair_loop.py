@@ -74,50 +74,58 @@ def repair_loop(
     start = domain.start(structure.xyz, options.streams)
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
         return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid", STILL)
-    candidates = [_search(structure, domain, start, options, progress, _Path())]
+    candidates = [_search(structure, domain, start, options, progress, Path())]
     if domain.tree.closed and domain.length <= LENGTHS[1] and options.predictor != STILL:
         # the loop model may know better, and may not: what the input itself leads to stays in the race
-        ahead = _Path(LED, f"{shipped_gate().name}, threshold")
+        ahead = Path(LED, f"{shipped_gate().name}, threshold")
         led = _predicted(structure, domain, options, ahead)
         candidates.append(_search(structure, domain, led, options, progress, ahead))
     if not options.energy:
         return _likeliest(structure, domain, candidates)
-    before = _energy(structure, domain, structure.xyz, options)
-    energies = [_energy(structure, domain, move.apply(structure.xyz), options) for move in candidates]
+    before = energy_of(structure, domain, structure.xyz, options)
+    energies = [energy_of(structure, domain, move.apply(structure.xyz), options) for move in candidates]
     after = min(energies)
     found = candidates[energies.index(after)]
     if after < before:
         return found
     # A loop that was nearly right is better mended where it stands than traded for a clean one of higher energy.
-    near = _settle(structure, domain, domain.start(structure.xyz), _Path(), options)
-    mended = _energy(structure, domain, near.apply(structure.xyz), options)
+    near = settle(structure, domain, domain.start(structure.xyz), Path(), options)
+    mended = energy_of(structure, domain, near.apply(structure.xyz), options)
     if mended < before:
         return near
     # Nor is an outlier worth more than the force field allows: then it alone decides.
-    still = _settle(structure, domain, domain.start(structure.xyz), _Path(), options, weight=STRICT_WEIGHT)
-    lowest = _energy(structure, domain, still.apply(structure.xyz), options)
+    still = settle(structure, domain, domain.start(structure.xyz), Path(), options, weight=STRICT_WEIGHT)
+    lowest = energy_of(structure, domain, still.apply(structure.xyz), options)
     return min(((lowest, still), (mended, near), (after, found)), key=lambda pair: pair[0])[1]
 
 
 def _search(
     structure: Structure, domain: LoopDomain, start: LoopState, options: RunOptions,
-    progress: Callable[[int, int, float], None] | None, ahead: _Path,
+    progress: Callable[[int, int, float], None] | None, ahead: Path,
 ) -> Move:  # fmt: skip
     """A population of streams from a state, the best of them settled; its path goes on from where `ahead` ends."""
+    state, lineage = streamed(domain, start, options, progress)
+    best = take(domain, state, torch.zeros(1, dtype=torch.long))
+    return settle(structure, domain, best.domain, told(lineage, domain, ahead), options)
+
+
+def streamed(
+    domain: LoopDomain, start: LoopState, options: RunOptions, progress: Callable[[int, int, float], None] | None,
+    kept: int = 1, gain: float = 0.0,
+) -> tuple[ControllerState, Lineage]:  # fmt: skip
+    """A population of streams from a state, the best first; `kept` and `gain` as in `Plan`."""
     plan = Plan(
         steps=tuple(sweeps * domain.length for sweeps in SWEEPS), rounds=options.rounds, kicks=KICKS, size=KICK_SIZE,
-        content=CONTENT,
+        content=CONTENT, kept=kept, gain=gain,
     )  # fmt: skip
     parts = controller(options)
-    state, lineage = evolve(
+    return evolve(
         parts, domain, parts.init(domain, start), _softened, plan, worth=domain.worth,
         snapshot=lambda s: (s.fold.xyz, s.cursor), seed=options.seed, progress=progress,
     )  # fmt: skip
-    best = take(domain, state, torch.zeros(1, dtype=torch.long))
-    return _settle(structure, domain, best.domain, _told(lineage, domain, ahead), options)
 
 
-def _predicted(structure: Structure, domain: LoopDomain, options: RunOptions, path: _Path) -> LoopState:
+def _predicted(structure: Structure, domain: LoopDomain, options: RunOptions, path: Path) -> LoopState:
     """Rows where the loop model leads, corrected where its gate says so; the way there is noted in the path."""
     seeing = replace(domain, sense=LoopSense.of(structure, domain.fold))
     parts = loop_controller(seeing, shipped_gate(), seed=options.seed)
@@ -142,8 +150,8 @@ def _likeliest(structure: Structure, domain: LoopDomain, candidates: list[Move])
     return candidates[int(value.argmin())]
 
 
-def _settle(
-    structure: Structure, domain: LoopDomain, state: LoopState, path: _Path, options: RunOptions, *,
+def settle(
+    structure: Structure, domain: LoopDomain, state: LoopState, path: Path, options: RunOptions, *,
     weight: float = ENERGY_WEIGHT,
 ) -> Move:  # fmt: skip
     """Natural steps of backbone and side chains from one state, then the force field's at a weight per kJ/mol.
@@ -163,13 +171,13 @@ def _settle(
     return path.move(domain, atoms, "done" if loose.clean(settled.domain)[0] else "stuck")
 
 
-def _energy(structure: Structure, domain: LoopDomain, xyz: np.ndarray, options: RunOptions) -> float:
+def energy_of(structure: Structure, domain: LoopDomain, xyz: np.ndarray, options: RunOptions) -> float:
     """amber14 + OBC2 of whole coordinates, hydrogens placed for them (kJ/mol)."""
     return EnergyModel.of(replace(structure, xyz=xyz), domain.tree.steering, seed=options.seed).energy(xyz)
 
 
 def _relax(
-    structure: Structure, domain: LoopDomain, state: ControllerState, path: _Path, options: RunOptions, weight: float
+    structure: Structure, domain: LoopDomain, state: ControllerState, path: Path, options: RunOptions, weight: float
 ) -> ControllerState:
     """Let the force field itself steer the whole loop for a while, its hydrogens placed afresh."""
     goal = LoopGoal(side_chains=True, floor=1.0, energy=weight)
@@ -180,7 +188,7 @@ def _relax(
     return relaxed
 
 
-class _Path:
+class Path:
     """Frames and step numbers along one row's path."""
 
     def __init__(self, predictor: str = STILL, gate: str = "threshold") -> None:
@@ -219,10 +227,10 @@ class _Path:
         )
 
 
-def _told(lineage: Lineage, domain: LoopDomain, path: _Path) -> _Path:
-    """Path of the first row, behind what the path holds already."""
+def told(lineage: Lineage, domain: LoopDomain, path: Path, row: int = 0) -> Path:
+    """Path of a row, the best by default, behind what the path holds already."""
     cursor = 0
-    for (xyz, after), info, row in lineage.path(0):
-        path.add(xyz[row], info, row, cursor)
+    for (xyz, after), info, place in lineage.path(row):
+        path.add(xyz[place], info, place, cursor)
         cursor = after
     return path

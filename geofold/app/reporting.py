@@ -14,6 +14,7 @@ import numpy as np
 
 from geofold import __version__
 from geofold.app.audit import Check
+from geofold.app.build import Built
 from geofold.app.moves import Move
 from geofold.app.options import RunOptions
 from geofold.molecule.contacts import Contact
@@ -38,10 +39,12 @@ def described(structure: Structure) -> dict[str, Any]:
 def build_report(
     command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
     options: RunOptions, before: dict[str, Any], after: dict[str, Any], checks: list[Check], xyz: np.ndarray, *,
-    loops: list[str], contacts: tuple[Contact, ...], model: EnergyModel | None, seconds: float,
+    loops: list[str], contacts: tuple[Contact, ...], model: EnergyModel | None, seconds: float, built: Built | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Put the report together."""
     shift = 10 * np.linalg.norm(xyz - structure.xyz, axis=1)
+    if built is not None:
+        shift[built.atoms] = 0.0  # they came in; nothing of the input moved
     moved = np.unique(structure.residue_of[shift > 0])
     report: dict[str, Any] = {
         "schema": REPORT_SCHEMA, "command": command, "versions": versions(), "seed": options.seed,
@@ -50,6 +53,8 @@ def build_report(
     }  # fmt: skip
     if loops:
         report["loops"] = loops
+    if built is not None:
+        report["built"] = built.report()
     if contacts:
         report["contacts"] = [_contact(structure, c, xyz) for c in contacts]
     clock = np.array([ms for move in moves for ms in move.milliseconds] or [0.0])
@@ -72,7 +77,8 @@ def build_report(
             "seconds_to_goal": round(sum(m.goal_milliseconds for m in moves) / 1e3, 3),
             "latency_ms": {"mean": round(float(clock.mean()), 3), "p99": round(float(np.percentile(clock, 99)), 3)},
         },
-        "notes": _notes(structure, moves, model), "seconds": round(seconds, 3),
+        "notes": [*_notes(structure, moves, model), *(built.notes() if built is not None else [])],
+        "seconds": round(seconds, 3),
     }  # fmt: skip
     return report
 

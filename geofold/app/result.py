@@ -131,21 +131,23 @@ def summary(report: dict[str, Any]) -> str:
     def row(name: str, one: Any, two: Any, unit: str = "") -> None:
         lines.append(f"  {name:<26}{one!s:>12} -> {two!s:>12} {unit}".rstrip())
 
-    row("severe overlaps", before["severe_overlaps"], after["severe_overlaps"])
-    row("Ramachandran outliers", before["ramachandran"]["outliers"], after["ramachandran"]["outliers"])
-    row("cis peptide bonds", before["cis_peptide_bonds"], after["cis_peptide_bonds"])
+    if "built" in report:  # what was missing has no other numbers before
+        row("missing residues", before["missing_residues"], after["missing_residues"])
+    row("severe overlaps", before.get("severe_overlaps", "-"), after["severe_overlaps"])
+    row("Ramachandran outliers", before.get("ramachandran", {}).get("outliers", "-"), after["ramachandran"]["outliers"])
+    row("cis peptide bonds", before.get("cis_peptide_bonds", "-"), after["cis_peptide_bonds"])
     if "energy_kj_mol" in after:
-        row(
-            "energy",
-            f"{before['energy_kj_mol']:.0f}",
-            f"{after['energy_kj_mol']:.0f}",
-            f"kJ/mol ({after['force_field']})",
-        )
+        start = f"{before['energy_kj_mol']:.0f}" if "energy_kj_mol" in before else "-"
+        row("energy", start, f"{after['energy_kj_mol']:.0f}", f"kJ/mol ({after['force_field']})")
     for contact in report.get("contacts", []):
         row(contact["contact"], contact["before_angstrom"], contact["after_angstrom"], "A")
     moved = report["moved"]
     furthest = moved["max_displacement_angstrom"]
-    lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {furthest} A")
+    for built in report.get("built", []):
+        told = f"{built['sequence']} (sequence: {built['sequence_from']})"
+        lines.append(f"  built {built['residues']} {told}, {built['atoms']} atoms")
+    if "built" not in report:
+        lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {furthest} A")
     failed = [c["name"] for c in report["audit"]["checks"] if not c["passed"]]
     lines.append("  audit: passed" if not failed else f"  audit: FAILED: {', '.join(failed)}")
     return "\n".join(lines)

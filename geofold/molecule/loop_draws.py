@@ -1,0 +1,55 @@
+"""Torsions of residues that are not there, drawn from the torsion prior.
+
+Glossary: ``B`` draws, ``n`` residues to build, ``T`` residues that are read: what stands before, the new ones, what
+stands after.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from geofold.learn.chains import AMINO_ACIDS, dihedral
+from geofold.learn.prior import TorsionPrior, past
+from geofold.learn.von_mises import mixture, parameters, sample
+from geofold.molecule.build_plan import Build
+from geofold.molecule.packing import backbone_torsions
+from geofold.molecule.prior_term import CONTEXT, letters_of
+from geofold.molecule.residue_range import BACKBONE
+from geofold.molecule.structure import Structure
+
+
+@torch.no_grad()
+def drawn_torsions(
+    structure: Structure, build: Build, prior: TorsionPrior, count: int, noise: np.random.Generator
+) -> np.ndarray:
+    """phi and psi (B, n + 1, 2) in radian of the new residues and of the one after them, each given those before.
+
+    All peptide bonds are trans, prolines' too.
+    """
+    begin, end = build.before, build.after
+    while begin > max(build.before - CONTEXT, 0) and structure.bonded(begin - 1, begin):
+        begin -= 1
+    most = min(build.after + CONTEXT, len(structure.residues) - 1)
+    while end < most and structure.bonded(end, end + 1):
+        end += 1
+    own = torch.tensor([[AMINO_ACIDS.index(letter)] for letter in build.sequence])
+    letters = torch.cat([letters_of(structure, begin, build.before), own, letters_of(structure, build.after, end)])
+    told = prior.context(letters)
+    torsions = backbone_torsions(structure)[begin : build.before + 1, :3]
+    # without a residue behind it, what the O of the last one says of its psi
+    n, ca, c, o = (structure.xyz[structure.atom(build.before, name, structure.steering_mask)] for name in BACKBONE)
+    torsions[-1, 1] = (float(dihedral(n, ca, c, o)) + 2 * np.pi) % (2 * np.pi) - np.pi
+    known = torch.as_tensor(torsions).to(told)[:, None]
+    state, before = prior.stream.init_state(count), torch.full((count, 3), torch.nan).to(told)
+    found = []
+    for place, here in enumerate(told[: len(known) + len(own) + 1]):
+        z, state = prior.stream.step(torch.cat([here.expand(count, -1), past(before)], -1), state)
+        if place < len(known):
+            before = known[place].expand(count, -1)
+            continue
+        trans = mixture(z.split([parameters(prior.components)] * 2 + [1], -1)[0])
+        angles = sample(trans, noise)
+        found.append(angles.double().cpu().numpy())
+        before = torch.cat([angles, torch.full_like(angles[:, :1], torch.pi)], -1)
+    return np.stack(found, 1)
