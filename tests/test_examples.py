@@ -1,7 +1,8 @@
-"""The examples run as they stand."""
+"""The examples run as they stand, and the Python blocks of the README."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ EXAMPLES = {
     "03_stream_changing_constraints.py": "reached True",
     "04_your_own_domain.py": "the domain keeps its contract",
 }
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -27,3 +29,14 @@ def test_example_runs(name):
 
 def test_a_domain_of_ones_own_takes_less_than_eighty_lines():
     assert len((ROOT / "examples" / "04_your_own_domain.py").read_text(encoding="utf-8").splitlines()) < 80
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[-1][:40])
+def test_readme_block_runs(block: str, tmp_path: Path) -> None:
+    (tmp_path / "structures").symlink_to(ROOT / "structures")
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": ""}, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

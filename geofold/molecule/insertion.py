@@ -1,6 +1,7 @@
 """New residues in a structure and in its file: their lines come in behind the residue before them, the rest stays.
 
-Serial numbers go on after the highest of the file, so that what refers to atoms by number (CONECT) stays valid.
+Serial numbers go on after the highest of the file, so that what refers to atoms by number (CONECT) stays valid. A TER
+record in the gap goes: the chain does not end there any more.
 """
 
 from __future__ import annotations
@@ -60,27 +61,23 @@ def with_residues(structure: Structure, before: int, removed: Sequence[int], new
     return replace(found, xyz=xyz, links=links, notes=structure.notes)
 
 
-def _bfactor(structure: Structure, before: int, removed: int) -> float:
+def _bfactor(structure: Structure, before: int, after: int) -> float:
     """Mean of the residues on both sides."""
-    ends = (before, before + removed + 1)
-    return float(np.mean([structure.bfactor[structure.residues[k].atoms].mean() for k in ends]))
+    return float(np.mean([structure.bfactor[structure.residues[k].atoms].mean() for k in (before, after)]))
 
 
 def _pdb(
     structure: Structure, document: PdbDocument, before: int, leaving: np.ndarray, new: Sequence[NewResidue]
 ) -> bytes:
-    lines: list[str | None] = list(document.lines)
-    for atom in np.flatnonzero(leaving):
-        k = int(document.atom_lines[atom])
-        lines[k] = None
-        while k + 1 < len(lines) and document.lines[k + 1].startswith(ATTACHED):
-            k += 1
-            lines[k] = None
+    lines, gone = document.lines, set[int]()
+    for k in document.atom_lines[leaving].tolist():
+        gone |= {k, *_attached(lines, k)}
     last = int(document.atom_lines[structure.residues[before].atoms[-1]])
-    template, place = document.lines[last], last + 1
-    while place < len(lines) and document.lines[place].startswith(ATTACHED):
-        place += 1
-    bfactor = _bfactor(structure, before, len(set(structure.residue_of[leaving].tolist())))
+    after = before + len(set(structure.residue_of[leaving].tolist())) + 1
+    following = int(document.atom_lines[structure.residues[after].atoms[0]])
+    gone |= {k for k in range(last, following) if lines[k].startswith("TER")}  # the chain goes on
+    template, place = lines[last], last + 1 + len(_attached(lines, last))
+    bfactor = _bfactor(structure, before, after)
     serial, added = highest_serial(document.lines), []
     for residue in new:
         where = f"{structure.source}, residue {residue.number[0]}{residue.number[1]}"
@@ -91,8 +88,16 @@ def _pdb(
             owner = f"{template[21:22]}{encode36(residue.number[0], 4)}{residue.number[1]:1s}"
             line = f"{head} {owner}   {fields}{1.0:6.2f}{bfactor:6.2f}"
             added.append(_ended(line, element, template, document))
-    kept = [line for line in lines[:place] if line is not None], [line for line in lines[place:] if line is not None]
-    return "".join([*kept[0], *added, *kept[1]]).encode(document.encoding)
+    kept = ["" if k in gone else line for k, line in enumerate(lines)]
+    return "".join([*kept[:place], *added, *kept[place:]]).encode(document.encoding)
+
+
+def _attached(lines: Sequence[str], k: int) -> list[int]:
+    """The lines that belong to the atom of a line."""
+    end = k + 1
+    while end < len(lines) and lines[end].startswith(ATTACHED):
+        end += 1
+    return list(range(k + 1, end))
 
 
 def _ended(line: str, element: str, template: str, document: PdbDocument) -> str:
@@ -109,10 +114,11 @@ def _cif(
     structure: Structure, document: CifDocument, before: int, leaving: np.ndarray, new: Sequence[NewResidue]
 ) -> bytes:
     last = int(structure.residues[before].atoms[-1])
-    bfactor = _bfactor(structure, before, len(set(structure.residue_of[leaving].tolist())))
+    after = before + len(set(structure.residue_of[leaving].tolist())) + 1
+    bfactor = _bfactor(structure, before, after)
     items = ("label_asym_id", "label_entity_id", "auth_asym_id", "pdbx_pdb_model_num")
     common = {item: document.value(last, item) for item in items}
-    labels = _labels(structure, document, before, leaving, len(new))
+    labels = _labels(structure, document, before, after, len(new))
     rows, serial = [], document.last_id
     for k, residue in enumerate(new):
         number, icode = residue.number
@@ -130,16 +136,13 @@ def _cif(
     return document.rebuilt(np.flatnonzero(leaving).tolist(), last, rows)
 
 
-def _labels(
-    structure: Structure, document: CifDocument, before: int, leaving: np.ndarray, count: int
-) -> list[str]:  # fmt: skip
+def _labels(structure: Structure, document: CifDocument, before: int, after: int, count: int) -> list[str]:
     """label_seq_id of the new residues: counted on where the file leaves as many, '.' where not.
 
     '' stands for the residue's own number, where the file has no other one.
     """
     if "auth_seq_id" not in document.items:
         return [""] * count
-    after = before + len(set(structure.residue_of[leaving].tolist())) + 1
     ends = [document.value(int(structure.residues[k].atoms[0]), "label_seq_id") for k in (before, after)]
     if all(end.isdigit() for end in ends) and int(ends[1]) - int(ends[0]) - 1 == count:
         return [str(int(ends[0]) + k + 1) for k in range(count)]

@@ -60,16 +60,17 @@ def test_residues_that_make_room_leave_with_their_anisotropic_lines() -> None:
     assert [line for line in old if line not in set(gone)] == [line for line in lines if line in set(old)]
 
 
-def test_new_residues_stand_before_a_ter_record() -> None:
+def test_a_ter_record_in_the_gap_goes() -> None:
     content = without("1ubi.pdb", (45, 47))
     lines = content.splitlines(keepends=True)
     last = max(k for k, line in enumerate(lines) if line.startswith(b"ATOM") and line[22:26] == b"  44")
     lines.insert(last + 1, b"TER     900      ILE A  44\n")
     structure = read(b"".join(lines))
     made = text_of(with_residues(structure, place_of(structure, 44), (), new_ones())).splitlines()
-    ter = made.index(b"TER     900      ILE A  44")
-    assert made[ter - 1][22:26] == b"  47" and made[ter + 1][22:26] == b"  48"
-    assert int(made[ter - 1][6:11]) > 900
+    first = next(k for k, line in enumerate(made) if line[22:26] == b"  45")
+    assert made[first - 1][22:26] == b"  44" and made[first + 13][22:26] == b"  48"
+    assert int(made[first][6:11]) > 900
+    assert sum(line.startswith(b"TER") for line in made) == sum(line.startswith(b"TER") for line in lines) - 1
 
 
 def test_conect_and_links_of_what_stays_are_kept_and_none_are_made() -> None:
