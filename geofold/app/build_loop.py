@@ -29,8 +29,8 @@ TRIED = 3
 """Conformations that are streamed without side chains, for each that gets to stream with them."""
 APART = 0.05
 """nm: so far they are from each other (RMSD of the backbone) as long as there are enough of them."""
-HOPELESS = 5.0
-"""Cost of a start that makes an outlier of the residue after the loop, which the stream cannot mend."""
+HOPELESS = 1000.0
+"""Cost of a start that makes an outlier of the residue after the loop: no stream mends it, any other comes first."""
 TURN_COST = 2.0
 """Per square radian (mean) that closing turned the torsions away from what was drawn."""
 
