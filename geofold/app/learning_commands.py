@@ -131,6 +131,22 @@ def gate(
         train_gate_model(school, out, cases=cases, seed=seed)
 
 
+@train_app.command("score")
+def score(
+    data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")],
+    packed: Annotated[str, typer.Option(help="Its side chains (geofold data pack).")],
+    out: Annotated[str, typer.Option(help="Folder of decoys, checkpoint, curve, weights and card.")] = "score",
+    loops: Annotated[int, typer.Option(min=1, help="Training loops whose decoys are made.")] = 500,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of four loops.")] = 2000,
+    seed: Seed = 0,
+) -> None:
+    """Train the potential that ranks models of a loop: the nearer to the native one, the lower."""
+    with told():
+        from geofold.app.train_score import train_score_model
+
+        train_score_model(data, packed, out, loops=loops, steps=steps, seed=seed)
+
+
 @train_app.command("metric")
 def metric(
     out: Annotated[str, typer.Option(help="Folder of weights and card.")] = "metric",

@@ -1,0 +1,205 @@
+"""Candidates of one loop: drawn by the prior and closed, crossed with one another, led by the loop model, scored.
+
+A candidate is the backbone of the loop with its CB atoms, hung between fixed anchors; side chains come later. What
+stands around it is there with all its atoms.
+
+Glossary: ``K`` candidates, ``n`` residues of the loop, ``m`` their atoms (N, CA, C, O, and CB of each but glycine), in
+the order of the structure. Coordinates in nm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from geofold.app.loop_parts import GUIDED_SWEEPS, loop_controller
+from geofold.app.options import TORSION_CAP
+from geofold.errors import BuildError
+from geofold.learn.chains import dihedral
+from geofold.learn.gate_training import shipped_gate
+from geofold.learn.loop_score import LoopScore, Surroundings
+from geofold.learn.prior_training import shipped_prior
+from geofold.molecule.build_plan import Build
+from geofold.molecule.insertion import NewResidue, with_residues
+from geofold.molecule.loop import LoopDomain
+from geofold.molecule.loop_bridge import Bridge
+from geofold.molecule.loop_draws import drawn_torsions
+from geofold.molecule.loop_rows import state_of_rows
+from geofold.molecule.loop_sense import LoopSense
+from geofold.molecule.prior_term import letters_of
+from geofold.molecule.residue_range import BACKBONE
+from geofold.molecule.structure import Floats, Structure
+
+BREAK = 1000
+"""What a break of a chain adds to the places of the residues behind it."""
+TRIED = (32, 512)
+"""Draws of which one has to close: a few first."""
+CROSSED_BY = (5.0, 12.0, 25.0)
+"""Degrees: standard deviations by which torsions of a cross may differ from its parents'."""
+DISTURBED = (0.3, 1.0)
+"""Shares of its residues whose torsions do."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoopCandidates:
+    """Where candidates of a loop come from. Build with `LoopCandidates.of`.
+
+    Attributes
+    ----------
+    origin : Structure
+        Without the loop, or with what makes room for it.
+    build : Build
+    bridge : Bridge
+    structure : Structure
+        With the backbone of the loop in it, in one of its candidates.
+    """
+
+    origin: Structure
+    build: Build
+    bridge: Bridge
+    structure: Structure
+    altloc: str | None = None
+
+    @classmethod
+    def of(cls, origin: Structure, build: Build, *, altloc: str | None = None, seed: int = 0) -> LoopCandidates:
+        """Of a loop that is to be built, or built anew.
+
+        Raises
+        ------
+        BuildError
+            If its residues cannot reach from one anchor to the other.
+        """
+        bridge = Bridge.of(origin, build, altloc)
+        apart, most = bridge.reach
+        given = f"{build.label}: {10 * apart:.1f} A from C to N across the gap for {len(build.names)} residues"
+        if apart > most:
+            raise BuildError(given, f"at most {10 * most:.1f} A", "give more residues, or other anchors")
+        noise = np.random.default_rng([seed, 1])
+        for count in TRIED:
+            drawn = drawn_torsions(origin, build, shipped_prior()[0], count, noise)
+            delta, closed = bridge.close(bridge.increments(drawn))
+            if bool(closed.any()):
+                names, rows = bridge.places(delta[closed][:1])
+                new = _residues(build, names, rows[0])
+                return cls(origin, build, bridge, with_residues(origin, build.before, build.removed, new), altloc)
+        raise BuildError(
+            f"{given}: none of {sum(TRIED)} draws closes it", "residues that can turn to meet both anchors",
+            "take a neighbour on each side along, which is built anew",
+        )  # fmt: skip
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last residue of the loop in `structure`."""
+        return self.build.before + 1, self.build.before + len(self.build.names)
+
+    @cached_property
+    def atoms(self) -> np.ndarray:
+        """The loop's atoms of `structure`, (m,) int."""
+        first, last = self.span
+        return np.flatnonzero((self.structure.residue_of >= first) & (self.structure.residue_of <= last))
+
+    @cached_property
+    def domain(self) -> LoopDomain:
+        """Of the loop without side chains, seen by the loop model."""
+        domain = LoopDomain.of(self.structure, *self.span, cap=TORSION_CAP, altloc=self.altloc)
+        return replace(domain, sense=LoopSense.of(self.structure, domain.fold))
+
+    @cached_property
+    def around(self) -> Surroundings:
+        """What the potential sees: all residues with a backbone, the loop among them."""
+        structure, steering = self.structure, self.structure.steering(self.altloc)
+        size = len(structure.residues)
+        own = [k for k in range(size) if structure.is_amino_acid(k)]
+        xyz, number, place = np.empty((len(own), 4, 3)), np.empty(len(own), dtype=np.int64), 0
+        for row, k in enumerate(own):
+            n, ca, c, o = (structure.atom(k, name, steering) for name in BACKBONE)
+            # an oxygen that is not there is taken to be where its carbon is
+            xyz[row] = structure.xyz[np.array([n, ca, c, c if o is None else o])]
+            place += 1 if row and own[row - 1] == k - 1 and structure.bonded(k - 1, k) else BREAK
+            number[row] = place
+        letters = letters_of(structure, 0, size - 1)[own, 0]
+        made = torch.as_tensor(10 * xyz, dtype=torch.float32)
+        return Surroundings(made, letters, torch.as_tensor(number), own.index(self.span[0]), len(self.build.names))
+
+    def drawn(self, count: int, noise: np.random.Generator) -> Floats:
+        """Those of so many draws that close, (K, m, 3)."""
+        return self.closed(drawn_torsions(self.origin, self.build, shipped_prior()[0], count, noise))
+
+    def closed(self, torsions: Floats) -> Floats:
+        """Those that close (K, m, 3), of phi and psi (K', n + 1, 2) of the loop and of the residue behind it."""
+        delta, closed = self.bridge.close(self.bridge.increments(torsions))
+        return self.bridge.places(delta[closed])[1]
+
+    def torsions(self, rows: Floats) -> Floats:
+        """phi and psi (K, n + 1, 2) in radian of candidates (K, m, 3), as `closed` takes them."""
+        xyz, count = self.backbone(rows), len(rows)
+        steering = self.origin.steering(self.altloc)
+
+        def anchor(k: int, *names: str) -> list[Floats]:
+            places = [self.origin.xyz[self.origin.atom(k, name, steering)] for name in names]
+            return [np.broadcast_to(place, (count, 1, 3)) for place in places]
+
+        (carbon,), (n, ca, c) = anchor(self.build.before, "C"), anchor(self.build.after, "N", "CA", "C")
+        all_n, all_ca, all_c = (
+            np.concatenate([xyz[:, :, k], end], 1) for k, end in enumerate((n, ca, c))
+        )  # fmt: skip
+        before = np.concatenate([carbon, xyz[:, :, 2]], 1)
+        phi = dihedral(before, all_n, all_ca, all_c)
+        psi = dihedral(all_n[:, :-1], all_ca[:, :-1], all_c[:, :-1], all_n[:, 1:])
+        # psi of the residue behind is its own affair
+        return np.stack([phi, np.pad(psi, ((0, 0), (0, 1)))], -1)
+
+    def crossed(self, rows: Floats, count: int, noise: np.random.Generator) -> Floats:
+        """Candidates (K, m, 3) of torsions that begin as one row's, go on as another's, and are disturbed."""
+        known, n = self.torsions(rows), len(self.build.names)
+        one, other = noise.integers(len(rows), size=(2, count))
+        behind = np.arange(n + 1) >= noise.integers(1, n, size=(count, 1)) if n > 1 else np.zeros((count, n + 1), bool)
+        torsions = np.where(behind[..., None], known[other], known[one])
+        size = np.radians(noise.choice(CROSSED_BY, size=(count, 1, 1)))
+        turned = noise.random((count, n + 1, 1)) < noise.choice(DISTURBED, size=(count, 1, 1))
+        torsions = torsions + size * turned * noise.standard_normal(torsions.shape)
+        return self.closed((torsions + np.pi) % (2 * np.pi) - np.pi)
+
+    def led(self, rows: Floats, *, seed: int = 0) -> tuple[Floats, Floats]:
+        """Candidates (K, m, 3) streamed under the loop model, its gate and the corrector, and what they cost then."""
+        domain = self.domain
+        parts = loop_controller(domain, shipped_gate(), seed=seed)
+        state = parts.init(domain, state_of_rows(domain, self.structure, rows))
+        for _ in range(GUIDED_SWEEPS * domain.length):
+            state, _ = parts.step(domain, state, domain.goal)
+        xyz = np.repeat(self.structure.xyz[None], len(rows), 0)
+        xyz[:, domain.fold.kin.atoms.numpy()] = state.domain.fold.xyz.numpy()
+        with torch.no_grad():
+            return xyz[:, self.atoms], domain.worth(state.domain).numpy()
+
+    def worth(self, rows: Floats) -> Floats:
+        """Clashes and outliers (K,) of candidates as the loop domain prices them."""
+        with torch.no_grad():
+            return np.asarray(self.domain.worth(state_of_rows(self.domain, self.structure, rows)).numpy())
+
+    def scores(self, rows: Floats, score: LoopScore) -> Floats:
+        """What the potential says of candidates, (K,)."""
+        return np.asarray(score.scores(torch.as_tensor(10 * self.backbone(rows)), self.around).numpy())
+
+    def backbone(self, rows: Floats) -> Floats:
+        """N, CA, C and O (K, n, 4, 3) of candidates (K, m, 3)."""
+        return rows[:, self._backbone].reshape(len(rows), -1, 4, 3)
+
+    @cached_property
+    def _backbone(self) -> np.ndarray:
+        first, last = self.span
+        steering = self.structure.steering(self.altloc)
+        atoms = [self.structure.atom(k, name, steering) for k in range(first, last + 1) for name in BACKBONE]
+        return np.searchsorted(self.atoms, np.array(atoms))
+
+
+def _residues(build: Build, names: list[tuple[str, ...]], row: Floats) -> list[NewResidue]:
+    """New residues of their backbones (m, 3)."""
+    ends = np.cumsum([len(own) for own in names])[:-1]
+    return [
+        NewResidue(name, number, own, tuple(atom[0] for atom in own), places)
+        for name, number, own, places in zip(build.names, build.numbers, names, np.split(row, ends), strict=True)
+    ]  # fmt: skip

@@ -1,0 +1,127 @@
+"""How the potential of loops is trained: of many candidates of one loop, the nearer to the native one the better.
+
+Scores of the candidates of a loop are read as probabilities, softmax(-score), and held against softmax(-RMSD / T)
+(ListNet: Cao et al., ICML 2007). So only differences within a loop count, and the near ones most.
+
+Glossary: ``K`` candidates, ``L`` residues, ``N`` residues of everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofold.learn.loop_score import WEIGHTS, LoopScore, Surroundings
+from geofold.learn.training import Schedule, Told, save_weights, train, write_curve
+
+STEPS = 2000
+LOOPS, CANDIDATES = 4, 48
+"""Of a batch, and of each of its loops."""
+NEAREST = 1 / 3
+"""Share of the candidates that are the nearest ones."""
+WARMTH = 0.7
+"""A: T of the RMSD's softmax."""
+DRAWN, DISTURBED, LED = range(3)
+"""Kinds of candidates: drawn by the prior, the native's torsions disturbed, led by the loop model."""
+JUDGED = (8, 12)
+"""Lengths whose figures the card tells: shorter, between, and from the second on."""
+
+
+class Decoys(NamedTuple):
+    """Candidates of one loop.
+
+    xyz : (K, L, 4, 3) float32, N, CA, C, O in A; rmsd : (K,) to the native backbone, A; kind : (K,) int.
+    """
+
+    xyz: Tensor
+    rmsd: Tensor
+    kind: Tensor
+    around: Surroundings
+
+
+def chosen(decoys: Decoys, noise: np.random.Generator) -> Tensor:
+    """Candidates of a lesson: the nearest, and others at random."""
+    order = decoys.rmsd.argsort().numpy()
+    near = round(NEAREST * CANDIDATES)
+    rest = order[near:]
+    others = noise.choice(rest, min(CANDIDATES - near, len(rest)), replace=False)
+    return torch.as_tensor(np.concatenate([order[:near], others]))
+
+
+def loss_of(score: LoopScore, decoys: Decoys, rows: Tensor) -> Tensor:
+    """Kullback-Leibler divergence, nat, of what the scores say from what the RMSDs say."""
+    wanted = torch.log_softmax(-decoys.rmsd[rows] / WARMTH, 0)
+    said = torch.log_softmax(-score(decoys.xyz[rows], decoys.around), 0)
+    return (wanted.exp() * (wanted - said)).sum()
+
+
+def train_score(
+    learnt: Sequence[Decoys], judged: Sequence[Decoys], folder: str | Path, *, steps: int = STEPS, seed: int = 0,
+    told: Told | None = None, stop: int | None = None, card: dict[str, Any] | None = None, **options: Any,
+) -> float:  # fmt: skip
+    """Train on the decoys of training loops, judge on others; returns the last validation loss.
+
+    The folder gets checkpoint, curve, weights and card, as in `geofold.learn.prior_training.train_prior`.
+    """
+    score = LoopScore(seed=seed, **options)
+    held = [(decoys, chosen(decoys, np.random.default_rng([seed, k]))) for k, decoys in enumerate(judged)]
+
+    def losses(number: int) -> Iterator[Tensor]:
+        noise = np.random.default_rng([seed, 1, number])
+        batch = [learnt[int(k)] for k in noise.integers(len(learnt), size=LOOPS)]
+        yield torch.stack([loss_of(score, decoys, chosen(decoys, noise)) for decoys in batch]).mean()
+
+    def validate() -> float:
+        return float(np.mean([float(loss_of(score, decoys, rows)) for decoys, rows in held]))
+
+    curve = train(score, losses, validate, folder, Schedule(steps, rate=2e-3), told, stop=stop)
+    write_curve(folder, curve, "divergence (nat a loop)")
+    if curve[-1][0] == steps:
+        whole = {
+            "model": "potential of loops", "options": score.options, "seed": seed, "steps": steps,
+            "loops": len(learnt), "valid_loss": curve[-1][2], "parameters": sum(p.numel() for p in score.parameters()),
+        }  # fmt: skip
+        save_weights(Path(folder) / WEIGHTS, score.state_dict(), whole | figures(score, judged) | (card or {}))
+    return curve[-1][2]
+
+
+def figures(score: LoopScore, judged: Sequence[Decoys]) -> dict[str, Any]:
+    """Medians over loops of some length, of drawn and of led candidates: RMSD of the best by score, of the nearest."""
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for decoys in judged:
+        length = decoys.xyz.shape[1]
+        size = f"to_{JUDGED[0]}" if length <= JUDGED[0] else f"from_{JUDGED[1]}" if length >= JUDGED[1] else "between"
+        for kind, name in ((DRAWN, "drawn"), (LED, "led")):
+            rows = decoys.kind == kind
+            if bool(rows.any()):
+                value, rmsd = score.scores(decoys.xyz[rows], decoys.around), decoys.rmsd[rows]
+                best = float(rmsd[value.argmin()])
+                found.setdefault(f"{name}_{size}", []).append((best, float(rmsd.min()), float(rmsd.median())))
+    names = ("best_by_score", "nearest", "median")
+    return {
+        f"valid_{key}": dict(zip(names, np.round(np.median(values, 0), 3).tolist(), strict=True))
+        for key, values in sorted(found.items())
+    }  # fmt: skip
+
+
+def saved(decoys: Decoys) -> dict[str, np.ndarray]:
+    """As arrays."""
+    around = decoys.around
+    return {
+        "xyz": decoys.xyz.numpy(), "rmsd": decoys.rmsd.numpy(), "kind": decoys.kind.numpy(),
+        "around": around.xyz.numpy(), "letters": around.letters.numpy(), "number": around.number.numpy(),
+        "first": np.array(around.first),
+    }  # fmt: skip
+
+
+def loaded(parts: dict[str, np.ndarray]) -> Decoys:
+    """From arrays."""
+    xyz, rmsd, kind, around, letters, number = (
+        torch.as_tensor(parts[name]) for name in ("xyz", "rmsd", "kind", "around", "letters", "number")
+    )
+    return Decoys(xyz, rmsd, kind, Surroundings(around, letters, number, int(parts["first"]), xyz.shape[1]))
