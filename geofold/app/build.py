@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from geofold.app.build_loop import DRAWS, Started, started
+from geofold.app.build_loop import Started, started
 from geofold.app.build_stream import stream_built
 from geofold.app.moves import Move
 from geofold.app.options import RunOptions
@@ -76,7 +76,7 @@ class Built:
             {
                 "residues": start.build.label, "sequence": start.build.sequence, "sequence_from": start.build.source,
                 "atoms": int(start.rows.shape[1]), "residues_replaced": len(start.build.removed),
-                "conformations": {"drawn": DRAWS, "closed": start.closed, "streamed": len(start.rows)},
+                "conformations": {"tried": start.tried, "kept": len(start.rows)},
             }
             for start in self.starts
         ]  # fmt: skip
@@ -116,7 +116,7 @@ def build(structure: Structure, texts: Sequence[str], options: RunOptions, told:
         shift += len(start.build.names) - len(start.build.removed)
     begin, moves = now.xyz.copy(), []
     for start, (first, last) in zip(starts, spans, strict=True):
-        moves.append(stream_built(now, first, last, start.rows, options, told(start.build.label)))
+        moves.append(stream_built(now, first, last, start.rows, start.value, options, told(start.build.label)))
         now = replace(now, xyz=moves[-1].apply(now.xyz))
         carried = np.isin(moves[-1].atoms, moves[-1].tree.atoms)
         begin[moves[-1].atoms[carried]] = moves[-1].frames[0][carried]

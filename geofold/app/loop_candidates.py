@@ -29,12 +29,12 @@ from geofold.molecule.loop_bridge import Bridge
 from geofold.molecule.loop_draws import drawn_torsions
 from geofold.molecule.loop_rows import state_of_rows
 from geofold.molecule.loop_sense import LoopSense
-from geofold.molecule.prior_term import letters_of
+from geofold.molecule.ramachandran import OUTLIER, class_of, verdict
+from geofold.molecule.ramachandran import score as ramachandran
 from geofold.molecule.residue_range import BACKBONE
 from geofold.molecule.structure import Floats, Structure
+from geofold.molecule.surroundings import surroundings
 
-BREAK = 1000
-"""What a break of a chain adds to the places of the residues behind it."""
 TRIED = (32, 512)
 """Draws of which one has to close: a few first."""
 CROSSED_BY = (5.0, 12.0, 25.0)
@@ -55,6 +55,8 @@ class LoopCandidates:
     bridge : Bridge
     structure : Structure
         With the backbone of the loop in it, in one of its candidates.
+    sighted : bool
+        Whether the loop model leads; else corrections alone do.
     """
 
     origin: Structure
@@ -62,9 +64,12 @@ class LoopCandidates:
     bridge: Bridge
     structure: Structure
     altloc: str | None = None
+    sighted: bool = True
 
     @classmethod
-    def of(cls, origin: Structure, build: Build, *, altloc: str | None = None, seed: int = 0) -> LoopCandidates:
+    def of(
+        cls, origin: Structure, build: Build, *, altloc: str | None = None, seed: int = 0, sighted: bool = True
+    ) -> LoopCandidates:  # fmt: skip
         """Of a loop that is to be built, or built anew.
 
         Raises
@@ -84,7 +89,8 @@ class LoopCandidates:
             if bool(closed.any()):
                 names, rows = bridge.places(delta[closed][:1])
                 new = _residues(build, names, rows[0])
-                return cls(origin, build, bridge, with_residues(origin, build.before, build.removed, new), altloc)
+                whole = with_residues(origin, build.before, build.removed, new)
+                return cls(origin, build, bridge, whole, altloc, sighted)
         raise BuildError(
             f"{given}: none of {sum(TRIED)} draws closes it", "residues that can turn to meet both anchors",
             "take a neighbour on each side along, which is built anew",
@@ -103,26 +109,16 @@ class LoopCandidates:
 
     @cached_property
     def domain(self) -> LoopDomain:
-        """Of the loop without side chains, seen by the loop model."""
+        """Of the loop without side chains."""
         domain = LoopDomain.of(self.structure, *self.span, cap=TORSION_CAP, altloc=self.altloc)
+        if not self.sighted:
+            return domain
         return replace(domain, sense=LoopSense.of(self.structure, domain.fold))
 
     @cached_property
     def around(self) -> Surroundings:
         """What the potential sees: all residues with a backbone, the loop among them."""
-        structure, steering = self.structure, self.structure.steering(self.altloc)
-        size = len(structure.residues)
-        own = [k for k in range(size) if structure.is_amino_acid(k)]
-        xyz, number, place = np.empty((len(own), 4, 3)), np.empty(len(own), dtype=np.int64), 0
-        for row, k in enumerate(own):
-            n, ca, c, o = (structure.atom(k, name, steering) for name in BACKBONE)
-            # an oxygen that is not there is taken to be where its carbon is
-            xyz[row] = structure.xyz[np.array([n, ca, c, c if o is None else o])]
-            place += 1 if row and own[row - 1] == k - 1 and structure.bonded(k - 1, k) else BREAK
-            number[row] = place
-        letters = letters_of(structure, 0, size - 1)[own, 0]
-        made = torch.as_tensor(10 * xyz, dtype=torch.float32)
-        return Surroundings(made, letters, torch.as_tensor(number), own.index(self.span[0]), len(self.build.names))
+        return surroundings(self.structure, *self.span, self.structure.steering(self.altloc))
 
     def drawn(self, count: int, noise: np.random.Generator) -> Floats:
         """Those of so many draws that close, (K, m, 3)."""
@@ -180,6 +176,20 @@ class LoopCandidates:
         with torch.no_grad():
             return np.asarray(self.domain.worth(state_of_rows(self.domain, self.structure, rows)).numpy())
 
+    def spoiled(self, rows: Floats) -> np.ndarray:
+        """Whether a candidate makes an outlier of the residue behind the loop, (K,) bool: its phi never turns again."""
+        steering, k = self.origin.steering(self.altloc), self.build.after
+        residues = self.origin.residues
+        if k + 1 >= len(residues) or not self.origin.bonded(k, k + 1):
+            return np.zeros(len(rows), dtype=bool)
+        n, ca, c, following = (
+            self.origin.xyz[self.origin.atom(place, name, steering)]
+            for place, name in ((k, "N"), (k, "CA"), (k, "C"), (k + 1, "N"))
+        )
+        phi, psi = dihedral(self.backbone(rows)[:, -1, 2], n, ca, c), dihedral(n, ca, c, following)
+        kind = class_of(residues[k].resname, residues[k + 1].resname, np.pi)
+        return np.asarray(verdict(ramachandran(phi, psi, kind), kind) == OUTLIER)
+
     def scores(self, rows: Floats, score: LoopScore) -> Floats:
         """What the potential says of candidates, (K,)."""
         return np.asarray(score.scores(torch.as_tensor(10 * self.backbone(rows)), self.around).numpy())
@@ -194,6 +204,15 @@ class LoopCandidates:
         steering = self.structure.steering(self.altloc)
         atoms = [self.structure.atom(k, name, steering) for k in range(first, last + 1) for name in BACKBONE]
         return np.searchsorted(self.atoms, np.array(atoms))
+
+
+def rebuilt(structure: Structure, first: int, last: int) -> Build:
+    """A plan to build residues that are there anew."""
+    own = structure.residues[first : last + 1]
+    return Build(
+        own[0].chain, first - 1, last + 1, tuple(range(first, last + 1)), tuple((r.resnum, r.icode) for r in own),
+        tuple(r.resname for r in own), "the file",
+    )  # fmt: skip
 
 
 def _residues(build: Build, names: list[tuple[str, ...]], row: Floats) -> list[NewResidue]:

@@ -9,6 +9,7 @@ from geofold.errors import OptionError
 
 TORSION_CAP = math.radians(10.0)
 """Largest change of one torsion in one step, the same for every agent."""
+STREAMS = 12
 PREDICTORS = ("trained", "hold-still")
 """What ships with weights (loop model, peptide policy), or nothing that moves by itself, for comparison."""
 
@@ -26,9 +27,9 @@ class RunOptions:
     energy : bool
         Evaluate amber14 + OBC2 before and after (the slowest part on a large protein).
     streams : int
-        Streams in one batch (repair).
+        Streams in one batch (repair); how much a search tries grows with it.
     rounds : int
-        Rounds of streaming and selection at most (repair).
+        Rounds of streaming and selection at most (repair); half as many generations of a search.
     steps : int
         Steps at most (constrain).
     device : str
@@ -40,7 +41,7 @@ class RunOptions:
     seed: int = 0
     altloc: str | None = None
     energy: bool = True
-    streams: int = 12
+    streams: int = STREAMS
     rounds: int = 6
     steps: int = 128
     device: str = "cpu"

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import GUIDED_SWEEPS, loop_controller
+from geofold.app.loop_search import WORTH, effort_of, searched, unlike
 from geofold.app.moves import Move
 from geofold.app.options import TORSION_CAP, RunOptions
 from geofold.app.relax import ENERGY_WEIGHT, relax, steered
@@ -19,14 +21,18 @@ from geofold.core.population import Lineage, Plan, evolve, take
 from geofold.core.pullback import Pullback
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
+from geofold.errors import GeofoldError
 from geofold.learn.gate_training import shipped_gate
+from geofold.learn.loop_score import shipped_score
 from geofold.learn.loop_training import shipped_loop_model
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
+from geofold.molecule.loop_rows import with_torsions
 from geofold.molecule.loop_scan import window_surprise
 from geofold.molecule.loop_sense import LoopPredictor, LoopSense
 from geofold.molecule.loop_windows import LENGTHS
 from geofold.molecule.structure import Structure
+from geofold.molecule.surroundings import backbone_of, surroundings
 
 TOLERANCE = 0.05
 STILL = HoldStill().name
@@ -42,6 +48,11 @@ STRICT_WEIGHT = 1.0
 """Per kJ/mol, where nothing but the energy may decide."""
 SURPRISE_WEIGHT = 0.3
 """Loss that a nat of surprise is worth."""
+MODELLED = "loop-search"
+FINALISTS = 3
+"""Modelled loops that are settled."""
+ENERGY_SHARE = 0.005
+"""Of the potential's unit, per kJ/mol."""
 GUIDED_STREAMS = 4
 """Streams from where the loop model leads, one of them as it is, the others kicked away."""
 
@@ -80,12 +91,15 @@ def repair_loop(
         ahead = Path(LED, f"{shipped_gate().name}, threshold")
         led = _predicted(structure, domain, options, ahead)
         candidates.append(_search(structure, domain, led, options, progress, ahead))
+    if domain.tree.closed and options.predictor != STILL:
+        candidates += _modelled(structure, domain, options, progress)
     if not options.energy:
         return _likeliest(structure, domain, candidates)
     before = energy_of(structure, domain, structure.xyz, options)
     energies = [energy_of(structure, domain, move.apply(structure.xyz), options) for move in candidates]
-    after = min(energies)
-    found = candidates[energies.index(after)]
+    value = judged(structure, domain, candidates) + ENERGY_SHARE * np.array(energies)
+    found = candidates[int(value.argmin())]
+    after = energies[int(value.argmin())]
     if after < before:
         return found
     # A loop that was nearly right is better mended where it stands than traded for a clean one of higher energy.
@@ -110,13 +124,12 @@ def _search(
 
 
 def streamed(
-    domain: LoopDomain, start: LoopState, options: RunOptions, progress: Callable[[int, int, float], None] | None,
-    kept: int = 1, gain: float = 0.0,
-) -> tuple[ControllerState, Lineage]:  # fmt: skip
-    """A population of streams from a state, the best first; `kept` and `gain` as in `Plan`."""
+    domain: LoopDomain, start: LoopState, options: RunOptions, progress: Callable[[int, int, float], None] | None
+) -> tuple[ControllerState, Lineage]:
+    """A population of streams from a state, the best first."""
     plan = Plan(
         steps=tuple(sweeps * domain.length for sweeps in SWEEPS), rounds=options.rounds, kicks=KICKS, size=KICK_SIZE,
-        content=CONTENT, kept=kept, gain=gain,
+        content=CONTENT,
     )  # fmt: skip
     parts = controller(options)
     return evolve(
@@ -137,6 +150,61 @@ def _predicted(structure: Structure, domain: LoopDomain, options: RunOptions, pa
         path.add(state.domain.fold.xyz[0], info, 0, cursor)
     rows = torch.zeros(min(GUIDED_STREAMS, options.streams), dtype=torch.long)
     return domain.select(state.domain._replace(cursor=0), rows)
+
+
+def _modelled(
+    structure: Structure, domain: LoopDomain, options: RunOptions, progress: Callable[[int, int, float], None] | None
+) -> list[Move]:
+    """Loops as if there were none: candidates searched without side chains, the best unlike ones brought to the bonds
+    and angles of the loop that is there, streamed with its side chains and settled."""
+    first, last = domain.tree.first, domain.tree.last
+    try:
+        loop = LoopCandidates.of(structure, rebuilt(structure, first, last), altloc=options.altloc, seed=options.seed)
+        best = searched(loop, effort_of(options), seed=options.seed).best(options.streams)
+    except GeofoldError:
+        return []  # what cannot be built anew (an unusual residue) is mended as it stands
+    state, closed = with_torsions(domain, domain.start(structure.xyz), loop.torsions(best.rows))
+    if not closed.any():
+        return []
+    seeing = replace(domain, sense=LoopSense.of(structure, domain.fold))
+    parts = loop_controller(seeing, shipped_gate(), seed=options.seed)
+    run = parts.init(seeing, state)
+    paths = [Path(MODELLED, f"{shipped_gate().name}, threshold") for _ in range(len(state.fold.xyz))]
+    for row, path in enumerate(paths):
+        path.add(domain.start(structure.xyz).fold.xyz[0], None, 0, 0)
+        path.add(run.domain.fold.xyz[row], None, 0, 0)
+    for _ in range(GUIDED_SWEEPS * domain.length):
+        cursor = run.domain.cursor
+        run, info = parts.step(seeing, run, domain.goal)
+        for row, path in enumerate(paths):
+            path.add(run.domain.fold.xyz[row], info, row, cursor)
+    ends = domain.select(run.domain._replace(cursor=0), torch.arange(len(paths)))
+    value = scored(structure, domain, ends.fold.xyz.cpu().numpy()) + WORTH * domain.worth(ends).cpu().numpy()
+    chosen = unlike(ends.fold.xyz.cpu().numpy(), value, FINALISTS)
+    return [
+        settle(structure, domain, domain.select(ends, torch.tensor([row])), paths[row], options) for row in chosen
+    ]
+
+
+def judged(structure: Structure, domain: LoopDomain, moves: list[Move]) -> np.ndarray:
+    """What the potential says of the ends of moves, (M,), and what is left of clashes and outliers."""
+    ends = np.array([move.frames[-1] for move in moves])
+    xyz = torch.as_tensor(ends).to(domain.fold.weight)
+    overlap, _ = domain.sterics.overlaps(xyz, domain.sterics.pairs(xyz))
+    clean = np.array([0.0 if move.status == "done" else 1.0 for move in moves])
+    return scored(structure, domain, ends) + WORTH * (domain.sterics.cost(overlap).sum(-1).cpu().numpy() + clean)
+
+
+def scored(structure: Structure, domain: LoopDomain, local: np.ndarray) -> np.ndarray:
+    """The potential of loops (K,) of local coordinates (K, m, 3); zero for a loop at the end of a chain."""
+    if not domain.tree.closed:
+        return np.zeros(len(local))
+    first, last, steering = domain.tree.first, domain.tree.last, domain.tree.steering
+    xyz = np.repeat(structure.xyz[None], len(local), 0)
+    xyz[:, domain.fold.kin.atoms.cpu().numpy()] = local
+    around = surroundings(structure, first, last, steering)
+    rows = backbone_of(structure, first, last, steering, xyz)
+    return np.asarray(shipped_score()[0].scores(rows, around).numpy())
 
 
 def _likeliest(structure: Structure, domain: LoopDomain, candidates: list[Move]) -> Move:

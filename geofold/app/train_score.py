@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from geofold.app.loop_candidates import LoopCandidates
+from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.train_models import watched
 from geofold.bench.records import write_npz
 from geofold.errors import GeofoldError
@@ -21,7 +21,6 @@ from geofold.learn.loop_training import shipped_loop_model
 from geofold.learn.prior_training import shipped_prior
 from geofold.learn.score_training import DISTURBED, DRAWN, LED, Decoys, loaded, saved, train_score
 from geofold.learn.training import data_hash
-from geofold.molecule.build_plan import Build
 from geofold.molecule.loop_episodes import Episode, episodes
 from geofold.molecule.packed_chains import PackedChains, packed_structure, read_packed
 from geofold.molecule.packing import backbone_torsions
@@ -94,15 +93,6 @@ def _make(data: str, packed: str, episode: Episode, path: Path, seed: int) -> No
 @cache
 def _data(data: str, packed: str) -> tuple[Chains, PackedChains]:
     return read_chains(data), read_packed(packed, data_hash(data))
-
-
-def rebuilt(structure: Structure, first: int, last: int) -> Build:
-    """A plan to build residues that are there anew."""
-    own = structure.residues[first : last + 1]
-    return Build(
-        own[0].chain, first - 1, last + 1, tuple(range(first, last + 1)), tuple((r.resnum, r.icode) for r in own),
-        tuple(r.resname for r in own), "the file",
-    )  # fmt: skip
 
 
 def decoys_of(native: Structure, first: int, last: int, *, seed: int) -> Decoys:

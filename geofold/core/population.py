@@ -37,11 +37,6 @@ class Plan:
         Standard deviation of the latent of a kick.
     content : float
         Loss at which the search ends.
-    kept : int
-        Rows that the first round leaves where they start: one where all start alike, more where each has a start of
-        its own.
-    gain : float
-        The search also ends where a round has lowered the best loss by less than this share; zero: it goes on.
     """
 
     steps: tuple[int, ...]
@@ -49,8 +44,6 @@ class Plan:
     kicks: int = 5
     size: float = 0.3
     content: float = 0.5
-    kept: int = 1
-    gain: float = 0.0
 
 
 @dataclass
@@ -100,7 +93,7 @@ def evolve(
     rows = len(state.radius)
     same = torch.arange(rows)
     lineage = Lineage([snapshot(state.domain)], [same], [None])
-    kept, best, done = plan.kept, float("inf"), 0
+    kept, best, done = 1, float("inf"), 0
     for number in range(plan.rounds):
         state = _scatter(domain, state, same >= kept, plan, noise, lineage, snapshot, controller)
         # in the first round every row starts softly; later the good ones, which are kept, stay as hard as they are
@@ -114,10 +107,9 @@ def evolve(
                 if progress is not None:
                     progress(done, plan.rounds * sum(plan.steps), best)
         value = worth(state.domain)
-        before, best = best, float(value.min())
+        best = float(value.min())
         order = torch.argsort(value, stable=True)
         last = best <= plan.content or number == plan.rounds - 1
-        last |= plan.gain > 0 and best > (1 - plan.gain) * before
         kept = rows if last else (rows + 1) // 2
         chosen = torch.cat([order[:kept], order[: rows - kept]])
         state = take(domain, state, chosen)

@@ -21,19 +21,13 @@ from torch import Tensor
 from geofold.learn.chains import dihedral
 from geofold.molecule.build_plan import Build
 from geofold.molecule.builder import PHI, PROLINE_PHI, PSI, peptide
-from geofold.molecule.kinematics import Kinematics, carry, frames, jacobian
+from geofold.molecule.closure import meet
+from geofold.molecule.kinematics import Kinematics, carry, frames
 from geofold.molecule.packing import backbone_torsions
 from geofold.molecule.rotamers import SAME_AS, backbone_frames, letter_of
 from geofold.molecule.structure import Floats, Structure
 from geofold.molecule.torsions import TorsionTree, torsion_tree
 
-STEPS = 150
-TOLERANCE = 1e-6
-"""nm; a file shows a hundred times as much."""
-LARGEST_TURN = 0.3
-"""rad: of one torsion in one step of closing."""
-DAMPING = 0.01
-"""Of the steps, as a share of the square of what is left open."""
 ENDS = ("N", "CA", "C")
 
 
@@ -108,27 +102,9 @@ class Bridge:
         wanted = (np.nan_to_num(wanted) + np.pi) % (2 * np.pi) - np.pi
         return torch.as_tensor(wanted) * self.turning
 
-    @torch.no_grad()
     def close(self, delta: Tensor) -> tuple[Tensor, Tensor]:
-        """Increments (B, t) turned as little as it takes to close the loop, and whether each closed, (B,).
-
-        Gauss-Newton steps of least length, damped while the loop is wide open.
-        """
-        xyz = self._start(len(delta))
-        for _ in range(STEPS):
-            frame = frames(self.kin, xyz, delta)
-            ends = carry(self.kin, frame, xyz, self.ends)
-            error = (ends - self.target).flatten(1)
-            if bool((error.abs().amax(-1) < TOLERANCE).all()):
-                break
-            rows = jacobian(self.kin, frame, xyz, ends, self.ends).flatten(1, 2) * self.turning
-            square = rows @ rows.mT
-            damping = DAMPING * error.square().sum(-1) + 1e-12
-            square.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
-            step = (rows.mT @ torch.linalg.solve(square, error)[..., None])[..., 0]
-            delta = delta - step * (LARGEST_TURN / step.abs().amax(-1, keepdim=True).clamp_min(LARGEST_TURN))
-        ends = carry(self.kin, frames(self.kin, xyz, delta), xyz, self.ends)
-        return delta, (ends - self.target).abs().amax((1, 2)) < TOLERANCE
+        """Increments (B, t) turned as little as it takes to close the loop, and whether each closed, (B,)."""
+        return meet(self.kin, self._start(len(delta)), delta, self.ends, self.target, self.turning)
 
     def places(self, delta: Tensor) -> tuple[list[tuple[str, ...]], Floats]:
         """Names of the backbone and CB atoms of each new residue, and the places (B, all of them, 3) after turning."""

@@ -1,4 +1,4 @@
-"""A batch whose rows begin at different conformations of one loop.
+"""A batch whose rows begin at different conformations of one loop, or get other torsions.
 
 All rows share the bond graph and hence one torsion tree; increments are counted from the structure's own torsions, so
 each row begins at what separates it from them.
@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from geofold.learn.chains import dihedral
+from geofold.molecule.closure import closed_anew
+from geofold.molecule.kinematics import positions
 from geofold.molecule.loop import LoopDomain, LoopState
 from geofold.molecule.structure import Floats, Structure
 
@@ -29,6 +31,30 @@ def state_of_rows(domain: LoopDomain, structure: Structure, rows: Floats) -> Loo
         torch.as_tensor(xyz).to(like), torch.as_tensor(angle).to(like), domain.reach(0)
     )  # fmt: skip
     return state._replace(fold=fold, pairs=domain.sterics.pairs(fold.xyz))
+
+
+@torch.no_grad()
+def with_torsions(domain: LoopDomain, state: LoopState, torsions: Floats) -> tuple[LoopState, np.ndarray]:
+    """Rows that have phi and psi (K, >= L, 2) in radian as nearly as closing lets them, with the bonds and angles of a
+    state's first row; only those that close, and which ones they are, (K,) bool. Where none does, the state as it is.
+
+    Where they clash is not looked at.
+    """
+    angles, fold = domain.angles, domain.fold
+    one = domain.select(state, torch.zeros(len(torsions), dtype=torch.long)).fold
+    wanted = torch.as_tensor(torsions).to(one.angle)[:, angles.residue.cpu()]
+    gaps = [
+        torch.remainder(wanted[..., k] - now + torch.pi, 2 * torch.pi) - torch.pi
+        for k, now in enumerate(angles.at(one.angle))
+    ]
+    turn = gaps[0] @ angles.phi_of + gaps[1] @ angles.psi_of
+    turning = torch.as_tensor(domain.tree.backbone).to(turn.device)
+    theta, closed = closed_anew(fold.closure, fold.kin, one.xyz, turn, turning)
+    if not bool(closed.any()):
+        return state, closed.cpu().numpy()
+    moved = positions(fold.kin, one.xyz, theta)[closed]
+    rows = fold.at(moved, (one.angle + theta)[closed], domain.reach(0))
+    return LoopState(rows, domain.sterics.pairs(moved), 0, None), closed.cpu().numpy()
 
 
 def _increments(domain: LoopDomain, structure: Structure, own: np.ndarray, rows: Floats) -> Floats:

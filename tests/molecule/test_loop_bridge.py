@@ -13,10 +13,11 @@ from build_cases import without, without_records
 from geofold.learn.chains import dihedral
 from geofold.learn.prior_training import shipped_prior
 from geofold.molecule.build_request import find_build
+from geofold.molecule.closure import MET as TOLERANCE
 from geofold.molecule.insertion import NewResidue, with_residues
 from geofold.molecule.kinematics import Kinematics, positions
 from geofold.molecule.loop import LoopDomain
-from geofold.molecule.loop_bridge import TOLERANCE, Bridge
+from geofold.molecule.loop_bridge import Bridge
 from geofold.molecule.loop_draws import drawn_torsions
 from geofold.molecule.loop_rows import state_of_rows
 from geofold.molecule.packing import backbone_torsions

@@ -1,0 +1,116 @@
+"""Search for the backbone of a loop: many draws, the best led, the best of those crossed, and so on.
+
+Each generation closes many candidates, which is cheap, and lets the loop model and the corrector lead the few that the
+potential likes best, which is not. What was led stays in the pool; the pool's best are the parents of the next.
+
+Glossary: see `loop_candidates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from geofold.app.loop_candidates import LoopCandidates
+from geofold.app.options import STREAMS, RunOptions
+from geofold.learn.loop_score import LoopScore, shipped_score
+from geofold.molecule.structure import Floats
+
+WORTH = 0.2
+"""What a unit of clash or outlier weighs beside the potential."""
+SPOILED = 5.0
+"""What an outlier behind the loop costs, which no stream can mend."""
+APART = 0.05
+"""nm: candidates nearer to one another than this (RMSD) count as one."""
+Told = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is tried.
+
+    Parameters
+    ----------
+    draws, crosses : int
+        Closed in the first generation, and in each that follows.
+    led : int
+        Candidates of a generation that are led.
+    generations, parents : int
+    """
+
+    draws: int = 1024
+    crosses: int = 512
+    led: int = 32
+    generations: int = 3
+    parents: int = 8
+
+    @property
+    def tried(self) -> int:
+        """Candidates that are drawn or crossed."""
+        return self.draws + (self.generations - 1) * self.crosses
+
+
+def effort_of(options: RunOptions) -> Effort:
+    """As much as the number of streams and of rounds suggests."""
+    share = options.streams / STREAMS
+    return Effort(
+        max(round(Effort.draws * share), 64), max(round(Effort.crosses * share), 32), max(round(Effort.led * share), 4),
+        generations=max(options.rounds // 2, 1), parents=min(options.streams, Effort.parents),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Candidates (K, m, 3) in nm, best first, and their values (K,): lower is better."""
+
+    rows: Floats
+    value: Floats
+
+    def best(self, count: int) -> Ranked:
+        """So many that are unlike one another; fewer where there are fewer."""
+        chosen = unlike(self.rows, self.value, count)
+        return Ranked(self.rows[chosen], self.value[chosen])
+
+
+def searched(
+    loop: LoopCandidates, effort: Effort, *, seed: int = 0, score: LoopScore | None = None, told: Told | None = None
+) -> Ranked:
+    """All that was led, ranked by the potential and by what is left of clashes and outliers.
+
+    Parameters
+    ----------
+    told
+        Called after each generation with generations done, generations, and the best value.
+    """
+    score = shipped_score()[0] if score is None else score
+    noise = np.random.default_rng([seed, 2])
+    pool = Ranked(np.empty((0, len(loop.atoms), 3)), np.empty(0))
+    for number in range(effort.generations):
+        parents = pool.best(effort.parents)
+        fresh = loop.crossed(parents.rows, effort.crosses, noise) if len(parents.rows) else loop.drawn(
+            effort.draws, noise
+        )  # fmt: skip
+        if not len(fresh):
+            break
+        liked = unlike(fresh, loop.scores(fresh, score) + SPOILED * loop.spoiled(fresh), effort.led)
+        rows, worth = loop.led(fresh[liked], seed=seed + number)
+        worst = WORTH * worth + SPOILED * loop.spoiled(rows)
+        value = np.concatenate([pool.value, loop.scores(rows, score) + worst])
+        order = np.argsort(value, kind="stable")
+        pool = Ranked(np.concatenate([pool.rows, rows])[order], value[order])
+        if told is not None:
+            told(number + 1, effort.generations, float(pool.value[0]))
+    return pool
+
+
+def unlike(rows: Floats, value: Floats, count: int) -> list[int]:
+    """The lowest of rows (K, m, 3) by value (K,), each `APART` from those before it."""
+    chosen: list[int] = []
+    for k in np.argsort(value, kind="stable").tolist():
+        if not chosen or np.sqrt(((rows[chosen] - rows[k]) ** 2).sum(-1).mean(-1)).min() > APART:
+            chosen.append(k)
+            if len(chosen) == count:
+                break
+    return chosen

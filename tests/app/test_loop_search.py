@@ -1,0 +1,173 @@
+"""Candidates of a loop and the search among them, with an oracle in the potential's place."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from app_cases import STRUCTURES
+
+from geofold.app import loop_candidates, loop_search, train_score
+from geofold.app.loop_candidates import LoopCandidates, rebuilt
+from geofold.app.loop_search import APART, Effort, searched, unlike
+from geofold.app.train_score import decoys_of
+from geofold.learn.chains import dihedral
+from geofold.learn.score_training import DISTURBED, DRAWN, LED
+from geofold.molecule.loop import LoopDomain
+from geofold.molecule.loop_rows import with_torsions
+from geofold.molecule.packing import backbone_torsions
+from geofold.molecule.residue_range import find_range
+from geofold.molecule.structure import Structure, read
+from geofold.molecule.surroundings import surroundings
+
+NATIVE = read(STRUCTURES / "1ubi.pdb")
+FIRST, LAST = find_range(NATIVE, "A:46-52")
+BONDED = 0.1329
+
+
+@cache
+def candidates() -> LoopCandidates:
+    return LoopCandidates.of(NATIVE, rebuilt(NATIVE, FIRST, LAST))
+
+
+def rmsd(rows: np.ndarray) -> np.ndarray:
+    """To the native backbone, nm."""
+    loop = candidates()
+    own = [NATIVE.atom(k, name, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for name in ("N", "CA", "C", "O")]
+    there = NATIVE.xyz[np.array(own)].reshape(-1, 4, 3)
+    return np.sqrt(((loop.backbone(rows) - there) ** 2).sum(-1).mean((1, 2)))
+
+
+class Oracle:
+    """Scores by what nobody knows."""
+
+    def scores(self, xyz: torch.Tensor, around: object) -> torch.Tensor:
+        own = [NATIVE.atom(k, n, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for n in ("N", "CA", "C", "O")]
+        there = torch.as_tensor(10 * NATIVE.xyz[np.array(own)]).unflatten(0, (-1, 4))
+        return (xyz - there).square().sum(-1).mean((1, 2)).sqrt()
+
+
+def test_draws_close_with_ideal_bonds_at_both_ends() -> None:
+    loop = candidates()
+    rows = loop.drawn(64, np.random.default_rng(0))
+    assert 32 <= len(rows) <= 64
+    xyz = loop.backbone(rows)
+    before = NATIVE.xyz[NATIVE.atom(FIRST - 1, "C", NATIVE.steering_mask)]
+    after = NATIVE.xyz[NATIVE.atom(LAST + 1, "N", NATIVE.steering_mask)]
+    assert np.linalg.norm(xyz[:, 0, 0] - before, axis=-1) == pytest.approx(BONDED, abs=1e-3)
+    assert np.linalg.norm(xyz[:, -1, 2] - after, axis=-1) == pytest.approx(BONDED, abs=1e-3)
+    omega = dihedral(xyz[:, :-1, 1], xyz[:, :-1, 2], xyz[:, 1:, 0], xyz[:, 1:, 1])
+    assert np.abs(np.cos(omega) + 1).max() < 1e-6, "all trans"
+    alpha = np.cross(xyz[:, :, 0] - xyz[:, :, 1], xyz[:, :, 2] - xyz[:, :, 1])
+    assert alpha.shape == (len(rows), LAST - FIRST + 1, 3)
+
+
+def test_closing_a_candidates_own_torsions_gives_it_back() -> None:
+    loop = candidates()
+    rows = loop.drawn(16, np.random.default_rng(1))
+    again = loop.closed(loop.torsions(rows))
+    np.testing.assert_allclose(again, rows, atol=2e-5)
+
+
+def test_crosses_are_near_their_parents_where_they_are_alike() -> None:
+    loop = candidates()
+    rows = loop.drawn(64, np.random.default_rng(2))
+    near = rows[np.argsort(rmsd(rows))[:1]]
+    crossed = loop.crossed(near, 64, np.random.default_rng(3))
+    assert len(crossed) >= 16
+    apart = np.sqrt(((crossed - near) ** 2).sum(-1).mean(-1))
+    assert np.median(apart) < np.median(np.sqrt(((rows - near) ** 2).sum(-1).mean(-1)))
+
+
+def test_led_candidates_cost_less_and_stay_closed() -> None:
+    loop = candidates()
+    rows = loop.drawn(24, np.random.default_rng(4))[:6]
+    led, worth = loop.led(rows)
+    assert worth.sum() < loop.worth(rows).sum()
+    xyz = loop.backbone(led)
+    after = NATIVE.xyz[NATIVE.atom(LAST + 1, "N", NATIVE.steering_mask)]
+    assert np.linalg.norm(xyz[:, -1, 2] - after, axis=-1) == pytest.approx(BONDED, abs=1e-3)
+
+
+def test_a_search_that_knew_would_find_the_native_loop() -> None:
+    """With the RMSD as potential nothing but what is tried stands between the search and the native loop."""
+    effort = Effort(draws=192, crosses=96, led=6, generations=3, parents=4)
+    told: list[float] = []
+    found = searched(candidates(), effort, score=Oracle(), told=lambda *done: told.append(done[2]))  # type: ignore[arg-type]
+    near = 10 * rmsd(found.rows[:1])[0]
+    assert near < 1.0, "A"
+    assert found.value.tolist() == sorted(found.value) and told == sorted(told, reverse=True) and len(told) == 3
+    best = found.best(3)
+    apart = np.sqrt(((best.rows[:, None] - best.rows) ** 2).sum(-1).mean(-1))
+    assert (apart[~np.eye(len(best.rows), dtype=bool)] > APART).all()
+
+
+def test_the_same_seed_searches_the_same() -> None:
+    effort = Effort(draws=32, crosses=16, led=2, generations=2, parents=2)
+    one, two = (searched(candidates(), effort, seed=5, score=Oracle()) for _ in range(2))  # type: ignore[arg-type]
+    assert np.array_equal(one.rows, two.rows) and np.array_equal(one.value, two.value)
+
+
+def test_unlike_rows_come_in_order_of_value() -> None:
+    rows = np.array([0.0, 0.01, 0.2, 0.4])[:, None, None] * np.ones((4, 5, 3))
+    assert unlike(rows, np.array([2.0, 1.0, 3.0, 0.0]), 4) == [3, 1, 2]
+    assert unlike(rows, np.array([2.0, 1.0, 3.0, 0.0]), 2) == [3, 1]
+
+
+def test_torsions_are_taken_over_with_own_bonds_and_angles() -> None:
+    domain = LoopDomain.of(NATIVE, FIRST, LAST)
+    start = domain.start(NATIVE.xyz)
+    own = backbone_torsions(NATIVE)[FIRST : LAST + 2, :2]
+    state, closed = with_torsions(domain, start, own[None])
+    assert closed.all()
+    np.testing.assert_allclose(state.fold.xyz, start.fold.xyz, atol=1e-9)
+    loop = candidates()
+    rows = loop.drawn(24, np.random.default_rng(6))
+    state, closed = with_torsions(domain, start, loop.torsions(rows))
+    assert closed.sum() >= 12 and len(state.fold.xyz) == closed.sum()
+    ends = domain.fold.closure.residual(domain.fold.kin, state.fold.xyz, torch.zeros_like(state.fold.angle))
+    assert float(ends.abs().max()) < 1e-9
+    # increments are counted from the input's torsions
+    phi, _ = domain.angles.at(state.fold.angle)
+    xyz = np.repeat(NATIVE.xyz[None], len(phi), 0)
+    xyz[:, domain.fold.kin.atoms.numpy()] = state.fold.xyz.numpy()
+    at = [NATIVE.atom(k, n, NATIVE.steering_mask) for k, n in ((FIRST, "C"), (FIRST + 1, "N"), (FIRST + 1, "CA"))]
+    last = NATIVE.atom(FIRST + 1, "C", NATIVE.steering_mask)
+    seen = dihedral(*(xyz[:, a] for a in (*at, last)))
+    assert np.abs(np.exp(1j * seen) - np.exp(1j * phi[:, 1].numpy())).max() < 1e-6
+
+
+def test_surroundings_know_chain_breaks() -> None:
+    around = surroundings(NATIVE, FIRST, LAST, NATIVE.steering_mask)
+    assert around.first == FIRST and around.length == LAST - FIRST + 1
+    assert (np.diff(around.number.numpy()) == 1).all()
+    cut = np.flatnonzero(NATIVE.residue_of == 10)
+    moved = NATIVE.xyz.copy()
+    moved[cut] += 3.0
+    broken = surroundings(_at(moved), FIRST, LAST, NATIVE.steering_mask)
+    assert (np.diff(broken.number.numpy()) > 1).sum() == 2
+
+
+def _at(xyz: np.ndarray) -> Structure:
+    from dataclasses import replace
+
+    return replace(NATIVE, xyz=xyz)
+
+
+def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"DRAWS": 48, "KEPT": 20, "NEAREST": 8, "EACH": 3, "CLEAN": 2, "NEAR": 2, "ANY": 1}
+    for name, value in small.items():
+        monkeypatch.setattr(train_score, name, value)
+    monkeypatch.setattr(loop_candidates, "GUIDED_SWEEPS", 1)
+    made = decoys_of(NATIVE, FIRST, LAST, seed=0)
+    kinds = made.kind.tolist()
+    assert {DRAWN, DISTURBED, LED} == set(kinds) and kinds.count(DRAWN) == 20
+    assert made.xyz.shape == (len(kinds), LAST - FIRST + 1, 4, 3)
+    disturbed = made.rmsd[made.kind == DISTURBED]
+    assert float(disturbed.min()) < 1.0 < float(made.rmsd[made.kind == DRAWN].median())
+    own = [NATIVE.atom(k, name, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for name in ("N", "CA", "C", "O")]
+    there = torch.as_tensor(10 * NATIVE.xyz[np.array(own)], dtype=torch.float32).unflatten(0, (-1, 4))
+    torch.testing.assert_close((made.xyz - there).square().sum(-1).mean((1, 2)).sqrt(), made.rmsd, rtol=1e-4, atol=1e-3)
+    assert loop_search.WORTH > 0
