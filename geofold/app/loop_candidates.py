@@ -35,7 +35,7 @@ from geofold.molecule.residue_range import BACKBONE
 from geofold.molecule.structure import Floats, Structure
 from geofold.molecule.surroundings import surroundings
 
-TRIED = (32, 512)
+TRIED = (32, 480)
 """Draws of which one has to close: a few first."""
 CROSSED_BY = (5.0, 12.0, 25.0)
 """Degrees: standard deviations by which torsions of a cross may differ from its parents'."""
@@ -121,8 +121,9 @@ class LoopCandidates:
         return surroundings(self.structure, *self.span, self.structure.steering(self.altloc))
 
     def drawn(self, count: int, noise: np.random.Generator) -> Floats:
-        """Those of so many draws that close, (K, m, 3)."""
-        return self.closed(drawn_torsions(self.origin, self.build, shipped_prior()[0], count, noise))
+        """Those of so many draws that close, and the one that stands in `structure`, (K, m, 3)."""
+        drawn = self.closed(drawn_torsions(self.origin, self.build, shipped_prior()[0], count, noise))
+        return np.concatenate([self.structure.xyz[None, self.atoms], drawn])
 
     def closed(self, torsions: Floats) -> Floats:
         """Those that close (K, m, 3), of phi and psi (K', n + 1, 2) of the loop and of the residue behind it."""

@@ -89,9 +89,8 @@ def searched(
     pool = Ranked(np.empty((0, len(loop.atoms), 3)), np.empty(0))
     for number in range(effort.generations):
         parents = pool.best(effort.parents)
-        fresh = loop.crossed(parents.rows, effort.crosses, noise) if len(parents.rows) else loop.drawn(
-            effort.draws, noise
-        )  # fmt: skip
+        first = number == 0
+        fresh = loop.drawn(effort.draws, noise) if first else loop.crossed(parents.rows, effort.crosses, noise)
         if not len(fresh):
             break
         liked = unlike(fresh, loop.scores(fresh, score) + SPOILED * loop.spoiled(fresh), effort.led)
