@@ -317,7 +317,7 @@ def test_ranges_that_are_not_there(text, error, said):
 
 
 def test_gaps_and_missing_atoms():
-    with pytest.raises(ChainBreakError, match=r"A:137 and A:154 .*A.*residues A:138-153 first"):
+    with pytest.raises(ChainBreakError, match=r"A:137 and A:154 .*A.*first: --build A:138-153"):
         find_range(read(path_of("1bhl.pdb")), "A:130-160")
     # numbers skip from 0 to 34 there, the chain does not
     skipping = read(path_of("2xdgA.pdb"))
