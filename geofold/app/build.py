@@ -92,8 +92,6 @@ class Built:
             notes.append(f"links to residues that were built anew are not kept: {links}")
         if any("CYS" in start.build.names for start in self.starts):
             notes.append("disulfides of built residues are not made")
-        if self.original.n_models > 1:
-            notes.append("the residues were built in the first model only")
         return notes
 
 

@@ -53,6 +53,8 @@ def find_builds(structure: Structure, texts: Sequence[str]) -> list[Build]:
 
 def find_build(structure: Structure, text: str) -> Build:
     """What one text asks for; see `find_builds`."""
+    if structure.n_models > 1:  # programs refuse files whose models differ in their atoms
+        raise BuildError(f"{structure.source} has {structure.n_models} models", "a single model", "keep one of them")
     span, equals, given = text.partition("=")
     wanted = parse_range(span)
     if equals and not given.strip():

@@ -41,6 +41,10 @@ def test_ranges_that_name_no_gap() -> None:
     refused(without(WHOLE, (8, 8), (11, 11)), ["A:10-12", "A:7-9"], OverlappingLoopsError, "A:7-9 and A:10-12")
 
 
+def test_several_models_are_refused() -> None:
+    refused(without("1a1p.pdb", (5, 8)), "A:5-8", BuildError, "21 models", "a single model")
+
+
 def test_sequences_that_do_not_fit() -> None:
     bare = without_records(GAP, "SEQRES")
     refused(GAP, "A:58-61=DYN", SequenceError, "4 numbers", "DYN 3 letters")
