@@ -64,6 +64,7 @@ def test_eight_residues_of_an_mmcif_file() -> None:
     checked(result, "A:8-15", "TTSRAILT")
     assert result.report["built"][0]["sequence_from"] == "pdbx_poly_seq_scheme"
     assert without(result.content, (8, 15)) == content
+    assert result.report["after"]["severe_overlaps"] == 0
 
 
 def test_neighbours_that_are_taken_along_are_built_anew() -> None:
