@@ -24,11 +24,9 @@ from geofold.core.trust_region import TrustRegion
 from geofold.errors import GeofoldError
 from geofold.learn.gate_training import shipped_gate
 from geofold.learn.loop_score import shipped_score
-from geofold.learn.loop_training import shipped_loop_model
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.loop_rows import with_torsions
-from geofold.molecule.loop_scan import window_surprise
 from geofold.molecule.loop_sense import LoopPredictor, LoopSense
 from geofold.molecule.loop_windows import LENGTHS
 from geofold.molecule.structure import Structure
@@ -46,8 +44,6 @@ KICKS, KICK_SIZE = 12, 0.6
 SETTLING_SWEEPS = 4
 STRICT_WEIGHT = 1.0
 """Per kJ/mol, where nothing but the energy may decide."""
-SURPRISE_WEIGHT = 0.3
-"""Loss that a nat of surprise is worth."""
 MODELLED = "loop-search"
 FINALISTS = 3
 """Modelled loops that are settled."""
@@ -94,7 +90,7 @@ def repair_loop(
     if domain.tree.closed and options.predictor != STILL:
         candidates += _modelled(structure, domain, options, progress)
     if not options.energy:
-        return _likeliest(structure, domain, candidates)
+        return candidates[int(judged(structure, domain, candidates).argmin())]
     before = energy_of(structure, domain, structure.xyz, options)
     energies = [energy_of(structure, domain, move.apply(structure.xyz), options) for move in candidates]
     value = judged(structure, domain, candidates) + ENERGY_SHARE * np.array(energies)
@@ -205,17 +201,6 @@ def scored(structure: Structure, domain: LoopDomain, local: np.ndarray) -> np.nd
     around = surroundings(structure, first, last, steering)
     rows = backbone_of(structure, first, last, steering, xyz)
     return np.asarray(shipped_score()[0].scores(rows, around).numpy())
-
-
-def _likeliest(structure: Structure, domain: LoopDomain, candidates: list[Move]) -> Move:
-    """The end of lowest loss and surprise together: of clean loops, the one that the loop model believes."""
-    if len(candidates) == 1:
-        return candidates[0]
-    ends = torch.as_tensor(np.array([move.frames[-1] for move in candidates])).to(domain.fold.weight)
-    told = window_surprise(LoopSense.of(structure, domain.fold).at(ends), shipped_loop_model()[0])
-    overlap, _ = domain.sterics.overlaps(ends, domain.sterics.pairs(ends))
-    value = domain.sterics.cost(overlap).sum(-1) + SURPRISE_WEIGHT * told.nan_to_num(0.0).sum(-1).to(ends)
-    return candidates[int(value.argmin())]
 
 
 def settle(
