@@ -135,7 +135,9 @@ def test_command_line_builds_and_check_names_the_command(tmp_path: Path, capsys:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "first", "last"), [("1ubi.pdb", 45, 56), ("1orc.pdb", 30, 41), ("1bhl.pdb", 138, 153)])
+@pytest.mark.parametrize(
+    ("name", "first", "last"), [("1ubi.pdb", 45, 56), ("1orc.pdb", 30, 41), ("1bhl.pdb", 138, 153)]
+)
 def test_long_loops_come_out_clean(name: str, first: int, last: int) -> None:
     content = without(name, (first, last))
     result = gf.repair(content, build=f"A:{first}-{last}")
