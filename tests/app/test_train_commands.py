@@ -9,14 +9,15 @@ import pytest
 import torch
 from data_cases import small_data
 
-from geofold.app import train_gate
+from geofold.app import loop_candidates, train_gate, train_score
 from geofold.app.learning_commands import loop as loop_command
 from geofold.app.learning_commands import prior as prior_command
 from geofold.app.train_gate import UNIFORM, choose
 from geofold.cli import main
-from geofold.learn import loop_training
+from geofold.learn import loop_training, score_training
 from geofold.learn.gate_training import load_gate, shipped_gate
 from geofold.learn.loop_model import LoopModel
+from geofold.learn.loop_score import load_score
 from geofold.learn.loop_training import load_loop, shipped_loop_model
 from geofold.learn.prior import TorsionPrior
 
@@ -43,6 +44,22 @@ def test_loop(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     assert load_loop(tmp_path / "loop.safetensors")[0].options["kind"] == "rnn"
     before = (tmp_path / "loop.safetensors").read_bytes()
     assert main(args) == 0 and (tmp_path / "loop.safetensors").read_bytes() == before
+
+
+def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    small = {"DRAWS": 32, "KEPT": 12, "NEAREST": 4, "EACH": 2, "CLEAN": 1, "NEAR": 1, "ANY": 1, "FEWEST": 4}
+    for name, value in (small | {"WORKERS": 1, "LENGTHS": (5,)}).items():
+        monkeypatch.setattr(train_score, name, value)
+    monkeypatch.setattr(loop_candidates, "GUIDED_SWEEPS", 1)
+    monkeypatch.setattr(score_training, "CANDIDATES", 8)
+    args = ["train", "score", *asked(data, tmp_path), "--loops", "2", "--steps", "2"]
+    assert main(args) == 0
+    assert "after 2 batches, 2 loops" in capsys.readouterr().out
+    score, card = load_score(tmp_path / "score.safetensors")
+    assert card["command"] == "geofold train score --loops 2 --steps 2 --seed 0" and len(card["loop_sha256"]) == 64
+    assert score.options["width"] == 64 and len(list((tmp_path / "decoys").glob("train_0_*.npz"))) == 2
+    before = (tmp_path / "score.safetensors").read_bytes()
+    assert main(args) == 0 and (tmp_path / "score.safetensors").read_bytes() == before
 
 
 def test_gate(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
