@@ -1,0 +1,157 @@
+"""The maze as a gymnasium environment: the same worlds, ground and rules as the controller's domain.
+
+Actions are moves in steps, observations what an agent sees (`sense`), the reward is progress towards the target in
+steps, less a price for running into a barrier.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from geofold.core.domain import Prediction
+from geofold.errors import OptionError
+from geofold.maze.domain import MazeDomain, MazeState
+from geofold.maze.drive import REACHED, STEPS
+from geofold.maze.fields import STEP, capped
+from geofold.maze.layouts import CELLS, KINDS
+from geofold.maze.sense import FEATURES
+from geofold.maze.world import World, make_world, require, require_drag
+
+COLLISION = 1.0
+"""Price of a move that a barrier ends, in steps."""
+WIDEST = 8.0
+"""Bound of the observations."""
+
+
+class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+    """A maze.
+
+    Parameters
+    ----------
+    layout : 'world' or 'corridors'
+    targets : int
+        To be reached one after the other; the episode ends at the last.
+    move_at : int or None
+        Step before which the obstacle is dragged.
+    drag : 'small', 'medium' or 'large'
+    steps : int
+        After which an episode is cut off.
+    render_mode : None, 'rgb_array' or 'human'
+        The latter draws into a window of matplotlib's, where there is a screen.
+
+    ``reset(options={"world": seed})`` asks for one world; else the environment's own generator draws its seed.
+    """
+
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 12}  # noqa: RUF012 (gymnasium's own contract)
+
+    def __init__(
+        self, layout: str = "world", targets: int = 1, move_at: int | None = None, drag: str = "large",
+        steps: int = STEPS, render_mode: str | None = None,
+    ) -> None:  # fmt: skip
+        require(layout, targets)
+        require_drag(drag)
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise OptionError(f"render_mode {render_mode}", "rgb_array or human", "choose one of them")
+        self.layout, self.count, self.move_at, self.drag = layout, targets, move_at, drag
+        self.steps, self.render_mode = steps, render_mode
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.observation_space = gymnasium.spaces.Box(-WIDEST, WIDEST, (FEATURES,), np.float32)
+        self.state: MazeState
+        self.trail: list[np.ndarray] = []
+        self._window: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin in a world."""
+        super().reset(seed=seed)
+        drawn = int(self.np_random.integers(2**31))
+        self.world = make_world((options or {}).get("world", drawn), self.layout, targets=self.count)
+        self.dragged_from: World | None = None
+        self.number, self.taken, self.trail = 0, 0, [self.world.start]
+        self._enter(None)
+        self._show()
+        return self._seen(), self._info()
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Move by an action in steps, at most one step on the surface."""
+        if not self.trail:
+            raise gymnasium.error.ResetNeeded("a maze that was not entered; expected reset() first; call it")
+        if not np.isfinite(action).all() or np.shape(action) != (2,):
+            raise OptionError(f"action {np.asarray(action).tolist()}", "two finite numbers", "give a move (x, y)")
+        if self.taken == self.move_at:
+            self._drag()
+        target, bumps = self.world.targets[self.number], int(self.state.bumps[0])
+        before = np.linalg.norm(target - self.trail[-1])
+        move = STEP * torch.as_tensor(np.clip(action, -1, 1), dtype=torch.float64)[None]
+        self.state = self.domain.commit(_single(capped(move, self.state.here.slope)), self.state)
+        self.trail.append(self.state.here.position[0].numpy().copy())
+        self.taken += 1
+        left = np.linalg.norm(target - self.trail[-1])
+        reward = float(before - left) / STEP - COLLISION * (int(self.state.bumps[0]) - bumps)
+        ended = bool(left <= REACHED) and self.number + 1 == self.count
+        if left <= REACHED and not ended:
+            self.number += 1
+            self._enter(self.state)
+        self._show()
+        return self._seen(), reward, ended, self.taken >= self.steps and not ended, self._info()
+
+    def render(self) -> Any:
+        """The maze and the way so far, (height, width, 3) bytes; nothing for 'human', which is shown as it goes."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() without a render_mode; give rgb_array or human to the environment")
+        return self._frame() if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Close the window."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def _drag(self) -> None:
+        after = self.world.dragged(self.drag, self.trail[-1], self.world.targets[self.number])
+        if after is not self.world:
+            self.world, self.dragged_from = after, self.world
+            self._enter(self.state)
+
+    def _enter(self, state: MazeState | None) -> None:
+        """A scene begins: a world as it stands, and a target."""
+        self.domain = MazeDomain.of([self.world], self.world.targets[self.number : self.number + 1], senses=True)
+        scene = torch.zeros(1, dtype=torch.long)
+        start = torch.as_tensor(self.world.start)[None]
+        self.state = self.domain.start(start, scene) if state is None else self.domain.resumed(state, scene)
+
+    def _seen(self) -> np.ndarray:
+        features = self.domain.observe(self.state, None)[0].numpy()
+        return np.clip(features, -WIDEST, WIDEST).astype(np.float32)
+
+    def _info(self) -> dict[str, Any]:
+        column, row = np.clip((self.trail[-1] * CELLS).astype(int), 0, CELLS - 1)
+        return {
+            "world": self.world.seed, "target": self.number, "bumps": int(self.state.bumps[0]),
+            "kind": KINDS[self.world.layout.kind[row, column]], "dragged": self.dragged_from is not None,
+        }  # fmt: skip
+
+    def _frame(self) -> np.ndarray:
+        from geofold.maze.render import backdrop, frame
+
+        target = self.world.targets[self.number]
+        note = f"step {self.taken}  target {self.number + 1} of {self.count}  collisions {int(self.state.bumps[0])}"
+        return frame(backdrop(self.world, self.dragged_from), np.stack(self.trail), target, note=note)
+
+    def _show(self) -> None:
+        if self.render_mode != "human":
+            return
+        from geofold.maze.window import Window
+
+        self._window = self._window or Window()
+        self._window.show(self._frame(), 1 / self.metadata["render_fps"])
+
+
+def _single(move: torch.Tensor) -> Prediction:
+    """A move (1, 2) as the prediction of a plan: nothing but its first move is made."""
+    return Prediction(move, torch.ones_like(move), torch.ones(1, dtype=torch.bool))

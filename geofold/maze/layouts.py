@@ -1,0 +1,179 @@
+"""Where the barriers of a maze are: scattered walls and blobs, or corridors with junctions, doors and tight gaps.
+
+Glossary: ``n`` cells along a side; masks and labels (n, n) are indexed [row, column], that is [y, x]. One cell is
+1/n of the side, which is the unit of length.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+CELLS = 96
+"""Cells along a side."""
+RIM = 2
+"""Width of the wall around everything, in cells."""
+KINDS = ("straight", "bend", "junction", "door", "gap")
+"""What a free cell may be; in worlds without corridors every one is 'straight'."""
+STRAIGHT, BEND, JUNCTION, DOOR, GAP = range(5)
+ROOMS, PITCH, WIDTH = 6, 16, 10
+"""Corridors: places along a side, cells from one to the next, and how wide a corridor is in cells."""
+OPENING = 4
+"""Cells that a door or a tight gap leaves open."""
+EXTRA = 5
+"""Openings that a maze has beyond those of its spanning tree."""
+NARROW = 0.28
+"""Share of the passages that have a door or a gap."""
+ONWARD = 0.75
+"""How often a growing corridor goes straight on."""
+
+
+class Layout(NamedTuple):
+    """Barriers.
+
+    fixed : (n, n) bool, barriers that stay.
+    mover : (n, n) bool, the obstacle that may be dragged.
+    kind : (n, n) int8, index into `KINDS`.
+    """
+
+    fixed: np.ndarray
+    mover: np.ndarray
+    kind: np.ndarray
+
+
+def scattered(rng: np.random.Generator) -> Layout:
+    """Walls, some with a corner, and blobs; one blob is the mover."""
+    fixed = _rim()
+    for _ in range(int(rng.integers(3, 6))):
+        _draw_wall(fixed, rng)
+    for _ in range(int(rng.integers(1, 4))):
+        fixed |= _blob(rng, rng.uniform(0.15, 0.85, 2), rng.uniform(0.04, 0.09))
+    mover = _blob(rng, rng.uniform(0.25, 0.75, 2), rng.uniform(0.08, 0.11))
+    return Layout(fixed, mover & ~_rim(), np.full((CELLS, CELLS), STRAIGHT, np.int8))
+
+
+def corridors(rng: np.random.Generator) -> Layout:
+    """A spanning tree of places, a few more openings, doors and gaps in some passages; the mover blocks a passage."""
+    passages = _tree(rng)
+    shut = [p for p in _neighbours() if p not in passages]
+    passages |= {shut[k] for k in rng.permutation(len(shut))[:EXTRA]}
+    free = np.zeros((CELLS, CELLS), bool)
+    kind = np.full((CELLS, CELLS), STRAIGHT, np.int8)
+    for room in np.ndindex(ROOMS, ROOMS):
+        corner = [PITCH * k for k in room]
+        inner = tuple(slice(k + (PITCH - WIDTH) // 2, k + (PITCH + WIDTH) // 2) for k in corner)
+        free[inner] = True
+        kind[tuple(slice(k, k + PITCH) for k in corner)] = _kind_of(room, passages)
+    # in a fixed order: a set's own order is not the same in every process
+    for passage in sorted(passages):
+        _open(free, kind, passage, rng)
+    mover = np.zeros_like(free)
+    mid = _middle(sorted(passages)[int(rng.integers(len(passages)))])
+    half = WIDTH // 2 + 1
+    mover[mid[0] - half : mid[0] + half, mid[1] - half : mid[1] + half] = True
+    return Layout(~free, mover & ~_rim(), kind)
+
+
+LAYOUTS = {"world": scattered, "corridors": corridors}
+
+
+Passage = tuple[tuple[int, int], tuple[int, int]]
+
+
+def centres() -> np.ndarray:
+    """Coordinates (n,) of the middles of the cells along a side."""
+    return (np.arange(CELLS) + 0.5) / CELLS
+
+
+def _rim() -> np.ndarray:
+    rim = np.ones((CELLS, CELLS), bool)
+    rim[RIM:-RIM, RIM:-RIM] = False
+    return rim
+
+
+def _draw_wall(mask: np.ndarray, rng: np.random.Generator) -> None:
+    """A wall of one or two pieces, thick enough that no step leaps over it."""
+    point, angle = rng.uniform(0.15, 0.85, 2), rng.uniform(0, 2 * np.pi)
+    x, y = np.meshgrid(centres(), centres())
+    for _ in range(int(rng.integers(1, 3))):
+        along = np.array([np.cos(angle), np.sin(angle)])
+        length = rng.uniform(0.15, 0.35)
+        t = np.clip((x - point[0]) * along[0] + (y - point[1]) * along[1], 0, length)
+        gap = np.hypot(x - point[0] - t * along[0], y - point[1] - t * along[1])
+        mask |= gap < 0.024
+        point, angle = point + length * along, angle + rng.choice([-1, 1]) * rng.uniform(1.2, 1.9)
+
+
+def _blob(rng: np.random.Generator, centre: np.ndarray, radius: float) -> np.ndarray:
+    """A disc with a wavy edge."""
+    x, y = np.meshgrid(centres(), centres())
+    turn = np.arctan2(y - centre[1], x - centre[0])
+    wave = sum(rng.uniform(0, 0.15) * np.cos(k * turn + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5))
+    return np.hypot(x - centre[0], y - centre[1]) < radius * (1 + wave)
+
+
+def _neighbours() -> list[Passage]:
+    """Pairs of places side by side."""
+    across = [((i, j), (i, j + 1)) for i in range(ROOMS) for j in range(ROOMS - 1)]
+    return across + [((j, i), (j + 1, i)) for i in range(ROOMS) for j in range(ROOMS - 1)]
+
+
+def _tree(rng: np.random.Generator) -> set[Passage]:
+    """A spanning tree that likes to go straight on: depth first, back where there is no way on."""
+    here = (int(rng.integers(ROOMS)), int(rng.integers(ROOMS)))
+    seen, stack, last, tree = {here}, [here], (0, 0), set()
+    while stack:
+        here = stack[-1]
+        ways = [(0, 1), (1, 0), (0, -1), (-1, 0)]
+        ways = [w for w in ways if _inside(here, w) and (here[0] + w[0], here[1] + w[1]) not in seen]
+        if not ways:
+            stack.pop()
+            last = (0, 0)
+            continue
+        way = last if last in ways and rng.random() < ONWARD else ways[int(rng.integers(len(ways)))]
+        there = (here[0] + way[0], here[1] + way[1])
+        tree.add((min(here, there), max(here, there)))
+        seen.add(there)
+        stack.append(there)
+        last = way
+    return tree
+
+
+def _inside(here: tuple[int, int], way: tuple[int, int]) -> bool:
+    return all(0 <= a + b < ROOMS for a, b in zip(here, way, strict=True))
+
+
+def _kind_of(room: tuple[int, int], passages: set[Passage]) -> int:
+    ways = [p for p in passages if room in p]
+    if len(ways) > 2:
+        return JUNCTION
+    # two passages are in line where their far ends share a row or a column
+    far = [next(end for end in way if end != room) for way in ways]
+    return BEND if len(far) == 2 and far[0][0] != far[1][0] and far[0][1] != far[1][1] else STRAIGHT
+
+
+def _middle(passage: Passage) -> tuple[int, int]:
+    (a, b), (c, d) = passage
+    return PITCH * (a + c + 1) // 2, PITCH * (b + d + 1) // 2
+
+
+def _open(free: np.ndarray, kind: np.ndarray, passage: Passage, rng: np.random.Generator) -> None:
+    """Carve a passage; a door stands somewhere across it, a gap narrows all its length."""
+    row, column = _middle(passage)
+    upright = passage[0][0] != passage[1][0]  # it leads along y
+    along, across = (row, column) if upright else (column, row)
+    length = (PITCH - WIDTH) // 2
+    view, label = (free, kind) if upright else (free.T, kind.T)  # a transposed view writes into the same cells
+    wide = slice(across - WIDTH // 2, across + WIDTH // 2)
+    view[along - length : along + length, wide] = True
+    near = slice(along - length - 1, along + length + 1)
+    drawn, shift = rng.random(), int(rng.integers(-3, 4))
+    if drawn >= NARROW:
+        label[along - length : along + length, wide] = STRAIGHT
+        return
+    door = drawn < NARROW / 2
+    deep, shift = (slice(along - 2, along + 2), shift) if door else (slice(along - length, along + length), 0)
+    view[deep, wide] = False
+    view[deep, across + shift - OPENING // 2 : across + shift + OPENING // 2] = True
+    label[near, wide] = DOOR if door else GAP

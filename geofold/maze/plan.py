@@ -1,0 +1,120 @@
+"""The latent of the maze: a chain of moves to come, and its derivatives in closed form.
+
+Glossary: ``B`` rows, ``n`` moves, latent (B, 2 n); observations (B, 3 n): for each move its x, y and rise.
+
+The latent holds n moves in units of the longest step. The first is shortened to that length on the surface, because
+it is the one that is made; the rest are free, and the loss pulls them to the same length. What is observed is each
+move as a chord of the surface, in sides. Where the ground is a plane of slope s, J'WJ is (I + s s') for each move: the
+surface metric ds^2 = |d|^2 + (s . d)^2 in steps, move by move. Where it is curved, a move also lifts those after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from geofold.core.domain import Expansion, Prediction
+from geofold.maze.fields import STEP
+from geofold.maze.relief import Relief
+
+
+class Here(NamedTuple):
+    """Where a plan begins: position (B, 2), height (B, 1) and slope (B, 2) of the ground there, scene (B,)."""
+
+    position: Tensor
+    height: Tensor
+    slope: Tensor
+    scene: Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Decoder of `moves` moves over a relief."""
+
+    relief: Relief
+    moves: int
+
+    def decode(self, z: Tensor, here: Here) -> Prediction:
+        """Moves over the surface."""
+        moves, at = self._moves(z, here)
+        return self._predicted(moves, self.relief.height(at, here.scene), here)
+
+    def _moves(self, z: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+        """Moves (B, n, 2) in sides and where they lead (B, n, 2)."""
+        z = z.unflatten(-1, (self.moves, 2))
+        first = z[:, :1] / length_on(z[:, 0], here.slope).clamp_min(1.0)[:, None, None]
+        moves = STEP * torch.cat([first, z[:, 1:]], 1)
+        return moves, here.position[:, None] + moves.cumsum(1)
+
+    def _predicted(self, moves: Tensor, height: Tensor, here: Here) -> Prediction:
+        rise = torch.cat([here.height, height], 1).diff(dim=1)
+        mean = torch.cat([moves, rise[..., None]], -1).flatten(1)
+        weight = mean.new_full(mean.shape[1:], STEP**-2)
+        return Prediction(mean, weight, torch.ones_like(here.scene, dtype=torch.bool))
+
+    def expand(self, z: Tensor, here: Here) -> Expansion:
+        """The same with its derivatives."""
+        n = self.moves
+        moves, at = self._moves(z, here)
+        height, slope = self.relief.height_and_slope(at, here.scene)
+        prediction = self._predicted(moves, height, here)
+        first = z[:, :2]
+        length = length_on(first, here.slope)
+        beyond = (length > 1)[:, None]
+        # the metric of the ground where the way begins, times the first move
+        lowered = first + here.slope * (here.slope * first).sum(-1, keepdim=True)
+        along = first / length.square()[:, None].clamp_min(1.0)
+        shrunk = STEP / length.clamp_min(1.0)[:, None]
+
+        def move(v: Tensor) -> Tensor:
+            """Change (..., B, n, 2) of the moves for a change (..., B, 2 n) of the latent."""
+            head, tail = v[..., :2], v[..., 2:].unflatten(-1, (n - 1, 2))
+            head = shrunk * (head - beyond * along * (lowered * head).sum(-1, keepdim=True))
+            return torch.cat([head[..., None, :], STEP * tail], -2)
+
+        def push(v: Tensor) -> Tensor:
+            moved = move(v)
+            return torch.cat([moved, _rises((slope * moved.cumsum(-2)).sum(-1, keepdim=True))], -1).flatten(-2)
+
+        def pull(c: Tensor) -> Tensor:
+            c = c.unflatten(-1, (n, 3))
+            # a height is the end of one rise and the start of the next
+            lift = c[..., 2:] - torch.cat([c[..., 1:, 2:], torch.zeros_like(c[..., :1, 2:])], -2)
+            back = c[..., :2] + (slope * lift).flip(-2).cumsum(-2).flip(-2)
+            head = back[..., 0, :]
+            head = shrunk * (head - beyond * lowered * (along * head).sum(-1, keepdim=True))
+            return torch.cat([head, STEP * back[..., 1:, :].flatten(-2)], -1)
+
+        def bend(v: Tensor) -> Tensor:
+            turn = STEP * beyond * _shortened_bend(first, v[:, :2], here.slope, length)
+            rise = self.relief.bend(at, here.scene, move(v).cumsum(1)) + (slope * turn[:, None]).sum(-1)
+            turned = torch.cat([turn[:, None], torch.zeros_like(at[:, 1:])], 1)
+            return torch.cat([turned, _rises(rise[..., None])], -1).flatten(1)
+
+        def gram(weight: Tensor) -> Tensor:
+            basis = torch.eye(2 * n, dtype=z.dtype, device=z.device)[:, None].expand(-1, len(z), -1)
+            columns = (push(basis) * weight.sqrt()).permute(1, 0, 2)
+            return columns @ columns.mT
+
+        return Expansion(prediction, push, pull, bend, gram)
+
+
+def length_on(move: Tensor, slope: Tensor) -> Tensor:
+    """Length (B,) of moves (B, 2) on a surface of a slope (B, 2)."""
+    return (move.square().sum(-1) + (move * slope).sum(-1).square()).sqrt()
+
+
+def _rises(height: Tensor) -> Tensor:
+    """Differences of heights (..., n, 1), the first from zero."""
+    return torch.diff(height, dim=-2, prepend=torch.zeros_like(height[..., :1, :]))
+
+
+def _shortened_bend(u: Tensor, v: Tensor, slope: Tensor, length: Tensor) -> Tensor:
+    """Second derivative (B, 2) of u / |u| along v, |u| the length on the surface."""
+    size = length.clamp_min(1.0)
+    pace = ((u * v).sum(-1) + (u * slope).sum(-1) * (v * slope).sum(-1)) / size
+    turn = (length_on(v, slope).square() - pace.square()) / size
+    return (-2 * pace / size.square())[:, None] * v + ((2 * pace.square() / size - turn) / size.square())[:, None] * u

@@ -1,0 +1,100 @@
+"""The gymnasium environment: its own checker, the same ground as the controller's, and mistakes in one line."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from geofold.errors import OptionError
+from geofold.maze.drive import drive
+from geofold.maze.fields import STEP
+from geofold.maze.render import SIDE, STRIP
+from geofold.maze.world import make_world
+
+gymnasium = pytest.importorskip("gymnasium")
+from gymnasium.utils.env_checker import check_env  # noqa: E402
+
+from geofold.maze.env import MazeEnv  # noqa: E402
+
+
+@pytest.mark.parametrize("layout", ["world", "corridors"])
+def test_gymnasium_s_own_checker(layout: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        # it can only make an environment anew, to check its render modes, if that is registered
+        warnings.filterwarnings("ignore", message=".*skip_render_check.*|.*render modes.*|.*spec.*")
+        check_env(MazeEnv(layout, targets=2, move_at=1), skip_render_check=True)
+
+
+def test_it_is_the_ground_that_the_controller_moves_over() -> None:
+    run = drive(make_world(1000, targets=2), move_at=20, drag="large")
+    env = MazeEnv(targets=2, move_at=20, drag="large")
+    env.reset(options={"world": 1000})
+    total = 0.0
+    for step, move in enumerate(np.diff(run.positions, axis=0)):
+        _, reward, ended, cut, info = env.step(move / STEP)
+        total += reward
+        assert np.allclose(env.trail[-1], run.positions[step + 1], atol=1e-12)
+        assert ended == (step + 1 == len(run.inner)) and not cut
+    assert info["dragged"] and info["bumps"] == 0 and info["target"] == 1 and total > 0
+    assert np.array_equal(env.world.layout.mover, run.worlds[-1].layout.mover)
+
+
+def test_same_seed_same_episode() -> None:
+    def played() -> list[np.ndarray]:
+        env = MazeEnv("corridors")
+        seen, _ = env.reset(seed=3)
+        env.action_space.seed(3)
+        return [seen, *(env.step(env.action_space.sample())[0] for _ in range(10))]
+
+    assert all(np.array_equal(one, other) for one, other in zip(played(), played(), strict=True))
+
+
+def test_walls_stop_and_steps_run_out() -> None:
+    env = MazeEnv(steps=60)
+    env.reset(seed=0)
+    for _ in range(60):
+        _, reward, ended, cut, info = env.step(np.array([-1.0, -1.0]))
+    assert cut and not ended and info["bumps"] > 0 and reward < 0
+    assert (env.trail[-1] > 0).all()
+
+
+def test_rgb_array(monkeypatch) -> None:
+    env = MazeEnv(render_mode="rgb_array")
+    env.reset(seed=0)
+    image = env.render()
+    assert image.shape == (SIDE + STRIP, SIDE, 3) and image.dtype == np.uint8
+    env.step(np.array([1.0, 0.0]))
+    assert not np.array_equal(env.render(), image)
+
+
+def test_human(monkeypatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setitem(MazeEnv.metadata, "render_fps", 1000)
+    env = MazeEnv(render_mode="human")
+    env.reset(seed=0)
+    env.step(np.array([1.0, 0.0]))
+    assert env.render() is None
+    env.close()
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [({"layout": "sea"}, "corridors"), ({"drag": "far"}, "medium"), ({"render_mode": "ansi"}, "rgb_array")],
+)
+def test_options_that_are_none(options: dict[str, str], word: str) -> None:
+    with pytest.raises(OptionError, match=word):
+        MazeEnv(**options)
+
+
+def test_moves_that_are_none() -> None:
+    env = MazeEnv()
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(np.zeros(2))
+    env.reset(seed=0)
+    for action in (np.array([np.nan, 0.0]), np.zeros(3)):
+        with pytest.raises(OptionError, match="two finite numbers"):
+            env.step(action)

@@ -1,0 +1,96 @@
+"""Ground and signed distances: exact where they are known, and their derivatives against finite differences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from geofold.maze.fields import STEP, Fields, capped, signed_distance
+from geofold.maze.layouts import CELLS
+from geofold.maze.relief import Relief
+from geofold.maze.world import make_world
+
+MIDDLES = (np.arange(CELLS) + 0.5) / CELLS
+X, Y = np.meshgrid(MIDDLES, MIDDLES)
+E = 1e-6
+
+
+def points(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.as_tensor(np.random.default_rng(seed).uniform(0.03, 0.97, (2, count, 2)))
+
+
+@pytest.fixture(scope="module")
+def fields() -> Fields:
+    return Fields.of([make_world(1), make_world(2, "corridors")])
+
+
+def of_solid(solid: np.ndarray) -> Fields:
+    world = make_world(0)
+    none = np.zeros_like(solid)
+    return Fields.of([replace(world, layout=world.layout._replace(fixed=solid, mover=none))])
+
+
+def test_a_half_plane_is_exact() -> None:
+    found = of_solid(X < 0.25).distance(
+        torch.tensor([[[0.6, 0.3], [0.25, 0.5], [0.1, 0.9]]], dtype=torch.float64), ZERO
+    )
+    assert torch.allclose(found, torch.tensor([[0.35, 0.0, -0.15]], dtype=torch.float64), atol=1e-12)
+
+
+def test_a_disc_is_right_to_a_cell() -> None:
+    found = signed_distance(np.hypot(X - 0.5, Y - 0.5) < 0.2)
+    assert np.abs(found - (np.hypot(X - 0.5, Y - 0.5) - 0.2)).max() < 1 / CELLS
+
+
+def test_the_gradient_of_the_distance(fields: Fields) -> None:
+    at, scene = points(40), torch.tensor([0, 1])
+    slope = fields.distance_slope(at, scene)
+    for k in range(2):
+        shift = E * torch.eye(2, dtype=torch.float64)[k]
+        wanted = (fields.distance(at + shift, scene) - fields.distance(at - shift, scene)) / (2 * E)
+        assert torch.allclose(slope[..., k], wanted, atol=1e-6)
+
+
+def test_scenes_of_one_atlas_do_not_touch(fields: Fields) -> None:
+    at = torch.as_tensor(np.random.default_rng(3).uniform(-0.1, 1.1, (2, 50, 2)))
+    both = fields.distance(at, torch.tensor([0, 1]))
+    for k, world in enumerate((make_world(1), make_world(2, "corridors"))):
+        assert torch.allclose(both[k], Fields.of([world]).distance(at[k : k + 1], ZERO)[0], atol=1e-12)
+
+
+def test_outside_of_the_world_is_deeper_and_deeper_in_the_wall(fields: Fields) -> None:
+    at = torch.tensor([[[-0.1, 0.5], [-0.2, 0.5], [1.3, 1.2]]], dtype=torch.float64)
+    near, far, corner = fields.distance(at, ZERO)[0]
+    assert far < near < 0 and corner < far
+
+
+def test_slope_and_bend_of_the_ground(fields: Fields) -> None:
+    relief, at, scene = fields.relief, points(20), torch.tensor([0, 1])
+    height, slope = relief.height_and_slope(at, scene)
+    assert torch.equal(height, relief.height(at, scene)) and torch.equal(slope, relief.slope(at, scene))
+    along = points(20, seed=1) - 0.5
+    ahead, back = (relief.height(at + sign * 1e-4 * along, scene) for sign in (1, -1))
+    assert torch.allclose((slope * along).sum(-1), (ahead - back) / 2e-4, atol=1e-5)
+    assert torch.allclose(relief.bend(at, scene, along), (ahead - 2 * height + back) / 1e-8, atol=1e-4)
+
+
+def test_the_ground_is_as_steep_as_it_says() -> None:
+    drawn = [Relief.draw(np.random.default_rng(seed), steep=0.45) for seed in range(40)]
+    slopes = Relief.stacked(drawn).slope(points(400).flatten(0, 1)[None].expand(40, -1, -1), torch.arange(40))
+    assert abs(float(slopes.square().sum(-1).mean().sqrt()) - 0.45) < 0.08
+
+
+def test_a_move_ends_before_a_barrier_and_keeps_the_longest_step() -> None:
+    fields, at = of_solid(X > 0.5), torch.tensor([[0.49, 0.5], [0.3, 0.5]], dtype=torch.float64)
+    move = torch.tensor([[0.02, 0.0], [0.02, 0.0]], dtype=torch.float64)
+    share, stopped = fields.reach(at, move, torch.tensor([0, 0]))
+    assert stopped.tolist() == [True, False] and share.tolist() == [0.25, 1.0]
+    slope = torch.tensor([[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    short = capped(torch.tensor([[1.0, 0.0], [0.5 * STEP, 0.0]], dtype=torch.float64), slope)
+    assert torch.allclose(short[:, 0], torch.tensor([STEP / 2**0.5, 0.5 * STEP], dtype=torch.float64))
+
+
+ZERO = torch.zeros(1, dtype=torch.long)
