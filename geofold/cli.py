@@ -16,6 +16,7 @@ import typer
 
 from geofold.app.console import told
 from geofold.app.learning_commands import data_app, train_app
+from geofold.app.maze_command import maze
 from geofold.errors import OptionError
 
 UsageError: Any = typer.BadParameter.__base__
@@ -28,6 +29,7 @@ app = typer.Typer(
 
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
+app.command()(maze)
 
 Output = Annotated[str, typer.Option("-o", "--output", help="Where the structure goes ('-': standard output).")]
 Trajectory = Annotated[str | None, typer.Option(help="Also write the path: .pdb, .dcd or .xtc.")]

@@ -1,0 +1,37 @@
+"""Stream the controller through a curved maze step by step; an obstacle is dragged into its way at step 20.
+
+python examples/05_maze.py
+"""
+
+from __future__ import annotations
+
+import torch
+
+from geofold.maze.domain import MazeDomain, MazeGoal
+from geofold.maze.drive import REACHED, maze_controller
+from geofold.maze.world import make_world
+
+
+def main() -> None:
+    """The caller owns the loop: what is new is told by another domain and another goal."""
+    world, scene = make_world(1000), torch.zeros(1, dtype=torch.long)
+    target, ground = torch.as_tensor(world.targets[0]), 0
+    domain, controller = MazeDomain.of([world], world.targets), maze_controller()
+    state = controller.init(domain, domain.start(torch.as_tensor(world.start)[None], scene))
+    for step in range(128):
+        if step == 20:
+            world, ground = world.dragged("large", state.domain.here.position[0].numpy(), world.targets[0]), 1
+            domain = MazeDomain.of([world], world.targets)
+            state = state._replace(domain=domain.resumed(state.domain, scene))
+        state, info = controller.step(domain, state, MazeGoal(ground=ground))
+        x, y = state.domain.here.position[0].tolist()
+        left = float((state.domain.here.position[0] - target).norm())
+        if step % 8 == 0 or left <= REACHED:
+            print(f"step {step + 1:3d}  ({x:.3f}, {y:.3f})  {left:.3f} from the target  K {int(info.inner_steps[0])}")
+        if left <= REACHED:
+            print(f"reached, {int(state.domain.bumps[0])} collisions")
+            break
+
+
+if __name__ == "__main__":
+    main()
