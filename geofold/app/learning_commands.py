@@ -110,6 +110,21 @@ def peptide(
         train_peptide_policy(out, peptides=peptides, steps=steps, kind=kind, seed=seed)
 
 
+@train_app.command("maze")
+def maze(
+    out: Annotated[str, typer.Option(help="Folder of ways; each backbone has its own folder in it.")] = "maze",
+    worlds: Annotated[int, typer.Option(min=2, help="Worlds in which ways of the oracle are shown.")] = 300,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 32 ways of 64 steps.")] = 500,
+    kind: Annotated[str, typer.Option("--backbone", help="selective, transformer or selective_window.")] = "selective",
+    seed: Seed = 0,
+) -> None:
+    """Train a predictor of the maze on the oracle's ways: eight moves to come, from what an agent sees."""
+    with told():
+        from geofold.app.train_maze import train_maze_predictor
+
+        train_maze_predictor(out, worlds=worlds, steps=steps, kind=kind, seed=seed)
+
+
 @train_app.command("gate")
 def gate(
     domain: Annotated[str, typer.Option(help="loop (the loop model is frozen) or peptide (the policy is).")] = "loop",

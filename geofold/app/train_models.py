@@ -69,7 +69,7 @@ def require_backbone(kind: str) -> None:
         raise OptionError(f"backbone {kind}", f"one of {', '.join(NAMES)}", "choose one of them")
 
 
-def watched(name: str, out: str, steps: int, train: Callable[[Told], float]) -> float:
+def watched(name: str, out: str, steps: int, train: Callable[[Told], float], *, unit: str = "nat") -> float:
     """Train on one thread, for the same bits whatever the machine has, with a bar on standard error."""
     torch.set_num_threads(1)
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
@@ -77,7 +77,7 @@ def watched(name: str, out: str, steps: int, train: Callable[[Told], float]) -> 
         task = bar.add_task(name, total=steps, loss="")
 
         def tell(step: int, loss: float, judged: float) -> None:
-            bar.update(task, completed=step, loss=f"training {loss:.3f}, validation {judged:.3f} nat")
+            bar.update(task, completed=step, loss=f"training {loss:.3f}, validation {judged:.3f} {unit}")
 
         try:
             return train(tell)

@@ -5,7 +5,9 @@ Glossary: ``T`` steps that were made. Points (x, y) are in sides of the world.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -40,8 +42,9 @@ class Run:
     worlds
         The world and, where its obstacle was dragged, what it was then.
     positions : (T + 1, 2)
-    inner, loss, milliseconds, bumps : (T,)
-        Of every step: K, the loss of the plan that was emitted, the controller's time, bumps so far.
+    inner, loss, milliseconds, seconds, bumps : (T,)
+        Of every step: K, the loss of the plan that was emitted, the controller's wall clock (ms) and time on the
+        processor (s), bumps so far.
     dragged : int or None
         The step before which the obstacle was dragged.
     """
@@ -51,6 +54,7 @@ class Run:
     inner: np.ndarray
     loss: np.ndarray
     milliseconds: np.ndarray
+    seconds: np.ndarray
     bumps: np.ndarray
     legs: tuple[Leg, ...]
     dragged: int | None
@@ -71,9 +75,19 @@ def maze_controller(
     )  # fmt: skip
 
 
+class Stepping(Protocol):
+    """What moves an agent step by step: a `Controller`, or what behaves like one."""
+
+    def init(self, domain: Any, state: Any) -> ControllerState:
+        """State before the first step."""
+
+    def step(self, domain: Any, state: ControllerState, goal: Any) -> tuple[ControllerState, StepInfo]:
+        """One step towards a goal."""
+
+
 def drive(
-    world: World, controller: Controller | None = None, *, move_at: int | None = None, drag: str = "large",
-    steps: int = STEPS, senses: bool = False,
+    world: World, controller: Stepping | None = None, *, move_at: int | None = None, drag: str = "large",
+    steps: int = STEPS, leg_steps: int | None = None, senses: bool = False,
 ) -> Run:  # fmt: skip
     """Stream through a world until its last target is reached or the steps are spent.
 
@@ -86,6 +100,8 @@ def drive(
     drag : 'small', 'medium' or 'large'
     steps : int
         Of the episode.
+    leg_steps : int or None
+        Steps after which a target is given up for the next one; None: never.
     senses
         See `MazeDomain`.
 
@@ -97,7 +113,7 @@ def drive(
     require_drag(drag)
     controller = controller or maze_controller()
     heading, legs = Heading.of(world, world.targets[0], world.start, 0), list[Leg]()
-    worlds, positions, infos, bumps = [world], [world.start], list[StepInfo](), [0]
+    worlds, positions, infos, spent, bumps = [world], [world.start], list[StepInfo](), list[float](), [0]
     dragged = None
     domain, state = _entered(controller, world, heading.target, None, senses)
     for step in range(steps):
@@ -108,12 +124,14 @@ def drive(
                 worlds.append(world)
                 heading = heading.over(world, positions[-1])
                 domain, state = _entered(controller, world, heading.target, state, senses)
+        began = time.process_time()
         state, info = controller.step(domain, state, MazeGoal(len(legs), len(worlds)))
+        spent.append(time.process_time() - began)
         infos.append(info)
         positions.append(state.domain.here.position[0].numpy().copy())
         bumps.append(int(state.domain.bumps[0]))
         there = bool(np.linalg.norm(positions[-1] - heading.target) <= REACHED)
-        if there or step + 1 == steps:
+        if there or step + 1 in (steps, heading.began + (leg_steps or steps)):
             legs.append(heading.ended(positions[-1], step + 1, there, bumps[-1] - bumps[heading.began]))
             if len(legs) == len(world.targets):
                 break
@@ -122,12 +140,12 @@ def drive(
     return Run(
         tuple(worlds), np.stack(positions), np.array([int(info.inner_steps[0]) for info in infos]),
         np.array([float(info.loss_after[0]) for info in infos]), np.array([info.milliseconds for info in infos]),
-        np.array(bumps[1:]), tuple(legs), dragged,
+        np.array(spent), np.array(bumps[1:]), tuple(legs), dragged,
     )  # fmt: skip
 
 
 def _entered(
-    controller: Controller, world: World, target: np.ndarray, state: ControllerState | None, senses: bool
+    controller: Stepping, world: World, target: np.ndarray, state: ControllerState | None, senses: bool
 ) -> tuple[MazeDomain, ControllerState]:
     """Another scene: the latent, the metric and the memory of the stream stay as they are."""
     domain = MazeDomain.of([world], target[None], senses=senses)

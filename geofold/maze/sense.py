@@ -6,6 +6,7 @@ Glossary: ``B`` rows, ``r`` rays. Everything is told from where the agent stands
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,8 +31,7 @@ def features(
     at, aim, target, last, slope : (B, 2)
     scene : (B,)
     """
-    angle = 2 * math.pi * torch.arange(RAYS, dtype=at.dtype, device=at.device) / RAYS
-    ray = torch.stack([angle.cos(), angle.sin()], -1)
+    ray = rays(at)
     near = (STEP * at.new_tensor(REACH))[:, None, None] * ray
     far = (STEP * at.new_tensor(HILLS))[:, None, None] * ray[::2]
     touched = torch.cat([at[:, None], at[:, None] + near.flatten(0, 1)], 1)
@@ -40,6 +40,28 @@ def features(
     height = fields.relief.height(ground, scene)
     hills = (height[:, 1:] - height[:, :1]) / (4 * STEP)
     return torch.cat([_way(aim - at), _way(target - at), slope, last / STEP, gap.tanh(), hills.tanh()], -1)
+
+
+class Seen(NamedTuple):
+    """What a reactive agent needs of the features, in steps: way to the aim (B, 2), cut to a step; slope (B, 2); gaps
+    (B, RAYS) at the shortest of the distances in `REACH`."""
+
+    aim: Tensor
+    slope: Tensor
+    gap: Tensor
+
+
+def read(x: Tensor) -> Seen:
+    """The features (B, FEATURES) understood again."""
+    far = torch.expm1(4 * x[:, 2:3])
+    gap = 4 * torch.atanh(x[:, 11 : 11 + RAYS].clamp(-0.999, 0.999))
+    return Seen(x[:, :2] * far.clamp_max(1.0), x[:, 6:8], gap)
+
+
+def rays(like: Tensor) -> Tensor:
+    """Directions of the rays (r, 2)."""
+    angle = 2 * math.pi * torch.arange(RAYS, dtype=like.dtype, device=like.device) / RAYS
+    return torch.stack([angle.cos(), angle.sin()], -1)
 
 
 def _way(to: Tensor) -> Tensor:
