@@ -166,8 +166,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="loop, peptide, latency, ablation, backbones or learning; rivals and tune prepare peptide; report: "
-            "RESULTS.md."
+            help="loop, peptide, maze, latency, ablation, backbones or learning; rivals and tune prepare peptide; "
+            "report: RESULTS.md."
         ),
     ],
     out: Annotated[
@@ -180,7 +180,7 @@ def bench(
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only so many episodes.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Of peptide: seeds under which each episode is played.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Of peptide and maze: seeds, each with its episodes.")] = None,
     seed: Seed = 0,
 ) -> None:
     """Measure geofold against other tools, and write the tables."""

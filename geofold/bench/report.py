@@ -85,6 +85,18 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "starts when its context is ready, ours when the stream starts.",
     ),
     (
+        "maze",
+        "Curved mazes",
+        "geofold bench maze --out examples/results/maze",
+        "Worlds of curved ground with barriers, up to eight targets one after the other in 256 steps; in nine of ten "
+        "episodes an obstacle is dragged (small, medium, large, at step 64, 128 or 192). All agents see the same, a "
+        "coarse chart included, and walk by the same rules; all but the reactive one are led by predictors trained "
+        "on the same ways of the oracle, the same number of batches. A target that is not reached within 96 steps is a "
+        "failure of so many steps. Regret: steps lost against the oracle's shortest way, as a share of it. Energy: CPU "
+        "seconds of a step beside the Transformer's. The second table is the budget grid (lambda, r, beta) by size of "
+        "the drag, the third success in corridors, and operations of a step (matrix products, as torch counts them).",
+    ),
+    (
         "ablation",
         "Parts of the controller",
         "geofold bench ablation --out examples/results/ablation",

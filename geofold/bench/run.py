@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geofold.errors import OptionError
 
-NAMES = ("loop", "peptide", "latency", "ablation", "backbones", "learning", "rivals", "tune", "report")
+NAMES = ("loop", "peptide", "maze", "latency", "ablation", "backbones", "learning", "rivals", "tune", "report")
 
 
 def run(
@@ -39,6 +39,10 @@ def run(
         from geofold.bench import peptide
 
         peptide.run(out, quick=quick, limit=limit, seeds=seeds, seed=seed)
+    elif name == "maze":
+        from geofold.bench import maze
+
+        maze.run(out, quick=quick, limit=limit, seeds=seeds, seed=seed)
     elif name == "tune":
         from geofold.bench import peptide_tune
 
