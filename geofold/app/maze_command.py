@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +34,7 @@ def maze(
 
         _require(output, heat_map, steps, move_at)
         paths = [path for path in (output, heat_map, report) if path is not None]
-        if len(set(paths)) < len(paths):
+        if len({os.path.realpath(path) for path in paths}) < len(paths):
             raise OptionError(f"the same output twice ({', '.join(paths)})", "a file of its own for each", "rename one")
         for path in paths:
             require_writable(path)

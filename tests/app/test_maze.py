@@ -39,7 +39,7 @@ def test_page_needs_no_network(tmp_path: Path) -> None:
         (["-o", "maze.mp4"], ".gif or .html"),
         (["-o", "absent/maze.gif"], "no folder"),
         (["-o", "m.gif", "--heat-map", "h.jpg"], ".png"),
-        (["-o", "m.gif", "--report", "m.gif"], "twice"),
+        (["-o", "m.gif", "--report", "./m.gif"], "twice"),
         (["-o", "m.gif", "--seed", "-1"], "seed -1"),
         (["-o", "m.gif", "--layout", "sea"], "corridors"),
         (["-o", "m.gif", "--targets", "0"], "targets 0"),
