@@ -15,7 +15,7 @@ from rich.progress import Progress
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.train_models import watched
 from geofold.bench.records import write_npz
-from geofold.errors import GeofoldError
+from geofold.errors import BuildError, GeofoldError
 from geofold.learn.chains import Chains, read_chains
 from geofold.learn.loop_training import shipped_loop_model
 from geofold.learn.prior_training import shipped_prior
@@ -111,7 +111,9 @@ def decoys_of(native: Structure, first: int, last: int, *, seed: int) -> Decoys:
     def rmsd(rows: Floats) -> Floats:
         return np.asarray(10 * np.sqrt(((loop.backbone(rows) - there) ** 2).sum(-1).mean((1, 2))))
 
-    drawn = loop.drawn(DRAWS, noise)
+    drawn = loop.drawn(DRAWS, noise)[1:]  # the first is that of the structure, and was drawn to be closed at all
+    if not len(drawn):
+        raise BuildError(f"{loop.build.label}: none of {DRAWS} draws closes it", "a loop that draws close", "leave it out")
     order = np.argsort(rmsd(drawn), kind="stable")
     kept = np.concatenate([order[:NEAREST], noise.permutation(order[NEAREST:])[: KEPT - NEAREST]])
     torsions = backbone_torsions(native)[first : last + 2, :2]
