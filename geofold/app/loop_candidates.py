@@ -128,6 +128,8 @@ class LoopCandidates:
     def closed(self, torsions: Floats) -> Floats:
         """Those that close (K, m, 3), of phi and psi (K', n + 1, 2) of the loop and of the residue behind it."""
         delta, closed = self.bridge.close(self.bridge.increments(torsions))
+        if not bool(closed.any()):
+            return np.empty((0, len(self.atoms), 3))
         return self.bridge.places(delta[closed])[1]
 
     def torsions(self, rows: Floats) -> Floats:

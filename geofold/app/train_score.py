@@ -113,7 +113,7 @@ def decoys_of(native: Structure, first: int, last: int, *, seed: int) -> Decoys:
 
     drawn = loop.drawn(DRAWS, noise)[1:]  # the first is that of the structure, and was drawn to be closed at all
     if not len(drawn):
-        raise BuildError(f"{loop.build.label}: none of {DRAWS} draws closes it", "a loop that draws close", "leave it out")
+        raise BuildError(f"none of {DRAWS} draws closes {loop.build.label}", "one that does", "leave the loop out")
     order = np.argsort(rmsd(drawn), kind="stable")
     kept = np.concatenate([order[:NEAREST], noise.permutation(order[NEAREST:])[: KEPT - NEAREST]])
     torsions = backbone_torsions(native)[first : last + 2, :2]
