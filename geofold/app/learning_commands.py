@@ -151,7 +151,7 @@ def score(
     data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")],
     packed: Annotated[str, typer.Option(help="Its side chains (geofold data pack).")],
     out: Annotated[str, typer.Option(help="Folder of decoys, checkpoint, curve, weights and card.")] = "score",
-    loops: Annotated[int, typer.Option(min=1, help="Training loops whose decoys are made.")] = 400,
+    loops: Annotated[int, typer.Option(min=1, help="Training loops whose decoys are made.")] = 1600,
     steps: Annotated[int, typer.Option(min=1, help="Batches of four loops.")] = 2000,
     seed: Seed = 0,
 ) -> None:

@@ -27,8 +27,8 @@ from geofold.molecule.packing import backbone_torsions
 from geofold.molecule.structure import Floats, Structure
 
 LENGTHS = (12, 8, 10, 12, 6, 14, 12, 9, 11, 7, 12, 4, 10, 16)
-HELD_OUT = 10
-"""One loop of the validation split for so many of the training split."""
+HELD_OUT, JUDGED = 10, 50
+"""One loop of the validation split for so many of the training split, and at most."""
 MOST = 400
 """Residues of a chain."""
 DRAWS, KEPT, NEAREST = 320, 80, 24
@@ -37,6 +37,8 @@ SIZES, EACH = (3.0, 8.0, 16.0, 32.0), 12
 """Degrees: standard deviations of the disturbed natives' torsions, and how many natives each disturbs."""
 CLEAN, NEAR, ANY = 6, 4, 4
 """Drawn ones that are led: the cleanest, the nearest, and others."""
+LED_LOOPS = 400
+"""Training loops that have led ones, which take most of the time; those after them have none."""
 FEWEST = 40
 """Candidates without which a loop is left out."""
 WORKERS = 2
@@ -47,7 +49,7 @@ def train_score_model(data: str, packed: str, out: str, *, loops: int, steps: in
     digest = data_hash(data)
     every = {
         split: made(data, packed, Path(out) / "decoys", split, count, seed)
-        for split, count in (("valid", max(loops // HELD_OUT, 1)), ("train", loops))
+        for split, count in (("valid", min(max(loops // HELD_OUT, 1), JUDGED)), ("train", loops))
     }
     card = {
         "data_sha256": digest, "packed_sha256": data_hash(packed), "prior_sha256": shipped_prior()[1]["sha256"],
@@ -84,7 +86,8 @@ def _make(data: str, packed: str, episode: Episode, path: Path, seed: int) -> No
     torch.set_num_threads(1)
     native = packed_structure(*_data(data, packed), episode.chain)
     try:
-        parts = saved(decoys_of(native, episode.first, episode.last, seed=1000 * seed + episode.number))
+        lead = episode.number < LED_LOOPS
+        parts = saved(decoys_of(native, episode.first, episode.last, seed=1000 * seed + episode.number, lead=lead))
     except GeofoldError:
         parts = {}
     write_npz(path, parts)
@@ -95,8 +98,8 @@ def _data(data: str, packed: str) -> tuple[Chains, PackedChains]:
     return read_chains(data), read_packed(packed, data_hash(data))
 
 
-def decoys_of(native: Structure, first: int, last: int, *, seed: int) -> Decoys:
-    """Candidates of a loop of a native: drawn, the native's torsions disturbed, and led.
+def decoys_of(native: Structure, first: int, last: int, *, seed: int, lead: bool = True) -> Decoys:
+    """Candidates of a loop of a native: drawn, the native's torsions disturbed, and led if some are to be.
 
     Raises
     ------
@@ -119,9 +122,11 @@ def decoys_of(native: Structure, first: int, last: int, *, seed: int) -> Decoys:
     torsions = backbone_torsions(native)[first : last + 2, :2]
     sizes = np.radians(np.repeat(SIZES, EACH))[:, None, None]
     disturbed = loop.closed(torsions + sizes * noise.standard_normal((len(sizes), *torsions.shape)))
-    clean = np.argsort(loop.worth(drawn), kind="stable")[:CLEAN]
-    others = noise.permutation(len(drawn))[:ANY]
-    led, _ = loop.led(drawn[np.unique(np.concatenate([clean, order[:NEAR], others]))])
+    led = drawn[:0]
+    if lead:
+        clean = np.argsort(loop.worth(drawn), kind="stable")[:CLEAN]
+        others = noise.permutation(len(drawn))[:ANY]
+        led, _ = loop.led(drawn[np.unique(np.concatenate([clean, order[:NEAR], others]))])
     every = (drawn[kept], disturbed, led)
     kind = np.repeat((DRAWN, DISTURBED, LED), [len(rows) for rows in every])
     rows = np.concatenate(every)

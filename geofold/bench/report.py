@@ -115,7 +115,8 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "Parts of the controller, led by the policy",
         "geofold bench ablation --part led --out examples/results/ablation_led",
         "The same episodes about the agent `geossm` of the peptide benchmark: the policy leads, one natural step "
-        "corrects. `observed_*`: what the pullback metric weighs of a move (that which ships: torsions and backbone positions); "
+        "corrects. `observed_*`: what the pullback metric weighs of a move (that which ships: torsions and backbone "
+        "positions); "
         "`r*_lambda*_beta*`: the paper's grid, by the Fisher sketch, and the damping that ships beside it.",
     ),
     (
@@ -181,9 +182,9 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "Loop models with other backbones, and elastic compute",
         "geofold bench learning --part esm --data FOLDER --out examples/results/learning_esm",
         "Loops of 8 and 12 residues of test-split chains (at most 250 residues), bent closed by 2-5 A, the same number "
-        "of steps for all. `ssm` (S4D), `transformer` (window) and `ssm_attention` (selective, windowed attention) were "
-        "trained as the loop model was and propose alone; `esm_uniform` corrects wherever the loop model rests, `esm` "
-        "where its gate says so. Residual energies are above the native's; `minimised`: after OpenMM's minimisation of "
+        "of steps for all. `ssm` (S4D), `transformer` (window) and `ssm_attention` (selective, windowed attention) "
+        "were trained as the loop model was and propose alone; `esm_uniform` corrects wherever the loop model rests, "
+        "`esm` where its gate says so. Residual energies are above the native's; `minimised`: after OpenMM's minimisation of "
         "the loop, all else held. Operations of whole steps, kinematics and corrections with them.",
     ),
     (
