@@ -184,8 +184,8 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "Loops of 8 and 12 residues of test-split chains (at most 250 residues), bent closed by 2-5 A, the same number "
         "of steps for all. `ssm` (S4D), `transformer` (window) and `ssm_attention` (selective, windowed attention) "
         "were trained as the loop model was and propose alone; `esm_uniform` corrects wherever the loop model rests, "
-        "`esm` where its gate says so. Residual energies are above the native's; `minimised`: after OpenMM's minimisation of "
-        "the loop, all else held. Operations of whole steps, kinematics and corrections with them.",
+        "`esm` where its gate says so. Residual energies are above the native's; `minimised`: after OpenMM's "
+        "minimisation of the loop, all else held. Operations of whole steps, kinematics and corrections with them.",
     ),
     (
         "learning_packer",

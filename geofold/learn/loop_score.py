@@ -138,19 +138,22 @@ class LoopScore(nn.Module):
     ----------
     width, letters : int
         Channels, and numbers that stand for an amino acid.
+    dropout : float
+        Share of channels that are silent in training.
     """
 
-    def __init__(self, *, width: int = 64, letters: int = 12, seed: int = 0) -> None:
+    def __init__(self, *, width: int = 64, letters: int = 12, dropout: float = 0.2, seed: int = 0) -> None:
         super().__init__()
-        self.options = {"width": width, "letters": letters}
+        self.options: dict[str, Any] = {"width": width, "letters": letters, "dropout": dropout}
+        self.silent = nn.Dropout(dropout)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.mine, self.yours = (nn.Embedding(LETTERS, width) for _ in range(2))
             self.around = nn.ModuleList(nn.Embedding(LETTERS, letters) for _ in range(3))
             self.pair, self.hidden = nn.Linear(FEATURES, width), nn.Linear(width, width)
             self.residue = nn.Sequential(
-                nn.Linear(width + 3 * letters + 4, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
-                nn.Linear(width, 1),
+                nn.Linear(width + 3 * letters + 4, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width),
+                nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, 1),
             )  # fmt: skip
 
     def shares(self, candidates: Tensor, around: Surroundings) -> Tensor:
@@ -158,7 +161,7 @@ class LoopScore(nn.Module):
         seen, length = look(candidates, around), candidates.shape[1]
         own = [around.letters[around.first + k : around.first + k + length] for k in (-1, 0, 1)]
         h = self.pair(seen.pairs) + self.mine(own[1])[:, None] + self.yours(seen.letters)
-        h = nn.functional.silu(self.hidden(nn.functional.silu(h)))
+        h = self.silent(nn.functional.silu(self.hidden(self.silent(nn.functional.silu(h)))))
         heard = (h * seen.near[..., None]).sum(-2) / TYPICAL
         known = torch.cat([table(letters) for table, letters in zip(self.around, own, strict=True)], -1)
         told = torch.cat([heard, known.expand(len(candidates), -1, -1), seen.circles], -1)

@@ -20,6 +20,8 @@ from geofold.learn.loop_score import WEIGHTS, LoopScore, Surroundings
 from geofold.learn.training import Schedule, Told, save_weights, train, write_curve
 
 STEPS = 2000
+DECAY = 0.05
+"""Of the weights (AdamW)."""
 LOOPS, CANDIDATES = 4, 48
 """Of a batch, and of each of its loops."""
 NEAREST = 1 / 3
@@ -74,14 +76,20 @@ def train_score(
     def losses(number: int) -> Iterator[Tensor]:
         noise = np.random.default_rng([seed, 1, number])
         batch = [learnt[int(k)] for k in noise.integers(len(learnt), size=LOOPS)]
-        yield torch.stack([loss_of(score, decoys, chosen(decoys, noise)) for decoys in batch]).mean()
+        score.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1_000_003 * seed + number)  # which channels are silent
+            loss = torch.stack([loss_of(score, decoys, chosen(decoys, noise)) for decoys in batch]).mean()
+        yield loss
 
     def validate() -> float:
+        score.eval()
         return float(np.mean([float(loss_of(score, decoys, rows)) for decoys, rows in held]))
 
-    curve = train(score, losses, validate, folder, Schedule(steps, rate=2e-3), told, stop=stop)
+    curve = train(score, losses, validate, folder, Schedule(steps, rate=2e-3, decay=DECAY), told, stop=stop)
     write_curve(folder, curve, "divergence (nat a loop)")
     if curve[-1][0] == steps:
+        score.eval()
         whole = {
             "model": "potential of loops", "options": score.options, "seed": seed, "steps": steps,
             "loops": len(learnt), "valid_loss": curve[-1][2], "parameters": sum(p.numel() for p in score.parameters()),

@@ -51,7 +51,7 @@ def turned(part: torch.Tensor) -> torch.Tensor:
 
 def test_it_does_not_change_when_all_is_turned_and_shifted() -> None:
     given = decoys()
-    score = LoopScore(seed=1).double()
+    score = LoopScore(seed=1).double().eval()
     around = given.around
     xyz = given.xyz.double()
     moved = type(around)(turned(around.xyz.double()), around.letters, around.number, around.first, around.length)
@@ -61,7 +61,7 @@ def test_it_does_not_change_when_all_is_turned_and_shifted() -> None:
 
 def test_a_mirror_image_looks_different() -> None:
     given = decoys()
-    score, mirror = LoopScore(seed=1), torch.tensor([1.0, 1.0, -1.0])
+    score, mirror = LoopScore(seed=1).eval(), torch.tensor([1.0, 1.0, -1.0])
     around = given.around
     other = type(around)(around.xyz * mirror, around.letters, around.number, around.first, around.length)
     assert not torch.allclose(score(given.xyz * mirror, other), score(given.xyz, around), atol=1e-3)
@@ -73,7 +73,7 @@ def test_the_loop_itself_is_not_looked_at_where_it_stands_in_its_surroundings() 
     elsewhere = around.xyz.clone()
     elsewhere[FIRST : LAST + 1] += 50.0
     other = type(around)(elsewhere, around.letters, around.number, around.first, around.length)
-    score = LoopScore(seed=1)
+    score = LoopScore(seed=1).eval()
     torch.testing.assert_close(score(given.xyz, other), score(given.xyz, around))
 
 
@@ -86,11 +86,11 @@ def test_what_is_far_away_is_not_seen() -> None:
     seen = look(given.xyz, around)
     assert 0 < float(seen.near.mean()) < 1 and not bool(seen.pairs.isnan().any())
     other = type(around)(gone, around.letters, around.number, around.first, around.length)
-    torch.testing.assert_close(LoopScore()(given.xyz, other), LoopScore()(given.xyz, around))
+    torch.testing.assert_close(LoopScore().eval()(given.xyz, other), LoopScore().eval()(given.xyz, around))
 
 
 def test_scores_a_few_at_a_time_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    given, score = decoys(), LoopScore(seed=2)
+    given, score = decoys(), LoopScore(seed=2).eval()
     whole = score(given.xyz, given.around).detach()
     monkeypatch.setattr("geofold.learn.loop_score.ROWS", 7)
     torch.testing.assert_close(score.scores(given.xyz.double(), given.around), whole, rtol=1e-4, atol=1e-5)
@@ -127,7 +127,7 @@ def test_it_learns_and_a_killed_run_ends_with_the_same_weights(tmp_path: Path, m
     monkeypatch.setattr(training, "WARM_UP", 5)
     learnt, held = [decoys(k) for k in range(3)], [decoys(9)]
     options = {"steps": 60, "seed": 4, "width": 16}
-    untrained = LoopScore(seed=4, width=16)
+    untrained = LoopScore(seed=4, width=16).eval()
     train_score(learnt, held, tmp_path / "whole", **options)
     train_score(learnt, held, tmp_path / "killed", stop=13, **options)
     train_score(learnt, held, tmp_path / "killed", **options)
