@@ -152,7 +152,7 @@ def score(
     packed: Annotated[str, typer.Option(help="Its side chains (geofold data pack).")],
     out: Annotated[str, typer.Option(help="Folder of decoys, checkpoint, curve, weights and card.")] = "score",
     loops: Annotated[int, typer.Option(min=1, help="Training loops whose decoys are made.")] = 1600,
-    steps: Annotated[int, typer.Option(min=1, help="Batches of four loops.")] = 2000,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of four loops.")] = 3000,
     seed: Seed = 0,
 ) -> None:
     """Train the potential that ranks models of a loop: the nearer to the native one, the lower."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from geofold.learn.loop_score import WEIGHTS, LoopScore, Surroundings
 from geofold.learn.training import Schedule, Told, save_weights, train, write_curve
 
-STEPS = 2000
+STEPS = 3000
 DECAY = 0.05
 """Of the weights (AdamW)."""
 LOOPS, CANDIDATES = 4, 48
