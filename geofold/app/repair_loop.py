@@ -47,7 +47,7 @@ STRICT_WEIGHT = 1.0
 MODELLED = "loop-search"
 FINALISTS = 3
 """Modelled loops that are settled."""
-ENERGY_SHARE = 0.005
+ENERGY_SHARE = 0.001
 """Of the potential's unit, per kJ/mol."""
 GUIDED_STREAMS = 4
 """Streams from where the loop model leads, one of them as it is, the others kicked away."""
