@@ -60,7 +60,7 @@ def started(structure: Structure, build: Build, options: RunOptions, progress: P
     """
     sighted = options.predictor == PREDICTORS[0]
     loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, sighted=sighted)
-    effort = effort_of(options)
+    effort = effort_of(options, len(build.names))
     found = searched(loop, effort, seed=options.seed, told=progress)
     best = found.best(options.streams)
     return _with_side_chains(structure, build, best, loop.structure, effort.tried, options)

@@ -22,6 +22,8 @@ WORTH = 0.2
 """What a unit of clash or outlier weighs beside the potential."""
 SPOILED = 5.0
 """What an outlier behind the loop costs, which no stream can mend."""
+LONG = 12
+"""Residues from which the whole effort is made."""
 APART = 0.05
 """nm: candidates nearer to one another than this (RMSD) count as one."""
 Told = Callable[[int, int, float], None]
@@ -52,9 +54,9 @@ class Effort:
         return self.draws + (self.generations - 1) * self.crosses
 
 
-def effort_of(options: RunOptions) -> Effort:
-    """As much as the number of streams and of rounds suggests."""
-    share = options.streams / STREAMS
+def effort_of(options: RunOptions, length: int) -> Effort:
+    """As much as the number of streams and of rounds suggests, less for a short loop."""
+    share = options.streams / STREAMS * min(1.0, length / LONG)
     return Effort(
         max(round(Effort.draws * share), 64), max(round(Effort.crosses * share), 32), max(round(Effort.led * share), 4),
         generations=max(options.rounds // 2, 1), parents=min(options.streams, Effort.parents),

@@ -47,6 +47,8 @@ STRICT_WEIGHT = 1.0
 MODELLED = "loop-search"
 FINALISTS = 3
 """Modelled loops that are settled."""
+MARGIN = 0.3
+"""What settling may win a modelled loop over what the input leads to; those that are further behind are left out."""
 ENERGY_SHARE = 0.001
 """Of the potential's unit, per kJ/mol."""
 GUIDED_STREAMS = 4
@@ -88,7 +90,8 @@ def repair_loop(
         led = _predicted(structure, domain, options, ahead)
         candidates.append(_search(structure, domain, led, options, progress, ahead))
     if domain.tree.closed and options.predictor != STILL:
-        candidates += _modelled(structure, domain, options, progress)
+        limit = float(judged(structure, domain, candidates).min()) + MARGIN
+        candidates += _modelled(structure, domain, options, limit)
     if not options.energy:
         return candidates[int(judged(structure, domain, candidates).argmin())]
     before = energy_of(structure, domain, structure.xyz, options)
@@ -148,15 +151,14 @@ def _predicted(structure: Structure, domain: LoopDomain, options: RunOptions, pa
     return domain.select(state.domain._replace(cursor=0), rows)
 
 
-def _modelled(
-    structure: Structure, domain: LoopDomain, options: RunOptions, progress: Callable[[int, int, float], None] | None
-) -> list[Move]:
+def _modelled(structure: Structure, domain: LoopDomain, options: RunOptions, limit: float) -> list[Move]:
     """Loops as if there were none: candidates searched without side chains, the best unlike ones brought to the bonds
-    and angles of the loop that is there, streamed with its side chains and settled."""
+    and angles of the loop that is there, streamed with its side chains and, where they are worth less than a limit,
+    settled."""
     first, last = domain.tree.first, domain.tree.last
     try:
         loop = LoopCandidates.of(structure, rebuilt(structure, first, last), altloc=options.altloc, seed=options.seed)
-        best = searched(loop, effort_of(options), seed=options.seed).best(options.streams)
+        best = searched(loop, effort_of(options, last - first + 1), seed=options.seed).best(options.streams)
     except GeofoldError:
         return []  # what cannot be built anew (an unusual residue) is mended as it stands
     state, closed = with_torsions(domain, domain.start(structure.xyz), loop.torsions(best.rows))
@@ -176,7 +178,7 @@ def _modelled(
             path.add(run.domain.fold.xyz[row], info, row, cursor)
     ends = domain.select(run.domain._replace(cursor=0), torch.arange(len(paths)))
     value = scored(structure, domain, ends.fold.xyz.cpu().numpy()) + WORTH * domain.worth(ends).cpu().numpy()
-    chosen = unlike(ends.fold.xyz.cpu().numpy(), value, FINALISTS)
+    chosen = [row for row in unlike(ends.fold.xyz.cpu().numpy(), value, FINALISTS) if value[row] < limit]
     return [
         settle(structure, domain, domain.select(ends, torch.tensor([row])), paths[row], options) for row in chosen
     ]

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.train_models import watched
-from geofold.bench.records import write_npz
+from geofold.backbone.handover import write_npz
 from geofold.errors import BuildError, GeofoldError
 from geofold.learn.chains import Chains, read_chains
 from geofold.learn.loop_training import shipped_loop_model

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -52,6 +53,16 @@ def write_whole(path: Path, write: Callable[[str], Any]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_npz(path: Path, arrays: dict[str, Any]) -> None:
+    """Compressed arrays in a file that appears whole or not at all."""
+
+    def save(name: str) -> None:
+        with open(name, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    write_whole(path, save)
 
 
 def load_state(path: str | Path, backbone: StreamingBackbone) -> StreamState:

@@ -20,6 +20,7 @@ from rich.progress import Progress
 
 from geofold.app.audit import audit
 from geofold.app.measure import measure
+from geofold.backbone.handover import write_npz
 from geofold.bench.agents.lbfgs import walked_to_contact
 from geofold.bench.agents.openmm_anneal import anneal_to_contact
 from geofold.bench.agents.openmm_min import peptide_to_contact
@@ -28,7 +29,7 @@ from geofold.bench.peptide_episodes import TEST_SEED, TUNING_SEED, Episode, chan
 from geofold.bench.peptide_play import LIMIT, Played, Stage, ca_of, overlaps_per_step, play, staged, whole
 from geofold.bench.peptide_reference import Ensemble, ensemble, loaded, nearest_rmsd, relaxed_energy, saved
 from geofold.bench.peptide_table import summarise
-from geofold.bench.records import Records, write_npz
+from geofold.bench.records import Records
 from geofold.bench.rivals import require_rivals
 from geofold.molecule.contacts import parse_contact
 from geofold.molecule.torsions import torsion_tree

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from geofold.app.files import write_all
-from geofold.backbone.handover import write_whole
 
 
 class Records:
@@ -70,16 +69,6 @@ def write_summary(folder: Path, metrics: dict[str, float], *, quick: bool, began
         str(folder / "summary.json"): (json.dumps(summary, indent=2) + "\n").encode(),
         str(folder / "table.md"): table.encode(),
     })  # fmt: skip
-
-
-def write_npz(path: Path, arrays: dict[str, Any]) -> None:
-    """Compressed arrays in a file that appears whole or not at all."""
-
-    def save(name: str) -> None:
-        with open(name, "wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    write_whole(path, save)
 
 
 def table_of(columns: list[str], rows: list[list[str]]) -> str:
