@@ -12,7 +12,7 @@ from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import GUIDED_SWEEPS, loop_controller
 from geofold.app.loop_search import WORTH, effort_of, searched, unlike
 from geofold.app.moves import Move
-from geofold.app.options import TORSION_CAP, RunOptions
+from geofold.app.options import STREAMS, TORSION_CAP, RunOptions
 from geofold.app.relax import ENERGY_WEIGHT, relax, steered
 from geofold.core.backbone import HoldStill
 from geofold.core.controller import Controller
@@ -46,7 +46,7 @@ STRICT_WEIGHT = 1.0
 """Per kJ/mol, where nothing but the energy may decide."""
 MODELLED = "loop-search"
 FINALISTS = 3
-"""Modelled loops that are settled."""
+"""Modelled loops that are settled, of the usual number of streams."""
 MARGIN = 0.3
 """What settling may win a modelled loop over what the input leads to; those that are further behind are left out."""
 ENERGY_SHARE = 0.001
@@ -178,7 +178,8 @@ def _modelled(structure: Structure, domain: LoopDomain, options: RunOptions, lim
             path.add(run.domain.fold.xyz[row], info, row, cursor)
     ends = domain.select(run.domain._replace(cursor=0), torch.arange(len(paths)))
     value = scored(structure, domain, ends.fold.xyz.cpu().numpy()) + WORTH * domain.worth(ends).cpu().numpy()
-    chosen = [row for row in unlike(ends.fold.xyz.cpu().numpy(), value, FINALISTS) if value[row] < limit]
+    most = max(round(FINALISTS * options.streams / STREAMS), 1)
+    chosen = [row for row in unlike(ends.fold.xyz.cpu().numpy(), value, most) if value[row] < limit]
     return [
         settle(structure, domain, domain.select(ends, torch.tensor([row])), paths[row], options) for row in chosen
     ]
