@@ -9,7 +9,7 @@ import pytest
 import torch
 from data_cases import small_data
 
-from geofold.app import loop_candidates, train_gate, train_score
+from geofold.app import loop_candidates, train_gate, train_models, train_score
 from geofold.app.learning_commands import loop as loop_command
 from geofold.app.learning_commands import prior as prior_command
 from geofold.app.train_gate import UNIFORM, choose
@@ -36,6 +36,7 @@ def asked(data: Path, out: Path) -> list[str]:
 def test_loop(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     for name, value in (("ROWS", 2), ("JUDGED", 1), ("JUDGED_ROWS", 2), ("SWEEPS", 1), ("TEMPERATURES", torch.ones(1))):
         monkeypatch.setattr(loop_training, name, value)
+    monkeypatch.setattr(train_models, "BENT", 6)
     args = ["train", "loop", *asked(data, tmp_path), "--steps", "2", "--backbone", "rnn"]
     assert main(args) == 0
     assert "after 2 batches" in capsys.readouterr().out
