@@ -47,6 +47,8 @@ STRICT_WEIGHT = 1.0
 MODELLED = "loop-search"
 FINALISTS = 3
 """Modelled loops that are settled, of the usual number of streams."""
+LEAN = 0.1
+"""By how much the potential has to like a modelled loop better than what the input leads to."""
 MARGIN = 0.3
 """What settling may win a modelled loop over what the input leads to; those that are further behind are left out."""
 ENERGY_SHARE = 0.001
@@ -92,11 +94,13 @@ def repair_loop(
     if domain.tree.closed and options.predictor != STILL:
         limit = float(judged(structure, domain, candidates).min()) + MARGIN
         candidates += _modelled(structure, domain, options, limit)
+    value = judged(structure, domain, candidates)
+    value = value + LEAN * np.array([MODELLED in move.predictor for move in candidates])
     if not options.energy:
-        return candidates[int(judged(structure, domain, candidates).argmin())]
+        return candidates[int(value.argmin())]
     before = energy_of(structure, domain, structure.xyz, options)
     energies = [energy_of(structure, domain, move.apply(structure.xyz), options) for move in candidates]
-    value = judged(structure, domain, candidates) + ENERGY_SHARE * np.array(energies)
+    value = value + ENERGY_SHARE * np.array(energies)
     found = candidates[int(value.argmin())]
     after = energies[int(value.argmin())]
     if after < before:
