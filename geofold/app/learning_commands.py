@@ -13,6 +13,9 @@ data_app = typer.Typer(no_args_is_help=True, help="Training data.")
 train_app = typer.Typer(no_args_is_help=True, help="Train a model; a killed run goes on from its last checkpoint.")
 
 Seed = Annotated[int, typer.Option(help="Same data, same seed: same weights.")]
+Data = Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")]
+Packed = Annotated[str, typer.Option(help="Its side chains (geofold data pack).")]
+Out = Annotated[str, typer.Option(help="Folder of checkpoint, curve, weights and card.")]
 
 
 @train_app.callback()
@@ -64,8 +67,8 @@ def pack(
 
 @train_app.command("prior")
 def prior(
-    data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")],
-    out: Annotated[str, typer.Option(help="Folder of checkpoint, curve, weights and card.")] = "prior",
+    data: Data,
+    out: Out = "prior",
     steps: Annotated[int, typer.Option(min=1, help="Batches of 16 windows of 128 residues.")] = 10000,
     kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "hyena",
     seed: Seed = 0,
@@ -79,9 +82,9 @@ def prior(
 
 @train_app.command("loop")
 def loop(
-    data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")],
-    packed: Annotated[str, typer.Option(help="Its side chains (geofold data pack).")],
-    out: Annotated[str, typer.Option(help="Folder of checkpoint, curve, weights and card.")] = "loop",
+    data: Data,
+    packed: Packed,
+    out: Out = "loop",
     steps: Annotated[int, typer.Option(min=1, help="Batches of 128 loops, streamed over three times.")] = 950,
     kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "selective",
     seed: Seed = 0,
@@ -148,8 +151,8 @@ def gate(
 
 @train_app.command("score")
 def score(
-    data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")],
-    packed: Annotated[str, typer.Option(help="Its side chains (geofold data pack).")],
+    data: Data,
+    packed: Packed,
     out: Annotated[str, typer.Option(help="Folder of decoys, checkpoint, curve, weights and card.")] = "score",
     loops: Annotated[int, typer.Option(min=1, help="Training loops whose decoys are made.")] = 1600,
     steps: Annotated[int, typer.Option(min=1, help="Batches of four loops.")] = 3000,

@@ -9,17 +9,17 @@ the order of the structure. Coordinates in nm.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 
-from geofold.app.loop_parts import GUIDED_SWEEPS, loop_controller
+from geofold.app.loop_parts import guided
 from geofold.app.options import TORSION_CAP
 from geofold.errors import BuildError
 from geofold.learn.chains import dihedral
-from geofold.learn.gate_training import shipped_gate
 from geofold.learn.loop_score import LoopScore, Surroundings
 from geofold.learn.prior_training import shipped_prior
 from geofold.molecule.build_plan import Build
@@ -165,14 +165,12 @@ class LoopCandidates:
     def led(self, rows: Floats, *, seed: int = 0) -> tuple[Floats, Floats]:
         """Candidates (K, m, 3) streamed under the loop model, its gate and the corrector, and what they cost then."""
         domain = self.domain
-        parts = loop_controller(domain, shipped_gate(), seed=seed)
-        state = parts.init(domain, state_of_rows(domain, self.structure, rows))
-        for _ in range(GUIDED_SWEEPS * domain.length):
-            state, _ = parts.step(domain, state, domain.goal)
+        way = guided(domain, state_of_rows(domain, self.structure, rows), seed=seed)
+        state, _, _ = deque(way, maxlen=1).pop()
         xyz = np.repeat(self.structure.xyz[None], len(rows), 0)
-        xyz[:, domain.fold.kin.atoms.numpy()] = state.domain.fold.xyz.numpy()
+        xyz[:, domain.fold.kin.atoms.numpy()] = state.fold.xyz.numpy()
         with torch.no_grad():
-            return xyz[:, self.atoms], domain.worth(state.domain).numpy()
+            return xyz[:, self.atoms], domain.worth(state).numpy()
 
     def worth(self, rows: Floats) -> Floats:
         """Clashes and outliers (K,) of candidates as the loop domain prices them."""

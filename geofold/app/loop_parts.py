@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from geofold.core.backbone import Backbone, HoldStill
 from geofold.core.controller import Controller
 from geofold.core.gate import Gate
 from geofold.core.pullback import Pullback
+from geofold.core.report import StepInfo
 from geofold.core.trust_region import TrustRegion
+from geofold.learn.gate_training import shipped_gate
 from geofold.learn.loop_training import shipped_loop_model
-from geofold.molecule.loop import LoopDomain
+from geofold.molecule.loop import LoopDomain, LoopState
 from geofold.molecule.loop_sense import LoopPredictor
 
 GUIDED_SWEEPS, PREDICTED_SWEEPS = 8, 5
@@ -23,3 +27,13 @@ def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Control
     return Controller(
         backbone=backbone, metric=Pullback(), trust_region=TrustRegion(largest=2.0), gate=gate, horizon=1, seed=seed
     )
+
+
+def guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[tuple[LoopState, StepInfo, int]]:
+    """The steps of a stream that the loop model leads and its gate corrects: state, what happened, at which residue."""
+    parts = loop_controller(domain, shipped_gate(), seed=seed)
+    run = parts.init(domain, state)
+    for _ in range(GUIDED_SWEEPS * domain.length):
+        cursor = run.domain.cursor
+        run, info = parts.step(domain, run, domain.goal)
+        yield run.domain, info, cursor

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
-from geofold.app.loop_parts import GUIDED_SWEEPS, loop_controller
+from geofold.app.loop_parts import guided
 from geofold.app.loop_search import WORTH, effort_of, searched, unlike
 from geofold.app.moves import Move
 from geofold.app.options import STREAMS, TORSION_CAP, RunOptions
@@ -17,7 +17,7 @@ from geofold.app.relax import ENERGY_WEIGHT, relax, steered
 from geofold.core.backbone import HoldStill
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
-from geofold.core.population import Lineage, Plan, evolve, take
+from geofold.core.population import Plan, evolve, take
 from geofold.core.pullback import Pullback
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
@@ -91,11 +91,12 @@ def repair_loop(
         ahead = Path(LED, f"{shipped_gate().name}, threshold")
         led = _predicted(structure, domain, options, ahead)
         candidates.append(_search(structure, domain, led, options, progress, ahead))
-    if domain.tree.closed and options.predictor != STILL:
-        limit = float(judged(structure, domain, candidates).min()) + MARGIN
-        candidates += _modelled(structure, domain, options, limit)
     value = judged(structure, domain, candidates)
-    value = value + LEAN * np.array([MODELLED in move.predictor for move in candidates])
+    if domain.tree.closed and options.predictor != STILL:
+        modelled = _modelled(structure, domain, options, float(value.min()) + MARGIN)
+        if modelled:
+            candidates += modelled
+            value = np.concatenate([value, judged(structure, domain, modelled) + LEAN])
     if not options.energy:
         return candidates[int(value.argmin())]
     before = energy_of(structure, domain, structure.xyz, options)
@@ -118,41 +119,34 @@ def repair_loop(
 
 def _search(
     structure: Structure, domain: LoopDomain, start: LoopState, options: RunOptions,
-    progress: Callable[[int, int, float], None] | None, ahead: Path,
+    progress: Callable[[int, int, float], None] | None, path: Path,
 ) -> Move:  # fmt: skip
-    """A population of streams from a state, the best of them settled; its path goes on from where `ahead` ends."""
-    state, lineage = streamed(domain, start, options, progress)
-    best = take(domain, state, torch.zeros(1, dtype=torch.long))
-    return settle(structure, domain, best.domain, told(lineage, domain, ahead), options)
-
-
-def streamed(
-    domain: LoopDomain, start: LoopState, options: RunOptions, progress: Callable[[int, int, float], None] | None
-) -> tuple[ControllerState, Lineage]:
-    """A population of streams from a state, the best first."""
+    """A population of streams from a state, the best of them settled; its path goes on from where `path` ends."""
     plan = Plan(
         steps=tuple(sweeps * domain.length for sweeps in SWEEPS), rounds=options.rounds, kicks=KICKS, size=KICK_SIZE,
         content=CONTENT,
     )  # fmt: skip
     parts = controller(options)
-    return evolve(
+    state, lineage = evolve(
         parts, domain, parts.init(domain, start), _softened, plan, worth=domain.worth,
         snapshot=lambda s: (s.fold.xyz, s.cursor), seed=options.seed, progress=progress,
     )  # fmt: skip
+    cursor = 0
+    for (xyz, after), info, row in lineage.path(0):
+        path.add(xyz[row], info, row, cursor)
+        cursor = after
+    best = take(domain, state, torch.zeros(1, dtype=torch.long))
+    return settle(structure, domain, best.domain, path, options)
 
 
 def _predicted(structure: Structure, domain: LoopDomain, options: RunOptions, path: Path) -> LoopState:
     """Rows where the loop model leads, corrected where its gate says so; the way there is noted in the path."""
-    seeing = replace(domain, sense=LoopSense.of(structure, domain.fold))
-    parts = loop_controller(seeing, shipped_gate(), seed=options.seed)
-    state = parts.init(seeing, domain.start(structure.xyz))
-    path.add(state.domain.fold.xyz[0], None, 0, 0)
-    for _ in range(GUIDED_SWEEPS * domain.length):
-        cursor = state.domain.cursor
-        state, info = parts.step(seeing, state, domain.goal)
-        path.add(state.domain.fold.xyz[0], info, 0, cursor)
+    seeing, start = replace(domain, sense=LoopSense.of(structure, domain.fold)), domain.start(structure.xyz)
+    path.add(start.fold.xyz[0], None, 0, 0)
+    for state, info, cursor in guided(seeing, start, seed=options.seed):
+        path.add(state.fold.xyz[0], info, 0, cursor)
     rows = torch.zeros(min(GUIDED_STREAMS, options.streams), dtype=torch.long)
-    return domain.select(state.domain._replace(cursor=0), rows)
+    return domain.select(state._replace(cursor=0), rows)
 
 
 def _modelled(structure: Structure, domain: LoopDomain, options: RunOptions, limit: float) -> list[Move]:
@@ -165,22 +159,19 @@ def _modelled(structure: Structure, domain: LoopDomain, options: RunOptions, lim
         best = searched(loop, effort_of(options, last - first + 1), seed=options.seed).best(options.streams)
     except GeofoldError:
         return []  # what cannot be built anew (an unusual residue) is mended as it stands
-    state, closed = with_torsions(domain, domain.start(structure.xyz), loop.torsions(best.rows))
+    start = domain.start(structure.xyz)
+    turned, closed = with_torsions(domain, start, loop.torsions(best.rows))
     if not closed.any():
         return []
     seeing = replace(domain, sense=LoopSense.of(structure, domain.fold))
-    parts = loop_controller(seeing, shipped_gate(), seed=options.seed)
-    run = parts.init(seeing, state)
-    paths = [Path(MODELLED, f"{shipped_gate().name}, threshold") for _ in range(len(state.fold.xyz))]
+    paths = [Path(MODELLED, f"{shipped_gate().name}, threshold") for _ in range(len(turned.fold.xyz))]
     for row, path in enumerate(paths):
-        path.add(domain.start(structure.xyz).fold.xyz[0], None, 0, 0)
-        path.add(run.domain.fold.xyz[row], None, 0, 0)
-    for _ in range(GUIDED_SWEEPS * domain.length):
-        cursor = run.domain.cursor
-        run, info = parts.step(seeing, run, domain.goal)
+        path.add(start.fold.xyz[0], None, 0, 0)
+        path.add(turned.fold.xyz[row], None, 0, 0)
+    for state, info, cursor in guided(seeing, turned, seed=options.seed):
         for row, path in enumerate(paths):
-            path.add(run.domain.fold.xyz[row], info, row, cursor)
-    ends = domain.select(run.domain._replace(cursor=0), torch.arange(len(paths)))
+            path.add(state.fold.xyz[row], info, row, cursor)
+    ends = state._replace(cursor=0)
     value = scored(structure, domain, ends.fold.xyz.cpu().numpy()) + WORTH * domain.worth(ends).cpu().numpy()
     most = max(round(FINALISTS * options.streams / STREAMS), 1)
     chosen = [row for row in unlike(ends.fold.xyz.cpu().numpy(), value, most) if value[row] < limit]
@@ -285,12 +276,3 @@ class Path:
             sum(self.milliseconds),
             self.gate,
         )
-
-
-def told(lineage: Lineage, domain: LoopDomain, path: Path, row: int = 0) -> Path:
-    """Path of a row, the best by default, behind what the path holds already."""
-    cursor = 0
-    for (xyz, after), info, place in lineage.path(row):
-        path.add(xyz[place], info, place, cursor)
-        cursor = after
-    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from geofold.app.train_models import watched
-from geofold.backbone.handover import write_whole
+from geofold.backbone.handover import write_npz
 from geofold.errors import OptionError
 from geofold.learn.maze_training import KINDS, Lessons, train_predictor
 from geofold.maze.lessons import lessons
@@ -43,12 +42,7 @@ def shown(folder: Path, worlds: int, seed: int) -> Lessons:
         for number in left:
             parts = {name: part.numpy() for name, part in lessons(number, seed=seed)._asdict().items()}
             small = {name: part.astype(np.float32) if part.dtype == float else part for name, part in parts.items()}
-            write_whole(files[number], partial(_save, small))
+            write_npz(files[number], small)
             bar.advance(task)
     loaded = [np.load(path) for path in files]
     return Lessons(*(torch.as_tensor(np.concatenate([one[name] for one in loaded])) for name in Lessons._fields))
-
-
-def _save(parts: dict[str, np.ndarray], name: str) -> None:
-    with open(name, "wb") as file:
-        np.savez_compressed(file, **parts)  # type: ignore[arg-type]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -83,4 +85,27 @@ def watched(name: str, out: str, steps: int, train: Callable[[Told], float], *, 
             return train(tell)
         except KeyboardInterrupt:
             typer.echo(f"geofold: interrupted; the same command goes on from the checkpoint in {out}", err=True)
+            raise typer.Exit(130) from None
+
+
+def make_once(
+    name: str, folder: Path, files: dict[Path, tuple[Any, ...]], make: Callable[..., None], workers: int
+) -> None:
+    """Make those of the files that are not there, side by side, so that a killed run goes on at the next.
+
+    Parameters
+    ----------
+    files
+        What `make` is called with, behind the path, for each.
+    """
+    left = {path: given for path, given in files.items() if not path.exists()}
+    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(workers) as pool:
+        task = bar.add_task(name, total=len(files), completed=len(files) - len(left))
+        try:
+            for job in as_completed([pool.submit(make, path, *given) for path, given in left.items()]):
+                job.result()
+                bar.advance(task)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            typer.echo(f"geofold: interrupted; the same command goes on from what is in {folder}", err=True)
             raise typer.Exit(130) from None

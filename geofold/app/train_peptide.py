@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from rich.progress import Progress
 
 from geofold.app.constrain_peptide import DAMPING, controller
 from geofold.app.options import RunOptions
-from geofold.app.train_models import require_backbone, watched
-from geofold.backbone.handover import write_whole
+from geofold.app.train_models import make_once, require_backbone, watched
+from geofold.backbone.handover import write_npz
 from geofold.core.gate import FixedGate
 from geofold.core.learned_metric import LearnedMetric
 from geofold.learn.metric_training import WEIGHTS as METRIC_WEIGHTS
@@ -83,27 +82,11 @@ def made(folder: Path, peptides: int, seed: int) -> list[Demo]:
     """Demonstrations with so many peptides, one file a peptide, so that a killed run goes on at the next."""
     folder = folder / "demonstrations"
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{seed}_{number:05d}.npz" for number in range(peptides)]
-    left = [number for number, path in enumerate(files) if not path.exists()]
-    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(WORKERS) as pool:
-        task = bar.add_task("demonstrations", total=peptides, completed=peptides - len(left))
-        try:
-            for job in as_completed([pool.submit(_make, files[number], number, seed) for number in left]):
-                job.result()
-                bar.advance(task)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            typer.echo(f"geofold: interrupted; the same command goes on from what is in {folder}", err=True)
-            raise typer.Exit(130) from None
+    files = {folder / f"{seed}_{number:05d}.npz": (number, seed) for number in range(peptides)}
+    make_once("demonstrations", folder, files, _make, WORKERS)
     return [demo for path in files for demo in loaded(dict(np.load(path)))]
 
 
 def _make(path: Path, number: int, seed: int) -> None:
     torch.set_num_threads(1)
-    parts = saved(demonstrations(number, seed=seed))
-    write_whole(path, lambda name: _save(name, parts))
-
-
-def _save(name: str, parts: dict[str, np.ndarray]) -> None:
-    with open(name, "wb") as file:
-        np.savez(file, **parts)  # type: ignore[arg-type]
+    write_npz(path, saved(demonstrations(number, seed=seed)))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
-from geofold.app.train_models import watched
+from geofold.app.train_models import make_once, watched
 from geofold.backbone.handover import write_npz
 from geofold.errors import BuildError, GeofoldError
 from geofold.learn.chains import Chains, read_chains
@@ -66,23 +63,16 @@ def made(data: str, packed: str, folder: Path, split: str, count: int, seed: int
     folder.mkdir(parents=True, exist_ok=True)
     wanted = list(episodes(*_data(data, packed), split, count, seed=seed + 29, lengths=LENGTHS, most=MOST))
     files = {episode: folder / f"{split}_{seed}_{episode.name}.npz" for episode in wanted}
-    left = [episode for episode, path in files.items() if not path.exists()]
-    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(WORKERS) as pool:
-        task = bar.add_task(f"decoys ({split})", total=count, completed=len(files) - len(left))
-        try:
-            for job in as_completed([pool.submit(_make, data, packed, e, files[e], seed) for e in left]):
-                job.result()
-                bar.advance(task)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            typer.echo(f"geofold: interrupted; the same command goes on from what is in {folder}", err=True)
-            raise typer.Exit(130) from None
+    make_once(
+        f"decoys ({split})", folder, {path: (data, packed, episode, seed) for episode, path in files.items()}, _make,
+        WORKERS,
+    )  # fmt: skip
     found = [dict(np.load(path)) for path in files.values()]
     # a loop that could not be made has an empty file, so that it is not tried again
     return [loaded(parts) for parts in found if parts and len(parts["rmsd"]) >= FEWEST]
 
 
-def _make(data: str, packed: str, episode: Episode, path: Path, seed: int) -> None:
+def _make(path: Path, data: str, packed: str, episode: Episode, seed: int) -> None:
     torch.set_num_threads(1)
     native = packed_structure(*_data(data, packed), episode.chain)
     try:

@@ -47,7 +47,18 @@ class Variant:
 
     def numbers(self, episode: Episode, seed: int) -> dict[str, Any]:
         """What it reaches in an episode; the seed is already in the parts."""
-        return _numbers(episode, self.parts)
+        structure = peptide(episode.sequence)
+        options = RunOptions(seed=self.parts.seed, steps=LIMIT, energy=False, predictor=HoldStill().name)
+        contact = parse_contact(structure, episode.contact)
+        move = constrain_peptide(
+            structure, 0, len(structure.residues) - 1, (contact,), options, parts_for=lambda *_: self.parts
+        )
+        done = move.status == "done"
+        return {
+            "success": done, "steps": len(move.trace) - HELD + 1 if done else LIMIT,
+            "milliseconds": sum(move.milliseconds), "made": len(move.trace), "corrections": sum(move.trace),
+            "accepted": move.accepted,
+        }  # fmt: skip
 
 
 class Played(Protocol):
@@ -125,18 +136,6 @@ def played(out: str, those: Callable[[int], Iterable[Played]], *, quick: bool, l
         if not records.has(key, variant.name):
             records.add(key, variant.name, **variant.numbers(episode, seed))
     summarise(records, those(0), quick=quick or limit is not None, began=began)
-
-
-def _numbers(episode: Episode, parts: Controller) -> dict[str, Any]:
-    structure = peptide(episode.sequence)
-    options = RunOptions(seed=parts.seed, steps=LIMIT, energy=False, predictor=HoldStill().name)
-    contact = parse_contact(structure, episode.contact)
-    move = constrain_peptide(structure, 0, len(structure.residues) - 1, (contact,), options, parts_for=lambda *_: parts)
-    done = move.status == "done"
-    return {
-        "success": done, "steps": len(move.trace) - HELD + 1 if done else LIMIT, "milliseconds": sum(move.milliseconds),
-        "made": len(move.trace), "corrections": sum(move.trace), "accepted": move.accepted,
-    }  # fmt: skip
 
 
 def summarise(records: Records, those: Iterable[Played], *, quick: bool, began: float) -> None:

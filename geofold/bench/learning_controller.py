@@ -7,7 +7,6 @@ Every agent streams the same number of steps from there.
 from __future__ import annotations
 
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 
 from geofold.app.loop_parts import GUIDED_SWEEPS, loop_controller
 from geofold.bench.learning import severe_overlaps
-from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
+from geofold.bench.records import Records, gather, mean_and_half_width, table_of, write_summary
 from geofold.core.backbone import HoldStill
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, ThresholdGate
@@ -82,11 +81,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     OptionError
         Without data.
     """
-    if data is None:
-        raise OptionError(
-            "part controller without --data", "the folder of backbones.npz and packed.npz (geofold data pack)",
-            "add --data FOLDER",
-        )  # fmt: skip
+    data = required(data, "controller")
     began = time.time()
     records = Records(out)
     chains, packed = read_both(data)
@@ -100,12 +95,9 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     for episode in episodes(chains, packed, split, SCANNED if count == EPISODES else count, seed=13, most=MOST):
         if not records.has(episode.name, "scan"):
             records.add(episode.name, "scan", **scanned(chains, packed, episode))
-    with ProcessPoolExecutor(WORKERS) as pool:
-        left = [e for e in episodes(chains, packed, split, count, most=MOST) if not records.has(e.name, "done")]
-        jobs = [pool.submit(played, data, episode, seed) for episode in left]
-        for job in as_completed(jobs):
-            for name, agent, numbers in job.result():
-                records.add(name, agent, **numbers)
+    every = episodes(chains, packed, split, count, most=MOST)
+    left = [(data, episode, seed) for episode in every if not records.has(episode.name, "done")]
+    gather(records, "loops", played, left, WORKERS)
     summarise(records, split, quick=quick or limit is not None, began=began)
 
 
@@ -149,6 +141,22 @@ def corrections(structure: Structure, found: list[tuple[int, int]], seed: int = 
         xyz[domain.fold.kin.atoms.numpy()] = state.domain.fold.xyz[0].numpy()
         structure = replace(structure, xyz=xyz)
     return spent / GUIDED_SWEEPS
+
+
+def required(data: str | None, part: str) -> str:
+    """The folder of data that a part needs.
+
+    Raises
+    ------
+    OptionError
+        Without it.
+    """
+    if data is None:
+        raise OptionError(
+            f"part {part} without --data", "the folder of backbones.npz and packed.npz (geofold data pack)",
+            "add --data FOLDER",
+        )  # fmt: skip
+    return data
 
 
 @cache

@@ -10,27 +10,24 @@ beside which everything else is small. Operations are those of whole steps, corr
 from __future__ import annotations
 
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
 from geofold import resources
 from geofold.app.loop_parts import GUIDED_SWEEPS, loop_controller
 from geofold.bench.agents.openmm_min import loop_in_place
 from geofold.bench.learning import severe_overlaps
-from geofold.bench.learning_controller import DEPTH, SHUT, TINY, read_both
+from geofold.bench.learning_controller import DEPTH, SHUT, TINY, read_both, required
 from geofold.bench.operations import Operations
-from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
+from geofold.bench.records import Records, gather, mean_and_half_width, table_of, write_summary
 from geofold.bench.rivals import require
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
-from geofold.errors import GeofoldError, OptionError
+from geofold.errors import GeofoldError
 from geofold.learn.gate_training import shipped_gate
 from geofold.learn.loop_model import LoopModel
 from geofold.learn.loop_training import load_loop
@@ -62,11 +59,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     OptionError
         Without data, or without the weights of a rival.
     """
-    if data is None:
-        raise OptionError(
-            "part esm without --data", "the folder of backbones.npz and packed.npz (geofold data pack)",
-            "add --data FOLDER",
-        )  # fmt: skip
+    data = required(data, "esm")
     for kind in RIVALS.values():
         require(f"loop_{kind}.safetensors", f"geofold train loop --backbone {kind}")
     began = time.time()
@@ -75,13 +68,8 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     split = "valid" if quick or limit is not None else "test"
     count = limit or (QUICK if quick else EPISODES)
     every = episodes(chains, packed, split, count, seed=SEED, most=MOST)
-    left = [episode for episode in every if not records.has(episode.name, "done")]
-    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(WORKERS) as pool:
-        task = bar.add_task("loops", total=len(left))
-        for job in as_completed([pool.submit(played, data, episode, seed) for episode in left]):
-            for name, agent, numbers in job.result():
-                records.add(name, agent, **numbers)
-            bar.advance(task)
+    left = [(data, episode, seed) for episode in every if not records.has(episode.name, "done")]
+    gather(records, "loops", played, left, WORKERS)
     summarise(records, split, quick=quick or limit is not None, began=began)
 
 

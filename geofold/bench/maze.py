@@ -10,17 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from rich.console import Console
-from rich.progress import Progress
-
 from geofold.bench.agents.maze_roster import AGENTS, CONFIGURATIONS, MazeAgent, require_predictors
 from geofold.bench.maze_table import summarise
-from geofold.bench.records import Records
+from geofold.bench.records import Records, gather
 from geofold.maze.drive import STEPS, Run, drive
 from geofold.maze.world import DRAGS, MOVE_AT, make_world
 
@@ -70,14 +65,7 @@ def run(out: str, *, quick: bool, limit: int | None, seeds: int | None = None, s
     tuning = quick or limit is not None
     count, several = limit or (QUICK if quick else EPISODES), seeds or (1 if quick else SEEDS)
     wanted = jobs(count, several, seed, TUNING if tuning else TEST)
-    left = [job for job in wanted if not records.has(job.key, "done")]
-    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(WORKERS, initializer=_alone) as pool:
-        task = bar.add_task("maze", total=len(left))
-        for done in as_completed([pool.submit(played, job) for job in left]):
-            key, rows = done.result()
-            for name, numbers in rows:
-                records.add(key, name, **numbers)
-            bar.advance(task)
+    gather(records, "maze", played, [(job,) for job in wanted if not records.has(job.key, "done")], WORKERS)
     summarise(records, "tuning" if tuning else "test", quick=tuning, began=began)
 
 
@@ -93,14 +81,10 @@ def jobs(count: int, seeds: int, first: int, base: int) -> Iterator[Job]:
                 yield Job(GRID, world, at, size)
 
 
-def _alone() -> None:
-    torch.set_num_threads(1)
-
-
-def played(job: Job) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
+def played(job: Job) -> list[tuple[str, str, dict[str, Any]]]:
     """Records of all agents on an episode, and one that says it is done."""
     world = make_world(job.world, MAZE if job.panel == MAZE else WORLD, targets=TARGETS)
-    rows: list[tuple[str, dict[str, Any]]] = []
+    rows: list[tuple[str, str, dict[str, Any]]] = []
     for agent in job.agents:
         parts = agent.parts()
         # the first step of a process pays for what is loaded then
@@ -108,8 +92,9 @@ def played(job: Job) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
         run = drive(
             world, parts, move_at=job.move_at, drag=job.drag or "large", leg_steps=LEG, senses=True, steps=STEPS
         )
-        rows.append((agent.name, {"panel": job.panel, "move_at": job.move_at, "drag": job.drag, **numbers(run)}))
-    return job.key, [*rows, ("done", {})]
+        told = {"panel": job.panel, "move_at": job.move_at, "drag": job.drag, **numbers(run)}
+        rows.append((job.key, agent.name, told))
+    return [*rows, (job.key, "done", {})]
 
 
 def numbers(run: Run) -> dict[str, Any]:

@@ -123,16 +123,6 @@ class ObservedPeptide(PeptideDomain):
         """The domain's."""
         return super().commit(self._own(prediction), state)
 
-    def compiled(self) -> PeptideDomain:
-        """Not for observations that are only compared.
-
-        Raises
-        ------
-        NotImplementedError
-            Always.
-        """
-        raise NotImplementedError("observations of the ablation are not compiled")
-
     def _seen(self, prediction: Prediction) -> Prediction:
         gap = self._length(self._apart(prediction.mean))
         return replace(prediction, mean=torch.cat([prediction.mean, gap], -1), precision=self.wide)

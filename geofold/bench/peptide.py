@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
 from geofold.app.audit import audit
 from geofold.app.measure import measure
@@ -29,7 +26,7 @@ from geofold.bench.peptide_episodes import TEST_SEED, TUNING_SEED, Episode, chan
 from geofold.bench.peptide_play import LIMIT, Played, Stage, ca_of, overlaps_per_step, play, staged, whole
 from geofold.bench.peptide_reference import Ensemble, ensemble, loaded, nearest_rmsd, relaxed_energy, saved
 from geofold.bench.peptide_table import summarise
-from geofold.bench.records import Records
+from geofold.bench.records import Records, gather
 from geofold.bench.rivals import require_rivals
 from geofold.molecule.contacts import parse_contact
 from geofold.molecule.torsions import torsion_tree
@@ -56,14 +53,9 @@ def run(out: str, *, quick: bool, limit: int | None, seeds: int | None = None, s
     tuning = quick or limit is not None
     count, several = limit or (QUICK if quick else EPISODES), seeds or (1 if quick else SEEDS)
     split = TUNING_SEED if tuning else TEST_SEED
-    left = [job for job in _jobs(count, several, seed, split) if not records.has(job[1], "done")]
-    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(WORKERS, initializer=_alone) as pool:
-        task = bar.add_task("peptide", total=len(left))
-        waiting = [pool.submit(_played, *job, str(records.folder / "references")) for job in left]
-        for done in as_completed(waiting):
-            for key, agent, numbers in done.result():
-                records.add(key, agent, **numbers)
-            bar.advance(task)
+    references = str(records.folder / "references")
+    left = [(*job, references) for job in _jobs(count, several, seed, split) if not records.has(job[1], "done")]
+    gather(records, "peptide", _played, left, WORKERS)
     summarise(records, "tuning" if tuning else "test", quick=tuning, began=began)
 
 
@@ -80,10 +72,6 @@ def _jobs(count: int, seeds: int, first: int, split: int) -> Iterator[tuple[Epis
         yield episode, f"{MOVING}/{episode.name}/{first}", MOVING, first, False, False
     for episode in real_episodes()[:count]:
         yield episode, f"{REAL}/{episode.name}/{first}", REAL, first, False, False
-
-
-def _alone() -> None:
-    torch.set_num_threads(1)
 
 
 def _played(

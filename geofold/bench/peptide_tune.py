@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
-import torch
-from rich.console import Console
-from rich.progress import Progress
 
 from geofold.app.files import write_all
 from geofold.bench.agents.agent import TRIALS, TUNED, Choice
 from geofold.bench.agents.roster import AGENTS
 from geofold.bench.peptide_episodes import TUNING_SEED, Episode, episodes
 from geofold.bench.peptide_play import play, staged
-from geofold.bench.records import Records
+from geofold.bench.records import Records, gather
 from geofold.bench.rivals import require_rivals
 
 EPISODES, QUICK, SKIPPED = 48, 2, 64
@@ -31,14 +27,8 @@ def run(out: str, *, quick: bool, limit: int | None) -> None:
         assert len(agent.trials) == TRIALS, f"{agent.name} has {len(agent.trials)} trials"
     records = Records(out)
     chosen = episodes(SKIPPED + (limit or (QUICK if quick else EPISODES)), seed=TUNING_SEED)[SKIPPED:]
-    left = [episode for episode in chosen if not records.has(episode.name, "done")]
-    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(WORKERS, initializer=_alone) as pool:
-        task = bar.add_task("tuning", total=len(left))
-        for episode, rows in zip(left, pool.map(_tried, left), strict=True):
-            for name, trial, numbers in rows:
-                records.add(episode.name, name, trial=trial, **numbers)
-            records.add(episode.name, "done")
-            bar.advance(task)
+    left = [(episode,) for episode in chosen if not records.has(episode.name, "done")]
+    gather(records, "tuning", _tried, left, WORKERS)
     found = {agent.name: best(agent.trials, records.of(agent.name)) for agent in AGENTS}
     text = json.dumps(found, indent=2) + "\n"
     target = str(TUNED) if not quick and limit is None else str(records.folder / TUNED.name)
@@ -46,18 +36,15 @@ def run(out: str, *, quick: bool, limit: int | None) -> None:
     print(f"{target} written")
 
 
-def _alone() -> None:
-    torch.set_num_threads(1)
-
-
-def _tried(episode: Episode) -> list[tuple[str, int, dict[str, Any]]]:
+def _tried(episode: Episode) -> list[tuple[str, str, dict[str, Any]]]:
     stage = staged(episode, 0)
-    rows = []
+    rows: list[tuple[str, str, dict[str, Any]]] = []
     for agent in AGENTS:
         for number, options in enumerate(agent.trials):
             played = play(agent, stage, 0, options)
-            rows.append((agent.name, number, {"success": played.held is not None, "steps": played.steps}))
-    return rows
+            told = {"trial": number, "success": played.held is not None, "steps": played.steps}
+            rows.append((episode.name, agent.name, told))
+    return [*rows, (episode.name, "done", {})]
 
 
 def best(trials: tuple[Choice, ...], rows: list[dict[str, Any]]) -> dict[str, Any]:

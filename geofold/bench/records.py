@@ -6,11 +6,14 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import Progress
 
 from geofold.app.files import write_all
 
@@ -51,6 +54,28 @@ class Records:
     def of(self, agent: str) -> list[dict[str, Any]]:
         """Records of an agent, in the order of the episodes."""
         return sorted((row for row in self.rows if row["agent"] == agent), key=lambda row: str(row["episode"]))
+
+
+def gather(
+    records: Records, name: str, play: Callable[..., Iterable[tuple[str, str, dict[str, Any]]]],
+    jobs: Sequence[tuple[Any, ...]], workers: int,
+) -> None:  # fmt: skip
+    """Play jobs side by side, each on one thread, under a progress bar of a name.
+
+    Each gives rows (episode, agent, numbers), which are put on disk as soon as it is done.
+    """
+    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(workers, initializer=_alone) as pool:
+        task = bar.add_task(name, total=len(jobs))
+        for done in as_completed([pool.submit(play, *job) for job in jobs]):
+            for episode, agent, numbers in done.result():
+                records.add(episode, agent, **numbers)
+            bar.advance(task)
+
+
+def _alone() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def mean_and_half_width(values: Iterable[float]) -> tuple[float, float]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from geofold import resources
-from geofold.learn.loop_pieces import pseudo_beta
+from geofold.learn.loop_pieces import dihedral, pseudo_beta
 from geofold.learn.loop_sight import frames
 from geofold.learn.prior import LETTERS
 from geofold.learn.training import frozen
@@ -120,15 +120,8 @@ def _circles(xyz: Tensor, own: slice) -> Tensor:
     """Sines and cosines (K, L, 4) of phi and psi."""
     n, ca, c = (xyz[:, own, k] for k in range(3))
     before, after = xyz[:, own.start - 1 : own.stop - 1, 2], xyz[:, own.start + 1 : own.stop + 1, 0]
-    return torch.cat([_circle(before, n, ca, c), _circle(n, ca, c, after)], -1)
-
-
-def _circle(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """Sine and cosine (..., 2) of a dihedral angle."""
-    one, axis, two = b - a, c - b, d - c
-    left, right = torch.linalg.cross(one, axis), torch.linalg.cross(axis, two)
-    sine = (torch.linalg.cross(left, right) * axis).sum(-1) / axis.norm(dim=-1).clamp_min(1e-6)
-    return nn.functional.normalize(torch.stack([sine, (left * right).sum(-1)], -1), dim=-1)
+    phi, psi = dihedral(before, n, ca, c), dihedral(n, ca, c, after)
+    return torch.stack([phi.sin(), phi.cos(), psi.sin(), psi.cos()], -1)
 
 
 class LoopScore(nn.Module):

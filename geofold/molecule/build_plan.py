@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from geofold.errors import BuildError, SequenceError
-from geofold.molecule.builder import LETTERS
+from geofold.molecule.builder import letters_of
 from geofold.molecule.gaps import SAME, Gap
 from geofold.molecule.residue_range import STANDARD_RESIDUES, Number, ResidueRange
 from geofold.molecule.rotamers import letter_of, names_of
@@ -56,13 +56,7 @@ class Build:
 
 def with_given(build: Build, gap: Gap, text: str, given: str) -> Build:
     """The build with the sequence that a user gave: a letter for each number, the record's where it has one."""
-    letters = "".join(given.split()).upper()
-    unknown = [f"'{letter}' at position {k + 1}" for k, letter in enumerate(letters) if letter not in LETTERS]
-    if unknown:
-        raise SequenceError(
-            f"the sequence of '{text}' holds {', '.join(unknown[:3])}", f"letters out of {LETTERS}",
-            "replace each by one of the twenty amino acids",
-        )  # fmt: skip
+    letters = letters_of(given, f"the sequence of '{text}'")
     if len(letters) != len(build.numbers):
         raise SequenceError(
             f"{build.label} has {len(build.numbers)} numbers and the sequence {letters} {len(letters)} letters",

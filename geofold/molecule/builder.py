@@ -30,16 +30,28 @@ def peptide(sequence: str, torsions: Sequence[Sequence[float]] | None = None) ->
     SequenceError
         For a letter outside the twenty amino acids, or fewer than two residues.
     """
+    letters = letters_of(sequence, f"sequence {sequence!r}")
+    if len(letters) < 2:
+        raise SequenceError(f"sequence {sequence!r}", "two residues or more", "give the whole peptide")
+    return read(_pdb(letters, torsions), name=f"peptide {letters}")
+
+
+def letters_of(sequence: str, name: str) -> str:
+    """One-letter codes in capitals, without blanks.
+
+    Raises
+    ------
+    SequenceError
+        For a letter outside the twenty amino acids; `name` is what the message calls the sequence.
+    """
     letters = "".join(sequence.split()).upper()
     unknown = [f"{letter!r} at position {k + 1}" for k, letter in enumerate(letters) if letter not in LETTERS]
     if unknown:
         raise SequenceError(
-            f"sequence {sequence!r} holds {', '.join(unknown[:3])}", f"letters out of {LETTERS}",
+            f"{name} holds {', '.join(unknown[:3])}", f"letters out of {LETTERS}",
             "replace each by one of the twenty amino acids",
         )  # fmt: skip
-    if len(letters) < 2:
-        raise SequenceError(f"sequence {sequence!r}", "two residues or more", "give the whole peptide")
-    return read(_pdb(letters, torsions), name=f"peptide {letters}")
+    return letters
 
 
 def _pdb(letters: str, torsions: Sequence[Sequence[float]] | None) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from app_cases import STRUCTURES
 
-from geofold.app import loop_candidates, loop_search, train_score
+from geofold.app import loop_parts, loop_search, train_score
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_search import APART, Effort, searched, unlike
 from geofold.app.train_score import decoys_of
@@ -160,7 +160,7 @@ def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) ->
     small = {"DRAWS": 48, "KEPT": 20, "NEAREST": 8, "EACH": 3, "CLEAN": 2, "NEAR": 2, "ANY": 1}
     for name, value in small.items():
         monkeypatch.setattr(train_score, name, value)
-    monkeypatch.setattr(loop_candidates, "GUIDED_SWEEPS", 1)
+    monkeypatch.setattr(loop_parts, "GUIDED_SWEEPS", 1)
     made = decoys_of(NATIVE, FIRST, LAST, seed=0)
     kinds = made.kind.tolist()
     assert {DRAWN, DISTURBED, LED} == set(kinds) and kinds.count(DRAWN) == 20

@@ -9,7 +9,7 @@ import pytest
 import torch
 from data_cases import small_data
 
-from geofold.app import loop_candidates, train_gate, train_models, train_score
+from geofold.app import loop_parts, train_gate, train_models, train_score
 from geofold.app.learning_commands import loop as loop_command
 from geofold.app.learning_commands import prior as prior_command
 from geofold.app.train_gate import UNIFORM, choose
@@ -51,7 +51,7 @@ def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     small = {"DRAWS": 32, "KEPT": 12, "NEAREST": 4, "EACH": 2, "CLEAN": 1, "NEAR": 1, "ANY": 1, "FEWEST": 4}
     for name, value in (small | {"WORKERS": 1, "LENGTHS": (5,)}).items():
         monkeypatch.setattr(train_score, name, value)
-    monkeypatch.setattr(loop_candidates, "GUIDED_SWEEPS", 1)
+    monkeypatch.setattr(loop_parts, "GUIDED_SWEEPS", 1)
     monkeypatch.setattr(score_training, "CANDIDATES", 8)
     args = ["train", "score", *asked(data, tmp_path), "--loops", "2", "--steps", "2"]
     assert main(args) == 0

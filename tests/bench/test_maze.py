@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from geofold import resources
-from geofold.bench import maze, maze_table
+from geofold.bench import maze, maze_table, records
 from geofold.bench.agents import maze_roster
 from geofold.bench.agents.maze_ilqr import IlqrLite, Quadratic, swept
 from geofold.bench.agents.maze_rmp import Reactive
@@ -121,8 +121,8 @@ def test_records_tables_and_going_on(untrained, tmp_path: Path, monkeypatch, cap
         Job(maze.GRID, 1, 1, "large"),
     ])  # fmt: skip
     monkeypatch.setattr(maze, "WORKERS", 1)
-    monkeypatch.setattr(maze, "ProcessPoolExecutor", Here)
-    monkeypatch.setattr(maze, "as_completed", lambda done: done)
+    monkeypatch.setattr(records, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(records, "as_completed", lambda done: done)
     monkeypatch.setattr(maze_table, "COSTED_STEPS", 2)
     assert main(["bench", "maze", "--out", str(tmp_path), "--quick"]) == 0
     told = capsys.readouterr().out
