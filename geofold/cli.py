@@ -69,6 +69,17 @@ def repair(
     streams: Annotated[int, typer.Option(help="Streams in one batch.")] = 12,
     rounds: Annotated[int, typer.Option(help="Rounds of streaming and selection at most.")] = 6,
     predictor: Predictor = "trained",
+    models: Annotated[
+        int, typer.Option(help="Models of one loop, best first: OUT.pdb, OUT.2.pdb and on; the report ranks them.")
+    ] = 1,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Seconds to search and settle, in place of --rounds; more of them, better loops."),
+    ] = None,
+    repack_shell: Annotated[
+        float,
+        typer.Option(help="Also pack side chains anew whose CB is so near to the loop (A); the report lists them."),
+    ] = 0.0,
     verbose: Verbose = False,
 ) -> None:
     """Repair bent or clashing loops, or build missing ones; every other atom stays, byte for byte."""
@@ -78,10 +89,11 @@ def repair(
 
         return api.repair(
             content, loop or (), auto=auto, build=build or (), seed=seed, altloc=altloc, energy=energy,
-            streams=streams, rounds=rounds, predictor=predictor, progress=progress,
+            streams=streams, rounds=rounds, predictor=predictor, models=models, budget=budget,
+            repack_shell=repack_shell, progress=progress,
         )  # fmt: skip
 
-    _run(run, source, output, trajectory, report, view, offline, verbose)
+    _run(run, source, output, trajectory, report, view, offline, verbose, models)
 
 
 @app.command()
@@ -212,12 +224,12 @@ def main(args: list[str] | None = None) -> int:
 
 def _run(
     run: Callable[[Any, Any], Any], source: str | None, output: str, trajectory: str | None, report: str | None,
-    view: str | None, offline: bool, verbose: bool,
+    view: str | None, offline: bool, verbose: bool, models: int = 1,
 ) -> None:  # fmt: skip
     """Read, run, write everything at once, and say in a line how it went."""
     with told():
         from geofold.app.files import require_writable, write_all
-        from geofold.app.result import require_trajectory_name, summary
+        from geofold.app.result import numbered, require_trajectory_name, summary
 
         targets = [path for path in (output, trajectory, report, view) if path is not None]
         if len({os.path.realpath(path) for path in targets}) < len(targets):
@@ -228,10 +240,14 @@ def _run(
             require_writable(path)
         if trajectory is not None:
             require_trajectory_name(trajectory)
+        if output == "-" and models > 1:
+            raise OptionError(f"{models} models on standard output", "a file name", "give one with -o")
         content = None if source is None else _content(source)
         with _progress(verbose) as progress:
             result = run(content, progress)
         outputs = {output: result.content}
+        for rank, other in enumerate(result.others, 2):
+            outputs[numbered(output, rank)] = other.content
         if trajectory is not None:
             outputs[trajectory] = result.trajectory_content(trajectory)
         if report is not None:

@@ -16,9 +16,10 @@ import numpy as np
 
 from geofold.app.constrain_peptide import constrain_peptide
 from geofold.app.finish import finish
-from geofold.app.moves import Move
+from geofold.app.moves import Model, Move
 from geofold.app.options import PREDICTORS, RunOptions
 from geofold.app.repair_loop import repair_loop
+from geofold.app.reporting import models_told
 from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.errors import ContactError, CovalentLinkError, OptionError, OverlappingLoopsError
@@ -49,7 +50,8 @@ def one_thread() -> Iterator[None]:
 def repair(
     source: Any, loop: str | Sequence[str] = (), *, auto: bool = False, build: str | Sequence[str] = (), seed: int = 0,
     altloc: str | None = None, energy: bool = True, streams: int = 12, rounds: int = 6, device: str = "cpu",
-    predictor: str = PREDICTORS[0], name: str | None = None, progress: Progress | None = None,
+    predictor: str = PREDICTORS[0], models: int = 1, budget: float | None = None, repack_shell: float = 0.0,
+    name: str | None = None, progress: Progress | None = None,
 ) -> Result:  # fmt: skip
     """Repair one or several loops, or build missing ones; nothing else moves.
 
@@ -64,8 +66,8 @@ def repair(
     build : str or sequence of str
         Missing loops to build instead, ``"A:45-56=SEQUENCE"``, or ``"A:45-56"`` where the file tells the sequence.
         Neighbours within the range are built anew.
-    seed, altloc, energy, streams, rounds, device, predictor
-        See `RunOptions`.
+    seed, altloc, energy, streams, rounds, device, predictor, models, budget, repack_shell
+        See `RunOptions`; with several models, the others are the result's `others`.
     name
         What the report calls the input.
     progress
@@ -82,7 +84,8 @@ def repair(
     """
     began = time.perf_counter()
     options = RunOptions(
-        seed=seed, altloc=altloc, energy=energy, streams=streams, rounds=rounds, device=device, predictor=predictor
+        seed=seed, altloc=altloc, energy=energy, streams=streams, rounds=rounds, device=device, predictor=predictor,
+        models=models, budget=budget, repack_shell=repack_shell,
     )  # fmt: skip
     structure = load(source, name)
     texts = [loop] if isinstance(loop, str) else list(loop)
@@ -99,8 +102,9 @@ def repair(
         if not texts:
             return finish("repair", structure, structure, [], [], options, began)
     ranges = _separate(structure, [find_range(structure, text) for text in texts])
+    _require_one(texts, options)
     structure, added, original = _with_missing_atoms(structure, ranges, options)
-    now, moves = structure, []
+    now, chosen = structure, list[Model]()
     for first, last in ranges:
         tell = (
             None
@@ -108,11 +112,35 @@ def repair(
             else _named(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
         )
         with one_thread():
-            move = repair_loop(now, first, last, options, tell)
-        _require_honoured(structure, move)
-        moves.append(move)
-        now = replace(now, xyz=move.apply(now.xyz))
-    return finish("repair", structure, original, added, moves, options, began, loops=texts)
+            found = repair_loop(now, first, last, replace(options, budget=_share(budget, len(ranges))), tell)
+        _require_honoured(structure, found[0].move)
+        chosen.append(found[0])
+        now = replace(now, xyz=found[0].move.apply(now.xyz))
+    several = [[model] for model in found] if len(ranges) == 1 else [chosen]
+    return _of_models([
+        finish(
+            "repair", structure, original, added, [model.move for model in own], options, began, loops=texts,
+            scores=[model.score for model in own],
+        ) for own in several
+    ])  # fmt: skip
+
+
+def _share(budget: float | None, count: int) -> float | None:
+    return None if budget is None else max(budget / count, 1.0)
+
+
+def _require_one(texts: list[str], options: RunOptions) -> None:
+    if options.models > 1 and len(texts) > 1:
+        raise OptionError(f"{options.models} models of {len(texts)} loops", "several models of one loop, or one of all",
+                          "take one loop after the other")  # fmt: skip
+
+
+def _of_models(results: list[Result]) -> Result:
+    """The first, the others with it, and in its report how they compare."""
+    if len(results) == 1:
+        return results[0]
+    best = results[0]
+    return replace(best, others=tuple(results[1:]), report=best.report | {"models": models_told(results)})
 
 
 def _built(
@@ -121,8 +149,15 @@ def _built(
     from geofold.app.build import build
 
     with one_thread():
-        done = build(structure, texts, options, lambda name: None if progress is None else _named(progress, name))
-    return finish("repair", done.structure, structure, [], done.moves, options, began, loops=done.loops, built=done)
+        _require_one(texts, options)
+        shared = replace(options, budget=_share(options.budget, len(texts)))
+        several = build(structure, texts, shared, lambda name: None if progress is None else _named(progress, name))
+    return _of_models([
+        finish(
+            "repair", done.structure, structure, done.added, done.moves, options, began, loops=done.loops, built=done,
+            scores=[model.score for model in done.models],
+        ) for done in several
+    ])  # fmt: skip
 
 
 def constrain(

@@ -10,10 +10,13 @@ import numpy as np
 
 from geofold.app.build_loop import Started, started
 from geofold.app.build_stream import stream_built
-from geofold.app.moves import Move
+from geofold.app.clock import Clock
+from geofold.app.in_shell import ANGSTROM, reached
+from geofold.app.moves import Model, Move
 from geofold.app.options import RunOptions
 from geofold.molecule.build_request import find_builds
-from geofold.molecule.structure import Structure
+from geofold.molecule.neighbours import completed
+from geofold.molecule.structure import AddedAtom, Structure
 
 Told = Callable[[str], Callable[[int, int, float], None] | None]
 """What to call along the way, by the name of a loop."""
@@ -26,21 +29,30 @@ class Built:
     Attributes
     ----------
     original : Structure
-        As it came.
+        As it came, side chains around completed where they are packed anew.
     structure : Structure
         With the new residues where their streams began.
     starts : list of Started
         In the order of the file.
     spans : list of (int, int)
         First and last residue of each in `structure`.
-    moves : list of Move
+    models : list of Model
+        One for each.
+    added : list of AddedAtom
+        Atoms that side chains around lacked.
     """
 
     original: Structure
     structure: Structure
     starts: list[Started]
     spans: list[tuple[int, int]]
-    moves: list[Move]
+    models: list[Model]
+    added: list[AddedAtom]
+
+    @property
+    def moves(self) -> list[Move]:
+        """What moved."""
+        return [model.move for model in self.models]
 
     @property
     def atoms(self) -> np.ndarray:
@@ -55,7 +67,9 @@ class Built:
 
     def others_moved(self, xyz: np.ndarray) -> float:
         """Largest difference (A) of a coordinate of what stayed, between the input and the end (n_atoms, 3)."""
-        return float(10 * np.abs(xyz[~self.atoms] - self.original.xyz[~self._removed]).max())
+        beside = np.isin(np.arange(len(xyz)), np.concatenate([move.beside.atoms for move in self.moves]))[~self.atoms]
+        shift = np.abs(xyz[~self.atoms] - self.original.xyz[~self._removed])
+        return float(10 * shift[~beside].max())
 
     @property
     def _removed(self) -> np.ndarray:
@@ -95,27 +109,49 @@ class Built:
         return notes
 
 
-def build(structure: Structure, texts: Sequence[str], options: RunOptions, told: Told) -> Built:
+def build(structure: Structure, texts: Sequence[str], options: RunOptions, told: Told) -> list[Built]:
     """Build what the texts ask for (``A:45-56=SEQUENCE``).
+
+    Returns
+    -------
+    list of Built
+        The best first, at most `options.models`; one where there are several loops.
 
     Raises
     ------
     GeofoldError
         One of the kinds of `find_builds` and `started`.
     """
-    now, starts = structure, list[Started]()
-    for wanted in reversed(find_builds(structure, texts)):  # from the last to the first: earlier indices hold
-        starts.insert(0, started(now, wanted, options, told(f"{wanted.label} backbone")))
+    wanted, added = find_builds(structure, texts), list[AddedAtom]()
+    if options.repack_shell:
+        near = [k for one in wanted for k in reached(structure, one, ANGSTROM * options.repack_shell, options)]
+        structure, added = completed(structure, sorted(set(near)), seed=options.seed)
+    now, starts, clocks = structure, list[Started](), list[Clock]()
+    for one in reversed(wanted):  # from the last to the first: earlier indices hold
+        clocks.insert(0, Clock(options.budget))
+        starts.insert(0, started(now, one, options, told(f"{one.label} backbone"), clocks[0]))
+        clocks[0] = clocks[0].stopped()
         now = starts[0].structure
     spans, shift = list[tuple[int, int]](), 0
     for start in starts:
         first, last = start.span
         spans.append((first + shift, last + shift))
         shift += len(start.build.names) - len(start.build.removed)
-    begin, moves = now.xyz.copy(), []
-    for start, (first, last) in zip(starts, spans, strict=True):
-        moves.append(stream_built(now, first, last, start.rows, start.value, options, told(start.build.label)))
-        now = replace(now, xyz=moves[-1].apply(now.xyz))
-        carried = np.isin(moves[-1].atoms, moves[-1].tree.atoms)
-        begin[moves[-1].atoms[carried]] = moves[-1].frames[0][carried]
-    return Built(structure, replace(now, xyz=begin), starts, spans, moves)
+    whole, chosen = now, list[Model]()
+    for start, (first, last), clock in zip(starts, spans, clocks, strict=True):
+        models = stream_built(
+            now, first, last, start.rows, start.value, options, told(start.build.label), clock.going_on()
+        )
+        chosen.append(models[0])
+        now = replace(now, xyz=models[0].move.apply(now.xyz))
+    several = [[model] for model in models] if len(starts) == 1 else [chosen]
+    return [Built(structure, _begun(whole, own), starts, spans, own, added) for own in several]
+
+
+def _begun(structure: Structure, models: list[Model]) -> Structure:
+    """The structure with its new residues where their streams began."""
+    begin = structure.xyz.copy()
+    for move in (model.move for model in models):
+        carried = np.isin(move.atoms, move.tree.atoms)
+        begin[move.atoms[carried]] = move.frames[0][carried]
+    return replace(structure, xyz=begin)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from geofold.app.clock import Clock
+from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates
 from geofold.app.loop_search import WORTH, Ranked, effort_of, searched
 from geofold.app.options import PREDICTORS, RunOptions
@@ -50,7 +52,10 @@ class Started:
         return self.build.before + 1, self.build.before + len(self.build.names)
 
 
-def started(structure: Structure, build: Build, options: RunOptions, progress: Progress | None = None) -> Started:
+def started(
+    structure: Structure, build: Build, options: RunOptions, progress: Progress | None = None,
+    clock: Clock | None = None,
+) -> Started:  # fmt: skip
     """Conformations of a loop, as many as there are streams.
 
     Raises
@@ -59,9 +64,10 @@ def started(structure: Structure, build: Build, options: RunOptions, progress: P
         If its residues cannot reach from one anchor to the other.
     """
     sighted = options.predictor == PREDICTORS[0]
-    loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, sighted=sighted)
+    bare = room_for(structure, build, options)[0] if options.repack_shell else structure
+    loop = LoopCandidates.of(bare, build, altloc=options.altloc, seed=options.seed, sighted=sighted)
     effort = effort_of(options, len(build.names))
-    found = searched(loop, effort, seed=options.seed, told=progress)
+    found = searched(loop, effort, seed=options.seed, told=progress, clock=clock)
     best = found.best(options.streams)
     return _with_side_chains(structure, build, best, loop.structure, effort.tried, options)
 
@@ -80,12 +86,27 @@ def _with_side_chains(
         new = [replace(residue, xyz=xyz) for residue, xyz in zip(full[0], np.split(row, ends), strict=True)]
         return with_residues(structure, build.before, build.removed, new)
 
-    domain = LoopDomain.of(whole(every[0]), first, last, altloc=options.altloc, device=options.device)
-    with torch.no_grad():
-        worth = domain.worth(state_of_rows(domain, whole(every[0]), every)).cpu().numpy()
+    worth = _worth(whole(every[0]), first, last, every, options)
     value = found.value + WORTH * worth
     order = np.argsort(value, kind="stable")
     return Started(build, whole(every[order[0]]), every[order], value[order], tried)
+
+
+@torch.no_grad()
+def _worth(structure: Structure, first: int, last: int, rows: Floats, options: RunOptions) -> Floats:
+    """Clashes and outliers (R,) of conformations (R, m, 3); packed with the side chains around first, with a shell."""
+    if not options.repack_shell:
+        domain = LoopDomain.of(structure, first, last, altloc=options.altloc, device=options.device)
+        return np.asarray(domain.worth(state_of_rows(domain, structure, rows)).cpu().numpy())
+    shell = Shell(structure, first, last, ANGSTROM * options.repack_shell)
+    own, worth = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last)), []
+    for row in rows:
+        xyz = structure.xyz.copy()
+        xyz[own] = row
+        here = replace(structure, xyz=shell.packed(xyz, options.seed).apply(xyz))
+        domain = LoopDomain.of(here, first, last, altloc=options.altloc, device=options.device)
+        worth.append(float(domain.worth(domain.start(here.xyz))[0]))
+    return np.array(worth)
 
 
 def _packed(structure: Structure, first: int, last: int, row: Floats, options: RunOptions) -> list[NewResidue]:

@@ -17,20 +17,28 @@ from geofold.app.reporting import build_report
 from geofold.app.result import Result
 from geofold.molecule.contacts import Contact
 from geofold.molecule.energy import EnergyModel
+from geofold.molecule.loop_scan import overlaps
+from geofold.molecule.radii import SEVERE_OVERLAP
 from geofold.molecule.structure import AddedAtom, Structure, read
 
 
 def finish(
     command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
     options: RunOptions, began: float, *, loops: list[str] | None = None, contacts: tuple[Contact, ...] = (),
-    built: Built | None = None,
+    built: Built | None = None, scores: list[float] | None = None,
 ) -> Result:  # fmt: skip
-    """Write, read again, measure, audit, report."""
+    """Write, read again, measure, audit, report.
+
+    Parameters
+    ----------
+    scores
+        What the ends of the moves are worth (`Model.score`).
+    """
     end = structure.xyz
     for move in moves:
         end = move.apply(end)
     touched = np.isin(
-        np.arange(len(structure)), np.concatenate([np.zeros(0, dtype=np.int64), *(m.tree.atoms for m in moves)])
+        np.arange(len(structure)), np.concatenate([np.zeros(0, dtype=np.int64), *(m.touched for m in moves)])
     )
     moved = touched & (np.abs(end - structure.xyz).max(1) > 0)
     if built is not None:
@@ -44,18 +52,34 @@ def finish(
     if built is None:
         start = energy_model(structure, structure.xyz, options)
         before = measure(structure, trees, structure.xyz, start, options.altloc)
-        checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc)
+        beside = np.concatenate([np.zeros(0, dtype=np.int64), *(m.beside.atoms for m in moves)])
+        checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc, beside=beside)
         checks = [c for c in checks if command == "repair" or not c.name.startswith("energy")]
     else:
         before, after = {"missing_residues": built.missing}, {"missing_residues": 0} | after
         checks = audit_built(structure, built, written, after, options.altloc)
+    if options.repack_shell:
+        checks.append(_neighbours(structure, moves, written))
     checks += [Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts]
     checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in moves)), 0.0))
     report = build_report(
-        command, structure, original, added, moves, options, before, after, checks, written,
-        loops=loops or [], contacts=contacts, model=model, seconds=time.perf_counter() - began, built=built,
+        command, structure, original, added, moves, options, before, after, checks, written, loops=loops or [],
+        contacts=contacts, model=model, seconds=time.perf_counter() - began, built=built, scores=scores or [],
     )  # fmt: skip
-    return Result(structure, written, _path(structure, moves), content, report, options.altloc)
+    spans = tuple((move.tree.first, move.tree.last) for move in moves)
+    return Result(structure, written, _path(structure, moves), content, report, options.altloc, spans)
+
+
+def _neighbours(structure: Structure, moves: list[Move], xyz: np.ndarray) -> Check:
+    """Severe overlaps that repacked side chains have with anything but the loops, more than before."""
+    turned = {int(k) for move in moves for k in structure.residue_of[move.beside.atoms]}
+    inside = {k for move in moves for k in range(move.tree.first, move.tree.last + 1)}
+    count = []
+    for place in (structure.xyz, xyz):
+        pairs, depth = overlaps(replace(structure, xyz=place))
+        severe = pairs[depth >= 10 * SEVERE_OVERLAP].tolist()
+        count.append(sum(bool(turned & {i, j}) and not inside & {i, j} for i, j in severe))
+    return Check("neighbour_overlaps_added", float(count[1] - count[0]), 0.0)
 
 
 def energy_model(structure: Structure, xyz: np.ndarray, options: RunOptions) -> EnergyModel | None:
@@ -79,5 +103,6 @@ def _path(structure: Structure, moves: list[Move]) -> np.ndarray:
             step = now.copy()
             step[move.atoms[carried]] = frame[carried]
             frames.append(step)
-        now = frames[-1]
+        now = move.beside.apply(frames[-1])
+        frames[-1] = now
     return np.array(frames)

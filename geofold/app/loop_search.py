@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
+from geofold.app.clock import SEARCHING, Clock
 from geofold.app.loop_candidates import LoopCandidates
 from geofold.app.options import STREAMS, RunOptions
 from geofold.learn.loop_score import LoopScore, shipped_score
@@ -70,26 +72,32 @@ class Ranked:
     rows: Floats
     value: Floats
 
-    def best(self, count: int) -> Ranked:
+    def best(self, most: int) -> Ranked:
         """So many that are unlike one another; fewer where there are fewer."""
-        chosen = unlike(self.rows, self.value, count)
+        chosen = unlike(self.rows, self.value, most)
         return Ranked(self.rows[chosen], self.value[chosen])
 
 
 def searched(
-    loop: LoopCandidates, effort: Effort, *, seed: int = 0, score: LoopScore | None = None, told: Told | None = None
-) -> Ranked:
+    loop: LoopCandidates, effort: Effort, *, seed: int = 0, score: LoopScore | None = None, told: Told | None = None,
+    clock: Clock | None = None,
+) -> Ranked:  # fmt: skip
     """All that was led, ranked by the potential and by what is left of clashes and outliers.
 
     Parameters
     ----------
     told
         Called after each generation with generations done, generations, and the best value.
+    clock
+        With a budget, generations follow until a share of it is spent, instead of as many as the effort says.
     """
     score = shipped_score()[0] if score is None else score
     noise = np.random.default_rng([seed, 2])
     pool = Ranked(np.empty((0, len(loop.atoms), 3)), np.empty(0))
-    for number in range(effort.generations):
+    clock = Clock() if clock is None else clock
+    for number in count() if clock.seconds is not None else range(effort.generations):
+        if number and clock.spent(SEARCHING):
+            break
         parents = pool.best(effort.parents)
         first = number == 0
         fresh = loop.drawn(effort.draws, noise) if first else loop.crossed(parents.rows, effort.crosses, noise)
@@ -106,12 +114,12 @@ def searched(
     return pool
 
 
-def unlike(rows: Floats, value: Floats, count: int) -> list[int]:
+def unlike(rows: Floats, value: Floats, most: int) -> list[int]:
     """The lowest of rows (K, m, 3) by value (K,), each `APART` from those before it."""
     chosen: list[int] = []
     for k in np.argsort(value, kind="stable").tolist():
         if not chosen or np.sqrt(((rows[chosen] - rows[k]) ** 2).sum(-1).mean(-1)).min() > APART:
             chosen.append(k)
-            if len(chosen) == count:
+            if len(chosen) == most:
                 break
     return chosen

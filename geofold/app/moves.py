@@ -1,4 +1,4 @@
-"""What a run did: the end coordinates, the path, and the numbers of its stream."""
+"""What a run did: the end coordinates, the path, the numbers of its stream, and what its end is worth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from geofold.molecule.neighbours import NOTHING, Turned
 from geofold.molecule.torsions import TorsionTree
 
 Floats = NDArray[np.float64]
@@ -40,6 +41,8 @@ class Move:
         Names of the gates that chose the corrections.
     status : str
         'done', 'stuck' (time ran out) or 'rigid' (no freedom left).
+    beside : Turned
+        Side chains of neighbours that were repacked before the end was settled.
     """
 
     tree: TorsionTree
@@ -53,10 +56,34 @@ class Move:
     accepted: int = 0
     goal_milliseconds: float = 0.0
     gate: str = "threshold"
+    beside: Turned = NOTHING
+
+    @property
+    def touched(self) -> NDArray[np.int64]:
+        """Atoms that may have moved."""
+        return np.union1d(self.tree.atoms, self.beside.atoms)
 
     def apply(self, xyz: Floats) -> Floats:
         """Coordinates (n_atoms, 3) of the structure with the stretch at the end of its path."""
-        moved = xyz.copy()
+        moved = self.beside.apply(xyz)
         carried = np.isin(self.atoms, self.tree.atoms)
         moved[self.atoms[carried]] = self.frames[-1][carried]
         return moved
+
+
+@dataclass(frozen=True)
+class Model:
+    """One of the ends that a loop was brought to.
+
+    Attributes
+    ----------
+    move : Move
+    score : float
+        What the potential, clashes, outliers and energy say of it; lower is better.
+    energy : float or None
+        kJ/mol, where it was evaluated.
+    """
+
+    move: Move
+    score: float
+    energy: float | None = None

@@ -12,6 +12,10 @@ TORSION_CAP = math.radians(10.0)
 STREAMS = 12
 PREDICTORS = ("trained", "hold-still")
 """What ships with weights (loop model, peptide policy), or nothing that moves by itself, for comparison."""
+LIMITS = {
+    "streams": (1, 256), "rounds": (1, 1000), "steps": (1, 100000), "seed": (0, 2**31 - 1), "models": (1, 100),
+    "budget": (1, 1e6), "repack_shell": (0, 20),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,13 @@ class RunOptions:
         Torch device of the controller.
     predictor : str
         'trained', or 'hold-still' for comparison.
+    models : int
+        Ends at most that are handed back, best first, unlike one another (repair).
+    budget : float or None
+        Seconds that a search and its settling may take, in place of `rounds` (repair); the clock then has a say in
+        what comes out.
+    repack_shell : float
+        Angstrom: side chains whose CB comes this near to a loop are packed anew with it (repair); 0: none.
     """
 
     seed: int = 0
@@ -46,11 +57,15 @@ class RunOptions:
     steps: int = 128
     device: str = "cpu"
     predictor: str = PREDICTORS[0]
+    models: int = 1
+    budget: float | None = None
+    repack_shell: float = 0.0
 
     def __post_init__(self) -> None:
         if self.predictor not in PREDICTORS:
             raise OptionError(f"predictor {self.predictor}", " or ".join(PREDICTORS), "choose one of them")
-        for name, low, high in (("streams", 1, 256), ("rounds", 1, 1000), ("steps", 1, 100000), ("seed", 0, 2**31 - 1)):
+        for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
-            if not low <= value <= high:
-                raise OptionError(f"{name} {value}", f"a number from {low} to {high}", f"give another --{name}")
+            if value is not None and not low <= value <= high:
+                given = name.replace("_", "-")
+                raise OptionError(f"{given} {value}", f"a number from {low} to {high}", f"give another --{given}")

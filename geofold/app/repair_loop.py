@@ -1,4 +1,4 @@
-"""Repair of one loop: a population of streams on soft sterics, then its side chains."""
+"""Repair of one loop: what the input leads to, what the loop model leads to, and loops searched for anew."""
 
 from __future__ import annotations
 
@@ -8,32 +8,24 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from geofold.app.clock import Clock
+from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import guided
 from geofold.app.loop_search import WORTH, effort_of, searched, unlike
-from geofold.app.moves import Move
+from geofold.app.moves import Model, Move
 from geofold.app.options import STREAMS, TORSION_CAP, RunOptions
-from geofold.app.relax import ENERGY_WEIGHT, relax, steered
-from geofold.core.backbone import HoldStill
-from geofold.core.controller import Controller
-from geofold.core.gate import ThresholdGate
+from geofold.app.relax import ENERGY_WEIGHT
+from geofold.app.settling import STILL, Path, controller, energy_of, in_order, judged, ranked, scored, settle
 from geofold.core.population import Plan, evolve, take
-from geofold.core.pullback import Pullback
-from geofold.core.report import ControllerState, StepInfo
-from geofold.core.trust_region import TrustRegion
 from geofold.errors import GeofoldError
 from geofold.learn.gate_training import shipped_gate
-from geofold.learn.loop_score import shipped_score
-from geofold.molecule.energy import EnergyModel
 from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.loop_rows import with_torsions
 from geofold.molecule.loop_sense import LoopPredictor, LoopSense
 from geofold.molecule.loop_windows import LENGTHS
 from geofold.molecule.structure import Structure
-from geofold.molecule.surroundings import backbone_of, surroundings
 
-TOLERANCE = 0.05
-STILL = HoldStill().name
 LED = LoopPredictor.name
 CONTENT = 0.9
 """Loss at which a loop is clean: no severe overlap and no outlier is left (each of which costs one)."""
@@ -41,7 +33,6 @@ SOFTENING = (0.002, 0.02, 0.2, 1.0)
 """Weight of the sterics after a kick: torsions find their basins before clashes wall them in."""
 SWEEPS = (2, 1, 1, 1)
 KICKS, KICK_SIZE = 12, 0.6
-SETTLING_SWEEPS = 4
 STRICT_WEIGHT = 1.0
 """Per kJ/mol, where nothing but the energy may decide."""
 MODELLED = "loop-search"
@@ -51,18 +42,10 @@ LEAN = 0.1
 """By how much the potential has to like a modelled loop better than what the input leads to."""
 MARGIN = 0.3
 """What settling may win a modelled loop over what the input leads to; those that are further behind are left out."""
-ENERGY_SHARE = 0.001
-"""Of the potential's unit, per kJ/mol."""
+UNLIKE = 0.05
+"""nm: ends nearer to one another than this (RMSD of what moves) count as one."""
 GUIDED_STREAMS = 4
 """Streams from where the loop model leads, one of them as it is, the others kicked away."""
-
-
-def controller(options: RunOptions) -> Controller:
-    """The parts that settle a loop."""
-    return Controller(
-        backbone=HoldStill(), metric=Pullback(), trust_region=TrustRegion(largest=2.0),
-        gate=ThresholdGate(TOLERANCE, largest=2), horizon=1, seed=options.seed,
-    )  # fmt: skip
 
 
 def _softened(phase: int, fresh: tuple[bool, ...]) -> LoopGoal:
@@ -72,19 +55,115 @@ def _softened(phase: int, fresh: tuple[bool, ...]) -> LoopGoal:
 def repair_loop(
     structure: Structure, first: int, last: int, options: RunOptions,
     progress: Callable[[int, int, float], None] | None = None,
-) -> Move:  # fmt: skip
+) -> list[Model]:  # fmt: skip
     """Stream residues `first` to `last` of a structure until their clashes and outliers are gone.
 
     Returns
     -------
-    Move
-        With status 'rigid' and no motion where closure leaves no freedom.
+    list of Model
+        Best first, at most `options.models`; one with status 'rigid' and no motion where closure leaves no freedom.
     """
+    if options.repack_shell:
+        models = _in_shell(structure, first, last, options, progress)
+        if models:
+            return models
     domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
+    candidates, value = contenders(structure, domain, options, Clock(options.budget), progress)
+    if not candidates:
+        return [Model(still(structure, domain), 0.0)]
+    models = ranked(structure, candidates, value, options)
+    best = _not_worse(structure, domain, models[0], options) if options.energy else models[0]
+    return apart([best, *models], options.models)
+
+
+def _not_worse(structure: Structure, domain: LoopDomain, best: Model, options: RunOptions) -> Model:
+    """The best end, if its energy is below the input's; else one that is nearer to the input."""
+    before = energy_of(structure, structure.xyz, options)
+    if best.energy is None or best.energy < before:
+        return best
+    # A loop that was nearly right is better mended where it stands than traded for a clean one of higher energy.
+    near = _mended(structure, domain, options, ENERGY_WEIGHT)
+    if near.energy is not None and near.energy < before:
+        return near
+    # Nor is an outlier worth more than the force field allows: then it alone decides.
+    return min((_mended(structure, domain, options, STRICT_WEIGHT), near, best), key=lambda model: model.energy or 0.0)
+
+
+def _mended(structure: Structure, domain: LoopDomain, options: RunOptions, weight: float) -> Model:
+    """The input's loop settled where it stands."""
+    move = settle(structure, domain, domain.start(structure.xyz), Path(), options, weight=weight)
+    return ranked(structure, [move], judged(structure, domain, [move]), options)[0]
+
+
+def apart(models: list[Model], count: int) -> list[Model]:
+    """The first of some models, and of the others the best that are `UNLIKE` those before them."""
+    chosen = models[:1]
+    for model in models[1:]:
+        own = [np.sqrt(((one.move.frames[-1] - model.move.frames[-1]) ** 2).sum(-1).mean()) for one in chosen]
+        if len(chosen) < count and min(own) > UNLIKE:
+            chosen.append(model)
+    return chosen
+
+
+def _in_shell(
+    structure: Structure, first: int, last: int, options: RunOptions,
+    progress: Callable[[int, int, float], None] | None,
+) -> list[Model]:  # fmt: skip
+    """Ends found without the side chains around, packed with them and settled; none if none is below the input."""
+    try:
+        bare, kept = room_for(structure, rebuilt(structure, first, last), options)
+    except GeofoldError:
+        return []  # nothing else can stand there
+    domain = LoopDomain.of(bare, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
+    clock = Clock(options.budget)
+    moves, value = contenders(bare, domain, replace(options, energy=False), clock, progress)
+    if not moves:
+        return []
+    order = in_order([Model(move, float(worth)) for move, worth in zip(moves, value, strict=True)])
+    shell, models, place = Shell(structure, first, last, ANGSTROM * options.repack_shell), [], np.flatnonzero(kept)
+    for model in apart(order, max(FINALISTS, options.models)):
+        frames = [_lifted(structure, place, model.move, frame) for frame in model.move.frames]
+        settled = shell.settled(frames[-1], frames[:-1], options)
+        models.append(replace(settled, move=replace(settled.move, predictor=model.move.predictor)))
+        if clock.spent():
+            break
+    models = in_order(models)
+    if options.energy:
+        before = energy_of(structure, structure.xyz, options)
+        if models[0].energy is not None and models[0].energy >= before:
+            return []
+    return apart(models, options.models)
+
+
+def _lifted(structure: Structure, place: np.ndarray, move: Move, frame: np.ndarray) -> np.ndarray:
+    """Coordinates (n_atoms, 3) of a structure with the moving atoms as in a frame of one that lacks some atoms."""
+    xyz = structure.xyz.copy()
+    carried = np.isin(move.atoms, move.tree.atoms)
+    xyz[place[move.atoms[carried]]] = frame[carried]
+    return xyz
+
+
+def still(structure: Structure, domain: LoopDomain) -> Move:
+    """No motion, where closure leaves no freedom."""
     atoms = domain.fold.kin.atoms.cpu().numpy()
+    return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid", STILL)
+
+
+def contenders(
+    structure: Structure, domain: LoopDomain, options: RunOptions, clock: Clock,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> tuple[list[Move], np.ndarray]:  # fmt: skip
+    """Settled ends of what the input leads to, of what the loop model leads to, and of loops as if there were none.
+
+    Returns
+    -------
+    moves : list of Move
+    value : (M,)
+        See `judged`; lower is better. Both are empty where closure leaves no freedom.
+    """
     start = domain.start(structure.xyz, options.streams)
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
-        return Move(domain.tree, atoms, structure.xyz[atoms][None], "rigid", STILL)
+        return [], np.empty(0)
     candidates = [_search(structure, domain, start, options, progress, Path())]
     if domain.tree.closed and domain.length <= LENGTHS[1] and options.predictor != STILL:
         # the loop model may know better, and may not: what the input itself leads to stays in the race
@@ -93,28 +172,12 @@ def repair_loop(
         candidates.append(_search(structure, domain, led, options, progress, ahead))
     value = judged(structure, domain, candidates)
     if domain.tree.closed and options.predictor != STILL:
-        modelled = _modelled(structure, domain, options, float(value.min()) + MARGIN)
+        limit = float(value.min()) + MARGIN if options.models == 1 else np.inf
+        modelled = _modelled(structure, domain, options, limit, clock)
         if modelled:
             candidates += modelled
             value = np.concatenate([value, judged(structure, domain, modelled) + LEAN])
-    if not options.energy:
-        return candidates[int(value.argmin())]
-    before = energy_of(structure, domain, structure.xyz, options)
-    energies = [energy_of(structure, domain, move.apply(structure.xyz), options) for move in candidates]
-    value = value + ENERGY_SHARE * np.array(energies)
-    found = candidates[int(value.argmin())]
-    after = energies[int(value.argmin())]
-    if after < before:
-        return found
-    # A loop that was nearly right is better mended where it stands than traded for a clean one of higher energy.
-    near = settle(structure, domain, domain.start(structure.xyz), Path(), options)
-    mended = energy_of(structure, domain, near.apply(structure.xyz), options)
-    if mended < before:
-        return near
-    # Nor is an outlier worth more than the force field allows: then it alone decides.
-    still = settle(structure, domain, domain.start(structure.xyz), Path(), options, weight=STRICT_WEIGHT)
-    lowest = energy_of(structure, domain, still.apply(structure.xyz), options)
-    return min(((lowest, still), (mended, near), (after, found)), key=lambda pair: pair[0])[1]
+    return candidates, value
 
 
 def _search(
@@ -149,14 +212,17 @@ def _predicted(structure: Structure, domain: LoopDomain, options: RunOptions, pa
     return domain.select(state._replace(cursor=0), rows)
 
 
-def _modelled(structure: Structure, domain: LoopDomain, options: RunOptions, limit: float) -> list[Move]:
+def _modelled(
+    structure: Structure, domain: LoopDomain, options: RunOptions, limit: float, clock: Clock
+) -> list[Move]:
     """Loops as if there were none: candidates searched without side chains, the best unlike ones brought to the bonds
     and angles of the loop that is there, streamed with its side chains and, where they are worth less than a limit,
     settled."""
     first, last = domain.tree.first, domain.tree.last
     try:
         loop = LoopCandidates.of(structure, rebuilt(structure, first, last), altloc=options.altloc, seed=options.seed)
-        best = searched(loop, effort_of(options, last - first + 1), seed=options.seed).best(options.streams)
+        effort = effort_of(options, last - first + 1)
+        best = searched(loop, effort, seed=options.seed, clock=clock).best(options.streams)
     except GeofoldError:
         return []  # what cannot be built anew (an unusual residue) is mended as it stands
     start = domain.start(structure.xyz)
@@ -173,106 +239,11 @@ def _modelled(structure: Structure, domain: LoopDomain, options: RunOptions, lim
             path.add(state.fold.xyz[row], info, row, cursor)
     ends = state._replace(cursor=0)
     value = scored(structure, domain, ends.fold.xyz.cpu().numpy()) + WORTH * domain.worth(ends).cpu().numpy()
-    most = max(round(FINALISTS * options.streams / STREAMS), 1)
+    most = max(round(FINALISTS * options.streams / STREAMS), options.models)
     chosen = [row for row in unlike(ends.fold.xyz.cpu().numpy(), value, most) if value[row] < limit]
-    return [
-        settle(structure, domain, domain.select(ends, torch.tensor([row])), paths[row], options) for row in chosen
-    ]
-
-
-def judged(structure: Structure, domain: LoopDomain, moves: list[Move]) -> np.ndarray:
-    """What the potential says of the ends of moves, (M,), and what is left of clashes and outliers."""
-    ends = np.array([move.frames[-1] for move in moves])
-    xyz = torch.as_tensor(ends).to(domain.fold.weight)
-    overlap, _ = domain.sterics.overlaps(xyz, domain.sterics.pairs(xyz))
-    clean = np.array([0.0 if move.status == "done" else 1.0 for move in moves])
-    return scored(structure, domain, ends) + WORTH * (domain.sterics.cost(overlap).sum(-1).cpu().numpy() + clean)
-
-
-def scored(structure: Structure, domain: LoopDomain, local: np.ndarray) -> np.ndarray:
-    """The potential of loops (K,) of local coordinates (K, m, 3); zero for a loop at the end of a chain."""
-    if not domain.tree.closed:
-        return np.zeros(len(local))
-    first, last, steering = domain.tree.first, domain.tree.last, domain.tree.steering
-    xyz = np.repeat(structure.xyz[None], len(local), 0)
-    xyz[:, domain.fold.kin.atoms.cpu().numpy()] = local
-    around = surroundings(structure, first, last, steering)
-    rows = backbone_of(structure, first, last, steering, xyz)
-    return np.asarray(shipped_score()[0].scores(rows, around).numpy())
-
-
-def settle(
-    structure: Structure, domain: LoopDomain, state: LoopState, path: Path, options: RunOptions, *,
-    weight: float = ENERGY_WEIGHT,
-) -> Move:  # fmt: skip
-    """Natural steps of backbone and side chains from one state, then the force field's at a weight per kJ/mol.
-
-    With a weight above the usual one, the force field's alone.
-    """
-    parts, loose = controller(options), replace(domain, goal=LoopGoal(side_chains=True))
-    settled = parts.init(loose, loose.resume(state))
-    path.add(state.fold.xyz[0], None, 0, 0)
-    for _ in range(SETTLING_SWEEPS * domain.length if weight <= ENERGY_WEIGHT else 0):
-        cursor = settled.domain.cursor
-        settled, info = parts.step(loose, settled, loose.goal)
-        path.add(settled.domain.fold.xyz[0], info, 0, cursor)
-    if options.energy:
-        settled = _relax(structure, loose, settled, path, options, weight)
-    atoms = domain.fold.kin.atoms.cpu().numpy()
-    return path.move(domain, atoms, "done" if loose.clean(settled.domain)[0] else "stuck")
-
-
-def energy_of(structure: Structure, domain: LoopDomain, xyz: np.ndarray, options: RunOptions) -> float:
-    """amber14 + OBC2 of whole coordinates, hydrogens placed for them (kJ/mol)."""
-    return EnergyModel.of(replace(structure, xyz=xyz), domain.tree.steering, seed=options.seed).energy(xyz)
-
-
-def _relax(
-    structure: Structure, domain: LoopDomain, state: ControllerState, path: Path, options: RunOptions, weight: float
-) -> ControllerState:
-    """Let the force field itself steer the whole loop for a while, its hydrogens placed afresh."""
-    goal = LoopGoal(side_chains=True, floor=1.0, energy=weight)
-    domain = steered(structure, replace(domain, goal=goal), state.domain.fold.xyz[0].cpu().numpy(), options.seed)
-    relaxed = state
-    for relaxed, info in relax(controller(options), domain, domain.resume(state.domain), goal):
-        path.add(relaxed.domain.fold.xyz[0], info, 0, (relaxed.domain.cursor - 1) % domain.length)
-    return relaxed
-
-
-class Path:
-    """Frames and step numbers along one row's path."""
-
-    def __init__(self, predictor: str = STILL, gate: str = "threshold") -> None:
-        self.predictor, self.gate = predictor, gate
-        self.frames: list[np.ndarray] = []
-        self.trace: list[int] = []
-        self.milliseconds: list[float] = []
-        self.spent: dict[int, int] = {}
-        self.accepted = 0
-
-    def add(self, xyz: torch.Tensor, info: StepInfo | None, row: int, cursor: int) -> None:
-        points = xyz.cpu().numpy()
-        if not self.frames or not np.array_equal(points, self.frames[-1]):
-            self.frames.append(points)
-        if info is not None:
-            depth = int(info.inner_steps[row])
-            self.trace.append(depth)
-            self.spent[cursor] = self.spent.get(cursor, 0) + depth
-            self.milliseconds.append(info.milliseconds)
-            self.accepted += int(info.accepted[row])
-
-    def move(self, domain: LoopDomain, atoms: np.ndarray, status: str) -> Move:
-        spent = {domain.tree.first + k: self.spent.get(k, 0) for k in range(domain.length)}
-        return Move(
-            domain.tree,
-            atoms,
-            np.array(self.frames),
-            status,
-            self.predictor,
-            spent,
-            self.trace,
-            self.milliseconds,
-            self.accepted,
-            sum(self.milliseconds),
-            self.gate,
-        )
+    settled = list[Move]()
+    for row in chosen:
+        settled.append(settle(structure, domain, domain.select(ends, torch.tensor([row])), paths[row], options))
+        if clock.spent():
+            break
+    return settled

@@ -7,8 +7,9 @@ the same for the same input and seed.
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from geofold.app.options import RunOptions
 from geofold.molecule.contacts import Contact
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.structure import AddedAtom, Structure
+
+if TYPE_CHECKING:
+    from geofold.app.result import Result
 
 REPORT_SCHEMA = "geofold-report/1"
 
@@ -40,6 +44,7 @@ def build_report(
     command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
     options: RunOptions, before: dict[str, Any], after: dict[str, Any], checks: list[Check], xyz: np.ndarray, *,
     loops: list[str], contacts: tuple[Contact, ...], model: EnergyModel | None, seconds: float, built: Built | None,
+    scores: list[float],
 ) -> dict[str, Any]:  # fmt: skip
     """Put the report together."""
     shift = 10 * np.linalg.norm(xyz - structure.xyz, axis=1)
@@ -55,6 +60,13 @@ def build_report(
         report["loops"] = loops
     if built is not None:
         report["built"] = built.report()
+    if scores:
+        report["score"] = round(sum(scores), 3)
+    if options.repack_shell:
+        turned = np.unique(np.concatenate([structure.residue_of[m.beside.atoms] for m in moves] or [moved[:0]]))
+        report["repacked"] = {
+            "shell_angstrom": options.repack_shell, "residues": [structure.residues[k].label for k in turned],
+        }  # fmt: skip
     if contacts:
         report["contacts"] = [_contact(structure, c, xyz) for c in contacts]
     clock = np.array([ms for move in moves for ms in move.milliseconds] or [0.0])
@@ -81,6 +93,25 @@ def build_report(
         "seconds": round(seconds, 3),
     }  # fmt: skip
     return report
+
+
+def models_told(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Several models of one loop side by side: what each is worth, and how far it is from the first."""
+    first, told = results[0], []
+    names = ("N", "CA", "C", "O")
+    for rank, one in enumerate(results, 1):
+        shift = np.linalg.norm(one.xyz - first.xyz, axis=1)
+        own = [
+            atom for move in one.spans for k in range(move[0], move[1] + 1) for name in names
+            if (atom := one.structure.atom(k, name, one.structure.steering(one.altloc))) is not None
+        ]  # fmt: skip
+        told.append({
+            "rank": rank, "score": one.report["score"], "status": one.report["stream"]["status"][0],
+            "energy_kj_mol": one.report["after"].get("energy_kj_mol"), "audit_passed": one.passed,
+            "severe_overlaps": one.report["after"]["severe_overlaps"],
+            "backbone_rmsd_to_first_angstrom": round(float(10 * np.sqrt(np.square(shift[own]).mean())), 2),
+        })  # fmt: skip
+    return told
 
 
 def _named(names: list[str]) -> str:

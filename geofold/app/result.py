@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,10 @@ class Result:
         Numbers before and after, schema ``geofold-report/1``.
     altloc : str or None
         The conformer that moved.
+    spans : tuple of (int, int)
+        First and last residue of each stretch that moved.
+    others : tuple of Result
+        Further models, the next best first, where several were asked for.
     """
 
     structure: Structure
@@ -47,6 +52,13 @@ class Result:
     content: bytes
     report: dict[str, Any]
     altloc: str | None = None
+    spans: tuple[tuple[int, int], ...] = ()
+    others: tuple[Result, ...] = ()
+
+    @property
+    def models(self) -> tuple[Result, ...]:
+        """This and the others, best first."""
+        return (self, *self.others)
 
     @property
     def passed(self) -> bool:
@@ -121,6 +133,13 @@ def require_trajectory_name(path: str | Path) -> str:
     if suffix not in (".pdb", ".dcd", ".xtc"):
         raise OptionError(f"trajectory {path}", "a name ending in .pdb, .dcd or .xtc", "rename it")
     return suffix
+
+
+def numbered(path: str, rank: int) -> str:
+    """Name of a further model: ``fixed.pdb`` becomes ``fixed.2.pdb``, ``fixed.cif.gz`` ``fixed.2.cif.gz``."""
+    packed = ".gz" if path.lower().endswith(".gz") else ""
+    stem, ending = os.path.splitext(path[: len(path) - len(packed)])
+    return f"{stem}.{rank}{ending}{path[len(path) - len(packed):]}"
 
 
 def summary(report: dict[str, Any]) -> str:

@@ -10,8 +10,10 @@ those that Biopython builds residues with.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import CHI_ATOMS
 
 Floats = NDArray[np.float64]
+Atom = TypeVar("Atom", int, str)
 
 STEP = 10.0
 """Degrees between the points of the grid."""
@@ -101,8 +104,8 @@ def side_chain(name: str) -> SideChain | None:
     turned, chi, axes, quartets = [], [], [], []
     for level in range(1, len(along)):
         near, far = along[level - 1], along[level]
-        beyond = _beyond(table, near, far)
-        turned.append([atom in beyond for atom in names])
+        behind = beyond(table.__getitem__, near, far)
+        turned.append([atom in behind for atom in names])
         before = "N" if level == 1 else along[level - 2]
         after = along[level + 1] if level + 1 < len(along) else sorted(table[far] - {near}, key=_rank)[0]
         chi.append(float(dihedral(*(place[k] for k in (before, near, far, after)))))
@@ -197,10 +200,11 @@ def _renamed(residue: str, atom: str) -> str:
     return RENAMED.get((residue, atom), atom)
 
 
-def _beyond(table: dict[str, set[str]], near: str, far: str) -> set[str]:
+def beyond(bonded: Callable[[Atom], Iterable[Atom]], near: Atom, far: Atom) -> set[Atom]:
+    """Atoms that turn with `far` about the bond from `near` to it, `far` apart; `bonded` gives an atom's neighbours."""
     seen, front = {near, far}, [far]
     while front:
-        front = [b for a in front for b in table[a] if b not in seen]
+        front = [b for a in front for b in bonded(a) if b not in seen]
         seen.update(front)
     return seen - {near, far}
 

@@ -1,0 +1,106 @@
+"""Loops among side chains that may be wrong: searched for without them, packed together with them, then settled.
+
+The side chains that a loop could touch are taken away before it is searched for. Each end is then packed anew, its own
+side chains and those of its shell together, and settled among them; what lies outside the shell of the end that is
+kept never moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from geofold.app.loop_candidates import LoopCandidates
+from geofold.app.moves import Model
+from geofold.app.options import TORSION_CAP, RunOptions
+from geofold.app.settling import Path, judged, ranked, settle
+from geofold.molecule.build_plan import Build
+from geofold.molecule.loop import LoopDomain
+from geofold.molecule.neighbours import Turned, near, repackable, repacked, without_side_chains
+from geofold.molecule.structure import Floats, Structure
+
+TRIED, OFTEN = 48, 0.1
+"""Draws by which it is found out where a loop may go, and the share of them that have to come near a side chain."""
+ANGSTROM = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Shell:
+    """What surrounds residues `first` to `last` of a structure within a radius (nm), side chains that may turn."""
+
+    structure: Structure
+    first: int
+    last: int
+    radius: float
+
+    @cached_property
+    def turning(self) -> list[int]:
+        """Residues whose side chains may turn at all."""
+        return repackable(self.structure, self.structure.steering_mask)
+
+    @property
+    def loop(self) -> list[int]:
+        """The loop's own."""
+        return [k for k in self.turning if self.first <= k <= self.last]
+
+    def around(self, places: Floats) -> list[int]:
+        """Side chains beside the loop near places (p, 3)."""
+        close = near(self.structure, places, self.radius, self.structure.steering_mask)
+        return [k for k in self.turning if close[k] and not self.first <= k <= self.last]
+
+    def packed(self, xyz: Floats, seed: int) -> Turned:
+        """Side chains of a loop that stands somewhere in coordinates (n_atoms, 3), and of those around it."""
+        residue = self.structure.residue_of
+        own = xyz[(residue >= self.first) & (residue <= self.last) & self.structure.steering_mask]
+        return repacked(replace(self.structure, xyz=xyz), self.loop, self.around(own), seed=seed)
+
+    def settled(self, xyz: Floats, before: Sequence[Floats], options: RunOptions) -> Model:
+        """A loop that stands somewhere in coordinates (n_atoms, 3), packed with its surroundings and settled.
+
+        Parameters
+        ----------
+        before
+            Frames (n_atoms, 3) that led there.
+        """
+        turned = self.packed(xyz, options.seed)
+        here = replace(self.structure, xyz=turned.apply(xyz))
+        domain = LoopDomain.of(here, self.first, self.last, cap=TORSION_CAP, altloc=options.altloc,
+                               device=options.device)  # fmt: skip
+        move = settle(here, domain, domain.start(here.xyz), Path(), options)
+        (model,) = ranked(here, [move], judged(here, domain, [move]), options)
+        frames = [frame[move.atoms] for frame in before]
+        beside = ~np.isin(turned.atoms, domain.tree.atoms)
+        whole = replace(
+            move, frames=np.concatenate([np.array(frames).reshape(-1, *move.frames.shape[1:]), move.frames]),
+            beside=Turned(turned.atoms[beside], turned.xyz[beside]),
+        )  # fmt: skip
+        return replace(model, move=whole)
+
+
+def reached(structure: Structure, build: Build, radius: float, options: RunOptions) -> list[int]:
+    """Side chains of a structure that a loop to be built could come near, its residues apart.
+
+    Raises
+    ------
+    BuildError
+        If its residues cannot reach from one anchor to the other.
+    """
+    steering = structure.steering_mask
+    loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, sighted=False)
+    rows = loop.drawn(TRIED, np.random.default_rng([options.seed, 3]))
+    often = np.mean([near(structure, row, radius, steering) for row in rows], axis=0) >= OFTEN
+    return [k for k in repackable(structure, steering) if often[k] and k not in build.removed]
+
+
+def room_for(structure: Structure, build: Build, options: RunOptions) -> tuple[Structure, np.ndarray]:
+    """A structure without the side chains that a loop to be built could touch, and which of its atoms that keeps."""
+    radius = ANGSTROM * options.repack_shell
+    cut = set(reached(structure, build, radius, options))
+    if build.removed:
+        shell = Shell(structure, build.removed[0], build.removed[-1], radius)
+        own = np.isin(structure.residue_of, build.removed) & structure.steering_mask
+        cut |= set(shell.around(structure.xyz[own]))
+    return without_side_chains(structure, sorted(cut))

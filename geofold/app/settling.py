@@ -1,0 +1,159 @@
+"""Settling a loop, and what its end is worth.
+
+Natural steps of backbone and side chains come first, then the force field's own; the potential of loops, what is left
+of clashes and outliers, and a little of the energy judge the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from geofold.app.loop_search import WORTH
+from geofold.app.moves import Model, Move
+from geofold.app.options import RunOptions
+from geofold.app.relax import ENERGY_WEIGHT, relax, steered
+from geofold.core.backbone import HoldStill
+from geofold.core.controller import Controller
+from geofold.core.gate import ThresholdGate
+from geofold.core.pullback import Pullback
+from geofold.core.report import ControllerState, StepInfo
+from geofold.core.trust_region import TrustRegion
+from geofold.learn.loop_score import shipped_score
+from geofold.molecule.energy import EnergyModel
+from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
+from geofold.molecule.structure import Structure
+from geofold.molecule.surroundings import backbone_of, surroundings
+
+TOLERANCE = 0.05
+STILL = HoldStill().name
+SETTLING_SWEEPS = 4
+ENERGY_SHARE = 0.001
+"""Of the potential's unit, per kJ/mol."""
+
+
+def controller(options: RunOptions) -> Controller:
+    """The parts that settle a loop."""
+    return Controller(
+        backbone=HoldStill(), metric=Pullback(), trust_region=TrustRegion(largest=2.0),
+        gate=ThresholdGate(TOLERANCE, largest=2), horizon=1, seed=options.seed,
+    )  # fmt: skip
+
+
+def settle(
+    structure: Structure, domain: LoopDomain, state: LoopState, path: Path, options: RunOptions, *,
+    weight: float = ENERGY_WEIGHT,
+) -> Move:  # fmt: skip
+    """Natural steps of backbone and side chains from one state, then the force field's at a weight per kJ/mol.
+
+    With a weight above the usual one, the force field's alone.
+    """
+    parts, loose = controller(options), replace(domain, goal=LoopGoal(side_chains=True))
+    settled = parts.init(loose, loose.resume(state))
+    path.add(state.fold.xyz[0], None, 0, 0)
+    for _ in range(SETTLING_SWEEPS * domain.length if weight <= ENERGY_WEIGHT else 0):
+        cursor = settled.domain.cursor
+        settled, info = parts.step(loose, settled, loose.goal)
+        path.add(settled.domain.fold.xyz[0], info, 0, cursor)
+    if options.energy:
+        settled = _relax(structure, loose, settled, path, options, weight)
+    atoms = domain.fold.kin.atoms.cpu().numpy()
+    return path.move(domain, atoms, "done" if loose.clean(settled.domain)[0] else "stuck")
+
+
+def _relax(
+    structure: Structure, domain: LoopDomain, state: ControllerState, path: Path, options: RunOptions, weight: float
+) -> ControllerState:
+    """Let the force field itself steer the whole loop for a while, its hydrogens placed afresh."""
+    goal = LoopGoal(side_chains=True, floor=1.0, energy=weight)
+    domain = steered(structure, replace(domain, goal=goal), state.domain.fold.xyz[0].cpu().numpy(), options.seed)
+    relaxed = state
+    for relaxed, info in relax(controller(options), domain, domain.resume(state.domain), goal):
+        path.add(relaxed.domain.fold.xyz[0], info, 0, (relaxed.domain.cursor - 1) % domain.length)
+    return relaxed
+
+
+def ranked(
+    structure: Structure, moves: list[Move], value: np.ndarray, options: RunOptions
+) -> list[Model]:
+    """Ends as models, best first; where energies are evaluated, they have a small say."""
+    energies = [
+        energy_of(structure, move.apply(structure.xyz), options) if options.energy else None for move in moves
+    ]
+    return in_order([
+        Model(move, float(worth) + (0.0 if energy is None else ENERGY_SHARE * energy), energy)
+        for move, worth, energy in zip(moves, value, energies, strict=True)
+    ])  # fmt: skip
+
+
+def in_order(models: list[Model]) -> list[Model]:
+    """Best first."""
+    return sorted(models, key=lambda model: model.score)
+
+
+def judged(structure: Structure, domain: LoopDomain, moves: list[Move]) -> np.ndarray:
+    """What the potential says of the ends of moves, (M,), and what is left of clashes and outliers."""
+    ends = np.array([move.frames[-1] for move in moves])
+    xyz = torch.as_tensor(ends).to(domain.fold.weight)
+    overlap, _ = domain.sterics.overlaps(xyz, domain.sterics.pairs(xyz))
+    clean = np.array([0.0 if move.status == "done" else 1.0 for move in moves])
+    return scored(structure, domain, ends) + WORTH * (domain.sterics.cost(overlap).sum(-1).cpu().numpy() + clean)
+
+
+def scored(structure: Structure, domain: LoopDomain, local: np.ndarray) -> np.ndarray:
+    """The potential of loops (K,) of local coordinates (K, m, 3); zero for a loop at the end of a chain."""
+    if not domain.tree.closed:
+        return np.zeros(len(local))
+    first, last, steering = domain.tree.first, domain.tree.last, domain.tree.steering
+    xyz = np.repeat(structure.xyz[None], len(local), 0)
+    xyz[:, domain.fold.kin.atoms.cpu().numpy()] = local
+    around = surroundings(structure, first, last, steering)
+    rows = backbone_of(structure, first, last, steering, xyz)
+    return np.asarray(shipped_score()[0].scores(rows, around).numpy())
+
+
+def energy_of(structure: Structure, xyz: np.ndarray, options: RunOptions) -> float:
+    """amber14 + OBC2 of whole coordinates, hydrogens placed for them (kJ/mol)."""
+    steering = structure.steering(options.altloc)
+    return EnergyModel.of(replace(structure, xyz=xyz), steering, seed=options.seed).energy(xyz)
+
+
+class Path:
+    """Frames and step numbers along one row's path."""
+
+    def __init__(self, predictor: str = STILL, gate: str = "threshold") -> None:
+        self.predictor, self.gate = predictor, gate
+        self.frames: list[np.ndarray] = []
+        self.trace: list[int] = []
+        self.milliseconds: list[float] = []
+        self.spent: dict[int, int] = {}
+        self.accepted = 0
+
+    def add(self, xyz: torch.Tensor, info: StepInfo | None, row: int, cursor: int) -> None:
+        points = xyz.cpu().numpy()
+        if not self.frames or not np.array_equal(points, self.frames[-1]):
+            self.frames.append(points)
+        if info is not None:
+            depth = int(info.inner_steps[row])
+            self.trace.append(depth)
+            self.spent[cursor] = self.spent.get(cursor, 0) + depth
+            self.milliseconds.append(info.milliseconds)
+            self.accepted += int(info.accepted[row])
+
+    def move(self, domain: LoopDomain, atoms: np.ndarray, status: str) -> Move:
+        spent = {domain.tree.first + k: self.spent.get(k, 0) for k in range(domain.length)}
+        return Move(
+            domain.tree,
+            atoms,
+            np.array(self.frames),
+            status,
+            self.predictor,
+            spent,
+            self.trace,
+            self.milliseconds,
+            self.accepted,
+            sum(self.milliseconds),
+            self.gate,
+        )
