@@ -16,7 +16,7 @@ from geofold.molecule.mmcif_document import AXES, CifDocument, coordinate, quote
 from geofold.molecule.pdb import PdbDocument, document_of, highest_serial, name_field
 from geofold.molecule.pdb import coordinate as column
 from geofold.molecule.residue_range import ELEMENTS, Number
-from geofold.molecule.structure import Floats, Link, Structure, read
+from geofold.molecule.structure import Floats, Link, Mask, Structure, read
 
 ATTACHED = ("ANISOU", "SIGATM", "SIGUIJ")
 """Records that follow the line of an atom."""
@@ -59,6 +59,17 @@ def with_residues(structure: Structure, before: int, removed: Sequence[int], new
         if not leaving[[link.i, link.j]].any()
     )  # fmt: skip
     return replace(found, xyz=xyz, links=links, notes=structure.notes)
+
+
+def without_atoms(structure: Structure, gone: Mask) -> Structure:
+    """The structure as its PDB file without the lines of some atoms (n_atoms,) has it."""
+    document = structure.document or document_of(structure)
+    assert isinstance(document, PdbDocument)
+    dropped = set[int]()
+    for k in document.atom_lines[gone].tolist():
+        dropped |= {k, *_attached(document.lines, k)}
+    kept = "".join(line for k, line in enumerate(document.lines) if k not in dropped)
+    return read(kept.encode(document.encoding), name=structure.source)
 
 
 def _bfactor(structure: Structure, before: int, after: int) -> float:

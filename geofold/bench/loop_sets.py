@@ -1,0 +1,152 @@
+"""Sets of the loop benchmark: where each loop starts, and what its native is.
+
+``bent`` and ``tuning`` are made from `structures/`. The published sets lie in a folder with a MANIFEST.tsv: in
+``sellers_...`` a bent loop is repaired, in the others the loop is taken out of its native together with the side chains
+that come within ten Angstrom of it, as the published methods were measured. ``short`` and ``valid`` take loops out of
+packed chains of the test split and of the validation split; side chains around them stay.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from geofold.bench import bent_set
+from geofold.bench.learning_controller import read_both
+from geofold.errors import InputFileError, OptionError
+from geofold.learn.chains import dihedral
+from geofold.molecule.insertion import without_atoms
+from geofold.molecule.loop_episodes import episodes as chain_loops
+from geofold.molecule.neighbours import KEPT
+from geofold.molecule.packed_chains import packed_structure
+from geofold.molecule.residue_range import find_range
+from geofold.molecule.rotamers import letter_of
+from geofold.molecule.structure import Structure, read
+
+MADE = {"bent": bent_set.TEST_SEED, "tuning": bent_set.TUNING_SEED}
+CHAINS = {"short": ("test", (4, 5, 6, 7, 8)), "valid": ("valid", (12, 8, 6, 16))}
+"""Sets of packed chains: their split and the lengths of their loops, by turns."""
+COUNT, SEED, MOST = 100, 23, 350
+HALF = ("structured_16res", "fread_16res")
+"""Sets of which a fixed random half is played."""
+REACH = 1.0
+"""nm: side chains nearer to a loop that is taken out go with it."""
+SHELL = 8.0
+"""A: `repack_shell` where side chains around are gone, or wrong."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A start, its loop and its native.
+
+    Attributes
+    ----------
+    name : str
+    start : Structure
+    loop : str
+        As users write it.
+    native : Structure
+        Atoms are matched by residue and name.
+    sequence : str or None
+        Of a loop that is missing from the start.
+    shell : float
+        `repack_shell` in A.
+    """
+
+    name: str
+    start: Structure
+    loop: str
+    native: Structure
+    sequence: str | None = None
+    shell: float = 0.0
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last residue of the loop in the native."""
+        return find_range(self.native, self.loop)
+
+
+def episodes(set_name: str, data: str | None, limit: int | None) -> Iterator[Episode]:
+    """Episodes of a set.
+
+    Raises
+    ------
+    OptionError, InputFileError
+        For a set that is not known, or whose data is not there.
+    """
+    if set_name in MADE:
+        for case, native, bent in bent_set.cases(limit or bent_set.COUNT, seed=MADE[set_name]):
+            moved = np.abs(bent - native.xyz).max(1) > 0
+            yield Episode(case.name, read(native.render(bent, moved), name=case.file), case.loop, native)
+        return
+    if data is None:
+        raise OptionError(f"set {set_name} without --data", "the folder that holds it", "add --data FOLDER")
+    if set_name in CHAINS:
+        yield from _of_chains(set_name, data, limit or COUNT)
+    else:
+        yield from _published(set_name, Path(data), limit)
+
+
+def _of_chains(set_name: str, data: str, count: int) -> Iterator[Episode]:
+    split, lengths = CHAINS[set_name]
+    chains, packed = read_both(data)
+    for one in chain_loops(chains, packed, split, count, seed=SEED, lengths=lengths, most=MOST):
+        native = packed_structure(chains, packed, one.chain)
+        native = read(native.render(native.xyz, np.zeros(len(native), dtype=bool)), name=one.name)
+        label = f"{native.residues[one.first].label}-{native.residues[one.last].resnum}"
+        yield taken_out(one.name, native, label)
+
+
+def _published(set_name: str, folder: Path, limit: int | None) -> Iterator[Episode]:
+    manifest = folder / "MANIFEST.tsv"
+    if not manifest.is_file():
+        raise InputFileError(f"{folder} has no MANIFEST.tsv", "the folder of the loop benchmarks", "check --data")
+    with manifest.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["set"] == set_name]
+    if not rows:
+        known = ", ".join((*MADE, *CHAINS))
+        raise OptionError(f"set {set_name}", f"{known} or a set of {manifest}", "check the name")
+    if set_name in HALF:
+        chosen = np.random.default_rng(0).permutation(len(rows))[: len(rows) // 2]
+        rows = [rows[k] for k in np.sort(chosen)]
+    for row in rows[:limit]:
+        chain = "" if row["chain"] == "_" else row["chain"]
+        loop = f"{chain}:{row['start_resid']}-{row['end_resid']}"
+        name, native = Path(row["pdb_file"]).name.split(".")[0], read(folder / row["pdb_file"])
+        if set_name.startswith("sellers"):
+            yield Episode(name, read(folder / row["start_model"]), loop, native, shell=SHELL)
+        else:
+            yield taken_out(name, native, loop, reach=REACH, shell=SHELL)
+
+
+def taken_out(name: str, native: Structure, loop: str, *, reach: float = 0.0, shell: float = 0.0) -> Episode:
+    """An episode of a native without a loop, and without the side chains within `reach` (nm) of it."""
+    first, last = find_range(native, loop)
+    inside = (native.residue_of >= first) & (native.residue_of <= last)
+    gone = inside.copy()
+    if reach:
+        side = ~np.isin(native.name, list(KEPT)) & ~native.hetatm & ~inside
+        near = cKDTree(native.xyz[inside]).query(native.xyz, distance_upper_bound=reach)[0] < reach
+        gone |= side & np.isin(native.residue_of, native.residue_of[side & near])
+    sequence = "".join(letter_of(native.residues[k].resname) for k in range(first, last + 1))
+    return Episode(name, without_atoms(native, gone), loop, native, sequence, shell)
+
+
+def native_cis(episode: Episode) -> int:
+    """Cis peptide bonds of the native's loop, those to its anchors among them."""
+    native, (first, last) = episode.native, episode.span
+    count = 0
+    for k in range(first - 1, last + 1):
+        atoms = [
+            native.atom(residue, name, native.steering_mask)
+            for residue, name in ((k, "CA"), (k, "C"), (k + 1, "N"), (k + 1, "CA"))
+        ]
+        if all(a is not None for a in atoms):
+            omega = dihedral(*(native.xyz[a] for a in atoms if a is not None))
+            count += bool(abs(float(omega)) < np.pi / 2)
+    return count

@@ -1,0 +1,132 @@
+"""Neighbours packed anew with a loop, several models of one loop, and a budget of seconds."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_cases import BENT, LOOP, STRUCTURES
+from build_cases import QUICK, checked, without
+
+import geofold as gf
+from geofold.app.result import Result, numbered
+from geofold.cli import main
+from geofold.errors import OptionError
+from geofold.molecule.neighbours import KEPT
+from geofold.molecule.residue_range import find_range
+from geofold.molecule.structure import read
+
+SHELL = 6.0
+SPAN, SEQUENCE = "A:48-52", "KQLED"
+
+
+@cache
+def mended() -> Result:
+    return gf.repair(BENT, LOOP, repack_shell=SHELL, models=3, **QUICK)
+
+
+def test_only_the_loop_and_the_listed_side_chains_move() -> None:
+    result = mended()
+    before, after = read(BENT), read(result.content)
+    first, last = find_range(before, LOOP)
+    told = result.report["repacked"]
+    moved = np.flatnonzero((before.xyz != after.xyz).any(1))
+    outside = [a for a in moved if not first <= before.residue_of[a] <= last]
+    assert {before.residues[before.residue_of[a]].label for a in outside} <= set(told["residues"])
+    assert not {str(before.name[a]) for a in outside} & KEPT
+    assert told["shell_angstrom"] == SHELL and outside
+    own = np.isin(before.residue_of, range(first, last + 1))
+    residue = {r.label: k for k, r in enumerate(before.residues)}
+    for label in told["residues"]:  # it was packed beside the loop, which may have gone on from there
+        beta = before.xyz[before.atom(residue[label], "CB", before.steering_mask)]
+        assert min(10 * np.linalg.norm(frame[own] - beta, axis=1).min() for frame in result.frames) <= SHELL
+    checks = {check["name"]: check for check in result.report["audit"]["checks"]}
+    for name in ("other_atoms_moved_angstrom", "chiralities_changed", "bond_change_angstrom", "angle_change_degrees"):
+        assert checks[name]["passed"], checks[name]
+    assert "neighbour_overlaps_added" in checks
+
+
+def test_models_are_ranked_and_unlike_one_another() -> None:
+    result = mended()
+    told = result.report["models"]
+    assert 1 < len(told) == len(result.models) <= 3
+    assert [row["rank"] for row in told] == list(range(1, len(told) + 1))
+    assert [row["score"] for row in told] == sorted(row["score"] for row in told)
+    assert told[0]["backbone_rmsd_to_first_angstrom"] == 0.0
+    assert len({model.content for model in result.models}) == len(told)
+    assert "models" not in result.others[0].report
+
+
+def test_several_models_go_to_files_of_their_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, report = tmp_path / "out.pdb", tmp_path / "report.json"
+    options = ["--streams", "2", "--rounds", "1", "--no-energy", "--models", "2"]
+    status = main(["repair", str(BENT), "--loop", LOOP, "-o", str(out), "--report", str(report), *options])
+    told = json.loads(report.read_text())["models"]
+    assert status in (0, 1) and len(told) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.2.pdb", "out.pdb", "report.json"]
+    assert (tmp_path / "out.2.pdb").read_bytes() != out.read_bytes()
+    assert main(["repair", str(BENT), "--loop", LOOP, "-o", "-", *options]) == 2
+    assert "2 models on standard output" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("a/b.pdb", "a/b.2.pdb"), ("b.v1.cif", "b.v1.2.cif"), ("b.pdb.gz", "b.2.pdb.gz"), ("plain", "plain.2")],
+)
+def test_names_of_further_models(path: str, expected: str) -> None:
+    assert numbered(path, 2) == expected
+
+
+def test_models_of_several_loops_are_refused() -> None:
+    with pytest.raises(OptionError, match="2 models of 2 loops"):
+        gf.repair(BENT, ["A:20-25", "A:45-50"], models=2)
+    with pytest.raises(OptionError, match="repack-shell"):
+        gf.repair(BENT, LOOP, repack_shell=50.0)
+
+
+def test_a_loop_is_built_among_neighbours_that_lack_their_side_chains() -> None:
+    native = read(STRUCTURES / "1ubi.pdb")
+    first, last = find_range(native, SPAN)
+    own = native.xyz[np.isin(native.residue_of, range(first, last + 1))]
+    near = {
+        int(native.residue_of[a]) for a, xyz in enumerate(native.xyz)
+        if np.linalg.norm(own - xyz, axis=1).min() < 0.5 and not native.hetatm[a]
+    } - set(range(first, last + 1))  # fmt: skip
+    lines = without("1ubi.pdb", (48, 52)).decode().splitlines(keepends=True)
+    cut = {native.residues[k].resnum for k in near}
+    bare = "".join(
+        line for line in lines
+        if not (line.startswith("ATOM") and int(line[22:26]) in cut and line[12:16].strip() not in KEPT)
+    )  # fmt: skip
+    result = gf.repair(bare.encode(), build=f"{SPAN}={SEQUENCE}", repack_shell=SHELL, **QUICK)
+    structure = checked(result, SPAN, SEQUENCE)
+    added = result.report["added_atoms"]
+    assert added and not any("@CB" in name for name in added)
+    for line in bare.splitlines():  # what was there is there, side chains of the shell apart
+        if line.startswith("ATOM") and line[12:16].strip() in ("N", "CA", "C", "O", "CB"):
+            assert line.encode() in result.content
+    whole = {(r.label, str(structure.name[a])) for r in structure.residues for a in r.atoms}
+    assert {tuple(name.split("@")) for name in added} <= whole
+    assert result.report["repacked"]["residues"]
+
+
+def test_a_budget_ends_a_search_in_time_and_more_of_it_searches_longer() -> None:
+    from geofold.app.clock import Clock
+    from geofold.app.loop_candidates import LoopCandidates, rebuilt
+    from geofold.app.loop_search import Effort, searched
+
+    native = read(STRUCTURES / "1ubi.pdb")
+    first, last = find_range(native, SPAN)
+    loop = LoopCandidates.of(native, rebuilt(native, first, last), sighted=False)
+    rounds: list[int] = []
+    effort = Effort(draws=64, crosses=32, led=4, generations=1, parents=4)
+    began = time.perf_counter()
+    searched(loop, effort, told=lambda done, most, best: rounds.append(done), clock=Clock(6.0))
+    assert len(rounds) > 1 and time.perf_counter() - began < 12.0
+    rounds.clear()
+    searched(loop, effort, told=lambda done, most, best: rounds.append(done))
+    assert rounds == [1]
