@@ -80,6 +80,9 @@ def repair(
         float,
         typer.Option(help="Also pack side chains anew whose CB is so near to the loop (A); the report lists them."),
     ] = 0.0,
+    allow_cis_pro: Annotated[
+        bool, typer.Option("--allow-cis-pro", help="Loops to build: also try each of their prolines cis.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Repair bent or clashing loops, or build missing ones; every other atom stays, byte for byte."""
@@ -90,7 +93,7 @@ def repair(
         return api.repair(
             content, loop or (), auto=auto, build=build or (), seed=seed, altloc=altloc, energy=energy,
             streams=streams, rounds=rounds, predictor=predictor, models=models, budget=budget,
-            repack_shell=repack_shell, progress=progress,
+            repack_shell=repack_shell, allow_cis_pro=allow_cis_pro, progress=progress,
         )  # fmt: skip
 
     _run(run, source, output, trajectory, report, view, offline, verbose, models)
@@ -185,7 +188,13 @@ def bench(
     out: Annotated[
         str, typer.Option(help="Folder of raw records, table and summary; an unfinished run goes on.")
     ] = "bench-out",
-    set_name: Annotated[str, typer.Option("--set", help="Loops: bent, or a set under --data.")] = "bent",
+    set_name: Annotated[
+        str, typer.Option("--set", help="Loops: bent, tuning; with --data short, valid, or a set of its MANIFEST.tsv.")
+    ] = "bent",
+    rival: Annotated[
+        str, typer.Option(help="Loops: further rivals, with commas between: pdbfixer,openmm,promod3.")
+    ] = "",
+    budget: Annotated[float | None, typer.Option(help="Loops: seconds for each, as of repair.")] = None,
     part: Annotated[
         str, typer.Option(help="Of learning: packer, prior, backbones, controller, peptide or esm. Of ablation: led.")
     ] = "packer",
@@ -200,8 +209,9 @@ def bench(
         from geofold.bench import run
 
         run.run(
-            name, out=out, set_name=set_name, data=data, quick=quick, limit=limit, seed=seed, part=part, seeds=seeds
-        )
+            name, out=out, set_name=set_name, data=data, quick=quick, limit=limit, seed=seed, part=part, seeds=seeds,
+            rivals=rival, budget=budget,
+        )  # fmt: skip
 
 
 def main(args: list[str] | None = None) -> int:

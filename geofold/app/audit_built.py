@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geofold.app.audit import Check, audit
 from geofold.app.build import Built
-from geofold.app.measure import backbone
+from geofold.app.measure import CIS, backbone
 from geofold.molecule.ramachandran import OUTLIER
 from geofold.molecule.structure import Structure
 
@@ -29,8 +29,9 @@ COMPARED = frozenset({"closure_error_angstrom", "bond_change_angstrom", "angle_c
 
 
 def audit_built(
-    structure: Structure, built: Built, xyz: Floats, after: dict[str, Any], altloc: str | None
-) -> list[Check]:
+    structure: Structure, built: Built, xyz: Floats, after: dict[str, Any], altloc: str | None, *,
+    cis_pro: bool = False,
+) -> list[Check]:  # fmt: skip
     """Promises of built residues.
 
     Parameters
@@ -39,11 +40,14 @@ def audit_built(
         nm, as the file holds them.
     after
         `measure` of them.
+    cis_pro
+        Whether prolines of the built loops may be cis.
     """
     spans, trees = built.spans, [move.tree for move in built.moves]
     compared = audit(structure, trees, structure.xyz, xyz, (after, after), altloc)
     steering = structure.steering(altloc)
     angles = backbone(structure, xyz, altloc)
+    cis = cis_prolines(built, angles.omega) if cis_pro else []
 
     def place(k: int, name: str) -> Floats:
         return np.asarray(xyz[structure.atom(k, name, steering)])
@@ -58,7 +62,10 @@ def audit_built(
         abs(_angle(*(place(i, name) for name in one), *(place(j, name) for name in two)) - ideal)
         for i, j in joints for one, two, ideal in JOINT_ANGLES
     )  # fmt: skip
-    peptides = np.concatenate([angles.omega[first : last + 2] for first, last in spans])
+    bent = [
+        180 - abs(np.degrees(angles.omega[k])) if k not in cis else abs(np.degrees(angles.omega[k]))
+        for first, last in spans for k in range(first, last + 2)
+    ]  # fmt: skip
     inside = [k for first, last in spans for k in range(first, last + 1)]
     chiral = [k for k in inside if structure.atom(k, "CB", steering) is not None]
     # the phi of the residue behind a loop is the loop's doing
@@ -68,7 +75,7 @@ def audit_built(
         *(check for check in compared if check.name in COMPARED),
         Check("joint_bond_error_angstrom", round(bond, 4), JOINT_BOND),
         Check("joint_angle_error_degrees", round(angle, 2), JOINT_ANGLE),
-        Check("omega_from_trans_degrees", round(float(180 - np.degrees(np.abs(peptides)).min()), 2), TRANS),
+        Check("omega_from_trans_degrees", round(float(max(bent)), 2), TRANS),
         Check(
             "d_amino_acids_built",
             float(sum(is_d(k) for k in chiral)),
@@ -77,6 +84,12 @@ def audit_built(
         Check("severe_overlaps", float(after["severe_overlaps"]), 0.0),
         Check("ramachandran_outliers", float((angles.verdict[judged] == OUTLIER).sum()), 0.0),
     ]
+
+
+def cis_prolines(built: Built, omega: Floats) -> list[int]:
+    """Prolines (indices) of built loops that have a cis bond before them, of the omegas (n_residues,) in radian."""
+    inside = [k for first, last in built.spans for k in range(first, last + 1)]
+    return [k for k in inside if built.structure.residues[k].resname == "PRO" and abs(omega[k]) < CIS]
 
 
 def _angle(*corner: Floats) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates
-from geofold.app.loop_search import WORTH, Ranked, effort_of, searched
+from geofold.app.loop_search import WORTH, Ranked, effort_of, joined, searched
 from geofold.app.options import PREDICTORS, RunOptions
+from geofold.errors import BuildError
 from geofold.molecule.build_plan import Build
 from geofold.molecule.insertion import NewResidue, with_residues
 from geofold.molecule.loop import LoopDomain
@@ -66,10 +68,16 @@ def started(
     sighted = options.predictor == PREDICTORS[0]
     bare = room_for(structure, build, options)[0] if options.repack_shell else structure
     loop = LoopCandidates.of(bare, build, altloc=options.altloc, seed=options.seed, sighted=sighted)
-    effort = effort_of(options, len(build.names))
-    found = searched(loop, effort, seed=options.seed, told=progress, clock=clock)
-    best = found.best(options.streams)
-    return _with_side_chains(structure, build, best, loop.structure, effort.tried, options)
+    effort, loops = effort_of(options, len(build.names)), [loop]
+    if options.allow_cis_pro:
+        for plan in build.cis_prolines():
+            with suppress(BuildError):  # one that does not close is no candidate
+                loops.append(
+                    LoopCandidates.of(bare, plan, altloc=options.altloc, seed=options.seed, sighted=sighted)
+                )
+    found = [searched(one, effort, seed=options.seed, told=progress, clock=clock) for one in loops]
+    best = joined(found).best(options.streams)
+    return _with_side_chains(structure, build, best, loop.structure, len(loops) * effort.tried, options)
 
 
 def _with_side_chains(

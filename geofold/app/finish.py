@@ -57,7 +57,7 @@ def finish(
         checks = [c for c in checks if command == "repair" or not c.name.startswith("energy")]
     else:
         before, after = {"missing_residues": built.missing}, {"missing_residues": 0} | after
-        checks = audit_built(structure, built, written, after, options.altloc)
+        checks = audit_built(structure, built, written, after, options.altloc, cis_pro=options.allow_cis_pro)
     if options.repack_shell:
         checks.append(_neighbours(structure, moves, written))
     checks += [Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts]

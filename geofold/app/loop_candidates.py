@@ -57,6 +57,8 @@ class LoopCandidates:
         With the backbone of the loop in it, in one of its candidates.
     sighted : bool
         Whether the loop model leads; else corrections alone do.
+    price : float
+        Of its cis bonds, in the potential's unit: what the prior has against them, in nat.
     """
 
     origin: Structure
@@ -65,6 +67,7 @@ class LoopCandidates:
     structure: Structure
     altloc: str | None = None
     sighted: bool = True
+    price: float = 0.0
 
     @classmethod
     def of(
@@ -84,13 +87,13 @@ class LoopCandidates:
             raise BuildError(given, f"at most {10 * most:.1f} A", "give more residues, or other anchors")
         noise = np.random.default_rng([seed, 1])
         for count in TRIED:
-            drawn = drawn_torsions(origin, build, shipped_prior()[0], count, noise)
+            drawn, odds = drawn_torsions(origin, build, shipped_prior()[0], count, noise)
             delta, closed = bridge.close(bridge.increments(drawn))
             if bool(closed.any()):
                 names, rows = bridge.places(delta[closed][:1])
                 new = _residues(build, names, rows[0])
                 whole = with_residues(origin, build.before, build.removed, new)
-                return cls(origin, build, bridge, whole, altloc, sighted)
+                return cls(origin, build, bridge, whole, altloc, sighted, -odds)
         raise BuildError(
             f"{given}: none of {sum(TRIED)} draws closes it", "residues that can turn to meet both anchors",
             "take a neighbour on each side along, which is built anew",
@@ -122,7 +125,7 @@ class LoopCandidates:
 
     def drawn(self, count: int, noise: np.random.Generator) -> Floats:
         """Those of so many draws that close, and the one that stands in `structure`, (K, m, 3)."""
-        drawn = self.closed(drawn_torsions(self.origin, self.build, shipped_prior()[0], count, noise))
+        drawn = self.closed(drawn_torsions(self.origin, self.build, shipped_prior()[0], count, noise)[0])
         return np.concatenate([self.structure.xyz[None, self.atoms], drawn])
 
     def closed(self, torsions: Floats) -> Floats:

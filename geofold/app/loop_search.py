@@ -8,7 +8,7 @@ Glossary: see `loop_candidates`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -105,13 +105,18 @@ def searched(
             break
         liked = unlike(fresh, loop.scores(fresh, score) + SPOILED * loop.spoiled(fresh), effort.led)
         rows, worth = loop.led(fresh[liked], seed=seed + number)
-        worst = WORTH * worth + SPOILED * loop.spoiled(rows)
-        value = np.concatenate([pool.value, loop.scores(rows, score) + worst])
-        order = np.argsort(value, kind="stable")
-        pool = Ranked(np.concatenate([pool.rows, rows])[order], value[order])
+        value = loop.scores(rows, score) + WORTH * worth + SPOILED * loop.spoiled(rows) + loop.price
+        pool = joined([pool, Ranked(rows, value)])
         if told is not None:
             told(number + 1, effort.generations, float(pool.value[0]))
     return pool
+
+
+def joined(pools: Sequence[Ranked]) -> Ranked:
+    """Candidates of several searches for one loop, best first."""
+    rows, value = (np.concatenate([getattr(pool, name) for pool in pools]) for name in ("rows", "value"))
+    order = np.argsort(value, kind="stable")
+    return Ranked(rows[order], value[order])
 
 
 def unlike(rows: Floats, value: Floats, most: int) -> list[int]:

@@ -47,6 +47,8 @@ class RunOptions:
         what comes out.
     repack_shell : float
         Angstrom: side chains whose CB comes this near to a loop are packed anew with it (repair); 0: none.
+    allow_cis_pro : bool
+        Also search for loops that are built with one of their prolines cis, at the torsion prior's price (repair).
     """
 
     seed: int = 0
@@ -60,6 +62,7 @@ class RunOptions:
     models: int = 1
     budget: float | None = None
     repack_shell: float = 0.0
+    allow_cis_pro: bool = False
 
     def __post_init__(self) -> None:
         if self.predictor not in PREDICTORS:

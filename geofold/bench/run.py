@@ -20,6 +20,8 @@ def run(
     seed: int,
     part: str = "packer",
     seeds: int | None = None,
+    rivals: str = "",
+    budget: float | None = None,
 ) -> None:
     """Run a benchmark on one thread per process, so that times can be compared.
 
@@ -34,7 +36,9 @@ def run(
     if name == "loop":
         from geofold.bench import loop
 
-        loop.run(set_name, out, data=data, quick=quick, limit=limit, seed=seed)
+        loop.run(
+            set_name, out, data=data, quick=quick, limit=limit, seed=seed, rivals=rivals, budget=budget
+        )
     elif name == "peptide":
         from geofold.bench import peptide
 
@@ -64,9 +68,9 @@ def run(
 
         learning.run(out, part=part, data=data, quick=quick, limit=limit, seed=seed)
     elif name == "rivals":
-        from geofold.bench import rivals
+        from geofold.bench.rivals import run as train_rivals
 
-        rivals.run(out, data=data, quick=quick, seed=seed)
+        train_rivals(out, data=data, quick=quick, seed=seed)
     elif name == "report":
         from geofold.bench import report
 

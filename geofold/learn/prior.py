@@ -72,7 +72,7 @@ class TorsionPrior(nn.Module):
         """Of all residues of chains at once: letters (T, B) int, torsions (T, B, 3), NaN where there are none."""
         before = torch.cat([torch.full_like(torsions[:1], torch.nan), torsions[:-1]])
         inputs = torch.cat([self.context(letters), past(before)], -1)
-        return self._read(self.stream.scan(inputs, self.stream.init_state(letters.shape[1]))[0])
+        return self.read(self.stream.scan(inputs, self.stream.init_state(letters.shape[1]))[0])
 
     def log_likelihood(self, letters: Tensor, torsions: Tensor) -> tuple[Tensor, Tensor]:
         """Of (phi, psi), and of omega being cis or trans as it is; (T, B) each, zero where an angle is not there."""
@@ -98,14 +98,15 @@ class TorsionPrior(nn.Module):
         before = torch.full((letters.shape[1], 3), torch.nan, dtype=told.dtype)
         for here in told:
             z, state = self.stream.step(torch.cat([here, past(before)], -1), state)
-            said = self._read(z)
+            said = self.read(z)
             cis = torch.as_tensor(noise.random(len(here))) < said.odds.sigmoid().cpu()
             angles = torch.where(cis[:, None], sample(said.cis, noise), sample(said.trans, noise))
             omega = torch.where(cis, 0.0, math.pi).to(angles)
             before = torch.cat([angles, omega[:, None]], -1)
             yield before
 
-    def _read(self, outputs: Tensor) -> Outlook:
+    def read(self, outputs: Tensor) -> Outlook:
+        """What outputs (..., O) of the stream say."""
         trans, cis, odds = outputs.split([parameters(self.components)] * 2 + [1], -1)
         return Outlook(mixture(trans), mixture(cis), odds[..., 0] - 6.0)
 

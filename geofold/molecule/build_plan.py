@@ -32,6 +32,8 @@ class Build:
         Where the sequence comes from: 'given', or the name of a record.
     notes : tuple of str
         What the user should know.
+    cis : tuple of int
+        Which of the new residues have a cis peptide bond before them.
     """
 
     chain: str
@@ -42,6 +44,7 @@ class Build:
     names: tuple[str, ...]
     source: str
     notes: tuple[str, ...] = ()
+    cis: tuple[int, ...] = ()
 
     @property
     def label(self) -> str:
@@ -52,6 +55,10 @@ class Build:
     def sequence(self) -> str:
         """One-letter codes."""
         return "".join(letter_of(name) for name in self.names)
+
+    def cis_prolines(self) -> list[Build]:
+        """The same loop with each of its prolines cis, one at a time."""
+        return [replace(self, cis=(k,)) for k, name in enumerate(self.names) if name == "PRO"]
 
 
 def with_given(build: Build, gap: Gap, text: str, given: str) -> Build:

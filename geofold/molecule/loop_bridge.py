@@ -6,7 +6,7 @@ Glossary: ``B`` draws, ``n`` new residues, ``t`` torsions of the bridge, ``m`` i
 The bridge is a peptide of n + 2 residues. Its first lies on the residue before the gap, by C, CA and O, so that the
 first new N stands where that residue's psi puts it. Its last is a ghost of the residue after the gap, with the N-CA-C
 geometry of that residue itself. Where the ghost's N, CA and C come to lie on the file's, the loop is closed with ideal
-bonds, angles and omega, whatever the geometry of the anchors.
+bonds, angles and omega, whatever the geometry of the anchors. A cis bond is asked for by the plan of the build.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ class Bridge:
         """Bridge over a gap, or over what is to be built anew."""
         steering = structure.steering(altloc)
         letters = _letter(structure, build.before) + build.sequence + _letter(structure, build.after)
-        made = peptide(letters, [(PROLINE_PHI if letter == "P" else PHI, PSI, 180.0) for letter in letters])
+        made = peptide(letters, [
+            (PROLINE_PHI if letter == "P" else PHI, PSI, 0.0 if k - 1 in build.cis else 180.0)
+            for k, letter in enumerate(letters)
+        ])  # fmt: skip
         last = len(letters) - 1
 
         def own(k: int, *names: str) -> list[int]:

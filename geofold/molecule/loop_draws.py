@@ -11,7 +11,7 @@ import torch
 
 from geofold.learn.chains import AMINO_ACIDS, dihedral
 from geofold.learn.prior import TorsionPrior, past
-from geofold.learn.von_mises import mixture, parameters, sample
+from geofold.learn.von_mises import sample
 from geofold.molecule.build_plan import Build
 from geofold.molecule.packing import backbone_torsions
 from geofold.molecule.prior_term import CONTEXT, letters_of
@@ -22,10 +22,17 @@ from geofold.molecule.structure import Structure
 @torch.no_grad()
 def drawn_torsions(
     structure: Structure, build: Build, prior: TorsionPrior, count: int, noise: np.random.Generator
-) -> np.ndarray:
-    """phi and psi (B, n + 1, 2) in radian of the new residues and of the one after them, each given those before.
+) -> tuple[np.ndarray, float]:
+    """Torsions of the new residues and of the one after them, each given those before.
 
-    All peptide bonds are trans, prolines' too.
+    Peptide bonds are trans, prolines' too, but where the plan says cis.
+
+    Returns
+    -------
+    torsions : (B, n + 1, 2)
+        phi and psi in radian.
+    odds : float
+        Log-odds of the bonds that are cis being so, the mean of the draws.
     """
     begin, end = build.before, build.after
     while begin > max(build.before - CONTEXT, 0) and structure.bonded(begin - 1, begin):
@@ -42,14 +49,15 @@ def drawn_torsions(
     torsions[-1, 1] = (float(dihedral(n, ca, c, o)) + 2 * np.pi) % (2 * np.pi) - np.pi
     known = torch.as_tensor(torsions).to(told)[:, None]
     state, before = prior.stream.init_state(count), torch.full((count, 3), torch.nan).to(told)
-    found = []
+    found, odds = [], 0.0
     for place, here in enumerate(told[: len(known) + len(own) + 1]):
         z, state = prior.stream.step(torch.cat([here.expand(count, -1), past(before)], -1), state)
         if place < len(known):
             before = known[place].expand(count, -1)
             continue
-        trans = mixture(z.split([parameters(prior.components)] * 2 + [1], -1)[0])
-        angles = sample(trans, noise)
+        said, turned = prior.read(z), place - len(known) in build.cis
+        angles = sample(said.cis if turned else said.trans, noise)
+        odds += float(said.odds.mean()) if turned else 0.0
         found.append(angles.double().cpu().numpy())
-        before = torch.cat([angles, torch.full_like(angles[:, :1], torch.pi)], -1)
-    return np.stack(found, 1)
+        before = torch.cat([angles, torch.full_like(angles[:, :1], 0.0 if turned else torch.pi)], -1)
+    return np.stack(found, 1), odds

@@ -55,7 +55,7 @@ def test_streaming_says_what_the_scan_says() -> None:
     before = torch.full((2, 3), torch.nan, dtype=torch.float64)
     for t in range(len(letters)):
         z, state = model.stream.step(torch.cat([told[t], past(before)], -1), state)
-        torch.testing.assert_close(model._read(z).odds, said.odds[t], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(model.read(z).odds, said.odds[t], rtol=1e-9, atol=1e-9)
         before = drawn[t]
 
 

@@ -10,6 +10,7 @@ import torch
 from app_cases import STRUCTURES
 from build_cases import without, without_records
 
+from geofold.app.loop_candidates import LoopCandidates
 from geofold.learn.chains import dihedral
 from geofold.learn.prior_training import shipped_prior
 from geofold.molecule.build_request import find_build
@@ -47,7 +48,7 @@ def bridged(name: str, span: str) -> tuple[Structure, Bridge, torch.Tensor, torc
     structure = gapped(name, span)
     build = find_build(structure, native(name, span))
     bridge = Bridge.of(structure, build)
-    drawn = drawn_torsions(structure, build, shipped_prior()[0], ROWS, np.random.default_rng(0))
+    drawn = drawn_torsions(structure, build, shipped_prior()[0], ROWS, np.random.default_rng(0))[0]
     delta, closed = bridge.close(bridge.increments(drawn))
     names, rows = bridge.places(delta[closed])
     ends = np.cumsum([len(own) for own in names])[:-1]
@@ -120,7 +121,7 @@ def test_reach_tells_the_gap_and_the_longest_span() -> None:
 def test_draws_are_the_same_for_the_same_seed_and_know_the_sequence() -> None:
     structure = gapped("1ubi.pdb", "A:45-48")
     build = find_build(structure, "A:45-48=GPAP")
-    one, two = (drawn_torsions(structure, build, shipped_prior()[0], 64, np.random.default_rng(3)) for _ in range(2))
+    one, two = (drawn_torsions(structure, build, shipped_prior()[0], 64, np.random.default_rng(3))[0] for _ in range(2))
     assert one.shape == (64, 5, 2) and np.array_equal(one, two)
     prolines, glycine = np.degrees(one[:, [1, 3], 0]), np.degrees(one[:, 0, 0])
     assert ((prolines > -110) & (prolines < -40)).mean() > 0.95 and (glycine > 0).mean() > 0.1
@@ -143,3 +144,22 @@ def test_a_state_of_rows_says_of_each_row_what_it_is() -> None:
     psi = domain.angles.at(state.fold.angle)[1][1, 2]
     there = backbone_torsions(replace(structure, xyz=whole[1]))[46, 1]
     assert np.cos(float(psi) - there) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_proline_is_built_cis_where_the_plan_says_so_and_the_prior_has_a_price_for_it() -> None:
+    structure = gapped("1ubi.pdb", "A:35-41")
+    build = find_build(structure, native("1ubi.pdb", "A:35-41"))
+    plans = build.cis_prolines()
+    assert [build.names[k] for plan in plans for k in plan.cis] == ["PRO", "PRO"]
+    assert drawn_torsions(structure, build, shipped_prior()[0], 8, np.random.default_rng(0))[1] == 0.0
+    for plan in plans:
+        loop = LoopCandidates.of(structure, plan, sighted=False)
+        assert loop.price > 0.5
+        whole, (first, _) = loop.structure, loop.span
+        omega = [
+            float(dihedral(*(whole.xyz[whole.atom(j, name, whole.steering_mask)]
+                             for j, name in ((k - 1, "CA"), (k - 1, "C"), (k, "N"), (k, "CA")))))
+            for k in range(first, first + len(plan.names) + 1)
+        ]  # fmt: skip
+        assert [k for k, turn in enumerate(omega) if abs(turn) < 0.01] == list(plan.cis)
+        assert all(abs(abs(turn) - np.pi) < 0.01 for k, turn in enumerate(omega) if k not in plan.cis)

@@ -1,0 +1,116 @@
+"""What a run may move: ranges that keep apart, whole residues, whole chains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from geofold.app.moves import Move
+from geofold.app.options import RunOptions
+from geofold.errors import ContactError, CovalentLinkError, OptionError, OverlappingLoopsError
+from geofold.molecule.bonds import templates
+from geofold.molecule.completion import missing_atoms
+from geofold.molecule.contacts import Contact
+from geofold.molecule.structure import AddedAtom, Structure, read
+
+
+def separate(structure: Structure, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The ranges as they are, if there are any and a residue that stays lies between every two of them.
+
+    Raises
+    ------
+    OptionError, OverlappingLoopsError
+        Else.
+    """
+    if not ranges:
+        raise OptionError("no loop", "at least one range such as A:45-56, or --auto", "add one with --loop")
+    for (_, end), (start, _) in zip(sorted(ranges), sorted(ranges)[1:], strict=False):
+        if start <= end + 1:
+            raise OverlappingLoopsError(
+                f"loops that meet at {structure.residues[start].label}",
+                "loops with at least one residue between them that stays", "join them into one range, or shorten one",
+            )  # fmt: skip
+    return ranges
+
+
+def with_missing_atoms(
+    structure: Structure, ranges: list[tuple[int, int]], options: RunOptions
+) -> tuple[Structure, list[AddedAtom], Structure]:
+    """The structure with side-chain atoms that its moving residues lack; what was added; the structure as given."""
+    if all(_complete(structure, k, options.altloc) for first, last in ranges for k in range(first, last + 1)):
+        return structure, [], structure
+    added = [
+        a
+        for first, last in ranges
+        for a in missing_atoms(structure, first, last, altloc=options.altloc, seed=options.seed)
+    ]
+    if not added:
+        return structure, [], structure
+    nothing = np.zeros(len(structure), dtype=bool)
+    whole = read(structure.render(structure.xyz, nothing, added), name=structure.source)
+    return (
+        replace(whole, notes=(*structure.notes, f"{len(added)} missing side-chain atoms were built")),
+        added,
+        structure,
+    )
+
+
+def _complete(structure: Structure, k: int, altloc: str | None) -> bool:
+    known = templates().get(structure.residues[k].resname)
+    if known is None:
+        return True
+    heavy = {name for bond in known for name in bond if not name.startswith("H") and name != "OXT"}
+    steering = structure.steering(altloc)
+    there = {str(structure.name[a]) for a in structure.residues[k].atoms if steering[a]}
+    if structure.residues[k].resname == "ILE" and "CD" in there:  # CHARMM's name
+        there.add("CD1")
+    return heavy <= there
+
+
+def chain_of(structure: Structure, contacts: tuple[Contact, ...]) -> tuple[int, int]:
+    """The unbroken chain that the first contact's first atom belongs to, whole."""
+    first = last = int(structure.residue_of[contacts[0].i])
+    while first > 0 and structure.is_amino_acid(first - 1) and structure.bonded(first - 1, first):
+        first -= 1
+    end = len(structure.residues)
+    while last + 1 < end and structure.is_amino_acid(last + 1) and structure.bonded(last, last + 1):
+        last += 1
+    for contact in contacts:
+        ends = [int(structure.residue_of[a]) for a in (contact.i, contact.j)]
+        if not any(first <= k <= last for k in ends):
+            raise ContactError(
+                f"contact {contact.text} between residues of other chains",
+                f"at least one residue of the chain that moves, {structure.residues[first].label} to "
+                f"{structure.residues[last].label}", "constrain one chain after the other",
+            )  # fmt: skip
+    return first, last
+
+
+def require_honoured(structure: Structure, move: Move) -> None:
+    """A link that takes the last freedom away is named, instead of a loop that silently stays."""
+    if move.status != "rigid" or not move.tree.links:
+        return
+    i, j = move.tree.links[0]
+
+    def told(atom: int) -> str:
+        return f"{structure.residues[structure.residue_of[atom]].label}@{structure.name[atom]}"
+
+    raise CovalentLinkError(
+        f"the covalent link {told(i)} - {told(j)} leaves the moving residues no freedom",
+        "torsions that can still turn",
+        "take a longer range, or remove the link's record if it is not real",
+    )
+
+
+def require_one(texts: list[str], options: RunOptions) -> None:
+    """Several models are of one loop.
+
+    Raises
+    ------
+    OptionError
+        If there are several loops.
+    """
+    if options.models > 1 and len(texts) > 1:
+        raise OptionError(f"{options.models} models of {len(texts)} loops", "several models of one loop, or one of all",
+                          "take one loop after the other")  # fmt: skip
