@@ -155,14 +155,17 @@ def score(
     packed: Packed,
     out: Annotated[str, typer.Option(help="Folder of decoys, checkpoint, curve, weights and card.")] = "score",
     loops: Annotated[int, typer.Option(min=1, help="Training loops whose decoys are made.")] = 1600,
-    steps: Annotated[int, typer.Option(min=1, help="Batches of four loops.")] = 3000,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of four loops, in each of both rounds.")] = 3000,
+    searches: Annotated[
+        int, typer.Option(min=0, help="Loops searched for by the first round's potential; the second learns from them.")
+    ] = 240,
     seed: Seed = 0,
 ) -> None:
     """Train the potential that ranks models of a loop: the nearer to the native one, the lower."""
     with told():
         from geofold.app.train_score import train_score_model
 
-        train_score_model(data, packed, out, loops=loops, steps=steps, seed=seed)
+        train_score_model(data, packed, out, loops=loops, steps=steps, searches=searches, seed=seed)
 
 
 @train_app.command("metric")

@@ -51,6 +51,7 @@ def build_report(
     if built is not None:
         shift[built.atoms] = 0.0  # they came in; nothing of the input moved
     moved = np.unique(structure.residue_of[shift > 0])
+    owner = structure if built is None else built.original  # whose residues the added atoms are counted by
     report: dict[str, Any] = {
         "schema": REPORT_SCHEMA, "command": command, "versions": versions(), "seed": options.seed,
         "input": described(original), "predictor": _named([m.predictor for m in moves]),
@@ -77,7 +78,7 @@ def build_report(
             "atoms": int((shift > 0).sum()), "residues": [structure.residues[k].label for k in moved],
             "max_displacement_angstrom": round(float(shift.max(initial=0.0)), 3),
         },
-        "added_atoms": [f"{structure.residues[a.residue].label}@{a.name}" for a in added],
+        "added_atoms": [f"{owner.residues[a.residue].label}@{a.name}" for a in added],
         "stream": {
             "status": [m.status for m in moves], "steps": sum(len(m.milliseconds) for m in moves),
             "inner_steps_per_step": [k for m in moves for k in m.trace],

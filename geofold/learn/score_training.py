@@ -28,8 +28,9 @@ NEAREST = 1 / 3
 """Share of the candidates that are the nearest ones."""
 WARMTH = 0.7
 """A: T of the RMSD's softmax."""
-DRAWN, DISTURBED, LED = range(3)
-"""Kinds of candidates: drawn by the prior, the native's torsions disturbed, led by the loop model."""
+DRAWN, DISTURBED, LED, SEARCHED = range(4)
+"""Kinds of candidates: drawn by the prior, the native's torsions disturbed, led by the loop model, and what a search by
+an earlier potential ended with: where that one was wrong."""
 JUDGED = (8, 12)
 """Lengths whose figures the card tells: shorter, between, and from the second on."""
 
@@ -104,7 +105,7 @@ def figures(score: LoopScore, judged: Sequence[Decoys]) -> dict[str, Any]:
     for decoys in judged:
         length = decoys.xyz.shape[1]
         size = f"to_{JUDGED[0]}" if length <= JUDGED[0] else f"from_{JUDGED[1]}" if length >= JUDGED[1] else "between"
-        for kind, name in ((DRAWN, "drawn"), (LED, "led")):
+        for kind, name in ((DRAWN, "drawn"), (LED, "led"), (SEARCHED, "searched")):
             rows = decoys.kind == kind
             if bool(rows.any()):
                 value, rmsd = score.scores(decoys.xyz[rows], decoys.around), decoys.rmsd[rows]

@@ -13,6 +13,7 @@ from app_cases import BENT, LOOP, STRUCTURES
 from build_cases import QUICK, checked, without
 
 import geofold as gf
+from geofold.app import api
 from geofold.app.result import Result, numbered
 from geofold.cli import main
 from geofold.errors import OptionError
@@ -61,16 +62,22 @@ def test_models_are_ranked_and_unlike_one_another() -> None:
     assert "models" not in result.others[0].report
 
 
-def test_several_models_go_to_files_of_their_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_several_models_go_to_files_of_their_own(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, report = tmp_path / "out.pdb", tmp_path / "report.json"
-    options = ["--streams", "2", "--rounds", "1", "--no-energy", "--models", "2"]
+    options = ["--models", "3", "--repack-shell", str(SHELL)]
+    asked: list[dict[str, object]] = []
+    result = mended()
+    monkeypatch.setattr(api, "repair", lambda *_, **given: asked.append(given) or result)
     status = main(["repair", str(BENT), "--loop", LOOP, "-o", str(out), "--report", str(report), *options])
     told = json.loads(report.read_text())["models"]
-    assert status in (0, 1) and len(told) == 2
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.2.pdb", "out.pdb", "report.json"]
-    assert (tmp_path / "out.2.pdb").read_bytes() != out.read_bytes()
+    assert status == (0 if result.passed else 1) and (asked[0]["models"], asked[0]["repack_shell"]) == (3, SHELL)
+    names = [f"out.{rank}.pdb" if rank > 1 else "out.pdb" for rank in range(1, len(told) + 1)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*names, "report.json"])
+    assert [(tmp_path / name).read_bytes() for name in names] == [model.content for model in result.models]
     assert main(["repair", str(BENT), "--loop", LOOP, "-o", "-", *options]) == 2
-    assert "2 models on standard output" in capfd.readouterr().err
+    assert "3 models on standard output" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
