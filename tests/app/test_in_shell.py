@@ -14,6 +14,9 @@ from build_cases import QUICK, checked, without
 
 import geofold as gf
 from geofold.app import api
+from geofold.app.clock import Clock
+from geofold.app.loop_candidates import LoopCandidates, rebuilt
+from geofold.app.loop_search import Effort, searched
 from geofold.app.result import Result, numbered
 from geofold.cli import main
 from geofold.errors import OptionError
@@ -121,19 +124,34 @@ def test_a_loop_is_built_among_neighbours_that_lack_their_side_chains() -> None:
     assert result.report["repacked"]["residues"]
 
 
-def test_a_budget_ends_a_search_in_time_and_more_of_it_searches_longer() -> None:
-    from geofold.app.clock import Clock
-    from geofold.app.loop_candidates import LoopCandidates, rebuilt
-    from geofold.app.loop_search import Effort, searched
+class Ticking(Clock):
+    """A budget that is spent after so many looks at the clock."""
 
+    left = 2
+
+    def spent(self, share: float = 1.0) -> bool:
+        type(self).left -= 1
+        return self.left < 0
+
+
+def test_a_budget_and_not_the_effort_says_when_a_search_ends() -> None:
     native = read(STRUCTURES / "1ubi.pdb")
     first, last = find_range(native, SPAN)
     loop = LoopCandidates.of(native, rebuilt(native, first, last), sighted=False)
     rounds: list[int] = []
     effort = Effort(draws=64, crosses=32, led=4, generations=1, parents=4)
-    began = time.perf_counter()
-    searched(loop, effort, told=lambda done, most, best: rounds.append(done), clock=Clock(6.0))
-    assert len(rounds) > 1 and time.perf_counter() - began < 12.0
-    rounds.clear()
-    searched(loop, effort, told=lambda done, most, best: rounds.append(done))
-    assert rounds == [1]
+    long = searched(loop, effort, told=lambda done, most, best: rounds.append(done), clock=Ticking(1.0))
+    assert rounds == [1, 2, 3]
+    short = searched(loop, effort, told=lambda done, most, best: rounds.append(done))
+    assert rounds == [1, 2, 3, 1]
+    assert long.value[0] <= short.value[0]
+
+
+def test_the_clock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [107.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    clock, free = Clock(10.0, began=100.0), Clock(began=100.0)
+    assert clock.spent(0.6) and not clock.spent() and not free.spent(0.0)
+    rest = clock.stopped()
+    now[0] = 500.0
+    assert rest.going_on().seconds == 3.0 and clock.spent()
