@@ -123,18 +123,15 @@ class Sterics:
             i, j = np.nonzero(~self.excluded)
             return self._listed(i, j, None)
         points = xyz[:, self.local].detach()
-        inner, width = points.shape[1], points.shape[1] + len(self.fixed)
-        codes = []
+        near = np.zeros(self.excluded.shape, dtype=bool)
         for row in points.cpu().numpy():
             here = cKDTree(row)
-            for other, offset in ((here, 0), (self.tree, inner)):
+            for other, offset in ((here, 0), (self.tree, len(row))):
                 if other.n:
-                    near = here.sparse_distance_matrix(other, CONTACT + SKIN, output_type="coo_matrix")
-                    codes.append(near.row.astype(np.int64) * width + near.col + offset)
-        unique = np.unique(np.concatenate(codes)) if codes else np.zeros(0, dtype=np.int64)
-        rows, columns = unique // width, unique % width
-        keep = ~self.excluded[rows, columns]
-        return self._listed(rows[keep], columns[keep], points)
+                    found = here.sparse_distance_matrix(other, CONTACT + SKIN, output_type="ndarray")
+                    near[found["i"], found["j"] + offset] = True
+        i, j = np.nonzero(near & ~self.excluded)
+        return self._listed(i, j, points)
 
     def overlaps(self, xyz: Tensor, pairs: PairList) -> tuple[Tensor, PairList]:
         """Overlap (B, p) in nm of every listed pair, negative where they are apart; the list that was used."""
