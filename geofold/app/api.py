@@ -14,11 +14,11 @@ from typing import Any
 
 from geofold.app.constrain_peptide import constrain_peptide
 from geofold.app.finish import finish
-from geofold.app.moves import Model
 from geofold.app.options import PREDICTORS, RunOptions
 from geofold.app.repair_loop import repair_loop
 from geofold.app.reporting import models_told
 from geofold.app.result import Result
+from geofold.app.several_loops import repair_loops
 from geofold.app.sources import load
 from geofold.app.stretches import chain_of, require_honoured, require_one, separate, with_missing_atoms
 from geofold.errors import ContactError, OptionError
@@ -102,19 +102,19 @@ def repair(
     ranges = separate(structure, [find_range(structure, text) for text in texts])
     require_one(texts, options)
     structure, added, original = with_missing_atoms(structure, ranges, options)
-    now, chosen = structure, list[Model]()
-    for first, last in ranges:
-        tell = (
-            None
-            if progress is None
-            else _named(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
-        )
-        with one_thread():
-            found = repair_loop(now, first, last, replace(options, budget=_share(budget, len(ranges))), tell)
-        require_honoured(structure, found[0].move)
-        chosen.append(found[0])
-        now = replace(now, xyz=found[0].move.apply(now.xyz))
-    several = [[model] for model in found] if len(ranges) == 1 else [chosen]
+    shared = replace(options, budget=_share(budget, len(ranges)))
+
+    def tell(first: int, last: int) -> Callable[[int, int, float], None] | None:
+        residues = structure.residues
+        return None if progress is None else _named(progress, f"{residues[first].label}-{residues[last].resnum}")
+
+    with one_thread():
+        if len(ranges) == 1:
+            several = [[model] for model in repair_loop(structure, *ranges[0], shared, tell(*ranges[0]))]
+        else:
+            several = [repair_loops(structure, ranges, shared, tell)]
+    for model in several[0]:
+        require_honoured(structure, model.move)
     return _of_models([
         finish(
             "repair", structure, original, added, [model.move for model in own], options, began, loops=texts,

@@ -71,6 +71,21 @@ class Move:
         return moved
 
 
+def lifted(xyz: Floats, place: NDArray[np.int64], move: Move, frame: Floats) -> Floats:
+    """Coordinates (n_atoms, 3) of a structure as they are in a frame of a move of a part of it.
+
+    Parameters
+    ----------
+    place
+        Atoms of the structure that the part is made of, in its order.
+    """
+    whole = xyz.copy()
+    whole[place[move.beside.atoms]] = move.beside.xyz
+    carried = np.isin(move.atoms, move.tree.atoms)
+    whole[place[move.atoms[carried]]] = frame[carried]
+    return whole
+
+
 @dataclass(frozen=True)
 class Model:
     """One of the ends that a loop was brought to.

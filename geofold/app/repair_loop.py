@@ -13,7 +13,7 @@ from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import guided
 from geofold.app.loop_search import WORTH, effort_of, searched, unlike
-from geofold.app.moves import Model, Move
+from geofold.app.moves import Model, Move, lifted
 from geofold.app.options import STREAMS, TORSION_CAP, RunOptions
 from geofold.app.relax import ENERGY_WEIGHT
 from geofold.app.settling import STILL, Path, controller, energy_of, in_order, judged, ranked, scored, settle
@@ -122,7 +122,7 @@ def _in_shell(
     order = in_order([Model(move, float(worth)) for move, worth in zip(moves, value, strict=True)])
     shell, models, place = Shell(structure, first, last, ANGSTROM * options.repack_shell), [], np.flatnonzero(kept)
     for model in apart(order, max(FINALISTS, options.models)):
-        frames = [_lifted(structure, place, model.move, frame) for frame in model.move.frames]
+        frames = [lifted(structure.xyz, place, model.move, frame) for frame in model.move.frames]
         settled = shell.settled(frames[-1], frames[:-1], options)
         models.append(replace(settled, move=replace(settled.move, predictor=model.move.predictor)))
         if clock.spent():
@@ -133,14 +133,6 @@ def _in_shell(
         if models[0].energy is not None and models[0].energy >= before:
             return []
     return apart(models, options.models)
-
-
-def _lifted(structure: Structure, place: np.ndarray, move: Move, frame: np.ndarray) -> np.ndarray:
-    """Coordinates (n_atoms, 3) of a structure with the moving atoms as in a frame of one that lacks some atoms."""
-    xyz = structure.xyz.copy()
-    carried = np.isin(move.atoms, move.tree.atoms)
-    xyz[place[move.atoms[carried]]] = frame[carried]
-    return xyz
 
 
 def still(structure: Structure, domain: LoopDomain) -> Move:

@@ -111,8 +111,14 @@ def without_side_chains(structure: Structure, residues: Sequence[int]) -> tuple[
     """The structure with some residues cut down to their backbone and CB, and which atoms it kept, (n_atoms,) bool."""
     cut = np.isin(structure.residue_of, np.asarray(residues, dtype=np.int64))
     kept = ~cut | np.isin(structure.name, list(KEPT))
+    return subset(structure, kept), kept
+
+
+def subset(structure: Structure, kept: Mask) -> Structure:
+    """The structure of some of its atoms (n_atoms,) bool; residues that keep none are gone."""
     place = np.cumsum(kept) - 1
-    own = [replace(residue, atoms=place[residue.atoms[kept[residue.atoms]]]) for residue in structure.residues]
+    left = [(residue, place[residue.atoms[kept[residue.atoms]]]) for residue in structure.residues]
+    own = [replace(residue, atoms=atoms) for residue, atoms in left if len(atoms)]
     links = tuple(
         Link(int(place[link.i]), int(place[link.j]), link.source) for link in structure.links
         if kept[link.i] and kept[link.j]
@@ -120,7 +126,8 @@ def without_side_chains(structure: Structure, residues: Sequence[int]) -> tuple[
     columns = ("name", "resname", "chain", "icode", "altloc", "element", "resnum", "serial", "hetatm", "occupancy",
                "bfactor", "xyz", "residue_of")  # fmt: skip
     fewer = {column: getattr(structure, column)[kept] for column in columns}
-    return replace(structure, **fewer, residues=tuple(own), links=links, document=None), kept
+    fewer["residue_of"] = np.unique(fewer["residue_of"], return_inverse=True)[1]
+    return replace(structure, **fewer, residues=tuple(own), links=links, document=None)
 
 
 def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *, seed: int = 0) -> Turned:
