@@ -15,7 +15,7 @@ PACKAGE = ROOT / "geofold"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOOR = {"core": 0, "backbone": 1, "learn": 2, "molecule": 3, "maze": 3, "plugins": 4, "app": 5, "bench": 6, "cli": 7}
 EVERYWHERE = {"errors", "resources"}
-HOSTS = {"openmm", "mdtraj", "pdbfixer", "Bio", "pymol"}
+HOSTS = {"openmm", "mdtraj", "pdbfixer", "Bio", "pymol", "MDAnalysis", "ipywidgets"}
 
 
 def name_of(path: Path) -> str:

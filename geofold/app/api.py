@@ -1,20 +1,21 @@
 """The Python interface: `repair`, `constrain`, `check`.
 
-A source is a path, bytes, an mdtraj.Trajectory, a Bio.PDB Structure, an OpenMM object with ``topology`` and
-``positions`` (PDBFile, Modeller), or a pair of the two.
+A source is a path, bytes, an mdtraj.Trajectory, a Bio.PDB Structure, an MDAnalysis Universe or AtomGroup, an OpenMM
+object with ``topology`` and ``positions`` (PDBFile, Modeller), or a pair of the two; `Result.like` gives the end back
+in the same kind of object. `geofold.app.steer` has the fourth, `steer`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from geofold.app.constrain_peptide import constrain_peptide
 from geofold.app.finish import finish
 from geofold.app.options import PREDICTORS, RunOptions
+from geofold.app.preparing import given, one_thread
 from geofold.app.repair_loop import repair_loop
 from geofold.app.reporting import models_told
 from geofold.app.result import Result
@@ -22,27 +23,12 @@ from geofold.app.several_loops import repair_loops
 from geofold.app.sources import load
 from geofold.app.stretches import chain_of, require_honoured, require_one, separate, with_missing_atoms
 from geofold.errors import ContactError, OptionError
-from geofold.molecule.builder import peptide
 from geofold.molecule.contacts import parse_contact
 from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import Structure
 
 Progress = Callable[[str, int, int, float], None]
 """Called with what is being done, steps done, steps at most, and the loss."""
-STARTS = ("extended", "prior")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread for a while: small tensors gain nothing from more, and sums keep their order, so bits repeat."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def repair(
@@ -184,16 +170,7 @@ def constrain(
     """
     began = time.perf_counter()
     options = RunOptions(seed=seed, altloc=altloc, energy=energy, steps=steps, device=device, predictor=predictor)
-    if (source is None) == (sequence is None):
-        raise OptionError("both a structure and a sequence" if sequence else "neither a structure nor a sequence",
-                          "one of them", "give a file, or --sequence")  # fmt: skip
-    if start not in STARTS or (start == "prior" and sequence is None):
-        raise OptionError(f"start {start}{'' if sequence else ' without a sequence'}", " or ".join(STARTS),
-                          "choose one of them, with --sequence")  # fmt: skip
-    if sequence is None:
-        structure = load(source, name)
-    else:
-        structure = _drawn(sequence, seed) if start == "prior" else peptide(sequence)
+    structure = given(source, sequence, start, seed, name)
     if not contacts:
         raise ContactError("no contact", "at least one contact such as A:3-A:10<6.0", "add one with --contact")
     wanted = tuple(parse_contact(structure, text, altloc) for text in contacts)
@@ -216,13 +193,6 @@ def _found(structure: Structure, altloc: str | None) -> list[str]:
     from geofold.app.find_loops import find_loops, named
 
     return [named(structure, first, last) for first, last in find_loops(structure, altloc)[0]]
-
-
-def _drawn(sequence: str, seed: int) -> Structure:
-    from geofold.app.prior_start import drawn_peptide
-
-    with one_thread():
-        return drawn_peptide(sequence, seed)
 
 
 def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: str | None = None) -> dict[str, Any]:

@@ -72,6 +72,25 @@ class Result:
 
         return trajectory_from(self.structure, self.frames, self.altloc)
 
+    def like(self, source: Any) -> Any:
+        """The end in the kind of object that `repair` or `constrain` was given, atoms in its order.
+
+        An mdtraj.Trajectory of one frame, a copy of a Bio.PDB Structure, positions in A for MDAnalysis
+        (``atoms.positions = ...``), an OpenMM Quantity for a topology with positions. Atoms that were added have no
+        place in it.
+
+        Raises
+        ------
+        OptionError
+            For a path, another object than the run was given, or a loop that was built.
+        """
+        from geofold.app.sources import with_coordinates
+
+        if "built" in self.report:
+            raise OptionError("a loop that was built", "a result with the atoms of its source",
+                              "use save or trajectory, which hold the new residues")  # fmt: skip
+        return with_coordinates(source, self.structure, self.xyz)
+
     def save(self, path: str | Path) -> None:
         """Write the structure, in the format of the input, whole or not at all (.gz: compressed)."""
         write_all({str(path): self.content})

@@ -76,6 +76,12 @@ def chain_of(structure: Structure, contacts: tuple[Contact, ...]) -> tuple[int, 
     end = len(structure.residues)
     while last + 1 < end and structure.is_amino_acid(last + 1) and structure.bonded(last, last + 1):
         last += 1
+    require_touching(structure, contacts, first, last)
+    return first, last
+
+
+def require_touching(structure: Structure, contacts: tuple[Contact, ...], first: int, last: int) -> None:
+    """Contacts that residues `first` to `last` can do nothing about are refused."""
     for contact in contacts:
         ends = [int(structure.residue_of[a]) for a in (contact.i, contact.j)]
         if not any(first <= k <= last for k in ends):
@@ -84,7 +90,6 @@ def chain_of(structure: Structure, contacts: tuple[Contact, ...]) -> tuple[int, 
                 f"at least one residue of the chain that moves, {structure.residues[first].label} to "
                 f"{structure.residues[last].label}", "constrain one chain after the other",
             )  # fmt: skip
-    return first, last
 
 
 def require_honoured(structure: Structure, move: Move) -> None:

@@ -52,9 +52,9 @@ PEPTIDE_POLICY = (
 )
 
 TAKEN_OUT = (
-    "{} loops of {} residues, taken out of their natives together with all side chains within 10 A of them "
-    "(Kortemme laboratory's sets); both are built again, side chains whose CB is within 8 A of the new loop packed with "
-    "it. Nothing was tuned on them. RMSD of N, CA, C and O in the frame of the protein; five models each, the first by "
+    "{} loops of {} residues, taken out of their natives together with all side chains within 10 A of them (Kortemme "
+    "laboratory's sets); both are built again, side chains whose CB is within 8 A of the new loop packed with it. "
+    "Nothing was tuned on them. RMSD of N, CA, C and O in the frame of the protein; five models each, the first by "
     "score counts.{}"
 )
 

@@ -91,3 +91,12 @@ def trajectory_from(structure: Structure, frames: Floats, altloc: str | None = N
         if i is not None and j is not None and frozenset((i, j)) not in known:
             topology.add_bond(topology.atom(i), topology.atom(j))
     return mdtraj.Trajectory(chosen.astype(np.float32), topology)
+
+
+def trajectory_with_coordinates(original: mdtraj.Trajectory, xyz: Floats) -> mdtraj.Trajectory:
+    """The first frame of ``original``, topology and box included, at the coordinates ``xyz`` (n, 3) in nm."""
+    copy = original[0]
+    if np.shape(xyz) != (copy.n_atoms, 3):
+        raise ValueError(f"coordinates {np.shape(xyz)} do not fit a topology of {copy.n_atoms} atoms")
+    copy.xyz = np.asarray(xyz, dtype=np.float32)[None]
+    return copy

@@ -1,0 +1,53 @@
+"""What comes before a stream: the structure that is meant, and one torch thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from geofold.app.sources import load
+from geofold.errors import OptionError
+from geofold.molecule.builder import peptide
+from geofold.molecule.structure import Structure
+
+STARTS = ("extended", "prior")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread for a while: small tensors gain nothing from more, and sums keep their order, so bits repeat."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def given(source: Any, sequence: str | None, start: str, seed: int, name: str | None) -> Structure:
+    """A source's structure, or the peptide of a sequence, extended or drawn from the torsion prior.
+
+    Raises
+    ------
+    OptionError
+        For both or neither, or a start that does not go with them.
+    """
+    if (source is None) == (sequence is None):
+        raise OptionError("both a structure and a sequence" if sequence else "neither a structure nor a sequence",
+                          "one of them", "give a file, or --sequence")  # fmt: skip
+    if start not in STARTS or (start == "prior" and sequence is None):
+        raise OptionError(f"start {start}{'' if sequence else ' without a sequence'}", " or ".join(STARTS),
+                          "choose one of them, with --sequence")  # fmt: skip
+    if sequence is None:
+        return load(source, name)
+    return _drawn(sequence, seed) if start == "prior" else peptide(sequence)
+
+
+def _drawn(sequence: str, seed: int) -> Structure:
+    from geofold.app.prior_start import drawn_peptide
+
+    with one_thread():
+        return drawn_peptide(sequence, seed)

@@ -1,0 +1,119 @@
+"""A reporter for OpenMM simulations: torsions, severe overlaps and Ramachandran state of chosen residues, as CSV.
+
+    simulation.reporters.append(TorsionReporter("torsions.csv", 1000, ["A:45-56"]))
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from geofold.errors import CoordinateError, OptionError, OutputError
+from geofold.molecule.ramachandran import ALLOWED, FAVOURED, OUTLIER, UNDEFINED
+from geofold.molecule.residue_range import parse_range
+from geofold.molecule.watch import Watch
+from geofold.plugins.openmm import structure_from_openmm
+
+if TYPE_CHECKING:
+    from openmm import State
+    from openmm.app import Simulation
+
+COLUMNS = ("step", "time_ps", "residue", "resname", "phi_deg", "psi_deg", "omega_deg", "ramachandran", "percentile",
+           "severe_overlaps")  # fmt: skip
+STATES = {FAVOURED: "favoured", ALLOWED: "allowed", OUTLIER: "outlier", UNDEFINED: ""}
+
+
+class TorsionReporter:
+    """One line for each chosen residue and report; what a residue has not (phi of the first) stays empty.
+
+    Parameters
+    ----------
+    file : str, Path or text file
+        A file that is opened here is written as the simulation goes on, and closed by `close`.
+    interval : int
+        Steps between two reports.
+    residues : sequence of str
+        Ranges such as ``A:45-56``, with the chain ids of the topology; all amino acids by default.
+    append : bool
+        Go on with a file that has its header already.
+
+    Raises
+    ------
+    GeofoldError
+        Here for what cannot be read or opened; before the first step for residues that the topology has not.
+    """
+
+    def __init__(
+        self, file: str | Path | TextIO, interval: int, residues: str | Sequence[str] = (), *, append: bool = False
+    ) -> None:
+        if interval < 1:
+            raise OptionError(f"interval {interval}", "at least 1 step", "give another interval")
+        self._ranges = [residues] if isinstance(residues, str) else list(residues)
+        for text in self._ranges:
+            parse_range(text)
+        self._interval, self._headed = interval, append
+        self._watch: Watch | None = None
+        self._opened = isinstance(file, (str, Path))
+        self._out: Any = _opened(file, append) if isinstance(file, (str, Path)) else file
+
+    def describeNextReport(self, simulation: Simulation) -> dict[str, Any]:
+        """When the next report is due and what it needs: positions of whole molecules."""
+        if self._watch is None:
+            from openmm import unit
+
+            start = simulation.context.getState(positions=True).getPositions(asNumpy=True)
+            start = start.value_in_unit(unit.nanometer)
+            self._watch = Watch.of(structure_from_openmm(simulation.topology, start), self._ranges)
+        steps = self._interval - simulation.currentStep % self._interval
+        return {"steps": steps, "periodic": False, "include": ["positions"]}
+
+    def report(self, simulation: Simulation, state: State) -> None:
+        """Write the lines of one state."""
+        from openmm import unit
+
+        if self._watch is None:
+            self.describeNextReport(simulation)
+        assert self._watch is not None
+        xyz = np.asarray(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=np.float64)
+        if not np.isfinite(xyz).all():
+            raise CoordinateError(f"positions of step {simulation.currentStep} that are not numbers", "finite numbers",
+                                  "take a shorter time step, or minimise first")  # fmt: skip
+        lines = csv.writer(self._out, lineterminator="\n")
+        if not self._headed:
+            lines.writerow(COLUMNS)
+            self._headed = True
+        time = f"{state.getTime().value_in_unit(unit.picosecond):.6g}"
+        seen = self._watch.look(xyz)
+        for row, k in enumerate(self._watch.residues.tolist()):
+            residue = self._watch.structure.residues[k]
+            angles = [_shown(np.degrees(part[row]), 2) for part in (seen.phi, seen.psi, seen.omega)]
+            lines.writerow([
+                simulation.currentStep, time, residue.label, residue.resname, *angles, STATES[int(seen.verdict[row])],
+                _shown(seen.percentile[row], 4), int(seen.overlaps[row]),
+            ])  # fmt: skip
+        self._out.flush()
+
+    def close(self) -> None:
+        """Close a file that was opened here."""
+        if self._opened:
+            self._out.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_out", None) is not None:
+            self.close()
+
+
+def _opened(path: str | Path, append: bool) -> TextIO:
+    try:
+        return open(path, "a" if append else "w", encoding="utf-8", newline="")
+    except OSError as error:
+        given = f"{path} cannot be written ({error.strerror})"
+        raise OutputError(given, "a file that can be", "check the path") from error
+
+
+def _shown(value: float, digits: int) -> str:
+    return "" if np.isnan(value) else f"{value:.{digits}f}"

@@ -1,0 +1,153 @@
+"""The reporter in a real simulation, what it watches against the numbers of the report, and our force field's door."""
+
+from __future__ import annotations
+
+import csv
+import io
+from importlib.metadata import entry_points
+
+import numpy as np
+import openmm
+import pytest
+from openmm import app, unit
+
+from geofold.app import measure
+from geofold.errors import CoordinateError, OptionError, OutputError, ResidueRangeError
+from geofold.molecule import ramachandran
+from geofold.molecule.structure import read
+from geofold.molecule.torsions import torsion_tree
+from geofold.molecule.watch import Watch
+from geofold.plugins.openmm import structure_from_openmm
+from geofold.plugins.openmm_reporter import COLUMNS, STATES, TorsionReporter
+from geofold.resources import find, forcefield_directory
+
+FIELDS = ("amber14/protein.ff14SB.xml", "geofold_sterics.xml")
+
+
+@pytest.fixture(scope="module")
+def simulation() -> app.Simulation:
+    """A peptide under amber14 and our clash term, the latter found by OpenMM through its entry point."""
+    file = app.PDBFile(str(find("structures", "5e5z.pdb")))
+    model, field = app.Modeller(file.topology, file.positions), app.ForceField(*FIELDS)
+    model.deleteWater()
+    platform = openmm.Platform.getPlatformByName("Reference")
+    model.addHydrogens(field, platform=platform)
+    system = field.createSystem(model.topology, nonbondedMethod=app.NoCutoff)
+    made = app.Simulation(model.topology, system, openmm.VerletIntegrator(0.0005), platform)
+    made.context.setPositions(model.positions)
+    return made
+
+
+def positions(simulation: app.Simulation) -> np.ndarray:
+    state = simulation.context.getState(positions=True)
+    return np.array(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_our_force_fields_are_found_by_name(simulation: app.Simulation) -> None:
+    doors = entry_points(group="openmm.forcefielddir")
+    if "geofold" not in doors.names:
+        pytest.skip("geofold is not installed, only imported")
+    assert doors["geofold"].load()() == forcefield_directory()
+    named = {force.getName() for force in simulation.system.getForces()}
+    assert "CustomNonbondedForce" in named
+
+
+def test_the_reporter_logs_what_the_report_would_say(simulation: app.Simulation) -> None:
+    out, interval = io.StringIO(), 3
+    simulation.reporters[:] = [TorsionReporter(out, interval)]
+    simulation.currentStep = 0
+    simulation.step(7)
+    rows = rows_of(out.getvalue())
+    assert tuple(rows[0]) == COLUMNS
+    assert sorted({int(row["step"]) for row in rows}) == [3, 6]
+    simulation.reporters[:] = []
+    out = io.StringIO()
+    simulation.reporters[:] = [TorsionReporter(out, 1)]
+    simulation.step(1)
+    structure = structure_from_openmm(simulation.topology, positions(simulation))
+    told = measure.backbone(structure, structure.xyz)
+    for row in rows_of(out.getvalue()):
+        k = [residue.label for residue in structure.residues].index(row["residue"])
+        assert row["resname"] == structure.residues[k].resname
+        for name, angles in (("phi_deg", told.phi), ("psi_deg", told.psi), ("omega_deg", told.omega)):
+            assert (row[name] == "") == np.isnan(angles[k])
+            if row[name]:
+                assert abs((float(row[name]) - np.degrees(angles[k]) + 180) % 360 - 180) < 0.01
+        assert row["ramachandran"] == STATES[int(told.verdict[k])]
+    simulation.reporters[:] = []
+
+
+def test_files_residues_and_going_on(simulation: app.Simulation, tmp_path) -> None:
+    path = tmp_path / "torsions.csv"
+    labels = [r.label for r in structure_from_openmm(simulation.topology, positions(simulation)).residues]
+    span = f"{labels[1]}-{labels[2].split(':')[1]}"
+    for append in (False, True):
+        reporter = TorsionReporter(path, 2, span, append=append)
+        simulation.reporters[:] = [reporter]
+        simulation.step(2)
+        reporter.close()
+    rows = rows_of(path.read_text(encoding="utf-8"))
+    assert [row["residue"] for row in rows] == labels[1:3] * 2
+    simulation.reporters[:] = []
+
+
+def test_mistakes_are_told_before_the_first_step(simulation: app.Simulation, tmp_path) -> None:
+    with pytest.raises(OptionError, match="interval 0"):
+        TorsionReporter(io.StringIO(), 0)
+    with pytest.raises(ResidueRangeError, match="is not a residue range"):
+        TorsionReporter(io.StringIO(), 1, ["forty-five"])
+    with pytest.raises(OutputError, match="cannot be written"):
+        TorsionReporter(tmp_path / "no" / "folder.csv", 1)
+    simulation.reporters[:] = [TorsionReporter(io.StringIO(), 1, ["Z:1-5"])]
+    before = simulation.currentStep
+    with pytest.raises(ResidueRangeError, match="chain 'Z'"):
+        simulation.step(1)
+    assert simulation.currentStep == before
+    simulation.reporters[:] = []
+
+
+def test_an_exploded_simulation_is_named(simulation: app.Simulation) -> None:
+    class Exploded:
+        def getPositions(self, asNumpy: bool) -> unit.Quantity:
+            return np.full((simulation.topology.getNumAtoms(), 3), np.nan) * unit.nanometer
+
+    reporter = TorsionReporter(io.StringIO(), 1)
+    reporter.describeNextReport(simulation)
+    with pytest.raises(CoordinateError, match="shorter time step"):
+        reporter.report(simulation, Exploded())
+
+
+def test_overlaps_are_those_of_the_report() -> None:
+    structure = read(find("structures", "1ubi_bent.pdb"))
+    watch = Watch.of(structure, ["A:45-56"])
+    seen = watch.look(structure.xyz)
+    first, last = int(watch.residues[0]), int(watch.residues[-1])
+    tree = torsion_tree(structure, first, last)
+    expected = {(min(i, j), max(i, j)) for i, j, _ in measure.overlaps(structure, tree, structure.xyz)}
+    ends = structure.residue_of[seen.pairs]
+    inside = (ends >= first) & (ends <= last)
+    assert inside.any(1).all()
+    # atoms of the loop that its torsions do not carry are watched, but cannot be told apart by moving
+    carried = np.isin(seen.pairs, tree.atoms).any(1)
+    assert {tuple(pair) for pair in seen.pairs[carried].tolist()} == {
+        pair for pair in expected if np.isin(structure.residue_of[list(pair)], watch.residues).any()
+    }
+    assert len(expected) > 50 and seen.overlaps.sum() == len(ends) + (inside.all(1) & (ends[:, 0] != ends[:, 1])).sum()
+
+
+def test_torsions_are_those_of_the_report_gaps_included() -> None:
+    structure = read(find("structures", "1bhl.pdb"))
+    watch = Watch.of(structure)
+    seen, told = watch.look(structure.xyz), measure.backbone(structure, structure.xyz)
+    for mine, theirs in ((seen.phi, told.phi), (seen.psi, told.psi), (seen.omega, told.omega)):
+        theirs = theirs[watch.residues]
+        assert np.array_equal(np.isnan(mine), np.isnan(theirs))
+        apart = np.angle(np.exp(1j * (mine - theirs)))
+        assert np.nanmax(np.abs(apart)) < 1e-3
+    both = ~np.isnan(seen.percentile)
+    assert np.array_equal(seen.verdict[both], told.verdict[watch.residues][both])
+    assert (seen.verdict == ramachandran.OUTLIER).sum() == 1
