@@ -104,7 +104,7 @@ def repair(
     return _of_models([
         finish(
             "repair", structure, original, added, [model.move for model in own], options, began, loops=texts,
-            scores=[model.score for model in own],
+            models=own,
         ) for own in several
     ])  # fmt: skip
 
@@ -133,7 +133,7 @@ def _built(
     return _of_models([
         finish(
             "repair", done.structure, structure, done.added, done.moves, options, began, loops=done.loops, built=done,
-            scores=[model.score for model in done.models],
+            models=done.models,
         ) for done in several
     ])  # fmt: skip
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from geofold.app.build_loop import Started, started
 from geofold.app.build_stream import stream_built
+from geofold.app.certainty import sure
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, reached
 from geofold.app.moves import Model, Move
@@ -142,6 +143,7 @@ def build(structure: Structure, texts: Sequence[str], options: RunOptions, told:
         models = stream_built(
             now, first, last, start.rows, start.value, options, told(start.build.label), clock.going_on()
         )
+        models = sure(now, models, start.found)
         chosen.append(models[0])
         now = replace(now, xyz=models[0].move.apply(now.xyz))
     several = [[model] for model in models] if len(starts) == 1 else [chosen]

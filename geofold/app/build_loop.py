@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from geofold.app.certainty import Searched
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates
@@ -40,6 +41,8 @@ class Started:
         What they are worth: the potential, with what clashes and outliers add; lower is better.
     tried : int
         Conformations that were drawn.
+    found : Searched or None
+        All that the search led.
     """
 
     build: Build
@@ -47,6 +50,7 @@ class Started:
     rows: Floats
     value: Floats
     tried: int
+    found: Searched | None = None
 
     @property
     def span(self) -> tuple[int, int]:
@@ -75,9 +79,12 @@ def started(
                 loops.append(
                     LoopCandidates.of(bare, plan, altloc=options.altloc, seed=options.seed, sighted=sighted)
                 )
-    found = [searched(one, effort, seed=options.seed, told=progress, clock=clock) for one in loops]
-    best = joined(found).best(options.streams)
-    return _with_side_chains(structure, build, best, loop.structure, len(loops) * effort.tried, options)
+    pools = [searched(one, effort, seed=options.seed, told=progress, clock=clock) for one in loops]
+    pool = joined(pools)
+    packed = _with_side_chains(
+        structure, build, pool.best(options.streams), loop.structure, len(loops) * effort.tried, options
+    )
+    return replace(packed, found=Searched.of(loop, pool))
 
 
 def _with_side_chains(

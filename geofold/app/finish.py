@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from geofold.app.audit import Check, audit
 from geofold.app.audit_built import audit_built
 from geofold.app.build import Built
 from geofold.app.measure import measure
-from geofold.app.moves import Move
+from geofold.app.moves import Model, Move
 from geofold.app.options import RunOptions
 from geofold.app.reporting import build_report
 from geofold.app.result import Result
@@ -25,14 +26,14 @@ from geofold.molecule.structure import AddedAtom, Structure, read
 def finish(
     command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
     options: RunOptions, began: float, *, loops: list[str] | None = None, contacts: tuple[Contact, ...] = (),
-    built: Built | None = None, scores: list[float] | None = None,
+    built: Built | None = None, models: Sequence[Model] = (),
 ) -> Result:  # fmt: skip
     """Write, read again, measure, audit, report.
 
     Parameters
     ----------
-    scores
-        What the ends of the moves are worth (`Model.score`).
+    models
+        The moves again, with what their ends are worth.
     """
     end = structure.xyz
     for move in moves:
@@ -64,7 +65,7 @@ def finish(
     checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in moves)), 0.0))
     report = build_report(
         command, structure, original, added, moves, options, before, after, checks, written, loops=loops or [],
-        contacts=contacts, model=model, seconds=time.perf_counter() - began, built=built, scores=scores or [],
+        contacts=contacts, model=model, seconds=time.perf_counter() - began, built=built, models=models,
     )  # fmt: skip
     spans = tuple((move.tree.first, move.tree.last) for move in moves)
     return Result(structure, written, _path(structure, moves), content, report, options.altloc, spans)

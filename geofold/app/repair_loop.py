@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from geofold.app.certainty import Searched, sure
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
@@ -68,12 +69,12 @@ def repair_loop(
         if models:
             return models
     domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
-    candidates, value = contenders(structure, domain, options, Clock(options.budget), progress)
+    candidates, value, found = contenders(structure, domain, options, Clock(options.budget), progress)
     if not candidates:
         return [Model(still(structure, domain), 0.0)]
     models = ranked(structure, candidates, value, options)
     best = _not_worse(structure, domain, models[0], options) if options.energy else models[0]
-    return apart([best, *models], options.models)
+    return sure(structure, apart([best, *models], options.models), found)
 
 
 def _not_worse(structure: Structure, domain: LoopDomain, best: Model, options: RunOptions) -> Model:
@@ -116,7 +117,7 @@ def _in_shell(
         return []  # nothing else can stand there
     domain = LoopDomain.of(bare, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
     clock = Clock(options.budget)
-    moves, value = contenders(bare, domain, replace(options, energy=False), clock, progress)
+    moves, value, found = contenders(bare, domain, replace(options, energy=False), clock, progress)
     if not moves:
         return []
     order = in_order([Model(move, float(worth)) for move, worth in zip(moves, value, strict=True)])
@@ -132,7 +133,7 @@ def _in_shell(
         before = energy_of(structure, structure.xyz, options)
         if models[0].energy is not None and models[0].energy >= before:
             return []
-    return apart(models, options.models)
+    return sure(structure, apart(models, options.models), found)
 
 
 def still(structure: Structure, domain: LoopDomain) -> Move:
@@ -144,7 +145,7 @@ def still(structure: Structure, domain: LoopDomain) -> Move:
 def contenders(
     structure: Structure, domain: LoopDomain, options: RunOptions, clock: Clock,
     progress: Callable[[int, int, float], None] | None = None,
-) -> tuple[list[Move], np.ndarray]:  # fmt: skip
+) -> tuple[list[Move], np.ndarray, Searched | None]:  # fmt: skip
     """Settled ends of what the input leads to, of what the loop model leads to, and of loops as if there were none.
 
     Returns
@@ -152,10 +153,12 @@ def contenders(
     moves : list of Move
     value : (M,)
         See `judged`; lower is better. Both are empty where closure leaves no freedom.
+    found : Searched or None
+        What the search led, where there was one.
     """
     start = domain.start(structure.xyz, options.streams)
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
-        return [], np.empty(0)
+        return [], np.empty(0), None
     candidates = [_search(structure, domain, start, options, progress, Path())]
     if domain.tree.closed and domain.length <= LENGTHS[1] and options.predictor != STILL:
         # the loop model may know better, and may not: what the input itself leads to stays in the race
@@ -163,13 +166,14 @@ def contenders(
         led = _predicted(structure, domain, options, ahead)
         candidates.append(_search(structure, domain, led, options, progress, ahead))
     value = judged(structure, domain, candidates)
+    found = None
     if domain.tree.closed and options.predictor != STILL:
         limit = float(value.min()) + MARGIN if options.models == 1 else np.inf
-        modelled = _modelled(structure, domain, options, limit, clock)
+        modelled, found = _modelled(structure, domain, options, limit, clock)
         if modelled:
             candidates += modelled
             value = np.concatenate([value, judged(structure, domain, modelled) + LEAN])
-    return candidates, value
+    return candidates, value, found
 
 
 def _search(
@@ -206,7 +210,7 @@ def _predicted(structure: Structure, domain: LoopDomain, options: RunOptions, pa
 
 def _modelled(
     structure: Structure, domain: LoopDomain, options: RunOptions, limit: float, clock: Clock
-) -> list[Move]:
+) -> tuple[list[Move], Searched | None]:
     """Loops as if there were none: candidates searched without side chains, the best unlike ones brought to the bonds
     and angles of the loop that is there, streamed with its side chains and, where they are worth less than a limit,
     settled."""
@@ -214,13 +218,13 @@ def _modelled(
     try:
         loop = LoopCandidates.of(structure, rebuilt(structure, first, last), altloc=options.altloc, seed=options.seed)
         effort = effort_of(options, last - first + 1)
-        best = searched(loop, effort, seed=options.seed, clock=clock).best(options.streams)
+        pool = searched(loop, effort, seed=options.seed, clock=clock)
     except GeofoldError:
-        return []  # what cannot be built anew (an unusual residue) is mended as it stands
-    start = domain.start(structure.xyz)
+        return [], None  # what cannot be built anew (an unusual residue) is mended as it stands
+    start, best, found = domain.start(structure.xyz), pool.best(options.streams), Searched.of(loop, pool)
     turned, closed = with_torsions(domain, start, loop.torsions(best.rows))
     if not closed.any():
-        return []
+        return [], found
     seeing = replace(domain, sense=LoopSense.of(structure, domain.fold))
     paths = [Path(MODELLED, f"{shipped_gate().name}, threshold") for _ in range(len(turned.fold.xyz))]
     for row, path in enumerate(paths):
@@ -238,4 +242,4 @@ def _modelled(
         settled.append(settle(structure, domain, domain.select(ends, torch.tensor([row])), paths[row], options))
         if clock.spent():
             break
-    return settled
+    return settled, found

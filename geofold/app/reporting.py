@@ -16,7 +16,7 @@ import numpy as np
 from geofold import __version__
 from geofold.app.audit import Check
 from geofold.app.build import Built
-from geofold.app.moves import Move
+from geofold.app.moves import Model, Move
 from geofold.app.options import RunOptions
 from geofold.molecule.contacts import Contact
 from geofold.molecule.energy import EnergyModel
@@ -44,7 +44,7 @@ def build_report(
     command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
     options: RunOptions, before: dict[str, Any], after: dict[str, Any], checks: list[Check], xyz: np.ndarray, *,
     loops: list[str], contacts: tuple[Contact, ...], model: EnergyModel | None, seconds: float, built: Built | None,
-    scores: list[float],
+    models: Sequence[Model],
 ) -> dict[str, Any]:  # fmt: skip
     """Put the report together."""
     shift = 10 * np.linalg.norm(xyz - structure.xyz, axis=1)
@@ -61,8 +61,14 @@ def build_report(
         report["loops"] = loops
     if built is not None:
         report["built"] = built.report()
-    if scores:
-        report["score"] = round(sum(scores), 3)
+    if models:
+        report["score"] = round(sum(model.score for model in models), 3)
+    sure = [model.confidence for model in models if model.confidence is not None]
+    if len(sure) == len(models) and sure:
+        names = ("expected_rmsd_angstrom", "from_angstrom", "to_angstrom")
+        report["confidence"] = [
+            dict(zip(names, (round(value, 2) for value in told), strict=True)) for told in sure
+        ]  # fmt: skip
     if options.repack_shell:
         turned = np.unique(np.concatenate([structure.residue_of[m.beside.atoms] for m in moves] or [moved[:0]]))
         report["repacked"] = {

@@ -186,6 +186,9 @@ def summary(report: dict[str, Any]) -> str:
         lines.append(f"  built {built['residues']} {told}, {built['atoms']} atoms")
     if "built" not in report:
         lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {furthest} A")
+    for loop, told in zip(report.get("loops", []), report.get("confidence", []), strict=False):
+        near, far = told["from_angstrom"], told["to_angstrom"]
+        lines.append(f"  {loop}: expected within {near}-{far} A of the native (backbone RMSD, two in three)")
     failed = [c["name"] for c in report["audit"]["checks"] if not c["passed"]]
     lines.append("  audit: passed" if not failed else f"  audit: FAILED: {', '.join(failed)}")
     return "\n".join(lines)

@@ -26,6 +26,7 @@ from geofold.molecule.energy import EnergyModel
 from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.structure import Structure
 from geofold.molecule.surroundings import backbone_of, surroundings
+from geofold.molecule.torsions import TorsionTree
 
 TOLERANCE = 0.05
 STILL = HoldStill().name
@@ -106,9 +107,18 @@ def scored(structure: Structure, domain: LoopDomain, local: np.ndarray) -> np.nd
     """The potential of loops (K,) of local coordinates (K, m, 3); zero for a loop at the end of a chain."""
     if not domain.tree.closed:
         return np.zeros(len(local))
-    first, last, steering = domain.tree.first, domain.tree.last, domain.tree.steering
     xyz = np.repeat(structure.xyz[None], len(local), 0)
     xyz[:, domain.fold.kin.atoms.cpu().numpy()] = local
+    return _scores(structure, domain.tree, xyz)
+
+
+def scored_whole(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> float:
+    """The potential of a loop between two residues in coordinates (n_atoms, 3)."""
+    return float(_scores(structure, tree, xyz[None])[0])
+
+
+def _scores(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np.ndarray:
+    first, last, steering = tree.first, tree.last, tree.steering
     around = surroundings(structure, first, last, steering)
     rows = backbone_of(structure, first, last, steering, xyz)
     return np.asarray(shipped_score()[0].scores(rows, around).numpy())

@@ -46,6 +46,8 @@ FIRST = "first"
 SHORTEST = 8
 """Residues of a loop that is searched for: shorter ones hold no wrong turns worth it."""
 HARD = Effort(draws=384, crosses=192, led=16, generations=3, parents=8)
+SURE = 4
+"""Searches of the training split for one of the validation split, by which the confidence is told."""
 REPEATED = 3
 """Times that a loop that was searched for is among the lessons, each time with what stands beside the search's ends."""
 
@@ -69,7 +71,7 @@ def train_score_model(data: str, packed: str, out: str, *, loops: int, steps: in
         first = Path(out) / FIRST
         if not (first / WEIGHTS).exists():
             trained(first)
-        for split, count in (("valid", max(searches // HELD_OUT, 1)), ("train", searches)):
+        for split, count in (("valid", max(searches // SURE, 1)), ("train", searches)):
             hard = searched_for(data, packed, Path(out) / "searched", split, count, first / WEIGHTS, seed)
             every[split] += hard * (REPEATED if split == "train" else 1)
     judged = trained(Path(out))

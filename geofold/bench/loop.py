@@ -115,6 +115,7 @@ def _geofold(episode: Episode, seed: int, budget: float | None) -> Numbers:
         "checks": {c["name"]: c["value"] for c in report["audit"]["checks"]}, "audit": result.passed,
         "finite": bool(np.isfinite(result.xyz).all()), "others_identical": others_identical(episode, result),
         "latency_ms_mean": report["stream"]["latency_ms"]["mean"],
+        "confidence": (report.get("confidence") or [None])[0],
         "repacked": len(report.get("repacked", {}).get("residues", [])),
     }  # fmt: skip
 

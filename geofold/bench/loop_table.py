@@ -18,14 +18,15 @@ COLUMNS = {
     "loops": "{:.0f}", "median_rmsd": "{:.2f}", "mean_rmsd": "{:.2f}", "below_1": "{:.2f}", "below_2": "{:.2f}",
     "top5_rmsd": "{:.2f}", "closest_rmsd": "{:.2f}", "trans_median_rmsd": "{:.2f}", "success": "{:.3f}",
     "kept_promises": "{:.3f}", "energy_below_start": "{:.3f}", "overlaps": "{:.2f}", "rama_outliers": "{:.2f}",
-    "cis_made": "{:.0f}", "chirality_changed": "{:.0f}", "cpu_seconds": "{:.1f}",
+    "inside_confidence": "{:.2f}", "cis_made": "{:.0f}", "chirality_changed": "{:.0f}", "cpu_seconds": "{:.1f}",
 }  # fmt: skip
 HEADS = {
     "loops": "loops", "median_rmsd": "median RMSD (A)", "mean_rmsd": "mean", "below_1": "below 1 A",
     "below_2": "below 2 A", "top5_rmsd": "best of 5, median", "closest_rmsd": "closest of all",
     "trans_median_rmsd": "median, trans natives", "success": "down to the native's overlaps + 1 and outliers",
     "kept_promises": "geometry kept", "energy_below_start": "energy below start", "overlaps": "overlaps",
-    "rama_outliers": "outliers", "cis_made": "cis made", "chirality_changed": "chirality changed",
+    "rama_outliers": "outliers", "inside_confidence": "within the 68 % told",
+    "cis_made": "cis made", "chirality_changed": "chirality changed",
     "cpu_seconds": "median CPU s",
 }  # fmt: skip
 
@@ -91,6 +92,13 @@ def metrics_of(rows: list[Row]) -> dict[str, float]:
             "closest_rmsd": min(min(own) for own in several),
             "first_better_than_median_model": np.mean([own[0] <= np.median(own) for own in several]),
         }
+    sure = [row for row in rows if row.get("confidence")]
+    if sure:
+        told = [row["confidence"] for row in sure]
+        found["inside_confidence"] = np.mean([
+            one["from_angstrom"] <= row["rmsd"] <= one["to_angstrom"] for one, row in zip(told, sure, strict=True)
+        ])  # fmt: skip
+        found["expected_rmsd"] = np.median([one["expected_rmsd_angstrom"] for one in told])
     return {name: float(value) for name, value in found.items()}
 
 
@@ -128,13 +136,19 @@ def _each(records: Records) -> str:
         energy = "" if other["energy"] is None else f"{other['energy']:.0f}"
         cis = "cis" if row["native_cis"] else ""
         rows.append([
-            row["episode"], str(row["residues"]), f"{start}{row['rmsd']:.2f}", models, change("overlaps"),
-            change("outliers"), energy, f"{row['cpu_seconds']:.0f}", row["status"], cis,
+            row["episode"], str(row["residues"]), f"{start}{row['rmsd']:.2f}", _expected(row), models,
+            change("overlaps"), change("outliers"), energy, f"{row['cpu_seconds']:.0f}", row["status"], cis,
         ])  # fmt: skip
-    head = ["loop", "residues", "RMSD (A)", "further models", "overlaps (native)", "outliers (native)",
+    head = ["loop", "residues", "RMSD (A)", "told", "further models", "overlaps (native)", "outliers (native)",
             "energy (kJ/mol)", "CPU s", "status", "native"]  # fmt: skip
     used = [k for k in range(len(head)) if any(row[k] for row in rows)]
     return table_of([head[k] for k in used], [[row[k] for k in used] for row in rows])
+
+
+def _expected(row: Row) -> str:
+    """The interval that was told."""
+    told = row.get("confidence")
+    return f"{told['from_angstrom']}-{told['to_angstrom']}" if told else ""
 
 
 def draw(records: Records) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geofold.learn.confidence import Confidence, fitted, numbers
 from geofold.learn.loop_score import WEIGHTS, LoopScore, Surroundings
 from geofold.learn.training import Schedule, Told, save_weights, train, write_curve
 
@@ -31,6 +32,8 @@ WARMTH = 0.7
 DRAWN, DISTURBED, LED, SEARCHED = range(4)
 """Kinds of candidates: drawn by the prior, the native's torsions disturbed, led by the loop model, and what a search by
 an earlier potential ended with: where that one was wrong."""
+ENOUGH = 12
+"""Searches of validation loops from which a confidence is fitted."""
 JUDGED = (8, 12)
 """Lengths whose figures the card tells: shorter, between, and from the second on."""
 
@@ -112,10 +115,26 @@ def figures(score: LoopScore, judged: Sequence[Decoys]) -> dict[str, Any]:
                 best = float(rmsd[value.argmin()])
                 found.setdefault(f"{name}_{size}", []).append((best, float(rmsd.min()), float(rmsd.median())))
     names = ("best_by_score", "nearest", "median")
-    return {
+    told = {
         f"valid_{key}": dict(zip(names, np.round(np.median(values, 0), 3).tolist(), strict=True))
         for key, values in sorted(found.items())
     }  # fmt: skip
+    sure = confidence(score, judged)
+    return told | ({} if sure is None else {"confidence": sure.as_dict()})
+
+
+def confidence(score: LoopScore, judged: Sequence[Decoys]) -> Confidence | None:
+    """How far searches end from the native, by what they end with; None with fewer than `ENOUGH` of them."""
+    told, rmsd = [], []
+    for decoys in judged:
+        rows = decoys.kind == SEARCHED
+        if bool(rows.any()):
+            xyz, value = decoys.xyz[rows], score.scores(decoys.xyz[rows], decoys.around).double()
+            best = int(value.argmin())
+            apart = (xyz - xyz[best]).square().sum(-1).mean((1, 2)).sqrt().double()
+            told.append(numbers(value.numpy(), apart.numpy(), float(value[best]), xyz.shape[1]))
+            rmsd.append(float(decoys.rmsd[rows][best]))
+    return fitted(told, rmsd) if len(told) >= ENOUGH else None
 
 
 def saved(decoys: Decoys) -> dict[str, np.ndarray]:
