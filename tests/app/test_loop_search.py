@@ -9,11 +9,15 @@ import pytest
 import torch
 from app_cases import STRUCTURES
 
-from geofold.app import loop_parts, loop_search, train_score
+from geofold.app import certainty, loop_parts, loop_search, train_score
+from geofold.app.certainty import Searched, sure
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
-from geofold.app.loop_search import APART, Effort, searched, unlike
+from geofold.app.loop_search import APART, Effort, Ranked, searched, unlike
+from geofold.app.moves import Model, Move
 from geofold.app.train_score import decoys_of
 from geofold.learn.chains import dihedral
+from geofold.learn.confidence import Confidence
+from geofold.learn.loop_score import shipped_score
 from geofold.learn.score_training import DISTURBED, DRAWN, LED
 from geofold.molecule.loop import LoopDomain
 from geofold.molecule.loop_rows import with_torsions
@@ -171,3 +175,24 @@ def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) ->
     there = torch.as_tensor(10 * NATIVE.xyz[np.array(own)], dtype=torch.float32).unflatten(0, (-1, 4))
     torch.testing.assert_close((made.xyz - there).square().sum(-1).mean((1, 2)).sqrt(), made.rmsd, rtol=1e-4, atol=1e-3)
     assert loop_search.WORTH > 0
+
+
+def test_an_end_is_told_with_how_sure_the_search_is_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    score = shipped_score()[0]
+    known = Confidence((0.0, 0.0, 1.0, 0.0, 0.0), -0.5, 0.5, 20)
+    monkeypatch.setattr(certainty, "shipped_score", lambda: (score, {"confidence": known.as_dict()}))
+    loop = candidates()
+    rows = loop.drawn(32, np.random.default_rng(0))
+    found = Searched.of(loop, Ranked(rows, np.zeros(len(rows))))
+    domain = LoopDomain.of(NATIVE, FIRST, LAST)
+    atoms = domain.fold.kin.atoms.numpy()
+    model = Model(Move(domain.tree, atoms, NATIVE.xyz[atoms][None], "done", "hold-still"), -1.0)
+    middle, low, high = sure(NATIVE, [model], found)[0].confidence
+    # the weight is on the spread alone: what the liked candidates are apart from this end
+    apart = 10 * rmsd(rows)
+    assert apart.min() < middle < apart.max() + 0.2 and low < middle < high
+    alone = Searched(found.backbone[:0], found.value[:0])
+    assert sure(NATIVE, [model], alone)[0].confidence[0] < 0.2
+    assert sure(NATIVE, [model], None) == [model]
+    monkeypatch.setattr(certainty, "shipped_score", lambda: (score, {}))
+    assert sure(NATIVE, [model], found) == [model]
