@@ -61,6 +61,9 @@ def variants(seed: int = 0) -> Iterator[Variant]:
     yield Variant("metric_euclidean", "Euclidean metric as tuned", _of(euclidean_tr.EUCLIDEAN_TR.parts,
                   euclidean_tr.EUCLIDEAN_TR.chosen()))  # fmt: skip
     latent = latent_precondition.LATENT_PRECONDITION
+    yield Variant("metric_euclidean_curved", "the same, stiff directions in the length of its steps", _changed_from(
+                  _of(euclidean_tr.EUCLIDEAN_TR.parts, euclidean_tr.EUCLIDEAN_TR.chosen()), curved=True))  # fmt: skip
+    yield Variant("uncurved", "the decoder's geometry alone: stiff directions are not looked at", _changed(curved=False))
     yield Variant("metric_latent", "frozen covariance of latents as tuned", _of(latent.parts, latent.chosen()))
     yield Variant("metric_learned", "G_psi, trained on the frozen policy", _learned)
     for sketch in ("fisher", "nystrom", "paper"):
@@ -100,7 +103,11 @@ def _of(made: Callable[[PeptideDomain, int, Choice], Any], options: Choice) -> P
 
 
 def _changed(**parts: Any) -> Parts:
-    return lambda domain, seed: replace(base(domain, seed), **parts)
+    return _changed_from(base, **parts)
+
+
+def _changed_from(made: Parts, **parts: Any) -> Parts:
+    return lambda domain, seed: replace(made(domain, seed), **parts)
 
 
 def _metric(**options: Any) -> Parts:

@@ -115,9 +115,14 @@ class ObservedPeptide(PeptideDomain):
 
     def sloped(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Sloped:
         """The domain's, its gradient zero along the distances."""
-        loss, slope = super().sloped(self._own(prediction), state, goal)
+        own = super().sloped(self._own(prediction), state, goal)
         count = self.pairs.shape[1]
-        return Sloped(loss, lambda: torch.nn.functional.pad(slope(), (0, count)))
+
+        def curved() -> Tensor | None:
+            rows = None if own.curved is None else own.curved()
+            return None if rows is None else torch.nn.functional.pad(rows, (0, count))
+
+        return Sloped(own.loss, lambda: torch.nn.functional.pad(own.slope(), (0, count)), curved)
 
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
         """The domain's."""

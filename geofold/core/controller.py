@@ -46,6 +46,8 @@ class Controller:
     once : bool
         A row is content with the first correction that is accepted; its budget K then buys second chances with a
         smaller radius, at the price of one trial each, and not further corrections.
+    curved : bool
+        Look at the directions along which the loss is stiff, where the domain tells them.
     budget : float or None
         tau_max in milliseconds (soft): no more inner steps are planned than fit, by the pace of the stream so far.
         Results then depend on the machine's speed.
@@ -65,6 +67,7 @@ class Controller:
     drift: float = 0.0
     through: bool = False
     once: bool = False
+    curved: bool = True
     budget: float | None = None
     seed: int = 0
     clock: Callable[[], float] = time.perf_counter
@@ -143,7 +146,7 @@ class Controller:
             # A row that was refused is where it was, and so is all that was learned there.
             if moved:
                 seen = seen if inner == 0 else look(domain, work.z, state.domain, goal)
-                at = linearise(domain, work.z, state.domain, seen, weight)
+                at = linearise(domain, work.z, state.domain, seen, weight, curved=self.curved)
                 weight = at.weight
                 if self.through and self.horizon > 1:
                     ahead = self._horizon.gradient(domain, self.backbone, memory, work.z, state.domain, goal)

@@ -93,10 +93,14 @@ class Sloped(NamedTuple):
 
     loss : values only.
     slope : callable, the gradient (B, k) of the total by the observations; nothing is computed before it is called.
+    curved : callable or None, directions (c, B, k) in the observations along which the loss is stiff, each as long as
+        the root of its curvature there: their outer products are a Gauss-Newton matrix of those terms. A pullback
+        metric weighs a move along them too.
     """
 
     loss: Loss
     slope: Callable[[], Tensor]
+    curved: Callable[[], Tensor | None] | None = None
 
 
 @runtime_checkable

@@ -18,12 +18,14 @@ class Look(NamedTuple):
     loss : values only.
     slope : callable, gradient (B, k) of the loss by the observations.
     expansion : None where the decoder has to be differentiated.
+    curved : see `geofold.core.domain.Sloped`.
     """
 
     prediction: Prediction
     loss: Loss
     slope: Callable[[], Tensor]
     expansion: Expansion | None
+    curved: Callable[[], Tensor | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Linearisation:
         term holds only for constant W).
     expansion : Expansion
         Derivatives of the decoder, in closed form or by differentiation.
+    curved : (c, B, k) or None
+        Directions along which the loss is stiff: the observation weight is W + sum of their outer products.
     """
 
     z: Tensor
@@ -52,6 +56,14 @@ class Linearisation:
     gradient: Tensor
     weight: Tensor
     expansion: Expansion
+    curved: Tensor | None = None
+
+    def weighed(self, y: Tensor) -> Tensor:
+        """W y and what the stiff directions add, (..., B, k), of observations (..., B, k)."""
+        if self.curved is None:
+            return self.weight * y
+        along = torch.einsum("cbk,...bk->...cb", self.curved, y)
+        return self.weight * y + torch.einsum("...cb,cbk->...bk", along, self.curved)
 
     def push(self, v: Tensor) -> Tensor:
         """J v, (B, k), of one tangent (B, d)."""
@@ -65,7 +77,8 @@ class Linearisation:
         """True squared length v'Gv = |Jv|_W^2 + lambda |v|^2, (B,), whatever a sketch says."""
         own = v.square().sum(-1)
         floor = damping.to(own) if isinstance(damping, Tensor) else damping
-        return (self.weight * self.push(v).square()).sum(-1) + floor * own
+        moved = self.push(v)
+        return (self.weighed(moved) * moved).sum(-1) + floor * own
 
 
 def look(domain: Domain, z: Tensor, state: Any, goal: Any) -> Look:
@@ -78,8 +91,8 @@ def look(domain: Domain, z: Tensor, state: Any, goal: Any) -> Look:
         expansion = expand(z, state) if (expand := getattr(domain, "expand", None)) else None
         prediction = domain.decode(z, state) if expansion is None else expansion.prediction
         if sloped := getattr(domain, "sloped", None):
-            loss, slope = sloped(prediction, state, goal)
-            return Look(prediction, loss, slope, expansion)
+            loss, slope, curved = sloped(prediction, state, goal)
+            return Look(prediction, loss, slope, expansion, curved)
     mean = prediction.mean.detach().requires_grad_(True)
     with torch.enable_grad():
         loss = domain.loss(Prediction(mean, prediction.precision, prediction.valid), state, goal)
@@ -95,14 +108,20 @@ def value(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> Loss
         return domain.loss(prediction, state, goal)
 
 
-def linearise(domain: Domain, z: Tensor, state: Any, seen: Look, weight: Tensor | None = None) -> Linearisation:
-    """Gradient and decoder derivative at latents (B, d) that `look` has judged; `weight` is W if it is frozen."""
+def linearise(
+    domain: Domain, z: Tensor, state: Any, seen: Look, weight: Tensor | None = None, *, curved: bool = True
+) -> Linearisation:
+    """Gradient and decoder derivative at latents (B, d) that `look` has judged; `weight` is W if it is frozen.
+
+    `curved` says whether the directions along which the loss is stiff are looked at.
+    """
     expansion = seen.expansion or differentiate(domain, z, state)
     slope = seen.slope()
     precision = seen.prediction.precision.detach().expand_as(slope) if weight is None else weight
     with torch.no_grad():
         gradient = expansion.pull(slope[None])[0]
-    return Linearisation(z, seen.loss, slope, gradient, precision, expansion)
+        stiff = seen.curved() if curved and seen.curved is not None else None
+    return Linearisation(z, seen.loss, slope, gradient, precision, expansion, stiff)
 
 
 def differentiate(domain: Domain, z: Tensor, state: Any) -> Expansion:

@@ -1,5 +1,8 @@
 """Pullback (Fisher) metric G = lambda I + J'WJ of the decoder, sketched and averaged along the stream.
 
+Where the loss has stiff directions c in the observations (`geofold.core.domain.Sloped`), W stands for W + sum cc': a
+move that a constraint resists is as long as what it would cost, so steps go along the constraint instead of at it.
+
 Glossary: ``B`` rows, ``d`` latent, ``r`` probes, ``k`` observations; J = dg/dz (k, d), W diagonal (k), F = J'WJ.
 
 =========  ==================================================  ==========================================
@@ -132,11 +135,19 @@ class Pullback:
     def _look(self, at: Linearisation, previous: Tensor, seed: int) -> Tensor:
         """F (B, d, d) or its sketch, or new columns (B, d, r)."""
         if self.sketch == "exact":
-            return at.expansion.gram(at.weight).double()
+            whole = at.expansion.gram(at.weight).double()
+            if at.curved is None:
+                return whole
+            rows = at.expansion.pull(at.curved).double()
+            return whole + torch.einsum("cbi,cbj->bij", rows, rows)
         noise = torch.Generator().manual_seed(seed)
         if self.sketch == "fisher":
             root = at.weight.sqrt()
             cotangents = self._signs(noise, root.shape[-1], root) * root
+            if at.curved is not None:
+                cotangents = cotangents + torch.einsum(
+                    "rbc,cbk->rbk", self._signs(noise, len(at.curved), root).expand(-1, len(root), -1), at.curved
+                )
             if self.informed:
                 width = math.sqrt(root.shape[-1])
                 # a probe e along W^(-1/2) grad_y l, as long as the random ones, is pulled back as W^(1/2) e
@@ -150,7 +161,7 @@ class Pullback:
         if self.informed:
             known = (at.gradient, previous)
             self._inform(noise, probes, math.sqrt(probes.shape[-1]), known, known)
-        seen = at.expansion.pull(at.weight * at.expansion.push(probes))
+        seen = at.expansion.pull(at.weighed(at.expansion.push(probes)))
         if self.sketch == "paper":
             return seen.permute(1, 2, 0).double()
         return _nystrom(probes.permute(1, 2, 0).double(), seen.permute(1, 2, 0).double())

@@ -22,6 +22,8 @@ FORM = re.compile(
 SCALE = 0.1
 """nm of violation that cost one unit."""
 SOFTENING = 5.0
+BAND = 0.03
+"""nm within what is aimed at from which a distance meets the bound in the next step."""
 MARGIN = 0.02
 """nm beyond the bound that is aimed at, so that a contact once made does not flicker."""
 CLOSEST = 3
@@ -112,6 +114,12 @@ def cost(excess: Tensor) -> Tensor:
     """Cost (B, c) of distances that exceed what is aimed at by so much (nm): zero within, linear when far."""
     x = torch.relu(excess) / SCALE
     return (1 + (x / SOFTENING).square()).sqrt() * (2 * SOFTENING**2) - 2 * SOFTENING**2
+
+
+def cost_curvature(excess: Tensor) -> Tensor:
+    """Second derivative of `cost`, (B, c), that of the bound from `BAND` within it on."""
+    x = torch.relu(excess) / (SCALE * SOFTENING)
+    return (2 / SCALE**2) * (excess > -BAND) / (1 + x.square()) ** 1.5
 
 
 def cost_slope(excess: Tensor) -> Tensor:

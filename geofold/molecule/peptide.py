@@ -168,14 +168,32 @@ class PeptideDomain:
             def slope() -> Tensor:
                 return gradient
 
+        def curved() -> Tensor | None:
+            return None if bounds is None else self._curved(prediction.mean, bounds, goal.contact)
+
         total = torch.stack(list(terms.values())).sum(0)
         if self.steering is None or goal.energy <= 0:
-            return Sloped(Loss(total, terms, violation=violation), slope)
+            return Sloped(Loss(total, terms, violation=violation), slope, curved)
         theta, xyz = self.fold.split(prediction.mean)
         energy, force = self.steering.energy_and_gradient(xyz, self.fold.kin.atoms.cpu().numpy())
         terms = terms | {"energy": goal.energy * energy}
         by_energy = torch.nn.functional.pad(goal.energy * force.flatten(1), (theta.shape[1], 0))
-        return Sloped(Loss(total + terms["energy"], terms, violation=violation), lambda: slope() + by_energy)
+        return Sloped(Loss(total + terms["energy"], terms, violation=violation), lambda: slope() + by_energy, curved)
+
+    def _curved(self, mean: Tensor, bounds: _Bounds, weight: float) -> Tensor | None:
+        """Directions (c, B, k) along which contacts are stiff: each distance, near its bound or beyond."""
+        xyz = self.fold.split(mean)[1]
+        ends = self._ends(xyz, bounds)
+        gap = (ends.square().sum(-1) + TINY).sqrt()
+        size = (weight * contact_terms.cost_curvature((gap - bounds.aim) * bounds.sign)).sqrt()
+        if not bool((size > 0).any()):
+            return None
+        along = (size / gap)[..., None] * ends  # (B, c, 3)
+        rows = along.new_zeros(len(bounds.i), len(xyz), xyz.shape[1] + len(bounds.still), 3)
+        each = torch.arange(len(bounds.i), device=rows.device)
+        rows[each, :, bounds.i] = along.transpose(0, 1)
+        rows[each, :, bounds.j] = -along.transpose(0, 1)
+        return torch.nn.functional.pad(rows[:, :, : xyz.shape[1]].flatten(2), (len(self.tree), 0))
 
     def _price(
         self, mean: Tensor, angle: Tensor, clashes: Clashes, bounds: _Bounds | None, weights: tuple[float, float, float]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -23,7 +24,17 @@ def at_start(problem) -> Linearisation:
 def information(at: Linearisation) -> torch.Tensor:
     """J'WJ by dense algebra."""
     jacobian = at.expansion.push(torch.eye(at.z.shape[-1], dtype=torch.float64)[:, None])[:, 0].T
-    return jacobian.T @ (at.weight[0][:, None] * jacobian)
+    weight = torch.diag(at.weight[0])
+    if at.curved is not None:
+        weight = weight + at.curved[:, 0].T @ at.curved[:, 0]
+    return jacobian.T @ weight @ jacobian
+
+
+def stiffened(at: Linearisation, count: int = 2) -> Linearisation:
+    """The same with directions along which the loss is stiff."""
+    noise = torch.Generator().manual_seed(5)
+    rows = torch.randn(count, 1, at.weight.shape[-1], generator=noise, dtype=torch.float64)
+    return replace(at, curved=rows * at.weight.mean().sqrt())
 
 
 def sketched(metric: Pullback, at: Linearisation, seed: int) -> torch.Tensor:
@@ -45,9 +56,10 @@ def error(found: torch.Tensor, want: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("make", ZOO)
 @pytest.mark.parametrize("sketch", ["fisher", "paper"])
-def test_random_columns_converge(make, sketch):
+@pytest.mark.parametrize("stiff", [False, True])
+def test_random_columns_converge(make, sketch, stiff):
     """UU' tends to J'WJ (fisher) or, divided by r, to its square (paper), like one over the root of r."""
-    at = at_start(make())
+    at = stiffened(at_start(make())) if stiff else at_start(make())
     want = information(at) if sketch == "fisher" else information(at) @ information(at)
     errors = []
     for rank in (64, 1024, 16384):
@@ -58,6 +70,19 @@ def test_random_columns_converge(make, sketch):
     slope = math.log(errors[-1] / errors[0]) / math.log(16384 / 64) if errors[0] > 1e-12 else -0.5
     assert -0.7 < slope < -0.3
     assert errors[-1] < 0.05
+
+
+@pytest.mark.parametrize("make", ZOO)
+def test_stiff_directions_are_part_of_the_metric_and_of_the_true_length(make):
+    at = stiffened(at_start(make()))
+    metric = Pullback("exact", damping=1e-9, largest=1e15)
+    state = metric.update(metric.init(1, at.z.shape[-1], at.z), at, torch.zeros_like(at.z), 0)
+    want = information(at)
+    torch.testing.assert_close(state.factor[0] / state.weight, want, rtol=1e-9, atol=1e-12)
+    v = torch.randn(1, at.z.shape[-1], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    torch.testing.assert_close(at.length_squared(v, 0.5), ((v @ want) * v).sum(-1) + 0.5 * v.square().sum(-1))
+    shorter = replace(at, curved=None)
+    assert float(at.length_squared(v, 0.0)[0]) > float(shorter.length_squared(v, 0.0)[0])
 
 
 def test_nystrom_grows_to_the_whole_matrix():

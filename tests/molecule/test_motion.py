@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from geofold.core.domain import Prediction
+from geofold.molecule import contacts
 from geofold.molecule.builder import peptide
-from geofold.molecule.contacts import parse_contact
+from geofold.molecule.contacts import MARGIN, parse_contact
 from geofold.molecule.kinematics import Kinematics, acceleration, carry, frames, jacobian, moved_axes
 from geofold.molecule.loop import LoopDomain, LoopGoal
 from geofold.molecule.motion import Motion
@@ -65,8 +66,8 @@ def test_many_rows_turn_like_few(stretch):
 def peptide_case():
     structure = peptide("AEGKTWYNSVPL")
     domain = PeptideDomain.of(structure, 0, 11)
-    contacts = tuple(parse_contact(structure, text) for text in ("A:2-A:10<6.0", "A:1@CA-A:12@CA>30.0"))
-    return domain, domain.start(structure.xyz, 4), PeptideGoal(contacts, contact=20.0, sterics=0.7, ramachandran=1.3)
+    wanted = tuple(parse_contact(structure, text) for text in ("A:2-A:10<6.0", "A:1@CA-A:12@CA>30.0"))
+    return domain, domain.start(structure.xyz, 4), PeptideGoal(wanted, contact=20.0, sterics=0.7, ramachandran=1.3)
 
 
 def free_case():
@@ -104,6 +105,39 @@ def test_closed_form_loss_equals_the_plain_one(case):
             assert (one is None) == (other is None)
             if one is not None and other is not None:
                 torch.testing.assert_close(one, other.detach(), rtol=1e-9, atol=1e-10)
+
+
+def test_stiff_directions_are_the_curvature_of_the_contacts():
+    """Along the distance itself: what the direction of a contact sees of a move, squared, is the second derivative."""
+    domain, state, goal = peptide_case()
+    noise = torch.Generator().manual_seed(1)
+    z = 0.3 * torch.randn(4, domain.latent_dim, generator=noise, dtype=torch.float64)
+    with torch.no_grad():
+        seen = domain.decode(z, state)
+        rows = domain.sloped(seen, state, goal).curved()
+    assert rows.shape == (len(goal.contacts), 4, seen.mean.shape[1])
+    xyz = domain.fold.split(seen.mean)[1]
+    gap = domain.distances(xyz, goal.contacts)
+    for c, contact in enumerate(goal.contacts):
+        distance = gap[:, c].clone().requires_grad_(True)
+        excess = (distance - contact.bound + (MARGIN if contact.upper else -MARGIN)) * (1 if contact.upper else -1)
+        price = goal.contact * contacts.cost(excess[:, None]).sum()
+        (slope,) = torch.autograd.grad(price, distance, create_graph=True)
+        (bend,) = torch.autograd.grad(slope.sum(), distance)
+        moved = seen.mean.clone().requires_grad_(True)
+        apart = domain.distances(domain.fold.split(moved)[1], goal.contacts)[:, c]
+        (unit,) = torch.autograd.grad(apart.sum(), moved)
+        far = (excess > 0).detach()
+        told = (rows[c] * unit).sum(-1).square()
+        torch.testing.assert_close(told[far], (4 * bend.detach())[far], rtol=1e-6, atol=1e-6)
+        assert bool((rows[c][~far & (excess < -contacts.BAND)] == 0).all())
+
+
+def test_without_contacts_nothing_is_stiff():
+    domain, state, goal = free_case()
+    z = torch.zeros(4, domain.latent_dim, dtype=torch.float64)
+    with torch.no_grad():
+        assert domain.sloped(domain.decode(z, state), state, goal).curved() is None
 
 
 @pytest.mark.parametrize("case", CASES)

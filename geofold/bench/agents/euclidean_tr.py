@@ -15,7 +15,7 @@ from geofold.molecule.peptide import PeptideDomain
 def parts(domain: PeptideDomain, seed: int, options: Choice) -> Controller:
     """Gradient steps within a radius of latent length."""
     region = TrustRegion(radius=options["radius"], largest=options["grown"] * options["radius"])
-    return replace(geossm.predicted(domain, seed), metric=EuclideanMetric(), trust_region=region)
+    return replace(geossm.predicted(domain, seed), metric=EuclideanMetric(), trust_region=region, curved=False)
 
 
 def thorough(parts: Controller) -> Controller:
