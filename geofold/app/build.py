@@ -141,8 +141,9 @@ def build(structure: Structure, texts: Sequence[str], options: RunOptions, told:
     whole, chosen = now, list[Model]()
     for start, (first, last), clock in zip(starts, spans, clocks, strict=True):
         models = stream_built(
-            now, first, last, start.rows, start.value, options, told(start.build.label), clock.going_on()
-        )
+            now, first, last, start.rows, start.value, options, told(start.build.label), clock.going_on(),
+            found=start.found,
+        )  # fmt: skip
         models = sure(now, models, start.found)
         chosen.append(models[0])
         now = replace(now, xyz=models[0].move.apply(now.xyz))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from geofold.app.certainty import Searched
+from geofold.app.certainty import Searched, agreed
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates
@@ -79,7 +79,7 @@ def started(
                 loops.append(
                     LoopCandidates.of(bare, plan, altloc=options.altloc, seed=options.seed, sighted=sighted)
                 )
-    pools = [searched(one, effort, seed=options.seed, told=progress, clock=clock) for one in loops]
+    pools = [agreed(one, searched(one, effort, seed=options.seed, told=progress, clock=clock)) for one in loops]
     pool = joined(pools)
     packed = _with_side_chains(
         structure, build, pool.best(options.streams), loop.structure, len(loops) * effort.tried, options

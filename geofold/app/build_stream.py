@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from geofold.app.certainty import Searched, agreeing
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell
 from geofold.app.loop_search import unlike
@@ -22,6 +23,7 @@ from geofold.molecule.structure import Floats, Structure
 def stream_built(
     structure: Structure, first: int, last: int, rows: Floats, value: Floats, options: RunOptions,
     progress: Callable[[int, int, float], None] | None = None, clock: Clock | None = None,
+    found: Searched | None = None,
 ) -> list[Model]:  # fmt: skip
     """Settle residues `first` to `last` from the best of conformations (R, m, 3) of all their atoms, valued (R,).
 
@@ -48,4 +50,5 @@ def stream_built(
             progress(done + 1, len(chosen), float(value[row]))
         if clock is not None and clock.spent():
             break
+    ends = agreeing(structure, ends, found)
     return apart(sorted(ends, key=lambda model: (model.move.status != "done", model.score)), options.models)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from geofold.app.loop_candidates import LoopCandidates
 from geofold.app.loop_search import Ranked
 from geofold.app.moves import Model
 from geofold.app.settling import scored_whole
-from geofold.learn.confidence import Confidence, numbers
+from geofold.learn.confidence import AGREED, Confidence, agreement, numbers
 from geofold.learn.loop_score import shipped_score
 from geofold.molecule.residue_range import BACKBONE
 from geofold.molecule.structure import Floats, Structure
@@ -23,10 +24,42 @@ class Searched:
     backbone: Floats
     value: Floats
 
+    def apart(self, own: Floats) -> Floats:
+        """RMSD (E, K) in A of backbones (E, n, 4, 3) in nm from the candidates."""
+        atoms = int(np.prod(own.shape[1:3]))
+        flat = 3 * atoms
+        apart = cdist(own.reshape(len(own), flat), self.backbone.reshape(len(self.backbone), flat))
+        return np.asarray(10 * apart / np.sqrt(atoms))
+
     @classmethod
     def of(cls, loop: LoopCandidates, pool: Ranked) -> Searched:
         """Of the candidates of a search."""
         return cls(loop.backbone(pool.rows), loop.scores(pool.rows, shipped_score()[0]))
+
+
+def agreed(loop: LoopCandidates, pool: Ranked) -> Ranked:
+    """Candidates of a search, those first that it likes and that lie near what it likes."""
+    found = Searched.of(loop, pool)
+    value = pool.value + AGREED * agreement(found.value, found.apart(found.backbone))
+    order = np.argsort(value, kind="stable")
+    return Ranked(pool.rows[order], value[order])
+
+
+def agreeing(structure: Structure, models: list[Model], found: Searched | None) -> list[Model]:
+    """Models whose scores also say how far their ends are from what a search agrees on."""
+    if found is None:
+        return models
+    own = np.array([_backbone(structure, model) for model in models])
+    away = AGREED * agreement(found.value, found.apart(own))
+    return [replace(model, score=model.score + float(more)) for model, more in zip(models, away, strict=True)]
+
+
+def _backbone(structure: Structure, model: Model) -> Floats:
+    """N, CA, C and O (n, 4, 3) of a model's end, nm; NaN for an oxygen that is not there."""
+    tree, xyz = model.move.tree, model.move.apply(structure.xyz)
+    atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
+    places = [np.full(3, np.nan) if atom is None else xyz[atom] for atom in atoms]
+    return np.array(places).reshape(-1, 4, 3)
 
 
 def sure(structure: Structure, models: list[Model], found: Searched | None) -> list[Model]:
@@ -42,14 +75,11 @@ def sure(structure: Structure, models: list[Model], found: Searched | None) -> l
         return models
     told = []
     for model in models:
-        tree = model.move.tree
-        xyz = model.move.apply(structure.xyz)
-        atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
-        if model.move.status == "rigid" or any(atom is None for atom in atoms):
+        own = _backbone(structure, model)
+        if not np.isfinite(own).all():
             told.append(model)
             continue
-        own = xyz[np.array(atoms)].reshape(-1, 4, 3)
-        apart = 10 * np.sqrt(((found.backbone - own) ** 2).sum(-1).mean((1, 2)))
-        value = scored_whole(structure, tree, xyz)
-        told.append(replace(model, confidence=known.rmsd(numbers(found.value, apart, value, len(own)))))
+        value = scored_whole(structure, model.move.tree, model.move.apply(structure.xyz))
+        said = numbers(found.value, found.apart(own[None])[0], value, len(own))
+        told.append(replace(model, confidence=known.rmsd(said)))
     return told

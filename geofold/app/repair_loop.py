@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from geofold.app.certainty import Searched, sure
+from geofold.app.certainty import Searched, agreed, sure
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
@@ -218,7 +218,7 @@ def _modelled(
     try:
         loop = LoopCandidates.of(structure, rebuilt(structure, first, last), altloc=options.altloc, seed=options.seed)
         effort = effort_of(options, last - first + 1)
-        pool = searched(loop, effort, seed=options.seed, clock=clock)
+        pool = agreed(loop, searched(loop, effort, seed=options.seed, clock=clock))
     except GeofoldError:
         return [], None  # what cannot be built anew (an unusual residue) is mended as it stands
     start, best, found = domain.start(structure.xyz), pool.best(options.streams), Searched.of(loop, pool)

@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 WARMTH = 0.5
 """Of the potential's unit: how much worse a candidate may be liked and still count."""
+LIKED, AGREED = 1.0, 1.0
+"""The same, of those that have a say in where the loop is, and what an Angstrom away from there is worth. In 24
+searches for loops of 8-16 residues of validation proteins the first choice is 2.70 A off in the median without that,
+2.07 A with it, whatever the numbers from 0.25 to 4 (`geofold train score` keeps such searches)."""
 ELSEWHERE = 1.5
 """A: from which a candidate is another loop."""
 WIDEST = 3.0
@@ -28,6 +32,23 @@ FLOOR = 0.1
 """A: nearer than this nobody can tell."""
 LEVEL = 0.68
 NAMES = ("one", "log_length", "spread", "lead", "share")
+
+
+def agreement(value: Floats, apart: Floats) -> Floats:
+    """How far (A) ends are from what the candidates of a search agree on, (E,): the mean of their distances, those that
+    are liked counting most.
+
+    Parameters
+    ----------
+    value : (K,)
+        Of the candidates, lower is better.
+    apart : (E, K)
+        RMSD (A) of the ends from them.
+    """
+    if not len(value):
+        return np.zeros(len(apart))
+    weight = np.exp(-(value - value.min()) / LIKED)
+    return np.asarray(apart @ (weight / weight.sum()))
 
 
 def numbers(value: Floats, apart: Floats, own: float, length: int) -> Floats:

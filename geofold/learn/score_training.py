@@ -8,6 +8,7 @@ Glossary: ``K`` candidates, ``L`` residues, ``N`` residues of everything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.learn.confidence import Confidence, fitted, numbers
+from geofold.learn.confidence import AGREED, Confidence, agreement, fitted, numbers
 from geofold.learn.loop_score import WEIGHTS, LoopScore, Surroundings
 from geofold.learn.training import Schedule, Told, save_weights, train, write_curve
 
@@ -130,9 +131,10 @@ def confidence(score: LoopScore, judged: Sequence[Decoys]) -> Confidence | None:
         rows = decoys.kind == SEARCHED
         if bool(rows.any()):
             xyz, value = decoys.xyz[rows], score.scores(decoys.xyz[rows], decoys.around).double()
-            best = int(value.argmin())
-            apart = (xyz - xyz[best]).square().sum(-1).mean((1, 2)).sqrt().double()
-            told.append(numbers(value.numpy(), apart.numpy(), float(value[best]), xyz.shape[1]))
+            flat = xyz.flatten(1).double()
+            apart = (torch.cdist(flat, flat) / math.sqrt(4 * xyz.shape[1])).numpy()
+            best = int((value.numpy() + AGREED * agreement(value.numpy(), apart)).argmin())
+            told.append(numbers(value.numpy(), apart[best], float(value[best]), xyz.shape[1]))
             rmsd.append(float(decoys.rmsd[rows][best]))
     return fitted(told, rmsd) if len(told) >= ENOUGH else None
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofold.learn.confidence import Confidence, fitted, numbers
+from geofold.learn.confidence import AGREED, Confidence, agreement, fitted, numbers
 
 
 def test_liked_ones_that_lie_together_are_more_telling_than_those_apart() -> None:
@@ -47,3 +47,14 @@ def test_numbers_are_numbers(values: list[float], own: float, length: int) -> No
     low, high = sorted((-0.5, 0.7))
     middle, below, above = Confidence((0.1, 0.2, 0.3, -0.1, 0.0), low, high, 9).rmsd(told)
     assert 0 < below < middle < above
+
+
+def test_the_middle_of_what_is_liked_agrees_most() -> None:
+    place = np.array([0.0, 0.3, 0.1, 6.0])
+    apart, value = np.abs(place[:, None] - place), np.array([-5.0, -5.0, -5.0, -5.2])
+    away = agreement(value, apart)
+    assert away.argmin() in (0, 1, 2) and away.argmax() == 3
+    assert (value + AGREED * away).argmin() != value.argmin()
+    assert np.array_equal(agreement(np.empty(0), np.empty((3, 0))), np.zeros(3))
+    alone = agreement(np.array([-9.0, 0.0]), np.array([[0.0, 2.0], [2.0, 0.0]]))
+    assert alone[0] < 0.01 < 1.9 < alone[1]  # nobody likes the second
