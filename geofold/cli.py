@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from geofold.app.console import told
+from geofold.app.console import told, told_along
 from geofold.app.learning_commands import data_app, train_app
 from geofold.app.maze_command import maze
 from geofold.errors import OptionError
@@ -253,7 +252,7 @@ def _run(
         if output == "-" and models > 1:
             raise OptionError(f"{models} models on standard output", "a file name", "give one with -o")
         content = None if source is None else _content(source)
-        with _progress(verbose) as progress:
+        with told_along(verbose) as progress:
             result = run(content, progress)
         outputs = {output: result.content}
         for rank, other in enumerate(result.others, 2):
@@ -272,32 +271,3 @@ def _run(
 
 def _content(source: str) -> str | bytes:
     return sys.stdin.buffer.read() if source == "-" else source
-
-
-@contextmanager
-def _progress(verbose: bool) -> Iterator[Callable[[str, int, int, float], None] | None]:
-    """A bar on standard error; a trace with -v; silence when standard error is no terminal."""
-    if verbose:
-        yield lambda name, done, most, loss: typer.echo(f"{name}: step {done} of {most}, loss {loss:.3f}", err=True)
-        return
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("loss {task.fields[loss]:.2f}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def tell(name: str, done: int, most: int, loss: float) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=most, loss=loss)
-            bar.update(tasks[name], completed=done, loss=loss)
-
-        yield tell

@@ -1,9 +1,11 @@
-"""What every command does with a mistake of its user."""
+"""What every command does with a mistake of its user, and how it tells how far it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 
@@ -21,3 +23,32 @@ def told() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("geofold: interrupted; nothing was written", err=True)
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def told_along(verbose: bool) -> Iterator[Callable[[str, int, int, float], None] | None]:
+    """A bar on standard error; a trace with -v; silence when standard error is no terminal."""
+    if verbose:
+        yield lambda name, done, most, loss: typer.echo(f"{name}: step {done} of {most}, loss {loss:.3f}", err=True)
+        return
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.2f}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(name: str, done: int, most: int, loss: float) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=most, loss=loss)
+            bar.update(tasks[name], completed=done, loss=loss)
+
+        yield tell

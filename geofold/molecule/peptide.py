@@ -19,6 +19,7 @@ from geofold.core.domain import Expansion, Loss, Prediction, Sloped
 from geofold.core.tangent import Euclid
 from geofold.molecule import contacts as contact_terms
 from geofold.molecule.clashes import TINY, Clashes
+from geofold.molecule.contact_bounds import Bounds, beyond, stiff
 from geofold.molecule.contacts import MARGIN, Contact
 from geofold.molecule.dihedrals import BackboneAngles
 from geofold.molecule.energy import SteeringEnergy
@@ -50,17 +51,6 @@ class PeptideState(NamedTuple):
     pairs: PairList
 
 
-class _Bounds(NamedTuple):
-    """Contacts: rows of their atoms, places of those that stay, bounds (nm), aims within them, 1 for upper, else -1."""
-
-    i: Tensor
-    j: Tensor
-    still: Tensor
-    bound: Tensor
-    aim: Tensor
-    sign: Tensor
-
-
 @dataclass(frozen=True)
 class PeptideDomain:
     """One chain of a structure, everything else fixed. Build with `PeptideDomain.of`."""
@@ -73,7 +63,7 @@ class PeptideDomain:
     steering: SteeringEnergy | None = None
     sense: PeptideSense | None = None
     kernel: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
-    seen: dict[tuple[Contact, ...], _Bounds] = field(default_factory=dict, repr=False, compare=False)
+    seen: dict[tuple[Contact, ...], Bounds] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -169,7 +159,10 @@ class PeptideDomain:
                 return gradient
 
         def curved() -> Tensor | None:
-            return None if bounds is None else self._curved(prediction.mean, bounds, goal.contact)
+            if bounds is None:
+                return None
+            xyz = self.fold.split(prediction.mean)[1]
+            return stiff(bounds, self._ends(xyz, bounds), goal.contact, len(self.tree), xyz.shape[1])
 
         total = torch.stack(list(terms.values())).sum(0)
         if self.steering is None or goal.energy <= 0:
@@ -180,23 +173,8 @@ class PeptideDomain:
         by_energy = torch.nn.functional.pad(goal.energy * force.flatten(1), (theta.shape[1], 0))
         return Sloped(Loss(total + terms["energy"], terms, violation=violation), lambda: slope() + by_energy, curved)
 
-    def _curved(self, mean: Tensor, bounds: _Bounds, weight: float) -> Tensor | None:
-        """Directions (c, B, k) along which contacts are stiff: each distance, near its bound or beyond."""
-        xyz = self.fold.split(mean)[1]
-        ends = self._ends(xyz, bounds)
-        gap = (ends.square().sum(-1) + TINY).sqrt()
-        size = (weight * contact_terms.cost_curvature((gap - bounds.aim) * bounds.sign)).sqrt()
-        if not bool((size > 0).any()):
-            return None
-        along = (size / gap)[..., None] * ends  # (B, c, 3)
-        rows = along.new_zeros(len(bounds.i), len(xyz), xyz.shape[1] + len(bounds.still), 3)
-        each = torch.arange(len(bounds.i), device=rows.device)
-        rows[each, :, bounds.i] = along.transpose(0, 1)
-        rows[each, :, bounds.j] = -along.transpose(0, 1)
-        return torch.nn.functional.pad(rows[:, :, : xyz.shape[1]].flatten(2), (len(self.tree), 0))
-
     def _price(
-        self, mean: Tensor, angle: Tensor, clashes: Clashes, bounds: _Bounds | None, weights: tuple[float, float, float]
+        self, mean: Tensor, angle: Tensor, clashes: Clashes, bounds: Bounds | None, weights: tuple[float, float, float]
     ) -> tuple[dict[str, Tensor], Tensor | None, Callable[[], Tensor]]:
         """Terms and violation (B,) of what the weights weigh, and what gives the gradient (B, k) of their sum."""
         theta, xyz = self.fold.split(mean)
@@ -207,7 +185,7 @@ class PeptideDomain:
             gap = (ends.square().sum(-1) + TINY).sqrt()
             excess = (gap - bounds.aim) * bounds.sign
             reached = contact_terms.cost(excess).sum(-1)
-            violation = _beyond(gap, bounds)
+            violation = beyond(gap, bounds)
         contact, overlap, ramachandran = weights
         terms = {
             "contacts": contact * reached,
@@ -231,7 +209,7 @@ class PeptideDomain:
 
         # every pair is looked at, since a graph has no use for lists whose length changes
         def kernel(
-            mean: Tensor, angle: Tensor, pairs: PairList, bounds: _Bounds | None, weights: tuple[float, float, float]
+            mean: Tensor, angle: Tensor, pairs: PairList, bounds: Bounds | None, weights: tuple[float, float, float]
         ) -> tuple[dict[str, Tensor], Tensor | None, Tensor]:
             clashes = self.sterics.every_pair(self.fold.split(mean)[1], pairs)
             terms, violation, slope = self._price(mean, angle, clashes, bounds, weights)
@@ -274,16 +252,16 @@ class PeptideDomain:
         severe = int(self.sterics.severe(state.fold.xyz, state.pairs)[0])
         return severe == 0 and self.angles.outliers(state.fold.angle)[0] == 0
 
-    def _ends(self, xyz: Tensor, ends: _Bounds) -> Tensor:
+    def _ends(self, xyz: Tensor, ends: Bounds) -> Tensor:
         """From the second to the first atom of each contact, (B, c, 3)."""
         every = torch.cat([xyz, ends.still.expand(len(xyz), -1, -1)], dim=1) if len(ends.still) else xyz
         return every[:, ends.i] - every[:, ends.j]
 
     def _violation(self, xyz: Tensor, goal: PeptideGoal) -> Tensor | None:
         """Largest violation of a contact in nm, (B,)."""
-        return _beyond(self.distances(xyz, goal.contacts), self._bounds(goal.contacts)) if goal.contacts else None
+        return beyond(self.distances(xyz, goal.contacts), self._bounds(goal.contacts)) if goal.contacts else None
 
-    def _bounds(self, contacts: tuple[Contact, ...]) -> _Bounds:
+    def _bounds(self, contacts: tuple[Contact, ...]) -> Bounds:
         """Contacts as tensors, kept from step to step: goals change seldom, but may do so for ever."""
         if contacts not in self.seen:
             if len(self.seen) >= REMEMBERED:
@@ -295,7 +273,7 @@ class PeptideDomain:
                 return local + fixed.index(atom) if atom in self.still else int(self.fold.kin.local([atom]))
 
             like = self.fold.weight
-            self.seen[contacts] = _Bounds(
+            self.seen[contacts] = Bounds(
                 i=torch.tensor([row(c.i) for c in contacts], device=like.device),
                 j=torch.tensor([row(c.j) for c in contacts], device=like.device),
                 still=torch.stack([self.still[a] for a in fixed]) if fixed else like.new_zeros(0, 3),
@@ -311,8 +289,3 @@ class PeptideDomain:
         bounds = self._bounds(goal.contacts)
         excess = (self.distances(xyz, goal.contacts) - bounds.aim) * bounds.sign
         return contact_terms.cost(excess).sum(-1)
-
-
-def _beyond(distance: Tensor, bounds: _Bounds) -> Tensor:
-    """Largest violation (B,) of bounds by distances (B, c), zero where all are kept."""
-    return torch.relu(((distance - bounds.bound) * bounds.sign).amax(-1))

@@ -12,6 +12,7 @@ from data_cases import small_data
 from geofold.app import loop_parts, train_gate, train_models, train_score
 from geofold.app.learning_commands import loop as loop_command
 from geofold.app.learning_commands import prior as prior_command
+from geofold.app.loop_search import Effort
 from geofold.app.train_gate import UNIFORM, choose
 from geofold.cli import main
 from geofold.learn import loop_training, score_training
@@ -49,16 +50,21 @@ def test_loop(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
 
 def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     small = {"DRAWS": 32, "KEPT": 12, "NEAREST": 4, "EACH": 2, "CLEAN": 1, "NEAR": 1, "ANY": 1, "FEWEST": 4}
-    for name, value in (small | {"WORKERS": 1, "LENGTHS": (5,)}).items():
+    few = Effort(draws=32, crosses=16, led=2, generations=1, parents=2)
+    for name, value in (small | {"WORKERS": 1, "LENGTHS": (5,), "SHORTEST": 5, "SURE": 1, "HARD": few}).items():
         monkeypatch.setattr(train_score, name, value)
     monkeypatch.setattr(loop_parts, "GUIDED_SWEEPS", 1)
     monkeypatch.setattr(score_training, "CANDIDATES", 8)
-    args = ["train", "score", *asked(data, tmp_path), "--loops", "2", "--steps", "2"]
+    args = ["train", "score", *asked(data, tmp_path), "--loops", "2", "--steps", "2", "--searches", "1"]
     assert main(args) == 0
-    assert "after 2 batches, 2 loops" in capsys.readouterr().out
+    assert "after 2 batches, 5 loops" in capsys.readouterr().out
     score, card = load_score(tmp_path / "score.safetensors")
-    assert card["command"] == "geofold train score --loops 2 --steps 2 --seed 0" and len(card["loop_sha256"]) == 64
+    assert card["command"] == "geofold train score --loops 2 --steps 2 --searches 1 --seed 0"
+    assert len(card["loop_sha256"]) == 64
     assert score.options["width"] == 64 and len(list((tmp_path / "decoys").glob("train_0_*.npz"))) == 2
+    assert len(list((tmp_path / "searched").glob("*_0_*.npz"))) == 2
+    first = load_score(tmp_path / "first" / "score.safetensors")[0]
+    assert not torch.equal(first.pair.weight, score.pair.weight)
     before = (tmp_path / "score.safetensors").read_bytes()
     assert main(args) == 0 and (tmp_path / "score.safetensors").read_bytes() == before
 

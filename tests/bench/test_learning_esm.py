@@ -14,6 +14,7 @@ from geofold.errors import OptionError
 from geofold.learn.loop_model import LoopModel
 
 
+@pytest.mark.slow
 def test_a_limited_run_looks_at_the_validation_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_data(tmp_path, packed=True)
     monkeypatch.setattr(learning_esm, "WORKERS", 1)
