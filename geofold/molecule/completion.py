@@ -82,7 +82,7 @@ def complete(structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bo
         {structure.residues[k].resname for k in range(len(structure.residues))}
         - {structure.residues[k].resname for k in kept}
     )
-    text = _pdb_text(structure, steering, kept)
+    text = pdb_text(structure, steering, kept)
     state = random.getstate()
     random.seed(seed)
     try:
@@ -124,13 +124,17 @@ def missing_atoms(
     return added
 
 
-def _pdb_text(structure: Structure, steering: NDArray[np.bool_], kept: list[int]) -> str:
-    """The amino acids as PDB text, residues numbered from one, a new chain after each break."""
+def pdb_text(
+    structure: Structure, steering: NDArray[np.bool_], kept: list[int], *, joined: tuple[int, int] | None = None
+) -> str:
+    """Residues as PDB text, numbered from zero, a new chain after each break but that between the two `joined`."""
     lines: list[str] = []
     chain, serial = -1, 0
     previous: int | None = None
     for number, k in enumerate(kept):
-        if previous is None or k != previous + 1 or not structure.bonded(previous, k):
+        if previous is None or not (
+            (previous, k) == joined or (k == previous + 1 and structure.bonded(previous, k))
+        ):
             chain += 1
             if lines:
                 lines.append("TER")

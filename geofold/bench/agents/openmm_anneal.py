@@ -27,7 +27,7 @@ in outliers. No setting made a cis bond or changed a chirality.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ import torch
 from numpy.typing import NDArray
 
 from geofold.app.measure import measure
-from geofold.bench.agents.openmm_min import BEND, INSIDE, MARGIN, RESTRAINT, STRENGTH, Outcome
+from geofold.bench.agents.openmm_min import BEND, INSIDE, MARGIN, RESTRAINT, STRENGTH, Outcome, places_of
 from geofold.errors import ContactError
 from geofold.molecule.completion import platform
 from geofold.molecule.contacts import Contact
@@ -113,15 +113,17 @@ def anneal_to_contact(
         given = f"contact {missing.text!r} names an atom outside the force field"
         raise ContactError(given, "atoms of amino acids, first conformer", "name an atom of the protein")
     model.system.addForce(_spring(contacts, particle))
-    model.system.addForce(_guard(structure, particle))
+    held = [[particle[atom] for atom in atoms] for atoms in guarded(structure, structure.steering_mask)]
+    model.system.addForce(guard(model.completed.xyz, held))
     still = openmm.Context(model.system, openmm.VerletIntegrator(0.001), platform())
-    warm = _bath(model, seed)
+    light = np.array([atom.element.symbol == "H" for atom in model.completed.topology.atoms()])
+    warm = bath(model.system, light, seed)
     faults = _Faults(structure, contacts)
     best, fewest, count = structure.xyz, np.inf, 0
     began = time.perf_counter()
     still.setPositions(model.completed.xyz)
     openmm.LocalEnergyMinimizer.minimize(still, *UNTANGLING)
-    places = _places(still)
+    places = places_of(still)
     while fewest > 0 and count < schedule.rounds:
         count += 1
         try:
@@ -130,7 +132,7 @@ def anneal_to_contact(
             for strength in FIRMER:
                 still.setParameter(STRENGTH, strength)
                 openmm.LocalEnergyMinimizer.minimize(still, schedule.tolerance)
-                places = _places(still)
+                places = places_of(still)
                 xyz = structure.xyz.copy()
                 xyz[source[source >= 0]] = places[source >= 0]
                 if faults.kept(xyz):
@@ -172,27 +174,31 @@ class _Faults:
 
 def _anneal(context: Any, places: Floats, schedule: Schedule, longer: int, seed: int) -> Floats:
     """Where particles (p, 3) go in one round of dynamics, `longer` times as long as the schedule says."""
-    bath = context.getIntegrator()
+    thermostat = context.getIntegrator()
     context.setPositions(places)
     context.setParameter(GUARD, HELD)
-    bath.setTemperature(schedule.hot)
+    thermostat.setTemperature(schedule.hot)
     context.setVelocitiesToTemperature(schedule.hot, seed * 101 + longer)
     for strength in TIGHTENED:
         context.setParameter(STRENGTH, strength)
-        bath.step(longer * schedule.hot_steps // len(TIGHTENED))
+        thermostat.step(longer * schedule.hot_steps // len(TIGHTENED))
+    cool(thermostat, schedule, longer)
+    return places_of(context)
+
+
+def cool(thermostat: Any, schedule: Schedule, longer: int = 1) -> None:
+    """The cooling steps of a round, `longer` times as many as the schedule says."""
     for stage in range(schedule.stages):
-        bath.setTemperature(schedule.hot + (schedule.cold - schedule.hot) * (stage + 1) / schedule.stages)
-        bath.step(longer * schedule.cooling_steps // schedule.stages)
-    return _places(context)
+        thermostat.setTemperature(schedule.hot + (schedule.cold - schedule.hot) * (stage + 1) / schedule.stages)
+        thermostat.step(longer * schedule.cooling_steps // schedule.stages)
 
 
-def _bath(model: EnergyModel, seed: int) -> Any:
-    """Context for the dynamics: rigid bonds to heavy hydrogens, Langevin's thermostat."""
+def bath(system: Any, light: NDArray[np.bool_], seed: int) -> Any:
+    """Context for the dynamics: rigid bonds to heavy hydrogens (`light` particles), Langevin's thermostat."""
     import openmm
     from openmm.unit import dalton
 
-    system = openmm.XmlSerializer.clone(model.system)
-    light = [atom.element.symbol == "H" for atom in model.completed.topology.atoms()]
+    system = openmm.XmlSerializer.clone(system)
     bonds = next(f for f in system.getForces() if isinstance(f, openmm.HarmonicBondForce))
     for index in range(bonds.getNumBonds()):
         one, two, length, _ = bonds.getBondParameters(index)
@@ -223,22 +229,23 @@ def _spring(contacts: tuple[Contact, ...], particle: dict[int, int]) -> Any:
     return force
 
 
-def _guard(structure: Structure, particle: dict[int, int]) -> Any:
-    """Omegas and chiral centres (as improper torsions) held as the structure has them; off until switched on."""
+def guard(places: Floats, held: Iterable[list[int]], strength: float = 0.0) -> Any:
+    """Torsions of four particles each held as they are in `places`, by so much (kJ/mol) until told otherwise."""
     import openmm
 
     force = openmm.CustomTorsionForce(GUARDED)
-    force.addGlobalParameter(GUARD, 0.0)
+    force.addGlobalParameter(GUARD, strength)
     force.addPerTorsionParameter("aim")
-    for atoms in _guarded(structure):
-        aim = float(dihedral(torch.as_tensor(structure.xyz[np.array(atoms)])))
-        force.addTorsion(*(particle[a] for a in atoms), [aim])
+    for particles in held:
+        force.addTorsion(*particles, [float(dihedral(torch.as_tensor(places[particles])))])
     return force
 
 
-def _guarded(structure: Structure) -> Iterator[list[int]]:
-    """Four atoms of each omega, of each CA with a CB, and of the CB of threonine and isoleucine."""
-    steering = structure.steering()
+def guarded(structure: Structure, steering: NDArray[np.bool_]) -> Iterator[list[int]]:
+    """Four atoms of each omega, of each CA with a CB, and of the CB of threonine and isoleucine.
+
+    Chiral centres are held by improper torsions.
+    """
     for k, residue in enumerate(structure.residues):
         here = [[(k, name) for name in ("CA", "N", "C", "CB")]]
         if residue.resname in CENTRES:
@@ -249,11 +256,3 @@ def _guarded(structure: Structure) -> Iterator[list[int]]:
             atoms = [a for r, name in names if (a := structure.atom(r, name, steering)) is not None]
             if len(atoms) == 4:
                 yield atoms
-
-
-def _places(context: Any) -> Floats:
-    """Coordinates (p, 3) in nm."""
-    import openmm.unit
-
-    positions = context.getState(getPositions=True).getPositions(asNumpy=True)
-    return np.asarray(positions.value_in_unit(openmm.unit.nanometer), dtype=np.float64)

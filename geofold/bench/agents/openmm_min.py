@@ -146,8 +146,8 @@ def peptide_to_contact(
         return all(c.satisfied(float(d)) for c, d in zip(contacts, distance + margin, strict=True))
 
     stages = (PULL[0]._replace(tolerance=tolerance), *PULL[1:])
-    run = _minimise(model.system, model.completed.xyz, stages, kept)
-    return run._replace(xyz=_returned(structure, source, run.xyz, source >= 0))
+    run = minimise(model.system, model.completed.xyz, stages, kept)
+    return run._replace(xyz=returned(structure, source, run.xyz, source >= 0))
 
 
 def loop_in_place(structure: Structure, first: int, last: int, *, altloc: str | None = None, seed: int = 0) -> Outcome:
@@ -172,14 +172,14 @@ def loop_in_place(structure: Structure, first: int, last: int, *, altloc: str | 
     model = EnergyModel.of(structure, structure.steering(altloc), seed=seed)
     completed = model.completed
     free = (completed.residue >= first) & (completed.residue <= last)
-    kept = _around(completed.xyz, completed.residue, free)
-    run = _minimise(_cut_out(model.system, kept, free), completed.xyz[kept], LOOP, None)
+    kept = around(completed.xyz, completed.residue, free)
+    run = minimise(cut_out(model.system, kept, free), completed.xyz[kept], LOOP, None)
     places = completed.xyz.copy()
     places[kept] = run.xyz
-    return run._replace(xyz=_returned(structure, completed.source, places, free & (completed.source >= 0)))
+    return run._replace(xyz=returned(structure, completed.source, places, free & (completed.source >= 0)))
 
 
-def _minimise(system: Any, start: Floats, stages: tuple[Stage, ...], done: Callable[[Floats], bool] | None) -> Outcome:
+def minimise(system: Any, start: Floats, stages: tuple[Stage, ...], done: Callable[[Floats], bool] | None) -> Outcome:
     """Run the stages; stop at the first whose coordinates are `done`, or judge the last by energy if that is None."""
     import openmm
 
@@ -188,7 +188,7 @@ def _minimise(system: Any, start: Floats, stages: tuple[Stage, ...], done: Calla
     integrator = openmm.VerletIntegrator(0.001)
     context = openmm.Context(system, integrator, platform())
     context.setPositions(start)
-    before = _energy(context)
+    before = energy_of(context)
     if not np.isfinite(before):
         return Outcome(start, 0.0, False, 0)
     places, reached, count = start, False, 0
@@ -203,7 +203,7 @@ def _minimise(system: Any, start: Floats, stages: tuple[Stage, ...], done: Calla
             # OpenMM's word for coordinates that are no longer numbers
             return Outcome(start, time.perf_counter() - began, False, count)
         count += 1
-        places = _places(context)
+        places = places_of(context)
         if not np.isfinite(places).all():
             return Outcome(start, time.perf_counter() - began, False, count)
         if done is not None and stage.solvent and done(places):
@@ -211,11 +211,11 @@ def _minimise(system: Any, start: Floats, stages: tuple[Stage, ...], done: Calla
             break
     seconds = time.perf_counter() - began
     if done is None:
-        reached = _energy(context) < before
+        reached = energy_of(context) < before
     return Outcome(places if reached or done else start, seconds, reached, count)
 
 
-def _places(context: Any) -> Floats:
+def places_of(context: Any) -> Floats:
     """Coordinates (p, 3) in nm."""
     import openmm.unit
 
@@ -223,7 +223,7 @@ def _places(context: Any) -> Floats:
     return np.asarray(positions.value_in_unit(openmm.unit.nanometer), dtype=np.float64)
 
 
-def _energy(context: Any) -> float:
+def energy_of(context: Any) -> float:
     """Energy in kJ/mol, NaN where a force is not finite."""
     import openmm.unit
 
@@ -247,7 +247,7 @@ def _restraint(pairs: NDArray[np.int64], contacts: tuple[Contact, ...]) -> Any:
     return force
 
 
-def _around(xyz: Floats, residue: NDArray[np.int64], free: Mask) -> NDArray[np.int64]:
+def around(xyz: Floats, residue: NDArray[np.int64], free: Mask) -> NDArray[np.int64]:
     """Particles of all residues within reach of the free ones; whole residues, so that groups stay neutral."""
     from scipy.spatial import cKDTree
 
@@ -255,7 +255,7 @@ def _around(xyz: Floats, residue: NDArray[np.int64], free: Mask) -> NDArray[np.i
     return np.flatnonzero(np.isin(residue, np.unique(residue[near])))
 
 
-def _cut_out(system: Any, kept: NDArray[np.int64], free: Mask) -> Any:
+def cut_out(system: Any, kept: NDArray[np.int64], free: Mask) -> Any:
     """System of the kept particles, the others' masses zero: bonded terms that touch a free one, nonbonded and Born."""
     import openmm
 
@@ -291,7 +291,7 @@ def _copy(old: Any, new: Any, noun: str, size: int, place: dict[int, int], free:
             getattr(new, f"add{noun}")(*[place[p] for p in particles], *terms[size:])
 
 
-def _returned(structure: Structure, source: NDArray[np.int64], places: Floats, back: Mask) -> Floats:
+def returned(structure: Structure, source: NDArray[np.int64], places: Floats, back: Mask) -> Floats:
     """Coordinates of the structure with the particles `back` in their new places."""
     xyz: Floats = structure.xyz.copy()
     xyz[source[back]] = places[back]
