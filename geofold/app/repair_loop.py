@@ -74,7 +74,7 @@ def repair_loop(
         return [Model(still(structure, domain), 0.0)]
     models = ranked(structure, candidates, value, options)
     best = _not_worse(structure, domain, models[0], options) if options.energy else models[0]
-    return sure(structure, apart([best, *models], options.models), found)
+    return _told(structure, apart([best, *models], options.models), found)
 
 
 def _not_worse(structure: Structure, domain: LoopDomain, best: Model, options: RunOptions) -> Model:
@@ -133,7 +133,12 @@ def _in_shell(
         before = energy_of(structure, structure.xyz, options)
         if models[0].energy is not None and models[0].energy >= before:
             return []
-    return sure(structure, apart(models, options.models), found)
+    return _told(structure, apart(models, options.models), found)
+
+
+def _told(structure: Structure, models: list[Model], found: Searched | None) -> list[Model]:
+    """With the confidence of ends that were searched for; of what an input led to a search knows nothing."""
+    return [sure(structure, [model], found)[0] if model.move.predictor == MODELLED else model for model in models]
 
 
 def still(structure: Structure, domain: LoopDomain) -> Move:
