@@ -1,7 +1,8 @@
 """PDBFixer's way of building a missing loop: residues laid on an arc, then relaxed with soft cores.
 
 It looks for missing atoms everywhere, as it always does, for its force field holds on to whole residues only; but only
-the loop is taken over. Waters, ligands and ions stay in its way.
+the loop is taken over. Waters, ligands and ions stay in its way. Backbone RMSD and CPU seconds in the natives'
+surroundings: 1ubi A:45-52 3.4 A, 6 s; 1ubi A:5-12 7.1 A, 5 s; 1pwc A:80-91 (345 residues) 7.8 A, 26 s.
 """
 
 from __future__ import annotations

@@ -2,12 +2,24 @@
 
 It needs the system's Python and runs as a process of its own. Its fragments and its structure database are not used:
 they contain benchmark proteins. In each step of `TRAJECTORIES` one residue's phi and psi are drawn anew from ProMod3's
-statistics of coil, the loop is closed, and taken or not by ProMod3's fast scores while it cools. The candidates, one of
-each, are chosen from by its backbone and all-atom scores, and its side-chain reconstruction finishes the best.
+statistics of coil, the loop is closed, and taken or not by ProMod3's fast scores while it cools. Of the candidates, one
+of each, its backbone scores choose, and its side-chain reconstruction finishes the best, all other side chains fixed.
 
 Two things differ from its FillLoopsByMonteCarlo, which takes residues on both sides along until something fits: the
 anchors stay, and so does the oxygen of the residue before the loop, whose psi is pinned to it for that. Waters, ligands
 and ions are not seen by its scores, and are left out.
+
+Measured in the natives' surroundings: backbone RMSD (A) of the candidates' median, of the best, and of the choice by
+backbone or by backbone and all-atom scores; CPU seconds:
+
+    loop                 trajectories x steps    median    best    backbone    all-atom    CPU s
+    1pwc A:80-91 (12)          24 x 3000           5.6      2.8       4.6         4.6        18
+                               72 x 1000           6.4      2.6       8.5         8.5        15
+    2cvi A:30-40 (11)          24 x 3000           9.3      5.9       7.6         9.9        16
+    1orc, 8 residues           24 x 3000           4.1      2.1       4.1         3.4        14
+
+The scores hardly tell good from bad (correlation with RMSD 0.1 to 0.5), all-atom ones no better; one comparison is for
+longer trajectories, so they are as long as ProMod3's own. The default took 25 CPU seconds for 1ubi A:45-52, 2.3 A.
 """
 
 from __future__ import annotations
@@ -32,7 +44,7 @@ from geofold.molecule.structure import Mask, Structure
 
 SCRIPT = Path(__file__).with_name("promod3_script.py")
 PYTHONS = ("/usr/bin/python3", "python3")
-TRAJECTORIES, STEPS = 30, 3000
+TRAJECTORIES, STEPS = 30, 5000
 PHI, PSI = math.radians(-60.0), math.radians(-45.0)
 """ProMod3's own for residues at the end of a chain."""
 

@@ -54,7 +54,7 @@ def raw_model(task: dict[str, Any]) -> Any:
         alignments.append(alignment)
     handle = modelling.BuildRawModel(alignments, aln_preprocessing=False)
     modelling.SetupDefaultBackboneScoring(handle)
-    modelling.SetupDefaultAllAtomScoring(handle)
+    modelling.SetupDefaultAllAtomScoring(handle)  # brings what side chains need
     return handle
 
 
@@ -104,7 +104,7 @@ def pinned(phi: float, psi: float) -> Any:
 
 
 def chosen(task: dict[str, Any], handle: Any, found: Any) -> Any:
-    """The candidate that ProMod3's scores like best, through no ring if there is one."""
+    """The candidate that ProMod3's backbone scores like best, of those through no ring if there are any."""
     from promod3 import modelling
 
     number, index, chain = task["before"], task["stretch"], handle.model.chains[task["stretch"]]
@@ -115,8 +115,7 @@ def chosen(task: dict[str, Any], handle: Any, found: Any) -> Any:
     found = clear if len(clear) else found
     scores = modelling.ScoreContainer()
     found.CalculateBackboneScores(scores, handle, number, index)
-    found.CalculateAllAtomScores(scores, handle, number, index)
-    total = list(scores.LinearCombine(modelling.ScoringWeights.GetWeights(False, True)))
+    total = list(scores.LinearCombine(modelling.ScoringWeights.GetWeights()))
     return found[total.index(min(total))].Copy()  # it would not outlive the list
 
 
