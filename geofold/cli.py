@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from geofold.app.batch_commands import batch_app
 from geofold.app.console import told
 from geofold.app.learning_commands import data_app, train_app
 from geofold.app.maze_command import maze
@@ -25,6 +26,7 @@ app = typer.Typer(
     help="Move protein backbones by their torsions: repair loops, constrain peptides. PDB or mmCIF in, the same out.",
 )  # fmt: skip
 
+app.add_typer(batch_app, name="batch")
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
 app.command()(maze)

@@ -17,7 +17,7 @@ import numpy as np
 from geofold.app.constrain_peptide import constrain_peptide
 from geofold.app.finish import finish
 from geofold.app.moves import Model, Move
-from geofold.app.options import PREDICTORS, RunOptions
+from geofold.app.options import PREDICTORS, STARTS, RunOptions
 from geofold.app.repair_loop import repair_loop
 from geofold.app.reporting import models_told
 from geofold.app.result import Result
@@ -31,7 +31,6 @@ from geofold.molecule.structure import AddedAtom, Structure, read
 
 Progress = Callable[[str, int, int, float], None]
 """Called with what is being done, steps done, steps at most, and the loss."""
-STARTS = ("extended", "prior")
 
 
 @contextmanager
