@@ -245,15 +245,24 @@ def test_repair(tmp_path: Path, one_worker: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_table_is_told_before_anything_runs(
-    command: str, text: str, words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str, text: str, words: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "jobs.csv").write_bytes(text.encode("latin-1"))
-    assert main(["batch", command, str(tmp_path / "jobs.csv"), "--scheduler", "tcp://127.0.0.1:1"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("geofold: ") and said.count("\n") == 1 and "expected" in said
+    with pytest.raises(JobsError) as raised:
+        gf.batch(command, tmp_path / "jobs.csv", scheduler="tcp://127.0.0.1:1")
+    said = str(raised.value)
+    assert "\n" not in said and "expected" in said
     for word in ("jobs.csv", *words):
         assert word in said
     assert [p.name for p in tmp_path.iterdir()] == ["jobs.csv"]
+
+
+def test_a_mistake_in_a_table_is_one_line_and_status_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = table(tmp_path, (*ROWS[:1], ROWS[2].replace(",3,", ",three,")))
+    assert main(["batch", "constrain", jobs, "--workers", "1"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"geofold: {jobs}, row 3, column seed: 'three'; expected a whole number")
+    assert said.count("\n") == 1 and sorted(p.name for p in tmp_path.iterdir()) == ["jobs.csv", "junk.pdb"]
 
 
 def test_a_spreadsheet_s_mark_and_line_ends_are_read(tmp_path: Path) -> None:
