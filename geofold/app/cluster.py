@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ SETTINGS = {
 }
 QUIET = {"dashboard_address": "127.0.0.1:0"}
 """Of a scheduler of our own: any free port, seen from this machine only, and no word of it."""
+
+UNINTERRUPTED = ["import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"]
+"""Run in each process of ours: Ctrl-C is for the one that leads, which ends the others without a word."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Workers:
         # no limit of memory: dask would hold back a worker for ever once libraries alone fill its share
         return LocalCluster(
             n_workers=min(self.count or CPU_COUNT, jobs), threads_per_worker=1, processes=True, memory_limit=0,
-            dashboard_address=None, scheduler_kwargs=QUIET, silence_logs=logging.CRITICAL,
+            dashboard_address=None, scheduler_kwargs=QUIET, silence_logs=logging.CRITICAL, preload=UNINTERRUPTED,
         )  # fmt: skip
 
     def _slurm(self, jobs: int) -> Any:
@@ -101,13 +105,21 @@ class Workers:
         directives = [text if text.startswith("-") else f"--{text}" for text in self.sbatch]
         try:
             cluster = SLURMCluster(
-                n_workers=count, cores=1, processes=1, memory=self.memory, walltime=self.walltime,
-                job_extra_directives=directives, scheduler_options={"dashboard_address": ":0"}, silence_logs="critical",
+                cores=1, processes=1, memory=self.memory, walltime=self.walltime, job_extra_directives=directives,
+                scheduler_options={"dashboard_address": ":0"}, silence_logs="critical",
             )  # fmt: skip
-        except (RuntimeError, ValueError) as error:
-            raise WorkersError(f"Slurm took no job ({_reason(error)})", "options that it takes",
-                               "see --memory, --walltime and --sbatch") from error  # fmt: skip
-        cluster.adapt(minimum_jobs=count, maximum_jobs=count)  # another job for one that is gone
+        except ValueError as error:
+            raise OptionError(f"--memory {self.memory} ({error})", "a size such as 4GB", "mend it") from error
+        # dask would try for ever, and in vain, what Slurm does not take
+        tried = subprocess.run(
+            ["sbatch", "--test-only"], input=cluster.job_script(), capture_output=True, text=True, check=False
+        )
+        if tried.returncode:
+            cluster.close()
+            said = (tried.stderr.strip() or f"status {tried.returncode}").splitlines()[-1]
+            raise WorkersError(f"Slurm takes no such job ({said})", "options that it takes",
+                               "see --memory, --walltime and --sbatch")  # fmt: skip
+        cluster.adapt(minimum_jobs=count, maximum_jobs=count)  # unlike scale, another job for one that is gone
         return cluster
 
 
@@ -152,8 +164,3 @@ def _connected(address: str) -> Iterator[Client]:
                            "start one with dask scheduler") from error  # fmt: skip
     with client:
         yield client
-
-
-def _reason(error: Exception) -> str:
-    """What sbatch said, out of all that dask-jobqueue says around it."""
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
