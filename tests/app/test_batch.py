@@ -15,46 +15,24 @@ from pathlib import Path
 
 import pytest
 from app_cases import BENT, LOOP, ROOT, STRUCTURES
+from batch_cases import ROWS, recorded, table
 
 import geofold as gf
 from geofold.app import batch as batches
 from geofold.app.batch_columns import COLUMNS
-from geofold.app.cluster import Workers
 from geofold.cli import main
-from geofold.errors import JobsError, OptionError, WorkersError
+from geofold.errors import JobsError
 
 distributed = pytest.importorskip("distributed")
 psutil = pytest.importorskip("psutil")
 
-HEADER = "sequence,input,output,contact,energy,steps,seed,report\n"
-ROWS = (
-    "AEGKTWYN,,a.pdb,A:1-A:8<7.0,no,40,,a.json\n",
-    ",junk.pdb,b.pdb,A:1-A:8<7.0,no,40,,\n",
-    "AEGKTWYN,,c.pdb,A:1-A:7<7.0,no,40,3,\n",
-    ",absent.pdb,d.pdb,A:1-A:8<7.0,no,40,,\n",
-    '"GSWTYENGKW",,e.pdb.gz,A:3-A:9<6.0; A:1@CA-A:10@CA>8.0,no,64,,\n',
-    "AEGKTWYN,,f.pdb,A:1-A:8<6.0,no,2,,\n",
-)
-"""Two broken files among them; the last has too few steps, so its contact does not hold."""
 STATUS = ["passed", "error", "passed", "error", "passed", "failed audit"]
 QUICK = ["--no-energy", "--steps", "40"]
-
-
-def table(folder: Path, rows: tuple[str, ...] = ROWS) -> str:
-    folder.mkdir(exist_ok=True)
-    (folder / "junk.pdb").write_text("junk")
-    (folder / "jobs.csv").write_text(HEADER + "".join(rows))
-    return str(folder / "jobs.csv")
 
 
 def made(folder: Path) -> dict[str, bytes]:
     """All files of a folder; of reports, whose times differ, only the names."""
     return {p.name: b"" if p.suffix == ".json" else p.read_bytes() for p in folder.iterdir()}
-
-
-def recorded(folder: Path) -> list[dict[str, object]]:
-    path = folder / "jobs.results.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @pytest.fixture(scope="module")
@@ -271,50 +249,6 @@ def test_a_spreadsheet_s_mark_and_line_ends_are_read(tmp_path: Path) -> None:
     assert job.cells == {"input": "a b.pdb", "output": "ö.pdb", "auto": True} and job.row == 2
 
 
-def test_options_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = table(tmp_path)
-    for options, word in (
-        ({"workers": 0}, "0 workers"), ({"workers": 1, "scheduler": "tcp://a:1"}, "--scheduler and --workers"),
-        ({"slurm": True}, "--slurm without"), ({"sbatch": ("partition=a",)}, "--sbatch without"),
-        ({"results": "r.json", "workers": 1}, "ends in .csv"),
-    ):  # fmt: skip
-        with pytest.raises(OptionError, match=word):
-            gf.batch("constrain", jobs, **options)
-    with pytest.raises(OptionError, match="repair or constrain"):
-        gf.batch("check", jobs)
-    with pytest.raises(JobsError, match="No such file"):
-        gf.batch("repair", tmp_path / "none.csv", workers=1)
-    monkeypatch.setattr("geofold.app.cluster.PATIENCE", 0.5)
-    with pytest.raises(WorkersError, match="no dask scheduler answers at tcp://127"):
-        gf.batch("constrain", jobs, scheduler="tcp://127.0.0.1:1")
-
-
-def test_without_the_extra_a_line_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert main(["batch", "constrain", table(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert "geofold[cluster]" in said and said.count("\n") == 1
-
-
-def test_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Workers, "started", interrupted)
-    assert main(["batch", "constrain", table(tmp_path), "--workers", "1"]) == 130
-    assert "goes on" in capsys.readouterr().err
-
-
-def test_a_job_that_takes_its_worker_with_it_stops_no_other() -> None:
-    asked = Workers(1, None, False, "", "", ())
-    with asked.started(3) as crew:
-        came = dict(crew.run(eval, ["1 + 1", "__import__('os')._exit(1)", "2 + 2"]))
-    assert came.pop("__import__('os')._exit(1)").__class__.__name__ == "KilledWorker"
-    assert came == {"1 + 1": 2, "2 + 2": 4}
-
-
 def test_a_fault_of_ours_is_told_in_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from geofold.app import api
 
@@ -324,22 +258,6 @@ def test_a_fault_of_ours_is_told_in_its_row(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(api, "constrain", broken)
     row = batches.run_job(batches.read_jobs("constrain", table(tmp_path))[0])
     assert (row["status"], row["message"]) == ("error", "unforeseen ZeroDivisionError: of ours")
-
-
-def test_what_slurm_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for sbatch keeps what it was given."""
-    for name, act in (("sbatch", f'cp "$1" {tmp_path}/script; echo Submitted batch job 1'), ("scancel", "true")):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{act}\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    asked = Workers(1, None, True, "3GB", "00:20:00", ("partition=short",))
-    with asked.started(5):
-        give_up = time.monotonic() + 30
-        while not (tmp_path / "script").exists() and time.monotonic() < give_up:
-            time.sleep(0.02)
-    script = (tmp_path / "script").read_text()
-    for line in ("#SBATCH --partition=short", "#SBATCH -t 00:20:00", "--nthreads 1", "#SBATCH --cpus-per-task=1"):
-        assert line in script
 
 
 @pytest.mark.parametrize("command", COLUMNS)
