@@ -1,8 +1,8 @@
 """geofold: protein backbones moved by their torsions, one streaming step at a time.
 
 ``repair`` mends loops, ``constrain`` brings residues of a peptide together, ``steer`` does so while its contacts
-change, ``check`` says what is wrong, ``view`` shows a trajectory. They are imported on first use, since torch and
-OpenMM take seconds to load.
+change, ``check`` says what is wrong, ``view`` shows a trajectory, ``batch`` runs many jobs. They are imported on first
+use, since torch and OpenMM take seconds to load.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["check", "constrain", "repair", "steer", "view"]
+__all__ = ["batch", "check", "constrain", "repair", "steer", "view"]
 
 if TYPE_CHECKING:
     from geofold.app.api import check, constrain, repair
+    from geofold.app.batch import batch
     from geofold.app.steer import steer
     from geofold.app.viewing import view
 
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from geofold.app import api
 
         return getattr(api, name)
+    if name == "batch":
+        from geofold.app.batch import batch
+
+        return batch
     if name == "steer":
         from geofold.app.steer import steer
 

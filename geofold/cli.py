@@ -6,17 +6,16 @@ written; 130 interrupted, nothing written.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
+from geofold.app.batch_commands import batch_app
 from geofold.app.console import told, told_along
 from geofold.app.learning_commands import data_app, train_app
 from geofold.app.maze_command import maze
-from geofold.errors import OptionError
 
 UsageError: Any = typer.BadParameter.__base__
 """Click's, whether typer imports click or carries it."""
@@ -26,6 +25,7 @@ app = typer.Typer(
     help="Move protein backbones by their torsions: repair loops, constrain peptides. PDB or mmCIF in, the same out.",
 )  # fmt: skip
 
+app.add_typer(batch_app, name="batch")
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
 app.command()(maze)
@@ -237,33 +237,16 @@ def _run(
 ) -> None:  # fmt: skip
     """Read, run, write everything at once, and say in a line how it went."""
     with told():
-        from geofold.app.files import require_writable, write_all
-        from geofold.app.result import numbered, require_trajectory_name, summary
+        from geofold.app.files import write_all
+        from geofold.app.result import summary
+        from geofold.app.targets import Targets
 
-        targets = [path for path in (output, trajectory, report, view) if path is not None]
-        if len({os.path.realpath(path) for path in targets}) < len(targets):
-            raise OptionError(
-                f"the same output twice ({', '.join(targets)})", "a file of its own for each", "rename one"
-            )
-        for path in targets:
-            require_writable(path)
-        if trajectory is not None:
-            require_trajectory_name(trajectory)
-        if output == "-" and models > 1:
-            raise OptionError(f"{models} models on standard output", "a file name", "give one with -o")
+        targets = Targets(output, trajectory, report, view, offline, models)
+        targets.require()
         content = None if source is None else _content(source)
         with told_along(verbose) as progress:
             result = run(content, progress)
-        outputs = {output: result.content}
-        for rank, other in enumerate(result.others, 2):
-            outputs[numbered(output, rank)] = other.content
-        if trajectory is not None:
-            outputs[trajectory] = result.trajectory_content(trajectory)
-        if report is not None:
-            outputs[report] = result.report_text().encode()
-        if view is not None:
-            outputs[view] = result.page(offline=offline).encode()
-        write_all(outputs)
+        write_all(targets.contents(result))
         typer.echo(summary(result.report), err=True)
         if not result.passed:
             raise typer.Exit(1)

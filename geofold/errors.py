@@ -13,6 +13,7 @@ class GeofoldError(Exception):
     exit_status = 2
 
     def __init__(self, given: str, expected: str, remedy: str) -> None:
+        self.given, self.expected, self.remedy = given, expected, remedy
         parts = (given, f"expected {expected}", remedy)
         super().__init__("; ".join(" ".join(part.split()) for part in parts))
 
@@ -75,3 +76,11 @@ class ForceFieldError(GeofoldError):
 
 class BuildError(GeofoldError):
     """Missing residues that cannot be built."""
+
+
+class JobsError(GeofoldError):
+    """A table of jobs with a column or a row that cannot be read."""
+
+
+class WorkersError(GeofoldError):
+    """Workers of a batch that cannot be had, or that were lost."""

@@ -6,12 +6,15 @@ wrong before that (disk full, Ctrl-C) leaves nothing behind and nothing changed.
 
 from __future__ import annotations
 
+import glob
 import gzip
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from geofold.errors import OutputError
 
@@ -73,6 +76,26 @@ def write_all(outputs: Mapping[str, bytes]) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def remove_leftovers(path: str) -> None:
+    """What a killed run left beside a target: its temporary files, of which nobody will ask again."""
+    target = Path(os.path.realpath(path))
+    for temporary in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        temporary.unlink(missing_ok=True)
+
+
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """Objects of a file that holds one a line; what a kill cut short is left out."""
+    rows = []
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
 def _is_device(path: str) -> bool:
     """A pipe or device must be written to, not replaced by a file."""
     return Path(path).exists() and not Path(path).is_file()
@@ -82,9 +105,8 @@ def _written_beside(path: str, content: bytes) -> str:
     target = Path(path)
     if target.suffix == ".gz":
         content = gzip.compress(content, mtime=0)
-    handle, temporary = tempfile.mkstemp(
-        prefix=f".{target.name}.", suffix=".part", dir=Path(os.path.realpath(path)).parent
-    )
+    real = Path(os.path.realpath(path))
+    handle, temporary = tempfile.mkstemp(prefix=f".{real.name}.", suffix=".part", dir=real.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -12,6 +12,8 @@ TORSION_CAP = math.radians(10.0)
 STREAMS = 12
 PREDICTORS = ("trained", "hold-still")
 """What ships with weights (loop model, peptide policy), or nothing that moves by itself, for comparison."""
+STARTS = ("extended", "prior")
+"""What a sequence can start from."""
 LIMITS = {
     "streams": (1, 256), "rounds": (1, 1000), "steps": (1, 100000), "seed": (0, 2**31 - 1), "models": (1, 100),
     "budget": (1, 1e6), "repack_shell": (0, 20),

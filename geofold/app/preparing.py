@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from geofold.app.options import STARTS
 from geofold.app.sources import load
 from geofold.errors import OptionError
 from geofold.molecule.builder import peptide
 from geofold.molecule.structure import Structure
-
-STARTS = ("extended", "prior")
 
 
 @contextmanager

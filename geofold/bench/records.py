@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from geofold.app.files import write_all
+from geofold.app.files import read_json_lines, write_all
 
 
 class Records:
@@ -32,12 +32,8 @@ class Records:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._file = self.folder / "records.jsonl"
         self.rows: list[dict[str, Any]] = []
-        if self._file.exists():
-            for line in self._file.read_text(encoding="utf-8").splitlines():
-                try:
-                    self.rows.append(json.loads(line))
-                except ValueError:
-                    continue  # a line cut short by a kill: that episode is run again
+        if self._file.exists():  # without a line that a kill cut short: that episode is run again
+            self.rows = read_json_lines(self._file)
             self._file.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
 
     def has(self, episode: str, agent: str) -> bool:
