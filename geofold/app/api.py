@@ -85,10 +85,16 @@ def repair(
             texts = _found(structure, altloc)
         if not texts:
             return finish("repair", structure, structure, [], [], options, began)
+    return _repaired(structure, texts, options, began, progress)
+
+
+def _repaired(
+    structure: Structure, texts: list[str], options: RunOptions, began: float, progress: Progress | None
+) -> Result:
     ranges = separate(structure, [find_range(structure, text) for text in texts])
     require_one(texts, options)
     structure, added, original = with_missing_atoms(structure, ranges, options)
-    shared = replace(options, budget=_share(budget, len(ranges)))
+    shared = replace(options, budget=_share(options.budget, len(ranges)))
 
     def tell(first: int, last: int) -> Callable[[int, int, float], None] | None:
         residues = structure.residues

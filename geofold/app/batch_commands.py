@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -35,51 +35,48 @@ Sbatch = Annotated[
 Table = Annotated[str | None, typer.Option("--results", help="Where the table of results goes, a .csv.")]
 
 
-@batch_app.command(help=HELP.format(what="Repair or build loops", columns=described("repair")))
-def repair(
-    jobs: Jobs, workers: Count = None, scheduler: Scheduler = None, slurm: Slurm = False, memory: Memory = "4GB",
-    walltime: Walltime = "04:00:00", sbatch: Sbatch = None, results: Table = None,
-) -> None:  # fmt: skip
-    """Repair or build loops, one job a row."""
-    _run("repair", jobs, workers, scheduler, slurm, memory, walltime, sbatch, results)
+def _command(name: str) -> Callable[..., None]:
+    """Command that runs a table of jobs of a kind."""
+
+    def run(
+        jobs: Jobs, workers: Count = None, scheduler: Scheduler = None, slurm: Slurm = False, memory: Memory = "4GB",
+        walltime: Walltime = "04:00:00", sbatch: Sbatch = None, results: Table = None,
+    ) -> None:  # fmt: skip
+        with told():
+            from geofold.app.batch import batch
+
+            try:
+                with _bar() as tell:
+                    rows = batch(
+                        name, jobs, workers=workers, scheduler=scheduler, slurm=slurm, memory=memory,
+                        walltime=walltime, sbatch=tuple(sbatch or ()), results=results, progress=tell,
+                    )  # fmt: skip
+            except KeyboardInterrupt:
+                typer.echo("geofold: interrupted; the same command goes on with what is missing", err=True)
+                raise typer.Exit(130) from None
+            _summed_up(name, jobs, rows)
+
+    return run
 
 
-@batch_app.command(help=HELP.format(what="Constrain peptides", columns=described("constrain")))
-def constrain(
-    jobs: Jobs, workers: Count = None, scheduler: Scheduler = None, slurm: Slurm = False, memory: Memory = "4GB",
-    walltime: Walltime = "04:00:00", sbatch: Sbatch = None, results: Table = None,
-) -> None:  # fmt: skip
-    """Constrain peptides, one job a row."""
-    _run("constrain", jobs, workers, scheduler, slurm, memory, walltime, sbatch, results)
+for _name, _what in (("repair", "Repair or build loops"), ("constrain", "Constrain peptides")):
+    batch_app.command(_name, help=HELP.format(what=_what, columns=described(_name)))(_command(_name))
 
 
-def _run(
-    command: str, jobs: str, workers: int | None, scheduler: str | None, slurm: bool, memory: str, walltime: str,
-    sbatch: list[str] | None, results: str | None,
-) -> None:  # fmt: skip
-    """Run, and say at the end what did not go well and how many did."""
-    with told():
-        from geofold.app.batch import ERROR, FAILED, PASSED, batch
+def _summed_up(name: str, jobs: str, rows: list[dict[str, Any]]) -> None:
+    """Say what did not go well and how many did; exit status 1 where not all passed."""
+    from geofold.app.batch import ERROR, FAILED, PASSED
 
-        try:
-            with _bar() as tell:
-                rows = batch(
-                    command, jobs, workers=workers, scheduler=scheduler, slurm=slurm, memory=memory,
-                    walltime=walltime, sbatch=tuple(sbatch or ()), results=results, progress=tell,
-                )  # fmt: skip
-        except KeyboardInterrupt:
-            typer.echo("geofold: interrupted; the same command goes on with what is missing", err=True)
-            raise typer.Exit(130) from None
-        for row in rows:
-            if row["message"]:
-                typer.echo(f"row {row['row']}: {row['message']}", err=True)
-        count = {status: sum(row["status"] == status for row in rows) for status in (PASSED, FAILED, ERROR)}
-        typer.echo(
-            f"batch {command} of {jobs}: {len(rows)} jobs, {count[PASSED]} passed, {count[FAILED]} failed their audit, "
-            f"{count[ERROR]} could not be run", err=True,
-        )  # fmt: skip
-        if count[PASSED] < len(rows):
-            raise typer.Exit(1)
+    for row in rows:
+        if row["message"]:
+            typer.echo(f"row {row['row']}: {row['message']}", err=True)
+    count = {status: sum(row["status"] == status for row in rows) for status in (PASSED, FAILED, ERROR)}
+    typer.echo(
+        f"batch {name} of {jobs}: {len(rows)} jobs, {count[PASSED]} passed, {count[FAILED]} failed their audit, "
+        f"{count[ERROR]} could not be run", err=True,
+    )  # fmt: skip
+    if count[PASSED] < len(rows):
+        raise typer.Exit(1)
 
 
 @contextmanager

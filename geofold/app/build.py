@@ -127,11 +127,11 @@ def build(structure: Structure, texts: Sequence[str], options: RunOptions, told:
     if options.repack_shell:
         near = [k for one in wanted for k in reached(structure, one, ANGSTROM * options.repack_shell, options)]
         structure, added = completed(structure, sorted(set(near)), seed=options.seed)
-    now, starts, clocks = structure, list[Started](), list[Clock]()
+    now, starts, budgets = structure, list[Started](), list[float | None]()
     for one in reversed(wanted):  # from the last to the first: earlier indices hold
-        clocks.insert(0, Clock(options.budget))
-        starts.insert(0, started(now, one, options, told(f"{one.label} backbone"), clocks[0]))
-        clocks[0] = clocks[0].stopped()
+        clock = Clock(options.budget)
+        starts.insert(0, started(now, one, options, told(f"{one.label} backbone"), clock))
+        budgets.insert(0, clock.left)
         now = starts[0].structure
     spans, shift = list[tuple[int, int]](), 0
     for start in starts:
@@ -139,9 +139,9 @@ def build(structure: Structure, texts: Sequence[str], options: RunOptions, told:
         spans.append((first + shift, last + shift))
         shift += len(start.build.names) - len(start.build.removed)
     whole, chosen = now, list[Model]()
-    for start, (first, last), clock in zip(starts, spans, clocks, strict=True):
+    for start, (first, last), left in zip(starts, spans, budgets, strict=True):
         models = stream_built(
-            now, first, last, start.rows, start.value, options, told(start.build.label), clock.going_on(),
+            now, first, last, start.rows, start.value, options, told(start.build.label), Clock(left),
             found=start.found,
         )  # fmt: skip
         models = sure(now, models, start.found)

@@ -33,22 +33,43 @@ def stream_built(
         At most `options.models`: clean ones first, then as the potential, and the energy where it is evaluated, like
         their ends.
     """
-    domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
-    state = state_of_rows(domain, structure, rows)
-    own = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last))
+    settled = _among_shell if options.repack_shell else _as_it_stands
+    settle_one = settled(structure, first, last, rows, options)
     ends, chosen = list[Model](), unlike(rows, value, max(FINALISTS, options.models))
     for done, row in enumerate(chosen):
-        if options.repack_shell:
-            xyz = structure.xyz.copy()
-            xyz[own] = rows[row]
-            shell = Shell(structure, first, last, ANGSTROM * options.repack_shell)
-            ends.append(shell.settled(xyz, (), options))
-        else:
-            move = settle(structure, domain, domain.select(state, torch.tensor([row])), Path(), options)
-            ends += ranked(structure, [move], judged(structure, domain, [move]), options)
+        ends.append(settle_one(row))
         if progress is not None:
             progress(done + 1, len(chosen), float(value[row]))
         if clock is not None and clock.spent():
             break
     ends = agreeing(structure, ends, found)
     return apart(sorted(ends, key=lambda model: (model.move.status != "done", model.score)), options.models)
+
+
+def _as_it_stands(
+    structure: Structure, first: int, last: int, rows: Floats, options: RunOptions
+) -> Callable[[int], Model]:
+    """Settles a row where all others stay."""
+    domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
+    state = state_of_rows(domain, structure, rows)
+
+    def settled(row: int) -> Model:
+        move = settle(structure, domain, domain.select(state, torch.tensor([row])), Path(), options)
+        return ranked(structure, [move], judged(structure, domain, [move]), options)[0]
+
+    return settled
+
+
+def _among_shell(
+    structure: Structure, first: int, last: int, rows: Floats, options: RunOptions
+) -> Callable[[int], Model]:
+    """Settles a row with the side chains around it packed anew."""
+    shell = Shell(structure, first, last, ANGSTROM * options.repack_shell)
+    own = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last))
+
+    def settled(row: int) -> Model:
+        xyz = structure.xyz.copy()
+        xyz[own] = rows[row]
+        return shell.settled(xyz, (), options)
+
+    return settled

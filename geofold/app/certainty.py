@@ -34,15 +34,14 @@ class Searched:
     @classmethod
     def of(cls, loop: LoopCandidates, pool: Ranked) -> Searched:
         """Of the candidates of a search."""
-        return cls(loop.backbone(pool.rows), loop.scores(pool.rows, shipped_score()[0]))
+        return cls(loop.backbone(pool.rows), pool.liked)
 
 
 def agreed(loop: LoopCandidates, pool: Ranked) -> Ranked:
     """Candidates of a search, those first that it likes and that lie near what it likes."""
     found = Searched.of(loop, pool)
     value = pool.value + AGREED * agreement(found.value, found.apart(found.backbone))
-    order = np.argsort(value, kind="stable")
-    return Ranked(pool.rows[order], value[order])
+    return replace(pool, value=value).taken(np.argsort(value, kind="stable"))
 
 
 def agreeing(structure: Structure, models: list[Model], found: Searched | None) -> list[Model]:

@@ -20,10 +20,7 @@ class Clock:
         """Whether so much of the budget is gone."""
         return self.seconds is not None and time.perf_counter() - self.began >= share * self.seconds
 
-    def stopped(self) -> Clock:
-        """With what is left of the budget, to go on later."""
-        return Clock(None if self.seconds is None else self.seconds - (time.perf_counter() - self.began))
-
-    def going_on(self) -> Clock:
-        """With the same budget, from now."""
-        return Clock(self.seconds)
+    @property
+    def left(self) -> float | None:
+        """Seconds that are not spent yet."""
+        return None if self.seconds is None else self.seconds - (time.perf_counter() - self.began)

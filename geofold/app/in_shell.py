@@ -91,7 +91,7 @@ def reached(structure: Structure, build: Build, radius: float, options: RunOptio
     steering = structure.steering_mask
     loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, sighted=False)
     rows = loop.drawn(TRIED, np.random.default_rng([options.seed, 3]))
-    often = np.mean([near(structure, row, radius, steering) for row in rows], axis=0) >= OFTEN
+    often = near(structure, rows, radius, steering).mean(0) >= OFTEN
     return [k for k in repackable(structure, steering) if often[k] and k not in build.removed]
 
 

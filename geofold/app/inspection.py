@@ -23,7 +23,7 @@ def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[s
     for first, last in spans:
         if last > first:
             # clashes of every residue count here; where a conformer has to be chosen, the steering one is taken
-            letter = altloc or _any_altloc(structure, first, last)
+            letter = altloc or any_altloc(structure, first, last)
             trees.append(torsion_tree(structure, first, last, altloc=letter))
     model = EnergyModel.of(structure, structure.steering(altloc)) if energy else None
     return {
@@ -36,6 +36,7 @@ def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[s
     }  # fmt: skip
 
 
-def _any_altloc(structure: Structure, first: int, last: int) -> str | None:
+def any_altloc(structure: Structure, first: int, last: int) -> str | None:
+    """The first conformer that residues `first` to `last` have beside the common one; None where there is none."""
     letters = [str(structure.altloc[a]) for k in range(first, last + 1) for a in structure.residues[k].atoms]
     return next((letter for letter in letters if letter), None)

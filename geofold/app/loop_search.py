@@ -9,10 +9,11 @@ Glossary: see `loop_candidates`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geofold.app.clock import SEARCHING, Clock
 from geofold.app.loop_candidates import LoopCandidates
@@ -67,15 +68,27 @@ def effort_of(options: RunOptions, length: int) -> Effort:
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Candidates (K, m, 3) in nm, best first, and their values (K,): lower is better."""
+    """Candidates of a search, best first.
+
+    Attributes
+    ----------
+    rows : (K, m, 3)
+        nm.
+    value, liked : (K,)
+        What they are worth, and what the potential alone says of them; lower is better.
+    """
 
     rows: Floats
     value: Floats
+    liked: Floats
+
+    def taken(self, chosen: Sequence[int] | NDArray[np.int64]) -> Ranked:
+        """Some of them, in that order."""
+        return Ranked(self.rows[chosen], self.value[chosen], self.liked[chosen])
 
     def best(self, most: int) -> Ranked:
         """So many that are unlike one another; fewer where there are fewer."""
-        chosen = unlike(self.rows, self.value, most)
-        return Ranked(self.rows[chosen], self.value[chosen])
+        return self.taken(unlike(self.rows, self.value, most))
 
 
 def searched(
@@ -93,7 +106,7 @@ def searched(
     """
     score = shipped_score()[0] if score is None else score
     noise = np.random.default_rng([seed, 2])
-    pool = Ranked(np.empty((0, len(loop.atoms), 3)), np.empty(0))
+    pool = Ranked(np.empty((0, len(loop.atoms), 3)), np.empty(0), np.empty(0))
     clock = Clock() if clock is None else clock
     for number in count() if clock.seconds is not None else range(effort.generations):
         if number and clock.spent(SEARCHING):
@@ -105,8 +118,9 @@ def searched(
             break
         liked = unlike(fresh, loop.scores(fresh, score) + SPOILED * loop.spoiled(fresh), effort.led)
         rows, worth = loop.led(fresh[liked], seed=seed + number)
-        value = loop.scores(rows, score) + WORTH * worth + SPOILED * loop.spoiled(rows) + loop.price
-        pool = joined([pool, Ranked(rows, value)])
+        scores = loop.scores(rows, score)
+        value = scores + WORTH * worth + SPOILED * loop.spoiled(rows) + loop.price
+        pool = joined([pool, Ranked(rows, value, scores)])
         if told is not None:
             told(number + 1, effort.generations, float(pool.value[0]))
     return pool
@@ -114,9 +128,8 @@ def searched(
 
 def joined(pools: Sequence[Ranked]) -> Ranked:
     """Candidates of several searches for one loop, best first."""
-    rows, value = (np.concatenate([getattr(pool, name) for pool in pools]) for name in ("rows", "value"))
-    order = np.argsort(value, kind="stable")
-    return Ranked(rows[order], value[order])
+    every = Ranked(*(np.concatenate([getattr(pool, f.name) for pool in pools]) for f in fields(Ranked)))
+    return every.taken(np.argsort(every.value, kind="stable"))
 
 
 def unlike(rows: Floats, value: Floats, most: int) -> list[int]:

@@ -43,8 +43,6 @@ LEAN = 0.1
 """By how much the potential has to like a modelled loop better than what the input leads to."""
 MARGIN = 0.3
 """What settling may win a modelled loop over what the input leads to; those that are further behind are left out."""
-UNLIKE = 0.05
-"""nm: ends nearer to one another than this (RMSD of what moves) count as one."""
 GUIDED_STREAMS = 4
 """Streams from where the loop model leads, one of them as it is, the others kicked away."""
 
@@ -97,13 +95,9 @@ def _mended(structure: Structure, domain: LoopDomain, options: RunOptions, weigh
 
 
 def apart(models: list[Model], count: int) -> list[Model]:
-    """The first of some models, and of the others the best that are `UNLIKE` those before them."""
-    chosen = models[:1]
-    for model in models[1:]:
-        own = [np.sqrt(((one.move.frames[-1] - model.move.frames[-1]) ** 2).sum(-1).mean()) for one in chosen]
-        if len(chosen) < count and min(own) > UNLIKE:
-            chosen.append(model)
-    return chosen
+    """The first of some models, and of the others the best whose ends are unlike those before them."""
+    ends = np.array([model.move.frames[-1] for model in models])
+    return [models[k] for k in unlike(ends, np.arange(len(models), dtype=float), count)]
 
 
 def _in_shell(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from geofold.app.moves import Move
 from geofold.app.options import RunOptions
 from geofold.errors import ContactError, CovalentLinkError, OptionError, OverlappingLoopsError
 from geofold.molecule.bonds import templates
 from geofold.molecule.completion import missing_atoms
 from geofold.molecule.contacts import Contact
-from geofold.molecule.structure import AddedAtom, Structure, read
+from geofold.molecule.insertion import with_atoms
+from geofold.molecule.structure import AddedAtom, Structure
 
 
 def separate(structure: Structure, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -47,13 +46,9 @@ def with_missing_atoms(
     ]
     if not added:
         return structure, [], structure
-    nothing = np.zeros(len(structure), dtype=bool)
-    whole = read(structure.render(structure.xyz, nothing, added), name=structure.source)
-    return (
-        replace(whole, notes=(*structure.notes, f"{len(added)} missing side-chain atoms were built")),
-        added,
-        structure,
-    )
+    whole = with_atoms(structure, added)
+    note = f"{len(added)} missing side-chain atoms were built"
+    return replace(whole, notes=(*structure.notes, note)), added, structure
 
 
 def _complete(structure: Structure, k: int, altloc: str | None) -> bool:

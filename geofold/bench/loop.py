@@ -17,6 +17,7 @@ import numpy as np
 
 from geofold.app import api
 from geofold.app.audit import audit
+from geofold.app.inspection import any_altloc
 from geofold.app.loop_candidates import rebuilt
 from geofold.app.measure import measure
 from geofold.app.result import Result
@@ -183,8 +184,7 @@ def _measured(structure: Structure, tree: TorsionTree, xyz: Floats) -> Numbers:
 def _native(episode: Episode) -> Numbers:
     """The native's own clashes, outliers and cis bonds."""
     native, (first, last) = episode.native, episode.span
-    letters = [str(native.altloc[a]) for k in range(first, last + 1) for a in native.residues[k].atoms]
-    tree = torsion_tree(native, first, last, altloc=next((letter for letter in letters if letter), None))
+    tree = torsion_tree(native, first, last, altloc=any_altloc(native, first, last))
     return {"native": _short(measure(native, [tree], native.xyz, None)), "native_cis": native_cis(episode)}
 
 

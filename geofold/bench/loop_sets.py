@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
+from geofold.app.measure import CIS, backbone
 from geofold.bench import bent_set
 from geofold.bench.learning_controller import read_both
 from geofold.errors import InputFileError, OptionError
-from geofold.learn.chains import dihedral
 from geofold.molecule.insertion import without_atoms
 from geofold.molecule.loop_episodes import episodes as chain_loops
 from geofold.molecule.neighbours import KEPT
@@ -140,13 +140,4 @@ def taken_out(name: str, native: Structure, loop: str, *, reach: float = 0.0, sh
 def native_cis(episode: Episode) -> int:
     """Cis peptide bonds of the native's loop, those to its anchors among them."""
     native, (first, last) = episode.native, episode.span
-    count = 0
-    for k in range(first - 1, last + 1):
-        atoms = [
-            native.atom(residue, name, native.steering_mask)
-            for residue, name in ((k, "CA"), (k, "C"), (k + 1, "N"), (k + 1, "CA"))
-        ]
-        if all(a is not None for a in atoms):
-            omega = dihedral(*(native.xyz[a] for a in atoms if a is not None))
-            count += bool(abs(float(omega)) < np.pi / 2)
-    return count
+    return int((np.abs(backbone(native, native.xyz).omega[first : last + 2]) < CIS).sum())

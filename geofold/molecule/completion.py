@@ -11,6 +11,8 @@ from __future__ import annotations
 import io
 import random
 import string
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,17 @@ from geofold.errors import ForceFieldError
 from geofold.molecule.structure import AddedAtom, Structure
 
 PH = 7.0
+
+
+@contextmanager
+def drawing(seed: int) -> Iterator[None]:
+    """Python's own random numbers from a seed, for libraries that draw them; afterwards they go on as before."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 @dataclass(frozen=True)
@@ -83,20 +96,19 @@ def complete(structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bo
         - {structure.residues[k].resname for k in kept}
     )
     text = pdb_text(structure, steering, kept)
-    state = random.getstate()
-    random.seed(seed)
     try:
-        fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
-        fixer.platform = platform()
-        fixer.missingResidues = {}
-        fixer.findNonstandardResidues()
-        replaced = tuple(structure.residues[kept[r.index]].label for r, _ in fixer.nonstandardResidues)
-        fixer.replaceNonstandardResidues()
-        fixer.findMissingAtoms()
-        fixer.addMissingAtoms(seed=seed + 1)
-        if hydrogens:
-            # with the force field their place is relaxed, the heavy atoms held: without, they overlap
-            fixer.addMissingHydrogens(PH, forcefield=openmm.app.ForceField("amber14/protein.ff14SB.xml"))
+        with drawing(seed):
+            fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
+            fixer.platform = platform()
+            fixer.missingResidues = {}
+            fixer.findNonstandardResidues()
+            replaced = tuple(structure.residues[kept[r.index]].label for r, _ in fixer.nonstandardResidues)
+            fixer.replaceNonstandardResidues()
+            fixer.findMissingAtoms()
+            fixer.addMissingAtoms(seed=seed + 1)
+            if hydrogens:
+                # with the force field their place is relaxed, the heavy atoms held: without, they overlap
+                fixer.addMissingHydrogens(PH, forcefield=openmm.app.ForceField("amber14/protein.ff14SB.xml"))
     except ForceFieldError:
         raise
     except Exception as error:
@@ -104,8 +116,6 @@ def complete(structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bo
             f"PDBFixer cannot complete the protein ({error})", "amino acids that PDBFixer knows",
             "remove or rename the residue it names, or run with --no-energy",
         ) from error  # fmt: skip
-    finally:
-        random.setstate(state)
     return _mapped(structure, steering, kept, fixer, tuple(left_out), replaced)
 
 

@@ -16,7 +16,7 @@ from geofold.molecule.mmcif_document import AXES, CifDocument, coordinate, quote
 from geofold.molecule.pdb import PdbDocument, document_of, highest_serial, name_field
 from geofold.molecule.pdb import coordinate as column
 from geofold.molecule.residue_range import ELEMENTS, Number
-from geofold.molecule.structure import Floats, Link, Mask, Structure, read
+from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure, read
 
 ATTACHED = ("ANISOU", "SIGATM", "SIGUIJ")
 """Records that follow the line of an atom."""
@@ -59,6 +59,12 @@ def with_residues(structure: Structure, before: int, removed: Sequence[int], new
         if not leaving[[link.i, link.j]].any()
     )  # fmt: skip
     return replace(found, xyz=xyz, links=links, notes=structure.notes)
+
+
+def with_atoms(structure: Structure, added: Sequence[AddedAtom]) -> Structure:
+    """The structure with atoms added to its residues; its notes stay."""
+    content = structure.render(structure.xyz, np.zeros(len(structure), dtype=bool), added)
+    return replace(read(content, name=structure.source), notes=structure.notes)
 
 
 def without_atoms(structure: Structure, gone: Mask) -> Structure:

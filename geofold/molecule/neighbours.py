@@ -17,9 +17,10 @@ from scipy.spatial.transform import Rotation
 
 from geofold.learn.chains import dihedral
 from geofold.molecule.bonds import bond_list, neighbours
+from geofold.molecule.insertion import with_atoms
 from geofold.molecule.packing import pack, placed
 from geofold.molecule.rotamers import beyond, side_chain
-from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure, read
+from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure
 from geofold.molecule.torsion_walk import BACKBONE
 
 RIGID = frozenset({"PRO", "HYP"})
@@ -54,15 +55,29 @@ NOTHING = Turned(np.empty(0, dtype=np.int64), np.empty((0, 3)))
 
 
 def near(structure: Structure, places: Floats, radius: float, steering: Mask) -> np.ndarray:
-    """Whether the CB of each residue (its CA, where there is none) lies within `radius` (nm) of places (p, 3), bool."""
-    found = np.zeros(len(structure.residues), dtype=bool)
-    tree = cKDTree(places)
+    """Whether the CB of each of K residues (its CA, where there is none) lies within `radius` (nm) of places.
+
+    Parameters
+    ----------
+    places : (..., p, 3)
+        Sets of places.
+
+    Returns
+    -------
+    (..., K) bool
+    """
+    residues, atoms = list[int](), list[int]()
     for k in range(len(structure.residues)):
         atom = structure.atom(k, "CB", steering)
         atom = structure.atom(k, "CA", steering) if atom is None else atom
         if atom is not None and structure.is_amino_acid(k):
-            found[k] = tree.query(structure.xyz[atom], distance_upper_bound=radius)[0] <= radius
-    return found
+            residues.append(k)
+            atoms.append(atom)
+    sets = places.reshape(-1, *places.shape[-2:])
+    found = np.zeros((len(sets), len(structure.residues)), dtype=bool)
+    for one, own in zip(sets, found, strict=True):
+        own[residues] = cKDTree(one).query(structure.xyz[atoms], distance_upper_bound=radius)[0] <= radius
+    return found.reshape(*places.shape[:-2], -1)
 
 
 def repackable(structure: Structure, steering: Mask) -> list[int]:
@@ -102,9 +117,7 @@ def completed(structure: Structure, residues: Sequence[int], *, seed: int = 0) -
     if not missing:
         return structure, []
     added = placed(structure, pack(structure, missing, seed=seed))[1]
-    content = structure.render(structure.xyz, np.zeros(len(structure), dtype=bool), added)
-    whole = read(content, name=structure.source)
-    return replace(whole, notes=structure.notes), added
+    return with_atoms(structure, added), added
 
 
 def without_side_chains(structure: Structure, residues: Sequence[int]) -> tuple[Structure, np.ndarray]:

@@ -152,6 +152,6 @@ def test_the_clock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     clock, free = Clock(10.0, began=100.0), Clock(began=100.0)
     assert clock.spent(0.6) and not clock.spent() and not free.spent(0.0)
-    rest = clock.stopped()
+    assert clock.left == 3.0 and free.left is None
     now[0] = 500.0
-    assert rest.going_on().seconds == 3.0 and clock.spent()
+    assert clock.left == -390.0 and clock.spent()

@@ -183,7 +183,7 @@ def test_an_end_is_told_with_how_sure_the_search_is_of_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(certainty, "shipped_score", lambda: (score, {"confidence": known.as_dict()}))
     loop = candidates()
     rows = loop.drawn(32, np.random.default_rng(0))
-    found = Searched.of(loop, Ranked(rows, np.zeros(len(rows))))
+    found = Searched.of(loop, Ranked(rows, np.zeros(len(rows)), loop.scores(rows, shipped_score()[0])))
     domain = LoopDomain.of(NATIVE, FIRST, LAST)
     atoms = domain.fold.kin.atoms.numpy()
     model = Model(Move(domain.tree, atoms, NATIVE.xyz[atoms][None], "done", "hold-still"), -1.0)

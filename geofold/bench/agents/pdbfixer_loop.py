@@ -8,7 +8,6 @@ surroundings: 1ubi A:45-52 3.4 A, 6 s; 1ubi A:5-12 7.1 A, 5 s; 1pwc A:80-91 (345
 from __future__ import annotations
 
 import io
-import random
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from geofold.bench.agents.modelled_loop import Atoms, ModelledLoop, Stopwatch, inserted
 from geofold.errors import BuildError
 from geofold.molecule.build_plan import Build
-from geofold.molecule.completion import pdb_text, platform
+from geofold.molecule.completion import drawing, pdb_text, platform
 from geofold.molecule.structure import Structure
 
 
@@ -41,17 +40,14 @@ def build_missing(structure: Structure, build: Build, *, altloc: str | None = No
     watch = Stopwatch()
     kept = [k for k in range(len(structure.residues)) if k not in build.removed]
     text = pdb_text(structure, structure.steering(altloc), kept, joined=(build.before, build.after))
-    state = random.getstate()
-    random.seed(seed)
     try:
-        residues = _built(text, kept.index(build.after), build.names, seed)
+        with drawing(seed):
+            residues = _built(text, kept.index(build.after), build.names, seed)
     except Exception as error:
         raise BuildError(
             f"PDBFixer cannot build {build.label} of {structure.source} ({error})", "a structure that PDBFixer knows",
             "leave this rival out",
         ) from error  # fmt: skip
-    finally:
-        random.setstate(state)
     return inserted(structure, build, residues, watch, "PDBFixer")
 
 
