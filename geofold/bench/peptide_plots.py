@@ -57,14 +57,13 @@ def _steps(records: Records) -> None:
         if not rows:
             continue
         steps = np.array([row["steps"] if row["success"] else np.inf for row in rows])
-        at = np.arange(LIMIT + 1)
+        at = np.arange(1, LIMIT + 1)
         left.plot(at, (steps[:, None] <= at).mean(0), color=colour, label=agent.name)
         place = np.mean([row["steps"] for row in rows]), np.mean([row["success"] for row in rows])
-        right.plot(*place, "o", color=colour)
-        right.annotate(agent.name, place, xytext=(5, 4), textcoords="offset points", fontsize=8)
-    left.set(xlabel="step", ylabel="share of episodes that hold the contact", xscale="symlog")
-    left.legend(fontsize=8)
+        right.plot(*place, "o", color=colour, label=agent.name)
+    left.set(xlabel="step", ylabel="share of episodes that hold the contact", xscale="log")
     right.set(xlabel="mean steps (128 for a failure)", ylabel="success")
+    right.legend(fontsize=8, loc="lower left")
     _saved(records.folder, "steps.png", pyplot, figure)
 
 
