@@ -22,7 +22,8 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
     """Summary, tables and plots."""
     metrics: dict[str, float] = {}
     for agent in AGENTS:
-        metrics |= {f"{agent.name}.{key}": value for key, value in measured(_of(records, agent, "world")).items()}
+        numbers = measured(_of(records, agent, "world")) | timed(_of(records, agent, "clock"))
+        metrics |= {f"{agent.name}.{key}": value for key, value in numbers.items()}
     for name in [agent.name for agent in AGENTS]:
         metrics[f"{name}.energy"] = metrics[f"{name}.cpu_ms"] / metrics[f"{FIRST}.cpu_ms"]
     metrics |= compared(records) | late_and_large(records) | streamers(records)
@@ -43,12 +44,16 @@ def measured(rows: list[Row]) -> dict[str, float]:
         values = per_episode(rows, key)
         if values:
             numbers[key], numbers[f"{key}_ci"] = mean_and_half_width(values.values())
+    return numbers | {"inner": sum(row["inner"] for row in rows) / sum(row["made"] for row in rows)}
+
+
+def timed(rows: list[Row]) -> dict[str, float]:
+    """What a step of one row costs."""
     clock = np.array([ms for row in rows for ms in row["ms"]])
-    made = sum(row["made"] for row in rows)
-    return numbers | {
+    return {
         "steps_per_second": 1e3 / float(clock.mean()), "latency_ms_mean": float(clock.mean()),
-        "latency_ms_p99": float(np.percentile(clock, 99)), "inner": sum(row["inner"] for row in rows) / made,
-        "cpu_ms": 1e3 * sum(row["cpu"] for row in rows) / made,
+        "latency_ms_p99": float(np.percentile(clock, 99)),
+        "cpu_ms": 1e3 * sum(row["cpu"] for row in rows) / sum(row["made"] for row in rows),
     }  # fmt: skip
 
 
@@ -56,6 +61,7 @@ def compared(records: Records) -> dict[str, float]:
     """GeoSSM against each other agent: ratios of means, and p of Wilcoxon's test on shared episodes."""
     metrics: dict[str, float] = {}
     own = [row for row in records.of(OURS) if row.get("panel") == "world"]
+    slowest = {agent.name: timed(_of(records, agent, "clock"))["latency_ms_p99"] for agent in AGENTS}
     for agent in AGENTS:
         rows = _of(records, agent, "world")
         if agent.name == OURS:
@@ -65,8 +71,7 @@ def compared(records: Records) -> dict[str, float]:
             ratio = np.mean([*one.values()]) / max(float(np.mean([*other.values()])), 1e-9)
             metrics[f"{OURS}.{key}_over_{agent.name}"] = float(ratio)
             metrics[f"{OURS}.{key}_p_{agent.name}"] = difference(one, other)[1]
-        clocks = [np.percentile([ms for row in part for ms in row["ms"]], 99) for part in (own, rows)]
-        metrics[f"{OURS}.latency_ms_p99_over_{agent.name}"] = float(clocks[0] / clocks[1])
+        metrics[f"{OURS}.latency_ms_p99_over_{agent.name}"] = slowest[OURS] / slowest[agent.name]
     return metrics
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from geofold.core.backbone import Backbone
-from geofold.core.domain import Domain, Loss, Prediction
+from geofold.core.domain import Domain, Loss, Prediction, RowGoal
 from geofold.core.gate import Features, Gate, affordable
 from geofold.core.linearise import Linearisation, Look, linearise, look
 from geofold.core.metric import Factor, Metric, MetricState
@@ -103,10 +103,10 @@ class Controller:
         seen = look(domain, proposal, state.domain, goal)
         loss = seen.loss
         # Something new is wanted: what the radius learned about the old loss means nothing now.
-        fresh = state.goal is not None and goal != state.goal
+        fresh = _fresh(state.goal, goal, state.radius)
         work = _Work(
             z=proposal, prediction=seen.prediction, loss=loss,
-            radius=torch.full_like(state.radius, self.trust_region.radius) if fresh else state.radius,
+            radius=torch.where(fresh, self.trust_region.radius, state.radius),
             metric=state.metric, direction=state.direction, inner=torch.zeros_like(state.radius, dtype=torch.long),
             last=torch.zeros_like(state.radius, dtype=torch.bool),
         )  # fmt: skip
@@ -218,10 +218,17 @@ class Controller:
         return work.moved(taken, trial, tried, step)
 
 
-def _features(loss: Loss, previous: Tensor, radius: Tensor, fresh: bool, proposal: Tensor) -> Features:
+def _fresh(before: Any, goal: Any, like: Tensor) -> Tensor:
+    """Rows (B,) of which something new is wanted, bool."""
+    if before is not None and isinstance(goal, RowGoal):
+        return goal.differs(before)
+    return torch.full_like(like, before is not None and goal != before, dtype=torch.bool)
+
+
+def _features(loss: Loss, previous: Tensor, radius: Tensor, fresh: Tensor, proposal: Tensor) -> Features:
     """What the gate sees before a gradient is spent."""
     difficulty = loss.total if loss.difficulty is None else loss.difficulty
-    change = torch.zeros_like(difficulty) if fresh else (loss.total - previous).nan_to_num(0.0)
+    change = torch.where(fresh, 0.0, (loss.total - previous).nan_to_num(0.0))
     violation = torch.zeros_like(difficulty) if loss.violation is None else loss.violation
     return Features(difficulty, change, violation, radius, motion=proposal.norm(dim=-1))
 

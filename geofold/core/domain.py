@@ -112,6 +112,14 @@ class AnalyticLoss(Protocol):
 
 
 @runtime_checkable
+class RowGoal(Protocol):
+    """A goal that differs by row: it tells of which rows it asks something new."""
+
+    def differs(self, before: Any) -> Tensor:
+        """(B,) bool, beside the goal of the step before."""
+
+
+@runtime_checkable
 class Selectable(Domain, Protocol):
     """A domain whose states can be rearranged, and repeated, along the batch.
 

@@ -12,6 +12,7 @@ chart's route that it sees with no barrier in between.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from geofold.maze.fields import Fields
 from geofold.maze.layouts import CELLS
+from geofold.maze.world import World
 
 SQUARES = 16
 """Along a side."""
@@ -49,9 +51,9 @@ class Chart:
     route: Tensor
 
     @classmethod
-    def of(cls, solids: list[np.ndarray], targets: np.ndarray, squares: int = SQUARES, ahead: int = ROUTE) -> Chart:
-        """Charts of barriers (n, n) and targets (S, 2)."""
-        drawn = [_charted(solid, target, squares, ahead) for solid, target in zip(solids, targets, strict=True)]
+    def of(cls, worlds: list[World], targets: np.ndarray, squares: int = SQUARES, ahead: int = ROUTE) -> Chart:
+        """Charts of worlds as they stand, with targets (S, 2)."""
+        drawn = [_charted(world, *at, squares, ahead) for world, at in zip(worlds, targets.tolist(), strict=True)]
         most = max(len(route) for _, route in drawn)
         routes = [np.pad(route, ((0, most - len(route)), (0, 0), (0, 0))) for _, route in drawn]
         return cls(torch.as_tensor(np.stack([part for part, _ in drawn])), torch.as_tensor(np.stack(routes)))
@@ -74,9 +76,10 @@ class Chart:
         return route[row, torch.stack([furthest, furthest + 1], -1)]
 
 
-def _charted(solid: np.ndarray, target: np.ndarray, squares: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
-    """Parts (n, n) and routes (p, r, 2) of one scene."""
-    part = _parts(solid, squares)
+@lru_cache(maxsize=512)
+def _charted(world: World, x: float, y: float, squares: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
+    """Parts (n, n) and routes (p, r, 2) of one scene; agents that walk the same world share them."""
+    part, target = _parts(world.solid, squares), np.array([x, y])
     count = int(part.max()) + 1
     flat = part.ravel()
     cells = np.stack([np.arange(CELLS**2) % CELLS, np.arange(CELLS**2) // CELLS], -1)

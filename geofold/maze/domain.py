@@ -76,7 +76,7 @@ class MazeDomain:
     ) -> MazeDomain:  # fmt: skip
         """Domain of scenes: worlds as they stand and the targets (S, 2) in them."""
         fields = Fields.of(worlds)
-        chart = Chart.of([world.solid for world in worlds], targets)
+        chart = Chart.of(worlds, targets)
         plan = Plan(fields.relief, moves)
         return cls(fields, plan, price or Price(), torch.as_tensor(targets, dtype=torch.float64), chart, senses)
 

@@ -1,4 +1,4 @@
-"""An episode: a controller's stream through a world, target after target, while an obstacle is dragged.
+"""Episodes: a controller's streams through worlds, target after target, while obstacles are dragged.
 
 Glossary: ``T`` steps that were made. Points (x, y) are in sides of the world.
 """
@@ -6,6 +6,7 @@ Glossary: ``T`` steps that were made. Points (x, y) are in sides of the world.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,12 +17,14 @@ from geofold.core.backbone import Backbone
 from geofold.core.controller import Controller
 from geofold.core.gate import Gate, ThresholdGate
 from geofold.core.metric import Metric
+from geofold.core.population import take
 from geofold.core.pullback import Pullback
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
-from geofold.maze.domain import MazeDomain, MazeGoal
+from geofold.maze.domain import MazeDomain
 from geofold.maze.fields import STEP
 from geofold.maze.onward import Onward
+from geofold.maze.scenes import Goals, with_scenes
 from geofold.maze.score import Heading, Leg
 from geofold.maze.world import World, require_drag
 
@@ -85,6 +88,15 @@ class Stepping(Protocol):
         """One step towards a goal."""
 
 
+@dataclass(frozen=True)
+class Walk:
+    """An episode to be: a world, the step before which its obstacle is dragged (None: never), and how far."""
+
+    world: World
+    move_at: int | None = None
+    drag: str = "large"
+
+
 def drive(
     world: World, controller: Stepping | None = None, *, move_at: int | None = None, drag: str = "large",
     steps: int = STEPS, leg_steps: int | None = None, senses: bool = False,
@@ -98,8 +110,28 @@ def drive(
     move_at : int or None
         Step before which the obstacle is dragged.
     drag : 'small', 'medium' or 'large'
+    steps, leg_steps, senses
+        See `drive_all`.
+
+    Raises
+    ------
+    OptionError
+        If there is no drag of that name.
+    """
+    (run,) = drive_all([Walk(world, move_at, drag)], controller, steps=steps, leg_steps=leg_steps, senses=senses)
+    return run
+
+
+def drive_all(
+    walks: Sequence[Walk], controller: Stepping | None = None, *, steps: int = STEPS, leg_steps: int | None = None,
+    senses: bool = False,
+) -> list[Run]:  # fmt: skip
+    """Stream through several worlds side by side, a row each; times are what a row took of a step of all.
+
+    Parameters
+    ----------
     steps : int
-        Of the episode.
+        Of an episode.
     leg_steps : int or None
         Steps after which a target is given up for the next one; None: never.
     senses
@@ -110,46 +142,104 @@ def drive(
     OptionError
         If there is no drag of that name.
     """
-    require_drag(drag)
+    for walk in walks:
+        require_drag(walk.drag)
     controller = controller or maze_controller()
-    heading, legs = Heading.of(world, world.targets[0], world.start, 0), list[Leg]()
-    worlds, positions, infos, spent, bumps = [world], [world.start], list[StepInfo](), list[float](), [0]
-    dragged = None
-    domain, state = _entered(controller, world, heading.target, None, senses)
+    walkers = [_Walker(walk) for walk in walks]
+    domain = _domain(walkers, senses)
+    begin = torch.as_tensor(np.stack([walker.world.start for walker in walkers]))
+    state, going = controller.init(domain, domain.start(begin, torch.arange(len(walkers)))), [*range(len(walkers))]
     for step in range(steps):
-        if step == move_at:
-            after = world.dragged(drag, positions[-1], heading.target)
-            if after is not world:
-                world, dragged = after, step
-                worlds.append(world)
-                heading = heading.over(world, positions[-1])
-                domain, state = _entered(controller, world, heading.target, state, senses)
+        domain, state = _entered(domain, state, walkers, [k for k in going if walkers[k].moved(step)], senses)
         began = time.process_time()
-        state, info = controller.step(domain, state, MazeGoal(len(legs), len(worlds)))
-        spent.append(time.process_time() - began)
-        infos.append(info)
-        positions.append(state.domain.here.position[0].numpy().copy())
-        bumps.append(int(state.domain.bumps[0]))
-        there = bool(np.linalg.norm(positions[-1] - heading.target) <= REACHED)
-        if there or step + 1 in (steps, heading.began + (leg_steps or steps)):
-            legs.append(heading.ended(positions[-1], step + 1, there, bumps[-1] - bumps[heading.began]))
-            if len(legs) == len(world.targets):
-                break
-            heading = Heading.of(world, world.targets[len(legs)], positions[-1], step + 1)
-            domain, state = _entered(controller, world, heading.target, state, senses)
-    return Run(
-        tuple(worlds), np.stack(positions), np.array([int(info.inner_steps[0]) for info in infos]),
-        np.array([float(info.loss_after[0]) for info in infos]), np.array([info.milliseconds for info in infos]),
-        np.array(spent), np.array(bumps[1:]), tuple(legs), dragged,
-    )  # fmt: skip
+        state, info = controller.step(domain, state, _goals([walkers[k] for k in going]))
+        spent = (time.process_time() - began) / len(going)
+        fresh = [k for row, k in enumerate(going) if walkers[k].stepped(state, info, row, spent, steps, leg_steps)]
+        left = [row for row, k in enumerate(going) if not walkers[k].over]
+        if not left or step + 1 == steps:
+            break
+        if len(left) < len(going):
+            rows = torch.as_tensor(left)
+            state = take(domain, state, rows)._replace(goal=state.goal.of(rows))
+            going = [going[row] for row in left]
+        domain, state = _entered(domain, state, walkers, fresh, senses)
+    return [walker.run() for walker in walkers]
+
+
+class _Walker:
+    """What an episode has come to."""
+
+    def __init__(self, walk: Walk) -> None:
+        self.walk, self.worlds, self.legs = walk, [walk.world], list[Leg]()
+        self.dragged: int | None = None
+        self.heading = Heading.of(walk.world, walk.world.targets[0], walk.world.start, 0)
+        self.positions, self.bumps, self.told = [walk.world.start], [0], list[tuple[int, float, float, float]]()
+
+    @property
+    def world(self) -> World:
+        """As it stands."""
+        return self.worlds[-1]
+
+    @property
+    def over(self) -> bool:
+        """Whether no target is left."""
+        return len(self.legs) == len(self.world.targets)
+
+    def moved(self, step: int) -> bool:
+        """Whether the obstacle was dragged before a step."""
+        if step != self.walk.move_at:
+            return False
+        after = self.world.dragged(self.walk.drag, self.positions[-1], self.heading.target)
+        if after is self.world:
+            return False
+        self.dragged = step
+        self.worlds.append(after)
+        self.heading = self.heading.over(after, self.positions[-1])
+        return True
+
+    def stepped(
+        self, state: ControllerState, info: StepInfo, row: int, seconds: float, steps: int, leg_steps: int | None
+    ) -> bool:
+        """Note a step; whether another target is wanted from now on."""
+        here = state.domain.here.position[row].numpy().copy()
+        self.positions.append(here)
+        self.bumps.append(int(state.domain.bumps[row]))
+        share = info.milliseconds / len(info.inner_steps)
+        self.told.append((int(info.inner_steps[row]), float(info.loss_after[row]), share, seconds))
+        made, began = len(self.told), self.heading.began
+        there = bool(np.linalg.norm(here - self.heading.target) <= REACHED)
+        if not there and made not in (steps, began + (leg_steps or steps)):
+            return False
+        self.legs.append(self.heading.ended(here, made, there, self.bumps[-1] - self.bumps[began]))
+        if self.over or made == steps:
+            return False
+        self.heading = Heading.of(self.world, self.world.targets[len(self.legs)], here, made)
+        return True
+
+    def run(self) -> Run:
+        """All of it."""
+        inner, loss, milliseconds, seconds = (np.array(part) for part in zip(*self.told, strict=True))
+        return Run(
+            tuple(self.worlds), np.stack(self.positions), inner, loss, milliseconds, seconds, np.array(self.bumps[1:]),
+            tuple(self.legs), self.dragged,
+        )  # fmt: skip
+
+
+def _goals(walkers: list[_Walker]) -> Goals:
+    told = torch.tensor([(len(walker.legs), len(walker.worlds)) for walker in walkers])
+    return Goals(told[:, 0], told[:, 1])
+
+
+def _domain(walkers: list[_Walker], senses: bool) -> MazeDomain:
+    targets = np.stack([walker.heading.target for walker in walkers])
+    return MazeDomain.of([walker.world for walker in walkers], targets, senses=senses)
 
 
 def _entered(
-    controller: Stepping, world: World, target: np.ndarray, state: ControllerState | None, senses: bool
+    domain: MazeDomain, state: ControllerState, walkers: list[_Walker], fresh: list[int], senses: bool
 ) -> tuple[MazeDomain, ControllerState]:
-    """Another scene: the latent, the metric and the memory of the stream stay as they are."""
-    domain = MazeDomain.of([world], target[None], senses=senses)
-    scene = torch.zeros(1, dtype=torch.long)
-    if state is None:
-        return domain, controller.init(domain, domain.start(torch.as_tensor(world.start)[None], scene))
-    return domain, state._replace(domain=domain.resumed(state.domain, scene))
+    """Other scenes of some walkers: the latent, the metric and the memory of their streams stay as they are."""
+    if not fresh:
+        return domain, state
+    domain = with_scenes(domain, fresh, _domain([walkers[k] for k in fresh], senses))
+    return domain, state._replace(domain=domain.resumed(state.domain, state.domain.here.scene))

@@ -7,6 +7,7 @@ Lengths are in sides of the world. A point outside of the world is further in th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -34,6 +35,11 @@ def signed_distance(solid: np.ndarray) -> np.ndarray:
     return np.where(solid, -inside, outside) / len(solid)
 
 
+@lru_cache(maxsize=256)
+def _signed_distance(world: World) -> np.ndarray:
+    return signed_distance(world.solid)
+
+
 @dataclass(frozen=True, eq=False)
 class Fields:
     """Ground and barriers of S scenes.
@@ -51,7 +57,7 @@ class Fields:
     @classmethod
     def of(cls, worlds: list[World]) -> Fields:
         """Fields of worlds as they stand."""
-        atlas = np.concatenate([signed_distance(world.solid) for world in worlds])
+        atlas = np.concatenate([_signed_distance(world) for world in worlds])
         return cls(Relief.stacked([world.relief for world in worlds]), torch.as_tensor(atlas)[None, None])
 
     def distance(self, at: Tensor, scene: Tensor) -> Tensor:

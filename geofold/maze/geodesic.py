@@ -75,9 +75,10 @@ class Oracle:
         n = len(self.free)
         return float(found[here]), np.stack([np.array(cells) % n + 0.5, np.array(cells) // n + 0.5], -1) / n
 
-    def length(self, field: np.ndarray, point: np.ndarray) -> float:
-        """Distance of any point by a field of distances: through the best free cell around it."""
-        n = len(self.free)
+    @staticmethod
+    def length(field: np.ndarray, point: np.ndarray) -> float:
+        """Distance of any point by a field of distances (n, n): through the best free cell around it."""
+        n = len(field)
         x, y = np.clip(np.asarray(point) * n - 0.5, 0, n - 1)
         best = math.inf
         for reach in (1, 2, 4):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -39,6 +40,12 @@ class Leg:
     regret: float
 
 
+@lru_cache(maxsize=512)
+def _left(world: World, x: float, y: float) -> np.ndarray:
+    """Distances (n, n) to a target; agents that walk the same world share them."""
+    return world.oracle().field(np.array([x, y]))
+
+
 @dataclass(frozen=True)
 class Heading:
     """A leg that is not over. Build with `Heading.of`."""
@@ -46,15 +53,13 @@ class Heading:
     target: np.ndarray
     began: int
     shortest: float
-    oracle: Oracle = field(repr=False)
     left: np.ndarray = field(repr=False)
 
     @classmethod
     def of(cls, world: World, target: np.ndarray, position: np.ndarray, step: int) -> Heading:
         """A leg begins."""
-        oracle = world.oracle()
-        left = oracle.field(target)
-        return cls(target, step, oracle.length(left, position) / STEP, oracle, left)
+        left = _left(world, *target.tolist())
+        return cls(target, step, Oracle.length(left, position) / STEP, left)
 
     def over(self, world: World, position: np.ndarray) -> Heading:
         """The same leg over another ground from here on."""
@@ -63,7 +68,7 @@ class Heading:
 
     def to_go(self, position: np.ndarray) -> float:
         """Steps from a point to the target."""
-        return self.oracle.length(self.left, position) / STEP
+        return Oracle.length(self.left, position) / STEP
 
     def ended(self, position: np.ndarray, step: int, reached: bool, bumps: int) -> Leg:
         """The leg is over, by arrival or not."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -82,7 +83,7 @@ class World:
         """
         places = np.stack([agent, target])
         for shift in self.shifts[size]:
-            after = _moved(self, shift)
+            after = _after(self, *shift.tolist())
             if _gap(after.layout.mover, places[:1])[0] >= ROOM and _linked(after.solid, places):
                 return after
         return self
@@ -195,6 +196,12 @@ def _avoidable(world: World, shifts: np.ndarray) -> bool:
     for shift in shifts:
         hit &= ndimage.distance_transform_edt(~_moved(world, shift).layout.mover) < ROOM
     return not hit.any()
+
+
+@lru_cache(maxsize=256)
+def _after(world: World, rows: int, columns: int) -> World:
+    """What a drag makes of a world, the same object for all agents that walk it."""
+    return _moved(world, np.array([rows, columns]))
 
 
 def _moved(world: World, shift: np.ndarray) -> World:

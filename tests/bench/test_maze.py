@@ -14,7 +14,7 @@ from geofold.bench import maze, maze_table, records
 from geofold.bench.agents import maze_roster
 from geofold.bench.agents.maze_ilqr import IlqrLite, Quadratic, swept
 from geofold.bench.agents.maze_rmp import Reactive
-from geofold.bench.maze import CASES, Job, jobs, numbers
+from geofold.bench.maze import CASES, Episode, clocked, episodes, jobs, numbers
 from geofold.cli import main
 from geofold.core.gate import FixedGate
 from geofold.learn.maze_training import predictor
@@ -42,17 +42,23 @@ def test_agents_have_the_names_of_the_tables() -> None:
 
 
 def test_jobs_cover_every_drag_and_no_world_twice() -> None:
-    made = list(jobs(20, 2, 0, 0))
-    assert len({job.key for job in made}) == len(made)
-    played = [(job.move_at, job.drag) for job in made if job.panel == maze.WORLD]
-    assert {case: played.count(case) for case in CASES} == dict.fromkeys(CASES, 4)
-    assert all(job.move_at is not None for job in made if job.panel == maze.GRID)
+    made = list(episodes(40, 2, 0, 0))
+    assert len({episode.key for episode in made}) == len(made)
+    played = [(episode.move_at, episode.drag) for episode in made if episode.panel == maze.WORLD]
+    assert {case: played.count(case) for case in CASES} == dict.fromkeys(CASES, 8)
+    assert all(episode.move_at is not None for episode in made if episode.panel == maze.GRID)
+    clock = [episode.world for episode in made if episode.panel == maze.CLOCK]
+    assert clock == [episode.world for episode in made if episode.panel == maze.WORLD][: maze.CLOCKED]
+    batches = list(jobs(made))
+    assert sorted(e.key for _, batch in batches for e in batch) == sorted(e.key for e in made)
+    assert all(e.panel == panel for panel, batch in batches for e in batch)
+    assert all(len(batch) <= (1 if panel == maze.CLOCK else maze.ROWS) for panel, batch in batches)
 
 
 def test_every_agent_walks(untrained) -> None:
     world = make_world(0)
     for agent in (*maze_roster.AGENTS, *maze_roster.CONFIGURATIONS):
-        run = drive(world, agent.parts(), steps=3, senses=True)
+        run = drive(world, agent.timed(), steps=3, senses=True)
         assert len(run.inner) == 3 and np.isfinite(run.positions).all()
         assert (run.inner == 0).all() == (agent.name in ("transformer", "vanilla_ssm", "rmp", "ssm_attention"))
 
@@ -94,6 +100,22 @@ def test_a_sweep_is_the_best_first_action() -> None:
     assert torch.allclose(swept(parts, discount, effort), best, atol=1e-10)
 
 
+def test_a_sweep_takes_rows_one_by_one() -> None:
+    noise = torch.Generator().manual_seed(1)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=noise, dtype=torch.float64)
+
+    parts = [
+        Quadratic(drawn(4, 3), (root := drawn(4, 3, 3)) @ root.mT, drawn(4, 3, 3) if h < 2 else None) for h in range(3)
+    ]
+    together = swept(parts, 0.97, 4.0)
+    for row in range(4):
+        alone = [Quadratic(p.gradient[row], p.curvature[row], None if p.onward is None else p.onward[row])
+                 for p in parts]  # fmt: skip
+        assert torch.allclose(swept(alone, 0.97, 4.0), together[row], atol=1e-12)
+
+
 def test_a_sweep_lowers_the_loss(untrained) -> None:
     run_of = {
         h: drive(make_world(0), IlqrLite(maze_roster.shipped("selective"), horizon=h), steps=6, senses=True)
@@ -109,16 +131,18 @@ def test_numbers_of_an_episode() -> None:
     run = drive(make_world(1000, targets=2), steps=60, leg_steps=10)
     found = numbers(run)
     assert found["targets"] == 0 and found["success"] is None and len(run.legs) == 2
-    whole = numbers(drive(make_world(1000, targets=1), senses=True))
-    assert whole["success"] == 1 and whole["made"] == whole["steps"] == len(whole["ms"]) and whole["cpu"] > 0
+    ended = drive(make_world(1000, targets=1), senses=True)
+    whole = numbers(ended)
+    assert whole["success"] == 1 and whole["made"] == whole["steps"] == len(clocked(ended)["ms"])
+    assert clocked(ended)["cpu"] > 0
 
 
 def test_records_tables_and_going_on(untrained, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(maze, "STEPS", 3)
     monkeypatch.setattr(maze, "LEG", 2)
-    monkeypatch.setattr(maze, "jobs", lambda *given: [
-        Job(maze.WORLD, 0, None, None), Job(maze.WORLD, 1, 1, "large"), Job(maze.MAZE, 0, None, None),
-        Job(maze.GRID, 1, 1, "large"),
+    monkeypatch.setattr(maze, "episodes", lambda *given: [
+        Episode(maze.WORLD, 0, None, None), Episode(maze.WORLD, 1, 1, "large"), Episode(maze.MAZE, 0, None, None),
+        Episode(maze.GRID, 1, 1, "large"), Episode(maze.CLOCK, 0, None, None),
     ])  # fmt: skip
     monkeypatch.setattr(maze, "WORKERS", 1)
     monkeypatch.setattr(records, "ProcessPoolExecutor", Here)
@@ -148,8 +172,8 @@ class Here:
 
     def __exit__(self, *given) -> None: ...
 
-    def submit(self, work, job):
-        return Done(work(job))
+    def submit(self, work, *given):
+        return Done(work(*given))
 
 
 class Done:

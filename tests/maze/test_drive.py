@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from geofold.bench.agents.maze_ilqr import IlqrLite
 from geofold.errors import OptionError
-from geofold.maze.drive import REACHED, drive
+from geofold.maze.drive import REACHED, Walk, drive, drive_all
 from geofold.maze.fields import STEP, Fields
 from geofold.maze.layouts import CELLS
+from geofold.maze.onward import Onward
 from geofold.maze.render import INNER, SIDE, STRIP, backdrop, frames, gif, heat_map, spent
 from geofold.maze.world import make_world
 
@@ -36,6 +38,23 @@ def test_every_step_keeps_the_rules(run) -> None:
     for step, place in enumerate(run.positions):
         fields = ground[step > run.dragged]
         assert float(fields.distance(torch.as_tensor(place)[None, None], torch.zeros(1, dtype=torch.long))) > 0
+
+
+def test_rows_walk_as_they_would_alone() -> None:
+    walks = [Walk(make_world(1000 + k, targets=3), at, "large") for k, at in enumerate((20, None, 35))]
+    walks.append(Walk(make_world(1003, targets=1)))
+    # a sweep is bold enough to make much of a rounding error after a while
+    for controller, steps in ((None, 70), (IlqrLite(Onward()), 15)):
+        together = drive_all(walks, controller, steps=steps, leg_steps=30)
+        for walk, run in zip(walks, together, strict=True):
+            alone = drive(walk.world, controller, move_at=walk.move_at, drag=walk.drag, steps=steps, leg_steps=30)
+            assert np.allclose(run.positions, alone.positions, atol=1e-9) and np.array_equal(run.inner, alone.inner)
+            assert run.dragged == alone.dragged and np.array_equal(run.bumps, alone.bumps)
+            assert [(leg.began, leg.ended, leg.reached) for leg in run.legs] == [
+                (leg.began, leg.ended, leg.reached) for leg in alone.legs
+            ]
+        # one of them was over before the others
+        assert controller is not None or len(together[-1].inner) < 70 == len(together[0].inner)
 
 
 @pytest.mark.parametrize("layout", ["world", "corridors"])

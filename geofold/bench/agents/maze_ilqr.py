@@ -8,7 +8,7 @@ and an action costs (mu/2) |u|^2.
     M_h = gamma^h Q_h + A'P A,  b_h = gamma^h g_h + A'p,  u = -(M + mu I)^-1 (b + M dz)
     P_h = M - M (M + mu I)^-1 M,  p_h = b - M (M + mu I)^-1 b
 
-Glossary: ``d`` latent, ``h`` steps ahead; one row.
+Glossary: ``B`` rows, ``d`` latent, ``h`` steps ahead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from geofold.core.trust_region import TrustRegion
 
 @dataclass(frozen=True)
 class Quadratic:
-    """The loss of a step around its latent: gradient g (d,), curvature Q (d, d), and A (d, d) of the step after."""
+    """The loss of a step around its latent: gradient g (..., d), curvature Q (..., d, d), and A of the step after."""
 
     gradient: Tensor
     curvature: Tensor
@@ -68,7 +68,7 @@ class IlqrLite:
         return alone.init(domain, state)
 
     def step(self, domain: Any, state: ControllerState, goal: Any) -> tuple[ControllerState, StepInfo]:
-        """One step of a stream of one row."""
+        """One step of a stream."""
         began = time.perf_counter()
         with torch.no_grad():
             z, memory = self.backbone.step(domain.observe(state.domain, goal), state.memory)
@@ -83,7 +83,7 @@ class IlqrLite:
             domain=committed, memory=self.backbone.write(memory, after), loss=loss.total, goal=goal,
             steps=state.steps + 1,
         )  # fmt: skip
-        one = torch.ones(1, dtype=torch.long)
+        one = torch.ones(len(z), dtype=torch.long)
         info = StepInfo(
             z=after, loss_before=before.total, loss_after=loss.total, terms=loss.terms, difficulty=before.total,
             accepted=one.bool(), inner_steps=one, radius=state.radius, kappa=None, condition=None, actual=None,
@@ -98,36 +98,37 @@ class IlqrLite:
         found: list[Quadratic] = []
         for h in range(self.horizon):
             at = linearise(domain, z, place, seen := look(domain, z, place, goal))
-            curvature = at.expansion.gram(at.weight)[0] + self.damping * torch.eye(z.shape[1], dtype=z.dtype)
+            curvature = at.expansion.gram(at.weight) + self.damping * torch.eye(z.shape[1], dtype=z.dtype)
             late = self.budget is not None and 1e3 * (time.perf_counter() - began) > self.budget / 2
             if h + 1 == self.horizon or late:
-                return [*found, Quadratic(at.gradient[0], curvature, None)]
+                return [*found, Quadratic(at.gradient, curvature, None)]
             with torch.no_grad():
                 place = domain.commit(seen.prediction, place)
                 x = domain.observe(place, goal)
             leaf = z.detach().requires_grad_(True)
             with torch.enable_grad():
                 proposal, memory = self.backbone.step(x, self.backbone.write(memory, leaf))
-            eye = torch.eye(z.shape[1], dtype=z.dtype)[:, None]
-            onward = torch.autograd.grad(proposal, leaf, eye, is_grads_batched=True)[0][:, 0]
-            found.append(Quadratic(at.gradient[0], curvature, onward))
+            # rows do not see one another: the slope of a sum over them is that of each
+            eye = torch.eye(z.shape[1], dtype=z.dtype)[:, None].expand(-1, len(z), -1)
+            onward = torch.autograd.grad(proposal, leaf, eye, is_grads_batched=True)[0].transpose(0, 1)
+            found.append(Quadratic(at.gradient, curvature, onward))
             z = proposal.detach()
             memory = mapped(memory, Tensor.detach)
         return found
 
 
 def swept(steps: list[Quadratic], discount: float, effort: float) -> Tensor:
-    """The first action (d,) of the best ones, by one Riccati sweep from the last step to the first."""
-    size = len(steps[0].gradient)
+    """The first action (..., d) of the best ones, by one Riccati sweep from the last step to the first."""
+    size = steps[0].gradient.shape[-1]
     eye = effort * torch.eye(size, dtype=steps[0].gradient.dtype)
-    cost, slope = torch.zeros_like(eye), torch.zeros_like(steps[0].gradient)
+    cost, slope = torch.zeros_like(steps[0].curvature), torch.zeros_like(steps[0].gradient)
     action = slope
     for h in range(len(steps) - 1, -1, -1):
         step, weight = steps[h], discount**h
         m, b = weight * step.curvature, weight * step.gradient
         if step.onward is not None:
-            m, b = m + step.onward.mT @ cost @ step.onward, b + step.onward.mT @ slope
-        gain = torch.linalg.solve(m + eye, torch.cat([m, b[:, None]], 1))
-        action = -gain[:, -1]
-        cost, slope = m - m @ gain[:, :-1], b + m @ action
+            m, b = m + step.onward.mT @ cost @ step.onward, b + (step.onward.mT @ slope[..., None])[..., 0]
+        gain = torch.linalg.solve(m + eye, torch.cat([m, b[..., None]], -1))
+        action = -gain[..., -1]
+        cost, slope = m - m @ gain[..., :-1], b + (m @ action[..., None])[..., 0]
     return action

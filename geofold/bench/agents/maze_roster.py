@@ -34,11 +34,22 @@ GRID = ((1e-4, 4, 0.95), (1e-3, 8, 0.98), (1e-2, 12, 0.995))
 
 @dataclass(frozen=True)
 class MazeAgent:
-    """An agent by name: what it is, and its parts, made once for each episode."""
+    """An agent by name: what it is, and its parts, made once for each batch of episodes.
+
+    Attributes
+    ----------
+    capped
+        The parts where steps are timed, if others: with what keeps them within their time.
+    """
 
     name: str
     note: str
     parts: Callable[[], Stepping]
+    capped: Callable[[], Stepping] | None = None
+
+    def timed(self) -> Stepping:
+        """Parts of a stream that is timed."""
+        return (self.capped or self.parts)()
 
 
 @cache
@@ -95,7 +106,8 @@ AGENTS: tuple[MazeAgent, ...] = (
     MazeAgent("euclidean_tr", "selective, Euclidean metric, K = 1", _corrected(EuclideanMetric)),
     MazeAgent("latent_precondition", "selective, frozen covariance of plans, K = 1", _corrected(covariance)),
     MazeAgent(
-        "ilqr_lite", "selective, one Riccati sweep, H = 3", lambda: IlqrLite(shipped("selective"), budget=BUDGET)
+        "ilqr_lite", "selective, one Riccati sweep, H = 3", lambda: IlqrLite(shipped("selective")),
+        capped=lambda: IlqrLite(shipped("selective"), budget=BUDGET),
     ),
     MazeAgent("geossm_no_adapt", "its metric frozen after the first step", _corrected(lambda: Pullback(adapt=False))),
     MazeAgent("geossm", "selective, pullback metric, K = 1", _corrected(Pullback)),
