@@ -259,7 +259,7 @@ def run_table(report: Mapping[str, Any]) -> str:
     rows = [[label(key), number(report[key])] for key in RUN_KEYS if report.get(key) is not None]
     for part, prefix in (("moved", "moved "), ("stream", "")):
         for key, value in flat(section(report, part)).items():
-            if not key.startswith("inner_steps_per_residue"):
+            if not key.startswith("inner_steps_per_"):  # a number for each residue, or each step: too many for a table
                 rows.append([label(prefix + key), number(value)])
     return table("Run", ["", ""], rows, "run")
 

@@ -339,6 +339,21 @@ def test_in_a_browser_the_page_draws_plays_and_runs_nothing_else(tmp_path: Path)
 
 
 @pytest.mark.browser
+def test_in_a_browser_the_words_of_the_tables_are_not_cut_into_letters(tmp_path: Path) -> None:
+    report = full_report()
+    report["stream"]["inner_steps_per_step"] = [0] * 400
+    measure = """<script>
+      const cells = [...document.querySelectorAll('tbody th')];
+      document.body.dataset.narrow = cells.filter(cell => cell.offsetWidth < 60 || cell.offsetHeight > 90).length;
+    </script></body>"""
+    page = tmp_path / "page.html"
+    text = viewer.page(trajectory(2), report, title="t").replace(viewer.parts.LIBRARY_URL, "file:///gone.js")
+    page.write_text(text.replace("</body>", measure), encoding="utf-8")
+    dom = chromium_dom(page, tmp_path / "profile")
+    assert 'data-narrow="0"' in dom and "Inner steps per step" not in dom
+
+
+@pytest.mark.browser
 def test_in_a_browser_without_the_library_the_tables_stay_and_a_line_says_why(tmp_path: Path) -> None:
     text = viewer.page(trajectory(2), full_report(), title="t").replace(viewer.parts.LIBRARY_URL, "file:///gone.js")
     page = tmp_path / "page.html"
