@@ -21,7 +21,7 @@ UsageError: Any = typer.BadParameter.__base__
 """Click's, whether typer imports click or carries it."""
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Move protein backbones by their torsions: repair loops, constrain peptides. PDB or mmCIF in, the same out.",
 )  # fmt: skip
 

@@ -135,3 +135,33 @@ def test_check_reads_what_it_can(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert main(["check", str(STRUCTURES / "1bhl.pdb"), "--no-energy", "--report", str(tmp_path / "c.json")]) == 0
     assert "chain break" in capsys.readouterr().out
     assert json.loads((tmp_path / "c.json").read_text())["chain_breaks"]
+
+
+COMPLETE = "import sys; sys.argv[0] = 'geofold'; from geofold.cli import main; sys.exit(main())"
+
+
+def completed(words: str) -> list[str]:
+    """What a bash shell is offered for the last word of a line."""
+    asked = {"_GEOFOLD_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPLETE], capture_output=True, text=True, cwd=ROOT, env=os.environ | asked
+    )
+    return done.stdout.split()
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    assert completed("geofold re") == ["repair"]
+    assert completed("geofold batch c") == ["constrain"]
+    assert completed("geofold repair x.pdb --lo") == ["--loop"]
+    assert set(completed("geofold train ")) >= {"prior", "loop", "gate"}
+    assert completed("geofold repair x") == []  # a file: the shell's own completion takes over
+
+
+def test_completion_installs_itself_for_bash(tmp_path: Path) -> None:
+    home = os.environ | {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    for option in ("--show-completion", "--install-completion"):
+        done = subprocess.run(
+            [sys.executable, "-c", COMPLETE, option, "bash"], capture_output=True, text=True, cwd=ROOT, env=home
+        )
+        assert done.returncode == 0 and ("_geofold_completion" in done.stdout or "installed" in done.stdout)
+    assert "geofold.sh" in (tmp_path / ".bashrc").read_text()
