@@ -1,18 +1,19 @@
 # Two commands do everything on a machine with Python 3.11, make and a C compiler:
 #   make demo   environment, install, repair of a shipped bent loop: structure, report, viewer page
 #   make test   environment, install, style, types, tests
+# and make docs builds the documentation site in site/.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("geofold needs Python 3.11 or newer; try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench,maze,cluster]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench,maze,cluster,docs]'
 	touch $@
 
 demo: $(STAMP)
@@ -28,5 +29,9 @@ lint: $(STAMP)
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "site/index.html is the first page (open it in a browser)."
+
 clean:
-	rm -rf $(VENV) demo bench-out build dist
+	rm -rf $(VENV) demo bench-out build dist site

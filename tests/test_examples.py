@@ -1,43 +1,44 @@
-"""The examples run as they stand, and the Python blocks of the README."""
+"""The examples run as they stand, and so do the Python blocks and command lines of the README."""
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from app_cases import ROOT
+from example_cases import command_lines, known, mentions, parsed, python_blocks, run_python
 
-ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = {
     "03_stream_changing_constraints.py": "  reached",
     "04_your_own_domain.py": "the domain keeps its contract",
     "05_maze.py": "reached, 0 collisions",
 }
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+README = ROOT / "README.md"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_example_runs(name):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / name)], capture_output=True, text=True, cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": ""}, timeout=120,
-    )  # fmt: skip
+def test_example_runs(name: str, tmp_path: Path) -> None:
+    done = run_python((ROOT / "examples" / name).read_text(encoding="utf-8"), tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr
     assert EXAMPLES[name] in done.stdout
 
 
-def test_a_domain_of_ones_own_takes_less_than_eighty_lines():
+def test_a_domain_of_ones_own_takes_less_than_eighty_lines() -> None:
     assert len((ROOT / "examples" / "04_your_own_domain.py").read_text(encoding="utf-8").splitlines()) < 80
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[-1][:40])
+@pytest.mark.parametrize("block", python_blocks(README), ids=lambda block: block.strip().splitlines()[-1][:40])
 def test_readme_block_runs(block: str, tmp_path: Path) -> None:
-    (tmp_path / "structures").symlink_to(ROOT / "structures")
-    done = subprocess.run(
-        [sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": ""}, timeout=600,
-    )  # fmt: skip
+    done = run_python(block, tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", command_lines(README))
+def test_readme_command_line_can_be_read(line: str) -> None:
+    assert parsed(line)
+
+
+@pytest.mark.parametrize("mention", mentions(README))
+def test_readme_names_commands_that_there_are(mention: str) -> None:
+    assert known(mention)

@@ -30,6 +30,8 @@ WIDEST = 8.0
 class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """A maze.
 
+    ``reset(options={"world": seed})`` asks for one world; else the environment's own generator draws its seed.
+
     Parameters
     ----------
     layout : 'world' or 'corridors'
@@ -42,8 +44,6 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         After which an episode is cut off.
     render_mode : None, 'rgb_array' or 'human'
         The latter draws into a window of matplotlib's, where there is a screen.
-
-    ``reset(options={"world": seed})`` asks for one world; else the environment's own generator draws its seed.
     """
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 12}  # noqa: RUF012 (gymnasium's own contract)

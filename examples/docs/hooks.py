@@ -1,0 +1,45 @@
+"""What the site shows that does not lie in its folder: the pictures, and the tutorial notebook as a page.
+
+MkDocs calls `on_files` (mkdocs.yml names this file).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+EXAMPLES = Path(__file__).resolve().parent.parent
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add pictures/*.png and tutorial.md."""
+    for picture in sorted((EXAMPLES / "pictures").glob("*.png")):
+        files.append(File.generated(config, f"pictures/{picture.name}", abs_src_path=str(picture)))
+    notebook = json.loads((EXAMPLES / "tutorial.ipynb").read_text(encoding="utf-8"))
+    files.append(File.generated(config, "tutorial.md", content=page_of(notebook)))
+    return files
+
+
+def page_of(notebook: dict[str, Any]) -> str:
+    """A notebook as Markdown: words as they are, code and its printed output as blocks, pictures inside the page."""
+    parts = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source.replace("](docs/", "]("))  # from here, the site's own pages lie beside it
+            continue
+        parts.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            shown = output.get("data", {})
+            if "image/png" in shown:
+                parts.append(f"![output](data:image/png;base64,{''.join(shown['image/png']).strip()})")
+                continue
+            text = COLOURS.sub("", "".join(output.get("text", shown.get("text/plain", ""))).rstrip())
+            if text:
+                parts.append(f"```text\n{text}\n```")
+    return "\n\n".join(parts) + "\n"
