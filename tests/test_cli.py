@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -140,6 +142,22 @@ def test_check_reads_what_it_can(capsys: pytest.CaptureFixture[str], tmp_path: P
 COMPLETE = "import sys; sys.argv[0] = 'geofold'; from geofold.cli import main; sys.exit(main())"
 
 
+def test_check_computes_on_one_thread_and_gives_the_others_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from geofold.app import api, inspection
+
+    seen: list[int] = []
+    monkeypatch.setattr(inspection, "inspect", lambda *_, **__: seen.append(torch.get_num_threads()) or {})
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        api.check(str(BENT), energy=False)
+        assert seen == [1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def completed(words: str) -> list[str]:
     """What a bash shell is offered for the last word of a line."""
     asked = {"_GEOFOLD_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
@@ -165,3 +183,21 @@ def test_completion_installs_itself_for_bash(tmp_path: Path) -> None:
         )
         assert done.returncode == 0 and ("_geofold_completion" in done.stdout or "installed" in done.stdout)
     assert "geofold.sh" in (tmp_path / ".bashrc").read_text()
+
+
+def test_a_terminal_is_told_at_once_that_it_starts_then_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from geofold.app.console import told_along
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    said = Terminal()
+    monkeypatch.setattr(sys, "stderr", said)
+    monkeypatch.setenv("TERM", "xterm")
+    with told_along(verbose=False) as tell:
+        assert tell is not None and "starting" in said.getvalue()
+        tell("A:45-56", 0, 10, math.inf)
+        assert "A:45-56" in said.getvalue() and "loss" not in said.getvalue()
+        tell("A:45-56", 4, 10, 0.75)
+    assert "loss 0.75" in said.getvalue()

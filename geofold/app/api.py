@@ -211,7 +211,8 @@ def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: 
     """
     from geofold.app.inspection import inspect
 
-    return inspect(load(source, name), energy=energy, altloc=altloc)
+    with one_thread():
+        return inspect(load(source, name), energy=energy, altloc=altloc)
 
 
 def _named(progress: Progress, name: str) -> Callable[[int, int, float], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,9 +28,9 @@ def told() -> Iterator[None]:
 
 @contextmanager
 def told_along(verbose: bool) -> Iterator[Callable[[str, int, int, float], None] | None]:
-    """A bar on standard error; a trace with -v; silence when standard error is no terminal."""
+    """A bar on standard error, from the first moment on; a trace with -v; silence when that is no terminal."""
     if verbose:
-        yield lambda name, done, most, loss: typer.echo(f"{name}: step {done} of {most}, loss {loss:.3f}", err=True)
+        yield lambda name, done, most, loss: typer.echo(f"{name}: step {done} of {most}{_of(loss, ', ')}", err=True)
         return
     if not sys.stderr.isatty():
         yield None
@@ -40,15 +41,22 @@ def told_along(verbose: bool) -> Iterator[Callable[[str, int, int, float], None]
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("loss {task.fields[loss]:.2f}"),
+        TextColumn("{task.fields[told]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        starting = bar.add_task("starting", total=None, told="")  # PyTorch and OpenMM take a second or two to load
         tasks: dict[str, Any] = {}
 
         def tell(name: str, done: int, most: int, loss: float) -> None:
             if name not in tasks:
-                tasks[name] = bar.add_task(name, total=most, loss=loss)
-            bar.update(tasks[name], completed=done, loss=loss)
+                bar.update(starting, visible=False)
+                tasks[name] = bar.add_task(name, total=most, told="")
+            bar.update(tasks[name], completed=done, told=_of(loss))
 
         yield tell
+
+
+def _of(loss: float, before: str = "") -> str:
+    """A loss in words; nothing where there is none yet."""
+    return f"{before}loss {loss:.3f}" if math.isfinite(loss) else ""

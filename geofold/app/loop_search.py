@@ -8,6 +8,7 @@ Glossary: see `loop_candidates`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import count
@@ -100,7 +101,8 @@ def searched(
     Parameters
     ----------
     told
-        Called after each generation with generations done, generations, and the best value.
+        Called at first and after each generation with generations done, generations, and the best value (infinite at
+        first).
     clock
         With a budget, generations follow until a share of it is spent, instead of as many as the effort says.
     """
@@ -108,6 +110,8 @@ def searched(
     noise = np.random.default_rng([seed, 2])
     pool = Ranked(np.empty((0, len(loop.atoms), 3)), np.empty(0), np.empty(0))
     clock = Clock() if clock is None else clock
+    if told is not None:
+        told(0, effort.generations, math.inf)
     for number in count() if clock.seconds is not None else range(effort.generations):
         if number and clock.spent(SEARCHING):
             break

@@ -227,5 +227,6 @@ def names_of(letters: str) -> list[str]:
 
 @cache
 def _letters() -> dict[str, str]:
-    made = peptide(LETTERS)
-    return {residue.resname: letter for residue, letter in zip(made.residues, LETTERS, strict=True)}
+    from Bio.Data.IUPACData import protein_letters_1to3
+
+    return {protein_letters_1to3[letter].upper(): letter for letter in LETTERS}

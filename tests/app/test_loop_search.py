@@ -102,7 +102,7 @@ def test_a_search_that_knew_would_find_the_native_loop() -> None:
     found = searched(candidates(), effort, score=Oracle(), told=lambda *done: told.append(done[2]))  # type: ignore[arg-type]
     near = 10 * rmsd(found.rows[:1])[0]
     assert near < 1.0, "A"
-    assert found.value.tolist() == sorted(found.value) and told == sorted(told, reverse=True) and len(told) == 3
+    assert found.value.tolist() == sorted(found.value) and told == sorted(told, reverse=True) and len(told) == 4
     best = found.best(3)
     apart = np.sqrt(((best.rows[:, None] - best.rows) ** 2).sum(-1).mean(-1))
     assert (apart[~np.eye(len(best.rows), dtype=bool)] > APART).all()
