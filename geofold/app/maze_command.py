@@ -39,9 +39,12 @@ def maze(
         for path in paths:
             require_writable(path)
         pictures = _pictures()
+        import torch
+
         from geofold.maze.drive import drive
         from geofold.maze.world import make_world
 
+        torch.set_num_threads(1)  # small tensors gain nothing from more, and wait for one another on a busy machine
         run = drive(make_world(seed, layout, targets=targets), move_at=move_at, drag=drag, steps=steps)
         outputs = {output: pictures.gif(run) if output.endswith(".gif") else _page(run)}
         if heat_map is not None:
