@@ -2,13 +2,16 @@
 
 python examples/make_pictures.py [NAME ...]
 
-Needs Chromium, and 3Dmol.js (npm install 3dmol, or GEOFOLD_3DMOL_JS). Pictures go to examples/pictures, at most 150 kB
-each. The same seeds give the same coordinates; how a browser draws them differs from version to version.
+Needs Chromium, and 3Dmol.js (npm install 3dmol, or GEOFOLD_3DMOL_JS); steering_panel needs ipywidgets too, and beside
+3dmol what shows widgets outside a notebook (npm install @jupyter-widgets/html-manager requirejs). Pictures go to
+examples/pictures, at most 150 kB each. The same seeds give the same coordinates; how a browser draws them differs from
+version to version.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +21,8 @@ from pathlib import Path
 
 import geofold as gf
 from geofold.app.result import Result
+from geofold.app.steer_panel import view_of
+from geofold.app.viewer_page import LIBRARY_FILE, LIBRARY_VARIABLE, embed_json
 from geofold.errors import OptionError
 from geofold.resources import find
 
@@ -61,8 +66,32 @@ def moving_contact() -> tuple[str, int, int]:
     return _at(steering.result(energy=False), 0.45, "moved"), 1280, 800
 
 
+def steering_panel() -> tuple[str, int, int]:
+    """The widgets of a notebook, after a contact was moved by them. A kernel would fill the view; here it is put in."""
+    from ipywidgets.embed import embed_data
+
+    steering = gf.steer(sequence="AEGKTWYNSV", contacts=["A:2-A:8<6.0"])
+    panel = steering.panel(width=640, height=330)
+    panel.advance(9)
+    panel._text.value, panel._run.icon = "A:1-A:5<6.0", ""
+    panel._change.click()
+    panel.advance(4)
+    view = {"text/html": view_of(steering, 640, 330)._make_html()}
+    panel._stage.outputs = ({"output_type": "display_data", "data": view, "metadata": {}},)
+    state = embed_data(views=[panel.widget])
+    library = Path(os.environ.get(LIBRARY_VARIABLE) or LIBRARY_FILE).resolve()
+    modules = library.parents[2]
+    needed = (library, modules / "requirejs/require.js", modules / "@jupyter-widgets/html-manager/dist/embed-amd.js")
+    scripts = "".join(f"<script src='{path.as_uri()}'></script>" for path in needed)
+    page = f"""<!doctype html><meta charset="utf-8"><body style="font: 14px sans-serif">{scripts}
+      <script>window.$3Dmolpromise = Promise.resolve();</script>
+      <script type="application/vnd.jupyter.widget-state+json">{embed_json(state["manager_state"])}</script>
+      <script type="application/vnd.jupyter.widget-view+json">{embed_json(state["view_specs"][0])}</script></body>"""
+    return page, 680, 560
+
+
 SCENES: dict[str, Callable[[], tuple[str, int, int]]] = {
-    scene.__name__: scene for scene in (repair, repair_by_k, moving_contact)
+    scene.__name__: scene for scene in (repair, repair_by_k, moving_contact, steering_panel)
 }
 
 

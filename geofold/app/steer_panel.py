@@ -49,7 +49,7 @@ def draw(view: Any, steering: Steering) -> None:
         start, end, middle = (dict(zip("xyz", at.tolist(), strict=True)) for at in (*ends, ends.mean(0)))
         colour = BLUE if contact.satisfied(apart / 10) else VERMILION
         view.addCylinder({"start": start, "end": end, "radius": 0.1, "dashed": True, "color": colour})
-        label = {"position": middle, "fontSize": 12, "backgroundColor": colour, "backgroundOpacity": 0.7}
+        label = {"position": middle, "fontSize": 12, "backgroundColor": colour, "backgroundOpacity": 0.9}
         view.addLabel(f"{apart:.1f} A", label)
 
 
