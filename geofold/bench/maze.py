@@ -11,7 +11,6 @@ Steps are timed apart, one row alone, on the first episodes (panel `clock`).
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -96,8 +95,8 @@ def episodes(count: int, seeds: int, first: int, base: int) -> Iterator[Episode]
 
 
 def jobs(wanted: Iterable[Episode]) -> Iterator[tuple[str, tuple[Episode, ...]]]:
-    """Panels with batches of episodes; what is timed is played alone."""
-    panels: dict[str, list[Episode]] = defaultdict(list)
+    """Panels with batches of episodes; what is timed comes last and is played alone."""
+    panels: dict[str, list[Episode]] = {panel: [] for panel in (WORLD, MAZE, GRID, CLOCK)}
     for episode in wanted:
         panels[episode.panel].append(episode)
     for panel, those in panels.items():
