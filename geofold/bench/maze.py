@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from geofold.bench.agents.maze_roster import AGENTS, CONFIGURATIONS, MazeAgent, require_predictors
+from geofold.bench.maze_hotspots import ELASTIC, PREDICTOR, hotspots
 from geofold.bench.maze_table import summarise
 from geofold.bench.records import Records, gather
 from geofold.maze.drive import STEPS, Run, Walk, drive_all
@@ -109,13 +110,18 @@ def played(panel: str, batch: tuple[Episode, ...]) -> list[tuple[str, str, dict[
     """Records of all agents on a batch, and one for each episode that says it is done."""
     walks = [episode.walk for episode in batch]
     rows: list[tuple[str, str, dict[str, Any]]] = []
+    alone: list[Run] = []
     for agent in players(panel):
         parts = agent.timed() if panel == CLOCK else agent.parts()
         if panel == CLOCK:  # the first step of a process pays for what is loaded then
             drive_all(walks, parts, steps=2, senses=True)
-        for episode, run in zip(batch, drive_all(walks, parts, leg_steps=LEG, senses=True, steps=STEPS), strict=True):
+        runs = drive_all(walks, parts, leg_steps=LEG, senses=True, steps=STEPS)
+        alone = runs if agent.name == PREDICTOR else alone
+        for number, (episode, run) in enumerate(zip(batch, runs, strict=True)):
             told = {"panel": panel, "move_at": episode.move_at, "drag": episode.drag, **numbers(run)}
-            rows.append((episode.key, agent.name, told | (clocked(run) if panel == CLOCK else {})))
+            told |= clocked(run) if panel == CLOCK else {}
+            told |= hotspots(run, alone[number]) if (panel, agent.name) == (MAZE, ELASTIC) else {}
+            rows.append((episode.key, agent.name, told))
     return [*rows, *((episode.key, "done", {}) for episode in batch)]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from geofold.bench.agents.maze_roster import AGENTS, CONFIGURATIONS, MazeAgent
+from geofold.bench.maze_hotspots import ELASTIC, shares
 from geofold.bench.peptide_table import difference, per_episode
 from geofold.bench.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.maze.world import DRAGS
@@ -32,9 +33,10 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
     write_summary(
         records.folder, metrics, quick=quick, began=began, table="\n".join(tables), note=f"maze, {split} worlds"
     )
-    from geofold.bench.maze_plots import draw
+    from geofold.bench import maze_hotspots, maze_plots
 
-    draw(records)
+    maze_plots.draw(records)
+    maze_hotspots.draw(records.folder)
 
 
 def measured(rows: list[Row]) -> dict[str, float]:
@@ -97,6 +99,8 @@ def streamers(records: Records) -> dict[str, float]:
         if rows := _of(records, agent, "corridors"):
             metrics |= {f"{agent.name}.corridors_{key}": value for key, value in measured(rows).items()}
             metrics[f"{agent.name}.compute"] = operations(agent)
+        if agent.name == ELASTIC and rows:
+            metrics |= {f"{agent.name}.corridors_{key}": value for key, value in shares(rows).items()}
     base = metrics.get(f"{FIRST}.compute", 1.0)
     return {name: value / base if name.endswith(".compute") else value for name, value in metrics.items()}
 

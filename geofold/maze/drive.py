@@ -32,8 +32,12 @@ STEPS = 256
 """Of an episode."""
 REACHED = STEP
 """Distance at which a target counts as reached."""
-TOLERANCE, LARGEST, FIRST = 0.3, 4, 0.1
-"""Gate: loss up to which a plan stands, K_max, and the kappa that earns a second inner step."""
+TOLERANCE, LARGEST, FIRST = 4.0, 4, 0.1
+"""Gate: loss up to which a plan stands, K_max, and the kappa that earns a second inner step.
+
+Of tolerances from 0.3 to 8, on tuning worlds with the trained predictor: as many targets are reached in corridors
+(95 %; 85 % without corrections) with a fifth of the inner steps, at 1.6 % more steps in the open.
+"""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from geofold.bench.agents import maze_roster
 from geofold.bench.agents.maze_ilqr import IlqrLite, Quadratic, swept
 from geofold.bench.agents.maze_rmp import Reactive
 from geofold.bench.maze import CASES, Episode, clocked, episodes, jobs, numbers
+from geofold.bench.maze_hotspots import hotspots, shares
 from geofold.cli import main
 from geofold.core.gate import FixedGate
 from geofold.learn.maze_training import predictor
@@ -137,6 +139,23 @@ def test_numbers_of_an_episode() -> None:
     assert clocked(ended)["cpu"] > 0
 
 
+def test_hotspots_count_every_step_once() -> None:
+    elastic = drive(make_world(3, "corridors", targets=2), steps=80)
+    alone = drive(make_world(3, "corridors", targets=2), maze_controller(gate=FixedGate(1)), steps=80)
+    found = hotspots(elastic, alone)
+    assert 0 < found["hard_steps"] <= found["known_steps"] <= len(elastic.inner)
+    assert found["hard_inner"] <= found["known_inner"] <= elastic.inner.sum()
+    # where nothing is hard but one place, inner steps that are made there alone are all made where it is hard
+    there = np.zeros(len(elastic.inner), dtype=int)
+    there[40:44] = 3
+    flat = replace(elastic, inner=there, loss=np.where(there > 0, 9.0, 0.0))
+    own = hotspots(flat, flat)
+    assert own["hard_inner"] == own["known_inner"] == 12 and own["known_steps"] == len(there)
+    told = shares([{**own, "made": len(there), "inner": 12}])
+    assert told["inner_at_hardest"] == 1.0 and 0 < told["steps_at_hardest"] < 0.6
+    assert 0 <= told["inner_at_narrow"] <= 1
+
+
 def test_records_tables_and_going_on(untrained, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(maze, "STEPS", 3)
     monkeypatch.setattr(maze, "LEG", 2)
@@ -156,7 +175,8 @@ def test_records_tables_and_going_on(untrained, tmp_path: Path, monkeypatch, cap
         summary["quick"] and summary["metrics"]["transformer.energy"] == 1 == summary["metrics"]["transformer.compute"]
     )
     assert {"geossm.steps_over_transformer", "geossm.steps_p_rmp", "esm.compute"} <= summary["metrics"].keys()
-    assert (tmp_path / "nonstationarity.png").stat().st_size > 0
+    assert 0 <= summary["metrics"]["esm.corridors_steps_at_hardest"] <= 1
+    assert all((tmp_path / name).stat().st_size > 0 for name in ("nonstationarity.png", "heat_map.png"))
     before = (tmp_path / "records.jsonl").read_text()
     assert main(["bench", "maze", "--out", str(tmp_path), "--quick"]) == 0
     assert (tmp_path / "records.jsonl").read_text() == before
