@@ -93,24 +93,34 @@ def _corrected(metric: Callable[[], Metric], gate: Gate | None = None) -> Callab
     return lambda: maze_controller(shipped("selective"), metric=metric(), gate=gate or FixedGate(1))
 
 
+def _ilqr(budget: float | None) -> IlqrLite:
+    return IlqrLite(shipped("selective"), effort=16.0, damping=0.1, budget=budget)
+
+
 def _on_grid(damping: float, rank: int, decay: float) -> MazeAgent:
     name = f"grid_{damping:g}_{rank}_{decay:g}"
     sketch = _corrected(lambda: Pullback("fisher", rank=rank, damping=damping, decay=decay))
     return MazeAgent(name, f"lambda {damping:g}, r {rank}, beta {decay:g}", sketch)
 
 
+# Of six trials each on tuning worlds 256-319, the fewest steps: margin 0.5, 0.7, 1 x weight 4, 10 (rmp); radius 0.3,
+# 0.5, 1, 2, 4, 8 (Euclidean); damping 0.3, 1, 3 x radius 1, 3 (latent); effort 1, 4, 16 x damping 0.001, 0.1 (iLQR);
+# damping 0.001, 0.1, 1 x radius 1, 3 (GeoSSM, with and without adaptation). What only predicts has nothing to be tuned
+# but its training, which had the same number of batches for all.
 AGENTS: tuple[MazeAgent, ...] = (
     MazeAgent("transformer", "window 128, streaming cache", _led(lambda: shipped("transformer"))),
     MazeAgent("vanilla_ssm", "selective, no correction", _led(lambda: shipped("selective"))),
-    MazeAgent("rmp", "reactive: attraction and repulsions", _led(Reactive)),
+    MazeAgent("rmp", "reactive: attraction and repulsions", _led(lambda: Reactive(margin=0.5))),
     MazeAgent("euclidean_tr", "selective, Euclidean metric, K = 1", _corrected(EuclideanMetric)),
     MazeAgent("latent_precondition", "selective, frozen covariance of plans, K = 1", _corrected(covariance)),
     MazeAgent(
-        "ilqr_lite", "selective, one Riccati sweep, H = 3", lambda: IlqrLite(shipped("selective")),
-        capped=lambda: IlqrLite(shipped("selective"), budget=BUDGET),
+        "ilqr_lite", "selective, one Riccati sweep, H = 3", lambda: _ilqr(None), capped=lambda: _ilqr(BUDGET)
     ),
-    MazeAgent("geossm_no_adapt", "its metric frozen after the first step", _corrected(lambda: Pullback(adapt=False))),
-    MazeAgent("geossm", "selective, pullback metric, K = 1", _corrected(Pullback)),
+    MazeAgent(
+        "geossm_no_adapt", "its metric frozen after the first step",
+        _corrected(lambda: Pullback(damping=1.0, adapt=False)),
+    ),
+    MazeAgent("geossm", "selective, pullback metric, K = 1", _corrected(lambda: Pullback(damping=0.1))),
     MazeAgent("ssm_attention", "selective and windowed attention", _led(lambda: shipped("selective_window"))),
     MazeAgent("esm", "GeoSSM, K by the gate", lambda: maze_controller(shipped("selective"))),
 )
