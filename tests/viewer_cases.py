@@ -133,6 +133,6 @@ def chromium_dom(page: Path, profile: Path) -> str:
         pytest.skip("no chromium on this machine")
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     flags += " --disable-component-update --disable-sync --use-angle=swiftshader --enable-unsafe-swiftshader"
-    command = [program, *flags.split(), "--window-size=900,700", "--virtual-time-budget=6000", "--dump-dom"]
+    command = [program, *flags.split(), "--window-size=900,700", "--virtual-time-budget=12000", "--dump-dom"]
     command += [f"--user-data-dir={profile}", page.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout

@@ -165,7 +165,7 @@ def _overlaps(
 
 @cache
 def contours() -> tuple[str, str]:
-    """SVG paths of the general class, allowed then favoured: a line for each degree of psi, to be drawn that wide.
+    """SVG paths of the general class, allowed then favoured: lines a degree of psi apart, drawn wide enough to touch.
 
     x is phi + 180 and y is 180 - psi, in degrees.
     """

@@ -49,7 +49,7 @@ const across = phi => LEFT + (phi + 180) * SIDE / 360, up = psi => TOP + (180 - 
 function map(host, data, last) {
   html('h2', host, '', 'Ramachandran map');
   const drawn = svg('svg', host, {id: 'rama', viewBox: '0 0 292 292', role: 'img', 'aria-label': 'Ramachandran map of the moving residues'});
-  const field = svg('g', drawn, {transform: `translate(${LEFT} ${TOP}) scale(${SIDE / 360})`, fill: 'none', 'stroke-width': 1.5});
+  const field = svg('g', drawn, {transform: `translate(${LEFT} ${TOP}) scale(${SIDE / 360})`, fill: 'none', 'stroke-width': 2.2});
   svg('rect', field, {width: 360, height: 360, stroke: 'none', fill: '#fff'});
   ['#E3E8EE', '#BFC9D4'].forEach((colour, i) => svg('path', field, {d: data.contours[i] || '', stroke: colour}));
   for (const at of [-180, -90, 0, 90, 180]) {
@@ -74,7 +74,7 @@ function map(host, data, last) {
     svg('path', icon, SHAPES[i]);
     return html('span', icon.parentNode);
   });
-  html('p', host, 'small', 'Contours: the general class; a dot is judged by its own. Orange: where it came from.');
+  html('p', host, 'small', 'Contours: general class; a dot is judged by its own. Orange: the way it came.');
   const reach = Math.max(2, Math.floor(TRAIL / Math.max(count, 1)));
   return frame => {
     const now = angles[frame], seen = [0, 0, 0];

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from viewer_cases import LOOP, Reader, chromium_dom, contact, data_of, decode, full_report, trajectory, ubiquitin
 
 from geofold.app import viewer
-from geofold.app.viewer_page import LIBRARY_FILE, LIBRARY_VARIABLE, embed_json, encode, library_source
+from geofold.app.viewer_page import LIBRARY_FILE, LIBRARY_VARIABLE, TIMES, embed_json, encode, library_source, number
 from geofold.errors import CoordinateError, InputFileError, OptionError
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&@@DATA@@"
@@ -64,6 +64,12 @@ def test_tables_show_the_numbers_of_the_report() -> None:
         "Moved max displacement (Å)", "Latency ms p99", "a plain note", "41",
     ):  # fmt: skip
         assert shown in words, shown
+
+
+def test_an_energy_of_overlapping_atoms_is_a_power_of_ten() -> None:
+    assert number(2949304219.8) == f"2.949{TIMES}10<sup>9</sup>"
+    assert number(-2.5e12) == f"\N{MINUS SIGN}2.500{TIMES}10<sup>12</sup>"
+    assert number(-1234567.8) == "\N{MINUS SIGN}1,234,567.8"
 
 
 def test_text_from_files_is_shown_and_never_run() -> None:
@@ -216,7 +222,9 @@ def test_in_a_browser_the_page_draws_plays_and_runs_nothing_else(tmp_path: Path)
     report = full_report()
     report["notes"] = ["</script><script>document.body.dataset.ran='yes'</script>"]
     text = viewer.page(trajectory(5), report, title="t", offline=True)
+    # A busy headless browser may stop giving animation frames while its virtual clock runs on; timers it keeps.
     watch = """<script>
+      window.requestAnimationFrame = tick => setTimeout(() => tick(performance.now()), 16);
       const seen = new Set(), readout = document.getElementById('readout');
       new MutationObserver(() => seen.add(readout.textContent)).observe(readout, {childList: true});
       document.body.dispatchEvent(new KeyboardEvent('keydown', {key: ' ', bubbles: true}));

@@ -214,8 +214,11 @@ DRIVE = """<script>
     seen.push(look());
     document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true}));
     seen.push(look());
+    get('paint').value = 'clash';
+    get('paint').dispatchEvent(new Event('change'));
+    const legend = get('legend').innerText, paints = [...get('paint').options].map(option => option.value);
     const bounds = document.querySelectorAll('.bound').length;
-    document.body.dataset.seen = JSON.stringify({seen, errors: window.errors, bounds});
+    document.body.dataset.seen = JSON.stringify({seen, errors: window.errors, bounds, legend, paints});
   }, 2500);
 </script></body>"""
 
@@ -256,6 +259,22 @@ def test_in_a_browser_the_plots_and_the_clashes_follow_the_slider(tmp_path: Path
     assert told["errors"] == [] and told["bounds"] == 1
     followed(told["seen"])
     assert [look["clashes"] for look in told["seen"][:3:2]] == [str(DRAWN), "0"]
+    legend = " ".join(told["legend"].split())
+    assert f"severe overlap (worst {DRAWN})" in legend and "none 2.7 Å, worst overlap" in legend
+    assert told["paints"] == ["moved", "K", "clash"]
+
+
+@pytest.mark.browser
+def test_in_a_browser_the_words_of_a_plot_are_shown_and_never_run(tmp_path: Path) -> None:
+    nasty = "</script><img src=x onerror=document.body.dataset.ran=1>&"
+    report = pictured()
+    report["contacts"][0]["contact"] = nasty
+    text = mended(2).replace("ASP A  52", "<b> A  52")
+    page = viewer.page(text, report, title="t").replace(viewer.parts.LIBRARY_URL, "file:///gone.js")
+    (tmp_path / "page.html").write_text(page, "utf-8")
+    dom = chromium_dom(tmp_path / "page.html", tmp_path / "profile")
+    assert "<img" not in dom and "data-ran" not in dom
+    assert dom.count("&lt;/script&gt;&lt;img") == 2 and "A:52 &lt;B&gt;: φ" in dom
 
 
 @pytest.mark.browser
