@@ -152,6 +152,13 @@ def test_k_of_each_frame_adds_up_to_k_of_all_steps() -> None:
     assert data_of(result.page())["plots"]["depth"] == stream["inner_steps_per_frame"]
 
 
+def test_k_of_a_path_whose_first_frames_are_gone_is_that_of_those_kept() -> None:
+    steering = gf.steer(sequence="AEGKTWYN", contacts=["A:2-A:6<6.0"], keep=5)
+    spent = [next(steering).inner_steps for _ in range(12)]
+    result = steering.result(energy=False)
+    assert len(result.frames) == 5 and result.report["stream"]["inner_steps_per_frame"] == [0, *spent[-4:]]
+
+
 def test_steps_that_leave_everything_in_place_count_for_the_frame_that_stands() -> None:
     class Info:
         inner_steps, accepted, milliseconds = torch.tensor([2]), torch.tensor([False]), 1.0
