@@ -134,7 +134,7 @@ def constrain_peptide(
     until = sum(clock[: len(clock) - HELD + 1]) if held == HELD else sum(clock)
     return Move(
         domain.tree, atoms, np.array(frames[:end]), status, predictor, {first: sum(trace)}, trace, clock, accepted,
-        until, parts.gate.name,
+        until, parts.gate.name, depth=(0, *trace, *[None] * len(frames))[:end],
     )  # fmt: skip
 
 

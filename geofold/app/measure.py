@@ -5,6 +5,7 @@ Angstrom and degrees, with the unit in the key; energies in kJ/mol.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ from geofold.molecule.torsions import TorsionTree
 from geofold.plugins.mdtraj import trajectory_from
 
 Floats = NDArray[np.float64]
+Overlap = tuple[int, int, float]
+"""Two atoms and the nm by which their spheres overlap."""
 CIS = np.pi / 2
 """|omega| below which a peptide bond counts as cis."""
 OVERLAP_REACH = 0.9
@@ -30,7 +33,10 @@ OVERLAP_REACH = 0.9
 
 @dataclass(frozen=True)
 class Backbone:
-    """Phi, psi, omega (n_residues,) in radian with NaN where undefined, Ramachandran class and verdict."""
+    """Phi, psi, omega (n_residues,) in radian with NaN where undefined, Ramachandran class and verdict.
+
+    Of several frames: the same with (T, n_residues).
+    """
 
     phi: Floats
     psi: Floats
@@ -41,35 +47,52 @@ class Backbone:
 
 def backbone(structure: Structure, xyz: Floats, altloc: str | None = None) -> Backbone:
     """Dihedrals by mdtraj, verdicts by the Top8000 contours."""
-    trajectory = trajectory_from(structure, xyz[None], altloc)
-    angles = ramachandran.phi_psi_omega(trajectory)
-    phi, psi, omega = angles.phi[0], angles.psi[0], angles.omega[0]
-    names = [structure.residues[k].resname for k in range(len(structure.residues))]
+    whole = backbones(structure, xyz[None], altloc)
+    return Backbone(whole.phi[0], whole.psi[0], whole.omega[0], whole.kind[0], whole.verdict[0])
+
+
+def backbones(structure: Structure, frames: Floats, altloc: str | None = None) -> Backbone:
+    """`backbone` of frames (T, n_atoms, 3) in nm."""
+    phi, psi, omega = ramachandran.phi_psi_omega(trajectory_from(structure, frames, altloc))
+    names = [residue.resname for residue in structure.residues]
     kind = np.array([
-        ramachandran.class_of(name, following, None if np.isnan(turn) else float(turn))
-        for name, following, turn in zip(names, [*names[1:], None], omega, strict=True)
+        [
+            ramachandran.class_of(name, following, None if np.isnan(turn) else float(turn))
+            for name, following, turn in zip(names, [*names[1:], None], row, strict=True)
+        ]
+        for row in omega
     ])  # fmt: skip
     both = ~np.isnan(phi) & ~np.isnan(psi)
-    verdict = np.full(len(names), ramachandran.UNDEFINED)
+    verdict = np.full(phi.shape, ramachandran.UNDEFINED)
     score = ramachandran.score(phi[both], psi[both], kind[both])
     verdict[both] = ramachandran.verdict(score, kind[both])
     return Backbone(phi, psi, omega, kind, verdict)
 
 
-def overlaps(structure: Structure, tree: TorsionTree, xyz: Floats) -> list[tuple[int, int, float]]:
+def overlaps(structure: Structure, tree: TorsionTree, xyz: Floats) -> list[Overlap]:
     """Severe overlaps (atom, atom, nm) of moving atoms with anything, waters and hydrogens apart."""
+    return next(overlaps_along(structure, tree, xyz[None]))
+
+
+def overlaps_along(structure: Structure, tree: TorsionTree, frames: Floats) -> Iterator[list[Overlap]]:
+    """`overlaps` of each of the frames (T, n_atoms, 3) in nm."""
     from dataclasses import replace
 
     import torch
 
-    kin = Kinematics.of(tree)
-    sterics = Sterics.of(replace(structure, xyz=xyz), tree, kin, OVERLAP_REACH)
-    local = torch.as_tensor(xyz)[kin.atoms][None]
-    pairs = sterics.pairs(local)
-    size = sterics.overlaps(local, pairs)[0][0].numpy()
-    severe = np.flatnonzero(size >= SEVERE_OVERLAP)
-    i, j = sterics.atoms[pairs.i.numpy()[severe]], sterics.atoms[pairs.j.numpy()[severe]]
-    return [(int(a), int(b), float(s)) for a, b, s in zip(i, j, size[severe], strict=True)]
+    kin, sterics = Kinematics.of(tree), None
+    outside = np.setdiff1d(np.arange(len(structure)), kin.atoms.cpu().numpy())
+    # One frame needs what is near it; frames that follow may go anywhere.
+    reach = OVERLAP_REACH if len(frames) == 1 else np.inf
+    for number, xyz in enumerate(frames):
+        if sterics is None or not np.array_equal(xyz[outside], frames[number - 1][outside]):
+            sterics = Sterics.of(replace(structure, xyz=xyz), tree, kin, reach)
+        local = torch.as_tensor(xyz)[kin.atoms][None]
+        pairs = sterics.pairs(local)
+        size = sterics.overlaps(local, pairs)[0][0].numpy()
+        severe = np.flatnonzero(size >= SEVERE_OVERLAP)
+        i, j = sterics.atoms[pairs.i.numpy()[severe]], sterics.atoms[pairs.j.numpy()[severe]]
+        yield [(int(a), int(b), float(s)) for a, b, s in zip(i, j, size[severe], strict=True)]
 
 
 def measure(

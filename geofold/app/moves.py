@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +44,8 @@ class Move:
         'done', 'stuck' (time ran out) or 'rigid' (no freedom left).
     beside : Turned
         Side chains of neighbours that were repacked before the end was settled.
+    depth : tuple of int or None
+        K spent on the way to each frame and while it stood, None where it was not counted; empty: unknown.
     """
 
     tree: TorsionTree
@@ -57,6 +60,12 @@ class Move:
     goal_milliseconds: float = 0.0
     gate: str = "threshold"
     beside: Turned = NOTHING
+    depth: tuple[int | None, ...] = ()
+
+    @property
+    def depths(self) -> tuple[int | None, ...]:
+        """K of each frame, (T,); None for the first frames where only the last were counted."""
+        return (None,) * (len(self.frames) - len(self.depth)) + self.depth
 
     @property
     def touched(self) -> NDArray[np.int64]:
@@ -69,6 +78,17 @@ class Move:
         carried = np.isin(self.atoms, self.tree.atoms)
         moved[self.atoms[carried]] = self.frames[-1][carried]
         return moved
+
+
+def depths_along(moves: Sequence[Move]) -> list[int | None]:
+    """K of each frame of the path that moves make one after the other: the start, then each move's later frames."""
+    spent: list[int | None] = [0]
+    for move in moves:
+        first, *others = move.depths
+        if first and spent[-1] is not None:  # what was tried where the move began belongs to the frame it began at
+            spent[-1] += first
+        spent += others
+    return spent
 
 
 def lifted(xyz: Floats, place: NDArray[np.int64], move: Move, frame: Floats) -> Floats:

@@ -16,7 +16,7 @@ import numpy as np
 from geofold import __version__
 from geofold.app.audit import Check
 from geofold.app.build import Built
-from geofold.app.moves import Model, Move
+from geofold.app.moves import Model, Move, depths_along
 from geofold.app.options import RunOptions
 from geofold.molecule.contacts import Contact
 from geofold.molecule.energy import EnergyModel
@@ -88,6 +88,7 @@ def build_report(
         "stream": {
             "status": [m.status for m in moves], "steps": sum(len(m.milliseconds) for m in moves),
             "inner_steps_per_step": [k for m in moves for k in m.trace],
+            "inner_steps_per_frame": depths_along(moves),
             "accepted": sum(m.accepted for m in moves), "inner_steps": sum(sum(m.trace) for m in moves),
             "inner_steps_per_residue": {
                 structure.residues[k].label: spent for m in moves for k, spent in m.inner_steps.items()

@@ -122,7 +122,9 @@ class Result:
         from geofold.app import viewer
 
         title = f"geofold {self.report['command']}: {self.report['input']['name']}"
-        return viewer.page(self._shown_text(), self.report, title=title, offline=offline)
+        row = {atom: row for row, atom in enumerate(np.flatnonzero(self.structure.steering(self.altloc)).tolist())}
+        links = [(row[link.i], row[link.j]) for link in self.structure.links if link.i in row and link.j in row]
+        return viewer.page(self._shown_text(), self.report, title=title, offline=offline, links=links)
 
     def view(self) -> Any:
         """A py3Dmol view of the path, for notebooks."""
@@ -134,9 +136,12 @@ class Result:
         return self.structure.trajectory_pdb(self._shown(), altloc=self.altloc).decode()
 
     def _shown(self) -> NDArray[np.float64]:
-        count = len(self.frames)
-        chosen = np.unique(np.linspace(0, count - 1, min(count, FRAMES_SHOWN)).round().astype(int))
-        return self.frames[chosen]
+        return self.frames[shown_frames(len(self.frames))]
+
+
+def shown_frames(count: int) -> NDArray[np.int64]:
+    """Which of so many frames a page shows."""
+    return np.unique(np.linspace(0, count - 1, min(count, FRAMES_SHOWN)).round().astype(np.int64))
 
 
 def require_trajectory_name(path: str | Path) -> str:

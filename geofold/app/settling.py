@@ -136,6 +136,7 @@ class Path:
     def __init__(self, predictor: str = STILL, gate: str = "threshold") -> None:
         self.predictor, self.gate = predictor, gate
         self.frames: list[np.ndarray] = []
+        self.depth: list[int] = []
         self.trace: list[int] = []
         self.milliseconds: list[float] = []
         self.spent: dict[int, int] = {}
@@ -145,9 +146,11 @@ class Path:
         points = xyz.cpu().numpy()
         if not self.frames or not np.array_equal(points, self.frames[-1]):
             self.frames.append(points)
+            self.depth.append(0)
         if info is not None:
             depth = int(info.inner_steps[row])
             self.trace.append(depth)
+            self.depth[-1] += depth
             self.spent[cursor] = self.spent.get(cursor, 0) + depth
             self.milliseconds.append(info.milliseconds)
             self.accepted += int(info.accepted[row])
@@ -166,4 +169,5 @@ class Path:
             self.accepted,
             sum(self.milliseconds),
             self.gate,
+            depth=tuple(self.depth),
         )

@@ -220,6 +220,7 @@ class Steering:
             self._domain.tree, self._atoms, np.array(self._path), "done" if self._reached else "stuck",
             self._parts.backbone.name, {self.span[0]: sum(self._trace)}, list(self._trace), list(self._clock),
             self._accepted, sum(self._clock), self._parts.gate.name,
+            depth=(0, *self._trace[len(self._trace) + 1 - len(self._path) :]),
         )  # fmt: skip
         with one_thread():
             return finish(

@@ -9,47 +9,27 @@ Bioinformatics 31:1322, 2015), the library inside py3Dmol.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geofold import resources
 from geofold.app import viewer_page as parts
-from geofold.app.viewer_page import AtomKey, Residue
-from geofold.errors import CoordinateError, InputFileError, OptionError
+from geofold.app.viewer_frames import Trajectory, pdb_text, read_trajectory
+from geofold.app.viewer_page import Residue
+from geofold.app.viewer_plots import plots
+from geofold.errors import OptionError
 
 GREY, ORANGE, BLUE, VERMILION, SKY = "#B4B4B4", "#E69F00", "#0072B2", "#D55E00", "#56B4E9"
 """Okabe and Ito's colours (2008), told apart with any colour vision. The page's script names the same five."""
 
-WATER = frozenset({"HOH", "WAT", "DOD", "H2O", "TIP", "SOL"})
 STEP = 0.01
 """Resolution of an embedded coordinate in A."""
 STILL = 0.005
 """A residue none of whose atoms strays further than this (A) from its start does not move."""
-
-
-@dataclass(frozen=True)
-class Atom:
-    """Identity of one atom, as in the file; ``group`` counts residues in file order."""
-
-    record: str
-    name: str
-    resname: str
-    residue: Residue
-    element: str
-    group: int
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """Atoms (no water; hydrogens only where a contact names them) and coordinates (frames, atoms, 3) in A."""
-
-    atoms: list[Atom]
-    xyz: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -72,8 +52,9 @@ def page(
     moved: Sequence[Residue] = (),
     inner_steps: Sequence[float] | None = None,
     offline: bool = False,
+    links: Collection[tuple[int, int]] = (),
 ) -> str:
-    """One self-contained HTML page: the trajectory in 3D, playable, and the report's tables beside it.
+    """One self-contained HTML page: the trajectory in 3D, playable, and beside it plots of each frame and tables.
 
     Parameters
     ----------
@@ -92,6 +73,8 @@ def page(
         Inner steps K, one for each of ``moved``; otherwise ``report["stream"]["inner_steps_per_residue"]``.
     offline : bool, optional
         Put 3Dmol.js into the page instead of a link to it.
+    links : collection of (int, int), optional
+        Bonds that the text has no records of, as atom lines of a model counted from zero: their atoms do not clash.
 
     Returns
     -------
@@ -106,21 +89,30 @@ def page(
         If ``inner_steps`` does not fit ``moved``, or no 3Dmol.js is found for an offline page.
     """
     shown = _scene(frames_pdb, report, contacts, moved, inner_steps)
-    panel = parts.report_panel(report, contacts or parts.listed_contacts(report), len(shown.trajectory.xyz) > 1)
+    trajectory, playable = shown.trajectory, len(shown.trajectory.xyz) > 1
+    panel = parts.report_panel(report, contacts or parts.listed_contacts(report), playable)
+    start, place = pdb_text(trajectory, 0), {row: index for index, row in enumerate(trajectory.rows)}
+    bonded = [(place[i], place[j]) for i, j in links if i in place and j in place]
+    drawn = plots(start, trajectory.xyz, list(shown.colours), report, bonded)
+    plotted = bool(shown.colours and (drawn or (shown.contacts and playable)))
+    beside = ('<section id="plots" aria-label="Plots"></section>' if plotted else "") + (
+        f"<aside>{panel}</aside>" if panel else ""
+    )
     template = resources.find("viewer.html").read_text(encoding="utf-8")
     return parts.render(template, {
         "TITLE": escape(title),
-        "PANEL": f"<aside>{panel}</aside>" if panel else "",
-        "LAYOUT": "both" if panel else "alone",
+        "BESIDE": f'<div id="beside">{beside}</div>' if beside else "",
+        "LAYOUT": "both" if beside else "alone",
         "SOURCE": "" if offline else parts.LIBRARY_URL.split("/npm")[0],
         "LIBRARY": f"<script>{parts.library_source()}</script>" if offline else "",
+        "PLOTS": resources.find("viewer_plots.js").read_text(encoding="utf-8"),
         "DATA": parts.embed_json({
             "library": None if offline else parts.LIBRARY_URL,
-            "start": pdb_text(shown.trajectory, 0),
+            "start": start,
             "step": STEP,
             "moving": shown.moving, "edge": shown.edge,
-            "frames": parts.encode(shown.trajectory.xyz[:, shown.moving], STEP),
-            "moved": shown.colours, "contacts": shown.contacts,
+            "frames": parts.encode(trajectory.xyz[:, shown.moving], STEP),
+            "moved": shown.colours, "contacts": shown.contacts, "plots": drawn if plotted else None,
         }),
     })  # fmt: skip
 
@@ -184,77 +176,6 @@ def view(
     return drawn
 
 
-def read_trajectory(frames_pdb: list[str] | str, keep_hydrogens: frozenset[AtomKey]) -> Trajectory:
-    """Atoms of the first model, and the coordinates of every model in A; see ``page`` for the errors."""
-    models = list(_models([frames_pdb] if isinstance(frames_pdb, str) else frames_pdb))
-    if not models:
-        raise InputFileError("a trajectory without atoms", "PDB text with ATOM records", "check the file")
-    atoms: list[Atom] = []
-    rows: list[int] = []
-    seen: set[AtomKey] = set()
-    last, group = None, -1
-    for row, line in enumerate(models[0]):
-        try:
-            residue = (line[21].strip(), int(line[22:26]), line[26].strip())
-        except (ValueError, IndexError):
-            raise InputFileError(f"the line '{line[:60]}'", "an ATOM record in PDB columns", "check the file") from None
-        name, resname = line[12:16], line[17:20]
-        element = line[76:78].strip().upper() or name.strip().lstrip("0123456789")[:1]
-        atom_key = (residue, name.strip())
-        hydrogen = element in ("H", "D") and atom_key not in keep_hydrogens
-        if hydrogen or resname.strip() in WATER or (line[16] != " " and atom_key in seen):
-            continue
-        seen.add(atom_key)
-        if (residue, resname) != last:
-            last, group = (residue, resname), group + 1
-        atoms.append(Atom(line[:6], name, resname, residue, element, group))
-        rows.append(row)
-    # Modified residues come as HETATM and would fall out of the ribbon.
-    backbone = {name: {atom.group for atom in atoms if atom.name.strip() == name} for name in ("N", "CA", "C")}
-    polymer = backbone["N"] & backbone["CA"] & backbone["C"]
-    atoms = [replace(atom, record="ATOM") if atom.group in polymer else atom for atom in atoms]
-    return Trajectory(atoms, np.stack([_coordinates(models, index, rows) for index in range(len(models))]))
-
-
-def pdb_text(trajectory: Trajectory, frame: int, atoms: Sequence[int] | None = None) -> str:
-    """ATOM records of one frame, all atoms or those given, rebuilt from their fields: no header, no free text."""
-    chosen = range(len(trajectory.atoms)) if atoms is None else atoms
-    lines = []
-    for serial, index in enumerate(chosen, 1):
-        atom, (x, y, z) = trajectory.atoms[index], trajectory.xyz[frame, index]
-        chain, resnum, icode = atom.residue
-        lines.append(
-            f"{atom.record:6}{serial % 100000:5d} {atom.name:4} {atom.resname:3} {chain:1}{resnum:4d}{icode:1}"
-            f"   {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {atom.element:>2}\n"
-        )
-    return "".join(lines)
-
-
-def _models(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Atom lines of each model that has any: ENDMDL, END and the end of a text close a model."""
-    for text in texts:
-        lines: list[str] = []
-        for line in [*text.splitlines(), "END"]:
-            if line.startswith(("ATOM", "HETATM")):
-                lines.append(line.ljust(80))
-            elif line.startswith("END") and lines:
-                yield lines
-                lines = []
-
-
-def _coordinates(models: list[list[str]], index: int, rows: list[int]) -> NDArray[np.float64]:
-    lines, which = models[index], f"model {index + 1}"
-    if len(lines) != len(models[0]) or any(lines[row][12:27] != models[0][row][12:27] for row in rows):
-        raise InputFileError(f"{which} with atoms unlike model 1", "the same atoms in each", "use one topology")
-    try:
-        xyz = np.array([[float(lines[row][at : at + 8]) for at in (30, 38, 46)] for row in rows])
-    except ValueError:
-        raise InputFileError(f"{which} with words for coordinates", "numbers", "check columns 31-54") from None
-    if not np.isfinite(xyz).all():
-        raise CoordinateError(f"{which} with a coordinate that is not finite", "finite numbers", "check the file")
-    return xyz.reshape(-1, 3)
-
-
 def _scene(
     frames_pdb: list[str] | str,
     report: Mapping[str, Any],
@@ -282,7 +203,8 @@ def _scene(
     edge = {near for group in core for near in (group - 1, group + 1) if chain_of.get(near) == chain_of[group]} - core
     place = {(atom.residue, atom.name.strip()): index for index, atom in reversed(list(enumerate(trajectory.atoms)))}
     drawn = [
-        {"row": row, "atoms": [place[end] for end in pair], "kind": parts.contact_kind(contact),
+        {"row": row, "text": str(contact.get("contact") or f"contact {row + 1}"),
+         "atoms": [place[end] for end in pair], "kind": parts.contact_kind(contact),
          "bound": parts.finite(contact.get("bound_angstrom"))}
         for row, (contact, pair) in enumerate(zip(listed, ends, strict=True))
         if len(pair) == 2 and all(end in place for end in pair)

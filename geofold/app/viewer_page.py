@@ -31,7 +31,10 @@ Residue = tuple[str, int, str]
 AtomKey = tuple[Residue, str]
 """(chain, residue number, insertion code) and the atom's name."""
 
+HUGE = 1e7
+"""From here on (energies of overlapping atoms) a number is written with a power of ten: its digits need the room."""
 ABSENT, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+TIMES = "\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}"
 
 UNITS = {"_kj_mol": "kJ/mol", "_angstrom": "Å", "_degrees": "°", "_ms": "ms"}
 NAMES = {
@@ -122,6 +125,9 @@ def number(value: Any) -> str:
         return f"{value:,}".replace("-", MINUS)
     if isinstance(value, float):
         size = abs(value)
+        if size >= HUGE:
+            digits, power = f"{value:.3e}".split("e")
+            return f"{digits}{TIMES}10<sup>{int(power)}</sup>".replace("-", MINUS)
         text = f"{value:,.1f}" if size >= 100 else f"{value:.2f}" if size >= 0.1 or size == 0 else f"{value:.2g}"
         return text.replace("-", MINUS)
     if isinstance(value, str):

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from geofold.app import viewer
 from geofold.errors import InputFileError
 from geofold.molecule.structure import decode, read
@@ -19,25 +21,27 @@ def page_of_file(content: str | bytes, name: str, report: str | None, *, offline
     InputFileError
         If the trajectory or the report cannot be read.
     """
-    text, title = _models(content if isinstance(content, bytes) else _bytes(content), name)
+    text, title, links = _models(content if isinstance(content, bytes) else _bytes(content), name)
     numbers = {} if report is None else _report(report)
-    return viewer.page(text, numbers, title=title, offline=offline)
+    return viewer.page(text, numbers, title=title, offline=offline, links=links)
 
 
 def view(trajectory: str | Path, report: str | Path | None = None) -> Any:
     """py3Dmol view of a trajectory file, for notebooks."""
-    text, _ = _models(_bytes(str(trajectory)), str(trajectory))
+    text, _, _ = _models(_bytes(str(trajectory)), str(trajectory))
     return viewer.view(text, {} if report is None else _report(str(report)))
 
 
-def _models(data: bytes, name: str) -> tuple[str, str]:
-    """Models as PDB text, and a title, of a file that may be gzipped or mmCIF."""
+def _models(data: bytes, name: str) -> tuple[str, str, list[tuple[int, int]]]:
+    """Models as PDB text, a title, and the bonds it has records of, of a file that may be gzipped or mmCIF."""
     structure = read(data, name="standard input" if name == "-" else name)
     if structure.n_models == 1 or "_atom_site." in decode(data, name)[0]:
-        text = structure.trajectory_pdb(structure.xyz[None]).decode()
+        text, kept = structure.trajectory_pdb(structure.xyz[None]).decode(), structure.steering_mask
     else:
-        text = decode(data, name)[0]
-    return text, structure.title or name
+        text, kept = decode(data, name)[0], np.ones(len(structure), dtype=bool)
+    row = np.cumsum(kept) - 1
+    links = [(int(row[link.i]), int(row[link.j])) for link in structure.links if kept[link.i] and kept[link.j]]
+    return text, structure.title or name, links
 
 
 def _bytes(path: str) -> bytes:
