@@ -32,7 +32,7 @@ def draw(records: Records) -> None:
             axis.set_xticks(range(len(places)), [str(place) for place in places])
     left.set(xlabel="step of the drag", ylabel="success")
     right.set(xlabel="size of the drag", ylabel="steps a target (96 for a failure)")
-    right.legend(fontsize=8)
+    figure.legend(*right.get_legend_handles_labels(), fontsize=8, loc="outside right center")
     write_whole(records.folder / "nonstationarity.png", lambda path: figure.savefig(path, dpi=100, format="png"))
     pyplot.close(figure)
 

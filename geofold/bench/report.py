@@ -139,11 +139,25 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "geofold bench maze --out examples/results/maze",
         "Worlds of curved ground with barriers, up to eight targets one after the other in 256 steps; in nine of ten "
         "episodes an obstacle is dragged (small, medium, large, at step 64, 128 or 192). All agents see the same, a "
-        "coarse chart included, and walk by the same rules; all but the reactive one are led by predictors trained "
-        "on the same ways of the oracle, the same number of batches. A target that is not reached within 96 steps is a "
-        "failure of so many steps. Regret: steps lost against the oracle's shortest way, as a share of it. Energy: CPU "
-        "seconds of a step beside the Transformer's. The second table is the budget grid (lambda, r, beta) by size of "
-        "the drag, the third success in corridors, and operations of a step (matrix products, as torch counts them).",
+        "coarse chart included, and walk by the same rules; all but the reactive one are led by predictors trained on "
+        "the same ways of the oracle, the same number of batches. A target that is not reached within 96 steps is a "
+        "failure of so many steps. Regret: steps lost against the oracle's shortest way, as a share of it. Energy: "
+        "CPU seconds of a step beside the Transformer's. The second table is the budget grid (lambda, r, beta) by "
+        "size of the drag, the third success in corridors, and operations of a step (matrix products, as torch counts "
+        "them). Agents with options had six trials each on tuning worlds. Episodes are played side by side; steps are "
+        "timed alone, on 24 episodes, one row, nothing else on the machine. Plots beside the records: "
+        "`nonstationarity.png`, and `heat_map.png`, where inner steps are spent in one maze.\n\n"
+        "What it says, against the papers' claims. GeoSSM never collides (the Transformer 0.57 times a target) and "
+        "reaches 98.9 % of its targets (wanted: 96), as many after a late and large drag as undisturbed (99.4 and "
+        "98.5 %); its regret is 0.49 of the Transformer's (wanted: 0.45; the paper: 0.41), its p99 0.36 of "
+        "iLQR-lite's (0.72). It does not take 0.54 of the Transformer's steps, but 0.94, and as many as iLQR-lite "
+        "(0.87): with a chart in sight a predictor trained on the oracle's ways is at most a fifth behind the "
+        "shortest way, so there is nothing to halve. Nor is the pullback metric worth anything here: the Euclidean "
+        "one, a frozen one and a full sweep do the same, since this ground is nearly flat to a step, and the budget "
+        "grid is flat with it. Corrections are what counts, whatever their metric. In corridors the elastic agent "
+        "reaches 92.5 % (Transformer 87.5, SSM 88.9) with 0.92 of the Transformer's operations (wanted: 0.80; the "
+        "predictor alone is 0.88); 85 % of its inner steps fall on the 30 % of squares where the predictor alone does "
+        "worst (`corridors_inner_at_hardest`), 48 % at junctions, doors and gaps, where 35 % of the steps are made.",
     ),
     (
         "ablation",
@@ -239,11 +253,17 @@ SECTIONS: tuple[tuple[str, str, str, str], ...] = (
         "learning_esm",
         "Loop models with other backbones, and elastic compute",
         "geofold bench learning --part esm --data FOLDER --out examples/results/learning_esm",
-        "Loops of 8 and 12 residues of test-split chains (at most 250 residues), bent closed by 2-5 A, the same number "
-        "of steps for all. `ssm` (S4D), `transformer` (window) and `ssm_attention` (selective, windowed attention) "
-        "were trained as the loop model was and propose alone; `esm_uniform` corrects wherever the loop model rests, "
-        "`esm` where its gate says so. Residual energies are above the native's; `minimised`: after OpenMM's "
-        "minimisation of the loop, all else held. Operations of whole steps, kinematics and corrections with them.",
+        "Loops of 8 and 12 residues of test-split chains (at most 250 residues), bent closed by 2-5 A, the same "
+        "number of steps for all. `ssm` (S4D), `transformer` (window) and `ssm_attention` (selective, windowed "
+        "attention) were trained as the loop model was and propose alone; `esm_uniform` corrects wherever the loop "
+        "model rests, `esm` where its gate says so. Residual energies are above the native's; `minimised`: after "
+        "OpenMM's minimisation of the loop, all else held. Operations of whole steps, kinematics and corrections with "
+        "them.\n\n"
+        "What it says: what is left above the native is 0.41 of the plain SSM's (ESM's paper: 0.68) and half of that "
+        "of SSM with attention (p = 0.001); the gate does as well as corrections at every step of rest (p = 0.47) "
+        "with six in ten of them. The price is 1.38 times the Transformer's operations (the paper: 0.78), most of "
+        "which, 1.8 of 2.0 million, are the decoder's and the kinematics', the same for all. Predictors alone end in "
+        "dozens of overlaps. 93 of the 100 loops could be drawn.",
     ),
     (
         "learning_packer",
