@@ -12,13 +12,15 @@ from geofold.app.build_loop import Started, started
 from geofold.app.build_stream import stream_built
 from geofold.app.certainty import sure
 from geofold.app.clock import Clock
-from geofold.app.in_shell import ANGSTROM, reached
+from geofold.app.in_shell import ANGSTROM, touched
 from geofold.app.moves import Model, Move
 from geofold.app.options import RunOptions
 from geofold.molecule.build_request import find_builds
 from geofold.molecule.neighbours import completed
 from geofold.molecule.structure import AddedAtom, Structure
 
+LONGEST = 8.0
+"""A: from a CB to the end of a side chain, and what keeps it from another atom."""
 Told = Callable[[str], Callable[[int, int, float], None] | None]
 """What to call along the way, by the name of a loop."""
 
@@ -125,7 +127,9 @@ def build(structure: Structure, texts: Sequence[str], options: RunOptions, told:
     """
     wanted, added = find_builds(structure, texts), list[AddedAtom]()
     if options.repack_shell:
-        near = [k for one in wanted for k in reached(structure, one, ANGSTROM * options.repack_shell, options)]
+        # and what is further away, but could touch the loop: an energy would complete it without a look at the loop
+        radius = ANGSTROM * (options.repack_shell + LONGEST)
+        near = [k for one in wanted for k in touched(structure, one, radius, options)]
         structure, added = completed(structure, sorted(set(near)), seed=options.seed)
     now, starts, budgets = structure, list[Started](), list[float | None]()
     for one in reversed(wanted):  # from the last to the first: earlier indices hold

@@ -20,6 +20,7 @@ from geofold.app.settling import Path, judged, ranked, settle
 from geofold.molecule.build_plan import Build
 from geofold.molecule.loop import LoopDomain
 from geofold.molecule.neighbours import Turned, near, repackable, repacked, without_side_chains
+from geofold.molecule.rotamers import side_chain
 from geofold.molecule.structure import Floats, Structure
 
 TRIED, OFTEN = 48, 0.1
@@ -80,8 +81,8 @@ class Shell:
         return replace(model, move=whole)
 
 
-def reached(structure: Structure, build: Build, radius: float, options: RunOptions) -> list[int]:
-    """Side chains of a structure that a loop to be built could come near, its residues apart.
+def touched(structure: Structure, build: Build, radius: float, options: RunOptions) -> list[int]:
+    """Residues of the twenty amino acids that a loop to be built could come near, its own apart.
 
     Raises
     ------
@@ -92,13 +93,15 @@ def reached(structure: Structure, build: Build, radius: float, options: RunOptio
     loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, sighted=False)
     rows = loop.drawn(TRIED, np.random.default_rng([options.seed, 3]))
     often = near(structure, rows, radius, steering).mean(0) >= OFTEN
-    return [k for k in repackable(structure, steering) if often[k] and k not in build.removed]
+    kept = set(range(len(structure.residues))) - set(build.removed)
+    return [k for k in sorted(kept) if often[k] and side_chain(structure.residues[k].resname) is not None]
 
 
 def room_for(structure: Structure, build: Build, options: RunOptions) -> tuple[Structure, np.ndarray]:
     """A structure without the side chains that a loop to be built could touch, and which of its atoms that keeps."""
     radius = ANGSTROM * options.repack_shell
-    cut = set(reached(structure, build, radius, options))
+    turning = set(repackable(structure, structure.steering_mask))
+    cut = turning & set(touched(structure, build, radius, options))
     if build.removed:
         shell = Shell(structure, build.removed[0], build.removed[-1], radius)
         own = np.isin(structure.residue_of, build.removed) & structure.steering_mask

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -210,22 +210,28 @@ def _rmsd(episode: Episode, structure: Structure, xyz: Floats) -> float:
 
 
 def others_identical(episode: Episode, result: Result) -> bool:
-    """Whether every line of the start is in the output, but those of the loop and of side chains that were repacked."""
+    """Whether every line of the start is in the output, but those of the loop and of side chains that were repacked.
+
+    Atoms that the start lacked and the report lists are no lines of the start.
+    """
     repacked = set(result.report.get("repacked", {}).get("residues", []))
     first, last = episode.span
     loop = {episode.native.residues[k].label for k in range(first, last + 1)}
     before = episode.start.render(episode.start.xyz, np.zeros(len(episode.start), dtype=bool))
-    return outside(before, loop, repacked) == outside(result.content, loop, repacked)
+    added = set(result.report.get("added_atoms", []))
+    return outside(before, loop, repacked) == outside(result.content, loop, repacked, added)
 
 
-def outside(content: bytes, loop: set[str], repacked: set[str]) -> list[str]:
-    """Lines of a PDB file but those of a loop, of repacked side chains, and of what counts atoms."""
+def outside(content: bytes, loop: set[str], repacked: set[str], added: Collection[str] = ()) -> list[str]:
+    """Lines of a PDB file but those of a loop, of repacked side chains, of atoms added, and of what counts atoms."""
     structure = read(content)
     own, turned = (
         np.isin(structure.residue_of, [k for k, one in enumerate(structure.residues) if one.label in labels])
         for labels in (loop, repacked)
     )
     gone = own | (turned & ~np.isin(structure.name, list(KEPT)))
+    labels = [structure.residues[k].label for k in structure.residue_of]
+    gone |= np.array([f"{label}@{name}" in added for label, name in zip(labels, structure.name, strict=True)])
     lines = content.decode("latin-1").splitlines()
     dropped = set(structure.document.atom_lines[gone].tolist())  # type: ignore[union-attr]
     return [

@@ -20,7 +20,7 @@ from geofold.app.loop_search import Effort, searched
 from geofold.app.result import Result, numbered
 from geofold.cli import main
 from geofold.errors import OptionError
-from geofold.molecule.neighbours import KEPT
+from geofold.molecule.neighbours import KEPT, lacking
 from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import read
 
@@ -104,7 +104,7 @@ def test_a_loop_is_built_among_neighbours_that_lack_their_side_chains() -> None:
     own = native.xyz[np.isin(native.residue_of, range(first, last + 1))]
     near = {
         int(native.residue_of[a]) for a, xyz in enumerate(native.xyz)
-        if np.linalg.norm(own - xyz, axis=1).min() < 0.5 and not native.hetatm[a]
+        if np.linalg.norm(own - xyz, axis=1).min() < 0.7 and not native.hetatm[a]
     } - set(range(first, last + 1))  # fmt: skip
     lines = without("1ubi.pdb", (48, 52)).decode().splitlines(keepends=True)
     cut = {native.residues[k].resnum for k in near}
@@ -122,6 +122,10 @@ def test_a_loop_is_built_among_neighbours_that_lack_their_side_chains() -> None:
     whole = {(r.label, str(structure.name[a])) for r in structure.residues for a in r.atoms}
     assert {tuple(name.split("@")) for name in added} <= whole
     assert result.report["repacked"]["residues"]
+    # all are complete again, those that lie outside of the shell too: an energy would have built them blindly
+    here = enumerate(structure.residues)
+    numbers = [k for k, residue in here if residue.resnum in cut and structure.is_amino_acid(k)]
+    assert len(numbers) == len(cut) and not lacking(structure, numbers, structure.steering_mask)
 
 
 class Ticking(Clock):

@@ -118,3 +118,8 @@ def test_what_stands_outside_is_compared_line_by_line() -> None:
         changed = [line[:30] + "   0.001" + line[38:] if k in number else line for k, line in enumerate(lines)]
         other = "".join(changed).encode()
         assert (outside(content, own, set()) == outside(other, own, set())) is same
+    number = next(k for k, line in enumerate(lines) if line.startswith("ATOM") and line[12:16].strip() == "CG")
+    lacking = "".join(lines[:number] + lines[number + 1 :]).encode()
+    residue = next(one for one in NATIVE.residues if one.resnum == int(lines[number][22:26]))
+    assert outside(lacking, own, set()) == outside(content, own, set(), {f"{residue.label}@CG"})
+    assert outside(lacking, own, set()) != outside(content, own, set())
