@@ -161,6 +161,6 @@ def _labels(structure: Structure, document: CifDocument, before: int, after: int
     if "auth_seq_id" not in document.items:
         return [""] * count
     ends = [document.value(int(structure.residues[k].atoms[0]), "label_seq_id") for k in (before, after)]
-    if all(end.isdigit() for end in ends) and int(ends[1]) - int(ends[0]) - 1 == count:
+    if all(end.isdecimal() for end in ends) and int(ends[1]) - int(ends[0]) - 1 == count:
         return [str(int(ends[0]) + k + 1) for k in range(count)]
     return ["."] * count

@@ -118,7 +118,7 @@ def parse(text: str, encoding: str, source: str) -> Structure:
     kept = [r for r, model in enumerate(models) if model == models[0]]
     structure = Structure.from_rows(_rows(sites, kept, source), source)
     spans = np.array(sites.spans, dtype=np.int64).reshape(-1, width, 2)[kept]
-    numbers = [int(value) for value in sites.column("id") if value.isdigit()]
+    numbers = [int(value) for value in sites.column("id") if value.isdecimal()]
     told = {name: found[name].columns() if name in found else {} for name in (SCHEME, SEQUENCE)}
     document = CifDocument(text, encoding, tuple(sites.items), spans, max(numbers, default=len(models)), told)
     count = len(set(models))
@@ -154,7 +154,7 @@ def _rows(sites: Category, kept: list[int], source: str) -> Iterator[Row]:
         yield (
             name[r].upper(), resname[r].upper(), chain[r], icode[r], altloc[r],
             element[r].upper() or guess_element(f" {name[r]}", resname[r].upper()), int(resnum[r] or 0),
-            int(serial[r]) if serial[r].isdigit() else 0, group[r].upper() == "HETATM",
+            int(serial[r]) if serial[r].isdecimal() else 0, group[r].upper() == "HETATM",
             number_or(occupancy[r], 1.0), number_or(bfactor[r], 0.0), *(position[0], position[1], position[2]),
         )  # fmt: skip
 

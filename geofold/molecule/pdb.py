@@ -38,9 +38,10 @@ def _atom_row(line: str, number: int, source: str) -> Row:
     body = line.rstrip("\r\n")
     resname, name = body[17:21].strip().upper(), body[12:16].strip().upper()
     residue, icode = body[22:26], body[26:27].strip()
-    if icode.isdigit() and residue.strip().isdigit() and len(residue.strip()) == 4:
+    if icode.isdecimal() and residue.strip().isdecimal() and len(residue.strip()) == 4:
         residue, icode = body[22:27], ""  # a five-digit residue number that ran over the column
-    resnum = int(residue) if residue.strip().isdigit() else decode36(residue, 4)
+    digits = residue.strip()  # which takes off more than int() does
+    resnum = int(digits) if digits.isdecimal() else decode36(residue, 4)
     label = f"{body[21:22].strip()}:{residue.strip()}{icode}"
     if resnum is None or not name:
         what = f"residue number '{residue}'" if resnum is None else "a blank atom name"

@@ -63,7 +63,7 @@ def _scheme(table: Columns) -> dict[str, Recorded]:
     found: dict[str, dict[str, tuple[str, Number | None]]] = {}
     for chain, place, name, number, icode in rows:
         # where a crystal holds two residue types in one place, the first stands for it
-        told = (int(number), icode) if number.lstrip("-").isdigit() else None
+        told = (int(number), icode) if number.lstrip("-").isdecimal() else None
         found.setdefault(chain, {}).setdefault(place, (name.upper(), told))
     return {
         chain: Recorded(tuple(n for n, _ in own.values()), tuple(k for _, k in own.values()), "pdbx_poly_seq_scheme")

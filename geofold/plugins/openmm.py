@@ -64,7 +64,7 @@ def _rows(topology: Topology, xyz: Floats) -> Iterator[Row]:
     for atom, (x, y, z) in zip(topology.atoms(), xyz.tolist(), strict=True):
         residue = atom.residue
         number = int(residue.id) if re.fullmatch(r"-?\d+", str(residue.id).strip()) else residue.index + 1
-        serial = int(atom.id) if str(atom.id).isdigit() else atom.index + 1
+        serial = int(atom.id) if str(atom.id).isdecimal() else atom.index + 1
         element = atom.element.symbol.upper() if atom.element is not None else ""
         yield (
             atom.name.upper(), residue.name.upper(), str(residue.chain.id).strip(), residue.insertionCode.strip(), "",

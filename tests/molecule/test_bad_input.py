@@ -138,6 +138,17 @@ def test_overflowing_serials_resolve_or_stay_silent():
     assert read(b"".join(stars) + b"CONECT**********\n").links == ()
 
 
+@pytest.mark.parametrize("field", [b"\x1c0  ", b"  \xb2 ", b"\x1f12 "])
+def test_residue_numbers_that_only_look_like_some(field):
+    first, *others = records(b"ATOM").splitlines(True)
+    try:
+        structure = read(b"".join([first[:22] + field + first[26:], *others]))
+    except InputFileError as error:
+        assert "residue number" in str(error)
+    else:
+        assert structure.residues[0].resnum == int(field.strip(b"\x1c\x1f "))
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_any_damage_is_either_read_or_explained(data):
