@@ -8,7 +8,6 @@ that opens the notebook draws them when the cell is run.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +29,8 @@ def main(out: Path = NOTEBOOK, folder: Path | None = None) -> None:
     import nbformat
     from nbclient import NotebookClient
 
+    from geofold.app.files import write_all
+
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     with tempfile.TemporaryDirectory() as nowhere:
         where = {"metadata": {"path": str(folder or nowhere)}}
@@ -44,9 +45,7 @@ def main(out: Path = NOTEBOOK, folder: Path | None = None) -> None:
         "language_info": {"name": "python"},
     }
     nbformat.validate(notebook)
-    part = out.with_suffix(".part")
-    nbformat.write(notebook, part)
-    os.replace(part, out)
+    write_all({str(out): (nbformat.writes(notebook).rstrip("\n") + "\n").encode()})
 
 
 def _small(outputs: list[Any]) -> list[Any]:

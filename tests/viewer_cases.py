@@ -13,9 +13,18 @@ import numpy as np
 import pytest
 
 from geofold import resources
-from geofold.app.viewer_page import ALPHABET
+from geofold.app.viewer_page import ALPHABET, LIBRARY_VARIABLE, library_source
+from geofold.errors import OptionError
 
 LOOP = range(45, 57)
+
+
+def require_library() -> None:
+    """Skip a test where there is no 3Dmol.js to put into a page."""
+    try:
+        library_source()
+    except OptionError:
+        pytest.skip(f"no 3Dmol-min.js; npm install 3dmol, or set {LIBRARY_VARIABLE}")
 
 
 def ubiquitin() -> str:

@@ -15,13 +15,14 @@ from typing import Any
 from geofold.app.constrain_peptide import constrain_peptide
 from geofold.app.finish import finish
 from geofold.app.options import PREDICTORS, RunOptions
-from geofold.app.preparing import given, one_thread
+from geofold.app.preparing import given
 from geofold.app.repair_loop import repair_loop
 from geofold.app.reporting import models_told
 from geofold.app.result import Result
 from geofold.app.several_loops import repair_loops
 from geofold.app.sources import load
 from geofold.app.stretches import chain_of, require_honoured, require_one, separate, with_missing_atoms
+from geofold.app.threads import one_thread
 from geofold.errors import ContactError, OptionError
 from geofold.molecule.contacts import parse_contact
 from geofold.molecule.residue_range import find_range

@@ -39,13 +39,12 @@ def maze(
         for path in paths:
             require_writable(path)
         pictures = _pictures()
-        import torch
-
+        from geofold.app.threads import one_thread
         from geofold.maze.drive import drive
         from geofold.maze.world import make_world
 
-        torch.set_num_threads(1)  # small tensors gain nothing from more, and wait for one another on a busy machine
-        run = drive(make_world(seed, layout, targets=targets), move_at=move_at, drag=drag, steps=steps)
+        with one_thread():
+            run = drive(make_world(seed, layout, targets=targets), move_at=move_at, drag=drag, steps=steps)
         outputs = {output: pictures.gif(run) if output.endswith(".gif") else _page(run)}
         if heat_map is not None:
             outputs[heat_map] = pictures.heat_map([run])
@@ -60,11 +59,10 @@ def numbers(run: Any, drag: str) -> dict[str, Any]:
     """What happened in a run, as the report has it. All but the milliseconds is the same for the same seed."""
     import numpy as np
 
-    from geofold.maze.layouts import CELLS, KINDS
+    from geofold.maze.layouts import KINDS
 
     world = run.worlds[0]
-    column, row = np.clip((run.positions[:-1] * CELLS).astype(int), 0, CELLS - 1).T
-    kind = world.layout.kind[row, column]
+    kind = world.layout.kind[run.cells()]
     reached = [leg for leg in run.legs if leg.reached]
     inner = {
         name: {"steps": int((kind == k).sum()), "inner_steps_mean": round(float(run.inner[kind == k].mean()), 3)}

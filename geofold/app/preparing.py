@@ -1,29 +1,15 @@
-"""What comes before a stream: the structure that is meant, and one torch thread."""
+"""What comes before a stream: the structure that is meant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from geofold.app.options import STARTS
 from geofold.app.sources import load
+from geofold.app.threads import one_thread
 from geofold.errors import OptionError
 from geofold.molecule.builder import peptide
 from geofold.molecule.structure import Structure
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread for a while: small tensors gain nothing from more, and sums keep their order, so bits repeat."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def given(source: Any, sequence: str | None, start: str, seed: int, name: str | None) -> Structure:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geofold.app.files import write_all
 from geofold.errors import OptionError
+from geofold.molecule.bonds import links_among
 from geofold.molecule.structure import Structure
 
 if TYPE_CHECKING:
@@ -122,8 +123,7 @@ class Result:
         from geofold.app import viewer
 
         title = f"geofold {self.report['command']}: {self.report['input']['name']}"
-        row = {atom: row for row, atom in enumerate(np.flatnonzero(self.structure.steering(self.altloc)).tolist())}
-        links = [(row[link.i], row[link.j]) for link in self.structure.links if link.i in row and link.j in row]
+        links = [(link.i, link.j) for link in links_among(self.structure, self.structure.steering(self.altloc))]
         return viewer.page(self._shown_text(), self.report, title=title, offline=offline, links=links)
 
     def view(self) -> Any:

@@ -19,9 +19,10 @@ from geofold.app.constrain_peptide import controller, goal_of, patience, sighted
 from geofold.app.finish import finish
 from geofold.app.moves import Move
 from geofold.app.options import PREDICTORS, TORSION_CAP, RunOptions
-from geofold.app.preparing import given, one_thread
+from geofold.app.preparing import given
 from geofold.app.result import Result
 from geofold.app.stretches import chain_of, require_touching, with_missing_atoms
+from geofold.app.threads import one_thread
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.stream import stream
 from geofold.errors import ContactError, OptionError

@@ -10,6 +10,7 @@ import numpy as np
 
 from geofold.app import viewer
 from geofold.errors import InputFileError
+from geofold.molecule.bonds import links_among
 from geofold.molecule.structure import decode, read
 
 
@@ -39,9 +40,7 @@ def _models(data: bytes, name: str) -> tuple[str, str, list[tuple[int, int]]]:
         text, kept = structure.trajectory_pdb(structure.xyz[None]).decode(), structure.steering_mask
     else:
         text, kept = decode(data, name)[0], np.ones(len(structure), dtype=bool)
-    row = np.cumsum(kept) - 1
-    links = [(int(row[link.i]), int(row[link.j])) for link in structure.links if kept[link.i] and kept[link.j]]
-    return text, structure.title or name, links
+    return text, structure.title or name, [(link.i, link.j) for link in links_among(structure, kept)]
 
 
 def _bytes(path: str) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 from geofold.app.files import write_all
 from geofold.bench.agents.maze_roster import AGENTS
 from geofold.maze.drive import Run, drive
-from geofold.maze.layouts import CELLS, DOOR, GAP, JUNCTION
+from geofold.maze.layouts import DOOR, GAP, JUNCTION
 from geofold.maze.render import heat_map
 from geofold.maze.world import make_world
 
@@ -33,16 +33,16 @@ def hotspots(elastic: Run, alone: Run) -> dict[str, int]:
     alone does worst, the `HARDEST` of the squares that it passes by its mean loss there. Inner steps in squares where
     it never was count for neither.
     """
-    kind = elastic.worlds[0].layout.kind[_cells(elastic, CELLS)]
+    kind = elastic.worlds[0].layout.kind[elastic.cells()]
     narrow = np.isin(kind, (JUNCTION, DOOR, GAP))
     came, loss = np.zeros((SQUARES, SQUARES)), np.zeros((SQUARES, SQUARES))
-    np.add.at(came, _cells(alone, SQUARES), 1)
-    np.add.at(loss, _cells(alone, SQUARES), alone.loss)
+    np.add.at(came, alone.cells(SQUARES), 1)
+    np.add.at(loss, alone.cells(SQUARES), alone.loss)
     mean = np.where(came > 0, loss / np.maximum(came, 1), -np.inf)
     most = max(round(HARDEST * int((came > 0).sum())), 1)
     hard = np.zeros(mean.shape, dtype=bool)
     hard.ravel()[np.argsort(-mean.ravel(), kind="stable")[:most]] = True
-    here = _cells(elastic, SQUARES)
+    here = elastic.cells(SQUARES)
     known, inner = came[here] > 0, elastic.inner
     return {
         "narrow_steps": int(narrow.sum()), "narrow_inner": int(inner[narrow].sum()),
@@ -68,9 +68,3 @@ def draw(folder: Path) -> None:
     parts = next(agent for agent in AGENTS if agent.name == ELASTIC).parts()
     run = drive(make_world(DRAWN, "corridors", targets=8), parts, senses=True)
     write_all({str(folder / "heat_map.png"): heat_map([run])})
-
-
-def _cells(run: Run, squares: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of the square that each step began in."""
-    column, row = np.clip((run.positions[:-1] * squares).astype(int), 0, squares - 1).T
-    return row, column

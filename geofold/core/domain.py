@@ -113,10 +113,13 @@ class AnalyticLoss(Protocol):
 
 @runtime_checkable
 class RowGoal(Protocol):
-    """A goal that differs by row: it tells of which rows it asks something new."""
+    """A goal that differs by row."""
 
     def differs(self, before: Any) -> Tensor:
-        """(B,) bool, beside the goal of the step before."""
+        """(B,) bool: rows of which it asks something new, beside the goal of the step before."""
+
+    def of(self, rows: Tensor) -> RowGoal:
+        """Goal whose row k is row rows[k] of this one."""
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from geofold.core.backbone import take_rows
 from geofold.core.controller import Controller
-from geofold.core.domain import Selectable
+from geofold.core.domain import RowGoal, Selectable
 from geofold.core.metric import MetricState
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.stream import kick
@@ -124,7 +124,7 @@ def take(domain: Selectable, state: ControllerState, rows: Tensor) -> Controller
     return state._replace(
         domain=domain.select(state.domain, rows), memory=take_rows(state.memory, rows), radius=state.radius[rows],
         metric=MetricState(state.metric.factor[rows], state.metric.weight[rows]), direction=state.direction[rows],
-        loss=state.loss[rows],
+        loss=state.loss[rows], goal=state.goal.of(rows) if isinstance(state.goal, RowGoal) else state.goal,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from geofold.core.report import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
 from geofold.maze.domain import MazeDomain
 from geofold.maze.fields import STEP
+from geofold.maze.layouts import CELLS
 from geofold.maze.onward import Onward
 from geofold.maze.scenes import Goals, with_scenes
 from geofold.maze.score import Heading, Leg
@@ -71,6 +72,11 @@ class Run:
     def reached(self) -> int:
         """Targets that were reached."""
         return sum(leg.reached for leg in self.legs)
+
+    def cells(self, along: int = CELLS) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column, (T,) each, of the cell that each step began in, of so many along a side."""
+        column, row = np.clip((self.positions[:-1] * along).astype(int), 0, along - 1).T
+        return row, column
 
 
 def maze_controller(
@@ -164,8 +170,7 @@ def drive_all(
         if not left or step + 1 == steps:
             break
         if len(left) < len(going):
-            rows = torch.as_tensor(left)
-            state = take(domain, state, rows)._replace(goal=state.goal.of(rows))
+            state = take(domain, state, torch.as_tensor(left))
             going = [going[row] for row in left]
         domain, state = _entered(domain, state, walkers, fresh, senses)
     return [walker.run() for walker in walkers]

@@ -129,9 +129,8 @@ def spent(runs: list[Run], blur: float = 1.5) -> np.ndarray:
     """Mean K of the steps that began near each cell (n, n); NaN where nobody came by."""
     came, inner = np.zeros((CELLS, CELLS)), np.zeros((CELLS, CELLS))
     for run in runs:
-        column, row = np.clip((run.positions[:-1] * CELLS).astype(int), 0, CELLS - 1).T
-        np.add.at(came, (row, column), 1)
-        np.add.at(inner, (row, column), run.inner)
+        np.add.at(came, run.cells(), 1)
+        np.add.at(inner, run.cells(), run.inner)
     came, inner = (ndimage.gaussian_filter(part, blur) for part in (came, inner))
     return np.where(came > 0.01, inner / np.maximum(came, 1e-9), np.nan)
 

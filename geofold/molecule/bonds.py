@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.molecule.structure import Structure
+from geofold.molecule.structure import Link, Mask, Structure
 
 COVALENT_RADIUS = {"H": 0.031, "D": 0.031, "C": 0.076, "N": 0.071, "O": 0.066, "S": 0.105, "SE": 0.120, "P": 0.107}
 """Cordero et al., Dalton Trans. 2008, 2832, in nm; other elements take 0.14."""
@@ -127,6 +127,15 @@ def _inside(
                 nearest = others[np.argmin(np.linalg.norm(structure.xyz[others] - structure.xyz[atom], axis=1))]
                 bonds.append((int(atom), int(nearest)))
     return [(min(b), max(b)) for b in bonds]
+
+
+def links_among(structure: Structure, kept: Mask) -> tuple[Link, ...]:
+    """Links between atoms that are kept, (n,) bool, by their numbers among those."""
+    place = np.cumsum(kept) - 1
+    return tuple(
+        Link(int(place[link.i]), int(place[link.j]), link.source) for link in structure.links
+        if kept[link.i] and kept[link.j]
+    )  # fmt: skip
 
 
 def _by_distance(structure: Structure, atoms: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -16,11 +16,11 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from geofold.learn.chains import dihedral
-from geofold.molecule.bonds import bond_list, neighbours
+from geofold.molecule.bonds import bond_list, links_among, neighbours
 from geofold.molecule.insertion import with_atoms
 from geofold.molecule.packing import pack, placed
 from geofold.molecule.rotamers import beyond, side_chain
-from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure
+from geofold.molecule.structure import AddedAtom, Floats, Mask, Structure
 from geofold.molecule.torsion_walk import BACKBONE
 
 RIGID = frozenset({"PRO", "HYP"})
@@ -132,15 +132,11 @@ def subset(structure: Structure, kept: Mask) -> Structure:
     place = np.cumsum(kept) - 1
     left = [(residue, place[residue.atoms[kept[residue.atoms]]]) for residue in structure.residues]
     own = [replace(residue, atoms=atoms) for residue, atoms in left if len(atoms)]
-    links = tuple(
-        Link(int(place[link.i]), int(place[link.j]), link.source) for link in structure.links
-        if kept[link.i] and kept[link.j]
-    )  # fmt: skip
     columns = ("name", "resname", "chain", "icode", "altloc", "element", "resnum", "serial", "hetatm", "occupancy",
                "bfactor", "xyz", "residue_of")  # fmt: skip
     fewer = {column: getattr(structure, column)[kept] for column in columns}
     fewer["residue_of"] = np.unique(fewer["residue_of"], return_inverse=True)[1]
-    return replace(structure, **fewer, residues=tuple(own), links=links, document=None)
+    return replace(structure, **fewer, residues=tuple(own), links=links_among(structure, kept), document=None)
 
 
 def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *, seed: int = 0) -> Turned:

@@ -201,8 +201,8 @@ class Walk:
             for atom in self.structure.residues[k].atoms:
                 if int(atom) not in self.group:
                     twin = self.structure.atom(k, str(self.structure.name[atom]), self.steering)
-                    backbone = str(self.structure.name[atom]) in BACKBONE and twin in self.group
-                    self.group[int(atom)] = self.group[int(twin)] if backbone and twin is not None else frame
+                    backbone = str(self.structure.name[atom]) in BACKBONE and twin is not None
+                    self.group[int(atom)] = self.group.get(int(twin), frame) if backbone and twin is not None else frame
 
     def _frame_group(self, k: int) -> int:
         for name in ("CB", "HA", "HA2", "C"):

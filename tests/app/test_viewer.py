@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from viewer_cases import LOOP, Reader, chromium_dom, contact, data_of, decode, full_report, trajectory, ubiquitin
+from viewer_cases import (
+    LOOP,
+    Reader,
+    chromium_dom,
+    contact,
+    data_of,
+    decode,
+    full_report,
+    require_library,
+    trajectory,
+    ubiquitin,
+)
 
 from geofold.app import viewer
 from geofold.app.viewer_page import LIBRARY_FILE, LIBRARY_VARIABLE, TIMES, embed_json, encode, library_source, number
@@ -215,10 +226,7 @@ def test_notebook_view_has_the_frames_and_the_contact() -> None:
 
 @pytest.mark.browser
 def test_in_a_browser_the_page_draws_plays_and_runs_nothing_else(tmp_path: Path) -> None:
-    try:
-        library_source()
-    except OptionError:
-        pytest.skip(f"no 3Dmol-min.js; npm install 3dmol, or set {LIBRARY_VARIABLE}")
+    require_library()
     report = full_report()
     report["notes"] = ["</script><script>document.body.dataset.ran='yes'</script>"]
     text = viewer.page(trajectory(5), report, title="t", offline=True)

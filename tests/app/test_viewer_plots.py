@@ -13,16 +13,24 @@ import numpy as np
 import pytest
 import torch
 from app_cases import BENT, LOOP, STRUCTURES
-from viewer_cases import between, chromium_dom, contact, data_of, decode, full_report, trajectory, ubiquitin
+from viewer_cases import (
+    between,
+    chromium_dom,
+    contact,
+    data_of,
+    decode,
+    full_report,
+    require_library,
+    trajectory,
+    ubiquitin,
+)
 
 import geofold as gf
 from geofold.app import viewer
 from geofold.app.measure import backbone, measure, overlaps, overlaps_along
 from geofold.app.moves import Move, depths_along
 from geofold.app.settling import Path as Steps
-from geofold.app.viewer_page import LIBRARY_VARIABLE, library_source
 from geofold.app.viewer_plots import DRAWN, UNDEFINED_ANGLE, contours, depths_shown
-from geofold.errors import OptionError
 from geofold.molecule import ramachandran
 from geofold.molecule.structure import read
 from geofold.molecule.torsions import torsion_tree
@@ -258,10 +266,7 @@ def pictured() -> dict[str, Any]:
 
 @pytest.mark.browser
 def test_in_a_browser_the_plots_and_the_clashes_follow_the_slider(tmp_path: Path) -> None:
-    try:
-        library_source()
-    except OptionError:
-        pytest.skip(f"no 3Dmol-min.js; npm install 3dmol, or set {LIBRARY_VARIABLE}")
+    require_library()
     told = driven(viewer.page(mended(), pictured(), title="t", offline=True), tmp_path)
     assert told["errors"] == [] and told["bounds"] == 1
     followed(told["seen"])
