@@ -152,20 +152,25 @@ def gate(
 @train_app.command("score")
 def score(
     data: Data,
-    packed: Packed,
-    out: Annotated[str, typer.Option(help="Folder of decoys, checkpoint, curve, weights and card.")] = "score",
-    loops: Annotated[int, typer.Option(min=1, help="Training loops whose decoys are made.")] = 1600,
-    steps: Annotated[int, typer.Option(min=1, help="Batches of four loops, in each of both rounds.")] = 3000,
+    out: Annotated[str, typer.Option(help="Folder of decoys, checkpoints, curves, weights and card.")] = "score",
+    loops: Annotated[int, typer.Option(min=1, help="Training loops of the first round.")] = 1400,
     searches: Annotated[
-        int, typer.Option(min=0, help="Loops searched for by the first round's potential; the second learns from them.")
-    ] = 240,
+        int, typer.Option(min=1, help="Of each round after it: there the potential so far is led astray.")
+    ] = 230,
+    rounds: Annotated[int, typer.Option(min=0, help="Rounds after the first.")] = 1,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Batches of four loops in the first round; half as many in the others.")
+    ] = 1500,
+    members: Annotated[int, typer.Option(min=1, help="Networks whose mean is the potential.")] = 2,
     seed: Seed = 0,
 ) -> None:
     """Train the potential that ranks models of a loop: the nearer to the native one, the lower."""
     with told():
         from geofold.app.train_score import train_score_model
 
-        train_score_model(data, packed, out, loops=loops, steps=steps, searches=searches, seed=seed)
+        train_score_model(
+            data, out, loops=loops, searches=searches, rounds=rounds, steps=steps, members=members, seed=seed
+        )
 
 
 @train_app.command("metric")

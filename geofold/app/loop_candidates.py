@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from geofold.app.loop_parts import guided
+from geofold.app.loop_parts import guided, polished
 from geofold.app.options import TORSION_CAP
 from geofold.errors import BuildError
 from geofold.learn.chains import dihedral
@@ -24,11 +24,12 @@ from geofold.learn.loop_score import LoopScore, Surroundings
 from geofold.learn.prior_training import shipped_prior
 from geofold.molecule.build_plan import Build
 from geofold.molecule.insertion import NewResidue, with_residues
-from geofold.molecule.loop import LoopDomain
+from geofold.molecule.loop import LoopDomain, LoopState
 from geofold.molecule.loop_bridge import Bridge
 from geofold.molecule.loop_draws import drawn_torsions
 from geofold.molecule.loop_rows import state_of_rows
 from geofold.molecule.loop_sense import LoopSense
+from geofold.molecule.potential_term import PotentialTerm
 from geofold.molecule.ramachandran import OUTLIER, class_of, verdict
 from geofold.molecule.ramachandran import score as ramachandran
 from geofold.molecule.residue_range import BACKBONE
@@ -170,10 +171,20 @@ class LoopCandidates:
         domain = self.domain
         way = guided(domain, state_of_rows(domain, self.structure, rows), seed=seed)
         state, _, _ = deque(way, maxlen=1).pop()
-        xyz = np.repeat(self.structure.xyz[None], len(rows), 0)
-        xyz[:, domain.fold.kin.atoms.numpy()] = state.fold.xyz.numpy()
+        return self._ended(state)
+
+    def polished(self, rows: Floats, score: LoopScore, *, seed: int = 0) -> tuple[Floats, Floats]:
+        """Candidates (K, m, 3) after natural steps down a potential, and what they cost then (clashes, outliers)."""
+        term = PotentialTerm.of(self.structure, self.domain.fold, score)
+        domain = replace(self.domain, potential=term)
+        return self._ended(polished(domain, state_of_rows(domain, self.structure, rows), seed=seed))
+
+    def _ended(self, state: LoopState) -> tuple[Floats, Floats]:
+        """Candidates (K, m, 3) of a state, and what they cost."""
+        xyz = np.repeat(self.structure.xyz[None], len(state.fold.xyz), 0)
+        xyz[:, self.domain.fold.kin.atoms.numpy()] = state.fold.xyz.numpy()
         with torch.no_grad():
-            return xyz[:, self.atoms], domain.worth(state).numpy()
+            return xyz[:, self.atoms], np.asarray(self.domain.worth(state).numpy())
 
     def worth(self, rows: Floats) -> Floats:
         """Clashes and outliers (K,) of candidates as the loop domain prices them."""

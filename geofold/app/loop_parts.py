@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from geofold.core.backbone import Backbone, HoldStill
 from geofold.core.controller import Controller
-from geofold.core.gate import Gate
+from geofold.core.gate import FixedGate, Gate
 from geofold.core.pullback import Pullback
 from geofold.core.report import StepInfo
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.gate_training import shipped_gate
 from geofold.learn.loop_training import shipped_loop_model
-from geofold.molecule.loop import LoopDomain, LoopState
+from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.loop_sense import LoopPredictor
 
+POTENTIAL_WEIGHT = 4.0
+"""Of the potential beside clashes and outliers, about as they are weighed where candidates are ranked."""
+POLISHING_STEPS = 24
 GUIDED_SWEEPS, PREDICTED_SWEEPS = 8, 5
 """Sweeps of a stream that the loop model leads; after the second number it holds still, and corrections settle."""
 
@@ -37,3 +41,17 @@ def guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[t
         cursor = run.domain.cursor
         run, info = parts.step(domain, run, domain.goal)
         yield run.domain, info, cursor
+
+
+def polished(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> LoopState:
+    """Where natural steps of the whole loop lead, down its potential and around clashes and outliers; for a domain that
+    has a `potential`."""
+    careful = replace(
+        loop_controller(replace(domain, sense=None), FixedGate(1), seed=seed), trust_region=TrustRegion(largest=1.0)
+    )
+    goal = LoopGoal(floor=1.0, potential=POTENTIAL_WEIGHT)
+    domain = replace(domain, sense=None, goal=goal)
+    run = careful.init(domain, domain.resume(state))
+    for _ in range(POLISHING_STEPS):
+        run, _ = careful.step(domain, run, goal)
+    return run.domain

@@ -1,7 +1,9 @@
-"""Search for the backbone of a loop: many draws, the best led, the best of those crossed, and so on.
+"""Search for the backbone of a loop: many draws, the best crossed and crossed again, the best of all led, and so on.
 
-Each generation closes many candidates, which is cheap, and lets the loop model and the corrector lead the few that the
-potential likes best, which is not. What was led stays in the pool; the pool's best are the parents of the next.
+Candidates are closed and looked at by the potential, which is cheap, for some broods; then the loop model and the
+corrector lead the few that are liked best, which is not, and natural steps take them down the potential. What was led
+stays in the pool. Two generations begin with draws of their own, so that a search that goes astray has a rival; a third
+begins with crosses of the pool's best.
 
 Glossary: see `loop_candidates`.
 """
@@ -24,46 +26,58 @@ from geofold.molecule.structure import Floats
 
 WORTH = 0.2
 """What a unit of clash or outlier weighs beside the potential."""
+CLASHING = 0.5
+"""What an e-fold of clash weighs before a candidate was led, which mends most of them."""
 SPOILED = 5.0
 """What an outlier behind the loop costs, which no stream can mend."""
 LONG = 12
 """Residues from which the whole effort is made."""
 APART = 0.05
 """nm: candidates nearer to one another than this (RMSD) count as one."""
+MEETING = 3
+"""The last of so many generations begins with crosses of what the others found."""
+NICHE = 0.1
+"""nm: parents are further from one another than this, so that no brood is of one family."""
 Told = Callable[[int, int, float], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Effort:
     """How much is tried.
 
     Parameters
     ----------
     draws, crosses : int
-        Closed in the first generation, and in each that follows.
+        Closed in the first brood of a generation, and in each that follows.
+    broods : int
+        Crosses of crosses in a generation before some are led.
     led : int
         Candidates of a generation that are led.
     generations, parents : int
     """
 
-    draws: int = 1024
-    crosses: int = 512
-    led: int = 32
+    draws: int = 768
+    crosses: int = 256
+    broods: int = 4
+    led: int = 24
     generations: int = 3
-    parents: int = 8
+    parents: int = 12
 
     @property
     def tried(self) -> int:
         """Candidates that are drawn or crossed."""
-        return self.draws + (self.generations - 1) * self.crosses
+        meetings = self.generations // MEETING
+        drawn, bred = self.generations - meetings, self.broods * self.generations + meetings
+        return drawn * self.draws + bred * self.crosses
 
 
 def effort_of(options: RunOptions, length: int) -> Effort:
     """As much as the number of streams and of rounds suggests, less for a short loop."""
     share = options.streams / STREAMS * min(1.0, length / LONG)
     return Effort(
-        max(round(Effort.draws * share), 64), max(round(Effort.crosses * share), 32), max(round(Effort.led * share), 4),
-        generations=max(options.rounds // 2, 1), parents=min(options.streams, Effort.parents),
+        draws=max(round(Effort.draws * share), 64), crosses=max(round(Effort.crosses * share), 32),
+        led=max(round(Effort.led * share), 4), generations=max(options.rounds // 2, 1),
+        parents=min(options.streams, Effort.parents),
     )  # fmt: skip
 
 
@@ -87,9 +101,9 @@ class Ranked:
         """Some of them, in that order."""
         return Ranked(self.rows[chosen], self.value[chosen], self.liked[chosen])
 
-    def best(self, most: int) -> Ranked:
-        """So many that are unlike one another; fewer where there are fewer."""
-        return self.taken(unlike(self.rows, self.value, most))
+    def best(self, most: int, apart: float = APART) -> Ranked:
+        """So many that are unlike one another (RMSD in nm); fewer where there are fewer."""
+        return self.taken(unlike(self.rows, self.value, most, apart))
 
 
 def searched(
@@ -115,18 +129,36 @@ def searched(
     for number in count() if clock.seconds is not None else range(effort.generations):
         if number and clock.spent(SEARCHING):
             break
-        parents = pool.best(effort.parents)
-        first = number == 0
-        fresh = loop.drawn(effort.draws, noise) if first else loop.crossed(parents.rows, effort.crosses, noise)
+        if (number + 1) % MEETING:
+            fresh = loop.drawn(effort.draws, noise)
+        else:
+            fresh = loop.crossed(pool.best(effort.parents, NICHE).rows, effort.crosses, noise)
         if not len(fresh):
             break
-        liked = unlike(fresh, loop.scores(fresh, score) + SPOILED * loop.spoiled(fresh), effort.led)
-        rows, worth = loop.led(fresh[liked], seed=seed + number)
+        every = bred(loop, fresh, effort, score, noise).best(effort.led)
+        led, _ = loop.led(every.rows, seed=seed + number)
+        rows, worth = loop.polished(led, score, seed=seed + number)
         scores = loop.scores(rows, score)
         value = scores + WORTH * worth + SPOILED * loop.spoiled(rows) + loop.price
         pool = joined([pool, Ranked(rows, value, scores)])
         if told is not None:
             told(number + 1, effort.generations, float(pool.value[0]))
+    return pool
+
+
+def bred(loop: LoopCandidates, rows: Floats, effort: Effort, score: LoopScore, noise: np.random.Generator) -> Ranked:
+    """Candidates, the best of them crossed, the best of all those crossed, and so on; ranked as they stand."""
+
+    def judged(rows: Floats) -> Ranked:
+        liked = loop.scores(rows, score)
+        value = liked + CLASHING * np.log1p(loop.worth(rows)) + SPOILED * loop.spoiled(rows)
+        return joined([Ranked(rows, value, liked)])
+
+    pool = judged(rows)
+    for _ in range(effort.broods):
+        crossed = loop.crossed(pool.best(effort.parents, NICHE).rows, effort.crosses, noise)
+        if len(crossed):
+            pool = joined([pool, judged(crossed)])
     return pool
 
 
@@ -136,11 +168,11 @@ def joined(pools: Sequence[Ranked]) -> Ranked:
     return every.taken(np.argsort(every.value, kind="stable"))
 
 
-def unlike(rows: Floats, value: Floats, most: int) -> list[int]:
-    """The lowest of rows (K, m, 3) by value (K,), each `APART` from those before it."""
+def unlike(rows: Floats, value: Floats, most: int, apart: float = APART) -> list[int]:
+    """The lowest of rows (K, m, 3) by value (K,), each further than that (nm) from those before it."""
     chosen: list[int] = []
     for k in np.argsort(value, kind="stable").tolist():
-        if not chosen or np.sqrt(((rows[chosen] - rows[k]) ** 2).sum(-1).mean(-1)).min() > APART:
+        if not chosen or np.sqrt(((rows[chosen] - rows[k]) ** 2).sum(-1).mean(-1)).min() > apart:
             chosen.append(k)
             if len(chosen) == most:
                 break

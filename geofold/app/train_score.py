@@ -1,157 +1,209 @@
-"""The potential of loops, trained on decoys that are made once and kept in the folder."""
+"""The potential of loops, trained on decoys that are made once and kept in the folder.
+
+The decoys of the first round are drawn, or a native's torsions disturbed and crossed. A potential that learned from
+those is held against loops it has not seen: what it likes there, once bred, led and polished, is what the next round
+learns from besides, and so on. Chains are bare (backbones and CB), as loops are searched for where the side chains
+around them may be wrong.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import typer
 
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
-from geofold.app.loop_search import Effort, searched
-from geofold.app.train_models import make_once, watched
+from geofold.app.loop_search import Effort, bred, searched, unlike
+from geofold.app.train_models import make_once
 from geofold.backbone.handover import write_npz
 from geofold.errors import BuildError, GeofoldError
-from geofold.learn.chains import Chains, read_chains
+from geofold.learn.chains import SPLITS, Chains, read_chains
 from geofold.learn.loop_score import WEIGHTS, LoopScore, load_score
 from geofold.learn.loop_training import shipped_loop_model
 from geofold.learn.prior_training import shipped_prior
-from geofold.learn.score_training import DISTURBED, DRAWN, LED, SEARCHED, Decoys, loaded, saved, train_score
+from geofold.learn.score_training import (
+    BRED,
+    CROSSED,
+    DISTURBED,
+    DRAWN,
+    FEWEST,
+    LED,
+    SEARCHED,
+    Decoys,
+    loaded,
+    save_score,
+    saved,
+    train_score,
+)  # fmt: skip
 from geofold.learn.training import data_hash
-from geofold.molecule.loop_episodes import Episode, episodes
-from geofold.molecule.packed_chains import PackedChains, packed_structure, read_packed
+from geofold.molecule.loop_windows import drawn
+from geofold.molecule.packed_chains import backbone_structure, with_betas
 from geofold.molecule.packing import backbone_torsions
 from geofold.molecule.structure import Floats, Structure
 
-LENGTHS = (12, 8, 10, 12, 6, 14, 12, 9, 11, 7, 12, 4, 10, 16)
-HELD_OUT, JUDGED = 10, 50
+LENGTHS = (12, 8, 10, 12, 6, 14, 12, 9, 11, 7, 12, 5, 10, 16, 13, 8)
+HELD_OUT, JUDGED = 10, 60
 """One loop of the validation split for so many of the training split, and at most."""
-MOST = 400
+SIZE = (60, 400)
 """Residues of a chain."""
-DRAWS, KEPT, NEAREST = 320, 80, 24
+TRIES = 20
+ROUNDS_APART = 4
+"""Part of the chains of a split after which those of the next round begin."""
+DRAWS, KEPT, NEAREST = 480, 96, 24
 """Drawn, kept of those that close, and how many of them are the nearest."""
 SIZES, EACH = (3.0, 8.0, 16.0, 32.0), 12
 """Degrees: standard deviations of the disturbed natives' torsions, and how many natives each disturbs."""
-CLEAN, NEAR, ANY = 6, 4, 4
-"""Drawn ones that are led: the cleanest, the nearest, and others."""
-LED_LOOPS = 400
-"""Training loops that have led ones, which take most of the time; those after them have none."""
-FEWEST = 40
-"""Candidates without which a loop is left out."""
-WORKERS = 2
-FIRST = "first"
-"""Folder, within that of a training, of the potential whose searches the final one learns from."""
-SHORTEST = 8
-"""Residues of a loop that is searched for: shorter ones hold no wrong turns worth it."""
-HARD = Effort(draws=384, crosses=192, led=16, generations=3, parents=8)
-SURE = 4
-"""Searches of the training split for one of the validation split, by which the confidence is told."""
+PARENTS, CROSSES = (8, 12), 96
+"""Of crosses near the native: the nearest drawn ones and disturbed natives; and how many are made."""
+HARD = Effort(draws=DRAWS, crosses=96, broods=4, parents=12)
+LIKED, LEADING, NATIVES = 64, 12, 4
+"""Bred ones that an earlier potential likes best, how many of them are led, and how many disturbed natives."""
 REPEATED = 3
-"""Times that a loop that was searched for is among the lessons, each time with what stands beside the search's ends."""
+"""Times that a loop of a later round is among the lessons."""
+WORKERS = 2
+SHORTEST, ASKED = 8, 30
+"""Residues, and number, of the validation loops whose searches tell how sure the final potential may be."""
+SEARCHES = Effort(draws=512, crosses=160, led=16, generations=2)
 
 
-def train_score_model(data: str, packed: str, out: str, *, loops: int, steps: int, searches: int, seed: int) -> None:
-    """Make what decoys are missing, train, search by what was learnt, and train anew on where that led, too."""
-    digest = data_hash(data)
-    counts = {"valid": min(max(loops // HELD_OUT, 1), JUDGED), "train": loops}
-    every = {split: made(data, packed, Path(out) / "decoys", split, count, seed) for split, count in counts.items()}
-    card = {
-        "data_sha256": digest, "packed_sha256": data_hash(packed), "prior_sha256": shipped_prior()[1]["sha256"],
-        "loop_sha256": shipped_loop_model()[1]["sha256"],
-        "command": f"geofold train score --loops {loops} --steps {steps} --searches {searches} --seed {seed}",
+class Lesson(NamedTuple):
+    """A loop of the data: its round, number, chain, first residue and length."""
+
+    round: int
+    number: int
+    chain: int
+    first: int
+    length: int
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return "_".join(f"{part}" for part in self)
+
+    @property
+    def last(self) -> int:
+        """Last residue."""
+        return self.first + self.length - 1
+
+
+def train_score_model(
+    data: str, out: str, *, loops: int, searches: int, rounds: int, steps: int, members: int, seed: int
+) -> None:
+    """Make what decoys are missing and train, round by round."""
+    torch.set_num_threads(1)
+    kept = {split: list[Path]() for split in ("train", "valid")}
+    weights, begun, folder = None, None, Path(out)
+    for number in range(rounds + 1):
+        count = searches if number else loops
+        for split, files in kept.items():
+            most = count if split == "train" else min(max(count // HELD_OUT, 1), JUDGED)
+            files += made(data, folder / "decoys", split, most, number, weights, seed)
+        last = number == rounds
+        here = folder if last else folder / f"round_{number}"
+        given = [str(f) for f in kept["train"]], [str(f) for f in kept["valid"]]
+        parts = {
+            here / f"member_{k}" / WEIGHTS: (
+                *given, steps if begun is None else steps // 2, 100 * seed + k, None if begun is None else begun[k]
+            ) for k in range(members)
+        }  # fmt: skip
+        make_once(f"round {number}: networks", here, parts, _learn, WORKERS)
+        weights, begun = here / WEIGHTS, list(parts)
+        judged, ends = _read(given[1]), list[Decoys]()
+        if last:
+            ends = _searches(data, folder / "searched", list(parts), seed)
+        card = {
+            "data_sha256": data_hash(data), "prior_sha256": shipped_prior()[1]["sha256"],
+            "loop_sha256": shipped_loop_model()[1]["sha256"], "loops": len(_read(given[0])), "rounds": number,
+            "steps": steps, "seed": seed,
+            "command": f"geofold train score --loops {loops} --searches {searches} --rounds {rounds} --steps {steps} "
+            f"--members {members} --seed {seed}",
+        }  # fmt: skip
+        value = save_score(weights, list(parts), judged, ends, card)
+        typer.echo(f"{weights}: validation {value:.3f} nat a loop, learned from {card['loops']} loops")
+
+
+def _learn(path: Path, learnt: list[str], judged: list[str], steps: int, seed: int, begun: Path | None) -> None:
+    """Train one network in the folder of its weights, from scratch or from those of the last round."""
+    torch.set_num_threads(1)
+
+    def told(step: int, loss: float, held: float) -> None:
+        done = f"{step} of {steps} batches, training {loss:.3f}, validation {held:.3f} nat"
+        typer.echo(f"{path.parent}: {done}", err=True)
+
+    hard = [one for one in learnt if _round_of(one) > 0]
+    lessons_ = _read(learnt) + (REPEATED - 1) * _read(hard)
+    train_score(lessons_, _read(judged), path.parent, steps=steps, seed=seed, begun=begun, told=told)
+
+
+def _round_of(file: str) -> int:
+    """Of a lesson's file."""
+    return int(Path(file).name.split("_")[2])
+
+
+def _read(files: Sequence[str], fewest: int | None = None) -> list[Decoys]:
+    """Decoys of files; a loop that could not be made has an empty one, so that it is not tried again."""
+    found = [dict(np.load(path)) for path in files]
+    return [loaded(parts) for parts in found if parts and len(parts["rmsd"]) >= (FEWEST if fewest is None else fewest)]
+
+
+def lessons(chains: Chains, split: str, count: int, round_: int, seed: int) -> list[Lesson]:
+    """Loops of a split, of one chain each, the same ones every time; those of different rounds lie in other chains as
+    long as there are any."""
+    number = SPLITS.index(split)
+    noise = np.random.default_rng([seed, 29, number])
+    fitting = (chains.split == number) & (chains.length >= SIZE[0]) & (chains.length <= SIZE[1])
+    own = noise.permutation(np.flatnonzero(fitting))
+    own = np.roll(own, -round_ * len(own) // ROUNDS_APART)
+    found = list[Lesson]()
+    for chain in own.tolist():
+        if len(found) == count:
+            break
+        length = LENGTHS[len(found) % len(LENGTHS)]
+        here = np.random.default_rng([seed, round_, chain])
+        places = (drawn(chains, chain, here, (length, length)) for _ in range(TRIES))
+        place = next((one for one in places if one is not None), None)
+        if place is not None:
+            found.append(Lesson(round_, len(found), chain, *place))
+    return found
+
+
+def made(
+    data: str, folder: Path, split: str, count: int, round_: int, weights: Path | None, seed: int
+) -> list[Path]:
+    """Files of decoys, one a loop, so that a killed run goes on at the next."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        folder / f"{split}_{seed}_{lesson.name}.npz": (data, lesson, weights, seed)
+        for lesson in lessons(_data(data), split, count, round_, seed)
     }  # fmt: skip
-
-    def trained(folder: Path) -> float:
-        return watched("score", str(folder), steps, lambda tell: train_score(
-            every["train"], every["valid"], folder, steps=steps, seed=seed, told=tell, card=card))  # fmt: skip
-
-    if searches:
-        first = Path(out) / FIRST
-        if not (first / WEIGHTS).exists():
-            trained(first)
-        for split, count in (("valid", max(searches // SURE, 1)), ("train", searches)):
-            hard = searched_for(data, packed, Path(out) / "searched", split, count, first / WEIGHTS, seed)
-            every[split] += hard * (REPEATED if split == "train" else 1)
-    judged = trained(Path(out))
-    typer.echo(f"{out}: validation {judged:.3f} nat a loop after {steps} batches, {len(every['train'])} loops")
+    make_once(f"round {round_}: decoys ({split})", folder, files, _make, WORKERS)
+    return list(files)
 
 
-def made(data: str, packed: str, folder: Path, split: str, count: int, seed: int) -> list[Decoys]:
-    """Decoys of so many loops of a split, one file a loop, so that a killed run goes on at the next."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = list(episodes(*_data(data, packed), split, count, seed=seed + 29, lengths=LENGTHS, most=MOST))
-    files = {episode: folder / f"{split}_{seed}_{episode.name}.npz" for episode in wanted}
-    make_once(
-        f"decoys ({split})", folder, {path: (data, packed, episode, seed) for episode, path in files.items()}, _make,
-        WORKERS,
-    )  # fmt: skip
-    found = [dict(np.load(path)) for path in files.values()]
-    # a loop that could not be made has an empty file, so that it is not tried again
-    return [loaded(parts) for parts in found if parts and len(parts["rmsd"]) >= FEWEST]
-
-
-def searched_for(
-    data: str, packed: str, folder: Path, split: str, count: int, weights: Path, seed: int
-) -> list[Decoys]:
-    """What searches by a potential end with, for so many loops of a split that are long enough."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = [
-        one for one in episodes(*_data(data, packed), split, 2 * count, seed=seed + 29, lengths=LENGTHS, most=MOST)
-        if one.length >= SHORTEST
-    ][:count]  # fmt: skip
-    files = {episode: folder / f"{split}_{seed}_{episode.name}.npz" for episode in wanted}
-    make_once(
-        f"searches ({split})", folder,
-        {path: (data, packed, episode, str(weights), seed) for episode, path in files.items()}, _search, WORKERS,
-    )  # fmt: skip
-    found = [dict(np.load(path)) for path in files.values()]
-    return [loaded(parts) for parts in found if parts and len(parts["rmsd"]) >= FEWEST]
-
-
-def _search(path: Path, data: str, packed: str, episode: Episode, weights: str, seed: int) -> None:
+def _make(path: Path, data: str, lesson: Lesson, weights: Path | None, seed: int) -> None:
     torch.set_num_threads(1)
-    native = packed_structure(*_data(data, packed), episode.chain)
+    score = None if weights is None else load_score(weights)[0]
+    native = with_betas(backbone_structure(_data(data), lesson.chain))
     try:
-        parts = saved(ends_of(native, episode.first, episode.last, load_score(weights)[0], seed=seed))
-    except GeofoldError:
-        parts = {}
-    write_npz(path, parts)
-
-
-def ends_of(native: Structure, first: int, last: int, score: LoopScore, *, seed: int) -> Decoys:
-    """Candidates of a loop of a native that a search by a potential led, and the native's torsions disturbed.
-
-    Raises
-    ------
-    BuildError
-        If nothing that is drawn closes.
-    """
-    loop = LoopCandidates.of(native, rebuilt(native, first, last), seed=seed)
-    ends = searched(loop, HARD, seed=seed, score=score).rows
-    near = _disturbed(loop, native, first, last, np.random.default_rng([seed, 4]))
-    return _decoys(loop, native, first, last, ((SEARCHED, ends), (DISTURBED, near)))
-
-
-def _make(path: Path, data: str, packed: str, episode: Episode, seed: int) -> None:
-    torch.set_num_threads(1)
-    native = packed_structure(*_data(data, packed), episode.chain)
-    try:
-        lead = episode.number < LED_LOOPS
-        parts = saved(decoys_of(native, episode.first, episode.last, seed=1000 * seed + episode.number, lead=lead))
+        parts = saved(decoys_of(native, lesson.first, lesson.last, score, seed=1000 * seed + lesson.number))
     except GeofoldError:
         parts = {}
     write_npz(path, parts)
 
 
 @cache
-def _data(data: str, packed: str) -> tuple[Chains, PackedChains]:
-    return read_chains(data), read_packed(packed, data_hash(data))
+def _data(data: str) -> Chains:
+    return read_chains(data)
 
 
-def decoys_of(native: Structure, first: int, last: int, *, seed: int, lead: bool = True) -> Decoys:
-    """Candidates of a loop of a native: drawn, the native's torsions disturbed, and led if some are to be.
+def decoys_of(native: Structure, first: int, last: int, score: LoopScore | None, *, seed: int) -> Decoys:
+    """Candidates of a loop of a native: drawn, its own torsions disturbed, those and the nearest drawn ones crossed;
+    with a potential those that it likes once they are bred, and the best of them led and polished.
 
     Raises
     ------
@@ -160,18 +212,21 @@ def decoys_of(native: Structure, first: int, last: int, *, seed: int, lead: bool
     """
     noise = np.random.default_rng(seed)
     loop = LoopCandidates.of(native, rebuilt(native, first, last), seed=seed)
-    drawn = loop.drawn(DRAWS, noise)[1:]  # the first is that of the structure, and was drawn to be closed at all
-    if not len(drawn):
-        raise BuildError(f"none of {DRAWS} draws closes {loop.build.label}", "one that does", "leave the loop out")
-    order = np.argsort(_rmsd(loop, native, first, last, drawn), kind="stable")
-    kept = np.concatenate([order[:NEAREST], noise.permutation(order[NEAREST:])[: KEPT - NEAREST]])
+    every = loop.drawn(DRAWS, noise)[1:]  # the first is that of the structure, and was drawn to be closed at all
     disturbed = _disturbed(loop, native, first, last, noise)
-    led = drawn[:0]
-    if lead:
-        clean = np.argsort(loop.worth(drawn), kind="stable")[:CLEAN]
-        others = noise.permutation(len(drawn))[:ANY]
-        led, _ = loop.led(drawn[np.unique(np.concatenate([clean, order[:NEAR], others]))])
-    return _decoys(loop, native, first, last, ((DRAWN, drawn[kept]), (DISTURBED, disturbed), (LED, led)))
+    if not len(every) or not len(disturbed):
+        raise BuildError(f"none of {DRAWS} draws closes {loop.build.label}", "one that does", "leave the loop out")
+    order = np.argsort(_rmsd(loop, native, first, last, every), kind="stable")
+    kept = np.concatenate([order[:NEAREST], noise.permutation(order[NEAREST:])[: KEPT - NEAREST]])
+    near = np.concatenate([every[order[: PARENTS[0]]], disturbed[:: max(1, len(disturbed) // PARENTS[1])]])
+    parts = [(DRAWN, every[kept]), (DISTURBED, disturbed), (CROSSED, loop.crossed(near, CROSSES, noise))]
+    if score is not None:
+        pool = bred(loop, every, HARD, score, noise)
+        liked = pool.taken(unlike(pool.rows, pool.value, LIKED)).rows
+        led, _ = loop.led(np.concatenate([liked[:LEADING], disturbed[:: max(1, len(disturbed) // NATIVES)]]))
+        polished, _ = loop.polished(led, score)
+        parts += [(BRED, liked), (LED, np.concatenate([led, polished]))]
+    return _decoys(loop, native, first, last, parts)
 
 
 def _disturbed(loop: LoopCandidates, native: Structure, first: int, last: int, noise: np.random.Generator) -> Floats:
@@ -179,6 +234,41 @@ def _disturbed(loop: LoopCandidates, native: Structure, first: int, last: int, n
     torsions = backbone_torsions(native)[first : last + 2, :2]
     sizes = np.radians(np.repeat(SIZES, EACH))[:, None, None]
     return loop.closed(torsions + sizes * noise.standard_normal((len(sizes), *torsions.shape)))
+
+
+def _searches(data: str, folder: Path, weights: list[Path], seed: int) -> list[Decoys]:
+    """What searches by the final potential end with, for validation loops that are long enough."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [one for one in lessons(_data(data), "valid", 2 * ASKED, 0, seed) if one.length >= SHORTEST][:ASKED]
+    files: dict[Path, tuple[Any, ...]] = {
+        folder / f"{seed}_{lesson.name}.npz": (data, lesson, weights, seed) for lesson in wanted
+    }
+    make_once("searches (valid)", folder, files, _search, WORKERS)
+    return _read([str(path) for path in files], fewest=1)
+
+
+def _search(path: Path, data: str, lesson: Lesson, weights: list[Path], seed: int) -> None:
+    torch.set_num_threads(1)
+    score = LoopScore.together([load_score(one)[0] for one in weights])
+    native = with_betas(backbone_structure(_data(data), lesson.chain))
+    try:
+        parts = saved(ends_of(native, lesson.first, lesson.last, score, seed=seed))
+    except GeofoldError:
+        parts = {}
+    write_npz(path, parts)
+
+
+def ends_of(native: Structure, first: int, last: int, score: LoopScore, *, seed: int) -> Decoys:
+    """Candidates of a loop of a native that a search by a potential led.
+
+    Raises
+    ------
+    BuildError
+        If nothing that is drawn closes.
+    """
+    loop = LoopCandidates.of(native, rebuilt(native, first, last), seed=seed)
+    ends = searched(loop, SEARCHES, seed=seed, score=score).rows
+    return _decoys(loop, native, first, last, [(SEARCHED, ends)])
 
 
 def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: Floats) -> Floats:
@@ -189,7 +279,7 @@ def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: 
 
 
 def _decoys(
-    loop: LoopCandidates, native: Structure, first: int, last: int, every: tuple[tuple[int, Floats], ...]
+    loop: LoopCandidates, native: Structure, first: int, last: int, every: Sequence[tuple[int, Floats]]
 ) -> Decoys:
     kind = np.repeat([kind for kind, _ in every], [len(rows) for _, rows in every])
     rows = np.concatenate([rows for _, rows in every])

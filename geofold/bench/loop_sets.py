@@ -3,7 +3,7 @@
 ``bent`` and ``tuning`` are made from `structures/`. The published sets lie in a folder with a MANIFEST.tsv: in
 ``sellers_...`` a bent loop is repaired, in the others the loop is taken out of its native together with the side chains
 that come within ten Angstrom of it, as the published methods were measured. ``short`` and ``valid`` take loops out of
-packed chains of the test split and of the validation split; side chains around them stay.
+packed chains of the test split and of the validation split; side chains around them stay, but in ``valid_bare``.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ from geofold.molecule.rotamers import letter_of
 from geofold.molecule.structure import Structure, read
 
 MADE = {"bent": bent_set.TEST_SEED, "tuning": bent_set.TUNING_SEED}
-CHAINS = {"short": ("test", (4, 5, 6, 7, 8)), "valid": ("valid", (12, 8, 6, 16))}
+CHAINS = {
+    "short": ("test", (4, 5, 6, 7, 8)), "valid": ("valid", (12, 8, 6, 16)), "valid_bare": ("valid", (12, 12, 12, 16)),
+}  # fmt: skip
 """Sets of packed chains: their split and the lengths of their loops, by turns."""
+BARE = ("valid_bare",)
+"""Those whose side chains around go with the loop, as in the published sets."""
 COUNT, SEED, MOST = 100, 23, 350
 HALF = ("structured_16res", "fread_16res")
 """Sets of which a fixed random half is played."""
@@ -99,7 +103,8 @@ def _of_chains(set_name: str, data: str, count: int) -> Iterator[Episode]:
         native = packed_structure(chains, packed, one.chain)
         native = read(native.render(native.xyz, np.zeros(len(native), dtype=bool)), name=one.name)
         label = f"{native.residues[one.first].label}-{native.residues[one.last].resnum}"
-        yield taken_out(one.name, native, label)
+        bare = {"reach": REACH, "shell": SHELL} if set_name in BARE else {}
+        yield taken_out(one.name, native, label, **bare)
 
 
 def _published(set_name: str, folder: Path, limit: int | None) -> Iterator[Episode]:

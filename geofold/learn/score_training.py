@@ -18,21 +18,24 @@ import torch
 from torch import Tensor
 
 from geofold.learn.confidence import AGREED, Confidence, agreement, fitted, numbers
-from geofold.learn.loop_score import WEIGHTS, LoopScore, Surroundings
-from geofold.learn.training import Schedule, Told, save_weights, train, write_curve
+from geofold.learn.loop_score import WEIGHTS, LoopScore, Surroundings, load_score
+from geofold.learn.training import Schedule, Told, load_weights, save_weights, train, write_curve
 
-STEPS = 3000
+STEPS = 2000
+RATE = 2e-3
 DECAY = 0.05
 """Of the weights (AdamW)."""
 LOOPS, CANDIDATES = 4, 48
 """Of a batch, and of each of its loops."""
-NEAREST = 1 / 3
-"""Share of the candidates that are the nearest ones."""
+NEAREST, CLOSE = 1 / 4, 48
+"""Share of the candidates that are drawn from the nearest ones, and how many those are."""
 WARMTH = 0.7
 """A: T of the RMSD's softmax."""
-DRAWN, DISTURBED, LED, SEARCHED = range(4)
-"""Kinds of candidates: drawn by the prior, the native's torsions disturbed, led by the loop model, and what a search by
-an earlier potential ended with: where that one was wrong."""
+DRAWN, DISTURBED, LED, BRED, CROSSED, SEARCHED = range(6)
+"""Kinds of candidates: drawn by the prior; the native's torsions disturbed; led by the loop model and polished; bred as
+an earlier potential liked; crosses near the native; what a search by the potential itself ended with."""
+FEWEST = 60
+"""Candidates without which a loop is left out."""
 ENOUGH = 12
 """Searches of validation loops from which a confidence is fitted."""
 JUDGED = (8, 12)
@@ -52,12 +55,12 @@ class Decoys(NamedTuple):
 
 
 def chosen(decoys: Decoys, noise: np.random.Generator) -> Tensor:
-    """Candidates of a lesson: the nearest, and others at random."""
+    """Candidates of a lesson: some of the nearest, and others at random."""
     order = decoys.rmsd.argsort().numpy()
-    near = round(NEAREST * CANDIDATES)
-    rest = order[near:]
-    others = noise.choice(rest, min(CANDIDATES - near, len(rest)), replace=False)
-    return torch.as_tensor(np.concatenate([order[:near], others]))
+    near = noise.choice(order[:CLOSE], min(round(NEAREST * CANDIDATES), len(order)), replace=False)
+    rest = np.setdiff1d(order, near)
+    others = noise.choice(rest, min(CANDIDATES - len(near), len(rest)), replace=False)
+    return torch.as_tensor(np.concatenate([near, others]))
 
 
 def loss_of(score: LoopScore, decoys: Decoys, rows: Tensor) -> Tensor:
@@ -69,13 +72,20 @@ def loss_of(score: LoopScore, decoys: Decoys, rows: Tensor) -> Tensor:
 
 def train_score(
     learnt: Sequence[Decoys], judged: Sequence[Decoys], folder: str | Path, *, steps: int = STEPS, seed: int = 0,
-    told: Told | None = None, stop: int | None = None, card: dict[str, Any] | None = None, **options: Any,
+    begun: Path | None = None, told: Told | None = None, stop: int | None = None, **options: Any,
 ) -> float:  # fmt: skip
-    """Train on the decoys of training loops, judge on others; returns the last validation loss.
+    """Train one network on the decoys of training loops, judge on others; returns the last validation loss.
 
     The folder gets checkpoint, curve, weights and card, as in `geofold.learn.prior_training.train_prior`.
+
+    Parameters
+    ----------
+    begun
+        Weights to go on from, at half the rate; none: from scratch.
     """
     score = LoopScore(seed=seed, **options)
+    if begun is not None:
+        load_weights(begun, score)
     held = [(decoys, chosen(decoys, np.random.default_rng([seed, k]))) for k, decoys in enumerate(judged)]
 
     def losses(number: int) -> Iterator[Tensor]:
@@ -91,16 +101,38 @@ def train_score(
         score.eval()
         return float(np.mean([float(loss_of(score, decoys, rows)) for decoys, rows in held]))
 
-    curve = train(score, losses, validate, folder, Schedule(steps, rate=2e-3, decay=DECAY), told, stop=stop)
+    schedule = Schedule(steps, rate=RATE if begun is None else RATE / 2, decay=DECAY)
+    curve = train(score, losses, validate, folder, schedule, told, stop=stop)
     write_curve(folder, curve, "divergence (nat a loop)")
     if curve[-1][0] == steps:
-        score.eval()
-        whole = {
-            "model": "potential of loops", "options": score.options, "seed": seed, "steps": steps,
-            "loops": len(learnt), "valid_loss": curve[-1][2], "parameters": sum(p.numel() for p in score.parameters()),
-        }  # fmt: skip
-        save_weights(Path(folder) / WEIGHTS, score.state_dict(), whole | figures(score, judged) | (card or {}))
+        told_of = {"seed": seed, "steps": steps, "loops": len(learnt), "valid_loss": curve[-1][2]}
+        card = {"options": score.options} | told_of
+        save_weights(Path(folder) / WEIGHTS, score.state_dict(), card)
     return curve[-1][2]
+
+
+def save_score(
+    path: str | Path, parts: Sequence[Path], judged: Sequence[Decoys], ends: Sequence[Decoys], card: dict[str, Any]
+) -> float:  # fmt: skip
+    """Put trained networks together as one potential, with a card that tells what it is worth; returns the mean of
+    their losses.
+
+    Parameters
+    ----------
+    judged, ends
+        Decoys of validation loops, and what searches by this potential ended with for others.
+    """
+    members = [load_score(one) for one in parts]
+    score = LoopScore.together([member for member, _ in members])
+    value = float(np.mean([own["valid_loss"] for _, own in members]))
+    whole = {
+        "model": "potential of loops", "options": score.options, "valid_loss": value,
+        "parameters": sum(p.numel() for p in score.parameters()),
+    }  # fmt: skip
+    told, sure = figures(score, [*judged, *ends]), confidence(score, ends)
+    told |= {} if sure is None else {"confidence": sure.as_dict()}
+    save_weights(path, score.state_dict(), whole | told | card)
+    return value
 
 
 def figures(score: LoopScore, judged: Sequence[Decoys]) -> dict[str, Any]:
@@ -116,12 +148,10 @@ def figures(score: LoopScore, judged: Sequence[Decoys]) -> dict[str, Any]:
                 best = float(rmsd[value.argmin()])
                 found.setdefault(f"{name}_{size}", []).append((best, float(rmsd.min()), float(rmsd.median())))
     names = ("best_by_score", "nearest", "median")
-    told = {
+    return {
         f"valid_{key}": dict(zip(names, np.round(np.median(values, 0), 3).tolist(), strict=True))
         for key, values in sorted(found.items())
     }  # fmt: skip
-    sure = confidence(score, judged)
-    return told | ({} if sure is None else {"confidence": sure.as_dict()})
 
 
 def confidence(score: LoopScore, judged: Sequence[Decoys]) -> Confidence | None:

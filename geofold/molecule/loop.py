@@ -25,6 +25,7 @@ from geofold.molecule.dihedrals import BackboneAngles
 from geofold.molecule.energy import SteeringEnergy
 from geofold.molecule.fold import Fold, FoldState, window
 from geofold.molecule.loop_sense import LoopSense
+from geofold.molecule.potential_term import PotentialTerm
 from geofold.molecule.prior_term import PriorTerm
 from geofold.molecule.radii import SEVERE_OVERLAP
 from geofold.molecule.softcore import SoftCore
@@ -55,6 +56,8 @@ class LoopGoal:
         Weight of the force field's energy, per kJ/mol; needs a domain with `steering`.
     prior : float
         Weight of the torsion prior, per nat; needs a domain with `prior`.
+    potential : float
+        Weight of the potential of loops; needs a domain with `potential`.
     """
 
     sterics: float | tuple[float, ...] = 1.0
@@ -65,6 +68,7 @@ class LoopGoal:
     soft_core: float = 0.0
     energy: float = 0.0
     prior: float = 0.0
+    potential: float = 0.0
 
 
 class LoopState(NamedTuple):
@@ -91,6 +95,7 @@ class LoopDomain:
     steering: SteeringEnergy | None = None
     soft: SoftCore | None = None
     prior: PriorTerm | None = None
+    potential: PotentialTerm | None = None
     sense: LoopSense | None = None
 
     @classmethod
@@ -230,6 +235,8 @@ class LoopDomain:
             terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
         if self.prior is not None and state.outlook is not None and goal.prior > 0:
             terms["prior"] = goal.prior * self.prior.cost(state.fold.angle + theta, state.outlook).sum(-1)
+        if self.potential is not None and goal.potential > 0:
+            terms["potential"] = goal.potential * self.potential.cost(xyz)
         return terms
 
     def _around(self, share: Tensor, state: LoopState) -> Tensor:

@@ -70,6 +70,12 @@ def backbone_structure(chains: Chains, number: int) -> Structure:
     return Structure.from_rows(rows, f"chain {number} of the data", keys)
 
 
+def with_betas(structure: Structure) -> Structure:
+    """A bare backbone with the CB atoms of its residues."""
+    chi = np.zeros((len(structure.residues), MOST_CHI), dtype=np.float16)
+    return completed(structure, [atom for atom in side_chain_atoms(structure, chi) if atom.name == "CB"])
+
+
 def packed_chi(chains: Chains, number: int) -> NDArray[np.float16]:
     """Chi (n, 4) of the best rotamers of a chain."""
     found = pack(backbone_structure(chains, number))

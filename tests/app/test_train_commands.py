@@ -49,24 +49,35 @@ def test_loop(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
 
 
 def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    small = {"DRAWS": 32, "KEPT": 12, "NEAREST": 4, "EACH": 2, "CLEAN": 1, "NEAR": 1, "ANY": 1, "FEWEST": 4}
-    few = Effort(draws=32, crosses=16, led=2, generations=1, parents=2)
-    for name, value in (small | {"WORKERS": 1, "LENGTHS": (5,), "SHORTEST": 5, "SURE": 1, "HARD": few}).items():
+    small = {"DRAWS": 48, "KEPT": 12, "NEAREST": 4, "EACH": 2, "LIKED": 4, "LEADING": 1, "NATIVES": 1, "CROSSES": 8}
+    few = Effort(draws=48, crosses=16, broods=1, led=2, generations=1, parents=2)
+    small |= {"WORKERS": 1, "LENGTHS": (5,), "SHORTEST": 5, "ASKED": 1, "SIZE": (20, 400)}
+    for name, value in (small | {"HARD": few, "SEARCHES": few, "FEWEST": 4}).items():
         monkeypatch.setattr(train_score, name, value)
+    monkeypatch.setattr(train_score, "make_once", in_turn)
     monkeypatch.setattr(loop_parts, "GUIDED_SWEEPS", 1)
     monkeypatch.setattr(score_training, "CANDIDATES", 8)
-    args = ["train", "score", *asked(data, tmp_path), "--loops", "2", "--steps", "2", "--searches", "1"]
+    args = ["train", "score", "--data", str(data / "backbones.npz"), "--out", str(tmp_path), "--loops", "1"]
+    args += ["--searches", "1", "--rounds", "1", "--steps", "2"]
     assert main(args) == 0
-    assert "after 2 batches, 5 loops" in capsys.readouterr().out
+    assert "learned from 2 loops" in capsys.readouterr().out
     score, card = load_score(tmp_path / "score.safetensors")
-    assert card["command"] == "geofold train score --loops 2 --steps 2 --searches 1 --seed 0"
-    assert len(card["loop_sha256"]) == 64
-    assert score.options["width"] == 64 and len(list((tmp_path / "decoys").glob("train_0_*.npz"))) == 2
-    assert len(list((tmp_path / "searched").glob("*_0_*.npz"))) == 2
-    first = load_score(tmp_path / "first" / "score.safetensors")[0]
-    assert not torch.equal(first.pair.weight, score.pair.weight)
+    assert card["command"] == "geofold train score --loops 1 --searches 1 --rounds 1 --steps 2 --members 2 --seed 0"
+    assert len(card["loop_sha256"]) == 64 and score.options["members"] == 2 == len(score.readers)
+    assert len(list((tmp_path / "decoys").glob("train_0_*.npz"))) == 2
+    assert len(list((tmp_path / "searched").glob("*.npz"))) == 1
+    first = load_score(tmp_path / "round_0" / "score.safetensors")[0]
+    one, two, other = (own.readers[k].pair.weight for own, k in ((score, 0), (score, 1), (first, 0)))
+    assert not torch.equal(one, two) and not torch.equal(one, other)
     before = (tmp_path / "score.safetensors").read_bytes()
     assert main(args) == 0 and (tmp_path / "score.safetensors").read_bytes() == before
+
+
+def in_turn(name: str, folder: Path, files: dict, make, workers: int) -> None:
+    """Like `make_once`, in this process, where what was set for a test holds."""
+    for path, given in files.items():
+        if not path.exists():
+            make(path, *given)
 
 
 def test_gate(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:

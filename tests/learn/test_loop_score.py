@@ -20,9 +20,11 @@ from geofold.learn.score_training import (
     figures,
     loaded,
     loss_of,
+    save_score,
     saved,
     train_score,
 )  # fmt: skip
+from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import read
 from geofold.molecule.surroundings import backbone_of, surroundings
 
@@ -112,7 +114,8 @@ def test_lessons_hold_the_nearest() -> None:
     rows = chosen(given, np.random.default_rng(0))
     near = round(score_training.NEAREST * score_training.CANDIDATES)
     assert len(set(rows.tolist())) == score_training.CANDIDATES
-    assert set(given.rmsd.argsort()[:near].tolist()) <= set(rows.tolist())
+    nearest = set(given.rmsd.argsort()[: score_training.CLOSE].tolist())
+    assert set(rows[:near].tolist()) <= nearest and len(set(rows.tolist()) - nearest) > 0
 
 
 def test_files_hold_decoys() -> None:
@@ -134,7 +137,7 @@ def test_it_learns_and_a_killed_run_ends_with_the_same_weights(tmp_path: Path, m
     whole, killed = ((tmp_path / name / WEIGHTS).read_bytes() for name in ("whole", "killed"))
     assert whole == killed
     score, card = load_score(tmp_path / "whole" / WEIGHTS)
-    assert card["loops"] == 3 and "valid_drawn_to_8" in card and "valid_led_to_8" in card
+    assert card["loops"] == 3 and card["options"]["members"] == 1
     with torch.no_grad():
         lost, left = (float(loss_of(one, held[0], torch.arange(48))) for one in (untrained, score))
     assert left < 0.7 * lost
@@ -142,3 +145,29 @@ def test_it_learns_and_a_killed_run_ends_with_the_same_weights(tmp_path: Path, m
     drawn = held[0].rmsd[held[0].kind == DRAWN]
     assert told["nearest"] == pytest.approx(float(drawn.min()), abs=1e-3)
     assert told["nearest"] <= told["best_by_score"] and {DRAWN, DISTURBED, LED} == {0, 1, 2}
+
+
+def test_several_networks_are_put_together_as_their_mean(tmp_path: Path) -> None:
+    held = [decoys(9)]
+    paths = [tmp_path / str(k) / WEIGHTS for k in range(2)]
+    for seed, path in enumerate(paths):
+        train_score([decoys(1)], held, path.parent, steps=2, seed=seed, width=16)
+    value = save_score(tmp_path / WEIGHTS, paths, held, [], {"command": "none"})
+    score, card = load_score(tmp_path / WEIGHTS)
+    own = [load_score(path) for path in paths]
+    said = torch.stack([one.scores(held[0].xyz, held[0].around) for one, _ in own]).mean(0)
+    torch.testing.assert_close(score.scores(held[0].xyz, held[0].around), said)
+    assert card["valid_loss"] == value == pytest.approx(sum(one["valid_loss"] for _, one in own) / 2)
+    assert card["options"]["members"] == 2 and "valid_drawn_to_8" in card and card["command"] == "none"
+
+
+def test_hydrogen_bonds_are_those_of_a_helix_and_no_others() -> None:
+    """Ubiquitin's helix 23-34: each N-H from the fifth residue on gives a bond to the O four before."""
+    structure = read(STRUCTURES / "1ubi.pdb")
+    steering = structure.steering_mask
+    first, last = find_range(structure, "A:25-32")
+    native = backbone_of(structure, first, last, steering, structure.xyz[None]).float()
+    gives, takes = look(native, surroundings(structure, first, last, steering)).own[0, :, -2:].unbind(-1)
+    assert bool((gives[2:] > 0.2).all()) and bool((takes[:-2] > 0.2).all())
+    away = look(native + 60.0, surroundings(structure, first, last, steering)).own[0, :, -2:]
+    assert float(away[:2, 0].max()) == 0.0, "the first two have nobody of the loop four before them"
