@@ -64,7 +64,7 @@ def _among_shell(
     structure: Structure, first: int, last: int, rows: Floats, options: RunOptions
 ) -> Callable[[int], Model]:
     """Settles a row with the side chains around it packed anew."""
-    shell = Shell(structure, first, last, ANGSTROM * options.repack_shell)
+    shell = Shell(structure, first, last, ANGSTROM * options.repack_shell).seeing(rows)
     own = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last))
 
     def settled(row: int) -> Model:

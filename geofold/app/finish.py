@@ -12,7 +12,7 @@ from geofold.app.audit import Check, audit
 from geofold.app.audit_built import audit_built
 from geofold.app.build import Built
 from geofold.app.measure import measure
-from geofold.app.moves import Model, Move
+from geofold.app.moves import MODELLED, Model, Move
 from geofold.app.options import RunOptions
 from geofold.app.reporting import build_report
 from geofold.app.result import Result
@@ -55,7 +55,8 @@ def finish(
         before = measure(structure, trees, structure.xyz, start, options.altloc)
         beside = np.concatenate([np.zeros(0, dtype=np.int64), *(m.beside.atoms for m in moves)])
         checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc, beside=beside)
-        checks = [c for c in checks if command == "repair" or not c.name.startswith("energy")]
+        held = command == "repair" and not _traded(moves, options)
+        checks = [c for c in checks if held or not c.name.startswith("energy")]
     else:
         before, after = {"missing_residues": built.missing}, {"missing_residues": 0} | after
         checks = audit_built(structure, built, written, after, options.altloc, cis_pro=options.allow_cis_pro)
@@ -69,6 +70,12 @@ def finish(
     )  # fmt: skip
     spans = tuple((move.tree.first, move.tree.last) for move in moves)
     return Result(structure, written, _path(structure, moves), content, report, options.altloc, spans)
+
+
+def _traded(moves: list[Move], options: RunOptions) -> bool:
+    """Whether a loop was searched for among side chains that were packed anew: what fitted the loop that came in says
+    nothing of another one, and so its energy is no promise."""
+    return options.repack_shell > 0 and any(move.predictor == MODELLED for move in moves)
 
 
 def _neighbours(structure: Structure, moves: list[Move], xyz: np.ndarray) -> Check:

@@ -18,6 +18,7 @@ from geofold.app.moves import Model
 from geofold.app.options import TORSION_CAP, RunOptions
 from geofold.app.settling import Path, judged, ranked, settle
 from geofold.molecule.build_plan import Build
+from geofold.molecule.completion import region
 from geofold.molecule.loop import LoopDomain
 from geofold.molecule.neighbours import Turned, near, repackable, repacked, without_side_chains
 from geofold.molecule.rotamers import side_chain
@@ -26,16 +27,27 @@ from geofold.molecule.structure import Floats, Structure
 TRIED, OFTEN = 48, 0.1
 """Draws by which it is found out where a loop may go, and the share of them that have to come near a side chain."""
 ANGSTROM = 0.1
+REGION = 1.4
+"""nm: residues nearer to an end than this have a say in its energy."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shell:
-    """What surrounds residues `first` to `last` of a structure within a radius (nm), side chains that may turn."""
+    """What surrounds residues `first` to `last` of a structure within a radius (nm), side chains that may turn.
+
+    Energies are those of the residues of a region, where there is one, else of all.
+    """
 
     structure: Structure
     first: int
     last: int
     radius: float
+    region: frozenset[int] | None = None
+
+    def seeing(self, places: Floats) -> Shell:
+        """With energies of the residues alone that are around places (p, 3) of the loop's ends: what is further away is
+        the same in all of them."""
+        return replace(self, region=region(self.structure, places.reshape(-1, 3), REGION))
 
     @cached_property
     def turning(self) -> list[int]:
@@ -71,7 +83,7 @@ class Shell:
         domain = LoopDomain.of(here, self.first, self.last, cap=TORSION_CAP, altloc=options.altloc,
                                device=options.device)  # fmt: skip
         move = settle(here, domain, domain.start(here.xyz), Path(), options)
-        (model,) = ranked(here, [move], judged(here, domain, [move]), options)
+        (model,) = ranked(here, [move], judged(here, domain, [move]), options, self.region)
         frames = [frame[move.atoms] for frame in before]
         beside = ~np.isin(turned.atoms, domain.tree.atoms)
         whole = replace(

@@ -12,6 +12,8 @@ from geofold.molecule.neighbours import NOTHING, Turned
 from geofold.molecule.torsions import TorsionTree
 
 Floats = NDArray[np.float64]
+MODELLED = "loop-search"
+"""Predictor of a loop that was searched for as if there were none."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
+from geofold.molecule.completion import region
 from geofold.molecule.energy import EnergyModel, SteeringEnergy
 from geofold.molecule.fold import Fold
 from geofold.molecule.loop import LoopDomain
@@ -21,6 +22,8 @@ from geofold.molecule.structure import Structure
 ENERGY_WEIGHT = 0.05
 """Per kJ/mol: a hydrogen bond (20 kJ/mol) weighs as much as a severe overlap."""
 STEPS = 40
+REGION = 1.4
+"""nm from what moves: residues of which hydrogens are placed for steering, more than it looks at."""
 Steered = TypeVar("Steered", LoopDomain, PeptideDomain)
 
 
@@ -32,7 +35,10 @@ def steered(structure: Structure, domain: Steered, xyz: np.ndarray, seed: int) -
     whole[atoms] = xyz
     moving = np.zeros(len(whole), dtype=bool)
     moving[fold.tree.atoms] = True
-    model = EnergyModel.of(replace(structure, xyz=whole), fold.tree.steering, seed=seed)
+    here = replace(structure, xyz=whole)
+    # what is further away than this is cut off anyway; placing its hydrogens would take most of the time
+    around = region(here, whole[moving], REGION)
+    model = EnergyModel.of(here, fold.tree.steering, seed=seed, only=around)
     return replace(domain, steering=SteeringEnergy(model, whole, moving))
 
 

@@ -14,7 +14,7 @@ from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import guided
 from geofold.app.loop_search import WORTH, effort_of, searched, unlike
-from geofold.app.moves import Model, Move, lifted
+from geofold.app.moves import MODELLED, Model, Move, lifted
 from geofold.app.options import STREAMS, TORSION_CAP, RunOptions
 from geofold.app.relax import ENERGY_WEIGHT
 from geofold.app.settling import STILL, Path, controller, energy_of, in_order, judged, ranked, scored, settle
@@ -36,7 +36,6 @@ SWEEPS = (2, 1, 1, 1)
 KICKS, KICK_SIZE = 12, 0.6
 STRICT_WEIGHT = 1.0
 """Per kJ/mol, where nothing but the energy may decide."""
-MODELLED = "loop-search"
 FINALISTS = 3
 """Modelled loops that are settled, of the usual number of streams."""
 LEAN = 0.1
@@ -104,7 +103,8 @@ def _in_shell(
     structure: Structure, first: int, last: int, options: RunOptions,
     progress: Callable[[int, int, float], None] | None,
 ) -> list[Model]:  # fmt: skip
-    """Ends found without the side chains around, packed with them and settled; none if none is below the input."""
+    """Ends found without the side chains around, packed with them and settled; none if the best is where the input led
+    and its energy is no lower."""
     try:
         bare, kept = room_for(structure, rebuilt(structure, first, last), options)
     except GeofoldError:
@@ -116,15 +116,18 @@ def _in_shell(
         return []
     order = in_order([Model(move, float(worth)) for move, worth in zip(moves, value, strict=True)])
     shell, models, place = Shell(structure, first, last, ANGSTROM * options.repack_shell), [], np.flatnonzero(kept)
-    for model in apart(order, max(FINALISTS, options.models)):
+    chosen = apart(order, max(FINALISTS, options.models))
+    shell = shell.seeing(np.array([model.move.frames[-1] for model in chosen]))
+    for model in chosen:
         frames = [lifted(structure.xyz, place, model.move, frame) for frame in model.move.frames]
         settled = shell.settled(frames[-1], frames[:-1], options)
         models.append(replace(settled, move=replace(settled.move, predictor=model.move.predictor)))
         if clock.spent():
             break
     models = in_order(models)
-    if options.energy:
-        before = energy_of(structure, structure.xyz, options)
+    if options.energy and models[0].move.predictor != MODELLED:
+        # a loop that was searched for is not held against the energy of side chains that fit another one
+        before = energy_of(structure, structure.xyz, options, shell.region)
         if models[0].energy is not None and models[0].energy >= before:
             return []
     return _told(structure, apart(models, options.models), found)

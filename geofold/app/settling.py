@@ -6,6 +6,7 @@ of clashes and outliers, and a little of the energy judge the end.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -77,11 +78,12 @@ def _relax(
 
 
 def ranked(
-    structure: Structure, moves: list[Move], value: np.ndarray, options: RunOptions
-) -> list[Model]:
-    """Ends as models, best first; where energies are evaluated, they have a small say."""
+    structure: Structure, moves: list[Move], value: np.ndarray, options: RunOptions,
+    only: Collection[int] | None = None,
+) -> list[Model]:  # fmt: skip
+    """Ends as models, best first; where energies are evaluated (of all residues, or of some), they have a small say."""
     energies = [
-        energy_of(structure, move.apply(structure.xyz), options) if options.energy else None for move in moves
+        energy_of(structure, move.apply(structure.xyz), options, only) if options.energy else None for move in moves
     ]
     return in_order([
         Model(move, float(worth) + (0.0 if energy is None else ENERGY_SHARE * energy), energy)
@@ -124,10 +126,12 @@ def _scores(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np.ndar
     return np.asarray(shipped_score()[0].scores(rows, around).numpy())
 
 
-def energy_of(structure: Structure, xyz: np.ndarray, options: RunOptions) -> float:
-    """amber14 + OBC2 of whole coordinates, hydrogens placed for them (kJ/mol)."""
+def energy_of(
+    structure: Structure, xyz: np.ndarray, options: RunOptions, only: Collection[int] | None = None
+) -> float:  # fmt: skip
+    """amber14 + OBC2 of whole coordinates, hydrogens placed for them (kJ/mol); of all residues, or of some."""
     steering = structure.steering(options.altloc)
-    return EnergyModel.of(replace(structure, xyz=xyz), steering, seed=options.seed).energy(xyz)
+    return EnergyModel.of(replace(structure, xyz=xyz), steering, seed=options.seed, only=only).energy(xyz)
 
 
 class Path:

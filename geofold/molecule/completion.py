@@ -11,18 +11,20 @@ from __future__ import annotations
 import io
 import random
 import string
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from geofold.errors import ForceFieldError
 from geofold.molecule.structure import AddedAtom, Structure
 
 PH = 7.0
+FLANK = 2
 
 
 @contextmanager
@@ -73,13 +75,18 @@ def platform() -> Any:
     return chosen
 
 
-def complete(structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bool, seed: int = 0) -> Completed:
+def complete(
+    structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bool, seed: int = 0,
+    only: Collection[int] | None = None,
+) -> Completed:  # fmt: skip
     """All-atom model of the steering conformer's amino acids.
 
     Parameters
     ----------
     hydrogens : bool
         Add hydrogens at pH 7 (those of the input stay); without, only heavy atoms are looked after.
+    only
+        Residues that enter, as `region` gives them; None: all.
 
     Raises
     ------
@@ -90,7 +97,10 @@ def complete(structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bo
     import pdbfixer
 
     known = _STANDARD | set(pdbfixer.pdbfixer.substitutions)
-    kept = [k for k, r in enumerate(structure.residues) if structure.is_amino_acid(k) and r.resname in known]
+    kept = [
+        k for k, r in enumerate(structure.residues)
+        if structure.is_amino_acid(k) and r.resname in known and (only is None or k in only)
+    ]  # fmt: skip
     left_out = sorted(
         {structure.residues[k].resname for k in range(len(structure.residues))}
         - {structure.residues[k].resname for k in kept}
@@ -117,6 +127,18 @@ def complete(structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bo
             "remove or rename the residue it names, or run with --no-energy",
         ) from error  # fmt: skip
     return _mapped(structure, steering, kept, fixer, tuple(left_out), replaced)
+
+
+def region(structure: Structure, places: NDArray[np.float64], reach: float) -> frozenset[int]:
+    """Residues with an atom within `reach` (nm) of places (p, 3), and `FLANK` more on either side of each, so that no
+    piece of a chain is too short for a force field's templates of chain ends."""
+    close = np.isfinite(cKDTree(places).query(structure.xyz, distance_upper_bound=reach)[0])
+    found = set(structure.residue_of[close].tolist())
+    last = len(structure.residues) - 1
+    for _ in range(FLANK):
+        beside = {n for k in found for n in (k - 1, k + 1) if 0 <= n <= last and structure.bonded(*sorted((k, n)))}
+        found |= beside
+    return frozenset(found)
 
 
 def missing_atoms(
