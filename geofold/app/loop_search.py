@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from geofold.app.clock import SEARCHING, Clock
 from geofold.app.loop_candidates import LoopCandidates
-from geofold.app.options import STREAMS, RunOptions
+from geofold.app.options import ROUNDS, STREAMS, RunOptions
 from geofold.learn.loop_score import LoopScore, shipped_score
 from geofold.molecule.structure import Floats
 
@@ -76,6 +76,7 @@ def effort_of(options: RunOptions, length: int) -> Effort:
     share = options.streams / STREAMS * min(1.0, length / LONG)
     return Effort(
         draws=max(round(Effort.draws * share), 64), crosses=max(round(Effort.crosses * share), 32),
+        broods=max(round(Effort.broods * min(1.0, options.rounds / ROUNDS)), 1),
         led=max(round(Effort.led * share), 4), generations=max(options.rounds // 2, 1),
         parents=min(options.streams, Effort.parents),
     )  # fmt: skip

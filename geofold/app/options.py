@@ -9,7 +9,7 @@ from geofold.errors import OptionError
 
 TORSION_CAP = math.radians(10.0)
 """Largest change of one torsion in one step, the same for every agent."""
-STREAMS = 12
+STREAMS, ROUNDS = 12, 6
 PREDICTORS = ("trained", "hold-still")
 """What ships with weights (loop model, peptide policy), or nothing that moves by itself, for comparison."""
 STARTS = ("extended", "prior")
@@ -57,7 +57,7 @@ class RunOptions:
     altloc: str | None = None
     energy: bool = True
     streams: int = STREAMS
-    rounds: int = 6
+    rounds: int = ROUNDS
     steps: int = 128
     device: str = "cpu"
     predictor: str = PREDICTORS[0]

@@ -119,7 +119,7 @@ def test_the_usual_options_make_the_usual_effort_and_less_of_both_less() -> None
     assert effort_of(RunOptions(), LONG) == effort_of(RunOptions(), 2 * LONG) == Effort()
     short, few = effort_of(RunOptions(), LONG // 2), effort_of(RunOptions(streams=6, rounds=2), LONG)
     assert 2 * short.draws == 2 * few.draws == Effort.draws and 2 * short.led == Effort.led
-    assert short.broods == few.broods == Effort.broods and few.generations == 1 and few.parents == 6
+    assert short.broods == Effort.broods and few.broods == few.generations == 1 and few.parents == 6
     assert Effort(draws=10, crosses=4, broods=2, generations=3).tried == 2 * 10 + 7 * 4
 
 
