@@ -16,6 +16,7 @@ import numpy as np
 from geofold.app.loop_candidates import LoopCandidates
 from geofold.app.moves import Model
 from geofold.app.options import TORSION_CAP, RunOptions
+from geofold.app.relax import REGION
 from geofold.app.settling import Path, judged, ranked, settle
 from geofold.molecule.build_plan import Build
 from geofold.molecule.completion import region
@@ -27,8 +28,6 @@ from geofold.molecule.structure import Floats, Structure
 TRIED, OFTEN = 48, 0.1
 """Draws by which it is found out where a loop may go, and the share of them that have to come near a side chain."""
 ANGSTROM = 0.1
-REGION = 1.4
-"""nm: residues nearer to an end than this have a say in its energy."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
+from geofold.app.relax import relax
 from geofold.core.backbone import Backbone, HoldStill
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate
@@ -46,12 +48,10 @@ def guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[t
 def polished(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> LoopState:
     """Where natural steps of the whole loop lead, down its potential and around clashes and outliers; for a domain that
     has a `potential`."""
-    careful = replace(
-        loop_controller(replace(domain, sense=None), FixedGate(1), seed=seed), trust_region=TrustRegion(largest=1.0)
-    )
     goal = LoopGoal(floor=1.0, potential=POTENTIAL_WEIGHT)
     domain = replace(domain, sense=None, goal=goal)
-    run = careful.init(domain, domain.resume(state))
-    for _ in range(POLISHING_STEPS):
-        run, _ = careful.step(domain, run, goal)
-    return run.domain
+    way = relax(
+        loop_controller(domain, FixedGate(1), seed=seed), domain, domain.resume(state), goal, steps=POLISHING_STEPS,
+        radius=TrustRegion().radius,
+    )  # fmt: skip
+    return deque(way, maxlen=1).pop()[0].domain

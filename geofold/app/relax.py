@@ -23,7 +23,7 @@ ENERGY_WEIGHT = 0.05
 """Per kJ/mol: a hydrogen bond (20 kJ/mol) weighs as much as a severe overlap."""
 STEPS = 40
 REGION = 1.4
-"""nm from what moves: residues of which hydrogens are placed for steering, more than it looks at."""
+"""nm from what moves: residues that have a say where the force field steers (it looks less far) or ranks."""
 Steered = TypeVar("Steered", LoopDomain, PeptideDomain)
 
 
@@ -43,11 +43,12 @@ def steered(structure: Structure, domain: Steered, xyz: np.ndarray, seed: int) -
 
 
 def relax(
-    parts: Controller, domain: LoopDomain | PeptideDomain, state: object, goal: object
-) -> Iterator[tuple[ControllerState, StepInfo]]:
-    """Steps with one correction each, from a domain state, towards a goal that has an energy weight."""
-    careful = replace(parts, gate=FixedGate(1), trust_region=TrustRegion(radius=0.2, largest=1.0))
+    parts: Controller, domain: LoopDomain | PeptideDomain, state: object, goal: object, *, steps: int = STEPS,
+    radius: float = 0.2,
+) -> Iterator[tuple[ControllerState, StepInfo]]:  # fmt: skip
+    """Steps with one correction each, from a domain state and a trust radius, towards a goal that weighs an energy."""
+    careful = replace(parts, gate=FixedGate(1), trust_region=TrustRegion(radius=radius, largest=1.0))
     now = careful.init(domain, state)
-    for _ in range(STEPS):
+    for _ in range(steps):
         now, info = careful.step(domain, now, goal)
         yield now, info

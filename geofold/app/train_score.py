@@ -8,8 +8,8 @@ around them may be wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,20 +105,20 @@ def train_score_model(
             files += made(data, folder / "decoys", split, most, number, weights, seed)
         last = number == rounds
         here = folder if last else folder / f"round_{number}"
-        given = [str(f) for f in kept["train"]], [str(f) for f in kept["valid"]]
         parts = {
             here / f"member_{k}" / WEIGHTS: (
-                *given, steps if begun is None else steps // 2, 100 * seed + k, None if begun is None else begun[k]
+                kept["train"], kept["valid"], steps if begun is None else steps // 2, 100 * seed + k,
+                None if begun is None else begun[k],
             ) for k in range(members)
         }  # fmt: skip
         make_once(f"round {number}: networks", here, parts, _learn, WORKERS)
         weights, begun = here / WEIGHTS, list(parts)
-        judged, ends = _read(given[1]), list[Decoys]()
+        judged, ends = _read(kept["valid"]), list[Decoys]()
         if last:
             ends = _searches(data, folder / "searched", list(parts), seed)
         card = {
             "data_sha256": data_hash(data), "prior_sha256": shipped_prior()[1]["sha256"],
-            "loop_sha256": shipped_loop_model()[1]["sha256"], "loops": len(_read(given[0])), "rounds": number,
+            "loop_sha256": shipped_loop_model()[1]["sha256"], "loops": len(_read(kept["train"])), "rounds": number,
             "steps": steps, "seed": seed,
             "command": f"geofold train score --loops {loops} --searches {searches} --rounds {rounds} --steps {steps} "
             f"--members {members} --seed {seed}",
@@ -127,7 +127,7 @@ def train_score_model(
         typer.echo(f"{weights}: validation {value:.3f} nat a loop, learned from {card['loops']} loops")
 
 
-def _learn(path: Path, learnt: list[str], judged: list[str], steps: int, seed: int, begun: Path | None) -> None:
+def _learn(path: Path, learnt: list[Path], judged: list[Path], steps: int, seed: int, begun: Path | None) -> None:
     """Train one network in the folder of its weights, from scratch or from those of the last round."""
     torch.set_num_threads(1)
 
@@ -140,12 +140,12 @@ def _learn(path: Path, learnt: list[str], judged: list[str], steps: int, seed: i
     train_score(lessons_, _read(judged), path.parent, steps=steps, seed=seed, begun=begun, told=told)
 
 
-def _round_of(file: str) -> int:
+def _round_of(file: Path) -> int:
     """Of a lesson's file."""
-    return int(Path(file).name.split("_")[2])
+    return int(file.name.split("_")[2])
 
 
-def _read(files: Sequence[str], fewest: int | None = None) -> list[Decoys]:
+def _read(files: Sequence[Path], fewest: int | None = None) -> list[Decoys]:
     """Decoys of files; a loop that could not be made has an empty one, so that it is not tried again."""
     found = [dict(np.load(path)) for path in files]
     return [loaded(parts) for parts in found if parts and len(parts["rmsd"]) >= (FEWEST if fewest is None else fewest)]
@@ -186,11 +186,16 @@ def made(
 
 
 def _make(path: Path, data: str, lesson: Lesson, weights: Path | None, seed: int) -> None:
-    torch.set_num_threads(1)
     score = None if weights is None else load_score(weights)[0]
+    _keep(path, data, lesson, partial(decoys_of, score=score, seed=1000 * seed + lesson.number))
+
+
+def _keep(path: Path, data: str, lesson: Lesson, decoys: Callable[[Structure, int, int], Decoys]) -> None:
+    """Write the decoys of a lesson; an empty file where there can be none."""
+    torch.set_num_threads(1)
     native = with_betas(backbone_structure(_data(data), lesson.chain))
     try:
-        parts = saved(decoys_of(native, lesson.first, lesson.last, score, seed=1000 * seed + lesson.number))
+        parts = saved(decoys(native, lesson.first, lesson.last))
     except GeofoldError:
         parts = {}
     write_npz(path, parts)
@@ -244,18 +249,12 @@ def _searches(data: str, folder: Path, weights: list[Path], seed: int) -> list[D
         folder / f"{seed}_{lesson.name}.npz": (data, lesson, weights, seed) for lesson in wanted
     }
     make_once("searches (valid)", folder, files, _search, WORKERS)
-    return _read([str(path) for path in files], fewest=1)
+    return _read(list(files), fewest=1)
 
 
 def _search(path: Path, data: str, lesson: Lesson, weights: list[Path], seed: int) -> None:
-    torch.set_num_threads(1)
     score = LoopScore.together([load_score(one)[0] for one in weights])
-    native = with_betas(backbone_structure(_data(data), lesson.chain))
-    try:
-        parts = saved(ends_of(native, lesson.first, lesson.last, score, seed=seed))
-    except GeofoldError:
-        parts = {}
-    write_npz(path, parts)
+    _keep(path, data, lesson, partial(ends_of, score=score, seed=seed))
 
 
 def ends_of(native: Structure, first: int, last: int, score: LoopScore, *, seed: int) -> Decoys:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +77,19 @@ class Surroundings:
     first: int
     length: int
 
+    @cached_property
+    def known(self) -> Tensor:
+        """What is known of residues without the loop, (N, 5): how buried they are, sines and cosines of phi and psi
+        (zero beside the loop and where a chain ends)."""
+        beta, inside = pseudo_beta(self.xyz), slice(self.first, self.first + self.length)
+        close = torch.sigmoid(2 * (BURIED[1] - torch.cdist(beta[None], beta[None])[0]))
+        close[:, inside] = 0.0
+        joined = self.number.diff() == 1
+        joined[max(self.first - 1, 0) : self.first + self.length] = False
+        known = torch.zeros(len(beta), 4, dtype=beta.dtype, device=beta.device)
+        known[1:-1] = _circles(self.xyz[None])[0] * (joined[:-1] & joined[1:])[:, None]
+        return torch.cat([(close.sum(-1, keepdim=True) - 1.0) / BURIED[1], known], -1)
+
 
 class Sight(NamedTuple):
     """Pairs (K, L, m, F), letters of the neighbours (K, L, m), who is in reach (K, L, m), residues (K, L, O)."""
@@ -127,8 +140,8 @@ def look(candidates: Tensor, around: Surroundings) -> Sight:
     offset = around.number[who] - around.number[around.first + at][:, None]
     inside = (who >= around.first) & (who < around.first + length)
     flags = torch.stack([*(offset == k for k in OFFSETS), offset.abs() > OFFSETS[-1], ~inside], -1).to(xyz)
-    turned, others = _circles(xyz[:, around.first - 1 : own.stop + 1]), _others(around).to(xyz)
-    others = others.expand(count, -1, -1).clone()
+    turned = _circles(xyz[:, around.first - 1 : own.stop + 1])
+    others = around.known.to(xyz).expand(count, -1, -1).clone()
     counts = torch.stack([torch.sigmoid(2 * (reach - apart)).sum(-1) / reach for reach in BURIED], -1)
     others[:, own] = torch.cat([counts[..., 1:2], turned], -1)
     pairs = torch.cat([*directions, (mine @ yours.mT).flatten(-2), bumps, flags, there(others)], -1)
@@ -140,19 +153,6 @@ def _circles(xyz: Tensor) -> Tensor:
     """Sines and cosines (K, L, 4) of phi and psi of all residues of stretches (K, L + 2, 4, 3) but the outermost."""
     phi, psi = torsions(xyz).unbind(-1)
     return torch.stack([phi.sin(), phi.cos(), psi.sin(), psi.cos()], -1)
-
-
-def _others(around: Surroundings) -> Tensor:
-    """What is known of residues without the loop, (N, 5): how buried they are, sines and cosines of phi and psi (zero
-    beside the loop and where a chain ends)."""
-    beta, inside = pseudo_beta(around.xyz), slice(around.first, around.first + around.length)
-    close = torch.sigmoid(2 * (BURIED[1] - torch.cdist(beta[None], beta[None])[0]))
-    close[:, inside] = 0.0
-    joined = around.number.diff() == 1
-    joined[max(around.first - 1, 0) : around.first + around.length] = False
-    known = torch.zeros(len(beta), 4, dtype=beta.dtype, device=beta.device)
-    known[1:-1] = _circles(around.xyz[None])[0] * (joined[:-1] & joined[1:])[:, None]
-    return torch.cat([(close.sum(-1, keepdim=True) - 1.0) / BURIED[1], known], -1)
 
 
 def _hydrogen_bonds(xyz: Tensor, around: Surroundings) -> Tensor:
@@ -182,15 +182,7 @@ def _hydrogen_bonds(xyz: Tensor, around: Surroundings) -> Tensor:
 
 
 class Reader(nn.Module):
-    """One network of the potential.
-
-    Parameters
-    ----------
-    width, letters : int
-        Channels, and numbers that stand for an amino acid.
-    dropout : float
-        Share of channels that are silent in training.
-    """
+    """One network of the potential; see `LoopScore` for what it is made with."""
 
     def __init__(self, *, width: int, letters: int, dropout: float) -> None:
         super().__init__()

@@ -25,6 +25,7 @@ from geofold.molecule.structure import AddedAtom, Structure
 
 PH = 7.0
 FLANK = 2
+"""Residues on either side of each of a region."""
 
 
 @contextmanager
@@ -97,14 +98,12 @@ def complete(
     import pdbfixer
 
     known = _STANDARD | set(pdbfixer.pdbfixer.substitutions)
-    kept = [
-        k for k, r in enumerate(structure.residues)
-        if structure.is_amino_acid(k) and r.resname in known and (only is None or k in only)
-    ]  # fmt: skip
+    kept = [k for k, r in enumerate(structure.residues) if structure.is_amino_acid(k) and r.resname in known]
     left_out = sorted(
         {structure.residues[k].resname for k in range(len(structure.residues))}
         - {structure.residues[k].resname for k in kept}
     )
+    kept = [k for k in kept if only is None or k in only]
     text = pdb_text(structure, steering, kept)
     try:
         with drawing(seed):

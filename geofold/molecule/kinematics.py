@@ -14,6 +14,7 @@ geometry, and ``delta = 0`` gives the input back to the last bit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -114,6 +115,12 @@ class Kinematics:
         """Rows of the local coordinates for atoms of the structure (all must be local)."""
         wanted = torch.as_tensor(np.asarray(atoms, dtype=np.int64), device=self.atoms.device)
         return torch.searchsorted(self.atoms, wanted)
+
+    def rows(self, atoms: Sequence[int | None]) -> Tensor:
+        """Rows of the local coordinates for atoms of the structure, -1 for those that are none or not local."""
+        place = {atom: row for row, atom in enumerate(self.atoms.tolist())}
+        found = [-1 if atom is None else place.get(int(atom), -1) for atom in atoms]
+        return torch.tensor(found, device=self.atoms.device)
 
 
 def _jumps(parent: np.ndarray) -> np.ndarray:

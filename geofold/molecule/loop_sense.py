@@ -51,14 +51,12 @@ class LoopSense:
     def of(cls, structure: Structure, fold: Fold) -> LoopSense:
         """Of the stretch that a fold moves; float32."""
         tree, device = fold.tree, fold.weight.device
-        place = {int(a): k for k, a in enumerate(fold.kin.atoms.cpu().tolist())}
-        atoms = [[structure.atom(k, name, tree.steering) for name in NAMES] for k in range(tree.first, tree.last + 1)]
-        local = [[-1 if atom is None else place.get(atom, -1) for atom in row] for row in atoms]
+        atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in NAMES]
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
         hinge = [torsion.get((k, kind), -1) for k in range(tree.first, tree.last + 1) for kind in ("phi", "psi")]
         pieces = Pieces(*(part.to(device) for part in pieces_of(structure, tree.first, tree.last, tree.steering)))
         pieces = pieces._replace(free=torch.tensor([hinge], device=device) >= 0)
-        return cls(pieces, torch.tensor(local, device=device), torch.tensor(hinge, device=device))
+        return cls(pieces, fold.kin.rows(atoms).view(-1, len(NAMES)), torch.tensor(hinge, device=device))
 
     def at(self, xyz: Tensor) -> Pieces:
         """Pieces of local coordinates (B, m, 3) in nm."""

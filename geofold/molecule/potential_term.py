@@ -42,10 +42,8 @@ class PotentialTerm:
             structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE
         ]  # fmt: skip
         around = surroundings(structure, tree.first, tree.last, tree.steering)
-        place = {int(atom): row for row, atom in enumerate(fold.kin.atoms.tolist())}
-        rows = torch.tensor([place.get(atom, -1) for atom in atoms if atom is not None], device=fold.weight.device)
         still = torch.as_tensor(structure.xyz[np.array(atoms)]).to(fold.weight)
-        return cls(score, around, rows.view(-1, len(BACKBONE)), still.view(-1, len(BACKBONE), 3))
+        return cls(score, around, fold.kin.rows(atoms).view(-1, len(BACKBONE)), still.view(-1, len(BACKBONE), 3))
 
     def cost(self, xyz: Tensor) -> Tensor:
         """Scores (B,) of local coordinates (B, m, 3) in nm, differentiable."""
