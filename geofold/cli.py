@@ -163,6 +163,9 @@ def view(
     source: Annotated[str, typer.Argument(metavar="T.pdb", help="A structure or a multi-model trajectory.")],
     output: Annotated[str, typer.Option("-o", "--output", help="The page to write.")],
     report: Annotated[str | None, typer.Option(help="The report of the run, for the numbers beside it.")] = None,
+    energy: Annotated[
+        bool, typer.Option("--energy/--no-energy", help="Evaluate amber14 + OBC2 in each frame, for a curve.")
+    ] = True,
     offline: Offline = False,
 ) -> None:  # fmt: skip
     """Make a viewer page of a trajectory."""
@@ -171,7 +174,7 @@ def view(
         from geofold.app.files import require_writable, write_all
 
         require_writable(output)
-        page = viewing.page_of_file(_content(source), source, report, offline=offline)
+        page = viewing.page_of_file(_content(source), source, report, offline=offline, energy=energy)
         write_all({output: page.encode()})
 
 

@@ -162,6 +162,9 @@ def score(
         int, typer.Option(min=1, help="Batches of four loops in the first round; half as many in the others.")
     ] = 1500,
     members: Annotated[int, typer.Option(min=1, help="Networks whose mean is the potential.")] = 2,
+    begin: Annotated[
+        str | None, typer.Option(metavar="WEIGHTS", help="A potential to go on from, by so many more rounds.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Train the potential that ranks models of a loop: the nearer to the native one, the lower."""
@@ -169,8 +172,9 @@ def score(
         from geofold.app.train_score import train_score_model
 
         train_score_model(
-            data, out, loops=loops, searches=searches, rounds=rounds, steps=steps, members=members, seed=seed
-        )
+            data, out, loops=loops, searches=searches, rounds=rounds, steps=steps, members=members, seed=seed,
+            begin=begin,
+        )  # fmt: skip
 
 
 @train_app.command("metric")

@@ -124,7 +124,10 @@ class Result:
 
         title = f"geofold {self.report['command']}: {self.report['input']['name']}"
         links = [(link.i, link.j) for link in links_among(self.structure, self.structure.steering(self.altloc))]
-        return viewer.page(self._shown_text(), self.report, title=title, offline=offline, links=links)
+        return viewer.page(
+            self._shown_text(), self.report, title=title, offline=offline, links=links,
+            energy="energy_kj_mol" in self.report["after"],
+        )  # fmt: skip
 
     def view(self) -> Any:
         """A py3Dmol view of the path, for notebooks."""

@@ -21,7 +21,7 @@ from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_search import Effort, bred, searched, unlike
 from geofold.app.train_models import make_once
 from geofold.backbone.handover import write_npz
-from geofold.errors import BuildError, GeofoldError
+from geofold.errors import BuildError, GeofoldError, OptionError
 from geofold.learn.chains import SPLITS, Chains, read_chains
 from geofold.learn.loop_score import WEIGHTS, LoopScore, load_score
 from geofold.learn.loop_training import shipped_loop_model
@@ -36,6 +36,7 @@ from geofold.learn.score_training import (
     SEARCHED,
     Decoys,
     loaded,
+    parted,
     save_score,
     saved,
     train_score,
@@ -64,7 +65,7 @@ HARD = Effort(draws=DRAWS, crosses=96, broods=4, parents=12)
 LIKED, LEADING, NATIVES = 64, 12, 4
 """Bred ones that an earlier potential likes best, how many of them are led, and how many disturbed natives."""
 REPEATED = 3
-"""Times that a loop of a later round is among the lessons."""
+"""Times that a loop whose decoys a potential liked is among the lessons."""
 WORKERS = 2
 SHORTEST, ASKED = 8, 30
 """Residues, and number, of the validation loops whose searches tell how sure the final potential may be."""
@@ -92,19 +93,44 @@ class Lesson(NamedTuple):
 
 
 def train_score_model(
-    data: str, out: str, *, loops: int, searches: int, rounds: int, steps: int, members: int, seed: int
-) -> None:
-    """Make what decoys are missing and train, round by round."""
+    data: str, out: str, *, loops: int, searches: int, rounds: int, steps: int, members: int, seed: int,
+    begin: str | None = None,
+) -> None:  # fmt: skip
+    """Make what decoys are missing and train, round by round.
+
+    Parameters
+    ----------
+    begin
+        Weights of a potential to go on from: `rounds` follow those that its card tells of, the first of them with
+        `loops` drawn afresh beside its searches. None: from scratch, a first round of `loops` and `rounds` after it.
+
+    Raises
+    ------
+    InputFileError, OptionError
+        If `begin` is no such potential, or one of another number of networks.
+    """
     torch.set_num_threads(1)
-    kept = {split: list[Path]() for split in ("train", "valid")}
-    weights, begun, folder = None, None, Path(out)
-    for number in range(rounds + 1):
-        count = searches if number else loops
+    folder, kept = Path(out), {split: list[Path]() for split in SPLITS[:2]}
+    first, weights, begun, source = 0, None, None, dict[str, Any]()
+    if begin is not None:
+        score, before = load_score(begin)
+        if not rounds:
+            raise OptionError(f"--rounds 0 with --begin {begin}", "at least one more", "give --rounds 1")
+        if members != score.options["members"]:
+            raise OptionError(
+                f"--members {members} with --begin {begin}", f"{score.options['members']}, as it has", "leave it out"
+            )  # fmt: skip
+        first, weights, source = before["rounds"] + 1, Path(begin), {"begun_sha256": before["sha256"]}
+        begun = parted(score, folder / "begun")
+    last = first + rounds - (1 if begun is not None else 0)
+    for number in range(first, last + 1):
+        fresh = loops if number == first else 0
         for split, files in kept.items():
-            most = count if split == "train" else min(max(count // HELD_OUT, 1), JUDGED)
-            files += made(data, folder / "decoys", split, most, number, weights, seed)
-        last = number == rounds
-        here = folder if last else folder / f"round_{number}"
+            count = [_most(split, many) for many in (searches if weights is not None else 0, fresh)]
+            every = lessons(_data(data), split, sum(count), number, seed)
+            files += made(data, folder / "decoys", split, every[: count[0]], weights, seed)
+            files += made(data, folder / "decoys", split, every[count[0] :], None, seed)
+        here = folder if number == last else folder / f"round_{number}"
         parts = {
             here / f"member_{k}" / WEIGHTS: (
                 kept["train"], kept["valid"], steps if begun is None else steps // 2, 100 * seed + k,
@@ -114,17 +140,22 @@ def train_score_model(
         make_once(f"round {number}: networks", here, parts, _learn, WORKERS)
         weights, begun = here / WEIGHTS, list(parts)
         judged, ends = _read(kept["valid"]), list[Decoys]()
-        if last:
+        if number == last:
             ends = _searches(data, folder / "searched", list(parts), seed)
-        card = {
+        card = source | {
             "data_sha256": data_hash(data), "prior_sha256": shipped_prior()[1]["sha256"],
             "loop_sha256": shipped_loop_model()[1]["sha256"], "loops": len(_read(kept["train"])), "rounds": number,
             "steps": steps, "seed": seed,
             "command": f"geofold train score --loops {loops} --searches {searches} --rounds {rounds} --steps {steps} "
-            f"--members {members} --seed {seed}",
+            f"--members {members} --seed {seed}" + ("" if begin is None else f" --begin {Path(begin).name}"),
         }  # fmt: skip
         value = save_score(weights, list(parts), judged, ends, card)
         typer.echo(f"{weights}: validation {value:.3f} nat a loop, learned from {card['loops']} loops")
+
+
+def _most(split: str, count: int) -> int:
+    """Loops of a split for so many of the training split."""
+    return count if split == "train" or not count else min(max(count // HELD_OUT, 1), JUDGED)
 
 
 def _learn(path: Path, learnt: list[Path], judged: list[Path], steps: int, seed: int, begun: Path | None) -> None:
@@ -135,14 +166,10 @@ def _learn(path: Path, learnt: list[Path], judged: list[Path], steps: int, seed:
         done = f"{step} of {steps} batches, training {loss:.3f}, validation {held:.3f} nat"
         typer.echo(f"{path.parent}: {done}", err=True)
 
-    hard = [one for one in learnt if _round_of(one) > 0]
-    lessons_ = _read(learnt) + (REPEATED - 1) * _read(hard)
-    train_score(lessons_, _read(judged), path.parent, steps=steps, seed=seed, begun=begun, told=told)
-
-
-def _round_of(file: Path) -> int:
-    """Of a lesson's file."""
-    return int(file.name.split("_")[2])
+    every = _read(learnt)
+    lured = [one for one in every if bool((one.kind == BRED).any())]
+    train_score(every + (REPEATED - 1) * lured, _read(judged), path.parent, steps=steps, seed=seed, begun=begun,
+                told=told)  # fmt: skip
 
 
 def _read(files: Sequence[Path], fewest: int | None = None) -> list[Decoys]:
@@ -173,15 +200,13 @@ def lessons(chains: Chains, split: str, count: int, round_: int, seed: int) -> l
 
 
 def made(
-    data: str, folder: Path, split: str, count: int, round_: int, weights: Path | None, seed: int
+    data: str, folder: Path, split: str, wanted: Sequence[Lesson], weights: Path | None, seed: int
 ) -> list[Path]:
     """Files of decoys, one a loop, so that a killed run goes on at the next."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        folder / f"{split}_{seed}_{lesson.name}.npz": (data, lesson, weights, seed)
-        for lesson in lessons(_data(data), split, count, round_, seed)
-    }  # fmt: skip
-    make_once(f"round {round_}: decoys ({split})", folder, files, _make, WORKERS)
+    files = {folder / f"{split}_{seed}_{lesson.name}.npz": (data, lesson, weights, seed) for lesson in wanted}
+    how = "drawn" if weights is None else "bred as the potential likes"
+    make_once(f"decoys ({split}, {how})", folder, files, _make, WORKERS)
     return list(files)
 
 

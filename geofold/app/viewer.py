@@ -53,6 +53,7 @@ def page(
     inner_steps: Sequence[float] | None = None,
     offline: bool = False,
     links: Collection[tuple[int, int]] = (),
+    energy: bool = False,
 ) -> str:
     """One self-contained HTML page: the trajectory in 3D, playable, and beside it plots of each frame and tables.
 
@@ -75,6 +76,8 @@ def page(
         Put 3Dmol.js into the page instead of a link to it.
     links : collection of (int, int), optional
         Bonds that the text has no records of, as atom lines of a model counted from zero: their atoms do not clash.
+    energy : bool, optional
+        Evaluate the force field in each frame (seconds).
 
     Returns
     -------
@@ -93,7 +96,7 @@ def page(
     panel = parts.report_panel(report, contacts or parts.listed_contacts(report), playable)
     start, place = pdb_text(trajectory, 0), {row: index for index, row in enumerate(trajectory.rows)}
     bonded = [(place[i], place[j]) for i, j in links if i in place and j in place]
-    drawn = plots(start, trajectory.xyz, list(shown.colours), report, bonded)
+    drawn = plots(start, trajectory.xyz, list(shown.colours), report, bonded, energy=energy)
     plotted = bool(shown.colours and (drawn or (shown.contacts and playable)))
     beside = ('<section id="plots" aria-label="Plots"></section>' if plotted else "") + (
         f"<aside>{panel}</aside>" if panel else ""

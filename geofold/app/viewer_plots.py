@@ -1,4 +1,4 @@
-"""What is drawn beside the protein: Ramachandran map, K and overlaps of each frame, and the pairs that overlap.
+"""What is drawn beside the protein: Ramachandran map, K, energy and overlaps of each frame, and the pairs that overlap.
 
 All is computed here, from the coordinates that the page shows and by the functions that the report is made with, so
 that page and report agree; the page only draws. Numbers are rounded to what a plot can show and, where there is one
@@ -23,6 +23,9 @@ from geofold.molecule.structure import Link, Structure, read
 
 DRAWN = 30
 """At most so many overlaps of a frame are drawn, the worst ones: more red than that hides the loop."""
+NEAR, EVALUATED = 0.8, 200
+"""nm: residues that have a say in the energy of a frame are nearer than this to where the moving ones ever are; and in
+how many frames at most it is evaluated."""
 UNDEFINED_ANGLE = 360.0
 ANGSTROM = 0.1
 """nm."""
@@ -52,8 +55,9 @@ def depths_shown(report: Mapping[str, Any], frames: int) -> list[float | None] |
 
 
 def plots(
-    text: str, frames: Floats, moved: Sequence[str], report: Mapping[str, Any], links: Collection[tuple[int, int]] = ()
-) -> dict[str, Any] | None:
+    text: str, frames: Floats, moved: Sequence[str], report: Mapping[str, Any],
+    links: Collection[tuple[int, int]] = (), *, energy: bool = False,
+) -> dict[str, Any] | None:  # fmt: skip
     """What the page's plots and red dashes are drawn from; None if nothing moves or the text is no structure.
 
     Parameters
@@ -68,6 +72,8 @@ def plots(
         For the loops that were worked on, and K.
     links : collection of (int, int)
         Bonded atoms that no template names.
+    energy : bool
+        Evaluate the force field in the frames, which takes seconds.
     """
     if not moved:
         return None
@@ -82,6 +88,7 @@ def plots(
     spans = _spans(structure, moved, report)
     return {
         "depth": depths_shown(report, len(frames)),
+        "energy": energies(structure, ANGSTROM * frames, spans) if energy and len(frames) > 1 else None,
         **_angles(structure, ANGSTROM * frames, spans),
         **_overlaps(structure, ANGSTROM * frames, spans, moved),
     }
@@ -161,6 +168,34 @@ def _overlaps(
         "clash": parts.encode(worst[:, :-1], 0.01),
         "clashing": list(moved),
     }
+
+
+def energies(structure: Structure, frames: Floats, spans: list[tuple[int, int]]) -> list[float | None] | None:
+    """Energy (amber14 + OBC2, kJ/mol) of frames (T, n, 3) in nm, above the lowest of them; None for a frame that was
+    passed over, and if the force field does not know the protein.
+
+    Hydrogens are placed for the last frame, and ride along; what is further away than `NEAR` stays out of it.
+    """
+    from geofold.molecule.completion import region
+    from geofold.molecule.energy import EnergyModel
+
+    inside = [k for first, last in spans for k in range(first, last + 1)]
+    own = np.isin(structure.residue_of, inside)
+    if not own.any():
+        return None
+    near = region(structure, frames[:, own].reshape(-1, 3), NEAR)
+    # from the end: the last frame is what was written, and is never passed over
+    chosen = np.unique(np.linspace(len(frames) - 1, 0, min(len(frames), EVALUATED)).astype(int))
+    try:
+        model = EnergyModel.of(replace(structure, xyz=frames[-1]), structure.steering_mask, only=near)
+        found = {int(at): model.energy(frames[at]) for at in chosen}
+    except GeofoldError:
+        return None
+    values = [found.get(at, np.nan) for at in range(len(frames))]
+    if not np.isfinite(list(found.values())).any():
+        return None
+    lowest = np.nanmin(values)
+    return [None if not np.isfinite(value) else round(float(value - lowest), 1) for value in values]
 
 
 @cache

@@ -14,7 +14,7 @@ from geofold.molecule.bonds import links_among
 from geofold.molecule.structure import decode, read
 
 
-def page_of_file(content: str | bytes, name: str, report: str | None, *, offline: bool) -> str:
+def page_of_file(content: str | bytes, name: str, report: str | None, *, offline: bool, energy: bool = True) -> str:
     """HTML page of a structure or multi-model PDB; `report` is the path of a run's report.
 
     Raises
@@ -24,7 +24,7 @@ def page_of_file(content: str | bytes, name: str, report: str | None, *, offline
     """
     text, title, links = _models(content if isinstance(content, bytes) else _bytes(content), name)
     numbers = {} if report is None else _report(report)
-    return viewer.page(text, numbers, title=title, offline=offline, links=links)
+    return viewer.page(text, numbers, title=title, offline=offline, links=links, energy=energy)
 
 
 def view(trajectory: str | Path, report: str | Path | None = None) -> Any:

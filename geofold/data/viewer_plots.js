@@ -119,14 +119,21 @@ function ticks(top, whole) {
   for (let at = 0; at <= top * 1.001; at += step) values.push(at);
   return values;
 }
-function curve(host, last, go, {name, title, series, whole, bars, unit}) {
+/* Energies of overlapping atoms are a million times those of good ones: tens, hundreds and so on, evenly apart. */
+function powers(top) {
+  const values = [0], most = Math.floor(Math.log10(Math.max(top, 10))), apart = Math.ceil(most / 4);
+  for (let k = most; k > 0; k -= apart) if (k > 1 || most < 4) values.push(10 ** k);
+  return values;
+}
+function curve(host, last, go, {name, title, series, whole, bars, unit, tens}) {
   const head = html('h2', host, '', title);
   const drawn = svg('svg', host, {id: name, class: 'curve', viewBox: '0 0 298 80', role: 'img', 'aria-label': `${title} over the frames`});
   const every = series.flatMap(one => [...one.values.filter(v => v !== null), one.bound || 0]);
-  const top = Math.max(1, ...every) * 1.06, x = at => X0 + at / last * WIDE, y = v => Y0 + HIGH * (1 - v / top);
-  for (const at of ticks(top, whole)) {
+  const scale = tens ? v => Math.log10(1 + v / 10) : v => v;
+  const most = Math.max(1, ...every), top = scale(most) * 1.06, x = at => X0 + at / last * WIDE, y = v => Y0 + HIGH * (1 - scale(v) / top);
+  for (const at of tens ? powers(most) : ticks(top, whole)) {
     svg('path', drawn, {d: `M${X0} ${y(at).toFixed(1)}h${WIDE}`, stroke: LINE});
-    svg('text', drawn, {x: X0 - 4, y: (y(at) + 3.5).toFixed(1), 'text-anchor': 'end'}, String(+at.toPrecision(6)));
+    svg('text', drawn, {x: X0 - 4, y: (y(at) + 3.5).toFixed(1), 'text-anchor': 'end'}, at < 1e5 ? String(+at.toPrecision(6)) : `1e${Math.round(Math.log10(at))}`);
   }
   const dates = [...new Set([0, Math.round(last / 2), last])];
   dates.forEach((at, i) => svg('text', drawn, {x: x(at), y: Y0 + HIGH + 14, 'text-anchor': i === dates.length - 1 ? 'end' : i ? 'middle' : 'start'}, `${i ? '' : 'frame '}${at + 1}`));
@@ -165,7 +172,7 @@ function curve(host, last, go, {name, title, series, whole, bars, unit}) {
       const v = one.values[frame];
       marks[i].setAttribute('visibility', v === null ? 'hidden' : 'visible');
       marks[i].setAttribute('transform', `translate(${x(frame).toFixed(1)} ${y(v || 0).toFixed(1)})`);
-      values[i].textContent = v === null ? 'not counted' : (whole ? String(v) : v.toFixed(1)) + (unit || '');
+      values[i].textContent = v === null ? 'not counted' : (whole ? String(v) : v >= 1e6 ? v.toExponential(1).replace('+', '') : v.toFixed(1)) + (unit || '');
     });
   };
 }
@@ -179,6 +186,7 @@ return Object.assign((host, data, last, contacts, go) => {
     series: contacts.map((one, i) => ({...one, colour: CYCLE[i % CYCLE.length]})),
   });
   if (plots.overlaps) over({name: 'overlaps', title: 'Severe overlaps', whole: true, series: [{values: plots.overlaps, colour: CRIMSON}]});
+  if (plots.energy) over({name: 'energy', title: 'Energy over lowest', tens: true, unit: ' kJ/mol', series: [{values: plots.energy, colour: '#009E73'}]});
   if (plots.depth) over({name: 'depth', title: 'Inner steps K', whole: true, bars: true, series: [{values: plots.depth, colour: BLUE}]});
   if (last > 0) html('p', host, 'small', `Click a curve to go to that frame.${contacts.length ? ' Dashed: the contact’s bound.' : ''}`);
   return frame => shows.forEach(show => show(frame));

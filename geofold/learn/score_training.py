@@ -34,6 +34,8 @@ WARMTH = 0.7
 DRAWN, DISTURBED, LED, BRED, CROSSED, SEARCHED = range(6)
 """Kinds of candidates: drawn by the prior; the native's torsions disturbed; led by the loop model and polished; bred as
 an earlier potential liked; crosses near the native; what a search by the potential itself ended with."""
+LIKED, LURE = (LED, BRED), 3.0
+"""Kinds that a search by the potential has to tell apart, and how much likelier than others they are in a lesson."""
 FEWEST = 60
 """Candidates without which a loop is left out."""
 ENOUGH = 12
@@ -55,11 +57,13 @@ class Decoys(NamedTuple):
 
 
 def chosen(decoys: Decoys, noise: np.random.Generator) -> Tensor:
-    """Candidates of a lesson: some of the nearest, and others at random."""
+    """Candidates of a lesson: some of the nearest, and others at random, more of those that a potential liked."""
     order = decoys.rmsd.argsort().numpy()
     near = noise.choice(order[:CLOSE], min(round(NEAREST * CANDIDATES), len(order)), replace=False)
     rest = np.setdiff1d(order, near)
-    others = noise.choice(rest, min(CANDIDATES - len(near), len(rest)), replace=False)
+    share = np.where(np.isin(decoys.kind.numpy()[rest], LIKED), LURE, 1.0)
+    count = min(CANDIDATES - len(near), len(rest))
+    others = noise.choice(rest, count, replace=False, p=share / share.sum())
     return torch.as_tensor(np.concatenate([near, others]))
 
 
@@ -167,6 +171,18 @@ def confidence(score: LoopScore, judged: Sequence[Decoys]) -> Confidence | None:
             told.append(numbers(value.numpy(), apart[best], float(value[best]), xyz.shape[1]))
             rmsd.append(float(decoys.rmsd[rows][best]))
     return fitted(told, rmsd) if len(told) >= ENOUGH else None
+
+
+def parted(score: LoopScore, folder: Path) -> list[Path]:
+    """Weights of a potential's networks, each in a file of its own."""
+    files = []
+    for number, reader in enumerate(score.readers):
+        one = LoopScore(**score.options | {"members": 1})
+        one.readers[0].load_state_dict(reader.state_dict())
+        files.append(folder / f"member_{number}" / WEIGHTS)
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        save_weights(files[-1], one.state_dict(), {"options": one.options})
+    return files
 
 
 def saved(decoys: Decoys) -> dict[str, np.ndarray]:

@@ -26,12 +26,13 @@ from viewer_cases import (
 )
 
 import geofold as gf
-from geofold.app import viewer
+from geofold.app import viewer, viewer_plots
 from geofold.app.measure import backbone, measure, overlaps, overlaps_along
 from geofold.app.moves import Move, depths_along
 from geofold.app.settling import Path as Steps
-from geofold.app.viewer_plots import DRAWN, UNDEFINED_ANGLE, contours, depths_shown
+from geofold.app.viewer_plots import DRAWN, UNDEFINED_ANGLE, contours, depths_shown, energies
 from geofold.molecule import ramachandran
+from geofold.molecule.energy import EnergyModel
 from geofold.molecule.structure import read
 from geofold.molecule.torsions import torsion_tree
 
@@ -120,6 +121,26 @@ def test_a_residue_without_an_angle_has_no_dot_while_it_lacks_it() -> None:
     gone = [name.split()[0] for name, digit in states if digit == "3"]
     assert gone == ["A:49", "A:50", "A:51"] and "3" not in plots["verdicts"][1]
     assert (decode(plots["angles"], 1.0)[0].reshape(-1, 2)[4:7] == UNDEFINED_ANGLE).all()
+
+
+def test_energies_of_frames_differ_as_those_of_the_whole_protein(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = read(repaired(), name="end")
+    frames = np.stack([(1 - share) * end.xyz + share * read(STRUCTURES / "1ubi.pdb").xyz for share in (0.3, 0.1, 0.0)])
+    found = energies(end, frames, [(44, 55)])
+    whole = EnergyModel.of(end, end.steering_mask)
+    assert found is not None and min(found) == 0.0
+    for one, other in ((0, 2), (1, 2)):
+        told = whole.energy(frames[one]) - whole.energy(frames[other])
+        assert found[one] - found[other] == pytest.approx(told, rel=0.05, abs=5.0)
+    monkeypatch.setattr(viewer_plots, "EVALUATED", 2)
+    passed = energies(end, frames, [(44, 55)])
+    assert passed == [pytest.approx(found[0] - found[2]), None, 0.0] or passed == [0.0, None, pytest.approx(-found[0])]
+
+
+def test_a_protein_that_the_force_field_does_not_know_has_no_energies() -> None:
+    structure = read(BENT)
+    bare = replace(structure, residues=tuple(replace(r, resname="UNK") for r in structure.residues))
+    assert energies(bare, np.stack([bare.xyz, bare.xyz]), [(44, 55)]) is None
 
 
 def test_a_link_that_a_file_names_is_no_overlap() -> None:
@@ -229,11 +250,14 @@ DRIVE = """<script>
     seen.push(look());
     document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true}));
     seen.push(look());
-    get('paint').value = 'clash';
-    get('paint').dispatchEvent(new Event('change'));
-    const legend = get('legend').innerText, paints = [...get('paint').options].map(option => option.value);
+    const paints = [...get('paint').options].map(option => option.value);
+    const legends = Object.fromEntries(paints.map(paint => {
+      get('paint').value = paint;
+      get('paint').dispatchEvent(new Event('change'));
+      return [paint, get('legend').innerText];
+    }));
     const bounds = document.querySelectorAll('.bound').length;
-    document.body.dataset.seen = JSON.stringify({seen, errors: window.errors, bounds, legend, paints});
+    document.body.dataset.seen = JSON.stringify({seen, errors: window.errors, bounds, legends, paints});
   }, 2500);
 </script></body>"""
 
@@ -271,9 +295,22 @@ def test_in_a_browser_the_plots_and_the_clashes_follow_the_slider(tmp_path: Path
     assert told["errors"] == [] and told["bounds"] == 1
     followed(told["seen"])
     assert [look["clashes"] for look in told["seen"][:3:2]] == [str(DRAWN), "0"]
-    legend = " ".join(told["legend"].split())
-    assert f"severe overlap (worst {DRAWN})" in legend and "none 2.7 Å, worst overlap" in legend
-    assert told["paints"] == ["moved", "K", "clash"]
+    legend = {paint: " ".join(text.split()) for paint, text in told["legends"].items()}
+    assert f"severe overlap (worst {DRAWN})" in legend["clash"] and "none 2.7 Å, worst overlap" in legend["clash"]
+    assert "3 inner steps K of the frame" in legend["depth"]
+    assert told["paints"] == ["moved", "K", "depth", "clash"]
+
+
+@pytest.mark.browser
+def test_in_a_browser_the_energy_of_each_frame_is_a_curve_and_a_colour(tmp_path: Path) -> None:
+    require_library()
+    page = viewer.page(mended(), pictured(), title="t", offline=True, energy=True)
+    energy = data_of(page)["plots"]["energy"]
+    told = driven(page, tmp_path)
+    assert told["errors"] == [] and told["paints"] == ["moved", "K", "depth", "energy", "clash"]
+    shown = [look["values"][2] for look in told["seen"][:3]]
+    assert shown[2] == "0.0 kJ/mol" and float(shown[0].split()[0]) == pytest.approx(energy[0], rel=0.1)
+    assert "kJ/mol above the lowest, by tens" in " ".join(told["legends"]["energy"].split())
 
 
 @pytest.mark.browser
