@@ -7,6 +7,8 @@ alone finds only the first, so we look in both places, the package first.
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -25,6 +27,13 @@ def find(*parts: str) -> Path:
         if path.exists():
             return path
     raise FileNotFoundError(f"geofold: {'/'.join(parts)} is not in this installation; install geofold again")
+
+
+@cache
+def shipped_weights() -> dict[str, str]:
+    """SHA-256 of each file of weights that ships, as its card tells it, by the card's name."""
+    cards = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in (PACKAGE / "data").glob("*.json")}
+    return {name: card["sha256"] for name, card in sorted(cards.items()) if "sha256" in card}
 
 
 def forcefield_directory() -> str:

@@ -66,9 +66,14 @@ def batch(
     asked.require()
     table = Results(os.fspath(results) if results is not None else str(Path(jobs).with_suffix(".results.csv")))
     todo = read_jobs(command, os.fspath(jobs), table.paths)
+    with table.held():
+        return _run(todo, table, asked, progress if progress is not None else lambda *_: None)
+
+
+def _run(todo: list[Job], table: Results, asked: Workers, tell: Told) -> list[dict[str, Any]]:
+    """The jobs that no earlier run finished, and the whole table when all are done."""
     done, missing = _finished(todo, table.read())
     table.write(done)
-    tell = progress if progress is not None else lambda *_: None
     tell(len(done), len(todo), None)
     if missing:
         with asked.started(len(missing)) as crew:

@@ -18,6 +18,7 @@ from geofold.app.files import require_writable
 from geofold.app.result import require_trajectory_name
 from geofold.app.targets import Targets
 from geofold.errors import GeofoldError, JobsError
+from geofold.resources import shipped_weights
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Job:
         return {name: value for name, value in self.cells.items() if name not in apart}
 
     def fingerprint(self) -> str:
-        """SHA-256 of all that decides what comes out: command, version, the row's cells, the input's bytes."""
+        """SHA-256 of all that decides what comes out: command, version, weights, the row's cells, the input's bytes."""
         content = None if self.input is None else digest(self.input)
-        told = [self.command, __version__, self.cells, content]
+        told = [self.command, __version__, shipped_weights(), self.cells, content]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,32 @@ class Results:
         self.paths = (path, str(Path(path).with_suffix(".jsonl")))
         for name in self.paths:
             require_writable(name)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs away from the table; a run that is killed lets go of it.
+
+        Raises
+        ------
+        OptionError
+            If another run has it.
+        """
+        from filelock import FileLock, Timeout
+
+        file = self.paths[0] + ".lock"
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OptionError(
+                f"results {self.paths[0]}, which another run is writing", "one run of a table at a time",
+                "wait for it, or name another table with --results",
+            ) from None  # fmt: skip
+        try:
+            yield
+        finally:
+            Path(file).unlink(missing_ok=True)
+            lock.release()
 
     def read(self) -> list[dict[str, Any]]:
         """Rows of an earlier run."""

@@ -26,7 +26,7 @@ from geofold.molecule.structure import AddedAtom, Structure, read
 def finish(
     command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
     options: RunOptions, began: float, *, loops: list[str] | None = None, contacts: tuple[Contact, ...] = (),
-    built: Built | None = None, models: Sequence[Model] = (),
+    built: Built | None = None, models: Sequence[Model] = (), along: Sequence[tuple[Contact, ...]] = (),
 ) -> Result:  # fmt: skip
     """Write, read again, measure, audit, report.
 
@@ -34,6 +34,8 @@ def finish(
     ----------
     models
         The moves again, with what their ends are worth.
+    along
+        What was wanted in the step that led to each frame, where contacts changed.
     """
     end = structure.xyz
     for move in moves:
@@ -67,6 +69,7 @@ def finish(
     report = build_report(
         command, structure, original, added, moves, options, before, after, checks, written, loops=loops or [],
         contacts=contacts, model=model, seconds=time.perf_counter() - began, built=built, models=models,
+        along=along,
     )  # fmt: skip
     spans = tuple((move.tree.first, move.tree.last) for move in moves)
     return Result(structure, written, _path(structure, moves), content, report, options.altloc, spans)

@@ -44,9 +44,15 @@ def build_report(
     command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
     options: RunOptions, before: dict[str, Any], after: dict[str, Any], checks: list[Check], xyz: np.ndarray, *,
     loops: list[str], contacts: tuple[Contact, ...], model: EnergyModel | None, seconds: float, built: Built | None,
-    models: Sequence[Model],
+    models: Sequence[Model], along: Sequence[tuple[Contact, ...]] = (),
 ) -> dict[str, Any]:  # fmt: skip
-    """Put the report together."""
+    """Put the report together.
+
+    Parameters
+    ----------
+    along
+        What was wanted in the step that led to each frame, where contacts changed.
+    """
     shift = 10 * np.linalg.norm(xyz - structure.xyz, axis=1)
     if built is not None:
         shift[built.atoms] = 0.0  # they came in; nothing of the input moved
@@ -75,7 +81,10 @@ def build_report(
             "shell_angstrom": options.repack_shell, "residues": [structure.residues[k].label for k in turned],
         }  # fmt: skip
     if contacts:
-        report["contacts"] = [_contact(structure, c, xyz) for c in contacts]
+        report["contacts"] = [_contact(structure, c, xyz, along) for c in contacts]
+    earlier = dict.fromkeys(c for wanted in along for c in wanted if c not in contacts)
+    if earlier:
+        report["contacts_earlier"] = [_contact(structure, c, xyz, along) for c in earlier]
     clock = np.array([ms for move in moves for ms in move.milliseconds] or [0.0])
     report |= {
         "before": before, "after": after,
@@ -127,7 +136,9 @@ def _named(names: list[str]) -> str:
     return ", ".join(sorted({part for name in names for part in name.split(", ")})) or "none"
 
 
-def _contact(structure: Structure, contact: Contact, xyz: np.ndarray) -> dict[str, Any]:
+def _contact(
+    structure: Structure, contact: Contact, xyz: np.ndarray, along: Sequence[tuple[Contact, ...]]
+) -> dict[str, Any]:  # fmt: skip
     def place(atom: int) -> dict[str, Any]:
         residue = structure.residues[structure.residue_of[atom]]
         return {
@@ -143,7 +154,13 @@ def _contact(structure: Structure, contact: Contact, xyz: np.ndarray) -> dict[st
         "bound_angstrom": round(10 * contact.bound, 3), "before_angstrom": round(10 * before, 3),
         "after_angstrom": round(10 * after, 3), "satisfied": contact.satisfied(after),
         "atoms": [place(contact.i), place(contact.j)],
-    }  # fmt: skip
+    } | ({"wanted_in_frames": _runs([contact in wanted for wanted in along])} if along else {})  # fmt: skip
+
+
+def _runs(flags: Sequence[bool]) -> list[list[int]]:
+    """First and last place of each run of true ones."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int))).reshape(-1, 2)
+    return [[int(first), int(end) - 1] for first, end in edges]
 
 
 def energy_notes(model: EnergyModel | None) -> list[str]:

@@ -131,6 +131,7 @@ class Steering:
         self._number = self._held = self._accepted = 0
         self._reached = False
         self._path: deque[Floats] = deque([self._local()], maxlen=keep)
+        self._asked: deque[tuple[Contact, ...]] = deque([self.wanted], maxlen=keep)
         self._trace, self._clock = list[int](), list[float]()
 
     @property
@@ -195,6 +196,7 @@ class Steering:
         self._trace.append(int(info.inner_steps[0]))
         self._clock.append(info.milliseconds)
         self._path.append(self._local())
+        self._asked.append(self.wanted)
         return SteeringStep(
             number=self._number, xyz=self.xyz,
             distances_angstrom={c.text: 10 * d for c, d in zip(self.wanted, apart, strict=True)},
@@ -226,7 +228,7 @@ class Steering:
         with one_thread():
             return finish(
                 "constrain", self.structure, self._original, self._added, [move], replace(self._options, energy=energy),
-                self._began, contacts=self.wanted,
+                self._began, contacts=self.wanted, along=list(self._asked),
             )  # fmt: skip
 
     def view(self, *, width: int = 720, height: int = 480) -> Any:

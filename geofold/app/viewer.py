@@ -20,7 +20,7 @@ from geofold import resources
 from geofold.app import viewer_page as parts
 from geofold.app.viewer_frames import Trajectory, pdb_text, read_trajectory
 from geofold.app.viewer_page import Residue
-from geofold.app.viewer_plots import plots
+from geofold.app.viewer_plots import plots, wanted_in
 from geofold.errors import OptionError
 
 GREY, ORANGE, BLUE, VERMILION, SKY = "#B4B4B4", "#E69F00", "#0072B2", "#D55E00", "#56B4E9"
@@ -167,7 +167,7 @@ def view(
         residues = dict.fromkeys(atom.residue for atom in trajectory.atoms)
         for chain, resnum, _ in (residue for residue in residues if _label(residue) in shown.colours):
             drawn.setStyle({"model": 2, "chain": chain or " ", "resi": resnum}, orange)
-    for contact in shown.contacts:
+    for contact in (one for one in shown.contacts if one["wanted"] is None or one["wanted"][-1]):
         start, end = trajectory.xyz[-1, contact["atoms"]]
         excess = np.linalg.norm(start - end) - contact["bound"] if contact["bound"] is not None else np.nan
         held = excess <= STILL if contact["kind"] == "upper" else excess >= -STILL
@@ -188,7 +188,7 @@ def _scene(
 ) -> Scene:
     if inner_steps is not None and len(inner_steps) != len(moved):
         raise OptionError(f"{len(inner_steps)} inner steps, {len(moved)} moved residues", "one for each", "give both")
-    listed = contacts or parts.listed_contacts(report)
+    listed = contacts or [*parts.listed_contacts(report), *parts.listed_contacts(report, "contacts_earlier")]
     ends = [parts.contact_ends(contact) for contact in listed]
     trajectory = read_trajectory(frames_pdb, frozenset(end for pair in ends for end in pair))
     groups = np.array([atom.group for atom in trajectory.atoms])
@@ -208,7 +208,8 @@ def _scene(
     drawn = [
         {"row": row, "text": str(contact.get("contact") or f"contact {row + 1}"),
          "atoms": [place[end] for end in pair], "kind": parts.contact_kind(contact),
-         "bound": parts.finite(contact.get("bound_angstrom"))}
+         "bound": parts.finite(contact.get("bound_angstrom")),
+         "wanted": wanted_in(contact, report, len(trajectory.xyz))}
         for row, (contact, pair) in enumerate(zip(listed, ends, strict=True))
         if len(pair) == 2 and all(end in place for end in pair)
     ]  # fmt: skip

@@ -171,9 +171,9 @@ def flat(part: Mapping[str, Any]) -> dict[str, Any]:
     return rows
 
 
-def listed_contacts(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def listed_contacts(report: Mapping[str, Any], key: str = "contacts") -> list[Mapping[str, Any]]:
     """The report's contacts, none if it has none."""
-    return [contact for contact in sequence(report.get("contacts")) if isinstance(contact, Mapping)]
+    return [contact for contact in sequence(report.get(key)) if isinstance(contact, Mapping)]
 
 
 def contact_ends(contact: Mapping[str, Any]) -> list[AtomKey]:

@@ -54,6 +54,22 @@ def depths_shown(report: Mapping[str, Any], frames: int) -> list[float | None] |
     return summed
 
 
+def wanted_in(contact: Mapping[str, Any], report: Mapping[str, Any], frames: int) -> list[bool] | None:
+    """Whether a contact was wanted in each frame shown; None if the report does not tell, or tells of another path."""
+    runs = contact.get("wanted_in_frames")
+    count = len(parts.sequence(parts.section(report, "stream").get("inner_steps_per_frame")))
+    chosen = shown_frames(count) if count else np.zeros(0, dtype=np.int64)
+    if runs is None or frames not in (count, len(chosen)):
+        return None
+    inside = np.zeros(count, dtype=bool)
+    try:
+        for first, last in runs:
+            inside[int(first) : int(last) + 1] = True
+    except (TypeError, ValueError):
+        return None
+    return [bool(flag) for flag in (inside if frames == count else inside[chosen])]
+
+
 def plots(
     text: str, frames: Floats, moved: Sequence[str], report: Mapping[str, Any],
     links: Collection[tuple[int, int]] = (), *, energy: bool = False,

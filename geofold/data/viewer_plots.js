@@ -147,7 +147,12 @@ function curve(host, last, go, {name, title, series, whole, bars, unit, tens}) {
     });
     const width = bars ? Math.max(1, Math.min(4, 0.7 * WIDE / last)).toFixed(1) : 1.8;
     svg('path', drawn, {d: path, fill: 'none', stroke: one.colour, 'stroke-width': width, 'stroke-linejoin': 'round', class: 'line'});
-    if (one.bound) svg('path', drawn, {d: `M${X0} ${y(one.bound).toFixed(1)}h${WIDE}`, stroke: one.colour, 'stroke-width': 1.2, 'stroke-dasharray': '5 4', class: 'bound'});
+    let bound = '';
+    for (let at = 0; at <= last; at++) if (!one.wanted || one.wanted[at]) {
+      const from = Math.max(x(0), x(at - 0.5)), to = Math.min(x(last), x(at + 0.5));
+      bound = bound.endsWith(`H${from.toFixed(1)}`) ? bound.replace(/H[^H]*$/, `H${to.toFixed(1)}`) : `${bound}M${from.toFixed(1)} ${y(one.bound || 0).toFixed(1)}H${to.toFixed(1)}`;
+    }
+    if (one.bound) svg('path', drawn, {d: bound, stroke: one.colour, 'stroke-width': 1.2, 'stroke-dasharray': '5 4', class: 'bound'});
   }
   const cursor = svg('path', drawn, {d: `M0 ${Y0 - 3}v${HIGH + 6}`, stroke: INK, 'stroke-width': 1.2, class: 'cursor'});
   const marks = series.map(one => svg('circle', drawn, {r: 3.2, fill: one.colour, stroke: '#fff'}));
@@ -172,7 +177,8 @@ function curve(host, last, go, {name, title, series, whole, bars, unit, tens}) {
       const v = one.values[frame];
       marks[i].setAttribute('visibility', v === null ? 'hidden' : 'visible');
       marks[i].setAttribute('transform', `translate(${x(frame).toFixed(1)} ${y(v || 0).toFixed(1)})`);
-      values[i].textContent = v === null ? 'not counted' : (whole ? String(v) : v >= 1e6 ? v.toExponential(1).replace('+', '') : v.toFixed(1)) + (unit || '');
+      const idle = one.wanted && !one.wanted[frame] ? ' (not wanted)' : '';
+      values[i].textContent = v === null ? 'not counted' : (whole ? String(v) : v >= 1e6 ? v.toExponential(1).replace('+', '') : v.toFixed(1)) + (unit || '') + idle;
     });
   };
 }
@@ -186,9 +192,9 @@ return Object.assign((host, data, last, contacts, go) => {
     series: contacts.map((one, i) => ({...one, colour: CYCLE[i % CYCLE.length]})),
   });
   if (plots.overlaps) over({name: 'overlaps', title: 'Severe overlaps', whole: true, series: [{values: plots.overlaps, colour: CRIMSON}]});
-  if (plots.energy) over({name: 'energy', title: 'Energy over lowest', tens: true, unit: ' kJ/mol', series: [{values: plots.energy, colour: '#009E73'}]});
+  if (plots.energy) over({name: 'energy', title: 'Energy', tens: true, unit: ' kJ/mol', series: [{values: plots.energy, colour: '#009E73'}]});
   if (plots.depth) over({name: 'depth', title: 'Inner steps K', whole: true, bars: true, series: [{values: plots.depth, colour: BLUE}]});
-  if (last > 0) html('p', host, 'small', `Click a curve to go to that frame.${contacts.length ? ' Dashed: the contact’s bound.' : ''}`);
+  if (last > 0) html('p', host, 'small', `Click a curve to go to that frame.${plots.energy ? ' Energy: above the lowest.' : ''}${contacts.length ? ' Dashed: the contact’s bound.' : ''}`);
   return frame => shows.forEach(show => show(frame));
 }, {decode});
 })();

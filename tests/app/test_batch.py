@@ -19,9 +19,13 @@ from batch_cases import ROWS, recorded, table
 
 import geofold as gf
 from geofold.app import batch as batches
+from geofold.app import batch_jobs
 from geofold.app.batch_columns import COLUMNS
+from geofold.app.batch_jobs import read_jobs
+from geofold.app.batch_results import Results
 from geofold.cli import main
 from geofold.errors import JobsError
+from geofold.resources import shipped_weights
 
 distributed = pytest.importorskip("distributed")
 psutil = pytest.importorskip("psutil")
@@ -98,6 +102,28 @@ def killed_after(rows: int, command: str, jobs: str, workers: str) -> list[dict[
         os.kill(run.pid, signal.SIGKILL)
     assert not psutil.wait_procs(crew, timeout=60)[1]
     return recorded(folder)
+
+
+def test_a_second_run_of_a_table_is_refused_while_the_first_one_writes(tmp_path: Path, capsys) -> None:
+    jobs = table(tmp_path / "twice")
+    before = made(tmp_path / "twice")
+    results = Results(str(tmp_path / "twice" / "jobs.results.csv"))
+    with results.held():
+        assert main(["batch", "constrain", jobs, "--workers", "1"]) == 2
+        assert set(made(tmp_path / "twice")) - set(before) == {"jobs.results.csv.lock"}
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and "another run is writing" in said[0]
+    assert made(tmp_path / "twice") == before
+    with results.held():
+        pass
+
+
+def test_other_weights_are_another_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job, *_) = read_jobs("constrain", table(tmp_path / "weights"))
+    before = job.fingerprint()
+    assert before == job.fingerprint() and set(shipped_weights()) >= {"loop.json", "score.json", "peptide.json"}
+    monkeypatch.setattr(batch_jobs, "shipped_weights", lambda: shipped_weights() | {"score.json": "another"})
+    assert job.fingerprint() != before
 
 
 def test_killed_half_way_and_resumed(reference: Path, one_worker: str, tmp_path: Path) -> None:

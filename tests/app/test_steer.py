@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
+from viewer_cases import chromium_dom, data_of, require_library
 
 import geofold as gf
 from geofold.app.steer import Steering, SteeringStep
+from geofold.app.viewer_plots import wanted_in
 from geofold.errors import ContactError, OptionError, ResidueRangeError
 from geofold.molecule.structure import read
 
@@ -134,6 +139,51 @@ def test_the_result_is_that_of_constrain_and_the_stream_goes_on() -> None:
     assert np.abs(result.xyz - last.xyz).max() < 1e-4
     assert result.report["contacts"][0]["contact"] == "A:2-A:7<6.0"
     assert next(steering).number == last.number + 1
+
+
+def test_the_report_and_the_page_tell_in_which_frames_a_contact_was_wanted() -> None:
+    steering = gf.steer(sequence=SEQUENCE, contacts=["A:2-A:7<6.0"], keep=9)
+    changes: Changes = {3: lambda s: s.move("A:2-A:7<6.0", "A:1-A:5<5.0"), 6: lambda s: s.add("A:2-A:8>9.0")}
+    for number in range(10):
+        changes.get(number, lambda _: None)(steering)
+        next(steering)
+    result = steering.result(energy=False)
+    # the start and the first step have gone: the oldest of nine frames is that of the second step
+    told = {one["contact"]: one["wanted_in_frames"] for one in result.report["contacts"]}
+    assert told == {"A:1-A:5<5.0": [[2, 8]], "A:2-A:8>9.0": [[5, 8]]}
+    (gone,) = result.report["contacts_earlier"]
+    assert gone["contact"] == "A:2-A:7<6.0" and gone["wanted_in_frames"] == [[0, 1]]
+    shown = {one["text"]: one["wanted"] for one in data_of(result.page())["contacts"]}
+    assert shown == {
+        "A:1-A:5<5.0": [False] * 2 + [True] * 7, "A:2-A:8>9.0": [False] * 5 + [True] * 4,
+        "A:2-A:7<6.0": [True] * 2 + [False] * 7,
+    }  # fmt: skip
+    assert wanted_in(gone, result.report, 5) is None  # frames of another path
+
+
+@pytest.mark.browser
+def test_in_a_browser_a_contact_is_drawn_while_it_is_wanted(tmp_path: Path) -> None:
+    require_library()
+    steering = gf.steer(sequence=SEQUENCE, contacts=["A:2-A:7<6.0"])
+    for number in range(8):
+        if number == 4:
+            steering.remove("A:2-A:7<6.0")
+        next(steering)
+    script = """<script>setTimeout(() => {
+      const get = id => document.getElementById(id), seen = [];
+      for (const at of [0, 4, 5, 8]) {
+        get('slider').value = at; get('slider').dispatchEvent(new Event('input'));
+        const told = document.querySelector('#plots b').textContent;
+        seen.push([get('scene').dataset.contacts, told.includes('not wanted')]);
+      }
+      document.body.dataset.seen = JSON.stringify(seen);
+    }, 2500);</script></body>"""
+    page = steering.result(energy=False).page(offline=True).replace("</body>", script)
+    (tmp_path / "page.html").write_text(page, "utf-8")
+    found = re.search(r'data-seen="([^"]*)"', chromium_dom(tmp_path / "page.html", tmp_path / "profile"))
+    assert found is not None
+    seen = json.loads(found.group(1).replace("&quot;", '"'))
+    assert seen == [["1", False], ["1", False], ["0", True], ["0", True]]
 
 
 def test_the_panel_follows_clicks() -> None:
