@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from data_cases import small_data
@@ -71,6 +72,21 @@ def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     assert not torch.equal(one, two) and not torch.equal(one, other)
     before = (tmp_path / "score.safetensors").read_bytes()
     assert main(args) == 0 and (tmp_path / "score.safetensors").read_bytes() == before
+    further = [*args, "--begin", str(tmp_path / "score.safetensors")]
+    further[further.index("--out") + 1] = str(tmp_path / "further")
+    assert main(further) == 0
+    then, told = load_score(tmp_path / "further" / "score.safetensors")
+    assert told["begun_sha256"] == card["sha256"] and told["rounds"] == card["rounds"] + 1
+    assert told["command"] == card["command"] + " --begin score.safetensors"
+    for number, reader in enumerate(score.readers):
+        begun = load_score(tmp_path / "further" / "begun" / f"member_{number}" / "score.safetensors")[0].readers[0]
+        assert torch.equal(begun.pair.weight, reader.pair.weight)
+        assert not torch.equal(then.readers[number].pair.weight, reader.pair.weight)
+    # another loop than before, and what the potential likes there once it is bred
+    (made,) = (tmp_path / "further" / "decoys").glob("train_*")
+    assert made.name not in [path.name for path in (tmp_path / "decoys").iterdir()]
+    assert bool((np.load(made)["kind"] == score_training.BRED).any())
+    assert main([*further, "--members", "3"]) == 2 == main([*further, "--rounds", "0"])
 
 
 def in_turn(name: str, folder: Path, files: dict, make, workers: int) -> None:
