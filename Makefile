@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+TOOLS  := $(VENV)/.toolkits
 
 .PHONY: demo test lint docs bench clean
 
@@ -14,6 +15,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench,maze,cluster,docs]'
+	touch $@
+
+# what geofold hands structures to and takes them from: needed to test that, not to run
+$(TOOLS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebook,toolkits]'
 	touch $@
 
 demo: $(STAMP)
@@ -26,7 +32,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: lint
+test: lint $(TOOLS)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 docs: $(STAMP)
