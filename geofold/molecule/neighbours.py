@@ -20,6 +20,7 @@ from geofold.molecule.bonds import bond_list, links_among, neighbours
 from geofold.molecule.insertion import with_atoms
 from geofold.molecule.packing import pack, placed
 from geofold.molecule.rotamers import beyond, side_chain
+from geofold.molecule.side_chain_steps import SideChains, eased
 from geofold.molecule.structure import AddedAtom, Floats, Mask, Structure
 from geofold.molecule.torsion_walk import BACKBONE
 
@@ -140,7 +141,7 @@ def subset(structure: Structure, kept: Mask) -> Structure:
 
 
 def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *, seed: int = 0) -> Turned:
-    """Side chains of a loop and of its shell, packed together on the structure's backbone.
+    """Side chains of a loop and of its shell, packed together on the structure's backbone, and eased (`SideChains`).
 
     Returns
     -------
@@ -155,6 +156,8 @@ def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *,
         if structure.residues[k].resname in RIGID:
             continue
         turn(structure, k, chi, xyz, moved, table)
+    turning = [k for k in packed.residue.tolist() if structure.residues[k].resname not in RIGID]
+    xyz = eased(SideChains.of(structure, turning, steering, table), xyz)
     atoms = np.flatnonzero(moved)
     return Turned(atoms, xyz[atoms])
 
