@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from geofold.app.constrain_peptide import constrain_peptide
-from geofold.app.finish import finish
+from geofold.app.finish import energy_model, finish
 from geofold.app.options import PREDICTORS, RunOptions
 from geofold.app.preparing import given
 from geofold.app.repair_loop import repair_loop
@@ -108,10 +108,11 @@ def _repaired(
             several = [repair_loops(structure, ranges, shared, tell)]
     for model in several[0]:
         require_honoured(structure, model.move)
+    begun = energy_model(structure, structure.xyz, options)
     return _of_models([
         finish(
             "repair", structure, original, added, [model.move for model in own], options, began, loops=texts,
-            models=own,
+            models=own, begun=begun,
         ) for own in several
     ])  # fmt: skip
 

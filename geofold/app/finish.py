@@ -27,6 +27,7 @@ def finish(
     command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
     options: RunOptions, began: float, *, loops: list[str] | None = None, contacts: tuple[Contact, ...] = (),
     built: Built | None = None, models: Sequence[Model] = (), along: Sequence[tuple[Contact, ...]] = (),
+    begun: EnergyModel | None = None,
 ) -> Result:  # fmt: skip
     """Write, read again, measure, audit, report.
 
@@ -36,6 +37,8 @@ def finish(
         The moves again, with what their ends are worth.
     along
         What was wanted in the step that led to each frame, where contacts changed.
+    begun
+        Energy model of the coordinates that came in, where the caller has it.
     """
     end = structure.xyz
     for move in moves:
@@ -53,7 +56,7 @@ def finish(
     model = energy_model(structure, written, options)
     after = measure(structure, trees, written, model, options.altloc)
     if built is None:
-        start = energy_model(structure, structure.xyz, options)
+        start = energy_model(structure, structure.xyz, options) if begun is None else begun
         before = measure(structure, trees, structure.xyz, start, options.altloc)
         beside = np.concatenate([np.zeros(0, dtype=np.int64), *(m.beside.atoms for m in moves)])
         checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc, beside=beside)
