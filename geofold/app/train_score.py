@@ -36,6 +36,7 @@ from geofold.learn.score_training import (
     SEARCHED,
     Decoys,
     loaded,
+    mixed,
     parted,
     save_score,
     saved,
@@ -102,7 +103,8 @@ def train_score_model(
     ----------
     begin
         Weights of a potential to go on from: `rounds` follow those that its card tells of, the first of them with
-        `loops` drawn afresh beside its searches. None: from scratch, a first round of `loops` and `rounds` after it.
+        `loops` drawn afresh beside its searches, and what comes out is the mean of their weights. None: from scratch,
+        a first round of `loops` and `rounds` after it, and what comes out is the last one's.
 
     Raises
     ------
@@ -122,7 +124,7 @@ def train_score_model(
             )  # fmt: skip
         first, weights, source = before["rounds"] + 1, Path(begin), {"begun_sha256": before["sha256"]}
         begun = parted(score, folder / "begun")
-    last = first + rounds - (1 if begun is not None else 0)
+    last, rounds_of = first + rounds - (1 if begun is not None else 0), list[list[Path]]()
     for number in range(first, last + 1):
         fresh = loops if number == first else 0
         for split, files in kept.items():
@@ -139,9 +141,12 @@ def train_score_model(
         }  # fmt: skip
         make_once(f"round {number}: networks", here, parts, _learn, WORKERS)
         weights, begun = here / WEIGHTS, list(parts)
+        rounds_of.append(begun)
         judged, ends = _read(kept["valid"]), list[Decoys]()
         if number == last:
-            ends = _searches(data, folder / "searched", list(parts), seed)
+            if begin is not None:
+                begun = mixed(rounds_of, folder / "mean")
+            ends = _searches(data, folder / "searched", begun, seed)
         card = source | {
             "data_sha256": data_hash(data), "prior_sha256": shipped_prior()[1]["sha256"],
             "loop_sha256": shipped_loop_model()[1]["sha256"], "loops": len(_read(kept["train"])), "rounds": number,
@@ -149,7 +154,7 @@ def train_score_model(
             "command": f"geofold train score --loops {loops} --searches {searches} --rounds {rounds} --steps {steps} "
             f"--members {members} --seed {seed}" + ("" if begin is None else f" --begin {Path(begin).name}"),
         }  # fmt: skip
-        value = save_score(weights, list(parts), judged, ends, card)
+        value = save_score(weights, begun, judged, ends, card)
         typer.echo(f"{weights}: validation {value:.3f} nat a loop, learned from {card['loops']} loops")
 
 

@@ -118,17 +118,16 @@ def train_score(
 def save_score(
     path: str | Path, parts: Sequence[Path], judged: Sequence[Decoys], ends: Sequence[Decoys], card: dict[str, Any]
 ) -> float:  # fmt: skip
-    """Put trained networks together as one potential, with a card that tells what it is worth; returns the mean of
-    their losses.
+    """Put trained networks together as one potential, with a card that tells what it is worth; returns its loss.
 
     Parameters
     ----------
     judged, ends
         Decoys of validation loops, and what searches by this potential ended with for others.
     """
-    members = [load_score(one) for one in parts]
-    score = LoopScore.together([member for member, _ in members])
-    value = float(np.mean([own["valid_loss"] for _, own in members]))
+    score = LoopScore.together([load_score(one)[0] for one in parts])
+    losses = [loss_of(score, decoys, chosen(decoys, np.random.default_rng(k))) for k, decoys in enumerate(judged)]
+    value = float(torch.stack(losses).mean()) if losses else math.nan
     whole = {
         "model": "potential of loops", "options": score.options, "valid_loss": value,
         "parameters": sum(p.numel() for p in score.parameters()),
@@ -182,6 +181,23 @@ def parted(score: LoopScore, folder: Path) -> list[Path]:
         files.append(folder / f"member_{number}" / WEIGHTS)
         files[-1].parent.mkdir(parents=True, exist_ok=True)
         save_weights(files[-1], one.state_dict(), {"options": one.options})
+    return files
+
+
+def mixed(rounds: Sequence[Sequence[Path]], folder: Path) -> list[Path]:
+    """Each network's mean over rounds that went on from one another, as weights and card.
+
+    What one round forgets while it learns from where the last was led astray, the mean keeps (Wortsman et al., Model
+    soups, ICML 2022).
+    """
+    files = []
+    for number, parts in enumerate(zip(*rounds, strict=True)):
+        every = [load_score(part)[0] for part in parts]
+        score, states = LoopScore(**every[0].options), [one.state_dict() for one in every]
+        score.load_state_dict({name: torch.stack([own[name] for own in states]).mean(0) for name in states[0]})
+        files.append(folder / f"member_{number}" / WEIGHTS)
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        save_weights(files[-1], score.state_dict(), {"options": score.options})
     return files
 
 

@@ -20,10 +20,12 @@ from geofold.learn.score_training import (
     figures,
     loaded,
     loss_of,
+    mixed,
     save_score,
     saved,
     train_score,
 )  # fmt: skip
+from geofold.learn.training import save_weights
 from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import read
 from geofold.molecule.surroundings import backbone_of, surroundings
@@ -157,8 +159,25 @@ def test_several_networks_are_put_together_as_their_mean(tmp_path: Path) -> None
     own = [load_score(path) for path in paths]
     said = torch.stack([one.scores(held[0].xyz, held[0].around) for one, _ in own]).mean(0)
     torch.testing.assert_close(score.scores(held[0].xyz, held[0].around), said)
-    assert card["valid_loss"] == value == pytest.approx(sum(one["valid_loss"] for _, one in own) / 2)
+    rows = chosen(held[0], np.random.default_rng(0))
+    alone = [float(loss_of(one, held[0], rows)) for one, _ in own]
+    # the divergence is convex in the scores: together they are no worse than in the mean
+    assert card["valid_loss"] == value == pytest.approx(float(loss_of(score, held[0], rows)))
+    assert value <= sum(alone) / 2
     assert card["options"]["members"] == 2 and "valid_drawn_to_8" in card and card["command"] == "none"
+
+
+def test_rounds_are_mixed_weight_by_weight(tmp_path: Path) -> None:
+    rounds = [[tmp_path / f"{number}" / f"{k}" / WEIGHTS for k in range(2)] for number in range(3)]
+    for seed, path in enumerate(path for parts in rounds for path in parts):
+        path.parent.mkdir(parents=True)
+        one = LoopScore(seed=seed, width=8)
+        save_weights(path, one.state_dict(), {"options": one.options})
+    for number, path in enumerate(mixed(rounds, tmp_path / "mean")):
+        found = load_score(path)[0].state_dict()
+        every = [load_score(parts[number])[0].state_dict() for parts in rounds]
+        for name, value in found.items():
+            torch.testing.assert_close(value, sum(own[name] for own in every) / 3)
 
 
 def test_hydrogen_bonds_are_those_of_a_helix_and_no_others() -> None:
