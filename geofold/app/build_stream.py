@@ -19,6 +19,9 @@ from geofold.molecule.loop import LoopDomain
 from geofold.molecule.loop_rows import state_of_rows
 from geofold.molecule.structure import Floats, Structure
 
+AGAIN = 3
+"""So many times as many are settled at most, where none of the first ones comes out clean."""
+
 
 def stream_built(
     structure: Structure, first: int, last: int, rows: Floats, value: Floats, options: RunOptions,
@@ -35,11 +38,14 @@ def stream_built(
     """
     settled = _among_shell if options.repack_shell else _as_it_stands
     settle_one = settled(structure, first, last, rows, options)
-    ends, chosen = list[Model](), unlike(rows, value, max(FINALISTS, options.models))
+    least = max(FINALISTS, options.models)
+    ends, chosen = list[Model](), unlike(rows, value, AGAIN * least)
     for done, row in enumerate(chosen):
+        if done >= least and any(end.move.status == "done" for end in ends):
+            break
         ends.append(settle_one(row))
         if progress is not None:
-            progress(done + 1, len(chosen), float(value[row]))
+            progress(done + 1, max(least, done + 1), float(value[row]))
         if clock is not None and clock.spent():
             break
     ends = agreeing(structure, ends, found)
