@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ import typer
 
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_search import Effort, bred, searched, unlike
+from geofold.app.score_lessons import Lesson, lessons
 from geofold.app.train_models import make_once
 from geofold.backbone.handover import write_npz
 from geofold.errors import BuildError, GeofoldError, OptionError
@@ -43,19 +44,12 @@ from geofold.learn.score_training import (
     train_score,
 )  # fmt: skip
 from geofold.learn.training import data_hash
-from geofold.molecule.loop_windows import drawn
 from geofold.molecule.packed_chains import backbone_structure, with_betas
 from geofold.molecule.packing import backbone_torsions
 from geofold.molecule.structure import Floats, Structure
 
-LENGTHS = (12, 8, 10, 12, 6, 14, 12, 9, 11, 7, 12, 5, 10, 16, 13, 8)
 HELD_OUT, JUDGED = 10, 60
 """One loop of the validation split for so many of the training split, and at most."""
-SIZE = (60, 400)
-"""Residues of a chain."""
-TRIES = 20
-ROUNDS_APART = 4
-"""Part of the chains of a split after which those of the next round begin."""
 DRAWS, KEPT, NEAREST = 480, 96, 24
 """Drawn, kept of those that close, and how many of them are the nearest."""
 SIZES, EACH = (3.0, 8.0, 16.0, 32.0), 12
@@ -71,26 +65,6 @@ WORKERS = 2
 SHORTEST, ASKED = 8, 30
 """Residues, and number, of the validation loops whose searches tell how sure the final potential may be."""
 SEARCHES = Effort(draws=512, crosses=160, led=16, generations=2)
-
-
-class Lesson(NamedTuple):
-    """A loop of the data: its round, number, chain, first residue and length."""
-
-    round: int
-    number: int
-    chain: int
-    first: int
-    length: int
-
-    @property
-    def name(self) -> str:
-        """Of its file."""
-        return "_".join(f"{part}" for part in self)
-
-    @property
-    def last(self) -> int:
-        """Last residue."""
-        return self.first + self.length - 1
 
 
 def train_score_model(
@@ -181,27 +155,6 @@ def _read(files: Sequence[Path], fewest: int | None = None) -> list[Decoys]:
     """Decoys of files; a loop that could not be made has an empty one, so that it is not tried again."""
     found = [dict(np.load(path)) for path in files]
     return [loaded(parts) for parts in found if parts and len(parts["rmsd"]) >= (FEWEST if fewest is None else fewest)]
-
-
-def lessons(chains: Chains, split: str, count: int, round_: int, seed: int) -> list[Lesson]:
-    """Loops of a split, of one chain each, the same ones every time; those of different rounds lie in other chains as
-    long as there are any."""
-    number = SPLITS.index(split)
-    noise = np.random.default_rng([seed, 29, number])
-    fitting = (chains.split == number) & (chains.length >= SIZE[0]) & (chains.length <= SIZE[1])
-    own = noise.permutation(np.flatnonzero(fitting))
-    own = np.roll(own, -round_ * len(own) // ROUNDS_APART)
-    found = list[Lesson]()
-    for chain in own.tolist():
-        if len(found) == count:
-            break
-        length = LENGTHS[len(found) % len(LENGTHS)]
-        here = np.random.default_rng([seed, round_, chain])
-        places = (drawn(chains, chain, here, (length, length)) for _ in range(TRIES))
-        place = next((one for one in places if one is not None), None)
-        if place is not None:
-            found.append(Lesson(round_, len(found), chain, *place))
-    return found
 
 
 def made(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from data_cases import small_data
 
-from geofold.app import loop_parts, train_gate, train_models, train_score
+from geofold.app import loop_parts, score_lessons, train_gate, train_models, train_score
 from geofold.app.learning_commands import loop as loop_command
 from geofold.app.learning_commands import prior as prior_command
 from geofold.app.loop_search import Effort
@@ -52,7 +52,9 @@ def test_loop(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
 def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     small = {"DRAWS": 48, "KEPT": 12, "NEAREST": 4, "EACH": 2, "LIKED": 4, "LEADING": 1, "NATIVES": 1, "CROSSES": 8}
     few = Effort(draws=48, crosses=16, broods=1, led=2, generations=1, parents=2)
-    small |= {"WORKERS": 1, "LENGTHS": (5,), "SHORTEST": 5, "ASKED": 1, "SIZE": (20, 400)}
+    small |= {"WORKERS": 1, "SHORTEST": 5, "ASKED": 1}
+    monkeypatch.setattr(score_lessons, "LENGTHS", (5,))
+    monkeypatch.setattr(score_lessons, "SIZE", (20, 400))
     for name, value in (small | {"HARD": few, "SEARCHES": few, "FEWEST": 4}).items():
         monkeypatch.setattr(train_score, name, value)
     monkeypatch.setattr(train_score, "make_once", in_turn)
