@@ -23,9 +23,8 @@ from geofold.molecule.structure import Link, Structure, read
 
 DRAWN = 30
 """At most so many overlaps of a frame are drawn, the worst ones: more red than that hides the loop."""
-NEAR, EVALUATED = 0.8, 200
-"""nm: residues that have a say in the energy of a frame are nearer than this to where the moving ones ever are; and in
-how many frames at most it is evaluated."""
+NEAR = 0.8
+"""nm: residues that have a say in the energy of a frame are nearer than this to where the moving ones ever are."""
 UNDEFINED_ANGLE = 360.0
 ANGSTROM = 0.1
 """nm."""
@@ -42,11 +41,9 @@ def depths_shown(report: Mapping[str, Any], frames: int) -> list[float | None] |
         parts.finite(value)
         for value in parts.sequence(parts.section(report, "stream").get("inner_steps_per_frame"))
     ]  # fmt: skip
-    chosen = shown_frames(len(told)) if told else np.zeros(0, dtype=np.int64)
-    if frames not in (len(told), len(chosen)) or all(value is None for value in told):
-        return None  # of another path, or of none
-    if frames == len(told):
-        return told
+    chosen = _shown(len(told), frames)
+    if chosen is None or all(value is None for value in told):
+        return None
     summed: list[float | None] = []
     for before, here in zip([-1, *chosen[:-1].tolist()], chosen.tolist(), strict=True):
         known = [value for value in told[before + 1 : here + 1] if value is not None]
@@ -54,12 +51,20 @@ def depths_shown(report: Mapping[str, Any], frames: int) -> list[float | None] |
     return summed
 
 
+def _shown(count: int, frames: int) -> NDArray[np.int64] | None:
+    """Which frames of a report's path of `count` are shown where there are so many; None for those of another path."""
+    if frames == count:
+        return np.arange(count)
+    chosen = shown_frames(count) if count else np.zeros(0, dtype=np.int64)
+    return chosen if frames == len(chosen) else None
+
+
 def wanted_in(contact: Mapping[str, Any], report: Mapping[str, Any], frames: int) -> list[bool] | None:
     """Whether a contact was wanted in each frame shown; None if the report does not tell, or tells of another path."""
     runs = contact.get("wanted_in_frames")
     count = len(parts.sequence(parts.section(report, "stream").get("inner_steps_per_frame")))
-    chosen = shown_frames(count) if count else np.zeros(0, dtype=np.int64)
-    if runs is None or frames not in (count, len(chosen)):
+    chosen = _shown(count, frames)
+    if runs is None or chosen is None:
         return None
     inside = np.zeros(count, dtype=bool)
     try:
@@ -67,7 +72,7 @@ def wanted_in(contact: Mapping[str, Any], report: Mapping[str, Any], frames: int
             inside[int(first) : int(last) + 1] = True
     except (TypeError, ValueError):
         return None
-    return [bool(flag) for flag in (inside if frames == count else inside[chosen])]
+    return [bool(flag) for flag in inside[chosen]]
 
 
 def plots(
@@ -200,11 +205,9 @@ def energies(structure: Structure, frames: Floats, spans: list[tuple[int, int]])
     if not own.any():
         return None
     near = region(structure, frames[:, own].reshape(-1, 3), NEAR)
-    # from the end: the last frame is what was written, and is never passed over
-    chosen = np.unique(np.linspace(len(frames) - 1, 0, min(len(frames), EVALUATED)).astype(int))
     try:
         model = EnergyModel.of(replace(structure, xyz=frames[-1]), structure.steering_mask, only=near)
-        found = {int(at): model.energy(frames[at]) for at in chosen}
+        found = {int(at): model.energy(frames[at]) for at in shown_frames(len(frames))}
     except GeofoldError:
         return None
     values = [found.get(at, np.nan) for at in range(len(frames))]

@@ -110,6 +110,9 @@ function map(host, data, last) {
 }
 
 /* ---- Curves over the frames ---- */
+/* Energies of overlapping atoms are a million times those of good ones: they go by tens. */
+const tenfold = value => Math.log10(1 + value / 10);
+const brief = (value, digits) => value >= 1e6 ? value.toExponential(1).replace('+', '') : value.toFixed(digits);
 const WIDE = 258, X0 = 34, Y0 = 6, HIGH = 56;
 function ticks(top, whole) {
   let step = 10 ** Math.floor(Math.log10(top / 2));
@@ -119,7 +122,6 @@ function ticks(top, whole) {
   for (let at = 0; at <= top * 1.001; at += step) values.push(at);
   return values;
 }
-/* Energies of overlapping atoms are a million times those of good ones: tens, hundreds and so on, evenly apart. */
 function powers(top) {
   const values = [0], most = Math.floor(Math.log10(Math.max(top, 10))), apart = Math.ceil(most / 4);
   for (let k = most; k > 0; k -= apart) if (k > 1 || most < 4) values.push(10 ** k);
@@ -129,7 +131,7 @@ function curve(host, last, go, {name, title, series, whole, bars, unit, tens}) {
   const head = html('h2', host, '', title);
   const drawn = svg('svg', host, {id: name, class: 'curve', viewBox: '0 0 298 80', role: 'img', 'aria-label': `${title} over the frames`});
   const every = series.flatMap(one => [...one.values.filter(v => v !== null), one.bound || 0]);
-  const scale = tens ? v => Math.log10(1 + v / 10) : v => v;
+  const scale = tens ? tenfold : v => v;
   const most = Math.max(1, ...every), top = scale(most) * 1.06, x = at => X0 + at / last * WIDE, y = v => Y0 + HIGH * (1 - scale(v) / top);
   for (const at of tens ? powers(most) : ticks(top, whole)) {
     svg('path', drawn, {d: `M${X0} ${y(at).toFixed(1)}h${WIDE}`, stroke: LINE});
@@ -178,7 +180,7 @@ function curve(host, last, go, {name, title, series, whole, bars, unit, tens}) {
       marks[i].setAttribute('visibility', v === null ? 'hidden' : 'visible');
       marks[i].setAttribute('transform', `translate(${x(frame).toFixed(1)} ${y(v || 0).toFixed(1)})`);
       const idle = one.wanted && !one.wanted[frame] ? ' (not wanted)' : '';
-      values[i].textContent = v === null ? 'not counted' : (whole ? String(v) : v >= 1e6 ? v.toExponential(1).replace('+', '') : v.toFixed(1)) + (unit || '') + idle;
+      values[i].textContent = v === null ? 'not counted' : (whole ? String(v) : brief(v, 1)) + (unit || '') + idle;
     });
   };
 }
@@ -196,5 +198,5 @@ return Object.assign((host, data, last, contacts, go) => {
   if (plots.depth) over({name: 'depth', title: 'Inner steps K', whole: true, bars: true, series: [{values: plots.depth, colour: BLUE}]});
   if (last > 0) html('p', host, 'small', `Click a curve to go to that frame.${plots.energy ? ' Energy: above the lowest.' : ''}${contacts.length ? ' Dashed: the contact’s bound.' : ''}`);
   return frame => shows.forEach(show => show(frame));
-}, {decode});
+}, {decode, tenfold, brief});
 })();

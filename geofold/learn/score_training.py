@@ -178,9 +178,7 @@ def parted(score: LoopScore, folder: Path) -> list[Path]:
     for number, reader in enumerate(score.readers):
         one = LoopScore(**score.options | {"members": 1})
         one.readers[0].load_state_dict(reader.state_dict())
-        files.append(folder / f"member_{number}" / WEIGHTS)
-        files[-1].parent.mkdir(parents=True, exist_ok=True)
-        save_weights(files[-1], one.state_dict(), {"options": one.options})
+        files.append(_kept(one, folder, number))
     return files
 
 
@@ -195,10 +193,16 @@ def mixed(rounds: Sequence[Sequence[Path]], folder: Path) -> list[Path]:
         every = [load_score(part)[0] for part in parts]
         score, states = LoopScore(**every[0].options), [one.state_dict() for one in every]
         score.load_state_dict({name: torch.stack([own[name] for own in states]).mean(0) for name in states[0]})
-        files.append(folder / f"member_{number}" / WEIGHTS)
-        files[-1].parent.mkdir(parents=True, exist_ok=True)
-        save_weights(files[-1], score.state_dict(), {"options": score.options})
+        files.append(_kept(score, folder, number))
     return files
+
+
+def _kept(score: LoopScore, folder: Path, number: int) -> Path:
+    """File of the weights of one network among several."""
+    path = folder / f"member_{number}" / WEIGHTS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(path, score.state_dict(), {"options": score.options})
+    return path
 
 
 def saved(decoys: Decoys) -> dict[str, np.ndarray]:

@@ -18,6 +18,8 @@ METAL_RADIUS = 0.120
 POLAR = frozenset({"N", "O", "S"})
 POLAR_ALLOWANCE = 0.040
 SEVERE_OVERLAP = 0.040
+CONTACT = 0.42
+"""No two radii add up to more, so pairs further apart never overlap."""
 EXCLUDED_BONDS = 3
 """Pairs up to this many bonds apart (1-2, 1-3, 1-4) are not compared."""
 

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from geofold.molecule.bonds import separations
-from geofold.molecule.radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, radius_of
+from geofold.molecule.radii import CONTACT, EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, radius_of
 from geofold.molecule.rotamers import beyond, side_chain
 from geofold.molecule.structure import WATER, Floats, Mask, Structure
 
@@ -32,8 +32,6 @@ LARGEST = np.radians(10.0)
 """Of a torsion in a step."""
 DAMPING, EASIER, HARDER = 0.1, 0.5, 4.0
 """At first, and what it is multiplied with after a step that was good, or bad."""
-CONTACT = 0.42
-"""nm; no two radii add up to more."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,12 +22,10 @@ from torch import Tensor
 from geofold.molecule.bonds import separations
 from geofold.molecule.clashes import SCREEN_MARGIN, TINY, TOLERATED, Clashes, overlap_cost, screen
 from geofold.molecule.kinematics import Kinematics
-from geofold.molecule.radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
+from geofold.molecule.radii import CONTACT, EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
 from geofold.molecule.structure import WATER, Structure
 from geofold.molecule.torsions import TorsionTree
 
-CONTACT = 0.42
-"""nm; no two radii add up to more, so pairs further apart never overlap."""
 SKIN = 0.25
 FEW = 20_000
 """Up to so many pairs (a peptide alone) all are listed: cheaper than looking for the near ones after every step."""
