@@ -13,13 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
-from geofold.learn.chains import dihedral
 from geofold.molecule.bonds import bond_list, links_among, neighbours
 from geofold.molecule.insertion import with_atoms
 from geofold.molecule.packing import pack, placed
-from geofold.molecule.rotamers import beyond, side_chain
+from geofold.molecule.rotamers import side_chain
 from geofold.molecule.side_chain_steps import SideChains, eased
 from geofold.molecule.structure import AddedAtom, Floats, Mask, Structure
 from geofold.molecule.torsion_walk import BACKBONE
@@ -151,28 +149,10 @@ def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *,
     steering = structure.steering_mask
     packed = pack(structure, [*loop, *shell], seed=seed)
     table = neighbours(bond_list(structure, steering), len(structure))
-    xyz, moved = structure.xyz.copy(), np.zeros(len(structure), dtype=bool)
-    for k, chi in zip(packed.residue.tolist(), packed.chi, strict=True):
-        if structure.residues[k].resname in RIGID:
-            continue
-        turn(structure, k, chi, xyz, moved, table)
-    turning = [k for k in packed.residue.tolist() if structure.residues[k].resname not in RIGID]
-    xyz = eased(SideChains.of(structure, turning, steering, table), xyz)
-    atoms = np.flatnonzero(moved)
+    chosen = dict(zip(packed.residue.tolist(), packed.chi, strict=True))
+    turning = [k for k in chosen if structure.residues[k].resname not in RIGID]
+    chains = SideChains.of(structure, turning, steering, table)
+    wanted = np.array([chosen[k][depth] for k, depth in zip(chains.residue.tolist(), chains.depth, strict=True)])
+    xyz = eased(chains, chains.turned(structure.xyz, wanted - chains.chi(structure.xyz)))
+    atoms = np.flatnonzero(chains.carried.any(0))
     return Turned(atoms, xyz[atoms])
-
-
-def turn(structure: Structure, k: int, chi: Floats, xyz: Floats, moved: Mask, table: list[list[int]]) -> None:
-    """Turn a side chain to torsions chi (L,) in radian, in coordinates (n_atoms, 3); notes which atoms moved."""
-    chain, steering = side_chain(structure.residues[k].resname), structure.steering_mask
-    assert chain is not None
-    for quartet, wanted in zip(chain.quartets, chi, strict=True):
-        atoms = [structure.atom(k, name, steering) for name in quartet]
-        if any(a is None for a in atoms):
-            return
-        a, b, c, d = (int(atom) for atom in atoms if atom is not None)
-        behind = sorted(beyond(table.__getitem__, b, c))
-        angle = float(wanted) - float(dihedral(xyz[a], xyz[b], xyz[c], xyz[d]))
-        axis = (xyz[c] - xyz[b]) / np.linalg.norm(xyz[c] - xyz[b])
-        xyz[behind] = Rotation.from_rotvec(angle * axis).apply(xyz[behind] - xyz[c]) + xyz[c]
-        moved[behind] = True

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from geofold.learn.chains import dihedral
 from geofold.molecule.bonds import separations
 from geofold.molecule.radii import CONTACT, EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, radius_of
 from geofold.molecule.rotamers import beyond, side_chain
@@ -41,8 +42,10 @@ class SideChains:
     Attributes
     ----------
     structure : Structure
-    axis : (q, 2) int
-        Atoms that each torsion turns about.
+    residue : (q,) int
+        Whose each torsion is.
+    quartet : (q, 4) int
+        Atoms that each torsion is measured by; it turns about the middle two.
     carried : (q, n_atoms) bool
         Atoms that turn with it.
     depth : (q,) int
@@ -52,7 +55,8 @@ class SideChains:
     """
 
     structure: Structure
-    axis: NDArray[np.int64]
+    residue: NDArray[np.int64]
+    quartet: NDArray[np.int64]
     carried: NDArray[np.bool_]
     depth: NDArray[np.int64]
     table: list[list[int]]
@@ -60,24 +64,34 @@ class SideChains:
     @classmethod
     def of(cls, structure: Structure, residues: Sequence[int], steering: Mask, table: list[list[int]]) -> SideChains:
         """Of those of some residues whose chi atoms are all there."""
-        axes, carried, depth = list[tuple[int, int]](), list[NDArray[np.bool_]](), list[int]()
+        owners, quartets = list[int](), list[list[int]]()
+        carried, depth = list[NDArray[np.bool_]](), list[int]()
         for k in residues:
             chain = side_chain(structure.residues[k].resname)
             for number, quartet in enumerate(chain.quartets if chain is not None else ()):
                 atoms = [structure.atom(k, name, steering) for name in quartet]
                 if any(a is None for a in atoms):
                     break
-                _, b, c, _ = (int(a) for a in atoms if a is not None)
+                quartets.append([int(a) for a in atoms if a is not None])
                 own = np.zeros(len(structure), dtype=bool)
-                own[sorted(beyond(table.__getitem__, b, c))] = True
-                axes.append((b, c))
+                own[sorted(beyond(table.__getitem__, *quartets[-1][1:3]))] = True
+                owners.append(k)
                 carried.append(own)
                 depth.append(number)
-        shape = (len(axes), len(structure))
+        shape = (len(owners), len(structure))
         return cls(
-            structure, np.array(axes, dtype=np.int64).reshape(-1, 2), np.array(carried, dtype=bool).reshape(shape),
-            np.array(depth, dtype=np.int64), table,
+            structure, np.array(owners, dtype=np.int64), np.array(quartets, dtype=np.int64).reshape(-1, 4),
+            np.array(carried, dtype=bool).reshape(shape), np.array(depth, dtype=np.int64), table,
         )  # fmt: skip
+
+    @property
+    def axis(self) -> NDArray[np.int64]:
+        """Atoms that each torsion turns about, (q, 2)."""
+        return self.quartet[:, 1:3]
+
+    def chi(self, xyz: Floats) -> Floats:
+        """Torsions (q,) of coordinates (n_atoms, 3)."""
+        return np.asarray(dihedral(*(xyz[self.quartet[:, k]] for k in range(4))))
 
     @cached_property
     def moving(self) -> NDArray[np.int64]:
