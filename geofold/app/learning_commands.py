@@ -165,16 +165,26 @@ def score(
     begin: Annotated[
         str | None, typer.Option(metavar="WEIGHTS", help="A potential to go on from, by so many more rounds.")
     ] = None,
+    irregular: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of a loop's residues in no helix or strand, at least.")
+    ] = 0.5,
+    anew: Annotated[
+        int, typer.Option(min=0, help="Batches of a training from scratch in the last round, on the decoys of all.")
+    ] = 0,
+    earlier: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Of an earlier run, whose decoys it learns from too.")
+    ] = None,
+    width: Annotated[int, typer.Option(min=8, help="Channels of networks that are trained from scratch.")] = 96,
     seed: Seed = 0,
 ) -> None:
     """Train the potential that ranks models of a loop: the nearer to the native one, the lower."""
     with told():
-        from geofold.app.train_score import train_score_model
+        from geofold.app.train_score import ScoreRun, train_score_model
 
-        train_score_model(
-            data, out, loops=loops, searches=searches, rounds=rounds, steps=steps, members=members, seed=seed,
-            begin=begin,
-        )  # fmt: skip
+        train_score_model(ScoreRun(
+            data=data, out=out, loops=loops, searches=searches, rounds=rounds, steps=steps, members=members,
+            irregular=irregular, begin=begin, anew=anew, earlier=earlier, width=width, seed=seed,
+        ))  # fmt: skip
 
 
 @train_app.command("metric")

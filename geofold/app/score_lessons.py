@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from geofold.learn.chains import SPLITS, Chains
-from geofold.molecule.loop_windows import drawn
+from geofold.molecule.loop_windows import IRREGULAR, drawn
 
 LENGTHS = (12, 8, 10, 12, 6, 14, 12, 9, 11, 7, 12, 5, 10, 16, 13, 8)
 SIZE = (60, 400)
@@ -37,9 +37,17 @@ class Lesson(NamedTuple):
         return self.first + self.length - 1
 
 
-def lessons(chains: Chains, split: str, count: int, round_: int, seed: int) -> list[Lesson]:
+def lessons(
+    chains: Chains, split: str, count: int, round_: int, seed: int, irregular: float = IRREGULAR
+) -> list[Lesson]:  # fmt: skip
     """Loops of a split, of one chain each, the same ones every time; those of different rounds lie in other chains as
-    long as there are any."""
+    long as there are any.
+
+    Parameters
+    ----------
+    irregular
+        Share of their residues that have to be in no helix or strand.
+    """
     number = SPLITS.index(split)
     noise = np.random.default_rng([seed, 29, number])
     fitting = (chains.split == number) & (chains.length >= SIZE[0]) & (chains.length <= SIZE[1])
@@ -51,7 +59,7 @@ def lessons(chains: Chains, split: str, count: int, round_: int, seed: int) -> l
             break
         length = LENGTHS[len(found) % len(LENGTHS)]
         here = np.random.default_rng([seed, round_, chain])
-        places = (drawn(chains, chain, here, (length, length)) for _ in range(TRIES))
+        places = (drawn(chains, chain, here, (length, length), irregular) for _ in range(TRIES))
         place = next((one for one in places if one is not None), None)
         if place is not None:
             found.append(Lesson(round_, len(found), chain, *place))

@@ -9,6 +9,7 @@ around them may be wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,24 +18,18 @@ import numpy as np
 import torch
 import typer
 
-from geofold.app.loop_candidates import LoopCandidates, rebuilt
-from geofold.app.loop_search import Effort, bred, searched, unlike
+from geofold.app.score_decoys import decoys_of, ends_of
 from geofold.app.score_lessons import Lesson, lessons
 from geofold.app.train_models import make_once
 from geofold.backbone.handover import write_npz
-from geofold.errors import BuildError, GeofoldError, OptionError
+from geofold.errors import GeofoldError, InputFileError, OptionError
 from geofold.learn.chains import SPLITS, Chains, read_chains
 from geofold.learn.loop_score import WEIGHTS, LoopScore, load_score
 from geofold.learn.loop_training import shipped_loop_model
 from geofold.learn.prior_training import shipped_prior
 from geofold.learn.score_training import (
     BRED,
-    CROSSED,
-    DISTURBED,
-    DRAWN,
     FEWEST,
-    LED,
-    SEARCHED,
     Decoys,
     loaded,
     mixed,
@@ -44,92 +39,179 @@ from geofold.learn.score_training import (
     train_score,
 )  # fmt: skip
 from geofold.learn.training import data_hash
+from geofold.molecule.loop_windows import IRREGULAR
 from geofold.molecule.packed_chains import backbone_structure, with_betas
-from geofold.molecule.packing import backbone_torsions
-from geofold.molecule.structure import Floats, Structure
+from geofold.molecule.structure import Structure
 
 HELD_OUT, JUDGED = 10, 60
 """One loop of the validation split for so many of the training split, and at most."""
-DRAWS, KEPT, NEAREST = 480, 96, 24
-"""Drawn, kept of those that close, and how many of them are the nearest."""
-SIZES, EACH = (3.0, 8.0, 16.0, 32.0), 12
-"""Degrees: standard deviations of the disturbed natives' torsions, and how many natives each disturbs."""
-PARENTS, CROSSES = (8, 12), 96
-"""Of crosses near the native: the nearest drawn ones and disturbed natives; and how many are made."""
-HARD = Effort(draws=DRAWS, crosses=96, broods=4, parents=12)
-LIKED, LEADING, NATIVES = 64, 12, 4
-"""Bred ones that an earlier potential likes best, how many of them are led, and how many disturbed natives."""
 REPEATED = 3
 """Times that a loop whose decoys a potential liked is among the lessons."""
 WORKERS = 2
 SHORTEST, ASKED = 8, 30
 """Residues, and number, of the validation loops whose searches tell how sure the final potential may be."""
-SEARCHES = Effort(draws=512, crosses=160, led=16, generations=2)
+WIDTH = 96
+"""Channels."""
+DECOYS, ANEW = "decoys", "anew"
+"""Folders of decoys, and of networks trained from scratch at the end."""
+Files = dict[str, list[Path]]
+"""Of decoys, by split."""
 
 
-def train_score_model(
-    data: str, out: str, *, loops: int, searches: int, rounds: int, steps: int, members: int, seed: int,
-    begin: str | None = None,
-) -> None:  # fmt: skip
-    """Make what decoys are missing and train, round by round.
+@dataclass(frozen=True, kw_only=True)
+class ScoreRun:
+    """How the potential is trained.
 
     Parameters
     ----------
+    data, out : str
+        The chains, and the folder of everything that is made.
+    loops, searches, rounds
+        Training loops of the first round, those of each later one that the potential so far is led astray on, and how
+        many rounds follow the first.
+    steps
+        Batches of the first round; half as many in the others.
+    members
+        Networks whose mean is the potential.
+    irregular
+        Share of the loops' residues that are in no helix or strand, at least.
     begin
         Weights of a potential to go on from: `rounds` follow those that its card tells of, the first of them with
         `loops` drawn afresh beside its searches, and what comes out is the mean of their weights. None: from scratch,
         a first round of `loops` and `rounds` after it, and what comes out is the last one's.
+    anew
+        Batches by which networks are trained from scratch in the last round, on the decoys of all rounds; what comes
+        out is these. Zero: they go on from the round before.
+    earlier
+        Folder of an earlier run, whose decoys the training from scratch learns from too.
+    width
+        Channels of networks that are trained from scratch.
+    """
+
+    data: str
+    out: str
+    loops: int
+    searches: int
+    rounds: int
+    steps: int
+    members: int = 2
+    irregular: float = IRREGULAR
+    begin: str | None = None
+    anew: int = 0
+    earlier: str | None = None
+    width: int = WIDTH
+    seed: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Of everything that is made."""
+        return Path(self.out)
+
+    @property
+    def command(self) -> str:
+        """That does the same, where data and folders are."""
+        told = f"geofold train score --loops {self.loops} --searches {self.searches} --rounds {self.rounds}"
+        told += f" --steps {self.steps} --members {self.members} --seed {self.seed}"
+        told += "" if self.begin is None else f" --begin {Path(self.begin).name}"
+        told += "" if self.irregular == IRREGULAR else f" --irregular {self.irregular}"
+        if not self.anew:
+            return told
+        return f"{told} --anew {self.anew} --width {self.width}" + (
+            "" if self.earlier is None else f" --earlier {Path(self.earlier).name}"
+        )
+
+    def checked(self) -> dict[str, Any]:
+        """Card of the potential that it goes on from, empty where there is none.
+
+        Raises
+        ------
+        InputFileError, OptionError
+            If `begin` is no such potential, or one of another number of networks; if `earlier` holds no decoys.
+        """
+        if self.earlier is not None and not self.anew:
+            raise OptionError("--earlier without --anew", "a training from scratch that it is for", "add --anew STEPS")
+        if self.earlier is not None and not any((Path(self.earlier) / DECOYS).glob("*.npz")):
+            raise InputFileError(f"{self.earlier} has no {DECOYS}/*.npz", "the --out of an earlier run", "check it")
+        if self.begin is None:
+            return {}
+        score, card = load_score(self.begin)
+        if not self.rounds:
+            raise OptionError(f"--rounds 0 with --begin {self.begin}", "at least one more", "give --rounds 1")
+        if self.members != score.options["members"]:
+            given = f"--members {self.members} with --begin {self.begin}"
+            raise OptionError(given, f"{score.options['members']}, as it has", "leave it out")
+        return card
+
+    def gathered(self, number: int, weights: Path | None, fresh: int) -> Files:
+        """Files of the decoys of a round, made where they are missing: of searches by weights, and drawn ones."""
+        found = Files()
+        for split in SPLITS[:2]:
+            count = [_most(split, many) for many in (self.searches if weights is not None else 0, fresh)]
+            every = lessons(_data(self.data), split, sum(count), number, self.seed, self.irregular)
+            found[split] = [
+                *made(self.data, self.folder / DECOYS, split, every[: count[0]], weights, self.seed),
+                *made(self.data, self.folder / DECOYS, split, every[count[0] :], None, self.seed),
+            ]
+        return found
+
+    def everything(self, files: Files) -> Files:
+        """Files of decoys and those of an earlier run, in the order of their names."""
+        before = [] if self.earlier is None else sorted((Path(self.earlier) / DECOYS).glob("*.npz"))
+        return {
+            split: [path for path in before if path.name.startswith(f"{split}_")] + sorted(own)
+            for split, own in files.items()
+        }
+
+    def trained(self, folder: Path, files: Files, steps: int, begun: Sequence[Path] | None) -> list[Path]:
+        """Weights of networks trained in a folder, from scratch or from those of a round."""
+        parts: dict[Path, tuple[Any, ...]] = {
+            folder / f"member_{k}" / WEIGHTS: (
+                files["train"], files["valid"], steps, 100 * self.seed + k, None if begun is None else begun[k],
+                self.width,
+            ) for k in range(self.members)
+        }  # fmt: skip
+        make_once(f"{folder.name}: networks", folder, parts, _learn, WORKERS)
+        return list(parts)
+
+
+def train_score_model(run: ScoreRun) -> None:
+    """Make what decoys are missing and train, round by round.
 
     Raises
     ------
     InputFileError, OptionError
-        If `begin` is no such potential, or one of another number of networks.
+        See `ScoreRun.checked`.
     """
     torch.set_num_threads(1)
-    folder, kept = Path(out), {split: list[Path]() for split in SPLITS[:2]}
-    first, weights, begun, source = 0, None, None, dict[str, Any]()
-    if begin is not None:
-        score, before = load_score(begin)
-        if not rounds:
-            raise OptionError(f"--rounds 0 with --begin {begin}", "at least one more", "give --rounds 1")
-        if members != score.options["members"]:
-            raise OptionError(
-                f"--members {members} with --begin {begin}", f"{score.options['members']}, as it has", "leave it out"
-            )  # fmt: skip
-        first, weights, source = before["rounds"] + 1, Path(begin), {"begun_sha256": before["sha256"]}
-        begun = parted(score, folder / "begun")
-    last, rounds_of = first + rounds - (1 if begun is not None else 0), list[list[Path]]()
+    before, folder = run.checked(), run.folder
+    first, weights, begun, rounds = 0, None, None, list[list[Path]]()
+    if run.begin is not None:
+        first, weights = before["rounds"] + 1, Path(run.begin)
+        begun = parted(load_score(weights)[0], folder / "begun")
+    last = first + run.rounds - (1 if run.begin is not None else 0)
+    kept: Files = {split: [] for split in SPLITS[:2]}
     for number in range(first, last + 1):
-        fresh = loops if number == first else 0
-        for split, files in kept.items():
-            count = [_most(split, many) for many in (searches if weights is not None else 0, fresh)]
-            every = lessons(_data(data), split, sum(count), number, seed)
-            files += made(data, folder / "decoys", split, every[: count[0]], weights, seed)
-            files += made(data, folder / "decoys", split, every[count[0] :], None, seed)
-        here = folder if number == last else folder / f"round_{number}"
-        parts = {
-            here / f"member_{k}" / WEIGHTS: (
-                kept["train"], kept["valid"], steps if begun is None else steps // 2, 100 * seed + k,
-                None if begun is None else begun[k],
-            ) for k in range(members)
-        }  # fmt: skip
-        make_once(f"round {number}: networks", here, parts, _learn, WORKERS)
-        weights, begun = here / WEIGHTS, list(parts)
-        rounds_of.append(begun)
-        judged, ends = _read(kept["valid"]), list[Decoys]()
+        for split, files in run.gathered(number, weights, run.loops if number == first else 0).items():
+            kept[split] += files
+        learnt, ends, here = kept, list[Decoys](), folder if number == last else folder / f"round_{number}"
+        if number == last and run.anew:
+            learnt = run.everything(kept)
+            begun = run.trained(folder / ANEW, learnt, run.anew, None)
+        else:
+            begun = run.trained(here, learnt, run.steps if begun is None else run.steps // 2, begun)
+            rounds.append(begun)
         if number == last:
-            if begin is not None:
-                begun = mixed(rounds_of, folder / "mean")
-            ends = _searches(data, folder / "searched", begun, seed)
-        card = source | {
-            "data_sha256": data_hash(data), "prior_sha256": shipped_prior()[1]["sha256"],
-            "loop_sha256": shipped_loop_model()[1]["sha256"], "loops": len(_read(kept["train"])), "rounds": number,
-            "steps": steps, "seed": seed,
-            "command": f"geofold train score --loops {loops} --searches {searches} --rounds {rounds} --steps {steps} "
-            f"--members {members} --seed {seed}" + ("" if begin is None else f" --begin {Path(begin).name}"),
-        }  # fmt: skip
-        value = save_score(weights, begun, judged, ends, card)
-        typer.echo(f"{weights}: validation {value:.3f} nat a loop, learned from {card['loops']} loops")
+            begun = mixed(rounds, folder / "mean") if run.begin is not None and not run.anew else begun
+            ends = _searches(run, begun)
+        weights = here / WEIGHTS
+        count = len(_read(learnt["train"]))
+        card = {
+            "data_sha256": data_hash(run.data), "prior_sha256": shipped_prior()[1]["sha256"],
+            "loop_sha256": shipped_loop_model()[1]["sha256"], "loops": count, "rounds": number, "steps": run.steps,
+            "seed": run.seed, "command": run.command,
+        } | ({"begun_sha256": before["sha256"]} if before else {})  # fmt: skip
+        value = save_score(weights, begun, _read(learnt["valid"]), ends, card)
+        typer.echo(f"{weights}: validation {value:.3f} nat a loop, learned from {count} loops")
 
 
 def _most(split: str, count: int) -> int:
@@ -137,7 +219,9 @@ def _most(split: str, count: int) -> int:
     return count if split == "train" or not count else min(max(count // HELD_OUT, 1), JUDGED)
 
 
-def _learn(path: Path, learnt: list[Path], judged: list[Path], steps: int, seed: int, begun: Path | None) -> None:
+def _learn(
+    path: Path, learnt: list[Path], judged: list[Path], steps: int, seed: int, begun: Path | None, width: int
+) -> None:  # fmt: skip
     """Train one network in the folder of its weights, from scratch or from those of the last round."""
     torch.set_num_threads(1)
 
@@ -145,10 +229,11 @@ def _learn(path: Path, learnt: list[Path], judged: list[Path], steps: int, seed:
         done = f"{step} of {steps} batches, training {loss:.3f}, validation {held:.3f} nat"
         typer.echo(f"{path.parent}: {done}", err=True)
 
+    options: dict[str, Any] = {"width": width} if begun is None else load_score(begun)[0].options
     every = _read(learnt)
     lured = [one for one in every if bool((one.kind == BRED).any())]
     train_score(every + (REPEATED - 1) * lured, _read(judged), path.parent, steps=steps, seed=seed, begun=begun,
-                told=told)  # fmt: skip
+                told=told, **options)  # fmt: skip
 
 
 def _read(files: Sequence[Path], fewest: int | None = None) -> list[Decoys]:
@@ -189,47 +274,14 @@ def _data(data: str) -> Chains:
     return read_chains(data)
 
 
-def decoys_of(native: Structure, first: int, last: int, score: LoopScore | None, *, seed: int) -> Decoys:
-    """Candidates of a loop of a native: drawn, its own torsions disturbed, those and the nearest drawn ones crossed;
-    with a potential those that it likes once they are bred, and the best of them led and polished.
-
-    Raises
-    ------
-    BuildError
-        If nothing that is drawn closes.
-    """
-    noise = np.random.default_rng(seed)
-    loop = LoopCandidates.of(native, rebuilt(native, first, last), seed=seed)
-    every = loop.drawn(DRAWS, noise)[1:]  # the first is that of the structure, and was drawn to be closed at all
-    disturbed = _disturbed(loop, native, first, last, noise)
-    if not len(every) or not len(disturbed):
-        raise BuildError(f"none of {DRAWS} draws closes {loop.build.label}", "one that does", "leave the loop out")
-    order = np.argsort(_rmsd(loop, native, first, last, every), kind="stable")
-    kept = np.concatenate([order[:NEAREST], noise.permutation(order[NEAREST:])[: KEPT - NEAREST]])
-    near = np.concatenate([every[order[: PARENTS[0]]], disturbed[:: max(1, len(disturbed) // PARENTS[1])]])
-    parts = [(DRAWN, every[kept]), (DISTURBED, disturbed), (CROSSED, loop.crossed(near, CROSSES, noise))]
-    if score is not None:
-        pool = bred(loop, every, HARD, score, noise)
-        liked = pool.taken(unlike(pool.rows, pool.value, LIKED)).rows
-        led, _ = loop.led(np.concatenate([liked[:LEADING], disturbed[:: max(1, len(disturbed) // NATIVES)]]))
-        polished, _ = loop.polished(led, score)
-        parts += [(BRED, liked), (LED, np.concatenate([led, polished]))]
-    return _decoys(loop, native, first, last, parts)
-
-
-def _disturbed(loop: LoopCandidates, native: Structure, first: int, last: int, noise: np.random.Generator) -> Floats:
-    """Candidates that have the native's torsions but for noise of several sizes."""
-    torsions = backbone_torsions(native)[first : last + 2, :2]
-    sizes = np.radians(np.repeat(SIZES, EACH))[:, None, None]
-    return loop.closed(torsions + sizes * noise.standard_normal((len(sizes), *torsions.shape)))
-
-
-def _searches(data: str, folder: Path, weights: list[Path], seed: int) -> list[Decoys]:
+def _searches(run: ScoreRun, weights: list[Path]) -> list[Decoys]:
     """What searches by the final potential end with, for validation loops that are long enough."""
+    folder = (run.folder / ANEW if run.anew else run.folder) / "searched"
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [one for one in lessons(_data(data), "valid", 2 * ASKED, 0, seed) if one.length >= SHORTEST][:ASKED]
+    every = lessons(_data(run.data), "valid", 2 * ASKED, 0, run.seed, run.irregular)
     files: dict[Path, tuple[Any, ...]] = {
-        folder / f"{seed}_{lesson.name}.npz": (data, lesson, weights, seed) for lesson in wanted
+        folder / f"{run.seed}_{lesson.name}.npz": (run.data, lesson, weights, run.seed)
+        for lesson in [one for one in every if one.length >= SHORTEST][:ASKED]
     }
     make_once("searches (valid)", folder, files, _search, WORKERS)
     return _read(list(files), fewest=1)
@@ -238,35 +290,3 @@ def _searches(data: str, folder: Path, weights: list[Path], seed: int) -> list[D
 def _search(path: Path, data: str, lesson: Lesson, weights: list[Path], seed: int) -> None:
     score = LoopScore.together([load_score(one)[0] for one in weights])
     _keep(path, data, lesson, partial(ends_of, score=score, seed=seed))
-
-
-def ends_of(native: Structure, first: int, last: int, score: LoopScore, *, seed: int) -> Decoys:
-    """Candidates of a loop of a native that a search by a potential led.
-
-    Raises
-    ------
-    BuildError
-        If nothing that is drawn closes.
-    """
-    loop = LoopCandidates.of(native, rebuilt(native, first, last), seed=seed)
-    ends = searched(loop, SEARCHES, seed=seed, score=score).rows
-    return _decoys(loop, native, first, last, [(SEARCHED, ends)])
-
-
-def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: Floats) -> Floats:
-    """To the native's backbone, A."""
-    own = [native.atom(k, name, native.steering_mask) for k in range(first, last + 1) for name in ("N", "CA", "C", "O")]
-    there = native.xyz[np.array(own)].reshape(-1, 4, 3)
-    return np.asarray(10 * np.sqrt(((loop.backbone(rows) - there) ** 2).sum(-1).mean((1, 2))))
-
-
-def _decoys(
-    loop: LoopCandidates, native: Structure, first: int, last: int, every: Sequence[tuple[int, Floats]]
-) -> Decoys:
-    kind = np.repeat([kind for kind, _ in every], [len(rows) for _, rows in every])
-    rows = np.concatenate([rows for _, rows in every])
-    rmsd = _rmsd(loop, native, first, last, rows)
-    return Decoys(
-        torch.as_tensor(10 * loop.backbone(rows), dtype=torch.float32), torch.as_tensor(rmsd, dtype=torch.float32),
-        torch.as_tensor(kind), loop.around,
-    )  # fmt: skip

@@ -49,8 +49,16 @@ def loop_windows(
     return Loops.of(found)
 
 
-def drawn(chains: Chains, number: int, noise: np.random.Generator, lengths: tuple[int, int]) -> tuple[int, int] | None:
-    """First residue and length of a loop of a chain; None if what was drawn is none."""
+def drawn(
+    chains: Chains, number: int, noise: np.random.Generator, lengths: tuple[int, int], irregular: float = IRREGULAR
+) -> tuple[int, int] | None:  # fmt: skip
+    """First residue and length of a loop of a chain; None if what was drawn is none.
+
+    Parameters
+    ----------
+    irregular
+        Share of its residues that have to be in no helix or strand.
+    """
     length = int(noise.integers(lengths[0], lengths[1] + 1))
     first, size = int(chains.start[number]), int(chains.length[number])
     if size < length + 2 * FLANK:
@@ -59,7 +67,7 @@ def drawn(chains: Chains, number: int, noise: np.random.Generator, lengths: tupl
     if chains.dssp is None:
         return start, length
     here = chains.dssp[first + start : first + start + length]
-    return (start, length) if np.mean(~np.isin(here, REGULAR)) >= IRREGULAR else None
+    return (start, length) if np.mean(~np.isin(here, REGULAR)) >= irregular else None
 
 
 def windows_of(

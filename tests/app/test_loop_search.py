@@ -9,14 +9,14 @@ import pytest
 import torch
 from app_cases import STRUCTURES
 
-from geofold.app import certainty, loop_parts, train_score
+from geofold.app import certainty, loop_parts, score_decoys
 from geofold.app.certainty import Searched, sure
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import POTENTIAL_WEIGHT as WEIGHT
 from geofold.app.loop_search import APART, LONG, Effort, Ranked, bred, effort_of, searched, unlike
 from geofold.app.moves import Model, Move
 from geofold.app.options import RunOptions
-from geofold.app.train_score import decoys_of
+from geofold.app.score_decoys import decoys_of
 from geofold.learn.chains import dihedral
 from geofold.learn.confidence import Confidence
 from geofold.learn.loop_score import LoopScore, shipped_score
@@ -197,7 +197,7 @@ def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) ->
     small = {"DRAWS": 64, "KEPT": 20, "NEAREST": 8, "EACH": 3, "LIKED": 6, "LEADING": 2, "NATIVES": 2, "CROSSES": 9}
     hard = Effort(draws=64, crosses=16, broods=1, parents=3)
     for name, value in (small | {"PARENTS": (3, 3), "HARD": hard}).items():
-        monkeypatch.setattr(train_score, name, value)
+        monkeypatch.setattr(score_decoys, name, value)
     monkeypatch.setattr(loop_parts, "GUIDED_SWEEPS", 1)
     bare = decoys_of(NATIVE, FIRST, LAST, None, seed=0)
     assert set(bare.kind.tolist()) == {DRAWN, DISTURBED, CROSSED}

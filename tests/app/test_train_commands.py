@@ -10,7 +10,7 @@ import pytest
 import torch
 from data_cases import small_data
 
-from geofold.app import loop_parts, score_lessons, train_gate, train_models, train_score
+from geofold.app import loop_parts, score_decoys, score_lessons, train_gate, train_models, train_score
 from geofold.app.learning_commands import loop as loop_command
 from geofold.app.learning_commands import prior as prior_command
 from geofold.app.loop_search import Effort
@@ -52,10 +52,11 @@ def test_loop(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
 def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     small = {"DRAWS": 48, "KEPT": 12, "NEAREST": 4, "EACH": 2, "LIKED": 4, "LEADING": 1, "NATIVES": 1, "CROSSES": 8}
     few = Effort(draws=48, crosses=16, broods=1, led=2, generations=1, parents=2)
-    small |= {"WORKERS": 1, "SHORTEST": 5, "ASKED": 1}
     monkeypatch.setattr(score_lessons, "LENGTHS", (5,))
     monkeypatch.setattr(score_lessons, "SIZE", (20, 400))
-    for name, value in (small | {"HARD": few, "SEARCHES": few, "FEWEST": 4}).items():
+    for name, value in (small | {"HARD": few, "SEARCHES": few}).items():
+        monkeypatch.setattr(score_decoys, name, value)
+    for name, value in {"WORKERS": 1, "SHORTEST": 5, "ASKED": 1, "FEWEST": 4}.items():
         monkeypatch.setattr(train_score, name, value)
     monkeypatch.setattr(train_score, "make_once", in_turn)
     monkeypatch.setattr(loop_parts, "GUIDED_SWEEPS", 1)
@@ -89,6 +90,22 @@ def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     assert made.name not in [path.name for path in (tmp_path / "decoys").iterdir()]
     assert bool((np.load(made)["kind"] == score_training.BRED).any())
     assert main([*further, "--members", "3"]) == 2 == main([*further, "--rounds", "0"])
+    # trained from scratch on the decoys of this run and of that before: of another width, and the same again
+    anew = [*further, "--anew", "2", "--width", "16", "--earlier", str(tmp_path), "--irregular", "0.25"]
+    anew[anew.index("--out") + 1] = str(tmp_path / "anew")
+    assert main(anew) == 0
+    again, said = load_score(tmp_path / "anew" / "score.safetensors")
+    assert said["command"] == told["command"] + f" --irregular 0.25 --anew 2 --width 16 --earlier {tmp_path.name}"
+    assert [reader.pair.out_features for reader in again.readers] == [16, 16]
+    assert said["loops"] == card["loops"] + told["loops"] and not (tmp_path / "anew" / "member_0").exists()
+    written = (tmp_path / "anew" / "score.safetensors").read_bytes()
+    assert main(anew) == 0 and (tmp_path / "anew" / "score.safetensors").read_bytes() == written
+    # and gone on from, in their own width
+    third = [*args, "--begin", str(tmp_path / "anew" / "score.safetensors")]
+    third[third.index("--out") + 1] = str(tmp_path / "third")
+    assert main(third) == 0
+    assert load_score(tmp_path / "third" / "score.safetensors")[0].options["width"] == 16
+    assert main([*args, "--earlier", str(tmp_path)]) == 2 == main([*args, "--anew", "2", "--earlier", str(data)])
 
 
 def in_turn(name: str, folder: Path, files: dict, make, workers: int) -> None:
