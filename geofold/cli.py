@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -144,13 +145,12 @@ def check(
     with told():
         import json
 
-        from geofold.app import api
         from geofold.app.check_text import check_text
         from geofold.app.files import STANDARD, require_writable, write_all
 
         if report is not None:
             require_writable(report)
-        found = api.check(_content(source), energy=energy, altloc=altloc)
+        found = _inspected(_content(source), energy, altloc)
         text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
         if report is not None:
             write_all({report: text.encode()})
@@ -253,6 +253,19 @@ def _run(
         typer.echo(summary(result.report), err=True)
         if not result.passed:
             raise typer.Exit(1)
+
+
+def _inspected(content: str | bytes, energy: bool, altloc: str | None) -> dict[str, Any]:
+    """What `geofold.check` gives, the energy evaluated while PyTorch is imported."""
+    from geofold.app.energies import Aside
+
+    with Aside.begun(content, altloc) if energy else nullcontext() as aside:
+        from geofold.app.inspection import inspect
+        from geofold.app.sources import load
+        from geofold.app.threads import one_thread
+
+        with one_thread():
+            return inspect(load(content), energy=None if aside is None else aside.result, altloc=altloc)
 
 
 def _content(source: str) -> str | bytes:

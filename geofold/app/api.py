@@ -211,10 +211,13 @@ def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: 
     dict
         Report of schema ``geofold-report/1`` with the key ``before`` only, and ``chain_breaks``.
     """
+    from geofold.app.energies import as_it_is
     from geofold.app.inspection import inspect
 
     with one_thread():
-        return inspect(load(source, name), energy=energy, altloc=altloc)
+        return inspect(
+            load(source, name), energy=(lambda whole: as_it_is(whole, altloc)) if energy else None, altloc=altloc
+        )
 
 
 def _named(progress: Progress, name: str) -> Callable[[int, int, float], None]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from geofold.app.breaks import breaks
+from geofold.app.energies import Told
 from geofold.app.find_loops import trouble
 from geofold.app.likelihood import likelihood
 from geofold.app.measure import measure
-from geofold.app.reporting import REPORT_SCHEMA, described, energy_notes, versions
-from geofold.molecule.energy import EnergyModel
+from geofold.app.reporting import REPORT_SCHEMA, described, versions
 from geofold.molecule.gaps import stretches
 from geofold.molecule.residue_range import residue_spans
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import torsion_tree
 
 
-def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[str, Any]:
-    """Report with chains, breaks, clashes, Ramachandran counts, cis bonds and the energy."""
+def inspect(
+    structure: Structure, *, energy: Callable[[Structure], Told] | None = None, altloc: str | None = None
+) -> dict[str, Any]:  # fmt: skip
+    """Report with chains, breaks, clashes, Ramachandran counts, cis bonds and the energy.
+
+    Parameters
+    ----------
+    energy
+        What tells energies of the structure; None: the report has none.
+    """
     spans = stretches(structure)
     trees = []
     for first, last in spans:
@@ -25,15 +34,15 @@ def inspect(structure: Structure, *, energy: bool, altloc: str | None) -> dict[s
             # clashes of every residue count here; where a conformer has to be chosen, the steering one is taken
             letter = altloc or any_altloc(structure, first, last)
             trees.append(torsion_tree(structure, first, last, altloc=letter))
-    model = EnergyModel.of(structure, structure.steering(altloc)) if energy else None
-    return {
+    report: dict[str, Any] = {
         "schema": REPORT_SCHEMA, "command": "check", "versions": versions(), "input": described(structure),
         "residues": residue_spans(structure), "chain_breaks": breaks(structure),
-        "before": measure(structure, trees, structure.xyz, model, altloc),
+        "before": measure(structure, trees, structure.xyz, None, altloc),
         "prior": likelihood(structure, [span for span in spans if span[1] > span[0]]),
         "trouble": trouble(structure, altloc),
-        "notes": [*structure.notes, *energy_notes(model)],
     }  # fmt: skip
+    numbers, notes = energy(structure) if energy is not None else ({}, [])  # last: it may be evaluated meanwhile
+    return report | {"before": numbers | report["before"], "notes": [*structure.notes, *notes]}
 
 
 def any_altloc(structure: Structure, first: int, last: int) -> str | None:

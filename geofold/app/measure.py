@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geofold.app.energies import energies
 from geofold.molecule import ramachandran
 from geofold.molecule.energy import EnergyModel
-from geofold.molecule.forcefield import NAME
 from geofold.molecule.kinematics import Kinematics
 from geofold.molecule.radii import SEVERE_OVERLAP
 from geofold.molecule.sterics import Sterics
@@ -117,10 +117,7 @@ def measure(
     outliers = np.flatnonzero(moving & (angles.verdict == ramachandran.OUTLIER))
     numbers: dict[str, Any] = {}
     if energy is not None:
-        numbers |= {
-            "energy_kj_mol": round(energy.energy(xyz), 2), "force_field": NAME,
-            "lennard_jones_moving_fixed_kj_mol": round(energy.lennard_jones(xyz, moving), 2),
-        }  # fmt: skip
+        numbers |= energies(energy, xyz, moving)
     worst = max(unique.values(), default=0.0)
     return numbers | {
         "severe_overlaps": len(unique), "worst_overlap_angstrom": round(10 * worst, 3),

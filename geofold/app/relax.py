@@ -13,10 +13,11 @@ from geofold.core.gate import FixedGate
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
 from geofold.molecule.completion import region
-from geofold.molecule.energy import EnergyModel, SteeringEnergy
+from geofold.molecule.energy import EnergyModel
 from geofold.molecule.fold import Fold
 from geofold.molecule.loop import LoopDomain
 from geofold.molecule.peptide import PeptideDomain
+from geofold.molecule.steering_energy import SteeringEnergy
 from geofold.molecule.structure import Structure
 
 ENERGY_WEIGHT = 0.05

@@ -16,6 +16,7 @@ import numpy as np
 from geofold import __version__
 from geofold.app.audit import Check
 from geofold.app.build import Built
+from geofold.app.energies import energy_notes
 from geofold.app.moves import Model, Move, depths_along
 from geofold.app.options import RunOptions
 from geofold.molecule.contacts import Contact
@@ -161,16 +162,6 @@ def _runs(flags: Sequence[bool]) -> list[list[int]]:
     """First and last place of each run of true ones."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int))).reshape(-1, 2)
     return [[int(first), int(end) - 1] for first, end in edges]
-
-
-def energy_notes(model: EnergyModel | None) -> list[str]:
-    """What the energy left out or took for something else."""
-    notes = []
-    if model is not None and model.completed.left_out:
-        notes.append(f"the energy leaves out {', '.join(model.completed.left_out)} (no amber14 parameters)")
-    if model is not None and model.completed.replaced:
-        notes.append(f"the energy takes {', '.join(model.completed.replaced)} as their standard parent residues")
-    return notes
 
 
 def _notes(structure: Structure, moves: list[Move], model: EnergyModel | None) -> list[str]:

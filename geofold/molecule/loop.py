@@ -22,13 +22,13 @@ from geofold.core.domain import Expansion, Loss, Prediction, Sloped
 from geofold.core.tangent import Euclid
 from geofold.learn.von_mises import Mixture
 from geofold.molecule.dihedrals import BackboneAngles
-from geofold.molecule.energy import SteeringEnergy
 from geofold.molecule.fold import Fold, FoldState, window
 from geofold.molecule.loop_sense import LoopSense
 from geofold.molecule.potential_term import PotentialTerm
 from geofold.molecule.prior_term import PriorTerm
 from geofold.molecule.radii import SEVERE_OVERLAP
 from geofold.molecule.softcore import SoftCore
+from geofold.molecule.steering_energy import SteeringEnergy
 from geofold.molecule.sterics import PairList, Sterics
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import TorsionTree, torsion_tree

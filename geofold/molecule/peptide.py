@@ -22,9 +22,9 @@ from geofold.molecule.clashes import TINY, Clashes
 from geofold.molecule.contact_bounds import Bounds, beyond, stiff
 from geofold.molecule.contacts import MARGIN, Contact
 from geofold.molecule.dihedrals import BackboneAngles
-from geofold.molecule.energy import SteeringEnergy
 from geofold.molecule.fold import Fold, FoldState
 from geofold.molecule.peptide_sense import PeptideSense
+from geofold.molecule.steering_energy import SteeringEnergy
 from geofold.molecule.sterics import PairList, Sterics
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import TorsionTree, torsion_tree

@@ -10,10 +10,11 @@ import openmm.unit
 import pytest
 import torch
 
-from geofold.molecule import energy
-from geofold.molecule.energy import EnergyModel, SteeringEnergy
+from geofold.molecule import energy, steering_energy
+from geofold.molecule.energy import EnergyModel
 from geofold.molecule.forcefield import amber_system, native_born
 from geofold.molecule.kinematics import Kinematics, positions
+from geofold.molecule.steering_energy import SteeringEnergy
 from geofold.molecule.structure import Structure, read
 from geofold.molecule.torsions import TorsionTree, torsion_tree
 from geofold.resources import find
@@ -32,7 +33,8 @@ def build(name: str, first: int, last: int) -> tuple[Structure, TorsionTree, Kin
 @pytest.fixture
 def reference_platform(monkeypatch):
     """Double precision, so that finite differences mean something."""
-    monkeypatch.setattr(energy, "platform", lambda: openmm.Platform.getPlatformByName("Reference"))
+    for module in (energy, steering_energy):
+        monkeypatch.setattr(module, "platform", lambda: openmm.Platform.getPlatformByName("Reference"))
 
 
 def evaluate(system, xyz: np.ndarray) -> tuple[float, np.ndarray]:

@@ -1,0 +1,132 @@
+"""What OpenMM says of a structure as it is, here or in a process of its own.
+
+Nothing here needs PyTorch, which takes longer to import than most energies to evaluate: `geofold check` has the one
+done while it does the other.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geofold import errors
+from geofold.molecule.energy import EnergyModel
+from geofold.molecule.forcefield import NAME
+from geofold.molecule.gaps import stretches
+from geofold.molecule.structure import Floats, Mask, Structure, read
+
+Told = tuple[dict[str, Any], list[str]]
+"""Numbers and notes of a report."""
+
+
+def energies(model: EnergyModel, xyz: Floats, moving: Mask) -> dict[str, Any]:
+    """Energies of coordinates (n_atoms, 3) in nm; `moving` (n_residues,) are those that others are held against."""
+    return {
+        "energy_kj_mol": round(model.energy(xyz), 2), "force_field": NAME,
+        "lennard_jones_moving_fixed_kj_mol": round(model.lennard_jones(xyz, moving), 2),
+    }  # fmt: skip
+
+
+def energy_notes(model: EnergyModel | None) -> list[str]:
+    """What the energy left out or took for something else."""
+    notes = []
+    if model is not None and model.completed.left_out:
+        notes.append(f"the energy leaves out {', '.join(model.completed.left_out)} (no amber14 parameters)")
+    if model is not None and model.completed.replaced:
+        notes.append(f"the energy takes {', '.join(model.completed.replaced)} as their standard parent residues")
+    return notes
+
+
+def as_it_is(structure: Structure, altloc: str | None = None) -> Told:
+    """Energies of a structure, every stretch of its chains free to move.
+
+    Raises
+    ------
+    ForceFieldError
+        If the force field cannot make sense of a residue.
+    """
+    moving = np.zeros(len(structure.residues), dtype=bool)
+    for first, last in stretches(structure):
+        moving[first : last + 1] = last > first
+    model = EnergyModel.of(structure, structure.steering(altloc))
+    return energies(model, structure.xyz, moving), energy_notes(model)
+
+
+@dataclass(frozen=True, eq=False)
+class Aside:
+    """`as_it_is` in a process of its own; a context, at whose end that is over, asked for its result or not.
+
+    Parameters
+    ----------
+    source
+        A path, or what such a file holds.
+    """
+
+    source: str | bytes
+    altloc: str | None
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def begun(cls, source: str | bytes, altloc: str | None) -> Aside:
+        """Begin it."""
+        command = [sys.executable, "-P", "-m", __name__, *([] if altloc is None else [altloc])]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+        return cls(source, altloc, process)
+
+    def __enter__(self) -> Aside:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(self.source if isinstance(self.source, bytes) else _bytes(self.source))
+            self.process.stdin.close()
+        except (OSError, ValueError):  # a file that cannot be read is told of by who reads it to check it
+            self.process.kill()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def result(self, structure: Structure) -> Told:
+        """Numbers and notes of a structure that was read from the same source.
+
+        Raises
+        ------
+        ForceFieldError
+            As `as_it_is`.
+        """
+        assert self.process.stdout is not None
+        text = self.process.stdout.read()
+        if self.process.wait() or not text:
+            return as_it_is(structure, self.altloc)  # whatever befell that process may not befall this one
+        told = json.loads(text)
+        if "error" in told:
+            raise getattr(errors, told["error"])(*told["parts"])
+        return told["numbers"], told["notes"]
+
+
+def _bytes(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _main(arguments: list[str]) -> None:
+    """Energies of the structure on standard input, as JSON."""
+    try:
+        numbers, notes = as_it_is(read(sys.stdin.buffer.read()), arguments[0] if arguments else None)
+        told: dict[str, Any] = {"numbers": numbers, "notes": notes}
+    except errors.GeofoldError as error:
+        told = {"error": type(error).__name__, "parts": [error.given, error.expected, error.remedy]}
+    sys.stdout.write(json.dumps(told))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])
