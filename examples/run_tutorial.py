@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 NOTEBOOK = Path(__file__).resolve().parent / "tutorial.ipynb"
-VIEW = "<py3Dmol.view"
-"""How a view begins in words: where it is in memory says nothing to a reader."""
+VIEW = "<geofold view"
+"""How a view begins in words, which say nothing to a reader."""
 
 
 def main(out: Path = NOTEBOOK, folder: Path | None = None) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.app.files import write_all
+from geofold.app.notebook_view import NotebookView
 from geofold.errors import OptionError
 from geofold.molecule.bonds import links_among
 from geofold.molecule.structure import Structure
@@ -129,11 +130,11 @@ class Result:
             energy="energy_kj_mol" in self.report["after"],
         )  # fmt: skip
 
-    def view(self) -> Any:
-        """A py3Dmol view of the path, for notebooks."""
+    def view(self) -> NotebookView:
+        """The viewer page for a notebook's cell; its `py3dmol` gives the scene to draw more into."""
         from geofold.app import viewer
 
-        return viewer.view(self._shown_text(), self.report)
+        return NotebookView(self.page(), lambda: viewer.view(self._shown_text(), self.report))
 
     def _shown_text(self) -> str:
         return self.structure.trajectory_pdb(self._shown(), altloc=self.altloc).decode()

@@ -15,6 +15,8 @@ from html import escape
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from geofold import resources
 from geofold.app import viewer_page as parts
@@ -28,17 +30,21 @@ GREY, ORANGE, BLUE, VERMILION, SKY = "#B4B4B4", "#E69F00", "#0072B2", "#D55E00",
 
 STEP = 0.01
 """Resolution of an embedded coordinate in A."""
+NEAR = 4.5
+"""A from a moved residue at the end within which an atom makes its residue a neighbour, shown with its side chain."""
 STILL = 0.005
 """A residue none of whose atoms strays further than this (A) from its start does not move."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is drawn: ``moving`` and ``edge`` are atom indices, ``colours`` has a K or None per coloured residue."""
+    """What is drawn: ``moving``, ``edge`` and ``beside`` (of residues near moved ones) are atom indices, ``colours``
+    has a K or None per coloured residue."""
 
     trajectory: Trajectory
     moving: list[int]
     edge: list[int]
+    beside: list[int]
     colours: dict[str, float | None]
     contacts: list[dict[str, Any]]
 
@@ -113,7 +119,7 @@ def page(
             "library": None if offline else parts.LIBRARY_URL,
             "start": start,
             "step": STEP,
-            "moving": shown.moving, "edge": shown.edge,
+            "moving": shown.moving, "edge": shown.edge, "beside": shown.beside,
             "frames": parts.encode(trajectory.xyz[:, shown.moving], STEP),
             "moved": shown.colours, "contacts": shown.contacts, "plots": drawn if plotted else None,
         }),
@@ -129,7 +135,7 @@ def view(
     width: int = 720,
     height: int = 480,
 ) -> Any:
-    """The same scene for a notebook: grey protein, orange moved residues playing, contacts as they end.
+    """The same scene as a py3Dmol view: grey protein, orange moved residues playing, contacts as they end.
 
     Parameters
     ----------
@@ -157,6 +163,9 @@ def view(
     drawn.addModel(pdb_text(trajectory, frames - 1, kept), "pdb")
     drawn.setStyle({"hetflag": False}, {"cartoon": {"color": GREY}})
     drawn.setStyle({"hetflag": True}, {"stick": {"color": GREY}})
+    for chain, resnum, _ in dict.fromkeys(trajectory.atoms[index].residue for index in shown.beside):
+        near = {"model": 0, "chain": chain or " ", "resi": resnum}
+        drawn.addStyle(near, {"stick": {"colorscheme": "lightgreyCarbon", "radius": 0.08}})
     if shown.moving:
         drawn.addModel(pdb_text(trajectory, 0, shown.moving), "pdb")
         drawn.setStyle({"model": 1}, {"cartoon": {"color": SKY, "opacity": 0.5}})
@@ -214,7 +223,16 @@ def _scene(
         if len(pair) == 2 and all(end in place for end in pair)
     ]  # fmt: skip
     moving, edges = (np.flatnonzero(np.isin(groups, list(which))).tolist() for which in (core | edge, edge))
-    return Scene(trajectory, moving, edges, colours, drawn)
+    return Scene(trajectory, moving, edges, _beside(trajectory, groups, core), colours, drawn)
+
+
+def _beside(trajectory: Trajectory, groups: NDArray[np.int64], core: Collection[int]) -> list[int]:
+    """Atoms of residues that have one near those of a core at the end."""
+    inside, xyz = np.isin(groups, list(core)), trajectory.xyz[-1]
+    if not inside.any() or inside.all():
+        return []
+    close = np.isfinite(cKDTree(xyz[inside]).query(xyz, distance_upper_bound=NEAR)[0])
+    return np.flatnonzero(np.isin(groups, groups[close]) & ~inside).tolist()
 
 
 def _label(residue: Residue) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from geofold.app import viewer
+from geofold.app.notebook_view import NotebookView
 from geofold.errors import InputFileError
 from geofold.molecule.bonds import links_among
 from geofold.molecule.structure import decode, read
@@ -27,10 +28,27 @@ def page_of_file(content: str | bytes, name: str, report: str | None, *, offline
     return viewer.page(text, numbers, title=title, offline=offline, links=links, energy=energy)
 
 
-def view(trajectory: str | Path, report: str | Path | None = None) -> Any:
-    """py3Dmol view of a trajectory file, for notebooks."""
-    text, _, _ = _models(_bytes(str(trajectory)), str(trajectory))
-    return viewer.view(text, {} if report is None else _report(str(report)))
+def view(trajectory: str | Path, report: str | Path | None = None, *, energy: bool = True) -> NotebookView:
+    """The viewer page of a trajectory file for a notebook's cell.
+
+    Parameters
+    ----------
+    report
+        Path of a run's report.
+    energy
+        Evaluate the force field in each frame (seconds).
+
+    Raises
+    ------
+    InputFileError
+        If the trajectory or the report cannot be read.
+    """
+    content, given = _bytes(str(trajectory)), None if report is None else str(report)
+    page = page_of_file(content, str(trajectory), given, offline=False, energy=energy)
+    return NotebookView(
+        page,
+        lambda: viewer.view(_models(content, str(trajectory))[0], {} if given is None else _report(given)),
+    )
 
 
 def _models(data: bytes, name: str) -> tuple[str, str, list[tuple[int, int]]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +26,10 @@ from viewer_cases import (
     ubiquitin,
 )
 
+import geofold as gf
 from geofold.app import viewer
 from geofold.app.viewer_page import LIBRARY_FILE, LIBRARY_VARIABLE, TIMES, embed_json, encode, library_source, number
+from geofold.app.viewing import page_of_file
 from geofold.errors import CoordinateError, InputFileError, OptionError
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&@@DATA@@"
@@ -222,6 +226,41 @@ def test_notebook_view_has_the_frames_and_the_contact() -> None:
     assert script.count("addModelsAsFrames") == 1 and script.count("ENDMDL") == 3 and "animate" in script
     assert script.count("addCylinder") == 1 and viewer.BLUE in script and viewer.ORANGE in script
     assert "addModelsAsFrames" not in viewer.view(ubiquitin())._make_html()
+
+
+def test_residues_near_what_moved_are_shown_with_their_side_chains() -> None:
+    data = data_of(viewer.page(trajectory(3), full_report(), title="t"))
+    lines = [line for line in data["start"].split("\n") if line]
+    xyz = np.array([[float(line[k : k + 8]) for k in (30, 38, 46)] for line in lines])
+    residue = np.array([line[21:27] for line in lines])
+    inside = np.zeros(len(lines), dtype=bool)
+    inside[sorted(set(data["moving"]) - set(data["edge"]))] = True
+    apart = np.linalg.norm(xyz[:, None] - end_of(data)[inside][None], axis=-1).min(1)
+    near = set(residue[~inside & (apart <= viewer.NEAR)])
+    assert near and set(residue[data["beside"]]) == near and not inside[data["beside"]].any()
+    assert np.isin(residue, list(near)).sum() == len(data["beside"])  # whole residues
+    assert data_of(viewer.page(ubiquitin(), {}, title="t"))["beside"] == []
+
+
+def end_of(data: dict[str, Any]) -> np.ndarray:
+    """Coordinates (n_atoms, 3) of the last frame of a page, A."""
+    lines = [line for line in data["start"].split("\n") if line]
+    xyz = np.array([[float(line[k : k + 8]) for k in (30, 38, 46)] for line in lines])
+    xyz[data["moving"]] = decode(data["frames"], data["step"])[-1].reshape(-1, 3)
+    return xyz
+
+
+def test_a_notebook_shows_the_page_itself(tmp_path: Path) -> None:
+    pytest.importorskip("py3Dmol")
+    path, report = str(tmp_path / "t.pdb"), str(tmp_path / "r.json")
+    Path(path).write_text(trajectory(3))
+    Path(report).write_text(json.dumps(full_report()))
+    shown = gf.view(path, report, energy=False)
+    html = shown._repr_html_()
+    (frame,) = re.findall(r'<iframe [^>]*srcdoc="([^"]*)"></iframe>', html)
+    assert unescape(frame) == shown.page == page_of_file(path, path, report, offline=False, energy=False)
+    assert 'id="slider"' in shown.page and repr(shown).startswith("<geofold view")
+    assert shown.py3dmol()._make_html().count("addModelsAsFrames") == 1
 
 
 @pytest.mark.browser

@@ -239,8 +239,16 @@ DRIVE = """<script>
     trail: (get('trail').getAttribute('d').match(/L/g) || []).length,
     cursors: [...document.querySelectorAll('.cursor')].map(line => line.getAttribute('transform')),
     values: [...document.querySelectorAll('#plots .value, #plots b')].map(cell => cell.textContent),
-    clashes: get('scene').dataset.clashes, now: get('now-0').textContent,
+    clashes: get('scene').dataset.clashes, now: get('now-0').textContent, ...painted(),
   });
+  const painted = () => {  // what 3Dmol.js was given to draw of the moving part: ribbon colours, and where atoms are
+    if (!window.shown) return {};
+    const atoms = window.shown.getModel(1).selectedAtoms({});
+    return {
+      colours: [...new Set(atoms.map(atom => atom.style.cartoon.colorfunc(atom)))].sort(),
+      at: atoms.map(atom => [atom.x, atom.y, atom.z]), picture: window.shown.pngURI(),
+    };
+  };
   const slide = at => { get('slider').value = at; get('slider').dispatchEvent(new Event('input')); seen.push(look()); };
   setTimeout(() => {
     [0, 2, 4].forEach(slide);
@@ -251,19 +259,28 @@ DRIVE = """<script>
     document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true}));
     seen.push(look());
     const paints = [...get('paint').options].map(option => option.value);
+    const colours = {}, pictures = {};
     const legends = Object.fromEntries(paints.map(paint => {
       get('paint').value = paint;
       get('paint').dispatchEvent(new Event('change'));
+      colours[paint] = [0, 2, 4].map(at => { slide(at); return seen.pop(); }).map(look => look.colours);
       return [paint, get('legend').innerText];
     }));
+    const whole = () => window.shown ? window.shown.getModel(0).selectedAtoms({}) : [];
+    const sticks = () => whole().filter(atom => atom.style.stick).length;
+    const beside = [sticks()];
+    get('sticks').click();
+    beside.push(sticks());
     const bounds = document.querySelectorAll('.bound').length;
-    document.body.dataset.seen = JSON.stringify({seen, errors: window.errors, bounds, legends, paints});
+    const told = {seen, errors: window.errors, bounds, legends, paints, colours, beside};
+    document.body.dataset.seen = JSON.stringify(told);
   }, 2500);
 </script></body>"""
 
 
 def driven(page: str, tmp_path: Path) -> dict[str, Any]:
     """What the page shows at frames 1, 3, 5, after a click in the middle of a curve, and after a key."""
+    page = page.replace("viewer = window.$3Dmol", "viewer = window.shown = window.$3Dmol")  # so that it can be asked
     (tmp_path / "page.html").write_text(page.replace("<style>", WATCH + "<style>").replace("</body>", DRIVE), "utf-8")
     dom = chromium_dom(tmp_path / "page.html", tmp_path / "profile")
     found = re.search(r'data-seen="([^"]*)"', dom)
@@ -276,7 +293,8 @@ def followed(seen: list[dict[str, Any]]) -> None:
     assert all(look["dots"] == 12 for look in seen)
     assert seen[0]["outliers"] == ["A:52 ASP"] and seen[2]["outliers"] == []
     assert seen[0]["shapes"] == 3
-    assert len({look["places"] for look in seen}) == 4 and seen[1] == seen[3]
+    assert len({look["places"] for look in seen}) == 4
+    assert {**seen[1], "picture": None} == {**seen[3], "picture": None}
     assert seen[0]["trail"] == 0 < seen[1]["trail"] < seen[2]["trail"]
     assert [look["cursors"] for look in seen[:3]] == [[f"translate({x} 0)"] * 3 for x in ("34.0", "163.0", "292.0")]
     assert [look["values"][1] for look in seen[:3:2]] == ["98", "0"]
@@ -291,7 +309,8 @@ def pictured() -> dict[str, Any]:
 @pytest.mark.browser
 def test_in_a_browser_the_plots_and_the_clashes_follow_the_slider(tmp_path: Path) -> None:
     require_library()
-    told = driven(viewer.page(mended(), pictured(), title="t", offline=True), tmp_path)
+    page = viewer.page(mended(), pictured(), title="t", offline=True)
+    told = driven(page, tmp_path)
     assert told["errors"] == [] and told["bounds"] == 1
     followed(told["seen"])
     assert [look["clashes"] for look in told["seen"][:3:2]] == [str(DRAWN), "0"]
@@ -299,6 +318,25 @@ def test_in_a_browser_the_plots_and_the_clashes_follow_the_slider(tmp_path: Path
     assert f"severe overlap (worst {DRAWN})" in legend["clash"] and "none 2.7 Å, worst overlap" in legend["clash"]
     assert "3 inner steps K of the frame" in legend["depth"]
     assert told["paints"] == ["moved", "K", "depth", "clash"]
+    drawn_as_told(told, data_of(page))
+
+
+def drawn_as_told(told: dict[str, Any], data: dict[str, Any]) -> None:
+    """Atoms stand where the frame has them, and wear the colours of the legend."""
+    frames = decode(data["frames"], data["step"])
+    for look, at in zip(told["seen"], (0, 2, 4, 2, 3), strict=True):
+        np.testing.assert_allclose(np.array(look["at"]), frames[at].reshape(-1, 3), atol=1e-6)
+    pictures = [look["picture"] for look in told["seen"]]
+    assert len(set(pictures[:3])) == 3 and all(len(picture) > 5000 for picture in pictures)
+    grey, orange = viewer.GREY, viewer.ORANGE
+    assert told["colours"]["moved"] == [sorted([grey, orange])] * 3
+    # K of frames 0, 3, none of 3: the two ends of the ramp, and grey where nothing was counted
+    low, high = "rgb(0,34,78)", "rgb(253,231,55)"
+    assert [sorted(set(row) - {grey}) for row in told["colours"]["depth"]] == [[low], [high], []]
+    first, _, last = told["colours"]["clash"]
+    assert len(first) > 3 and set(last) == {grey, low}
+    assert len({json.dumps(row) for row in told["colours"]["K"]}) == 1  # K of residues is the same in all frames
+    assert told["beside"] == [len(data["beside"]), 0] and data["beside"]
 
 
 @pytest.mark.browser
