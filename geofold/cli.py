@@ -38,9 +38,13 @@ View = Annotated[str | None, typer.Option(help="Also write a viewer page, as HTM
 Offline = Annotated[bool, typer.Option("--offline", help="Put 3Dmol.js into the page (needs npm's 3dmol; see README).")]
 Seed = Annotated[int, typer.Option(help="Same input, same seed: same bytes.")]
 Altloc = Annotated[str | None, typer.Option(help="Conformer that moves where the backbone has several.")]
-Energy = Annotated[bool, typer.Option("--energy/--no-energy", help="Evaluate amber14 + OBC2 before and after.")]
-Predictor = Annotated[str, typer.Option(help="trained: the model that ships leads; hold-still: corrections alone.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the trace of the stream on standard error.")]
+Energy = Annotated[
+    bool, typer.Option("--energy/--no-energy", help="Let the force field (amber14 + OBC2) finish and judge.")
+]
+Predictor = Annotated[
+    str, typer.Option(help="trained: with what was learned from known structures; hold-still: without, to compare.")
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Tell every step on standard error.")]
 
 
 @app.command()
@@ -66,8 +70,8 @@ def repair(
     seed: Seed = 0,
     altloc: Altloc = None,
     energy: Energy = True,
-    streams: Annotated[int, typer.Option(help="Streams in one batch.")] = 12,
-    rounds: Annotated[int, typer.Option(help="Rounds of streaming and selection at most.")] = 6,
+    streams: Annotated[int, typer.Option(help="Conformations at once; the more, the wider the search.")] = 12,
+    rounds: Annotated[int, typer.Option(help="How long it searches at most: rounds of moving and choosing.")] = 6,
     predictor: Predictor = "trained",
     models: Annotated[
         int, typer.Option(help="Models of one loop, best first: OUT.pdb, OUT.2.pdb and on; the report ranks them.")
@@ -139,7 +143,7 @@ def check(
     source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF; '-': standard input.")],
     report: Report = None,
     altloc: Altloc = None,
-    energy: Energy = True,
+    energy: Annotated[bool, typer.Option("--energy/--no-energy", help="Evaluate amber14 + OBC2.")] = True,
 ) -> None:
     """Say what is wrong with a structure: clashes, Ramachandran outliers, cis bonds, chain breaks, energy."""
     with told():

@@ -16,7 +16,7 @@ from geofold.app.constrain_peptide import constrain_peptide
 from geofold.app.finish import energy_model, finish
 from geofold.app.options import PREDICTORS, RunOptions
 from geofold.app.preparing import given
-from geofold.app.repair_loop import repair_loop
+from geofold.app.repair_loop import Told, repair_loop, silent
 from geofold.app.reporting import models_told
 from geofold.app.result import Result
 from geofold.app.several_loops import repair_loops
@@ -97,9 +97,9 @@ def _repaired(
     structure, added, original = with_missing_atoms(structure, ranges, options)
     shared = replace(options, budget=_share(options.budget, len(ranges)))
 
-    def tell(first: int, last: int) -> Callable[[int, int, float], None] | None:
-        residues = structure.residues
-        return None if progress is None else _named(progress, f"{residues[first].label}-{residues[last].resnum}")
+    def tell(first: int, last: int) -> Told:
+        label = f"{structure.residues[first].label}-{structure.residues[last].resnum}"
+        return silent if progress is None else lambda stage: _named(progress, f"{label} {stage}")
 
     with one_thread():
         if len(ranges) == 1:

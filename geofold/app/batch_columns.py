@@ -105,6 +105,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "models": _within("models", int, "models of one loop, best first"),
         "budget": _within("budget", float, "seconds in place of rounds; then the clock has a say in what comes out"),
         "repack_shell": _within("repack_shell", float, "also pack side chains whose CB is so near to the loop (A)"),
+        "allow_cis_pro": Column(_switch, _YES, "yes: loops to build may have one of their prolines cis"),
     },
     "constrain": {
         "input": _path("PDB or mmCIF, plain or gzip"),

@@ -61,7 +61,7 @@ class Workers:
             if importlib.util.find_spec(module) is None:
                 raise OptionError(
                     f"no {module} in this environment", "the packages of the extra cluster",
-                    "pip install 'geofold[cluster]'",
+                    "pip install '.[cluster]' in geofold's folder",
                 )  # fmt: skip
         if self.slurm and shutil.which("sbatch") is None:
             raise OptionError("--slurm where there is no sbatch", "a machine that submits to Slurm", "log in to one")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,27 +76,24 @@ class Aside:
 
     @classmethod
     def begun(cls, source: str | bytes, altloc: str | None) -> Aside:
-        """Begin it."""
+        """Begin it; a file that cannot be read is left to be told of by who reads it next."""
         command = [sys.executable, "-P", "-m", __name__, *([] if altloc is None else [altloc])]
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+        with tempfile.TemporaryFile() as file:
+            with suppress(OSError, ValueError):
+                file.write(source if isinstance(source, bytes) else Path(source).read_bytes())
+                file.seek(0)
+            # a file and no pipe: it need not be held out to a process that is still importing
+            process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         return cls(source, altloc, process)
 
     def __enter__(self) -> Aside:
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(self.source if isinstance(self.source, bytes) else _bytes(self.source))
-            self.process.stdin.close()
-        except (OSError, ValueError):  # a file that cannot be read is told of by who reads it to check it
-            self.process.kill()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def result(self, structure: Structure) -> Told:
         """Numbers and notes of a structure that was read from the same source.
@@ -112,10 +111,6 @@ class Aside:
         if "error" in told:
             raise getattr(errors, told["error"])(*told["parts"])
         return told["numbers"], told["notes"]
-
-
-def _bytes(path: str) -> bytes:
-    return Path(path).read_bytes()
 
 
 def _main(arguments: list[str]) -> None:

@@ -100,8 +100,9 @@ def _pictures() -> Any:
         import PIL  # noqa: F401
     except ImportError as error:
         raise OptionError(
-            f"no {error.name} in this environment", "the packages of the extra maze", "pip install 'geofold[maze]'"
-        ) from error
+            f"no {error.name} in this environment", "the packages of the extra maze",
+            "pip install '.[maze]' in geofold's folder",
+        ) from error  # fmt: skip
     matplotlib.use("Agg")
     from geofold.maze import render
 

@@ -27,6 +27,8 @@ from geofold.molecule.loop_sense import LoopPredictor, LoopSense
 from geofold.molecule.loop_windows import LENGTHS
 from geofold.molecule.structure import Structure
 
+Told = Callable[[str], Callable[[int, int, float], None] | None]
+"""What to call along the way, by what is being done: mend, lead, search, settle, pack and settle."""
 LED = LoopPredictor.name
 CONTENT = 0.9
 """Loss at which a loop is clean: no severe overlap and no outlier is left (each of which costs one)."""
@@ -46,13 +48,16 @@ GUIDED_STREAMS = 4
 """Streams from where the loop model leads, one of them as it is, the others kicked away."""
 
 
+def silent(stage: str) -> None:
+    """Nothing to call."""
+
+
 def _softened(phase: int, fresh: tuple[bool, ...]) -> LoopGoal:
     return LoopGoal(sterics=tuple(SOFTENING[phase] if kicked else 1.0 for kicked in fresh))
 
 
 def repair_loop(
-    structure: Structure, first: int, last: int, options: RunOptions,
-    progress: Callable[[int, int, float], None] | None = None,
+    structure: Structure, first: int, last: int, options: RunOptions, told: Told = silent
 ) -> list[Model]:  # fmt: skip
     """Stream residues `first` to `last` of a structure until their clashes and outliers are gone.
 
@@ -62,11 +67,11 @@ def repair_loop(
         Best first, at most `options.models`; one with status 'rigid' and no motion where closure leaves no freedom.
     """
     if options.repack_shell:
-        models = _in_shell(structure, first, last, options, progress)
+        models = _in_shell(structure, first, last, options, told)
         if models:
             return models
     domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
-    candidates, value, found = contenders(structure, domain, options, Clock(options.budget), progress)
+    candidates, value, found = contenders(structure, domain, options, Clock(options.budget), told)
     if not candidates:
         return [Model(still(structure, domain), 0.0)]
     models = ranked(structure, candidates, value, options)
@@ -100,8 +105,7 @@ def apart(models: list[Model], count: int) -> list[Model]:
 
 
 def _in_shell(
-    structure: Structure, first: int, last: int, options: RunOptions,
-    progress: Callable[[int, int, float], None] | None,
+    structure: Structure, first: int, last: int, options: RunOptions, told: Told
 ) -> list[Model]:  # fmt: skip
     """Ends found without the side chains around, packed with them and settled; none if the best is where the input led
     and its energy is no lower."""
@@ -111,17 +115,20 @@ def _in_shell(
         return []  # nothing else can stand there
     domain = LoopDomain.of(bare, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
     clock = Clock(options.budget)
-    moves, value, found = contenders(bare, domain, replace(options, energy=False), clock, progress)
+    moves, value, found = contenders(bare, domain, replace(options, energy=False), clock, told)
     if not moves:
         return []
     order = in_order([Model(move, float(worth)) for move, worth in zip(moves, value, strict=True)])
     shell, models, place = Shell(structure, first, last, ANGSTROM * options.repack_shell), [], np.flatnonzero(kept)
     chosen = apart(order, max(FINALISTS, options.models))
     shell = shell.seeing(np.array([model.move.frames[-1] for model in chosen]))
+    tell = told("pack and settle")
     for model in chosen:
         frames = [lifted(structure.xyz, place, model.move, frame) for frame in model.move.frames]
         settled = shell.settled(frames[-1], frames[:-1], options)
         models.append(replace(settled, move=replace(settled.move, predictor=model.move.predictor)))
+        if tell is not None:
+            tell(len(models), len(chosen), settled.score)
         if clock.spent():
             break
     models = in_order(models)
@@ -145,8 +152,7 @@ def still(structure: Structure, domain: LoopDomain) -> Move:
 
 
 def contenders(
-    structure: Structure, domain: LoopDomain, options: RunOptions, clock: Clock,
-    progress: Callable[[int, int, float], None] | None = None,
+    structure: Structure, domain: LoopDomain, options: RunOptions, clock: Clock, told: Told = silent
 ) -> tuple[list[Move], np.ndarray, Searched | None]:  # fmt: skip
     """Settled ends of what the input leads to, of what the loop model leads to, and of loops as if there were none.
 
@@ -161,17 +167,17 @@ def contenders(
     start = domain.start(structure.xyz, options.streams)
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
         return [], np.empty(0), None
-    candidates = [_search(structure, domain, start, options, progress, Path())]
+    candidates = [_search(structure, domain, start, options, told("mend"), Path())]
     if domain.tree.closed and domain.length <= LENGTHS[1] and options.predictor != STILL:
         # the loop model may know better, and may not: what the input itself leads to stays in the race
         ahead = Path(LED, f"{shipped_gate().name}, threshold")
         led = _predicted(structure, domain, options, ahead)
-        candidates.append(_search(structure, domain, led, options, progress, ahead))
+        candidates.append(_search(structure, domain, led, options, told("lead"), ahead))
     value = judged(structure, domain, candidates)
     found = None
     if domain.tree.closed and options.predictor != STILL:
         limit = float(value.min()) + MARGIN if options.models == 1 else np.inf
-        modelled, found = _modelled(structure, domain, options, limit, clock)
+        modelled, found = _modelled(structure, domain, options, limit, clock, told)
         if modelled:
             candidates += modelled
             value = np.concatenate([value, judged(structure, domain, modelled) + LEAN])
@@ -211,8 +217,8 @@ def _predicted(structure: Structure, domain: LoopDomain, options: RunOptions, pa
 
 
 def _modelled(
-    structure: Structure, domain: LoopDomain, options: RunOptions, limit: float, clock: Clock
-) -> tuple[list[Move], Searched | None]:
+    structure: Structure, domain: LoopDomain, options: RunOptions, limit: float, clock: Clock, told: Told
+) -> tuple[list[Move], Searched | None]:  # fmt: skip
     """Loops as if there were none: candidates searched without side chains, the best unlike ones brought to the bonds
     and angles of the loop that is there, streamed with its side chains and, where they are worth less than a limit,
     settled."""
@@ -220,7 +226,7 @@ def _modelled(
     try:
         loop = LoopCandidates.of(structure, rebuilt(structure, first, last), altloc=options.altloc, seed=options.seed)
         effort = effort_of(options, last - first + 1)
-        pool = agreed(loop, searched(loop, effort, seed=options.seed, clock=clock))
+        pool = agreed(loop, searched(loop, effort, seed=options.seed, told=told("search"), clock=clock))
     except GeofoldError:
         return [], None  # what cannot be built anew (an unusual residue) is mended as it stands
     start, best, found = domain.start(structure.xyz), pool.best(options.streams), Searched.of(loop, pool)
@@ -239,9 +245,11 @@ def _modelled(
     value = scored(structure, domain, ends.fold.xyz.cpu().numpy()) + WORTH * domain.worth(ends).cpu().numpy()
     most = max(round(FINALISTS * options.streams / STREAMS), options.models)
     chosen = [row for row in unlike(ends.fold.xyz.cpu().numpy(), value, most) if value[row] < limit]
-    settled = list[Move]()
+    settled, tell = list[Move](), told("settle")
     for row in chosen:
         settled.append(settle(structure, domain, domain.select(ends, torch.tensor([row])), paths[row], options))
+        if tell is not None:
+            tell(len(settled), len(chosen), float(value[row]))
         if clock.spent():
             break
     return settled, found

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from geofold.app.moves import Model, lifted
 from geofold.app.options import TORSION_CAP, RunOptions
-from geofold.app.repair_loop import repair_loop, still
+from geofold.app.repair_loop import Told, repair_loop, still
 from geofold.app.settling import Path, judged, ranked, settle
 from geofold.molecule.loop import LoopDomain
 from geofold.molecule.neighbours import Turned, subset
@@ -22,7 +22,6 @@ from geofold.molecule.structure import Floats, Structure
 
 NEAR = 1.2
 """nm between atoms of two loops from which they may touch."""
-Told = Callable[[int, int, float], None] | None
 Span = tuple[int, int]
 
 

@@ -67,8 +67,10 @@ class Panel:
         try:
             import ipywidgets as widgets
         except ImportError:
-            raise OptionError("a panel without ipywidgets", "a notebook with ipywidgets",
-                              "pip install 'geofold[notebook]', or loop over the steps yourself") from None  # fmt: skip
+            raise OptionError(
+                "a panel without ipywidgets", "a notebook with ipywidgets",
+                "pip install '.[notebook]' in geofold's folder, or loop over the steps yourself",
+            ) from None  # fmt: skip
 
         self.steering = steering
         self._task: asyncio.Task[None] | None = None
