@@ -9,6 +9,7 @@ from app_cases import ROOT
 from example_cases import command_lines, known, mentions, parsed, python_blocks, run_python
 
 EXAMPLES = {
+    "02_constrain_a_peptide.py": "audit: passed",
     "03_stream_changing_constraints.py": "  reached",
     "04_your_own_domain.py": "the domain keeps its contract",
     "05_maze.py": "reached, 0 collisions",
@@ -21,6 +22,14 @@ def test_example_runs(name: str, tmp_path: Path) -> None:
     done = run_python((ROOT / "examples" / name).read_text(encoding="utf-8"), tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr
     assert EXAMPLES[name] in done.stdout
+
+
+@pytest.mark.slow
+def test_example_of_a_repair_runs(tmp_path: Path) -> None:
+    done = run_python((ROOT / "examples" / "01_repair_a_loop.py").read_text(encoding="utf-8"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "passed its audit: True" in done.stdout
+    assert {"1ubi_repaired.pdb", "1ubi_repaired.html"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_a_domain_of_ones_own_takes_less_than_eighty_lines() -> None:

@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from app_cases import BENT, LOOP, ROOT, STRUCTURES
+from app_cases import BENT, LOOP, ROOT
 from batch_cases import ROWS, recorded, table
 
 import geofold as gf
@@ -23,6 +24,7 @@ from geofold.app import batch_jobs
 from geofold.app.batch_columns import COLUMNS
 from geofold.app.batch_jobs import read_jobs
 from geofold.app.batch_results import Results
+from geofold.bench import bent_set
 from geofold.cli import main
 from geofold.errors import JobsError
 from geofold.resources import shipped_weights
@@ -139,23 +141,31 @@ def test_killed_half_way_and_resumed(reference: Path, one_worker: str, tmp_path:
 
 @pytest.mark.slow
 def test_twenty_proteins_killed_half_way_and_resumed(tmp_path: Path) -> None:
-    sources = sorted(STRUCTURES.glob("[1-5]*.*"), key=lambda path: path.stat().st_size)[:18]
+    """Eighteen proteins with a bent loop, two broken files; one worker at first, eight go on, two do it in one go."""
+    cases = list(bent_set.cases(18, seed=bent_set.TUNING_SEED))
     for folder in (tmp_path / "whole", tmp_path / "killed"):
         folder.mkdir()
-        for source in sources:
-            shutil.copy(source, folder)
+        rows = []
+        for number, (case, native, bent) in enumerate(cases):
+            name = f"{number}_{case.file}"
+            (folder / name).write_bytes(native.render(bent, np.abs(bent - native.xyz).max(1) > 0))
+            rows.append(f"{name},fixed_{name},{case.loop},no,1,1,hold-still,{number}.json\n")
         (folder / "broken.pdb").write_bytes(BENT.read_bytes()[:20000])  # cut short before its first atom
         (folder / "empty.pdb").touch()
-        names = [source.name for source in sources]
-        names[4:4], names[11:11] = ["broken.pdb"], ["empty.pdb"]
-        lines = "".join(f"{name},fixed_{name},yes,no,1,1,hold-still,{name}.json\n" for name in names)
-        (folder / "jobs.csv").write_text("input,output,auto,energy,streams,rounds,predictor,report\n" + lines)
-    before = killed_after(10, "repair", str(tmp_path / "killed" / "jobs.csv"), workers="2")
+        for place, name in ((4, "broken"), (11, "empty")):
+            rows.insert(place, f"{name}.pdb,fixed_{name}.pdb,A:45-56,no,1,1,hold-still,{name}.json\n")
+        (folder / "jobs.csv").write_text("input,output,loop,energy,streams,rounds,predictor,report\n" + "".join(rows))
+    before = killed_after(10, "repair", str(tmp_path / "killed" / "jobs.csv"), workers="1")
     assert 10 <= len(before) < 20
-    rows = gf.batch("repair", tmp_path / "killed" / "jobs.csv", workers=2)
-    assert rows == gf.batch("repair", tmp_path / "whole" / "jobs.csv", workers=1)
-    assert len(rows) == 20 and [row["input"] for row in rows if row["status"] == "error"] == ["broken.pdb", "empty.pdb"]
+    found = gf.batch("repair", tmp_path / "killed" / "jobs.csv", workers=8)
+    assert found == gf.batch("repair", tmp_path / "whole" / "jobs.csv", workers=2)
+    told = {row["input"]: row for row in found}
+    assert len(told) == 20 and {name for name, row in told.items() if row["status"] == "error"} == {
+        "broken.pdb", "empty.pdb"
+    }  # fmt: skip
     assert made(tmp_path / "killed") == made(tmp_path / "whole")
+    for name in told.keys() - {"broken.pdb", "empty.pdb"}:
+        assert (tmp_path / "whole" / f"fixed_{name}").read_bytes() != (tmp_path / "whole" / name).read_bytes()
 
 
 def run_again(folder: Path, rows: tuple[str, ...], worker: str) -> list[str]:
