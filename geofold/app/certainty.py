@@ -12,14 +12,14 @@ from geofold.app.loop_search import Ranked
 from geofold.app.moves import Model
 from geofold.app.settling import scored_whole
 from geofold.learn.confidence import AGREED, Confidence, agreement, numbers
-from geofold.learn.loop_score import shipped_score
+from geofold.learn.loop_score import LoopScore, shipped_judge
 from geofold.molecule.residue_range import BACKBONE
 from geofold.molecule.structure import Floats, Structure
 
 
 @dataclass(frozen=True, eq=False)
 class Searched:
-    """What a search led: backbones (K, n, 4, 3) in nm and what the potential alone says of them, (K,)."""
+    """What a search led: backbones (K, n, 4, 3) in nm and what the judge alone says of them, (K,)."""
 
     backbone: Floats
     value: Floats
@@ -37,11 +37,21 @@ class Searched:
         return cls(loop.backbone(pool.rows), pool.liked)
 
 
-def agreed(loop: LoopCandidates, pool: Ranked) -> Ranked:
-    """Candidates of a search, those first that it likes and that lie near what it likes."""
-    found = Searched.of(loop, pool)
-    value = pool.value + AGREED * agreement(found.value, found.apart(found.backbone))
-    return replace(pool, value=value).taken(np.argsort(value, kind="stable"))
+def agreed(loop: LoopCandidates, pool: Ranked, judge: LoopScore | None = None) -> Ranked:
+    """Candidates of a search, those first that a judge likes and that lie near what it likes.
+
+    Parameters
+    ----------
+    judge
+        A potential that had no part in the search; None: the one that ships.
+    """
+    if not len(pool.rows):
+        return pool
+    liked = loop.scores(pool.rows, shipped_judge()[0] if judge is None else judge)
+    judged = replace(pool, value=pool.value + liked - pool.liked, liked=liked)
+    found = Searched.of(loop, judged)
+    value = judged.value + AGREED * agreement(found.value, found.apart(found.backbone))
+    return replace(judged, value=value).taken(np.argsort(value, kind="stable"))
 
 
 def agreeing(structure: Structure, models: list[Model], found: Searched | None) -> list[Model]:
@@ -69,7 +79,7 @@ def sure(structure: Structure, models: list[Model], found: Searched | None) -> l
     structure
         That the models' moves are of.
     """
-    known = Confidence.of(shipped_score()[1])
+    known = Confidence.of(shipped_judge()[1])
     if known is None or found is None:
         return models
     told = []

@@ -1,7 +1,7 @@
 """Settling a loop, and what its end is worth.
 
-Natural steps of backbone and side chains come first, then the force field's own; the potential of loops, what is left
-of clashes and outliers, and a little of the energy judge the end.
+Natural steps of backbone and side chains come first, then the force field's own; the judging potential of loops, what
+is left of clashes and outliers, and a little of the energy judge the end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from geofold.core.gate import ThresholdGate
 from geofold.core.pullback import Pullback
 from geofold.core.report import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
-from geofold.learn.loop_score import shipped_score
+from geofold.learn.loop_score import shipped_judge
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.structure import Structure
@@ -123,7 +123,7 @@ def _scores(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np.ndar
     first, last, steering = tree.first, tree.last, tree.steering
     around = surroundings(structure, first, last, steering)
     rows = backbone_of(structure, first, last, steering, xyz)
-    return np.asarray(shipped_score()[0].scores(rows, around).numpy())
+    return np.asarray(shipped_judge()[0].scores(rows, around).numpy())
 
 
 def energy_of(

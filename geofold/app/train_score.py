@@ -81,7 +81,7 @@ class ScoreRun:
         a first round of `loops` and `rounds` after it, and what comes out is the last one's.
     anew
         Batches by which networks are trained from scratch in the last round, on the decoys of all rounds; what comes
-        out is these. Zero: they go on from the round before.
+        out is these: a judge of what searches by the potential before it find. Zero: they go on from the round before.
     earlier
         Folder of an earlier run, whose decoys the training from scratch learns from too.
     width
@@ -202,7 +202,7 @@ def train_score_model(run: ScoreRun) -> None:
             rounds.append(begun)
         if number == last:
             begun = mixed(rounds, folder / "mean") if run.begin is not None and not run.anew else begun
-            ends = _searches(run, begun)
+            ends = _searches(run, [weights] if run.anew and weights is not None else begun)
         weights = here / WEIGHTS
         count = len(_read(learnt["train"]))
         card = {
@@ -275,7 +275,7 @@ def _data(data: str) -> Chains:
 
 
 def _searches(run: ScoreRun, weights: list[Path]) -> list[Decoys]:
-    """What searches by the final potential end with, for validation loops that are long enough."""
+    """What searches by a potential end with, for validation loops that are long enough."""
     folder = (run.folder / ANEW if run.anew else run.folder) / "searched"
     folder.mkdir(parents=True, exist_ok=True)
     every = lessons(_data(run.data), "valid", 2 * ASKED, 0, run.seed, run.irregular)

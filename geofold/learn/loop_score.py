@@ -31,7 +31,7 @@ from geofold.learn.loop_sight import frames
 from geofold.learn.prior import LETTERS
 from geofold.learn.training import frozen
 
-WEIGHTS = "score.safetensors"
+WEIGHTS, JUDGE = "score.safetensors", "judge.safetensors"
 NEIGHBOURS = 32
 REACH = 14.0
 """A between CB atoms beyond which a residue is not seen."""
@@ -268,6 +268,16 @@ class LoopScore(nn.Module):
 def shipped_score() -> tuple[LoopScore, dict[str, Any]]:
     """The potential that ships, and its card."""
     return load_score(resources.find(WEIGHTS))
+
+
+@cache
+def shipped_judge() -> tuple[LoopScore, dict[str, Any]]:
+    """The potential that ranks what searches found, and its card.
+
+    A search finds, among much else, what its own potential wrongly likes; this one has learned from that, and leads no
+    search.
+    """
+    return load_score(resources.find(JUDGE))
 
 
 def load_score(path: str | Path) -> tuple[LoopScore, dict[str, Any]]:

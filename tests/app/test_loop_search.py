@@ -216,7 +216,7 @@ def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_end_is_told_with_how_sure_the_search_is_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     score = shipped_score()[0]
     known = Confidence((0.0, 0.0, 1.0, 0.0, 0.0), -0.5, 0.5, 20)
-    monkeypatch.setattr(certainty, "shipped_score", lambda: (score, {"confidence": known.as_dict()}))
+    monkeypatch.setattr(certainty, "shipped_judge", lambda: (score, {"confidence": known.as_dict()}))
     loop = candidates()
     rows = loop.drawn(32, np.random.default_rng(0))
     found = Searched.of(loop, Ranked(rows, np.zeros(len(rows)), loop.scores(rows, shipped_score()[0])))
@@ -230,5 +230,5 @@ def test_an_end_is_told_with_how_sure_the_search_is_of_it(monkeypatch: pytest.Mo
     alone = Searched(found.backbone[:0], found.value[:0])
     assert sure(NATIVE, [model], alone)[0].confidence[0] < 0.2
     assert sure(NATIVE, [model], None) == [model]
-    monkeypatch.setattr(certainty, "shipped_score", lambda: (score, {}))
+    monkeypatch.setattr(certainty, "shipped_judge", lambda: (score, {}))
     assert sure(NATIVE, [model], found) == [model]
