@@ -10,7 +10,7 @@ import torch
 from app_cases import STRUCTURES
 
 from geofold.app import certainty, loop_parts, score_decoys
-from geofold.app.certainty import Searched, sure
+from geofold.app.certainty import Searched, agreed, sure
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import POTENTIAL_WEIGHT as WEIGHT
 from geofold.app.loop_search import APART, LONG, Effort, Ranked, bred, effort_of, searched, unlike
@@ -211,6 +211,20 @@ def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) ->
     own = [NATIVE.atom(k, name, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for name in ("N", "CA", "C", "O")]
     there = torch.as_tensor(10 * NATIVE.xyz[np.array(own)], dtype=torch.float32).unflatten(0, (-1, 4))
     torch.testing.assert_close((made.xyz - there).square().sum(-1).mean((1, 2)).sqrt(), made.rmsd, rtol=1e-4, atol=1e-3)
+
+
+def test_a_judge_that_had_no_part_in_the_search_puts_what_it_found_in_order() -> None:
+    loop = candidates()
+    rows = loop.drawn(48, np.random.default_rng(5))
+    wrong = np.linspace(-9.0, 9.0, len(rows))  # what a search liked has nothing to do with the native
+    clash = np.where(rmsd(rows) == rmsd(rows).min(), 100.0, 0.0)
+    ordered = agreed(loop, Ranked(rows, wrong + clash, wrong), Oracle())
+    assert sorted(ordered.value) == ordered.value.tolist()
+    np.testing.assert_allclose(ordered.liked, 10 * rmsd(ordered.rows), rtol=1e-4, atol=1e-3)
+    # nearest first, but for what the clash costs: that is not the judge's to forgive
+    assert rmsd(ordered.rows)[0] == np.sort(rmsd(rows))[1] and rmsd(ordered.rows)[-1] == rmsd(rows).min()
+    empty = Ranked(rows[:0], wrong[:0], wrong[:0])
+    assert len(agreed(loop, empty, Oracle()).rows) == 0
 
 
 def test_an_end_is_told_with_how_sure_the_search_is_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
