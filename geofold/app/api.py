@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from geofold.app.constrain_peptide import constrain_peptide
@@ -95,11 +96,11 @@ def _repaired(
     ranges = separate(structure, [find_range(structure, text) for text in texts])
     require_one(texts, options)
     structure, added, original = with_missing_atoms(structure, ranges, options)
-    shared = replace(options, budget=_share(options.budget, len(ranges)))
+    shared, told = replace(options, budget=_share(options.budget, len(ranges))), _telling(progress)
 
     def tell(first: int, last: int) -> Told:
         label = f"{structure.residues[first].label}-{structure.residues[last].resnum}"
-        return silent if progress is None else lambda stage: _named(progress, f"{label} {stage}")
+        return lambda stage: told(f"{label} {stage}")
 
     with one_thread():
         if len(ranges) == 1:
@@ -137,7 +138,7 @@ def _built(
     with one_thread():
         require_one(texts, options)
         shared = replace(options, budget=_share(options.budget, len(texts)))
-        several = build(structure, texts, shared, lambda name: None if progress is None else _named(progress, name))
+        several = build(structure, texts, shared, _telling(progress))
     return _of_models([
         finish(
             "repair", done.structure, structure, done.added, done.moves, options, began, loops=done.loops, built=done,
@@ -186,7 +187,7 @@ def constrain(
     structure, added, original = with_missing_atoms(structure, [(first, last)], options)
     if added:
         wanted = tuple(parse_contact(structure, text, altloc) for text in contacts)
-    tell = None if progress is None else _named(progress, "peptide")
+    tell = _telling(progress)("peptide")
     with one_thread():
         move = constrain_peptide(structure, first, last, wanted, options, tell)
         if move.status == "stuck" and options.predictor != PREDICTORS[-1]:
@@ -220,5 +221,6 @@ def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: 
         )
 
 
-def _named(progress: Progress, name: str) -> Callable[[int, int, float], None]:
-    return lambda done, most, loss: progress(name, done, most, loss)
+def _telling(progress: Progress | None) -> Told:
+    """What tells a progress function how far something is, by its name."""
+    return silent if progress is None else lambda name: partial(progress, name)

@@ -89,7 +89,7 @@ _OUTPUTS = {
 _RUN = {
     "seed": _within("seed", int, "0 if empty"),
     "altloc": _text("a letter", "conformer that moves where the backbone has several"),
-    "energy": Column(_switch, _YES, "no: do not evaluate amber14 + OBC2"),
+    "energy": Column(_switch, _YES, "no: the force field (amber14 + OBC2) neither finishes nor judges"),
     "predictor": _one_of(PREDICTORS, "trained or hold-still"),
 }
 COLUMNS: dict[str, dict[str, Column]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,14 +15,13 @@ from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, touched
 from geofold.app.moves import Model, Move
 from geofold.app.options import RunOptions
+from geofold.app.repair_loop import Told
 from geofold.molecule.build_request import find_builds
 from geofold.molecule.neighbours import completed
 from geofold.molecule.structure import AddedAtom, Structure
 
 LONGEST = 8.0
 """A: from a CB to the end of a side chain, and what keeps it from another atom."""
-Told = Callable[[str], Callable[[int, int, float], None] | None]
-"""What to call along the way, by the name of a loop."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,8 @@ from geofold.molecule.forcefield import NAME
 from geofold.molecule.gaps import stretches
 from geofold.molecule.structure import Floats, Mask, Structure, read
 
-Told = tuple[dict[str, Any], list[str]]
-"""Numbers and notes of a report."""
+NumbersAndNotes = tuple[dict[str, Any], list[str]]
+"""What a report gets."""
 
 
 def energies(model: EnergyModel, xyz: Floats, moving: Mask) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def energy_notes(model: EnergyModel | None) -> list[str]:
     return notes
 
 
-def as_it_is(structure: Structure, altloc: str | None = None) -> Told:
+def as_it_is(structure: Structure, altloc: str | None = None) -> NumbersAndNotes:
     """Energies of a structure, every stretch of its chains free to move.
 
     Raises
@@ -95,7 +95,7 @@ class Aside:
         if self.process.stdout is not None:
             self.process.stdout.close()
 
-    def result(self, structure: Structure) -> Told:
+    def result(self, structure: Structure) -> NumbersAndNotes:
         """Numbers and notes of a structure that was read from the same source.
 
         Raises

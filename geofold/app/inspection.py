@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from geofold.app.breaks import breaks
-from geofold.app.energies import Told
+from geofold.app.energies import NumbersAndNotes
 from geofold.app.find_loops import trouble
 from geofold.app.likelihood import likelihood
 from geofold.app.measure import measure
@@ -18,7 +18,7 @@ from geofold.molecule.torsions import torsion_tree
 
 
 def inspect(
-    structure: Structure, *, energy: Callable[[Structure], Told] | None = None, altloc: str | None = None
+    structure: Structure, *, energy: Callable[[Structure], NumbersAndNotes] | None = None, altloc: str | None = None
 ) -> dict[str, Any]:  # fmt: skip
     """Report with chains, breaks, clashes, Ramachandran counts, cis bonds and the energy.
 

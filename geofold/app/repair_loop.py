@@ -28,7 +28,7 @@ from geofold.molecule.loop_windows import LENGTHS
 from geofold.molecule.structure import Structure
 
 Told = Callable[[str], Callable[[int, int, float], None] | None]
-"""What to call along the way, by what is being done: mend, lead, search, settle, pack and settle."""
+"""What to call along the way, by the name of what is being done (mend, lead, search, settle, pack and settle)."""
 LED = LoopPredictor.name
 CONTENT = 0.9
 """Loss at which a loop is clean: no severe overlap and no outlier is left (each of which costs one)."""

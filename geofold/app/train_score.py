@@ -50,8 +50,6 @@ REPEATED = 3
 WORKERS = 2
 SHORTEST, ASKED = 8, 30
 """Residues, and number, of the validation loops whose searches tell how sure the final potential may be."""
-WIDTH = 96
-"""Channels."""
 DECOYS, ANEW = "decoys", "anew"
 """Folders of decoys, and of networks trained from scratch at the end."""
 Files = dict[str, list[Path]]
@@ -94,13 +92,13 @@ class ScoreRun:
     searches: int
     rounds: int
     steps: int
-    members: int = 2
-    irregular: float = IRREGULAR
-    begin: str | None = None
-    anew: int = 0
-    earlier: str | None = None
-    width: int = WIDTH
-    seed: int = 0
+    members: int
+    irregular: float
+    begin: str | None
+    anew: int
+    earlier: str | None
+    width: int
+    seed: int
 
     @property
     def folder(self) -> Path:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from app_cases import STRUCTURES
 
 import geofold as gf
 from geofold.app import energies
@@ -14,7 +15,6 @@ from geofold.cli import main
 from geofold.errors import ForceFieldError
 from geofold.molecule.structure import read
 
-STRUCTURES = Path(__file__).parents[2] / "structures"
 SMALL = STRUCTURES / "1yjp.cif"
 
 

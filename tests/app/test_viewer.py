@@ -230,12 +230,11 @@ def test_notebook_view_has_the_frames_and_the_contact() -> None:
 
 def test_residues_near_what_moved_are_shown_with_their_side_chains() -> None:
     data = data_of(viewer.page(trajectory(3), full_report(), title="t"))
-    lines = [line for line in data["start"].split("\n") if line]
-    xyz = np.array([[float(line[k : k + 8]) for k in (30, 38, 46)] for line in lines])
-    residue = np.array([line[21:27] for line in lines])
-    inside = np.zeros(len(lines), dtype=bool)
+    xyz = end_of(data)
+    residue = np.array([line[21:27] for line in data["start"].split("\n") if line])
+    inside = np.zeros(len(residue), dtype=bool)
     inside[sorted(set(data["moving"]) - set(data["edge"]))] = True
-    apart = np.linalg.norm(xyz[:, None] - end_of(data)[inside][None], axis=-1).min(1)
+    apart = np.linalg.norm(xyz[:, None] - xyz[inside][None], axis=-1).min(1)
     near = set(residue[~inside & (apart <= viewer.NEAR)])
     assert near and set(residue[data["beside"]]) == near and not inside[data["beside"]].any()
     assert np.isin(residue, list(near)).sum() == len(data["beside"])  # whole residues
