@@ -174,16 +174,22 @@ def score(
     earlier: Annotated[
         str | None, typer.Option(metavar="DIR", help="Of an earlier run, whose decoys it learns from too.")
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(metavar="WEIGHTS", help="A judge that goes on: it learns from what --begin is led astray by."),
+    ] = None,
     width: Annotated[int, typer.Option(min=8, help="Channels of networks that are trained from scratch.")] = 96,
     seed: Seed = 0,
 ) -> None:
     """Train the potential that ranks models of a loop: the nearer to the native one, the lower."""
     with told():
-        from geofold.app.train_score import ScoreRun, train_score_model
+        from geofold.app.score_run import ScoreRun
+        from geofold.app.train_score import train_score_model
 
         train_score_model(ScoreRun(
             data=data, out=out, loops=loops, searches=searches, rounds=rounds, steps=steps, members=members,
-            irregular=irregular, begin=begin, anew=anew, earlier=earlier, width=width, seed=seed,
+            irregular=irregular, begin=begin, anew=anew, earlier=earlier, judge=judge, width=width,
+            seed=seed,
         ))  # fmt: skip
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from geofold.app.certainty import Searched, agreed, sure
+from geofold.app.certainty import Searched, agreed, agreeing, sure
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
@@ -66,17 +67,19 @@ def repair_loop(
     list of Model
         Best first, at most `options.models`; one with status 'rigid' and no motion where closure leaves no freedom.
     """
+    clock, others, anew = Clock(options.budget), Ends().models, True
     if options.repack_shell:
-        models = _in_shell(structure, first, last, options, told)
-        if models:
-            return models
+        ends = _in_shell(structure, first, last, options, clock, told)
+        if ends.models and not _spoiling(structure, ends, options):
+            return _told(structure, apart(ends.models, options.models), ends.found)
+        others, anew = ends.models, not ends.models  # where there are ends, a search has been heard
     domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
-    candidates, value, found = contenders(structure, domain, options, Clock(options.budget), told)
+    candidates, value, found = contenders(structure, domain, options, clock, told, anew=anew)
     if not candidates:
         return [Model(still(structure, domain), 0.0)]
     models = ranked(structure, candidates, value, options)
     best = _not_worse(structure, domain, models[0], options) if options.energy else models[0]
-    return _told(structure, apart([best, *models], options.models), found)
+    return _told(structure, apart([best, *models, *others], options.models), found)
 
 
 def _not_worse(structure: Structure, domain: LoopDomain, best: Model, options: RunOptions) -> Model:
@@ -98,29 +101,39 @@ def _mended(structure: Structure, domain: LoopDomain, options: RunOptions, weigh
     return ranked(structure, [move], judged(structure, domain, [move]), options)[0]
 
 
-def apart(models: list[Model], count: int) -> list[Model]:
+def apart(models: Sequence[Model], count: int) -> list[Model]:
     """The first of some models, and of the others the best whose ends are unlike those before them."""
     ends = np.array([model.move.frames[-1] for model in models])
     return [models[k] for k in unlike(ends, np.arange(len(models), dtype=float), count)]
 
 
+class Ends(NamedTuple):
+    """Ends of a loop, best first, what a search for it led, and the residues whose energies they were told."""
+
+    models: Sequence[Model] = ()
+    found: Searched | None = None
+    region: frozenset[int] | None = None
+
+
 def _in_shell(
-    structure: Structure, first: int, last: int, options: RunOptions, told: Told
-) -> list[Model]:  # fmt: skip
-    """Ends found without the side chains around, packed with them and settled; none if the best is where the input led
-    and its energy is no lower."""
+    structure: Structure, first: int, last: int, options: RunOptions, clock: Clock, told: Told
+) -> Ends:  # fmt: skip
+    """Ends found without the side chains around, packed with them and settled, best first.
+
+    What the input leads to fits side chains that may be wrong: like any other end it has to lie where the search finds
+    that the loop should be, or be liked so much better.
+    """
     try:
         bare, kept = room_for(structure, rebuilt(structure, first, last), options)
     except GeofoldError:
-        return []  # nothing else can stand there
+        return Ends()  # nothing else can stand there
     domain = LoopDomain.of(bare, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
-    clock = Clock(options.budget)
     moves, value, found = contenders(bare, domain, replace(options, energy=False), clock, told)
     if not moves:
-        return []
-    order = in_order([Model(move, float(worth)) for move, worth in zip(moves, value, strict=True)])
+        return Ends()
+    ends = [Model(move, float(worth)) for move, worth in zip(moves, value, strict=True)]
+    chosen = apart(in_order(agreeing(bare, ends, found)), max(FINALISTS, options.models))
     shell, models, place = Shell(structure, first, last, ANGSTROM * options.repack_shell), [], np.flatnonzero(kept)
-    chosen = apart(order, max(FINALISTS, options.models))
     shell = shell.seeing(np.array([model.move.frames[-1] for model in chosen]))
     tell = told("pack and settle")
     for model in chosen:
@@ -131,13 +144,18 @@ def _in_shell(
             tell(len(models), len(chosen), settled.score)
         if clock.spent():
             break
-    models = in_order(models)
-    if options.energy and models[0].move.predictor != MODELLED:
-        # a loop that was searched for is not held against the energy of side chains that fit another one
-        before = energy_of(structure, structure.xyz, options, shell.region)
-        if models[0].energy is not None and models[0].energy >= before:
-            return []
-    return _told(structure, apart(models, options.models), found)
+    return Ends(in_order(agreeing(structure, models, found)), found, shell.region)
+
+
+def _spoiling(structure: Structure, ends: Ends, options: RunOptions) -> bool:
+    """Whether the first of some ends is where the input led, and has no lower energy among side chains packed anew.
+
+    A loop that was searched for is not held against the energy of side chains that fit another one.
+    """
+    best = ends.models[0]
+    if best.energy is None or best.move.predictor == MODELLED:
+        return False
+    return best.energy >= energy_of(structure, structure.xyz, options, ends.region)
 
 
 def _told(structure: Structure, models: list[Model], found: Searched | None) -> list[Model]:
@@ -152,9 +170,15 @@ def still(structure: Structure, domain: LoopDomain) -> Move:
 
 
 def contenders(
-    structure: Structure, domain: LoopDomain, options: RunOptions, clock: Clock, told: Told = silent
+    structure: Structure, domain: LoopDomain, options: RunOptions, clock: Clock, told: Told = silent, *,
+    anew: bool = True,
 ) -> tuple[list[Move], np.ndarray, Searched | None]:  # fmt: skip
     """Settled ends of what the input leads to, of what the loop model leads to, and of loops as if there were none.
+
+    Parameters
+    ----------
+    anew
+        Whether to search for loops as if there were none.
 
     Returns
     -------
@@ -175,8 +199,9 @@ def contenders(
         candidates.append(_search(structure, domain, led, options, told("lead"), ahead))
     value = judged(structure, domain, candidates)
     found = None
-    if domain.tree.closed and options.predictor != STILL:
-        limit = float(value.min()) + MARGIN if options.models == 1 else np.inf
+    if anew and domain.tree.closed and options.predictor != STILL:
+        fitting = options.models == 1 and not options.repack_shell
+        limit = float(value.min()) + MARGIN if fitting else np.inf
         modelled, found = _modelled(structure, domain, options, limit, clock, told)
         if modelled:
             candidates += modelled

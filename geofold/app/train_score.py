@@ -9,7 +9,6 @@ around them may be wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ import typer
 
 from geofold.app.score_decoys import decoys_of, ends_of
 from geofold.app.score_lessons import Lesson, lessons
+from geofold.app.score_run import DECOYS, ScoreRun
 from geofold.app.train_models import make_once
 from geofold.backbone.handover import write_npz
-from geofold.errors import GeofoldError, InputFileError, OptionError
+from geofold.errors import GeofoldError
 from geofold.learn.chains import SPLITS, Chains, read_chains
 from geofold.learn.loop_score import WEIGHTS, LoopScore, load_score
 from geofold.learn.loop_training import shipped_loop_model
@@ -39,7 +39,6 @@ from geofold.learn.score_training import (
     train_score,
 )  # fmt: skip
 from geofold.learn.training import data_hash
-from geofold.molecule.loop_windows import IRREGULAR
 from geofold.molecule.packed_chains import backbone_structure, with_betas
 from geofold.molecule.structure import Structure
 
@@ -48,128 +47,50 @@ HELD_OUT, JUDGED = 10, 60
 REPEATED = 3
 """Times that a loop whose decoys a potential liked is among the lessons."""
 WORKERS = 2
-SHORTEST, ASKED = 8, 30
-"""Residues, and number, of the validation loops whose searches tell how sure the final potential may be."""
-DECOYS, ANEW = "decoys", "anew"
-"""Folders of decoys, and of networks trained from scratch at the end."""
+ASKED = 48
+"""Validation loops whose searches tell how sure the final potential may be."""
+CARDS = {"begin": "begun_sha256", "judge": "judge_sha256"}
+"""What a card calls the weights that were gone on from."""
+ANEW = "anew"
+"""Folder of networks trained from scratch at the end."""
 Files = dict[str, list[Path]]
 """Of decoys, by split."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoreRun:
-    """How the potential is trained.
+def gathered(run: ScoreRun, number: int, weights: Path | None, fresh: int) -> Files:
+    """Files of the decoys of a round, made where they are missing: of searches by weights, and drawn ones."""
+    found = Files()
+    for split in SPLITS[:2]:
+        count = [_most(split, many) for many in (run.searches if weights is not None else 0, fresh)]
+        every = lessons(_data(run.data), split, sum(count), number, run.seed, run.irregular)
+        found[split] = [
+            *made(run.data, run.folder / DECOYS, split, every[: count[0]], weights, run.seed),
+            *made(run.data, run.folder / DECOYS, split, every[count[0] :], None, run.seed),
+        ]
+    return found
 
-    Parameters
-    ----------
-    data, out : str
-        The chains, and the folder of everything that is made.
-    loops, searches, rounds
-        Training loops of the first round, those of each later one that the potential so far is led astray on, and how
-        many rounds follow the first.
-    steps
-        Batches of the first round; half as many in the others.
-    members
-        Networks whose mean is the potential.
-    irregular
-        Share of the loops' residues that are in no helix or strand, at least.
-    begin
-        Weights of a potential to go on from: `rounds` follow those that its card tells of, the first of them with
-        `loops` drawn afresh beside its searches, and what comes out is the mean of their weights. None: from scratch,
-        a first round of `loops` and `rounds` after it, and what comes out is the last one's.
-    anew
-        Batches by which networks are trained from scratch in the last round, on the decoys of all rounds; what comes
-        out is these: a judge of what searches by the potential before it find. Zero: they go on from the round before.
-    earlier
-        Folder of an earlier run, whose decoys the training from scratch learns from too.
-    width
-        Channels of networks that are trained from scratch.
-    """
 
-    data: str
-    out: str
-    loops: int
-    searches: int
-    rounds: int
-    steps: int
-    members: int
-    irregular: float
-    begin: str | None
-    anew: int
-    earlier: str | None
-    width: int
-    seed: int
+def everything(run: ScoreRun, files: Files) -> Files:
+    """Files of decoys and those of an earlier run, in the order of their names."""
+    before = [] if run.earlier is None else sorted((Path(run.earlier) / DECOYS).glob("*.npz"))
+    return {
+        split: [path for path in before if path.name.startswith(f"{split}_")] + sorted(own)
+        for split, own in files.items()
+    }
 
-    @property
-    def folder(self) -> Path:
-        """Of everything that is made."""
-        return Path(self.out)
 
-    @property
-    def command(self) -> str:
-        """That does the same, where data and folders are."""
-        told = f"geofold train score --loops {self.loops} --searches {self.searches} --rounds {self.rounds}"
-        told += f" --steps {self.steps} --members {self.members} --seed {self.seed}"
-        told += "" if self.begin is None else f" --begin {Path(self.begin).name}"
-        told += "" if self.irregular == IRREGULAR else f" --irregular {self.irregular}"
-        if not self.anew:
-            return told
-        return f"{told} --anew {self.anew} --width {self.width}" + (
-            "" if self.earlier is None else f" --earlier {Path(self.earlier).name}"
-        )
-
-    def checked(self) -> dict[str, Any]:
-        """Card of the potential that it goes on from, empty where there is none.
-
-        Raises
-        ------
-        InputFileError, OptionError
-            If `begin` is no such potential, or one of another number of networks; if `earlier` holds no decoys.
-        """
-        if self.earlier is not None and not self.anew:
-            raise OptionError("--earlier without --anew", "a training from scratch that it is for", "add --anew STEPS")
-        if self.earlier is not None and not any((Path(self.earlier) / DECOYS).glob("*.npz")):
-            raise InputFileError(f"{self.earlier} has no {DECOYS}/*.npz", "the --out of an earlier run", "check it")
-        if self.begin is None:
-            return {}
-        score, card = load_score(self.begin)
-        if not self.rounds:
-            raise OptionError(f"--rounds 0 with --begin {self.begin}", "at least one more", "give --rounds 1")
-        if self.members != score.options["members"]:
-            given = f"--members {self.members} with --begin {self.begin}"
-            raise OptionError(given, f"{score.options['members']}, as it has", "leave it out")
-        return card
-
-    def gathered(self, number: int, weights: Path | None, fresh: int) -> Files:
-        """Files of the decoys of a round, made where they are missing: of searches by weights, and drawn ones."""
-        found = Files()
-        for split in SPLITS[:2]:
-            count = [_most(split, many) for many in (self.searches if weights is not None else 0, fresh)]
-            every = lessons(_data(self.data), split, sum(count), number, self.seed, self.irregular)
-            found[split] = [
-                *made(self.data, self.folder / DECOYS, split, every[: count[0]], weights, self.seed),
-                *made(self.data, self.folder / DECOYS, split, every[count[0] :], None, self.seed),
-            ]
-        return found
-
-    def everything(self, files: Files) -> Files:
-        """Files of decoys and those of an earlier run, in the order of their names."""
-        before = [] if self.earlier is None else sorted((Path(self.earlier) / DECOYS).glob("*.npz"))
-        return {
-            split: [path for path in before if path.name.startswith(f"{split}_")] + sorted(own)
-            for split, own in files.items()
-        }
-
-    def trained(self, folder: Path, files: Files, steps: int, begun: Sequence[Path] | None) -> list[Path]:
-        """Weights of networks trained in a folder, from scratch or from those of a round."""
-        parts: dict[Path, tuple[Any, ...]] = {
-            folder / f"member_{k}" / WEIGHTS: (
-                files["train"], files["valid"], steps, 100 * self.seed + k, None if begun is None else begun[k],
-                self.width,
-            ) for k in range(self.members)
-        }  # fmt: skip
-        make_once(f"{folder.name}: networks", folder, parts, _learn, WORKERS)
-        return list(parts)
+def trained(
+    run: ScoreRun, folder: Path, files: Files, steps: int, begun: Sequence[Path] | None
+) -> list[Path]:  # fmt: skip
+    """Weights of networks trained in a folder, from scratch or from those of a round."""
+    parts: dict[Path, tuple[Any, ...]] = {
+        folder / f"member_{k}" / WEIGHTS: (
+            files["train"], files["valid"], steps, 100 * run.seed + k, None if begun is None else begun[k],
+            run.width,
+        ) for k in range(run.members)
+    }  # fmt: skip
+    make_once(f"{folder.name}: networks", folder, parts, _learn, WORKERS)
+    return list(parts)
 
 
 def train_score_model(run: ScoreRun) -> None:
@@ -184,30 +105,34 @@ def train_score_model(run: ScoreRun) -> None:
     before, folder = run.checked(), run.folder
     first, weights, begun, rounds = 0, None, None, list[list[Path]]()
     if run.begin is not None:
-        first, weights = before["rounds"] + 1, Path(run.begin)
+        first, weights = before["begin"]["rounds"] + 1, Path(run.begin)
         begun = parted(load_score(weights)[0], folder / "begun")
     last = first + run.rounds - (1 if run.begin is not None else 0)
     kept: Files = {split: [] for split in SPLITS[:2]}
     for number in range(first, last + 1):
-        for split, files in run.gathered(number, weights, run.loops if number == first else 0).items():
+        for split, files in gathered(run, number, weights, run.loops if number == first else 0).items():
             kept[split] += files
         learnt, ends, here = kept, list[Decoys](), folder if number == last else folder / f"round_{number}"
         if number == last and run.anew:
-            learnt = run.everything(kept)
-            begun = run.trained(folder / ANEW, learnt, run.anew, None)
+            learnt = everything(run, kept)
+            begun = trained(run, folder / ANEW, learnt, run.anew, None)
+        elif number == last and run.judge is not None:
+            rounds = [parted(load_score(run.judge)[0], folder / "judge")]
+            begun = trained(run, folder, kept, run.steps, rounds[0])
+            rounds.append(begun)
         else:
-            begun = run.trained(here, learnt, run.steps if begun is None else run.steps // 2, begun)
+            begun = trained(run, here, learnt, run.steps if begun is None else run.steps // 2, begun)
             rounds.append(begun)
         if number == last:
             begun = mixed(rounds, folder / "mean") if run.begin is not None and not run.anew else begun
-            ends = _searches(run, [weights] if run.anew and weights is not None else begun)
+            ends = _searches(run, [weights] if run.judges and weights is not None else begun)
         weights = here / WEIGHTS
         count = len(_read(learnt["train"]))
         card = {
             "data_sha256": data_hash(run.data), "prior_sha256": shipped_prior()[1]["sha256"],
             "loop_sha256": shipped_loop_model()[1]["sha256"], "loops": count, "rounds": number, "steps": run.steps,
             "seed": run.seed, "command": run.command,
-        } | ({"begun_sha256": before["sha256"]} if before else {})  # fmt: skip
+        } | {CARDS[option]: known["sha256"] for option, known in before.items()}  # fmt: skip
         value = save_score(weights, begun, _read(learnt["valid"]), ends, card)
         typer.echo(f"{weights}: validation {value:.3f} nat a loop, learned from {count} loops")
 
@@ -276,10 +201,10 @@ def _searches(run: ScoreRun, weights: list[Path]) -> list[Decoys]:
     """What searches by a potential end with, for validation loops that are long enough."""
     folder = (run.folder / ANEW if run.anew else run.folder) / "searched"
     folder.mkdir(parents=True, exist_ok=True)
-    every = lessons(_data(run.data), "valid", 2 * ASKED, 0, run.seed, run.irregular)
+    every = lessons(_data(run.data), "valid", ASKED, 0, run.seed, run.irregular)
     files: dict[Path, tuple[Any, ...]] = {
         folder / f"{run.seed}_{lesson.name}.npz": (run.data, lesson, weights, run.seed)
-        for lesson in [one for one in every if one.length >= SHORTEST][:ASKED]
+        for lesson in every
     }
     make_once("searches (valid)", folder, files, _search, WORKERS)
     return _read(list(files), fewest=1)

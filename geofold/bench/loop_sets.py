@@ -3,7 +3,8 @@
 ``bent`` and ``tuning`` are made from `structures/`. The published sets lie in a folder with a MANIFEST.tsv: in
 ``sellers_...`` a bent loop is repaired, in the others the loop is taken out of its native together with the side chains
 that come within ten Angstrom of it, as the published methods were measured. ``short`` and ``valid`` take loops out of
-packed chains of the test split and of the validation split; side chains around them stay, but in ``valid_bare``.
+packed chains of the test split and of the validation split; side chains around them stay, but in ``valid_bare``. In
+``valid_wrong`` and ``valid_near`` a loop far from the native, or near it, stands among side chains packed around it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from geofold.app.in_shell import ANGSTROM, Shell
 from geofold.app.measure import CIS, backbone
+from geofold.app.options import RunOptions
 from geofold.bench import bent_set
 from geofold.bench.learning_controller import read_both
 from geofold.errors import InputFileError, OptionError
 from geofold.molecule.insertion import without_atoms
+from geofold.molecule.loop_episodes import Episode as ChainLoop
+from geofold.molecule.loop_episodes import bent_structure
 from geofold.molecule.loop_episodes import episodes as chain_loops
+from geofold.molecule.loop_windows import IRREGULAR
 from geofold.molecule.neighbours import KEPT
 from geofold.molecule.packed_chains import packed_structure
 from geofold.molecule.residue_range import find_range
@@ -29,12 +36,6 @@ from geofold.molecule.rotamers import letter_of
 from geofold.molecule.structure import Structure, read
 
 MADE = {"bent": bent_set.TEST_SEED, "tuning": bent_set.TUNING_SEED}
-CHAINS = {
-    "short": ("test", (4, 5, 6, 7, 8)), "valid": ("valid", (12, 8, 6, 16)), "valid_bare": ("valid", (12, 12, 12, 16)),
-}  # fmt: skip
-"""Sets of packed chains: their split and the lengths of their loops, by turns."""
-BARE = ("valid_bare",)
-"""Those whose side chains around go with the loop, as in the published sets."""
 COUNT, SEED, MOST = 100, 23, 350
 HALF = ("structured_16res", "fread_16res")
 """Sets of which a fixed random half is played."""
@@ -42,6 +43,39 @@ REACH = 1.0
 """nm: side chains nearer to a loop that is taken out go with it."""
 SHELL = 8.0
 """A: `repack_shell` where side chains around are gone, or wrong."""
+
+
+class ChainSet(NamedTuple):
+    """A set of loops of packed chains.
+
+    Attributes
+    ----------
+    split : str
+    lengths : tuple of int
+        Of the loops, by turns.
+    irregular : float
+        Share of their residues that have to be in no helix or strand.
+    bare : bool
+        Whether side chains around go with the loop, as in the published sets.
+    bent : tuple of float or None
+        How far the loop is bent (A), from and to, and then packed and settled with what is around it; None: it is
+        taken out.
+    """
+
+    split: str
+    lengths: tuple[int, ...]
+    irregular: float = IRREGULAR
+    bare: bool = False
+    bent: tuple[float, float] | None = None
+
+
+CHAINS = {
+    "short": ChainSet("test", (4, 5, 6, 7, 8)),
+    "valid": ChainSet("valid", (12, 8, 6, 16)),
+    "valid_bare": ChainSet("valid", (12, 12, 12, 16), bare=True),
+    "valid_wrong": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(3.5, 6.0)),
+    "valid_near": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(0.5, 1.5)),
+}
 
 
 @dataclass(frozen=True)
@@ -97,14 +131,29 @@ def episodes(set_name: str, data: str | None, limit: int | None) -> Iterator[Epi
 
 
 def _of_chains(set_name: str, data: str, count: int) -> Iterator[Episode]:
-    split, lengths = CHAINS[set_name]
+    asked = CHAINS[set_name]
     chains, packed = read_both(data)
-    for one in chain_loops(chains, packed, split, count, seed=SEED, lengths=lengths, most=MOST):
+    drawn = chain_loops(
+        chains, packed, asked.split, count, seed=SEED, lengths=asked.lengths, most=MOST, irregular=asked.irregular,
+        bent=asked.bent or (0.0, 0.0),
+    )  # fmt: skip
+    for one in drawn:
         native = packed_structure(chains, packed, one.chain)
         native = read(native.render(native.xyz, np.zeros(len(native), dtype=bool)), name=one.name)
         label = f"{native.residues[one.first].label}-{native.residues[one.last].resnum}"
-        bare = {"reach": REACH, "shell": SHELL} if set_name in BARE else {}
-        yield taken_out(one.name, native, label, **bare)
+        if asked.bent is not None:
+            yield Episode(one.name, settled_wrong(native, one), label, native, shell=SHELL)
+        else:
+            bare = {"reach": REACH, "shell": SHELL} if asked.bare else {}
+            yield taken_out(one.name, native, label, **bare)
+
+
+def settled_wrong(native: Structure, loop: ChainLoop) -> Structure:
+    """A native with a loop bent closed, packed with the side chains around it and settled among them."""
+    bent = bent_structure(native, loop)
+    shell = Shell(bent, loop.first, loop.last, ANGSTROM * SHELL)
+    end = shell.settled(bent.xyz, (), RunOptions()).move.apply(bent.xyz)
+    return read(bent.render(end, np.abs(end - native.xyz).max(1) > 0), name=loop.name)
 
 
 def _published(set_name: str, folder: Path, limit: int | None) -> Iterator[Episode]:

@@ -17,7 +17,7 @@ from geofold.learn.gate_training import Case
 from geofold.molecule.bends import bend
 from geofold.molecule.loop import LoopDomain, LoopState
 from geofold.molecule.loop_sense import LoopSense
-from geofold.molecule.loop_windows import drawn
+from geofold.molecule.loop_windows import IRREGULAR, drawn
 from geofold.molecule.packed_chains import PackedChains, packed_structure
 from geofold.molecule.structure import Structure
 
@@ -55,7 +55,7 @@ class Episode:
 def episodes(
     chains: Chains, packed: PackedChains, split: str, count: int, *, seed: int = 11,
     lengths: tuple[int, ...] = (8, 12), bent: tuple[float, float] = (2.0, 5.0), intact: float = 0.0,
-    most: int = MOST,
+    most: int = MOST, irregular: float = IRREGULAR,
 ) -> Iterator[Episode]:  # fmt: skip
     """Loops of the packed chains of a split, by turns, the same ones every time."""
     own = [int(c) for c in packed.chain if chains.split[c] == SPLITS.index(split) and chains.length[c] <= most]
@@ -63,7 +63,7 @@ def episodes(
         noise = np.random.default_rng([seed, number])
         chain, length = own[number % len(own)], lengths[number % len(lengths)]
         for _ in range(TRIES):
-            place = drawn(chains, chain, noise, (length, length))
+            place = drawn(chains, chain, noise, (length, length), irregular)
             if place is not None:
                 target = float(noise.uniform(*bent))
                 yield Episode(number, chain, place[0], length, 0.0 if intact and noise.random() < intact else target)

@@ -56,7 +56,7 @@ def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(score_lessons, "SIZE", (20, 400))
     for name, value in (small | {"HARD": few, "SEARCHES": few}).items():
         monkeypatch.setattr(score_decoys, name, value)
-    for name, value in {"WORKERS": 1, "SHORTEST": 5, "ASKED": 1, "FEWEST": 4}.items():
+    for name, value in {"WORKERS": 1, "ASKED": 1, "FEWEST": 4}.items():
         monkeypatch.setattr(train_score, name, value)
     monkeypatch.setattr(train_score, "make_once", in_turn)
     monkeypatch.setattr(loop_parts, "GUIDED_SWEEPS", 1)
@@ -105,6 +105,17 @@ def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     third[third.index("--out") + 1] = str(tmp_path / "third")
     assert main(third) == 0
     assert load_score(tmp_path / "third" / "score.safetensors")[0].options["width"] == 16
+    # a judge goes on, and keeps half of what it was
+    judge = [*further, "--judge", str(tmp_path / "anew" / "score.safetensors")]
+    judge[judge.index("--out") + 1] = str(tmp_path / "judge")
+    assert main(judge) == 0
+    after, known = load_score(tmp_path / "judge" / "score.safetensors")
+    assert (known["begun_sha256"], known["judge_sha256"]) == (card["sha256"], said["sha256"])
+    assert known["command"] == told["command"] + " --judge score.safetensors"
+    learnt = [load_score(tmp_path / "judge" / f"member_{k}" / "score.safetensors")[0].readers[0] for k in range(2)]
+    for mean, was, then_ in zip(after.readers, again.readers, learnt, strict=True):
+        assert torch.allclose(mean.pair.weight, (was.pair.weight + then_.pair.weight) / 2, atol=1e-7)
+    assert main([*judge, "--anew", "2"]) == 2 == main([*args, "--judge", judge[-1]])
     assert main([*args, "--earlier", str(tmp_path)]) == 2 == main([*args, "--anew", "2", "--earlier", str(data)])
 
 
