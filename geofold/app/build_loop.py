@@ -72,7 +72,7 @@ def started(
     sighted = options.predictor == PREDICTORS[0]
     bare = room_for(structure, build, options)[0] if options.repack_shell else structure
     loop = LoopCandidates.of(bare, build, altloc=options.altloc, seed=options.seed, sighted=sighted)
-    effort, loops = effort_of(options, len(build.names)), [loop]
+    effort, loops = effort_of(options, len(build.names), alone=True), [loop]
     if options.allow_cis_pro:
         for plan in build.cis_prolines():
             with suppress(BuildError):  # one that does not close is no candidate

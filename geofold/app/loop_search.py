@@ -71,13 +71,22 @@ class Effort:
         return drawn * self.draws + bred * self.crosses
 
 
-def effort_of(options: RunOptions, length: int) -> Effort:
-    """As much as the number of streams and of rounds suggests, less for a short loop."""
-    share = options.streams / STREAMS * min(1.0, length / LONG)
+def effort_of(options: RunOptions, length: int, *, alone: bool = False) -> Effort:
+    """As much as the number of streams and of rounds suggests, less for a short loop.
+
+    Parameters
+    ----------
+    alone
+        Whether a search is all there is to go by: no loop is there, or none but one whose side chains around cannot be
+        trusted. Up to twice as many generations then look for it, the longer the more.
+    """
+    part = min(1.0, length / LONG)
+    share = options.streams / STREAMS * part
+    rounds = max(round(options.rounds * part), options.rounds // 2) if alone else options.rounds // 2
     return Effort(
         draws=max(round(Effort.draws * share), 64), crosses=max(round(Effort.crosses * share), 32),
         broods=max(round(Effort.broods * min(1.0, options.rounds / ROUNDS)), 1),
-        led=max(round(Effort.led * share), 4), generations=max(options.rounds // 2, 1),
+        led=max(round(Effort.led * share), 4), generations=max(rounds, 1),
         parents=min(options.streams, Effort.parents),
     )  # fmt: skip
 

@@ -35,7 +35,8 @@ class RunOptions:
     streams : int
         Streams in one batch (repair); how much a search tries grows with it.
     rounds : int
-        Rounds of streaming and selection at most (repair); half as many generations of a search.
+        Rounds of streaming and selection at most (repair); half as many generations of a search, and up to twice
+        that where a search is all there is to go by.
     steps : int
         Steps at most (constrain).
     device : str

@@ -250,7 +250,7 @@ def _modelled(
     first, last = domain.tree.first, domain.tree.last
     try:
         loop = LoopCandidates.of(structure, rebuilt(structure, first, last), altloc=options.altloc, seed=options.seed)
-        effort = effort_of(options, last - first + 1)
+        effort = effort_of(options, last - first + 1, alone=bool(options.repack_shell))
         pool = agreed(loop, searched(loop, effort, seed=options.seed, told=told("search"), clock=clock))
     except GeofoldError:
         return [], None  # what cannot be built anew (an unusual residue) is mended as it stands

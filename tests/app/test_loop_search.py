@@ -121,6 +121,8 @@ def test_the_usual_options_make_the_usual_effort_and_less_of_both_less() -> None
     short, few = effort_of(RunOptions(), LONG // 2), effort_of(RunOptions(streams=6, rounds=2), LONG)
     assert 2 * short.draws == 2 * few.draws == Effort.draws and 2 * short.led == Effort.led
     assert short.broods == Effort.broods and few.broods == few.generations == 1 and few.parents == 6
+    alone = [effort_of(RunOptions(), length, alone=True).generations for length in (4, 8, LONG, 2 * LONG)]
+    assert alone == [Effort.generations, 4, 2 * Effort.generations, 2 * Effort.generations]
     assert Effort(draws=10, crosses=4, broods=2, generations=3).tried == 2 * 10 + 7 * 4
 
 

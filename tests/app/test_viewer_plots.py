@@ -30,6 +30,7 @@ from geofold.app import result, viewer
 from geofold.app.measure import backbone, measure, overlaps, overlaps_along
 from geofold.app.moves import Move, depths_along
 from geofold.app.settling import Path as Steps
+from geofold.app.viewer_page import LIBRARY_VARIABLE
 from geofold.app.viewer_plots import DRAWN, UNDEFINED_ANGLE, contours, depths_shown, energies
 from geofold.molecule import ramachandran
 from geofold.molecule.energy import EnergyModel
@@ -37,6 +38,8 @@ from geofold.molecule.structure import read
 from geofold.molecule.torsions import torsion_tree
 
 FRAMES = 5
+LIBRARY_SIZE = 540_000
+"""Characters of 3Dmol-min.js 2.5.5."""
 
 
 @cache
@@ -213,11 +216,18 @@ def test_what_has_no_torsions_is_a_page_all_the_same(text: str) -> None:
     assert text != "one model" or data_of(page)["plots"] is None
 
 
-def test_200_frames_of_a_whole_protein_on_the_move_stay_under_3_megabytes() -> None:
+@pytest.mark.parametrize("offline", [False, True])
+def test_200_frames_of_a_whole_protein_on_the_move_stay_under_3_megabytes(
+    offline: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "3Dmol-min.js"
+    library.write_text(f"/*{'x' * LIBRARY_SIZE}*/")
+    monkeypatch.setenv(LIBRARY_VARIABLE, str(library))
     folded = (STRUCTURES / "1pwc.pdb").read_text()
     lines = [line + "\n" for line in folded.splitlines() if line.startswith("ATOM") and int(line[22:26]) < 303]
     swung = between("".join(lines), "".join(lines), 200, spin=0.03)
-    text = viewer.page(swung, {}, title="t")
+    text = viewer.page(swung, {}, title="t", offline=offline)
+    assert ("x" * LIBRARY_SIZE in text) == offline
     plots = data_of(text)["plots"]
     assert len(plots["residues"]) >= 290 and len(plots["angles"]) == 200 and max(plots["overlaps"]) > DRAWN
     assert len(text.encode()) < 3_000_000
