@@ -12,7 +12,7 @@ from geofold.app.build_loop import Started, started
 from geofold.app.build_stream import stream_built
 from geofold.app.certainty import sure
 from geofold.app.clock import Clock
-from geofold.app.in_shell import ANGSTROM, touched
+from geofold.app.in_shell import ANGSTROM, EVER, touched
 from geofold.app.moves import Model, Move
 from geofold.app.options import RunOptions
 from geofold.app.repair_loop import Told
@@ -128,7 +128,7 @@ def build(structure: Structure, texts: Sequence[str], options: RunOptions, told:
     if options.repack_shell:
         # and what is further away, but could touch the loop: an energy would complete it without a look at the loop
         radius = ANGSTROM * (options.repack_shell + LONGEST)
-        near = [k for one in wanted for k in touched(structure, one, radius, options)]
+        near = [k for one in wanted for k in touched(structure, one, radius, options, EVER)]
         structure, added = completed(structure, sorted(set(near)), seed=options.seed)
     now, starts, budgets = structure, list[Started](), list[float | None]()
     for one in reversed(wanted):  # from the last to the first: earlier indices hold

@@ -25,8 +25,9 @@ from geofold.molecule.neighbours import Turned, near, repackable, repacked, with
 from geofold.molecule.rotamers import side_chain
 from geofold.molecule.structure import Floats, Structure
 
-TRIED, OFTEN = 48, 0.1
-"""Draws by which it is found out where a loop may go, and the share of them that have to come near a side chain."""
+TRIED, OFTEN, EVER = 48, 0.1, 0.01
+"""Draws by which it is found out where a loop may go, and the share of them that have to come near a side chain: often,
+or so that one of them does."""
 ANGSTROM = 0.1
 
 
@@ -92,8 +93,17 @@ class Shell:
         return replace(model, move=whole)
 
 
-def touched(structure: Structure, build: Build, radius: float, options: RunOptions) -> list[int]:
+def touched(
+    structure: Structure, build: Build, radius: float, options: RunOptions, often: float = OFTEN
+) -> list[int]:  # fmt: skip
     """Residues of the twenty amino acids that a loop to be built could come near, its own apart.
+
+    Parameters
+    ----------
+    radius
+        nm.
+    often
+        Share of draws that come near one.
 
     Raises
     ------
@@ -103,7 +113,7 @@ def touched(structure: Structure, build: Build, radius: float, options: RunOptio
     steering = structure.steering_mask
     loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, sighted=False)
     rows = loop.drawn(TRIED, np.random.default_rng([options.seed, 3]))
-    often = near(structure, rows, radius, steering).mean(0) >= OFTEN
+    often = near(structure, rows, radius, steering).mean(0) >= often
     kept = set(range(len(structure.residues))) - set(build.removed)
     return [k for k in sorted(kept) if often[k] and side_chain(structure.residues[k].resname) is not None]
 

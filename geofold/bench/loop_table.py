@@ -165,6 +165,7 @@ def draw(records: Records) -> None:
             points = np.array([(model["rmsd"], model["score"] - best) for model in row["models"]])
             funnel.plot(*points.T, ".-", color="#0072b2", alpha=0.35, linewidth=0.6)
     funnel.set(xlabel="RMSD (A)", ylabel="score above the best")
+    funnel.set_yscale("symlog", linthresh=1.0)  # one loop amid broken surroundings would flatten all others
     for agent, colour in zip(ORDER, ("#0072b2", "#e69f00", "#d55e00", "#cc79a7", "#009e73"), strict=True):
         rmsd = np.sort([row["rmsd"] for row in records.of(agent) if "failed" not in row])
         if len(rmsd):

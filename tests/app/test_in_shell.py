@@ -14,15 +14,22 @@ from build_cases import QUICK, checked, without
 
 import geofold as gf
 from geofold.app import api
+from geofold.app import repair_loop as loop_repair
 from geofold.app.clock import Clock
+from geofold.app.in_shell import EVER, OFTEN, touched
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_search import Effort, searched
+from geofold.app.moves import MODELLED, Model, Move
+from geofold.app.options import RunOptions
 from geofold.app.result import Result, numbered
+from geofold.app.settling import STILL, energy_of
 from geofold.cli import main
 from geofold.errors import OptionError
+from geofold.molecule.bends import backbone_rmsd
 from geofold.molecule.neighbours import KEPT, lacking
 from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import read
+from geofold.molecule.torsions import torsion_tree
 
 SHELL = 6.0
 SPAN, SEQUENCE = "A:48-52", "KQLED"
@@ -126,6 +133,48 @@ def test_a_loop_is_built_among_neighbours_that_lack_their_side_chains() -> None:
     here = enumerate(structure.residues)
     numbers = [k for k, residue in here if residue.resnum in cut and structure.is_amino_acid(k)]
     assert len(numbers) == len(cut) and not lacking(structure, numbers, structure.steering_mask)
+
+
+def test_what_a_loop_comes_near_once_is_among_what_it_can_come_near() -> None:
+    native = read(STRUCTURES / "1ubi.pdb")
+    first, last = find_range(native, SPAN)
+    build, options = rebuilt(native, first, last), RunOptions()
+    often, ever = (set(touched(native, build, 0.8, options, share)) for share in (OFTEN, EVER))
+    beyond = set(touched(native, build, 1.6, options, EVER))
+    assert often < ever < beyond and not beyond & set(range(first, last + 1))
+
+
+def test_where_packing_would_spoil_a_loop_it_is_mended_in_place_and_not_searched_for_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    native, stages = read(STRUCTURES / "1ubi.pdb"), list[str]()
+    first, last = find_range(native, LOOP)
+
+    def told(stage: str) -> None:
+        stages.append(stage)
+
+    monkeypatch.setattr(loop_repair, "_spoiling", lambda *_: True)
+    options = RunOptions(repack_shell=SHELL, models=3, rounds=1, streams=2)
+    models = loop_repair.repair_loop(native, first, last, options, told)
+    assert stages.count("search") == 1 and stages.count("mend") == 2
+    best = models[0]
+    assert best.energy is not None and not len(best.move.beside.atoms)
+    assert best.energy < energy_of(native, native.xyz, options)
+    assert backbone_rmsd(native, first, last, best.move.apply(native.xyz), native.xyz) < 0.7
+    assert any(len(model.move.beside.atoms) for model in models[1:])
+
+
+def test_what_the_input_leads_to_spoils_where_its_energy_is_no_lower() -> None:
+    native = read(STRUCTURES / "1ubi.pdb")
+    options, atoms = RunOptions(), np.arange(3)
+    before = energy_of(native, native.xyz, options)
+
+    def spoiling(predictor: str, energy: float | None) -> bool:
+        move = Move(torsion_tree(native, 44, 50), atoms, native.xyz[None, atoms], "done", predictor)
+        return loop_repair._spoiling(native, loop_repair.Ends([Model(move, 0.0, energy)]), options)
+
+    assert spoiling(STILL, before + 1) and not spoiling(STILL, before - 1)
+    assert not spoiling(MODELLED, before + 1) and not spoiling(STILL, None)
 
 
 class Ticking(Clock):
