@@ -113,9 +113,9 @@ def touched(
     steering = structure.steering_mask
     loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, sighted=False)
     rows = loop.drawn(TRIED, np.random.default_rng([options.seed, 3]))
-    often = near(structure, rows, radius, steering).mean(0) >= often
+    close = near(structure, rows, radius, steering).mean(0) >= often
     kept = set(range(len(structure.residues))) - set(build.removed)
-    return [k for k in sorted(kept) if often[k] and side_chain(structure.residues[k].resname) is not None]
+    return [k for k in sorted(kept) if close[k] and side_chain(structure.residues[k].resname) is not None]
 
 
 def room_for(structure: Structure, build: Build, options: RunOptions) -> tuple[Structure, np.ndarray]:

@@ -18,7 +18,7 @@ ratios and medians rather than single times. `examples/results/README.md` tells 
 """
 
 SECTIONS = Path(__file__).with_name("report.toml")
-"""Folder, title, command and text of each section; in a text, a line break is a space."""
+"""Folder, title, command and text of each section; in a text, a line break is a space, but in a table."""
 
 
 def write_results(out: Path) -> None:
@@ -43,7 +43,8 @@ def write_results(out: Path) -> None:
 
 def _joined(text: str) -> str:
     """Paragraphs, each on a line of its own."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    parts = (part.strip() for part in text.split("\n\n"))
+    return "\n\n".join(part if part.startswith("|") else " ".join(part.split()) for part in parts)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], str] | None:
