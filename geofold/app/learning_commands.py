@@ -188,8 +188,7 @@ def score(
 
         train_score_model(ScoreRun(
             data=data, out=out, loops=loops, searches=searches, rounds=rounds, steps=steps, members=members,
-            irregular=irregular, begin=begin, anew=anew, earlier=earlier, judge=judge, width=width,
-            seed=seed,
+            irregular=irregular, begin=begin, anew=anew, earlier=earlier, judge=judge, width=width, seed=seed,
         ))  # fmt: skip
 
 

@@ -67,19 +67,19 @@ def repair_loop(
     list of Model
         Best first, at most `options.models`; one with status 'rigid' and no motion where closure leaves no freedom.
     """
-    clock, others, anew = Clock(options.budget), Ends().models, True
+    clock, ends = Clock(options.budget), Ends()
     if options.repack_shell:
         ends = _in_shell(structure, first, last, options, clock, told)
         if ends.models and not _spoiling(structure, ends, options):
             return _told(structure, apart(ends.models, options.models), ends.found)
-        others, anew = ends.models, not ends.models  # where there are ends, a search has been heard
     domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
+    anew = not ends.models  # else a search has been heard
     candidates, value, found = contenders(structure, domain, options, clock, told, anew=anew)
     if not candidates:
         return [Model(still(structure, domain), 0.0)]
     models = ranked(structure, candidates, value, options)
     best = _not_worse(structure, domain, models[0], options) if options.energy else models[0]
-    return _told(structure, apart([best, *models, *others], options.models), found)
+    return _told(structure, apart([best, *models, *ends.models], options.models), found)
 
 
 def _not_worse(structure: Structure, domain: LoopDomain, best: Model, options: RunOptions) -> Model:

@@ -116,12 +116,12 @@ def train_score_model(run: ScoreRun) -> None:
         if number == last and run.anew:
             learnt = everything(run, kept)
             begun = trained(run, folder / ANEW, learnt, run.anew, None)
-        elif number == last and run.judge is not None:
-            rounds = [parted(load_score(run.judge)[0], folder / "judge")]
-            begun = trained(run, folder, kept, run.steps, rounds[0])
-            rounds.append(begun)
         else:
-            begun = trained(run, here, learnt, run.steps if begun is None else run.steps // 2, begun)
+            steps = run.steps if begun is None else run.steps // 2
+            if number == last and run.judge is not None:
+                begun, steps = parted(load_score(run.judge)[0], folder / "judge"), run.steps
+                rounds = [begun]
+            begun = trained(run, here, learnt, steps, begun)
             rounds.append(begun)
         if number == last:
             begun = mixed(rounds, folder / "mean") if run.begin is not None and not run.anew else begun
@@ -198,13 +198,12 @@ def _data(data: str) -> Chains:
 
 
 def _searches(run: ScoreRun, weights: list[Path]) -> list[Decoys]:
-    """What searches by a potential end with, for validation loops that are long enough."""
+    """What searches by a potential end with, for validation loops."""
     folder = (run.folder / ANEW if run.anew else run.folder) / "searched"
     folder.mkdir(parents=True, exist_ok=True)
-    every = lessons(_data(run.data), "valid", ASKED, 0, run.seed, run.irregular)
     files: dict[Path, tuple[Any, ...]] = {
         folder / f"{run.seed}_{lesson.name}.npz": (run.data, lesson, weights, run.seed)
-        for lesson in every
+        for lesson in lessons(_data(run.data), "valid", ASKED, 0, run.seed, run.irregular)
     }
     make_once("searches (valid)", folder, files, _search, WORKERS)
     return _read(list(files), fewest=1)

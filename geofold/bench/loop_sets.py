@@ -142,13 +142,13 @@ def _of_chains(set_name: str, data: str, count: int) -> Iterator[Episode]:
         native = read(native.render(native.xyz, np.zeros(len(native), dtype=bool)), name=one.name)
         label = f"{native.residues[one.first].label}-{native.residues[one.last].resnum}"
         if asked.bent is not None:
-            yield Episode(one.name, settled_wrong(native, one), label, native, shell=SHELL)
+            yield Episode(one.name, bent_and_settled(native, one), label, native, shell=SHELL)
         else:
             bare = {"reach": REACH, "shell": SHELL} if asked.bare else {}
             yield taken_out(one.name, native, label, **bare)
 
 
-def settled_wrong(native: Structure, loop: ChainLoop) -> Structure:
+def bent_and_settled(native: Structure, loop: ChainLoop) -> Structure:
     """A native with a loop bent closed, packed with the side chains around it and settled among them."""
     bent = bent_structure(native, loop)
     shell = Shell(bent, loop.first, loop.last, ANGSTROM * SHELL)

@@ -12,10 +12,12 @@ from app_cases import STRUCTURES
 
 from geofold.bench import loop, loop_table
 from geofold.bench.loop import outside
-from geofold.bench.loop_sets import Episode, episodes, native_cis, taken_out
+from geofold.bench.loop_sets import Episode, bent_and_settled, episodes, native_cis, taken_out
 from geofold.bench.records import Records
 from geofold.errors import InputFileError, OptionError
+from geofold.molecule.bends import backbone_rmsd
 from geofold.molecule.builder import peptide
+from geofold.molecule.loop_episodes import Episode as ChainLoop
 from geofold.molecule.neighbours import KEPT
 from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import read
@@ -46,6 +48,17 @@ def test_a_loop_is_taken_out_with_the_side_chains_that_reach_it() -> None:
             assert reach < 0.6
     whole = taken_out("ubiquitin", NATIVE, LOOP)
     assert len(whole.start) == len(NATIVE) - len(own)
+
+
+def test_a_bent_loop_settles_among_side_chains_that_fit_it() -> None:
+    first, last = find_range(NATIVE, LOOP)
+    bent = bent_and_settled(NATIVE, ChainLoop(0, 0, first, last - first + 1, 2.0))
+    assert bent.name.tolist() == NATIVE.name.tolist()
+    inside = (NATIVE.residue_of >= first) & (NATIVE.residue_of <= last)
+    still = np.isin(NATIVE.name, list(KEPT)) & ~inside
+    assert np.array_equal(bent.xyz[still], NATIVE.xyz[still])
+    assert (np.abs(bent.xyz - NATIVE.xyz).max(1) > 0)[~still & ~inside].any()
+    assert backbone_rmsd(NATIVE, first, last, bent.xyz, NATIVE.xyz) > 1.0
 
 
 def test_cis_natives_are_told() -> None:
