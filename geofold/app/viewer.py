@@ -67,7 +67,8 @@ def page(
     ----------
     frames_pdb : list of str or str
         PDB text with one MODEL per frame, or one PDB text per frame; the first frame is the start and the last
-        the end. A single model gives a page without a player.
+        the end. A single model gives a page without a player; of more than two hundred so many are shown, evenly
+        chosen, and the page tells which.
     report : dict
         A ``geofold-report/1``; every key may be missing, ``{}`` gives a page without tables.
     title : str
@@ -119,6 +120,7 @@ def page(
             "library": None if offline else parts.LIBRARY_URL,
             "start": start,
             "step": STEP,
+            "models": _chosen(trajectory),
             "moving": shown.moving, "edge": shown.edge, "beside": shown.beside,
             "frames": parts.encode(trajectory.xyz[:, shown.moving], STEP),
             "moved": shown.colours, "contacts": shown.contacts, "plots": drawn if plotted else None,
@@ -224,6 +226,13 @@ def _scene(
     ]  # fmt: skip
     moving, edges = (np.flatnonzero(np.isin(groups, list(which))).tolist() for which in (core | edge, edge))
     return Scene(trajectory, moving, edges, _beside(trajectory, groups, core), colours, drawn)
+
+
+def _chosen(trajectory: Trajectory) -> dict[str, Any] | None:
+    """Numbers of the models shown, and of how many; None where all are."""
+    if len(trajectory.chosen) == trajectory.models:
+        return None
+    return {"numbers": [index + 1 for index in trajectory.chosen], "of": trajectory.models}
 
 
 def _beside(trajectory: Trajectory, groups: NDArray[np.int64], core: Collection[int]) -> list[int]:

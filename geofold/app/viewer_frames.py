@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from geofold.app.result import shown_frames
 from geofold.app.viewer_page import AtomKey, Residue
 from geofold.errors import CoordinateError, InputFileError
 
@@ -33,16 +34,19 @@ class Atom:
 class Trajectory:
     """Atoms (no water; hydrogens only where a contact names them) and coordinates (frames, atoms, 3) in A.
 
-    ``rows`` says which line of a model each atom came from.
+    ``rows`` says which line of a model each atom came from, ``chosen`` which of ``models`` models are the frames.
     """
 
     atoms: list[Atom]
     xyz: NDArray[np.float64]
     rows: list[int]
+    chosen: list[int]
+    models: int
 
 
 def read_trajectory(frames_pdb: list[str] | str, keep_hydrogens: frozenset[AtomKey]) -> Trajectory:
-    """Atoms of the first model, and the coordinates of every model in A; see ``page`` for the errors."""
+    """Atoms of the first model, and coordinates in A of as many models as a page has room for; see ``page`` for the
+    errors."""
     models = list(_models([frames_pdb] if isinstance(frames_pdb, str) else frames_pdb))
     if not models:
         raise InputFileError("a trajectory without atoms", "PDB text with ATOM records", "check the file")
@@ -70,7 +74,9 @@ def read_trajectory(frames_pdb: list[str] | str, keep_hydrogens: frozenset[AtomK
     backbone = {name: {atom.group for atom in atoms if atom.name.strip() == name} for name in ("N", "CA", "C")}
     polymer = backbone["N"] & backbone["CA"] & backbone["C"]
     atoms = [replace(atom, record="ATOM") if atom.group in polymer else atom for atom in atoms]
-    return Trajectory(atoms, np.stack([_coordinates(models, index, rows) for index in range(len(models))]), rows)
+    chosen = shown_frames(len(models)).tolist()
+    xyz = np.stack([_coordinates(models, index, rows) for index in chosen])
+    return Trajectory(atoms, xyz, rows, chosen, len(models))
 
 
 def pdb_text(trajectory: Trajectory, frame: int, atoms: Sequence[int] | None = None) -> str:

@@ -192,8 +192,8 @@ def _overlaps(
 
 
 def energies(structure: Structure, frames: Floats, spans: list[tuple[int, int]]) -> list[float | None] | None:
-    """Energy (amber14 + OBC2, kJ/mol) of frames (T, n, 3) in nm, above the lowest of them; None for a frame that was
-    passed over, and if the force field does not know the protein.
+    """Energy (amber14 + OBC2, kJ/mol) of frames (T, n, 3) in nm, above the lowest of them; None for one that is not
+    finite, and if the force field does not know the protein.
 
     Hydrogens are placed for the last frame, and ride along; what is further away than `NEAR` stays out of it.
     """
@@ -207,11 +207,10 @@ def energies(structure: Structure, frames: Floats, spans: list[tuple[int, int]])
     near = region(structure, frames[:, own].reshape(-1, 3), NEAR)
     try:
         model = EnergyModel.of(replace(structure, xyz=frames[-1]), structure.steering_mask, only=near)
-        found = {int(at): model.energy(frames[at]) for at in shown_frames(len(frames))}
+        values = [model.energy(frame) for frame in frames]
     except GeofoldError:
         return None
-    values = [found.get(at, np.nan) for at in range(len(frames))]
-    if not np.isfinite(list(found.values())).any():
+    if not np.isfinite(values).any():
         return None
     lowest = np.nanmin(values)
     return [None if not np.isfinite(value) else round(float(value - lowest), 1) for value in values]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from app_cases import ROOT
 from viewer_cases import chromium_dom, data_of, require_library
 
 import geofold as gf
@@ -232,3 +235,54 @@ def test_without_ipywidgets_a_line_says_what_to_do(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(__import__("sys").modules, "ipywidgets", None)
     with pytest.raises(OptionError, match="notebook"):
         gf.steer(sequence=SEQUENCE).panel()
+
+
+def test_in_a_live_kernel_the_panel_answers_to_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ipywidgets")
+    pytest.importorskip("ipykernel")
+    manager = pytest.importorskip("jupyter_client.manager")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    kernel, client = manager.start_new_kernel(kernel_name="python3")
+
+    def told(code: str) -> str:
+        """What a cell prints."""
+        heard: list[str] = []
+
+        def hear(message: dict[str, Any]) -> None:
+            if message["msg_type"] in ("stream", "error"):
+                heard.append(message["content"].get("text") or "\n".join(message["content"]["traceback"]))
+
+        client.execute_interactive(code, output_hook=hear, timeout=120)
+        return "".join(heard)
+
+    def page_sends(widget: str, data: dict[str, Any]) -> None:
+        """What a click or a word typed in the page sends to the kernel."""
+        content = {"comm_id": ids[widget], "data": data}
+        client.shell_channel.send(client.session.msg("comm_msg", content))
+
+    def set_to(widget: str, value: object) -> None:
+        page_sends(widget, {"method": "update", "state": {"value": value}, "buffer_paths": []})
+
+    try:
+        ids = json.loads(told(
+            "import json, geofold as gf\n"
+            f"panel = gf.steer(sequence={SEQUENCE!r}, contacts=['A:2-A:7<6.0']).panel()\n"
+            "print(json.dumps({name: getattr(panel, name).model_id for name in ('_run', '_text', '_add')}))"
+        ))  # fmt: skip
+        set_to("_run", True)
+        steps = 0
+        for _ in range(200):  # cells and steps take turns
+            if (steps := int(told("print(panel.steering._number)"))) >= 3:
+                break
+            time.sleep(0.05)
+        assert steps >= 3
+        set_to("_text", "A:1-A:5<6.0")
+        page_sends("_add", {"method": "custom", "content": {"event": "click"}})
+        assert "A:1-A:5<6.0" in told("print(panel.steering.contacts)")
+        set_to("_run", False)
+        at = told("print(panel.steering._number)")
+        time.sleep(0.2)
+        assert at == told("print(panel.steering._number)")
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)

@@ -27,7 +27,7 @@ from viewer_cases import (
 )
 
 import geofold as gf
-from geofold.app import viewer
+from geofold.app import result, viewer
 from geofold.app.viewer_page import LIBRARY_FILE, LIBRARY_VARIABLE, TIMES, embed_json, encode, library_source, number
 from geofold.app.viewing import page_of_file
 from geofold.errors import CoordinateError, InputFileError, OptionError
@@ -241,6 +241,16 @@ def test_residues_near_what_moved_are_shown_with_their_side_chains() -> None:
     assert data_of(viewer.page(ubiquitin(), {}, title="t"))["beside"] == []
 
 
+def test_a_long_trajectory_is_thinned_and_the_page_tells_which_models_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result, "FRAMES_SHOWN", 4)
+    every, few = (data_of(viewer.page(trajectory(count), {}, title="t")) for count in (3, 10))
+    assert every["models"] is None and len(every["frames"]) == 3
+    assert few["models"] == {"numbers": [1, 4, 7, 10], "of": 10}
+    models = trajectory(10).split("ENDMDL\n")
+    chosen = "ENDMDL\n".join(models[at] for at in (0, 3, 6, 9))
+    assert few["frames"] == data_of(viewer.page(chosen, {}, title="t"))["frames"]
+
+
 def end_of(data: dict[str, Any]) -> np.ndarray:
     """Coordinates (n_atoms, 3) of the last frame of a page, A."""
     lines = [line for line in data["start"].split("\n") if line]
@@ -283,6 +293,36 @@ def test_in_a_browser_the_page_draws_plays_and_runs_nothing_else(tmp_path: Path)
     assert 'class="no3d"' not in dom and 'data-ran="yes"' not in dom
     assert re.search(r'data-seen="frame 1 / 5.*frame 5 / 5"', dom)
     assert re.search(r'id="now-0" class="good">12\.9\d<', dom)
+
+
+@pytest.mark.browser
+def test_in_a_browser_a_phone_has_everything_within_its_width(tmp_path: Path) -> None:
+    require_library()
+    measure = """<script>
+      setTimeout(() => {
+        const wide = element => element.getBoundingClientRect(), scene = document.getElementById('scene');
+        const shown = names => [...document.querySelectorAll(names)].filter(element => element.offsetParent);
+        const out = shown('button, select, input, h2, svg, table, #scene').filter(
+          element => !element.closest('.scroll') && wide(element).right > innerWidth + 1);
+        const small = shown('button, select').filter(element => element.offsetHeight < 40);
+        parent.postMessage({
+          across: document.documentElement.scrollWidth, inside: innerWidth, scene: wide(scene).height,
+          out: out.map(element => element.id || element.tagName), small: small.map(element => element.id),
+          slider: document.getElementById('slider').offsetWidth}, '*');
+      }, 2500);
+    </script></body>"""
+    page, phone = tmp_path / "page.html", tmp_path / "phone.html"
+    text = viewer.page(trajectory(3), full_report(), title="A" * 60, offline=True, energy=True)
+    page.write_text(text.replace("</body>", measure), encoding="utf-8")
+    phone.write_text(
+        "<script>onmessage = told => { document.documentElement.dataset.told = JSON.stringify(told.data); }</script>"
+        f'<iframe src="{page.as_uri()}" width="375" height="667" style="border:0"></iframe>', encoding="utf-8",
+    )  # fmt: skip
+    found = re.search(r'data-told="([^"]*)"', chromium_dom(phone, tmp_path / "profile"))
+    assert found is not None
+    told = json.loads(unescape(found.group(1)))
+    assert told["inside"] == 375 and told["across"] <= 375 and not told["out"] and not told["small"]
+    assert told["slider"] >= 80 and told["scene"] > 300
 
 
 @pytest.mark.browser
