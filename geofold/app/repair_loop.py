@@ -23,7 +23,7 @@ from geofold.core.population import Plan, evolve, take
 from geofold.errors import GeofoldError
 from geofold.learn.gate_training import shipped_gate
 from geofold.molecule.loop import LoopDomain, LoopGoal, LoopState
-from geofold.molecule.loop_rows import with_torsions
+from geofold.molecule.loop_rows import with_own_bonds
 from geofold.molecule.loop_sense import LoopPredictor, LoopSense
 from geofold.molecule.loop_windows import LENGTHS
 from geofold.molecule.structure import Structure
@@ -255,7 +255,8 @@ def _modelled(
     except GeofoldError:
         return [], None  # what cannot be built anew (an unusual residue) is mended as it stands
     start, best, found = domain.start(structure.xyz), pool.best(options.streams), Searched.of(loop, pool)
-    turned, closed = with_torsions(domain, start, loop.torsions(best.rows))
+    torsions, backbone = loop.torsions(best.rows), loop.backbone(best.rows)
+    turned, closed = with_own_bonds(domain, structure, start, torsions, backbone)
     if not closed.any():
         return [], found
     seeing = replace(domain, sense=LoopSense.of(structure, domain.fold))

@@ -14,7 +14,7 @@ frozen at the solution carry it (and the second derivative) through automatic di
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,14 +29,6 @@ TOLERANCE = 1e-8
 """nm; a thousandth of what a PDB file can print, so that rounding is the only closure error left."""
 NEWTON_STEPS = 10
 RANK_TOLERANCE = 1e-6
-MEETING_STEPS, MET = 150, 1e-6
-"""Of the way from a wide gap, and nm within which it is closed: a file shows a hundred times as much."""
-LARGEST_TURN = 0.3
-"""rad: of one torsion in one of these steps."""
-DAMPING = 0.01
-"""Of these steps, as a share of the square of what is left open."""
-LINKED = 1e-6
-"""nm: error of a link up to which it counts as closed."""
 
 
 @dataclass(frozen=True)
@@ -209,64 +201,6 @@ def close(closure: Closure, kin: Kinematics, xyz: Tensor, delta: Tensor, space: 
         step = inverse @ closure.residual(kin, xyz, theta)[..., None]
         theta = theta - (basis @ step)[..., 0]
     return theta, closed
-
-
-@torch.no_grad()
-def meet(
-    kin: Kinematics, xyz: Tensor, delta: Tensor, rows: Tensor, target: Tensor, turning: Tensor, *,
-    tolerance: float = MET,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Increments turned as little as it takes to bring some atoms where they belong, from however far.
-
-    Gauss-Newton steps of least length, damped while the gap is wide.
-
-    Parameters
-    ----------
-    xyz : (B, m, 3)
-        Local coordinates, nm.
-    delta : (B, n)
-        Increments to begin with, radian.
-    rows : (r,) int
-        Local atoms.
-    target : (r, 3)
-        Their places.
-    turning : (n,) bool
-        Torsions that may turn.
-
-    Returns
-    -------
-    (B, n), (B,) bool
-        Increments, and which rows of the batch got there.
-    """
-    for _ in range(MEETING_STEPS):
-        frame = frames(kin, xyz, delta)
-        ends = carry(kin, frame, xyz, rows)
-        error = (ends - target).flatten(1)
-        if bool((error.abs().amax(-1) < tolerance).all()):
-            break
-        slope = jacobian(kin, frame, xyz, ends, rows).flatten(1, 2) * turning
-        square = slope @ slope.mT
-        damping = DAMPING * error.square().sum(-1) + 1e-12
-        square.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
-        step = (slope.mT @ torch.linalg.solve(square, error)[..., None])[..., 0]
-        delta = delta - step * (LARGEST_TURN / step.abs().amax(-1, keepdim=True).clamp_min(LARGEST_TURN))
-    ends = carry(kin, frames(kin, xyz, delta), xyz, rows)
-    return delta, (ends - target).abs().amax((1, 2)) < tolerance
-
-
-def closed_anew(
-    closure: Closure, kin: Kinematics, xyz: Tensor, delta: Tensor, turning: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Increments (B, n) that may tear a loop apart, turned until its own bonds and angles close it again; see `meet`.
-
-    A link that does not close with its anchor counts as open.
-    """
-    carrier = kin.carrier.clone()
-    carrier[closure.anchor] = closure.end
-    theta, closed = meet(
-        replace(kin, carrier=carrier), xyz, delta, closure.anchor, xyz[0, closure.anchor], turning, tolerance=TOLERANCE
-    )
-    return theta, closed & (closure.residual(kin, xyz, theta).abs().amax(-1) < LINKED)
 
 
 def _newton(

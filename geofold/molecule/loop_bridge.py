@@ -21,8 +21,8 @@ from torch import Tensor
 from geofold.learn.chains import dihedral
 from geofold.molecule.build_plan import Build
 from geofold.molecule.builder import PHI, PROLINE_PHI, PSI, peptide
-from geofold.molecule.closure import meet
 from geofold.molecule.kinematics import Kinematics, carry, frames
+from geofold.molecule.meeting import meet
 from geofold.molecule.packing import backbone_torsions
 from geofold.molecule.rotamers import SAME_AS, backbone_frames, letter_of
 from geofold.molecule.structure import Floats, Structure

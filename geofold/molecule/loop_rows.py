@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from geofold.learn.chains import dihedral
-from geofold.molecule.closure import closed_anew
 from geofold.molecule.kinematics import positions
 from geofold.molecule.loop import LoopDomain, LoopState
+from geofold.molecule.meeting import closed_anew
+from geofold.molecule.residue_range import BACKBONE
 from geofold.molecule.structure import Floats, Structure
 
 
@@ -34,11 +35,27 @@ def state_of_rows(domain: LoopDomain, structure: Structure, rows: Floats) -> Loo
 
 
 @torch.no_grad()
-def with_torsions(domain: LoopDomain, state: LoopState, torsions: Floats) -> tuple[LoopState, np.ndarray]:
-    """Rows that have phi and psi (K, >= L, 2) in radian as nearly as closing lets them, with the bonds and angles of a
-    state's first row; only those that close, and which ones they are, (K,) bool. Where none does, the state as it is.
+def with_own_bonds(
+    domain: LoopDomain, structure: Structure, state: LoopState, torsions: Floats, backbone: Floats
+) -> tuple[LoopState, np.ndarray]:  # fmt: skip
+    """Conformations of other bonds and angles, with those of a state's first row: torsions taken over, turned until the
+    backbone is as near to where it was as it comes, and closed.
 
     Where they clash is not looked at.
+
+    Parameters
+    ----------
+    torsions : (K, >= L, 2)
+        phi and psi, radian.
+    backbone : (K, L, 4, 3)
+        N, CA, C and O, nm.
+
+    Returns
+    -------
+    LoopState
+        Only those that close; where none does, the state as it is.
+    (K,) bool
+        Which ones they are.
     """
     angles, fold = domain.angles, domain.fold
     one = domain.select(state, torch.zeros(len(torsions), dtype=torch.long)).fold
@@ -49,12 +66,17 @@ def with_torsions(domain: LoopDomain, state: LoopState, torsions: Floats) -> tup
     ]
     turn = gaps[0] @ angles.phi_of + gaps[1] @ angles.psi_of
     turning = torch.as_tensor(domain.tree.backbone).to(turn.device)
-    theta, closed = closed_anew(fold.closure, fold.kin, one.xyz, turn, turning)
+    carried, tree = set(domain.tree.atoms.tolist()), domain.tree
+    own = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
+    moving = [place for place, atom in enumerate(own) if atom in carried]
+    target = torch.as_tensor(backbone.reshape(len(backbone), -1, 3)[:, moving]).to(one.xyz)
+    rows = fold.kin.rows([own[place] for place in moving])
+    theta, closed = closed_anew(fold.closure, fold.kin, one.xyz, turn, turning, rows, target)
     if not bool(closed.any()):
         return state, closed.cpu().numpy()
     moved = positions(fold.kin, one.xyz, theta)[closed]
-    rows = fold.at(moved, (one.angle + theta)[closed], domain.reach(0))
-    return LoopState(rows, domain.sterics.pairs(moved), 0, None), closed.cpu().numpy()
+    shut = fold.at(moved, (one.angle + theta)[closed], domain.reach(0))
+    return LoopState(shut, domain.sterics.pairs(moved), 0, None), closed.cpu().numpy()
 
 
 def _increments(domain: LoopDomain, structure: Structure, own: np.ndarray, rows: Floats) -> Floats:

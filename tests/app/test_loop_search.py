@@ -21,8 +21,9 @@ from geofold.learn.chains import dihedral
 from geofold.learn.confidence import Confidence
 from geofold.learn.loop_score import LoopScore, shipped_score
 from geofold.learn.score_training import BRED, CROSSED, DISTURBED, DRAWN, LED
+from geofold.molecule import meeting
 from geofold.molecule.loop import LoopDomain
-from geofold.molecule.loop_rows import with_torsions
+from geofold.molecule.loop_rows import with_own_bonds
 from geofold.molecule.packing import backbone_torsions
 from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import Structure, read
@@ -132,16 +133,19 @@ def test_unlike_rows_come_in_order_of_value() -> None:
     assert unlike(rows, np.array([2.0, 1.0, 3.0, 0.0]), 2) == [3, 1]
 
 
-def test_torsions_are_taken_over_with_own_bonds_and_angles() -> None:
+def test_conformations_are_taken_over_with_own_bonds_and_angles() -> None:
     domain = LoopDomain.of(NATIVE, FIRST, LAST)
     start = domain.start(NATIVE.xyz)
     own = backbone_torsions(NATIVE)[FIRST : LAST + 2, :2]
-    state, closed = with_torsions(domain, start, own[None])
+    places = [NATIVE.atom(k, n, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for n in ("N", "CA", "C", "O")]
+    native = NATIVE.xyz[places].reshape(1, -1, 4, 3)
+    state, closed = with_own_bonds(domain, NATIVE, start, own[None], native)
     assert closed.all()
     np.testing.assert_allclose(state.fold.xyz, start.fold.xyz, atol=1e-9)
     loop = candidates()
     rows = loop.drawn(24, np.random.default_rng(6))
-    state, closed = with_torsions(domain, start, loop.torsions(rows))
+    backbone = loop.backbone(rows)
+    state, closed = with_own_bonds(domain, NATIVE, start, loop.torsions(rows), backbone)
     assert closed.sum() >= 12 and len(state.fold.xyz) == closed.sum()
     ends = domain.fold.closure.residual(domain.fold.kin, state.fold.xyz, torch.zeros_like(state.fold.angle))
     assert float(ends.abs().max()) < 1e-9
@@ -153,6 +157,40 @@ def test_torsions_are_taken_over_with_own_bonds_and_angles() -> None:
     last = NATIVE.atom(FIRST + 1, "C", NATIVE.steering_mask)
     seen = dihedral(*(xyz[:, a] for a in (*at, last)))
     assert np.abs(np.exp(1j * seen) - np.exp(1j * phi[:, 1].numpy())).max() < 1e-6
+
+
+def test_conformations_stay_nearer_than_their_torsions_alone_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    domain, loop = LoopDomain.of(NATIVE, FIRST, LAST), candidates()
+    start, rows = domain.start(NATIVE.xyz), loop.drawn(24, np.random.default_rng(6))
+    backbone = loop.backbone(rows)
+    places = [NATIVE.atom(k, n, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for n in ("N", "CA", "C", "O")]
+
+    def moved() -> np.ndarray:
+        """How far backbones are from where they were, nm."""
+        state, closed = with_own_bonds(domain, NATIVE, start, loop.torsions(rows), backbone)
+        assert closed.all()
+        there = backbone.reshape(len(rows), -1, 3)
+        return np.sqrt(((state.fold.xyz[:, domain.fold.kin.rows(places)].numpy() - there) ** 2).sum(-1).mean(-1))
+
+    near = moved()
+    monkeypatch.setattr(meeting, "NEARING_STEPS", 0)
+    alone = moved()
+    assert np.median(near) < 0.6 * np.median(alone) and (near < alone + 0.02).all()
+
+
+def test_a_link_closes_with_the_loop_that_holds_it() -> None:
+    structure = read(STRUCTURES / "5pti.cif")
+    first, last = find_range(structure, "A:10-18")  # 14 is bound to 38
+    domain = LoopDomain.of(structure, first, last)
+    loop = LoopCandidates.of(structure, rebuilt(structure, first, last))
+    rows = loop.drawn(8, np.random.default_rng(1))
+    start = domain.start(structure.xyz)
+    state, closed = with_own_bonds(domain, structure, start, loop.torsions(rows), loop.backbone(rows))
+    assert len(domain.tree.links) == 1 and closed.sum() >= 2
+    (bond,) = domain.fold.kin.rows([end for link in domain.tree.links for end in link])[None]
+    ends = state.fold.xyz[:, bond]
+    was = float((start.fold.xyz[0, bond[0]] - start.fold.xyz[0, bond[1]]).norm())
+    np.testing.assert_allclose((ends[:, 0] - ends[:, 1]).norm(dim=-1).numpy(), was, atol=1e-7)
 
 
 def test_surroundings_know_chain_breaks() -> None:

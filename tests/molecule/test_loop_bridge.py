@@ -14,13 +14,13 @@ from geofold.app.loop_candidates import LoopCandidates
 from geofold.learn.chains import dihedral
 from geofold.learn.prior_training import shipped_prior
 from geofold.molecule.build_request import find_build
-from geofold.molecule.closure import MET as TOLERANCE
 from geofold.molecule.insertion import NewResidue, with_residues
 from geofold.molecule.kinematics import Kinematics, positions
 from geofold.molecule.loop import LoopDomain
 from geofold.molecule.loop_bridge import Bridge
 from geofold.molecule.loop_draws import drawn_torsions
 from geofold.molecule.loop_rows import state_of_rows
+from geofold.molecule.meeting import MET as TOLERANCE
 from geofold.molecule.packing import backbone_torsions
 from geofold.molecule.residue_range import find_range, parse_range
 from geofold.molecule.rotamers import letter_of
