@@ -16,6 +16,11 @@ from geofold.learn.loop_score import LoopScore, shipped_judge
 from geofold.molecule.residue_range import BACKBONE
 from geofold.molecule.structure import Floats, Structure
 
+SETTLED = 1.0
+"""What an Angstrom away from where a search agrees on is worth in ends with all their atoms: more than among candidates
+(`AGREED`), since how side chains came to stand scatters what the rest says. In twelve searches for loops of 10-14
+residues of validation proteins, six ends each, the first is 2.96 A off in the mean at 0.5, 2.90 A at 1, 3.00 A at 2."""
+
 
 @dataclass(frozen=True, eq=False)
 class Searched:
@@ -59,7 +64,7 @@ def agreeing(structure: Structure, models: list[Model], found: Searched | None) 
     if found is None:
         return models
     own = np.array([_backbone(structure, model) for model in models])
-    away = AGREED * agreement(found.value, found.apart(own))
+    away = SETTLED * agreement(found.value, found.apart(own))
     return [replace(model, score=model.score + float(more)) for model, more in zip(models, away, strict=True)]
 
 

@@ -37,7 +37,8 @@ APART = 0.05
 MEETING = 3
 """The last of so many generations begins with crosses of what the others found."""
 NICHE = 0.1
-"""nm: parents are further from one another than this, so that no brood is of one family."""
+"""nm: parents are further from one another than this, so that no brood is of one family; so are several models of which
+somebody is to choose."""
 Told = Callable[[int, int, float], None]
 
 
@@ -176,6 +177,11 @@ def joined(pools: Sequence[Ranked]) -> Ranked:
     """Candidates of several searches for one loop, best first."""
     every = Ranked(*(np.concatenate([getattr(pool, f.name) for pool in pools]) for f in fields(Ranked)))
     return every.taken(np.argsort(every.value, kind="stable"))
+
+
+def between(options: RunOptions) -> float:
+    """nm: how unlike the ends are that one is chosen from; among several models each is another family."""
+    return NICHE if options.models > 1 else APART
 
 
 def unlike(rows: Floats, value: Floats, most: int, apart: float = APART) -> list[int]:

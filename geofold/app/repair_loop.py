@@ -14,7 +14,7 @@ from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import guided
-from geofold.app.loop_search import WORTH, effort_of, searched, unlike
+from geofold.app.loop_search import APART, WORTH, between, effort_of, searched, unlike
 from geofold.app.moves import MODELLED, Model, Move, lifted
 from geofold.app.options import STREAMS, TORSION_CAP, RunOptions
 from geofold.app.relax import ENERGY_WEIGHT
@@ -71,7 +71,7 @@ def repair_loop(
     if options.repack_shell:
         ends = _in_shell(structure, first, last, options, clock, told)
         if ends.models and not _spoiling(structure, ends, options):
-            return _told(structure, apart(ends.models, options.models), ends.found)
+            return _told(structure, apart(ends.models, options.models, between(options)), ends.found)
     domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
     anew = not ends.models  # else a search has been heard
     candidates, value, found = contenders(structure, domain, options, clock, told, anew=anew)
@@ -79,7 +79,8 @@ def repair_loop(
         return [Model(still(structure, domain), 0.0)]
     models = ranked(structure, candidates, value, options)
     best = _not_worse(structure, domain, models[0], options) if options.energy else models[0]
-    return _told(structure, apart([best, *models, *ends.models], options.models), found)
+    chosen = apart([best, *models, *ends.models], options.models, between(options))
+    return _told(structure, chosen, ends.found if found is None else found)
 
 
 def _not_worse(structure: Structure, domain: LoopDomain, best: Model, options: RunOptions) -> Model:
@@ -101,10 +102,10 @@ def _mended(structure: Structure, domain: LoopDomain, options: RunOptions, weigh
     return ranked(structure, [move], judged(structure, domain, [move]), options)[0]
 
 
-def apart(models: Sequence[Model], count: int) -> list[Model]:
-    """The first of some models, and of the others the best whose ends are unlike those before them."""
+def apart(models: Sequence[Model], count: int, nm: float = APART) -> list[Model]:
+    """The first of some models, and of the others the best whose ends are further than that from those before them."""
     ends = np.array([model.move.frames[-1] for model in models])
-    return [models[k] for k in unlike(ends, np.arange(len(models), dtype=float), count)]
+    return [models[k] for k in unlike(ends, np.arange(len(models), dtype=float), count, nm)]
 
 
 class Ends(NamedTuple):
@@ -132,7 +133,7 @@ def _in_shell(
     if not moves:
         return Ends()
     ends = [Model(move, float(worth)) for move, worth in zip(moves, value, strict=True)]
-    chosen = apart(in_order(agreeing(bare, ends, found)), max(FINALISTS, options.models))
+    chosen = apart(in_order(agreeing(bare, ends, found)), max(FINALISTS, options.models), between(options))
     shell, models, place = Shell(structure, first, last, ANGSTROM * options.repack_shell), [], np.flatnonzero(kept)
     shell = shell.seeing(np.array([model.move.frames[-1] for model in chosen]))
     tell = told("pack and settle")
@@ -245,8 +246,8 @@ def _modelled(
     structure: Structure, domain: LoopDomain, options: RunOptions, limit: float, clock: Clock, told: Told
 ) -> tuple[list[Move], Searched | None]:  # fmt: skip
     """Loops as if there were none: candidates searched without side chains, the best unlike ones brought to the bonds
-    and angles of the loop that is there, streamed with its side chains and, where they are worth less than a limit,
-    settled."""
+    and angles of the loop that is there, led around the side chains where those are to stay and, where they are worth
+    less than a limit, settled."""
     first, last = domain.tree.first, domain.tree.last
     try:
         loop = LoopCandidates.of(structure, rebuilt(structure, first, last), altloc=options.altloc, seed=options.seed)
@@ -254,23 +255,28 @@ def _modelled(
         pool = agreed(loop, searched(loop, effort, seed=options.seed, told=told("search"), clock=clock))
     except GeofoldError:
         return [], None  # what cannot be built anew (an unusual residue) is mended as it stands
-    start, best, found = domain.start(structure.xyz), pool.best(options.streams), Searched.of(loop, pool)
+    start, best = domain.start(structure.xyz), pool.best(options.streams, between(options))
+    found = Searched.of(loop, pool)
     torsions, backbone = loop.torsions(best.rows), loop.backbone(best.rows)
     turned, closed = with_own_bonds(domain, structure, start, torsions, backbone)
     if not closed.any():
         return [], found
-    seeing = replace(domain, sense=LoopSense.of(structure, domain.fold))
-    paths = [Path(MODELLED, f"{shipped_gate().name}, threshold") for _ in range(len(turned.fold.xyz))]
+    ends, paths = turned, [Path(MODELLED, f"{shipped_gate().name}, threshold") for _ in range(len(turned.fold.xyz))]
     for row, path in enumerate(paths):
         path.add(start.fold.xyz[0], None, 0, 0)
         path.add(turned.fold.xyz[row], None, 0, 0)
-    for state, info, cursor in guided(seeing, turned, seed=options.seed):
-        for row, path in enumerate(paths):
-            path.add(state.fold.xyz[row], info, row, cursor)
-    ends = state._replace(cursor=0)
-    value = scored(structure, domain, ends.fold.xyz.cpu().numpy()) + WORTH * domain.worth(ends).cpu().numpy()
+    if not options.repack_shell:  # side chains around, which the search has not seen, are to stay
+        seeing = replace(domain, sense=LoopSense.of(structure, domain.fold))
+        for ends, info, cursor in guided(seeing, turned, seed=options.seed):
+            for row, path in enumerate(paths):
+                path.add(ends.fold.xyz[row], info, row, cursor)
+    ends = ends._replace(cursor=0)
+    xyz = ends.fold.xyz.cpu().numpy()
+    value = scored(structure, domain, xyz) + WORTH * domain.worth(ends).cpu().numpy()
+    # the loop's side chains are packed later, with a shell: what they run into now says nothing, and the search has said
+    order = np.arange(len(xyz), dtype=float) if options.repack_shell else value
     most = max(round(FINALISTS * options.streams / STREAMS), options.models)
-    chosen = [row for row in unlike(ends.fold.xyz.cpu().numpy(), value, most) if value[row] < limit]
+    chosen = [row for row in unlike(xyz, order, most, between(options)) if value[row] < limit]
     settled, tell = list[Move](), told("settle")
     for row in chosen:
         settled.append(settle(structure, domain, domain.select(ends, torch.tensor([row])), paths[row], options))
