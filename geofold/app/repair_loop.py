@@ -273,7 +273,7 @@ def _modelled(
     ends = ends._replace(cursor=0)
     xyz = ends.fold.xyz.cpu().numpy()
     value = scored(structure, domain, xyz) + WORTH * domain.worth(ends).cpu().numpy()
-    # the loop's side chains are packed later, with a shell: what they run into now says nothing, and the search has said
+    # with a shell the loop's side chains are packed later: what they run into now says nothing
     order = np.arange(len(xyz), dtype=float) if options.repack_shell else value
     most = max(round(FINALISTS * options.streams / STREAMS), options.models)
     chosen = [row for row in unlike(xyz, order, most, between(options)) if value[row] < limit]
