@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -13,19 +14,21 @@ from app_cases import BENT, LOOP, STRUCTURES
 from build_cases import QUICK, checked, without
 
 import geofold as gf
-from geofold.app import api
+from geofold.app import api, loop_parts
 from geofold.app import repair_loop as loop_repair
 from geofold.app.clock import Clock
 from geofold.app.in_shell import EVER, OFTEN, touched
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_search import Effort, searched
 from geofold.app.moves import MODELLED, Model, Move
-from geofold.app.options import RunOptions
+from geofold.app.options import TORSION_CAP, RunOptions
 from geofold.app.result import Result, numbered
 from geofold.app.settling import STILL, energy_of
 from geofold.cli import main
+from geofold.core.report import StepInfo
 from geofold.errors import OptionError
 from geofold.molecule.bends import backbone_rmsd
+from geofold.molecule.loop import LoopDomain, LoopState
 from geofold.molecule.neighbours import KEPT, lacking
 from geofold.molecule.residue_range import find_range
 from geofold.molecule.structure import read
@@ -162,6 +165,24 @@ def test_where_packing_would_spoil_a_loop_it_is_mended_in_place_and_not_searched
     assert best.energy < energy_of(native, native.xyz, options)
     assert backbone_rmsd(native, first, last, best.move.apply(native.xyz), native.xyz) < 0.7
     assert any(len(model.move.beside.atoms) for model in models[1:])
+
+
+@pytest.mark.parametrize(("shell", "streams"), [(0.0, 2), (SHELL, 1)])
+def test_what_a_search_found_is_led_once_more_only_around_side_chains_that_stay(
+    monkeypatch: pytest.MonkeyPatch, shell: float, streams: int
+) -> None:
+    native, led = read(STRUCTURES / "1ubi.pdb"), list[int]()
+    first, last = find_range(native, SPAN)
+
+    def guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[tuple[LoopState, StepInfo, int]]:
+        led.append(len(state.fold.xyz))
+        return loop_parts.guided(domain, state, seed=seed)
+
+    monkeypatch.setattr(loop_repair, "guided", guided)
+    options = RunOptions(repack_shell=shell, energy=False, rounds=1, streams=2)
+    domain = LoopDomain.of(native, first, last, cap=TORSION_CAP)
+    moves, _, _ = loop_repair.contenders(native, domain, options, Clock())
+    assert len(led) == streams and {move.predictor for move in moves} >= {STILL, MODELLED}
 
 
 def test_what_the_input_leads_to_spoils_where_its_energy_is_no_lower() -> None:

@@ -13,7 +13,7 @@ from geofold.app import certainty, loop_parts, score_decoys
 from geofold.app.certainty import Searched, agreed, sure
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import POTENTIAL_WEIGHT as WEIGHT
-from geofold.app.loop_search import APART, LONG, Effort, Ranked, bred, effort_of, searched, unlike
+from geofold.app.loop_search import APART, LONG, NICHE, Effort, Ranked, between, bred, effort_of, searched, unlike
 from geofold.app.moves import Model, Move
 from geofold.app.options import RunOptions
 from geofold.app.score_decoys import decoys_of
@@ -131,6 +131,10 @@ def test_unlike_rows_come_in_order_of_value() -> None:
     rows = np.array([0.0, 0.01, 0.2, 0.4])[:, None, None] * np.ones((4, 5, 3))
     assert unlike(rows, np.array([2.0, 1.0, 3.0, 0.0]), 4) == [3, 1, 2]
     assert unlike(rows, np.array([2.0, 1.0, 3.0, 0.0]), 2) == [3, 1]
+
+
+def test_several_models_are_further_apart_than_ends_that_compete_for_one() -> None:
+    assert between(RunOptions()) == APART < NICHE == between(RunOptions(models=2))
 
 
 def test_conformations_are_taken_over_with_own_bonds_and_angles() -> None:
