@@ -10,7 +10,7 @@ import torch
 from geofold.app.certainty import Searched, agreeing
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell
-from geofold.app.loop_search import between, unlike
+from geofold.app.loop_search import between, spread
 from geofold.app.moves import Model
 from geofold.app.options import TORSION_CAP, RunOptions
 from geofold.app.repair_loop import FINALISTS, apart
@@ -39,7 +39,7 @@ def stream_built(
     settled = _among_shell if options.repack_shell else _as_it_stands
     settle_one = settled(structure, first, last, rows, options)
     least = max(FINALISTS, options.models)
-    ends, chosen = list[Model](), unlike(rows, value, AGAIN * least, between(options))
+    ends, chosen = list[Model](), spread(rows, value, AGAIN * least, options)
     for done, row in enumerate(chosen):
         if done >= least and any(end.move.status == "done" for end in ends):
             break
@@ -50,7 +50,7 @@ def stream_built(
             break
     ends = agreeing(structure, ends, found)
     ends = sorted(ends, key=lambda model: (model.move.status != "done", model.score))
-    return apart(ends, options.models, between(options))
+    return apart(structure, ends, options.models, between(options))
 
 
 def _as_it_stands(

@@ -63,12 +63,12 @@ def agreeing(structure: Structure, models: list[Model], found: Searched | None) 
     """Models whose scores also say how far their ends are from what a search agrees on."""
     if found is None:
         return models
-    own = np.array([_backbone(structure, model) for model in models])
+    own = np.array([end_backbone(structure, model) for model in models])
     away = SETTLED * agreement(found.value, found.apart(own))
     return [replace(model, score=model.score + float(more)) for model, more in zip(models, away, strict=True)]
 
 
-def _backbone(structure: Structure, model: Model) -> Floats:
+def end_backbone(structure: Structure, model: Model) -> Floats:
     """N, CA, C and O (n, 4, 3) of a model's end, nm; NaN for an oxygen that is not there."""
     tree, xyz = model.move.tree, model.move.apply(structure.xyz)
     atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
@@ -89,7 +89,7 @@ def sure(structure: Structure, models: list[Model], found: Searched | None) -> l
         return models
     told = []
     for model in models:
-        own = _backbone(structure, model)
+        own = end_backbone(structure, model)
         if not np.isfinite(own).all():
             told.append(model)
             continue

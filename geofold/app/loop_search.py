@@ -184,6 +184,12 @@ def between(options: RunOptions) -> float:
     return NICHE if options.models > 1 else APART
 
 
+def spread(rows: Floats, value: Floats, most: int, options: RunOptions) -> list[int]:
+    """So many of rows (K, m, 3) by value (K,): one of each family first, and where these are few, more of theirs."""
+    chosen = unlike(rows, value, most, between(options))
+    return chosen + [k for k in unlike(rows, value, len(rows)) if k not in chosen][: most - len(chosen)]
+
+
 def unlike(rows: Floats, value: Floats, most: int, apart: float = APART) -> list[int]:
     """The lowest of rows (K, m, 3) by value (K,), each further than that (nm) from those before it."""
     chosen: list[int] = []

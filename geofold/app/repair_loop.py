@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from geofold.app.certainty import Searched, agreed, agreeing, sure
+from geofold.app.certainty import Searched, agreed, agreeing, end_backbone, sure
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import guided
-from geofold.app.loop_search import APART, WORTH, between, effort_of, searched, unlike
+from geofold.app.loop_search import APART, WORTH, between, effort_of, searched, spread, unlike
 from geofold.app.moves import MODELLED, Model, Move, lifted
 from geofold.app.options import STREAMS, TORSION_CAP, RunOptions
 from geofold.app.relax import ENERGY_WEIGHT
@@ -71,7 +71,7 @@ def repair_loop(
     if options.repack_shell:
         ends = _in_shell(structure, first, last, options, clock, told)
         if ends.models and not _spoiling(structure, ends, options):
-            return _told(structure, apart(ends.models, options.models, between(options)), ends.found)
+            return _told(structure, apart(structure, ends.models, options.models, between(options)), ends.found)
     domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
     anew = not ends.models  # else a search has been heard
     candidates, value, found = contenders(structure, domain, options, clock, told, anew=anew)
@@ -79,7 +79,7 @@ def repair_loop(
         return [Model(still(structure, domain), 0.0)]
     models = ranked(structure, candidates, value, options)
     best = _not_worse(structure, domain, models[0], options) if options.energy else models[0]
-    chosen = apart([best, *models, *ends.models], options.models, between(options))
+    chosen = apart(structure, [best, *models, *ends.models], options.models, between(options))
     return _told(structure, chosen, ends.found if found is None else found)
 
 
@@ -102,9 +102,9 @@ def _mended(structure: Structure, domain: LoopDomain, options: RunOptions, weigh
     return ranked(structure, [move], judged(structure, domain, [move]), options)[0]
 
 
-def apart(models: Sequence[Model], count: int, nm: float = APART) -> list[Model]:
-    """The first of some models, and of the others the best whose ends are further than that from those before them."""
-    ends = np.array([model.move.frames[-1] for model in models])
+def apart(structure: Structure, models: Sequence[Model], count: int, nm: float = APART) -> list[Model]:
+    """The first of some models, and of the others the best whose backbones are further than that from those before."""
+    ends = np.nan_to_num([end_backbone(structure, model).reshape(-1, 3) for model in models])
     return [models[k] for k in unlike(ends, np.arange(len(models), dtype=float), count, nm)]
 
 
@@ -133,7 +133,9 @@ def _in_shell(
     if not moves:
         return Ends()
     ends = [Model(move, float(worth)) for move, worth in zip(moves, value, strict=True)]
-    chosen = apart(in_order(agreeing(bare, ends, found)), max(FINALISTS, options.models), between(options))
+    chosen = apart(
+        bare, in_order(agreeing(bare, ends, found)), max(FINALISTS, options.models), between(options)
+    )
     shell, models, place = Shell(structure, first, last, ANGSTROM * options.repack_shell), [], np.flatnonzero(kept)
     shell = shell.seeing(np.array([model.move.frames[-1] for model in chosen]))
     tell = told("pack and settle")
@@ -255,8 +257,8 @@ def _modelled(
         pool = agreed(loop, searched(loop, effort, seed=options.seed, told=told("search"), clock=clock))
     except GeofoldError:
         return [], None  # what cannot be built anew (an unusual residue) is mended as it stands
-    start, best = domain.start(structure.xyz), pool.best(options.streams, between(options))
-    found = Searched.of(loop, pool)
+    start, found = domain.start(structure.xyz), Searched.of(loop, pool)
+    best = pool.taken(spread(pool.rows, pool.value, options.streams, options))
     torsions, backbone = loop.torsions(best.rows), loop.backbone(best.rows)
     turned, closed = with_own_bonds(domain, structure, start, torsions, backbone)
     if not closed.any():
@@ -273,10 +275,10 @@ def _modelled(
     ends = ends._replace(cursor=0)
     xyz = ends.fold.xyz.cpu().numpy()
     value = scored(structure, domain, xyz) + WORTH * domain.worth(ends).cpu().numpy()
-    # with a shell the loop's side chains are packed later: what they run into now says nothing
+    # with a shell the loop's side chains are packed later: what they run into now is not what it will be
     order = np.arange(len(xyz), dtype=float) if options.repack_shell else value
     most = max(round(FINALISTS * options.streams / STREAMS), options.models)
-    chosen = [row for row in unlike(xyz, order, most, between(options)) if value[row] < limit]
+    chosen = [row for row in spread(xyz, order, most, options) if value[row] < limit]
     settled, tell = list[Move](), told("settle")
     for row in chosen:
         settled.append(settle(structure, domain, domain.select(ends, torch.tensor([row])), paths[row], options))

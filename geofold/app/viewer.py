@@ -103,7 +103,8 @@ def page(
     panel = parts.report_panel(report, contacts or parts.listed_contacts(report), playable)
     start, place = pdb_text(trajectory, 0), {row: index for index, row in enumerate(trajectory.rows)}
     bonded = [(place[i], place[j]) for i, j in links if i in place and j in place]
-    drawn = plots(start, trajectory.xyz, list(shown.colours), report, bonded, energy=energy)
+    drawn = plots(start, trajectory.xyz, list(shown.colours), report, bonded, energy=energy,
+                  models=trajectory.models)  # fmt: skip
     plotted = bool(shown.colours and (drawn or (shown.contacts and playable)))
     beside = ('<section id="plots" aria-label="Plots"></section>' if plotted else "") + (
         f"<aside>{panel}</aside>" if panel else ""
@@ -220,7 +221,7 @@ def _scene(
         {"row": row, "text": str(contact.get("contact") or f"contact {row + 1}"),
          "atoms": [place[end] for end in pair], "kind": parts.contact_kind(contact),
          "bound": parts.finite(contact.get("bound_angstrom")),
-         "wanted": wanted_in(contact, report, len(trajectory.xyz))}
+         "wanted": wanted_in(contact, report, trajectory.models)}
         for row, (contact, pair) in enumerate(zip(listed, ends, strict=True))
         if len(pair) == 2 and all(end in place for end in pair)
     ]  # fmt: skip

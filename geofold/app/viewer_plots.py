@@ -32,8 +32,8 @@ ANGSTROM = 0.1
 Floats = NDArray[np.float64]
 
 
-def depths_shown(report: Mapping[str, Any], frames: int) -> list[float | None] | None:
-    """K of each frame shown, with that of the frames left out before it; None if the report does not tell.
+def depths_shown(report: Mapping[str, Any], models: int) -> list[float | None] | None:
+    """K of each frame shown of so many, with that of the frames left out before it; None if the report does not tell.
 
     A frame is None where K was not counted.
     """
@@ -41,7 +41,7 @@ def depths_shown(report: Mapping[str, Any], frames: int) -> list[float | None] |
         parts.finite(value)
         for value in parts.sequence(parts.section(report, "stream").get("inner_steps_per_frame"))
     ]  # fmt: skip
-    chosen = _shown(len(told), frames)
+    chosen = _shown(len(told), models)
     if chosen is None or all(value is None for value in told):
         return None
     summed: list[float | None] = []
@@ -51,19 +51,18 @@ def depths_shown(report: Mapping[str, Any], frames: int) -> list[float | None] |
     return summed
 
 
-def _shown(count: int, frames: int) -> NDArray[np.int64] | None:
-    """Which frames of a report's path of `count` are shown where there are so many; None for those of another path."""
-    if frames == count:
-        return np.arange(count)
+def _shown(count: int, models: int) -> NDArray[np.int64] | None:
+    """Which frames of a report's path of `count` are shown of a trajectory that has all of them, or those that a page
+    shows; None for one of another path."""
     chosen = shown_frames(count) if count else np.zeros(0, dtype=np.int64)
-    return chosen if frames == len(chosen) else None
+    return chosen if models in (count, len(chosen)) else None
 
 
-def wanted_in(contact: Mapping[str, Any], report: Mapping[str, Any], frames: int) -> list[bool] | None:
-    """Whether a contact was wanted in each frame shown; None if the report does not tell, or tells of another path."""
+def wanted_in(contact: Mapping[str, Any], report: Mapping[str, Any], models: int) -> list[bool] | None:
+    """Whether a contact was wanted in each frame shown of so many; None if the report tells nothing of this path."""
     runs = contact.get("wanted_in_frames")
     count = len(parts.sequence(parts.section(report, "stream").get("inner_steps_per_frame")))
-    chosen = _shown(count, frames)
+    chosen = _shown(count, models)
     if runs is None or chosen is None:
         return None
     inside = np.zeros(count, dtype=bool)
@@ -77,7 +76,7 @@ def wanted_in(contact: Mapping[str, Any], report: Mapping[str, Any], frames: int
 
 def plots(
     text: str, frames: Floats, moved: Sequence[str], report: Mapping[str, Any],
-    links: Collection[tuple[int, int]] = (), *, energy: bool = False,
+    links: Collection[tuple[int, int]] = (), *, energy: bool = False, models: int | None = None,
 ) -> dict[str, Any] | None:  # fmt: skip
     """What the page's plots and red dashes are drawn from; None if nothing moves or the text is no structure.
 
@@ -95,6 +94,8 @@ def plots(
         Bonded atoms that no template names.
     energy : bool
         Evaluate the force field in the frames, which takes seconds.
+    models : int, optional
+        That the frames were chosen from; None: there are no others.
     """
     if not moved:
         return None
@@ -108,7 +109,7 @@ def plots(
     structure = replace(structure, links=own)
     spans = _spans(structure, moved, report)
     return {
-        "depth": depths_shown(report, len(frames)),
+        "depth": depths_shown(report, len(frames) if models is None else models),
         "energy": energies(structure, ANGSTROM * frames, spans) if energy and len(frames) > 1 else None,
         **_angles(structure, ANGSTROM * frames, spans),
         **_overlaps(structure, ANGSTROM * frames, spans, moved),

@@ -100,10 +100,12 @@ def closed_anew(
     weight[len(rows) :] = PULL
     near = _towards(hung, xyz, delta, every, places, turning, weight)
     theta, closed = meet(hung, xyz, near, closure.anchor, anchor, turning, tolerance=TOLERANCE)
-    if not len(closure.pairs):
+    if not len(closure.pairs) or not bool(closed.any()):
         return theta, closed
-    theta = _linked(closure, kin, xyz, theta)
-    return theta, closed & (closure.residual(kin, xyz, theta).abs().amax(-1) < TOLERANCE)
+    theta[closed] = _linked(closure, kin, xyz[closed], theta[closed])
+    ends = carry(hung, frames(hung, xyz, theta), xyz, closure.anchor)
+    met = (ends - anchor).abs().amax((1, 2)) < MET  # half a turn of the anchor has no residual
+    return theta, closed & met & (closure.residual(kin, xyz, theta).abs().amax(-1) < TOLERANCE)
 
 
 def _towards(

@@ -19,7 +19,7 @@ from geofold.app import repair_loop as loop_repair
 from geofold.app.clock import Clock
 from geofold.app.in_shell import EVER, OFTEN, touched
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
-from geofold.app.loop_search import Effort, searched
+from geofold.app.loop_search import NICHE, Effort, searched
 from geofold.app.moves import MODELLED, Model, Move
 from geofold.app.options import TORSION_CAP, RunOptions
 from geofold.app.result import Result, numbered
@@ -71,6 +71,7 @@ def test_models_are_ranked_and_unlike_one_another() -> None:
     assert [row["rank"] for row in told] == list(range(1, len(told) + 1))
     assert [row["score"] for row in told] == sorted(row["score"] for row in told)
     assert told[0]["backbone_rmsd_to_first_angstrom"] == 0.0
+    assert all(row["backbone_rmsd_to_first_angstrom"] > 10 * NICHE - 0.01 for row in told[1:])
     assert len({model.content for model in result.models}) == len(told)
     assert "models" not in result.others[0].report
 

@@ -13,7 +13,7 @@ from geofold.app import certainty, loop_parts, score_decoys
 from geofold.app.certainty import Searched, agreed, sure
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import POTENTIAL_WEIGHT as WEIGHT
-from geofold.app.loop_search import APART, LONG, NICHE, Effort, Ranked, between, bred, effort_of, searched, unlike
+from geofold.app.loop_search import APART, LONG, NICHE, Effort, Ranked, bred, effort_of, searched, spread, unlike
 from geofold.app.moves import Model, Move
 from geofold.app.options import RunOptions
 from geofold.app.score_decoys import decoys_of
@@ -22,6 +22,7 @@ from geofold.learn.confidence import Confidence
 from geofold.learn.loop_score import LoopScore, shipped_score
 from geofold.learn.score_training import BRED, CROSSED, DISTURBED, DRAWN, LED
 from geofold.molecule import meeting
+from geofold.molecule.kinematics import positions
 from geofold.molecule.loop import LoopDomain
 from geofold.molecule.loop_rows import with_own_bonds
 from geofold.molecule.packing import backbone_torsions
@@ -133,8 +134,12 @@ def test_unlike_rows_come_in_order_of_value() -> None:
     assert unlike(rows, np.array([2.0, 1.0, 3.0, 0.0]), 2) == [3, 1]
 
 
-def test_several_models_are_further_apart_than_ends_that_compete_for_one() -> None:
-    assert between(RunOptions()) == APART < NICHE == between(RunOptions(models=2))
+def test_of_several_models_each_family_has_one_first() -> None:
+    rows = np.array([0.0, 0.06, 0.2, 0.26, 0.27])[:, None, None] * np.array([[1.0, 0.0, 0.0]]) * np.ones((5, 4, 1))
+    value = np.arange(5.0)
+    assert unlike(rows, value, 3, APART) == spread(rows, value, 3, RunOptions()) == [0, 1, 2]
+    assert spread(rows, value, 2, RunOptions(models=2)) == [0, 2]
+    assert spread(rows, value, 4, RunOptions(models=2)) == [0, 2, 1, 3] and NICHE > APART
 
 
 def test_conformations_are_taken_over_with_own_bonds_and_angles() -> None:
@@ -151,8 +156,11 @@ def test_conformations_are_taken_over_with_own_bonds_and_angles() -> None:
     backbone = loop.backbone(rows)
     state, closed = with_own_bonds(domain, NATIVE, start, loop.torsions(rows), backbone)
     assert closed.sum() >= 12 and len(state.fold.xyz) == closed.sum()
-    ends = domain.fold.closure.residual(domain.fold.kin, state.fold.xyz, torch.zeros_like(state.fold.angle))
-    assert float(ends.abs().max()) < 1e-9
+    # turned from the input by these increments, they are where they are, and closed
+    there = positions(domain.fold.kin, start.fold.xyz.expand(len(state.fold.xyz), -1, -1), state.fold.angle)
+    np.testing.assert_allclose(state.fold.xyz, there, atol=1e-9)
+    gap = domain.fold.closure.residual(domain.fold.kin, start.fold.xyz.expand_as(there), state.fold.angle)
+    assert float(gap.abs().max()) < 1e-8
     # increments are counted from the input's torsions
     phi, _ = domain.angles.at(state.fold.angle)
     xyz = np.repeat(NATIVE.xyz[None], len(phi), 0)
@@ -191,10 +199,16 @@ def test_a_link_closes_with_the_loop_that_holds_it() -> None:
     start = domain.start(structure.xyz)
     state, closed = with_own_bonds(domain, structure, start, loop.torsions(rows), loop.backbone(rows))
     assert len(domain.tree.links) == 1 and closed.sum() >= 2
-    (bond,) = domain.fold.kin.rows([end for link in domain.tree.links for end in link])[None]
-    ends = state.fold.xyz[:, bond]
-    was = float((start.fold.xyz[0, bond[0]] - start.fold.xyz[0, bond[1]]).norm())
-    np.testing.assert_allclose((ends[:, 0] - ends[:, 1]).norm(dim=-1).numpy(), was, atol=1e-7)
+    pairs = domain.fold.closure.pairs  # the bond, and what makes the angles at both its ends
+
+    def lengths(xyz: torch.Tensor) -> np.ndarray:
+        return (xyz[:, pairs[:, 0]] - xyz[:, pairs[:, 1]]).norm(dim=-1).numpy()
+
+    assert len(pairs) == 3
+    begun = start.fold.xyz.repeat(int(closed.sum()), 1, 1)
+    np.testing.assert_allclose(lengths(state.fold.xyz), lengths(begun), atol=1e-7)
+    gap = domain.fold.closure.residual(domain.fold.kin, begun, state.fold.angle)
+    assert float(gap.abs().max()) < 1e-7
 
 
 def test_surroundings_know_chain_breaks() -> None:
