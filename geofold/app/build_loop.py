@@ -13,7 +13,7 @@ from geofold.app.certainty import Searched, agreed
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates
-from geofold.app.loop_search import WORTH, Ranked, effort_of, joined, searched, spread
+from geofold.app.loop_search import WORTH, Ranked, effort_of, joined, searched
 from geofold.app.options import PREDICTORS, RunOptions
 from geofold.errors import BuildError
 from geofold.molecule.build_plan import Build
@@ -81,7 +81,7 @@ def started(
                 )
     pools = [agreed(one, searched(one, effort, seed=options.seed, told=progress, clock=clock)) for one in loops]
     pool = joined(pools)
-    best, tried = pool.taken(spread(pool.rows, pool.value, options.streams, options)), len(loops) * effort.tried
+    best, tried = pool.finalists(options.streams, options), len(loops) * effort.tried
     packed = _with_side_chains(structure, build, best, loop.structure, tried, options)
     return replace(packed, found=Searched.of(loop, pool))
 

@@ -10,7 +10,7 @@ import torch
 from geofold.app.certainty import Searched, agreeing
 from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell
-from geofold.app.loop_search import between, spread
+from geofold.app.loop_search import spread
 from geofold.app.moves import Model
 from geofold.app.options import TORSION_CAP, RunOptions
 from geofold.app.repair_loop import FINALISTS, apart
@@ -50,7 +50,7 @@ def stream_built(
             break
     ends = agreeing(structure, ends, found)
     ends = sorted(ends, key=lambda model: (model.move.status != "done", model.score))
-    return apart(structure, ends, options.models, between(options))
+    return apart(structure, ends, options.models, options)
 
 
 def _as_it_stands(

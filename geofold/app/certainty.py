@@ -13,7 +13,7 @@ from geofold.app.moves import Model
 from geofold.app.settling import scored_whole
 from geofold.learn.confidence import AGREED, Confidence, agreement, numbers
 from geofold.learn.loop_score import LoopScore, shipped_judge
-from geofold.molecule.residue_range import BACKBONE
+from geofold.molecule.residue_range import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
 
 SETTLED = 1.0
@@ -71,7 +71,7 @@ def agreeing(structure: Structure, models: list[Model], found: Searched | None) 
 def end_backbone(structure: Structure, model: Model) -> Floats:
     """N, CA, C and O (n, 4, 3) of a model's end, nm; NaN for an oxygen that is not there."""
     tree, xyz = model.move.tree, model.move.apply(structure.xyz)
-    atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
+    atoms = backbone_atoms(structure, tree.first, tree.last, tree.steering)
     places = [np.full(3, np.nan) if atom is None else xyz[atom] for atom in atoms]
     return np.array(places).reshape(-1, 4, 3)
 

@@ -32,7 +32,7 @@ from geofold.molecule.loop_sense import LoopSense
 from geofold.molecule.potential_term import PotentialTerm
 from geofold.molecule.ramachandran import OUTLIER, class_of, verdict
 from geofold.molecule.ramachandran import score as ramachandran
-from geofold.molecule.residue_range import BACKBONE
+from geofold.molecule.residue_range import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
 from geofold.molecule.surroundings import surroundings
 
@@ -215,9 +215,7 @@ class LoopCandidates:
 
     @cached_property
     def _backbone(self) -> np.ndarray:
-        first, last = self.span
-        steering = self.structure.steering(self.altloc)
-        atoms = [self.structure.atom(k, name, steering) for k in range(first, last + 1) for name in BACKBONE]
+        atoms = backbone_atoms(self.structure, *self.span, self.structure.steering(self.altloc))
         return np.searchsorted(self.atoms, np.array(atoms))
 
 

@@ -116,6 +116,10 @@ class Ranked:
         """So many that are unlike one another (RMSD in nm); fewer where there are fewer."""
         return self.taken(unlike(self.rows, self.value, most, apart))
 
+    def finalists(self, most: int, options: RunOptions) -> Ranked:
+        """So many that ends are chosen from; see `spread`."""
+        return self.taken(spread(self.rows, self.value, most, options))
+
 
 def searched(
     loop: LoopCandidates, effort: Effort, *, seed: int = 0, score: LoopScore | None = None, told: Told | None = None,

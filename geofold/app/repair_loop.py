@@ -14,7 +14,7 @@ from geofold.app.clock import Clock
 from geofold.app.in_shell import ANGSTROM, Shell, room_for
 from geofold.app.loop_candidates import LoopCandidates, rebuilt
 from geofold.app.loop_parts import guided
-from geofold.app.loop_search import APART, WORTH, between, effort_of, searched, spread, unlike
+from geofold.app.loop_search import WORTH, between, effort_of, searched, spread, unlike
 from geofold.app.moves import MODELLED, Model, Move, lifted
 from geofold.app.options import STREAMS, TORSION_CAP, RunOptions
 from geofold.app.relax import ENERGY_WEIGHT
@@ -71,7 +71,7 @@ def repair_loop(
     if options.repack_shell:
         ends = _in_shell(structure, first, last, options, clock, told)
         if ends.models and not _spoiling(structure, ends, options):
-            return _told(structure, apart(structure, ends.models, options.models, between(options)), ends.found)
+            return _told(structure, apart(structure, ends.models, options.models, options), ends.found)
     domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
     anew = not ends.models  # else a search has been heard
     candidates, value, found = contenders(structure, domain, options, clock, told, anew=anew)
@@ -79,7 +79,7 @@ def repair_loop(
         return [Model(still(structure, domain), 0.0)]
     models = ranked(structure, candidates, value, options)
     best = _not_worse(structure, domain, models[0], options) if options.energy else models[0]
-    chosen = apart(structure, [best, *models, *ends.models], options.models, between(options))
+    chosen = apart(structure, [best, *models, *ends.models], options.models, options)
     return _told(structure, chosen, ends.found if found is None else found)
 
 
@@ -102,10 +102,10 @@ def _mended(structure: Structure, domain: LoopDomain, options: RunOptions, weigh
     return ranked(structure, [move], judged(structure, domain, [move]), options)[0]
 
 
-def apart(structure: Structure, models: Sequence[Model], count: int, nm: float = APART) -> list[Model]:
-    """The first of some models, and of the others the best whose backbones are further than that from those before."""
+def apart(structure: Structure, models: Sequence[Model], count: int, options: RunOptions) -> list[Model]:
+    """The first of some models, and of the others the best whose backbones are unlike those before; see `between`."""
     ends = np.nan_to_num([end_backbone(structure, model).reshape(-1, 3) for model in models])
-    return [models[k] for k in unlike(ends, np.arange(len(models), dtype=float), count, nm)]
+    return [models[k] for k in unlike(ends, np.arange(len(models), dtype=float), count, between(options))]
 
 
 class Ends(NamedTuple):
@@ -133,9 +133,7 @@ def _in_shell(
     if not moves:
         return Ends()
     ends = [Model(move, float(worth)) for move, worth in zip(moves, value, strict=True)]
-    chosen = apart(
-        bare, in_order(agreeing(bare, ends, found)), max(FINALISTS, options.models), between(options)
-    )
+    chosen = apart(bare, in_order(agreeing(bare, ends, found)), max(FINALISTS, options.models), options)
     shell, models, place = Shell(structure, first, last, ANGSTROM * options.repack_shell), [], np.flatnonzero(kept)
     shell = shell.seeing(np.array([model.move.frames[-1] for model in chosen]))
     tell = told("pack and settle")
@@ -258,7 +256,7 @@ def _modelled(
     except GeofoldError:
         return [], None  # what cannot be built anew (an unusual residue) is mended as it stands
     start, found = domain.start(structure.xyz), Searched.of(loop, pool)
-    best = pool.taken(spread(pool.rows, pool.value, options.streams, options))
+    best = pool.finalists(options.streams, options)
     torsions, backbone = loop.torsions(best.rows), loop.backbone(best.rows)
     turned, closed = with_own_bonds(domain, structure, start, torsions, backbone)
     if not closed.any():

@@ -13,6 +13,7 @@ from geofold.errors import BuildError
 from geofold.learn.loop_score import LoopScore
 from geofold.learn.score_training import BRED, CROSSED, DISTURBED, DRAWN, LED, SEARCHED, Decoys
 from geofold.molecule.packing import backbone_torsions
+from geofold.molecule.residue_range import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
 
 DRAWS, KEPT, NEAREST = 480, 96, 24
@@ -77,8 +78,7 @@ def ends_of(native: Structure, first: int, last: int, score: LoopScore, *, seed:
 
 def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: Floats) -> Floats:
     """To the native's backbone, A."""
-    own = [native.atom(k, name, native.steering_mask) for k in range(first, last + 1) for name in ("N", "CA", "C", "O")]
-    there = native.xyz[np.array(own)].reshape(-1, 4, 3)
+    there = native.xyz[np.array(backbone_atoms(native, first, last, native.steering_mask))].reshape(-1, 4, 3)
     return np.asarray(10 * np.sqrt(((loop.backbone(rows) - there) ** 2).sum(-1).mean((1, 2))))
 
 

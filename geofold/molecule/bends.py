@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from geofold.molecule.loop import LoopDomain
+from geofold.molecule.residue_range import backbone_atoms
 from geofold.molecule.structure import Structure
 
 Floats = NDArray[np.float64]
@@ -53,9 +54,5 @@ def bend(structure: Structure, first: int, last: int, *, seed: int, target: floa
 
 def backbone_rmsd(structure: Structure, first: int, last: int, one: Floats, other: Floats) -> float:
     """RMSD in A over N, CA, C, O of the loop, in the frame of the file (no superposition)."""
-    steering = structure.steering_mask
-    atoms = [
-        a for k in range(first, last + 1) for name in ("N", "CA", "C", "O")
-        if (a := structure.atom(k, name, steering)) is not None
-    ]  # fmt: skip
+    atoms = [a for a in backbone_atoms(structure, first, last, structure.steering_mask) if a is not None]
     return float(10 * np.sqrt(((one[atoms] - other[atoms]) ** 2).sum(-1).mean()))

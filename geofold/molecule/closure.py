@@ -73,9 +73,10 @@ class Closure:
 
     def residual(self, kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
         """How far each row is from where it has to be, (B, rows) in nm."""
-        return self._residual(kin, xyz, frames(kin, xyz, delta))
+        return self.residual_at(kin, xyz, frames(kin, xyz, delta))
 
-    def _residual(self, kin: Kinematics, xyz: Tensor, frame: Tensor) -> Tensor:
+    def residual_at(self, kin: Kinematics, xyz: Tensor, frame: Tensor) -> Tensor:
+        """The same, of frames (B, n + 1, 4, 4) that are known."""
         parts = []
         if self.end >= 0:
             end = frame[:, self.end]
@@ -212,7 +213,7 @@ def _newton(
     error = delta.new_full((len(delta),), torch.inf)
     for _ in range(NEWTON_STEPS):
         frame = frames(kin, xyz, theta)
-        residual = closure._residual(kin, xyz, frame)
+        residual = closure.residual_at(kin, xyz, frame)
         error = residual.abs().amax(-1)
         inverse = torch.linalg.pinv((closure.jacobian(kin, xyz, frame) @ basis).nan_to_num(0.0, 0.0, 0.0), rtol=1e-9)
         if bool((error < TOLERANCE).all()):
@@ -220,7 +221,7 @@ def _newton(
         theta = theta - (basis @ (inverse @ residual[..., None]))[..., 0]
     else:
         frame = frames(kin, xyz, theta)
-        error = closure._residual(kin, xyz, frame).abs().amax(-1)
+        error = closure.residual_at(kin, xyz, frame).abs().amax(-1)
     closed = error < TOLERANCE
     if closure.end >= 0:
         # half a turn has no skew part either: it would pass for closed

@@ -13,7 +13,7 @@ from geofold.learn.chains import dihedral
 from geofold.molecule.kinematics import positions
 from geofold.molecule.loop import LoopDomain, LoopState
 from geofold.molecule.meeting import closed_anew
-from geofold.molecule.residue_range import BACKBONE
+from geofold.molecule.residue_range import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
 
 
@@ -57,7 +57,7 @@ def with_own_bonds(
     (K,) bool
         Which ones they are.
     """
-    angles, fold = domain.angles, domain.fold
+    angles, fold, tree = domain.angles, domain.fold, domain.tree
     one = domain.select(state, torch.zeros(len(torsions), dtype=torch.long)).fold
     wanted = torch.as_tensor(torsions).to(one.angle)[:, angles.residue.cpu()]
     gaps = [
@@ -65,9 +65,8 @@ def with_own_bonds(
         for k, now in enumerate(angles.at(one.angle))
     ]
     turn = gaps[0] @ angles.phi_of + gaps[1] @ angles.psi_of
-    turning = torch.as_tensor(domain.tree.backbone).to(turn.device)
-    carried, tree = set(domain.tree.atoms.tolist()), domain.tree
-    own = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
+    turning = torch.as_tensor(tree.backbone).to(turn.device)
+    own, carried = backbone_atoms(structure, tree.first, tree.last, tree.steering), set(tree.atoms.tolist())
     moving = [place for place, atom in enumerate(own) if atom in carried]
     target = torch.as_tensor(backbone.reshape(len(backbone), -1, 3)[:, moving]).to(one.xyz)
     rows = fold.kin.rows([own[place] for place in moving])

@@ -58,12 +58,7 @@ def meet(
         error = (ends - target).flatten(1)
         if bool((error.abs().amax(-1) < tolerance).all()):
             break
-        slope = jacobian(kin, frame, xyz, ends, rows).flatten(1, 2) * turning
-        square = slope @ slope.mT
-        damping = DAMPING * error.square().sum(-1) + 1e-12
-        square.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
-        step = (slope.mT @ torch.linalg.solve(square, error)[..., None])[..., 0]
-        delta = delta - _kept_small(step)
+        delta = delta - _least(jacobian(kin, frame, xyz, ends, rows).flatten(1, 2) * turning, error)
     ends = carry(kin, frames(kin, xyz, delta), xyz, rows)
     return delta, (ends - target).abs().amax((1, 2)) < tolerance
 
@@ -130,14 +125,18 @@ def _linked(closure: Closure, kin: Kinematics, xyz: Tensor, delta: Tensor) -> Te
     """Increments (B, n) of closed loops turned as little as it takes to close their links too, side chains as well."""
     for _ in range(MEETING_STEPS):
         frame = frames(kin, xyz, delta)
-        error = closure.residual(kin, xyz, delta)
+        error = closure.residual_at(kin, xyz, frame)
         if bool((error.abs().amax(-1) < TOLERANCE).all()):
             break
-        slope = closure.jacobian(kin, xyz, frame)
-        square = slope @ slope.mT
-        square.diagonal(dim1=-2, dim2=-1).add_(DAMPING * error.square().sum(-1, keepdim=True) + 1e-12)
-        delta = delta - _kept_small((slope.mT @ torch.linalg.solve(square, error[..., None]))[..., 0])
+        delta = delta - _least(closure.jacobian(kin, xyz, frame), error)
     return delta
+
+
+def _least(slope: Tensor, error: Tensor) -> Tensor:
+    """Damped step (B, n) of least length that an error (B, r) and its derivative (B, r, n) ask for."""
+    square = slope @ slope.mT
+    square.diagonal(dim1=-2, dim2=-1).add_(DAMPING * error.square().sum(-1, keepdim=True) + 1e-12)
+    return _kept_small((slope.mT @ torch.linalg.solve(square, error)[..., None])[..., 0])
 
 
 def _kept_small(step: Tensor) -> Tensor:

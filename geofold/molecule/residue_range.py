@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from geofold.errors import BackboneError, ChainBreakError, ResidueRangeError
-from geofold.molecule.structure import Link, Structure
+from geofold.molecule.structure import Link, Mask, Structure
 
 Number = tuple[int, str]
 """Residue number and insertion code."""
@@ -62,6 +62,11 @@ def parse_range(text: str) -> ResidueRange:
     chain, first, first_icode, last, last_icode = match.groups()
     start = (int(first), first_icode)
     return ResidueRange(chain.strip(), start, start if last is None else (int(last), last_icode))
+
+
+def backbone_atoms(structure: Structure, first: int, last: int, steering: Mask) -> list[int | None]:
+    """N, CA, C and O of residues `first` to `last` in turn, None for one that is not there."""
+    return [structure.atom(k, name, steering) for k in range(first, last + 1) for name in BACKBONE]
 
 
 def _missing(structure: Structure, residue: int, names: tuple[str, ...] = BACKBONE) -> list[str]:

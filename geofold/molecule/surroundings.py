@@ -8,7 +8,7 @@ from torch import Tensor
 
 from geofold.learn.loop_score import Surroundings
 from geofold.molecule.prior_term import letters_of
-from geofold.molecule.residue_range import BACKBONE
+from geofold.molecule.residue_range import BACKBONE, backbone_atoms
 from geofold.molecule.structure import Floats, Mask, Structure
 
 BREAK = 1000
@@ -33,5 +33,5 @@ def surroundings(structure: Structure, first: int, last: int, steering: Mask) ->
 
 def backbone_of(structure: Structure, first: int, last: int, steering: Mask, xyz: Floats) -> Tensor:
     """N, CA, C and O (K, L, 4, 3) in A of residues in coordinates (K, n_atoms, 3) in nm."""
-    atoms = [structure.atom(k, name, steering) for k in range(first, last + 1) for name in BACKBONE]
+    atoms = backbone_atoms(structure, first, last, steering)
     return torch.as_tensor(10 * xyz[:, np.array(atoms)]).unflatten(1, (-1, 4))

@@ -26,7 +26,7 @@ from geofold.molecule.kinematics import positions
 from geofold.molecule.loop import LoopDomain
 from geofold.molecule.loop_rows import with_own_bonds
 from geofold.molecule.packing import backbone_torsions
-from geofold.molecule.residue_range import find_range
+from geofold.molecule.residue_range import backbone_atoms, find_range
 from geofold.molecule.structure import Structure, read
 from geofold.molecule.surroundings import surroundings
 
@@ -146,7 +146,7 @@ def test_conformations_are_taken_over_with_own_bonds_and_angles() -> None:
     domain = LoopDomain.of(NATIVE, FIRST, LAST)
     start = domain.start(NATIVE.xyz)
     own = backbone_torsions(NATIVE)[FIRST : LAST + 2, :2]
-    places = [NATIVE.atom(k, n, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for n in ("N", "CA", "C", "O")]
+    places = backbone_atoms(NATIVE, FIRST, LAST, NATIVE.steering_mask)
     native = NATIVE.xyz[places].reshape(1, -1, 4, 3)
     state, closed = with_own_bonds(domain, NATIVE, start, own[None], native)
     assert closed.all()
@@ -175,7 +175,7 @@ def test_conformations_stay_nearer_than_their_torsions_alone_lead(monkeypatch: p
     domain, loop = LoopDomain.of(NATIVE, FIRST, LAST), candidates()
     start, rows = domain.start(NATIVE.xyz), loop.drawn(24, np.random.default_rng(6))
     backbone = loop.backbone(rows)
-    places = [NATIVE.atom(k, n, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for n in ("N", "CA", "C", "O")]
+    places = backbone_atoms(NATIVE, FIRST, LAST, NATIVE.steering_mask)
 
     def moved() -> np.ndarray:
         """How far backbones are from where they were, nm."""
