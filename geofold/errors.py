@@ -17,6 +17,10 @@ class GeofoldError(Exception):
         parts = (given, f"expected {expected}", remedy)
         super().__init__("; ".join(" ".join(part.split()) for part in parts))
 
+    def __reduce__(self) -> tuple[type[GeofoldError], tuple[str, str, str]]:
+        """By its parts, so that it comes back whole from another process."""
+        return type(self), (self.given, self.expected, self.remedy)
+
 
 class InputFileError(GeofoldError):
     """The file is missing, empty, or is not text in PDB or mmCIF format."""
