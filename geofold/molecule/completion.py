@@ -26,6 +26,8 @@ from geofold.molecule.structure import AddedAtom, Structure
 PH = 7.0
 FLANK = 2
 """Residues on either side of each of a region."""
+DISULFIDE, THIOL = 0.3, 0.16
+"""nm: from sulphur to sulphur, below which OpenMM bonds two cysteines, and from sulphur to its own hydrogen."""
 
 
 @contextmanager
@@ -162,6 +164,7 @@ def pdb_text(
     lines: list[str] = []
     chain, serial = -1, 0
     previous: int | None = None
+    spare = _hydrogens_of_disulfides(structure, steering, kept)
     for number, k in enumerate(kept):
         if previous is None or not (
             (previous, k) == joined or (k == previous + 1 and structure.bonded(previous, k))
@@ -175,7 +178,7 @@ def pdb_text(
         record = "ATOM  " if residue.resname in _STANDARD else "HETATM"
         for atom in residue.atoms[steering[residue.atoms]]:
             element = str(structure.element[atom])
-            if element == "D":
+            if element == "D" or int(atom) in spare:
                 continue
             serial += 1
             name = str(structure.name[atom])
@@ -186,6 +189,18 @@ def pdb_text(
                 f"{number % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {element.capitalize():>2s}"
             )
     return "\n".join([*lines, "TER", "END", ""])
+
+
+def _hydrogens_of_disulfides(structure: Structure, steering: NDArray[np.bool_], kept: list[int]) -> frozenset[int]:
+    """Hydrogens on the sulphurs of disulfides, which other programs write and no force field has a template for."""
+    cysteine = steering & np.isin(structure.residue_of, kept) & (structure.resname == "CYS")
+    sulphur = structure.xyz[cysteine & (structure.name == "SG")]
+    hydrogens = np.flatnonzero(cysteine & (structure.element == "H"))
+    pairs = cKDTree(sulphur.reshape(-1, 3)).query_pairs(DISULFIDE, output_type="ndarray")
+    if not len(pairs) or not len(hydrogens):
+        return frozenset()
+    close = cKDTree(sulphur[np.unique(pairs)]).query(structure.xyz[hydrogens])[0] < THIOL
+    return frozenset(hydrogens[close].tolist())
 
 
 def _mapped(

@@ -9,6 +9,7 @@ import pytest
 
 from geofold.molecule.bonds import link_bonds
 from geofold.molecule.completion import complete, missing_atoms, platform
+from geofold.molecule.energy import EnergyModel
 from geofold.molecule.structure import Structure, read
 from geofold.resources import find
 
@@ -58,6 +59,25 @@ def test_disulfides_are_bonds_and_carry_no_hydrogen(name):
     for i, j in sulphur:
         assert frozenset((place[i], place[j])) in bonds
         assert not {(int(structure.residue_of[a]), "HG") for a in (i, j)} & names
+
+
+@pytest.mark.parametrize("name", ["HG", "HG1"])
+def test_hydrogens_that_other_programs_put_on_disulfides_are_left_out(name):
+    """They have no template beside the bond between the sulphurs; a cysteine that is free keeps its own."""
+    plain, lines = load("1ajj.pdb"), []
+    for line in find("structures", "1ajj.pdb").read_text().splitlines():
+        lines.append(line)
+        if line[:4] == "ATOM" and line[12:20] == " SG  CYS":
+            x = float(line[30:38]) + 1.3  # toward nothing in particular
+            lines.append(f"{line[:12]} {name:<3s}{line[16:30]}{x:8.3f}{line[38:76]} H{line[78:]}")
+    crowded = read("\n".join(lines).encode())
+    assert len(crowded) == len(plain) + (plain.name == "SG").sum()
+    energies = [EnergyModel.of(one, one.steering()).energy(one.xyz) for one in (plain, crowded)]
+    assert energies[0] == energies[1]
+    first, partner = (next(k for k, r in enumerate(plain.residues) if r.resnum == number) for number in (5, 17))
+    alone = complete(crowded, crowded.steering(), hydrogens=True, only=set(range(len(plain.residues))) - {partner})
+    own = np.flatnonzero((crowded.name == name) & (crowded.residue_of == first))
+    assert len(own) == 1 and own[0] in alone.source
 
 
 def test_hydrogens_of_the_input_stay():
