@@ -102,6 +102,7 @@ def _repaired(
         label = f"{structure.residues[first].label}-{structure.residues[last].resnum}"
         return lambda stage: told(f"{label} {stage}")
 
+    begun = energy_model(structure, structure.xyz, options)  # at first: what it refuses is told before the search
     with one_thread():
         if len(ranges) == 1:
             several = [[model] for model in repair_loop(structure, *ranges[0], shared, tell(*ranges[0]))]
@@ -109,7 +110,6 @@ def _repaired(
             several = [repair_loops(structure, ranges, shared, tell)]
     for model in several[0]:
         require_honoured(structure, model.move)
-    begun = energy_model(structure, structure.xyz, options)
     return _of_models([
         finish(
             "repair", structure, original, added, [model.move for model in own], options, began, loops=texts,
@@ -137,6 +137,7 @@ def _built(
 
     with one_thread():
         require_one(texts, options)
+        energy_model(structure, structure.xyz, options)  # what it refuses is told before the search
         shared = replace(options, budget=_share(options.budget, len(texts)))
         several = build(structure, texts, shared, _telling(progress))
     return _of_models([

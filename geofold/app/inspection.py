@@ -11,6 +11,7 @@ from geofold.app.find_loops import trouble
 from geofold.app.likelihood import likelihood
 from geofold.app.measure import measure
 from geofold.app.reporting import REPORT_SCHEMA, described, versions
+from geofold.errors import ForceFieldError
 from geofold.molecule.gaps import stretches
 from geofold.molecule.residue_range import residue_spans
 from geofold.molecule.structure import Structure
@@ -25,7 +26,8 @@ def inspect(
     Parameters
     ----------
     energy
-        What tells energies of the structure; None: the report has none.
+        What tells energies of the structure; None: the report has none. Where the force field refuses the structure, a
+        note says why.
     """
     spans = stretches(structure)
     trees = []
@@ -41,7 +43,13 @@ def inspect(
         "prior": likelihood(structure, [span for span in spans if span[1] > span[0]]),
         "trouble": trouble(structure, altloc),
     }  # fmt: skip
-    numbers, notes = energy(structure) if energy is not None else ({}, [])  # last: it may be evaluated meanwhile
+    numbers: dict[str, Any] = {}
+    notes: list[str] = []
+    try:
+        if energy is not None:  # last: it may be evaluated meanwhile
+            numbers, notes = energy(structure)
+    except ForceFieldError as error:  # who looks at what is broken wants to see the rest
+        notes = [f"no energy: {error}"]
     return report | {"before": numbers | report["before"], "notes": [*structure.notes, *notes]}
 
 

@@ -111,10 +111,11 @@ def overlaps(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float6
 
 def smoothed(told: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """Means over so many residues around each; NaN where most of them are unknown."""
-    known = np.isfinite(told)
-    ones = np.ones(width)
-    count = np.convolve(known, ones, "same")
-    total = np.convolve(np.where(known, told, 0.0), ones, "same")
+    known, ones = np.isfinite(told), np.ones(width)
+    # "same" would be as long as the longer of the two, which in a short peptide are the ones
+    middle = slice((width - 1) // 2, (width - 1) // 2 + len(told))
+    count = np.convolve(known, ones)[middle]
+    total = np.convolve(np.where(known, told, 0.0), ones)[middle]
     return np.where(count > width / 2, total / np.maximum(count, 1), np.nan)
 
 

@@ -120,6 +120,35 @@ def test_view_reads_gzip_and_mmcif(tmp_path: Path) -> None:
         assert (tmp_path / "v.html").stat().st_size > 5000
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_few_residues_are_looked_at_too(count: int) -> None:
+    text = "".join(line for line in lines_of("1ubi.pdb") if line[:4] == "ATOM" and int(line[22:26]) <= count)
+    report = gf.check(text.encode(), energy=count == 2)
+    assert report["residues"] and report["trouble"]["stretches"] == []
+
+
+NO_TEMPLATE = [  # a stray carbon bonded to nothing: no force field has such an alanine
+    f"{line[:12]} CX {line[16:46]}{float(line[46:54]) + 9:8.3f}{line[54:]}"
+    for line in lines_of("1ubi.pdb") if line[:4] == "ATOM" and line[12:26] == " CB  ALA A  28"
+]  # fmt: skip
+
+
+def test_what_the_force_field_refuses_is_told_before_the_search_and_noted_by_check(tmp_path, capsys, monkeypatch):
+    from geofold.app import api
+
+    source = tmp_path / "odd.pdb"
+    lines = lines_of("1ubi.pdb")
+    place = next(k for k, line in enumerate(lines) if line[12:26] == " CB  ALA A  28")
+    source.write_text("".join([*lines[: place + 1], *NO_TEMPLATE, *lines[place + 1 :]]))
+    report = gf.check(source)
+    assert any(note.startswith("no energy: ") for note in report["notes"]) and report["before"]["ramachandran"]
+    assert "energy_kj_mol" not in report["before"]
+    assert main(["check", str(source)]) == 0 and "no energy: " in capsys.readouterr().out
+    monkeypatch.setattr(api, "repair_loop", lambda *_: pytest.fail("searched before it was refused"))
+    assert main(["repair", str(source), "--loop", LOOP, "-o", str(tmp_path / "o.pdb")]) == 2
+    assert "--no-energy" in capsys.readouterr().err and not (tmp_path / "o.pdb").exists()
+
+
 def test_a_good_loop_is_not_made_worse() -> None:
     result = gf.repair(STRUCTURES / "1ubi.pdb", LOOP, rounds=1, streams=2)
     assert result.report["after"]["energy_kj_mol"] <= result.report["before"]["energy_kj_mol"]

@@ -114,6 +114,20 @@ def test_stretches_are_made_of_what_is_told() -> None:
     assert bad_stretches(told(slice(0, 0)), [(0, 39)], 1.0) == []
 
 
+@pytest.mark.parametrize("width", [3, 5])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 30])
+def test_means_over_the_residues_around_also_of_few(count: int, width: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    values[np.random.default_rng(1).random(count) < 0.2] = np.nan
+    means = smoothed(values, width)
+    assert len(means) == count
+    for k in range(count):
+        around = values[max(k - width // 2, 0) : k + width // 2 + 1]
+        known = around[np.isfinite(around)]
+        wanted = known.mean() if len(known) > width / 2 else np.nan
+        assert means[k] == pytest.approx(wanted, nan_ok=True)
+
+
 def test_who_is_stood_upon_is_not_to_blame() -> None:
     one = told(slice(10, 17))
     struck = one._replace(pairs=np.array([[13, 30], [14, 30], [15, 31]]), depth=np.full(3, 30.0))
