@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import random
-import string
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +20,13 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from geofold.errors import ForceFieldError
+from geofold.molecule.fixer_text import pdb_text, pieces
+from geofold.molecule.residue_range import STANDARD_RESIDUES
 from geofold.molecule.structure import AddedAtom, Structure
 
 PH = 7.0
 FLANK = 2
 """Residues on either side of each of a region."""
-DISULFIDE, THIOL = 0.3, 0.16
-"""nm: from sulphur to sulphur, below which OpenMM bonds two cysteines, and from sulphur to its own hydrogen."""
 
 
 @contextmanager
@@ -54,7 +53,7 @@ class Completed:
     residue : (p,) int
         Residue index in the structure of each particle.
     left_out : tuple of str
-        Names of residues that took no part (waters, ligands, ions).
+        Names of residues that took no part (waters, ligands, ions), and amino acids that are joined to no other.
     replaced : tuple of str
         Residues that were turned into their standard parent (e.g. MSE into MET).
     """
@@ -94,18 +93,27 @@ def complete(
     Raises
     ------
     ForceFieldError
-        If PDBFixer or OpenMM cannot make sense of a residue.
+        If PDBFixer or OpenMM cannot make sense of a residue, or no two amino acids are joined.
     """
     import openmm.app
     import pdbfixer
 
-    known = _STANDARD | set(pdbfixer.pdbfixer.substitutions)
+    known = STANDARD_RESIDUES | set(pdbfixer.pdbfixer.substitutions)
     kept = [k for k, r in enumerate(structure.residues) if structure.is_amino_acid(k) and r.resname in known]
     left_out = sorted(
         {structure.residues[k].resname for k in range(len(structure.residues))}
         - {structure.residues[k].resname for k in kept}
     )
     kept = [k for k in kept if only is None or k in only]
+    # amber14 has templates for the two ends of a chain, and none for what is both
+    alone = [piece[0] for piece in pieces(structure, kept) if len(piece) == 1]
+    left_out += [structure.residues[k].label for k in alone]
+    kept = [k for k in kept if k not in alone]
+    if not kept:
+        raise ForceFieldError(
+            f"{structure.source} has no two standard amino acids that are joined", "a protein that amber14 knows",
+            "give one, or run with --no-energy",
+        )  # fmt: skip
     text = pdb_text(structure, steering, kept)
     try:
         with drawing(seed):
@@ -116,6 +124,8 @@ def complete(
             replaced = tuple(structure.residues[kept[r.index]].label for r, _ in fixer.nonstandardResidues)
             fixer.replaceNonstandardResidues()
             fixer.findMissingAtoms()
+            lacking = frozenset(residue.index for residue in fixer.missingAtoms)
+            _bare(fixer, lacking)
             fixer.addMissingAtoms(seed=seed + 1)
             if hydrogens:
                 # with the force field their place is relaxed, the heavy atoms held: without, they overlap
@@ -127,7 +137,22 @@ def complete(
             f"PDBFixer cannot complete the protein ({error})", "amino acids that PDBFixer knows",
             "remove or rename the residue it names, or run with --no-energy",
         ) from error  # fmt: skip
-    return _mapped(structure, steering, kept, fixer, tuple(left_out), replaced)
+    return _mapped(structure, steering, kept, fixer, tuple(left_out), replaced, lacking)
+
+
+def _bare(fixer: Any, residues: Collection[int]) -> None:
+    """Take the hydrogens from residues that lack heavy atoms: they may stand where those will."""
+    import openmm.app
+
+    spare = [
+        atom for residue in fixer.topology.residues() if residue.index in residues
+        for atom in residue.atoms() if atom.element.symbol == "H"
+    ]  # fmt: skip
+    if spare:
+        modeller = openmm.app.Modeller(fixer.topology, fixer.positions)
+        modeller.delete(spare)
+        fixer.topology, fixer.positions = modeller.topology, modeller.positions
+        fixer.findMissingAtoms()
 
 
 def region(structure: Structure, places: NDArray[np.float64], reach: float) -> frozenset[int]:
@@ -157,55 +182,9 @@ def missing_atoms(
     return added
 
 
-def pdb_text(
-    structure: Structure, steering: NDArray[np.bool_], kept: list[int], *, joined: tuple[int, int] | None = None
-) -> str:
-    """Residues as PDB text, numbered from zero, a new chain after each break but that between the two `joined`."""
-    lines: list[str] = []
-    chain, serial = -1, 0
-    previous: int | None = None
-    spare = _hydrogens_of_disulfides(structure, steering, kept)
-    for number, k in enumerate(kept):
-        if previous is None or not (
-            (previous, k) == joined or (k == previous + 1 and structure.bonded(previous, k))
-        ):
-            chain += 1
-            if lines:
-                lines.append("TER")
-        previous = k
-        residue = structure.residues[k]
-        letters = string.ascii_uppercase + string.ascii_lowercase + string.digits
-        record = "ATOM  " if residue.resname in _STANDARD else "HETATM"
-        for atom in residue.atoms[steering[residue.atoms]]:
-            element = str(structure.element[atom])
-            if element == "D" or int(atom) in spare:
-                continue
-            serial += 1
-            name = str(structure.name[atom])
-            x, y, z = structure.xyz[atom] * 10
-            padded = name if len(name) > 3 or len(element) > 1 else " " + name
-            lines.append(
-                f"{record}{serial % 100000:5d} {padded:<4s} {residue.resname:>3.3s} {letters[chain % len(letters)]}"
-                f"{number % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {element.capitalize():>2s}"
-            )
-    return "\n".join([*lines, "TER", "END", ""])
-
-
-def _hydrogens_of_disulfides(structure: Structure, steering: NDArray[np.bool_], kept: list[int]) -> frozenset[int]:
-    """Hydrogens on the sulphurs of disulfides, which other programs write and no force field has a template for."""
-    cysteine = steering & np.isin(structure.residue_of, kept) & (structure.resname == "CYS")
-    sulphur = structure.xyz[cysteine & (structure.name == "SG")]
-    hydrogens = np.flatnonzero(cysteine & (structure.element == "H"))
-    pairs = cKDTree(sulphur.reshape(-1, 3)).query_pairs(DISULFIDE, output_type="ndarray")
-    if not len(pairs) or not len(hydrogens):
-        return frozenset()
-    close = cKDTree(sulphur[np.unique(pairs)]).query(structure.xyz[hydrogens])[0] < THIOL
-    return frozenset(hydrogens[close].tolist())
-
-
 def _mapped(
     structure: Structure, steering: NDArray[np.bool_], kept: list[int], fixer: Any,
-    left_out: tuple[str, ...], replaced: tuple[str, ...],
+    left_out: tuple[str, ...], replaced: tuple[str, ...], lacking: Collection[int],
 ) -> Completed:  # fmt: skip
     import openmm.unit
 
@@ -215,6 +194,10 @@ def _mapped(
     for here in fixer.topology.residues():
         k = kept[here.index]
         for atom in here.atoms():
+            if here.index in lacking and atom.element.symbol == "H":
+                source.append(-1)
+                residue.append(k)
+                continue
             found = structure.atom(k, atom.name, steering)
             if found is None:
                 found = structure.atom(k, alias.get((structure.residues[k].resname, atom.name), ""), steering)
@@ -237,29 +220,3 @@ def _renamed_hydrogen(
         return None
     distance = np.linalg.norm(structure.xyz[own] - place, axis=1)
     return int(own[distance.argmin()]) if distance.min() < 2e-4 else None
-
-
-_STANDARD = frozenset(
-    [
-        "ALA",
-        "ARG",
-        "ASN",
-        "ASP",
-        "CYS",
-        "GLN",
-        "GLU",
-        "GLY",
-        "HIS",
-        "ILE",
-        "LEU",
-        "LYS",
-        "MET",
-        "PHE",
-        "PRO",
-        "SER",
-        "THR",
-        "TRP",
-        "TYR",
-        "VAL",
-    ]
-)

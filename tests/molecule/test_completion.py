@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from geofold.errors import ForceFieldError
 from geofold.molecule.bonds import link_bonds
 from geofold.molecule.completion import complete, missing_atoms, platform
 from geofold.molecule.energy import EnergyModel
@@ -114,6 +115,36 @@ def test_nothing_pulls_across_a_break():
     for one, two in full.topology.bonds():
         assert one.residue.chain.index == two.residue.chain.index
         assert np.linalg.norm(full.xyz[one.index] - full.xyz[two.index]) < 0.25
+
+
+def test_an_amino_acid_that_is_joined_to_no_other_is_left_out():
+    """An island in a loop without density, or a ligand: no force field has a residue with two ends."""
+    structure = without("1ubi.pdb", lambda number, name: 20 <= number <= 24 or 26 <= number <= 30)
+    full = complete(structure, structure.steering(), hydrogens=True)
+    island = next(k for k, residue in enumerate(structure.residues) if residue.resnum == 25)
+    assert full.left_out == ("HOH", structure.residues[island].label) and island not in full.residue
+    assert len(set(full.residue.tolist())) == 65
+    single = without("1ubi.pdb", lambda number, name: number != 25)
+    with pytest.raises(ForceFieldError, match="no two standard amino acids"):
+        complete(single, single.steering(), hydrogens=True)
+
+
+def test_a_side_chain_cut_off_and_capped_with_hydrogens_is_built_in_their_place():
+    """A cysteine written as an alanine, methyl hydrogens and all: none of them may stand where the sulphur does."""
+    lines = []
+    for line in find("structures", "2erl.pdb").read_text().splitlines():
+        if line[:4] == "ATOM" and line[22:26].strip() == "10" and line[12:16].strip() == "SG":
+            line = f"{line[:12]} HB1{line[16:76]} H{line[78:]}"
+        lines.append(line)
+    structure = read("\n".join(lines).encode())
+    place = next(k for k, residue in enumerate(structure.residues) if residue.resnum == 10)
+    assert structure.residues[place].resname == "CYS"
+    full = complete(structure, structure.steering(), hydrogens=True)
+    names = {a.name for a, k in zip(full.topology.atoms(), full.residue, strict=True) if k == place}
+    assert {"SG", "HB2", "HB3"} <= names and "HB1" not in names
+    own = full.xyz[full.residue == place]
+    apart = np.linalg.norm(own[:, None] - own, axis=-1) + np.eye(len(own))
+    assert apart.min() > 0.08
 
 
 def test_missing_side_chain_atoms_come_back():

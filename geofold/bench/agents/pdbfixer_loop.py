@@ -15,7 +15,8 @@ import numpy as np
 from geofold.bench.agents.modelled_loop import Atoms, ModelledLoop, Stopwatch, inserted
 from geofold.errors import BuildError
 from geofold.molecule.build_plan import Build
-from geofold.molecule.completion import drawing, pdb_text, platform
+from geofold.molecule.completion import drawing, platform
+from geofold.molecule.fixer_text import pdb_text
 from geofold.molecule.structure import Structure
 
 
