@@ -78,7 +78,7 @@ def audit(
             float(end["ramachandran"]["outliers"] - start["ramachandran"]["outliers"]), 0.0,
         ),
     ]  # fmt: skip
-    if "energy_kj_mol" in end:
+    if "energy_kj_mol" in end and "energy_kj_mol" in start:  # one that was infinite has fallen
         checks.append(Check("energy_change_kj_mol", round(end["energy_kj_mol"] - start["energy_kj_mol"], 2), 0.0))
     return checks
 

@@ -23,16 +23,33 @@ from geofold.molecule.forcefield import NAME
 from geofold.molecule.gaps import stretches
 from geofold.molecule.structure import Floats, Mask, Structure, read
 
+ENERGY = "energy_kj_mol"
 NumbersAndNotes = tuple[dict[str, Any], list[str]]
 """What a report gets."""
 
 
 def energies(model: EnergyModel, xyz: Floats, moving: Mask) -> dict[str, Any]:
-    """Energies of coordinates (n_atoms, 3) in nm; `moving` (n_residues,) are those that others are held against."""
-    return {
-        "energy_kj_mol": round(model.energy(xyz), 2), "force_field": NAME,
-        "lennard_jones_moving_fixed_kj_mol": round(model.lennard_jones(xyz, moving), 2),
-    }  # fmt: skip
+    """Energies of coordinates (n_atoms, 3) in nm; `moving` (n_residues,) are those that others are held against.
+
+    One that is infinite, because atoms coincide, is left out.
+    """
+    whole, between = model.energy(xyz), model.lennard_jones(xyz, moving)
+    told: dict[str, Any] = {ENERGY: round(whole, 2)} if np.isfinite(whole) else {}
+    told["force_field"] = NAME
+    return told | ({"lennard_jones_moving_fixed_kj_mol": round(between, 2)} if np.isfinite(between) else {})
+
+
+def infinite(numbers: dict[str, Any]) -> bool:
+    """Whether the energy among some numbers was evaluated and left out."""
+    return "force_field" in numbers and ENERGY not in numbers
+
+
+def infinite_notes(**numbers: dict[str, Any]) -> list[str]:
+    """What to say of energies that were left out, by when they were taken."""
+    return [
+        f"the energy {when} is infinite: atoms stand in the very same place"
+        for when, told in numbers.items() if infinite(told)
+    ]  # fmt: skip
 
 
 def energy_notes(model: EnergyModel | None) -> list[str]:
@@ -57,7 +74,8 @@ def as_it_is(structure: Structure, altloc: str | None = None) -> NumbersAndNotes
     for first, last in stretches(structure):
         moving[first : last + 1] = last > first
     model = EnergyModel.of(structure, structure.steering(altloc))
-    return energies(model, structure.xyz, moving), energy_notes(model)
+    numbers = energies(model, structure.xyz, moving)
+    return numbers, energy_notes(model) + infinite_notes(now=numbers)
 
 
 @dataclass(frozen=True, eq=False)

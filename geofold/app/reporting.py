@@ -16,7 +16,7 @@ import numpy as np
 from geofold import __version__
 from geofold.app.audit import Check
 from geofold.app.build import Built
-from geofold.app.energies import energy_notes
+from geofold.app.energies import energy_notes, infinite_notes
 from geofold.app.moves import Model, Move, depths_along
 from geofold.app.options import RunOptions
 from geofold.molecule.contacts import Contact
@@ -107,7 +107,10 @@ def build_report(
             "seconds_to_goal": round(sum(m.goal_milliseconds for m in moves) / 1e3, 3),
             "latency_ms": {"mean": round(float(clock.mean()), 3), "p99": round(float(np.percentile(clock, 99)), 3)},
         },
-        "notes": [*_notes(structure, moves, model), *(built.notes() if built is not None else [])],
+        "notes": [
+            *_notes(structure, moves, model), *infinite_notes(before=before, after=after),
+            *(built.notes() if built is not None else []),
+        ],
         "seconds": round(seconds, 3),
     }  # fmt: skip
     return report

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geofold.app.energies import infinite
 from geofold.app.files import write_all
 from geofold.app.notebook_view import NotebookView
 from geofold.errors import OptionError
@@ -184,7 +185,8 @@ def summary(report: dict[str, Any]) -> str:
     row("Ramachandran outliers", before.get("ramachandran", {}).get("outliers", "-"), after["ramachandran"]["outliers"])
     row("cis peptide bonds", before.get("cis_peptide_bonds", "-"), after["cis_peptide_bonds"])
     if "energy_kj_mol" in after:
-        start = f"{before['energy_kj_mol']:.0f}" if "energy_kj_mol" in before else "-"
+        none = "infinite" if infinite(before) else "-"
+        start = f"{before['energy_kj_mol']:.0f}" if "energy_kj_mol" in before else none
         row("energy", start, f"{after['energy_kj_mol']:.0f}", f"kJ/mol ({after['force_field']})")
     for contact in report.get("contacts", []):
         row(contact["contact"], contact["before_angstrom"], contact["after_angstrom"], "A")

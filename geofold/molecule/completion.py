@@ -25,6 +25,8 @@ from geofold.molecule.residue_range import STANDARD_RESIDUES
 from geofold.molecule.structure import AddedAtom, Structure
 
 PH = 7.0
+CAPS = frozenset(["ACE", "NME", "NH2"])
+"""What closes the ends of a chain: acetyl, methylamide and amide, of which OpenMM knows bonds and hydrogens."""
 FLANK = 2
 """Residues on either side of each of a region."""
 
@@ -99,7 +101,10 @@ def complete(
     import pdbfixer
 
     known = STANDARD_RESIDUES | set(pdbfixer.pdbfixer.substitutions)
-    kept = [k for k, r in enumerate(structure.residues) if structure.is_amino_acid(k) and r.resname in known]
+    kept = [
+        k for k, r in enumerate(structure.residues)
+        if (structure.is_amino_acid(k) and r.resname in known) or r.resname in CAPS
+    ]  # fmt: skip
     left_out = sorted(
         {structure.residues[k].resname for k in range(len(structure.residues))}
         - {structure.residues[k].resname for k in kept}

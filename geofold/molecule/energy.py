@@ -74,12 +74,13 @@ class EnergyModel:
         return placed
 
     def energy(self, xyz: NDArray[np.float64]) -> float:
-        """Potential energy in kJ/mol of coordinates (n_atoms, 3) of the structure."""
+        """Potential energy in kJ/mol of coordinates (n_atoms, 3) of the structure; infinite where atoms coincide."""
         import openmm.unit
 
         self._context.setPositions(self.positions(xyz))
         state = self._context.getState(getEnergy=True)
-        return float(state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole))
+        energy = float(state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole))
+        return energy if np.isfinite(energy) else np.inf  # OpenMM says nan, which no comparison would notice
 
     def lennard_jones(self, xyz: NDArray[np.float64], moving: NDArray[np.bool_]) -> float:
         """Lennard-Jones energy (kJ/mol) of moving against fixed atoms, evaluated by OpenMM.

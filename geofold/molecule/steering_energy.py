@@ -15,6 +15,9 @@ from torch import Tensor
 from geofold.molecule.completion import platform
 from geofold.molecule.energy import EnergyModel, force_of
 
+UNBEARABLE = 1e12
+"""kJ/mol, where atoms coincide and OpenMM's energy or a force is not finite: it then has no direction to give."""
+
 
 class SteeringEnergy:
     """amber14 + OBC2 of a cut-out around the moving atoms, as a function of their coordinates, for torch.
@@ -100,8 +103,12 @@ class _OpenMMEnergy(torch.autograd.Function):
         for row, points in enumerate(particles.detach().cpu().numpy()):
             context.setPositions(points[kept])
             state = context.getState(getEnergy=True, getForces=True)
-            energies.append(state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole))
+            energy = state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole)
             force = state.getForces(asNumpy=True).value_in_unit(openmm.unit.kilojoule_per_mole / openmm.unit.nanometer)
+            if not (np.isfinite(energy) and np.isfinite(force).all()):
+                energies.append(UNBEARABLE)
+                continue
+            energies.append(energy)
             gradient[row, kept] = -torch.as_tensor(np.asarray(force), dtype=particles.dtype, device=particles.device)
         ctx.save_for_backward(gradient)
         return torch.tensor(energies, dtype=particles.dtype, device=particles.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,23 @@ def test_a_few_residues_are_looked_at_too(count: int) -> None:
     text = "".join(line for line in lines_of("1ubi.pdb") if line[:4] == "ATOM" and int(line[22:26]) <= count)
     report = gf.check(text.encode(), energy=count == 2)
     assert report["residues"] and report["trouble"]["stretches"] == []
+
+
+def test_atoms_in_the_very_same_place_are_led_apart_and_no_number_is_nan() -> None:
+    """A carbon of the loop put where one of the protein is: OpenMM's energy and forces are not finite there."""
+    place = next(line[30:54] for line in lines_of("1ubi_bent.pdb") if line[12:26] == " CG1 ILE A  30")
+    text = "".join(
+        line[:30] + place + line[54:] if line[12:26] == " CD1 LEU A  50" else line for line in lines_of("1ubi_bent.pdb")
+    ).encode()
+    result = gf.repair(text, "A:45-56", rounds=1, streams=2)
+    assert np.isfinite(result.xyz).all() and result.report["after"]["severe_overlaps"] == 0
+    json.dumps(result.report, allow_nan=False)
+    assert "energy_kj_mol" not in result.report["before"] and result.report["after"]["energy_kj_mol"]
+    assert "the energy before is infinite: atoms stand in the very same place" in result.report["notes"]
+    assert "infinite ->" in result.summary()
+    report = gf.check(text)
+    json.dumps(report, allow_nan=False)
+    assert "the energy now is infinite: atoms stand in the very same place" in report["notes"]
 
 
 NO_TEMPLATE = [  # a stray carbon bonded to nothing: no force field has such an alanine

@@ -9,7 +9,7 @@ import pytest
 
 from geofold.errors import ForceFieldError
 from geofold.molecule.bonds import link_bonds
-from geofold.molecule.completion import complete, missing_atoms, platform
+from geofold.molecule.completion import CAPS, complete, missing_atoms, platform
 from geofold.molecule.energy import EnergyModel
 from geofold.molecule.structure import Structure, read
 from geofold.resources import find
@@ -35,7 +35,8 @@ def test_every_amino_acid_atom_is_a_particle_once(name):
     amino = np.array([structure.is_amino_acid(k) for k in range(len(structure.residues))])[structure.residue_of]
     heavy = amino & structure.steering() & ~np.isin(structure.element, ["H", "D"])
     assert set(np.flatnonzero(heavy).tolist()) <= set(known.tolist())
-    assert amino[known].all() and structure.steering()[known].all()
+    closing = np.isin(structure.resname, list(CAPS))
+    assert (amino | closing)[known].all() and structure.steering()[known].all()
     assert np.array_equal(full.xyz[full.source >= 0], structure.xyz[known])
     atoms = list(full.topology.atoms())
     assert len(atoms) == len(full.xyz) == len(full.source) == len(full.residue)
@@ -44,7 +45,8 @@ def test_every_amino_acid_atom_is_a_particle_once(name):
         if source >= 0:
             assert structure.residue_of[source] == residue
             assert atom.element.symbol.upper() == structure.element[source]
-    assert set(full.left_out) == {r.resname for k, r in enumerate(structure.residues) if not structure.is_amino_acid(k)}
+    others = {r.resname for k, r in enumerate(structure.residues) if not structure.is_amino_acid(k)}
+    assert set(full.left_out) == others - CAPS
     assert full.replaced == () and np.isfinite(full.xyz).all()
 
 
@@ -115,6 +117,15 @@ def test_nothing_pulls_across_a_break():
     for one, two in full.topology.bonds():
         assert one.residue.chain.index == two.residue.chain.index
         assert np.linalg.norm(full.xyz[one.index] - full.xyz[two.index]) < 0.25
+
+
+def test_caps_take_part_where_they_close_a_chain():
+    structure = load("1a1p.pdb")
+    full = complete(structure, structure.steering(), hydrogens=True)
+    residues = [residue.name for residue in full.topology.residues()]
+    assert residues[-1] == "NH2" and "NH2" not in full.left_out
+    assert "OXT" not in {atom.name for atom in full.topology.atoms()}
+    assert np.isfinite(EnergyModel.of(structure, structure.steering()).energy(structure.xyz))
 
 
 def test_an_amino_acid_that_is_joined_to_no_other_is_left_out():
