@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from geofold.molecule.residue_range import FORCE_FIELD_NAMES
 from geofold.molecule.structure import Link, Mask, Structure
 
 COVALENT_RADIUS = {"H": 0.031, "D": 0.031, "C": 0.076, "N": 0.071, "O": 0.066, "S": 0.105, "SE": 0.120, "P": 0.107}
 """Cordero et al., Dalton Trans. 2008, 2832, in nm; other elements take 0.14."""
 BOND_TOLERANCE = 0.045
 DISULFIDE = (0.18, 0.25)
+CYSTEINES = ["CYS", *(name for name, same in FORCE_FIELD_NAMES.items() if same == "CYS")]
 
 
 @cache
@@ -59,7 +61,7 @@ def bond_list(structure: Structure, steering: NDArray[np.bool_]) -> list[tuple[i
     known = templates()
     for residue in structure.residues:
         atoms = residue.atoms[steering[residue.atoms]]
-        bonds.update(_inside(structure, atoms, known.get(residue.resname)))
+        bonds.update(_inside(structure, atoms, known.get(FORCE_FIELD_NAMES.get(residue.resname, residue.resname))))
     for index in range(len(structure.residues) - 1):
         if structure.bonded(index, index + 1):
             carbon = structure.atom(index, "C", steering)
@@ -77,7 +79,7 @@ def link_bonds(structure: Structure, steering: NDArray[np.bool_]) -> set[tuple[i
         different = structure.residue_of[link.i] != structure.residue_of[link.j]
         if steering[link.i] and steering[link.j] and different:
             found.add((min(link.i, link.j), max(link.i, link.j)))
-    sulphur = np.flatnonzero(steering & (structure.name == "SG") & (structure.resname == "CYS"))
+    sulphur = np.flatnonzero(steering & (structure.name == "SG") & np.isin(structure.resname, CYSTEINES))
     for position, i in enumerate(sulphur):
         for j in sulphur[position + 1 :]:
             if DISULFIDE[0] <= np.linalg.norm(structure.xyz[i] - structure.xyz[j]) <= DISULFIDE[1]:

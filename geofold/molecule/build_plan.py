@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from geofold.errors import BuildError, SequenceError
 from geofold.molecule.builder import letters_of
-from geofold.molecule.gaps import SAME, Gap
-from geofold.molecule.residue_range import STANDARD_RESIDUES, Number, ResidueRange
+from geofold.molecule.gaps import Gap
+from geofold.molecule.residue_range import FORCE_FIELD_NAMES, STANDARD_RESIDUES, Number, ResidueRange
 from geofold.molecule.rotamers import letter_of, names_of
 from geofold.molecule.structure import Structure
 
-STANDARD = SAME | {"MSE": "MET"}
+STANDARD = FORCE_FIELD_NAMES | {"MSE": "MET"}
 """Names that stand for one of the twenty amino acids."""
 
 

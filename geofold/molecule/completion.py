@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 
 from geofold.errors import ForceFieldError
 from geofold.molecule.fixer_text import pdb_text, pieces
-from geofold.molecule.residue_range import STANDARD_RESIDUES
+from geofold.molecule.residue_range import FORCE_FIELD_NAMES, STANDARD_RESIDUES
 from geofold.molecule.structure import AddedAtom, Structure
 
 PH = 7.0
@@ -100,7 +100,7 @@ def complete(
     import openmm.app
     import pdbfixer
 
-    known = STANDARD_RESIDUES | set(pdbfixer.pdbfixer.substitutions)
+    known = STANDARD_RESIDUES | set(FORCE_FIELD_NAMES) | set(pdbfixer.pdbfixer.substitutions)
     kept = [
         k for k, r in enumerate(structure.residues)
         if (structure.is_amino_acid(k) and r.resname in known) or r.resname in CAPS

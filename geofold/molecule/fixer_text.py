@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from geofold.molecule.residue_range import STANDARD_RESIDUES
+from geofold.molecule.bonds import CYSTEINES
+from geofold.molecule.residue_range import FORCE_FIELD_NAMES, STANDARD_RESIDUES
 from geofold.molecule.structure import Structure
 
 DISULFIDE, THIOL = 0.3, 0.16
@@ -32,7 +33,8 @@ def pdb_text(
             lines.append("TER")
         for k in piece:
             residue = structure.residues[k]
-            record = "ATOM  " if residue.resname in STANDARD_RESIDUES else "HETATM"
+            resname = FORCE_FIELD_NAMES.get(residue.resname, residue.resname)  # hydrogens tell the protonation
+            record = "ATOM  " if resname in STANDARD_RESIDUES else "HETATM"
             for atom in residue.atoms[steering[residue.atoms]]:
                 element = str(structure.element[atom])
                 if element == "D" or int(atom) in spare:
@@ -42,7 +44,7 @@ def pdb_text(
                 x, y, z = structure.xyz[atom] * 10
                 padded = name if len(name) > 3 or len(element) > 1 else " " + name
                 lines.append(
-                    f"{record}{serial % 100000:5d} {padded:<4s} {residue.resname:>3.3s} {letters[chain % len(letters)]}"
+                    f"{record}{serial % 100000:5d} {padded:<4s} {resname:>3.3s} {letters[chain % len(letters)]}"
                     f"{number % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {element.capitalize():>2s}"
                 )
             number += 1
@@ -63,7 +65,7 @@ def pieces(structure: Structure, kept: list[int], joined: tuple[int, int] | None
 
 def _hydrogens_of_disulfides(structure: Structure, steering: NDArray[np.bool_], kept: list[int]) -> frozenset[int]:
     """Hydrogens on the sulphurs of disulfides, which other programs write and no force field has a template for."""
-    cysteine = steering & np.isin(structure.residue_of, kept) & (structure.resname == "CYS")
+    cysteine = steering & np.isin(structure.residue_of, kept) & np.isin(structure.resname, CYSTEINES)
     sulphur = structure.xyz[cysteine & (structure.name == "SG")]
     hydrogens = np.flatnonzero(cysteine & (structure.element == "H"))
     pairs = cKDTree(sulphur.reshape(-1, 3)).query_pairs(DISULFIDE, output_type="ndarray")

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from geofold.molecule.numbering import numbers_between
-from geofold.molecule.residue_range import Number
+from geofold.molecule.residue_range import FORCE_FIELD_NAMES, Number
 from geofold.molecule.sequence_records import Recorded, recorded_sequences
 from geofold.molecule.structure import Structure
 
@@ -24,11 +24,6 @@ FAR_OFF = 50
 """A gap whose length disagrees with the numbers costs its difference, up to this."""
 MOST_PLACES = 400
 """A chain in so many small pieces that these have more places together is not compared with its record."""
-SAME = {
-    "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "HSD": "HIS", "HSE": "HIS", "HSP": "HIS", "CYX": "CYS", "CYM": "CYS",
-    "ASH": "ASP", "GLH": "GLU", "LYN": "LYS",
-}  # fmt: skip
-"""Names that force fields give residues; records have the standard ones."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +113,8 @@ def _contents(structure: Structure, spans: Sequence[Stretch], record: Recorded) 
 def _places(structure: Structure, span: Stretch, record: Recorded) -> list[int]:
     """Places where the record reads as the stretch does, numbers included where it has them."""
     residues = [structure.residues[k] for k in range(span[0], span[1] + 1)]
-    own = [SAME.get(residue.resname, residue.resname) for residue in residues]
-    there = [SAME.get(name, name) for name in record.names]
+    own = [FORCE_FIELD_NAMES.get(residue.resname, residue.resname) for residue in residues]
+    there = [FORCE_FIELD_NAMES.get(name, name) for name in record.names]
     number = (residues[0].resnum, residues[0].icode)
     return [
         place for place in range(len(there) - len(own) + 1)

@@ -22,6 +22,7 @@ from geofold import resources
 from geofold.learn.chains import dihedral
 from geofold.molecule.bonds import templates
 from geofold.molecule.builder import LETTERS, peptide
+from geofold.molecule.residue_range import FORCE_FIELD_NAMES
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import CHI_ATOMS
 
@@ -34,7 +35,7 @@ PROLINE = ("CA", "CB", "CG")
 """Axis atoms of proline's chi1 and chi2, which pucker its ring."""
 RING = -1.33
 """chi2 over chi1 of a proline whose ring is closed; the library has its chi1 only."""
-SAME_AS = {"MSE": "MET", "SEC": "CYS", "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "CYX": "CYS"}
+SAME_AS = FORCE_FIELD_NAMES | {"MSE": "MET", "SEC": "CYS"}
 """Residues that turn like a standard one; an atom the standard one lacks (SE) is named by `RENAMED`."""
 RENAMED = {("MSE", "SD"): "SE", ("SEC", "SG"): "SE"}
 FLIPPED = frozenset({"PHE", "TYR", "ASP"})

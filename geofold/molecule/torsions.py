@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geofold.errors import AltlocError, BackboneError
 from geofold.molecule.bonds import bond_list, neighbours
+from geofold.molecule.residue_range import FORCE_FIELD_NAMES
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsion_walk import BACKBONE, TorsionTree, Walk
 
@@ -121,7 +122,8 @@ def _axes(
             add(k, "N", "CA", "phi")
         add(k, "CA", "C", "psi")
         if chi and not ring:
-            names = CHI_ATOMS.get(structure.residues[k].resname, ())
+            resname = structure.residues[k].resname
+            names = CHI_ATOMS.get(FORCE_FIELD_NAMES.get(resname, resname), ())
             for level in range(1, len(names)):
                 add(k, names[level - 1], names[level], f"chi{level}")
     return axes

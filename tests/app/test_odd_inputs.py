@@ -58,6 +58,21 @@ def test_charmm_names_isoleucine_s_delta_carbon_cd() -> None:
     assert np.isfinite(result.xyz).all()
 
 
+def test_names_of_force_fields_are_the_standard_residues() -> None:
+    """CHARMM's and Amber's names of protonation states: the same end, the same energy, nothing left out."""
+    names = {"HIS": "HSE", "LYS": "LYN", "GLU": "GLH", "ASP": "ASH"}
+    plain = "".join(lines_of("1ubi.pdb"))
+    other = "".join(
+        line[:17] + names.get(line[17:20], line[17:20]) + line[20:] if line[:4] == "ATOM" else line
+        for line in lines_of("1ubi.pdb")
+    )
+    assert other.count("HSE") > 5
+    ends = [gf.repair(text.encode(), "A:64-70", rounds=1, streams=1) for text in (plain, other)]
+    assert np.array_equal(ends[0].xyz, ends[1].xyz) and np.abs(ends[0].xyz - read(plain.encode()).xyz).max() > 0.001
+    for key in ("before", "after", "notes"):
+        assert ends[0].report[key] == ends[1].report[key]
+
+
 def test_an_unknown_residue_elsewhere_is_left_out_of_the_energy_and_told() -> None:
     text = "".join(
         "HETATM" + line[6:17] + "XYZ" + line[20:] if line.startswith("ATOM") and line[22:26] == "   6" else line

@@ -119,6 +119,24 @@ def test_nothing_pulls_across_a_break():
         assert np.linalg.norm(full.xyz[one.index] - full.xyz[two.index]) < 0.25
 
 
+def test_a_proton_that_the_file_has_stays_where_its_residue_has_another_name():
+    """An aspartic acid of Amber's: its name and its hydrogen say that it is neutral."""
+    lines = []
+    for line in find("structures", "1ubi.pdb").read_text().splitlines():
+        if line[:4] == "ATOM" and line[17:20] == "ASP" and line[22:26].strip() == "21":
+            line = line[:17] + "ASH" + line[20:]
+            if line[12:16].strip() == "OD2":
+                lines.append(line)
+                line = f"{line[:12]} HD2{line[16:30]}{float(line[30:38]) + 0.98:8.3f}{line[38:76]} H{line[78:]}"
+        lines.append(line)
+    structure = read("\n".join(lines).encode())
+    full = complete(structure, structure.steering(), hydrogens=True)
+    place = next(k for k, residue in enumerate(structure.residues) if residue.resname == "ASH")
+    own = {a.name for a, k in zip(full.topology.atoms(), full.residue, strict=True) if k == place}
+    assert "HD2" in own and "ASH" not in full.left_out
+    assert EnergyModel.of(structure, structure.steering()).energy(structure.xyz) < 0.0
+
+
 def test_caps_take_part_where_they_close_a_chain():
     structure = load("1a1p.pdb")
     full = complete(structure, structure.steering(), hydrogens=True)
