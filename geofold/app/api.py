@@ -137,7 +137,6 @@ def _built(
 
     with one_thread():
         require_one(texts, options)
-        energy_model(structure, structure.xyz, options)  # what it refuses is told before the search
         shared = replace(options, budget=_share(options.budget, len(texts)))
         several = build(structure, texts, shared, _telling(progress))
     return _of_models([

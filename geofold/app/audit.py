@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geofold.app.energies import ENERGY, infinite
 from geofold.app.measure import backbone
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsions import TorsionTree
@@ -78,8 +79,10 @@ def audit(
             float(end["ramachandran"]["outliers"] - start["ramachandran"]["outliers"]), 0.0,
         ),
     ]  # fmt: skip
-    if "energy_kj_mol" in end and "energy_kj_mol" in start:  # one that was infinite has fallen
-        checks.append(Check("energy_change_kj_mol", round(end["energy_kj_mol"] - start["energy_kj_mol"], 2), 0.0))
+    if infinite(end) and not infinite(start):
+        checks.append(Check("energy_infinite", 1.0, 0.0))
+    elif ENERGY in end and ENERGY in start:  # one that was infinite has fallen
+        checks.append(Check("energy_change_kj_mol", round(end[ENERGY] - start[ENERGY], 2), 0.0))
     return checks
 
 

@@ -33,6 +33,7 @@ from geofold.molecule.potential_term import PotentialTerm
 from geofold.molecule.ramachandran import OUTLIER, class_of, verdict
 from geofold.molecule.ramachandran import score as ramachandran
 from geofold.molecule.residue_range import backbone_atoms
+from geofold.molecule.rotamers import SAME_AS
 from geofold.molecule.structure import Floats, Structure
 from geofold.molecule.surroundings import surroundings
 
@@ -224,7 +225,7 @@ def rebuilt(structure: Structure, first: int, last: int) -> Build:
     own = structure.residues[first : last + 1]
     return Build(
         own[0].chain, first - 1, last + 1, tuple(range(first, last + 1)), tuple((r.resnum, r.icode) for r in own),
-        tuple(r.resname for r in own), "the file",
+        tuple(SAME_AS.get(r.resname, r.resname) for r in own), "the file",
     )  # fmt: skip
 
 

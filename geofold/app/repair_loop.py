@@ -86,7 +86,7 @@ def repair_loop(
 def _not_worse(structure: Structure, domain: LoopDomain, best: Model, options: RunOptions) -> Model:
     """The best end, if its energy is below the input's; else one that is nearer to the input."""
     before = energy_of(structure, structure.xyz, options)
-    if best.energy is None or best.energy < before:
+    if best.energy is None or best.energy < before or not np.isfinite(before):
         return best
     # A loop that was nearly right is better mended where it stands than traded for a clean one of higher energy.
     near = _mended(structure, domain, options, ENERGY_WEIGHT)

@@ -32,6 +32,8 @@ from geofold.molecule.torsions import TorsionTree
 TOLERANCE = 0.05
 STILL = HoldStill().name
 SETTLING_SWEEPS = 4
+UNBEARABLE = 1e12
+"""kJ/mol, of an end whose atoms coincide."""
 ENERGY_SHARE = 0.001
 """Of the potential's unit, per kJ/mol."""
 
@@ -87,8 +89,14 @@ def ranked(
     ]
     return in_order([
         Model(move, float(worth) + (0.0 if energy is None else ENERGY_SHARE * energy), energy)
-        for move, worth, energy in zip(moves, value, energies, strict=True)
+        for move, worth, energy in zip(moves, value, _bounded(energies), strict=True)
     ])  # fmt: skip
+
+
+def _bounded(energies: list[float | None]) -> list[float | None]:
+    """Energies without the infinite ones, where atoms coincide: all of them say nothing, one among others is worst."""
+    known = [energy for energy in energies if energy is not None and np.isfinite(energy)]
+    return [energy if energy is None or np.isfinite(energy) else UNBEARABLE if known else None for energy in energies]
 
 
 def in_order(models: list[Model]) -> list[Model]:

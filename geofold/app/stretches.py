@@ -11,6 +11,7 @@ from geofold.molecule.bonds import templates
 from geofold.molecule.completion import missing_atoms
 from geofold.molecule.contacts import Contact
 from geofold.molecule.insertion import with_atoms
+from geofold.molecule.residue_range import FORCE_FIELD_NAMES
 from geofold.molecule.structure import AddedAtom, Structure
 
 
@@ -52,7 +53,8 @@ def with_missing_atoms(
 
 
 def _complete(structure: Structure, k: int, altloc: str | None) -> bool:
-    known = templates().get(structure.residues[k].resname)
+    resname = structure.residues[k].resname
+    known = templates().get(FORCE_FIELD_NAMES.get(resname, resname))
     if known is None:
         return True
     heavy = {name for bond in known for name in bond if not name.startswith("H") and name != "OXT"}

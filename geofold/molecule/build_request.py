@@ -14,9 +14,9 @@ from geofold.molecule.build_plan import Build, with_given, with_recorded
 from geofold.molecule.gaps import Gap, gaps
 from geofold.molecule.numbering import numbers_between, numbers_of
 from geofold.molecule.residue_range import (
+    AMINO_NAMES,
     BACKBONE,
     EXAMPLES,
-    STANDARD_RESIDUES,
     Number,
     ResidueRange,
     holds,
@@ -85,7 +85,7 @@ def _anchors(structure: Structure, wanted: ResidueRange, own: tuple[Number, ...]
     """The residues before and after, and those between that are there."""
     chain = [
         k for k, residue in enumerate(structure.residues)
-        if residue.chain == wanted.chain and (structure.is_amino_acid(k) or residue.resname in STANDARD_RESIDUES)
+        if residue.chain == wanted.chain and (structure.is_amino_acid(k) or residue.resname in AMINO_NAMES)
     ]  # fmt: skip
     if not chain:
         ids = dict.fromkeys(r.chain for k, r in enumerate(structure.residues) if structure.is_amino_acid(k))

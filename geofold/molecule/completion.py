@@ -25,8 +25,15 @@ from geofold.molecule.residue_range import FORCE_FIELD_NAMES, STANDARD_RESIDUES
 from geofold.molecule.structure import AddedAtom, Structure
 
 PH = 7.0
-CAPS = frozenset(["ACE", "NME", "NH2"])
-"""What closes the ends of a chain: acetyl, methylamide and amide, of which OpenMM knows bonds and hydrogens."""
+CAPS = {
+    "ACE": {"C", "O", "CH3"}, "NME": {"N", "C", "CH3"}, "NMA": {"N", "C", "CH3"}, "NH2": {"N"}, "NHE": {"N"},
+}  # fmt: skip
+"""What closes the ends of a chain (acetyl, methylamide, amide) with the heavy atoms by which OpenMM knows it."""
+VARIANTS = {
+    "HID": "HID", "HSD": "HID", "HIE": "HIE", "HSE": "HIE", "HIP": "HIP", "HSP": "HIP", "ASH": "ASH", "GLH": "GLH",
+    "LYN": "LYN",
+}  # fmt: skip
+"""Protonation states by the names that force fields give them; whether a cysteine is bonded, its sulphur tells."""
 FLANK = 2
 """Residues on either side of each of a region."""
 
@@ -103,7 +110,7 @@ def complete(
     known = STANDARD_RESIDUES | set(FORCE_FIELD_NAMES) | set(pdbfixer.pdbfixer.substitutions)
     kept = [
         k for k, r in enumerate(structure.residues)
-        if (structure.is_amino_acid(k) and r.resname in known) or r.resname in CAPS
+        if (structure.is_amino_acid(k) and r.resname in known) or _is_cap(structure, k, steering)
     ]  # fmt: skip
     left_out = sorted(
         {structure.residues[k].resname for k in range(len(structure.residues))}
@@ -111,12 +118,12 @@ def complete(
     )
     kept = [k for k in kept if only is None or k in only]
     # amber14 has templates for the two ends of a chain, and none for what is both
-    alone = [piece[0] for piece in pieces(structure, kept) if len(piece) == 1]
+    alone = [piece[0] for piece in pieces(structure, kept) if len(piece) == 1] if hydrogens else []
     left_out += [structure.residues[k].label for k in alone]
     kept = [k for k in kept if k not in alone]
     if not kept:
         raise ForceFieldError(
-            f"{structure.source} has no two standard amino acids that are joined", "a protein that amber14 knows",
+            "no two standard amino acids are joined to one another", "a protein that amber14 knows",
             "give one, or run with --no-energy",
         )  # fmt: skip
     text = pdb_text(structure, steering, kept)
@@ -134,7 +141,12 @@ def complete(
             fixer.addMissingAtoms(seed=seed + 1)
             if hydrogens:
                 # with the force field their place is relaxed, the heavy atoms held: without, they overlap
-                fixer.addMissingHydrogens(PH, forcefield=openmm.app.ForceField("amber14/protein.ff14SB.xml"))
+                modeller = openmm.app.Modeller(fixer.topology, fixer.positions)
+                modeller.addHydrogens(
+                    openmm.app.ForceField("amber14/protein.ff14SB.xml"), PH,
+                    [VARIANTS.get(structure.residues[k].resname) for k in kept], platform(),
+                )  # fmt: skip
+                fixer.topology, fixer.positions = modeller.topology, modeller.positions
     except ForceFieldError:
         raise
     except Exception as error:
@@ -143,6 +155,14 @@ def complete(
             "remove or rename the residue it names, or run with --no-energy",
         ) from error  # fmt: skip
     return _mapped(structure, steering, kept, fixer, tuple(left_out), replaced, lacking)
+
+
+def _is_cap(structure: Structure, k: int, steering: NDArray[np.bool_]) -> bool:
+    """Whether a residue closes the end of a chain, and by atoms that OpenMM knows."""
+    residue = structure.residues[k]
+    atoms = residue.atoms[steering[residue.atoms]]
+    heavy = {str(structure.name[a]) for a in atoms if structure.element[a] not in ("H", "D")}
+    return residue.resname in CAPS and heavy <= CAPS[residue.resname]
 
 
 def _bare(fixer: Any, residues: Collection[int]) -> None:

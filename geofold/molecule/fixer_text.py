@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from geofold.molecule.bonds import CYSTEINES
+from geofold.molecule.bonds import CYSTEINES, DISULFIDE
 from geofold.molecule.residue_range import FORCE_FIELD_NAMES, STANDARD_RESIDUES
 from geofold.molecule.structure import Structure
 
-DISULFIDE, THIOL = 0.3, 0.16
-"""nm: from sulphur to sulphur, below which OpenMM bonds two cysteines, and from sulphur to its own hydrogen."""
+THIOL = 0.16
+"""nm, from a sulphur to its own hydrogen at most."""
 
 
 def pdb_text(
@@ -33,7 +33,7 @@ def pdb_text(
             lines.append("TER")
         for k in piece:
             residue = structure.residues[k]
-            resname = FORCE_FIELD_NAMES.get(residue.resname, residue.resname)  # hydrogens tell the protonation
+            resname = FORCE_FIELD_NAMES.get(residue.resname, residue.resname)
             record = "ATOM  " if resname in STANDARD_RESIDUES else "HETATM"
             for atom in residue.atoms[steering[residue.atoms]]:
                 element = str(structure.element[atom])
@@ -68,7 +68,7 @@ def _hydrogens_of_disulfides(structure: Structure, steering: NDArray[np.bool_], 
     cysteine = steering & np.isin(structure.residue_of, kept) & np.isin(structure.resname, CYSTEINES)
     sulphur = structure.xyz[cysteine & (structure.name == "SG")]
     hydrogens = np.flatnonzero(cysteine & (structure.element == "H"))
-    pairs = cKDTree(sulphur.reshape(-1, 3)).query_pairs(DISULFIDE, output_type="ndarray")
+    pairs = cKDTree(sulphur.reshape(-1, 3)).query_pairs(DISULFIDE[1], output_type="ndarray")
     if not len(pairs) or not len(hydrogens):
         return frozenset()
     close = cKDTree(sulphur[np.unique(pairs)]).query(structure.xyz[hydrogens])[0] < THIOL

@@ -27,6 +27,7 @@ FORCE_FIELD_NAMES = {
     "ASH": "ASP", "GLH": "GLU", "LYN": "LYS",
 }  # fmt: skip
 """Names that force fields give the standard residues by their protonation."""
+AMINO_NAMES = STANDARD_RESIDUES | FORCE_FIELD_NAMES.keys()
 SYMBOLS = (
     "H D HE LI BE B C N O F NE NA MG AL SI P S CL AR K CA SC TI V CR MN FE CO NI CU ZN GA GE AS SE BR KR RB SR Y ZR NB "
     "MO TC RU RH PD AG CD IN SN SB TE I XE CS BA LA CE PR ND SM EU GD TB DY HO ER TM YB LU HF TA W RE OS IR PT AU HG "
@@ -108,7 +109,7 @@ def _lookup(structure: Structure, chain: str, number: Number) -> int:
     """
     label = f"{chain}:{number[0]}{number[1]}"
     named = [i for i, r in enumerate(structure.residues) if (r.chain, r.resnum, r.icode) == (chain, *number)]
-    found = [i for i in named if structure.is_amino_acid(i) or structure.residues[i].resname in STANDARD_RESIDUES]
+    found = [i for i in named if structure.is_amino_acid(i) or structure.residues[i].resname in AMINO_NAMES]
     if len(found) == 1:
         return found[0]
     if found:
@@ -198,7 +199,7 @@ def guess_element(field: str, resname: str) -> str:
         return "X"  # wwPDB's unknown atom or ion
     if name in ELEMENTS and (name == resname or name == "SE"):
         return name
-    if resname not in STANDARD_RESIDUES and field[:1].isalpha() and len(name) < 4 and name[:2] in ELEMENTS:
+    if resname not in AMINO_NAMES and field[:1].isalpha() and len(name) < 4 and name[:2] in ELEMENTS:
         return name[:2]  # the format right-justifies the element in columns 13-14
     return next((letter for letter in name if letter.isalpha()), "")
 

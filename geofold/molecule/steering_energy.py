@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geofold.errors import ForceFieldError
 from geofold.molecule.completion import platform
 from geofold.molecule.energy import EnergyModel, force_of
 
-UNBEARABLE = 1e12
-"""kJ/mol, where atoms coincide and OpenMM's energy or a force is not finite: it then has no direction to give."""
+COINCIDE = 1e-4
+"""nm: what stands nearer to one another than this, and does not move, is left out of the cut-out."""
 
 
 class SteeringEnergy:
@@ -51,7 +52,14 @@ class SteeringEnergy:
         on[source >= 0] = moving[source[source >= 0]]
         if len(model.riders):
             on[model.riders[:, 0]] |= on[model.riders[:, 1:]].any(1)
+        if not on.any():
+            raise ForceFieldError(
+                "what moves takes no part in the energy", "residues that amber14 has parameters for, joined to others",
+                "choose another range, or run with --no-energy",
+            )  # fmt: skip
         near = np.isfinite(cKDTree(placed[on]).query(placed, distance_upper_bound=reach)[0])
+        fixed = np.flatnonzero(near & ~on)
+        near[fixed[np.unique(cKDTree(placed[fixed]).query_pairs(COINCIDE, output_type="ndarray"))]] = False
         # whole residues, so that no group loses its neutrality
         near = np.isin(model.completed.residue, np.unique(model.completed.residue[near]))
         self.kept = np.flatnonzero(near)
@@ -100,13 +108,14 @@ class _OpenMMEnergy(torch.autograd.Function):
         import openmm.unit
 
         energies, gradient = [], torch.zeros_like(particles)
+        worst = torch.finfo(particles.dtype).max ** 0.5
         for row, points in enumerate(particles.detach().cpu().numpy()):
             context.setPositions(points[kept])
             state = context.getState(getEnergy=True, getForces=True)
             energy = state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole)
             force = state.getForces(asNumpy=True).value_in_unit(openmm.unit.kilojoule_per_mole / openmm.unit.nanometer)
-            if not (np.isfinite(energy) and np.isfinite(force).all()):
-                energies.append(UNBEARABLE)
+            if not (energy < worst and np.isfinite(force).all()):
+                energies.append(worst)  # atoms coincide: worse than anything else, and no direction to give
                 continue
             energies.append(energy)
             gradient[row, kept] = -torch.as_tensor(np.asarray(force), dtype=particles.dtype, device=particles.device)

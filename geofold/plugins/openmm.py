@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SOURCE = "the OpenMM topology"
 POLYMER = frozenset({
     "ALA", "ARG", "ASN", "ASP", "ASH", "CYS", "CYX", "CYM", "GLN", "GLU", "GLH", "GLY", "HIS", "HID", "HIE", "HIP",
+    "HSD", "HSE", "HSP",
     "ILE", "LEU", "LYS", "LYN", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL",
     "A", "C", "G", "U", "I", "DA", "DC", "DG", "DT", "DI", "N", "DN", "UNK",
 })  # fmt: skip

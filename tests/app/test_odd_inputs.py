@@ -11,6 +11,7 @@ import pytest
 from app_cases import BENT, LOOP, STRUCTURES
 
 import geofold as gf
+from geofold.app.loop_candidates import rebuilt
 from geofold.cli import main
 from geofold.molecule.structure import read
 
@@ -59,7 +60,7 @@ def test_charmm_names_isoleucine_s_delta_carbon_cd() -> None:
 
 
 def test_names_of_force_fields_are_the_standard_residues() -> None:
-    """CHARMM's and Amber's names of protonation states: the same end, the same energy, nothing left out."""
+    """CHARMM's and Amber's names of protonation states: the same end, the same loop to search for, nothing left out."""
     names = {"HIS": "HSE", "LYS": "LYN", "GLU": "GLH", "ASP": "ASH"}
     plain = "".join(lines_of("1ubi.pdb"))
     other = "".join(
@@ -67,10 +68,15 @@ def test_names_of_force_fields_are_the_standard_residues() -> None:
         for line in lines_of("1ubi.pdb")
     )
     assert other.count("HSE") > 5
-    ends = [gf.repair(text.encode(), "A:64-70", rounds=1, streams=1) for text in (plain, other)]
+    ends = [gf.repair(text.encode(), "A:64-70", energy=False, rounds=1, streams=1) for text in (plain, other)]
     assert np.array_equal(ends[0].xyz, ends[1].xyz) and np.abs(ends[0].xyz - read(plain.encode()).xyz).max() > 0.001
     for key in ("before", "after", "notes"):
         assert ends[0].report[key] == ends[1].report[key]
+    structure = read(other.encode())
+    assert rebuilt(structure, 63, 69).sequence == "ESTLHLV"
+    assert gf.check(other.encode())["notes"] == ["the energy leaves out HOH (no amber14 parameters)"]
+    short = "".join(line for line in other.splitlines(keepends=True) if line[12:26] != " NE2 HSE A  68")
+    assert gf.repair(short.encode(), "A:64-70", **QUICK).report["added_atoms"] == ["A:68@NE2"]
 
 
 def test_an_unknown_residue_elsewhere_is_left_out_of_the_energy_and_told() -> None:
@@ -158,6 +164,28 @@ def test_atoms_in_the_very_same_place_are_led_apart_and_no_number_is_nan() -> No
     report = gf.check(text)
     json.dumps(report, allow_nan=False)
     assert "the energy now is infinite: atoms stand in the very same place" in report["notes"]
+
+
+def test_atoms_in_the_same_place_elsewhere_have_no_say_in_the_choice() -> None:
+    """Two carbons far from the loop coincide: every energy is infinite, and so tells nothing."""
+    lines = lines_of("1ubi_bent.pdb")
+    place = next(line[30:54] for line in lines if line[12:26] == " CD1 ILE A   3")
+    text = [line[:30] + place + line[54:] if line[12:26] == " CG2 ILE A  13" else line for line in lines]
+    result = gf.repair("".join(text).encode(), "A:48-56", rounds=1, streams=2)
+    json.dumps(result.report, allow_nan=False)
+    assert result.report["after"]["severe_overlaps"] == 0 and np.isfinite(result.xyz).all()
+    assert [note for note in result.report["notes"] if "infinite" in note] == [
+        f"the energy {when} is infinite: atoms stand in the very same place" for when in ("before", "after")
+    ]
+
+
+def test_a_residue_that_takes_no_part_in_the_energy_cannot_be_steered_by_it(tmp_path, capsys) -> None:
+    kept = {*range(10, 16), 25}
+    lines = [line for line in lines_of("1ubi.pdb") if line[:4] == "ATOM" and int(line[22:26]) in kept]
+    (tmp_path / "in.pdb").write_text("".join(lines))
+    assert main(["repair", str(tmp_path / "in.pdb"), "--loop", "A:25", "-o", str(tmp_path / "o.pdb")]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "--no-energy" in told and not (tmp_path / "o.pdb").exists()
 
 
 NO_TEMPLATE = [  # a stray carbon bonded to nothing: no force field has such an alanine

@@ -46,7 +46,7 @@ def test_every_amino_acid_atom_is_a_particle_once(name):
             assert structure.residue_of[source] == residue
             assert atom.element.symbol.upper() == structure.element[source]
     others = {r.resname for k, r in enumerate(structure.residues) if not structure.is_amino_acid(k)}
-    assert set(full.left_out) == others - CAPS
+    assert set(full.left_out) == others - CAPS.keys()
     assert full.replaced == () and np.isfinite(full.xyz).all()
 
 
@@ -135,6 +135,28 @@ def test_a_proton_that_the_file_has_stays_where_its_residue_has_another_name():
     own = {a.name for a, k in zip(full.topology.atoms(), full.residue, strict=True) if k == place}
     assert "HD2" in own and "ASH" not in full.left_out
     assert EnergyModel.of(structure, structure.steering()).energy(structure.xyz) < 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "same", "there", "absent"),
+    [("HSD", "HIS", {"HD1"}, {"HE2"}), ("HSE", "HIS", {"HE2"}, {"HD1"}), ("HIP", "HIS", {"HD1", "HE2"}, set()),
+     ("ASH", "ASP", {"HD2"}, set()), ("GLH", "GLU", {"HE2"}, set()), ("LYN", "LYS", {"HZ1", "HZ2"}, {"HZ3"})],
+)  # fmt: skip
+def test_names_of_protonation_states_are_taken_at_their_word(name, same, there, absent):
+    lines = find("structures", "1ubi.pdb").read_text().splitlines()
+    first = next(line[17:26] for line in lines if line[:4] == "ATOM" and line[17:20] == same)
+    lines = [line[:17] + name + line[20:] if line[17:26] == first else line for line in lines]
+    structure = read("\n".join(lines).encode())
+    full = complete(structure, structure.steering(), hydrogens=True)
+    place = next(k for k, residue in enumerate(structure.residues) if residue.resname == name)
+    own = {a.name for a, k in zip(full.topology.atoms(), full.residue, strict=True) if k == place}
+    assert there <= own and not absent & own
+
+
+def test_a_cap_by_other_names_is_left_out():
+    lines = find("structures", "1a1p.pdb").read_text().replace(" N   NH2", " NT  NH2")
+    structure = read(lines.encode())
+    assert "NH2" in complete(structure, structure.steering(), hydrogens=True).left_out
 
 
 def test_caps_take_part_where_they_close_a_chain():

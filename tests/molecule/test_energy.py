@@ -184,6 +184,28 @@ def bonded_free(model: EnergyModel, xyz: np.ndarray) -> float:
     return evaluate(system, model.positions(xyz))[0]
 
 
+def test_atoms_in_the_very_same_place_are_worse_than_close_ones():
+    structure, tree, kin, model = build(*LOOP)
+    here = structure.xyz.copy()
+    one = int(np.flatnonzero(np.isin(np.arange(len(here)), tree.atoms) & (structure.element == "C"))[-1])
+    fixed = np.flatnonzero(~np.isin(np.arange(len(here)), tree.atoms) & structure.steering())
+    apart = np.linalg.norm(here[fixed] - here[one], axis=1)
+    other = int(fixed[np.where(apart > 0.5, apart, np.inf).argmin()])  # no bond between them
+    moving = np.isin(np.arange(len(here)), tree.atoms)
+    steering = SteeringEnergy(model, here, moving)
+    told = []
+    for apart in (0.3, 0.03, 0.001, 0.0):
+        local = torch.as_tensor(here)[kin.atoms].clone()
+        local[kin.atoms.tolist().index(one)] = torch.as_tensor(here[other] + [apart, 0.0, 0.0])
+        energy, gradient = steering.energy_and_gradient(local[None], kin.atoms.numpy())
+        assert bool(torch.isfinite(energy).all() and torch.isfinite(gradient).all())
+        told.append(float(energy[0]))
+    assert told == sorted(told) and told[-1] > 1e3 * told[-2]
+    whole = here.copy()
+    whole[one] = here[other]
+    assert model.energy(whole) == np.inf
+
+
 def test_same_input_gives_the_same_bits():
     structure = read(find("structures", "1ajj.pdb"))
     tree = torsion_tree(structure, 27, 33)
