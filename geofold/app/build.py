@@ -16,8 +16,8 @@ from geofold.app.in_shell import ANGSTROM, EVER, touched
 from geofold.app.moves import Model, Move
 from geofold.app.options import RunOptions
 from geofold.app.repair_loop import Told
+from geofold.app.stretches import require_parameters
 from geofold.molecule.build_request import find_builds
-from geofold.molecule.completion import complete
 from geofold.molecule.neighbours import completed
 from geofold.molecule.structure import AddedAtom, Structure
 
@@ -123,15 +123,10 @@ def build(structure: Structure, texts: Sequence[str], options: RunOptions, told:
     Raises
     ------
     GeofoldError
-        One of the kinds of `find_builds` and `started`.
+        One of the kinds of `find_builds`, `require_parameters` and `started`.
     """
     wanted, added = find_builds(structure, texts), list[AddedAtom]()
-    if options.energy:  # what it refuses is told before the search
-        gone = {k for one in wanted for k in one.removed}
-        complete(
-            structure, structure.steering(options.altloc), hydrogens=True, seed=options.seed,
-            only=set(range(len(structure.residues))) - gone,
-        )  # fmt: skip
+    require_parameters(structure, options, {k for one in wanted for k in one.removed})
     if options.repack_shell:
         # and what is further away, but could touch the loop: an energy would complete it without a look at the loop
         radius = ANGSTROM * (options.repack_shell + LONGEST)

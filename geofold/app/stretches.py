@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from geofold.app.moves import Move
 from geofold.app.options import RunOptions
 from geofold.errors import ContactError, CovalentLinkError, OptionError, OverlappingLoopsError
 from geofold.molecule.bonds import templates
-from geofold.molecule.completion import missing_atoms
+from geofold.molecule.completion import complete, missing_atoms
 from geofold.molecule.contacts import Contact
+from geofold.molecule.fixer_text import pieces
 from geofold.molecule.insertion import with_atoms
 from geofold.molecule.residue_range import FORCE_FIELD_NAMES
 from geofold.molecule.structure import AddedAtom, Structure
@@ -50,6 +52,22 @@ def with_missing_atoms(
     whole = with_atoms(structure, added)
     note = f"{len(added)} missing side-chain atoms were built"
     return replace(whole, notes=(*structure.notes, note)), added, structure
+
+
+def require_parameters(structure: Structure, options: RunOptions, gone: Collection[int]) -> None:
+    """See to it that the force field knows what stays, where it is to have a say, before anything takes long.
+
+    Residues that are `gone` or lack atoms are not looked at: they are built later.
+
+    Raises
+    ------
+    ForceFieldError
+        If it does not.
+    """
+    whole = [k for k in range(len(structure.residues)) if k not in gone and _complete(structure, k, options.altloc)]
+    amino = [k for k in whole if structure.is_amino_acid(k)]
+    if options.energy and any(len(piece) > 1 for piece in pieces(structure, amino)):
+        complete(structure, structure.steering(options.altloc), hydrogens=True, seed=options.seed, only=set(whole))
 
 
 def _complete(structure: Structure, k: int, altloc: str | None) -> bool:

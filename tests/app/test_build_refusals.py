@@ -10,6 +10,7 @@ import geofold as gf
 from geofold.errors import (
     BackboneError,
     BuildError,
+    ForceFieldError,
     OptionError,
     OverlappingLoopsError,
     ResidueRangeError,
@@ -93,3 +94,31 @@ def test_check_lists_what_is_missing_and_what_builds_it() -> None:
     assert gap["build"] is None and "51 residues are too many" in gap["not_built_because"]
     (gap,) = gf.check(without(WHOLE, (2, 2)), energy=False)["chain_breaks"]
     assert gap["build"] is None and "chain's end" in gap["not_built_because"]
+
+
+def test_what_the_force_field_refuses_is_told_before_the_search(monkeypatch, tmp_path):
+    """A stray carbon on an alanine far from the gap; in the range itself, it is built anew and so no matter."""
+    from geofold.app import build as module
+
+    lines = []
+    for line in (STRUCTURES / "1ubi.pdb").read_text().splitlines(keepends=True):
+        if line[:4] == "ATOM" and 46 <= int(line[22:26]) <= 49:
+            continue
+        lines.append(line)
+        if line[12:26] in (" CB  ALA A  28", " CB  GLY A  35", " CB  TYR A  59"):
+            lines.append(f"{line[:12]} CX {line[16:46]}{float(line[46:54]) + 9:8.3f}{line[54:]}")
+    text = "".join(lines)
+    monkeypatch.setattr(module, "started", lambda *_: pytest.fail("searched before it was refused"))
+    with pytest.raises(ForceFieldError, match="--no-energy"):
+        gf.repair(text.encode(), build="A:46-49=AGKQ")
+
+    class Begun(Exception):
+        pass
+
+    def begin(*_):
+        raise Begun
+
+    monkeypatch.setattr(module, "started", begin)
+    clean = "".join(line for line in lines if line[12:26] != " CX  ALA A  28")
+    with pytest.raises(Begun):
+        gf.repair(clean.encode(), build="A:46-59=AGKQLEDGRTLSDY")
