@@ -85,11 +85,12 @@ def metrics_of(rows: list[Row]) -> dict[str, float]:
     if all("others_identical" in row for row in rows):
         found["others_identical"] = np.mean([r["others_identical"] for r in rows])
         found["audit_passed"] = np.mean([r["audit"] for r in rows])
-    several = [[model["rmsd"] for model in row["models"]] for row in rows if len(row.get("models", [])) > 1]
+    models = [[model["rmsd"] for model in row["models"]] for row in rows if row.get("models")]
+    several = [own for own in models if len(own) > 1]  # where all ends are one, there is no other to choose
     if several:
         found |= {
-            "top5_rmsd": np.median([min(own[:TOP]) for own in several]),
-            "closest_rmsd": min(min(own) for own in several),
+            "top5_rmsd": np.median([min(own[:TOP]) for own in models]),
+            "closest_rmsd": min(min(own) for own in models),
             "first_better_than_median_model": np.mean([own[0] <= np.median(own) for own in several]),
         }
     sure = [row for row in rows if row.get("confidence")]

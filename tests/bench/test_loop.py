@@ -101,6 +101,13 @@ def row(rmsd: float, models: list[float], **more: Any) -> dict[str, Any]:
     } | more  # fmt: skip
 
 
+def test_a_loop_of_one_end_counts_among_the_best_of_five() -> None:
+    found = loop_table.metrics_of([row(0.4, []), row(2.0, [1.0]), row(3.0, [5.0])])
+    assert found["top5_rmsd"] == 1.0 and found["closest_rmsd"] == 0.4
+    assert found["first_better_than_median_model"] == 0.5
+    assert "top5_rmsd" not in loop_table.metrics_of([row(0.4, []), row(2.0, [])])
+
+
 def test_the_table_tells_medians_the_best_of_five_and_what_failed(tmp_path: Path) -> None:
     records = Records(str(tmp_path))
     for name, told in {
