@@ -33,10 +33,11 @@ def energies(model: EnergyModel, xyz: Floats, moving: Mask) -> dict[str, Any]:
 
     One that is infinite, because atoms coincide, is left out.
     """
-    whole, between = model.energy(xyz), model.lennard_jones(xyz, moving)
-    told: dict[str, Any] = {ENERGY: round(whole, 2)} if np.isfinite(whole) else {}
-    told["force_field"] = NAME
-    return told | ({"lennard_jones_moving_fixed_kj_mol": round(between, 2)} if np.isfinite(between) else {})
+    told: dict[str, Any] = {
+        ENERGY: round(model.energy(xyz), 2), "force_field": NAME,
+        "lennard_jones_moving_fixed_kj_mol": round(model.lennard_jones(xyz, moving), 2),
+    }  # fmt: skip
+    return {key: value for key, value in told.items() if isinstance(value, str) or np.isfinite(value)}
 
 
 def infinite(numbers: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from geofold.molecule.completion import complete, missing_atoms
 from geofold.molecule.contacts import Contact
 from geofold.molecule.fixer_text import pieces
 from geofold.molecule.insertion import with_atoms
-from geofold.molecule.residue_range import FORCE_FIELD_NAMES
+from geofold.molecule.residue_range import standard_name
 from geofold.molecule.structure import AddedAtom, Structure
 
 
@@ -71,8 +71,7 @@ def require_parameters(structure: Structure, options: RunOptions, gone: Collecti
 
 
 def _complete(structure: Structure, k: int, altloc: str | None) -> bool:
-    resname = structure.residues[k].resname
-    known = templates().get(FORCE_FIELD_NAMES.get(resname, resname))
+    known = templates().get(standard_name(structure.residues[k].resname))
     if known is None:
         return True
     heavy = {name for bond in known for name in bond if not name.startswith("H") and name != "OXT"}

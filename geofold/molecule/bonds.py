@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.molecule.residue_range import FORCE_FIELD_NAMES
+from geofold.molecule.residue_range import AMINO_NAMES, standard_name
 from geofold.molecule.structure import Link, Mask, Structure
 
 COVALENT_RADIUS = {"H": 0.031, "D": 0.031, "C": 0.076, "N": 0.071, "O": 0.066, "S": 0.105, "SE": 0.120, "P": 0.107}
 """Cordero et al., Dalton Trans. 2008, 2832, in nm; other elements take 0.14."""
 BOND_TOLERANCE = 0.045
 DISULFIDE = (0.18, 0.25)
-CYSTEINES = ["CYS", *(name for name, same in FORCE_FIELD_NAMES.items() if same == "CYS")]
+CYSTEINES = sorted(name for name in AMINO_NAMES if standard_name(name) == "CYS")
 
 
 @cache
@@ -61,7 +61,7 @@ def bond_list(structure: Structure, steering: NDArray[np.bool_]) -> list[tuple[i
     known = templates()
     for residue in structure.residues:
         atoms = residue.atoms[steering[residue.atoms]]
-        bonds.update(_inside(structure, atoms, known.get(FORCE_FIELD_NAMES.get(residue.resname, residue.resname))))
+        bonds.update(_inside(structure, atoms, known.get(standard_name(residue.resname))))
     for index in range(len(structure.residues) - 1):
         if structure.bonded(index, index + 1):
             carbon = structure.atom(index, "C", steering)

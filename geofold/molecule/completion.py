@@ -1,7 +1,7 @@
 """Missing atoms by PDBFixer: side chains that the file lacks, and the hydrogens that a force field needs.
 
-Only amino acids enter: waters, ions and ligands have no parameters in amber14 and take no part in the
-energy, which the report says. A chain that is broken is cut at the break, so that no force pulls across it.
+Only amino acids and caps of chains enter: waters, ions and ligands have no parameters in amber14 and take no part in
+the energy, which the report says. A chain that is broken is cut at the break, so that no force pulls across it.
 Everything random inside PDBFixer and OpenMM is seeded, and OpenMM runs on one thread, because its CPU
 platform gives the same bits only then.
 """
@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 
 from geofold.errors import ForceFieldError
 from geofold.molecule.fixer_text import pdb_text, pieces
-from geofold.molecule.residue_range import FORCE_FIELD_NAMES, STANDARD_RESIDUES
+from geofold.molecule.residue_range import AMINO_NAMES
 from geofold.molecule.structure import AddedAtom, Structure
 
 PH = 7.0
@@ -34,6 +34,8 @@ VARIANTS = {
     "LYN": "LYN",
 }  # fmt: skip
 """Protonation states by the names that force fields give them; whether a cysteine is bonded, its sulphur tells."""
+ALIAS = {("MSE", "SD"): "SE", ("ILE", "CD1"): "CD"}
+"""Atoms that OpenMM knows by another name than the file."""
 FLANK = 2
 """Residues on either side of each of a region."""
 
@@ -107,7 +109,7 @@ def complete(
     import openmm.app
     import pdbfixer
 
-    known = STANDARD_RESIDUES | set(FORCE_FIELD_NAMES) | set(pdbfixer.pdbfixer.substitutions)
+    known = AMINO_NAMES | set(pdbfixer.pdbfixer.substitutions)
     kept = [
         k for k, r in enumerate(structure.residues)
         if (structure.is_amino_acid(k) and r.resname in known) or _is_cap(structure, k, steering)
@@ -213,26 +215,30 @@ def _mapped(
 ) -> Completed:  # fmt: skip
     import openmm.unit
 
-    alias = {("MSE", "SD"): "SE", ("ILE", "CD1"): "CD"}
     xyz = np.array(fixer.positions.value_in_unit(openmm.unit.nanometer), dtype=float).reshape(-1, 3)
     source, residue = [], []
     for here in fixer.topology.residues():
         k = kept[here.index]
         for atom in here.atoms():
-            if here.index in lacking and atom.element.symbol == "H":
-                source.append(-1)
-                residue.append(k)
-                continue
-            found = structure.atom(k, atom.name, steering)
-            if found is None:
-                found = structure.atom(k, alias.get((structure.residues[k].resname, atom.name), ""), steering)
-            if found is None and atom.element.symbol == "H":
-                found = _renamed_hydrogen(structure, steering, k, xyz[atom.index])
+            added = here.index in lacking and atom.element.symbol == "H"
+            found = None if added else _source(structure, steering, k, atom, xyz[atom.index])
             source.append(-1 if found is None else found)
             residue.append(k)
     index = np.array(source, dtype=np.int64)
     xyz[index >= 0] = structure.xyz[index[index >= 0]]
     return Completed(fixer.topology, xyz, index, np.array(residue, dtype=np.int64), left_out, replaced)
+
+
+def _source(
+    structure: Structure, steering: NDArray[np.bool_], k: int, atom: Any, place: NDArray[np.float64]
+) -> int | None:  # fmt: skip
+    """The atom of residue k that one of OpenMM's stands for."""
+    found = structure.atom(k, atom.name, steering)
+    if found is None:
+        found = structure.atom(k, ALIAS.get((structure.residues[k].resname, atom.name), ""), steering)
+    if found is None and atom.element.symbol == "H":
+        found = _renamed_hydrogen(structure, steering, k, place)
+    return found
 
 
 def _renamed_hydrogen(

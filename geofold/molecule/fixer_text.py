@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from geofold.molecule.bonds import CYSTEINES, DISULFIDE
-from geofold.molecule.residue_range import FORCE_FIELD_NAMES, STANDARD_RESIDUES
+from geofold.molecule.residue_range import STANDARD_RESIDUES, standard_name
 from geofold.molecule.structure import Structure
 
 THIOL = 0.16
@@ -33,7 +33,7 @@ def pdb_text(
             lines.append("TER")
         for k in piece:
             residue = structure.residues[k]
-            resname = FORCE_FIELD_NAMES.get(residue.resname, residue.resname)
+            resname = standard_name(residue.resname)
             record = "ATOM  " if resname in STANDARD_RESIDUES else "HETATM"
             for atom in residue.atoms[steering[residue.atoms]]:
                 element = str(structure.element[atom])

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from geofold.molecule.numbering import numbers_between
-from geofold.molecule.residue_range import FORCE_FIELD_NAMES, Number
+from geofold.molecule.residue_range import Number, standard_name
 from geofold.molecule.sequence_records import Recorded, recorded_sequences
 from geofold.molecule.structure import Structure
 
@@ -113,8 +113,8 @@ def _contents(structure: Structure, spans: Sequence[Stretch], record: Recorded) 
 def _places(structure: Structure, span: Stretch, record: Recorded) -> list[int]:
     """Places where the record reads as the stretch does, numbers included where it has them."""
     residues = [structure.residues[k] for k in range(span[0], span[1] + 1)]
-    own = [FORCE_FIELD_NAMES.get(residue.resname, residue.resname) for residue in residues]
-    there = [FORCE_FIELD_NAMES.get(name, name) for name in record.names]
+    own = [standard_name(residue.resname) for residue in residues]
+    there = [standard_name(name) for name in record.names]
     number = (residues[0].resnum, residues[0].icode)
     return [
         place for place in range(len(there) - len(own) + 1)

@@ -28,6 +28,7 @@ FORCE_FIELD_NAMES = {
 }  # fmt: skip
 """Names that force fields give the standard residues by their protonation."""
 AMINO_NAMES = STANDARD_RESIDUES | FORCE_FIELD_NAMES.keys()
+"""The twenty amino acids by all their names."""
 SYMBOLS = (
     "H D HE LI BE B C N O F NE NA MG AL SI P S CL AR K CA SC TI V CR MN FE CO NI CU ZN GA GE AS SE BR KR RB SR Y ZR NB "
     "MO TC RU RH PD AG CD IN SN SB TE I XE CS BA LA CE PR ND SM EU GD TB DY HO ER TM YB LU HF TA W RE OS IR PT AU HG "
@@ -68,6 +69,11 @@ def parse_range(text: str) -> ResidueRange:
     chain, first, first_icode, last, last_icode = match.groups()
     start = (int(first), first_icode)
     return ResidueRange(chain.strip(), start, start if last is None else (int(last), last_icode))
+
+
+def standard_name(resname: str) -> str:
+    """The name of an amino acid without its protonation; any other name as it is."""
+    return FORCE_FIELD_NAMES.get(resname, resname)
 
 
 def backbone_atoms(structure: Structure, first: int, last: int, steering: Mask) -> list[int | None]:

@@ -17,7 +17,7 @@ from geofold.molecule.completion import platform
 from geofold.molecule.energy import EnergyModel, force_of
 
 COINCIDE = 1e-4
-"""nm: what stands nearer to one another than this, and does not move, is left out of the cut-out."""
+"""nm: residues with atoms that stand nearer to one another than this, and do not move, are left out of the cut-out."""
 
 
 class SteeringEnergy:
@@ -58,10 +58,12 @@ class SteeringEnergy:
                 "choose another range, or run with --no-energy",
             )  # fmt: skip
         near = np.isfinite(cKDTree(placed[on]).query(placed, distance_upper_bound=reach)[0])
-        fixed = np.flatnonzero(near & ~on)
-        near[fixed[np.unique(cKDTree(placed[fixed]).query_pairs(COINCIDE, output_type="ndarray"))]] = False
         # whole residues, so that no group loses its neutrality
-        near = np.isin(model.completed.residue, np.unique(model.completed.residue[near]))
+        residue = model.completed.residue
+        near = np.isin(residue, np.unique(residue[near]))
+        fixed = np.flatnonzero(near & ~on)
+        pairs = cKDTree(placed[fixed]).query_pairs(COINCIDE, output_type="ndarray")
+        near &= on | ~np.isin(residue, residue[fixed[np.unique(pairs)]])
         self.kept = np.flatnonzero(near)
         self._on, self._placed = on, placed
         system = _sliced(model.system, self.kept, on)

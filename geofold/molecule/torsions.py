@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geofold.errors import AltlocError, BackboneError
 from geofold.molecule.bonds import bond_list, neighbours
-from geofold.molecule.residue_range import FORCE_FIELD_NAMES
+from geofold.molecule.residue_range import standard_name
 from geofold.molecule.structure import Structure
 from geofold.molecule.torsion_walk import BACKBONE, TorsionTree, Walk
 
@@ -122,8 +122,7 @@ def _axes(
             add(k, "N", "CA", "phi")
         add(k, "CA", "C", "psi")
         if chi and not ring:
-            resname = structure.residues[k].resname
-            names = CHI_ATOMS.get(FORCE_FIELD_NAMES.get(resname, resname), ())
+            names = CHI_ATOMS.get(standard_name(structure.residues[k].resname), ())
             for level in range(1, len(names)):
                 add(k, names[level - 1], names[level], f"chi{level}")
     return axes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from app_cases import STRUCTURES
+from app_cases import STRUCTURES, with_stray_carbons
 from build_cases import renumbered, without, without_records
 
 import geofold as gf
@@ -96,21 +96,9 @@ def test_check_lists_what_is_missing_and_what_builds_it() -> None:
     assert gap["build"] is None and "chain's end" in gap["not_built_because"]
 
 
-def test_what_the_force_field_refuses_is_told_before_the_search(monkeypatch, tmp_path):
+def test_what_the_force_field_refuses_is_told_before_the_search(monkeypatch):
     """A stray carbon on an alanine far from the gap; in the range itself, it is built anew and so no matter."""
     from geofold.app import build as module
-
-    lines = []
-    for line in (STRUCTURES / "1ubi.pdb").read_text().splitlines(keepends=True):
-        if line[:4] == "ATOM" and 46 <= int(line[22:26]) <= 49:
-            continue
-        lines.append(line)
-        if line[12:26] in (" CB  ALA A  28", " CB  GLY A  35", " CB  TYR A  59"):
-            lines.append(f"{line[:12]} CX {line[16:46]}{float(line[46:54]) + 9:8.3f}{line[54:]}")
-    text = "".join(lines)
-    monkeypatch.setattr(module, "started", lambda *_: pytest.fail("searched before it was refused"))
-    with pytest.raises(ForceFieldError, match="--no-energy"):
-        gf.repair(text.encode(), build="A:46-49=AGKQ")
 
     class Begun(Exception):
         pass
@@ -119,6 +107,8 @@ def test_what_the_force_field_refuses_is_told_before_the_search(monkeypatch, tmp
         raise Begun
 
     monkeypatch.setattr(module, "started", begin)
-    clean = "".join(line for line in lines if line[12:26] != " CX  ALA A  28")
+    lines = without(WHOLE, (46, 49)).decode().splitlines(keepends=True)
+    with pytest.raises(ForceFieldError, match="--no-energy"):
+        gf.repair("".join(with_stray_carbons(lines, " CB  ALA A  28")).encode(), build="A:46-49=AGKQ")
     with pytest.raises(Begun):
-        gf.repair(clean.encode(), build="A:46-59=AGKQLEDGRTLSDY")
+        gf.repair("".join(with_stray_carbons(lines, " CB  TYR A  59")).encode(), build="A:46-59=AGKQLEDGRTLSDY")

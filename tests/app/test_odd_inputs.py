@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_cases import BENT, LOOP, STRUCTURES
+from app_cases import BENT, LOOP, STRUCTURES, with_stray_carbons
 
 import geofold as gf
 from geofold.app.loop_candidates import rebuilt
@@ -188,19 +188,11 @@ def test_a_residue_that_takes_no_part_in_the_energy_cannot_be_steered_by_it(tmp_
     assert told.count("\n") == 1 and "--no-energy" in told and not (tmp_path / "o.pdb").exists()
 
 
-NO_TEMPLATE = [  # a stray carbon bonded to nothing: no force field has such an alanine
-    f"{line[:12]} CX {line[16:46]}{float(line[46:54]) + 9:8.3f}{line[54:]}"
-    for line in lines_of("1ubi.pdb") if line[:4] == "ATOM" and line[12:26] == " CB  ALA A  28"
-]  # fmt: skip
-
-
 def test_what_the_force_field_refuses_is_told_before_the_search_and_noted_by_check(tmp_path, capsys, monkeypatch):
     from geofold.app import api
 
     source = tmp_path / "odd.pdb"
-    lines = lines_of("1ubi.pdb")
-    place = next(k for k, line in enumerate(lines) if line[12:26] == " CB  ALA A  28")
-    source.write_text("".join([*lines[: place + 1], *NO_TEMPLATE, *lines[place + 1 :]]))
+    source.write_text("".join(with_stray_carbons(lines_of("1ubi.pdb"), " CB  ALA A  28")))
     report = gf.check(source)
     assert any(note.startswith("no energy: ") for note in report["notes"]) and report["before"]["ramachandran"]
     assert "energy_kj_mol" not in report["before"]

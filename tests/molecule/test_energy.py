@@ -206,6 +206,23 @@ def test_atoms_in_the_very_same_place_are_worse_than_close_ones():
     assert model.energy(whole) == np.inf
 
 
+def test_fixed_atoms_that_coincide_take_no_direction_from_the_others():
+    structure, tree, kin, model = build(*LOOP)
+    moving = np.isin(np.arange(len(structure)), tree.atoms)
+    clean = SteeringEnergy(model, structure.xyz, moving)
+    source, residue = model.completed.source[clean.kept], model.completed.residue
+    fixed = [int(a) for a in source if a >= 0 and not moving[a] and structure.name[a] == "CB"]
+    one, other = fixed[0], next(a for a in fixed if abs(structure.residue_of[a] - structure.residue_of[fixed[0]]) > 2)
+    crowded = structure.xyz.copy()
+    crowded[one] = crowded[other]
+    steering = SteeringEnergy(model, crowded, moving)
+    left_out = set(structure.residue_of[[one, other]].tolist())
+    assert left_out <= set(residue[clean.kept].tolist()) and not left_out & set(residue[steering.kept].tolist())
+    local = torch.as_tensor(crowded)[kin.atoms][None]
+    energy, gradient = steering.energy_and_gradient(local, kin.atoms.numpy())
+    assert abs(float(energy[0])) < 1e9 and float(gradient.abs().max()) > 1.0
+
+
 def test_same_input_gives_the_same_bits():
     structure = read(find("structures", "1ajj.pdb"))
     tree = torsion_tree(structure, 27, 33)
