@@ -72,7 +72,16 @@ def constrain_sequence(folder: Path) -> None:
 
 
 def constrain_file(folder: Path) -> None:
-    run(folder, "constrain", str(STRUCTURES / "5wkd.pdb"), "--contact", "A:300-A:304<6.0", "--no-energy", "--steps", "20")
+    run(
+        folder,
+        "constrain",
+        str(STRUCTURES / "5wkd.pdb"),
+        "--contact",
+        "A:300-A:304<6.0",
+        "--no-energy",
+        "--steps",
+        "20",
+    )
 
 
 def steer(folder: Path) -> None:

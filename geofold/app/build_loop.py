@@ -76,9 +76,7 @@ def started(
     if options.allow_cis_pro:
         for plan in build.cis_prolines():
             with suppress(BuildError):  # one that does not close is no candidate
-                loops.append(
-                    LoopCandidates.of(bare, plan, altloc=options.altloc, seed=options.seed, sighted=sighted)
-                )
+                loops.append(LoopCandidates.of(bare, plan, altloc=options.altloc, seed=options.seed, sighted=sighted))
     pools = [agreed(one, searched(one, effort, seed=options.seed, told=progress, clock=clock)) for one in loops]
     pool = joined(pools)
     best, tried = pool.finalists(options.streams, options), len(loops) * effort.tried

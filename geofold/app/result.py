@@ -168,7 +168,7 @@ def numbered(path: str, rank: int) -> str:
     """Name of a further model: ``fixed.pdb`` becomes ``fixed.2.pdb``, ``fixed.cif.gz`` ``fixed.2.cif.gz``."""
     packed = ".gz" if path.lower().endswith(".gz") else ""
     stem, ending = os.path.splitext(path[: len(path) - len(packed)])
-    return f"{stem}.{rank}{ending}{path[len(path) - len(packed):]}"
+    return f"{stem}.{rank}{ending}{path[len(path) - len(packed) :]}"
 
 
 def summary(report: dict[str, Any]) -> str:

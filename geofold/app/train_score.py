@@ -165,9 +165,7 @@ def _read(files: Sequence[Path], fewest: int | None = None) -> list[Decoys]:
     return [loaded(parts) for parts in found if parts and len(parts["rmsd"]) >= (FEWEST if fewest is None else fewest)]
 
 
-def made(
-    data: str, folder: Path, split: str, wanted: Sequence[Lesson], weights: Path | None, seed: int
-) -> list[Path]:
+def made(data: str, folder: Path, split: str, wanted: Sequence[Lesson], weights: Path | None, seed: int) -> list[Path]:
     """Files of decoys, one a loop, so that a killed run goes on at the next."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {folder / f"{split}_{seed}_{lesson.name}.npz": (data, lesson, weights, seed) for lesson in wanted}

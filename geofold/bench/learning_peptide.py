@@ -123,5 +123,3 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
         ["agent", "success", "steps", "median", "median difference from hold_still's", "mean K", "ms a step"], body
     )
     write_summary(records.folder, metrics, quick=quick, began=began, table=table, note=f"peptide policy, {split} split")
-
-

@@ -74,9 +74,7 @@ def _jobs(count: int, seeds: int, first: int, split: int) -> Iterator[tuple[Epis
         yield episode, f"{REAL}/{episode.name}/{first}", REAL, first, False, False
 
 
-def _played(
-    episode: Episode, key: str, panel: str, seed: int, energies: bool, outside: bool, references: str
-) -> Rows:
+def _played(episode: Episode, key: str, panel: str, seed: int, energies: bool, outside: bool, references: str) -> Rows:
     """Records of all agents on an episode, and one that says it is done."""
     stage = staged(episode, seed)
     members = None if panel == MOVING else _ensemble(episode, stage, Path(references), energies=energies)

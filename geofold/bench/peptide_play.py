@@ -113,7 +113,13 @@ def walked(parts: Stepping, stage: Stage, seed: int, thorough: Callable[[Any], A
     inner, clock, held = [], [], 0
     later = parts if thorough is None else thorough(parts)
     steps = stream(
-        parts, domain, parts.init(domain, start), stage.goal, patience=patience(), thorough=later, seed=seed  # type: ignore[arg-type]
+        parts,
+        domain,
+        parts.init(domain, start),
+        stage.goal,
+        patience=patience(),
+        thorough=later,
+        seed=seed,  # type: ignore[arg-type]
     )
     for number, (state, info) in enumerate(islice(steps, stage.change + LIMIT)):
         frames.append(state.domain.fold.xyz[0].numpy())

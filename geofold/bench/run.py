@@ -36,9 +36,7 @@ def run(
     if name == "loop":
         from geofold.bench import loop
 
-        loop.run(
-            set_name, out, data=data, quick=quick, limit=limit, seed=seed, rivals=rivals, budget=budget
-        )
+        loop.run(set_name, out, data=data, quick=quick, limit=limit, seed=seed, rivals=rivals, budget=budget)
     elif name == "peptide":
         from geofold.bench import peptide
 

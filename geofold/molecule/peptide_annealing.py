@@ -36,9 +36,7 @@ class Course(NamedTuple):
     speed: float
 
 
-def annealed(
-    domain: PeptideDomain, state: PeptideState, goal: PeptideGoal, course: Course, *, seed: int
-) -> Tensor:
+def annealed(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal, course: Course, *, seed: int) -> Tensor:
     """Increments (B, n) from a state of one row."""
     noise = torch.Generator().manual_seed(seed)
     free = uncapped(domain)

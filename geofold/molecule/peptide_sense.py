@@ -105,8 +105,7 @@ class PeptideSense:
         )  # fmt: skip
 
     def seen(self, domain: PeptideDomain, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
-        """What the predictor is told (B, L (F + 12) + 2): features and pose, the worst violation (A), which goal it is.
-        """
+        """What the predictor is told (B, L (F + 12) + 2): features and pose, the worst violation (A), which goal it is."""
         every = torch.cat([state.fold.xyz, self.still.expand(len(state.fold.xyz), -1, -1)], 1)
         xyz = 10 * every[:, self.local.flatten()].unflatten(1, (-1, 3))
         wanted, which = self._wanted(domain, state.fold.xyz, goal)

@@ -1,6 +1,6 @@
 """A reporter for OpenMM simulations: torsions, severe overlaps and Ramachandran state of chosen residues, as CSV.
 
-    simulation.reporters.append(TorsionReporter("torsions.csv", 1000, ["A:45-56"]))
+simulation.reporters.append(TorsionReporter("torsions.csv", 1000, ["A:45-56"]))
 """
 
 from __future__ import annotations

@@ -113,11 +113,10 @@ AGENTS: tuple[MazeAgent, ...] = (
     MazeAgent("rmp", "reactive: attraction and repulsions", _led(lambda: Reactive(margin=0.5))),
     MazeAgent("euclidean_tr", "selective, Euclidean metric, K = 1", _corrected(EuclideanMetric)),
     MazeAgent("latent_precondition", "selective, frozen covariance of plans, K = 1", _corrected(covariance)),
+    MazeAgent("ilqr_lite", "selective, one Riccati sweep, H = 3", lambda: _ilqr(None), capped=lambda: _ilqr(BUDGET)),
     MazeAgent(
-        "ilqr_lite", "selective, one Riccati sweep, H = 3", lambda: _ilqr(None), capped=lambda: _ilqr(BUDGET)
-    ),
-    MazeAgent(
-        "geossm_no_adapt", "its metric frozen after the first step",
+        "geossm_no_adapt",
+        "its metric frozen after the first step",
         _corrected(lambda: Pullback(damping=1.0, adapt=False)),
     ),
     MazeAgent("geossm", "selective, pullback metric, K = 1", _corrected(lambda: Pullback(damping=0.1))),
