@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from geofold.maze.domain import MazeDomain, MazeGoal
-from geofold.maze.drive import REACHED, maze_controller
+from geofold.maze.episode import REACHED, maze_controller
 from geofold.maze.world import make_world
 
 

@@ -10,9 +10,9 @@ import sys
 import numpy as np
 
 from geofold import resources
-from geofold.app.files import write_all
-from geofold.molecule.bends import bend
-from geofold.molecule.residue_range import find_range
+from geofold.files import write_all
+from geofold.molecule.loop.perturbation import bend
+from geofold.molecule.selection import find_range
 from geofold.molecule.structure import read
 
 

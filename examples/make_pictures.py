@@ -21,8 +21,8 @@ from pathlib import Path
 
 import geofold as gf
 from geofold.app.result import Result
-from geofold.app.steer_panel import view_of
-from geofold.app.viewer_page import LIBRARY_FILE, LIBRARY_VARIABLE, embed_json
+from geofold.app.steering.notebook_panel import view_of
+from geofold.app.viewer.html import LIBRARY_FILE, LIBRARY_VARIABLE, embed_json
 from geofold.errors import OptionError
 from geofold.resources import find
 

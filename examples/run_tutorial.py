@@ -29,7 +29,7 @@ def main(out: Path = NOTEBOOK, folder: Path | None = None) -> None:
     import nbformat
     from nbclient import NotebookClient
 
-    from geofold.app.files import write_all
+    from geofold.files import write_all
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     with tempfile.TemporaryDirectory() as nowhere:

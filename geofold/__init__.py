@@ -14,9 +14,9 @@ __all__ = ["batch", "check", "constrain", "repair", "steer", "view"]
 
 if TYPE_CHECKING:
     from geofold.app.api import check, constrain, repair
-    from geofold.app.batch import batch
-    from geofold.app.steer import steer
-    from geofold.app.viewing import view
+    from geofold.app.batch.run import batch
+    from geofold.app.steering.steering import steer
+    from geofold.app.viewer.from_file import view
 
 
 def __getattr__(name: str) -> Any:
@@ -25,15 +25,15 @@ def __getattr__(name: str) -> Any:
 
         return getattr(api, name)
     if name == "batch":
-        from geofold.app.batch import batch
+        from geofold.app.batch.run import batch
 
         return batch
     if name == "steer":
-        from geofold.app.steer import steer
+        from geofold.app.steering.steering import steer
 
         return steer
     if name == "view":
-        from geofold.app.viewing import view
+        from geofold.app.viewer.from_file import view
 
         return view
     raise AttributeError(f"module 'geofold' has no attribute {name!r}")

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
-from geofold.app.batch_commands import batch_app
-from geofold.app.console import told, told_along
-from geofold.app.learning_commands import data_app, train_app
-from geofold.app.maze_command import maze
+from geofold.app.commands.batch import batch_app
+from geofold.app.commands.console import told, told_along
+from geofold.app.commands.maze import maze
+from geofold.app.commands.train import data_app, train_app
 
 UsageError: Any = typer.BadParameter.__base__
 """Click's, whether typer imports click or carries it."""
@@ -149,8 +149,8 @@ def check(
     with told():
         import json
 
-        from geofold.app.check_text import check_text
-        from geofold.app.files import STANDARD, require_writable, write_all
+        from geofold.app.report.check_text import check_text
+        from geofold.files import STANDARD, require_writable, write_all
 
         if report is not None:
             require_writable(report)
@@ -174,8 +174,8 @@ def view(
 ) -> None:  # fmt: skip
     """Make a viewer page of a trajectory."""
     with told():
-        from geofold.app import viewing
-        from geofold.app.files import require_writable, write_all
+        from geofold.app.viewer import from_file as viewing
+        from geofold.files import require_writable, write_all
 
         require_writable(output)
         page = viewing.page_of_file(_content(source), source, report, offline=offline, energy=energy)
@@ -244,9 +244,9 @@ def _run(
 ) -> None:  # fmt: skip
     """Read, run, write everything at once, and say in a line how it went."""
     with told():
-        from geofold.app.files import write_all
+        from geofold.app.outputs import Targets
         from geofold.app.result import summary
-        from geofold.app.targets import Targets
+        from geofold.files import write_all
 
         targets = Targets(output, trajectory, report, view, offline, models)
         targets.require()
@@ -261,12 +261,12 @@ def _run(
 
 def _inspected(content: str | bytes, energy: bool, altloc: str | None) -> dict[str, Any]:
     """What `geofold.check` gives, the energy evaluated while PyTorch is imported."""
-    from geofold.app.energies import Aside
+    from geofold.app.report.energies import Aside
 
     with Aside.begun(content, altloc) if energy else nullcontext() as aside:
-        from geofold.app.inspection import inspect
+        from geofold.app.report.check import inspect
         from geofold.app.sources import load
-        from geofold.app.threads import one_thread
+        from geofold.modelling.threads import one_thread
 
         with one_thread():
             return inspect(load(content), energy=None if aside is None else aside.result, altloc=altloc)

@@ -7,9 +7,9 @@ import pytest
 from app_cases import STRUCTURES
 
 from geofold.app.result import Result
-from geofold.learn.chains import dihedral
-from geofold.molecule.residue_range import find_range
-from geofold.molecule.rotamers import letter_of
+from geofold.learn.data.chains import dihedral
+from geofold.molecule.selection import find_range
+from geofold.molecule.sidechains.rotamer_library import letter_of
 from geofold.molecule.structure import Structure, read
 
 QUICK = {"streams": 2, "rounds": 1, "energy": False}

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from geofold import resources
-from geofold.app.build_data import build_data
-from geofold.learn.chains import read_chains
-from geofold.learn.training import data_hash
-from geofold.molecule.packed_chains import pack_chains
+from geofold.app.train.chain_dataset import build_data
+from geofold.learn.data.chains import read_chains
+from geofold.learn.training_loop import data_hash
+from geofold.molecule.datasets.packed_chains import pack_chains
 
 NAMES = ("1ubi.pdb", "1ajj.pdb", "1orc.pdb")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from app_cases import BENT, LOOP, ROOT, STRUCTURES
 
-from geofold.app import files
+from geofold import files
 from geofold.cli import main
 from geofold.errors import OutputError
 
@@ -145,7 +145,8 @@ COMPLETE = "import sys; sys.argv[0] = 'geofold'; from geofold.cli import main; s
 def test_check_computes_on_one_thread_and_gives_the_others_back(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from geofold.app import api, inspection
+    from geofold.app import api
+    from geofold.app.report import check as inspection
 
     seen: list[int] = []
     monkeypatch.setattr(inspection, "inspect", lambda *_, **__: seen.append(torch.get_num_threads()) or {})
@@ -186,7 +187,7 @@ def test_completion_installs_itself_for_bash(tmp_path: Path) -> None:
 
 
 def test_a_terminal_is_told_at_once_that_it_starts_then_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from geofold.app.console import told_along
+    from geofold.app.commands.console import told_along
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -2,7 +2,7 @@
 
 A source is a path, bytes, an mdtraj.Trajectory, a Bio.PDB Structure, an MDAnalysis Universe or AtomGroup, an OpenMM
 object with ``topology`` and ``positions`` (PDBFile, Modeller), or a pair of the two; `Result.like` gives the end back
-in the same kind of object. `geofold.app.steer` has the fourth, `steer`.
+in the same kind of object. `geofold.app.steering.steering` has the fourth, `steer`.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from geofold.app.constrain_peptide import constrain_peptide
-from geofold.app.finish import energy_model, finish
-from geofold.app.options import PREDICTORS, RunOptions
-from geofold.app.preparing import given
-from geofold.app.repair_loop import Told, repair_loop, silent
-from geofold.app.reporting import models_told
+from geofold.app.finalise import energy_model, finish
+from geofold.app.report.report import models_told
 from geofold.app.result import Result
-from geofold.app.several_loops import repair_loops
 from geofold.app.sources import load
-from geofold.app.stretches import chain_of, require_honoured, require_one, separate, with_missing_atoms
-from geofold.app.threads import one_thread
+from geofold.app.start import given
 from geofold.errors import ContactError, OptionError
-from geofold.molecule.contacts import parse_contact
-from geofold.molecule.residue_range import find_range
+from geofold.modelling.options import PREDICTORS, RunOptions
+from geofold.modelling.peptide.streaming import constrain_peptide
+from geofold.modelling.preconditions import chain_of, require_honoured, require_one, separate, with_missing_atoms
+from geofold.modelling.repair.loop import Told, repair_loop, silent
+from geofold.modelling.repair.multiple_loops import repair_loops
+from geofold.modelling.threads import one_thread
+from geofold.molecule.peptide.contacts import parse_contact
+from geofold.molecule.selection import find_range
 from geofold.molecule.structure import Structure
 
 Progress = Callable[[str, int, int, float], None]
@@ -133,7 +133,7 @@ def _of_models(results: list[Result]) -> Result:
 def _built(
     structure: Structure, texts: list[str], options: RunOptions, began: float, progress: Progress | None
 ) -> Result:
-    from geofold.app.build import build
+    from geofold.modelling.build.missing_loops import build
 
     with one_thread():
         require_one(texts, options)
@@ -199,7 +199,7 @@ def constrain(
 
 
 def _found(structure: Structure, altloc: str | None) -> list[str]:
-    from geofold.app.find_loops import find_loops, named
+    from geofold.modelling.repair.detection import find_loops, named
 
     return [named(structure, first, last) for first, last in find_loops(structure, altloc)[0]]
 
@@ -212,8 +212,8 @@ def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: 
     dict
         Report of schema ``geofold-report/1`` with the key ``before`` only, and ``chain_breaks``.
     """
-    from geofold.app.energies import as_it_is
-    from geofold.app.inspection import inspect
+    from geofold.app.report.check import inspect
+    from geofold.app.report.energies import as_it_is
 
     with one_thread():
         return inspect(

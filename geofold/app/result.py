@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.app.energies import infinite
-from geofold.app.files import write_all
-from geofold.app.notebook_view import NotebookView
+from geofold.app.report.energies import infinite
+from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import OptionError
-from geofold.molecule.bonds import links_among
+from geofold.files import write_all
 from geofold.molecule.structure import Structure
+from geofold.molecule.topology.bonds import links_among
 
 if TYPE_CHECKING:
     import mdtraj
@@ -122,7 +122,7 @@ class Result:
 
     def page(self, *, offline: bool = False) -> str:
         """The viewer page as HTML."""
-        from geofold.app import viewer
+        from geofold.app.viewer import page as viewer
 
         title = f"geofold {self.report['command']}: {self.report['input']['name']}"
         links = [(link.i, link.j) for link in links_among(self.structure, self.structure.steering(self.altloc))]
@@ -133,7 +133,7 @@ class Result:
 
     def view(self) -> NotebookView:
         """The viewer page for a notebook's cell; its `py3dmol` gives the scene to draw more into."""
-        from geofold.app import viewer
+        from geofold.app.viewer import page as viewer
 
         return NotebookView(self.page(), lambda: viewer.view(self._shown_text(), self.report))
 

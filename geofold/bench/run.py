@@ -34,43 +34,43 @@ def run(
 
     torch.set_num_threads(1)
     if name == "loop":
-        from geofold.bench import loop
+        from geofold.bench.loop import benchmark as loop
 
         loop.run(set_name, out, data=data, quick=quick, limit=limit, seed=seed, rivals=rivals, budget=budget)
     elif name == "peptide":
-        from geofold.bench import peptide
+        from geofold.bench.peptide import benchmark as peptide
 
         peptide.run(out, quick=quick, limit=limit, seeds=seeds, seed=seed)
     elif name == "maze":
-        from geofold.bench import maze
+        from geofold.bench.maze import benchmark as maze
 
         maze.run(out, quick=quick, limit=limit, seeds=seeds, seed=seed)
     elif name == "tune":
-        from geofold.bench import peptide_tune
+        from geofold.bench.peptide import tuning as peptide_tune
 
         peptide_tune.run(out, quick=quick, limit=limit)
     elif name == "latency":
-        from geofold.bench import latency
+        from geofold.bench.latency import benchmark as latency
 
         latency.run(out, quick=quick, limit=limit)
     elif name == "ablation":
-        from geofold.bench import ablation
+        from geofold.bench.peptide import ablation
 
         ablation.run(out, quick=quick, limit=limit, part=part)
     elif name == "backbones":
-        from geofold.bench import backbones
+        from geofold.bench.models import sequence_backbones as backbones
 
         backbones.run(out, data=data, quick=quick, limit=limit)
     elif name == "learning":
-        from geofold.bench import learning
+        from geofold.bench.models import side_chain_packer as learning
 
         learning.run(out, part=part, data=data, quick=quick, limit=limit, seed=seed)
     elif name == "rivals":
-        from geofold.bench.rivals import run as train_rivals
+        from geofold.bench.peptide.train_rivals import run as train_rivals
 
         train_rivals(out, data=data, quick=quick, seed=seed)
     elif name == "report":
-        from geofold.bench import report
+        from geofold.bench.common import report
 
         report.write_results(Path(out))
     else:

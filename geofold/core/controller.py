@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from geofold.core.allocator import keep_freed_pages
 from geofold.core.backbone import Backbone
 from geofold.core.domain import Domain, Loss, Prediction, RowGoal
 from geofold.core.gate import Features, Gate, affordable
 from geofold.core.linearise import Linearisation, Look, linearise, look
 from geofold.core.metric import Factor, Metric, MetricState
-from geofold.core.pages import keep_freed_pages
-from geofold.core.report import ControllerState, StepInfo
 from geofold.core.retraction import second_order
+from geofold.core.state import ControllerState, StepInfo
 from geofold.core.surrogate import Horizon, Trial
 from geofold.core.trust_region import TrustRegion
 

@@ -17,7 +17,7 @@ from geofold.core.backbone import take_rows
 from geofold.core.controller import Controller
 from geofold.core.domain import RowGoal, Selectable
 from geofold.core.metric import MetricState
-from geofold.core.report import ControllerState, StepInfo
+from geofold.core.state import ControllerState, StepInfo
 from geofold.core.stream import kick
 
 

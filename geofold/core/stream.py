@@ -19,7 +19,7 @@ from geofold.core.backbone import Backbone
 from geofold.core.controller import Controller
 from geofold.core.domain import Domain, Prediction
 from geofold.core.gate import Features, Gate
-from geofold.core.report import ControllerState, StepInfo
+from geofold.core.state import ControllerState, StepInfo
 
 
 @dataclass(frozen=True)

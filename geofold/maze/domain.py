@@ -16,11 +16,11 @@ from torch import Tensor
 
 from geofold.core.domain import Expansion, Loss, Prediction, Sloped
 from geofold.core.tangent import Euclid
-from geofold.maze.chart import Chart
+from geofold.maze.coarse_map import Chart
+from geofold.maze.cost import March, Price
+from geofold.maze.features import features
 from geofold.maze.fields import Fields
 from geofold.maze.plan import Here, Plan
-from geofold.maze.price import March, Price
-from geofold.maze.sense import features
 from geofold.maze.world import World
 
 MOVES = 8

@@ -15,10 +15,10 @@ import torch
 from geofold.core.domain import Prediction
 from geofold.errors import OptionError
 from geofold.maze.domain import MazeDomain, MazeState
-from geofold.maze.drive import REACHED, STEPS
+from geofold.maze.episode import REACHED, STEPS
+from geofold.maze.features import FEATURES
 from geofold.maze.fields import STEP, capped
 from geofold.maze.layouts import CELLS, KINDS
-from geofold.maze.sense import FEATURES
 from geofold.maze.world import World, make_world, require, require_drag
 
 COLLISION = 1.0

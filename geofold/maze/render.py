@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from geofold.maze.drive import Run
+from geofold.maze.episode import Run
 from geofold.maze.layouts import CELLS
 from geofold.maze.world import World
 

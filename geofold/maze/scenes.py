@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from geofold.maze.chart import Chart
+from geofold.maze.coarse_map import Chart
 from geofold.maze.domain import MazeDomain
 from geofold.maze.fields import Fields
 from geofold.maze.layouts import CELLS

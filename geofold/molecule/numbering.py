@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geofold.molecule.residue_range import Number, ResidueRange
+from geofold.molecule.selection import Number, ResidueRange
 
 
 def numbers_between(one: Number, two: Number) -> tuple[Number, ...]:

@@ -199,7 +199,7 @@ class Structure:
         ------
         OutputError : a coordinate is not finite or does not fit the columns of the format.
         """
-        from geofold.molecule.pdb import document_of
+        from geofold.molecule.io.pdb import document_of
 
         if np.shape(xyz) != self.xyz.shape or np.shape(moved) != self.name.shape:
             raise ValueError(f"coordinates {np.shape(xyz)} or mask {np.shape(moved)} do not fit {len(self)} atoms")
@@ -213,7 +213,7 @@ class Structure:
         frames : (T, n, 3) over all atoms or (T, m, 3) over those of ``steering(altloc)``, nm.
         bfactors : (T, n) or (T, m) values for the B-factor column; the file's own by default.
         """
-        from geofold.molecule.pdb import format_models
+        from geofold.molecule.io.pdb import format_models
 
         return format_models(self, frames, bfactors, np.flatnonzero(self.steering(altloc)))
 
@@ -242,7 +242,8 @@ def read(source: str | Path | bytes, *, name: str | None = None) -> Structure:
     ------
     InputFileError, NoProteinError, CoordinateError
     """
-    from geofold.molecule import mmcif, pdb
+    from geofold.molecule.io import mmcif_reader as mmcif
+    from geofold.molecule.io import pdb
 
     label = name or ("standard input" if isinstance(source, bytes) else str(source))
     text, encoding = decode(source if isinstance(source, bytes) else _load(Path(source), label), label)

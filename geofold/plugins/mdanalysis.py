@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import NoProteinError
-from geofold.molecule.residue_range import guess_element
+from geofold.molecule.selection import guess_element
 from geofold.molecule.structure import Floats, Structure, require_protein
 from geofold.plugins.openmm import POLYMER
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geofold.errors import OptionError
-from geofold.molecule.residue_range import unique_links
+from geofold.molecule.selection import unique_links
 from geofold.molecule.structure import Floats, Link, Row, Structure, require_protein
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geofold.errors import CoordinateError
-from geofold.molecule.residue_range import unique_links
+from geofold.molecule.selection import unique_links
 from geofold.molecule.structure import Floats, Link, Row, Structure, require_protein
 
 if TYPE_CHECKING:

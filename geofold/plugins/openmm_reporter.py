@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from geofold.errors import CoordinateError, OptionError, OutputError
-from geofold.molecule.ramachandran import ALLOWED, FAVOURED, OUTLIER, UNDEFINED
-from geofold.molecule.residue_range import parse_range
-from geofold.molecule.watch import Watch
+from geofold.molecule.analysis.residue_monitor import Watch
+from geofold.molecule.energy.ramachandran import ALLOWED, FAVOURED, OUTLIER, UNDEFINED
+from geofold.molecule.selection import parse_range
 from geofold.plugins.openmm import structure_from_openmm
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 from app_cases import BENT, LOOP, STRUCTURES, with_stray_carbons
 
 import geofold as gf
-from geofold.app.loop_candidates import rebuilt
 from geofold.cli import main
+from geofold.modelling.search.candidates import rebuilt
 from geofold.molecule.structure import read
 
 QUICK = {"energy": False, "rounds": 1, "streams": 1}
@@ -110,7 +110,7 @@ def test_one_file_under_two_names_is_refused(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_linked_output_stays_a_link(tmp_path: Path) -> None:
-    from geofold.app.files import write_all
+    from geofold.files import write_all
 
     (tmp_path / "real.pdb").write_text("old")
     (tmp_path / "link.pdb").symlink_to(tmp_path / "real.pdb")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geofold.app.constrain_peptide import goal_of
-from geofold.backbone.zoo import NAMES, build
+from geofold.backbone.registry import NAMES, build
 from geofold.core.backbone import take_rows
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
-from geofold.molecule.builder import peptide
-from geofold.molecule.contacts import parse_contact
-from geofold.molecule.peptide import PeptideDomain
+from geofold.modelling.peptide.streaming import goal_of
+from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.peptide.contacts import parse_contact
+from geofold.molecule.peptide.domain import PeptideDomain
 
 STRUCTURE = peptide("GSWTYENG")
 DOMAIN = PeptideDomain.of(STRUCTURE, 0, 7)

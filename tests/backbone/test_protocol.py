@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from geofold.backbone.handover import leaves, load_state, save_state, state_bytes
-from geofold.backbone.zoo import GROWING, NAMES, build
+from geofold.backbone.registry import GROWING, NAMES, build
+from geofold.backbone.state_io import leaves, load_state, save_state, state_bytes
 from geofold.core.checks import check_backbone
 
 F, D = 5, 3

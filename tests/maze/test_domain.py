@@ -13,10 +13,10 @@ from geofold.core.domain import AnalyticDecoder, AnalyticLoss, Domain, Selectabl
 from geofold.core.linearise import differentiate
 from geofold.maze import domain as module
 from geofold.maze.domain import MazeDomain, MazeGoal, MazeState
-from geofold.maze.drive import maze_controller
-from geofold.maze.onward import Onward
+from geofold.maze.episode import maze_controller
+from geofold.maze.features import FEATURES
 from geofold.maze.plan import Here, Plan
-from geofold.maze.sense import FEATURES
+from geofold.maze.plan_shift import Onward
 from geofold.maze.world import make_world
 
 WORLDS = [make_world(3), make_world(4, "corridors")]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from geofold.errors import OptionError
-from geofold.maze.drive import drive
+from geofold.maze.episode import drive
 from geofold.maze.fields import STEP
 from geofold.maze.render import SIDE, STRIP
 from geofold.maze.world import make_world

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from geofold.core.checks import check_domain
-from geofold.molecule.builder import peptide
-from geofold.molecule.contacts import parse_contact
-from geofold.molecule.loop import LoopDomain, LoopGoal
-from geofold.molecule.peptide import PeptideDomain, PeptideGoal
+from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.loop.domain import LoopDomain, LoopGoal
+from geofold.molecule.peptide.contacts import parse_contact
+from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal
 from geofold.molecule.structure import read
 from geofold.resources import find
 

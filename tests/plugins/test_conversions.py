@@ -10,7 +10,7 @@ from openmm import Vec3, unit
 from openmm.app import PDBFile
 
 from geofold.errors import CoordinateError, OptionError
-from geofold.molecule.residue_range import find_range
+from geofold.molecule.selection import find_range
 from geofold.molecule.structure import read
 from geofold.plugins.biopython import biopython_with_coordinates, structure_from_biopython
 from geofold.plugins.mdtraj import structure_from_trajectory, trajectory_from

@@ -11,12 +11,12 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from geofold.app import measure
+from geofold.app.report import measure
 from geofold.errors import CoordinateError, OptionError, OutputError, ResidueRangeError
-from geofold.molecule import ramachandran
+from geofold.molecule.analysis.residue_monitor import Watch
+from geofold.molecule.energy import ramachandran
 from geofold.molecule.structure import read
-from geofold.molecule.torsions import torsion_tree
-from geofold.molecule.watch import Watch
+from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.plugins.openmm import structure_from_openmm
 from geofold.plugins.openmm_reporter import COLUMNS, STATES, TorsionReporter
 from geofold.resources import find, forcefield_directory

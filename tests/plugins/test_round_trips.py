@@ -17,7 +17,7 @@ import geofold as gf
 from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.errors import OptionError
-from geofold.molecule.builder import peptide
+from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.structure import read
 from geofold.resources import find
 

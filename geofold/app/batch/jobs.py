@@ -1,0 +1,209 @@
+"""Jobs from a CSV: one job a row. Whatever is wrong with the table is told before anything runs."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from geofold import __version__
+from geofold.app.batch.columns import COLUMNS, EITHER, NEEDED, WRITTEN
+from geofold.app.outputs import Targets
+from geofold.app.result import require_trajectory_name
+from geofold.errors import GeofoldError, JobsError
+from geofold.files import require_writable
+from geofold.resources import shipped_weights
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of the table.
+
+    Attributes
+    ----------
+    command : str
+        'repair' or 'constrain'.
+    row : int
+        Line of the file, as a spreadsheet counts: the header is row 1.
+    folder : str
+        Where the table lies, absolute; its paths are relative to it.
+    cells : dict
+        What the row says, by column; empty cells are absent.
+    """
+
+    command: str
+    row: int
+    folder: str
+    cells: dict[str, Any]
+
+    def path(self, column: str) -> str:
+        """Absolute path of a file that the row names."""
+        return os.path.normpath(os.path.join(self.folder, self.cells[column]))
+
+    @property
+    def input(self) -> str | None:
+        """Absolute path of the input, if it is a file."""
+        return self.path("input") if "input" in self.cells else None
+
+    @property
+    def targets(self) -> Targets:
+        """Where its files go."""
+        paths = {column: self.path(column) for column in WRITTEN if column in self.cells}
+        return Targets(**paths, offline=self.cells.get("offline", False), models=self.cells.get("models", 1))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the Python function of the command takes beside its source."""
+        apart = {"input", "contact", "offline", *WRITTEN}
+        return {name: value for name, value in self.cells.items() if name not in apart}
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides what comes out: command, version, weights, the row's cells, the input's bytes."""
+        content = None if self.input is None else digest(self.input)
+        told = [self.command, __version__, shipped_weights(), self.cells, content]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def digest(path: str) -> str | None:
+    """SHA-256 of a file; None where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+def read_jobs(command: str, path: str, beside: tuple[str, ...] = ()) -> list[Job]:
+    """The jobs of a table, every row looked at.
+
+    Parameters
+    ----------
+    command : str
+        'repair' or 'constrain'.
+    path : str
+        The CSV.
+    beside : tuple of str
+        Files that the batch itself writes, which no job may name.
+
+    Raises
+    ------
+    JobsError
+        With row and column of the first mistake.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    jobs = []
+    for row, texts in _rows(command, path):
+        job = Job(command, row, folder, dict(_cells(command, f"{path}, row {row}", texts)))
+        _require_whole(job, path)
+        jobs.append(job)
+    if not jobs:
+        raise JobsError(f"{path} has no jobs", "a row for each job under the header", "add some")
+    _require_apart(jobs, path, beside)
+    return jobs
+
+
+def _rows(command: str, path: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Number and cells of every row that is not blank."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise JobsError(f"{path} is not text in UTF-8", "a CSV in UTF-8", "save it as such") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise JobsError(f"{path} cannot be read ({reason})", "a CSV with a job a row", "check the path") from error
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    names: list[str] | None = None
+    try:
+        for fields in lines:
+            row = lines.line_num
+            if not any(field.strip() for field in fields):
+                continue
+            if names is None:
+                names = _header(command, f"{path}, row {row}", fields)
+            elif len(fields) != len(names):
+                column = names[len(fields)] if len(fields) < len(names) else f"{len(names) + 1} (after {names[-1]})"
+                raise JobsError(
+                    f"{path}, row {row}, column {column}: the row has {len(fields)} cells",
+                    f"{len(names)} as in the header", "add or remove commas, or quote a cell that has one",
+                )  # fmt: skip
+            else:
+                yield row, dict(zip(names, fields, strict=True))
+    except csv.Error as error:
+        raise JobsError(f"{path}, row {lines.line_num}: {error}", "cells as CSV has them", "mend the quotes") from error
+
+
+def _header(command: str, where: str, fields: list[str]) -> list[str]:
+    names = [field.strip().lower().replace("-", "_") for field in fields]
+    for name, field in zip(names, fields, strict=True):
+        if name not in COLUMNS[command]:
+            _refuse(where, field.strip() or "without a name", "no such column", ", ".join(COLUMNS[command]),
+                    "rename or remove it; commas go between columns")  # fmt: skip
+        if names.count(name) > 1:
+            _refuse(where, name, "twice in the header", "each column once", "remove one")
+    for name in NEEDED[command]:
+        if name not in names:
+            _refuse(where, name, "missing", f"the columns {' and '.join(NEEDED[command])}", "add it")
+    return names
+
+
+def _cells(command: str, where: str, texts: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    for name, text in texts.items():
+        column = COLUMNS[command][name]
+        if not text.strip():
+            continue
+        try:
+            value = column.read(text.strip())
+        except ValueError:
+            _refuse(where, name, f"'{text.strip()}'", column.expected, "mend the cell, or leave it empty")
+        if value != []:
+            yield name, value
+
+
+def _require_whole(job: Job, path: str) -> None:
+    """What has to be there is; what excludes one another does not meet; what is written can be."""
+    where = f"{path}, row {job.row}"
+    for name in NEEDED[job.command]:
+        if name not in job.cells:
+            column = COLUMNS[job.command][name]
+            _refuse(where, name, "empty", column.expected, "fill the cell")
+    either = EITHER[job.command]
+    there = [name for name in either if job.cells.get(name)]
+    if len(there) != 1:
+        given = f"{' and '.join(there)} together" if there else "empty"
+        _refuse(where, there[-1] if there else either[0], given, f"one of {', '.join(either)}", "fill just one of them")
+    if job.cells.get("start") == "prior" and "sequence" not in job.cells:
+        _refuse(where, "start", "prior without a sequence", "a sequence to draw torsions for", "leave the cell empty")
+    for name in WRITTEN:
+        if name not in job.cells:
+            continue
+        try:
+            if name == "trajectory":
+                require_trajectory_name(job.cells[name])
+            require_writable(job.path(name))
+        except GeofoldError as error:
+            _refuse(where, name, error.given, error.expected, error.remedy)
+
+
+def _require_apart(jobs: list[Job], path: str, beside: tuple[str, ...]) -> None:
+    """No file is written twice, or read by one job and written by another: then the order would matter."""
+    taken = {os.path.realpath(name): "the batch itself" for name in (path, *beside)}
+    taken |= {os.path.realpath(job.input): f"row {job.row}, column input" for job in jobs if job.input is not None}
+    for job in jobs:
+        targets = job.targets
+        written = [(column, job.path(column)) for column in WRITTEN if column in job.cells]
+        for column, target in written + [("models", name) for name in targets.further(targets.models)]:
+            place = f"row {job.row}, column {column}"
+            owner = taken.setdefault(os.path.realpath(target), place)
+            if owner != place:
+                _refuse(f"{path}, row {job.row}", column, f"{target} is a file of {owner} too",
+                        "a file of its own for each", "rename one")  # fmt: skip
+
+
+def _refuse(where: str, column: str, given: str, expected: str, remedy: str) -> NoReturn:
+    raise JobsError(f"{where}, column {column}: {given}", expected, remedy)

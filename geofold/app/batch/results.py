@@ -1,0 +1,102 @@
+"""The table of results: a line for each job as it ends, in the order of the jobs once all have."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from geofold.errors import OptionError
+from geofold.files import read_json_lines, require_writable, write_all
+
+FIELDS = (
+    "row", "input", "output", "request", "seed", "status", "message", "models",
+    "severe_overlaps_before", "severe_overlaps_after", "ramachandran_outliers_before", "ramachandran_outliers_after",
+    "energy_kj_mol_before", "energy_kj_mol_after", "max_displacement_angstrom", "output_sha256", "job_sha256",
+)  # fmt: skip
+"""Columns of the table. No times: the table is the same from one worker or eight."""
+
+
+class Results:
+    """A table as CSV and, beside it, as JSON, one object a line.
+
+    Lines are appended and put on disk one by one, so that a kill takes nothing with it but the job in flight; a line
+    that it cut short is left out when the table is read again.
+
+    Parameters
+    ----------
+    path : str
+        The CSV.
+
+    Raises
+    ------
+    OptionError, OutputError
+        For a name that is not a CSV's, or a place that cannot be written to.
+    """
+
+    def __init__(self, path: str) -> None:
+        if not path.endswith(".csv"):
+            raise OptionError(f"results {path}", "a name that ends in .csv", "rename it")
+        self.paths = (path, str(Path(path).with_suffix(".jsonl")))
+        for name in self.paths:
+            require_writable(name)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs away from the table; a run that is killed lets go of it.
+
+        Raises
+        ------
+        OptionError
+            If another run has it.
+        """
+        from filelock import FileLock, Timeout
+
+        file = self.paths[0] + ".lock"
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OptionError(
+                f"results {self.paths[0]}, which another run is writing", "one run of a table at a time",
+                "wait for it, or name another table with --results",
+            ) from None  # fmt: skip
+        try:
+            yield
+        finally:
+            Path(file).unlink(missing_ok=True)
+            lock.release()
+
+    def read(self) -> list[dict[str, Any]]:
+        """Rows of an earlier run."""
+        lines = self.paths[1]
+        return [row for row in read_json_lines(lines) if set(row) == set(FIELDS)] if os.path.exists(lines) else []
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """The whole table anew, at once, in the order of the jobs."""
+        ordered = sorted(rows, key=lambda row: int(row["row"]))
+        header = _as_csv(dict(zip(FIELDS, FIELDS, strict=True)))
+        pieces = (header + b"".join(map(_as_csv, ordered)), b"".join(map(_as_json, ordered)))
+        write_all(dict(zip(self.paths, pieces, strict=True)))
+
+    def add(self, row: dict[str, Any]) -> None:
+        """One row more, on disk when this returns."""
+        for name, line in zip(self.paths, (_as_csv(row), _as_json(row)), strict=True):
+            with open(name, "ab", buffering=0) as file:
+                file.write(line)
+                os.fsync(file.fileno())
+
+
+def _as_csv(row: dict[str, Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow([row[name] for name in FIELDS])
+    return text.getvalue().encode()
+
+
+def _as_json(row: dict[str, Any]) -> bytes:
+    return (json.dumps({name: row[name] for name in FIELDS}, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,205 @@
+"""The commands that make data and train on it. Heavy libraries are imported inside."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from geofold.app.commands.console import told
+from geofold.errors import OptionError
+
+data_app = typer.Typer(no_args_is_help=True, help="Training data.")
+train_app = typer.Typer(no_args_is_help=True, help="Train a model; a killed run goes on from its last checkpoint.")
+
+Seed = Annotated[int, typer.Option(help="Same data, same seed: same weights.")]
+Data = Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")]
+Packed = Annotated[str, typer.Option(help="Its side chains (geofold data pack).")]
+Out = Annotated[str, typer.Option(help="Folder of checkpoint, curve, weights and card.")]
+
+
+@train_app.callback()
+def _several() -> None:
+    """Keeps the name of the model a word of the command line while there is only one."""
+
+
+@data_app.command("build")
+def build(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Searched for PDB and mmCIF files, plain or gzip.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="The data, as .npz.")] = "backbones.npz",
+    shortest: Annotated[int, typer.Option(min=2, help="Residues that a stretch has to have.")] = 40,
+    seed: Seed = 0,
+) -> None:
+    """Put the backbones of a folder of structures together, to train on."""
+    with told():
+        from geofold.app.train.chain_dataset import write_data
+
+        write_data(folder, output, shortest=shortest, seed=seed)
+
+
+@data_app.command("pack")
+def pack(
+    data: Annotated[str, typer.Argument(metavar="BACKBONES", help="A backbones.npz (geofold data build).")],
+    output: Annotated[str, typer.Option("-o", "--output", help="Their side chains, as .npz; added to if there.")],
+    chains: Annotated[int, typer.Option(min=1, help="Training chains; a tenth as many of the other splits.")] = 2000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    seed: Seed = 0,
+) -> None:
+    """Pack side chains on training backbones once, for `geofold train loop`."""
+    with told():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from geofold.files import require_writable
+        from geofold.learn.data.chains import read_chains
+        from geofold.learn.training_loop import data_hash
+        from geofold.molecule.datasets.packed_chains import pack_chains
+
+        require_writable(output)
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task("chains", total=None)
+            packed = pack_chains(
+                read_chains(data), data_hash(data), output, count=chains, seed=seed, workers=workers,
+                told=lambda done, total: bar.update(task, completed=done, total=total),
+            )  # fmt: skip
+        typer.echo(f"{output}: {len(packed.chain)} chains, {len(packed.chi)} residues")
+
+
+@train_app.command("prior")
+def prior(
+    data: Data,
+    out: Out = "prior",
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 16 windows of 128 residues.")] = 10000,
+    kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "hyena",
+    seed: Seed = 0,
+) -> None:
+    """Train the torsion prior: phi, psi and cis or trans of a residue from its sequence and the torsions before it."""
+    with told():
+        from geofold.app.train.driver import train_prior_model
+
+        train_prior_model(data, out, steps=steps, kind=kind, seed=seed)
+
+
+@train_app.command("loop")
+def loop(
+    data: Data,
+    packed: Packed,
+    out: Out = "loop",
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 128 loops, streamed over three times.")] = 950,
+    kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "selective",
+    seed: Seed = 0,
+) -> None:
+    """Train the loop model: how the torsions of a bent loop have to turn, from what is around it."""
+    with told():
+        from geofold.app.train.driver import train_loop_model
+
+        train_loop_model(data, packed, out, steps=steps, kind=kind, seed=seed)
+
+
+@train_app.command("peptide")
+def peptide(
+    out: Annotated[
+        str, typer.Option(help="Folder of demonstrations, checkpoint, curve, weights and card.")
+    ] = "peptide",
+    peptides: Annotated[int, typer.Option(min=5, help="Random peptides that are shown where to go.")] = 700,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 32 demonstrations.")] = 3000,
+    kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "selective",
+    seed: Seed = 0,
+) -> None:
+    """Train the peptide policy: where phi and psi have to go for a contact, as an offline optimiser would have it."""
+    with told():
+        from geofold.app.train.peptide import train_peptide_policy
+
+        train_peptide_policy(out, peptides=peptides, steps=steps, kind=kind, seed=seed)
+
+
+@train_app.command("maze")
+def maze(
+    out: Annotated[str, typer.Option(help="Folder of ways; each backbone has its own folder in it.")] = "maze",
+    worlds: Annotated[int, typer.Option(min=2, help="Worlds in which ways of the oracle are shown.")] = 300,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 32 ways of 64 steps.")] = 500,
+    kind: Annotated[str, typer.Option("--backbone", help="selective, transformer or selective_window.")] = "selective",
+    seed: Seed = 0,
+) -> None:
+    """Train a predictor of the maze on the oracle's ways: eight moves to come, from what an agent sees."""
+    with told():
+        from geofold.app.train.maze import train_maze_predictor
+
+        train_maze_predictor(out, worlds=worlds, steps=steps, kind=kind, seed=seed)
+
+
+@train_app.command("gate")
+def gate(
+    domain: Annotated[str, typer.Option(help="loop (the loop model is frozen) or peptide (the policy is).")] = "loop",
+    data: Annotated[str | None, typer.Option(help="Loops: a backbones.npz (geofold data build).")] = None,
+    packed: Annotated[str | None, typer.Option(help="Loops: its side chains (geofold data pack).")] = None,
+    out: Annotated[str, typer.Option(help="Folder of recorded streams, front, weights and card.")] = "gate",
+    cases: Annotated[int, typer.Option(min=1, help="Streams that are gone through in each of two rounds.")] = 40,
+    seed: Seed = 0,
+) -> None:
+    """Train a gate on a frozen model: where a correction is worth its price."""
+    with told():
+        if domain not in ("loop", "peptide"):
+            raise OptionError(f"domain {domain}", "loop or peptide", "choose one of them")
+        if domain == "loop" and (data is None or packed is None):
+            raise OptionError("a gate of loops without its data", "--data and --packed", "add both")
+        from geofold.app.train.gate import loop_school, peptide_school, train_gate_model
+
+        school = loop_school(str(data), str(packed)) if domain == "loop" else peptide_school()
+        train_gate_model(school, out, cases=cases, seed=seed)
+
+
+@train_app.command("score")
+def score(
+    data: Data,
+    out: Annotated[str, typer.Option(help="Folder of decoys, checkpoints, curves, weights and card.")] = "score",
+    loops: Annotated[int, typer.Option(min=1, help="Training loops of the first round.")] = 1400,
+    searches: Annotated[
+        int, typer.Option(min=1, help="Of each round after it: there the potential so far is led astray.")
+    ] = 230,
+    rounds: Annotated[int, typer.Option(min=0, help="Rounds after the first.")] = 1,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Batches of four loops in the first round; half as many in the others.")
+    ] = 1500,
+    members: Annotated[int, typer.Option(min=1, help="Networks whose mean is the potential.")] = 2,
+    begin: Annotated[
+        str | None, typer.Option(metavar="WEIGHTS", help="A potential to go on from, by so many more rounds.")
+    ] = None,
+    irregular: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of a loop's residues in no helix or strand, at least.")
+    ] = 0.5,
+    anew: Annotated[
+        int, typer.Option(min=0, help="Batches of a training from scratch in the last round, on the decoys of all.")
+    ] = 0,
+    earlier: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Of an earlier run, whose decoys it learns from too.")
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(metavar="WEIGHTS", help="A judge that goes on: it learns from what --begin is led astray by."),
+    ] = None,
+    width: Annotated[int, typer.Option(min=8, help="Channels of networks that are trained from scratch.")] = 96,
+    seed: Seed = 0,
+) -> None:
+    """Train the potential that ranks models of a loop: the nearer to the native one, the lower."""
+    with told():
+        from geofold.app.train.score import train_score_model
+        from geofold.app.train.score_options import ScoreRun
+
+        train_score_model(ScoreRun(
+            data=data, out=out, loops=loops, searches=searches, rounds=rounds, steps=steps, members=members,
+            irregular=irregular, begin=begin, anew=anew, earlier=earlier, judge=judge, width=width, seed=seed,
+        ))  # fmt: skip
+
+
+@train_app.command("metric")
+def metric(
+    out: Annotated[str, typer.Option(help="Folder of weights and card.")] = "metric",
+    courses: Annotated[int, typer.Option(min=1, help="Peptides whose streams are learned from.")] = 300,
+    seed: Seed = 0,
+) -> None:
+    """Train G_psi, a learned metric, on the frozen peptide policy: one natural step in it should lead lowest."""
+    with told():
+        from geofold.app.train.peptide import train_peptide_metric
+
+        train_peptide_metric(out, courses=courses, seed=seed)

@@ -1,0 +1,122 @@
+"""The end of every run: write, read again, measure, audit, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from geofold.app.report.audit import Check, audit
+from geofold.app.report.audit_built import audit_built
+from geofold.app.report.measure import measure
+from geofold.app.report.report import build_report
+from geofold.app.result import Result
+from geofold.modelling.build.missing_loops import Built
+from geofold.modelling.options import RunOptions
+from geofold.modelling.outcome import MODELLED, Model, Move
+from geofold.molecule.energy.openmm_energy import EnergyModel
+from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
+from geofold.molecule.loop.detection import overlaps
+from geofold.molecule.peptide.contacts import Contact
+from geofold.molecule.structure import AddedAtom, Structure, read
+
+
+def finish(
+    command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
+    options: RunOptions, began: float, *, loops: list[str] | None = None, contacts: tuple[Contact, ...] = (),
+    built: Built | None = None, models: Sequence[Model] = (), along: Sequence[tuple[Contact, ...]] = (),
+    begun: EnergyModel | None = None,
+) -> Result:  # fmt: skip
+    """Write, read again, measure, audit, report.
+
+    Parameters
+    ----------
+    models
+        The moves again, with what their ends are worth.
+    along
+        What was wanted in the step that led to each frame, where contacts changed.
+    begun
+        Energy model of the coordinates that came in, where the caller has it.
+    """
+    end = structure.xyz
+    for move in moves:
+        end = move.apply(end)
+    touched = np.isin(
+        np.arange(len(structure)), np.concatenate([np.zeros(0, dtype=np.int64), *(m.touched for m in moves)])
+    )
+    moved = touched & (np.abs(end - structure.xyz).max(1) > 0)
+    if built is not None:
+        moved |= built.atoms
+    content = structure.render(end, moved)
+    # judge what the file holds, rounding included; toolkit objects have no file and keep full precision
+    written = read(content, name=structure.source).xyz if original.document is not None else end
+    trees = [m.tree for m in moves]
+    model = energy_model(structure, written, options)
+    after = measure(structure, trees, written, model, options.altloc)
+    if built is None:
+        start = energy_model(structure, structure.xyz, options) if begun is None else begun
+        before = measure(structure, trees, structure.xyz, start, options.altloc)
+        beside = np.concatenate([np.zeros(0, dtype=np.int64), *(m.beside.atoms for m in moves)])
+        checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc, beside=beside)
+        held = command == "repair" and not _traded(moves, options)
+        checks = [c for c in checks if held or not c.name.startswith("energy")]
+    else:
+        before, after = {"missing_residues": built.missing}, {"missing_residues": 0} | after
+        checks = audit_built(structure, built, written, after, options.altloc, cis_pro=options.allow_cis_pro)
+    if options.repack_shell:
+        checks.append(_neighbours(structure, moves, written))
+    checks += [Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts]
+    checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in moves)), 0.0))
+    report = build_report(
+        command, structure, original, added, moves, options, before, after, checks, written, loops=loops or [],
+        contacts=contacts, model=model, seconds=time.perf_counter() - began, built=built, models=models,
+        along=along,
+    )  # fmt: skip
+    spans = tuple((move.tree.first, move.tree.last) for move in moves)
+    return Result(structure, written, _path(structure, moves), content, report, options.altloc, spans)
+
+
+def _traded(moves: list[Move], options: RunOptions) -> bool:
+    """Whether a loop was searched for among side chains that were packed anew: what fitted the loop that came in says
+    nothing of another one, and so its energy is no promise."""
+    return options.repack_shell > 0 and any(move.predictor == MODELLED for move in moves)
+
+
+def _neighbours(structure: Structure, moves: list[Move], xyz: np.ndarray) -> Check:
+    """Severe overlaps that repacked side chains have with anything but the loops, more than before."""
+    turned = {int(k) for move in moves for k in structure.residue_of[move.beside.atoms]}
+    inside = {k for move in moves for k in range(move.tree.first, move.tree.last + 1)}
+    count = []
+    for place in (structure.xyz, xyz):
+        pairs, depth = overlaps(replace(structure, xyz=place))
+        severe = pairs[depth >= 10 * SEVERE_OVERLAP].tolist()
+        count.append(sum(bool(turned & {i, j}) and not inside & {i, j} for i, j in severe))
+    return Check("neighbour_overlaps_added", float(count[1] - count[0]), 0.0)
+
+
+def energy_model(structure: Structure, xyz: np.ndarray, options: RunOptions) -> EnergyModel | None:
+    """Energy model of coordinates; hydrogens that the file lacks are placed afresh, before as after."""
+    if not options.energy:
+        return None
+    return EnergyModel.of(replace(structure, xyz=xyz), structure.steering(options.altloc), seed=options.seed)
+
+
+def _violation(contact: Contact, xyz: np.ndarray) -> float:
+    distance = float(np.linalg.norm(xyz[contact.i] - xyz[contact.j]))
+    return 10 * max(0.0, distance - contact.bound if contact.upper else contact.bound - distance)
+
+
+def _path(structure: Structure, moves: list[Move]) -> np.ndarray:
+    """Whole-structure frames (T, n, 3): one loop after the other."""
+    now, frames = structure.xyz.copy(), [structure.xyz]
+    for move in moves:
+        carried = np.isin(move.atoms, move.tree.atoms)
+        for frame in move.frames[1:]:
+            step = now.copy()
+            step[move.atoms[carried]] = frame[carried]
+            frames.append(step)
+        now = move.beside.apply(frames[-1])
+        frames[-1] = now
+    return np.array(frames)

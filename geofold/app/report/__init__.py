@@ -1,0 +1,1 @@
+"""Measurements, audits and reports."""

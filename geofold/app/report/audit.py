@@ -1,0 +1,138 @@
+"""Did the result keep its promises? Measured on the coordinates that are written, not on those we meant.
+
+Each check is a number and its limit. A result that fails one is still written, with exit status 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.app.report.energies import ENERGY, infinite
+from geofold.app.report.measure import backbone
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.torsion_tree import TorsionTree
+
+Floats = NDArray[np.float64]
+CLOSURE, BOND, ANGLE, OMEGA = 0.01, 0.01, 1.0, 2.0
+"""Limits: Angstrom, Angstrom, degrees, degrees (rounding to 0.001 A moves an omega by up to 0.1 degrees)."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise: its name (unit included), what was measured, what is allowed."""
+
+    name: str
+    value: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the promise was kept."""
+        return bool(np.isfinite(self.value) and self.value <= self.limit)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report."""
+        return {"name": self.name, "value": self.value, "limit": self.limit, "passed": self.passed}
+
+
+def audit(
+    structure: Structure, trees: list[TorsionTree], before: Floats, after: Floats, numbers: tuple[dict, dict],
+    altloc: str | None = None, *, beside: NDArray[np.int64] | None = None,
+) -> list[Check]:  # fmt: skip
+    """Promises of geometry and of improvement.
+
+    Parameters
+    ----------
+    before, after : (n_atoms, 3)
+        Coordinates in nm as the files hold them.
+    numbers
+        `measure` of both.
+    beside
+        Atoms of neighbours that may move too.
+    """
+    moving = np.zeros(len(before), dtype=bool)
+    if beside is not None:
+        moving[beside] = True
+    for tree in trees:
+        moving[tree.atoms] = True
+    others = float(np.abs(after - before)[~moving].max(initial=0.0) * 10)
+    bond, angle = _covalent(trees, before, after)
+    one, two = backbone(structure, before, altloc), backbone(structure, after, altloc)
+    omega = np.degrees(np.abs((two.omega - one.omega + np.pi) % (2 * np.pi) - np.pi))
+    flipped = _chirality(structure, before, altloc) * _chirality(structure, after, altloc) < 0
+    start, end = numbers
+    checks = [
+        Check("other_atoms_moved_angstrom", round(others, 4), 0.0),
+        Check("closure_error_angstrom", round(_closure(structure, trees, before, after), 4), CLOSURE),
+        Check("bond_change_angstrom", round(bond, 4), BOND),
+        Check("angle_change_degrees", round(angle, 3), ANGLE),
+        Check("omega_change_degrees", round(float(np.nanmax(omega, initial=0.0)), 3), OMEGA),
+        Check("cis_peptide_bonds_made", float(end["cis_peptide_bonds"] - start["cis_peptide_bonds"]), 0.0),
+        Check("chiralities_changed", float(flipped.sum()), 0.0),
+        Check("severe_overlaps_added", float(end["severe_overlaps"] - start["severe_overlaps"]), 0.0),
+        Check(
+            "ramachandran_outliers_added",
+            float(end["ramachandran"]["outliers"] - start["ramachandran"]["outliers"]), 0.0,
+        ),
+    ]  # fmt: skip
+    if infinite(end) and not infinite(start):
+        checks.append(Check("energy_infinite", 1.0, 0.0))
+    elif ENERGY in end and ENERGY in start:  # one that was infinite has fallen
+        checks.append(Check("energy_change_kj_mol", round(end[ENERGY] - start[ENERGY], 2), 0.0))
+    return checks
+
+
+def _closure(structure: Structure, trees: list[TorsionTree], before: Floats, after: Floats) -> float:
+    """Largest shift (A) of the anchor atoms of closed loops: N and CA of the first, CA, C and O of the last residue."""
+    worst = 0.0
+    for tree in trees:
+        if not tree.closed:
+            continue
+        named = [(tree.first, "N"), (tree.first, "CA"), (tree.last, "CA"), (tree.last, "C"), (tree.last, "O")]
+        atoms = [a for k, name in named if (a := structure.atom(k, name, tree.steering)) is not None]
+        worst = max(worst, float(10 * np.linalg.norm(after[atoms] - before[atoms], axis=-1).max()))
+    return worst
+
+
+def _covalent(trees: list[TorsionTree], before: Floats, after: Floats) -> tuple[float, float]:
+    """Largest change of a bond (A) and of an angle (degrees) that touches a moving atom."""
+    bonds: set[tuple[int, int]] = set()
+    angles: set[tuple[int, int, int]] = set()
+    for tree in trees:
+        touched = set(tree.atoms.tolist())
+        for atom in list(touched) + [b for a in touched for b in tree.table[a]]:
+            around = tree.table[atom]
+            bonds.update((min(atom, b), max(atom, b)) for b in around if atom in touched or b in touched)
+            angles.update((b, atom, c) for b in around for c in around if b < c and touched & {b, atom, c})
+    pairs = np.array(sorted(bonds), dtype=np.int64).reshape(-1, 2)
+    triples = np.array(sorted(angles), dtype=np.int64).reshape(-1, 3)
+    length = [np.linalg.norm(x[pairs[:, 0]] - x[pairs[:, 1]], axis=-1) for x in (before, after)]
+    turn = [_angle(x[triples]) for x in (before, after)]
+    bond = float(10 * np.abs(length[1] - length[0]).max(initial=0.0))
+    return bond, float(np.degrees(np.abs(turn[1] - turn[0])).max(initial=0.0))
+
+
+def _angle(points: Floats) -> Floats:
+    one, two = points[:, 0] - points[:, 1], points[:, 2] - points[:, 1]
+    cosine = (one * two).sum(-1) / (np.linalg.norm(one, axis=-1) * np.linalg.norm(two, axis=-1))
+    return np.arccos(np.clip(cosine, -1.0, 1.0))
+
+
+def _chirality(structure: Structure, xyz: Floats, altloc: str | None) -> Floats:
+    """Signed volume at CA of each residue with a CB, and at CB of threonine and isoleucine; zero elsewhere."""
+    steering = structure.steering(altloc)
+    volumes = []
+    branched = {"THR": ("CB", "CA", "OG1", "CG2"), "ILE": ("CB", "CA", "CG1", "CG2")}
+    for k, residue in enumerate(structure.residues):
+        for names in (("CA", "N", "C", "CB"), branched.get(residue.resname)):
+            atoms = [structure.atom(k, name, steering) for name in names] if names else [None]
+            if any(a is None for a in atoms):
+                volumes.append(0.0)
+                continue
+            centre, one, two, three = xyz[np.array(atoms, dtype=int)]
+            volumes.append(float(np.linalg.det(np.stack([one - centre, two - centre, three - centre]))))
+    return np.array(volumes)

@@ -1,0 +1,97 @@
+"""What a built loop promises: nothing is compared with before, for there was nothing.
+
+Measured on the coordinates that are written. The joints to the residues before and after are ideal, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.app.report.audit import Check, audit
+from geofold.app.report.measure import CIS, backbone
+from geofold.modelling.build.missing_loops import Built
+from geofold.molecule.energy.ramachandran import OUTLIER
+from geofold.molecule.structure import Structure
+
+Floats = NDArray[np.float64]
+PEPTIDE_BOND = 1.331
+"""A: C-N as the builder makes it."""
+JOINT_ANGLES = ((("CA", "C"), ("N",), 116.6), (("O", "C"), ("N",), 122.7), (("C",), ("N", "CA"), 121.4))
+"""Atoms before the joint, atoms behind it, degrees (the middle one of the three is at the corner)."""
+JOINT_BOND, JOINT_ANGLE, TRANS = 0.02, 5.0, 5.0
+"""Limits: Angstrom, degrees, degrees."""
+COMPARED = frozenset({"closure_error_angstrom", "bond_change_angstrom", "angle_change_degrees", "omega_change_degrees",
+                      "chiralities_changed"})  # fmt: skip
+"""Checks of a repair that hold for the way from the closed conformation that a built loop's stream started from."""
+
+
+def audit_built(
+    structure: Structure, built: Built, xyz: Floats, after: dict[str, Any], altloc: str | None, *,
+    cis_pro: bool = False,
+) -> list[Check]:  # fmt: skip
+    """Promises of built residues.
+
+    Parameters
+    ----------
+    xyz : (n_atoms, 3)
+        nm, as the file holds them.
+    after
+        `measure` of them.
+    cis_pro
+        Whether prolines of the built loops may be cis.
+    """
+    spans, trees = built.spans, [move.tree for move in built.moves]
+    compared = audit(structure, trees, structure.xyz, xyz, (after, after), altloc)
+    steering = structure.steering(altloc)
+    angles = backbone(structure, xyz, altloc)
+    cis = cis_prolines(built, angles.omega) if cis_pro else []
+
+    def place(k: int, name: str) -> Floats:
+        return np.asarray(xyz[structure.atom(k, name, steering)])
+
+    def is_d(k: int) -> bool:
+        arms = [place(k, name) - place(k, "CA") for name in ("N", "C", "CB")]
+        return float(np.linalg.det(np.stack(arms))) < 0
+
+    joints = [joint for first, last in spans for joint in ((first - 1, first), (last, last + 1))]
+    bond = max(abs(10 * float(np.linalg.norm(place(i, "C") - place(j, "N"))) - PEPTIDE_BOND) for i, j in joints)
+    angle = max(
+        abs(_angle(*(place(i, name) for name in one), *(place(j, name) for name in two)) - ideal)
+        for i, j in joints for one, two, ideal in JOINT_ANGLES
+    )  # fmt: skip
+    bent = [
+        180 - abs(np.degrees(angles.omega[k])) if k not in cis else abs(np.degrees(angles.omega[k]))
+        for first, last in spans for k in range(first, last + 2)
+    ]  # fmt: skip
+    inside = [k for first, last in spans for k in range(first, last + 1)]
+    chiral = [k for k in inside if structure.atom(k, "CB", steering) is not None]
+    # the phi of the residue behind a loop is the loop's doing
+    judged = [*inside, *(last + 1 for _, last in spans)]
+    return [
+        Check("other_atoms_moved_angstrom", round(built.others_moved(xyz), 4), 0.0),
+        *(check for check in compared if check.name in COMPARED),
+        Check("joint_bond_error_angstrom", round(bond, 4), JOINT_BOND),
+        Check("joint_angle_error_degrees", round(angle, 2), JOINT_ANGLE),
+        Check("omega_from_trans_degrees", round(float(max(bent)), 2), TRANS),
+        Check(
+            "d_amino_acids_built",
+            float(sum(is_d(k) for k in chiral)),
+            0.0,
+        ),
+        Check("severe_overlaps", float(after["severe_overlaps"]), 0.0),
+        Check("ramachandran_outliers", float((angles.verdict[judged] == OUTLIER).sum()), 0.0),
+    ]
+
+
+def cis_prolines(built: Built, omega: Floats) -> list[int]:
+    """Prolines (indices) of built loops that have a cis bond before them, of the omegas (n_residues,) in radian."""
+    inside = [k for first, last in built.spans for k in range(first, last + 1)]
+    return [k for k in inside if built.structure.residues[k].resname == "PRO" and abs(omega[k]) < CIS]
+
+
+def _angle(*corner: Floats) -> float:
+    one, two = corner[0] - corner[1], corner[2] - corner[1]
+    return float(np.degrees(np.arccos(one @ two / (np.linalg.norm(one) * np.linalg.norm(two)))))

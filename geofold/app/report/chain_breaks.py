@@ -1,0 +1,73 @@
+"""Breaks of chains: where they are, what is missing there, and what builds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from geofold.errors import GeofoldError
+from geofold.molecule.loop.build_plan import sequence_of
+from geofold.molecule.loop.build_request import LONGEST, SHORTEST, find_build
+from geofold.molecule.numbering import lettered
+from geofold.molecule.selection import Number, ResidueRange
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.gaps import Gap, gaps
+
+
+def breaks(structure: Structure) -> list[dict[str, Any]]:
+    """Breaks between the stretches of one chain id.
+
+    Returns
+    -------
+    list of dict
+        `after` and `before` (residues), `distance_angstrom` (C to N), `missing` (how many residues: by the file's
+        sequence, else as many as the numbers leave), `numbers_left`, `sequence` and `sequence_from` (None where the
+        file does not tell), `build` (what `repair --build` takes) or, where that is None, `not_built_because`.
+    """
+    return [_told(structure, gap) for gap in gaps(structure)]
+
+
+def _told(structure: Structure, gap: Gap) -> dict[str, Any]:
+    distance = structure.peptide_distance(gap.before, gap.after)
+    build, reason = _build(structure, gap)
+    return {
+        "after": structure.residues[gap.before].label, "before": structure.residues[gap.after].label,
+        "distance_angstrom": None if distance is None else round(10 * distance, 2),
+        "missing": len(gap.numbers if gap.names is None else gap.names), "numbers_left": len(gap.numbers),
+        "sequence": None if gap.names is None else sequence_of(gap.names), "sequence_from": gap.source or None,
+        "build": build, "not_built_because": reason,
+    }  # fmt: skip
+
+
+def _build(structure: Structure, gap: Gap) -> tuple[str | None, str | None]:
+    """What `repair --build` takes to mend a gap, made sure of; or why it cannot."""
+    numbers = list(_numbers(structure, gap))
+    count, first, last = len(numbers), gap.before, gap.after
+    if count > LONGEST:
+        return None, f"{count} residues are too many: {SHORTEST} to {LONGEST} can be built"
+    while count < SHORTEST:  # torsions of so few cannot meet both anchors: neighbours come along
+        ends = last + 1 < len(structure.residues) and structure.bonded(last, last + 1)
+        if not (first > 0 and structure.bonded(first - 1, first) and ends):
+            return None, f"{count} residues are too few, and a neighbour to build along with them is the chain's end"
+        numbers = [_number(structure, first), *numbers, _number(structure, last)]
+        count, first, last = count + 2, first - 1, last + 1
+    span = str(ResidueRange(structure.residues[gap.before].chain, numbers[0], numbers[-1]))
+    if gap.names is None:
+        return f"{span}=SEQUENCE", None
+    try:
+        find_build(structure, span)
+    except GeofoldError as error:
+        return None, str(error)
+    return span, None
+
+
+def _numbers(structure: Structure, gap: Gap) -> tuple[Number, ...]:
+    """Numbers for the residues of a gap: those left free, or insertion codes where these are too few."""
+    count = len(gap.numbers if gap.names is None else gap.names)
+    if len(gap.numbers) >= count:
+        return gap.numbers[:count]
+    number, icode = _number(structure, gap.before)
+    return lettered(number, 1, count) if not icode else gap.numbers
+
+
+def _number(structure: Structure, k: int) -> Number:
+    return structure.residues[k].resnum, structure.residues[k].icode

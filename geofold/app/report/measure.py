@@ -1,0 +1,130 @@
+"""Numbers of one set of coordinates: what stands under "before" and "after" in the report.
+
+Angstrom and degrees, with the unit in the key; energies in kJ/mol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.app.report.energies import energies
+from geofold.molecule.energy import ramachandran
+from geofold.molecule.energy.openmm_energy import EnergyModel
+from geofold.molecule.energy.sterics import Sterics
+from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
+from geofold.molecule.kinematics.forward import Kinematics
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.torsion_tree import TorsionTree
+from geofold.plugins.mdtraj import trajectory_from
+
+Floats = NDArray[np.float64]
+Overlap = tuple[int, int, float]
+"""Two atoms and the nm by which their spheres overlap."""
+CIS = np.pi / 2
+"""|omega| below which a peptide bond counts as cis."""
+OVERLAP_REACH = 0.9
+"""nm around the moving atoms that overlaps are looked for in; wider than any contact."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Phi, psi, omega (n_residues,) in radian with NaN where undefined, Ramachandran class and verdict.
+
+    Of several frames: the same with (T, n_residues).
+    """
+
+    phi: Floats
+    psi: Floats
+    omega: Floats
+    kind: NDArray[np.int64]
+    verdict: NDArray[np.int64]
+
+
+def backbone(structure: Structure, xyz: Floats, altloc: str | None = None) -> Backbone:
+    """Dihedrals by mdtraj, verdicts by the Top8000 contours."""
+    whole = backbones(structure, xyz[None], altloc)
+    return Backbone(whole.phi[0], whole.psi[0], whole.omega[0], whole.kind[0], whole.verdict[0])
+
+
+def backbones(structure: Structure, frames: Floats, altloc: str | None = None) -> Backbone:
+    """`backbone` of frames (T, n_atoms, 3) in nm."""
+    phi, psi, omega = ramachandran.phi_psi_omega(trajectory_from(structure, frames, altloc))
+    names = [residue.resname for residue in structure.residues]
+    kind = np.array([
+        [
+            ramachandran.class_of(name, following, None if np.isnan(turn) else float(turn))
+            for name, following, turn in zip(names, [*names[1:], None], row, strict=True)
+        ]
+        for row in omega
+    ])  # fmt: skip
+    both = ~np.isnan(phi) & ~np.isnan(psi)
+    verdict = np.full(phi.shape, ramachandran.UNDEFINED)
+    score = ramachandran.score(phi[both], psi[both], kind[both])
+    verdict[both] = ramachandran.verdict(score, kind[both])
+    return Backbone(phi, psi, omega, kind, verdict)
+
+
+def overlaps(structure: Structure, tree: TorsionTree, xyz: Floats) -> list[Overlap]:
+    """Severe overlaps (atom, atom, nm) of moving atoms with anything, waters and hydrogens apart."""
+    return next(overlaps_along(structure, tree, xyz[None]))
+
+
+def overlaps_along(structure: Structure, tree: TorsionTree, frames: Floats) -> Iterator[list[Overlap]]:
+    """`overlaps` of each of the frames (T, n_atoms, 3) in nm."""
+    from dataclasses import replace
+
+    import torch
+
+    kin, sterics = Kinematics.of(tree), None
+    outside = np.setdiff1d(np.arange(len(structure)), kin.atoms.cpu().numpy())
+    # One frame needs what is near it; frames that follow may go anywhere.
+    reach = OVERLAP_REACH if len(frames) == 1 else np.inf
+    for number, xyz in enumerate(frames):
+        if sterics is None or not np.array_equal(xyz[outside], frames[number - 1][outside]):
+            sterics = Sterics.of(replace(structure, xyz=xyz), tree, kin, reach)
+        local = torch.as_tensor(xyz)[kin.atoms][None]
+        pairs = sterics.pairs(local)
+        size = sterics.overlaps(local, pairs)[0][0].numpy()
+        severe = np.flatnonzero(size >= SEVERE_OVERLAP)
+        i, j = sterics.atoms[pairs.i.numpy()[severe]], sterics.atoms[pairs.j.numpy()[severe]]
+        yield [(int(a), int(b), float(s)) for a, b, s in zip(i, j, size[severe], strict=True)]
+
+
+def measure(
+    structure: Structure, trees: list[TorsionTree], xyz: Floats, energy: EnergyModel | None, altloc: str | None = None
+) -> dict[str, Any]:
+    """Energy, clashes and Ramachandran counts of coordinates (n_atoms, 3) in nm.
+
+    Parameters
+    ----------
+    trees
+        Stretches that move: clashes and Ramachandran counts are theirs.
+    energy
+        None: no energy is given.
+    """
+    angles = backbone(structure, xyz, altloc)
+    moving = np.zeros(len(structure.residues), dtype=bool)
+    for tree in trees:
+        moving[tree.first : tree.last + 1] = True
+    clashes = [c for tree in trees for c in overlaps(structure, tree, xyz)]
+    unique = {(min(i, j), max(i, j)): s for i, j, s in clashes}
+    verdict = angles.verdict[moving]
+    outliers = np.flatnonzero(moving & (angles.verdict == ramachandran.OUTLIER))
+    numbers: dict[str, Any] = {}
+    if energy is not None:
+        numbers |= energies(energy, xyz, moving)
+    worst = max(unique.values(), default=0.0)
+    return numbers | {
+        "severe_overlaps": len(unique), "worst_overlap_angstrom": round(10 * worst, 3),
+        "ramachandran": {
+            "favoured": int((verdict == ramachandran.FAVOURED).sum()),
+            "allowed": int((verdict == ramachandran.ALLOWED).sum()),
+            "outliers": len(outliers), "outlier_residues": [structure.residues[k].label for k in outliers],
+        },
+        "cis_peptide_bonds": int((np.abs(angles.omega[moving]) < CIS).sum()),
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Steering of a peptide while it streams."""

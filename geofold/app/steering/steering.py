@@ -1,0 +1,297 @@
+"""Live steering: a peptide streams while its contacts are added, moved and removed.
+
+The caller owns the loop, as with the controller itself: each turn of ``for step in steering`` is one step, and what
+``steering.contacts`` says between two turns is what the next one wants.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.app.finalise import finish
+from geofold.app.result import Result
+from geofold.app.start import given
+from geofold.core.state import ControllerState, StepInfo
+from geofold.core.stream import stream
+from geofold.errors import ContactError, OptionError
+from geofold.modelling.options import PREDICTORS, TORSION_CAP, RunOptions
+from geofold.modelling.outcome import Move
+from geofold.modelling.peptide.streaming import controller, goal_of, patience, sighted, thorough
+from geofold.modelling.preconditions import chain_of, require_touching, with_missing_atoms
+from geofold.modelling.threads import one_thread
+from geofold.molecule.peptide.contacts import Contact, parse_contact
+from geofold.molecule.peptide.domain import PeptideDomain
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.gaps import stretches
+
+if TYPE_CHECKING:
+    from geofold.app.steering.notebook_panel import Panel
+
+Floats = NDArray[np.float64]
+KEPT = 2000
+
+
+@dataclass(frozen=True)
+class SteeringStep:
+    """What one step came to.
+
+    Attributes
+    ----------
+    number : int
+        Counted from 1.
+    xyz : (n_atoms, 3)
+        Coordinates of the whole structure in nm.
+    distances_angstrom : dict of str to float
+        Of the contacts that were wanted in this step.
+    reached : bool
+        Every contact kept, no severe overlap, no Ramachandran outlier.
+    held : int
+        For how many steps in a row that was so, under the same contacts.
+    loss : float
+        After the step, and its named `terms`.
+    inner_steps : int
+        Corrections K.
+    severe_overlaps, outliers : int
+        Of the chain that moves.
+    milliseconds : float
+        Wall clock of the step.
+    """
+
+    number: int
+    xyz: Floats
+    distances_angstrom: dict[str, float]
+    reached: bool
+    held: int
+    loss: float
+    terms: dict[str, float]
+    inner_steps: int
+    severe_overlaps: int
+    outliers: int
+    milliseconds: float
+
+    def __str__(self) -> str:
+        apart = "  ".join(f"{text} {distance:.1f} A" for text, distance in self.distances_angstrom.items())
+        return (
+            f"step {self.number}  {apart or 'no contact'}  loss {self.loss:.3f}  K {self.inner_steps}"
+            f"{'  reached' if self.reached else ''}"
+        )
+
+
+class Steering:
+    """A stream whose contacts may change between two steps; made by `steer`. An iterator without an end.
+
+    Attributes
+    ----------
+    structure : Structure
+        What was given, with side-chain atoms added that the moving chain lacked.
+    contacts : tuple of str
+        What is wanted from the next step on. Set it, or use `add`, `move` and `remove`; a contact that cannot be read
+        raises an error and leaves the contacts as they were.
+    wanted : tuple of Contact
+        The same, read.
+    span : (int, int)
+        First and last residue of the chain that moves.
+    altloc : str or None
+        The conformer that moves.
+    """
+
+    def __init__(self, structure: Structure, contacts: list[str], options: RunOptions, keep: int = KEPT) -> None:
+        if keep < 2:
+            raise OptionError(f"keep {keep}", "at least 2 frames", "give a larger number, or leave it out")
+        began = time.perf_counter()
+        wanted = _parsed(structure, contacts, options.altloc)
+        first, last = chain_of(structure, wanted) if wanted else _only_chain(structure)
+        whole, self._added, self._original = with_missing_atoms(structure, [(first, last)], options)
+        self.structure, self.span, self.altloc = whole, (first, last), options.altloc
+        self._options, self._began = options, began
+        self._domain = sighted(
+            whole, PeptideDomain.of(whole, first, last, cap=TORSION_CAP, altloc=options.altloc), options
+        )
+        tree, kin = self._domain.tree, self._domain.fold.kin
+        self._atoms = kin.atoms.cpu().numpy()
+        self._carried = np.isin(self._atoms, tree.atoms)
+        self._parts = controller(options, self._domain)
+        with one_thread():
+            self._state = self._parts.init(self._domain, self._domain.start(whole.xyz))
+        if not len(tree) or int(self._state.domain.fold.space.freedom[0]) <= 0:
+            raise OptionError(
+                f"{whole.residues[first].label} to {whole.residues[last].label}, where nothing can turn",
+                "a chain with free torsions", "give a longer peptide, or one that links do not hold",
+            )  # fmt: skip
+        self.wanted = _parsed(whole, contacts, options.altloc)
+        self._goal: tuple[Contact, ...] | None = None
+        self._steps: Iterator[tuple[ControllerState, StepInfo]] = iter(())
+        self._number = self._held = self._accepted = 0
+        self._reached = False
+        self._path: deque[Floats] = deque([self._local()], maxlen=keep)
+        self._asked: deque[tuple[Contact, ...]] = deque([self.wanted], maxlen=keep)
+        self._trace, self._clock = list[int](), list[float]()
+
+    @property
+    def contacts(self) -> tuple[str, ...]:
+        """See the class."""
+        return tuple(contact.text for contact in self.wanted)
+
+    @contacts.setter
+    def contacts(self, texts: str | Iterable[str]) -> None:
+        wanted = _parsed(self.structure, _listed(texts), self._options.altloc)
+        require_touching(self.structure, wanted, *self.span)
+        self.wanted = wanted
+
+    def add(self, text: str) -> None:
+        """Want one more contact."""
+        self.contacts = (*self.contacts, text)
+
+    def remove(self, text: str) -> None:
+        """Want a contact no longer."""
+        place = self._place(text)
+        self.contacts = self.contacts[:place] + self.contacts[place + 1 :]
+
+    def move(self, old: str, new: str) -> None:
+        """Want another contact in the place of one: other residues, or another distance."""
+        place = self._place(old)
+        self.contacts = (*self.contacts[:place], new, *self.contacts[place + 1 :])
+
+    def _place(self, text: str) -> int:
+        if text.strip() not in self.contacts:
+            raise ContactError(f"contact {text!r}, which is not wanted", f"one of {', '.join(self.contacts) or 'none'}",
+                               "write it as it stands in contacts")  # fmt: skip
+        return self.contacts.index(text.strip())
+
+    def __iter__(self) -> Steering:
+        return self
+
+    def __next__(self) -> SteeringStep:
+        """One step towards the contacts as they are now."""
+        goal = goal_of(self.wanted)
+        with one_thread():
+            if self._goal != self.wanted:
+                # The stream's patience belongs to a goal: a loss that was low for the old one says nothing of the new.
+                self._goal, self._held = self.wanted, 0
+                self._steps = stream(
+                    self._parts, self._domain, self._state, goal, patience=patience(), thorough=thorough(self._parts),
+                    seed=self._options.seed + self._number,
+                )  # fmt: skip
+            try:
+                self._state, info = next(self._steps)
+            except BaseException:  # an interrupt ends a generator: the next step needs a new one
+                self._goal = None
+                raise
+            return self._seen(info)
+
+    def _seen(self, info: StepInfo) -> SteeringStep:
+        domain, state = self._domain, self._state.domain
+        apart = domain.distances(state.fold.xyz, self.wanted)[0].tolist()
+        self._reached = domain.reached(state, goal_of(self.wanted))
+        self._held = self._held + 1 if self._reached else 0
+        self._number += 1
+        self._accepted += int(info.accepted[0])
+        self._trace.append(int(info.inner_steps[0]))
+        self._clock.append(info.milliseconds)
+        self._path.append(self._local())
+        self._asked.append(self.wanted)
+        return SteeringStep(
+            number=self._number, xyz=self.xyz,
+            distances_angstrom={c.text: 10 * d for c, d in zip(self.wanted, apart, strict=True)},
+            reached=self._reached, held=self._held, loss=float(info.loss_after[0]),
+            terms={name: float(term[0]) for name, term in info.terms.items()}, inner_steps=self._trace[-1],
+            severe_overlaps=int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]),
+            outliers=domain.angles.outliers(state.fold.angle)[0], milliseconds=info.milliseconds,
+        )  # fmt: skip
+
+    @property
+    def xyz(self) -> Floats:
+        """Coordinates (n_atoms, 3) of the whole structure as they are now, nm."""
+        xyz = self.structure.xyz.copy()
+        xyz[self._atoms[self._carried]] = self._path[-1][self._carried]
+        return xyz
+
+    def _local(self) -> Floats:
+        local: Floats = self._state.domain.fold.xyz[0].cpu().numpy().copy()
+        return local
+
+    def result(self, *, energy: bool = True) -> Result:
+        """What `constrain` would hand back if it ended here: file, path, report. The stream can go on."""
+        move = Move(
+            self._domain.tree, self._atoms, np.array(self._path), "done" if self._reached else "stuck",
+            self._parts.backbone.name, {self.span[0]: sum(self._trace)}, list(self._trace), list(self._clock),
+            self._accepted, sum(self._clock), self._parts.gate.name,
+            depth=(0, *self._trace[len(self._trace) + 1 - len(self._path) :]),
+        )  # fmt: skip
+        with one_thread():
+            return finish(
+                "constrain", self.structure, self._original, self._added, [move], replace(self._options, energy=energy),
+                self._began, contacts=self.wanted, along=list(self._asked),
+            )  # fmt: skip
+
+    def view(self, *, width: int = 720, height: int = 480) -> Any:
+        """A py3Dmol view of the structure and its contacts as they are now."""
+        from geofold.app.steering.notebook_panel import view_of
+
+        return view_of(self, width, height)
+
+    def panel(self, *, width: int = 720, height: int = 480) -> Panel:
+        """Widgets for a notebook: run, pause, contacts to edit, and a view that follows."""
+        from geofold.app.steering.notebook_panel import Panel
+
+        return Panel(self, width, height)
+
+
+def steer(
+    source: Any = None, contacts: str | Iterable[str] = (), *, sequence: str | None = None, start: str = "extended",
+    seed: int = 0, altloc: str | None = None, predictor: str = PREDICTORS[0], device: str = "cpu", keep: int = KEPT,
+    name: str | None = None,
+) -> Steering:  # fmt: skip
+    """Stream a peptide whose contacts the caller changes along the way.
+
+    Parameters
+    ----------
+    source, contacts, sequence, start, altloc, predictor, name
+        As for `constrain`. Without a contact, the structure's only chain moves.
+    seed
+        The same seed, and the same changes before the same steps, give the same frames.
+    keep : int
+        Frames that are kept for the result's path; the oldest go first.
+
+    Returns
+    -------
+    Steering
+        ``for step in steering`` has no end: leave it with ``break``.
+
+    Raises
+    ------
+    GeofoldError
+        For input that cannot be used; the message says what to do.
+    """
+    options = RunOptions(seed=seed, altloc=altloc, predictor=predictor, device=device)
+    return Steering(given(source, sequence, start, seed, name), _listed(contacts), options, keep)
+
+
+def _listed(texts: str | Iterable[str]) -> list[str]:
+    return [texts] if isinstance(texts, str) else list(texts)
+
+
+def _parsed(structure: Structure, texts: list[str], altloc: str | None) -> tuple[Contact, ...]:
+    wanted = tuple(parse_contact(structure, text, altloc) for text in texts)
+    written = [contact.text for contact in wanted]
+    for text in written:
+        if written.count(text) > 1:
+            raise ContactError(f"contact {text!r} twice", "each contact once", "leave one out")
+    return wanted
+
+
+def _only_chain(structure: Structure) -> tuple[int, int]:
+    found = stretches(structure)
+    if len(found) != 1:
+        raise ContactError(
+            f"no contact, and {len(found)} unbroken chains that could move", "a contact of the chain that is to move",
+            "give one such as A:3-A:10<6.0; it can be removed later",
+        )  # fmt: skip
+    return found[0]

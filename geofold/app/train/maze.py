@@ -1,0 +1,48 @@
+"""The maze's predictors, from ways of the oracle that are made once and kept in the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from geofold.app.train.driver import watched
+from geofold.backbone.state_io import write_npz
+from geofold.errors import OptionError
+from geofold.learn.maze_predictor import KINDS, Lessons, train_predictor
+from geofold.maze.demonstrations import lessons
+
+
+def train_maze_predictor(out: str, *, worlds: int, steps: int, kind: str, seed: int) -> None:
+    """Make what lessons are missing, then train."""
+    if kind not in KINDS:
+        raise OptionError(f"backbone {kind}", " or ".join(KINDS), "choose one of them")
+    torch.set_num_threads(1)
+    made = shown(Path(out), worlds, seed)
+    command = f"geofold train maze --worlds {worlds} --steps {steps} --backbone {kind} --seed {seed}"
+    folder = Path(out) / kind
+    judged = watched("maze", str(folder), steps, lambda tell: train_predictor(
+        made, folder, kind=kind, steps=steps, seed=seed, told=tell, card={"worlds": worlds, "command": command},
+    ), unit="steps")  # fmt: skip
+    typer.echo(f"{folder}: plans off by {judged:.3f} steps (validation) after {steps} batches, {worlds} worlds")
+
+
+def shown(folder: Path, worlds: int, seed: int) -> Lessons:
+    """Lessons of so many worlds, one file a world, so that a killed run goes on at the next."""
+    folder = folder / "ways"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{seed}_{number:05d}.npz" for number in range(worlds)]
+    left = [number for number, path in enumerate(files) if not path.exists()]
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("ways", total=worlds, completed=worlds - len(left))
+        for number in left:
+            parts = {name: part.numpy() for name, part in lessons(number, seed=seed)._asdict().items()}
+            small = {name: part.astype(np.float32) if part.dtype == float else part for name, part in parts.items()}
+            write_npz(files[number], small)
+            bar.advance(task)
+    loaded = [np.load(path) for path in files]
+    return Lessons(*(torch.as_tensor(np.concatenate([one[name] for one in loaded])) for name in Lessons._fields))

@@ -1,0 +1,118 @@
+"""Frames of a page: PDB text read as atoms and coordinates, and written again from its fields.
+
+Lengths are in Angstrom, as in the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.app.result import shown_frames
+from geofold.app.viewer.html import AtomKey, Residue
+from geofold.errors import CoordinateError, InputFileError
+
+WATER = frozenset({"HOH", "WAT", "DOD", "H2O", "TIP", "SOL"})
+
+
+@dataclass(frozen=True)
+class Atom:
+    """Identity of one atom, as in the file; ``group`` counts residues in file order."""
+
+    record: str
+    name: str
+    resname: str
+    residue: Residue
+    element: str
+    group: int
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Atoms (no water; hydrogens only where a contact names them) and coordinates (frames, atoms, 3) in A.
+
+    ``rows`` says which line of a model each atom came from, ``chosen`` which of ``models`` models are the frames.
+    """
+
+    atoms: list[Atom]
+    xyz: NDArray[np.float64]
+    rows: list[int]
+    chosen: list[int]
+    models: int
+
+
+def read_trajectory(frames_pdb: list[str] | str, keep_hydrogens: frozenset[AtomKey]) -> Trajectory:
+    """Atoms of the first model, and coordinates in A of as many models as a page has room for; see ``page`` for the
+    errors."""
+    models = list(_models([frames_pdb] if isinstance(frames_pdb, str) else frames_pdb))
+    if not models:
+        raise InputFileError("a trajectory without atoms", "PDB text with ATOM records", "check the file")
+    atoms: list[Atom] = []
+    rows: list[int] = []
+    seen: set[AtomKey] = set()
+    last, group = None, -1
+    for row, line in enumerate(models[0]):
+        try:
+            residue = (line[21].strip(), int(line[22:26]), line[26].strip())
+        except (ValueError, IndexError):
+            raise InputFileError(f"the line '{line[:60]}'", "an ATOM record in PDB columns", "check the file") from None
+        name, resname = line[12:16], line[17:20]
+        element = line[76:78].strip().upper() or name.strip().lstrip("0123456789")[:1]
+        atom_key = (residue, name.strip())
+        hydrogen = element in ("H", "D") and atom_key not in keep_hydrogens
+        if hydrogen or resname.strip() in WATER or (line[16] != " " and atom_key in seen):
+            continue
+        seen.add(atom_key)
+        if (residue, resname) != last:
+            last, group = (residue, resname), group + 1
+        atoms.append(Atom(line[:6], name, resname, residue, element, group))
+        rows.append(row)
+    # Modified residues come as HETATM and would fall out of the ribbon.
+    backbone = {name: {atom.group for atom in atoms if atom.name.strip() == name} for name in ("N", "CA", "C")}
+    polymer = backbone["N"] & backbone["CA"] & backbone["C"]
+    atoms = [replace(atom, record="ATOM") if atom.group in polymer else atom for atom in atoms]
+    chosen = shown_frames(len(models)).tolist()
+    xyz = np.stack([_coordinates(models, index, rows) for index in chosen])
+    return Trajectory(atoms, xyz, rows, chosen, len(models))
+
+
+def pdb_text(trajectory: Trajectory, frame: int, atoms: Sequence[int] | None = None) -> str:
+    """ATOM records of one frame, all atoms or those given, rebuilt from their fields: no header, no free text."""
+    chosen = range(len(trajectory.atoms)) if atoms is None else atoms
+    lines = []
+    for serial, index in enumerate(chosen, 1):
+        atom, (x, y, z) = trajectory.atoms[index], trajectory.xyz[frame, index]
+        chain, resnum, icode = atom.residue
+        lines.append(
+            f"{atom.record:6}{serial % 100000:5d} {atom.name:4} {atom.resname:3} {chain:1}{resnum:4d}{icode:1}"
+            f"   {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {atom.element:>2}\n"
+        )
+    return "".join(lines)
+
+
+def _models(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Atom lines of each model that has any: ENDMDL, END and the end of a text close a model."""
+    for text in texts:
+        lines: list[str] = []
+        for line in [*text.splitlines(), "END"]:
+            if line.startswith(("ATOM", "HETATM")):
+                lines.append(line.ljust(80))
+            elif line.startswith("END") and lines:
+                yield lines
+                lines = []
+
+
+def _coordinates(models: list[list[str]], index: int, rows: list[int]) -> NDArray[np.float64]:
+    lines, which = models[index], f"model {index + 1}"
+    if len(lines) != len(models[0]) or any(lines[row][12:27] != models[0][row][12:27] for row in rows):
+        raise InputFileError(f"{which} with atoms unlike model 1", "the same atoms in each", "use one topology")
+    try:
+        xyz = np.array([[float(lines[row][at : at + 8]) for at in (30, 38, 46)] for row in rows])
+    except ValueError:
+        raise InputFileError(f"{which} with words for coordinates", "numbers", "check columns 31-54") from None
+    if not np.isfinite(xyz).all():
+        raise CoordinateError(f"{which} with a coordinate that is not finite", "finite numbers", "check the file")
+    return xyz.reshape(-1, 3)

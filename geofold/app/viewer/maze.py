@@ -1,0 +1,48 @@
+"""The page of a maze run: its path played over the ground, its heat map and the legs in a table."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from typing import Any
+
+from geofold import resources
+from geofold.app.viewer.html import embed_json, render
+from geofold.maze.episode import Run
+from geofold.maze.render import INNER, MILLISECONDS, SIDE, backdrop, heat_map, png
+
+HEADINGS = ("target", "steps", "shortest", "regret", "collisions", "")
+
+
+def page(run: Run) -> str:
+    """The run as one HTML file that needs no network: the same text for the same run."""
+    first, last = run.worlds[0], run.worlds[-1]
+    grounds = [backdrop(first), backdrop(last, first)] if run.dragged is not None else [backdrop(first)]
+    data = {
+        "grounds": [_inline(png(ground)) for ground in grounds],
+        "positions": run.positions.round(5).tolist(), "inner": run.inner.tolist(), "bumps": run.bumps.tolist(),
+        "legs": [{"target": leg.target.round(5).tolist(), "ended": leg.ended} for leg in run.legs],
+        "targets": len(first.targets), "dragged": run.dragged,
+        "colours": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in INNER],
+    }  # fmt: skip
+    template = resources.find("maze.html")
+    return render(
+        template.read_text(encoding="utf-8"),
+        {
+            "TITLE": escape(f"maze {first.seed} ({first.name})"), "SIDE": str(SIDE), "PACE": str(MILLISECONDS),
+            "HEAT": _inline(heat_map([run])), "TABLE": _table(run), "RUN": embed_json(data),
+        },
+    )  # fmt: skip
+
+
+def _inline(image: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(image).decode()
+
+
+def _table(run: Run) -> str:
+    rows: list[tuple[Any, ...]] = [HEADINGS]
+    for number, leg in enumerate(run.legs):
+        ended = "" if leg.reached else "not reached"
+        rows.append((number + 1, leg.ended - leg.began, f"{leg.shortest:.1f}", f"{leg.regret:.3f}", leg.bumps, ended))
+    cells = ["".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows]
+    return "<table>\n" + "\n".join(f"<tr>{row}</tr>" for row in cells) + "\n</table>"

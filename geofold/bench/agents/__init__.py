@@ -1,1 +1,0 @@
-"""The agents that benchmarks compare, one file each."""

@@ -1,0 +1,42 @@
+"""Figure of the maze benchmark (GeoSSM, Figure 1): success against the time of the drag, steps against its size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geofold.backbone.state_io import write_whole
+from geofold.bench.common.records import Records, mean_and_half_width
+from geofold.bench.maze.agents.registry import AGENTS
+from geofold.bench.peptide.tables import per_episode
+from geofold.maze.world import DRAGS, MOVE_AT
+
+
+def draw(records: Records) -> None:
+    """Both panels, beside the records."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    colours = pyplot.get_cmap("tab10")
+    for number, agent in enumerate(AGENTS):
+        rows = [row for row in records.of(agent.name) if row.get("panel") == "world"]
+        panels = ((left, "move_at", "success", MOVE_AT), (right, "drag", "steps", tuple(DRAGS)))
+        for axis, by, key, places in panels:
+            means = [_mean([row for row in rows if row[by] == place], key) for place in places]
+            shift = 0.02 * (number - len(AGENTS) / 2)
+            at = np.arange(len(places)) + shift
+            axis.errorbar(at, [m for m, _ in means], [h for _, h in means], marker="o", markersize=4,
+                          color=colours(number), label=agent.name)  # fmt: skip
+            axis.set_xticks(range(len(places)), [str(place) for place in places])
+    left.set(xlabel="step of the drag", ylabel="success")
+    right.set(xlabel="size of the drag", ylabel="steps a target (96 for a failure)")
+    figure.legend(*right.get_legend_handles_labels(), fontsize=8, loc="outside right center")
+    write_whole(records.folder / "nonstationarity.png", lambda path: figure.savefig(path, dpi=100, format="png"))
+    pyplot.close(figure)
+
+
+def _mean(rows: list[dict[str, object]], key: str) -> tuple[float, float]:
+    values = per_episode(rows, key)
+    return mean_and_half_width(values.values()) if values else (float("nan"), 0.0)

@@ -1,0 +1,1 @@
+"""Peptide benchmarks."""

@@ -1,0 +1,1 @@
+"""Agents of the peptide benchmark, one file each."""

@@ -1,0 +1,1 @@
+"""The loop model: increments that lead a bent loop back."""

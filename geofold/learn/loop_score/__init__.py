@@ -1,0 +1,1 @@
+"""The learned potential that ranks loops."""

@@ -1,0 +1,110 @@
+"""How the torsion prior is trained, and how its weights are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofold import resources
+from geofold.learn.data.chains import Chains, read_chains
+from geofold.learn.torsion_prior.model import TorsionPrior
+from geofold.learn.training_loop import Schedule, Told, data_hash, frozen, save_weights, train, write_curve
+
+ROWS, SIZE = 16, 128
+JUDGED = 12
+"""Batches of the validation split that the curve is judged by."""
+CIS_WEIGHT = 1.0
+WINDOW, RARE = 5, 0.005
+"""Residues of a stretch, and the share of nature's stretches that count as unlikely."""
+STEPS = 10000
+WEIGHTS = "prior.safetensors"
+
+
+def batch(chains: Chains, starts: np.ndarray, number: int, seed: int, rows: int = ROWS) -> tuple[Tensor, Tensor]:
+    """Letters (T, B) and torsions (T, B, 3) of windows drawn by number."""
+    chosen = starts[np.random.default_rng([seed, number]).integers(len(starts), size=rows)]
+    place = chosen + np.arange(SIZE)[:, None]
+    return torch.as_tensor(chains.residue[place]).long(), torch.as_tensor(chains.torsions[place])
+
+
+def likelihoods(model: TorsionPrior, letters: Tensor, torsions: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean negative log-likelihood of (phi, psi) and of omega, in nat a residue that has them."""
+    torsion, turn = model.log_likelihood(letters, torsions)
+    known = torsions[..., :2].isfinite().all(-1)
+    return -torsion[known].mean(), -turn[torsions[..., 2].isfinite()].mean()
+
+
+def train_prior(
+    data: str | Path, folder: str | Path, *, steps: int = STEPS, seed: int = 0, told: Told | None = None,
+    stop: int | None = None, **options: Any,
+) -> float:  # fmt: skip
+    """Train on the training split of a `backbones.npz`; returns the last validation loss.
+
+    The folder gets checkpoint, curve (CSV and PNG), weights and card; a run that was killed goes on from its last
+    checkpoint to the same weights.
+
+    Parameters
+    ----------
+    stop : int or None
+        See `geofold.learn.training_loop.train`.
+    options
+        Of `TorsionPrior`.
+    """
+    chains = read_chains(data)
+    starts = {split: chains.windows(split, SIZE) for split in ("train", "valid")}
+    model = TorsionPrior(seed=seed, **options)
+    held_out = [batch(chains, starts["valid"], k, 1) for k in range(JUDGED)]
+
+    def losses(number: int) -> Iterator[Tensor]:
+        torsion, turn = likelihoods(model, *batch(chains, starts["train"], number, seed))
+        yield torsion + CIS_WEIGHT * turn
+
+    def validate() -> float:
+        return float(np.mean([float(likelihoods(model, *part)[0]) for part in held_out]))
+
+    curve = train(model, losses, validate, folder, Schedule(steps), told, stop=stop)
+    write_curve(folder, curve, "negative log-likelihood (nat a residue)")
+    if curve[-1][0] == steps:
+        card = {
+            "model": "torsion prior", "options": model.options, "seed": seed, "steps": steps, "rows": ROWS,
+            "size": SIZE, "window": WINDOW, "unlikely_nat": unlikely(model, held_out),
+            "data_sha256": data_hash(data), "valid_nll": curve[-1][2],
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "command": f"geofold train prior --steps {steps} --seed {seed}" + _asked(model),
+        }  # fmt: skip
+        save_weights(Path(folder) / WEIGHTS, model.state_dict(), card)
+    return curve[-1][2]
+
+
+def _asked(model: TorsionPrior) -> str:
+    """The backbone, as the command line has it, where it is not the usual one."""
+    kind = model.options["kind"]
+    return "" if kind == TorsionPrior.USUAL else f" --backbone {kind}"
+
+
+@torch.no_grad()
+def unlikely(model: TorsionPrior, held_out: list[tuple[Tensor, Tensor]]) -> float:
+    """Mean log-likelihood (nat) below which a stretch of `WINDOW` residues is rarer than `RARE` in nature."""
+    found = []
+    for letters, torsions in held_out:
+        each, _ = model.log_likelihood(letters, torsions)
+        means = each.unfold(0, WINDOW, 1).mean(-1)
+        found.append(means[torsions[..., :2].isfinite().all(-1).unfold(0, WINDOW, 1).all(-1)])
+    return float(torch.cat(found).quantile(RARE))
+
+
+@cache
+def shipped_prior() -> tuple[TorsionPrior, dict[str, Any]]:
+    """The prior that ships, and its card."""
+    return load_prior(resources.find(WEIGHTS))
+
+
+def load_prior(path: str | Path) -> tuple[TorsionPrior, dict[str, Any]]:
+    """Prior of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
+    return frozen(path, lambda card: TorsionPrior(**card.get("options", {})))

@@ -1,0 +1,1 @@
+"""Loop modelling and peptide streams: search, refinement, scoring."""

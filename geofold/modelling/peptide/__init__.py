@@ -1,0 +1,1 @@
+"""Peptide streams under contacts."""

@@ -1,0 +1,37 @@
+"""Peptides whose torsions are drawn from the torsion prior."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geofold.learn.torsion_prior.training import shipped_prior
+from geofold.molecule.energy.prior_term import letters_of
+from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.peptide.domain import PeptideDomain
+from geofold.molecule.structure import Structure
+
+DRAWN = 8
+"""Peptides that are drawn; the one with the fewest severe overlaps is taken, the first of equals."""
+
+
+def drawn_peptide(sequence: str, seed: int) -> Structure:
+    """Peptide of a sequence with drawn torsions, the same for the same seed.
+
+    Raises
+    ------
+    SequenceError
+        See `geofold.molecule.ideal_peptide.peptide`.
+    """
+    extended = peptide(sequence)
+    last = len(extended.residues) - 1
+    letters = letters_of(extended, 0, last).expand(-1, DRAWN)
+    noise = np.random.default_rng(seed)
+    torsions = np.degrees([part.double().numpy() for part in shipped_prior()[0].stream_sample(letters, noise)])
+    found = [peptide(sequence, torsions[:, row].tolist()) for row in range(DRAWN)]
+    return min(found, key=_overlaps)
+
+
+def _overlaps(structure: Structure) -> int:
+    domain = PeptideDomain.of(structure, 0, len(structure.residues) - 1)
+    state = domain.start(structure.xyz)
+    return int(domain.sterics.severe(state.fold.xyz, state.pairs)[0])

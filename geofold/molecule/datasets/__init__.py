@@ -1,0 +1,1 @@
+"""Training and test examples made of structures."""

@@ -1,0 +1,1 @@
+"""Sterics, Ramachandran terms, and the all-atom force field."""

@@ -1,0 +1,155 @@
+"""Energy by OpenMM: amber14 with Born implicit solvent (OBC2), as judge; `steering_energy` makes it steer.
+
+Units: nm, kJ/mol. Nothing here needs PyTorch, so that an energy can be had while that is still being imported.
+
+Hydrogens that the input does not have ride on the frame of their heavy neighbours, so that energies before
+and after a move differ by the move alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.molecule.energy.all_atom import Completed, complete, platform
+from geofold.molecule.energy.amber import amber_system, native_born
+from geofold.molecule.structure import Structure
+
+
+@dataclass(frozen=True)
+class EnergyModel:
+    """The protein as OpenMM sees it.
+
+    Attributes
+    ----------
+    completed
+        All-atom model, its particles and where they come from.
+    system
+        OpenMM System: amber14 with GBSAOBCForce.
+    riders : (q, 4) int
+        Added particle and three particles whose frame it rides on.
+    """
+
+    completed: Completed
+    system: Any
+    riders: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, structure: Structure, steering: NDArray[np.bool_], *, seed: int = 0, only: Collection[int] | None = None
+    ) -> EnergyModel:  # fmt: skip
+        """Energy model of the steering conformer; hydrogens and missing atoms are added inside.
+
+        Parameters
+        ----------
+        only
+            Residues that enter, see `geofold.molecule.energy.all_atom.region`; None: all.
+        """
+        completed = complete(structure, steering, hydrogens=True, seed=seed, only=only)
+        return cls(completed, native_born(amber_system(completed.topology)), _riders(completed))
+
+    @cached_property
+    def _context(self) -> Any:
+        import openmm
+
+        return openmm.Context(self.system, openmm.VerletIntegrator(0.001), platform())
+
+    def positions(self, xyz: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Particle coordinates (p, 3) for coordinates (n_atoms, 3) of the structure, all in nm."""
+        placed = self.completed.xyz.copy()
+        known = np.flatnonzero(self.completed.source >= 0)
+        placed[known] = xyz[self.completed.source[known]]
+        if len(self.riders):
+            before, after = _frames(self.completed.xyz, self.riders), _frames(placed, self.riders)
+            rider, origin = self.riders[:, 0], self.riders[:, 1]
+            lever = self.completed.xyz[rider] - self.completed.xyz[origin]
+            moved = placed[origin] + np.einsum("qij,qkj,qk->qi", after, before, lever)
+            shift = np.abs(placed[self.riders[:, 1:]] - self.completed.xyz[self.riders[:, 1:]]).max(axis=(1, 2))
+            placed[rider] = np.where(shift[:, None] < 1e-12, self.completed.xyz[rider], moved)
+        return placed
+
+    def energy(self, xyz: NDArray[np.float64]) -> float:
+        """Potential energy in kJ/mol of coordinates (n_atoms, 3) of the structure; infinite where atoms coincide."""
+        import openmm.unit
+
+        self._context.setPositions(self.positions(xyz))
+        state = self._context.getState(getEnergy=True)
+        energy = float(state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole))
+        return energy if np.isfinite(energy) else np.inf  # OpenMM says nan, which no comparison would notice
+
+    def lennard_jones(self, xyz: NDArray[np.float64], moving: NDArray[np.bool_]) -> float:
+        """Lennard-Jones energy (kJ/mol) of moving against fixed atoms, evaluated by OpenMM.
+
+        Parameters
+        ----------
+        moving : (n_residues,) bool
+            Residues that move; their added hydrogens move with them.
+        """
+        import openmm
+        import openmm.unit
+
+        on = moving[self.completed.residue]
+        if not on.any() or on.all():
+            return 0.0
+        force = openmm.CustomNonbondedForce("4*sqrt(e1*e2)*((s/r)^12 - (s/r)^6); s = (s1 + s2)/2")
+        force.addPerParticleParameter("s")
+        force.addPerParticleParameter("e")
+        system = openmm.System()
+        nonbonded = force_of(self.system, openmm.NonbondedForce)
+        for i in range(system_size := nonbonded.getNumParticles()):
+            _, sigma, epsilon = nonbonded.getParticleParameters(i)
+            system.addParticle(1.0)
+            force.addParticle([sigma, epsilon])
+        for i in range(nonbonded.getNumExceptions()):
+            one, two, _, _, _ = nonbonded.getExceptionParameters(i)
+            force.addExclusion(one, two)
+        indices = np.arange(system_size)
+        force.addInteractionGroup(indices[on].tolist(), indices[~on].tolist())
+        system.addForce(force)
+        context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform())
+        context.setPositions(self.positions(xyz))
+        energy = context.getState(getEnergy=True).getPotentialEnergy()
+        return float(energy.value_in_unit(openmm.unit.kilojoule_per_mole))
+
+
+def force_of(system: Any, kind: type) -> Any:
+    """The first force of a kind in an OpenMM System."""
+    return next(f for f in system.getForces() if isinstance(f, kind))
+
+
+def _riders(completed: Completed) -> NDArray[np.int64]:
+    """Added particles and the frame each rides on: its neighbour, and two heavy particles further in."""
+    atoms = list(completed.topology.atoms())
+    table: list[list[int]] = [[] for _ in atoms]
+    for bond in completed.topology.bonds():
+        table[bond[0].index].append(bond[1].index)
+        table[bond[1].index].append(bond[0].index)
+    known = completed.source >= 0
+    rows = []
+    for p in np.flatnonzero(~known):
+        seen, frontier = {int(p)}, [int(p)]
+        frame: list[int] = []
+        while frontier and len(frame) < 3:
+            frontier = [b for a in frontier for b in table[a] if b not in seen]
+            seen.update(frontier)
+            frame += [b for b in frontier if known[b]]
+        if len(frame) >= 3:
+            rows.append([int(p), *frame[:3]])
+    return np.array(rows, dtype=np.int64).reshape(-1, 4)
+
+
+def _frames(xyz: NDArray[np.float64], riders: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Orthonormal frames (q, 3, 3) of the three carriers of each rider (Gram-Schmidt)."""
+    a, b, c = (xyz[riders[:, k]] for k in (1, 2, 3))
+    x = _unit(b - a)
+    z = _unit(np.cross(x, c - a))
+    return np.stack([x, np.cross(z, x), z], axis=-1)
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))

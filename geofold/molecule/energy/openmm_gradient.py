@@ -1,0 +1,168 @@
+"""OpenMM's energy as a torch function of the atoms that move, so that a force field can steer.
+
+Units: nm, kJ/mol.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geofold.errors import ForceFieldError
+from geofold.molecule.energy.all_atom import platform
+from geofold.molecule.energy.openmm_energy import EnergyModel, force_of
+
+COINCIDE = 1e-4
+"""nm: residues with atoms that stand nearer to one another than this, and do not move, are left out of the cut-out."""
+
+
+class SteeringEnergy:
+    """amber14 + OBC2 of a cut-out around the moving atoms, as a function of their coordinates, for torch.
+
+    Only what can change enters: particles within `reach` of the moving ones, and bonded terms that touch a
+    moving particle. The rest of the protein is fixed, so its share of the energy is a constant that is left
+    out (the screening by far atoms is approximate; the whole system judges before and after).
+
+    Parameters
+    ----------
+    model
+        The whole protein.
+    xyz : (n_atoms, 3)
+        Present coordinates of the structure, nm.
+    moving : (n_atoms,) bool
+        Atoms of the structure that move.
+    reach : float
+        nm; with 0.8 the forces differ from those with 1.2 by two thousandths, at less than half the cost.
+    """
+
+    def __init__(
+        self, model: EnergyModel, xyz: NDArray[np.float64], moving: NDArray[np.bool_], reach: float = 0.8
+    ) -> None:
+        import openmm
+        from scipy.spatial import cKDTree
+
+        self.model = model
+        placed = model.positions(xyz)
+        source = model.completed.source
+        on = np.zeros(len(source), dtype=bool)
+        on[source >= 0] = moving[source[source >= 0]]
+        if len(model.riders):
+            on[model.riders[:, 0]] |= on[model.riders[:, 1:]].any(1)
+        if not on.any():
+            raise ForceFieldError(
+                "what moves takes no part in the energy", "residues that amber14 has parameters for, joined to others",
+                "choose another range, or run with --no-energy",
+            )  # fmt: skip
+        near = np.isfinite(cKDTree(placed[on]).query(placed, distance_upper_bound=reach)[0])
+        # whole residues, so that no group loses its neutrality
+        residue = model.completed.residue
+        near = np.isin(residue, np.unique(residue[near]))
+        fixed = np.flatnonzero(near & ~on)
+        pairs = cKDTree(placed[fixed]).query_pairs(COINCIDE, output_type="ndarray")
+        near &= on | ~np.isin(residue, residue[fixed[np.unique(pairs)]])
+        self.kept = np.flatnonzero(near)
+        self._on, self._placed = on, placed
+        system = _sliced(model.system, self.kept, on)
+        self._context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform())
+
+    def of_particles(self, particles: Tensor) -> Tensor:
+        """Energy (B,) in kJ/mol of particle coordinates (B, p, 3) in nm; the gradient is minus OpenMM's force."""
+        return _OpenMMEnergy.apply(particles, self._context, self.kept)
+
+    def of_atoms(self, local: Tensor, atoms: NDArray[np.int64]) -> Tensor:
+        """Energy (B,) of local coordinates (B, m, 3) of the structure's `atoms` (m,), the rest as it stands."""
+        return self.of_particles(self.particles(local, atoms))
+
+    def energy_and_gradient(self, local: Tensor, atoms: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """`of_atoms` and its gradient (B, m, 3) in kJ/mol/nm."""
+        leaf = local.detach().requires_grad_(True)
+        with torch.enable_grad():
+            energy = self.of_atoms(leaf, atoms)
+            (gradient,) = torch.autograd.grad(energy.sum(), leaf)
+        return energy.detach(), gradient
+
+    def particles(self, local: Tensor, atoms: NDArray[np.int64]) -> Tensor:
+        """Particle coordinates (B, p, 3), added hydrogens riding on their frames, differentiable."""
+        row = {int(a): k for k, a in enumerate(atoms)}
+        pairs = [(p, row[int(a)]) for p, a in enumerate(self.model.completed.source) if int(a) in row]
+        target = torch.tensor([p for p, _ in pairs], device=local.device)
+        origin = torch.tensor([k for _, k in pairs], device=local.device)
+        base = torch.as_tensor(self._placed, dtype=local.dtype, device=local.device).expand(len(local), -1, -1)
+        placed = base.index_copy(1, target, local[:, origin])
+        riders = self.model.riders[self._on[self.model.riders[:, 0]]] if len(self.model.riders) else self.model.riders
+        if len(riders):
+            before, after = _torch_frames(base, riders), _torch_frames(placed, riders)
+            lever = (base[:, riders[:, 0]] - base[:, riders[:, 1]])[..., None]
+            moved = placed[:, riders[:, 1]] + (after @ (before.transpose(-1, -2) @ lever))[..., 0]
+            placed = placed.index_copy(1, torch.as_tensor(riders[:, 0], device=local.device), moved)
+        return placed
+
+
+class _OpenMMEnergy(torch.autograd.Function):
+    """Energy forward, minus force backward: dE/dtheta = -J'F once torsions are behind the coordinates."""
+
+    @staticmethod
+    def forward(ctx: Any, particles: Tensor, context: Any, kept: NDArray[np.int64]) -> Tensor:
+        import openmm.unit
+
+        energies, gradient = [], torch.zeros_like(particles)
+        worst = torch.finfo(particles.dtype).max ** 0.5
+        for row, points in enumerate(particles.detach().cpu().numpy()):
+            context.setPositions(points[kept])
+            state = context.getState(getEnergy=True, getForces=True)
+            energy = state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole)
+            force = state.getForces(asNumpy=True).value_in_unit(openmm.unit.kilojoule_per_mole / openmm.unit.nanometer)
+            if not (energy < worst and np.isfinite(force).all()):
+                energies.append(worst)  # atoms coincide: worse than anything else, and no direction to give
+                continue
+            energies.append(energy)
+            gradient[row, kept] = -torch.as_tensor(np.asarray(force), dtype=particles.dtype, device=particles.device)
+        ctx.save_for_backward(gradient)
+        return torch.tensor(energies, dtype=particles.dtype, device=particles.device)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grads[0][:, None, None] * gradient, None, None
+
+
+def _sliced(system: Any, kept: NDArray[np.int64], on: NDArray[np.bool_]) -> Any:
+    """System of the kept particles: torsions that touch a moving one, nonbonded and Born terms."""
+    import openmm
+
+    place = {int(p): k for k, p in enumerate(kept)}
+    small = openmm.System()
+    for _ in kept:
+        small.addParticle(1.0)
+    torsions, nonbonded, born = openmm.PeriodicTorsionForce(), openmm.NonbondedForce(), openmm.GBSAOBCForce()
+    old = force_of(system, openmm.PeriodicTorsionForce)
+    for i in range(old.getNumTorsions()):
+        a, b, c, d, *rest = old.getTorsionParameters(i)
+        if any(on[p] for p in (a, b, c, d)) and all(p in place for p in (a, b, c, d)):
+            torsions.addTorsion(place[a], place[b], place[c], place[d], *rest)
+    full = force_of(system, openmm.NonbondedForce)
+    for p in kept:
+        nonbonded.addParticle(*full.getParticleParameters(int(p)))
+    for i in range(full.getNumExceptions()):
+        a, b, *rest = full.getExceptionParameters(i)
+        if a in place and b in place:
+            nonbonded.addException(place[a], place[b], *rest)
+    solvent = force_of(system, openmm.GBSAOBCForce)
+    for p in kept:
+        born.addParticle(*solvent.getParticleParameters(int(p)))
+    born.setSolventDielectric(solvent.getSolventDielectric())
+    for force in (torsions, nonbonded, born):
+        small.addForce(force)
+    return small
+
+
+def _torch_frames(xyz: Tensor, riders: NDArray[np.int64]) -> Tensor:
+    """Orthonormal frames (B, q, 3, 3) of each rider's three carriers, as in `geofold.molecule.energy.openmm_energy`."""
+    a, b, c = (xyz[:, riders[:, k]] for k in (1, 2, 3))
+    x = torch.nn.functional.normalize(b - a, dim=-1)
+    z = torch.nn.functional.normalize(torch.linalg.cross(x, c - a), dim=-1)
+    return torch.stack([x, torch.linalg.cross(z, x), z], dim=-1)

@@ -1,0 +1,75 @@
+"""A protein as PDB text in the way that PDBFixer and OpenMM read it.
+
+Residues are numbered from zero, a chain ends where the protein is broken, so that no force pulls across, and what no
+residue template has is left out.
+"""
+
+from __future__ import annotations
+
+import string
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from geofold.molecule.selection import STANDARD_RESIDUES, standard_name
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.bonds import CYSTEINES, DISULFIDE
+
+THIOL = 0.16
+"""nm, from a sulphur to its own hydrogen at most."""
+
+
+def pdb_text(
+    structure: Structure, steering: NDArray[np.bool_], kept: list[int], *, joined: tuple[int, int] | None = None
+) -> str:
+    """Residues as PDB text, numbered from zero, a new chain after each break but that between the two `joined`."""
+    lines: list[str] = []
+    spare = _hydrogens_of_disulfides(structure, steering, kept)
+    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits
+    number = serial = 0
+    for chain, piece in enumerate(pieces(structure, kept, joined)):
+        if lines:
+            lines.append("TER")
+        for k in piece:
+            residue = structure.residues[k]
+            resname = standard_name(residue.resname)
+            record = "ATOM  " if resname in STANDARD_RESIDUES else "HETATM"
+            for atom in residue.atoms[steering[residue.atoms]]:
+                element = str(structure.element[atom])
+                if element == "D" or int(atom) in spare:
+                    continue
+                serial += 1
+                name = str(structure.name[atom])
+                x, y, z = structure.xyz[atom] * 10
+                padded = name if len(name) > 3 or len(element) > 1 else " " + name
+                lines.append(
+                    f"{record}{serial % 100000:5d} {padded:<4s} {resname:>3.3s} {letters[chain % len(letters)]}"
+                    f"{number % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {element.capitalize():>2s}"
+                )
+            number += 1
+    return "\n".join([*lines, "TER", "END", ""])
+
+
+def pieces(structure: Structure, kept: list[int], joined: tuple[int, int] | None = None) -> list[list[int]]:
+    """Residues cut at the breaks of the chain, but between the two `joined`."""
+    found: list[list[int]] = []
+    for k in kept:
+        last = found[-1][-1] if found else -1
+        if found and ((last, k) == joined or (k == last + 1 and structure.bonded(last, k))):
+            found[-1].append(k)
+        else:
+            found.append([k])
+    return found
+
+
+def _hydrogens_of_disulfides(structure: Structure, steering: NDArray[np.bool_], kept: list[int]) -> frozenset[int]:
+    """Hydrogens on the sulphurs of disulfides, which other programs write and no force field has a template for."""
+    cysteine = steering & np.isin(structure.residue_of, kept) & np.isin(structure.resname, CYSTEINES)
+    sulphur = structure.xyz[cysteine & (structure.name == "SG")]
+    hydrogens = np.flatnonzero(cysteine & (structure.element == "H"))
+    pairs = cKDTree(sulphur.reshape(-1, 3)).query_pairs(DISULFIDE[1], output_type="ndarray")
+    if not len(pairs) or not len(hydrogens):
+        return frozenset()
+    close = cKDTree(sulphur[np.unique(pairs)]).query(structure.xyz[hydrogens])[0] < THIOL
+    return frozenset(hydrogens[close].tolist())

@@ -1,0 +1,216 @@
+"""A smooth Ramachandran landscape to climb: twice differentiable, and with a slope where the maps are flat zero.
+
+Made of the percentiles of ``ramachandran``, the same units and shapes: angles in radians, L residues, C = 6 classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from geofold.molecule.energy.ramachandran import (
+    ALLOWED_FROM,
+    BINS,
+    CLASSES,
+    FAVOURED_FROM,
+    ORIGIN,
+    STEP,
+    percentiles,
+    score,
+)
+
+CORE_FROM = 0.05
+"""Percentile from which ``penalty`` is zero: inside the favoured contour, so that minima do not sit on its edge."""
+
+_PADDED = BINS + 3
+
+
+def _funnel(height: NDArray[np.float64], seed: NDArray[np.bool_], slope: float) -> NDArray[np.float64]:
+    """Lower ``height`` until every point outside ``seed`` has a neighbour that is higher by ``slope`` per bin.
+
+    Greyscale reconstruction by dilation (Vincent, IEEE Trans. Image Process. 2:176, 1993) with a toll for the
+    distance: hilltops outside the seed are cut down to their pass and tilted, so no path of ascent ends on them.
+    """
+    moves = [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b]
+    reached = np.where(seed, height, -np.inf)
+    while True:
+        best = reached.copy()
+        for move in moves:
+            np.maximum(best, np.roll(reached, move, (-2, -1)) - slope * np.hypot(*move), out=best)
+        raised = np.where(seed, height, np.minimum(height, best))
+        if np.array_equal(raised, reached):
+            return reached
+        reached = raised
+
+
+@cache
+def _landscape(funnel: bool) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Spline coefficients (6, 180, 180) of the log-density, and its levels (6,) at the core and at the outliers.
+
+    log(p * G2 + 0.003 p * G12 + 1e-5), where Gn is a Gaussian of n degrees: the narrow one keeps the contours,
+    the wide one softens the cliffs of the small classes, the floor closes the empty rest. The funnel then gives at
+    least 0.05 per degree outside favoured territory, and a last Gaussian of 3 degrees rounds its creases.
+    """
+
+    def blur(maps: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
+        return np.stack([ndimage.gaussian_filter(m, degrees / 2.0, mode="wrap", truncate=6.0) for m in maps])
+
+    table = percentiles()
+    height = np.log(blur(table, 2.0) + 0.003 * blur(table, 12.0) + 1e-5)
+    if funnel:
+        height = blur(_funnel(height, table >= FAVOURED_FROM, slope=0.1), 3.0)
+    coefficients = np.stack([ndimage.spline_filter(m, order=3, mode="grid-wrap") for m in height])
+
+    fine = np.arange(0.0, BINS, 0.5)
+    grid = np.stack(np.meshgrid(fine, fine, indexing="ij"))
+    core, outlier = np.empty(len(CLASSES)), np.empty(len(CLASSES))
+    for k, allowed in enumerate(ALLOWED_FROM):
+        value = ndimage.map_coordinates(coefficients[k], grid, order=3, mode="grid-wrap", prefilter=False)
+        share = score(grid[0] * STEP + ORIGIN, grid[1] * STEP + ORIGIN, k)
+        # Sampled extremes miss the true ones by a little; the gap between the levels is about 3.
+        core[k] = value[share >= CORE_FROM].min() - 0.05
+        outlier[k] = value[share < allowed].max() + 0.1
+    return coefficients, core, outlier
+
+
+_CUBIC = np.array([[1, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 1]]) / 6.0
+"""Uniform cubic B-spline: weights of the knots -1, 0, 1, 2 are the powers (1, t, t^2, t^3) times this matrix."""
+
+
+class RamachandranDensity:
+    """Smooth, periodic Ramachandran landscape for losses; every method works under ``torch.func`` transforms.
+
+    Parameters
+    ----------
+    dtype, device
+        Of the stored maps; angles should have the same.
+    funnel : bool
+        True (default): no local maxima outside favoured territory, so ascent from anywhere ends there. The price is
+        that islands which are merely allowed, such as left-handed helix for Ile and Val, count as low as the pass
+        that leads out of them. False: the plain statistical landscape, islands included.
+    """
+
+    def __init__(
+        self, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu", funnel: bool = True
+    ) -> None:
+        maps, core, outlier = _landscape(funnel)
+        self._coefficients = torch.tensor(maps, dtype=dtype, device=device).reshape(-1)
+        self._core = torch.tensor(core, dtype=dtype, device=device)
+        self._outlier = torch.tensor(outlier, dtype=dtype, device=device)
+        self._offsets = torch.arange(-1, 3, device=device)
+        self._cubic = torch.tensor(_CUBIC, dtype=dtype, device=device)
+
+    def _knots(self, angle: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices and weights, both (..., L, 4), of the knots around an angle."""
+        x = (angle - ORIGIN) / STEP
+        below = x.floor()
+        t = x - below
+        square = t * t
+        powers = torch.stack((torch.ones_like(t), t, square, square * t), dim=-1)
+        return (below.long().unsqueeze(-1) + self._offsets).remainder(BINS), powers @ self._cubic
+
+    def log_density(self, phi: Tensor, psi: Tensor, cls: Tensor) -> Tensor:
+        """Log of the smoothed percentile (not normalised), twice continuously differentiable.
+
+        Parameters
+        ----------
+        phi, psi : Tensor (..., L), radians
+        cls : int Tensor (L,)
+            Indices into ``CLASSES``.
+
+        Returns
+        -------
+        Tensor (..., L)
+            About 0 at the mode, -4 at the favoured contour, below -5.7 for outliers.
+        """
+        index, weight = self._knots(torch.stack((phi, psi)))
+        flat = ((cls.long()[:, None] * BINS + index[0]) * BINS).unsqueeze(-1) + index[1].unsqueeze(-2)
+        return ((self._coefficients[flat] @ weight[1].unsqueeze(-1)).squeeze(-1) * weight[0]).sum(-1)
+
+    def penalty(self, phi: Tensor, psi: Tensor, cls: Tensor) -> Tensor:
+        """Hinge (..., L): 0 from the 5 % contour inwards, at least 1 for every outlier; shapes as ``log_density``.
+
+        A function of the log-density only: with u its depth below the core in units of the gap between core and
+        outliers, 2u^3 - u^4 up to u = 1 and its tangent 2u - 1 beyond, which is C2.
+        """
+        core, outlier = self._core[cls.long()], self._outlier[cls.long()]
+        depth = (core - self.log_density(phi, psi, cls)) / (core - outlier)
+        u = depth.clamp(0.0, 1.0)
+        return u**3 * (2.0 - u) + 2.0 * torch.relu(depth - 1.0)
+
+    def penalty_and_slopes(self, knots: Tensor, first: Tensor, cls: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+        """`penalty` of angles counted in knots, and what gives its derivatives, in closed form and few operations.
+
+        Parameters
+        ----------
+        knots : Tensor (..., 2, L)
+            Phi and psi as `in_knots` counts them.
+        first : Tensor (L,) int
+            `first_knot` of the residues' classes.
+        cls : int Tensor (L,)
+
+        Returns
+        -------
+        Tensor (..., L), callable
+            The callable gives the derivatives by the knots, (..., 2, L).
+        """
+        knots, shape = knots.movedim(-2, 0), knots.shape
+        below = knots.floor()
+        t = knots - below
+        square = t * t
+        powers = torch.stack((torch.ones_like(t), t, square, square * t), -1)
+        weight = torch.mm(powers.view(-1, 4), self._basis).view(2, -1, 2, 4)
+        cell = below.remainder_(BINS).long()
+        corner = cell[0] * _PADDED + cell[1] + first
+        patch = self._patches[corner.view(-1, 1) + self._around].view(-1, 4, 4)
+        # values in the corner, derivatives beside and below it
+        found = torch.bmm(torch.bmm(weight[0], patch), weight[1].mT).view(*shape[:-2], shape[-1], 4)
+        value, by_psi, by_phi, _ = found.unbind(-1)
+        gap = self._gap[cls]
+        beyond = ((self._core[cls] - value) / gap).clamp_min_(0.0)
+        u = beyond.clamp_max(1.0)
+        penalty = u**3 * (2.0 - u) + 2.0 * (beyond - u)
+
+        def slopes() -> Tensor:
+            depth_slope = u * u * (4.0 * u - 6.0) / gap
+            return depth_slope.unsqueeze(-2) * torch.stack((by_phi, by_psi), -2)
+
+        return penalty, slopes
+
+    def in_knots(self, angle: Tensor, total: bool = True) -> Tensor:
+        """Angles (radian) in units of the knots' spacing, from the first knot; `total=False`: differences of angles."""
+        return (angle - ORIGIN if total else angle) / STEP
+
+    def first_knot(self, cls: Tensor) -> Tensor:
+        """Place of each class's map among all of them, for `penalty_and_slopes`."""
+        return cls.long() * _PADDED**2
+
+    @cached_property
+    def _patches(self) -> Tensor:
+        """The maps with a wrapped margin (one knot before, two behind), flat: no index has to be wrapped."""
+        maps = self._coefficients.view(-1, BINS, BINS)
+        reach = torch.arange(-1, BINS + 2, device=maps.device).remainder(BINS)
+        return maps[:, reach][:, :, reach].reshape(-1).contiguous()
+
+    @cached_property
+    def _around(self) -> Tensor:
+        """(16,): the knots around a cell, from its first one."""
+        step = torch.arange(4, device=self._cubic.device)
+        return (step[:, None] * _PADDED + step).flatten()
+
+    @cached_property
+    def _basis(self) -> Tensor:
+        """(4, 8): powers of t times this are the four knots' weights and their derivatives."""
+        slope = torch.zeros_like(self._cubic)
+        slope[:3] = self._cubic[1:] * torch.arange(1, 4).to(self._cubic)[:, None]
+        return torch.cat([self._cubic, slope], -1)
+
+    @cached_property
+    def _gap(self) -> Tensor:
+        return self._core - self._outlier

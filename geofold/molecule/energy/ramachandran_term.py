@@ -1,0 +1,123 @@
+"""Phi and psi of a moving stretch as functions of the torsion increments, and their Ramachandran classes.
+
+Torsions only ever turn about their own bonds, so phi and psi are the input's angles plus the increments:
+exact, linear and free, where computing them from coordinates would cost a kinematic pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofold.molecule.energy.ramachandran import OUTLIER, class_of, score, verdict
+from geofold.molecule.energy.ramachandran_density import RamachandranDensity
+from geofold.molecule.kinematics.forward import dihedral
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.torsion_tree import TorsionTree
+
+
+@dataclass(frozen=True)
+class BackboneAngles:
+    """Residues of a stretch that have both phi and psi.
+
+    Attributes
+    ----------
+    residue : (L,) int
+        Counted from the first residue of the stretch.
+    phi, psi : (L,) float
+        Input angles, radian.
+    phi_of, psi_of : (L, n) float
+        One where a torsion is that residue's phi or psi.
+    kind : (L,) int
+        Ramachandran class.
+    density : RamachandranDensity
+    """
+
+    residue: Tensor
+    phi: Tensor
+    psi: Tensor
+    phi_of: Tensor
+    psi_of: Tensor
+    kind: Tensor
+    density: RamachandranDensity
+
+    @classmethod
+    def of(cls, structure: Structure, tree: TorsionTree, like: Tensor) -> BackboneAngles:
+        """Angles of the stretch that a tree moves."""
+        torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
+        rows = [r for k in range(tree.first, tree.last + 1) if (r := _row(structure, tree, k)) is not None]
+        n = len(tree)
+        turn = np.zeros((2, len(rows), n))
+        for position, (k, _, _, _) in enumerate(rows):
+            for which, kind in enumerate(("phi", "psi")):
+                if (k, kind) in torsion:
+                    turn[which, position, torsion[(k, kind)]] = 1.0
+
+        def make(values: list[float] | np.ndarray) -> Tensor:
+            return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
+        return cls(
+            residue=torch.tensor([r[0] - tree.first for r in rows], dtype=torch.long, device=like.device),
+            phi=make([r[1] for r in rows]), psi=make([r[2] for r in rows]),
+            phi_of=make(turn[0]), psi_of=make(turn[1]),
+            kind=torch.tensor([r[3] for r in rows], dtype=torch.long, device=like.device),
+            density=RamachandranDensity(like.dtype, like.device),
+        )  # fmt: skip
+
+    def at(self, angle: Tensor) -> tuple[Tensor, Tensor]:
+        """Phi and psi (B, L) after total increments (B, n)."""
+        return self.phi + angle @ self.phi_of.T, self.psi + angle @ self.psi_of.T
+
+    def penalty(self, angle: Tensor) -> Tensor:
+        """Smooth Ramachandran penalty (B, L): zero in favoured territory, at least one for an outlier."""
+        return self.density.penalty(*self.at(angle), self.kind)
+
+    def penalty_and_slope(self, angle: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+        """`penalty` (B, L), and what gives the derivative (B, n) of its sum by the increments."""
+        knots = torch.addmm(self._start, angle, self._turns).unflatten(-1, (2, -1))
+        penalty, slopes = self.density.penalty_and_slopes(knots, self._first, self.kind)
+        return penalty, lambda: slopes().flatten(-2) @ self._turns.mT
+
+    @cached_property
+    def _start(self) -> Tensor:
+        """(2L,): phi and psi of the input, in knots of the density."""
+        return self.density.in_knots(torch.cat([self.phi, self.psi]))
+
+    @cached_property
+    def _turns(self) -> Tensor:
+        """(n, 2L): how far, in knots, a torsion turns whose phi, then whose psi."""
+        return self.density.in_knots(torch.cat([self.phi_of, self.psi_of]).mT.contiguous(), total=False)
+
+    @cached_property
+    def _first(self) -> Tensor:
+        return self.density.first_knot(self.kind)
+
+    def outliers(self, angle: Tensor) -> list[int]:
+        """Number of Ramachandran outliers of each row after total increments (B, n), by the contours themselves."""
+        phi, psi = (a.detach().cpu().numpy() for a in self.at(angle))
+        kind = self.kind.cpu().numpy()
+        return [int((verdict(score(p, q, kind), kind) == OUTLIER).sum()) for p, q in zip(phi, psi, strict=True)]
+
+
+def _row(structure: Structure, tree: TorsionTree, k: int) -> tuple[int, float, float, int] | None:
+    """Residue, phi, psi and class; None where the chain ends."""
+    if not (0 < k < len(structure.residues) - 1 and structure.bonded(k - 1, k) and structure.bonded(k, k + 1)):
+        return None
+
+    def angle(*atoms: tuple[int, str]) -> float | None:
+        found = [structure.atom(r, name, tree.steering) for r, name in atoms]
+        if any(a is None for a in found):
+            return None
+        return float(dihedral(torch.as_tensor(structure.xyz[np.array(found, dtype=int)])))
+
+    phi = angle((k - 1, "C"), (k, "N"), (k, "CA"), (k, "C"))
+    psi = angle((k, "N"), (k, "CA"), (k, "C"), (k + 1, "N"))
+    omega = angle((k - 1, "CA"), (k - 1, "C"), (k, "N"), (k, "CA"))
+    if phi is None or psi is None:
+        return None
+    return k, phi, psi, class_of(structure.residues[k].resname, structure.residues[k + 1].resname, omega)

@@ -1,0 +1,228 @@
+"""Soft sterics between heavy atoms: who is near whom, and what an overlap costs.
+
+Glossary: ``B`` rows, ``m`` local (moving) atoms, ``e`` fixed atoms around, ``p`` pairs. Pairs that cannot
+change their distance (carried by the same torsion, or both fixed) and pairs up to three bonds apart are
+left out. Waters are left out as well: they find their own place around a loop.
+
+The pair list is a neighbour list with a skin: it is exact as long as no atom has moved further than the
+skin allows, and whoever evaluates it beyond that gets a fresh one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from geofold.molecule.energy.clash_cost import SCREEN_MARGIN, TINY, TOLERATED, Clashes, overlap_cost, screen
+from geofold.molecule.energy.vdw_radii import CONTACT, EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
+from geofold.molecule.kinematics.forward import Kinematics
+from geofold.molecule.structure import WATER, Structure
+from geofold.molecule.topology.bonds import separations
+from geofold.molecule.topology.torsion_tree import TorsionTree
+
+SKIN = 0.25
+FEW = 20_000
+"""Up to so many pairs (a peptide alone) all are listed: cheaper than looking for the near ones after every step."""
+
+
+class PairList(NamedTuple):
+    """Pairs within reach of coordinates `built` (B, m, 3), those of two local atoms first.
+
+    i, j : (p,) int, atoms of the sterics: local ones, then fixed ones.
+    distance : (p,) at which they touch, nm.
+    inner : how many pairs are of two local atoms.
+    around : (p - inner, 3) where the fixed atoms of the others are, so that a step never looks at all of them.
+    built : without it the list holds every pair there is and never ages.
+    """
+
+    i: Tensor
+    j: Tensor
+    distance: Tensor
+    inner: int
+    around: Tensor
+    built: Tensor | None
+
+    def select(self, rows: Tensor) -> PairList:
+        """The list for rearranged rows: it serves all of them, only where it was built moves along."""
+        return self if self.built is None else self._replace(built=self.built[rows])
+
+
+@dataclass(frozen=True)
+class Sterics:
+    """Heavy-atom pairs of a moving stretch and its surroundings.
+
+    Attributes
+    ----------
+    local : (m',) int
+        Local rows of the heavy steering atoms.
+    fixed : (e, 3) float
+        Coordinates of the fixed heavy atoms.
+    radius : (m' + e,) float
+        nm.
+    polar : (m' + e,) bool
+    excluded : (m', m' + e) bool
+        Pairs that do not count.
+    residue : (m',) int
+        Residue index of each local heavy atom, counted from the first of the stretch (clamped to it).
+    kept : int
+        Number m of local atoms, hydrogens included.
+    """
+
+    local: Tensor
+    fixed: Tensor
+    radius: Tensor
+    polar: Tensor
+    excluded: np.ndarray
+    residue: Tensor
+    tree: cKDTree
+    atoms: np.ndarray
+    kept: int
+
+    @classmethod
+    def of(cls, structure: Structure, tree: TorsionTree, kin: Kinematics, reach: float) -> Sterics:
+        """Pairs of a torsion tree with everything within `reach` (nm) of its moving atoms."""
+        local_atoms = kin.atoms.cpu().numpy()
+        heavy = np.array([radius_of(str(e)) > 0 for e in structure.element]) & tree.steering
+        heavy &= ~np.isin(structure.resname, list(WATER))
+        rows = np.flatnonzero(heavy[local_atoms])
+        inside = local_atoms[rows]
+        outside = np.setdiff1d(np.flatnonzero(heavy), inside)
+        around = cKDTree(structure.xyz[tree.atoms]).query(structure.xyz[outside], distance_upper_bound=reach)[0]
+        outside = outside[np.isfinite(around)]
+        atoms = np.concatenate([inside, outside]).astype(np.int64)
+        carrier = np.concatenate([kin.carrier.cpu().numpy()[rows], np.full(len(outside), len(tree))])
+        excluded = carrier[: len(inside), None] == carrier[None]
+        excluded |= _bonded(tree, inside, atoms)
+        # a pair of local atoms is listed once, under its lower row
+        excluded[:, : len(inside)] |= np.tril(np.ones((len(inside), len(inside)), dtype=bool))
+        device, dtype = kin.influence.device, kin.influence.dtype
+        element = [str(structure.element[a]) for a in atoms]
+        residue = np.clip(structure.residue_of[inside], tree.first, tree.last) - tree.first
+        return cls(
+            local=torch.as_tensor(rows, device=device),
+            fixed=torch.as_tensor(structure.xyz[outside], dtype=dtype, device=device),
+            radius=torch.as_tensor([radius_of(e) for e in element], dtype=dtype, device=device),
+            polar=torch.as_tensor([e in POLAR for e in element], device=device),
+            excluded=excluded,
+            residue=torch.as_tensor(residue, device=device),
+            tree=cKDTree(structure.xyz[outside].reshape(-1, 3)),
+            atoms=atoms, kept=len(local_atoms),
+        )  # fmt: skip
+
+    def pairs(self, xyz: Tensor) -> PairList:
+        """Neighbour list of local coordinates (B, m, 3), one for all rows of the batch."""
+        if self.excluded.size <= FEW:
+            i, j = np.nonzero(~self.excluded)
+            return self._listed(i, j, None)
+        points = xyz[:, self.local].detach()
+        near = np.zeros(self.excluded.shape, dtype=bool)
+        for row in points.cpu().numpy():
+            here = cKDTree(row)
+            for other, offset in ((here, 0), (self.tree, len(row))):
+                if other.n:
+                    found = here.sparse_distance_matrix(other, CONTACT + SKIN, output_type="ndarray")
+                    near[found["i"], found["j"] + offset] = True
+        i, j = np.nonzero(near & ~self.excluded)
+        return self._listed(i, j, points)
+
+    def overlaps(self, xyz: Tensor, pairs: PairList) -> tuple[Tensor, PairList]:
+        """Overlap (B, p) in nm of every listed pair, negative where they are apart; the list that was used."""
+        points = xyz[:, self.local]
+        pairs = self._fresh(points, pairs, xyz)
+        # the tiny offset keeps the gradient finite where two atoms coincide
+        return pairs.distance - (_separation(points, pairs).square().sum(-1) + TINY).sqrt(), pairs
+
+    def clashes(self, xyz: Tensor, pairs: PairList) -> tuple[Clashes, PairList]:
+        """Overlaps that cost something, of all rows in one list, and the pair list that was used."""
+        points = xyz[:, self.local]
+        pairs = self._fresh(points, pairs, xyz)
+        if pairs.built is None:
+            every = torch.cat([points, self.fixed.expand(len(points), -1, -1)], 1) if len(self.fixed) else points
+            row, i, j = screen(every, points.shape[1], self._limit)
+            return Clashes.of(row, i, j, every[row, i] - every[row, j], self._touching[i, j], len(xyz)), pairs
+        apart = _separation(points, pairs)
+        row, k = (apart.square().sum(-1) < (pairs.distance - TOLERATED).square()).nonzero().unbind(1)
+        return Clashes.of(row, pairs.i[k], pairs.j[k], apart[row, k], pairs.distance[k], len(xyz)), pairs
+
+    def every_pair(self, xyz: Tensor, pairs: PairList) -> Clashes:
+        """All listed pairs as they are, overlapping or not: the same shapes for all coordinates, for a compiler."""
+        apart = _separation(xyz[:, self.local], pairs)
+        rows, count = apart.shape[:2]
+        row = torch.arange(rows, device=xyz.device).repeat_interleave(count)
+        i, j, touching = pairs.i.repeat(rows), pairs.j.repeat(rows), pairs.distance.repeat(rows)
+        return Clashes.of(row, i, j, apart.flatten(0, 1), touching, rows)
+
+    def fresh(self, xyz: Tensor, pairs: PairList) -> PairList:
+        """The list, or a new one if atoms went further than its skin allows."""
+        return pairs if pairs.built is None else self._fresh(xyz[:, self.local], pairs, xyz)
+
+    @cached_property
+    def _touching(self) -> Tensor:
+        """(m', w): distance at which two atoms touch."""
+        i, j = (torch.arange(k, device=self.radius.device) for k in self.excluded.shape)
+        return self._contact(i[:, None], j[None])
+
+    @cached_property
+    def _limit(self) -> Tensor:
+        """(m', w): squared distance below which an overlap costs something, for `screen`."""
+        limit = (self._touching - TOLERATED).square() + SCREEN_MARGIN
+        return limit.masked_fill(torch.as_tensor(self.excluded, device=limit.device), -1.0).to(torch.float32)
+
+    @cached_property
+    def place(self) -> Tensor:
+        """(w,): local row of each atom, the number of local atoms for the fixed ones."""
+        outside = self.local.new_full((len(self.fixed),), self.kept)
+        return torch.cat([self.local, outside])
+
+    def cost(self, overlap: Tensor) -> Tensor:
+        """Cost (B, p) of overlaps: see `overlap_cost`."""
+        return overlap_cost(overlap)
+
+    def severe(self, xyz: Tensor, pairs: PairList) -> Tensor:
+        """Number of severe overlaps in each row, (B,)."""
+        with torch.no_grad():
+            return (self.overlaps(xyz, pairs)[0] >= SEVERE_OVERLAP).sum(-1)
+
+    def _fresh(self, points: Tensor, pairs: PairList, xyz: Tensor) -> PairList:
+        """The list, or a new one if atoms went further than its skin allows."""
+        if pairs.built is None:
+            return pairs
+        moved = (points.detach() - pairs.built).square().sum(-1).amax()
+        return self.pairs(xyz) if float(moved) > (SKIN / 2) ** 2 else pairs
+
+    def _listed(self, i: np.ndarray, j: np.ndarray, built: Tensor | None) -> PairList:
+        """Pair list with the pairs of two local atoms first."""
+        m = len(self.local)
+        order = np.argsort(j >= m, kind="stable")
+        one, other = (torch.as_tensor(index[order], device=self.local.device) for index in (i, j))
+        inner = int((j < m).sum())
+        return PairList(one, other, self._contact(one, other), inner, self.fixed[other[inner:] - m], built)
+
+    def _contact(self, i: Tensor, j: Tensor) -> Tensor:
+        allowance = POLAR_ALLOWANCE * (self.polar[i] & self.polar[j]).to(self.radius)
+        return self.radius[i] + self.radius[j] - allowance
+
+
+def _separation(points: Tensor, pairs: PairList) -> Tensor:
+    """From the second to the first atom of every pair, (B, p, 3)."""
+    inside = points[:, pairs.i[: pairs.inner]] - points[:, pairs.j[: pairs.inner]]
+    if pairs.inner == len(pairs.i):
+        return inside
+    return torch.cat([inside, points[:, pairs.i[pairs.inner :]] - pairs.around], dim=1)
+
+
+def _bonded(tree: TorsionTree, inside: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+    """(m', m' + e) bool: pairs at most three bonds apart."""
+    row = {int(a): k for k, a in enumerate(inside)}
+    column = {int(a): k for k, a in enumerate(atoms)}
+    near = np.zeros((len(inside), len(atoms)), dtype=bool)
+    for a, b in separations(tree.table, inside, EXCLUDED_BONDS):
+        if b in column:
+            near[row[a], column[b]] = True
+    return near

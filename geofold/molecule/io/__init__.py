@@ -1,0 +1,1 @@
+"""Files in and out: PDB and mmCIF, read, edited and written byte for byte."""

@@ -1,0 +1,229 @@
+"""Loop closure as a constraint: tangent projection and Newton retraction.
+
+A closed stretch hangs from its N anchor; its last psi carries the residue behind it, which must not move.
+That is six rows (three for the position of the anchor atom, three for its orientation); a covalent link
+from the moving part to anything else (disulfide, glycan, metal, cyclic peptide) adds distance rows for the
+bond and for the angles at both its ends. Closure is what `decode` returns, so loss, metric, acceptance and
+emission all see the closed loop.
+
+Newton's corrections are taken in the row space B of the Jacobian at the current coordinates, a fixed
+subspace during one step: theta = delta + B nu with residual r(theta) = 0 has the derivative
+dtheta = (I - B (J B)^-1 J) ddelta by the implicit function theorem, and two Newton steps with the inverse
+frozen at the solution carry it (and the second derivative) through automatic differentiation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofold.molecule.kinematics.forward import Kinematics, acceleration, carry, frames, jacobian, moved_axes
+from geofold.molecule.topology.torsion_tree import TorsionTree
+
+ORIENTATION_ARM = 0.15
+"""nm per radian: puts the orientation rows on the scale of the position rows (a bond length)."""
+TOLERANCE = 1e-8
+"""nm; a thousandth of what a PDB file can print, so that rounding is the only closure error left."""
+NEWTON_STEPS = 10
+RANK_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Closure:
+    """Rows that must stay as they are.
+
+    Attributes
+    ----------
+    end : int
+        Torsion whose frame must stay the identity; -1 for a stretch without anchor.
+    anchor : (3,) int
+        Local rows of the anchor's N, CA, C.
+    pairs : (p, 2) int
+        Local rows of the atom pairs whose distance is kept.
+    """
+
+    end: int
+    anchor: Tensor
+    pairs: Tensor
+
+    @classmethod
+    def of(cls, tree: TorsionTree, kin: Kinematics) -> Closure:
+        """Rows of a tree: its anchor and its links."""
+        local = set(kin.atoms.tolist())
+        pairs = []
+        for i, j in tree.links:
+            pairs.append((i, j))
+            pairs.extend((k, j) for k in tree.table[i] if k != j and k in local)
+            pairs.extend((i, k) for k in tree.table[j] if k != i and k in local)
+        carrier = dict(zip(kin.atoms.tolist(), kin.carrier.tolist(), strict=True))
+        # A pair inside one rigid piece keeps its distance anyway and would only make the rows singular.
+        kept = sorted({(min(p), max(p)) for p in pairs if carrier[p[0]] != carrier[p[1]]})
+        device = kin.atoms.device
+        rows = kin.local(np.array(kept, dtype=np.int64).reshape(-1)).reshape(-1, 2)
+        anchor = kin.local(tree.anchor) if tree.anchor else torch.zeros(0, dtype=torch.long, device=device)
+        return cls(end=tree.end, anchor=anchor, pairs=rows)
+
+    @property
+    def rows(self) -> int:
+        """Number of scalar conditions."""
+        return (6 if self.end >= 0 else 0) + len(self.pairs)
+
+    def residual(self, kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
+        """How far each row is from where it has to be, (B, rows) in nm."""
+        return self.residual_at(kin, xyz, frames(kin, xyz, delta))
+
+    def residual_at(self, kin: Kinematics, xyz: Tensor, frame: Tensor) -> Tensor:
+        """The same, of frames (B, n + 1, 4, 4) that are known."""
+        parts = []
+        if self.end >= 0:
+            end = frame[:, self.end]
+            point = xyz[:, self.anchor[1]]
+            parts.append((end[:, :3, :3] @ point[..., None])[..., 0] + end[:, :3, 3] - point)
+            skew = end[:, :3, :3] - end[:, :3, :3].transpose(-1, -2)
+            parts.append(0.5 * ORIENTATION_ARM * torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], dim=-1))
+        if len(self.pairs):
+            ends = carry(kin, frame, xyz, self.pairs.flatten()).unflatten(1, (-1, 2))
+            now = xyz[:, self.pairs]
+            parts.append((ends[:, :, 0] - ends[:, :, 1]).norm(dim=-1) - (now[:, :, 0] - now[:, :, 1]).norm(dim=-1))
+        return torch.cat(parts, dim=-1)
+
+    def jacobian(self, kin: Kinematics, xyz: Tensor, frame: Tensor) -> Tensor:
+        """Derivative of the residual by the torsions, (B, rows, n); exact where the loop is closed."""
+        parts = []
+        if self.end >= 0:
+            axis, origin = moved_axes(kin, frame, xyz)
+            end = frame[:, self.end]
+            point = (end[:, :3, :3] @ xyz[:, self.anchor[1], :, None])[..., 0] + end[:, :3, 3]
+            on = kin.influence[self.end][None, :, None]
+            moment = torch.linalg.cross(axis, point[:, None] - origin) * on
+            parts += [moment.transpose(-1, -2), (ORIENTATION_ARM * axis * on).transpose(-1, -2)]
+        if len(self.pairs):
+            rows = self.pairs.flatten()
+            ends = carry(kin, frame, xyz, rows)
+            columns = jacobian(kin, frame, xyz, ends, rows).unflatten(1, (-1, 2))
+            ends = ends.unflatten(1, (-1, 2))
+            unit = torch.nn.functional.normalize(ends[:, :, 0] - ends[:, :, 1], dim=-1)
+            parts.append((unit[..., None] * (columns[:, :, 0] - columns[:, :, 1])).sum(-2))
+        return torch.cat(parts, dim=-2)
+
+    def acceleration(self, kin: Kinematics, xyz: Tensor, frame: Tensor, rate: Tensor) -> Tensor:
+        """Second derivative of the residual (B, rows) while the torsions turn at constant `rate` (B, n)."""
+        parts = []
+        if self.end >= 0:
+            end, point = frame[:, self.end], xyz[:, self.anchor[1:2]]
+            at = (end[:, None, :3, :3] @ point[..., None])[..., 0] + end[:, None, :3, 3]
+            owner = torch.tensor([self.end], device=xyz.device)
+            parts.append(acceleration(kin, frame, xyz, at, rate, owner)[:, 0])
+            # the skew part of a rotation's second derivative: sum over pairs of (a_i a_j' - a_j a_i') / 2
+            axis, _ = moved_axes(kin, frame, xyz)
+            spin = rate[..., None] * axis * kin.influence[self.end][None, :, None]
+            order = kin.influence[: len(kin.near)] @ spin - spin
+            parts.append(ORIENTATION_ARM * torch.linalg.cross(order, spin).sum(1))
+        if len(self.pairs):
+            rows = self.pairs.flatten()
+            ends = carry(kin, frame, xyz, rows)
+            speed = (jacobian(kin, frame, xyz, ends, rows) @ rate[:, None, :, None])[..., 0].unflatten(1, (-1, 2))
+            bend = acceleration(kin, frame, xyz, ends, rate, kin.carrier[rows]).unflatten(1, (-1, 2))
+            ends = ends.unflatten(1, (-1, 2))
+            gap, drift = ends[:, :, 0] - ends[:, :, 1], speed[:, :, 0] - speed[:, :, 1]
+            length = gap.norm(dim=-1)
+            along = (gap * drift).sum(-1) / length
+            parts.append(
+                (drift.square().sum(-1) - along.square() + (gap * (bend[:, :, 0] - bend[:, :, 1])).sum(-1)) / length
+            )
+        return torch.cat(parts, dim=-1)
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """Directions that keep the loop closed to first order, at one set of coordinates.
+
+    Attributes
+    ----------
+    normal : (B, n, rows)
+        Orthonormal basis of the directions that open the loop (zero columns where rows are dependent).
+    freedom : (B,) int
+        Torsional degrees of freedom left.
+    """
+
+    normal: Tensor
+    freedom: Tensor
+
+    def project(self, delta: Tensor) -> Tensor:
+        """Part of delta (B, n) that keeps the loop closed to first order."""
+        if not self.normal.shape[-1]:
+            return delta
+        return delta - (self.normal @ (self.normal.transpose(-1, -2) @ delta[..., None]))[..., 0]
+
+
+def tangent(closure: Closure, kin: Kinematics, xyz: Tensor, active: Tensor) -> Tangent:
+    """Tangent space at the coordinates; `active` (n,) says how far each torsion may turn, 0 to 1."""
+    batch, n = xyz.shape[0], len(kin.near)
+    free = int((active > 0).sum())
+    if not closure.rows:
+        return Tangent(xyz.new_zeros(batch, n, 0), torch.full((batch,), free, device=xyz.device))
+    still = frames(kin, xyz, xyz.new_zeros(batch, n))
+    rows = closure.jacobian(kin, xyz, still) * active
+    left, size, right = torch.linalg.svd(rows, full_matrices=False)
+    del left
+    kept = size > RANK_TOLERANCE * size[:, :1].clamp_min(1e-30)
+    return Tangent(right.transpose(-1, -2) * kept[:, None], free - kept.sum(-1))
+
+
+def close(closure: Closure, kin: Kinematics, xyz: Tensor, delta: Tensor, space: Tangent) -> tuple[Tensor, Tensor]:
+    """Close the loop after an increment.
+
+    Parameters
+    ----------
+    xyz : (B, m, 3)
+        Local coordinates, closed.
+    delta : (B, n)
+        Increments in radian, already projected and capped.
+
+    Returns
+    -------
+    (B, n), (B,) bool
+        Increments that keep the loop closed, differentiable in delta (in backward and forward mode, unless
+        gradients are switched off); which rows of the batch closed.
+    """
+    if not closure.rows:
+        return delta, torch.ones(len(delta), dtype=torch.bool, device=delta.device)
+    basis = space.normal
+    with torch.no_grad():
+        theta, inverse, closed = _newton(closure, kin, xyz, delta.detach(), basis)
+        shift = theta - delta.detach()
+    if not torch.is_grad_enabled():
+        return theta, closed
+    theta = delta + shift
+    for _ in range(2):
+        step = inverse @ closure.residual(kin, xyz, theta)[..., None]
+        theta = theta - (basis @ step)[..., 0]
+    return theta, closed
+
+
+def _newton(
+    closure: Closure, kin: Kinematics, xyz: Tensor, delta: Tensor, basis: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Newton's iteration in the subspace `basis`; values only."""
+    theta = delta
+    inverse = torch.zeros(len(delta), basis.shape[-1], closure.rows, dtype=delta.dtype, device=delta.device)
+    error = delta.new_full((len(delta),), torch.inf)
+    for _ in range(NEWTON_STEPS):
+        frame = frames(kin, xyz, theta)
+        residual = closure.residual_at(kin, xyz, frame)
+        error = residual.abs().amax(-1)
+        inverse = torch.linalg.pinv((closure.jacobian(kin, xyz, frame) @ basis).nan_to_num(0.0, 0.0, 0.0), rtol=1e-9)
+        if bool((error < TOLERANCE).all()):
+            break
+        theta = theta - (basis @ (inverse @ residual[..., None]))[..., 0]
+    else:
+        frame = frames(kin, xyz, theta)
+        error = closure.residual_at(kin, xyz, frame).abs().amax(-1)
+    closed = error < TOLERANCE
+    if closure.end >= 0:
+        # half a turn has no skew part either: it would pass for closed
+        closed &= frame[:, closure.end, :3, :3].diagonal(dim1=-2, dim2=-1).sum(-1) > 2.9
+    return theta, inverse, closed

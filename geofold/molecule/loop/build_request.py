@@ -1,0 +1,158 @@
+"""What is to be built: ``A:45-56=GSWTYENGKWAA`` (the sequence may be left to the file) made sure of.
+
+Residues of the range that are there make room and are built anew: a gap of one or two residues needs its neighbours.
+The residues on both sides stay, and have to have their whole backbones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from geofold.errors import BuildError, OverlappingLoopsError, ResidueRangeError, SequenceError
+from geofold.molecule.loop.build_plan import Build, with_given, with_recorded
+from geofold.molecule.numbering import numbers_between, numbers_of
+from geofold.molecule.selection import (
+    AMINO_NAMES,
+    BACKBONE,
+    EXAMPLES,
+    Number,
+    ResidueRange,
+    holds,
+    parse_range,
+    require_backbone,
+)
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.gaps import Gap, gaps
+
+CHAIN_END, CHAIN_START = frozenset({"OXT", "OT2"}), frozenset({"H2", "H3", "HT2", "HT3"})
+"""Atoms that stand where the next, or the last, residue would be."""
+SHORTEST, LONGEST = 3, 40
+"""Residues that can be built: fewer cannot meet both anchors by their torsions alone."""
+
+
+def find_builds(structure: Structure, texts: Sequence[str]) -> list[Build]:
+    """What the texts ask for, in the order of the file.
+
+    Raises
+    ------
+    ResidueRangeError, SequenceError, BuildError, BackboneError
+        For what cannot be built.
+    OverlappingLoopsError
+        If no residue that stays lies between two of them.
+    """
+    builds = sorted((find_build(structure, text) for text in texts), key=lambda build: build.before)
+    for one, two in pairwise(builds):
+        if one.after > two.before:
+            raise OverlappingLoopsError(
+                f"{one.label} and {two.label}", "ranges with at least one residue between them that stays",
+                "join them into one range, or shorten one",
+            )  # fmt: skip
+    return builds
+
+
+def find_build(structure: Structure, text: str) -> Build:
+    """What one text asks for; see `find_builds`."""
+    if structure.n_models > 1:  # programs refuse files whose models differ in their atoms
+        raise BuildError(f"{structure.source} has {structure.n_models} models", "a single model", "keep one of them")
+    span, equals, given = text.partition("=")
+    wanted = parse_range(span)
+    if equals and not given.strip():
+        raise SequenceError(f"'{text}' ends without a sequence", "A:45-56=SEQUENCE or A:45-56", "add it, or drop the =")
+    own = numbers_of(wanted)
+    if not own:
+        raise ResidueRangeError(f"{wanted} runs backwards", EXAMPLES, "swap its ends")
+    before, after, removed = _anchors(structure, wanted, own)
+    gap = _gap(structure, wanted, before, after, removed)
+    there = [(structure.residues[k].resnum, structure.residues[k].icode) for k in removed]
+    own = tuple(sorted({*own, *there}))
+    known = gap.names is not None and len(gap.names) == len(gap.numbers)
+    if known and (own[0], own[-1]) == (gap.numbers[0], gap.numbers[-1]):
+        own = gap.numbers  # insertion codes and skipped numbers included
+    build = Build(wanted.chain, before, after, removed, own, (), "given")
+    _require_all(structure, build, gap)
+    build = with_given(build, gap, text, given) if equals else with_recorded(build, gap, structure)
+    if not SHORTEST <= len(build.names) <= LONGEST:
+        raise BuildError(
+            f"{build.label} has {len(build.names)} residues", f"{SHORTEST} to {LONGEST} residues",
+            "take neighbours along, which are built anew" if len(build.names) < SHORTEST
+            else "build it with a template-based program",
+        )  # fmt: skip
+    return build
+
+
+def _anchors(structure: Structure, wanted: ResidueRange, own: tuple[Number, ...]) -> tuple[int, int, tuple[int, ...]]:
+    """The residues before and after, and those between that are there."""
+    chain = [
+        k for k, residue in enumerate(structure.residues)
+        if residue.chain == wanted.chain and (structure.is_amino_acid(k) or residue.resname in AMINO_NAMES)
+    ]  # fmt: skip
+    if not chain:
+        ids = dict.fromkeys(r.chain for k, r in enumerate(structure.residues) if structure.is_amino_acid(k))
+        expected = f"a chain of {' '.join(repr(one) for one in ids)}"
+        raise ResidueRangeError(f"{structure.source} has no chain '{wanted.chain}'", expected, holds(structure))
+    number = {k: (structure.residues[k].resnum, structure.residues[k].icode) for k in chain}
+    inside = tuple(k for k in chain if own[0] <= number[k] <= own[-1])
+    if inside:
+        places = (chain.index(inside[0]), chain.index(inside[-1]))
+        pairs = [(places[0] - 1, places[1] + 1)]
+    else:
+        pairs = [
+            (place, place + 1) for place, (one, two) in enumerate(pairwise(chain))
+            if number[one] < own[0] and own[-1] < number[two]
+        ]  # fmt: skip
+    if not pairs or pairs[0][0] < 0 or pairs[0][1] >= len(chain):
+        raise BuildError(
+            f"{structure.source} has no residue on one side of {wanted}",
+            "a gap between two residues of a chain, for chain ends are not built",
+            f"choose a range between residues that are there; {holds(structure)}",
+        )  # fmt: skip
+    before, after = (chain[place] for place in pairs[0])
+    if len(pairs) > 1 or after - before - 1 != len(inside):
+        given = f"{structure.residues[before].label} and {structure.residues[after].label} of {structure.source}"
+        raise BuildError(
+            f"{given} do not follow each other in the file", f"nothing but {wanted} between them",
+            "put the residues of the chain in order, each number once",
+        )  # fmt: skip
+    for k, ends in ((before, CHAIN_END), (after, CHAIN_START)):
+        require_backbone(structure, k, BACKBONE)
+        atoms = sorted(set(structure.name[structure.residues[k].atoms].tolist()) & ends)
+        if atoms:
+            raise BuildError(
+                f"{structure.residues[k].label} of {structure.source} has {', '.join(atoms)}: its chain ends there",
+                "a residue that another one can be bonded to", "remove these atoms first",
+            )  # fmt: skip
+    return before, after, inside
+
+
+def _gap(structure: Structure, wanted: ResidueRange, before: int, after: int, removed: tuple[int, ...]) -> Gap:
+    """The gap that is left without the residues `removed`; an error where nothing is missing."""
+    joined = [before, *removed, after]
+    if not all(structure.bonded(one, two) for one, two in pairwise(joined)):
+        found = gaps(structure, wanted.chain, frozenset(removed))
+        return next(gap for gap in found if (gap.before, gap.after) == (before, after))
+    if removed:
+        raise BuildError(
+            f"all of {wanted} is there in {structure.source}", "a range with missing residues",
+            f"repair it (--loop {wanted}), or take its atoms out of the file first",
+        )  # fmt: skip
+    one, two = (structure.residues[k].label for k in (before, after))
+    raise BuildError(
+        f"nothing is missing between {one} and {two} of {structure.source}, only numbers are skipped",
+        "a range with missing residues", "look at what check lists",
+    )  # fmt: skip
+
+
+def _require_all(structure: Structure, build: Build, gap: Gap) -> None:
+    """Without a record that says otherwise, the range has to hold every number that is free between its anchors."""
+    if gap.names is not None and len(gap.names) == len(build.numbers):
+        return
+    one, two = (structure.residues[k] for k in (build.before, build.after))
+    room = numbers_between((one.resnum, one.icode), (two.resnum, two.icode))
+    if set(room) <= set(build.numbers):
+        return
+    every = sorted({*room, *build.numbers})
+    raise BuildError(
+        f"{build.label} is not all that is missing between {one.label} and {two.label} of {structure.source}",
+        str(ResidueRange(build.chain, every[0], every[-1])), "build all of it",
+    )  # fmt: skip

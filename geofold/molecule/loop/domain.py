@@ -1,0 +1,291 @@
+"""Loop repair as a domain: a closed stretch of residues, streamed residue by residue, sweep after sweep.
+
+Each step stands at one residue (the cursor). Torsions near the cursor follow the latent most, and the gate
+looks at the trouble of the residues there; the loss that has to fall is the whole loop's. A residue in
+peace costs one look, a clashing one gets corrections.
+
+Glossary: ``B`` rows, ``n`` torsions, ``L`` residues of the loop.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofold.core.domain import Expansion, Loss, Prediction, Sloped
+from geofold.core.tangent import Euclid
+from geofold.learn.von_mises import Mixture
+from geofold.molecule.energy.loop_score_term import PotentialTerm
+from geofold.molecule.energy.openmm_gradient import SteeringEnergy
+from geofold.molecule.energy.prior_term import PriorTerm
+from geofold.molecule.energy.ramachandran_term import BackboneAngles
+from geofold.molecule.energy.softcore import SoftCore
+from geofold.molecule.energy.sterics import PairList, Sterics
+from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
+from geofold.molecule.kinematics.decoder import Fold, FoldState, window
+from geofold.molecule.loop.predictor import LoopSense
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
+
+
+@dataclass(frozen=True)
+class LoopGoal:
+    """What a loop is asked for.
+
+    Parameters
+    ----------
+    sterics : float or tuple of float
+        Weight of the clashes, one for all rows of the batch or one each.
+    ramachandran : float
+        Weight of the Ramachandran penalty.
+    side_chains : bool
+        Whether the chi torsions of the loop may turn too.
+    width : float
+        How many residues around the cursor follow fully (standard deviation of the bump).
+    floor : float
+        How far the rest of the loop follows, 0 to 1.
+    soft_core : float
+        Weight of the soft-core energy of all heavy atoms, per kJ/mol; needs a domain with `soft`.
+    energy : float
+        Weight of the force field's energy, per kJ/mol; needs a domain with `steering`.
+    prior : float
+        Weight of the torsion prior, per nat; needs a domain with `prior`.
+    potential : float
+        Weight of the potential of loops; needs a domain with `potential`.
+    """
+
+    sterics: float | tuple[float, ...] = 1.0
+    ramachandran: float = 1.0
+    side_chains: bool = False
+    width: float = 3.0
+    floor: float = 0.3
+    soft_core: float = 0.0
+    energy: float = 0.0
+    prior: float = 0.0
+    potential: float = 0.0
+
+
+class LoopState(NamedTuple):
+    """Where the stream is: coordinates, neighbour list, cursor (residue of the loop), what the prior last said."""
+
+    fold: FoldState
+    pairs: PairList
+    cursor: int
+    outlook: Mixture | None = None
+
+
+@dataclass(frozen=True)
+class LoopDomain:
+    """The loop of one structure.
+
+    Build with `LoopDomain.of`; the parts are public for those who want another loss.
+    """
+
+    fold: Fold
+    sterics: Sterics
+    angles: BackboneAngles
+    residue_of: np.ndarray
+    goal: LoopGoal = LoopGoal()
+    steering: SteeringEnergy | None = None
+    soft: SoftCore | None = None
+    prior: PriorTerm | None = None
+    potential: PotentialTerm | None = None
+    sense: LoopSense | None = None
+
+    @classmethod
+    def of(
+        cls,
+        structure: Structure,
+        first: int,
+        last: int,
+        *,
+        goal: LoopGoal | None = None,
+        cap: float = math.radians(10.0),
+        altloc: str | None = None,
+        device: str = "cpu",
+    ) -> LoopDomain:
+        """Domain of residues `first` to `last` (inclusive indices) of a structure."""
+        tree = torsion_tree(structure, first, last, altloc=altloc)
+        fold = Fold.of(structure, tree, cap=cap, device=device)
+        # No atom of a closed loop gets further from its anchors than half its contour and a side chain.
+        reach = 1.0 + 0.19 * (last - first + 1) if tree.closed else 1.0 + 0.38 * (last - first + 1)
+        sterics = Sterics.of(structure, tree, fold.kin, reach)
+        return cls(
+            fold, sterics, BackboneAngles.of(structure, tree, fold.weight), structure.residue_of, goal or LoopGoal()
+        )
+
+    @property
+    def rests(self) -> bool:
+        """Without an increment nothing moves and nothing changes its price, but that the prior reads on."""
+        return self.prior is None
+
+    @property
+    def tree(self) -> TorsionTree:
+        """The loop's torsions."""
+        return self.fold.tree
+
+    @property
+    def length(self) -> int:
+        """Residues in the loop."""
+        return self.tree.last - self.tree.first + 1
+
+    @property
+    def latent_dim(self) -> int:
+        """Of the fold."""
+        return self.fold.latent_dim
+
+    @property
+    def space(self) -> Euclid:
+        """The latent is a vector of increments; only what it decodes to wraps."""
+        return Euclid()
+
+    def start(self, xyz: np.ndarray, batch: int = 1) -> LoopState:
+        """State of the coordinates (n_atoms, 3) in nm of the whole structure."""
+        fold = self.fold.start(xyz, self.reach(0), batch)
+        return LoopState(fold, self.sterics.pairs(fold.xyz), 0, self._outlook(fold, 0, None))
+
+    def resume(self, state: LoopState) -> LoopState:
+        """A state of another goal's stream, under this goal's reach."""
+        fold = self.fold.at(state.fold.xyz, state.fold.angle, self.reach(state.cursor))
+        return LoopState(fold, state.pairs, state.cursor, self._outlook(fold, 0, None))
+
+    def _outlook(self, fold: FoldState, cursor: int, old: Mixture | None) -> Mixture | None:
+        """What the prior says of the stretch; it reads anew at the start of each sweep."""
+        return old if self.prior is None or cursor else self.prior.read(fold.angle)
+
+    def reach(self, cursor: int) -> Tensor:
+        """How far each torsion follows the latent in a step at the cursor, (n,)."""
+        bump = window(self.tree, self.tree.first + cursor, self.goal.width, self.goal.floor)
+        # a linked side chain (a disulfide) would pin the backbone if its own torsions stood still
+        linked = np.isin(self.tree.residue, [int(self.residue_of[a]) for link in self.tree.links for a in link])
+        allowed = self.tree.backbone | linked | self.goal.side_chains
+        return torch.as_tensor(bump * allowed, dtype=self.fold.weight.dtype, device=self.fold.weight.device)
+
+    def observe(self, state: LoopState, goal: LoopGoal | None) -> Tensor:
+        """Torsions so far and the cursor's place; before them what the loop model sees, where there is a `sense`."""
+        if self.sense is not None:
+            return self.sense.seen(state.fold, state.cursor)
+        place = state.fold.angle.new_full((len(state.fold.angle), 1), state.cursor / max(self.length - 1, 1))
+        return torch.cat([state.fold.angle, place], dim=-1)
+
+    def decode(self, z: Tensor, state: LoopState) -> Prediction:
+        """See `Fold.decode`."""
+        return self.fold.decode(z, state.fold)
+
+    def expand(self, z: Tensor, state: LoopState) -> Expansion:
+        """See `Fold.expand`."""
+        return self.fold.expand(z, state.fold)
+
+    def loss(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> Loss:
+        """Soft sterics and Ramachandran penalty of the loop; difficulty: their share around the cursor."""
+        theta, xyz = self.fold.split(prediction.mean)
+        overlap, pairs = self.sterics.overlaps(xyz, state.pairs)
+        clash = _weight(goal, overlap)[:, None] * self.sterics.cost(overlap)
+        strain = goal.ramachandran * self.angles.penalty(state.fold.angle + theta)
+        share = self._per_residue(clash.detach(), pairs, strain.detach())
+        terms = {"sterics": clash.sum(-1), "ramachandran": strain.sum(-1)} | self._energies(xyz, theta, state, goal)
+        worst = torch.relu(overlap.detach() - SEVERE_OVERLAP)
+        violation = worst.amax(-1) if worst.shape[1] else worst.new_zeros(len(worst))
+        return Loss(torch.stack(list(terms.values())).sum(0), terms, self._around(share, state), violation)
+
+    def sloped(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> Sloped:
+        """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
+        theta, xyz = self.fold.split(prediction.mean)
+        clashes, _ = self.sterics.clashes(xyz, state.pairs)
+        strain, strain_slope = self.angles.penalty_and_slope(state.fold.angle + theta)
+        strain = goal.ramachandran * strain
+        weight = _weight(goal, xyz)[clashes.row]
+        each = weight * clashes.cost()
+        share = strain.new_zeros(len(strain) * (self.length + 1)).index_add_(
+            0, clashes.row * (self.length + 1) + self._owner[clashes.i], each
+        )
+        share.index_add_(0, clashes.row * (self.length + 1) + self._owner[clashes.j], each)
+        share = share.view(len(strain), -1)[:, : self.length].index_add(1, self.angles.residue, strain)
+        terms = {"sterics": clashes.total(each), "ramachandran": strain.sum(-1)}
+        leaf = torch.cat([theta, xyz.flatten(1)], -1)
+        with torch.enable_grad():
+            turned, moved = self.fold.split(leaf.requires_grad_(True))
+            energies = self._energies(moved, turned, state, goal)
+        terms |= {name: part.detach() for name, part in energies.items()}
+
+        def slope() -> Tensor:
+            by_atom = clashes.gradient(weight, self.sterics.place, xyz.shape[1])
+            gradient = torch.cat([goal.ramachandran * strain_slope(), by_atom.flatten(1)], -1)
+            if energies:
+                total = torch.stack(list(energies.values())).sum()
+                gradient = gradient + torch.autograd.grad(total, leaf)[0]
+            return gradient
+
+        total = torch.stack(list(terms.values())).sum(0)
+        return Sloped(Loss(total, terms, self._around(share, state), clashes.worst()), slope)
+
+    def _energies(self, xyz: Tensor, theta: Tensor, state: LoopState, goal: LoopGoal) -> dict[str, Tensor]:
+        """Terms (B,) of the upper rungs of the energy ladder, where the goal gives them a weight."""
+        terms: dict[str, Tensor] = {}
+        if self.soft is not None and goal.soft_core > 0:
+            parts = self.soft.energy(xyz, state.fold.angle + theta, state.pairs)
+            terms |= {name: goal.soft_core * part for name, part in parts.items()}
+        if self.steering is not None and goal.energy > 0:
+            terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
+        if self.prior is not None and state.outlook is not None and goal.prior > 0:
+            terms["prior"] = goal.prior * self.prior.cost(state.fold.angle + theta, state.outlook).sum(-1)
+        if self.potential is not None and goal.potential > 0:
+            terms["potential"] = goal.potential * self.potential.cost(xyz)
+        return terms
+
+    def _around(self, share: Tensor, state: LoopState) -> Tensor:
+        """Part (B,) of the residues' shares (B, L) that belongs to the cursor."""
+        apart = torch.arange(self.length, device=share.device) - state.cursor
+        return (share * torch.exp(-0.5 * apart.to(share).square())).sum(-1)
+
+    @cached_property
+    def _owner(self) -> Tensor:
+        """(w,): residue of each atom of the sterics, L for the fixed ones."""
+        residue = self.sterics.residue
+        return torch.cat([residue, residue.new_full((len(self.sterics.fixed),), self.length)])
+
+    def commit(self, prediction: Prediction, state: LoopState) -> LoopState:
+        """Apply the move, go on to the next residue, renew the neighbour list where atoms went far."""
+        cursor = (state.cursor + 1) % self.length
+        fold = self.fold.commit(prediction, state.fold, self.reach(cursor))
+        pairs = self.sterics.fresh(fold.xyz, state.pairs)
+        return LoopState(fold, pairs, cursor, self._outlook(fold, cursor, state.outlook))
+
+    def select(self, state: LoopState, rows: Tensor) -> LoopState:
+        """The state with its rows rearranged; the neighbour list serves all rows and stays."""
+        outlook = None if state.outlook is None else Mixture(*(part[rows] for part in state.outlook))
+        return LoopState(self.fold.select(state.fold, rows), state.pairs.select(rows), state.cursor, outlook)
+
+    def worth(self, state: LoopState) -> Tensor:
+        """Loss (B,) of a state at full weight, whatever the goal of the moment."""
+        overlap, _ = self.sterics.overlaps(state.fold.xyz, state.pairs)
+        return self.sterics.cost(overlap).sum(-1) + self.angles.penalty(state.fold.angle).sum(-1)
+
+    def clean(self, state: LoopState) -> list[bool]:
+        """Whether each row has neither a severe overlap nor a Ramachandran outlier."""
+        severe = self.sterics.severe(state.fold.xyz, state.pairs).tolist()
+        return [not a and not b for a, b in zip(severe, self.angles.outliers(state.fold.angle), strict=True)]
+
+    def trouble(self, state: LoopState) -> Tensor:
+        """Share of the loss that each residue has, (B, L): what colours the loop and finds the bad part."""
+        overlap, pairs = self.sterics.overlaps(state.fold.xyz, state.pairs)
+        return self._per_residue(self.sterics.cost(overlap), pairs, self.angles.penalty(state.fold.angle))
+
+    def _per_residue(self, clash: Tensor, pairs: PairList, strain: Tensor) -> Tensor:
+        share = clash.new_zeros(len(clash), self.length)
+        share = share.index_add(1, self.sterics.residue[pairs.i], clash)
+        inner = pairs.j < len(self.sterics.local)
+        other = self.sterics.residue[pairs.j[inner]]
+        return share.index_add(1, other, clash[:, inner]).index_add(1, self.angles.residue, strain)
+
+
+def _weight(goal: LoopGoal, like: Tensor) -> Tensor:
+    """Weight of the clashes in each row, (B,); weights given row by row serve a repeated batch too."""
+    given = like.new_tensor(goal.sterics).reshape(-1)
+    return given.repeat(len(like) // len(given))

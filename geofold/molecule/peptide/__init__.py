@@ -1,0 +1,1 @@
+"""The peptide domain: contacts, and what the peptide policy reads."""

@@ -1,0 +1,291 @@
+"""Peptide constraints as a domain: a whole chain whose torsions bring residues together, without clashes.
+
+Glossary: ``B`` rows, ``c`` contacts. Contacts belong to the goal, so they may arrive, change or vanish from
+one step to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofold.core.domain import Expansion, Loss, Prediction, Sloped
+from geofold.core.tangent import Euclid
+from geofold.molecule.energy.clash_cost import TINY, Clashes
+from geofold.molecule.energy.openmm_gradient import SteeringEnergy
+from geofold.molecule.energy.ramachandran_term import BackboneAngles
+from geofold.molecule.energy.sterics import PairList, Sterics
+from geofold.molecule.kinematics.decoder import Fold, FoldState
+from geofold.molecule.peptide import contacts as contact_terms
+from geofold.molecule.peptide.contact_tensors import Bounds, beyond, stiff
+from geofold.molecule.peptide.contacts import MARGIN, Contact
+from geofold.molecule.peptide.predictor import PeptideSense
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
+
+REMEMBERED = 64
+"""Sets of contacts whose tensors are kept."""
+
+
+@dataclass(frozen=True)
+class PeptideGoal:
+    """Contacts to keep and the weights of the loss's terms (`energy`: per kJ/mol, needs a domain with `steering`)."""
+
+    contacts: tuple[Contact, ...]
+    contact: float = 1.0
+    sterics: float = 1.0
+    ramachandran: float = 1.0
+    energy: float = 0.0
+
+
+class PeptideState(NamedTuple):
+    """Coordinates and neighbour list."""
+
+    fold: FoldState
+    pairs: PairList
+
+
+@dataclass(frozen=True)
+class PeptideDomain:
+    """One chain of a structure, everything else fixed. Build with `PeptideDomain.of`."""
+
+    fold: Fold
+    sterics: Sterics
+    angles: BackboneAngles
+    still: dict[int, Tensor]
+    side_chains: bool
+    steering: SteeringEnergy | None = None
+    sense: PeptideSense | None = None
+    kernel: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
+    seen: dict[tuple[Contact, ...], Bounds] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls, structure: Structure, first: int, last: int, *, cap: float = math.radians(10.0), side_chains: bool = True,
+        altloc: str | None = None, device: str = "cpu",
+    ) -> PeptideDomain:  # fmt: skip
+        """Domain of the residues `first` to `last`; `side_chains` lets chi torsions turn too."""
+        tree = torsion_tree(structure, first, last, altloc=altloc)
+        fold = Fold.of(structure, tree, cap=cap, device=device)
+        sterics = Sterics.of(structure, tree, fold.kin, 0.38 * (last - first + 2))
+        angles = BackboneAngles.of(structure, tree, fold.weight)
+        local = set(fold.kin.atoms.tolist())
+        # a contact may name an atom that stays: its place is kept here
+        still = {
+            int(a): torch.as_tensor(structure.xyz[a], dtype=fold.weight.dtype, device=device)
+            for a in np.flatnonzero(tree.steering) if int(a) not in local
+        }  # fmt: skip
+        return cls(fold, sterics, angles, still, side_chains)
+
+    @property
+    def rests(self) -> bool:
+        """Without an increment nothing moves and nothing changes its price."""
+        return True
+
+    @property
+    def tree(self) -> TorsionTree:
+        """The chain's torsions."""
+        return self.fold.tree
+
+    @property
+    def latent_dim(self) -> int:
+        """Of the fold."""
+        return self.fold.latent_dim
+
+    @property
+    def space(self) -> Euclid:
+        """The latent is a vector of increments; only what it decodes to wraps."""
+        return Euclid()
+
+    def start(self, xyz: np.ndarray, batch: int = 1) -> PeptideState:
+        """State of the coordinates (n_atoms, 3) in nm of the whole structure."""
+        fold = self.fold.start(xyz, self.reach(), batch)
+        return PeptideState(fold, self.sterics.pairs(fold.xyz))
+
+    def reach(self) -> Tensor:
+        """Which torsions may turn, (n,)."""
+        allowed = self.tree.backbone | np.full(len(self.tree), self.side_chains)
+        return torch.as_tensor(allowed, dtype=self.fold.weight.dtype, device=self.fold.weight.device)
+
+    def observe(self, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
+        """What the policy sees, with a `sense`; else torsions so far: enough for a predictor that holds still."""
+        return state.fold.angle if self.sense is None else self.sense.seen(self, state, goal)
+
+    def decode(self, z: Tensor, state: PeptideState) -> Prediction:
+        """See `Fold.decode`."""
+        return self.fold.decode(z, state.fold)
+
+    def expand(self, z: Tensor, state: PeptideState) -> Expansion:
+        """See `Fold.expand`."""
+        return self.fold.expand(z, state.fold)
+
+    def loss(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Loss:
+        """Contact errors, soft sterics and Ramachandran penalty."""
+        theta, xyz = self.fold.split(prediction.mean)
+        terms = self._terms(xyz, state.fold.angle + theta, state.pairs, goal)
+        if self.steering is not None and goal.energy > 0:
+            terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
+        return Loss(torch.stack(list(terms.values())).sum(0), terms, violation=self._violation(xyz, goal))
+
+    def cost(self, xyz: Tensor, angle: Tensor, pairs: PairList, goal: PeptideGoal) -> Tensor:
+        """Loss (B,) of coordinates (B, m, 3) and total increments (B, n), without the force field."""
+        return torch.stack(list(self._terms(xyz, angle, pairs, goal).values())).sum(0)
+
+    def _terms(self, xyz: Tensor, angle: Tensor, pairs: PairList, goal: PeptideGoal) -> dict[str, Tensor]:
+        cost = self.sterics.cost(self.sterics.overlaps(xyz, pairs)[0])
+        return {
+            "contacts": goal.contact * self._contact_cost(xyz, goal),
+            "sterics": goal.sterics * cost.sum(-1),
+            "ramachandran": goal.ramachandran * self.angles.penalty(angle).sum(-1),
+        }
+
+    def sloped(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Sloped:
+        """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
+        bounds = self._bounds(goal.contacts) if goal.contacts else None
+        weights = (goal.contact, goal.sterics, goal.ramachandran)
+        if self.kernel is None or state.pairs.built is not None:
+            clashes, _ = self.sterics.clashes(self.fold.split(prediction.mean)[1], state.pairs)
+            terms, violation, slope = self._price(prediction.mean, state.fold.angle, clashes, bounds, weights)
+        else:
+            terms, violation, gradient = self.kernel(prediction.mean, state.fold.angle, state.pairs, bounds, weights)
+
+            def slope() -> Tensor:
+                return gradient
+
+        def curved() -> Tensor | None:
+            if bounds is None:
+                return None
+            xyz = self.fold.split(prediction.mean)[1]
+            return stiff(bounds, self._ends(xyz, bounds), goal.contact, len(self.tree), xyz.shape[1])
+
+        total = torch.stack(list(terms.values())).sum(0)
+        if self.steering is None or goal.energy <= 0:
+            return Sloped(Loss(total, terms, violation=violation), slope, curved)
+        theta, xyz = self.fold.split(prediction.mean)
+        energy, force = self.steering.energy_and_gradient(xyz, self.fold.kin.atoms.cpu().numpy())
+        terms = terms | {"energy": goal.energy * energy}
+        by_energy = torch.nn.functional.pad(goal.energy * force.flatten(1), (theta.shape[1], 0))
+        return Sloped(Loss(total + terms["energy"], terms, violation=violation), lambda: slope() + by_energy, curved)
+
+    def _price(
+        self, mean: Tensor, angle: Tensor, clashes: Clashes, bounds: Bounds | None, weights: tuple[float, float, float]
+    ) -> tuple[dict[str, Tensor], Tensor | None, Callable[[], Tensor]]:
+        """Terms and violation (B,) of what the weights weigh, and what gives the gradient (B, k) of their sum."""
+        theta, xyz = self.fold.split(mean)
+        local, reached, violation = xyz.shape[1], xyz.new_zeros(len(xyz)), None
+        strain, strain_slope = self.angles.penalty_and_slope(angle + theta)
+        if bounds is not None:
+            ends = self._ends(xyz, bounds)
+            gap = (ends.square().sum(-1) + TINY).sqrt()
+            excess = (gap - bounds.aim) * bounds.sign
+            reached = contact_terms.cost(excess).sum(-1)
+            violation = beyond(gap, bounds)
+        contact, overlap, ramachandran = weights
+        terms = {
+            "contacts": contact * reached,
+            "sterics": overlap * clashes.total(clashes.cost()),
+            "ramachandran": ramachandran * strain.sum(-1),
+        }
+
+        def slope() -> Tensor:
+            by_atom = overlap * clashes.gradient(None, self.sterics.place, local)
+            if bounds is not None:
+                pull = contact * bounds.sign * contact_terms.cost_slope(excess) / gap
+                pair = pull[..., None] * ends
+                wide = torch.nn.functional.pad(by_atom, (0, 0, 0, len(bounds.still)))
+                by_atom = wide.index_add_(1, bounds.i, pair).index_add_(1, bounds.j, pair, alpha=-1)[:, :local]
+            return torch.cat([ramachandran * strain_slope(), by_atom.flatten(1)], -1)
+
+        return terms, violation, slope
+
+    def compiled(self) -> PeptideDomain:
+        """The same domain, its loss and gradient fused into one kernel by `torch.compile`, for one row or a few."""
+
+        # every pair is looked at, since a graph has no use for lists whose length changes
+        def kernel(
+            mean: Tensor, angle: Tensor, pairs: PairList, bounds: Bounds | None, weights: tuple[float, float, float]
+        ) -> tuple[dict[str, Tensor], Tensor | None, Tensor]:
+            clashes = self.sterics.every_pair(self.fold.split(mean)[1], pairs)
+            terms, violation, slope = self._price(mean, angle, clashes, bounds, weights)
+            return terms, violation, slope()
+
+        # what is computed once and kept has to be there before: a graph cannot keep it
+        like = self.fold.weight.new_zeros(1, len(self.fold.weight))
+        angle, xyz = self.fold.split(like)
+        kernel(like, angle, self.sterics.pairs(xyz), None, (1.0, 1.0, 1.0))
+        return replace(self, kernel=torch.compile(kernel, fullgraph=True, dynamic=False))
+
+    def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
+        """Apply the move; renew the neighbour list where atoms went far."""
+        fold = self.fold.commit(prediction, state.fold, state.fold.reach)
+        return PeptideState(fold, self.sterics.fresh(fold.xyz, state.pairs))
+
+    def select(self, state: PeptideState, rows: Tensor) -> PeptideState:
+        """The state with its rows rearranged; the neighbour list serves all rows."""
+        return PeptideState(self.fold.select(state.fold, rows), state.pairs.select(rows))
+
+    def wanted(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """Atoms (B, c, 2, 3) of contacts, how far their bounds are violated (B, c; negative where kept), signs (c,)."""
+        bounds = self._bounds(contacts)
+        every = torch.cat([xyz, bounds.still.expand(len(xyz), -1, -1)], dim=1)
+        place = torch.stack([every[:, bounds.i], every[:, bounds.j]], 2)
+        gap = (place[:, :, 0] - place[:, :, 1]).norm(dim=-1)
+        return place, (gap - bounds.bound) * bounds.sign, bounds.sign
+
+    def distances(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> Tensor:
+        """Distances (B, c) in nm of the contacts' atoms in local coordinates (B, m, 3)."""
+        if not contacts:
+            return xyz.new_zeros(len(xyz), 0)
+        return (self._ends(xyz, self._bounds(contacts)).square().sum(-1) + TINY).sqrt()
+
+    def reached(self, state: PeptideState, goal: PeptideGoal) -> bool:
+        """Of one row: every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
+        distance = self.distances(state.fold.xyz, goal.contacts)[0].tolist()
+        if not all(c.satisfied(d) for c, d in zip(goal.contacts, distance, strict=True)):
+            return False
+        severe = int(self.sterics.severe(state.fold.xyz, state.pairs)[0])
+        return severe == 0 and self.angles.outliers(state.fold.angle)[0] == 0
+
+    def _ends(self, xyz: Tensor, ends: Bounds) -> Tensor:
+        """From the second to the first atom of each contact, (B, c, 3)."""
+        every = torch.cat([xyz, ends.still.expand(len(xyz), -1, -1)], dim=1) if len(ends.still) else xyz
+        return every[:, ends.i] - every[:, ends.j]
+
+    def _violation(self, xyz: Tensor, goal: PeptideGoal) -> Tensor | None:
+        """Largest violation of a contact in nm, (B,)."""
+        return beyond(self.distances(xyz, goal.contacts), self._bounds(goal.contacts)) if goal.contacts else None
+
+    def _bounds(self, contacts: tuple[Contact, ...]) -> Bounds:
+        """Contacts as tensors, kept from step to step: goals change seldom, but may do so for ever."""
+        if contacts not in self.seen:
+            if len(self.seen) >= REMEMBERED:
+                self.seen.clear()
+            fixed = sorted({a for c in contacts for a in (c.i, c.j) if a in self.still})
+            local = len(self.fold.kin.atoms)
+
+            def row(atom: int) -> int:
+                return local + fixed.index(atom) if atom in self.still else int(self.fold.kin.local([atom]))
+
+            like = self.fold.weight
+            self.seen[contacts] = Bounds(
+                i=torch.tensor([row(c.i) for c in contacts], device=like.device),
+                j=torch.tensor([row(c.j) for c in contacts], device=like.device),
+                still=torch.stack([self.still[a] for a in fixed]) if fixed else like.new_zeros(0, 3),
+                bound=like.new_tensor([c.bound for c in contacts]),
+                aim=like.new_tensor([c.bound - (MARGIN if c.upper else -MARGIN) for c in contacts]),
+                sign=like.new_tensor([1.0 if c.upper else -1.0 for c in contacts]),
+            )
+        return self.seen[contacts]
+
+    def _contact_cost(self, xyz: Tensor, goal: PeptideGoal) -> Tensor:
+        if not goal.contacts:
+            return xyz.new_zeros(len(xyz))
+        bounds = self._bounds(goal.contacts)
+        excess = (self.distances(xyz, goal.contacts) - bounds.aim) * bounds.sign
+        return contact_terms.cost(excess).sum(-1)

@@ -1,0 +1,1 @@
+"""Rotamers, packing, and minimisation along chi."""

@@ -1,0 +1,229 @@
+"""Packing side chains on a backbone: rotamers, their clashes, dead-end elimination, annealing of what is left.
+
+Glossary: ``R`` residues that are packed, ``K`` rotamers of a residue, ``m`` side-chain atoms beyond CB, ``F`` fixed
+atoms.
+
+The energy is that of SCWRL3 (Canutescu, Shelenkov and Dunbrack, Protein Sci. 12:2001, 2003): the logarithm of a
+rotamer's probability, a repulsion that rises linearly between heavy atoms that come too near, and a reward for
+cysteines in reach of a disulfide bond.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from geofold.learn.data.chains import dihedral
+from geofold.molecule.sidechains.dead_end_elimination import (
+    METAL,
+    RADIUS,
+    Site,
+    anneal,
+    eliminate,
+    interactions,
+    repulsion,
+)
+from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, kind_of, library, side_chain
+from geofold.molecule.structure import WATER, AddedAtom, Structure
+from geofold.molecule.topology.bond_walk import BACKBONE
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+RARE = 3.0
+"""Weight of -log(p / p_max)."""
+SPREAD = 1.0
+"""Standard deviations by which chi1 is also tried to either side."""
+KEPT, HOPELESS = 0.98, 30.0
+"""Rotamers are kept up to this share of the probability, and up to this energy above the best."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Side chains that were chosen.
+
+    Attributes
+    ----------
+    residue : (R,) int
+    chi : list of (L,)
+        Radian.
+    xyz : list of (m, 3)
+        Atoms beyond CB, in the order of `side_chain(name).names`.
+    energy : float
+        Of the choice, in the units of the module.
+    beta : dict of int to (3,)
+        CB atoms that the backbone lacked, alanine's included.
+    """
+
+    residue: Ints
+    chi: list[Floats]
+    xyz: list[Floats]
+    energy: float
+    beta: dict[int, Floats]
+
+
+def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed: int = 0) -> Packed:
+    """Choose rotamers for some residues, everything else held; their present side chains are not looked at.
+
+    Parameters
+    ----------
+    residues
+        Indices; None: all amino acids with a side chain.
+    seed : int
+        Of the annealing.
+    """
+    steering = structure.steering_mask
+    torsions = backbone_torsions(structure)
+    wanted = range(len(structure.residues)) if residues is None else residues
+    chosen = [k for k in wanted if side_chain(structure.residues[k].resname) and np.isfinite(torsions[k, 3])]
+    beta = _missing_beta(structure, torsions, steering)
+    fixed = _fixed(structure, chosen, steering, beta)
+    sites = [_site(structure, k, torsions[k], steering, fixed) for k in chosen]
+    pairs = interactions(sites)
+    eliminate(sites, pairs)
+    picks, energy = anneal(sites, pairs, seed)
+    return Packed(
+        np.array(chosen, dtype=np.int64), [s.chi[p] for s, p in zip(sites, picks, strict=True)],
+        [s.xyz[p] for s, p in zip(sites, picks, strict=True)], energy, {k: beta[k] for k in wanted if k in beta},
+    )  # fmt: skip
+
+
+def placed(structure: Structure, packed: Packed) -> tuple[Floats, list[AddedAtom], NDArray[np.bool_]]:
+    """The choice as coordinates of a structure.
+
+    Returns
+    -------
+    xyz : (n_atoms, 3)
+        nm, packed side chains in their new places.
+    added : list of AddedAtom
+        Atoms that the structure lacks, CB included.
+    stale : (n_atoms,) bool
+        What still stands where the old side chains were: their hydrogens and other conformers.
+    """
+    steering = structure.steering_mask
+    xyz, stale = structure.xyz.copy(), np.zeros(len(structure), dtype=bool)
+    added = [AddedAtom(k, "CB", "C", place) for k, place in packed.beta.items()]
+    for k, atoms in zip(packed.residue.tolist(), packed.xyz, strict=True):
+        chain = side_chain(structure.residues[k].resname)
+        assert chain is not None
+        own = structure.residues[k].atoms
+        stale[own] = ~np.isin(structure.name[own], (*BACKBONE, "OXT", "CB", "H", "HA")) | ~steering[own]
+        for name, element, place in zip(chain.names, chain.elements, atoms, strict=True):
+            atom = structure.atom(k, name, steering)
+            if atom is None:
+                added.append(AddedAtom(k, name, element, place))
+            else:
+                xyz[atom], stale[atom] = place, False
+    return xyz, added, stale
+
+
+def shell(structure: Structure, residues: list[int] | Ints, radius: float = 0.6) -> Ints:
+    """Residues given and their neighbours: those with an atom within `radius` (nm) of any of theirs."""
+    steering = structure.steering_mask
+    own = np.isin(structure.residue_of, residues) & steering
+    near = cKDTree(structure.xyz[own]).query(structure.xyz, distance_upper_bound=radius)[0] <= radius
+    return np.unique(structure.residue_of[near & steering])
+
+
+def backbone_torsions(structure: Structure) -> Floats:
+    """phi, psi and the omega before (radian, NaN where the chain ends), and 1 where N, CA and C are there: (n, 4)."""
+    steering = structure.steering_mask
+    place = np.full((len(structure.residues), 3, 3), np.nan)
+    for k in range(len(structure.residues)):
+        for level, name in enumerate(("N", "CA", "C")):
+            atom = structure.atom(k, name, steering)
+            if atom is not None:
+                place[k, level] = structure.xyz[atom]
+    n, ca, c = place[:, 0], place[:, 1], place[:, 2]
+    bonded = np.array([structure.bonded(k, k + 1) for k in range(len(place) - 1)], dtype=bool)
+    found = np.full((len(place), 4), np.nan)
+    found[1:, 0][bonded] = dihedral(c[:-1], n[1:], ca[1:], c[1:])[bonded]
+    found[:-1, 1][bonded] = dihedral(n[:-1], ca[:-1], c[:-1], n[1:])[bonded]
+    found[1:, 2][bonded] = dihedral(ca[:-1], c[:-1], n[1:], ca[1:])[bonded]
+    found[np.isfinite(place).all((1, 2)), 3] = 1.0
+    return found
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """What does not move: places (F, 3), radii, residues (-1: not an amino acid) and whether an atom is backbone."""
+
+    xyz: Floats
+    radius: Floats
+    residue: Ints
+    name: NDArray[np.str_]
+    tree: cKDTree
+
+
+def _fixed(structure: Structure, chosen: list[int], steering: NDArray[np.bool_], beta: dict[int, Floats]) -> _Fixed:
+    packed = np.zeros(len(structure.residues), dtype=bool)
+    packed[chosen] = True
+    heavy = steering & ~np.isin(structure.element, ("H", "D")) & ~np.isin(structure.resname, list(WATER))
+    stays = heavy & (~packed[structure.residue_of] | np.isin(structure.name, ("N", "CA", "C", "O", "OXT", "CB")))
+    atoms = np.flatnonzero(stays)
+    xyz, residue, name = structure.xyz[atoms], structure.residue_of[atoms], structure.name[atoms]
+    element = structure.element[atoms]
+    if beta:
+        xyz, residue = np.concatenate([xyz, list(beta.values())]), np.concatenate([residue, list(beta)])
+        name = np.concatenate([name, ["CB"] * len(beta)])
+        element = np.concatenate([element, ["C"] * len(beta)])
+    radius = np.array([RADIUS.get(str(e), METAL) for e in element])
+    return _Fixed(xyz, radius, residue, name, cKDTree(xyz))
+
+
+def _frame(structure: Structure, k: int, steering: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    atoms = [structure.atom(k, name, steering) for name in ("N", "CA", "C")]
+    return backbone_frames(*(structure.xyz[a] for a in atoms if a is not None))
+
+
+def _missing_beta(structure: Structure, torsions: Floats, steering: NDArray[np.bool_]) -> dict[int, Floats]:
+    """Where CB belongs (3,) in the amino acids that lack it."""
+    found = {}
+    for k in np.flatnonzero(np.isfinite(torsions[:, 3])).tolist():
+        name = structure.residues[k].resname
+        chain = side_chain("SER" if name == "ALA" else name)
+        if chain is not None and structure.atom(k, "CB", steering) is None:
+            rotation, origin = _frame(structure, k, steering)
+            found[k] = np.asarray(chain.cb @ rotation + origin)
+    return found
+
+
+def _site(structure: Structure, k: int, torsions: Floats, steering: NDArray[np.bool_], fixed: _Fixed) -> Site:
+    """A residue's rotamers, the hopeless ones left out."""
+    name = structure.residues[k].resname
+    chain = side_chain(name)
+    assert chain is not None
+    probability, chi, sigma = library().rotamers(kind_of(name, torsions[2]), torsions[0], torsions[1])
+    few = max(int(np.searchsorted(np.cumsum(probability), KEPT)) + 1, 3)
+    probability, chi, sigma = probability[:few], chi[:few], sigma[:few]
+    cost = -RARE * np.log(probability / probability[0])
+    if SPREAD and name != "PRO":
+        # a rotamer is a peak with a width: its flanks are tried too, at the price of their density
+        aside = np.zeros_like(chi)
+        aside[:, 0] = SPREAD * sigma[:, 0]
+        chi = np.concatenate([chi, chi - aside, chi + aside])
+        cost = np.concatenate([cost, *[cost + RARE * SPREAD**2 / 2] * 2])
+    rotation, origin = _frame(structure, k, steering)
+    site = Site(k, chain, chi, built(chain, chi, rotation, origin), cost)
+    site.energy = cost + _against(site, fixed)
+    site.keep(np.flatnonzero(site.energy < site.energy.min() + HOPELESS))
+    return site
+
+
+def _against(site: Site, fixed: _Fixed) -> Floats:
+    """Repulsion (K,) between a residue's rotamers and what is fixed, but for what is bonded nearby."""
+    reach = np.linalg.norm(site.xyz - site.xyz.mean((0, 1)), axis=-1).max() + 0.35
+    near = np.array(fixed.tree.query_ball_point(site.xyz.mean((0, 1)), reach), dtype=np.int64)
+    own = fixed.residue[near] == site.residue
+    # within the residue all of the backbone is at most three bonds from the first atoms; farther ones do count
+    first = np.array([name[1:2] == "G" for name in site.chain.names])
+    energy = repulsion(site.xyz[:, :, None] - fixed.xyz[near], site.radius[:, None] + fixed.radius[near])
+    energy[:, first[:, None] & own] = 0.0
+    energy[:, :, own & np.isin(fixed.name[near], ("CA", "CB"))] = 0.0
+    if site.chain.names[-1:] == ("CD",) and "CG" in site.chain.names and len(site.chain.names) == 2:  # proline's ring
+        energy[:, :, own] = 0.0
+        energy[:, :, fixed.residue[near] == site.residue - 1] = 0.0
+    return np.asarray(energy.sum((1, 2)))

@@ -1,0 +1,1 @@
+"""Bonds, gaps and the tree of torsions."""

@@ -1,0 +1,149 @@
+"""Covalent bonds of a structure: templates for known residues, distances for the rest, records for links.
+
+Distances alone would be wrong exactly where we are needed: in a clashing loop, atoms that are not bonded
+come as close as atoms that are. So standard residues take OpenMM's residue templates, other residues are
+bonded by distance within the residue only (whose inner geometry a bent loop keeps), peptide bonds join
+consecutive residues, and anything else between residues needs a record (LINK, SSBOND, CONECT,
+_struct_conn) or two cysteine sulphurs at bonding distance.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.molecule.selection import AMINO_NAMES, standard_name
+from geofold.molecule.structure import Link, Mask, Structure
+
+COVALENT_RADIUS = {"H": 0.031, "D": 0.031, "C": 0.076, "N": 0.071, "O": 0.066, "S": 0.105, "SE": 0.120, "P": 0.107}
+"""Cordero et al., Dalton Trans. 2008, 2832, in nm; other elements take 0.14."""
+BOND_TOLERANCE = 0.045
+DISULFIDE = (0.18, 0.25)
+CYSTEINES = sorted(name for name in AMINO_NAMES if standard_name(name) == "CYS")
+
+
+@cache
+def templates() -> dict[str, list[tuple[str, str]]]:
+    """Bonds inside each residue that OpenMM knows, as pairs of atom names."""
+    import openmm.app
+
+    root = ElementTree.parse(Path(openmm.app.__file__).parent / "data" / "residues.xml").getroot()
+    return {
+        residue.attrib["name"]: [
+            (bond.attrib["from"], bond.attrib["to"])
+            for bond in residue.findall("Bond")
+            if not bond.attrib["from"].startswith("-") and not bond.attrib["to"].startswith("-")
+        ]
+        for residue in root
+    }
+
+
+def bond_list(structure: Structure, steering: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Every covalent bond between steering atoms, as pairs of atom indices.
+
+    Parameters
+    ----------
+    structure
+        The molecule.
+    steering : (n,) bool
+        One conformer per residue, see `Structure.steering`.
+
+    Returns
+    -------
+    list of (int, int)
+        Bonds inside residues, peptide bonds, disulfides and recorded links, each pair once, lower index first.
+    """
+    bonds: set[tuple[int, int]] = set()
+    known = templates()
+    for residue in structure.residues:
+        atoms = residue.atoms[steering[residue.atoms]]
+        bonds.update(_inside(structure, atoms, known.get(standard_name(residue.resname))))
+    for index in range(len(structure.residues) - 1):
+        if structure.bonded(index, index + 1):
+            carbon = structure.atom(index, "C", steering)
+            nitrogen = structure.atom(index + 1, "N", steering)
+            if carbon is not None and nitrogen is not None:
+                bonds.add((min(carbon, nitrogen), max(carbon, nitrogen)))
+    bonds.update(link_bonds(structure, steering))
+    return sorted(bonds)
+
+
+def link_bonds(structure: Structure, steering: NDArray[np.bool_]) -> set[tuple[int, int]]:
+    """Recorded links between residues, and disulfides found by distance."""
+    found = set()
+    for link in structure.links:
+        different = structure.residue_of[link.i] != structure.residue_of[link.j]
+        if steering[link.i] and steering[link.j] and different:
+            found.add((min(link.i, link.j), max(link.i, link.j)))
+    sulphur = np.flatnonzero(steering & (structure.name == "SG") & np.isin(structure.resname, CYSTEINES))
+    for position, i in enumerate(sulphur):
+        for j in sulphur[position + 1 :]:
+            if DISULFIDE[0] <= np.linalg.norm(structure.xyz[i] - structure.xyz[j]) <= DISULFIDE[1]:
+                found.add((int(i), int(j)))
+    return found
+
+
+def neighbours(bonds: list[tuple[int, int]], n: int) -> list[list[int]]:
+    """Adjacency list of the bond graph, each list in ascending order."""
+    table: list[list[int]] = [[] for _ in range(n)]
+    for i, j in bonds:
+        table[i].append(j)
+        table[j].append(i)
+    return [sorted(row) for row in table]
+
+
+def separations(table: list[list[int]], atoms: NDArray[np.int64], depth: int) -> list[tuple[int, int]]:
+    """Pairs (atom of `atoms`, other atom) at most `depth` bonds apart."""
+    pairs: list[tuple[int, int]] = []
+    for start in atoms:
+        seen = {int(start)}
+        frontier = [int(start)]
+        for _ in range(depth):
+            frontier = [b for a in frontier for b in table[a] if b not in seen]
+            frontier = list(dict.fromkeys(frontier))
+            seen.update(frontier)
+        pairs.extend((int(start), other) for other in sorted(seen) if other != start)
+    return pairs
+
+
+def _inside(
+    structure: Structure, atoms: NDArray[np.int64], template: list[tuple[str, str]] | None
+) -> list[tuple[int, int]]:
+    """Bonds inside one residue: by template where it speaks, each left-over atom to its nearest heavy atom."""
+    if len(atoms) < 2:
+        return []
+    if template is None:
+        return _by_distance(structure, atoms)
+    index = {str(structure.name[a]): int(a) for a in atoms}
+    bonds = [(index[i], index[j]) for i, j in template if i in index and j in index]
+    bonded = {a for bond in bonds for a in bond}
+    heavy = np.array([a for a in atoms if structure.element[a] not in ("H", "D")], dtype=np.int64)
+    for atom in atoms:
+        if int(atom) not in bonded and len(heavy):
+            others = heavy[heavy != atom]
+            if len(others):
+                nearest = others[np.argmin(np.linalg.norm(structure.xyz[others] - structure.xyz[atom], axis=1))]
+                bonds.append((int(atom), int(nearest)))
+    return [(min(b), max(b)) for b in bonds]
+
+
+def links_among(structure: Structure, kept: Mask) -> tuple[Link, ...]:
+    """Links between atoms that are kept, (n,) bool, by their numbers among those."""
+    place = np.cumsum(kept) - 1
+    return tuple(
+        Link(int(place[link.i]), int(place[link.j]), link.source) for link in structure.links
+        if kept[link.i] and kept[link.j]
+    )  # fmt: skip
+
+
+def _by_distance(structure: Structure, atoms: NDArray[np.int64]) -> list[tuple[int, int]]:
+    radius = np.array([COVALENT_RADIUS.get(str(structure.element[a]), 0.14) for a in atoms])
+    hydrogen = np.array([structure.element[a] in ("H", "D") for a in atoms])
+    distance = np.linalg.norm(structure.xyz[atoms][:, None] - structure.xyz[atoms][None], axis=-1)
+    close = distance < radius[:, None] + radius[None] + BOND_TOLERANCE
+    close &= ~(hydrogen[:, None] & hydrogen[None])
+    return [(int(atoms[i]), int(atoms[j])) for i, j in zip(*np.nonzero(np.triu(close, 1)), strict=True)]

@@ -1,0 +1,147 @@
+"""Which torsions may turn, and the tree they form.
+
+Glossary: ``n`` torsions, ``m`` moving atoms. A torsion turns everything beyond its bond, seen from the
+root; its parent is the torsion passed last on the way to it. Nothing here depends on coordinates except
+the choice of what is bonded, so a tree is built once and serves a whole stream.
+
+The tree is found by walking the bond graph from the root, which keeps rings, hydrogens, ligands bonded to
+the chain and unusual residues right without a table of what belongs where.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geofold.errors import AltlocError, BackboneError
+from geofold.molecule.selection import standard_name
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.bond_walk import BACKBONE, TorsionTree, Walk
+from geofold.molecule.topology.bonds import bond_list, neighbours
+
+CHI_ATOMS: dict[str, tuple[str, ...]] = {
+    "ARG": ("CA", "CB", "CG", "CD", "NE"), "ASN": ("CA", "CB", "CG"), "ASP": ("CA", "CB", "CG"),
+    "CYS": ("CA", "CB"), "GLN": ("CA", "CB", "CG", "CD"), "GLU": ("CA", "CB", "CG", "CD"),
+    "HIS": ("CA", "CB", "CG"), "ILE": ("CA", "CB", "CG1"), "LEU": ("CA", "CB", "CG"),
+    "LYS": ("CA", "CB", "CG", "CD", "CE"), "MET": ("CA", "CB", "CG", "SD"), "MSE": ("CA", "CB", "CG", "SE"),
+    "PHE": ("CA", "CB", "CG"), "SER": ("CA", "CB"), "THR": ("CA", "CB"), "TRP": ("CA", "CB", "CG"),
+    "TYR": ("CA", "CB", "CG"), "VAL": ("CA", "CB"),
+}  # fmt: skip
+"""Axis atoms of the side-chain torsions by IUPAC: chi k turns about the bond between atoms k-1 and k. Polar
+hydrogens, methyl groups and the last chi of lysine are left as they are; proline's ring is rigid."""
+CAPS = frozenset({"ACE", "FOR", "NH2", "NME", "NMA"})
+
+
+def torsion_tree(
+    structure: Structure, first: int, last: int, *, chi: bool = True, altloc: str | None = None
+) -> TorsionTree:
+    """Torsions of residues ``first`` to ``last`` (inclusive) and what they carry.
+
+    A stretch with a bonded residue on both sides is closed and rooted at its N end. A stretch at a chain
+    end hangs from its other end; a whole chain hangs from the CA of its middle residue.
+
+    Raises
+    ------
+    AltlocError
+        If a backbone atom of the stretch has several conformers and none was chosen.
+    BackboneError
+        If N, CA or C of a residue of the stretch, or an anchor atom, is missing.
+    """
+    steering = structure.steering(altloc)
+    if altloc is None:
+        _require_single_backbone(structure, first, last)
+    table = neighbours(bond_list(structure, steering), len(structure.name))
+    backbone = {(k, name): structure.atom(k, name, steering) for k in range(first, last + 1) for name in BACKBONE}
+    for (k, name), atom in backbone.items():
+        if atom is None and name != "O":
+            raise BackboneError(
+                f"residue {structure.residues[k].label} lacks its {name} atom",
+                "N, CA and C in every residue that moves",
+                "rebuild the residue first, or leave it out of the range",
+            )
+    before = first > 0 and _holds(structure, first - 1, first - 1, first)
+    after = last + 1 < len(structure.residues) and _holds(structure, last + 1, last, last + 1)
+    axes = _axes(structure, first, last, steering, chi)
+    root, root_names = _root(first, last, before, after)
+    start = backbone[(root, root_names)]
+    assert start is not None
+    walk = Walk(structure, steering, table, axes, first, last)
+    walk.run(start)
+    anchor = _anchor(structure, last + 1, steering) if before and after else None
+    end = -1
+    if anchor is not None:
+        carbon = backbone[(last, "C")]
+        assert carbon is not None
+        end = walk.beyond(carbon)
+    return walk.tree(closed=before and after, anchor=anchor, end=end)
+
+
+def _holds(structure: Structure, neighbour: int, one: int, two: int) -> bool:
+    """Whether a neighbour is a residue that the stretch hangs from; a cap goes where its end goes."""
+    return structure.residues[neighbour].resname not in CAPS and structure.bonded(one, two)
+
+
+def _root(first: int, last: int, before: bool, after: bool) -> tuple[int, str]:
+    if before:
+        return first, "N"
+    if after:
+        return last, "C"
+    return (first + last) // 2, "CA"
+
+
+def _require_single_backbone(structure: Structure, first: int, last: int) -> None:
+    for residue in structure.residues[first : last + 1]:
+        for atom in residue.atoms:
+            if structure.altloc[atom].strip() and str(structure.name[atom]) in BACKBONE:
+                letters = sorted({str(structure.altloc[a]) for a in residue.atoms if structure.altloc[a].strip()})
+                raise AltlocError(
+                    f"residue {residue.label} has its backbone atom {structure.name[atom]} in several conformers "
+                    f"({', '.join(letters)})",
+                    "one backbone inside the stretch that moves",
+                    f"choose one with --altloc {letters[0]}",
+                )
+
+
+def _axes(
+    structure: Structure, first: int, last: int, steering: NDArray[np.bool_], chi: bool
+) -> dict[tuple[int, int], tuple[str, int]]:
+    """Bonds that may turn: (lower atom, higher atom) -> (kind, residue)."""
+    axes: dict[tuple[int, int], tuple[str, int]] = {}
+
+    def add(k: int, one: str, two: str, kind: str) -> None:
+        a, b = structure.atom(k, one, steering), structure.atom(k, two, steering)
+        if a is not None and b is not None:
+            axes[(min(a, b), max(a, b))] = (kind, k)
+
+    for k in range(first, last + 1):
+        # Proline's ring holds phi: turning it would break the ring open.
+        ring = structure.residues[k].resname in ("PRO", "HYP") or structure.atom(k, "CD", steering) in _bonded_to_n(
+            structure, k, steering
+        )
+        if not ring:
+            add(k, "N", "CA", "phi")
+        add(k, "CA", "C", "psi")
+        if chi and not ring:
+            names = CHI_ATOMS.get(standard_name(structure.residues[k].resname), ())
+            for level in range(1, len(names)):
+                add(k, names[level - 1], names[level], f"chi{level}")
+    return axes
+
+
+def _bonded_to_n(structure: Structure, k: int, steering: NDArray[np.bool_]) -> list[int]:
+    """CD of a residue that is closed to its own N (an unusual proline), as a list for the membership test."""
+    n, cd = structure.atom(k, "N", steering), structure.atom(k, "CD", steering)
+    if n is None or cd is None:
+        return []
+    return [cd] if np.linalg.norm(structure.xyz[n] - structure.xyz[cd]) < 0.17 else []
+
+
+def _anchor(structure: Structure, k: int, steering: NDArray[np.bool_]) -> tuple[int, int, int]:
+    n, ca, c = (structure.atom(k, name, steering) for name in ("N", "CA", "C"))
+    if n is None or ca is None:
+        raise BackboneError(
+            f"anchor residue {structure.residues[k].label} lacks N or CA",
+            "a complete residue on each side of the loop",
+            "rebuild the residue first, or choose a longer loop",
+        )
+    return n, ca, c if c is not None else ca

@@ -1,0 +1,70 @@
+"""Energies of a structure in a process of its own are those that are had here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from app_cases import STRUCTURES
+
+import geofold as gf
+from geofold.app.report import energies
+from geofold.app.report.energies import Aside, as_it_is
+from geofold.cli import main
+from geofold.errors import ForceFieldError
+from geofold.molecule.structure import read
+
+SMALL = STRUCTURES / "1yjp.cif"
+
+
+def test_no_torch_is_needed() -> None:
+    code = "import sys; import geofold.app.report.energies; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("source", [str(SMALL), SMALL.read_bytes()], ids=["path", "bytes"])
+def test_same_numbers_and_notes(source: str | bytes) -> None:
+    structure = read(source)
+    with Aside.begun(source, None) as aside:
+        told = aside.result(structure)
+    assert told == as_it_is(structure)
+    assert aside.process.poll() == 0  # it was that process that told them
+    assert told[0]["energy_kj_mol"] < 0 and any("HOH" in note for note in told[1])
+
+
+def test_check_tells_what_the_function_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(SMALL), "--report", str(tmp_path / "c.json")]) == 0
+    written = json.loads((tmp_path / "c.json").read_text())
+    assert written == json.loads(json.dumps(gf.check(str(SMALL)))) and "kJ/mol" in capsys.readouterr().out
+
+
+def test_a_process_that_fails_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    structure = read(str(SMALL))
+    with Aside.begun(str(SMALL), None) as aside:
+        assert aside.result(structure) == as_it_is(structure)
+
+
+def test_what_the_force_field_cannot_take_is_told_in_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ForceFieldError("a residue", "another", "remove it")
+
+    monkeypatch.setattr(energies, "as_it_is", refuse)
+    monkeypatch.setattr(sys, "stdin", type("Piped", (), {"buffer": SMALL.open("rb")}))
+    energies._main([])
+    said = capsys.readouterr().out
+    with Aside.begun(str(SMALL), None) as aside:
+        aside.process.kill()
+        monkeypatch.setattr(aside.process, "stdout", type("Pipe", (), {"read": lambda _: said, "close": int})())
+        monkeypatch.setattr(aside.process, "wait", int)
+        with pytest.raises(ForceFieldError, match="a residue; expected another; remove it"):
+            aside.result(read(str(SMALL)))
+
+
+def test_a_file_that_is_not_there_is_told_of_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path / "no.pdb")]) == 2
+    assert "does not exist" in capsys.readouterr().err

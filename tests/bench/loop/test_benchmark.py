@@ -1,0 +1,146 @@
+"""The loop benchmark: its sets, what it measures, its table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from app_cases import STRUCTURES
+
+from geofold.bench.common.records import Records
+from geofold.bench.loop import benchmark as loop
+from geofold.bench.loop import tables as loop_table
+from geofold.bench.loop.benchmark import outside
+from geofold.bench.loop.sets import Episode, bent_and_settled, episodes, native_cis, taken_out
+from geofold.errors import InputFileError, OptionError
+from geofold.molecule.datasets.bent_loops import Episode as ChainLoop
+from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.loop.perturbation import backbone_rmsd
+from geofold.molecule.selection import find_range
+from geofold.molecule.sidechains.repacking import KEPT
+from geofold.molecule.structure import read
+
+LOOP = "A:46-52"
+NATIVE = read(STRUCTURES / "1ubi.pdb")
+
+
+def test_a_loop_is_taken_out_with_the_side_chains_that_reach_it() -> None:
+    episode = taken_out("ubiquitin", NATIVE, LOOP, reach=0.6, shell=8.0)
+    first, last = episode.span
+    assert episode.sequence == "AGKQLED" and len(episode.start.residues) == len(NATIVE.residues) - 7
+    labels = {residue.label for residue in episode.start.residues}
+    assert not labels & {NATIVE.residues[k].label for k in range(first, last + 1)}
+    own = NATIVE.xyz[(NATIVE.residue_of >= first) & (NATIVE.residue_of <= last)]
+    there = {(NATIVE.residues[k].label, str(NATIVE.name[a])): a for k in range(len(NATIVE.residues))
+             for a in NATIVE.residues[k].atoms}  # fmt: skip
+    for (label, name), atom in there.items():
+        residue = next((r for r in episode.start.residues if r.label == label), None)
+        if residue is None or NATIVE.hetatm[atom]:
+            continue
+        kept = name in episode.start.name[residue.atoms]
+        if name in KEPT:
+            assert kept
+        elif not kept:
+            side = [a for (other, n), a in there.items() if other == label and n not in KEPT]
+            reach = np.linalg.norm(own[:, None] - NATIVE.xyz[side], axis=-1).min()
+            assert reach < 0.6
+    whole = taken_out("ubiquitin", NATIVE, LOOP)
+    assert len(whole.start) == len(NATIVE) - len(own)
+
+
+def test_a_bent_loop_settles_among_side_chains_that_fit_it() -> None:
+    first, last = find_range(NATIVE, LOOP)
+    bent = bent_and_settled(NATIVE, ChainLoop(0, 0, first, last - first + 1, 2.0))
+    assert bent.name.tolist() == NATIVE.name.tolist()
+    inside = (NATIVE.residue_of >= first) & (NATIVE.residue_of <= last)
+    still = np.isin(NATIVE.name, list(KEPT)) & ~inside
+    assert np.array_equal(bent.xyz[still], NATIVE.xyz[still])
+    assert (np.abs(bent.xyz - NATIVE.xyz).max(1) > 0)[~still & ~inside].any()
+    assert backbone_rmsd(NATIVE, first, last, bent.xyz, NATIVE.xyz) > 1.0
+
+
+def test_cis_natives_are_told() -> None:
+    assert native_cis(Episode("trans", NATIVE, LOOP, NATIVE)) == 0
+    made = peptide("AAPAA", [(-60.0, 140.0, 0.0 if letter == "P" else 180.0) for letter in "AAPAA"])
+    assert native_cis(Episode("cis", made, "A:2-4", made)) == 1
+
+
+def test_sets_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    for name, data, error in (("mandell_12res", None, OptionError), ("mandell_12res", str(tmp_path), InputFileError)):
+        with pytest.raises(error):
+            list(episodes(name, data, None))
+    (tmp_path / "MANIFEST.tsv").write_text("set\tpdb_file\n")
+    with pytest.raises(OptionError, match="set nothing"):
+        list(episodes("nothing", str(tmp_path), None))
+    with pytest.raises(OptionError, match="rival rosetta"):
+        loop.run("bent", str(tmp_path / "out"), data=None, quick=True, limit=1, seed=0, rivals="rosetta")
+
+
+def test_a_fixed_half_of_the_long_sets_is_played(tmp_path: Path) -> None:
+    columns = "set\tpdb_file\tchain\tstart_resid\tend_resid\tstart_model"
+    native = STRUCTURES / "1ubi.pdb"
+    rows = [f"fread_16res\t{native}\tA\t{first}\t{first + 6}\t" for first in range(20, 40)]
+    (tmp_path / "MANIFEST.tsv").write_text("\n".join([columns, *rows]) + "\n")
+    one, two = ([episode.loop for episode in episodes("fread_16res", str(tmp_path), None)] for _ in range(2))
+    assert one == two and len(one) == 10
+    assert one == sorted(one, key=lambda span: int(span.split(":")[1].split("-")[0]))
+
+
+def row(rmsd: float, models: list[float], **more: Any) -> dict[str, Any]:
+    """A record as `loop` writes it."""
+    short = {"overlaps": 0, "outliers": 0, "cis": 0, "energy": -1.0}
+    scored = [{"score": float(k), "rmsd": value} for k, value in enumerate([rmsd, *models])]
+    return {
+        "rmsd": rmsd, "residues": 7, "models": scored, "native": short, "native_cis": 0, "before": short,
+        "after": short, "finite": True, "checks": {
+            "closure_error_angstrom": 0.0, "bond_change_angstrom": 0.0, "angle_change_degrees": 0.0,
+            "chiralities_changed": 0,
+        }, "seconds": 1.0, "cpu_seconds": 2.0, "others_identical": True, "audit": True, "status": "done",
+    } | more  # fmt: skip
+
+
+def test_a_loop_of_one_end_counts_among_the_best_of_five() -> None:
+    found = loop_table.metrics_of([row(0.4, []), row(2.0, [1.0]), row(3.0, [5.0])])
+    assert found["top5_rmsd"] == 1.0 and found["closest_rmsd"] == 0.4
+    assert found["first_better_than_median_model"] == 0.5
+    assert "top5_rmsd" not in loop_table.metrics_of([row(0.4, []), row(2.0, [])])
+
+
+def test_the_table_tells_medians_the_best_of_five_and_what_failed(tmp_path: Path) -> None:
+    records = Records(str(tmp_path))
+    for name, told in {
+        "a": row(0.5, [3.0, 4.0]), "b": row(1.5, [0.7]), "c": row(9.0, [8.0], native_cis=1),
+    }.items():  # fmt: skip
+        records.add(name, "geofold", **told)
+    told = row(7.0, [])
+    records.add("a", "pdbfixer", **{key: told[key] for key in told if key not in ("checks", "models")})
+    records.add("b", "pdbfixer", failed="PDBFixer cannot")
+    loop_table.summarise(records, "made", quick=True, began=0.0)
+    metrics = json.loads((tmp_path / "summary.json").read_text())["metrics"]
+    assert metrics["geofold.median_rmsd"] == 1.5 and metrics["geofold.top5_rmsd"] == 0.7
+    assert metrics["geofold.trans_median_rmsd"] == 1.0 and metrics["geofold.closest_rmsd"] == 0.5
+    assert metrics["geofold.below_1"] == pytest.approx(1 / 3, abs=1e-4)
+    assert metrics["geofold.first_better_than_median_model"] == pytest.approx(1 / 3, abs=1e-4)
+    assert metrics["pdbfixer.failed"] == 1 and metrics["pdbfixer.loops"] == 1
+    table = (tmp_path / "table.md").read_text()
+    assert "| geofold | 3 |" in table and "| pdbfixer | 1 |" in table and (tmp_path / "loops.png").exists()
+
+
+def test_what_stands_outside_is_compared_line_by_line() -> None:
+    content = (STRUCTURES / "1ubi.pdb").read_bytes()
+    lines = content.decode().splitlines(keepends=True)
+    first, last = find_range(NATIVE, LOOP)
+    own = {NATIVE.residues[k].label for k in range(first, last + 1)}
+    for residue, same in ((NATIVE.residues[first], True), (NATIVE.residues[first - 1], False)):
+        number = [k for k, line in enumerate(lines) if line.startswith("ATOM") and int(line[22:26]) == residue.resnum]
+        changed = [line[:30] + "   0.001" + line[38:] if k in number else line for k, line in enumerate(lines)]
+        other = "".join(changed).encode()
+        assert (outside(content, own, set()) == outside(other, own, set())) is same
+    number = next(k for k, line in enumerate(lines) if line.startswith("ATOM") and line[12:16].strip() == "CG")
+    lacking = "".join(lines[:number] + lines[number + 1 :]).encode()
+    residue = next(one for one in NATIVE.residues if one.resnum == int(lines[number][22:26]))
+    assert outside(lacking, own, set()) == outside(content, own, set(), {f"{residue.label}@CG"})
+    assert outside(lacking, own, set()) != outside(content, own, set())

@@ -1,0 +1,216 @@
+"""The maze benchmark: its agents, its records that go on, its tables; and the sweep of iLQR against a direct solve."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from geofold import resources
+from geofold.bench.common import records
+from geofold.bench.maze import benchmark as maze
+from geofold.bench.maze import tables as maze_table
+from geofold.bench.maze.agents import registry as maze_roster
+from geofold.bench.maze.agents.ilqr import IlqrLite, Quadratic, swept
+from geofold.bench.maze.agents.rmp import Reactive
+from geofold.bench.maze.benchmark import CASES, Episode, clocked, episodes, jobs, numbers
+from geofold.bench.maze.hotspots import hotspots, shares
+from geofold.cli import main
+from geofold.core.gate import FixedGate
+from geofold.learn.maze_predictor import predictor
+from geofold.maze.domain import MOVES
+from geofold.maze.episode import drive, maze_controller
+from geofold.maze.features import FEATURES
+from geofold.maze.world import make_world
+
+NAMES = [
+    "transformer", "vanilla_ssm", "rmp", "euclidean_tr", "latent_precondition",
+    "ilqr_lite", "geossm_no_adapt", "geossm", "ssm_attention", "esm",
+]  # fmt: skip
+
+
+@pytest.fixture
+def untrained(monkeypatch) -> None:
+    """Predictors as they are before training, so that a test needs no weights."""
+    made = {kind: predictor(kind, FEATURES, 2 * MOVES).double().requires_grad_(False) for kind in maze_roster.KINDS}
+    monkeypatch.setattr(maze_roster, "shipped", made.__getitem__)
+    monkeypatch.setattr(maze, "require_predictors", lambda: None)
+
+
+def test_agents_have_the_names_of_the_tables() -> None:
+    assert [agent.name for agent in maze_roster.AGENTS] == NAMES
+
+
+def test_jobs_cover_every_drag_and_no_world_twice() -> None:
+    made = list(episodes(40, 2, 0, 0))
+    assert len({episode.key for episode in made}) == len(made)
+    played = [(episode.move_at, episode.drag) for episode in made if episode.panel == maze.WORLD]
+    assert {case: played.count(case) for case in CASES} == dict.fromkeys(CASES, 8)
+    assert all(episode.move_at is not None for episode in made if episode.panel == maze.GRID)
+    clock = [episode.world for episode in made if episode.panel == maze.CLOCK]
+    assert clock == [episode.world for episode in made if episode.panel == maze.WORLD][: maze.CLOCKED]
+    batches = list(jobs(made))
+    assert sorted(e.key for _, batch in batches for e in batch) == sorted(e.key for e in made)
+    assert all(e.panel == panel for panel, batch in batches for e in batch)
+    assert all(len(batch) <= (1 if panel == maze.CLOCK else maze.ROWS) for panel, batch in batches)
+
+
+def test_every_agent_walks(untrained) -> None:
+    world = make_world(0)
+    for agent in (*maze_roster.AGENTS, *maze_roster.CONFIGURATIONS):
+        run = drive(world, agent.timed(), steps=3, senses=True)
+        assert len(run.inner) == 3 and np.isfinite(run.positions).all()
+        assert (run.inner == 0).all() == (agent.name in ("transformer", "vanilla_ssm", "rmp", "ssm_attention"))
+
+
+def test_the_reactive_agent_is_a_backbone_and_gets_somewhere() -> None:
+    seen = torch.zeros(2, FEATURES, dtype=torch.float64)
+    plan, after = Reactive().step(seen, Reactive().init_state(2, 2 * MOVES, seen))
+    assert plan.shape == (2, 2 * MOVES) and torch.equal(Reactive().read(Reactive().write(after, plan + 1)), plan + 1)
+    run = drive(make_world(1), maze_controller(Reactive(), gate=FixedGate(0)), steps=60, senses=True)
+    left = np.linalg.norm(run.positions - run.worlds[0].targets[0], axis=1)
+    assert left[-1] < 0.5 * left[0]
+
+
+def test_a_sweep_is_the_best_first_action() -> None:
+    noise = np.random.default_rng(0)
+    size, steps, discount, effort = 3, 3, 0.9, 0.4
+    parts = []
+    for h in range(steps):
+        root = noise.standard_normal((size, size))
+        onward = torch.as_tensor(noise.standard_normal((size, size))) if h + 1 < steps else None
+        parts.append(Quadratic(torch.as_tensor(noise.standard_normal(size)), torch.as_tensor(root @ root.T), onward))
+    actions = torch.zeros(steps, size, dtype=torch.float64)
+
+    def cost(actions: torch.Tensor) -> torch.Tensor:
+        total, off = torch.zeros((), dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+        for h, part in enumerate(parts):
+            y = off + actions[h]
+            total = (
+                total
+                + discount**h * (part.gradient @ y + y @ part.curvature @ y / 2)
+                + effort / 2 * actions[h] @ actions[h]
+            )
+            off = part.onward @ y if part.onward is not None else y
+        return total
+
+    slope = torch.func.grad(cost)(actions).flatten()
+    curve = torch.func.hessian(cost)(actions).reshape(steps * size, steps * size)
+    best = -torch.linalg.solve(curve, slope)[:size]
+    assert torch.allclose(swept(parts, discount, effort), best, atol=1e-10)
+
+
+def test_a_sweep_takes_rows_one_by_one() -> None:
+    noise = torch.Generator().manual_seed(1)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=noise, dtype=torch.float64)
+
+    parts = [
+        Quadratic(drawn(4, 3), (root := drawn(4, 3, 3)) @ root.mT, drawn(4, 3, 3) if h < 2 else None) for h in range(3)
+    ]
+    together = swept(parts, 0.97, 4.0)
+    for row in range(4):
+        alone = [Quadratic(p.gradient[row], p.curvature[row], None if p.onward is None else p.onward[row])
+                 for p in parts]  # fmt: skip
+        assert torch.allclose(swept(alone, 0.97, 4.0), together[row], atol=1e-12)
+
+
+def test_a_sweep_lowers_the_loss(untrained) -> None:
+    run_of = {
+        h: drive(make_world(0), IlqrLite(maze_roster.shipped("selective"), horizon=h), steps=6, senses=True)
+        for h in (1, 3)
+    }
+    led = drive(
+        make_world(0), maze_controller(maze_roster.shipped("selective"), gate=FixedGate(0)), steps=6, senses=True
+    )
+    assert all(run.loss[0] < led.loss[0] for run in run_of.values())
+
+
+def test_numbers_of_an_episode() -> None:
+    run = drive(make_world(1000, targets=2), steps=60, leg_steps=10)
+    found = numbers(run)
+    assert found["targets"] == 0 and found["success"] is None and len(run.legs) == 2
+    ended = drive(make_world(1000, targets=1), senses=True)
+    whole = numbers(ended)
+    assert whole["success"] == 1 and whole["made"] == whole["steps"] == len(clocked(ended)["ms"])
+    assert clocked(ended)["cpu"] > 0
+
+
+def test_hotspots_count_every_step_once() -> None:
+    elastic = drive(make_world(3, "corridors", targets=2), steps=80)
+    alone = drive(make_world(3, "corridors", targets=2), maze_controller(gate=FixedGate(1)), steps=80)
+    found = hotspots(elastic, alone)
+    assert 0 < found["hard_steps"] <= found["known_steps"] <= len(elastic.inner)
+    assert found["hard_inner"] <= found["known_inner"] <= elastic.inner.sum()
+    # where nothing is hard but one place, inner steps that are made there alone are all made where it is hard
+    there = np.zeros(len(elastic.inner), dtype=int)
+    there[40:44] = 3
+    flat = replace(elastic, inner=there, loss=np.where(there > 0, 9.0, 0.0))
+    own = hotspots(flat, flat)
+    assert own["hard_inner"] == own["known_inner"] == 12 and own["known_steps"] == len(there)
+    told = shares([{**own, "made": len(there), "inner": 12}])
+    assert told["inner_at_hardest"] == 1.0 and 0 < told["steps_at_hardest"] < 0.6
+    assert 0 <= told["inner_at_narrow"] <= 1
+
+
+def test_records_tables_and_going_on(untrained, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(maze, "STEPS", 3)
+    monkeypatch.setattr(maze, "LEG", 2)
+    monkeypatch.setattr(maze, "episodes", lambda *given: [
+        Episode(maze.WORLD, 0, None, None), Episode(maze.WORLD, 1, 1, "large"), Episode(maze.MAZE, 0, None, None),
+        Episode(maze.GRID, 1, 1, "large"), Episode(maze.CLOCK, 0, None, None),
+    ])  # fmt: skip
+    monkeypatch.setattr(maze, "WORKERS", 1)
+    monkeypatch.setattr(records, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(records, "as_completed", lambda done: done)
+    monkeypatch.setattr(maze_table, "COSTED_STEPS", 2)
+    assert main(["bench", "maze", "--out", str(tmp_path), "--quick"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"| {name} |" in told for name in NAMES)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (
+        summary["quick"] and summary["metrics"]["transformer.energy"] == 1 == summary["metrics"]["transformer.compute"]
+    )
+    assert {"geossm.steps_over_transformer", "geossm.steps_p_rmp", "esm.compute"} <= summary["metrics"].keys()
+    assert 0 <= summary["metrics"]["esm.corridors_steps_at_hardest"] <= 1
+    assert all((tmp_path / name).stat().st_size > 0 for name in ("nonstationarity.png", "heat_map.png"))
+    before = (tmp_path / "records.jsonl").read_text()
+    assert main(["bench", "maze", "--out", str(tmp_path), "--quick"]) == 0
+    assert (tmp_path / "records.jsonl").read_text() == before
+
+
+class Here:
+    """Stands where a pool of processes does."""
+
+    def __init__(self, *given, **named) -> None: ...
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *given) -> None: ...
+
+    def submit(self, work, *given):
+        return Done(work(*given))
+
+
+class Done:
+    def __init__(self, value) -> None:
+        self.value = value
+
+    def result(self):
+        return self.value
+
+
+def test_without_weights_nothing_is_played(tmp_path: Path, monkeypatch, capsys) -> None:
+    def none(*parts: str) -> Path:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(resources, "find", none)
+    assert main(["bench", "maze", "--out", str(tmp_path / "out"), "--quick"]) == 2
+    assert "geofold train maze --backbone" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

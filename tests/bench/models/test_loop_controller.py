@@ -1,0 +1,55 @@
+"""The controller's benchmark on a small scale: episodes, agents, records, the judgement of whole proteins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from data_cases import small_data
+
+from geofold.bench.common.records import Records
+from geofold.bench.models import loop_controller as learning_controller
+from geofold.bench.models.loop_controller import AGENTS, auc, paired
+from geofold.learn.data.chains import read_chains
+from geofold.molecule.datasets.bent_loops import bent_structure, episodes
+from geofold.molecule.datasets.packed_chains import packed_structure, read_packed
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("controller")
+    small_data(folder, packed=True)
+    return folder
+
+
+def test_a_limited_run_looks_at_the_validation_split(data: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(learning_controller, "WORKERS", 1)
+    monkeypatch.setattr(learning_controller, "GUIDED_SWEEPS", 1)
+    learning_controller.run(str(tmp_path), data=str(data), quick=False, limit=1, seed=0)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert "valid split" in summary["note"] and summary["quick"]
+    metrics = summary["metrics"]
+    assert metrics["native.median_rmsd"] == 0.0 and metrics["start.median_rmsd"] > 1.0
+    assert metrics["predictor.inner"] == 0.0 and metrics["hold_still.inner"] == 2.0
+    assert {f"{agent}.median_energy" for agent in AGENTS} <= set(metrics)
+    assert 0.0 <= metrics["auto.auc"] <= 1.0
+
+
+def test_episodes_are_the_same_every_time_and_of_their_split(data: Path) -> None:
+    chains, packed = read_chains(data / "backbones.npz"), read_packed(data / "packed.npz")
+    one, two = (list(episodes(chains, packed, "train", 4)) for _ in range(2))
+    assert one == two and {int(chains.split[e.chain]) for e in one} == {0}
+    still = list(episodes(chains, packed, "train", 6, intact=1.0))
+    native = packed_structure(chains, packed, still[0].chain)
+    assert all(e.target == 0.0 for e in still) and bent_structure(native, still[0]) is native
+
+
+def test_pairs_and_ranks(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    for number in range(20):
+        records.add(str(number), "a", rmsd=float(number))
+        records.add(str(number), "b", rmsd=float(number + 1 + number % 3))
+    apart, p, less = paired(records, "a", "b", "rmsd")
+    assert apart == -2.0 and p < 0.01 and less == 1.0
+    assert auc([2.0, 3.0], [1.0, 2.5]) == 0.75

@@ -1,0 +1,211 @@
+"""Outside rivals of the peptide benchmark reach contacts without damage; its yardsticks keep what they promise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from geofold.app.report.audit import audit
+from geofold.app.report.measure import measure
+from geofold.bench.peptide import reference_ensemble as peptide_reference
+from geofold.bench.peptide.agents.lbfgs import straight, walked_to_contact
+from geofold.bench.peptide.agents.openmm_anneal import Schedule, anneal_to_contact
+from geofold.bench.peptide.reference_ensemble import (
+    Ensemble,
+    ensemble,
+    loaded,
+    nearest_rmsd,
+    relaxed,
+    relaxed_energy,
+    saved,
+)
+from geofold.errors import ContactError
+from geofold.modelling.options import TORSION_CAP
+from geofold.modelling.peptide.streaming import goal_of
+from geofold.molecule.datasets.peptide_demonstrations import built, placed
+from geofold.molecule.energy.openmm_energy import EnergyModel
+from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.peptide import lbfgs as peptide_search
+from geofold.molecule.peptide.annealing import Course, annealed
+from geofold.molecule.peptide.contacts import Contact, parse_contact
+from geofold.molecule.peptide.domain import PeptideDomain
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.torsion_tree import torsion_tree
+
+SEQUENCE = "GTPAIQTL"
+WANTED = "A:2-A:6<6.0"
+SHORT = Schedule(hot_steps=40, cooling_steps=40, stages=4, rounds=2, tolerance=30.0)
+
+
+@pytest.fixture(scope="module")
+def chain() -> Structure:
+    return peptide(SEQUENCE)
+
+
+@pytest.fixture(scope="module")
+def domain() -> PeptideDomain:
+    return built(SEQUENCE)[1]
+
+
+@pytest.fixture(scope="module")
+def contact(chain: Structure) -> Contact:
+    return parse_contact(chain, WANTED)
+
+
+def apart(xyz: np.ndarray, contact: Contact) -> float:
+    return float(np.linalg.norm(xyz[contact.i] - xyz[contact.j]))
+
+
+def damage(chain: Structure, xyz: np.ndarray) -> dict[str, float]:
+    tree = torsion_tree(chain, 0, len(chain.residues) - 1)
+    numbers = tuple(measure(chain, [tree], x, None) for x in (chain.xyz, xyz))
+    return {check.name: check.value for check in audit(chain, [tree], chain.xyz, xyz, numbers)}
+
+
+def whole(chain: Structure, domain: PeptideDomain, local: np.ndarray) -> np.ndarray:
+    xyz = chain.xyz.copy()
+    xyz[domain.fold.kin.atoms.numpy()] = local
+    return xyz
+
+
+def test_annealing_reaches_its_contact_without_damage(chain: Structure, contact: Contact) -> None:
+    assert not contact.satisfied(apart(chain.xyz, contact))
+    one, two = (anneal_to_contact(chain, (contact,), seed=3, schedule=SHORT) for _ in range(2))
+    assert one.reached and contact.satisfied(apart(one.xyz, contact)) and one.seconds > 0
+    assert np.array_equal(one.xyz, two.xyz) and one.stages == two.stages
+    found = damage(chain, one.xyz)
+    assert found["cis_peptide_bonds_made"] == 0 and found["chiralities_changed"] == 0
+    other = anneal_to_contact(chain, (contact,), seed=4, schedule=SHORT)
+    assert not np.array_equal(one.xyz, other.xyz)
+
+
+def test_annealing_keeps_a_cis_bond_cis() -> None:
+    turned = [(-120.0, 130.0, 180.0)] * 8
+    turned[4] = (-75.0, 150.0, 0.0)
+    chain = peptide("GAVGPSAG", turned)
+    result = anneal_to_contact(chain, (parse_contact(chain, "A:2-A:7<8.0"),), schedule=SHORT)
+    assert result.reached and damage(chain, result.xyz)["cis_peptide_bonds_made"] == 0
+    tree = torsion_tree(chain, 0, 7)
+    assert measure(chain, [tree], result.xyz, None)["cis_peptide_bonds"] == 1
+
+
+def test_annealing_says_what_it_cannot_reach(chain: Structure, contact: Contact) -> None:
+    far = replace(contact, upper=False, bound=9.0)
+    result = anneal_to_contact(chain, (far,), schedule=SHORT._replace(rounds=1))
+    assert not result.reached and result.stages == 1 and np.isfinite(result.xyz).all()
+    with pytest.raises(ContactError):
+        anneal_to_contact(chain, (replace(contact, j=len(chain.xyz)),), schedule=SHORT)
+
+
+def test_lbfgs_walks_to_its_contact_within_the_cap(chain: Structure, domain: PeptideDomain, contact: Contact) -> None:
+    one, two = (walked_to_contact(chain, domain, contact, seed=1) for _ in range(2))
+    assert one.reached and np.array_equal(one.frames, two.frames) and one.starts == two.starts
+    assert one.steps == len(one.angle) - 1 > 0 and one.evaluations > 0
+    turns = np.abs(np.diff(one.angle, axis=0)).max(axis=1)
+    assert (turns <= TORSION_CAP * (1 + 1e-9)).all() and turns.min() * one.steps > TORSION_CAP * (one.steps - 1)
+    np.testing.assert_allclose(one.frames[0], chain.xyz[domain.fold.kin.atoms.numpy()], atol=1e-12)
+    end = whole(chain, domain, one.frames[-1])
+    assert contact.satisfied(apart(end, contact))
+    found = damage(chain, end)
+    assert all(value <= 0.1 for name, value in found.items()), found
+    # what is emitted on the way is what the torsions say
+    between = placed(domain, chain.xyz, torch.as_tensor(one.angle[1:2])).fold.xyz[0].numpy()
+    np.testing.assert_allclose(one.frames[1], between, atol=1e-12)
+
+
+def test_lbfgs_starts_again_where_it_is_stuck(
+    chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peptide_search, "BOX", 0.5)
+    found = walked_to_contact(chain, domain, contact, seed=1)
+    assert found.reached and 1 < found.starts <= found.steps + 1
+    monkeypatch.setattr(peptide_search, "STARTS", 1)
+    assert not walked_to_contact(chain, domain, contact, seed=1).reached
+
+
+def test_the_straight_way_takes_the_shorter_turn() -> None:
+    way = straight(np.array([np.radians(350.0), np.radians(25.0), 0.0]))
+    np.testing.assert_allclose(np.degrees(way[-1]), [-10.0, 25.0, 0.0], atol=1e-9)
+    assert len(way) == 4 and not way[0].any()
+    assert straight(np.zeros(3)).shape == (1, 3)
+
+
+def test_relaxing_turns_side_chains_only_and_downhill(chain: Structure, domain: PeptideDomain) -> None:
+    angle = torch.as_tensor(0.3 * np.random.default_rng(2).standard_normal((1, len(domain.tree))))
+    local = placed(domain, chain.xyz, angle).fold.xyz[0].numpy()
+    rest = relaxed(chain, domain, local, seed=5)
+    before, after = whole(chain, domain, local), whole(chain, domain, rest.xyz)
+    backbone = np.isin(chain.name, ("N", "CA", "C", "O", "OXT"))
+    np.testing.assert_array_equal(after[backbone], before[backbone])
+    np.testing.assert_allclose(after[chain.name == "CB"], before[chain.name == "CB"], atol=1e-12)
+    assert np.abs(after - before).max() > 0.01 and not rest.turn[domain.tree.backbone].any()
+    again = placed(domain, chain.xyz, angle + torch.as_tensor(rest.turn)).fold.xyz[0].numpy()
+    np.testing.assert_allclose(again, rest.xyz, atol=1e-9)
+    model = EnergyModel.of(replace(chain, xyz=before), domain.tree.steering, seed=5)
+    assert rest.energy < model.energy(before) and rest.energy <= model.energy(after)
+    assert relaxed_energy(chain, domain, local, seed=5) == rest.energy
+
+
+def test_members_keep_what_is_promised(
+    chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=10, iterations=200, spread=1.0, speed=0.0))
+    monkeypatch.setattr(peptide_reference, "SIZE", 3)
+    monkeypatch.setattr(peptide_reference, "CANDIDATES", 5)
+    members = ensemble(chain, domain, contact, seed=1)
+    assert members.complete and members.ca.shape == (3, len(SEQUENCE), 3)
+    state = placed(domain, chain.xyz, torch.as_tensor(members.turn))
+    assert all(contact.satisfied(float(d)) for d in domain.distances(state.fold.xyz, (contact,))[:, 0])
+    assert not domain.sterics.severe(state.fold.xyz, state.pairs).any() and not any(
+        domain.angles.outliers(state.fold.angle)
+    )
+    assert (np.diff(members.energy) >= 0).all()
+    for k, one in enumerate(members.ca):
+        assert nearest_rmsd(one, np.delete(members.ca, k, axis=0)) > 10 * peptide_reference.APART
+    path = whole(chain, domain, state.fold.xyz[0].numpy())
+    alpha = [chain.atom(k, "CA", chain.steering_mask) for k in range(len(SEQUENCE))]
+    np.testing.assert_allclose(members.ca[0], path[alpha], atol=1e-9)
+    # without energies: the same candidates, nobody relaxed
+    plain = ensemble(chain, domain, contact, seed=1, energies=False)
+    assert plain.complete and np.isnan(plain.energy).all()
+    np.testing.assert_array_equal(plain.ca, ensemble(chain, domain, contact, seed=1, energies=False).ca)
+
+
+def test_an_ensemble_that_is_not_full_says_so(
+    chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=2, iterations=40, spread=0.1, speed=0.0))
+    few = ensemble(chain, domain, contact, seed=1, energies=False)
+    assert not few.complete and len(few.turn) == len(few.ca) == len(few.energy) <= 4
+    none = ensemble(chain, domain, replace(contact, bound=0.05), seed=1)
+    assert len(none.turn) == 0 and np.isnan(nearest_rmsd(np.zeros((8, 3)), none.ca))
+
+
+def test_ensembles_go_through_a_file(tmp_path) -> None:
+    noise = np.random.default_rng(0)
+    made = Ensemble(noise.standard_normal((2, 5)), noise.standard_normal((2, 8, 3)), np.array([-2.0, np.nan]))
+    np.savez(tmp_path / "one.npz", **saved(made))
+    again = loaded(dict(np.load(tmp_path / "one.npz")))
+    for name in ("turn", "ca", "energy"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(made, name))
+
+
+def test_rmsd_is_zero_for_a_copy_that_was_turned() -> None:
+    noise = np.random.default_rng(1)
+    ca = noise.standard_normal((9, 3))
+    turned = Rotation.random(random_state=2).apply(ca) + np.array([1.0, -2.0, 3.0])
+    assert nearest_rmsd(ca, np.stack([noise.standard_normal((9, 3)), turned])) < 1e-6
+    # a mirror image is no copy, and the unit is Angstrom
+    assert nearest_rmsd(ca, (ca * [1.0, 1.0, -1.0])[None]) > 0.1
+    cube = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)]) / np.sqrt(3)
+    np.testing.assert_allclose(nearest_rmsd(cube, 1.2 * cube[None]), 2.0)
+
+
+def test_a_course_changes_only_what_it_says(chain: Structure, domain: PeptideDomain, contact: Contact) -> None:
+    start, goal = domain.start(chain.xyz), goal_of((contact,))
+    turn = annealed(domain, start, goal, Course(rows=3, iterations=5, spread=2.0, speed=0.0), seed=1)
+    assert turn.shape == (3, len(domain.tree)) and float(turn[1:].std()) > 1.0

@@ -1,0 +1,99 @@
+"""Closed moves of many loops at once, held against geometry and against the loop domain."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from geofold.learn.loop_denoiser.batched_backbone import (
+    FLANK,
+    Pieces,
+    closed_move,
+    loop_torsions,
+    opening,
+    pseudo_beta,
+    rmsd,
+    turned,
+    wrapped,
+)
+from geofold.learn.loop_denoiser.perturbation import bent
+from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.structure import read
+from geofold.resources import find
+
+LENGTH = 9
+
+
+@pytest.fixture(scope="module")
+def pieces() -> Pieces:
+    """Windows of ubiquitin."""
+    structure = read(find("structures", "1ubi.pdb"))
+    rows = []
+    for start in range(0, 50, 7):
+        residues = range(start, start + LENGTH + 2 * FLANK)
+        atoms = [[structure.atom(k, n, structure.steering_mask) for n in ("N", "CA", "C", "O")] for k in residues]
+        rows.append(10 * structure.xyz[np.array(atoms)])
+    xyz = torch.as_tensor(np.array(rows))
+    count = len(xyz)
+    letters = torch.zeros(count, LENGTH + 2 * FLANK, dtype=torch.long)
+    free = torch.ones(count, 2 * LENGTH, dtype=torch.bool)
+    free[:, 4] = False
+    return Pieces(xyz, letters, letters >= 0, free, xyz.new_zeros(count, 0, 3), xyz.new_zeros(count, 0))
+
+
+def bonds(xyz: torch.Tensor) -> torch.Tensor:
+    chain = xyz[:, :, :3].flatten(1, 2)
+    return (chain[:, 1:] - chain[:, :-1]).norm(dim=-1)
+
+
+def angles(xyz: torch.Tensor) -> torch.Tensor:
+    chain = xyz[:, :, :3].flatten(1, 2)
+    one, two = chain[:, :-2] - chain[:, 1:-1], chain[:, 2:] - chain[:, 1:-1]
+    return torch.acos((one * two).sum(-1) / one.norm(dim=-1) / two.norm(dim=-1))
+
+
+def test_a_turn_changes_the_torsions_it_says(pieces: Pieces) -> None:
+    theta = 0.1 * torch.randn(len(pieces.xyz), 2 * LENGTH, generator=torch.Generator().manual_seed(0)).double()
+    moved, end = turned(pieces.xyz, theta)
+    # the last psi is measured to the next residue, which only moves in `end`
+    moved[:, -FLANK, :3] = end
+    torch.testing.assert_close(wrapped(loop_torsions(moved) - loop_torsions(pieces.xyz)), theta, atol=1e-9, rtol=0)
+    torch.testing.assert_close(bonds(moved)[:, : -3 * FLANK + 3], bonds(pieces.xyz)[:, : -3 * FLANK + 3])
+
+
+def test_opening_is_the_derivative_of_the_end(pieces: Pieces) -> None:
+    slope = opening(pieces.xyz, torch.ones_like(pieces.free))
+    zero = torch.zeros(len(pieces.xyz), 2 * LENGTH, dtype=torch.float64)
+    wanted = torch.func.jacfwd(lambda t: turned(pieces.xyz, t)[1].flatten(1))(zero)
+    torch.testing.assert_close(slope, torch.stack([wanted[b, :, b] for b in range(len(zero))]), atol=1e-9, rtol=0)
+
+
+def test_moves_are_closed_and_keep_bonds_angles_and_fixed_torsions(pieces: Pieces) -> None:
+    noise = torch.Generator().manual_seed(1)
+    now = pieces
+    for _ in range(20):
+        now, made = closed_move(now, 0.3 * torch.randn(len(pieces.xyz), 2 * LENGTH, generator=noise).double())
+        assert float(made[:, 4].abs().max()) == 0.0
+    assert float(rmsd(now.xyz, pieces.xyz).min()) > 0.2
+    assert float((bonds(now.xyz) - bonds(pieces.xyz)).abs().max()) < 0.01
+    assert float((angles(now.xyz) - angles(pieces.xyz)).abs().max()) < math.radians(1.0)
+    torch.testing.assert_close(now.xyz[:, :FLANK], pieces.xyz[:, :FLANK], rtol=0, atol=0)
+    torch.testing.assert_close(now.xyz[:, -FLANK:], pieces.xyz[:, -FLANK:], rtol=0, atol=0)
+
+
+def test_bends_reach_their_target_and_come_from_the_seed(pieces: Pieces) -> None:
+    target = torch.full((len(pieces.xyz),), 1.5, dtype=torch.float64)
+    one, two = (bent(pieces, target, torch.Generator().manual_seed(3)).xyz for _ in range(2))
+    assert torch.equal(one, two)
+    far = rmsd(one, pieces.xyz)
+    assert float(far.max()) < 3.0 and int((far > 1.4).sum()) >= len(far) // 2
+
+
+def test_pseudo_beta_is_where_cb_is() -> None:
+    built = peptide("AFWKL")
+    rows = [[built.atom(k, n, built.steering_mask) for n in ("N", "CA", "C", "O", "CB")] for k in range(5)]
+    xyz = torch.as_tensor(10 * built.xyz[np.array(rows)])
+    assert float((pseudo_beta(xyz[:, :4]) - xyz[:, 4]).norm(dim=-1).max()) < 0.15

@@ -1,0 +1,190 @@
+"""Demonstrations end clean with the contact kept; lessons tell what is missing; the predictor does as it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from geofold.core.backbone import Glide
+from geofold.core.controller import Controller
+from geofold.core.gate import FixedGate
+from geofold.core.population import take
+from geofold.core.pullback import Pullback
+from geofold.core.trust_region import TrustRegion
+from geofold.learn.peptide_policy import training as peptide_training
+from geofold.learn.peptide_policy.features import FEATURES, MEMORY, POSE
+from geofold.learn.peptide_policy.model import PeptidePolicy
+from geofold.learn.peptide_policy.training import joined, load_policy, train_peptide
+from geofold.molecule.datasets import peptide_demonstrations as peptide_demos
+from geofold.molecule.datasets.peptide_demonstrations import (
+    CAP,
+    STEPS,
+    Demo,
+    built,
+    demonstrations,
+    lesson,
+    loaded,
+    placed,
+    saved,
+)
+from geofold.molecule.peptide.annealing import POWER, Course, busiest_slope
+from geofold.molecule.peptide.contacts import parse_contact
+from geofold.molecule.peptide.domain import PeptideGoal
+from geofold.molecule.peptide.predictor import KEEP, PeptidePredictor, PeptideSense
+
+SEQUENCE = "GSWTPENGKW"
+WANTED = "A:3-A:9<6.0"
+
+
+@pytest.fixture(scope="module")
+def demo() -> Demo:
+    noise = np.random.default_rng(0)
+    _, domain = built(SEQUENCE)
+    start = 0.2 * noise.standard_normal(len(domain.tree))
+    return Demo(SEQUENCE, WANTED, start, start + 0.5 * noise.standard_normal(len(start)))
+
+
+def test_demonstrations_end_clean_with_the_contact_kept(monkeypatch) -> None:
+    monkeypatch.setattr(peptide_demos, "COURSE", Course(rows=12, iterations=160, spread=0.15, speed=0.6))
+    found = [demonstrations(3, seed=5) for _ in range(2)]
+    assert found[0] and all(np.array_equal(a.end, b.end) for a, b in zip(*found, strict=True))
+    assert not found[0][0].start.any() and all(
+        np.array_equal(a.end, b.start) for a, b in zip(found[0], found[0][1:], strict=False)
+    )
+    for one in found[0]:
+        structure, domain = built(one.sequence)
+        state = placed(domain, structure.xyz, torch.as_tensor(one.end)[None])
+        contact = parse_contact(structure, one.contact)
+        assert contact.satisfied(float(domain.distances(state.fold.xyz, (contact,))[0, 0]))
+        assert int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0
+        assert domain.angles.outliers(state.fold.angle) == [0]
+
+
+def test_the_slope_of_the_busiest_torsion_is_that_of_its_cost() -> None:
+    theta = torch.as_tensor(np.random.default_rng(4).standard_normal((3, 9)))
+    backbone = torch.arange(9) % 3 != 0
+
+    def cost(turn: torch.Tensor) -> torch.Tensor:
+        return ((turn[:, backbone] / CAP).pow(POWER).mean(-1)).pow(1 / POWER).sum()
+
+    torch.testing.assert_close(busiest_slope(theta, backbone), torch.func.grad(cost)(theta), atol=1e-6, rtol=1e-6)
+
+
+def test_demonstrations_go_through_a_file(demo: Demo) -> None:
+    (again,) = loaded(saved([demo]))
+    assert (again.sequence, again.contact) == (demo.sequence, demo.contact)
+    np.testing.assert_array_equal(again.end, demo.end)
+    assert list(loaded(saved([]))) == []
+
+
+def test_a_lesson_tells_what_is_missing(demo: Demo, monkeypatch) -> None:
+    monkeypatch.setattr(peptide_demos, "WANDER", 0.0)
+    told = lesson(demo, seed=1)
+    assert told.features.shape == (STEPS, len(SEQUENCE), FEATURES) and bool(told.features.isfinite().all())
+    proline = SEQUENCE.index("P")
+    assert bool(told.missing[:, proline, 0].isnan().all()) and bool(told.missing[:, proline, 1].isfinite().all())
+    left = told.missing.nan_to_num(0.0).abs().amax((1, 2))
+    whole = np.abs(demo.end - demo.start).max()
+    assert bool((left[1:] < left[:-1]).all()) or left[-1] < 1e-6
+    assert float(left[0]) <= whole + 1e-6 and float(left[0] - left[1]) <= CAP + 1e-6
+    moves = told.features[..., -MEMORY:-1].double()
+    torch.testing.assert_close(
+        moves[1:], (told.missing[:-1] - told.missing[1:]).nan_to_num(0.0).double(), atol=1e-6, rtol=0
+    )
+
+
+def test_what_is_seen_does_not_turn_with_the_peptide(demo: Demo) -> None:
+    structure, _ = built(SEQUENCE)
+    turn, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((3, 3)))
+    turn *= np.sign(np.linalg.det(turn))
+    elsewhere = replace(structure, xyz=structure.xyz @ turn.T + [1.0, -2.0, 0.5])
+    seen, policy = [], PeptidePolicy().double()
+    for one in (structure, elsewhere):
+        domain = type(built(SEQUENCE)[1]).of(one, 0, len(SEQUENCE) - 1)
+        domain = replace(domain, sense=PeptideSense.of(one, domain.fold))
+        state = placed(domain, one.xyz, torch.as_tensor(demo.start)[None])
+        told = domain.observe(state, PeptideGoal((parse_contact(one, WANTED),)))
+        features, pose = told[:, :-2].unflatten(1, (-1, FEATURES + POSE)).split((FEATURES, POSE), -1)
+        # a pose turns along, and residues see one another's in their own frames
+        seen.append((features, policy.enters(features, pose).detach(), pose))
+    torch.testing.assert_close(seen[0][:2], seen[1][:2], atol=1e-6, rtol=0)
+    assert not torch.allclose(seen[0][2], seen[1][2], atol=0.1)
+
+
+def test_contacts_come_worst_first_and_in_either_order(demo: Demo) -> None:
+    structure, domain = built(SEQUENCE)
+    sense = PeptideSense.of(structure, domain.fold)
+    state = placed(domain, structure.xyz, torch.as_tensor(demo.start)[None])
+
+    def seen(*texts: str) -> torch.Tensor:
+        goal = PeptideGoal(tuple(parse_contact(structure, text) for text in texts))
+        return sense.seen(domain, state, goal)[:, :-1]
+
+    torch.testing.assert_close(seen(WANTED), seen("A:9-A:3<6.0"))
+    torch.testing.assert_close(seen(WANTED, "A:1-A:5<20.0"), seen("A:1-A:5<20.0", WANTED))
+    assert not torch.equal(seen(WANTED), seen(WANTED, "A:1-A:5<20.0"))
+    assert not bool(seen().isnan().any())
+
+
+def parts(predictor) -> Controller:
+    return Controller(
+        backbone=predictor, metric=Pullback(), trust_region=TrustRegion(largest=2.0), gate=FixedGate(0), horizon=1
+    )
+
+
+def test_the_predictor_moves_phi_and_psi_until_the_contact_is_kept(demo: Demo) -> None:
+    structure, domain = built(SEQUENCE)
+    sense = PeptideSense.of(structure, domain.fold)
+    domain = replace(domain, sense=sense)
+    predictor = PeptidePredictor(PeptidePolicy().eval(), sense.turns, leading=3)
+    controller, goal = parts(predictor), PeptideGoal((parse_contact(structure, WANTED),))
+    state = controller.init(domain, domain.start(structure.xyz))
+    led = set(sense.turns[sense.turns >= 0].tolist())
+    for _ in range(5):
+        state, info = controller.step(domain, state, goal)
+        moved = set(info.z[0].nonzero()[:, 0].tolist())
+        assert moved <= led
+    other = PeptideGoal((parse_contact(structure, "A:1-A:5<6.0"),))
+    gliding = controller.step(domain, state, goal)[1].z
+    torch.testing.assert_close(gliding, KEEP * info.z)
+    assert not torch.equal(controller.step(domain, state, other)[1].z, gliding), "a new goal is a new beginning"
+    kept = PeptideGoal((parse_contact(structure, "A:3-A:9<60.0"),))
+    torch.testing.assert_close(controller.step(domain, state, kept)[1].z, KEEP * info.z)
+    assert Glide(KEEP).name != predictor.name
+
+
+def test_rows_of_the_predictor_can_be_rearranged(demo: Demo) -> None:
+    structure, domain = built(SEQUENCE)
+    sense = PeptideSense.of(structure, domain.fold)
+    domain = replace(domain, sense=sense)
+    controller = parts(PeptidePredictor(PeptidePolicy().eval(), sense.turns))
+    goal = PeptideGoal((parse_contact(structure, WANTED),))
+    angle = torch.as_tensor(np.stack([demo.start, 0.5 * demo.start, -demo.start]))
+    state = controller.init(domain, placed(domain, structure.xyz, angle))
+    state, _ = controller.step(domain, state, goal)
+    chosen = torch.tensor([2, 0, 2])
+    after = controller.step(domain, take(domain, state, chosen), goal)[0]
+    wanted = controller.step(domain, state, goal)[0]
+    torch.testing.assert_close(after.domain.fold.xyz, wanted.domain.fold.xyz[chosen], rtol=0, atol=1e-7)
+
+
+def test_the_policy_learns_what_it_is_shown_and_goes_on_after_a_kill(demo: Demo, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(peptide_training, "ROWS", 2)
+    lessons = [lesson(demo, seed=k) for k in range(6)]
+    small = {"width": 16, "depth": 1}
+
+    def run(name: str, **more) -> float:
+        return train_peptide(lessons.__getitem__, 6, tmp_path / name, steps=30, seed=3, **small, **more)
+
+    told: list[float] = []
+    last = run("one", told=lambda step, loss, judged: told.append(judged))
+    run("two", stop=11)
+    run("two")
+    weights = [(tmp_path / name / peptide_training.WEIGHTS).read_bytes() for name in ("one", "two")]
+    assert weights[0] == weights[1]
+    policy, card = load_policy(tmp_path / "one" / peptide_training.WEIGHTS)
+    untrained = peptide_training.loss_of(PeptidePolicy(**small, seed=3), joined(lessons))
+    assert last < float(untrained.detach()) and card["lessons"] == 6 and policy.options["width"] == 16

@@ -1,0 +1,224 @@
+"""Soft sterics against all pairs of the structure, counted one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import shortest_path
+
+from geofold.molecule import structure as structures
+from geofold.molecule.energy.clash_cost import SCREEN_MARGIN, TOLERATED, screen
+from geofold.molecule.energy.sterics import CONTACT, SKIN, Sterics
+from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, RADIUS, SEVERE_OVERLAP, radius_of
+from geofold.molecule.kinematics.forward import Kinematics, positions
+from geofold.molecule.structure import Structure, read
+from geofold.molecule.topology.bonds import bond_list
+from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
+from geofold.resources import find
+
+STRETCHES = [("1ubi.pdb", 43, 52), ("1ubi.pdb", 60, 75), ("1ajj.pdb", 5, 11)]
+STRETCHES += [("1lpbA.pdb", 50, 60), ("2erl.pdb", 5, 15)]
+
+
+@cache
+def build(name: str, first: int, last: int) -> tuple[Structure, TorsionTree, Kinematics, Sterics]:
+    structure = read(find("structures", name))
+    tree = torsion_tree(structure, first, last)
+    kin = Kinematics.of(tree)
+    return structure, tree, kin, Sterics.of(structure, tree, kin, 1.0 + 0.38 * (last - first + 1))
+
+
+def start(structure: Structure, kin: Kinematics, batch: int = 1) -> torch.Tensor:
+    return torch.as_tensor(structure.xyz)[kin.atoms].expand(batch, -1, -1).clone()
+
+
+def turned(structure: Structure, tree: TorsionTree, kin: Kinematics, seed: int, size: float) -> torch.Tensor:
+    delta = np.random.default_rng(seed).uniform(-size, size, (1, len(tree)))
+    return positions(kin, start(structure, kin), torch.as_tensor(delta))
+
+
+Overlaps = dict[frozenset[int], float]
+
+
+def reference(structure: Structure, tree: TorsionTree, kin: Kinematics, moved: torch.Tensor) -> Overlaps:
+    """Every positive overlap (nm) of a moving atom, by brute force over the whole structure."""
+    xyz = structure.xyz.copy()
+    xyz[kin.atoms.numpy()] = moved.numpy()
+    n = len(structure)
+    i, j = np.array(bond_list(structure, tree.steering)).T
+    graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(n, n))
+    near = shortest_path(graph, directed=False, unweighted=True) <= EXCLUDED_BONDS
+    carrier = np.full(n, -1)
+    carrier[tree.atoms] = tree.carrier
+    counts = tree.steering & (np.char.str_len(structure.element) > 0) & ~np.isin(structure.element, ["H", "D"])
+    counts &= ~np.array([structure.is_water(k) for k in range(len(structure.residues))])[structure.residue_of]
+    radius = np.array([radius_of(str(e)) for e in structure.element])
+    polar = np.isin(structure.element, list(POLAR))
+    contact = radius[:, None] + radius - POLAR_ALLOWANCE * (polar[:, None] & polar)
+    overlap = contact - np.linalg.norm(xyz[:, None] - xyz, axis=-1)
+    wanted = counts[:, None] & counts & ~near & (carrier[:, None] != carrier) & (overlap > 0)
+    pairs = zip(*np.nonzero(np.triu(wanted, 1)), strict=True)
+    return {frozenset((int(a), int(b))): float(overlap[a, b]) for a, b in pairs}
+
+
+def listed(sterics: Sterics, overlap: torch.Tensor, pairs) -> Overlaps:
+    rows = torch.nonzero(overlap > 0)[:, 0].tolist()
+    found = [frozenset((int(sterics.atoms[pairs.i[p]]), int(sterics.atoms[pairs.j[p]]))) for p in rows]
+    assert len(set(found)) == len(found)
+    return dict(zip(found, overlap[rows].tolist(), strict=True))
+
+
+def same(one: Overlaps, other: Overlaps) -> None:
+    edge = {k for k in one.keys() ^ other.keys() if max(one.get(k, 0), other.get(k, 0)) < 1e-9}
+    assert one.keys() - edge == other.keys() - edge
+    for key in one.keys() & other.keys():
+        assert abs(one[key] - other[key]) < 1e-7
+
+
+@pytest.mark.parametrize("stretch", STRETCHES, ids=str)
+@pytest.mark.parametrize("size", [0.0, 0.01, 0.05, 0.5, 3.0])
+def test_overlaps_equal_all_pairs(stretch, size):
+    """The list is built at the input and used far from it: beyond the skin it has to be renewed."""
+    structure, tree, kin, sterics = build(*stretch)
+    old = sterics.pairs(start(structure, kin))
+    moved = turned(structure, tree, kin, 1, size)
+    overlap, used = sterics.overlaps(moved, old)
+    want = reference(structure, tree, kin, moved[0])
+    same(listed(sterics, overlap[0], used), want)
+    assert int(sterics.severe(moved, old)) == sum(value >= SEVERE_OVERLAP for value in want.values())
+    far = float((moved - start(structure, kin))[:, sterics.local].norm(dim=-1).max()) > SKIN / 2
+    assert (far and old.built is not None) == (used is not old)
+    assert size < 1 or (far and len(want) > 10)
+
+
+@pytest.mark.parametrize("stretch", STRETCHES[:2], ids=str)
+def test_one_list_serves_all_rows(stretch):
+    structure, tree, kin, sterics = build(*stretch)
+    rows = torch.cat([turned(structure, tree, kin, seed, size) for seed, size in ((1, 0.02), (2, 1.0), (3, 3.0))])
+    overlap, used = sterics.overlaps(rows, sterics.pairs(start(structure, kin, 3)))
+    for row in range(3):
+        same(listed(sterics, overlap[row], used), reference(structure, tree, kin, rows[row]))
+        alone, _ = sterics.overlaps(rows[row : row + 1], sterics.pairs(rows[row : row + 1]))
+        torch.testing.assert_close(sterics.cost(alone).sum(-1), sterics.cost(overlap[row : row + 1]).sum(-1))
+
+
+def test_list_does_not_grow_with_the_protein():
+    """Pairs lie within contact and skin of each other, so their number is that of neighbours, not of atoms."""
+    structure, _, kin, sterics = build("1ubi.pdb", 43, 52)
+    xyz = start(structure, kin)
+    pairs = sterics.pairs(xyz)
+    overlap = sterics.overlaps(xyz, pairs)[0]
+    assert float((pairs.distance - overlap).max()) <= CONTACT + SKIN + 1e-9
+    assert not sterics.excluded[pairs.i, pairs.j].any()
+
+
+@pytest.mark.parametrize("stretch", STRETCHES[:3], ids=str)
+def test_gradient_against_finite_differences(stretch):
+    structure, tree, kin, sterics = build(*stretch)
+    begin = turned(structure, tree, kin, 5, 0.3)
+    pairs = sterics.pairs(begin)
+
+    def cost(xyz: torch.Tensor) -> torch.Tensor:
+        return sterics.cost(sterics.overlaps(xyz, pairs)[0]).sum()
+
+    leaf = begin.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(cost(leaf), leaf)
+    direction = torch.as_tensor(np.random.default_rng(0).normal(size=begin.shape))
+    h = 1e-6
+    slope = (cost(begin + h * direction) - cost(begin - h * direction)) / (2 * h)
+    assert float(slope.abs()) > 1
+    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-4, atol=1e-4)
+    assert gradient.isfinite().all()
+
+
+def test_coinciding_atoms_have_a_finite_gradient():
+    structure, _, kin, sterics = build("1ubi.pdb", 43, 52)
+    xyz = start(structure, kin)
+    pairs = sterics.pairs(xyz)
+    inner = torch.nonzero(pairs.j < len(sterics.local))[0, 0]
+    xyz[0, sterics.local[pairs.i[inner]]] = xyz[0, sterics.local[pairs.j[inner]]]
+    leaf = xyz.requires_grad_(True)
+    (gradient,) = torch.autograd.grad(sterics.cost(sterics.overlaps(leaf, pairs)[0]).sum(), leaf)
+    assert gradient.isfinite().all()
+
+
+def test_cost_is_zero_where_natives_are_one_at_a_clash_and_linear_when_deep():
+    _, _, _, sterics = build("1ubi.pdb", 43, 52)
+    overlap = torch.linspace(-0.3, 0.35, 651, dtype=torch.float64)
+    cost = sterics.cost(overlap)
+    assert not cost[overlap <= TOLERATED].any() and (cost[overlap > TOLERATED + 1e-12] > 0).all()
+    assert float(sterics.cost(torch.tensor(SEVERE_OVERLAP))) == pytest.approx(1, abs=0.02)
+    assert (cost.diff() >= 0).all() and (cost.diff().diff() >= -1e-12).all()
+    assert float(cost[-1] / cost[-101]) < 0.35**2 / 0.25**2  # slower than quadratic
+
+
+def test_no_two_radii_reach_beyond_the_contact_distance():
+    assert 2 * max(RADIUS.values()) <= CONTACT
+
+
+@pytest.mark.parametrize("name", sorted(structures.WATER))
+def test_waters_by_any_name_are_left_out(name):
+    structure = read(find("structures", "1ubi.pdb"))
+    water = np.array([structure.is_water(k) for k in range(len(structure.residues))])
+    assert water.any()
+    called = dataclasses.replace(
+        structure, resname=np.where(water[structure.residue_of], name, structure.resname),
+        residues=tuple(
+            dataclasses.replace(r, resname=name) if w else r for r, w in zip(structure.residues, water, strict=True)
+        ),
+    )  # fmt: skip
+    tree = torsion_tree(called, 43, 52)
+    sterics = Sterics.of(called, tree, Kinematics.of(tree), 3.0)
+    assert not water[called.residue_of[sterics.atoms]].any()
+
+
+def test_hydrogens_and_other_conformers_are_left_out():
+    structure, tree, _, sterics = build("2erl.pdb", 5, 15)
+    assert not np.isin(structure.element[sterics.atoms], ["H", "D"]).any()
+    assert tree.steering[sterics.atoms].all() and len(set(sterics.atoms.tolist())) == len(sterics.atoms)
+
+
+@pytest.mark.parametrize("stretch", STRETCHES, ids=str)
+@pytest.mark.parametrize("every", [False, True], ids=["neighbours", "all pairs"])
+@pytest.mark.parametrize("batch", [1, 7])
+def test_clashes_cost_what_all_pairs_cost(stretch, every, batch):
+    """Along the neighbour list and by the screen of all pairs, small and large: the same sums, the same gradient."""
+    structure, tree, kin, sterics = build(*stretch)
+    pairs = sterics.pairs(start(structure, kin))
+    if every:
+        i, j = np.nonzero(~sterics.excluded)
+        pairs = sterics._listed(i, j, None)
+    moved = torch.cat([turned(structure, tree, kin, seed, 0.3) for seed in range(batch)])
+    truth = moved.clone().requires_grad_(True)
+    overlap, used = sterics.overlaps(truth, pairs)
+    slow = sterics.cost(overlap).sum(-1)
+    slow.sum().backward()
+    clashes, _ = sterics.clashes(moved, pairs)
+    torch.testing.assert_close(clashes.total(clashes.cost()), slow.detach(), rtol=1e-12, atol=1e-12)
+    gradient = clashes.gradient(None, sterics.place, moved.shape[1])
+    torch.testing.assert_close(gradient, truth.grad, rtol=1e-9, atol=1e-9)
+    doubled = clashes.gradient(torch.full_like(clashes.gap, 2.0), sterics.place, moved.shape[1])
+    torch.testing.assert_close(doubled, 2 * gradient)
+    assert float(slow.max()) > 0
+    worst = torch.relu(overlap.detach() - SEVERE_OVERLAP).amax(-1)
+    torch.testing.assert_close(clashes.worst(), worst, rtol=0, atol=1e-12)
+    assert used.inner == int((used.j < len(sterics.local)).sum())
+
+
+@pytest.mark.parametrize("batch", [1, 40])
+def test_screen_misses_nothing_at_the_threshold(batch):
+    """Random points: exactly the pairs below the limit, and those that single precision cannot tell from it."""
+    noise = torch.Generator().manual_seed(3)
+    points = 2.0 * torch.rand(batch, 60, 3, generator=noise, dtype=torch.float64) + 5.0
+    limit = 0.2 * torch.rand(40, 60, generator=noise, dtype=torch.float64) - 0.02
+    square = (points[:, :40, None] - points[:, None]).square().sum(-1)
+    found = torch.zeros(batch, 40, 60, dtype=torch.bool)
+    found[screen(points, 40, (limit + SCREEN_MARGIN).to(torch.float32))] = True
+    assert found[square < limit].all()
+    assert not found[square > limit + 2 * SCREEN_MARGIN].any()
+    assert int(found.sum()) > 50

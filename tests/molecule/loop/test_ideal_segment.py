@@ -1,0 +1,165 @@
+"""Closing a new loop: it meets the residue after the gap, with ideal geometry all the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from app_cases import STRUCTURES
+from build_cases import without, without_records
+
+from geofold.learn.data.chains import dihedral
+from geofold.learn.torsion_prior.training import shipped_prior
+from geofold.modelling.search.candidates import LoopCandidates
+from geofold.molecule.io.edit import NewResidue, with_residues
+from geofold.molecule.kinematics.forward import Kinematics, positions
+from geofold.molecule.kinematics.inverse import MET as TOLERANCE
+from geofold.molecule.loop.batch_states import state_of_rows
+from geofold.molecule.loop.build_request import find_build
+from geofold.molecule.loop.domain import LoopDomain
+from geofold.molecule.loop.ideal_segment import Bridge
+from geofold.molecule.loop.torsion_sampling import drawn_torsions
+from geofold.molecule.selection import find_range, parse_range
+from geofold.molecule.sidechains.packing import backbone_torsions
+from geofold.molecule.sidechains.rotamer_library import letter_of
+from geofold.molecule.structure import Structure, read
+
+ROWS = 32
+
+
+def gapped(name: str, span: str) -> Structure:
+    """A shipped structure without the residues of a range, which it does not tell the sequence of either."""
+    wanted = parse_range(span)
+    content = without(name, (wanted.first[0], wanted.last[0]))
+    return read(without_records(content, "SEQRES"), name=name)
+
+
+def native(name: str, span: str) -> str:
+    """The range with the sequence that stands there."""
+    structure = read(STRUCTURES / name)
+    first, last = find_range(structure, span)
+    return f"{span}=" + "".join(letter_of(residue.resname) for residue in structure.residues[first : last + 1])
+
+
+def bridged(name: str, span: str) -> tuple[Structure, Bridge, torch.Tensor, torch.Tensor]:
+    """Structure with the first closed draw in place, bridge, closed increments, which closed."""
+    structure = gapped(name, span)
+    build = find_build(structure, native(name, span))
+    bridge = Bridge.of(structure, build)
+    drawn = drawn_torsions(structure, build, shipped_prior()[0], ROWS, np.random.default_rng(0))[0]
+    delta, closed = bridge.close(bridge.increments(drawn))
+    names, rows = bridge.places(delta[closed])
+    ends = np.cumsum([len(own) for own in names])[:-1]
+    new = [
+        NewResidue(residue, number, own, tuple(atom[0] for atom in own), xyz)
+        for residue, number, own, xyz in zip(build.names, build.numbers, names, np.split(rows[0], ends), strict=True)
+    ]  # fmt: skip
+    return with_residues(structure, build.before, build.removed, new), bridge, delta, closed
+
+
+@pytest.mark.parametrize(("name", "span"), [("1ubi.pdb", "A:45-56"), ("1ubi.pdb", "A:7-9"), ("1fas.cif", "A:8-15"),
+                                            ("1ubi.pdb", "A:33-36"), ("1ejg.pdb", "A:36-40")])  # fmt: skip
+def test_loops_close_with_ideal_bonds_angles_and_trans_peptides(name: str, span: str) -> None:
+    structure, _, _, closed = bridged(name, span)
+    assert closed.sum() >= ROWS / 2
+    first, last = find_range(structure, span)
+    mask = structure.steering_mask
+
+    def place(k: int, atom: str) -> np.ndarray:
+        return structure.xyz[structure.atom(k, atom, mask)]
+
+    for k in range(first - 1, last + 1):
+        assert np.linalg.norm(place(k, "C") - place(k + 1, "N")) == pytest.approx(0.133, abs=0.0005)
+        omega = dihedral(place(k, "CA"), place(k, "C"), place(k + 1, "N"), place(k + 1, "CA"))
+        assert abs(abs(float(omega)) - np.pi) < 0.01
+        for one, corner, two in ((place(k, "CA"), place(k, "C"), place(k + 1, "N")),
+                                 (place(k, "C"), place(k + 1, "N"), place(k + 1, "CA"))):  # fmt: skip
+            arms = (one - corner, two - corner)
+            cosine = arms[0] @ arms[1] / np.linalg.norm(arms[0]) / np.linalg.norm(arms[1])
+            assert 115.0 < np.degrees(np.arccos(cosine)) < 124.0
+
+
+def test_the_ghost_lies_on_the_residue_after_the_gap() -> None:
+    _, bridge, delta, closed = bridged("1ubi.pdb", "A:45-52")
+    xyz = torch.as_tensor(bridge.peptide.xyz)[bridge.kin.atoms].expand(len(delta), -1, -1)
+    ends = positions(bridge.kin, xyz, delta)[:, bridge.ends]
+    apart = (ends - bridge.target).abs().amax((1, 2))
+    assert torch.equal(apart < TOLERANCE, closed) and bool(closed.all())
+
+
+def test_closing_turns_as_little_as_a_closed_loop_needs() -> None:
+    _, bridge, delta, _ = bridged("1ubi.pdb", "A:45-52")
+    again, closed = bridge.close(delta)
+    assert bool(closed.all()) and torch.equal(again, delta)
+
+
+def test_a_proline_or_an_amide_hydrogen_behind_the_gap_holds_its_phi() -> None:
+    structure, bridge, _, _ = bridged("1ubi.pdb", "A:33-36")  # P37 follows
+    k = next(k for k, residue in enumerate(structure.residues) if residue.resnum == 37)
+    mask = structure.steering_mask
+    n, ca, cd = (structure.xyz[structure.atom(k, name, mask)] for name in ("N", "CA", "CD"))
+    carbon = structure.xyz[structure.atom(k - 1, "C", mask)]
+    arms = [(x - n) / np.linalg.norm(x - n) for x in (carbon, ca, cd)]
+    assert abs(np.linalg.det(np.stack(arms))) < 0.01  # N stays planar
+    assert not any(kind == "phi" and r == 5 for kind, r in zip(bridge.tree.kind, bridge.tree.residue, strict=True))
+    _, hydrogens, _, _ = bridged("1ejg.pdb", "A:27-31")
+    last = len(hydrogens.peptide.residues) - 1
+    held = (hydrogens.tree.residue == last) & (np.array(hydrogens.tree.kind) == "phi")
+    assert held.any() and not bool(hydrogens.turning[torch.as_tensor(held)].any())
+
+
+def test_reach_tells_the_gap_and_the_longest_span() -> None:
+    structure = gapped("1ubi.pdb", "A:45-52")
+    apart, most = Bridge.of(structure, find_build(structure, "A:45-52=FAGKQLED")).reach
+    ends = [structure.atom(k, name, structure.steering_mask) for k, name in ((43, "C"), (44, "N"))]
+    assert apart == pytest.approx(float(np.linalg.norm(structure.xyz[ends[0]] - structure.xyz[ends[1]])))
+    assert 0.33 * 8 < most < 0.40 * 8 + 0.15
+
+
+def test_draws_are_the_same_for_the_same_seed_and_know_the_sequence() -> None:
+    structure = gapped("1ubi.pdb", "A:45-48")
+    build = find_build(structure, "A:45-48=GPAP")
+    one, two = (drawn_torsions(structure, build, shipped_prior()[0], 64, np.random.default_rng(3))[0] for _ in range(2))
+    assert one.shape == (64, 5, 2) and np.array_equal(one, two)
+    prolines, glycine = np.degrees(one[:, [1, 3], 0]), np.degrees(one[:, 0, 0])
+    assert ((prolines > -110) & (prolines < -40)).mean() > 0.95 and (glycine > 0).mean() > 0.1
+
+
+def test_a_state_of_rows_says_of_each_row_what_it_is() -> None:
+    structure = read(STRUCTURES / "1ubi.pdb")
+    domain = LoopDomain.of(structure, 44, 51)
+    kin = Kinematics.of(domain.tree)
+    local = torch.as_tensor(structure.xyz)[kin.atoms].expand(3, -1, -1)
+    turned = 0.3 * torch.as_tensor(np.random.default_rng(0).standard_normal((3, len(domain.tree))))
+    moved = positions(kin, local, turned).numpy()
+    whole = np.repeat(structure.xyz[None], 3, 0)
+    whole[:, kin.atoms.numpy()] = moved
+    own = (structure.residue_of >= 44) & (structure.residue_of <= 51)
+    state = state_of_rows(domain, structure, whole[:, own])
+    assert np.allclose(state.fold.angle, (turned + np.pi) % (2 * np.pi) - np.pi, atol=1e-9)
+    assert np.allclose(state.fold.xyz[:, torch.as_tensor(domain.fold.kin.carrier < len(domain.tree))],
+                       moved[:, (domain.fold.kin.carrier < len(domain.tree)).numpy()])  # fmt: skip
+    psi = domain.angles.at(state.fold.angle)[1][1, 2]
+    there = backbone_torsions(replace(structure, xyz=whole[1]))[46, 1]
+    assert np.cos(float(psi) - there) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_proline_is_built_cis_where_the_plan_says_so_and_the_prior_has_a_price_for_it() -> None:
+    structure = gapped("1ubi.pdb", "A:35-41")
+    build = find_build(structure, native("1ubi.pdb", "A:35-41"))
+    plans = build.cis_prolines()
+    assert [build.names[k] for plan in plans for k in plan.cis] == ["PRO", "PRO"]
+    assert drawn_torsions(structure, build, shipped_prior()[0], 8, np.random.default_rng(0))[1] == 0.0
+    for plan in plans:
+        loop = LoopCandidates.of(structure, plan, sighted=False)
+        assert loop.price > 0.5
+        whole, (first, _) = loop.structure, loop.span
+        omega = [
+            float(dihedral(*(whole.xyz[whole.atom(j, name, whole.steering_mask)]
+                             for j, name in ((k - 1, "CA"), (k - 1, "C"), (k, "N"), (k, "CA")))))
+            for k in range(first, first + len(plan.names) + 1)
+        ]  # fmt: skip
+        assert [k for k, turn in enumerate(omega) if abs(turn) < 0.01] == list(plan.cis)
+        assert all(abs(abs(turn) - np.pi) < 0.01 for k, turn in enumerate(omega) if k not in plan.cis)

@@ -1,0 +1,167 @@
+"""The loop model in the product: it sees what it saw in training, and keeps the predictor's contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from geofold.bench.models.side_chain_packer import bare_backbone
+from geofold.core.checks import check_backbone
+from geofold.core.controller import Controller
+from geofold.core.gate import ThresholdGate
+from geofold.core.pullback import Pullback
+from geofold.core.trust_region import TrustRegion
+from geofold.learn.data.chains import Chains
+from geofold.learn.loop_denoiser.batched_backbone import FLANK, closed_move, loop_torsions
+from geofold.learn.loop_denoiser.dataset import stacked
+from geofold.learn.loop_denoiser.features import FEATURES, INNOVATION, look
+from geofold.learn.loop_denoiser.model import LoopModel
+from geofold.learn.loop_denoiser.training import reach
+from geofold.molecule.datasets.loop_windows import windows_of
+from geofold.molecule.datasets.packed_chains import PackedChains, packed_chi, packed_structure
+from geofold.molecule.energy.prior_term import letters_of
+from geofold.molecule.loop.domain import LoopDomain
+from geofold.molecule.loop.predictor import LoopPredictor, LoopSense
+from geofold.molecule.structure import Structure, read
+from geofold.resources import find
+
+FIRST, LAST = 44, 55
+
+
+def chains_of(structure: Structure) -> Chains:
+    """A bare backbone as training data, coordinates on their grid of 0.01 A."""
+    count = len(structure.residues)
+    grid = np.rint(1000 * structure.xyz.reshape(count, 4, 3)).astype(np.int16)
+    steps = np.diff(grid.reshape(-1, 3), axis=0, prepend=np.zeros((1, 3), np.int16)).reshape(-1, 4, 3)
+    letters = letters_of(structure, 0, count - 1)[:, 0].numpy().astype(np.uint8)
+    none = np.zeros((count, 3), np.float32)
+    return Chains(letters, none, np.array([0]), np.array([count]), np.array([0]), steps)
+
+
+@pytest.fixture(scope="module")
+def packed() -> tuple[Structure, Chains, PackedChains]:
+    """Ubiquitin with packed side chains, once as a structure and once as training data."""
+    bare = bare_backbone(read(find("structures", "1ubi.pdb")))
+    bare = replace(bare, xyz=bare.xyz - bare.xyz.mean(0))
+    chains = chains_of(bare)
+    chi = packed_chi(chains, 0)
+    kept = PackedChains(np.array([0]), np.array([0]), chi, "")
+    return packed_structure(chains, kept, 0), chains, kept
+
+
+@pytest.fixture(scope="module")
+def domain(packed) -> LoopDomain:
+    made = LoopDomain.of(packed[0], FIRST, LAST)
+    return replace(made, sense=LoopSense.of(packed[0], made.fold))
+
+
+def model(kind: str = "selective") -> LoopModel:
+    return LoopModel(kind, width=16, depth=1).double().eval().requires_grad_(False)
+
+
+def test_the_product_sees_what_training_sees(packed, domain) -> None:
+    structure, chains, kept = packed
+    pieces = stacked(windows_of(chains, kept, 0, [(FIRST, LAST - FIRST + 1)]))
+    state = domain.start(structure.xyz)
+    shift = torch.as_tensor(10 * structure.xyz[structure.atom(FIRST, "CA", structure.steering_mask)]).float()
+    shift = shift - pieces.xyz[0, FLANK, 1]
+    assert torch.equal(domain.sense.pieces.letters, pieces.letters)
+    assert torch.equal(domain.sense.pieces.free, pieces.free)
+    for cursor in range(LAST - FIRST + 1):
+        wanted = look(pieces, cursor, 0.0, torch.zeros(1, INNOVATION))
+        found = domain.sense.seen(state.fold, cursor)[:, :FEATURES].float()
+        # training rounds to 0.01 A and stops 2 A earlier, where atoms count for little
+        assert float((found - wanted).abs().max()) < 0.05
+    assert float((domain.sense.at(state.fold.xyz).xyz[0] - pieces.xyz[0] - shift).abs().max()) < 0.03
+
+
+def test_the_training_twin_moves_as_the_domain_does(packed, domain) -> None:
+    """Same wanted increments: the same torsions turn by the same amounts, to second order in the closing."""
+    structure, chains, kept = packed
+    pieces = stacked(windows_of(chains, kept, 0, [(FIRST, LAST - FIRST + 1)]))
+    noise = torch.Generator().manual_seed(0)
+    wanted = 0.05 * torch.randn(1, 2 * (LAST - FIRST + 1), generator=noise)
+    _, made = closed_move(pieces, wanted, reach(LAST - FIRST + 1, 0, wanted))
+    state = domain.start(structure.xyz)
+    z = torch.zeros(1, domain.latent_dim, dtype=torch.float64)
+    free = domain.sense.hinge >= 0
+    z[:, domain.sense.hinge[free]] = wanted[:, free].double()
+    theta, _ = domain.fold.split(domain.decode(z, state).mean)
+    found = theta[:, domain.sense.hinge[free]].float()
+    assert float((found - made[:, free]).norm() / made.norm()) < 0.05
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The predictor at one residue, whatever the last feature says."""
+
+    inner: LoopPredictor
+    name: str = "standing"
+
+    def init_state(self, batch, dim, like):
+        return self.inner.init_state(batch, dim, like)
+
+    def step(self, x, state):
+        x = torch.cat([x[:, :-1], torch.full_like(x[:, -1:], 2.0)], -1)
+        return self.inner.step(x, state)
+
+    def read(self, state):
+        return self.inner.read(state)
+
+    def write(self, state, z):
+        return self.inner.write(state, z)
+
+
+@pytest.mark.parametrize("kind", ["selective", "transformer", "jamba"])
+def test_predictor_keeps_the_contract(domain, kind) -> None:
+    predictor = LoopPredictor(model(kind), domain.sense.hinge)
+    n = len(domain.tree)
+    check_backbone(Standing(predictor), 3, FEATURES + n + 1, domain.latent_dim)
+
+
+def test_a_stream_moves_the_loop_and_nothing_breaks(packed, domain) -> None:
+    structure = packed[0]
+    parts = Controller(
+        LoopPredictor(model(), domain.sense.hinge), Pullback(), TrustRegion(), ThresholdGate(0.05, largest=1), horizon=1
+    )
+    ends = []
+    for batch in (1, 3, 3):
+        state = parts.init(domain, domain.start(structure.xyz, batch))
+        for _ in range(2 * domain.length):
+            state, info = parts.step(domain, state, domain.goal)
+        assert bool(info.loss_after.isfinite().all())
+        ends.append(state.domain.fold.xyz)
+    assert torch.equal(ends[1], ends[2])
+    torch.testing.assert_close(ends[0][0], ends[1][2], atol=1e-6, rtol=0)
+    assert float((ends[0][0] - domain.start(structure.xyz).fold.xyz[0]).norm(dim=-1).max()) > 0.02
+
+
+def test_a_predictor_that_fades_holds_still_in_the_end(packed, domain) -> None:
+    structure = packed[0]
+    predictor = LoopPredictor(model(), domain.sense.hinge, fading=1)
+    state, memory = domain.start(structure.xyz), predictor.init_state(1, domain.latent_dim, torch.zeros(1, 1).double())
+    moved = []
+    for step in range(2 * domain.length):
+        z, memory = predictor.step(domain.observe(state._replace(cursor=step % domain.length), None), memory)
+        moved.append(bool(z.any()))
+    assert moved == [True] * domain.length + [False] * domain.length
+
+
+def test_loops_at_chain_ends_and_breaks_are_seen(packed) -> None:
+    structure = packed[0]
+    for first, last in ((1, 8), (len(structure.residues) - 9, len(structure.residues) - 2)):
+        made = LoopDomain.of(structure, first, last)
+        sense = LoopSense.of(structure, made.fold)
+        seen = sense.seen(made.start(structure.xyz).fold, 0)
+        assert bool(seen.isfinite().all())
+        assert not bool(sense.pieces.there.all())
+
+
+def test_hinge_angles_are_the_domains(packed, domain) -> None:
+    angle = loop_torsions(domain.sense.at(domain.start(packed[0].xyz).fold.xyz).xyz)
+    phi = domain.angles.phi.float()
+    found = angle[0, 0::2][domain.angles.residue]
+    assert float((found - phi).abs().max()) < 1e-3
