@@ -8,13 +8,12 @@ in the same kind of object. `geofold.app.steering.steering` has the fourth, `ste
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from geofold.app.finalise import energy_model, finish
-from geofold.app.report.report import models_told
+from geofold.app.report.report import compare_models
 from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.app.start import given
@@ -22,23 +21,35 @@ from geofold.errors import ContactError, OptionError
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.peptide.streaming import constrain_peptide
 from geofold.modelling.preconditions import chain_of, require_honoured, require_one, separate, with_missing_atoms
-from geofold.modelling.repair.loop import Told, repair_loop, silent
+from geofold.modelling.progress import Progress, ProgressCallback
+from geofold.modelling.repair.loop import repair_loop
 from geofold.modelling.repair.multiple_loops import repair_loops
 from geofold.modelling.threads import one_thread
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import Structure
 
-Progress = Callable[[str, int, int, float], None]
-"""Called with what is being done, steps done, steps at most, and the loss."""
-
 
 def repair(
-    source: Any, loop: str | Sequence[str] = (), *, auto: bool = False, build: str | Sequence[str] = (), seed: int = 0,
-    altloc: str | None = None, energy: bool = True, streams: int = 12, rounds: int = 6, device: str = "cpu",
-    predictor: str = PREDICTORS[0], models: int = 1, budget: float | None = None, repack_shell: float = 0.0,
-    allow_cis_pro: bool = False, name: str | None = None, progress: Progress | None = None,
-) -> Result:  # fmt: skip
+    source: Any,
+    loop: str | Sequence[str] = (),
+    *,
+    auto: bool = False,
+    build: str | Sequence[str] = (),
+    seed: int = 0,
+    altloc: str | None = None,
+    energy: bool = True,
+    streams: int = 12,
+    rounds: int = 6,
+    device: str = "cpu",
+    predictor: str = PREDICTORS[0],
+    models: int = 1,
+    budget: float | None = None,
+    repack_shell: float = 0.0,
+    allow_cis_pro: bool = False,
+    name: str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Result:
     """Repair one or several loops, or build missing ones; nothing else moves.
 
     Parameters
@@ -70,15 +81,27 @@ def repair(
     """
     began = time.perf_counter()
     options = RunOptions(
-        seed=seed, altloc=altloc, energy=energy, streams=streams, rounds=rounds, device=device, predictor=predictor,
-        models=models, budget=budget, repack_shell=repack_shell, allow_cis_pro=allow_cis_pro,
-    )  # fmt: skip
+        seed=seed,
+        altloc=altloc,
+        energy=energy,
+        streams=streams,
+        rounds=rounds,
+        device=device,
+        predictor=predictor,
+        models=models,
+        budget=budget,
+        repack_shell=repack_shell,
+        allow_cis_pro=allow_cis_pro,
+    )
     structure = load(source, name)
     texts = [loop] if isinstance(loop, str) else list(loop)
     if build:
         if texts or auto:
-            raise OptionError(f"loops to build and {'auto' if auto else 'loops to repair'}", "one of them",
-                              "build first, then repair what comes out")  # fmt: skip
+            raise OptionError(
+                f"loops to build and {'auto' if auto else 'loops to repair'}",
+                "one of them",
+                "build first, then repair what comes out",
+            )
         return _built(structure, [build] if isinstance(build, str) else list(build), options, began, progress)
     if auto:
         if texts:
@@ -91,31 +114,41 @@ def repair(
 
 
 def _repaired(
-    structure: Structure, texts: list[str], options: RunOptions, began: float, progress: Progress | None
+    structure: Structure, texts: list[str], options: RunOptions, began: float, progress: ProgressCallback | None
 ) -> Result:
     ranges = separate(structure, [find_range(structure, text) for text in texts])
     require_one(texts, options)
     structure, added, original = with_missing_atoms(structure, ranges, options)
-    shared, told = replace(options, budget=_share(options.budget, len(ranges))), _telling(progress)
+    shared = replace(options, budget=_share(options.budget, len(ranges)))
 
-    def tell(first: int, last: int) -> Told:
-        label = f"{structure.residues[first].label}-{structure.residues[last].resnum}"
-        return lambda stage: told(f"{label} {stage}")
+    def begin(first: int, last: int) -> Progress:
+        return Progress(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
 
     begun = energy_model(structure, structure.xyz, options)  # at first: what it refuses is told before the search
     with one_thread():
         if len(ranges) == 1:
-            several = [[model] for model in repair_loop(structure, *ranges[0], shared, tell(*ranges[0]))]
+            several = [[model] for model in repair_loop(structure, *ranges[0], shared, begin(*ranges[0]))]
         else:
-            several = [repair_loops(structure, ranges, shared, tell)]
+            several = [repair_loops(structure, ranges, shared, begin)]
     for model in several[0]:
-        require_honoured(structure, model.move)
-    return _of_models([
-        finish(
-            "repair", structure, original, added, [model.move for model in own], options, began, loops=texts,
-            models=own, begun=begun,
-        ) for own in several
-    ])  # fmt: skip
+        require_honoured(structure, model.outcome)
+    return _of_models(
+        [
+            finish(
+                "repair",
+                structure,
+                original,
+                added,
+                [model.outcome for model in own],
+                options,
+                began,
+                loops=texts,
+                models=own,
+                begun=begun,
+            )
+            for own in several
+        ]
+    )
 
 
 def _share(budget: float | None, count: int) -> float | None:
@@ -127,31 +160,52 @@ def _of_models(results: list[Result]) -> Result:
     if len(results) == 1:
         return results[0]
     best = results[0]
-    return replace(best, others=tuple(results[1:]), report=best.report | {"models": models_told(results)})
+    return replace(best, others=tuple(results[1:]), report=best.report | {"models": compare_models(results)})
 
 
 def _built(
-    structure: Structure, texts: list[str], options: RunOptions, began: float, progress: Progress | None
+    structure: Structure, texts: list[str], options: RunOptions, began: float, progress: ProgressCallback | None
 ) -> Result:
-    from geofold.modelling.build.missing_loops import build
+    from geofold.modelling.build.missing_loops import build_loops
 
     with one_thread():
         require_one(texts, options)
         shared = replace(options, budget=_share(options.budget, len(texts)))
-        several = build(structure, texts, shared, _telling(progress))
-    return _of_models([
-        finish(
-            "repair", done.structure, structure, done.added, done.moves, options, began, loops=done.loops, built=done,
-            models=done.models,
-        ) for done in several
-    ])  # fmt: skip
+        several = build_loops(structure, texts, shared, Progress(progress))
+    return _of_models(
+        [
+            finish(
+                "repair",
+                done.structure,
+                structure,
+                done.added,
+                done.outcomes,
+                options,
+                began,
+                loops=done.loops,
+                built=done,
+                models=done.models,
+            )
+            for done in several
+        ]
+    )
 
 
 def constrain(
-    source: Any = None, contacts: Sequence[str] = (), *, sequence: str | None = None, start: str = "extended",
-    seed: int = 0, altloc: str | None = None, energy: bool = True, steps: int = 128, device: str = "cpu",
-    predictor: str = PREDICTORS[0], name: str | None = None, progress: Progress | None = None,
-) -> Result:  # fmt: skip
+    source: Any = None,
+    contacts: Sequence[str] = (),
+    *,
+    sequence: str | None = None,
+    start: str = "extended",
+    seed: int = 0,
+    altloc: str | None = None,
+    energy: bool = True,
+    steps: int = 128,
+    device: str = "cpu",
+    predictor: str = PREDICTORS[0],
+    name: str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Result:
     """Bring residues of a peptide together (or keep them apart) by its torsions.
 
     Parameters
@@ -187,21 +241,21 @@ def constrain(
     structure, added, original = with_missing_atoms(structure, [(first, last)], options)
     if added:
         wanted = tuple(parse_contact(structure, text, altloc) for text in contacts)
-    tell = _telling(progress)("peptide")
+    stage = Progress(progress, "peptide")
     with one_thread():
-        move = constrain_peptide(structure, first, last, wanted, options, tell)
-        if move.status == "stuck" and options.predictor != PREDICTORS[-1]:
+        outcome = constrain_peptide(structure, first, last, wanted, options, stage)
+        if outcome.status == "stuck" and options.predictor != PREDICTORS[-1]:
             # the policy has not seen everything: corrections alone may still get there
-            alone = constrain_peptide(structure, first, last, wanted, replace(options, predictor=PREDICTORS[-1]), tell)
-            move = alone if alone.status == "done" else move
-    require_honoured(structure, move)
-    return finish("constrain", structure, original, added, [move], options, began, contacts=wanted)
+            alone = constrain_peptide(structure, first, last, wanted, replace(options, predictor=PREDICTORS[-1]), stage)
+            outcome = alone if alone.status == "done" else outcome
+    require_honoured(structure, outcome)
+    return finish("constrain", structure, original, added, [outcome], options, began, contacts=wanted)
 
 
 def _found(structure: Structure, altloc: str | None) -> list[str]:
-    from geofold.modelling.repair.detection import find_loops, named
+    from geofold.modelling.repair.detection import find_loops, format_range
 
-    return [named(structure, first, last) for first, last in find_loops(structure, altloc)[0]]
+    return [format_range(structure, first, last) for first, last in find_loops(structure, altloc)[0]]
 
 
 def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: str | None = None) -> dict[str, Any]:
@@ -219,8 +273,3 @@ def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: 
         return inspect(
             load(source, name), energy=(lambda whole: as_it_is(whole, altloc)) if energy else None, altloc=altloc
         )
-
-
-def _telling(progress: Progress | None) -> Told:
-    """What tells a progress function how far something is, by its name."""
-    return silent if progress is None else lambda name: partial(progress, name)

@@ -13,9 +13,9 @@ from geofold.app.report.audit_built import audit_built
 from geofold.app.report.measure import measure
 from geofold.app.report.report import build_report
 from geofold.app.result import Result
-from geofold.modelling.build.missing_loops import Built
+from geofold.modelling.build.missing_loops import BuiltLoops
 from geofold.modelling.options import RunOptions
-from geofold.modelling.outcome import MODELLED, Model, Move
+from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.loop.detection import overlaps
@@ -24,11 +24,21 @@ from geofold.molecule.structure import AddedAtom, Structure, read
 
 
 def finish(
-    command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
-    options: RunOptions, began: float, *, loops: list[str] | None = None, contacts: tuple[Contact, ...] = (),
-    built: Built | None = None, models: Sequence[Model] = (), along: Sequence[tuple[Contact, ...]] = (),
+    command: str,
+    structure: Structure,
+    original: Structure,
+    added: list[AddedAtom],
+    outcomes: list[StreamOutcome],
+    options: RunOptions,
+    began: float,
+    *,
+    loops: list[str] | None = None,
+    contacts: tuple[Contact, ...] = (),
+    built: BuiltLoops | None = None,
+    models: Sequence[LoopModel] = (),
+    along: Sequence[tuple[Contact, ...]] = (),
     begun: EnergyModel | None = None,
-) -> Result:  # fmt: skip
+) -> Result:
     """Write, read again, measure, audit, report.
 
     Parameters
@@ -41,53 +51,67 @@ def finish(
         Energy model of the coordinates that came in, where the caller has it.
     """
     end = structure.xyz
-    for move in moves:
-        end = move.apply(end)
-    touched = np.isin(
-        np.arange(len(structure)), np.concatenate([np.zeros(0, dtype=np.int64), *(m.touched for m in moves)])
+    for outcome in outcomes:
+        end = outcome.apply(end)
+    moved_atoms = np.isin(
+        np.arange(len(structure)), np.concatenate([np.zeros(0, dtype=np.int64), *(m.moved_atoms for m in outcomes)])
     )
-    moved = touched & (np.abs(end - structure.xyz).max(1) > 0)
+    moved = moved_atoms & (np.abs(end - structure.xyz).max(1) > 0)
     if built is not None:
         moved |= built.atoms
     content = structure.render(end, moved)
     # judge what the file holds, rounding included; toolkit objects have no file and keep full precision
     written = read(content, name=structure.source).xyz if original.document is not None else end
-    trees = [m.tree for m in moves]
+    trees = [m.tree for m in outcomes]
     model = energy_model(structure, written, options)
     after = measure(structure, trees, written, model, options.altloc)
     if built is None:
         start = energy_model(structure, structure.xyz, options) if begun is None else begun
         before = measure(structure, trees, structure.xyz, start, options.altloc)
-        beside = np.concatenate([np.zeros(0, dtype=np.int64), *(m.beside.atoms for m in moves)])
-        checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc, beside=beside)
-        held = command == "repair" and not _traded(moves, options)
+        repacked = np.concatenate([np.zeros(0, dtype=np.int64), *(m.repacked.atoms for m in outcomes)])
+        checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc, repacked=repacked)
+        held = command == "repair" and not _traded(outcomes, options)
         checks = [c for c in checks if held or not c.name.startswith("energy")]
     else:
         before, after = {"missing_residues": built.missing}, {"missing_residues": 0} | after
         checks = audit_built(structure, built, written, after, options.altloc, cis_pro=options.allow_cis_pro)
     if options.repack_shell:
-        checks.append(_neighbours(structure, moves, written))
+        checks.append(_neighbours(structure, outcomes, written))
     checks += [Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts]
-    checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in moves)), 0.0))
+    checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in outcomes)), 0.0))
     report = build_report(
-        command, structure, original, added, moves, options, before, after, checks, written, loops=loops or [],
-        contacts=contacts, model=model, seconds=time.perf_counter() - began, built=built, models=models,
+        command,
+        structure,
+        original,
+        added,
+        outcomes,
+        options,
+        before,
+        after,
+        checks,
+        written,
+        loops=loops or [],
+        contacts=contacts,
+        model=model,
+        seconds=time.perf_counter() - began,
+        built=built,
+        models=models,
         along=along,
-    )  # fmt: skip
-    spans = tuple((move.tree.first, move.tree.last) for move in moves)
-    return Result(structure, written, _path(structure, moves), content, report, options.altloc, spans)
+    )
+    spans = tuple((outcome.tree.first, outcome.tree.last) for outcome in outcomes)
+    return Result(structure, written, _path(structure, outcomes), content, report, options.altloc, spans)
 
 
-def _traded(moves: list[Move], options: RunOptions) -> bool:
+def _traded(outcomes: list[StreamOutcome], options: RunOptions) -> bool:
     """Whether a loop was searched for among side chains that were packed anew: what fitted the loop that came in says
     nothing of another one, and so its energy is no promise."""
-    return options.repack_shell > 0 and any(move.predictor == MODELLED for move in moves)
+    return options.repack_shell > 0 and any(outcome.predictor == LOOP_SEARCH for outcome in outcomes)
 
 
-def _neighbours(structure: Structure, moves: list[Move], xyz: np.ndarray) -> Check:
+def _neighbours(structure: Structure, outcomes: list[StreamOutcome], xyz: np.ndarray) -> Check:
     """Severe overlaps that repacked side chains have with anything but the loops, more than before."""
-    turned = {int(k) for move in moves for k in structure.residue_of[move.beside.atoms]}
-    inside = {k for move in moves for k in range(move.tree.first, move.tree.last + 1)}
+    turned = {int(k) for outcome in outcomes for k in structure.residue_of[outcome.repacked.atoms]}
+    inside = {k for outcome in outcomes for k in range(outcome.tree.first, outcome.tree.last + 1)}
     count = []
     for place in (structure.xyz, xyz):
         pairs, depth = overlaps(replace(structure, xyz=place))
@@ -108,15 +132,15 @@ def _violation(contact: Contact, xyz: np.ndarray) -> float:
     return 10 * max(0.0, distance - contact.bound if contact.upper else contact.bound - distance)
 
 
-def _path(structure: Structure, moves: list[Move]) -> np.ndarray:
+def _path(structure: Structure, outcomes: list[StreamOutcome]) -> np.ndarray:
     """Whole-structure frames (T, n, 3): one loop after the other."""
     now, frames = structure.xyz.copy(), [structure.xyz]
-    for move in moves:
-        carried = np.isin(move.atoms, move.tree.atoms)
-        for frame in move.frames[1:]:
+    for outcome in outcomes:
+        carried = np.isin(outcome.atoms, outcome.tree.atoms)
+        for frame in outcome.frames[1:]:
             step = now.copy()
-            step[move.atoms[carried]] = frame[carried]
+            step[outcome.atoms[carried]] = frame[carried]
             frames.append(step)
-        now = move.beside.apply(frames[-1])
+        now = outcome.repacked.apply(frames[-1])
         frames[-1] = now
     return np.array(frames)

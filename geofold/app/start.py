@@ -32,7 +32,7 @@ def given(source: Any, sequence: str | None, start: str, seed: int, name: str | 
 
 
 def _drawn(sequence: str, seed: int) -> Structure:
-    from geofold.modelling.peptide.prior_start import drawn_peptide
+    from geofold.modelling.peptide.prior_start import draw_peptide
 
     with one_thread():
-        return drawn_peptide(sequence, seed)
+        return draw_peptide(sequence, seed)

@@ -1,4 +1,4 @@
-"""The parts of the controller that move loops, put together in one place."""
+"""Controllers of loops: predictor, metric, trust region and gate of each stage, in one place."""
 
 from __future__ import annotations
 
@@ -8,25 +8,39 @@ from dataclasses import replace
 
 from geofold.core.backbone import Backbone, HoldStill
 from geofold.core.controller import Controller
-from geofold.core.gate import FixedGate, Gate
+from geofold.core.gate import FixedGate, Gate, ThresholdGate
 from geofold.core.pullback import Pullback
 from geofold.core.state import StepInfo
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.gate import shipped_gate
 from geofold.learn.loop_denoiser.training import shipped_loop_model
-from geofold.modelling.force_field_stage import relax
+from geofold.modelling.force_field_stage import run_force_field
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.loop.predictor import LoopPredictor
 
+TOLERANCE = 0.05
+"""Loss around the cursor below which the gate of the refinement makes no correction."""
 POTENTIAL_WEIGHT = 4.0
-"""Of the potential beside clashes and outliers, about as they are weighed where candidates are ranked."""
-POLISHING_STEPS = 24
+"""Weight of the learned potential against clashes and outliers in a minimisation, about as in `scoring`."""
+MINIMISATION_STEPS = 24
 GUIDED_SWEEPS, PREDICTED_SWEEPS = 8, 5
-"""Sweeps of a stream that the loop model leads; after the second number it holds still, and corrections settle."""
+"""Sweeps of a guided stream, and after how many of them the loop model stops predicting and only corrections act."""
+
+
+def refinement_controller(seed: int) -> Controller:
+    """Controller that refines a loop: no predictor, up to two corrections a step."""
+    return Controller(
+        backbone=HoldStill(),
+        metric=Pullback(),
+        trust_region=TrustRegion(largest=2.0),
+        gate=ThresholdGate(TOLERANCE, largest=2),
+        horizon=1,
+        seed=seed,
+    )
 
 
 def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Controller:
-    """Controller of a loop: the loop model predicts where the domain has a `sense`, else nothing moves by itself."""
+    """Controller of a loop: the loop model predicts if the domain has its features, else there is no predictor."""
     backbone: Backbone = HoldStill()
     if domain.sense is not None:
         backbone = LoopPredictor(shipped_loop_model()[0], domain.sense.hinge, fading=PREDICTED_SWEEPS)
@@ -35,8 +49,8 @@ def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Control
     )
 
 
-def guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[tuple[LoopState, StepInfo, int]]:
-    """The steps of a stream that the loop model leads and its gate corrects: state, what happened, at which residue."""
+def run_guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[tuple[LoopState, StepInfo, int]]:
+    """Steps of a stream in which the loop model predicts and its gate corrects: state, diagnostics, residue."""
     parts = loop_controller(domain, shipped_gate(), seed=seed)
     run = parts.init(domain, state)
     for _ in range(GUIDED_SWEEPS * domain.length):
@@ -45,13 +59,24 @@ def guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[t
         yield run.domain, info, cursor
 
 
-def polished(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> LoopState:
-    """Where natural steps of the whole loop lead, down its potential and around clashes and outliers; for a domain that
-    has a `potential`."""
+def minimise(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> LoopState:
+    """State after natural steps of the whole loop down its learned potential, clashes and outliers.
+
+    Parameters
+    ----------
+    domain : LoopDomain
+        With a `potential`.
+    state : LoopState
+    seed : int
+    """
     goal = LoopGoal(floor=1.0, potential=POTENTIAL_WEIGHT)
     domain = replace(domain, sense=None, goal=goal)
-    way = relax(
-        loop_controller(domain, FixedGate(1), seed=seed), domain, domain.resume(state), goal, steps=POLISHING_STEPS,
+    steps = run_force_field(
+        loop_controller(domain, FixedGate(1), seed=seed),
+        domain,
+        domain.resume(state),
+        goal,
+        steps=MINIMISATION_STEPS,
         radius=TrustRegion().radius,
-    )  # fmt: skip
-    return deque(way, maxlen=1).pop()[0].domain
+    )
+    return deque(steps, maxlen=1).pop()[0].domain

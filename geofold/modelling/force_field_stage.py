@@ -1,4 +1,4 @@
-"""The last stage of a run: the force field itself steers, through the torsions and within every constraint."""
+"""Steps down an energy through the torsions: the last stage of a run, within every constraint."""
 
 from __future__ import annotations
 
@@ -21,35 +21,64 @@ from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.structure import Structure
 
 ENERGY_WEIGHT = 0.05
-"""Per kJ/mol: a hydrogen bond (20 kJ/mol) weighs as much as a severe overlap."""
-STEPS = 40
+"""Weight of the energy in the loss, per kJ/mol: a hydrogen bond (20 kJ/mol) counts as much as a severe overlap."""
+FORCE_FIELD_STEPS = 40
 REGION = 1.4
-"""nm from what moves: residues that have a say where the force field steers (it looks less far) or ranks."""
-Steered = TypeVar("Steered", LoopDomain, PeptideDomain)
+"""Distance (nm) from the moving atoms within which residues enter the force field, for its forces and for ranking."""
+Domain = TypeVar("Domain", LoopDomain, PeptideDomain)
 
 
-def steered(structure: Structure, domain: Steered, xyz: np.ndarray, seed: int) -> Steered:
-    """The domain with a force field around local coordinates (m, 3), hydrogens placed afresh."""
+def with_force_field(structure: Structure, domain: Domain, xyz: np.ndarray, seed: int) -> Domain:
+    """The domain with a force field around the moving atoms, hydrogens placed for the given coordinates.
+
+    Parameters
+    ----------
+    structure : Structure
+    domain : LoopDomain or PeptideDomain
+    xyz : (m, 3)
+        Coordinates of the domain's atoms (nm).
+    seed : int
+        Seed of the placement of hydrogens.
+    """
     fold: Fold = domain.fold
     atoms = fold.kin.atoms.cpu().numpy()
     whole = structure.xyz.copy()
     whole[atoms] = xyz
     moving = np.zeros(len(whole), dtype=bool)
     moving[fold.tree.atoms] = True
-    here = replace(structure, xyz=whole)
-    # what is further away than this is cut off anyway; placing its hydrogens would take most of the time
-    around = region(here, whole[moving], REGION)
-    model = EnergyModel.of(here, fold.tree.steering, seed=seed, only=around)
+    current = replace(structure, xyz=whole)
+    # residues further away are beyond the cutoff; placing their hydrogens would take most of the time
+    around = region(current, whole[moving], REGION)
+    model = EnergyModel.of(current, fold.tree.steering, seed=seed, only=around)
     return replace(domain, steering=SteeringEnergy(model, whole, moving))
 
 
-def relax(
-    parts: Controller, domain: LoopDomain | PeptideDomain, state: object, goal: object, *, steps: int = STEPS,
+def run_force_field(
+    parts: Controller,
+    domain: LoopDomain | PeptideDomain,
+    state: object,
+    goal: object,
+    *,
+    steps: int = FORCE_FIELD_STEPS,
     radius: float = 0.2,
-) -> Iterator[tuple[ControllerState, StepInfo]]:  # fmt: skip
-    """Steps with one correction each, from a domain state and a trust radius, towards a goal that weighs an energy."""
+) -> Iterator[tuple[ControllerState, StepInfo]]:
+    """Steps of one correction each towards a goal that includes an energy.
+
+    Parameters
+    ----------
+    parts : Controller
+        Its gate and trust region are replaced.
+    domain : LoopDomain or PeptideDomain
+    state : LoopState or PeptideState
+        State of the domain to start from.
+    goal : LoopGoal or PeptideGoal
+        With a weight for an energy or a learned potential.
+    steps : int
+    radius : float
+        First trust radius, in the metric's unit.
+    """
     careful = replace(parts, gate=FixedGate(1), trust_region=TrustRegion(radius=radius, largest=1.0))
-    now = careful.init(domain, state)
+    run = careful.init(domain, state)
     for _ in range(steps):
-        now, info = careful.step(domain, now, goal)
-        yield now, info
+        run, info = careful.step(domain, run, goal)
+        yield run, info

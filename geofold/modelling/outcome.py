@@ -1,53 +1,53 @@
-"""What a run did: the end coordinates, the path, the numbers of its stream, and what its end is worth."""
+"""Outcome of a stream: end coordinates, trajectory, statistics of its steps; and models of a loop with their cost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.molecule.sidechains.repacking import NOTHING, Turned
+from geofold.molecule.sidechains.repacking import NOTHING, RepackedSideChains
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 Floats = NDArray[np.float64]
-MODELLED = "loop-search"
-"""Predictor of a loop that was searched for as if there were none."""
+LOOP_SEARCH = "loop-search"
+"""Predictor of a loop that was found by a search without use of the input's loop."""
 
 
 @dataclass(frozen=True)
-class Move:
-    """One stretch of residues after its stream.
+class StreamOutcome:
+    """A segment of residues after its stream.
 
     Attributes
     ----------
-    tree
-        What could move.
+    tree : TorsionTree
+        Torsions that could move.
     atoms : (m,) int
         Atoms of the frames.
     frames : (T, m, 3)
-        Path from start to end in nm.
+        Trajectory from start to end (nm).
+    status : str
+        'done', 'stuck' (the steps ran out) or 'rigid' (no freedom left).
+    predictor : str
+        Name of the backbone that proposed the steps.
     inner_steps : dict of int to int
-        Corrections K spent while the stream stood at each residue (a peptide: all at its first).
+        Corrections K spent while the stream was at each residue (a peptide: all at its first).
     trace : list of int
         K of each step.
     milliseconds : list of float
-        Wall clock of each step.
+        Wall-clock time of each step.
     accepted : int
-        Steps in which a correction was taken.
+        Number of steps in which a correction was accepted.
     goal_milliseconds : float
-        Wall clock from the start until the goal was met (a peptide: the first of the steps that it then held).
-    predictor : str
-        Name of the backbone that proposed the steps.
+        Wall-clock time until the goal was met (a peptide: the first of the steps that it was held).
     gate : str
-        Names of the gates that chose the corrections.
-    status : str
-        'done', 'stuck' (time ran out) or 'rigid' (no freedom left).
-    beside : Turned
-        Side chains of neighbours that were repacked before the end was settled.
+        Names of the gates that chose the number of corrections.
+    repacked : RepackedSideChains
+        Side chains of neighbours that were repacked before the end was refined.
     depth : tuple of int or None
-        K spent on the way to each frame and while it stood, None where it was not counted; empty: unknown.
+        K spent on the way to each frame and at it; None if it was not counted; empty if unknown.
     """
 
     tree: TorsionTree
@@ -61,69 +61,84 @@ class Move:
     accepted: int = 0
     goal_milliseconds: float = 0.0
     gate: str = "threshold"
-    beside: Turned = NOTHING
+    repacked: RepackedSideChains = NOTHING
     depth: tuple[int | None, ...] = ()
 
     @property
     def depths(self) -> tuple[int | None, ...]:
-        """K of each frame, (T,); None for the first frames where only the last were counted."""
+        """K of each frame, (T,); None for leading frames that were not counted."""
         return (None,) * (len(self.frames) - len(self.depth)) + self.depth
 
     @property
-    def touched(self) -> NDArray[np.int64]:
+    def moved_atoms(self) -> NDArray[np.int64]:
         """Atoms that may have moved."""
-        return np.union1d(self.tree.atoms, self.beside.atoms)
+        return np.union1d(self.tree.atoms, self.repacked.atoms)
 
     def apply(self, xyz: Floats) -> Floats:
-        """Coordinates (n_atoms, 3) of the structure with the stretch at the end of its path."""
-        moved = self.beside.apply(xyz)
+        """Coordinates (n_atoms, 3) of the structure with the segment at the end of its trajectory."""
+        moved = self.repacked.apply(xyz)
         carried = np.isin(self.atoms, self.tree.atoms)
         moved[self.atoms[carried]] = self.frames[-1][carried]
         return moved
 
 
-def depths_along(moves: Sequence[Move]) -> list[int | None]:
-    """K of each frame of the path that moves make one after the other: the start, then each move's later frames."""
+def inner_steps_per_frame(outcomes: Sequence[StreamOutcome]) -> list[int | None]:
+    """K of each frame of the trajectory of several streams in sequence: the start, then the later frames of each."""
     spent: list[int | None] = [0]
-    for move in moves:
-        first, *others = move.depths
-        if first and spent[-1] is not None:  # what was tried where the move began belongs to the frame it began at
+    for outcome in outcomes:
+        first, *others = outcome.depths
+        if first and spent[-1] is not None:  # corrections tried before the first motion belong to the frame before it
             spent[-1] += first
         spent += others
     return spent
 
 
-def lifted(xyz: Floats, place: NDArray[np.int64], move: Move, frame: Floats) -> Floats:
-    """Coordinates (n_atoms, 3) of a structure as they are in a frame of a move of a part of it.
+def embed_fragment(xyz: Floats, atoms: NDArray[np.int64], outcome: StreamOutcome, frame: Floats) -> Floats:
+    """Coordinates (n_atoms, 3) of a structure with a frame of a stream that ran on a part of it.
 
     Parameters
     ----------
-    place
-        Atoms of the structure that the part is made of, in its order.
+    xyz : (n_atoms, 3)
+        Coordinates of the structure (nm).
+    atoms : (p,) int
+        Atoms of the structure that the part is made of, in the order of the part.
+    outcome : StreamOutcome
+        Outcome of the stream on the part.
+    frame : (m, 3)
+        One of its frames.
     """
     whole = xyz.copy()
-    whole[place[move.beside.atoms]] = move.beside.xyz
-    carried = np.isin(move.atoms, move.tree.atoms)
-    whole[place[move.atoms[carried]]] = frame[carried]
+    whole[atoms[outcome.repacked.atoms]] = outcome.repacked.xyz
+    carried = np.isin(outcome.atoms, outcome.tree.atoms)
+    whole[atoms[outcome.atoms[carried]]] = frame[carried]
     return whole
 
 
 @dataclass(frozen=True)
-class Model:
-    """One of the ends that a loop was brought to.
+class LoopModel:
+    """A model of a loop.
 
     Attributes
     ----------
-    move : Move
-    score : float
-        What the potential, clashes, outliers and energy say of it; lower is better.
+    outcome : StreamOutcome
+    terms : dict of str to float
+        Weighted terms of its cost by name; see `geofold.modelling.scoring`.
     energy : float or None
-        kJ/mol, where it was evaluated.
+        Energy of the force field (kJ/mol), if it was evaluated.
     confidence : (float, float, float) or None
-        Expected backbone RMSD from the native in A, and the ends of its 68 % interval, where a search tells.
+        Expected backbone RMSD from the native (A) and the bounds of its 68 % interval, if a search ran.
     """
 
-    move: Move
-    score: float
+    outcome: StreamOutcome
+    terms: Mapping[str, float]
     energy: float | None = None
     confidence: tuple[float, float, float] | None = None
+
+    @property
+    def cost(self) -> float:
+        """Sum of the terms; lower is better."""
+        return sum(self.terms.values())
+
+    def with_terms(self, **terms: float) -> LoopModel:
+        """The model with some of its terms replaced."""
+        return replace(self, terms={**self.terms, **terms})

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from geofold.errors import ContactError, CovalentLinkError, OptionError, OverlappingLoopsError
 from geofold.modelling.options import RunOptions
-from geofold.modelling.outcome import Move
+from geofold.modelling.outcome import StreamOutcome
 from geofold.molecule.energy.all_atom import complete, missing_atoms
 from geofold.molecule.energy.pdbfixer_input import pieces
 from geofold.molecule.io.edit import with_atoms
@@ -106,7 +106,7 @@ def require_touching(structure: Structure, contacts: tuple[Contact, ...], first:
             )  # fmt: skip
 
 
-def require_honoured(structure: Structure, move: Move) -> None:
+def require_honoured(structure: Structure, move: StreamOutcome) -> None:
     """A link that takes the last freedom away is named, instead of a loop that silently stays."""
     if move.status != "rigid" or not move.tree.links:
         return

@@ -1,26 +1,26 @@
-"""How long a run may take, where it was given a budget."""
+"""Time limit of a run."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
 
-SEARCHING = 0.6
-"""Share of a budget after which no further generation of a search begins."""
+SEARCH_SHARE = 0.6
+"""Share of the limit after which no further restart of a search begins."""
 
 
 @dataclass(frozen=True)
-class Clock:
-    """A budget in seconds, running since the clock was made; without one, nothing is ever spent."""
+class TimeBudget:
+    """A limit in seconds, counted from the creation of the object; without one, it is never exhausted."""
 
     seconds: float | None = None
     began: float = field(default_factory=time.perf_counter)
 
-    def spent(self, share: float = 1.0) -> bool:
-        """Whether so much of the budget is gone."""
+    def exhausted(self, share: float = 1.0) -> bool:
+        """Whether this share of the limit has passed."""
         return self.seconds is not None and time.perf_counter() - self.began >= share * self.seconds
 
     @property
-    def left(self) -> float | None:
-        """Seconds that are not spent yet."""
+    def remaining(self) -> float | None:
+        """Seconds left; None without a limit."""
         return None if self.seconds is None else self.seconds - (time.perf_counter() - self.began)

@@ -12,7 +12,7 @@ from app_cases import BENT, LOOP, STRUCTURES, with_stray_carbons
 
 import geofold as gf
 from geofold.cli import main
-from geofold.modelling.search.candidates import rebuilt
+from geofold.modelling.search.candidates import rebuild_plan
 from geofold.molecule.structure import read
 
 QUICK = {"energy": False, "rounds": 1, "streams": 1}
@@ -73,7 +73,7 @@ def test_names_of_force_fields_are_the_standard_residues() -> None:
     for key in ("before", "after", "notes"):
         assert ends[0].report[key] == ends[1].report[key]
     structure = read(other.encode())
-    assert rebuilt(structure, 63, 69).sequence == "ESTLHLV"
+    assert rebuild_plan(structure, 63, 69).sequence == "ESTLHLV"
     assert gf.check(other.encode())["notes"] == ["the energy leaves out HOH (no amber14 parameters)"]
     short = "".join(line for line in other.splitlines(keepends=True) if line[12:26] != " NE2 HSE A  68")
     assert gf.repair(short.encode(), "A:64-70", **QUICK).report["added_atoms"] == ["A:68@NE2"]

@@ -37,11 +37,11 @@ def test_a_plane(one, other, slope) -> None:
 def test_a_sphere(one, other) -> None:
     radius, start, end = 0.8, middle(one), middle(other)
 
-    def lifted(x, y):
+    def embed_fragment(x, y):
         return np.sqrt(radius**2 - (x - 0.5) ** 2 - (y - 0.5) ** 2)
 
-    length, _ = Oracle.of(FREE, lifted(X, Y)).way(start, end)
-    a, b = (np.array([*(p - 0.5), lifted(*p)]) for p in (start, end))
+    length, _ = Oracle.of(FREE, embed_fragment(X, Y)).way(start, end)
+    a, b = (np.array([*(p - 0.5), embed_fragment(*p)]) for p in (start, end))
     exact = radius * np.arccos(a @ b / radius**2)
     # chords are a little shorter than their arcs
     assert 0.998 * exact <= length <= 1.03 * exact

@@ -41,7 +41,7 @@ class Check:
 
 def audit(
     structure: Structure, trees: list[TorsionTree], before: Floats, after: Floats, numbers: tuple[dict, dict],
-    altloc: str | None = None, *, beside: NDArray[np.int64] | None = None,
+    altloc: str | None = None, *, repacked: NDArray[np.int64] | None = None,
 ) -> list[Check]:  # fmt: skip
     """Promises of geometry and of improvement.
 
@@ -51,12 +51,12 @@ def audit(
         Coordinates in nm as the files hold them.
     numbers
         `measure` of both.
-    beside
+    repacked
         Atoms of neighbours that may move too.
     """
     moving = np.zeros(len(before), dtype=bool)
-    if beside is not None:
-        moving[beside] = True
+    if repacked is not None:
+        moving[repacked] = True
     for tree in trees:
         moving[tree.atoms] = True
     others = float(np.abs(after - before)[~moving].max(initial=0.0) * 10)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geofold.app.report.audit import Check, audit
 from geofold.app.report.measure import CIS, backbone
-from geofold.modelling.build.missing_loops import Built
+from geofold.modelling.build.missing_loops import BuiltLoops
 from geofold.molecule.energy.ramachandran import OUTLIER
 from geofold.molecule.structure import Structure
 
@@ -29,7 +29,7 @@ COMPARED = frozenset({"closure_error_angstrom", "bond_change_angstrom", "angle_c
 
 
 def audit_built(
-    structure: Structure, built: Built, xyz: Floats, after: dict[str, Any], altloc: str | None, *,
+    structure: Structure, built: BuiltLoops, xyz: Floats, after: dict[str, Any], altloc: str | None, *,
     cis_pro: bool = False,
 ) -> list[Check]:  # fmt: skip
     """Promises of built residues.
@@ -43,7 +43,7 @@ def audit_built(
     cis_pro
         Whether prolines of the built loops may be cis.
     """
-    spans, trees = built.spans, [move.tree for move in built.moves]
+    spans, trees = built.spans, [outcome.tree for outcome in built.outcomes]
     compared = audit(structure, trees, structure.xyz, xyz, (after, after), altloc)
     steering = structure.steering(altloc)
     angles = backbone(structure, xyz, altloc)
@@ -86,7 +86,7 @@ def audit_built(
     ]
 
 
-def cis_prolines(built: Built, omega: Floats) -> list[int]:
+def cis_prolines(built: BuiltLoops, omega: Floats) -> list[int]:
     """Prolines (indices) of built loops that have a cis bond before them, of the omegas (n_residues,) in radian."""
     inside = [k for first, last in built.spans for k in range(first, last + 1)]
     return [k for k in inside if built.structure.residues[k].resname == "PRO" and abs(omega[k]) < CIS]

@@ -16,9 +16,9 @@ import numpy as np
 from geofold import __version__
 from geofold.app.report.audit import Check
 from geofold.app.report.energies import energy_notes, infinite_notes
-from geofold.modelling.build.missing_loops import Built
+from geofold.modelling.build.missing_loops import BuiltLoops
 from geofold.modelling.options import RunOptions
-from geofold.modelling.outcome import Model, Move, depths_along
+from geofold.modelling.outcome import LoopModel, StreamOutcome, inner_steps_per_frame
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import AddedAtom, Structure
@@ -42,11 +42,25 @@ def described(structure: Structure) -> dict[str, Any]:
 
 
 def build_report(
-    command: str, structure: Structure, original: Structure, added: list[AddedAtom], moves: list[Move],
-    options: RunOptions, before: dict[str, Any], after: dict[str, Any], checks: list[Check], xyz: np.ndarray, *,
-    loops: list[str], contacts: tuple[Contact, ...], model: EnergyModel | None, seconds: float, built: Built | None,
-    models: Sequence[Model], along: Sequence[tuple[Contact, ...]] = (),
-) -> dict[str, Any]:  # fmt: skip
+    command: str,
+    structure: Structure,
+    original: Structure,
+    added: list[AddedAtom],
+    outcomes: list[StreamOutcome],
+    options: RunOptions,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    checks: list[Check],
+    xyz: np.ndarray,
+    *,
+    loops: list[str],
+    contacts: tuple[Contact, ...],
+    model: EnergyModel | None,
+    seconds: float,
+    built: BuiltLoops | None,
+    models: Sequence[LoopModel],
+    along: Sequence[tuple[Contact, ...]] = (),
+) -> dict[str, Any]:
     """Put the report together.
 
     Parameters
@@ -60,78 +74,96 @@ def build_report(
     moved = np.unique(structure.residue_of[shift > 0])
     owner = structure if built is None else built.original  # whose residues the added atoms are counted by
     report: dict[str, Any] = {
-        "schema": REPORT_SCHEMA, "command": command, "versions": versions(), "seed": options.seed,
-        "input": described(original), "predictor": _named([m.predictor for m in moves]),
-        "gate": _named([m.gate for m in moves]),
-    }  # fmt: skip
+        "schema": REPORT_SCHEMA,
+        "command": command,
+        "versions": versions(),
+        "seed": options.seed,
+        "input": described(original),
+        "predictor": _named([m.predictor for m in outcomes]),
+        "gate": _named([m.gate for m in outcomes]),
+    }
     if loops:
         report["loops"] = loops
     if built is not None:
         report["built"] = built.report()
     if models:
-        report["score"] = round(sum(model.score for model in models), 3)
+        report["score"] = round(sum(model.cost for model in models), 3)
+        report["score_terms"] = [{name: round(value, 3) for name, value in model.terms.items()} for model in models]
     sure = [model.confidence for model in models if model.confidence is not None]
     if len(sure) == len(models) and sure:
         names = ("expected_rmsd_angstrom", "from_angstrom", "to_angstrom")
-        report["confidence"] = [
-            dict(zip(names, (round(value, 2) for value in told), strict=True)) for told in sure
-        ]  # fmt: skip
+        report["confidence"] = [dict(zip(names, (round(value, 2) for value in told), strict=True)) for told in sure]
     if options.repack_shell:
-        turned = np.unique(np.concatenate([structure.residue_of[m.beside.atoms] for m in moves] or [moved[:0]]))
+        turned = np.unique(np.concatenate([structure.residue_of[m.repacked.atoms] for m in outcomes] or [moved[:0]]))
         report["repacked"] = {
-            "shell_angstrom": options.repack_shell, "residues": [structure.residues[k].label for k in turned],
-        }  # fmt: skip
+            "shell_angstrom": options.repack_shell,
+            "residues": [structure.residues[k].label for k in turned],
+        }
     if contacts:
         report["contacts"] = [_contact(structure, c, xyz, along) for c in contacts]
     earlier = dict.fromkeys(c for wanted in along for c in wanted if c not in contacts)
     if earlier:
         report["contacts_earlier"] = [_contact(structure, c, xyz, along) for c in earlier]
-    clock = np.array([ms for move in moves for ms in move.milliseconds] or [0.0])
+    clock = np.array([ms for outcome in outcomes for ms in outcome.milliseconds] or [0.0])
     report |= {
-        "before": before, "after": after,
+        "before": before,
+        "after": after,
         "audit": {"passed": all(c.passed for c in checks), "checks": [c.as_dict() for c in checks]},
         "moved": {
-            "atoms": int((shift > 0).sum()), "residues": [structure.residues[k].label for k in moved],
+            "atoms": int((shift > 0).sum()),
+            "residues": [structure.residues[k].label for k in moved],
             "max_displacement_angstrom": round(float(shift.max(initial=0.0)), 3),
         },
         "added_atoms": [f"{owner.residues[a.residue].label}@{a.name}" for a in added],
         "stream": {
-            "status": [m.status for m in moves], "steps": sum(len(m.milliseconds) for m in moves),
-            "inner_steps_per_step": [k for m in moves for k in m.trace],
-            "inner_steps_per_frame": depths_along(moves),
-            "accepted": sum(m.accepted for m in moves), "inner_steps": sum(sum(m.trace) for m in moves),
+            "status": [m.status for m in outcomes],
+            "steps": sum(len(m.milliseconds) for m in outcomes),
+            "inner_steps_per_step": [k for m in outcomes for k in m.trace],
+            "inner_steps_per_frame": inner_steps_per_frame(outcomes),
+            "accepted": sum(m.accepted for m in outcomes),
+            "inner_steps": sum(sum(m.trace) for m in outcomes),
             "inner_steps_per_residue": {
-                structure.residues[k].label: spent for m in moves for k, spent in m.inner_steps.items()
+                structure.residues[k].label: spent for m in outcomes for k, spent in m.inner_steps.items()
             },
             "seconds": round(float(clock.sum()) / 1e3, 3),
-            "seconds_to_goal": round(sum(m.goal_milliseconds for m in moves) / 1e3, 3),
+            "seconds_to_goal": round(sum(m.goal_milliseconds for m in outcomes) / 1e3, 3),
             "latency_ms": {"mean": round(float(clock.mean()), 3), "p99": round(float(np.percentile(clock, 99)), 3)},
         },
         "notes": [
-            *_notes(structure, moves, model), *infinite_notes(before=before, after=after),
+            *_notes(structure, outcomes, model),
+            *infinite_notes(before=before, after=after),
             *(built.notes() if built is not None else []),
         ],
         "seconds": round(seconds, 3),
-    }  # fmt: skip
+    }
     return report
 
 
-def models_told(results: Sequence[Result]) -> list[dict[str, Any]]:
+def compare_models(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Several models of one loop side by side: what each is worth, and how far it is from the first."""
     first, told = results[0], []
     names = ("N", "CA", "C", "O")
     for rank, one in enumerate(results, 1):
         shift = np.linalg.norm(one.xyz - first.xyz, axis=1)
         own = [
-            atom for move in one.spans for k in range(move[0], move[1] + 1) for name in names
+            atom
+            for outcome in one.spans
+            for k in range(outcome[0], outcome[1] + 1)
+            for name in names
             if (atom := one.structure.atom(k, name, one.structure.steering(one.altloc))) is not None
-        ]  # fmt: skip
-        told.append({
-            "rank": rank, "score": one.report["score"], "status": one.report["stream"]["status"][0],
-            "energy_kj_mol": one.report["after"].get("energy_kj_mol"), "audit_passed": one.passed,
-            "severe_overlaps": one.report["after"]["severe_overlaps"],
-            "backbone_rmsd_to_first_angstrom": round(float(10 * np.sqrt(np.square(shift[own]).mean())), 2),
-        })  # fmt: skip
+        ]
+        told.append(
+            {
+                "rank": rank,
+                "score": one.report["score"],
+                "score_terms": one.report["score_terms"],
+                "status": one.report["stream"]["status"][0],
+                "energy_kj_mol": one.report["after"].get("energy_kj_mol"),
+                "audit_passed": one.passed,
+                "severe_overlaps": one.report["after"]["severe_overlaps"],
+                "backbone_rmsd_to_first_angstrom": round(float(10 * np.sqrt(np.square(shift[own]).mean())), 2),
+            }
+        )
     return told
 
 
@@ -142,7 +174,7 @@ def _named(names: list[str]) -> str:
 
 def _contact(
     structure: Structure, contact: Contact, xyz: np.ndarray, along: Sequence[tuple[Contact, ...]]
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     def place(atom: int) -> dict[str, Any]:
         residue = structure.residues[structure.residue_of[atom]]
         return {
@@ -154,11 +186,14 @@ def _contact(
 
     before, after = (float(np.linalg.norm(x[contact.i] - x[contact.j])) for x in (structure.xyz, xyz))
     return {
-        "contact": contact.text, "kind": "upper" if contact.upper else "lower",
-        "bound_angstrom": round(10 * contact.bound, 3), "before_angstrom": round(10 * before, 3),
-        "after_angstrom": round(10 * after, 3), "satisfied": contact.satisfied(after),
+        "contact": contact.text,
+        "kind": "upper" if contact.upper else "lower",
+        "bound_angstrom": round(10 * contact.bound, 3),
+        "before_angstrom": round(10 * before, 3),
+        "after_angstrom": round(10 * after, 3),
+        "satisfied": contact.satisfied(after),
         "atoms": [place(contact.i), place(contact.j)],
-    } | ({"wanted_in_frames": _runs([contact in wanted for wanted in along])} if along else {})  # fmt: skip
+    } | ({"wanted_in_frames": _runs([contact in wanted for wanted in along])} if along else {})
 
 
 def _runs(flags: Sequence[bool]) -> list[list[int]]:
@@ -167,15 +202,15 @@ def _runs(flags: Sequence[bool]) -> list[list[int]]:
     return [[int(first), int(end) - 1] for first, end in edges]
 
 
-def _notes(structure: Structure, moves: list[Move], model: EnergyModel | None) -> list[str]:
+def _notes(structure: Structure, outcomes: list[StreamOutcome], model: EnergyModel | None) -> list[str]:
     notes = [*structure.notes, *energy_notes(model)]
-    for move in moves:
-        if not move.tree.closed:
-            one, other = structure.residues[move.tree.first].label, structure.residues[move.tree.last].label
+    for outcome in outcomes:
+        if not outcome.tree.closed:
+            one, other = structure.residues[outcome.tree.first].label, structure.residues[outcome.tree.last].label
             notes.append(f"{one} to {other} reaches a chain end or a chain break: that end moves freely")
-        labels = f"{structure.residues[move.tree.first].label} to {structure.residues[move.tree.last].label}"
-        if move.status == "rigid":
+        labels = f"{structure.residues[outcome.tree.first].label} to {structure.residues[outcome.tree.last].label}"
+        if outcome.status == "rigid":
             notes.append(f"{labels} has no torsional freedom left once its ends are held (rigid): nothing moved")
-        if move.status == "stuck":
+        if outcome.status == "stuck":
             notes.append(f"{labels}: the stream ended before everything was clean")
     return notes

@@ -22,8 +22,8 @@ from geofold.core.state import ControllerState, StepInfo
 from geofold.core.stream import stream
 from geofold.errors import ContactError, OptionError
 from geofold.modelling.options import PREDICTORS, TORSION_CAP, RunOptions
-from geofold.modelling.outcome import Move
-from geofold.modelling.peptide.streaming import controller, goal_of, patience, sighted, thorough
+from geofold.modelling.outcome import StreamOutcome
+from geofold.modelling.peptide.streaming import controller, goal_of, patience, thorough, with_features
 from geofold.modelling.preconditions import chain_of, require_touching, with_missing_atoms
 from geofold.modelling.threads import one_thread
 from geofold.molecule.peptide.contacts import Contact, parse_contact
@@ -111,7 +111,7 @@ class Steering:
         whole, self._added, self._original = with_missing_atoms(structure, [(first, last)], options)
         self.structure, self.span, self.altloc = whole, (first, last), options.altloc
         self._options, self._began = options, began
-        self._domain = sighted(
+        self._domain = with_features(
             whole, PeptideDomain.of(whole, first, last, cap=TORSION_CAP, altloc=options.altloc), options
         )
         tree, kin = self._domain.tree, self._domain.fold.kin
@@ -219,7 +219,7 @@ class Steering:
 
     def result(self, *, energy: bool = True) -> Result:
         """What `constrain` would hand back if it ended here: file, path, report. The stream can go on."""
-        move = Move(
+        move = StreamOutcome(
             self._domain.tree, self._atoms, np.array(self._path), "done" if self._reached else "stuck",
             self._parts.backbone.name, {self.span[0]: sum(self._trace)}, list(self._trace), list(self._clock),
             self._accepted, sum(self._clock), self._parts.gate.name,

@@ -38,7 +38,7 @@ from geofold.learn.loop_score.training import (
 )  # fmt: skip
 from geofold.learn.torsion_prior.training import shipped_prior
 from geofold.learn.training_loop import data_hash
-from geofold.modelling.search.decoys import decoys_of, ends_of
+from geofold.modelling.search.decoys import decoys_of, search_decoys
 from geofold.molecule.datasets.packed_chains import backbone_structure, with_betas
 from geofold.molecule.structure import Structure
 
@@ -209,4 +209,4 @@ def _searches(run: ScoreRun, weights: list[Path]) -> list[Decoys]:
 
 def _search(path: Path, data: str, lesson: Lesson, weights: list[Path], seed: int) -> None:
     score = LoopScore.together([load_score(one)[0] for one in weights])
-    _keep(path, data, lesson, partial(ends_of, score=score, seed=seed))
+    _keep(path, data, lesson, partial(search_decoys, score=score, seed=seed))

@@ -25,7 +25,7 @@ from geofold.bench.common.records import Records, gather
 from geofold.bench.loop.sets import Episode, episodes, native_cis
 from geofold.bench.loop.tables import summarise
 from geofold.errors import OptionError
-from geofold.modelling.search.candidates import rebuilt
+from geofold.modelling.search.candidates import rebuild_plan
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.loop.build_request import find_builds
 from geofold.molecule.loop.perturbation import backbone_rmsd
@@ -154,7 +154,7 @@ def _builder(module: str) -> Callable[[Episode, int, float | None], Numbers]:
 
         start = episode.start
         if episode.sequence is None:
-            build = rebuilt(start, *find_range(start, episode.loop))
+            build = rebuild_plan(start, *find_range(start, episode.loop))
         else:
             build = find_builds(start, [f"{episode.loop}={episode.sequence}"])[0]
         way = import_module(f"geofold.bench.agents.{module}").build_missing

@@ -23,7 +23,7 @@ from geofold.bench.loop import bent_set
 from geofold.bench.models.loop_controller import read_both
 from geofold.errors import InputFileError, OptionError
 from geofold.modelling.options import RunOptions
-from geofold.modelling.repair.side_chain_shell import ANGSTROM, Shell
+from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell
 from geofold.molecule.datasets.bent_loops import Episode as ChainLoop
 from geofold.molecule.datasets.bent_loops import bent_structure
 from geofold.molecule.datasets.bent_loops import episodes as chain_loops
@@ -151,8 +151,8 @@ def _of_chains(set_name: str, data: str, count: int) -> Iterator[Episode]:
 def bent_and_settled(native: Structure, loop: ChainLoop) -> Structure:
     """A native with a loop bent closed, packed with the side chains around it and settled among them."""
     bent = bent_structure(native, loop)
-    shell = Shell(bent, loop.first, loop.last, ANGSTROM * SHELL)
-    end = shell.settled(bent.xyz, (), RunOptions()).move.apply(bent.xyz)
+    shell = SideChainShell(bent, loop.first, loop.last, ANGSTROM * SHELL)
+    end = shell.refine(bent.xyz, (), RunOptions()).outcome.apply(bent.xyz)
     return read(bent.render(end, np.abs(end - native.xyz).max(1) > 0), name=loop.name)
 
 

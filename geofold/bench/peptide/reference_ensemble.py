@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
-from geofold.modelling.force_field_stage import steered
+from geofold.modelling.force_field_stage import with_force_field
 from geofold.modelling.peptide.streaming import goal_of
 from geofold.molecule.datasets.peptide_demonstrations import placed
 from geofold.molecule.energy.all_atom import platform
@@ -143,7 +143,7 @@ def relaxed(structure: Structure, domain: PeptideDomain, local: Floats, *, seed:
     seed : int
         Of the hydrogens.
     """
-    forced = steered(structure, domain, local, seed)
+    forced = with_force_field(structure, domain, local, seed)
     assert forced.steering is not None
     force, model = forced.steering, forced.steering.model
     fold = replace(domain.fold, cap=UNCAPPED)

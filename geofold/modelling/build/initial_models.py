@@ -1,8 +1,7 @@
-"""Starts of a loop that is not there: its backbone searched for, side chains packed onto the best ones."""
+"""Initial models of a missing loop: backbones found by a search, with side chains packed onto the best of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -11,11 +10,13 @@ import torch
 
 from geofold.errors import BuildError
 from geofold.modelling.options import PREDICTORS, RunOptions
-from geofold.modelling.repair.side_chain_shell import ANGSTROM, Shell, room_for
+from geofold.modelling.progress import Progress
+from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell, without_reachable_side_chains
+from geofold.modelling.scoring import SEARCH, Scores
 from geofold.modelling.search.candidates import LoopCandidates
-from geofold.modelling.search.consensus import Searched, agreed
-from geofold.modelling.search.evolutionary import WORTH, Ranked, effort_of, joined, searched
-from geofold.modelling.time_budget import Clock
+from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
+from geofold.modelling.search.evolutionary import Candidates, choose_effort, merge, search_loop
+from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.loop.batch_states import state_of_rows
 from geofold.molecule.loop.build_plan import Build
@@ -23,116 +24,130 @@ from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.sidechains.packing import pack, placed
 from geofold.molecule.structure import Floats, Structure
 
-Progress = Callable[[int, int, float], None]
-
 
 @dataclass(frozen=True, eq=False)
-class Started:
-    """Where a loop begins.
+class InitialModels:
+    """Conformations of a missing loop with all their atoms.
 
     Attributes
     ----------
     build : Build
     structure : Structure
-        With the new residues in the best of the conformations.
+        Structure with the new residues in the conformation of lowest cost.
     rows : (R, m, 3)
-        Conformations of their atoms in the order of the structure, best first, nm.
-    value : (R,)
-        What they are worth: the potential, with what clashes and outliers add; lower is better.
+        Conformations of the new atoms in the order of the structure (nm), lowest cost first.
+    scores : Scores, (R,)
+    cost : (R,)
     tried : int
-        Conformations that were drawn.
-    found : Searched or None
-        All that the search led.
+        Number of conformations that were drawn or bred.
+    ensemble : Ensemble or None
+        Candidates of the search.
     """
 
     build: Build
     structure: Structure
     rows: Floats
-    value: Floats
+    scores: Scores
+    cost: Floats
     tried: int
-    found: Searched | None = None
+    ensemble: Ensemble | None = None
 
     @property
     def span(self) -> tuple[int, int]:
-        """First and last of the new residues in `structure`."""
+        """First and last of the new residues in `structure`, inclusive."""
         return self.build.before + 1, self.build.before + len(self.build.names)
 
 
-def started(
-    structure: Structure, build: Build, options: RunOptions, progress: Progress | None = None,
-    clock: Clock | None = None,
-) -> Started:  # fmt: skip
-    """Conformations of a loop, as many as there are streams.
+def initial_models(
+    structure: Structure,
+    build: Build,
+    options: RunOptions,
+    progress: Progress | None = None,
+    budget: TimeBudget | None = None,
+) -> InitialModels:
+    """Search for conformations of a missing loop, as many as there are streams.
+
+    Parameters
+    ----------
+    structure : Structure
+    build : Build
+        Residues to build.
+    options : RunOptions
+    progress : Progress, optional
+    budget : TimeBudget, optional
 
     Raises
     ------
     BuildError
         If its residues cannot reach from one anchor to the other.
     """
-    sighted = options.predictor == PREDICTORS[0]
-    bare = room_for(structure, build, options)[0] if options.repack_shell else structure
-    loop = LoopCandidates.of(bare, build, altloc=options.altloc, seed=options.seed, sighted=sighted)
-    effort, loops = effort_of(options, len(build.names), alone=True), [loop]
+    predicts = options.predictor == PREDICTORS[0]
+    bare = without_reachable_side_chains(structure, build, options)[0] if options.repack_shell else structure
+    loops = [LoopCandidates.of(bare, build, altloc=options.altloc, seed=options.seed, predicts=predicts)]
     if options.allow_cis_pro:
         for plan in build.cis_prolines():
-            with suppress(BuildError):  # one that does not close is no candidate
-                loops.append(LoopCandidates.of(bare, plan, altloc=options.altloc, seed=options.seed, sighted=sighted))
-    pools = [agreed(one, searched(one, effort, seed=options.seed, told=progress, clock=clock)) for one in loops]
-    pool = joined(pools)
-    best, tried = pool.finalists(options.streams, options), len(loops) * effort.tried
-    packed = _with_side_chains(structure, build, best, loop.structure, tried, options)
-    return replace(packed, found=Searched.of(loop, pool))
+            with suppress(BuildError):  # a plan that does not close gives no candidate
+                loops.append(LoopCandidates.of(bare, plan, altloc=options.altloc, seed=options.seed, predicts=predicts))
+    effort = choose_effort(options, len(build.names), only_source=True)
+    pool = merge([
+        rerank_by_consensus(loop, search_loop(loop, effort, seed=options.seed, progress=progress, budget=budget))
+        for loop in loops
+    ])  # fmt: skip
+    best = pool.finalists(options.streams, options)
+    models = _with_side_chains(structure, build, best, loops[0].structure, options)
+    return replace(models, tried=len(loops) * effort.tried, ensemble=Ensemble.of(loops[0], pool))
 
 
 def _with_side_chains(
-    structure: Structure, build: Build, found: Ranked, bare: Structure, tried: int, options: RunOptions
-) -> Started:
-    """Backbones packed, in the order of what they are worth then."""
+    structure: Structure, build: Build, backbones: Candidates, bare: Structure, options: RunOptions
+) -> InitialModels:
+    """Initial models with packed side chains, ranked with the clashes that these have."""
     first, last = build.before + 1, build.before + len(build.names)
-    full = [_packed(bare, first, last, row, options) for row in found.rows]
-    # as a file holds them, so that every row starts at what would be written
-    every = np.array([np.concatenate([residue.xyz for residue in own]) for own in full]).round(4)
-    ends = np.cumsum([len(residue.atoms) for residue in full[0]])[:-1]
+    residues = [_pack_row(bare, first, last, row, options) for row in backbones.rows]
+    # rounded as in a file, so that every stream starts from what would be written
+    rows = np.array([np.concatenate([residue.xyz for residue in row]) for row in residues]).round(4)
+    ends = np.cumsum([len(residue.atoms) for residue in residues[0]])[:-1]
 
-    def whole(row: Floats) -> Structure:
-        new = [replace(residue, xyz=xyz) for residue, xyz in zip(full[0], np.split(row, ends), strict=True)]
+    def with_row(row: Floats) -> Structure:
+        new = [replace(residue, xyz=xyz) for residue, xyz in zip(residues[0], np.split(row, ends), strict=True)]
         return with_residues(structure, build.before, build.removed, new)
 
-    worth = _worth(whole(every[0]), first, last, every, options)
-    value = found.value + WORTH * worth
-    order = np.argsort(value, kind="stable")
-    return Started(build, whole(every[order[0]]), every[order], value[order], tried)
+    clash = _clash_cost(with_row(rows[0]), first, last, rows, options)
+    cost = backbones.cost + SEARCH.clash * clash
+    order = np.argsort(cost, kind="stable")
+    scores = replace(backbones.scores, clash=backbones.scores.clash + clash).take(order)
+    return InitialModels(build, with_row(rows[order[0]]), rows[order], scores, cost[order], 0)
 
 
 @torch.no_grad()
-def _worth(structure: Structure, first: int, last: int, rows: Floats, options: RunOptions) -> Floats:
-    """Clashes and outliers (R,) of conformations (R, m, 3); packed with the side chains around first, with a shell."""
+def _clash_cost(structure: Structure, first: int, last: int, rows: Floats, options: RunOptions) -> Floats:
+    """Cost (R,) of clashes and outliers of conformations (R, m, 3); with a shell, packed with it first."""
     if not options.repack_shell:
         domain = LoopDomain.of(structure, first, last, altloc=options.altloc, device=options.device)
         return np.asarray(domain.worth(state_of_rows(domain, structure, rows)).cpu().numpy())
-    shell = Shell(structure, first, last, ANGSTROM * options.repack_shell)
-    own, worth = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last)), []
+    shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell)
+    atoms, cost = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last)), []
     for row in rows:
         xyz = structure.xyz.copy()
-        xyz[own] = row
-        here = replace(structure, xyz=shell.packed(xyz, options.seed).apply(xyz))
-        domain = LoopDomain.of(here, first, last, altloc=options.altloc, device=options.device)
-        worth.append(float(domain.worth(domain.start(here.xyz))[0]))
-    return np.array(worth)
+        xyz[atoms] = row
+        packed = replace(structure, xyz=shell.repack(xyz, options.seed).apply(xyz))
+        domain = LoopDomain.of(packed, first, last, altloc=options.altloc, device=options.device)
+        cost.append(float(domain.worth(domain.start(packed.xyz))[0]))
+    return np.array(cost)
 
 
-def _packed(structure: Structure, first: int, last: int, row: Floats, options: RunOptions) -> list[NewResidue]:
-    """New residues with side chains packed onto a backbone."""
-    own = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last))
+def _pack_row(structure: Structure, first: int, last: int, row: Floats, options: RunOptions) -> list[NewResidue]:
+    """New residues with side chains packed onto the backbone (m, 3) of one conformation."""
+    atoms = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last))
     xyz = structure.xyz.copy()
-    xyz[own] = row
-    here = replace(structure, xyz=xyz)
-    _, added, _ = placed(here, pack(here, list(range(first, last + 1)), seed=options.seed))
-    found = []
+    xyz[atoms] = row
+    with_row = replace(structure, xyz=xyz)
+    _, added, _ = placed(with_row, pack(with_row, list(range(first, last + 1)), seed=options.seed))
+    new = []
     for k in range(first, last + 1):
-        residue, more = structure.residues[k], [atom for atom in added if atom.residue == k]
-        names = (*structure.name[residue.atoms].tolist(), *(atom.name for atom in more))
-        elements = (*structure.element[residue.atoms].tolist(), *(atom.element for atom in more))
-        places = np.concatenate([xyz[residue.atoms], *[atom.xyz[None] for atom in more]])
-        found.append(NewResidue(residue.resname, (residue.resnum, residue.icode), names, elements, places))
-    return found
+        residue, side_chain = structure.residues[k], [atom for atom in added if atom.residue == k]
+        names = (*structure.name[residue.atoms].tolist(), *(atom.name for atom in side_chain))
+        elements = (*structure.element[residue.atoms].tolist(), *(atom.element for atom in side_chain))
+        points = np.concatenate([xyz[residue.atoms], *[atom.xyz[None] for atom in side_chain]])
+        new.append(NewResidue(residue.resname, (residue.resnum, residue.icode), names, elements, points))
+    return new

@@ -1,4 +1,4 @@
-"""Missing loops built: starts for each, then one stream after the other, and what a report says of it."""
+"""Building of missing loops: initial models of each, then their refinement in sequence, and the report of the build."""
 
 from __future__ import annotations
 
@@ -8,158 +8,189 @@ from typing import Any
 
 import numpy as np
 
-from geofold.modelling.build.initial_models import Started, started
-from geofold.modelling.build.refine_models import stream_built
+from geofold.modelling.build.initial_models import InitialModels, initial_models
+from geofold.modelling.build.refine_models import refine_models
 from geofold.modelling.options import RunOptions
-from geofold.modelling.outcome import Model, Move
+from geofold.modelling.outcome import LoopModel, StreamOutcome
 from geofold.modelling.preconditions import require_parameters
-from geofold.modelling.repair.loop import Told
-from geofold.modelling.repair.side_chain_shell import ANGSTROM, EVER, touched
-from geofold.modelling.search.consensus import sure
-from geofold.modelling.time_budget import Clock
+from geofold.modelling.progress import Progress
+from geofold.modelling.repair.side_chain_shell import ANGSTROM, EVER_REACHED, reachable_residues
+from geofold.modelling.search.consensus import with_confidence
+from geofold.modelling.time_budget import TimeBudget
+from geofold.molecule.loop.build_plan import Build
 from geofold.molecule.loop.build_request import find_builds
 from geofold.molecule.sidechains.repacking import completed
 from geofold.molecule.structure import AddedAtom, Structure
 
-LONGEST = 8.0
-"""A: from a CB to the end of a side chain, and what keeps it from another atom."""
+LONGEST_SIDE_CHAIN = 8.0
+"""Distance (A) from CB to the end of a side chain, with a contact distance."""
 
 
 @dataclass(frozen=True, eq=False)
-class Built:
+class BuiltLoops:
     """Loops that were built.
 
     Attributes
     ----------
     original : Structure
-        As it came, side chains around completed where they are packed anew.
+        The input, with completed side chains around the loops if they are repacked.
     structure : Structure
-        With the new residues where their streams began.
-    starts : list of Started
-        In the order of the file.
+        Structure with the new residues where their streams began.
+    initial : list of InitialModels
+        One for each loop, in the order of the file.
     spans : list of (int, int)
-        First and last residue of each in `structure`.
-    models : list of Model
-        One for each.
+        First and last residue of each loop in `structure`.
+    models : list of LoopModel
+        One for each loop.
     added : list of AddedAtom
-        Atoms that side chains around lacked.
+        Atoms that side chains around the loops lacked.
     """
 
     original: Structure
     structure: Structure
-    starts: list[Started]
+    initial: list[InitialModels]
     spans: list[tuple[int, int]]
-    models: list[Model]
+    models: list[LoopModel]
     added: list[AddedAtom]
 
     @property
-    def moves(self) -> list[Move]:
-        """What moved."""
-        return [model.move for model in self.models]
+    def outcomes(self) -> list[StreamOutcome]:
+        """Outcome of each loop's stream."""
+        return [model.outcome for model in self.models]
 
     @property
     def atoms(self) -> np.ndarray:
         """New atoms of `structure`, (n_atoms,) bool."""
-        inside = [k for first, last in self.spans for k in range(first, last + 1)]
-        return np.isin(self.structure.residue_of, inside)
+        residues = [k for first, last in self.spans for k in range(first, last + 1)]
+        return np.isin(self.structure.residue_of, residues)
 
     @property
     def loops(self) -> list[str]:
         """Ranges as users write them."""
-        return [start.build.label for start in self.starts]
+        return [models.build.label for models in self.initial]
 
     def others_moved(self, xyz: np.ndarray) -> float:
-        """Largest difference (A) of a coordinate of what stayed, between the input and the end (n_atoms, 3)."""
-        beside = np.isin(np.arange(len(xyz)), np.concatenate([move.beside.atoms for move in self.moves]))[~self.atoms]
+        """Largest coordinate difference (A) of atoms that were to stay, between input and end (n_atoms, 3)."""
+        repacked = np.concatenate([outcome.repacked.atoms for outcome in self.outcomes])
+        staying = ~np.isin(np.arange(len(xyz)), repacked)[~self.atoms]
         shift = np.abs(xyz[~self.atoms] - self.original.xyz[~self._removed])
-        return float(10 * shift[~beside].max())
+        return float(10 * shift[staying].max())
 
     @property
     def _removed(self) -> np.ndarray:
-        """Atoms of `original` that made room, bool."""
-        return np.isin(self.original.residue_of, [k for start in self.starts for k in start.build.removed])
+        """Atoms of `original` that were removed, (n_atoms,) bool."""
+        return np.isin(self.original.residue_of, [k for models in self.initial for k in models.build.removed])
 
-    def _named(self, atom: int) -> str:
+    def _label(self, atom: int) -> str:
         return f"{self.original.residues[self.original.residue_of[atom]].label}@{self.original.name[atom]}"
 
     @property
     def missing(self) -> int:
-        """Residues that the input lacked."""
-        return sum(len(start.build.names) - len(start.build.removed) for start in self.starts)
+        """Number of residues that the input lacked."""
+        return sum(len(models.build.names) - len(models.build.removed) for models in self.initial)
 
     def report(self) -> list[dict[str, Any]]:
-        """What was built, loop by loop."""
+        """Entry of each loop in the report."""
         return [
             {
-                "residues": start.build.label, "sequence": start.build.sequence, "sequence_from": start.build.source,
-                "atoms": int(start.rows.shape[1]), "residues_replaced": len(start.build.removed),
-                "conformations": {"tried": start.tried, "kept": len(start.rows)},
+                "residues": models.build.label,
+                "sequence": models.build.sequence,
+                "sequence_from": models.build.source,
+                "atoms": int(models.rows.shape[1]),
+                "residues_replaced": len(models.build.removed),
+                "conformations": {"tried": models.tried, "kept": len(models.rows)},
             }
-            for start in self.starts
-        ]  # fmt: skip
+            for models in self.initial
+        ]
 
     def notes(self) -> list[str]:
-        """What a reader of the file should know."""
-        notes = [note for start in self.starts for note in start.build.notes]
+        """Limitations of the built structure that its user should know."""
+        notes = [note for models in self.initial for note in models.build.notes]
         if np.isin(self.original.element, ("H", "D"))[~self.original.hetatm].any():
             notes.append("the built residues have no hydrogens")
         lost = [link for link in self.original.links if self._removed[[link.i, link.j]].sum() == 1]
         if lost:
-            links = ", ".join(f"{self._named(link.i)} - {self._named(link.j)}" for link in lost)
-            notes.append(f"links to residues that were built anew are not kept: {links}")
-        if any("CYS" in start.build.names for start in self.starts):
+            links = ", ".join(f"{self._label(link.i)} - {self._label(link.j)}" for link in lost)
+            notes.append(f"links to residues that were rebuilt are not kept: {links}")
+        if any("CYS" in models.build.names for models in self.initial):
             notes.append("disulfides of built residues are not made")
         return notes
 
 
-def build(structure: Structure, texts: Sequence[str], options: RunOptions, told: Told) -> list[Built]:
-    """Build what the texts ask for (``A:45-56=SEQUENCE``).
+def build_loops(
+    structure: Structure, texts: Sequence[str], options: RunOptions, progress: Progress | None = None
+) -> list[BuiltLoops]:
+    """Build missing loops.
+
+    Parameters
+    ----------
+    structure : Structure
+    texts : sequence of str
+        Loops such as ``A:45-56=SEQUENCE``.
+    options : RunOptions
+    progress : Progress, optional
 
     Returns
     -------
-    list of Built
-        The best first, at most `options.models`; one where there are several loops.
+    list of BuiltLoops
+        Best first, at most `options.models`; one if there are several loops.
 
     Raises
     ------
     GeofoldError
-        One of the kinds of `find_builds`, `require_parameters` and `started`.
+        If a loop cannot be built; see `find_builds`, `require_parameters` and `initial_models`.
     """
-    wanted, added = find_builds(structure, texts), list[AddedAtom]()
-    require_parameters(structure, options, {k for one in wanted for k in one.removed})
+    progress = Progress() if progress is None else progress
+    builds, added = find_builds(structure, texts), list[AddedAtom]()
+    require_parameters(structure, options, {k for build in builds for k in build.removed})
     if options.repack_shell:
-        # and what is further away, but could touch the loop: an energy would complete it without a look at the loop
-        radius = ANGSTROM * (options.repack_shell + LONGEST)
-        near = [k for one in wanted for k in touched(structure, one, radius, options, EVER)]
-        structure, added = completed(structure, sorted(set(near)), seed=options.seed)
-    now, starts, budgets = structure, list[Started](), list[float | None]()
-    for one in reversed(wanted):  # from the last to the first: earlier indices hold
-        clock = Clock(options.budget)
-        starts.insert(0, started(now, one, options, told(f"{one.label} backbone"), clock))
-        budgets.insert(0, clock.left)
-        now = starts[0].structure
+        structure, added = _complete_side_chains(structure, builds, options)
+    present, initial, budgets = structure, list[InitialModels](), list[float | None]()
+    for build in reversed(builds):  # from the last to the first, so that earlier indices stay valid
+        budget = TimeBudget(options.budget)
+        stage = progress.begin(f"{build.label} backbone")
+        initial.insert(0, initial_models(present, build, options, stage, budget))
+        budgets.insert(0, budget.remaining)
+        present = initial[0].structure
+    spans, start, chosen = _spans(initial), present, list[LoopModel]()
+    for models, (first, _), seconds in zip(initial, spans, budgets, strict=True):
+        stage = progress.begin(models.build.label)
+        refined = [
+            with_confidence(present, model, models.ensemble)
+            for model in refine_models(present, first, models, options, stage, TimeBudget(seconds))
+        ]
+        chosen.append(refined[0])
+        present = replace(present, xyz=refined[0].outcome.apply(present.xyz))
+    several = [[model] for model in refined] if len(initial) == 1 else [chosen]
+    return [BuiltLoops(structure, _at_start(start, models), initial, spans, models, added) for models in several]
+
+
+def _complete_side_chains(
+    structure: Structure, builds: Sequence[Build], options: RunOptions
+) -> tuple[Structure, list[AddedAtom]]:
+    """The structure with complete side chains wherever a loop could touch them.
+
+    The force field would complete them too, but without regard to the loop.
+    """
+    radius = ANGSTROM * (options.repack_shell + LONGEST_SIDE_CHAIN)
+    near = {k for build in builds for k in reachable_residues(structure, build, radius, options, EVER_REACHED)}
+    return completed(structure, sorted(near), seed=options.seed)
+
+
+def _spans(initial: Sequence[InitialModels]) -> list[tuple[int, int]]:
+    """First and last residue of each loop in the structure that has all of them."""
     spans, shift = list[tuple[int, int]](), 0
-    for start in starts:
-        first, last = start.span
+    for models in initial:
+        first, last = models.span
         spans.append((first + shift, last + shift))
-        shift += len(start.build.names) - len(start.build.removed)
-    whole, chosen = now, list[Model]()
-    for start, (first, last), left in zip(starts, spans, budgets, strict=True):
-        models = stream_built(
-            now, first, last, start.rows, start.value, options, told(start.build.label), Clock(left),
-            found=start.found,
-        )  # fmt: skip
-        models = sure(now, models, start.found)
-        chosen.append(models[0])
-        now = replace(now, xyz=models[0].move.apply(now.xyz))
-    several = [[model] for model in models] if len(starts) == 1 else [chosen]
-    return [Built(structure, _begun(whole, own), starts, spans, own, added) for own in several]
+        shift += len(models.build.names) - len(models.build.removed)
+    return spans
 
 
-def _begun(structure: Structure, models: list[Model]) -> Structure:
+def _at_start(structure: Structure, models: list[LoopModel]) -> Structure:
     """The structure with its new residues where their streams began."""
-    begin = structure.xyz.copy()
-    for move in (model.move for model in models):
-        carried = np.isin(move.atoms, move.tree.atoms)
-        begin[move.atoms[carried]] = move.frames[0][carried]
-    return replace(structure, xyz=begin)
+    xyz = structure.xyz.copy()
+    for outcome in (model.outcome for model in models):
+        carried = np.isin(outcome.atoms, outcome.tree.atoms)
+        xyz[outcome.atoms[carried]] = outcome.frames[0][carried]
+    return replace(structure, xyz=xyz)

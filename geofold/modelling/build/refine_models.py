@@ -1,4 +1,4 @@
-"""Settling a loop that was built: the best of its conformations with their side chains; the best end comes first."""
+"""Refinement of a loop that was built: the best of its initial models, ranked by their refined ends."""
 
 from __future__ import annotations
 
@@ -7,76 +7,93 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from geofold.modelling.build.initial_models import InitialModels
+from geofold.modelling.evaluation import evaluate_geometry, rank_models
 from geofold.modelling.options import TORSION_CAP, RunOptions
-from geofold.modelling.outcome import Model
-from geofold.modelling.repair.loop import FINALISTS, apart
-from geofold.modelling.repair.refinement import Path, judged, ranked, settle
-from geofold.modelling.repair.side_chain_shell import ANGSTROM, Shell
-from geofold.modelling.search.consensus import Searched, agreeing
-from geofold.modelling.search.evolutionary import spread
-from geofold.modelling.time_budget import Clock
+from geofold.modelling.outcome import LoopModel
+from geofold.modelling.progress import Progress
+from geofold.modelling.repair.loop import FINALISTS
+from geofold.modelling.repair.refinement import refine
+from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell
+from geofold.modelling.search.consensus import add_consensus
+from geofold.modelling.search.diversity import distinct_models, select_diverse
+from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.loop.batch_states import state_of_rows
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.structure import Floats, Structure
 
-AGAIN = 3
-"""So many times as many are settled at most, where none of the first ones comes out clean."""
+RETRIES = 3
+"""Multiple of the usual number of models that are refined at most, as long as none of them is clean."""
 
 
-def stream_built(
-    structure: Structure, first: int, last: int, rows: Floats, value: Floats, options: RunOptions,
-    progress: Callable[[int, int, float], None] | None = None, clock: Clock | None = None,
-    found: Searched | None = None,
-) -> list[Model]:  # fmt: skip
-    """Settle residues `first` to `last` from the best of conformations (R, m, 3) of all their atoms, valued (R,).
+def refine_models(
+    structure: Structure,
+    first: int,
+    initial: InitialModels,
+    options: RunOptions,
+    progress: Progress | None = None,
+    budget: TimeBudget | None = None,
+) -> list[LoopModel]:
+    """Refine the best initial models of a loop.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure with the new residues.
+    first : int
+        First of the new residues in it.
+    initial : InitialModels
+    options : RunOptions
+    progress : Progress, optional
+    budget : TimeBudget, optional
 
     Returns
     -------
-    list of Model
-        At most `options.models`: clean ones first, then as the potential, and the energy where it is evaluated, like
-        their ends.
+    list of LoopModel
+        At most `options.models`: clean models first, then by cost.
     """
-    settled = _among_shell if options.repack_shell else _as_it_stands
-    settle_one = settled(structure, first, last, rows, options)
-    least = max(FINALISTS, options.models)
-    ends, chosen = list[Model](), spread(rows, value, AGAIN * least, options)
-    for done, row in enumerate(chosen):
-        if done >= least and any(end.move.status == "done" for end in ends):
+    progress = Progress() if progress is None else progress
+    budget = TimeBudget() if budget is None else budget
+    last = first + len(initial.build.names) - 1
+    refine_row = (_in_shell if options.repack_shell else _in_place)(structure, first, last, initial.rows, options)
+    count = max(FINALISTS, options.models)
+    models: list[LoopModel] = []
+    for row in select_diverse(initial.rows, initial.cost, RETRIES * count, options):
+        if len(models) >= count and any(model.outcome.status == "done" for model in models):
             break
-        ends.append(settle_one(row))
-        if progress is not None:
-            progress(done + 1, max(least, done + 1), float(value[row]))
-        if clock is not None and clock.spent():
+        models.append(refine_row(row))
+        progress.update(len(models), max(count, len(models)), float(initial.cost[row]))
+        if budget.exhausted():
             break
-    ends = agreeing(structure, ends, found)
-    ends = sorted(ends, key=lambda model: (model.move.status != "done", model.score))
-    return apart(structure, ends, options.models, options)
+    models = add_consensus(structure, models, initial.ensemble)
+    models = sorted(models, key=lambda model: (model.outcome.status != "done", model.cost))
+    return distinct_models(structure, models, options)
 
 
-def _as_it_stands(
+def _in_place(
     structure: Structure, first: int, last: int, rows: Floats, options: RunOptions
-) -> Callable[[int], Model]:
-    """Settles a row where all others stay."""
+) -> Callable[[int], LoopModel]:
+    """Refines a row while all other residues stay."""
     domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
     state = state_of_rows(domain, structure, rows)
 
-    def settled(row: int) -> Model:
-        move = settle(structure, domain, domain.select(state, torch.tensor([row])), Path(), options)
-        return ranked(structure, [move], judged(structure, domain, [move]), options)[0]
+    def refine_row(row: int) -> LoopModel:
+        outcome = refine(structure, domain, domain.select(state, torch.tensor([row])), options)
+        return rank_models(structure, [outcome], evaluate_geometry(structure, domain, [outcome]), options)[0]
 
-    return settled
+    return refine_row
 
 
-def _among_shell(
+def _in_shell(
     structure: Structure, first: int, last: int, rows: Floats, options: RunOptions
-) -> Callable[[int], Model]:
-    """Settles a row with the side chains around it packed anew."""
-    shell = Shell(structure, first, last, ANGSTROM * options.repack_shell).seeing(rows)
-    own = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last))
+) -> Callable[[int], LoopModel]:
+    """Refines a row after the side chains around it were repacked."""
+    shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell).restricted_to(rows)
+    atoms = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last))
 
-    def settled(row: int) -> Model:
+    def refine_row(row: int) -> LoopModel:
         xyz = structure.xyz.copy()
-        xyz[own] = rows[row]
-        return shell.settled(xyz, (), options)
+        xyz[atoms] = rows[row]
+        return shell.refine(xyz, (), options)
 
-    return settled
+    return refine_row

@@ -10,12 +10,18 @@ from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.structure import Structure
 
-DRAWN = 8
-"""Peptides that are drawn; the one with the fewest severe overlaps is taken, the first of equals."""
+DRAWS = 8
+"""Number of peptides that are drawn; the first with the fewest severe overlaps is taken."""
 
 
-def drawn_peptide(sequence: str, seed: int) -> Structure:
-    """Peptide of a sequence with drawn torsions, the same for the same seed.
+def draw_peptide(sequence: str, seed: int) -> Structure:
+    """Peptide of a sequence with torsions drawn from the torsion prior.
+
+    Parameters
+    ----------
+    sequence : str
+        One-letter codes.
+    seed : int
 
     Raises
     ------
@@ -24,14 +30,15 @@ def drawn_peptide(sequence: str, seed: int) -> Structure:
     """
     extended = peptide(sequence)
     last = len(extended.residues) - 1
-    letters = letters_of(extended, 0, last).expand(-1, DRAWN)
+    letters = letters_of(extended, 0, last).expand(-1, DRAWS)
     noise = np.random.default_rng(seed)
     torsions = np.degrees([part.double().numpy() for part in shipped_prior()[0].stream_sample(letters, noise)])
-    found = [peptide(sequence, torsions[:, row].tolist()) for row in range(DRAWN)]
-    return min(found, key=_overlaps)
+    peptides = [peptide(sequence, torsions[:, row].tolist()) for row in range(DRAWS)]
+    return min(peptides, key=_count_overlaps)
 
 
-def _overlaps(structure: Structure) -> int:
+def _count_overlaps(structure: Structure) -> int:
+    """Number of severe overlaps."""
     domain = PeptideDomain.of(structure, 0, len(structure.residues) - 1)
     state = domain.start(structure.xyz)
     return int(domain.sterics.severe(state.fold.xyz, state.pairs)[0])

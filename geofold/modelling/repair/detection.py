@@ -1,4 +1,4 @@
-"""Which loops of a structure are in trouble, by the loop model's own surprise."""
+"""Detection of loops in trouble by the loop model's own surprise."""
 
 from __future__ import annotations
 
@@ -14,48 +14,52 @@ from geofold.molecule.topology.gaps import stretches
 
 
 def find_loops(structure: Structure, altloc: str | None = None) -> tuple[list[tuple[int, int]], Trouble]:
-    """Stretches in trouble (first and last residue), and what told."""
+    """Loops in trouble (first and last residue of each), and the anomaly scores of all residues.
+
+    Parameters
+    ----------
+    structure : Structure
+    altloc : str, optional
+        Conformer to look at where the backbone has several.
+    """
     steering = structure.steering(altloc)
     model, card = shipped_loop_model()
-    whole = [
-        part for first, last in stretches(structure)
-        for part in _complete(structure, first, last, steering)
-    ]  # fmt: skip
-    told = trouble_of(structure, whole, model)
-    return bad_stretches(told, whole, float(card["trouble"])), told
+    segments = [
+        part for first, last in stretches(structure) for part in _complete_parts(structure, first, last, steering)
+    ]
+    scores = trouble_of(structure, segments, model)
+    return bad_stretches(scores, segments, float(card["trouble"])), scores
 
 
 def trouble(structure: Structure, altloc: str | None = None) -> dict[str, Any]:
-    """What the report says of it."""
-    found, told = find_loops(structure, altloc)
+    """Section of the report on loops in trouble."""
+    loops, scores = find_loops(structure, altloc)
     residues = structure.residues
-    known = np.flatnonzero(np.isfinite(told.surprise))
+    known = np.flatnonzero(np.isfinite(scores.surprise))
     return {
         "trigger": round(float(shipped_loop_model()[1]["trouble"]), 3),
         "stretches": [
             {
-                "residues": named(structure, a, b),
-                "surprise_nat": round(float(np.nanmean(told.surprise[a : b + 1])), 2),
-                "overlap_angstrom": round(float(told.overlap[a : b + 1].mean()), 2),
+                "residues": format_range(structure, a, b),
+                "surprise_nat": round(float(np.nanmean(scores.surprise[a : b + 1])), 2),
+                "overlap_angstrom": round(float(scores.overlap[a : b + 1].mean()), 2),
             }
-            for a, b in found
+            for a, b in loops
         ],
-        "surprise_nat": {residues[k].label: round(float(told.surprise[k]), 2) for k in known.tolist()},
+        "surprise_nat": {residues[k].label: round(float(scores.surprise[k]), 2) for k in known.tolist()},
     }
 
 
-def named(structure: Structure, first: int, last: int) -> str:
-    """A range as --loop takes it."""
+def format_range(structure: Structure, first: int, last: int) -> str:
+    """A range in the form that ``--loop`` takes."""
     end = structure.residues[last]
     return f"{structure.residues[first].label}-{end.resnum}{end.icode}"
 
 
-def _complete(
-    structure: Structure, first: int, last: int, steering: NDArray[np.bool_]
-) -> list[tuple[int, int]]:  # fmt: skip
-    """Parts of a stretch whose residues all have N, CA and C."""
-    there = [
+def _complete_parts(structure: Structure, first: int, last: int, steering: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Parts of a segment whose residues all have N, CA and C."""
+    complete = [
         all(structure.atom(k, name, steering) is not None for name in ("N", "CA", "C")) for k in range(first, last + 1)
     ]
-    edge = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]]).astype(int)))
+    edge = np.flatnonzero(np.diff(np.concatenate([[False], complete, [False]]).astype(int)))
     return [(first + int(a), first + int(b) - 1) for a, b in edge.reshape(-1, 2)]

@@ -1,7 +1,7 @@
-"""Several loops of one structure, one after the other; those that may touch do not stand in each other's way.
+"""Repair of several loops of one structure, in sequence.
 
-A loop in trouble is no obstacle worth avoiding: while one is repaired, those near it whose turn is still to come are
-not there. Once all have had theirs, each that was repaired so is settled among the others.
+A loop in trouble is not an obstacle worth avoiding: while one loop is repaired, loops near it that are repaired later
+are removed. Once all have been repaired, each of those that ran without a neighbour is refined among the others.
 """
 
 from __future__ import annotations
@@ -12,67 +12,80 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial import cKDTree
 
+from geofold.modelling.evaluation import evaluate_geometry, rank_models
 from geofold.modelling.options import TORSION_CAP, RunOptions
-from geofold.modelling.outcome import Model, lifted
-from geofold.modelling.repair.loop import Told, repair_loop, still
-from geofold.modelling.repair.refinement import Path, judged, ranked, settle
+from geofold.modelling.outcome import LoopModel, embed_fragment
+from geofold.modelling.progress import Progress
+from geofold.modelling.repair.loop import repair_loop
+from geofold.modelling.repair.refinement import refine
+from geofold.modelling.trajectory import TrajectoryRecorder, no_motion
 from geofold.molecule.loop.domain import LoopDomain
-from geofold.molecule.sidechains.repacking import Turned, subset
+from geofold.molecule.sidechains.repacking import RepackedSideChains, subset
 from geofold.molecule.structure import Floats, Structure
 
-NEAR = 1.2
-"""nm between atoms of two loops from which they may touch."""
-Span = tuple[int, int]
+TOUCHING_DISTANCE = 1.2
+"""Distance (nm) between atoms of two loops below which they may touch."""
+Range = tuple[int, int]
 
 
 def repair_loops(
-    structure: Structure, spans: list[Span], options: RunOptions, told: Callable[[int, int], Told]
-) -> list[Model]:
-    """Repair loops (first and last residue of each), in their order.
+    structure: Structure, ranges: list[Range], options: RunOptions, progress: Callable[[int, int], Progress]
+) -> list[LoopModel]:
+    """Repair several loops, one after the other.
 
     Parameters
     ----------
-    told
-        Gives what to call along the way, by first and last residue.
+    structure : Structure
+    ranges : list of (int, int)
+        First and last residue of each loop.
+    options : RunOptions
+    progress : callable
+        Gives the progress of a loop by its first and last residue.
+
+    Returns
+    -------
+    list of LoopModel
+        One for each loop.
     """
-    now, models, waiting = structure, list[Model](), dict[int, list[Floats]]()
-    for turn, (first, last) in enumerate(spans):
-        later = [other for other in spans[turn + 1 :] if touching(structure, (first, last), other)]
+    present, models, pending = structure, list[LoopModel](), dict[int, list[Floats]]()
+    for number, (first, last) in enumerate(ranges):
+        later = [following for following in ranges[number + 1 :] if may_touch(structure, (first, last), following)]
         if not later:
-            models.append(repair_loop(now, first, last, options, told(first, last))[0])
-            now = replace(now, xyz=models[-1].move.apply(now.xyz))
+            models.append(repair_loop(present, first, last, options, progress(first, last))[0])
+            present = replace(present, xyz=models[-1].outcome.apply(present.xyz))
             continue
-        gone = np.isin(now.residue_of, [k for a, b in later for k in range(a, b + 1)])
-        place, shift = np.flatnonzero(~gone), sum(b - a + 1 for a, b in later if b < first)
-        model = repair_loop(subset(now, ~gone), first - shift, last - shift, options, told(first, last))[0]
-        frames = [lifted(now.xyz, place, model.move, frame) for frame in model.move.frames]
-        beside = Turned(place[model.move.beside.atoms], model.move.beside.xyz)
-        waiting[turn] = frames
-        models.append(replace(model, move=replace(model.move, beside=beside)))
-        now = replace(now, xyz=frames[-1])
-    for turn, frames in waiting.items():
-        models[turn] = _settled(now, spans[turn], models[turn], frames, options)
-        now = replace(now, xyz=models[turn].move.apply(now.xyz))
+        removed = np.isin(present.residue_of, [k for a, b in later for k in range(a, b + 1)])
+        atoms, shift = np.flatnonzero(~removed), sum(b - a + 1 for a, b in later if b < first)
+        part = subset(present, ~removed)
+        model = repair_loop(part, first - shift, last - shift, options, progress(first, last))[0]
+        frames = [embed_fragment(present.xyz, atoms, model.outcome, frame) for frame in model.outcome.frames]
+        repacked = RepackedSideChains(atoms[model.outcome.repacked.atoms], model.outcome.repacked.xyz)
+        pending[number] = frames
+        models.append(replace(model, outcome=replace(model.outcome, repacked=repacked)))
+        present = replace(present, xyz=frames[-1])
+    for number, frames in pending.items():
+        models[number] = _refined_among_others(present, ranges[number], models[number], frames, options)
+        present = replace(present, xyz=models[number].outcome.apply(present.xyz))
     return models
 
 
-def touching(structure: Structure, one: Span, other: Span) -> bool:
-    """Whether atoms of two stretches are near one another."""
-    places = [
-        structure.xyz[(structure.residue_of >= first) & (structure.residue_of <= last)] for first, last in (one, other)
-    ]
-    return bool(cKDTree(places[0]).query(places[1], distance_upper_bound=NEAR)[0].min() <= NEAR)
+def may_touch(structure: Structure, first: Range, second: Range) -> bool:
+    """Whether two ranges of residues have atoms near one another."""
+    points = [structure.xyz[(structure.residue_of >= a) & (structure.residue_of <= b)] for a, b in (first, second)]
+    nearest = cKDTree(points[0]).query(points[1], distance_upper_bound=TOUCHING_DISTANCE)[0].min()
+    return bool(nearest <= TOUCHING_DISTANCE)
 
 
-def _settled(structure: Structure, span: Span, model: Model, frames: list[Floats], options: RunOptions) -> Model:
-    """A loop settled where it stands among all others, behind the frames (n_atoms, 3) that led there."""
-    domain = LoopDomain.of(structure, *span, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
-    start = domain.start(structure.xyz)
+def _refined_among_others(
+    structure: Structure, loop: Range, model: LoopModel, frames: list[Floats], options: RunOptions
+) -> LoopModel:
+    """The model refined among all loops; the frames (n_atoms, 3) that led to it come first."""
+    domain = LoopDomain.of(structure, *loop, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
+    start, before = domain.start(structure.xyz), model.outcome
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
-        return replace(model, move=still(structure, domain))
-    path = Path(model.move.predictor, model.move.gate)
-    move = settle(structure, domain, start, path, options)
-    before = np.array([frame[move.atoms] for frame in frames])
-    whole = replace(move, frames=np.concatenate([before, move.frames]), beside=model.move.beside)
-    (judgement,) = ranked(structure, [move], judged(structure, domain, [move]), options)
-    return replace(judgement, move=whole)
+        return replace(model, outcome=no_motion(domain, structure.xyz))
+    outcome = refine(structure, domain, start, options, TrajectoryRecorder(before.predictor, before.gate))
+    path = np.concatenate([np.array([frame[outcome.atoms] for frame in frames]), outcome.frames])
+    scores = evaluate_geometry(structure, domain, [outcome])
+    (refined,) = rank_models(structure, [outcome], scores, options)
+    return replace(refined, outcome=replace(outcome, frames=path, repacked=before.repacked))

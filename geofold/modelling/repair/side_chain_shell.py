@@ -1,8 +1,8 @@
-"""Loops among side chains that may be wrong: searched for without them, packed together with them, then settled.
+"""Side chains around a loop that may be wrong: searched without them, packed together with the loop's, refined.
 
-The side chains that a loop could touch are taken away before it is searched for. Each end is then packed anew, its own
-side chains and those of its shell together, and settled among them; what lies outside the shell of the end that is
-kept never moves.
+The side chains that a loop could reach are removed before it is searched for. Each model is then packed, its own side
+chains and those of its shell together, and refined among them; atoms outside the shell of the model that is chosen
+never move.
 """
 
 from __future__ import annotations
@@ -13,29 +13,39 @@ from functools import cached_property
 
 import numpy as np
 
+from geofold.modelling.evaluation import evaluate_geometry, rank_models
 from geofold.modelling.force_field_stage import REGION
 from geofold.modelling.options import TORSION_CAP, RunOptions
-from geofold.modelling.outcome import Model
-from geofold.modelling.repair.refinement import Path, judged, ranked, settle
+from geofold.modelling.outcome import LoopModel
+from geofold.modelling.repair.refinement import refine
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.molecule.energy.all_atom import region
 from geofold.molecule.loop.build_plan import Build
 from geofold.molecule.loop.domain import LoopDomain
-from geofold.molecule.sidechains.repacking import Turned, near, repackable, repacked, without_side_chains
+from geofold.molecule.sidechains.repacking import RepackedSideChains, near, repackable, repacked, without_side_chains
 from geofold.molecule.sidechains.rotamer_library import side_chain
 from geofold.molecule.structure import Floats, Structure
 
-TRIED, OFTEN, EVER = 48, 0.1, 0.01
-"""Draws by which it is found out where a loop may go, and the share of them that have to come near a side chain: often,
-or so that one of them does."""
+REACH_SAMPLES = 48
+"""Conformations drawn to estimate the region that a loop can reach."""
+OFTEN_REACHED, EVER_REACHED = 0.1, 0.01
+"""Share of these that has to come near a side chain for it to count as reached: often, or at least once."""
 ANGSTROM = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Shell:
-    """What surrounds residues `first` to `last` of a structure within a radius (nm), side chains that may turn.
+class SideChainShell:
+    """Side chains within a radius of residues `first` to `last` of a structure.
 
-    Energies are those of the residues of a region, where there is one, else of all.
+    Attributes
+    ----------
+    structure : Structure
+    first, last : int
+        Residues of the loop, inclusive.
+    radius : float
+        Distance (nm) from the loop within which side chains are repacked.
+    region : frozenset of int or None
+        Residues whose energy ranks models; all if None.
     """
 
     structure: Structure
@@ -44,87 +54,93 @@ class Shell:
     radius: float
     region: frozenset[int] | None = None
 
-    def seeing(self, places: Floats) -> Shell:
-        """With energies of the residues alone that are around places (p, 3) of the loop's ends: what is further away is
-        the same in all of them."""
-        return replace(self, region=region(self.structure, places.reshape(-1, 3), REGION))
+    def restricted_to(self, points: Floats) -> SideChainShell:
+        """The shell with energies of residues near points (..., 3) in nm; others are equal in all models."""
+        return replace(self, region=region(self.structure, points.reshape(-1, 3), REGION))
 
     @cached_property
-    def turning(self) -> list[int]:
-        """Residues whose side chains may turn at all."""
+    def repackable(self) -> list[int]:
+        """Residues of the structure whose side chains can be repacked."""
         return repackable(self.structure, self.structure.steering_mask)
 
     @property
     def loop(self) -> list[int]:
-        """The loop's own."""
-        return [k for k in self.turning if self.first <= k <= self.last]
+        """Residues of the loop whose side chains can be repacked."""
+        return [k for k in self.repackable if self.first <= k <= self.last]
 
-    def around(self, places: Floats) -> list[int]:
-        """Side chains beside the loop near places (p, 3)."""
-        close = near(self.structure, places, self.radius, self.structure.steering_mask)
-        return [k for k in self.turning if close[k] and not self.first <= k <= self.last]
+    def neighbours(self, points: Floats) -> list[int]:
+        """Residues outside the loop whose side chains are near points (p, 3) in nm and can be repacked."""
+        close = near(self.structure, points, self.radius, self.structure.steering_mask)
+        return [k for k in self.repackable if close[k] and not self.first <= k <= self.last]
 
-    def packed(self, xyz: Floats, seed: int) -> Turned:
-        """Side chains of a loop that stands somewhere in coordinates (n_atoms, 3), and of those around it."""
+    def repack(self, xyz: Floats, seed: int) -> RepackedSideChains:
+        """Pack the loop's side chains and those around it for coordinates (n_atoms, 3) in nm."""
         residue = self.structure.residue_of
-        own = xyz[(residue >= self.first) & (residue <= self.last) & self.structure.steering_mask]
-        return repacked(replace(self.structure, xyz=xyz), self.loop, self.around(own), seed=seed)
+        loop = xyz[(residue >= self.first) & (residue <= self.last) & self.structure.steering_mask]
+        return repacked(replace(self.structure, xyz=xyz), self.loop, self.neighbours(loop), seed=seed)
 
-    def settled(self, xyz: Floats, before: Sequence[Floats], options: RunOptions) -> Model:
-        """A loop that stands somewhere in coordinates (n_atoms, 3), packed with its surroundings and settled.
+    def refine(self, xyz: Floats, before: Sequence[Floats], options: RunOptions) -> LoopModel:
+        """Pack a loop with its surroundings and refine it.
 
         Parameters
         ----------
-        before
-            Frames (n_atoms, 3) that led there.
+        xyz : (n_atoms, 3)
+            Coordinates (nm).
+        before : sequence of (n_atoms, 3)
+            Frames that led to them; they precede the frames of the refinement.
+        options : RunOptions
         """
-        turned = self.packed(xyz, options.seed)
-        here = replace(self.structure, xyz=turned.apply(xyz))
-        domain = LoopDomain.of(here, self.first, self.last, cap=TORSION_CAP, altloc=options.altloc,
-                               device=options.device)  # fmt: skip
-        move = settle(here, domain, domain.start(here.xyz), Path(), options)
-        (model,) = ranked(here, [move], judged(here, domain, [move]), options, self.region)
-        frames = [frame[move.atoms] for frame in before]
-        beside = ~np.isin(turned.atoms, domain.tree.atoms)
-        whole = replace(
-            move, frames=np.concatenate([np.array(frames).reshape(-1, *move.frames.shape[1:]), move.frames]),
-            beside=Turned(turned.atoms[beside], turned.xyz[beside]),
-        )  # fmt: skip
-        return replace(model, move=whole)
+        side_chains = self.repack(xyz, options.seed)
+        structure = replace(self.structure, xyz=side_chains.apply(xyz))
+        domain = LoopDomain.of(
+            structure, self.first, self.last, cap=TORSION_CAP, altloc=options.altloc, device=options.device
+        )
+        outcome = refine(structure, domain, domain.start(structure.xyz), options)
+        scores = evaluate_geometry(structure, domain, [outcome])
+        (model,) = rank_models(structure, [outcome], scores, options, self.region)
+        frames = np.array([frame[outcome.atoms] for frame in before]).reshape(-1, *outcome.frames.shape[1:])
+        outside = ~np.isin(side_chains.atoms, domain.tree.atoms)
+        neighbours = RepackedSideChains(side_chains.atoms[outside], side_chains.xyz[outside])
+        whole = replace(outcome, frames=np.concatenate([frames, outcome.frames]), repacked=neighbours)
+        return replace(model, outcome=whole)
 
 
-def touched(
-    structure: Structure, build: Build, radius: float, options: RunOptions, often: float = OFTEN
-) -> list[int]:  # fmt: skip
-    """Residues of the twenty amino acids that a loop to be built could come near, its own apart.
+def reachable_residues(
+    structure: Structure, build: Build, radius: float, options: RunOptions, share: float = OFTEN_REACHED
+) -> list[int]:
+    """Residues of the twenty amino acids that a loop to be built could come near, excluding its own.
 
     Parameters
     ----------
-    radius
-        nm.
-    often
-        Share of draws that come near one.
+    structure : Structure
+    build : Build
+    radius : float
+        Distance (nm) from the loop's atoms to CB.
+    options : RunOptions
+    share : float
+        Share of sampled conformations that has to come near a residue.
 
     Raises
     ------
     BuildError
-        If its residues cannot reach from one anchor to the other.
+        If the loop's residues cannot reach from one anchor to the other.
     """
-    steering = structure.steering_mask
-    loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, sighted=False)
-    rows = loop.drawn(TRIED, np.random.default_rng([options.seed, 3]))
-    close = near(structure, rows, radius, steering).mean(0) >= often
-    kept = set(range(len(structure.residues))) - set(build.removed)
-    return [k for k in sorted(kept) if close[k] and side_chain(structure.residues[k].resname) is not None]
+    loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, predicts=False)
+    rows = loop.draw(REACH_SAMPLES, np.random.default_rng([options.seed, 3]))
+    close = near(structure, rows, radius, structure.steering_mask).mean(0) >= share
+    remaining = set(range(len(structure.residues))) - set(build.removed)
+    return [k for k in sorted(remaining) if close[k] and side_chain(structure.residues[k].resname) is not None]
 
 
-def room_for(structure: Structure, build: Build, options: RunOptions) -> tuple[Structure, np.ndarray]:
-    """A structure without the side chains that a loop to be built could touch, and which of its atoms that keeps."""
+def without_reachable_side_chains(
+    structure: Structure, build: Build, options: RunOptions
+) -> tuple[Structure, np.ndarray]:
+    """The structure without the side chains that a loop could reach, and which of its atoms remain, (n_atoms,) bool."""
     radius = ANGSTROM * options.repack_shell
-    turning = set(repackable(structure, structure.steering_mask))
-    cut = turning & set(touched(structure, build, radius, options))
+    removed = set(repackable(structure, structure.steering_mask))
+    removed &= set(reachable_residues(structure, build, radius, options))
     if build.removed:
-        shell = Shell(structure, build.removed[0], build.removed[-1], radius)
-        own = np.isin(structure.residue_of, build.removed) & structure.steering_mask
-        cut |= set(shell.around(structure.xyz[own]))
-    return without_side_chains(structure, sorted(cut))
+        shell = SideChainShell(structure, build.removed[0], build.removed[-1], radius)
+        loop = np.isin(structure.residue_of, build.removed) & structure.steering_mask
+        removed |= set(shell.neighbours(structure.xyz[loop]))
+    return without_side_chains(structure, sorted(removed))

@@ -1,99 +1,96 @@
-"""How sure a run is of a loop: its end held against everything that the search for it liked."""
+"""Consensus of a search: where its low-cost candidates lie, and the confidence of a model that follows from it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from geofold.learn.loop_score.confidence import AGREED, Confidence, agreement, numbers
+from geofold.learn.loop_score.confidence import Confidence, agreement, numbers
 from geofold.learn.loop_score.model import LoopScore, shipped_judge
-from geofold.modelling.outcome import Model
-from geofold.modelling.repair.refinement import scored_whole
+from geofold.modelling.evaluation import backbone_of_end, potential_of
+from geofold.modelling.outcome import LoopModel
+from geofold.modelling.scoring import CONSENSUS, REFINED
 from geofold.modelling.search.candidates import LoopCandidates
-from geofold.modelling.search.evolutionary import Ranked
-from geofold.molecule.selection import backbone_atoms
+from geofold.modelling.search.evolutionary import Candidates
 from geofold.molecule.structure import Floats, Structure
-
-SETTLED = 1.0
-"""What an Angstrom away from where a search agrees on is worth in ends with all their atoms: more than among candidates
-(`AGREED`), since how side chains came to stand scatters what the rest says. In twelve searches for loops of 10-14
-residues of validation proteins, six ends each, the first is 2.96 A off in the mean at 0.5, 2.90 A at 1, 3.00 A at 2."""
 
 
 @dataclass(frozen=True, eq=False)
-class Searched:
-    """What a search led: backbones (K, n, 4, 3) in nm and what the judge alone says of them, (K,)."""
+class Ensemble:
+    """Candidates of a search as an ensemble.
+
+    Attributes
+    ----------
+    backbone : (K, n, 4, 3)
+        N, CA, C and O (nm).
+    potential : (K,)
+        Learned potential, by the network that had no part in the search.
+    """
 
     backbone: Floats
-    value: Floats
+    potential: Floats
 
-    def apart(self, own: Floats) -> Floats:
-        """RMSD (E, K) in A of backbones (E, n, 4, 3) in nm from the candidates."""
-        atoms = int(np.prod(own.shape[1:3]))
+    def rmsd(self, backbone: Floats) -> Floats:
+        """RMSD (E, K) in A of backbones (E, n, 4, 3) in nm from the candidates, without superposition."""
+        atoms = int(np.prod(backbone.shape[1:3]))
         flat = 3 * atoms
-        apart = cdist(own.reshape(len(own), flat), self.backbone.reshape(len(self.backbone), flat))
-        return np.asarray(10 * apart / np.sqrt(atoms))
+        distance = cdist(backbone.reshape(len(backbone), flat), self.backbone.reshape(len(self.backbone), flat))
+        return np.asarray(10 * distance / np.sqrt(atoms))
 
     @classmethod
-    def of(cls, loop: LoopCandidates, pool: Ranked) -> Searched:
-        """Of the candidates of a search."""
-        return cls(loop.backbone(pool.rows), pool.liked)
+    def of(cls, loop: LoopCandidates, pool: Candidates) -> Ensemble:
+        """Ensemble of the candidates of a search."""
+        return cls(loop.backbone(pool.rows), pool.scores.potential)
 
 
-def agreed(loop: LoopCandidates, pool: Ranked, judge: LoopScore | None = None) -> Ranked:
-    """Candidates of a search, those first that a judge likes and that lie near what it likes.
+def rerank_by_consensus(loop: LoopCandidates, pool: Candidates, judge: LoopScore | None = None) -> Candidates:
+    """Candidates of a search ranked by a second potential and by their distance to the consensus.
 
     Parameters
     ----------
-    judge
-        A potential that had no part in the search; None: the one that ships.
+    loop : LoopCandidates
+    pool : Candidates
+    judge : LoopScore, optional
+        Potential that had no part in the search; the one that ships if not given.
     """
     if not len(pool.rows):
         return pool
-    liked = loop.scores(pool.rows, shipped_judge()[0] if judge is None else judge)
-    judged = replace(pool, value=pool.value + liked - pool.liked, liked=liked)
-    found = Searched.of(loop, judged)
-    value = judged.value + AGREED * agreement(found.value, found.apart(found.backbone))
-    return replace(judged, value=value).taken(np.argsort(value, kind="stable"))
+    potential = loop.potential(pool.rows, shipped_judge()[0] if judge is None else judge)
+    backbone = loop.backbone(pool.rows)
+    distance = agreement(potential, Ensemble(backbone, potential).rmsd(backbone))
+    return Candidates.rank(pool.rows, replace(pool.scores, potential=potential, consensus=distance), CONSENSUS)
 
 
-def agreeing(structure: Structure, models: list[Model], found: Searched | None) -> list[Model]:
-    """Models whose scores also say how far their ends are from what a search agrees on."""
-    if found is None:
-        return models
-    own = np.array([end_backbone(structure, model) for model in models])
-    away = SETTLED * agreement(found.value, found.apart(own))
-    return [replace(model, score=model.score + float(more)) for model, more in zip(models, away, strict=True)]
+def add_consensus(structure: Structure, models: Sequence[LoopModel], ensemble: Ensemble | None) -> list[LoopModel]:
+    """Models with the consensus term of their cost, in the same order."""
+    if ensemble is None:
+        return list(models)
+    backbone = np.array([backbone_of_end(structure, model) for model in models])
+    distance = agreement(ensemble.potential, ensemble.rmsd(backbone))
+    return [
+        model.with_terms(consensus=REFINED.consensus * float(own)) for model, own in zip(models, distance, strict=True)
+    ]
 
 
-def end_backbone(structure: Structure, model: Model) -> Floats:
-    """N, CA, C and O (n, 4, 3) of a model's end, nm; NaN for an oxygen that is not there."""
-    tree, xyz = model.move.tree, model.move.apply(structure.xyz)
-    atoms = backbone_atoms(structure, tree.first, tree.last, tree.steering)
-    places = [np.full(3, np.nan) if atom is None else xyz[atom] for atom in atoms]
-    return np.array(places).reshape(-1, 4, 3)
-
-
-def sure(structure: Structure, models: list[Model], found: Searched | None) -> list[Model]:
-    """Models with their confidence, where there was a search and the potential's card knows what its ends are worth.
+def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble | None) -> LoopModel:
+    """The model with its confidence, if there was a search and the potential's card holds a calibration.
 
     Parameters
     ----------
-    structure
-        That the models' moves are of.
+    structure : Structure
+        Structure that the model belongs to.
+    model : LoopModel
+    ensemble : Ensemble or None
+        Candidates of the search.
     """
-    known = Confidence.of(shipped_judge()[1])
-    if known is None or found is None:
-        return models
-    told = []
-    for model in models:
-        own = end_backbone(structure, model)
-        if not np.isfinite(own).all():
-            told.append(model)
-            continue
-        value = scored_whole(structure, model.move.tree, model.move.apply(structure.xyz))
-        said = numbers(found.value, found.apart(own[None])[0], value, len(own))
-        told.append(replace(model, confidence=known.rmsd(said)))
-    return told
+    calibration = Confidence.of(shipped_judge()[1])
+    backbone = backbone_of_end(structure, model)
+    if calibration is None or ensemble is None or not np.isfinite(backbone).all():
+        return model
+    coordinates = model.outcome.apply(structure.xyz)[None]
+    potential = float(potential_of(structure, model.outcome.tree, coordinates)[0])
+    rmsd = ensemble.rmsd(backbone[None])[0]
+    return replace(model, confidence=calibration.rmsd(numbers(ensemble.potential, rmsd, potential, len(backbone))))

@@ -1,4 +1,4 @@
-"""Decoys of a loop of a native, for the potential to learn from and to be judged by."""
+"""Decoys of a native loop, on which learned potentials are trained and tested."""
 
 from __future__ import annotations
 
@@ -10,85 +10,110 @@ import torch
 from geofold.errors import BuildError
 from geofold.learn.loop_score.model import LoopScore
 from geofold.learn.loop_score.training import BRED, CROSSED, DISTURBED, DRAWN, LED, SEARCHED, Decoys
-from geofold.modelling.search.candidates import LoopCandidates, rebuilt
-from geofold.modelling.search.evolutionary import Effort, bred, searched, unlike
+from geofold.modelling.search.candidates import LoopCandidates, rebuild_plan
+from geofold.modelling.search.evolutionary import Effort, breed, search_loop
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Floats, Structure
 
-DRAWS, KEPT, NEAREST = 480, 96, 24
-"""Drawn, kept of those that close, and how many of them are the nearest."""
-SIZES, EACH = (3.0, 8.0, 16.0, 32.0), 12
-"""Degrees: standard deviations of the disturbed natives' torsions, and how many natives each disturbs."""
-PARENTS, CROSSES = (8, 12), 96
-"""Of crosses near the native: the nearest drawn ones and disturbed natives; and how many are made."""
-HARD = Effort(draws=DRAWS, crosses=96, broods=4, parents=12)
-LIKED, LEADING, NATIVES = 64, 12, 4
-"""Bred ones that an earlier potential likes best, how many of them are led, and how many disturbed natives."""
-SEARCHES = Effort(draws=512, crosses=160, led=16, generations=2)
+DRAWS, DRAWN_KEPT, NEAREST_KEPT = 480, 96, 24
+"""Conformations drawn, how many of the closed ones are kept, and how many of these are the nearest to the native."""
+PERTURBATION_SIZES, PERTURBATIONS = (3.0, 8.0, 16.0, 32.0), 12
+"""Standard deviations (degrees) of perturbed natives' torsions, and how many natives are perturbed by each."""
+PARENTS, OFFSPRING = (8, 12), 96
+"""Parents of offspring near the native (nearest drawn conformations, perturbed natives), and their number."""
+HARD_EFFORT = Effort(draws=DRAWS, crosses=96, generations=4, parents=12)
+BRED_KEPT, GUIDED_BRED, GUIDED_NATIVES = 64, 12, 4
+"""Bred candidates that an earlier potential ranks best, how many of them are guided, and how many perturbed natives."""
+SEARCH_EFFORT = Effort(draws=512, crosses=160, guided=16, restarts=2)
 
 
 def decoys_of(native: Structure, first: int, last: int, score: LoopScore | None, *, seed: int) -> Decoys:
-    """Candidates of a loop of a native: drawn, its own torsions disturbed, those and the nearest drawn ones crossed;
-    with a potential those that it likes once they are bred, and the best of them led and polished.
+    """Decoys of a loop of a native: drawn conformations, perturbed natives, and offspring of both.
+
+    Parameters
+    ----------
+    native : Structure
+    first, last : int
+        Residues of the loop, inclusive.
+    score : LoopScore or None
+        Earlier potential; if given, decoys that it ranks best after breeding, guided and minimised, are added.
+    seed : int
 
     Raises
     ------
     BuildError
-        If nothing that is drawn closes.
+        If no draw closes.
     """
     noise = np.random.default_rng(seed)
-    loop = LoopCandidates.of(native, rebuilt(native, first, last), seed=seed)
-    every = loop.drawn(DRAWS, noise)[1:]  # the first is that of the structure, and was drawn to be closed at all
-    disturbed = _disturbed(loop, native, first, last, noise)
-    if not len(every) or not len(disturbed):
-        raise BuildError(f"none of {DRAWS} draws closes {loop.build.label}", "one that does", "leave the loop out")
-    order = np.argsort(_rmsd(loop, native, first, last, every), kind="stable")
-    kept = np.concatenate([order[:NEAREST], noise.permutation(order[NEAREST:])[: KEPT - NEAREST]])
-    near = np.concatenate([every[order[: PARENTS[0]]], disturbed[:: max(1, len(disturbed) // PARENTS[1])]])
-    parts = [(DRAWN, every[kept]), (DISTURBED, disturbed), (CROSSED, loop.crossed(near, CROSSES, noise))]
+    loop = LoopCandidates.of(native, rebuild_plan(native, first, last), seed=seed)
+    drawn = loop.draw(DRAWS, noise)[1:]  # the first is that of the structure, which was selected for closing
+    perturbed = _perturb_native(loop, native, first, last, noise)
+    if not len(drawn) or not len(perturbed):
+        raise BuildError(
+            f"none of {DRAWS} draws closes {loop.build.label}", "a loop that can be closed", "leave it out"
+        )
+    order = np.argsort(_rmsd(loop, native, first, last, drawn), kind="stable")
+    rest = noise.permutation(order[NEAREST_KEPT:])[: DRAWN_KEPT - NEAREST_KEPT]
+    kept = np.concatenate([order[:NEAREST_KEPT], rest])
+    near = np.concatenate([drawn[order[: PARENTS[0]]], perturbed[:: max(1, len(perturbed) // PARENTS[1])]])
+    parts = [(DRAWN, drawn[kept]), (DISTURBED, perturbed), (CROSSED, loop.cross(near, OFFSPRING, noise))]
     if score is not None:
-        pool = bred(loop, every, HARD, score, noise)
-        liked = pool.taken(unlike(pool.rows, pool.value, LIKED)).rows
-        led, _ = loop.led(np.concatenate([liked[:LEADING], disturbed[:: max(1, len(disturbed) // NATIVES)]]))
-        polished, _ = loop.polished(led, score)
-        parts += [(BRED, liked), (LED, np.concatenate([led, polished]))]
+        pool = breed(loop, drawn, HARD_EFFORT, score, noise)
+        best = pool.distinct(BRED_KEPT).rows
+        natives = perturbed[:: max(1, len(perturbed) // GUIDED_NATIVES)]
+        guided, _ = loop.guide(np.concatenate([best[:GUIDED_BRED], natives]))
+        minimised, _ = loop.minimise(guided, score)
+        parts += [(BRED, best), (LED, np.concatenate([guided, minimised]))]
     return _decoys(loop, native, first, last, parts)
 
 
-def _disturbed(loop: LoopCandidates, native: Structure, first: int, last: int, noise: np.random.Generator) -> Floats:
-    """Candidates that have the native's torsions but for noise of several sizes."""
-    torsions = backbone_torsions(native)[first : last + 2, :2]
-    sizes = np.radians(np.repeat(SIZES, EACH))[:, None, None]
-    return loop.closed(torsions + sizes * noise.standard_normal((len(sizes), *torsions.shape)))
+def search_decoys(native: Structure, first: int, last: int, score: LoopScore, *, seed: int) -> Decoys:
+    """Guided candidates of a search for a loop of a native.
 
-
-def ends_of(native: Structure, first: int, last: int, score: LoopScore, *, seed: int) -> Decoys:
-    """Candidates of a loop of a native that a search by a potential led.
+    Parameters
+    ----------
+    native : Structure
+    first, last : int
+        Residues of the loop, inclusive.
+    score : LoopScore
+        Potential that leads the search.
+    seed : int
 
     Raises
     ------
     BuildError
-        If nothing that is drawn closes.
+        If no draw closes.
     """
-    loop = LoopCandidates.of(native, rebuilt(native, first, last), seed=seed)
-    ends = searched(loop, SEARCHES, seed=seed, score=score).rows
-    return _decoys(loop, native, first, last, [(SEARCHED, ends)])
+    loop = LoopCandidates.of(native, rebuild_plan(native, first, last), seed=seed)
+    rows = search_loop(loop, SEARCH_EFFORT, seed=seed, score=score).rows
+    return _decoys(loop, native, first, last, [(SEARCHED, rows)])
+
+
+def _perturb_native(
+    loop: LoopCandidates, native: Structure, first: int, last: int, noise: np.random.Generator
+) -> Floats:
+    """Conformations with the native's torsions and Gaussian noise of several sizes."""
+    torsions = backbone_torsions(native)[first : last + 2, :2]
+    sizes = np.radians(np.repeat(PERTURBATION_SIZES, PERTURBATIONS))[:, None, None]
+    return loop.close(torsions + sizes * noise.standard_normal((len(sizes), *torsions.shape)))
 
 
 def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: Floats) -> Floats:
-    """To the native's backbone, A."""
-    there = native.xyz[np.array(backbone_atoms(native, first, last, native.steering_mask))].reshape(-1, 4, 3)
-    return np.asarray(10 * np.sqrt(((loop.backbone(rows) - there) ** 2).sum(-1).mean((1, 2))))
+    """Backbone RMSD (K,) in A of conformations (K, m, 3) from the native."""
+    reference = native.xyz[np.array(backbone_atoms(native, first, last, native.steering_mask))].reshape(-1, 4, 3)
+    return np.asarray(10 * np.sqrt(((loop.backbone(rows) - reference) ** 2).sum(-1).mean((1, 2))))
 
 
 def _decoys(
-    loop: LoopCandidates, native: Structure, first: int, last: int, every: Sequence[tuple[int, Floats]]
+    loop: LoopCandidates, native: Structure, first: int, last: int, parts: Sequence[tuple[int, Floats]]
 ) -> Decoys:
-    kind = np.repeat([kind for kind, _ in every], [len(rows) for _, rows in every])
-    rows = np.concatenate([rows for _, rows in every])
+    kind = np.repeat([kind for kind, _ in parts], [len(rows) for _, rows in parts])
+    rows = np.concatenate([rows for _, rows in parts])
     rmsd = _rmsd(loop, native, first, last, rows)
     return Decoys(
-        torch.as_tensor(10 * loop.backbone(rows), dtype=torch.float32), torch.as_tensor(rmsd, dtype=torch.float32),
-        torch.as_tensor(kind), loop.around,
-    )  # fmt: skip
+        torch.as_tensor(10 * loop.backbone(rows), dtype=torch.float32),
+        torch.as_tensor(rmsd, dtype=torch.float32),
+        torch.as_tensor(kind),
+        loop.environment,
+    )

@@ -1,18 +1,18 @@
-"""Search for the backbone of a loop: many draws, the best crossed and crossed again, the best of all led, and so on.
+"""Evolutionary search for the backbone of a loop.
 
-Candidates are closed and looked at by the potential, which is cheap, for some broods; then the loop model and the
-corrector lead the few that are liked best, which is not, and natural steps take them down the potential. What was led
-stays in the pool. Two generations begin with draws of their own, so that a search that goes astray has a rival; a third
-begins with crosses of the pool's best.
+Each restart draws conformations from the torsion prior, breeds them for several generations (crossover and mutation of
+torsions, closure, selection by the learned potential), then guides the best by the loop model and the corrector and
+minimises them on the potential. Guided candidates enter the pool. Every third restart begins with a recombination of
+the pool's best instead of fresh draws; the others are independent, so that a restart that goes astray has a rival.
 
-Glossary: see `loop_candidates`.
+Glossary: see `geofold.modelling.search.candidates`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -20,186 +20,212 @@ from numpy.typing import NDArray
 
 from geofold.learn.loop_score.model import LoopScore, shipped_score
 from geofold.modelling.options import ROUNDS, STREAMS, RunOptions
+from geofold.modelling.progress import Progress
+from geofold.modelling.scoring import BREEDING, SEARCH, Scores, Weights
 from geofold.modelling.search.candidates import LoopCandidates
-from geofold.modelling.time_budget import SEARCHING, Clock
+from geofold.modelling.search.diversity import MIN_RMSD_MODELS, select_distinct, select_diverse
+from geofold.modelling.time_budget import SEARCH_SHARE, TimeBudget
 from geofold.molecule.structure import Floats
 
-WORTH = 0.2
-"""What a unit of clash or outlier weighs beside the potential."""
-CLASHING = 0.5
-"""What an e-fold of clash weighs before a candidate was led, which mends most of them."""
-SPOILED = 5.0
-"""What an outlier behind the loop costs, which no stream can mend."""
-LONG = 12
-"""Residues from which the whole effort is made."""
-APART = 0.05
-"""nm: candidates nearer to one another than this (RMSD) count as one."""
-MEETING = 3
-"""The last of so many generations begins with crosses of what the others found."""
-NICHE = 0.1
-"""nm: parents are further from one another than this, so that no brood is of one family; so are several models of which
-somebody is to choose."""
-Told = Callable[[int, int, float], None]
+FULL_EFFORT_LENGTH = 12
+"""Number of residues from which the whole effort is made."""
+RECOMBINATION = 3
+"""Every how many restarts one begins with offspring of the pool."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How much is tried.
+    """Size of a search.
 
     Parameters
     ----------
-    draws, crosses : int
-        Closed in the first brood of a generation, and in each that follows.
-    broods : int
-        Crosses of crosses in a generation before some are led.
-    led : int
-        Candidates of a generation that are led.
-    generations, parents : int
+    draws : int
+        Conformations drawn at the beginning of a restart.
+    crosses : int
+        Offspring in each generation.
+    generations : int
+        Generations of offspring in a restart before the best are guided.
+    guided : int
+        Candidates of a restart that are guided.
+    restarts : int
+    parents : int
+        Parents of a generation.
     """
 
     draws: int = 768
     crosses: int = 256
-    broods: int = 4
-    led: int = 24
-    generations: int = 3
+    generations: int = 4
+    guided: int = 24
+    restarts: int = 3
     parents: int = 12
 
     @property
     def tried(self) -> int:
-        """Candidates that are drawn or crossed."""
-        meetings = self.generations // MEETING
-        drawn, bred = self.generations - meetings, self.broods * self.generations + meetings
+        """Number of candidates that are drawn or bred."""
+        recombined = self.restarts // RECOMBINATION
+        drawn, bred = self.restarts - recombined, self.generations * self.restarts + recombined
         return drawn * self.draws + bred * self.crosses
 
 
-def effort_of(options: RunOptions, length: int, *, alone: bool = False) -> Effort:
-    """As much as the number of streams and of rounds suggests, less for a short loop.
+def choose_effort(options: RunOptions, length: int, *, only_source: bool = False) -> Effort:
+    """Effort that the options ask for, less for a short loop.
 
     Parameters
     ----------
-    alone
-        Whether a search is all there is to go by: no loop is there, or none but one whose side chains around cannot be
-        trusted. Up to twice as many generations then look for it, the longer the more.
+    options : RunOptions
+        Its streams and rounds scale the effort.
+    length : int
+        Residues of the loop.
+    only_source : bool
+        Whether the search is the only source of models: the loop is missing, or the side chains around it cannot be
+        trusted. Up to twice as many restarts are then made, more for longer loops.
     """
-    part = min(1.0, length / LONG)
+    part = min(1.0, length / FULL_EFFORT_LENGTH)
     share = options.streams / STREAMS * part
-    rounds = max(round(options.rounds * part), options.rounds // 2) if alone else options.rounds // 2
+    half = options.rounds // 2
+    restarts = max(round(options.rounds * part), half) if only_source else half
     return Effort(
-        draws=max(round(Effort.draws * share), 64), crosses=max(round(Effort.crosses * share), 32),
-        broods=max(round(Effort.broods * min(1.0, options.rounds / ROUNDS)), 1),
-        led=max(round(Effort.led * share), 4), generations=max(rounds, 1),
+        draws=max(round(Effort.draws * share), 64),
+        crosses=max(round(Effort.crosses * share), 32),
+        generations=max(round(Effort.generations * min(1.0, options.rounds / ROUNDS)), 1),
+        guided=max(round(Effort.guided * share), 4),
+        restarts=max(restarts, 1),
         parents=min(options.streams, Effort.parents),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
-    """Candidates of a search, best first.
+class Candidates:
+    """Candidates of a search, lowest cost first.
 
     Attributes
     ----------
     rows : (K, m, 3)
-        nm.
-    value, liked : (K,)
-        What they are worth, and what the potential alone says of them; lower is better.
+        Coordinates (nm).
+    scores : Scores, (K,)
+    cost : (K,)
+        Total of the scores under the weights of the stage.
     """
 
     rows: Floats
-    value: Floats
-    liked: Floats
+    scores: Scores
+    cost: Floats
 
-    def taken(self, chosen: Sequence[int] | NDArray[np.int64]) -> Ranked:
-        """Some of them, in that order."""
-        return Ranked(self.rows[chosen], self.value[chosen], self.liked[chosen])
+    @classmethod
+    def rank(cls, rows: Floats, scores: Scores, weights: Weights) -> Candidates:
+        """Candidates sorted by their cost."""
+        cost = scores.total(weights)
+        return cls(rows, scores, cost).take(np.argsort(cost, kind="stable"))
 
-    def best(self, most: int, apart: float = APART) -> Ranked:
-        """So many that are unlike one another (RMSD in nm); fewer where there are fewer."""
-        return self.taken(unlike(self.rows, self.value, most, apart))
+    @classmethod
+    def empty(cls, atoms: int) -> Candidates:
+        """No candidate of a loop of so many atoms."""
+        return cls(np.empty((0, atoms, 3)), Scores.of(np.empty(0)), np.empty(0))
 
-    def finalists(self, most: int, options: RunOptions) -> Ranked:
-        """So many that ends are chosen from; see `spread`."""
-        return self.taken(spread(self.rows, self.value, most, options))
+    def take(self, chosen: Sequence[int] | NDArray[np.int64]) -> Candidates:
+        """Some of the candidates, in the given order."""
+        return Candidates(self.rows[chosen], self.scores.take(chosen), self.cost[chosen])
+
+    def distinct(self, count: int, radius: float | None = None) -> Candidates:
+        """Up to `count` candidates that differ from one another by a radius (RMSD, nm)."""
+        if radius is None:
+            return self.take(select_distinct(self.rows, self.cost, count))
+        return self.take(select_distinct(self.rows, self.cost, count, radius))
+
+    def finalists(self, count: int, options: RunOptions) -> Candidates:
+        """Up to `count` candidates that models are made of; see `select_diverse`."""
+        return self.take(select_diverse(self.rows, self.cost, count, options))
 
 
-def searched(
-    loop: LoopCandidates, effort: Effort, *, seed: int = 0, score: LoopScore | None = None, told: Told | None = None,
-    clock: Clock | None = None,
-) -> Ranked:  # fmt: skip
-    """All that was led, ranked by the potential and by what is left of clashes and outliers.
+def search_loop(
+    loop: LoopCandidates,
+    effort: Effort,
+    *,
+    seed: int = 0,
+    score: LoopScore | None = None,
+    progress: Progress | None = None,
+    budget: TimeBudget | None = None,
+) -> Candidates:
+    """Search for conformations of a loop.
 
     Parameters
     ----------
-    told
-        Called at first and after each generation with generations done, generations, and the best value (infinite at
-        first).
-    clock
-        With a budget, generations follow until a share of it is spent, instead of as many as the effort says.
+    loop : LoopCandidates
+    effort : Effort
+    seed : int
+    score : LoopScore, optional
+        Learned potential that leads the search; the one that ships if not given.
+    progress : Progress, optional
+        Updated at the beginning and after each restart with the lowest cost (infinite at the beginning).
+    budget : TimeBudget, optional
+        With a limit, restarts follow until its share for searching has passed, instead of as many as the effort says.
+
+    Returns
+    -------
+    Candidates
+        All candidates that were guided.
     """
     score = shipped_score()[0] if score is None else score
+    budget = TimeBudget() if budget is None else budget
+    progress = Progress() if progress is None else progress
     noise = np.random.default_rng([seed, 2])
-    pool = Ranked(np.empty((0, len(loop.atoms), 3)), np.empty(0), np.empty(0))
-    clock = Clock() if clock is None else clock
-    if told is not None:
-        told(0, effort.generations, math.inf)
-    for number in count() if clock.seconds is not None else range(effort.generations):
-        if number and clock.spent(SEARCHING):
+    pool = Candidates.empty(len(loop.atoms))
+    progress.update(0, effort.restarts, math.inf)
+    for restart in count() if budget.seconds is not None else range(effort.restarts):
+        if restart and budget.exhausted(SEARCH_SHARE):
             break
-        if (number + 1) % MEETING:
-            fresh = loop.drawn(effort.draws, noise)
+        if (restart + 1) % RECOMBINATION:
+            rows = loop.draw(effort.draws, noise)
         else:
-            fresh = loop.crossed(pool.best(effort.parents, NICHE).rows, effort.crosses, noise)
-        if not len(fresh):
+            rows = loop.cross(pool.distinct(effort.parents, MIN_RMSD_MODELS).rows, effort.crosses, noise)
+        if not len(rows):
             break
-        every = bred(loop, fresh, effort, score, noise).best(effort.led)
-        led, _ = loop.led(every.rows, seed=seed + number)
-        rows, worth = loop.polished(led, score, seed=seed + number)
-        scores = loop.scores(rows, score)
-        value = scores + WORTH * worth + SPOILED * loop.spoiled(rows) + loop.price
-        pool = joined([pool, Ranked(rows, value, scores)])
-        if told is not None:
-            told(number + 1, effort.generations, float(pool.value[0]))
+        best = breed(loop, rows, effort, score, noise).distinct(effort.guided)
+        guided, _ = loop.guide(best.rows, seed=seed + restart)
+        rows, clash = loop.minimise(guided, score, seed=seed + restart)
+        scores = Scores.of(
+            loop.potential(rows, score), clash=clash, outlier_after=loop.outlier_after(rows), cis=loop.cis_penalty
+        )
+        pool = merge([pool, Candidates.rank(rows, scores, SEARCH)])
+        progress.update(restart + 1, effort.restarts, float(pool.cost[0]))
     return pool
 
 
-def bred(loop: LoopCandidates, rows: Floats, effort: Effort, score: LoopScore, noise: np.random.Generator) -> Ranked:
-    """Candidates, the best of them crossed, the best of all those crossed, and so on; ranked as they stand."""
+def breed(
+    loop: LoopCandidates, rows: Floats, effort: Effort, score: LoopScore, noise: np.random.Generator
+) -> Candidates:
+    """Breed candidates for several generations, each of offspring of the pool's best.
 
-    def judged(rows: Floats) -> Ranked:
-        liked = loop.scores(rows, score)
-        value = liked + CLASHING * np.log1p(loop.worth(rows)) + SPOILED * loop.spoiled(rows)
-        return joined([Ranked(rows, value, liked)])
+    Parameters
+    ----------
+    loop : LoopCandidates
+    rows : (K, m, 3)
+        First generation (nm).
+    effort : Effort
+    score : LoopScore
+    noise : numpy.random.Generator
 
-    pool = judged(rows)
-    for _ in range(effort.broods):
-        crossed = loop.crossed(pool.best(effort.parents, NICHE).rows, effort.crosses, noise)
-        if len(crossed):
-            pool = joined([pool, judged(crossed)])
+    Returns
+    -------
+    Candidates
+        Of all generations, ranked as they are, before guided sampling.
+    """
+
+    def rank(rows: Floats) -> Candidates:
+        scores = Scores.of(loop.potential(rows, score), clash=loop.cost(rows), outlier_after=loop.outlier_after(rows))
+        return Candidates.rank(rows, scores, BREEDING)
+
+    pool = rank(rows)
+    for _ in range(effort.generations):
+        offspring = loop.cross(pool.distinct(effort.parents, MIN_RMSD_MODELS).rows, effort.crosses, noise)
+        if len(offspring):
+            pool = merge([pool, rank(offspring)])
     return pool
 
 
-def joined(pools: Sequence[Ranked]) -> Ranked:
-    """Candidates of several searches for one loop, best first."""
-    every = Ranked(*(np.concatenate([getattr(pool, f.name) for pool in pools]) for f in fields(Ranked)))
-    return every.taken(np.argsort(every.value, kind="stable"))
-
-
-def between(options: RunOptions) -> float:
-    """nm: how unlike the ends are that one is chosen from; among several models each is another family."""
-    return NICHE if options.models > 1 else APART
-
-
-def spread(rows: Floats, value: Floats, most: int, options: RunOptions) -> list[int]:
-    """So many of rows (K, m, 3) by value (K,): one of each family first, and where these are few, more of theirs."""
-    chosen = unlike(rows, value, most, between(options))
-    return chosen + [k for k in unlike(rows, value, len(rows)) if k not in chosen][: most - len(chosen)]
-
-
-def unlike(rows: Floats, value: Floats, most: int, apart: float = APART) -> list[int]:
-    """The lowest of rows (K, m, 3) by value (K,), each further than that (nm) from those before it."""
-    chosen: list[int] = []
-    for k in np.argsort(value, kind="stable").tolist():
-        if not chosen or np.sqrt(((rows[chosen] - rows[k]) ** 2).sum(-1).mean(-1)).min() > apart:
-            chosen.append(k)
-            if len(chosen) == most:
-                break
-    return chosen
+def merge(pools: Sequence[Candidates]) -> Candidates:
+    """Candidates of several pools of one loop, lowest cost first."""
+    rows = np.concatenate([pool.rows for pool in pools])
+    cost = np.concatenate([pool.cost for pool in pools])
+    merged = Candidates(rows, Scores.concatenate([pool.scores for pool in pools]), cost)
+    return merged.take(np.argsort(cost, kind="stable"))

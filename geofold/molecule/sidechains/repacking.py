@@ -29,7 +29,7 @@ KEPT = frozenset((*BACKBONE, "CB", "OXT", "H", "HA", "HA2", "HA3", "H1", "H2", "
 
 
 @dataclass(frozen=True, eq=False)
-class Turned:
+class RepackedSideChains:
     """Side chains beside a loop that were repacked.
 
     Attributes
@@ -50,7 +50,7 @@ class Turned:
         return moved
 
 
-NOTHING = Turned(np.empty(0, dtype=np.int64), np.empty((0, 3)))
+NOTHING = RepackedSideChains(np.empty(0, dtype=np.int64), np.empty((0, 3)))
 
 
 def near(structure: Structure, places: Floats, radius: float, steering: Mask) -> np.ndarray:
@@ -138,12 +138,12 @@ def subset(structure: Structure, kept: Mask) -> Structure:
     return replace(structure, **fewer, residues=tuple(own), links=links_among(structure, kept), document=None)
 
 
-def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *, seed: int = 0) -> Turned:
+def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *, seed: int = 0) -> RepackedSideChains:
     """Side chains of a loop and of its shell, packed together on the structure's backbone, and eased (`SideChains`).
 
     Returns
     -------
-    Turned
+    RepackedSideChains
         Atoms of both, hydrogens with them; a residue that packing does not know stays.
     """
     steering = structure.steering_mask
@@ -155,4 +155,4 @@ def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *,
     wanted = np.array([chosen[k][depth] for k, depth in zip(chains.residue.tolist(), chains.depth, strict=True)])
     xyz = eased(chains, chains.turned(structure.xyz, wanted - chains.chi(structure.xyz)))
     atoms = np.flatnonzero(chains.carried.any(0))
-    return Turned(atoms, xyz[atoms])
+    return RepackedSideChains(atoms, xyz[atoms])

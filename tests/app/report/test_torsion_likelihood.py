@@ -12,7 +12,7 @@ from geofold.cli import main
 from geofold.errors import OptionError
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.torsion_prior.training import shipped_prior
-from geofold.modelling.peptide.prior_start import drawn_peptide
+from geofold.modelling.peptide.prior_start import draw_peptide
 from geofold.molecule.energy.prior_term import letters_of
 from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.sidechains.packing import backbone_torsions
@@ -54,7 +54,7 @@ def test_letters_are_those_of_the_prior() -> None:
 
 def test_a_drawn_peptide_has_the_torsions_that_were_drawn() -> None:
     sequence = "GSWTPENGKW"
-    one, again, other = drawn_peptide(sequence, 3), drawn_peptide(sequence, 3), drawn_peptide(sequence, 4)
+    one, again, other = draw_peptide(sequence, 3), draw_peptide(sequence, 3), draw_peptide(sequence, 4)
     np.testing.assert_array_equal(one.xyz, again.xyz)
     assert not np.array_equal(one.xyz, other.xyz)
     turned = np.degrees(backbone_torsions(one))

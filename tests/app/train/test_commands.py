@@ -57,10 +57,10 @@ def test_loop(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
 
 def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     small = {"DRAWS": 48, "KEPT": 12, "NEAREST": 4, "EACH": 2, "LIKED": 4, "LEADING": 1, "NATIVES": 1, "CROSSES": 8}
-    few = Effort(draws=48, crosses=16, broods=1, led=2, generations=1, parents=2)
+    few = Effort(draws=48, crosses=16, generations=1, guided=2, restarts=1, parents=2)
     monkeypatch.setattr(score_lessons, "LENGTHS", (5,))
     monkeypatch.setattr(score_lessons, "SIZE", (20, 400))
-    for name, value in (small | {"HARD": few, "SEARCHES": few}).items():
+    for name, value in (small | {"HARD_EFFORT": few, "SEARCH_EFFORT": few}).items():
         monkeypatch.setattr(score_decoys, name, value)
     for name, value in {"WORKERS": 1, "ASKED": 1, "FEWEST": 4}.items():
         monkeypatch.setattr(train_score, name, value)

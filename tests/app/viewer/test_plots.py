@@ -30,8 +30,8 @@ from geofold.app.report.measure import backbone, measure, overlaps, overlaps_alo
 from geofold.app.viewer import page as viewer
 from geofold.app.viewer.html import LIBRARY_VARIABLE
 from geofold.app.viewer.plots import DRAWN, UNDEFINED_ANGLE, contours, depths_shown, energies
-from geofold.modelling.outcome import Move, depths_along
-from geofold.modelling.repair.refinement import Path as Steps
+from geofold.modelling.outcome import StreamOutcome, inner_steps_per_frame
+from geofold.modelling.trajectory import TrajectoryRecorder
 from geofold.molecule.energy import ramachandran
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.structure import read
@@ -193,15 +193,15 @@ def test_steps_that_leave_everything_in_place_count_for_the_frame_that_stands() 
     class Info:
         inner_steps, accepted, milliseconds = torch.tensor([2]), torch.tensor([False]), 1.0
 
-    path = Steps()
+    path = TrajectoryRecorder()
     for place, info in ((0.0, None), (0.0, Info()), (1.0, Info()), (1.0, Info()), (2.0, Info())):
         path.add(torch.full((3, 3), place), info, 0, 0)  # type: ignore[arg-type]
     assert path.depth == [2, 4, 2] and sum(path.trace) == 8
     tree = torsion_tree(read(BENT), 44, 55)
-    one = Move(tree, np.arange(3), np.array(path.frames), "done", "x", depth=tuple(path.depth))
+    one = StreamOutcome(tree, np.arange(3), np.array(path.frames), "done", "x", depth=tuple(path.depth))
     led = replace(one, frames=np.concatenate([one.frames, one.frames]))  # frames before those that were counted
-    assert depths_along([one, one]) == [2, 4, 4, 4, 2]
-    assert depths_along([led]) == [0, None, None, 2, 4, 2] and depths_along([]) == [0]
+    assert inner_steps_per_frame([one, one]) == [2, 4, 4, 4, 2]
+    assert inner_steps_per_frame([led]) == [0, None, None, 2, 4, 2] and inner_steps_per_frame([]) == [0]
 
 
 @pytest.mark.parametrize("text", ["one model", "a metal", "atoms that no template knows"])

@@ -8,7 +8,7 @@ import numpy as np
 from app_cases import STRUCTURES
 
 import geofold as gf
-from geofold.modelling.repair.multiple_loops import touching
+from geofold.modelling.repair.multiple_loops import may_touch
 from geofold.molecule.loop.perturbation import backbone_rmsd, bend
 from geofold.molecule.selection import find_range
 from geofold.molecule.sidechains.repacking import subset
@@ -21,7 +21,7 @@ QUICK = {"streams": 2, "rounds": 1, "energy": False, "predictor": "hold-still"}
 
 def test_loops_that_touch_come_out_clean_and_the_rest_stays() -> None:
     spans = [find_range(NATIVE, loop) for loop in LOOPS]
-    assert touching(NATIVE, *spans)
+    assert may_touch(NATIVE, *spans)
     bent = NATIVE
     for span in spans:
         bent = replace(bent, xyz=bend(bent, *span, seed=4, target=1.5))
@@ -55,4 +55,4 @@ def test_a_subset_keeps_what_it_keeps() -> None:
 
 def test_far_loops_do_not_touch() -> None:
     one, other = (find_range(NATIVE, loop) for loop in ("A:6-11", "A:18-22"))
-    assert not touching(NATIVE, one, other)
+    assert not may_touch(NATIVE, one, other)

@@ -1,4 +1,4 @@
-"""Neighbours packed anew with a loop, several models of one loop, and a budget of seconds."""
+"""Side chains repacked around a loop, several models of one loop, and time limits."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ from geofold.app.result import Result, numbered
 from geofold.cli import main
 from geofold.core.state import StepInfo
 from geofold.errors import OptionError
-from geofold.modelling import controllers as loop_parts
+from geofold.modelling import controllers
+from geofold.modelling.evaluation import energy_of
 from geofold.modelling.options import TORSION_CAP, RunOptions
-from geofold.modelling.outcome import MODELLED, Model, Move
-from geofold.modelling.repair import loop as loop_repair
-from geofold.modelling.repair.refinement import STILL, energy_of
-from geofold.modelling.repair.side_chain_shell import EVER, OFTEN, touched
-from geofold.modelling.search.candidates import LoopCandidates, rebuilt
-from geofold.modelling.search.evolutionary import NICHE, Effort, searched
-from geofold.modelling.time_budget import Clock
+from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
+from geofold.modelling.progress import Progress
+from geofold.modelling.repair import candidate_models as candidates
+from geofold.modelling.repair.loop import LoopRepair, ShellModels, repair_loop
+from geofold.modelling.repair.side_chain_shell import EVER_REACHED, OFTEN_REACHED, reachable_residues
+from geofold.modelling.search.candidates import LoopCandidates, rebuild_plan
+from geofold.modelling.search.diversity import MIN_RMSD_MODELS
+from geofold.modelling.search.evolutionary import Effort, search_loop
+from geofold.modelling.time_budget import TimeBudget
+from geofold.modelling.trajectory import NO_PREDICTOR
 from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.loop.perturbation import backbone_rmsd
 from geofold.molecule.selection import find_range
@@ -40,12 +44,12 @@ SPAN, SEQUENCE = "A:48-52", "KQLED"
 
 
 @cache
-def mended() -> Result:
+def repaired() -> Result:
     return gf.repair(BENT, LOOP, repack_shell=SHELL, models=3, **QUICK)
 
 
 def test_only_the_loop_and_the_listed_side_chains_move() -> None:
-    result = mended()
+    result = repaired()
     before, after = read(BENT), read(result.content)
     first, last = find_range(before, LOOP)
     told = result.report["repacked"]
@@ -65,14 +69,17 @@ def test_only_the_loop_and_the_listed_side_chains_move() -> None:
     assert "neighbour_overlaps_added" in checks
 
 
-def test_models_are_ranked_and_unlike_one_another() -> None:
-    result = mended()
+def test_models_are_ranked_and_distinct() -> None:
+    result = repaired()
     told = result.report["models"]
     assert 1 < len(told) == len(result.models) <= 3
     assert [row["rank"] for row in told] == list(range(1, len(told) + 1))
     assert [row["score"] for row in told] == sorted(row["score"] for row in told)
+    for row in told:
+        (terms,) = row["score_terms"]
+        assert sum(terms.values()) == pytest.approx(row["score"], abs=0.01)
     assert told[0]["backbone_rmsd_to_first_angstrom"] == 0.0
-    assert all(row["backbone_rmsd_to_first_angstrom"] > 10 * NICHE - 0.01 for row in told[1:])
+    assert all(row["backbone_rmsd_to_first_angstrom"] > 10 * MIN_RMSD_MODELS - 0.01 for row in told[1:])
     assert len({model.content for model in result.models}) == len(told)
     assert "models" not in result.others[0].report
 
@@ -83,7 +90,7 @@ def test_several_models_go_to_files_of_their_own(
     out, report = tmp_path / "out.pdb", tmp_path / "report.json"
     options = ["--models", "3", "--repack-shell", str(SHELL)]
     asked: list[dict[str, object]] = []
-    result = mended()
+    result = repaired()
     monkeypatch.setattr(api, "repair", lambda *_, **given: asked.append(given) or result)
     status = main(["repair", str(BENT), "--loop", LOOP, "-o", str(out), "--report", str(report), *options])
     told = json.loads(report.read_text())["models"]
@@ -140,94 +147,101 @@ def test_a_loop_is_built_among_neighbours_that_lack_their_side_chains() -> None:
     assert len(numbers) == len(cut) and not lacking(structure, numbers, structure.steering_mask)
 
 
-def test_what_a_loop_comes_near_once_is_among_what_it_can_come_near() -> None:
+def test_more_residues_are_reached_at_least_once_than_often() -> None:
     native = read(STRUCTURES / "1ubi.pdb")
     first, last = find_range(native, SPAN)
-    build, options = rebuilt(native, first, last), RunOptions()
-    often, ever = (set(touched(native, build, 0.8, options, share)) for share in (OFTEN, EVER))
-    beyond = set(touched(native, build, 1.6, options, EVER))
-    assert often < ever < beyond and not beyond & set(range(first, last + 1))
+    build, options = rebuild_plan(native, first, last), RunOptions()
+    often, ever = (
+        set(reachable_residues(native, build, 0.8, options, share)) for share in (OFTEN_REACHED, EVER_REACHED)
+    )
+    further = set(reachable_residues(native, build, 1.6, options, EVER_REACHED))
+    assert often < ever < further and not further & set(range(first, last + 1))
 
 
-def test_where_packing_would_spoil_a_loop_it_is_mended_in_place_and_not_searched_for_twice(
+def test_an_input_that_is_still_best_is_refined_in_place_without_a_second_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     native, stages = read(STRUCTURES / "1ubi.pdb"), list[str]()
     first, last = find_range(native, LOOP)
 
-    def told(stage: str) -> None:
-        stages.append(stage)
+    def record(stage: str, done: int, total: int, loss: float) -> None:
+        if not stages or stages[-1] != stage:
+            stages.append(stage)
 
-    monkeypatch.setattr(loop_repair, "_spoiling", lambda *_: True)
+    monkeypatch.setattr(LoopRepair, "_input_still_best", lambda *_: True)
     options = RunOptions(repack_shell=SHELL, models=3, rounds=1, streams=2)
-    models = loop_repair.repair_loop(native, first, last, options, told)
-    assert stages.count("search") == 1 and stages.count("mend") == 2
+    models = repair_loop(native, first, last, options, Progress(record))
+    assert stages.count("search") == 1 and stages.count("refine input") == 2
     best = models[0]
-    assert best.energy is not None and not len(best.move.beside.atoms)
+    assert best.energy is not None and not len(best.outcome.repacked.atoms)
     assert best.energy < energy_of(native, native.xyz, options)
-    assert backbone_rmsd(native, first, last, best.move.apply(native.xyz), native.xyz) < 0.7
-    assert any(len(model.move.beside.atoms) for model in models[1:])
+    assert backbone_rmsd(native, first, last, best.outcome.apply(native.xyz), native.xyz) < 0.7
+    assert any(len(model.outcome.repacked.atoms) for model in models[1:])
 
 
 @pytest.mark.parametrize(("shell", "streams"), [(0.0, 2), (SHELL, 1)])
-def test_what_a_search_found_is_led_once_more_only_around_side_chains_that_stay(
+def test_models_of_a_search_are_guided_again_only_around_side_chains_that_stay(
     monkeypatch: pytest.MonkeyPatch, shell: float, streams: int
 ) -> None:
-    native, led = read(STRUCTURES / "1ubi.pdb"), list[int]()
+    native, rows = read(STRUCTURES / "1ubi.pdb"), list[int]()
     first, last = find_range(native, SPAN)
 
-    def guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[tuple[LoopState, StepInfo, int]]:
-        led.append(len(state.fold.xyz))
-        return loop_parts.guided(domain, state, seed=seed)
+    def run_guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[tuple[LoopState, StepInfo, int]]:
+        rows.append(len(state.fold.xyz))
+        return controllers.run_guided(domain, state, seed=seed)
 
-    monkeypatch.setattr(loop_repair, "guided", guided)
+    monkeypatch.setattr(candidates, "run_guided", run_guided)
     options = RunOptions(repack_shell=shell, energy=False, rounds=1, streams=2)
     domain = LoopDomain.of(native, first, last, cap=TORSION_CAP)
-    moves, _, _ = loop_repair.contenders(native, domain, options, Clock())
-    assert len(led) == streams and {move.predictor for move in moves} >= {STILL, MODELLED}
+    outcomes = candidates.candidate_models(native, domain, options, TimeBudget()).outcomes
+    assert len(rows) == streams and {outcome.predictor for outcome in outcomes} >= {NO_PREDICTOR, LOOP_SEARCH}
 
 
-def test_what_the_input_leads_to_spoils_where_its_energy_is_no_lower() -> None:
+def test_the_input_is_still_best_if_repacking_did_not_lower_its_energy() -> None:
     native = read(STRUCTURES / "1ubi.pdb")
     options, atoms = RunOptions(), np.arange(3)
     before = energy_of(native, native.xyz, options)
+    repair = LoopRepair(native, 44, 50, options, TimeBudget(), Progress())
 
-    def spoiling(predictor: str, energy: float | None) -> bool:
-        move = Move(torsion_tree(native, 44, 50), atoms, native.xyz[None, atoms], "done", predictor)
-        return loop_repair._spoiling(native, loop_repair.Ends([Model(move, 0.0, energy)]), options)
+    def input_still_best(predictor: str, energy: float | None) -> bool:
+        outcome = StreamOutcome(torsion_tree(native, 44, 50), atoms, native.xyz[None, atoms], "done", predictor)
+        return repair._input_still_best(ShellModels([LoopModel(outcome, {}, energy)], None, None))
 
-    assert spoiling(STILL, before + 1) and not spoiling(STILL, before - 1)
-    assert not spoiling(MODELLED, before + 1) and not spoiling(STILL, None)
-
-
-class Ticking(Clock):
-    """A budget that is spent after so many looks at the clock."""
-
-    left = 2
-
-    def spent(self, share: float = 1.0) -> bool:
-        type(self).left -= 1
-        return self.left < 0
+    assert input_still_best(NO_PREDICTOR, before + 1) and not input_still_best(NO_PREDICTOR, before - 1)
+    assert not input_still_best(LOOP_SEARCH, before + 1) and not input_still_best(NO_PREDICTOR, None)
 
 
-def test_a_budget_and_not_the_effort_says_when_a_search_ends() -> None:
+class CountedBudget(TimeBudget):
+    """A budget that is exhausted after it was asked a number of times."""
+
+    def __init__(self, checks: int) -> None:
+        super().__init__(1.0)
+        object.__setattr__(self, "checks", checks)
+
+    def exhausted(self, share: float = 1.0) -> bool:
+        object.__setattr__(self, "checks", self.checks - 1)
+        return self.checks < 0
+
+
+def test_with_a_time_limit_the_budget_ends_a_search_and_not_the_effort() -> None:
     native = read(STRUCTURES / "1ubi.pdb")
     first, last = find_range(native, SPAN)
-    loop = LoopCandidates.of(native, rebuilt(native, first, last), sighted=False)
-    rounds: list[int] = []
-    effort = Effort(draws=64, crosses=32, led=4, generations=1, parents=4)
-    long = searched(loop, effort, told=lambda done, most, best: rounds.append(done), clock=Ticking(1.0))
-    assert rounds == [0, 1, 2, 3]
-    short = searched(loop, effort, told=lambda done, most, best: rounds.append(done))
-    assert rounds == [0, 1, 2, 3, 0, 1]
-    assert long.value[0] <= short.value[0]
+    loop = LoopCandidates.of(native, rebuild_plan(native, first, last), predicts=False)
+    restarts: list[int] = []
+    progress = Progress(lambda stage, done, total, loss: restarts.append(done))
+    effort = Effort(draws=64, crosses=32, guided=4, restarts=1, parents=4)
+    long = search_loop(loop, effort, progress=progress, budget=CountedBudget(2))
+    assert restarts == [0, 1, 2, 3]
+    short = search_loop(loop, effort, progress=progress)
+    assert restarts == [0, 1, 2, 3, 0, 1]
+    assert long.cost[0] <= short.cost[0]
 
 
-def test_the_clock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_counts_down(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [107.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    clock, free = Clock(10.0, began=100.0), Clock(began=100.0)
-    assert clock.spent(0.6) and not clock.spent() and not free.spent(0.0)
-    assert clock.left == 3.0 and free.left is None
+    limited, unlimited = TimeBudget(10.0, began=100.0), TimeBudget(began=100.0)
+    assert limited.exhausted(0.6) and not limited.exhausted() and not unlimited.exhausted(0.0)
+    assert limited.remaining == 3.0 and unlimited.remaining is None
     now[0] = 500.0
-    assert clock.left == -390.0 and clock.spent()
+    assert limited.remaining == -390.0 and limited.exhausted()

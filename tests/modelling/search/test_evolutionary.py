@@ -1,4 +1,4 @@
-"""Candidates of a loop and the search among them, with an oracle in the potential's place."""
+"""Candidates of a loop and the search for them, with an oracle in place of the potential."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ from geofold.learn.data.chains import dihedral
 from geofold.learn.loop_score.confidence import Confidence
 from geofold.learn.loop_score.model import LoopScore, shipped_score
 from geofold.learn.loop_score.training import BRED, CROSSED, DISTURBED, DRAWN, LED
-from geofold.modelling import controllers as loop_parts
-from geofold.modelling.controllers import POTENTIAL_WEIGHT as WEIGHT
+from geofold.modelling import controllers
+from geofold.modelling.controllers import POTENTIAL_WEIGHT
 from geofold.modelling.options import RunOptions
-from geofold.modelling.outcome import Model, Move
-from geofold.modelling.search import consensus as certainty
-from geofold.modelling.search import decoys as score_decoys
-from geofold.modelling.search.candidates import LoopCandidates, rebuilt
-from geofold.modelling.search.consensus import Searched, agreed, sure
+from geofold.modelling.outcome import LoopModel, StreamOutcome
+from geofold.modelling.progress import Progress
+from geofold.modelling.scoring import SEARCH, Scores
+from geofold.modelling.search import consensus, decoys
+from geofold.modelling.search.candidates import LoopCandidates, rebuild_plan
+from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus, with_confidence
 from geofold.modelling.search.decoys import decoys_of
+from geofold.modelling.search.diversity import (
+    MIN_RMSD_CANDIDATES,
+    MIN_RMSD_MODELS,
+    select_distinct,
+    select_diverse,
+)
 from geofold.modelling.search.evolutionary import (
-    APART,
-    LONG,
-    NICHE,
+    FULL_EFFORT_LENGTH,
+    Candidates,
     Effort,
-    Ranked,
-    bred,
-    effort_of,
-    searched,
-    spread,
-    unlike,
+    breed,
+    choose_effort,
+    search_loop,
 )
 from geofold.molecule.energy.loop_score_input import surroundings
-from geofold.molecule.kinematics import inverse as meeting
+from geofold.molecule.kinematics import inverse
 from geofold.molecule.kinematics.forward import positions
 from geofold.molecule.loop.batch_states import with_own_bonds
 from geofold.molecule.loop.domain import LoopDomain
@@ -50,7 +53,7 @@ BONDED = 0.1329
 
 @cache
 def candidates() -> LoopCandidates:
-    return LoopCandidates.of(NATIVE, rebuilt(NATIVE, FIRST, LAST))
+    return LoopCandidates.of(NATIVE, rebuild_plan(NATIVE, FIRST, LAST))
 
 
 def rmsd(rows: np.ndarray) -> np.ndarray:
@@ -62,7 +65,7 @@ def rmsd(rows: np.ndarray) -> np.ndarray:
 
 
 class Oracle(LoopScore):
-    """Scores by what nobody knows."""
+    """Scores by the RMSD to the native, which no real potential knows."""
 
     def forward(self, candidates: torch.Tensor, around: object) -> torch.Tensor:
         own = [NATIVE.atom(k, n, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for n in ("N", "CA", "C", "O")]
@@ -72,7 +75,7 @@ class Oracle(LoopScore):
 
 def test_draws_close_with_ideal_bonds_at_both_ends() -> None:
     loop = candidates()
-    rows = loop.drawn(64, np.random.default_rng(0))
+    rows = loop.draw(64, np.random.default_rng(0))
     assert 32 <= len(rows) <= 65
     xyz = loop.backbone(rows)
     before = NATIVE.xyz[NATIVE.atom(FIRST - 1, "C", NATIVE.steering_mask)]
@@ -81,81 +84,88 @@ def test_draws_close_with_ideal_bonds_at_both_ends() -> None:
     assert np.linalg.norm(xyz[:, -1, 2] - after, axis=-1) == pytest.approx(BONDED, abs=1e-3)
     omega = dihedral(xyz[:, :-1, 1], xyz[:, :-1, 2], xyz[:, 1:, 0], xyz[:, 1:, 1])
     assert np.abs(np.cos(omega) + 1).max() < 1e-6, "all trans"
-    alpha = np.cross(xyz[:, :, 0] - xyz[:, :, 1], xyz[:, :, 2] - xyz[:, :, 1])
-    assert alpha.shape == (len(rows), LAST - FIRST + 1, 3)
+    for k in range(FIRST, LAST + 1):
+        beta = NATIVE.atom(k, "CB", NATIVE.steering_mask)
+        if beta is None:
+            continue
+        place = np.searchsorted(loop.atoms, loop.structure.atom(k, "CB", loop.structure.steering_mask))
+        n, ca, c = (xyz[:, k - FIRST, atom] for atom in range(3))
+        volume = np.einsum("ki,ki->k", np.cross(n - ca, c - ca), rows[:, place] - ca)
+        assert (volume > 0).all(), "all L"
 
 
-def test_closing_a_candidates_own_torsions_gives_it_back() -> None:
+def test_closing_a_candidates_own_torsions_returns_it() -> None:
     loop = candidates()
-    rows = loop.drawn(16, np.random.default_rng(1))
-    again = loop.closed(loop.torsions(rows))
+    rows = loop.draw(16, np.random.default_rng(1))
+    again = loop.close(loop.torsions(rows))
     np.testing.assert_allclose(again, rows, atol=2e-5)
 
 
-def test_crosses_are_near_their_parents_where_they_are_alike() -> None:
+def test_offspring_of_equal_parents_stay_near_them() -> None:
     loop = candidates()
-    rows = loop.drawn(64, np.random.default_rng(2))
+    rows = loop.draw(64, np.random.default_rng(2))
     near = rows[np.argsort(rmsd(rows))[:1]]
-    crossed = loop.crossed(near, 64, np.random.default_rng(3))
+    crossed = loop.cross(near, 64, np.random.default_rng(3))
     assert len(crossed) >= 16
     apart = np.sqrt(((crossed - near) ** 2).sum(-1).mean(-1))
     assert np.median(apart) < np.median(np.sqrt(((rows - near) ** 2).sum(-1).mean(-1)))
 
 
-def test_led_candidates_cost_less_and_stay_closed() -> None:
+def test_guided_candidates_cost_less_and_stay_closed() -> None:
     loop = candidates()
-    rows = loop.drawn(24, np.random.default_rng(4))[:6]
-    led, worth = loop.led(rows)
-    assert worth.sum() < loop.worth(rows).sum()
-    xyz = loop.backbone(led)
+    rows = loop.draw(24, np.random.default_rng(4))[:6]
+    guided, cost = loop.guide(rows)
+    assert cost.sum() < loop.cost(rows).sum()
+    xyz = loop.backbone(guided)
     after = NATIVE.xyz[NATIVE.atom(LAST + 1, "N", NATIVE.steering_mask)]
     assert np.linalg.norm(xyz[:, -1, 2] - after, axis=-1) == pytest.approx(BONDED, abs=1e-3)
 
 
-def test_a_search_that_knew_would_find_the_native_loop() -> None:
-    """With the RMSD as potential nothing but what is tried stands between the search and the native loop."""
-    effort = Effort(draws=192, crosses=64, broods=2, led=6, generations=3, parents=4)
-    told: list[float] = []
-    found = searched(candidates(), effort, score=Oracle(), told=lambda *done: told.append(done[2]))
-    near = 10 * rmsd(found.rows[:1])[0]
-    assert near < 0.9, "A; ideal bonds and angles alone keep it 0.6 off"
-    assert found.value.tolist() == sorted(found.value) and told == sorted(told, reverse=True) and len(told) == 4
-    best = found.best(3)
-    apart = np.sqrt(((best.rows[:, None] - best.rows) ** 2).sum(-1).mean(-1))
-    assert (apart[~np.eye(len(best.rows), dtype=bool)] > APART).all()
+def test_a_search_with_the_rmsd_as_potential_finds_the_native_loop() -> None:
+    effort = Effort(draws=192, crosses=64, generations=2, guided=6, restarts=3, parents=4)
+    losses: list[float] = []
+    progress = Progress(lambda stage, done, total, loss: losses.append(loss))
+    pool = search_loop(candidates(), effort, score=Oracle(), progress=progress)
+    assert 10 * rmsd(pool.rows[:1])[0] < 0.9, "A; ideal bonds and angles alone keep it 0.6 A off"
+    assert pool.cost.tolist() == sorted(pool.cost) and losses == sorted(losses, reverse=True) and len(losses) == 4
+    best = pool.distinct(3)
+    distance = np.sqrt(((best.rows[:, None] - best.rows) ** 2).sum(-1).mean(-1))
+    assert (distance[~np.eye(len(best.rows), dtype=bool)] > MIN_RMSD_CANDIDATES).all()
 
 
-def test_the_same_seed_searches_the_same() -> None:
-    effort = Effort(draws=32, crosses=16, broods=1, led=2, generations=2, parents=2)
-    one, two = (searched(candidates(), effort, seed=5, score=Oracle()) for _ in range(2))
-    assert np.array_equal(one.rows, two.rows) and np.array_equal(one.value, two.value)
+def test_the_same_seed_gives_the_same_search() -> None:
+    effort = Effort(draws=32, crosses=16, generations=1, guided=2, restarts=2, parents=2)
+    first, second = (search_loop(candidates(), effort, seed=5, score=Oracle()) for _ in range(2))
+    assert np.array_equal(first.rows, second.rows) and np.array_equal(first.cost, second.cost)
 
 
-def test_the_usual_options_make_the_usual_effort_and_less_of_both_less() -> None:
-    assert effort_of(RunOptions(), LONG) == effort_of(RunOptions(), 2 * LONG) == Effort()
-    short, few = effort_of(RunOptions(), LONG // 2), effort_of(RunOptions(streams=6, rounds=2), LONG)
-    assert 2 * short.draws == 2 * few.draws == Effort.draws and 2 * short.led == Effort.led
-    assert short.broods == Effort.broods and few.broods == few.generations == 1 and few.parents == 6
-    alone = [effort_of(RunOptions(), length, alone=True).generations for length in (4, 8, LONG, 2 * LONG)]
-    assert alone == [Effort.generations, 4, 2 * Effort.generations, 2 * Effort.generations]
-    assert Effort(draws=10, crosses=4, broods=2, generations=3).tried == 2 * 10 + 7 * 4
+def test_default_options_give_the_default_effort_and_less_of_either_gives_less() -> None:
+    long = FULL_EFFORT_LENGTH
+    assert choose_effort(RunOptions(), long) == choose_effort(RunOptions(), 2 * long) == Effort()
+    short, few = choose_effort(RunOptions(), long // 2), choose_effort(RunOptions(streams=6, rounds=2), long)
+    assert 2 * short.draws == 2 * few.draws == Effort.draws and 2 * short.guided == Effort.guided
+    assert short.generations == Effort.generations and few.generations == few.restarts == 1 and few.parents == 6
+    restarts = [choose_effort(RunOptions(), n, only_source=True).restarts for n in (4, 8, long, 2 * long)]
+    assert restarts == [Effort.restarts, 4, 2 * Effort.restarts, 2 * Effort.restarts]
+    assert Effort(draws=10, crosses=4, generations=2, restarts=3).tried == 2 * 10 + 7 * 4
 
 
-def test_unlike_rows_come_in_order_of_value() -> None:
+def test_distinct_rows_come_in_order_of_cost() -> None:
     rows = np.array([0.0, 0.01, 0.2, 0.4])[:, None, None] * np.ones((4, 5, 3))
-    assert unlike(rows, np.array([2.0, 1.0, 3.0, 0.0]), 4) == [3, 1, 2]
-    assert unlike(rows, np.array([2.0, 1.0, 3.0, 0.0]), 2) == [3, 1]
+    assert select_distinct(rows, np.array([2.0, 1.0, 3.0, 0.0]), 4) == [3, 1, 2]
+    assert select_distinct(rows, np.array([2.0, 1.0, 3.0, 0.0]), 2) == [3, 1]
 
 
-def test_of_several_models_each_family_has_one_first() -> None:
+def test_several_models_begin_with_one_of_each_family() -> None:
     rows = np.array([0.0, 0.06, 0.2, 0.26, 0.27])[:, None, None] * np.array([[1.0, 0.0, 0.0]]) * np.ones((5, 4, 1))
-    value = np.arange(5.0)
-    assert unlike(rows, value, 3, APART) == spread(rows, value, 3, RunOptions()) == [0, 1, 2]
-    assert spread(rows, value, 2, RunOptions(models=2)) == [0, 2]
-    assert spread(rows, value, 4, RunOptions(models=2)) == [0, 2, 1, 3] and NICHE > APART
+    cost = np.arange(5.0)
+    assert select_distinct(rows, cost, 3) == select_diverse(rows, cost, 3, RunOptions()) == [0, 1, 2]
+    assert select_diverse(rows, cost, 2, RunOptions(models=2)) == [0, 2]
+    assert select_diverse(rows, cost, 4, RunOptions(models=2)) == [0, 2, 1, 3]
+    assert MIN_RMSD_MODELS > MIN_RMSD_CANDIDATES
 
 
-def test_conformations_are_taken_over_with_own_bonds_and_angles() -> None:
+def test_torsions_are_transferred_to_the_inputs_bonds_and_angles() -> None:
     domain = LoopDomain.of(NATIVE, FIRST, LAST)
     start = domain.start(NATIVE.xyz)
     own = backbone_torsions(NATIVE)[FIRST : LAST + 2, :2]
@@ -165,7 +175,7 @@ def test_conformations_are_taken_over_with_own_bonds_and_angles() -> None:
     assert closed.all()
     np.testing.assert_allclose(state.fold.xyz, start.fold.xyz, atol=1e-9)
     loop = candidates()
-    rows = loop.drawn(24, np.random.default_rng(6))
+    rows = loop.draw(24, np.random.default_rng(6))
     backbone = loop.backbone(rows)
     state, closed = with_own_bonds(domain, NATIVE, start, loop.torsions(rows), backbone)
     assert closed.sum() >= 12 and len(state.fold.xyz) == closed.sum()
@@ -184,21 +194,21 @@ def test_conformations_are_taken_over_with_own_bonds_and_angles() -> None:
     assert np.abs(np.exp(1j * seen) - np.exp(1j * phi[:, 1].numpy())).max() < 1e-6
 
 
-def test_conformations_stay_nearer_than_their_torsions_alone_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transferred_conformations_stay_nearer_than_by_their_torsions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     domain, loop = LoopDomain.of(NATIVE, FIRST, LAST), candidates()
-    start, rows = domain.start(NATIVE.xyz), loop.drawn(24, np.random.default_rng(6))
+    start, rows = domain.start(NATIVE.xyz), loop.draw(24, np.random.default_rng(6))
     backbone = loop.backbone(rows)
     places = backbone_atoms(NATIVE, FIRST, LAST, NATIVE.steering_mask)
 
     def moved() -> np.ndarray:
-        """How far backbones are from where they were, nm."""
+        """RMSD (nm) of backbones from where they were."""
         state, closed = with_own_bonds(domain, NATIVE, start, loop.torsions(rows), backbone)
         assert closed.all()
         there = backbone.reshape(len(rows), -1, 3)
         return np.sqrt(((state.fold.xyz[:, domain.fold.kin.rows(places)].numpy() - there) ** 2).sum(-1).mean(-1))
 
     near = moved()
-    monkeypatch.setattr(meeting, "NEARING_STEPS", 0)
+    monkeypatch.setattr(inverse, "NEARING_STEPS", 0)
     alone = moved()
     assert np.median(near) < 0.6 * np.median(alone) and (near < alone + 0.02).all()
 
@@ -207,8 +217,8 @@ def test_a_link_closes_with_the_loop_that_holds_it() -> None:
     structure = read(STRUCTURES / "5pti.cif")
     first, last = find_range(structure, "A:10-18")  # 14 is bound to 38
     domain = LoopDomain.of(structure, first, last)
-    loop = LoopCandidates.of(structure, rebuilt(structure, first, last))
-    rows = loop.drawn(8, np.random.default_rng(1))
+    loop = LoopCandidates.of(structure, rebuild_plan(structure, first, last))
+    rows = loop.draw(8, np.random.default_rng(1))
     start = domain.start(structure.xyz)
     state, closed = with_own_bonds(domain, structure, start, loop.torsions(rows), loop.backbone(rows))
     assert len(domain.tree.links) == 1 and closed.sum() >= 2
@@ -241,35 +251,34 @@ def _at(xyz: np.ndarray) -> Structure:
     return replace(NATIVE, xyz=xyz)
 
 
-def test_polished_candidates_are_liked_better_and_stay_closed() -> None:
+def test_minimised_candidates_have_a_lower_loss_and_stay_closed() -> None:
     loop = candidates()
-    rows, _ = loop.led(loop.drawn(24, np.random.default_rng(4))[:6])
-    score = Oracle()
-    polished, worth = loop.polished(rows, score)
-    # what goes down is the potential and what clashes and outliers cost, together
-    before, after = (WEIGHT * 10 * rmsd(own) + cost for own, cost in ((rows, loop.worth(rows)), (polished, worth)))
-    assert (after < before + 1e-6).all() and (rmsd(polished) < 0.9 * rmsd(rows)).any()
-    np.testing.assert_allclose(worth, loop.worth(polished), atol=1e-6)
-    xyz = loop.backbone(polished)
-    after = NATIVE.xyz[NATIVE.atom(LAST + 1, "N", NATIVE.steering_mask)]
-    assert np.linalg.norm(xyz[:, -1, 2] - after, axis=-1) == pytest.approx(BONDED, abs=1e-3)
+    rows, _ = loop.guide(loop.draw(24, np.random.default_rng(4))[:6])
+    minimised, cost = loop.minimise(rows, Oracle())
+    before, after = (POTENTIAL_WEIGHT * 10 * rmsd(xyz) + c for xyz, c in ((rows, loop.cost(rows)), (minimised, cost)))
+    assert (after < before + 1e-6).all() and (rmsd(minimised) < 0.9 * rmsd(rows)).any()
+    np.testing.assert_allclose(cost, loop.cost(minimised), atol=1e-6)
+    xyz = loop.backbone(minimised)
+    nitrogen = NATIVE.xyz[NATIVE.atom(LAST + 1, "N", NATIVE.steering_mask)]
+    assert np.linalg.norm(xyz[:, -1, 2] - nitrogen, axis=-1) == pytest.approx(BONDED, abs=1e-3)
 
 
-def test_breeding_keeps_what_is_liked() -> None:
+def test_breeding_lowers_the_potential_and_keeps_all_candidates() -> None:
     loop, noise = candidates(), np.random.default_rng(8)
-    rows = loop.drawn(64, noise)
-    effort = Effort(crosses=24, broods=3, parents=4)
-    pool = bred(loop, rows, effort, Oracle(), noise)
-    assert len(rows) < len(pool.rows) <= len(rows) + 3 * 24 and pool.value.tolist() == sorted(pool.value)
-    assert pool.liked.min() < 10 * rmsd(rows).min()
+    rows = loop.draw(64, noise)
+    effort = Effort(crosses=24, generations=3, parents=4)
+    pool = breed(loop, rows, effort, Oracle(), noise)
+    assert len(rows) < len(pool.rows) <= len(rows) + 3 * 24 and pool.cost.tolist() == sorted(pool.cost)
+    assert pool.scores.potential.min() < 10 * rmsd(rows).min()
 
 
 def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {"DRAWS": 64, "KEPT": 20, "NEAREST": 8, "EACH": 3, "LIKED": 6, "LEADING": 2, "NATIVES": 2, "CROSSES": 9}
-    hard = Effort(draws=64, crosses=16, broods=1, parents=3)
-    for name, value in (small | {"PARENTS": (3, 3), "HARD": hard}).items():
-        monkeypatch.setattr(score_decoys, name, value)
-    monkeypatch.setattr(loop_parts, "GUIDED_SWEEPS", 1)
+    small = {"DRAWS": 64, "DRAWN_KEPT": 20, "NEAREST_KEPT": 8, "PERTURBATIONS": 3, "BRED_KEPT": 6, "OFFSPRING": 9}
+    small |= {"GUIDED_BRED": 2, "GUIDED_NATIVES": 2}
+    hard = Effort(draws=64, crosses=16, generations=1, parents=3)
+    for name, value in (small | {"PARENTS": (3, 3), "HARD_EFFORT": hard}).items():
+        monkeypatch.setattr(decoys, name, value)
+    monkeypatch.setattr(controllers, "GUIDED_SWEEPS", 1)
     bare = decoys_of(NATIVE, FIRST, LAST, None, seed=0)
     assert set(bare.kind.tolist()) == {DRAWN, DISTURBED, CROSSED}
     made = decoys_of(NATIVE, FIRST, LAST, LoopScore().eval(), seed=0)
@@ -284,36 +293,36 @@ def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) ->
     torch.testing.assert_close((made.xyz - there).square().sum(-1).mean((1, 2)).sqrt(), made.rmsd, rtol=1e-4, atol=1e-3)
 
 
-def test_a_judge_that_had_no_part_in_the_search_puts_what_it_found_in_order() -> None:
+def test_a_potential_that_had_no_part_in_the_search_reorders_its_candidates() -> None:
     loop = candidates()
-    rows = loop.drawn(48, np.random.default_rng(5))
-    wrong = np.linspace(-9.0, 9.0, len(rows))  # what a search liked has nothing to do with the native
-    clash = np.where(rmsd(rows) == rmsd(rows).min(), 100.0, 0.0)
-    ordered = agreed(loop, Ranked(rows, wrong + clash, wrong), Oracle())
-    assert sorted(ordered.value) == ordered.value.tolist()
-    np.testing.assert_allclose(ordered.liked, 10 * rmsd(ordered.rows), rtol=1e-4, atol=1e-3)
-    # nearest first, but for what the clash costs: that is not the judge's to forgive
+    rows = loop.draw(48, np.random.default_rng(5))
+    wrong = np.linspace(-9.0, 9.0, len(rows))  # the potential of the search has nothing to do with the native
+    clash = np.where(rmsd(rows) == rmsd(rows).min(), 100.0 / SEARCH.clash, 0.0)
+    ordered = rerank_by_consensus(loop, Candidates.rank(rows, Scores.of(wrong, clash=clash), SEARCH), Oracle())
+    assert sorted(ordered.cost) == ordered.cost.tolist()
+    np.testing.assert_allclose(ordered.scores.potential, 10 * rmsd(ordered.rows), rtol=1e-4, atol=1e-3)
+    # nearest first, except for the one with a clash, whose cost stays
     assert rmsd(ordered.rows)[0] == np.sort(rmsd(rows))[1] and rmsd(ordered.rows)[-1] == rmsd(rows).min()
-    empty = Ranked(rows[:0], wrong[:0], wrong[:0])
-    assert len(agreed(loop, empty, Oracle()).rows) == 0
+    empty = Candidates.empty(rows.shape[1])
+    assert len(rerank_by_consensus(loop, empty, Oracle()).rows) == 0
 
 
-def test_an_end_is_told_with_how_sure_the_search_is_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confidence_follows_from_the_spread_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     score = shipped_score()[0]
-    known = Confidence((0.0, 0.0, 1.0, 0.0, 0.0), -0.5, 0.5, 20)
-    monkeypatch.setattr(certainty, "shipped_judge", lambda: (score, {"confidence": known.as_dict()}))
+    calibration = Confidence((0.0, 0.0, 1.0, 0.0, 0.0), -0.5, 0.5, 20)  # all weight on the spread
+    monkeypatch.setattr(consensus, "shipped_judge", lambda: (score, {"confidence": calibration.as_dict()}))
     loop = candidates()
-    rows = loop.drawn(32, np.random.default_rng(0))
-    found = Searched.of(loop, Ranked(rows, np.zeros(len(rows)), loop.scores(rows, shipped_score()[0])))
+    rows = loop.draw(32, np.random.default_rng(0))
+    ensemble = Ensemble(loop.backbone(rows), loop.potential(rows, score))
     domain = LoopDomain.of(NATIVE, FIRST, LAST)
     atoms = domain.fold.kin.atoms.numpy()
-    model = Model(Move(domain.tree, atoms, NATIVE.xyz[atoms][None], "done", "hold-still"), -1.0)
-    middle, low, high = sure(NATIVE, [model], found)[0].confidence
-    # the weight is on the spread alone: what the liked candidates are apart from this end
-    apart = 10 * rmsd(rows)
-    assert apart.min() < middle < apart.max() + 0.2 and low < middle < high
-    alone = Searched(found.backbone[:0], found.value[:0])
-    assert sure(NATIVE, [model], alone)[0].confidence[0] < 0.2
-    assert sure(NATIVE, [model], None) == [model]
-    monkeypatch.setattr(certainty, "shipped_judge", lambda: (score, {}))
-    assert sure(NATIVE, [model], found) == [model]
+    outcome = StreamOutcome(domain.tree, atoms, NATIVE.xyz[atoms][None], "done", "hold-still")
+    model = LoopModel(outcome, {"potential": -1.0})
+    middle, low, high = with_confidence(NATIVE, model, ensemble).confidence
+    distance = 10 * rmsd(rows)
+    assert distance.min() < middle < distance.max() + 0.2 and low < middle < high
+    empty = Ensemble(ensemble.backbone[:0], ensemble.potential[:0])
+    assert with_confidence(NATIVE, model, empty).confidence[0] < 0.2
+    assert with_confidence(NATIVE, model, None) == model
+    monkeypatch.setattr(consensus, "shipped_judge", lambda: (score, {}))
+    assert with_confidence(NATIVE, model, ensemble) == model

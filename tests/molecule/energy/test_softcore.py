@@ -129,11 +129,11 @@ def test_steers_a_stream() -> None:
 
     structure, domain, soft = loop()
     goal = LoopGoal(side_chains=True, floor=1.0, soft_core=0.05)
-    steered = replace(domain, soft=soft, goal=goal)
+    with_force_field = replace(domain, soft=soft, goal=goal)
     parts = replace(controller(RunOptions()), gate=FixedGate(1))
-    state = parts.init(steered, steered.start(structure.xyz))
+    state = parts.init(with_force_field, with_force_field.start(structure.xyz))
     losses = []
     for _ in range(8):
-        state, info = parts.step(steered, state, goal)
+        state, info = parts.step(with_force_field, state, goal)
         losses.append(float(info.loss_after[0]))
     assert losses[-1] < losses[0] and losses == sorted(losses, reverse=True)

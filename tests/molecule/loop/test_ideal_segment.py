@@ -153,8 +153,8 @@ def test_a_proline_is_built_cis_where_the_plan_says_so_and_the_prior_has_a_price
     assert [build.names[k] for plan in plans for k in plan.cis] == ["PRO", "PRO"]
     assert drawn_torsions(structure, build, shipped_prior()[0], 8, np.random.default_rng(0))[1] == 0.0
     for plan in plans:
-        loop = LoopCandidates.of(structure, plan, sighted=False)
-        assert loop.price > 0.5
+        loop = LoopCandidates.of(structure, plan, predicts=False)
+        assert loop.cis_penalty > 0.5
         whole, (first, _) = loop.structure, loop.span
         omega = [
             float(dihedral(*(whole.xyz[whole.atom(j, name, whole.steering_mask)]

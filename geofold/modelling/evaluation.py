@@ -1,0 +1,113 @@
+"""Terms of the cost of refined models (`geofold.modelling.scoring`), evaluated on their coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from geofold.learn.loop_score.model import shipped_judge
+from geofold.modelling.options import RunOptions
+from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
+from geofold.modelling.scoring import REFINED, Scores, finite_energies
+from geofold.molecule.energy.loop_score_input import backbone_of, surroundings
+from geofold.molecule.energy.openmm_energy import EnergyModel
+from geofold.molecule.loop.domain import LoopDomain
+from geofold.molecule.selection import backbone_atoms
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.torsion_tree import TorsionTree
+
+
+def evaluate_geometry(structure: Structure, domain: LoopDomain, outcomes: Sequence[StreamOutcome]) -> Scores:
+    """Scores (M,) of refined ends without their energies: potential, clashes, outliers, and how they were found."""
+    ends = np.array([outcome.frames[-1] for outcome in outcomes])
+    xyz = torch.as_tensor(ends).to(domain.fold.weight)
+    overlap, _ = domain.sterics.overlaps(xyz, domain.sterics.pairs(xyz))
+    return Scores.of(
+        potential_of_local(structure, domain, ends),
+        clash=domain.sterics.cost(overlap).sum(-1).cpu().numpy(),
+        unclean=np.array([0.0 if outcome.status == "done" else 1.0 for outcome in outcomes]),
+        searched=np.array([1.0 if outcome.predictor == LOOP_SEARCH else 0.0 for outcome in outcomes]),
+    )
+
+
+def rank_models(
+    structure: Structure,
+    outcomes: Sequence[StreamOutcome],
+    scores: Scores,
+    options: RunOptions,
+    only: Collection[int] | None = None,
+) -> list[LoopModel]:
+    """Models of a loop, lowest cost first.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure that the outcomes belong to.
+    outcomes : sequence of StreamOutcome, (M,)
+    scores : Scores, (M,)
+        Of their ends, without energies.
+    options : RunOptions
+        Whether energies are evaluated.
+    only : collection of int, optional
+        Residues whose energy is evaluated; all if not given.
+    """
+    if options.energy:
+        energy = [energy_of(structure, outcome.apply(structure.xyz), options, only) for outcome in outcomes]
+        scores = replace(scores, energy=np.array(energy))
+    terms = scores.contributions(REFINED)
+    energies: list[float | None] = [None] * len(outcomes)
+    if np.isfinite(scores.energy).any():  # infinite energies say nothing unless they can be compared
+        energies = [float(energy) for energy in finite_energies(scores.energy)]
+    return sort_models(
+        LoopModel(outcome, {name: float(value[k]) for name, value in terms.items()}, energies[k])
+        for k, outcome in enumerate(outcomes)
+    )
+
+
+def sort_models(models: Iterable[LoopModel]) -> list[LoopModel]:
+    """Models, lowest cost first."""
+    return sorted(models, key=lambda model: model.cost)
+
+
+def potential_of_local(structure: Structure, domain: LoopDomain, local: np.ndarray) -> np.ndarray:
+    """Learned potential (K,) of coordinates (K, m, 3) of the domain's atoms; zero for a loop at a chain end."""
+    if not domain.tree.closed:
+        return np.zeros(len(local))
+    xyz = np.repeat(structure.xyz[None], len(local), 0)
+    xyz[:, domain.fold.kin.atoms.cpu().numpy()] = local
+    return potential_of(structure, domain.tree, xyz)
+
+
+def potential_of(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np.ndarray:
+    """Learned potential (K,) of a loop between two residues in coordinates (K, n_atoms, 3)."""
+    first, last, steering = tree.first, tree.last, tree.steering
+    around = surroundings(structure, first, last, steering)
+    rows = backbone_of(structure, first, last, steering, xyz)
+    return np.asarray(shipped_judge()[0].scores(rows, around).numpy())
+
+
+def energy_of(structure: Structure, xyz: np.ndarray, options: RunOptions, only: Collection[int] | None = None) -> float:
+    """Energy (kJ/mol) of amber14 + OBC2 with hydrogens placed for the coordinates.
+
+    Parameters
+    ----------
+    structure : Structure
+    xyz : (n_atoms, 3)
+        Coordinates (nm).
+    options : RunOptions
+    only : collection of int, optional
+        Residues whose energy is evaluated; all if not given.
+    """
+    steering = structure.steering(options.altloc)
+    return EnergyModel.of(replace(structure, xyz=xyz), steering, seed=options.seed, only=only).energy(xyz)
+
+
+def backbone_of_end(structure: Structure, model: LoopModel) -> np.ndarray:
+    """N, CA, C and O (n, 4, 3) of a model's end (nm); NaN for a missing oxygen."""
+    tree, xyz = model.outcome.tree, model.outcome.apply(structure.xyz)
+    atoms = backbone_atoms(structure, tree.first, tree.last, tree.steering)
+    points = [np.full(3, np.nan) if atom is None else xyz[atom] for atom in atoms]
+    return np.array(points).reshape(-1, 4, 3)

@@ -1,0 +1,222 @@
+"""Refined candidates of a loop: from the input, guided by the loop model, and from a search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from geofold.core.population import Plan, evolve, take
+from geofold.errors import GeofoldError
+from geofold.learn.gate import shipped_gate
+from geofold.modelling.controllers import refinement_controller, run_guided
+from geofold.modelling.evaluation import evaluate_geometry, potential_of_local
+from geofold.modelling.options import STREAMS, RunOptions
+from geofold.modelling.outcome import LOOP_SEARCH, StreamOutcome
+from geofold.modelling.progress import Progress
+from geofold.modelling.repair.refinement import refine
+from geofold.modelling.scoring import REFINED, Scores
+from geofold.modelling.search.candidates import LoopCandidates, rebuild_plan
+from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
+from geofold.modelling.search.diversity import select_diverse
+from geofold.modelling.search.evolutionary import choose_effort, search_loop
+from geofold.modelling.time_budget import TimeBudget
+from geofold.modelling.trajectory import NO_PREDICTOR, TrajectoryRecorder
+from geofold.molecule.datasets.loop_windows import LENGTHS
+from geofold.molecule.loop.batch_states import with_own_bonds
+from geofold.molecule.loop.domain import LoopDomain, LoopGoal, LoopState
+from geofold.molecule.loop.predictor import LoopPredictor, LoopSense
+from geofold.molecule.structure import Structure
+
+CONVERGED_LOSS = 0.9
+"""Loss below which a loop is clean: a severe overlap or an outlier costs one each."""
+SOFTENING = (0.002, 0.02, 0.2, 1.0)
+"""Weight of the sterics in each phase after a kick: torsions reach their basins before clashes confine them."""
+SWEEPS = (2, 1, 1, 1)
+"""Sweeps of each phase."""
+KICKS, KICK_SIZE = 12, 0.6
+FINALISTS = 3
+"""Models of a search that are refined, for the usual number of streams."""
+MARGIN = 0.3
+"""Models of a search whose cost is higher than the best refined model's by more than this are not refined."""
+GUIDED_STREAMS = 4
+"""Streams from where the loop model leads: one as it is, the others kicked."""
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateModels:
+    """Refined candidates of a loop.
+
+    Attributes
+    ----------
+    outcomes : list of StreamOutcome, (M,)
+        Empty where closure leaves no freedom.
+    scores : Scores, (M,)
+        Without energies.
+    ensemble : Ensemble or None
+        Candidates of the search, if there was one.
+    """
+
+    outcomes: list[StreamOutcome]
+    scores: Scores
+    ensemble: Ensemble | None = None
+
+
+def candidate_models(
+    structure: Structure,
+    domain: LoopDomain,
+    options: RunOptions,
+    budget: TimeBudget,
+    progress: Progress | None = None,
+    *,
+    search: bool = True,
+) -> CandidateModels:
+    """Refine what the input leads to, what the loop model leads to, and loops found by a search.
+
+    Parameters
+    ----------
+    structure : Structure
+    domain : LoopDomain
+        The loop in the structure.
+    options : RunOptions
+    budget : TimeBudget
+    progress : Progress, optional
+    search : bool
+        Whether to search for loops without use of the input's.
+
+    Returns
+    -------
+    CandidateModels
+    """
+    progress = Progress() if progress is None else progress
+    start = domain.start(structure.xyz, options.streams)
+    if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
+        return CandidateModels([], Scores.of(np.empty(0)))
+    outcomes = [_evolve(structure, domain, start, options, progress.begin("refine input"), TrajectoryRecorder())]
+    predicts = domain.tree.closed and options.predictor != NO_PREDICTOR
+    if predicts and domain.length <= LENGTHS[1]:
+        # The loop model is not always better, so what the input leads to remains a candidate.
+        recorder = TrajectoryRecorder(LoopPredictor.name, f"{shipped_gate().name}, threshold")
+        guided = _guide(structure, domain, options, recorder)
+        outcomes.append(_evolve(structure, domain, guided, options, progress.begin("guided"), recorder))
+    scores = evaluate_geometry(structure, domain, outcomes)
+    if not (search and predicts):
+        return CandidateModels(outcomes, scores)
+    one_model = options.models == 1 and not options.repack_shell
+    limit = float(scores.total(REFINED).min()) + MARGIN if one_model else np.inf
+    models, ensemble = _search(structure, domain, options, limit, budget, progress)
+    if models:
+        scores = Scores.concatenate([scores, evaluate_geometry(structure, domain, models)])
+    return CandidateModels(outcomes + models, scores, ensemble)
+
+
+def _evolve(
+    structure: Structure,
+    domain: LoopDomain,
+    start: LoopState,
+    options: RunOptions,
+    progress: Progress,
+    recorder: TrajectoryRecorder,
+) -> StreamOutcome:
+    """A population of streams from a state, the best of them refined; its trajectory continues the recorder's."""
+    plan = Plan(
+        steps=tuple(sweeps * domain.length for sweeps in SWEEPS),
+        rounds=options.rounds,
+        kicks=KICKS,
+        size=KICK_SIZE,
+        content=CONVERGED_LOSS,
+    )
+
+    def soften(phase: int, kicked: tuple[bool, ...]) -> LoopGoal:
+        return LoopGoal(sterics=tuple(SOFTENING[phase] if row else 1.0 for row in kicked))
+
+    parts = refinement_controller(options.seed)
+    state, lineage = evolve(
+        parts,
+        domain,
+        parts.init(domain, start),
+        soften,
+        plan,
+        worth=domain.worth,
+        snapshot=lambda s: (s.fold.xyz, s.cursor),
+        seed=options.seed,
+        progress=progress.update,
+    )
+    cursor = 0
+    for (xyz, after), info, row in lineage.path(0):
+        recorder.add(xyz[row], info, row, cursor)
+        cursor = after
+    best = take(domain, state, torch.zeros(1, dtype=torch.long))
+    return refine(structure, domain, best.domain, options, recorder)
+
+
+def _guide(structure: Structure, domain: LoopDomain, options: RunOptions, recorder: TrajectoryRecorder) -> LoopState:
+    """Rows at the end of a stream guided by the loop model, which the recorder records."""
+    with_features = replace(domain, sense=LoopSense.of(structure, domain.fold))
+    start = domain.start(structure.xyz)
+    recorder.add(start.fold.xyz[0], None, 0, 0)
+    for state, info, cursor in run_guided(with_features, start, seed=options.seed):
+        recorder.add(state.fold.xyz[0], info, 0, cursor)
+    rows = torch.zeros(min(GUIDED_STREAMS, options.streams), dtype=torch.long)
+    return domain.select(state._replace(cursor=0), rows)
+
+
+def _search(
+    structure: Structure,
+    domain: LoopDomain,
+    options: RunOptions,
+    limit: float,
+    budget: TimeBudget,
+    progress: Progress,
+) -> tuple[list[StreamOutcome], Ensemble | None]:
+    """Models of a search without use of the input's loop.
+
+    Candidates are searched without side chains; the best distinct ones are transferred to the bonds and angles of the
+    input's loop, guided around its side chains unless these are repacked later, and refined if their cost is below
+    the limit.
+    """
+    first, last = domain.tree.first, domain.tree.last
+    try:
+        loop = LoopCandidates.of(
+            structure, rebuild_plan(structure, first, last), altloc=options.altloc, seed=options.seed
+        )
+        effort = choose_effort(options, last - first + 1, only_source=bool(options.repack_shell))
+        pool = search_loop(loop, effort, seed=options.seed, progress=progress.begin("search"), budget=budget)
+        pool = rerank_by_consensus(loop, pool)
+    except GeofoldError:
+        return [], None  # a loop that cannot be rebuilt (an unusual residue) is only refined from the input
+    start, ensemble = domain.start(structure.xyz), Ensemble.of(loop, pool)
+    best = pool.finalists(options.streams, options)
+    torsions, backbone = loop.torsions(best.rows), loop.backbone(best.rows)
+    transferred, closed = with_own_bonds(domain, structure, start, torsions, backbone)
+    if not closed.any():
+        return [], ensemble
+    gates = f"{shipped_gate().name}, threshold"
+    recorders = [TrajectoryRecorder(LOOP_SEARCH, gates) for _ in range(len(transferred.fold.xyz))]
+    for row, recorder in enumerate(recorders):
+        recorder.add(start.fold.xyz[0], None, 0, 0)
+        recorder.add(transferred.fold.xyz[row], None, 0, 0)
+    state = transferred
+    if not options.repack_shell:  # the side chains around, which the search has not seen, stay
+        with_features = replace(domain, sense=LoopSense.of(structure, domain.fold))
+        for state, info, cursor in run_guided(with_features, transferred, seed=options.seed):
+            for row, recorder in enumerate(recorders):
+                recorder.add(state.fold.xyz[row], info, row, cursor)
+    state = state._replace(cursor=0)
+    xyz = state.fold.xyz.cpu().numpy()
+    scores = Scores.of(potential_of_local(structure, domain, xyz), clash=domain.worth(state).cpu().numpy())
+    cost = scores.total(REFINED)
+    # with a shell the loop's side chains are packed later, so their present clashes say nothing
+    order = np.arange(len(xyz), dtype=float) if options.repack_shell else cost
+    count = max(round(FINALISTS * options.streams / STREAMS), options.models)
+    chosen = [row for row in select_diverse(xyz, order, count, options) if cost[row] < limit]
+    outcomes: list[StreamOutcome] = []
+    progress = progress.begin("refine")
+    for row in chosen:
+        one_row = domain.select(state, torch.tensor([row]))
+        outcomes.append(refine(structure, domain, one_row, options, recorders[row]))
+        progress.update(len(outcomes), len(chosen), float(cost[row]))
+        if budget.exhausted():
+            break
+    return outcomes, ensemble
