@@ -102,7 +102,7 @@ class Sterics:
         outside = outside[np.isfinite(around)]
         atoms = np.concatenate([inside, outside]).astype(np.int64)
         carrier = np.concatenate([kin.carrier.cpu().numpy()[rows], np.full(len(outside), len(tree))])
-        device, dtype = kin.influence.device, kin.influence.dtype
+        device, dtype = kin.near.device, kin.dtype
         element = [str(structure.element[a]) for a in atoms]
         residue = np.clip(structure.residue_of[inside], tree.first, tree.last) - tree.first
         return cls(
