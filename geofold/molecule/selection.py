@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from geofold.errors import BackboneError, ChainBreakError, ResidueRangeError
+from geofold.molecule.numbers import LARGEST_INTEGER, parse_int, shown
 from geofold.molecule.structure import Link, Mask, Structure
 
 Number = tuple[int, str]
@@ -38,7 +39,7 @@ ELEMENTS = frozenset(SYMBOLS.split())
 BACKBONE = ("N", "CA", "C", "O")
 SHOWN_SPANS = 12
 """As many pieces of chain as a message lists."""
-RANGE = re.compile(r"([^:]*):(-?\d+)([A-Za-z]?)(?:-(-?\d+)([A-Za-z]?))?")
+RANGE = re.compile(r"([^:]*):(-?[0-9]+)([A-Za-z]?)(?:-(-?[0-9]+)([A-Za-z]?))?")
 EXAMPLES = "CHAIN:FIRST-LAST such as A:45-56, A:45A-56, :45-56 for a blank chain id, or A:45"
 
 
@@ -65,10 +66,18 @@ def parse_range(text: str) -> ResidueRange:
     """
     match = RANGE.fullmatch(text.strip())
     if match is None:
-        raise ResidueRangeError(f"'{text}' is not a residue range", EXAMPLES, "write the range like that")
+        raise ResidueRangeError(f"'{shown(text)}' is not a residue range", EXAMPLES, "write the range like that")
     chain, first, first_icode, last, last_icode = match.groups()
-    start = (int(first), first_icode)
-    return ResidueRange(chain.strip(), start, start if last is None else (int(last), last_icode))
+    start = (_number(first), first_icode)
+    return ResidueRange(chain.strip(), start, start if last is None else (_number(last), last_icode))
+
+
+def _number(text: str) -> int:
+    number = parse_int(text)
+    if number is None:
+        raise ResidueRangeError(f"residue number {shown(text)}", f"a number up to {LARGEST_INTEGER}",
+                                "give a number of the file")  # fmt: skip
+    return number
 
 
 def standard_name(resname: str) -> str:
@@ -126,7 +135,7 @@ def _lookup(structure: Structure, chain: str, number: Number) -> int:
         raise ResidueRangeError(given, "an amino acid", holds(structure))
     chains = dict.fromkeys(r.chain for i, r in enumerate(structure.residues) if structure.is_amino_acid(i))
     absent = f"chain '{chain}'" if chain not in chains else f"residue {label}"
-    ids = " ".join(f"'{c}'" for c in chains)
+    ids = " ".join(f"'{c}'" for c in list(chains)[:SHOWN_SPANS]) + (" ..." if len(chains) > SHOWN_SPANS else "")
     expected = f"a chain of {ids}" if chain not in chains else f"a residue number of chain '{chain}'"
     raise ResidueRangeError(f"{structure.source} has no {absent}", expected, holds(structure))
 

@@ -5,8 +5,6 @@ Coordinates are in nm, B-factors in square Angstrom. All alternate locations are
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import AltlocError, CoordinateError, InputFileError, NoProteinError
+from geofold.molecule.content import decode, load
+from geofold.molecule.numbers import LARGEST_REAL
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -246,49 +246,19 @@ def read(source: str | Path | bytes, *, name: str | None = None) -> Structure:
     from geofold.molecule.io import pdb
 
     label = name or ("standard input" if isinstance(source, bytes) else str(source))
-    text, encoding = decode(source if isinstance(source, bytes) else _load(Path(source), label), label)
+    text, encoding = decode(source if isinstance(source, bytes) else load(Path(source), label), label)
     for parser in (mmcif, pdb):
         if parser.recognises(text):
             return require_protein(parser.parse(text, encoding, label))
     raise InputFileError(f"{label} is not a structure", "text in PDB or mmCIF format", "give a .pdb or .cif file")
 
 
-def _load(path: Path, label: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        reason = "does not exist"
-    except IsADirectoryError:
-        reason = "is a folder"
-    except (OSError, ValueError) as error:
-        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-    raise InputFileError(f"{label} {reason}", "a file in PDB or mmCIF format", "check the path")
-
-
-def decode(data: bytes, label: str) -> tuple[str, str]:
-    """Text, and the encoding that gives the same bytes back."""
-    expected = "text in PDB or mmCIF format"
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputFileError(f"{label} is a damaged gzip file ({error})", expected, "fetch it again") from error
-    if not data.strip():
-        raise InputFileError(f"{label} is empty", expected, "check how the file was made")
-    if b"\0" in data:
-        raise InputFileError(f"{label} is binary", expected, "convert it to PDB or mmCIF")
-    encoding = "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
-    try:
-        return data.decode(encoding), encoding
-    except UnicodeDecodeError:
-        return data.decode("latin-1"), "latin-1"
-
-
 def require_protein(structure: Structure) -> Structure:
     """The structure itself; CoordinateError or NoProteinError if nothing can be done with it."""
     label, trace = structure.source, bool(np.any((structure.name == "CA") & (structure.element == "C")))
-    if not np.isfinite(structure.xyz).all():
-        raise CoordinateError(f"{label} has coordinates that are not numbers", "finite numbers", "mend the input")
+    if not (np.abs(structure.xyz) <= LARGEST_REAL / 10.0).all():
+        raise CoordinateError(f"{label} has coordinates that are not numbers or beyond {LARGEST_REAL:,.0f} A",
+                              "finite numbers within it", "mend the input")  # fmt: skip
     protein = structure.xyz[structure._amino[structure.residue_of]]
     for what, xyz in (("all", structure.xyz), ("most protein", protein)):
         if len(xyz) > 1 and len(np.unique(xyz.round(4), axis=0)) < (len(xyz) / 2 if what != "all" else 2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from geofold.errors import GeofoldError
@@ -40,10 +41,11 @@ def _told(structure: Structure, gap: Gap) -> dict[str, Any]:
 
 def _build(structure: Structure, gap: Gap) -> tuple[str | None, str | None]:
     """What `repair --build` takes to mend a gap, made sure of; or why it cannot."""
-    numbers = list(_numbers(structure, gap))
-    count, first, last = len(numbers), gap.before, gap.after
+    free = _numbers(structure, gap)
+    count, first, last = len(free), gap.before, gap.after
     if count > LONGEST:
         return None, f"{count} residues are too many: {SHORTEST} to {LONGEST} can be built"
+    numbers = list(free)
     while count < SHORTEST:  # torsions of so few cannot meet both anchors: neighbours come along
         ends = last + 1 < len(structure.residues) and structure.bonded(last, last + 1)
         if not (first > 0 and structure.bonded(first - 1, first) and ends):
@@ -60,11 +62,11 @@ def _build(structure: Structure, gap: Gap) -> tuple[str | None, str | None]:
     return span, None
 
 
-def _numbers(structure: Structure, gap: Gap) -> tuple[Number, ...]:
+def _numbers(structure: Structure, gap: Gap) -> Sequence[Number]:
     """Numbers for the residues of a gap: those left free, or insertion codes where these are too few."""
     count = len(gap.numbers if gap.names is None else gap.names)
     if len(gap.numbers) >= count:
-        return gap.numbers[:count]
+        return gap.numbers if len(gap.numbers) == count else gap.numbers[:count]
     number, icode = _number(structure, gap.before)
     return lettered(number, 1, count) if not icode else gap.numbers
 

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from geofold.app.result import shown_frames
 from geofold.app.viewer.html import AtomKey, Residue
 from geofold.errors import CoordinateError, InputFileError
+from geofold.molecule.io.hybrid36 import decode36
+from geofold.molecule.io.pdb import resnum_field
+from geofold.molecule.numbers import LARGEST_REAL, parse_decimal
 
 WATER = frozenset({"HOH", "WAT", "DOD", "H2O", "TIP", "SOL"})
 
@@ -55,10 +58,10 @@ def read_trajectory(frames_pdb: list[str] | str, keep_hydrogens: frozenset[AtomK
     seen: set[AtomKey] = set()
     last, group = None, -1
     for row, line in enumerate(models[0]):
-        try:
-            residue = (line[21].strip(), int(line[22:26]), line[26].strip())
-        except (ValueError, IndexError):
-            raise InputFileError(f"the line '{line[:60]}'", "an ATOM record in PDB columns", "check the file") from None
+        number = decode36(line[22:26], 4)
+        if number is None:
+            raise InputFileError(f"the line '{line[:60]}'", "an ATOM record in PDB columns", "check the file")
+        residue = (line[21].strip(), number, line[26].strip())
         name, resname = line[12:16], line[17:20]
         element = line[76:78].strip().upper() or name.strip().lstrip("0123456789")[:1]
         atom_key = (residue, name.strip())
@@ -87,8 +90,8 @@ def pdb_text(trajectory: Trajectory, frame: int, atoms: Sequence[int] | None = N
         atom, (x, y, z) = trajectory.atoms[index], trajectory.xyz[frame, index]
         chain, resnum, icode = atom.residue
         lines.append(
-            f"{atom.record:6}{serial % 100000:5d} {atom.name:4} {atom.resname:3} {chain:1}{resnum:4d}{icode:1}"
-            f"   {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {atom.element:>2}\n"
+            f"{atom.record:6}{serial % 100000:5d} {atom.name:4} {atom.resname:3} {chain:1}{resnum_field(resnum)}"
+            f"{icode:1}   {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {atom.element:>2}\n"
         )
     return "".join(lines)
 
@@ -109,10 +112,8 @@ def _coordinates(models: list[list[str]], index: int, rows: list[int]) -> NDArra
     lines, which = models[index], f"model {index + 1}"
     if len(lines) != len(models[0]) or any(lines[row][12:27] != models[0][row][12:27] for row in rows):
         raise InputFileError(f"{which} with atoms unlike model 1", "the same atoms in each", "use one topology")
-    try:
-        xyz = np.array([[float(lines[row][at : at + 8]) for at in (30, 38, 46)] for row in rows])
-    except ValueError:
-        raise InputFileError(f"{which} with words for coordinates", "numbers", "check columns 31-54") from None
-    if not np.isfinite(xyz).all():
-        raise CoordinateError(f"{which} with a coordinate that is not finite", "finite numbers", "check the file")
-    return xyz.reshape(-1, 3)
+    values = [parse_decimal(lines[row][at : at + 8]) for row in rows for at in (30, 38, 46)]
+    if None in values:
+        raise CoordinateError(f"{which} with a coordinate that is no number", f"numbers up to {LARGEST_REAL:,.0f} A",
+                              "check columns 31-54")  # fmt: skip
+    return np.array(values, dtype=np.float64).reshape(-1, 3)

@@ -11,7 +11,8 @@ import numpy as np
 from geofold.app.viewer import page as viewer
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import InputFileError
-from geofold.molecule.structure import decode, read
+from geofold.molecule.content import decode
+from geofold.molecule.structure import read
 from geofold.molecule.topology.bonds import links_among
 
 

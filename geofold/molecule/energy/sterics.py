@@ -29,6 +29,8 @@ from geofold.molecule.topology.torsion_tree import TorsionTree
 SKIN = 0.25
 FEW = 20_000
 """Up to so many pairs (a peptide alone) all are listed: cheaper than looking for the near ones after every step."""
+TABLE = 2**22
+"""Up to so many pairs a table of them finds what is listed several times: faster than sorting, 4 MB."""
 
 
 class PairList(NamedTuple):
@@ -66,8 +68,10 @@ class Sterics:
     radius : (m' + e,) float
         nm.
     polar : (m' + e,) bool
-    excluded : (m', m' + e) bool
-        Pairs that do not count.
+    carrier : (m' + e,) int
+        Torsion that carries each atom; the fixed ones share a number of their own.
+    bonded : (b,) int
+        Pairs of few bonds, in ascending order: row of the local atom times m' + e, plus row of the other.
     residue : (m',) int
         Residue index of each local heavy atom, counted from the first of the stretch (clamped to it).
     kept : int
@@ -78,7 +82,8 @@ class Sterics:
     fixed: Tensor
     radius: Tensor
     polar: Tensor
-    excluded: np.ndarray
+    carrier: np.ndarray
+    bonded: np.ndarray
     residue: Tensor
     tree: cKDTree
     atoms: np.ndarray
@@ -97,11 +102,7 @@ class Sterics:
         outside = outside[np.isfinite(around)]
         atoms = np.concatenate([inside, outside]).astype(np.int64)
         carrier = np.concatenate([kin.carrier.cpu().numpy()[rows], np.full(len(outside), len(tree))])
-        excluded = carrier[: len(inside), None] == carrier[None]
-        excluded |= _bonded(tree, inside, atoms)
-        # a pair of local atoms is listed once, under its lower row
-        excluded[:, : len(inside)] |= np.tril(np.ones((len(inside), len(inside)), dtype=bool))
-        device, dtype = kin.influence.device, kin.influence.dtype
+        device, dtype = kin.near.device, kin.dtype
         element = [str(structure.element[a]) for a in atoms]
         residue = np.clip(structure.residue_of[inside], tree.first, tree.last) - tree.first
         return cls(
@@ -109,7 +110,7 @@ class Sterics:
             fixed=torch.as_tensor(structure.xyz[outside], dtype=dtype, device=device),
             radius=torch.as_tensor([radius_of(e) for e in element], dtype=dtype, device=device),
             polar=torch.as_tensor([e in POLAR for e in element], device=device),
-            excluded=excluded,
+            carrier=carrier, bonded=_bonded(tree, inside, atoms),
             residue=torch.as_tensor(residue, device=device),
             tree=cKDTree(structure.xyz[outside].reshape(-1, 3)),
             atoms=atoms, kept=len(local_atoms),
@@ -117,19 +118,37 @@ class Sterics:
 
     def pairs(self, xyz: Tensor) -> PairList:
         """Neighbour list of local coordinates (B, m, 3), one for all rows of the batch."""
-        if self.excluded.size <= FEW:
+        width = len(self.carrier)
+        if len(self.local) * width <= FEW:
             i, j = np.nonzero(~self.excluded)
             return self._listed(i, j, None)
         points = xyz[:, self.local].detach()
-        near = np.zeros(self.excluded.shape, dtype=bool)
+        near = list[np.ndarray]()
         for row in points.cpu().numpy():
             here = cKDTree(row)
             for other, offset in ((here, 0), (self.tree, len(row))):
                 if other.n:
                     found = here.sparse_distance_matrix(other, CONTACT + SKIN, output_type="ndarray")
-                    near[found["i"], found["j"] + offset] = True
-        i, j = np.nonzero(near & ~self.excluded)
-        return self._listed(i, j, points)
+                    near.append(found["i"] * width + (found["j"] + offset))
+        i, j = np.divmod(_unique(near, len(self.local) * width), width)
+        counted = self.counted(i, j)
+        return self._listed(i[counted], j[counted], points)
+
+    def counted(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Whether pairs of a local atom i and any atom j (k,) count, (k,) bool.
+
+        A pair of local atoms does so once, under its lower row.
+        """
+        pair = i * len(self.carrier) + j
+        place = np.searchsorted(self.bonded, pair)
+        bonded = np.append(self.bonded, -1)[place] == pair
+        return (j > i) & (self.carrier[i] != self.carrier[j]) & ~bonded
+
+    @cached_property
+    def excluded(self) -> np.ndarray:
+        """(m', m' + e) bool: pairs that do not count, as a table. Quadratic in memory, for few atoms only."""
+        rows, width = np.arange(len(self.local)), len(self.carrier)
+        return ~self.counted(rows.repeat(width), np.tile(np.arange(width), len(rows))).reshape(len(rows), width)
 
     def overlaps(self, xyz: Tensor, pairs: PairList) -> tuple[Tensor, PairList]:
         """Overlap (B, p) in nm of every listed pair, negative where they are apart; the list that was used."""
@@ -165,7 +184,7 @@ class Sterics:
     @cached_property
     def _touching(self) -> Tensor:
         """(m', w): distance at which two atoms touch."""
-        i, j = (torch.arange(k, device=self.radius.device) for k in self.excluded.shape)
+        i, j = (torch.arange(k, device=self.radius.device) for k in (len(self.local), len(self.carrier)))
         return self._contact(i[:, None], j[None])
 
     @cached_property
@@ -217,12 +236,18 @@ def _separation(points: Tensor, pairs: PairList) -> Tensor:
     return torch.cat([inside, points[:, pairs.i[pairs.inner :]] - pairs.around], dim=1)
 
 
+def _unique(lists: list[np.ndarray], bound: int) -> np.ndarray:
+    """Values of some lists, all below `bound`, each once in ascending order."""
+    if bound > TABLE:
+        return np.unique(np.concatenate(lists))
+    table = np.zeros(bound, dtype=bool)
+    for values in lists:
+        table[values] = True
+    return np.flatnonzero(table)
+
+
 def _bonded(tree: TorsionTree, inside: np.ndarray, atoms: np.ndarray) -> np.ndarray:
-    """(m', m' + e) bool: pairs at most three bonds apart."""
-    row = {int(a): k for k, a in enumerate(inside)}
-    column = {int(a): k for k, a in enumerate(atoms)}
-    near = np.zeros((len(inside), len(atoms)), dtype=bool)
-    for a, b in separations(tree.table, inside, EXCLUDED_BONDS):
-        if b in column:
-            near[row[a], column[b]] = True
-    return near
+    """Pairs at most three bonds apart, as `Sterics.bonded` has them."""
+    row = {int(a): k for k, a in enumerate(atoms)}  # the local ones come first
+    pairs = [row[a] * len(atoms) + row[b] for a, b in separations(tree.table, inside, EXCLUDED_BONDS) if b in row]
+    return np.array(sorted(pairs), dtype=np.int64)

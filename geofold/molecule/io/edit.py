@@ -13,8 +13,9 @@ import numpy as np
 
 from geofold.molecule.io.hybrid36 import encode36
 from geofold.molecule.io.mmcif_writer import AXES, CifDocument, coordinate, quoted
-from geofold.molecule.io.pdb import PdbDocument, document_of, highest_serial, name_field
+from geofold.molecule.io.pdb import PdbDocument, bfactor_field, document_of, highest_serial, name_field
 from geofold.molecule.io.pdb import coordinate as column
+from geofold.molecule.numbers import parse_int
 from geofold.molecule.selection import ELEMENTS, Number
 from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure, read
 
@@ -103,7 +104,7 @@ def _pdb(
             fields = "".join(column(value, "", where) for value in (xyz * 10.0).tolist())
             head = f"ATOM  {encode36(serial, 5)} {name_field(name, element)} {residue.name:>3s}"
             owner = f"{template[21:22]}{encode36(residue.number[0], 4)}{residue.number[1]:1s}"
-            line = f"{head} {owner}   {fields}{1.0:6.2f}{bfactor:6.2f}"
+            line = f"{head} {owner}   {fields}{1.0:6.2f}{bfactor_field(bfactor)}"
             added.append(_ended(line, element, template, document))
     kept = ["" if k in gone else line for k, line in enumerate(lines)]
     return "".join([*kept[:place], *added, *kept[place:]]).encode(document.encoding)
@@ -161,6 +162,7 @@ def _labels(structure: Structure, document: CifDocument, before: int, after: int
     if "auth_seq_id" not in document.items:
         return [""] * count
     ends = [document.value(int(structure.residues[k].atoms[0]), "label_seq_id") for k in (before, after)]
-    if all(end.isdecimal() for end in ends) and int(ends[1]) - int(ends[0]) - 1 == count:
-        return [str(int(ends[0]) + k + 1) for k in range(count)]
+    first, last = map(parse_int, ends)
+    if first is not None and last is not None and last - first - 1 == count:
+        return [str(first + k + 1) for k in range(count)]
     return ["."] * count

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
+from geofold.molecule.numbers import parse_int
 
 DIGITS36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def decode36(text: str, width: int) -> int | None:
     """Number in a column, decimal or hybrid-36; None where it is neither (``*****``, blank)."""
+    number = parse_int(text)
+    if number is not None:
+        return number
     text = text.strip()
-    if re.fullmatch(r"-?\d+", text):
-        return int(text)
     if len(text) != width or not text.isascii() or not text.isalnum() or not text[0].isalpha():
         return None
     if not text.islower() and not text.isupper():

@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import OutputError
-from geofold.molecule.io.pdb import number_or
+from geofold.molecule.numbers import parse_cif_real
 from geofold.molecule.structure import AddedAtom, Floats, Mask, Structure
 
 BLANKS = re.compile(r" *")
 LINE_END = re.compile(r"[ \t]*(\r\n|\n|\r)")
+WIDEST = 64
+"""Characters beside a value that are looked at for blanks; no coordinate is longer."""
+MOST_DECIMALS = 9
+"""Of a coordinate that is written; what double precision keeps of the largest ones."""
 AXES = ("cartn_x", "cartn_y", "cartn_z")
 CHAIN = ("auth_asym_id", "label_asym_id")
 Columns = dict[str, list[str]]
@@ -57,8 +61,8 @@ class CifDocument:
 
     def _fitted(self, start: int, end: int, new: str, floor: int, flush_right: bool) -> tuple[int, int, str]:
         """Edit that keeps the column: blanks beside the value give way to a longer one and fill up a shorter one."""
-        line = max(floor, self.text.rfind("\n", 0, start) + 1)
-        before = start - line - len(self.text[line:start].rstrip(" "))
+        blanks = self.text[max(floor, start - WIDEST) : start]
+        before = len(blanks) - len(blanks.rstrip(" "))
         after = len(BLANKS.match(self.text, end)[0])  # type: ignore[index]
         grow, room = len(new) - (end - start), (max(before - 1, 0), max(after - 1, 0))
         if grow <= 0:
@@ -150,6 +154,7 @@ def _coordinate(value: float, old: str, where: str) -> str:
     """A coordinate in Angstrom with the decimals of ``old``, which stays as it is if it says the same."""
     if not math.isfinite(value):
         raise OutputError(f"{where} has coordinate {value}", "a finite number", "report this as a bug")
-    plain = old.strip("'\"").partition("(")[0]
-    text = f"{value:.{max(3, len(plain.partition('.')[2]))}f}"
-    return old if number_or(plain, math.nan) == float(text) else text
+    plain = old.strip("'\"")
+    decimals = min(max(3, len(plain.partition("(")[0].partition(".")[2])), MOST_DECIMALS)
+    text, before = f"{value:.{decimals}f}", parse_cif_real(plain)
+    return old if before is not None and float(f"{before:.{decimals}f}") == float(text) else text

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from geofold.errors import CoordinateError, InputFileError, NoProteinError, OutputError
 from geofold.molecule.io.hybrid36 import DIGITS36, decode36, encode36
+from geofold.molecule.numbers import LARGEST_REAL, parse_decimal, parse_int
 from geofold.molecule.selection import ELEMENTS, atoms_by_place, bonds_between, guess_element, unique_links
 from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Row, Structure
 
@@ -24,13 +25,9 @@ LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 CHAIN_LETTERS = DIGITS36[10:] + DIGITS36[10:].lower() + DIGITS36[:10]
 
 
-def number_or(text: str, default: float) -> float:
-    """Finite number in a field, else the default."""
-    try:
-        value = float(text)
-    except ValueError:
-        return default
-    return value if math.isfinite(value) else default
+def _decimal_or(text: str, default: float) -> float:
+    value = parse_decimal(text)
+    return default if value is None else value
 
 
 def _atom_row(line: str, number: int, source: str) -> Row:
@@ -40,27 +37,29 @@ def _atom_row(line: str, number: int, source: str) -> Row:
     residue, icode = body[22:26], body[26:27].strip()
     if icode.isdecimal() and residue.strip().isdecimal() and len(residue.strip()) == 4:
         residue, icode = body[22:27], ""  # a five-digit residue number that ran over the column
-    digits = residue.strip()  # which takes off more than int() does
-    resnum = int(digits) if digits.isdecimal() else decode36(residue, 4)
+    resnum = parse_int(residue)  # five digits have no hybrid-36 meaning, so decimal comes first
+    if resnum is None:
+        resnum = decode36(residue, 4)
     label = f"{body[21:22].strip()}:{residue.strip()}{icode}"
     if resnum is None or not name:
         what = f"residue number '{residue}'" if resnum is None else "a blank atom name"
         raise InputFileError(f"{source}, line {number} has {what}", "the fixed columns of the PDB format",
                              "write the file again with the program that made it")  # fmt: skip
     position = [body[30:38], body[38:46], body[46:54]]
-    values = [number_or(field, math.nan) / 10.0 for field in position]
-    if not all(map(math.isfinite, values)):
-        bad = next(field for field, value in zip(position, values, strict=True) if not math.isfinite(value))
+    x, y, z = map(parse_decimal, position)
+    if x is None or y is None or z is None:
+        bad = next(field for field, value in zip(position, (x, y, z), strict=True) if value is None)
         raise CoordinateError(f"{source}, line {number}: atom {name} of {label} has coordinate '{bad.strip()}'",
-                              "three numbers in columns 31-54", "mend or remove that atom")  # fmt: skip
+                              f"three numbers up to {LARGEST_REAL:,.0f} A in columns 31-54",
+                              "mend or remove that atom")  # fmt: skip
     element = body[76:78].strip().upper()
     if element not in ELEMENTS and element != "X":
         element = guess_element(body[12:16], resname)
     serial = decode36(_serial(body), 5)
     return (
         name, resname, body[21:22].strip(), icode, body[16:17].strip(), element, resnum, serial or 0,
-        body.startswith("HETATM"), number_or(body[54:60], 1.0), number_or(body[60:66], 0.0),
-        values[0], values[1], values[2],
+        body.startswith("HETATM"), _decimal_or(body[54:60], 1.0), _decimal_or(body[60:66], 0.0),
+        x / 10.0, y / 10.0, z / 10.0,
     )  # fmt: skip
 
 
@@ -75,6 +74,7 @@ def _is_atom(line: str) -> bool:
 def _first_model(lines: Sequence[str]) -> tuple[list[int], int, int]:
     """Line indices of the first model's atoms, the number of models, and of atoms outside any model."""
     first: list[int] = []
+    seen: set[str] = set()
     models, loose = 1, 0
     boundary = ended = declared = uses_model = False
     inside = True
@@ -86,7 +86,7 @@ def _first_model(lines: Sequence[str]) -> tuple[list[int], int, int]:
             ended = True
         elif _is_atom(line):
             if ended and not boundary and inside:  # some programs end every frame, others every chain, with END
-                boundary = line[12:27] in {lines[i][12:27] for i in first}
+                boundary = line[12:27] in seen
             if boundary and first:
                 inside = False
                 stray = uses_model and not declared
@@ -95,6 +95,7 @@ def _first_model(lines: Sequence[str]) -> tuple[list[int], int, int]:
             boundary = ended = False
             if inside:
                 first.append(k)
+                seen.add(line[12:27])
     return first, models, loose
 
 
@@ -159,7 +160,7 @@ def coordinate(value: float, old: str, where: str) -> str:
     for places in range(decimals, 2, -1):
         text = f"{value:8.{places}f}"
         if math.isfinite(value) and len(text) == 8:
-            return old if number_or(old, math.nan) == float(text) else text
+            return old if parse_decimal(old) == float(text) else text
     raise OutputError(f"{where} has coordinate {value:.3f} A", "-999.999 to 9999.999 A, as PDB columns hold",
                       "move the structure to the origin or write mmCIF")  # fmt: skip
 
@@ -205,9 +206,19 @@ class PdbDocument:
         resname = f"{structure.residues[atom.residue].resname:>3s} "[:4]
         record, name = "HETATM" if body.startswith("HETATM") else "ATOM  ", name_field(atom.name, atom.element)
         start = f"{record}{encode36(serial, 5)} {name} {resname}{body[21:27]}   "
-        line = f"{start}{fields}{1.0:6.2f}{bfactor:6.2f}"
+        line = f"{start}{fields}{1.0:6.2f}{bfactor_field(bfactor)}"
         tail = f"{body[66:76]:10s}{atom.element:>2s}" + " " * (len(body) - 78) if len(body) >= 78 else body[66:]
         return line + tail + (template[len(body) :] or "\n")
+
+
+def resnum_field(number: int) -> str:
+    """Columns 23-26: a residue number, wrapped where it does not fit, as viewers read it."""
+    return f"{number if -1000 < number < 10000 else number % 10000:4d}"
+
+
+def bfactor_field(value: float) -> str:
+    """Columns 61-66: a B-factor in square A, the nearest that fits."""
+    return f"{min(max(value, -99.99), 999.99):6.2f}"
 
 
 def highest_serial(lines: Sequence[str]) -> int:
@@ -249,8 +260,7 @@ def format_models(
     for k, i in enumerate(atoms):
         serial, residue, chain = serial + 1, s.residue_of[i], letter.get(str(s.chain[i]), str(s.chain[i]))
         record, altloc = "HETATM" if s.hetatm[i] else "ATOM", str(s.altloc[i]) if bare else ""
-        number = s.resnum[i] % 10000 if not -1000 < s.resnum[i] < 10000 else s.resnum[i]
-        place = f"{s.resname[i][:4]:>3s}".ljust(4) + f"{chain:1s}{number:4d}{s.icode[i]:1s}"
+        place = f"{s.resname[i][:4]:>3s}".ljust(4) + f"{chain:1s}{resnum_field(int(s.resnum[i]))}{s.icode[i][:1]:1s}"
         name = name_field(str(s.name[i]), str(s.element[i]))
         heads.append(f"{record:6s}{serial % 100000:5d} {name}{altloc:1s}{place}   ")
         tail = f"{s.element[i]:>12s}  \n"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from geofold.molecule.io.mmcif_reader import SCHEME, SEQUENCE
 from geofold.molecule.io.mmcif_writer import CifDocument, Columns
 from geofold.molecule.io.pdb import PdbDocument
+from geofold.molecule.numbers import parse_int
 from geofold.molecule.selection import Number
 from geofold.molecule.structure import Structure
 
@@ -63,8 +64,8 @@ def _scheme(table: Columns) -> dict[str, Recorded]:
     found: dict[str, dict[str, tuple[str, Number | None]]] = {}
     for chain, place, name, number, icode in rows:
         # where a crystal holds two residue types in one place, the first stands for it
-        told = (int(number), icode) if number.lstrip("-").isdecimal() else None
-        found.setdefault(chain, {}).setdefault(place, (name.upper(), told))
+        known = parse_int(number)
+        found.setdefault(chain, {}).setdefault(place, (name.upper(), None if known is None else (known, icode)))
     return {
         chain: Recorded(tuple(n for n, _ in own.values()), tuple(k for _, k in own.values()), "pdbx_poly_seq_scheme")
         for chain, own in found.items()

@@ -40,8 +40,9 @@ class Kinematics:
         Torsion that carries each local atom; n for the atoms that stay (the identity frame).
     jumps : (levels, n + 1) int
         Pointers for the doubling, n standing for the identity.
-    influence : (n + 1, n) float
-        1 where torsion j moves what torsion k carries; the last row (identity) is zero.
+    tree : TorsionTree
+    dtype : torch.dtype
+        Of coordinates.
     atoms : (m,) int
         Indices of the local atoms in the whole structure.
     """
@@ -50,8 +51,15 @@ class Kinematics:
     far: Tensor
     carrier: Tensor
     jumps: Tensor
-    influence: Tensor
     atoms: Tensor
+    tree: TorsionTree
+    dtype: torch.dtype
+
+    @cached_property
+    def influence(self) -> Tensor:
+        """(n + 1, n) float: 1 where torsion j moves what torsion k carries; the last row (identity) is zero."""
+        rows = np.concatenate([self.tree.influence, np.zeros((1, len(self.tree)), dtype=bool)])
+        return torch.as_tensor(rows, dtype=self.dtype, device=self.near.device)
 
     @cached_property
     def moved_by(self) -> Tensor:
@@ -84,12 +92,12 @@ class Kinematics:
         levi_civita = torch.zeros(3, 3, 3)
         for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
             levi_civita[i, j, k], levi_civita[i, k, j] = -1.0, 1.0
-        return levi_civita.reshape(3, 9).to(self.influence)
+        return levi_civita.reshape(3, 9).to(self.near.device, self.dtype)
 
     @cached_property
     def identity(self) -> Tensor:
         """(4, 4)."""
-        return torch.eye(4).to(self.influence)
+        return torch.eye(4).to(self.near.device, self.dtype)
 
     @classmethod
     def of(cls, tree: TorsionTree, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Kinematics:
@@ -100,15 +108,14 @@ class Kinematics:
         atoms = np.unique(np.concatenate([tree.atoms, tree.near, tree.far, anchor, linked]).astype(np.int64))
         carrier = np.full(len(atoms), len(tree), dtype=np.int64)
         carrier[np.searchsorted(atoms, tree.atoms)] = tree.carrier
-        influence = np.concatenate([tree.influence, np.zeros((1, len(tree)), dtype=bool)])
 
         def integers(values: np.ndarray) -> Tensor:
             return torch.as_tensor(values, dtype=torch.long, device=device)
 
         return cls(
             near=integers(np.searchsorted(atoms, tree.near)), far=integers(np.searchsorted(atoms, tree.far)),
-            carrier=integers(carrier), jumps=integers(_jumps(tree.parent)),
-            influence=torch.as_tensor(influence, dtype=dtype, device=device), atoms=integers(atoms),
+            carrier=integers(carrier), jumps=integers(_jumps(tree.parent)), atoms=integers(atoms), tree=tree,
+            dtype=dtype,
         )  # fmt: skip
 
     def local(self, atoms: np.ndarray | tuple[int, ...] | list[int]) -> Tensor:

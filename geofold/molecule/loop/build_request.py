@@ -64,24 +64,33 @@ def find_build(structure: Structure, text: str) -> Build:
         raise ResidueRangeError(f"{wanted} runs backwards", EXAMPLES, "swap its ends")
     before, after, removed = _anchors(structure, wanted, own)
     gap = _gap(structure, wanted, before, after, removed)
-    there = [(structure.residues[k].resnum, structure.residues[k].icode) for k in removed]
-    own = tuple(sorted({*own, *there}))
     known = gap.names is not None and len(gap.names) == len(gap.numbers)
     if known and (own[0], own[-1]) == (gap.numbers[0], gap.numbers[-1]):
-        own = gap.numbers  # insertion codes and skipped numbers included
-    build = Build(wanted.chain, before, after, removed, own, (), "given")
+        numbers = tuple(gap.numbers)  # insertion codes and skipped numbers included
+    else:
+        _require_length(str(wanted), len(own))
+        there = [(structure.residues[k].resnum, structure.residues[k].icode) for k in removed]
+        numbers = tuple(sorted({*own, *there}))
+    build = Build(wanted.chain, before, after, removed, numbers, (), "given")
     _require_all(structure, build, gap)
     build = with_given(build, gap, text, given) if equals else with_recorded(build, gap, structure)
-    if not SHORTEST <= len(build.names) <= LONGEST:
+    if len(build.names) < SHORTEST:
         raise BuildError(
             f"{build.label} has {len(build.names)} residues", f"{SHORTEST} to {LONGEST} residues",
-            "take neighbours along, which are built anew" if len(build.names) < SHORTEST
-            else "build it with a template-based program",
+            "take neighbours along, which are built anew",
         )  # fmt: skip
+    _require_length(build.label, len(build.names))
     return build
 
 
-def _anchors(structure: Structure, wanted: ResidueRange, own: tuple[Number, ...]) -> tuple[int, int, tuple[int, ...]]:
+def _require_length(label: str, count: int) -> None:
+    """BuildError for more residues than can be built."""
+    if count > LONGEST:
+        raise BuildError(f"{label} has {count} residues", f"{SHORTEST} to {LONGEST} residues",
+                         "build it with a template-based program")  # fmt: skip
+
+
+def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) -> tuple[int, int, tuple[int, ...]]:
     """The residues before and after, and those between that are there."""
     chain = [
         k for k, residue in enumerate(structure.residues)
@@ -149,10 +158,10 @@ def _require_all(structure: Structure, build: Build, gap: Gap) -> None:
         return
     one, two = (structure.residues[k] for k in (build.before, build.after))
     room = numbers_between((one.resnum, one.icode), (two.resnum, two.icode))
-    if set(room) <= set(build.numbers):
+    if len(room) <= len(build.numbers) and set(room) <= set(build.numbers):
         return
-    every = sorted({*room, *build.numbers})
+    first, last = min(room[0], build.numbers[0]), max(room[-1], build.numbers[-1])
     raise BuildError(
         f"{build.label} is not all that is missing between {one.label} and {two.label} of {structure.source}",
-        str(ResidueRange(build.chain, every[0], every[-1])), "build all of it",
+        str(ResidueRange(build.chain, first, last)), "build all of it",
     )  # fmt: skip

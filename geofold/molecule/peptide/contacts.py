@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from geofold.errors import ContactError
+from geofold.molecule.numbers import parse_decimal, shown
 from geofold.molecule.selection import find_residue
 from geofold.molecule.structure import Structure
 
 FORM = re.compile(
-    r"^\s*(\S*?:-?\d+[A-Za-z]?)(?:@(\w+))?\s*-\s*(\S*?:-?\d+[A-Za-z]?)(?:@(\w+))?\s*([<>])\s*([0-9.]+)\s*$"
+    r"\s*([^\s:]*:-?[0-9]+[A-Za-z]?)(?:@(\w+))?\s*-\s*([^\s:]*:-?[0-9]+[A-Za-z]?)(?:@(\w+))?\s*([<>])\s*([0-9.]+)\s*"
 )
 SCALE = 0.1
 """nm of violation that cost one unit."""
@@ -67,20 +68,17 @@ def parse_contact(structure: Structure, text: str, altloc: str | None = None) ->
     ResidueRangeError
         If a residue is not in the structure.
     """
-    match = FORM.match(text)
+    match = FORM.fullmatch(text)
     if not match:
         raise ContactError(
-            f"contact {text!r}", "the form A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0 (distance in Angstrom)",
+            f"contact {shown(text)!r}", "the form A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0 (distance in Angstrom)",
             "write it as chain, residue number, dash, chain, residue number, < or >, distance",
         )  # fmt: skip
     one, atom_one, two, atom_two, sign, value = match.groups()
-    try:
-        bound = float(value) / 10
-    except ValueError:
-        bound = 0.0
+    bound = (parse_decimal(value) or 0.0) / 10
     if not 0.1 <= bound <= 100.0:
         raise ContactError(
-            f"contact {text!r} with the distance {value}", "a distance from 1 to 1000 Angstrom", "mend it"
+            f"contact {shown(text)!r} with the distance {shown(value)}", "a distance from 1 to 1000 Angstrom", "mend it"
         )
     first, second = find_residue(structure, one), find_residue(structure, two)
     if structure.residues[first].chain == structure.residues[second].chain and abs(first - second) < CLOSEST:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,6 @@ class TorsionTree:
         Residue index, axis atoms (the axis points from near to far), parent torsion (-1: the root).
     atoms, carrier : (m,) int
         Moving atoms (every conformer, ascending) and the torsion that carries each.
-    influence : (n, n) bool
-        ``influence[k, j]``: torsion j moves what torsion k carries (j is k or an ancestor of k).
     anchor : (3,) int or None
         N, CA and C of the residue after a closed stretch (or N, CA, CA where C is missing).
     end : int
@@ -53,7 +52,6 @@ class TorsionTree:
     parent: NDArray[np.int64]
     atoms: NDArray[np.int64]
     carrier: NDArray[np.int64]
-    influence: NDArray[np.bool_]
     anchor: tuple[int, int, int] | None
     end: int
     links: tuple[tuple[int, int], ...]
@@ -67,6 +65,15 @@ class TorsionTree:
     def backbone(self) -> NDArray[np.bool_]:
         """(n,) bool: the phi and psi torsions."""
         return np.array([kind in ("phi", "psi") for kind in self.kind], dtype=bool)
+
+    @cached_property
+    def influence(self) -> NDArray[np.bool_]:
+        """(n, n) bool: ``influence[k, j]``, torsion j moves what torsion k carries (j is k or an ancestor of k)."""
+        influence = np.eye(len(self), dtype=bool)
+        for k, parent in enumerate(self.parent.tolist()):  # parents are numbered before their children
+            if parent >= 0:
+                influence[k] |= influence[parent]
+        return influence
 
 
 class Walk:
@@ -104,17 +111,12 @@ class Walk:
     def tree(self, *, closed: bool, anchor: tuple[int, int, int] | None, end: int) -> TorsionTree:
         self._carry_other_conformers()
         atoms = np.array(sorted(a for a, g in self.group.items() if g >= 0), dtype=np.int64)
-        n = len(self.torsions)
         parent = np.array([t[4] for t in self.torsions], dtype=np.int64)
-        influence = np.eye(n, dtype=bool)
-        for k in range(n):  # parents are numbered before their children
-            if parent[k] >= 0:
-                influence[k] |= influence[parent[k]]
         column = {i: np.array([t[i] for t in self.torsions], dtype=np.int64) for i in (1, 2, 3)}
         return TorsionTree(
             first=self.first, last=self.last, closed=closed, kind=tuple(t[0] for t in self.torsions),
             residue=column[1], near=column[2], far=column[3], parent=parent, atoms=atoms,
-            carrier=np.array([self.group[int(a)] for a in atoms], dtype=np.int64), influence=influence,
+            carrier=np.array([self.group[int(a)] for a in atoms], dtype=np.int64),
             anchor=anchor, end=end, links=tuple(self.links), steering=self.steering, table=self.table,
         )  # fmt: skip
 

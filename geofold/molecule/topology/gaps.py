@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Gap:
 
     Attributes
     ----------
-    numbers : tuple of (int, str)
+    numbers : sequence of (int, str)
         Numbers of the missing residues: the record's, else as many as the numbering leaves.
     names : tuple of str or None
         Their names by the record; None where it cannot be told.
@@ -42,7 +42,7 @@ class Gap:
 
     before: int
     after: int
-    numbers: tuple[Number, ...]
+    numbers: Sequence[Number]
     names: tuple[str, ...] | None
     source: str
 
@@ -78,8 +78,10 @@ def gaps(structure: Structure, chain: str | None = None, removed: frozenset[int]
                 continue
             record, place = recorded[own], slice(*content)
             known = tuple(number for number in record.numbers[place] if number is not None)
-            numbers = known if len(known) == len(record.names[place]) else numbers_between(one, two)
-            found.append(Gap(before, after, numbers, record.names[place], record.source))
+            complete = len(known) == len(record.names[place])
+            found.append(
+                Gap(before, after, known if complete else numbers_between(one, two), record.names[place], record.source)
+            )
     return found
 
 
@@ -92,29 +94,33 @@ def _without(first: int, last: int, removed: frozenset[int]) -> list[Stretch]:
 
 def _contents(structure: Structure, spans: Sequence[Stretch], record: Recorded) -> dict[int, tuple[int, int]]:
     """Where in the record the gap behind each stretch lies, for those where all best placements agree."""
-    places = [_places(structure, span, record) for span in spans]
-    if sum(map(len, places)) > MOST_PLACES:
-        return {}
+    names, places = [standard_name(name) for name in record.names], list[list[int]]()
+    count = 0
+    for span in spans:
+        places.append(_places(structure, span, record, names))
+        count += len(places[-1])
+        if count > MOST_PLACES:
+            return {}
     size = [last - first + 1 for first, last in spans]
-    forward, backward = _costs(structure, spans, places, size)
+    start = [0, *accumulate(size)]
+    forward, backward = _costs(structure, spans, places, start)
     best = min((cost + backward[node] for node, cost in forward.items()), default=None)
     found: dict[int, tuple[int, int]] = {}
     for k in range(len(spans) - 1):
         ways = {
             (q + size[k], p) for q in places[k] for p in places[k + 1]
             if q + size[k] <= p
-            and forward[k, q] + _step(structure, spans, size, (k, q), (k + 1, p)) + backward[k + 1, p] == best
+            and forward[k, q] + _step(structure, spans, start, (k, q), (k + 1, p)) + backward[k + 1, p] == best
         }  # fmt: skip
         if len({record.names[start:end] for start, end in ways}) == 1:
             found[k] = min(ways)
     return found
 
 
-def _places(structure: Structure, span: Stretch, record: Recorded) -> list[int]:
-    """Places where the record reads as the stretch does, numbers included where it has them."""
+def _places(structure: Structure, span: Stretch, record: Recorded, there: list[str]) -> list[int]:
+    """Places where the record, by its standard names, reads as the stretch does, numbers included where it has them."""
     residues = [structure.residues[k] for k in range(span[0], span[1] + 1)]
     own = [standard_name(residue.resname) for residue in residues]
-    there = [standard_name(name) for name in record.names]
     number = (residues[0].resnum, residues[0].icode)
     return [
         place for place in range(len(there) - len(own) + 1)
@@ -127,27 +133,31 @@ Node = tuple[int, int]
 
 
 def _costs(
-    structure: Structure, spans: Sequence[Stretch], places: list[list[int]], size: list[int]
+    structure: Structure, spans: Sequence[Stretch], places: list[list[int]], start: list[int]
 ) -> tuple[dict[Node, int], dict[Node, int]]:
-    """Cost of the best way from the chain's start to each placed stretch, and from there to its end."""
+    """Cost of the best way from the chain's start to each placed stretch, and from there to its end.
+
+    `start` (k + 1) counts the residues before each stretch, and those of all.
+    """
+    size = [two - one for one, two in pairwise(start)]
     nodes = [(k, p) for k, own in enumerate(places) for p in own]
-    forward = {node: LEFT_OUT * sum(size[: node[0]]) for node in nodes}
+    forward = {node: LEFT_OUT * start[node[0]] for node in nodes}
     for j, node in enumerate(nodes):
         for other in nodes[:j]:
             if other[0] < node[0] and other[1] + size[other[0]] <= node[1]:
-                forward[node] = min(forward[node], forward[other] + _step(structure, spans, size, other, node))
-    backward = {node: LEFT_OUT * sum(size[node[0] + 1 :]) for node in nodes}
+                forward[node] = min(forward[node], forward[other] + _step(structure, spans, start, other, node))
+    backward = {node: LEFT_OUT * (start[-1] - start[node[0] + 1]) for node in nodes}
     for j, node in reversed(list(enumerate(nodes))):
         for other in nodes[j + 1 :]:
             if other[0] > node[0] and node[1] + size[node[0]] <= other[1]:
-                backward[node] = min(backward[node], backward[other] + _step(structure, spans, size, node, other))
+                backward[node] = min(backward[node], backward[other] + _step(structure, spans, start, node, other))
     return forward, backward
 
 
-def _step(structure: Structure, spans: Sequence[Stretch], size: list[int], one: Node, two: Node) -> int:
+def _step(structure: Structure, spans: Sequence[Stretch], start: list[int], one: Node, two: Node) -> int:
     """Cost of two placed stretches in a row: those left out between them, and a gap that the numbers deny."""
     if two[0] != one[0] + 1:
-        return LEFT_OUT * sum(size[one[0] + 1 : two[0]])
+        return LEFT_OUT * (start[two[0]] - start[one[0] + 1])
     before, after = (structure.residues[k] for k in (spans[one[0]][1], spans[two[0]][0]))
     expected = len(numbers_between((before.resnum, before.icode), (after.resnum, after.icode)))
-    return min(abs(two[1] - one[1] - size[one[0]] - expected), FAR_OFF)
+    return min(abs(two[1] - one[1] - (start[two[0]] - start[one[0]]) - expected), FAR_OFF)

@@ -29,9 +29,12 @@ from viewer_cases import (
 import geofold as gf
 from geofold.app import result
 from geofold.app.viewer import page as viewer
+from geofold.app.viewer.frames import pdb_text, read_trajectory
 from geofold.app.viewer.from_file import page_of_file
 from geofold.app.viewer.html import LIBRARY_FILE, LIBRARY_VARIABLE, TIMES, embed_json, encode, library_source, number
 from geofold.errors import CoordinateError, InputFileError, OptionError
+from geofold.molecule.io.hybrid36 import encode36
+from geofold.molecule.structure import read
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&@@DATA@@"
 
@@ -191,7 +194,7 @@ def test_a_list_of_texts_reads_as_the_models_of_one_text() -> None:
         ("", InputFileError),
         ("REMARK no atoms\n", InputFileError),
         ("ATOM  short\n", InputFileError),
-        (trajectory(1).replace("  27.343", "   wrong", 1), InputFileError),
+        (trajectory(1).replace("  27.343", "   wrong", 1), CoordinateError),
         (trajectory(1).replace("  27.343", "     nan", 1), CoordinateError),
         (trajectory(1) + trajectory(1).replace("MET A   1", "GLY A   1"), InputFileError),
         (trajectory(1) + ubiquitin()[: ubiquitin().index("ATOM    100")], InputFileError),
@@ -271,6 +274,18 @@ def test_a_notebook_shows_the_page_itself(tmp_path: Path) -> None:
     assert unescape(frame) == shown.page == page_of_file(path, path, report, offline=False, energy=False)
     assert 'id="slider"' in shown.page and repr(shown).startswith("<geofold view")
     assert shown.py3dmol()._make_html().count("addModelsAsFrames") == 1
+
+
+def test_models_with_hybrid_36_numbers_are_shown() -> None:
+    atoms = [line for line in trajectory(1).splitlines(True) if line.startswith("ATOM")]
+    numbered = [f"{x[:22]}{encode36(int(x[22:26]) + 9960, 4)}{x[26:]}" for x in atoms]
+    text = "".join(f"MODEL {k:8d}\n{''.join(numbered)}ENDMDL\n" for k in (1, 2))
+    assert "A000" in text
+    found = read_trajectory(text, frozenset())
+    assert found.models == 2 and {atom.residue[1] for atom in found.atoms} >= {9999, 10000}
+    again = read(pdb_text(found, 1).encode())
+    assert np.allclose(10 * again.xyz, found.xyz[1], atol=1e-9)
+    assert "data" in page_of_file(text.encode(), "t.pdb", None, offline=False, energy=False)
 
 
 @pytest.mark.browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,9 @@ import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import shortest_path
 
+from geofold.app.report.measure import overlaps
 from geofold.molecule import structure as structures
+from geofold.molecule.energy import sterics as module
 from geofold.molecule.energy.clash_cost import SCREEN_MARGIN, TOLERATED, screen
 from geofold.molecule.energy.sterics import CONTACT, SKIN, Sterics
 from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, RADIUS, SEVERE_OVERLAP, radius_of
@@ -115,6 +118,43 @@ def test_list_does_not_grow_with_the_protein():
     overlap = sterics.overlaps(xyz, pairs)[0]
     assert float((pairs.distance - overlap).max()) <= CONTACT + SKIN + 1e-9
     assert not sterics.excluded[pairs.i, pairs.j].any()
+
+
+def strand(residues: int) -> Structure:
+    """An extended chain of alanines, all bonded, as mmCIF: it is longer than the columns of a PDB file hold."""
+    items = "group_PDB id type_symbol auth_atom_id auth_asym_id auth_seq_id auth_comp_id Cartn_x Cartn_y Cartn_z"
+    places = {"N": (0, 0, 0), "CA": (1.46, 0, 0), "C": (2.0, 1.42, 0), "O": (1.3, 2.4, 0), "CB": (1.9, -0.7, 1.2)}
+    rows = [
+        f"ATOM {5 * k + i} {name[0]} {name} A {k + 1} ALA {x + 3.2 * k:.3f} {y + 1.99 * k:.3f} {z:.3f}\n"
+        for k in range(residues) for i, (name, (x, y, z)) in enumerate(places.items(), 1)
+    ]  # fmt: skip
+    return read(("data_x\nloop_\n" + "".join(f"_atom_site.{i}\n" for i in items.split()) + "".join(rows)).encode())
+
+
+def peak_of_overlaps(residues: int) -> int:
+    structure = strand(residues)
+    tree = torsion_tree(structure, 0, residues - 1)
+    assert len(tree.atoms) > 4.9 * residues
+    tracemalloc.start()
+    overlaps(structure, tree, structure.xyz)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+def test_a_long_chain_takes_memory_linear_in_its_length() -> None:
+    small, large = peak_of_overlaps(250), peak_of_overlaps(1000)
+    assert large < 7 * small  # a table of pairs takes sixteen times as much
+    assert large < 5000 * 5000 / 2
+
+
+def test_pairs_sorted_or_marked_in_a_table_are_the_same(monkeypatch) -> None:
+    structure, tree, kin, sterics = build("1ubi.pdb", 43, 52)
+    rows = torch.cat([turned(structure, tree, kin, seed, size) for seed, size in ((1, 0.02), (2, 1.0), (3, 3.0))])
+    one = sterics.pairs(rows)
+    monkeypatch.setattr(module, "TABLE", 0)
+    for mine, other in zip(one, sterics.pairs(rows), strict=True):
+        assert torch.equal(torch.as_tensor(mine), torch.as_tensor(other))
 
 
 @pytest.mark.parametrize("stretch", STRETCHES[:3], ids=str)

@@ -16,14 +16,20 @@ def names_of(content: bytes) -> list[tuple[str, ...] | None]:
 
 
 def test_numbers_follow_each_other_with_insertion_codes() -> None:
-    assert numbers_of(parse_range("A:99-100B")) == ((99, ""), (100, ""), (100, "A"), (100, "B"))
-    assert numbers_of(parse_range("A:100A-100C")) == ((100, "A"), (100, "B"), (100, "C"))
-    assert numbers_of(parse_range("A:-1-1")) == ((-1, ""), (0, ""), (1, ""))
-    assert numbers_of(parse_range("A:5-3")) == ()
-    assert numbers_between((137, ""), (139, "")) == ((138, ""),)
-    assert numbers_between((100, ""), (100, "C")) == ((100, "A"), (100, "B"))
-    assert numbers_between((99, ""), (100, "B")) == ((100, ""), (100, "A"))
-    assert numbers_between((100, ""), (101, "")) == () == numbers_between((7, ""), (3, ""))
+    def of(text: str) -> list[tuple[int, str]]:
+        return list(numbers_of(parse_range(text)))
+
+    def between(*ends: tuple[int, str]) -> list[tuple[int, str]]:
+        return list(numbers_between(*ends))
+
+    assert of("A:99-100B") == [(99, ""), (100, ""), (100, "A"), (100, "B")]
+    assert of("A:100A-100C") == [(100, "A"), (100, "B"), (100, "C")]
+    assert of("A:-1-1") == [(-1, ""), (0, ""), (1, "")]
+    assert of("A:5-3") == []
+    assert between((137, ""), (139, "")) == [(138, "")]
+    assert between((100, ""), (100, "C")) == [(100, "A"), (100, "B")]
+    assert between((99, ""), (100, "B")) == [(100, ""), (100, "A")]
+    assert between((100, ""), (101, "")) == [] == between((7, ""), (3, ""))
 
 
 def test_a_real_gap_has_the_numbers_and_the_sequence_of_remark_465() -> None:
