@@ -2,16 +2,14 @@
 
 Only amino acids and caps of chains enter: waters, ions and ligands have no parameters in amber14 and take no part in
 the energy, which the report says. A chain that is broken is cut at the break, so that no force pulls across it.
-Everything random inside PDBFixer and OpenMM is seeded, and OpenMM runs on one thread, because its CPU
-platform gives the same bits only then.
+Everything random inside PDBFixer and OpenMM is drawn from the seed, nothing from a generator that other threads share,
+and OpenMM runs on one thread, because its CPU platform gives the same bits only then.
 """
 
 from __future__ import annotations
 
 import io
-import random
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +19,10 @@ from scipy.spatial import cKDTree
 
 from geofold.errors import ForceFieldError
 from geofold.molecule.energy.pdbfixer_input import pdb_text, pieces
+from geofold.molecule.hydrogens import add_hydrogens
 from geofold.molecule.selection import AMINO_NAMES
 from geofold.molecule.structure import AddedAtom, Structure
 
-PH = 7.0
 CAPS = {
     "ACE": {"C", "O", "CH3"}, "NME": {"N", "C", "CH3"}, "NMA": {"N", "C", "CH3"}, "NH2": {"N"}, "NHE": {"N"},
 }  # fmt: skip
@@ -38,17 +36,6 @@ ALIAS = {("MSE", "SD"): "SE", ("ILE", "CD1"): "CD"}
 """Atoms that OpenMM knows by another name than the file."""
 FLANK = 2
 """Residues on either side of each of a region."""
-
-
-@contextmanager
-def drawing(seed: int) -> Iterator[None]:
-    """Python's own random numbers from a seed, for libraries that draw them; afterwards they go on as before."""
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
 
 
 @dataclass(frozen=True)
@@ -106,7 +93,6 @@ def complete(
     ForceFieldError
         If PDBFixer or OpenMM cannot make sense of a residue, or no two amino acids are joined.
     """
-    import openmm.app
     import pdbfixer
 
     known = AMINO_NAMES | set(pdbfixer.pdbfixer.substitutions)
@@ -130,25 +116,20 @@ def complete(
         )  # fmt: skip
     text = pdb_text(structure, steering, kept)
     try:
-        with drawing(seed):
-            fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
-            fixer.platform = platform()
-            fixer.missingResidues = {}
-            fixer.findNonstandardResidues()
-            replaced = tuple(structure.residues[kept[r.index]].label for r, _ in fixer.nonstandardResidues)
-            fixer.replaceNonstandardResidues()
-            fixer.findMissingAtoms()
-            lacking = frozenset(residue.index for residue in fixer.missingAtoms)
-            _bare(fixer, lacking)
-            fixer.addMissingAtoms(seed=seed + 1)
-            if hydrogens:
-                # with the force field their place is relaxed, the heavy atoms held: without, they overlap
-                modeller = openmm.app.Modeller(fixer.topology, fixer.positions)
-                modeller.addHydrogens(
-                    openmm.app.ForceField("amber14/protein.ff14SB.xml"), PH,
-                    [VARIANTS.get(structure.residues[k].resname) for k in kept], platform(),
-                )  # fmt: skip
-                fixer.topology, fixer.positions = modeller.topology, modeller.positions
+        fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
+        fixer.platform = platform()
+        fixer.missingResidues = {}
+        fixer.findNonstandardResidues()
+        replaced = tuple(structure.residues[kept[r.index]].label for r, _ in fixer.nonstandardResidues)
+        fixer.replaceNonstandardResidues()
+        fixer.findMissingAtoms()
+        lacking = frozenset(residue.index for residue in fixer.missingAtoms)
+        _bare(fixer, lacking)
+        fixer.addMissingAtoms(seed=seed + 1)
+        if hydrogens:
+            variants = [VARIANTS.get(structure.residues[k].resname) for k in kept]
+            modeller = add_hydrogens(fixer.topology, fixer.positions, variants, seed=seed, platform=platform())
+            fixer.topology, fixer.positions = modeller.topology, modeller.positions
     except ForceFieldError:
         raise
     except Exception as error:
