@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,11 @@ def bond_list(structure: Structure, steering: NDArray[np.bool_]) -> list[tuple[i
     """
     bonds: set[tuple[int, int]] = set()
     known = templates()
-    for residue in structure.residues:
+    for index, residue in enumerate(structure.residues):
         atoms = residue.atoms[steering[residue.atoms]]
         bonds.update(_inside(structure, atoms, known.get(standard_name(residue.resname))))
+        if structure.is_amino_acid(index):
+            bonds.update(_backbone_bonds(structure, index, steering))
     for index in range(len(structure.residues) - 1):
         if structure.bonded(index, index + 1):
             carbon = structure.atom(index, "C", steering)
@@ -129,6 +132,12 @@ def _inside(
                 nearest = others[np.argmin(np.linalg.norm(structure.xyz[others] - structure.xyz[atom], axis=1))]
                 bonds.append((int(atom), int(nearest)))
     return [(min(b), max(b)) for b in bonds]
+
+
+def _backbone_bonds(structure: Structure, index: int, steering: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """N-CA and CA-C of an amino acid: an unknown one with scattered atoms is a chain too, as a known one is."""
+    atoms = [structure.atom(index, name, steering) for name in ("N", "CA", "C")]
+    return [(min(i, j), max(i, j)) for i, j in pairwise(atoms) if i is not None and j is not None]
 
 
 def links_among(structure: Structure, kept: Mask) -> tuple[Link, ...]:
