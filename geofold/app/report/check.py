@@ -8,7 +8,7 @@ from typing import Any
 from geofold.app.report.chain_breaks import breaks
 from geofold.app.report.energies import NumbersAndNotes
 from geofold.app.report.measure import measure
-from geofold.app.report.report import REPORT_SCHEMA, described, versions
+from geofold.app.report.report import REPORT_SCHEMA, chemistry_notes, described, versions
 from geofold.app.report.torsion_likelihood import likelihood
 from geofold.errors import ForceFieldError
 from geofold.modelling.repair.detection import trouble
@@ -50,7 +50,8 @@ def inspect(
             numbers, notes = energy(structure)
     except ForceFieldError as error:  # who looks at what is broken wants to see the rest
         notes = [f"no energy: {error}"]
-    return report | {"before": numbers | report["before"], "notes": [*structure.notes, *_torn(structure), *notes]}
+    notes = [*structure.notes, *_torn(structure), *chemistry_notes(structure), *notes]
+    return report | {"before": numbers | report["before"], "notes": notes}
 
 
 def _torn(structure: Structure) -> list[str]:

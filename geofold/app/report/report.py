@@ -19,7 +19,9 @@ from geofold.app.report.energies import energy_notes, infinite_notes
 from geofold.modelling.build.missing_loops import Built
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import Model, Move, depths_along
+from geofold.molecule.chirality import chirality_notes
 from geofold.molecule.energy.openmm_energy import EnergyModel
+from geofold.molecule.links import link_notes
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import AddedAtom, Structure
 
@@ -167,8 +169,14 @@ def _runs(flags: Sequence[bool]) -> list[list[int]]:
     return [[int(first), int(end) - 1] for first, end in edges]
 
 
+def chemistry_notes(structure: Structure) -> list[str]:
+    """What is unusual about the molecule: the hand of its amino acids, and covalent links beside disulfides."""
+    steering = structure.steering_mask
+    return [*chirality_notes(structure, structure.xyz, steering), *link_notes(structure, steering)]
+
+
 def _notes(structure: Structure, moves: list[Move], model: EnergyModel | None) -> list[str]:
-    notes = [*structure.notes, *energy_notes(model)]
+    notes = [*structure.notes, *chemistry_notes(structure), *energy_notes(model)]
     for move in moves:
         if not move.tree.closed:
             one, other = structure.residues[move.tree.first].label, structure.residues[move.tree.last].label
