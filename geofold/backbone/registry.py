@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import nn
 
 from geofold.backbone.attention import Attention, FeedForward
@@ -20,6 +19,7 @@ from geofold.backbone.s4d import S4D
 from geofold.backbone.s5 import S5
 from geofold.backbone.selective import Selective
 from geofold.backbone.ssd import ScalarDecay
+from geofold.core.draws import DrawsFrom
 
 WINDOW = 64
 """Steps that windowed attention sees."""
@@ -73,8 +73,7 @@ def build(
     """
     if name not in NAMES:
         raise ValueError(f"backbone {name!r}; expected one of {', '.join(NAMES)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with DrawsFrom(seed):
         if name in HYBRIDS:
             layers = HYBRIDS[name](width)
         else:

@@ -196,7 +196,7 @@ def _check_derivatives(domain: Domain, z: Tensor, state: Any, probe: Probe, tole
     name = "expand" if given else "decode, differentiated"
     plain = domain.decode(z, state).mean.detach()
     agree(name, around.prediction.mean, plain, "the prediction of `decode`", "let both share their code", 1e-6)
-    v, w = probe.like(z), torch.rand_like(plain)
+    v, w = probe.like(z), probe.like(plain)
     pushed = around.push(v[None])[0].detach()
 
     def mean(t: float) -> Tensor:

@@ -20,6 +20,7 @@ from torch.nn.functional import smooth_l1_loss
 from geofold.backbone.attention import Attention, FeedForward
 from geofold.backbone.protocol import StreamingBackbone
 from geofold.backbone.registry import build
+from geofold.core.draws import DrawsFrom
 from geofold.learn.training_loop import Schedule, Told, frozen, save_weights, train, write_curve
 
 WIDTH, DEPTH = 64, 2
@@ -44,8 +45,7 @@ class Lessons(NamedTuple):
 
 
 def _transformer(features: int, latent: int, seed: int) -> StreamingBackbone:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with DrawsFrom(seed):
         layers = [layer for _ in range(DEPTH) for layer in (Attention(WIDTH, window=WINDOW), FeedForward(WIDTH))]
         return StreamingBackbone("transformer", layers, features, latent, WIDTH)
 

@@ -12,9 +12,8 @@ from geofold.molecule.energy.all_atom import complete, missing_atoms
 from geofold.molecule.energy.pdbfixer_input import pieces
 from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.peptide.contacts import Contact
-from geofold.molecule.selection import standard_name
 from geofold.molecule.structure import AddedAtom, Structure
-from geofold.molecule.topology.bonds import templates
+from geofold.molecule.topology.bonds import is_complete
 
 
 def separate(structure: Structure, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -71,15 +70,7 @@ def require_parameters(structure: Structure, options: RunOptions, gone: Collecti
 
 
 def _complete(structure: Structure, k: int, altloc: str | None) -> bool:
-    known = templates().get(standard_name(structure.residues[k].resname))
-    if known is None:
-        return True
-    heavy = {name for bond in known for name in bond if not name.startswith("H") and name != "OXT"}
-    steering = structure.steering(altloc)
-    there = {str(structure.name[a]) for a in structure.residues[k].atoms if steering[a]}
-    if structure.residues[k].resname == "ILE" and "CD" in there:  # CHARMM's name
-        there.add("CD1")
-    return heavy <= there
+    return is_complete(structure, k, structure.steering(altloc))
 
 
 def chain_of(structure: Structure, contacts: tuple[Contact, ...]) -> tuple[int, int]:

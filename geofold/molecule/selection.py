@@ -110,6 +110,16 @@ def residue_spans(structure: Structure) -> list[str]:
     return [str(ResidueRange(a.chain, (a.resnum, a.icode), (b.resnum, b.icode))) for a, b in ends]
 
 
+def incomplete_backbones(structure: Structure) -> list[str]:
+    """Residues of proteins that lack backbone atoms, with what they lack: ``['A:20 SER lacks CA, C']``."""
+    found = []
+    for index, residue in enumerate(structure.residues):
+        absent = _missing(structure, index) if residue.resname in AMINO_NAMES else []
+        if absent:
+            found.append(f"{residue.label} {residue.resname} lacks {', '.join(absent)}")
+    return found
+
+
 def holds(structure: Structure) -> str:
     """What a structure holds, as the end of a message."""
     spans = residue_spans(structure)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geofold.app.report.energies import ENERGY, infinite
 from geofold.app.report.measure import backbone
+from geofold.molecule.chirality import chiral_volumes
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
@@ -63,7 +64,8 @@ def audit(
     bond, angle = _covalent(trees, before, after)
     one, two = backbone(structure, before, altloc), backbone(structure, after, altloc)
     omega = np.degrees(np.abs((two.omega - one.omega + np.pi) % (2 * np.pi) - np.pi))
-    flipped = _chirality(structure, before, altloc) * _chirality(structure, after, altloc) < 0
+    steering = structure.steering(altloc)
+    flipped = chiral_volumes(structure, before, steering) * chiral_volumes(structure, after, steering) < 0
     start, end = numbers
     checks = [
         Check("other_atoms_moved_angstrom", round(others, 4), 0.0),
@@ -120,19 +122,3 @@ def _angle(points: Floats) -> Floats:
     one, two = points[:, 0] - points[:, 1], points[:, 2] - points[:, 1]
     cosine = (one * two).sum(-1) / (np.linalg.norm(one, axis=-1) * np.linalg.norm(two, axis=-1))
     return np.arccos(np.clip(cosine, -1.0, 1.0))
-
-
-def _chirality(structure: Structure, xyz: Floats, altloc: str | None) -> Floats:
-    """Signed volume at CA of each residue with a CB, and at CB of threonine and isoleucine; zero elsewhere."""
-    steering = structure.steering(altloc)
-    volumes = []
-    branched = {"THR": ("CB", "CA", "OG1", "CG2"), "ILE": ("CB", "CA", "CG1", "CG2")}
-    for k, residue in enumerate(structure.residues):
-        for names in (("CA", "N", "C", "CB"), branched.get(residue.resname)):
-            atoms = [structure.atom(k, name, steering) for name in names] if names else [None]
-            if any(a is None for a in atoms):
-                volumes.append(0.0)
-                continue
-            centre, one, two, three = xyz[np.array(atoms, dtype=int)]
-            volumes.append(float(np.linalg.det(np.stack([one - centre, two - centre, three - centre]))))
-    return np.array(volumes)

@@ -19,7 +19,9 @@ from geofold.app.report.energies import energy_notes, infinite_notes
 from geofold.modelling.build.missing_loops import BuiltLoops
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, StreamOutcome, inner_steps_per_frame
+from geofold.molecule.chirality import chirality_notes
 from geofold.molecule.energy.openmm_energy import EnergyModel
+from geofold.molecule.links import link_notes
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import AddedAtom, Structure
 
@@ -202,8 +204,14 @@ def _runs(flags: Sequence[bool]) -> list[list[int]]:
     return [[int(first), int(end) - 1] for first, end in edges]
 
 
+def chemistry_notes(structure: Structure) -> list[str]:
+    """Notes on the chirality of amino acids and on covalent links other than disulfides."""
+    steering = structure.steering_mask
+    return [*chirality_notes(structure, structure.xyz, steering), *link_notes(structure, steering)]
+
+
 def _notes(structure: Structure, outcomes: list[StreamOutcome], model: EnergyModel | None) -> list[str]:
-    notes = [*structure.notes, *energy_notes(model)]
+    notes = [*structure.notes, *chemistry_notes(structure), *energy_notes(model)]
     for outcome in outcomes:
         if not outcome.tree.closed:
             one, other = structure.residues[outcome.tree.first].label, structure.residues[outcome.tree.last].label

@@ -72,7 +72,7 @@ def streaming(name: str, contexts: tuple[int, ...], steps: int = 60) -> dict[str
     """Milliseconds and bytes of a streamed step after so many steps, contexts in turn."""
     model = build(name, FEATURES, LATENT, width=WIDTH).eval()
     states = [aged(model, context) for context in contexts]
-    x, times = torch.randn(1, FEATURES), np.zeros((len(contexts), steps))
+    x, times = torch.randn(1, FEATURES, generator=torch.Generator().manual_seed(0)), np.zeros((len(contexts), steps))
     for number in range(-10, steps):
         for k, state in enumerate(states):
             began = time.perf_counter()
@@ -87,11 +87,12 @@ def streaming(name: str, contexts: tuple[int, ...], steps: int = 60) -> dict[str
 
 def aged(model: StreamingBackbone, context: int) -> StreamState:
     """State after some steps; caches are filled with noise up to the context, for what they hold costs nothing."""
-    _, state = model.scan(torch.randn(128, 1, FEATURES), model.init_state(1))
+    noise = torch.Generator().manual_seed(0)
+    _, state = model.scan(torch.randn(128, 1, FEATURES, generator=noise), model.init_state(1))
     layers: list[Any] = list(state.layers)
     for number, layer in enumerate(layers):
         if isinstance(layer, Cache) and layer.keys.shape[1] == 128:
-            keys = torch.randn(1, context, *layer.keys.shape[2:])
+            keys = torch.randn(1, context, *layer.keys.shape[2:], generator=noise)
             layers[number] = Cache(keys, keys.clone(), torch.full_like(layer.seen, context))
     return state._replace(layers=tuple(layers))
 
@@ -103,7 +104,7 @@ def throughput(name: str, length: int) -> dict[str, Any]:
     ways without the pass backwards, for its graph would hold every cache there was.
     """
     model = build(name, FEATURES, LATENT, width=WIDTH)
-    xs = torch.randn(length, 1, FEATURES)
+    xs = torch.randn(length, 1, FEATURES, generator=torch.Generator().manual_seed(0))
     train = name not in GROWING
     count = min(STEPPED, length) if train else length
 

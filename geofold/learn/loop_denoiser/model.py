@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from geofold.backbone.registry import build
+from geofold.core.draws import DrawsFrom
 from geofold.learn.loop_denoiser.features import FEATURES, NEIGHBOURS
 
 LATENT = 64
@@ -93,8 +94,7 @@ class LoopModel(nn.Module):
         self.options = {"kind": kind, "width": width, "depth": depth}
         self.temperature = temperature
         self.stream = build(kind, FEATURES, LATENT, width=width, depth=depth, seed=seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + 1)
+        with DrawsFrom(seed + 1):
             self.decoder = nn.Sequential(
                 nn.Linear(LATENT, 2 * LATENT), nn.SiLU(),
                 nn.Linear(2 * LATENT, WINDOW * 2 * COMPONENTS * 4 + 2 * len(APART)),

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from geofold import resources
+from geofold.core.draws import DrawsFrom
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.loop_denoiser.batched_backbone import pseudo_beta, torsions
 from geofold.learn.loop_denoiser.features import frames
@@ -187,6 +188,7 @@ class Reader(nn.Module):
     def __init__(self, *, width: int, letters: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
+        self.silencing: torch.Generator | None = None
         self.mine, self.yours = (nn.Embedding(LETTERS, width) for _ in range(2))
         self.around = nn.ModuleList(nn.Embedding(LETTERS, letters) for _ in range(3))
         self.pair, self.hidden = nn.Linear(FEATURES, width), nn.Linear(width, width)
@@ -212,7 +214,8 @@ class Reader(nn.Module):
         by what is left; to draw them for each pair took a quarter of the time."""
         if not self.training:
             return h
-        return h * nn.functional.dropout(h.new_ones(h.shape[-1]), self.dropout)
+        heard = h.new_empty(h.shape[-1]).bernoulli_(1 - self.dropout, generator=self.silencing)
+        return h * heard.div_(1 - self.dropout)
 
 
 class LoopScore(nn.Module):
@@ -233,11 +236,16 @@ class LoopScore(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.options: dict[str, Any] = {"width": width, "letters": letters, "dropout": dropout, "members": members}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with DrawsFrom(seed):
             self.readers = nn.ModuleList(
                 Reader(width=width, letters=letters, dropout=dropout) for _ in range(members)
             )  # fmt: skip
+
+    def silence_by(self, generator: torch.Generator) -> None:
+        """Draw the channels that are silent in training from this generator."""
+        for reader in self.modules():
+            if isinstance(reader, Reader):
+                reader.silencing = generator
 
     @classmethod
     def together(cls, scores: Sequence[LoopScore]) -> LoopScore:

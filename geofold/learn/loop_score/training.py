@@ -96,10 +96,8 @@ def train_score(
         noise = np.random.default_rng([seed, 1, number])
         batch = [learnt[int(k)] for k in noise.integers(len(learnt), size=LOOPS)]
         score.train()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1_000_003 * seed + number)  # which channels are silent
-            loss = torch.stack([loss_of(score, decoys, chosen(decoys, noise)) for decoys in batch]).mean()
-        yield loss
+        score.silence_by(torch.Generator().manual_seed(1_000_003 * seed + number))
+        yield torch.stack([loss_of(score, decoys, chosen(decoys, noise)) for decoys in batch]).mean()
 
     def validate() -> float:
         score.eval()

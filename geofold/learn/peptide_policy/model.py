@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from geofold.backbone.registry import build
+from geofold.core.draws import DrawsFrom
 from geofold.learn.loop_denoiser.model import LATENT, SHARPEST, Increments
 from geofold.learn.peptide_policy.features import FEATURES, TURNS
 
@@ -102,8 +103,7 @@ class PeptidePolicy(nn.Module):
         self.options: dict[str, Any] = {"kind": kind, "width": width, "depth": depth}
         self.temperature = temperature
         self.stream = build(kind, CHANNELS, LATENT, width=width, depth=depth, seed=seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + 1)
+        with DrawsFrom(seed + 1):
             self.enter = nn.Linear(FEATURES, CHANNELS)
             self.rounds = nn.ModuleList(Mixing(CHANNELS) for _ in range(ROUNDS))
             self.decoder = Decoder()

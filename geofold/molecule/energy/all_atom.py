@@ -1,17 +1,17 @@
 """Missing atoms by PDBFixer: side chains that the file lacks, and the hydrogens that a force field needs.
 
-Only amino acids and caps of chains enter: waters, ions and ligands have no parameters in amber14 and take no part in
-the energy, which the report says. A chain that is broken is cut at the break, so that no force pulls across it.
-Everything random inside PDBFixer and OpenMM is seeded, and OpenMM runs on one thread, because its CPU
-platform gives the same bits only then.
+Only amino acids and caps of chains enter: waters, ions, ligands, and amino acids in lactams and other covalent links,
+have no parameters in amber14 and take no part in the energy, which the report says. A chain that is broken is cut
+there, so that no force pulls across it.
+
+Everything random inside PDBFixer and OpenMM is drawn from the seed, nothing from a generator that other threads share,
+and OpenMM runs on one thread, because its CPU platform gives the same bits only then.
 """
 
 from __future__ import annotations
 
 import io
-import random
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,12 @@ from scipy.spatial import cKDTree
 
 from geofold.errors import ForceFieldError
 from geofold.molecule.energy.pdbfixer_input import pdb_text, pieces
+from geofold.molecule.hydrogens import add_hydrogens
+from geofold.molecule.links import covalent_links
 from geofold.molecule.selection import AMINO_NAMES
 from geofold.molecule.structure import AddedAtom, Structure
+from geofold.molecule.topology.bonds import is_complete
 
-PH = 7.0
 CAPS = {
     "ACE": {"C", "O", "CH3"}, "NME": {"N", "C", "CH3"}, "NMA": {"N", "C", "CH3"}, "NH2": {"N"}, "NHE": {"N"},
 }  # fmt: skip
@@ -40,17 +42,6 @@ FLANK = 2
 """Residues on either side of each of a region."""
 
 
-@contextmanager
-def drawing(seed: int) -> Iterator[None]:
-    """Python's own random numbers from a seed, for libraries that draw them; afterwards they go on as before."""
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
-
-
 @dataclass(frozen=True)
 class Completed:
     """An all-atom model of the amino acids.
@@ -64,7 +55,8 @@ class Completed:
     residue : (p,) int
         Residue index in the structure of each particle.
     left_out : tuple of str
-        Names of residues that took no part (waters, ligands, ions), and amino acids that are joined to no other.
+        Names of residues that took no part (waters, ligands, ions), amino acids that are joined to no other, and amino
+        acids whose covalent links no template has.
     replaced : tuple of str
         Residues that were turned into their standard parent (e.g. MSE into MET).
     """
@@ -106,7 +98,6 @@ def complete(
     ForceFieldError
         If PDBFixer or OpenMM cannot make sense of a residue, or no two amino acids are joined.
     """
-    import openmm.app
     import pdbfixer
 
     known = AMINO_NAMES | set(pdbfixer.pdbfixer.substitutions)
@@ -118,7 +109,10 @@ def complete(
         {structure.residues[k].resname for k in range(len(structure.residues))}
         - {structure.residues[k].resname for k in kept}
     )
-    kept = [k for k in kept if only is None or k in only]
+    # amber14 has no parameters for a link; what a residue gave up for it would be built onto its partner
+    tied = _tied(structure, steering, kept)
+    left_out += [structure.residues[k].label for k in tied]
+    kept = [k for k in kept if k not in tied and (only is None or k in only)]
     # amber14 has templates for the two ends of a chain, and none for what is both
     alone = [piece[0] for piece in pieces(structure, kept) if len(piece) == 1] if hydrogens else []
     left_out += [structure.residues[k].label for k in alone]
@@ -130,25 +124,20 @@ def complete(
         )  # fmt: skip
     text = pdb_text(structure, steering, kept)
     try:
-        with drawing(seed):
-            fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
-            fixer.platform = platform()
-            fixer.missingResidues = {}
-            fixer.findNonstandardResidues()
-            replaced = tuple(structure.residues[kept[r.index]].label for r, _ in fixer.nonstandardResidues)
-            fixer.replaceNonstandardResidues()
-            fixer.findMissingAtoms()
-            lacking = frozenset(residue.index for residue in fixer.missingAtoms)
-            _bare(fixer, lacking)
-            fixer.addMissingAtoms(seed=seed + 1)
-            if hydrogens:
-                # with the force field their place is relaxed, the heavy atoms held: without, they overlap
-                modeller = openmm.app.Modeller(fixer.topology, fixer.positions)
-                modeller.addHydrogens(
-                    openmm.app.ForceField("amber14/protein.ff14SB.xml"), PH,
-                    [VARIANTS.get(structure.residues[k].resname) for k in kept], platform(),
-                )  # fmt: skip
-                fixer.topology, fixer.positions = modeller.topology, modeller.positions
+        fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
+        fixer.platform = platform()
+        fixer.missingResidues = {}
+        fixer.findNonstandardResidues()
+        replaced = tuple(structure.residues[kept[r.index]].label for r, _ in fixer.nonstandardResidues)
+        fixer.replaceNonstandardResidues()
+        fixer.findMissingAtoms()
+        lacking = frozenset(residue.index for residue in fixer.missingAtoms)
+        _bare(fixer, lacking)
+        fixer.addMissingAtoms(seed=seed + 1)
+        if hydrogens:
+            variants = [VARIANTS.get(structure.residues[k].resname) for k in kept]
+            modeller = add_hydrogens(fixer.topology, fixer.positions, variants, seed=seed, platform=platform())
+            fixer.topology, fixer.positions = modeller.topology, modeller.positions
     except ForceFieldError:
         raise
     except Exception as error:
@@ -165,6 +154,18 @@ def _is_cap(structure: Structure, k: int, steering: NDArray[np.bool_]) -> bool:
     atoms = residue.atoms[steering[residue.atoms]]
     heavy = {str(structure.name[a]) for a in atoms if structure.element[a] not in ("H", "D")}
     return residue.resname in CAPS and heavy <= CAPS[residue.resname]
+
+
+def _tied(structure: Structure, steering: NDArray[np.bool_], kept: list[int]) -> list[int]:
+    """Amino acids that no template fits because of a covalent link: those bound to another, and those that lack an atom
+    where a ligand is bound. One that is glycosylated has all of its heavy atoms, and a hydrogen in the sugar's place.
+    """
+    found = set()
+    for link in covalent_links(structure, steering):
+        ends = [int(structure.residue_of[atom]) for atom in link]
+        both = all(structure.is_amino_acid(k) for k in ends)
+        found |= {k for k in ends if k in kept and (both or not is_complete(structure, k, steering))}
+    return sorted(found)
 
 
 def _bare(fixer: Any, residues: Collection[int]) -> None:

@@ -109,7 +109,7 @@ class Sterics:
             local=torch.as_tensor(rows, device=device),
             fixed=torch.as_tensor(structure.xyz[outside], dtype=dtype, device=device),
             radius=torch.as_tensor([radius_of(e) for e in element], dtype=dtype, device=device),
-            polar=torch.as_tensor([e in POLAR for e in element], device=device),
+            polar=torch.as_tensor([e in POLAR for e in element], dtype=torch.bool, device=device),
             carrier=carrier, bonded=_bonded(tree, inside, atoms),
             residue=torch.as_tensor(residue, device=device),
             tree=cKDTree(structure.xyz[outside].reshape(-1, 3)),

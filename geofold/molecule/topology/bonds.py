@@ -4,18 +4,20 @@ Distances alone would be wrong exactly where we are needed: in a clashing loop, 
 come as close as atoms that are. So standard residues take OpenMM's residue templates, other residues are
 bonded by distance within the residue only (whose inner geometry a bent loop keeps), peptide bonds join
 consecutive residues, and anything else between residues needs a record (LINK, SSBOND, CONECT,
-_struct_conn) or two cysteine sulphurs at bonding distance.
+_struct_conn), two cysteine sulphurs at bonding distance, or what `links` can tell from a clash.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geofold.molecule.links import unrecorded_links
 from geofold.molecule.selection import AMINO_NAMES, standard_name
 from geofold.molecule.structure import Link, Mask, Structure
 
@@ -59,9 +61,11 @@ def bond_list(structure: Structure, steering: NDArray[np.bool_]) -> list[tuple[i
     """
     bonds: set[tuple[int, int]] = set()
     known = templates()
-    for residue in structure.residues:
+    for index, residue in enumerate(structure.residues):
         atoms = residue.atoms[steering[residue.atoms]]
         bonds.update(_inside(structure, atoms, known.get(standard_name(residue.resname))))
+        if structure.is_amino_acid(index):
+            bonds.update(_backbone_bonds(structure, index, steering))
     for index in range(len(structure.residues) - 1):
         if structure.bonded(index, index + 1):
             carbon = structure.atom(index, "C", steering)
@@ -73,8 +77,8 @@ def bond_list(structure: Structure, steering: NDArray[np.bool_]) -> list[tuple[i
 
 
 def link_bonds(structure: Structure, steering: NDArray[np.bool_]) -> set[tuple[int, int]]:
-    """Recorded links between residues, and disulfides found by distance."""
-    found = set()
+    """Recorded links between residues; disulfides, amides and glycosidic bonds found without a record."""
+    found = set(unrecorded_links(structure, steering))
     for link in structure.links:
         different = structure.residue_of[link.i] != structure.residue_of[link.j]
         if steering[link.i] and steering[link.j] and different:
@@ -85,6 +89,18 @@ def link_bonds(structure: Structure, steering: NDArray[np.bool_]) -> set[tuple[i
             if DISULFIDE[0] <= np.linalg.norm(structure.xyz[i] - structure.xyz[j]) <= DISULFIDE[1]:
                 found.add((int(i), int(j)))
     return found
+
+
+def is_complete(structure: Structure, index: int, steering: NDArray[np.bool_]) -> bool:
+    """Whether a residue has all heavy atoms of its template, OXT apart; one without a template counts as complete."""
+    known = templates().get(standard_name(structure.residues[index].resname))
+    if known is None:
+        return True
+    heavy = {name for bond in known for name in bond if not name.startswith("H") and name != "OXT"}
+    there = {str(structure.name[a]) for a in structure.residues[index].atoms if steering[a]}
+    if structure.residues[index].resname == "ILE" and "CD" in there:  # CHARMM's name
+        there.add("CD1")
+    return heavy <= there
 
 
 def neighbours(bonds: list[tuple[int, int]], n: int) -> list[list[int]]:
@@ -129,6 +145,12 @@ def _inside(
                 nearest = others[np.argmin(np.linalg.norm(structure.xyz[others] - structure.xyz[atom], axis=1))]
                 bonds.append((int(atom), int(nearest)))
     return [(min(b), max(b)) for b in bonds]
+
+
+def _backbone_bonds(structure: Structure, index: int, steering: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """N-CA and CA-C of an amino acid: an unknown one with scattered atoms is a chain too, as a known one is."""
+    atoms = [structure.atom(index, name, steering) for name in ("N", "CA", "C")]
+    return [(min(i, j), max(i, j)) for i, j in pairwise(atoms) if i is not None and j is not None]
 
 
 def links_among(structure: Structure, kept: Mask) -> tuple[Link, ...]:

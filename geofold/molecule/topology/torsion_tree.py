@@ -33,12 +33,19 @@ CAPS = frozenset({"ACE", "FOR", "NH2", "NME", "NMA"})
 
 
 def torsion_tree(
-    structure: Structure, first: int, last: int, *, chi: bool = True, altloc: str | None = None
-) -> TorsionTree:
+    structure: Structure, first: int, last: int, *, chi: bool = True, altloc: str | None = None, torn: bool = False
+) -> TorsionTree:  # fmt: skip
     """Torsions of residues ``first`` to ``last`` (inclusive) and what they carry.
 
     A stretch with a bonded residue on both sides is closed and rooted at its N end. A stretch at a chain
     end hangs from its other end; a whole chain hangs from the CA of its middle residue.
+
+    Parameters
+    ----------
+    chi
+        Side chains turn too.
+    torn
+        A neighbour that lacks N or CA is taken for a chain end, where it would else be an error.
 
     Raises
     ------
@@ -61,6 +68,7 @@ def torsion_tree(
             )
     before = first > 0 and _holds(structure, first - 1, first - 1, first)
     after = last + 1 < len(structure.residues) and _holds(structure, last + 1, last, last + 1)
+    after = after and not (torn and structure.atom(last + 1, "CA", steering) is None)
     axes = _axes(structure, first, last, steering, chi)
     root, root_names = _root(first, last, before, after)
     start = backbone[(root, root_names)]

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from app_cases import BENT, LOOP, ROOT
 from batch_cases import ROWS, recorded, table
+from draws import other_draws
 
 import geofold as gf
 from geofold.app.batch import jobs as batch_jobs
@@ -222,6 +223,33 @@ def test_repair(tmp_path: Path, one_worker: str) -> None:
     assert (tmp_path / "still.pdb").read_bytes() == BENT.read_bytes()
     assert (tmp_path / "moved.pdb").exists() and not (tmp_path / "built.pdb").exists()
     assert (tmp_path / "table.jsonl").exists()
+
+
+def test_one_job_six_times_beside_a_thread_that_draws(tmp_path: Path, one_worker: str) -> None:
+    """Hydrogens start where the seed says, so energies and files are those of `repair`."""
+    peptide = gf.constrain(sequence="GSWTYENGKWSA", contacts=["A:3-A:9<6.0"], energy=False, steps=40)
+    (tmp_path / "in.pdb").write_bytes(peptide.content)
+    alone = gf.repair(tmp_path / "in.pdb", "A:5-7", rounds=1, streams=1, predictor="hold-still", seed=3, name="in.pdb")
+    rows = [f"in.pdb,out{k}.pdb,A:5-7,1,1,hold-still,3\n" for k in range(6)]
+    (tmp_path / "jobs.csv").write_text("input,output,loop,streams,rounds,predictor,seed\n" + "".join(rows))
+    with other_draws():
+        results = gf.batch("repair", tmp_path / "jobs.csv", scheduler=one_worker)
+    for when in ("before", "after"):
+        energy = alone.report[when]["energy_kj_mol"]
+        assert [row[f"energy_kj_mol_{when}"] for row in results] == [energy] * 6
+    assert {(tmp_path / f"out{k}.pdb").read_bytes() for k in range(6)} == {alone.content}
+
+
+@pytest.mark.slow
+def test_one_moving_job_six_times_by_two_workers(tmp_path: Path) -> None:
+    peptide = gf.constrain(sequence="GSWTYENGKWSA", contacts=["A:3-A:9<6.0"], energy=False, steps=40)
+    (tmp_path / "in.pdb").write_bytes(peptide.content)
+    alone = gf.repair(tmp_path / "in.pdb", "A:5-8", rounds=1, streams=1, seed=3, name="in.pdb")
+    assert alone.report["moved"]["max_displacement_angstrom"] > 1.0
+    rows = [f"in.pdb,out{k}.pdb,A:5-8,1,1,3\n" for k in range(6)]
+    (tmp_path / "jobs.csv").write_text("input,output,loop,streams,rounds,seed\n" + "".join(rows))
+    gf.batch("repair", tmp_path / "jobs.csv", workers=2)
+    assert {(tmp_path / f"out{k}.pdb").read_bytes() for k in range(6)} == {alone.content}
 
 
 @pytest.mark.parametrize(

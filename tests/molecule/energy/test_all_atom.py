@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from draws import other_draws
 
 from geofold.errors import ForceFieldError
 from geofold.molecule.energy.all_atom import CAPS, complete, missing_atoms, platform
@@ -232,13 +233,17 @@ def test_selenomethionine_becomes_methionine_in_place():
     assert missing_atoms(structure, 0, 10) == []
 
 
-def test_chance_is_seeded_and_left_as_it_was():
+def test_hydrogens_depend_on_the_seed_alone_beside_a_thread_that_draws():
     structure = without("1ubi.pdb", lambda number, name: number == 33 and name in ("CG", "CD", "CE", "NZ"))
     random.seed(123)
     state = random.getstate()
-    one, two = (complete(structure, structure.steering(), hydrogens=True, seed=5) for _ in range(2))
+    alone = complete(structure, structure.steering(), hydrogens=True, seed=5)
     assert random.getstate() == state
-    assert np.array_equal(one.xyz, two.xyz) and np.array_equal(one.source, two.source)
+    with other_draws():
+        beside = [complete(structure, structure.steering(), hydrogens=True, seed=5) for _ in range(2)]
+    for one in beside:
+        assert np.array_equal(one.xyz, alone.xyz) and np.array_equal(one.source, alone.source)
+    assert not np.array_equal(complete(structure, structure.steering(), hydrogens=True, seed=6).xyz, alone.xyz)
 
 
 def test_the_platform_runs_on_one_thread():

@@ -14,7 +14,7 @@ import numpy as np
 
 from geofold.bench.loop.rivals.modelled_loop import Atoms, ModelledLoop, Stopwatch, inserted
 from geofold.errors import BuildError
-from geofold.molecule.energy.all_atom import drawing, platform
+from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.pdbfixer_input import pdb_text
 from geofold.molecule.loop.build_plan import Build
 from geofold.molecule.structure import Structure
@@ -42,8 +42,7 @@ def build_missing(structure: Structure, build: Build, *, altloc: str | None = No
     kept = [k for k in range(len(structure.residues)) if k not in build.removed]
     text = pdb_text(structure, structure.steering(altloc), kept, joined=(build.before, build.after))
     try:
-        with drawing(seed):
-            residues = _built(text, kept.index(build.after), build.names, seed)
+        residues = _built(text, kept.index(build.after), build.names, seed)
     except Exception as error:
         raise BuildError(
             f"PDBFixer cannot build {build.label} of {structure.source} ({error})", "a structure that PDBFixer knows",

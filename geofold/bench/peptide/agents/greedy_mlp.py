@@ -12,13 +12,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from geofold import resources
 from geofold.bench.peptide.agents.agent import Agent, Choice, grid
 from geofold.bench.peptide.agents.memoryless import Memoryless
 from geofold.core.controller import Controller
+from geofold.core.draws import DrawsFrom
 from geofold.core.gate import FixedGate
 from geofold.core.metric import EuclideanMetric
 from geofold.core.trust_region import TrustRegion
@@ -50,8 +50,7 @@ class GreedyMlp(nn.Module):
         self.options: dict[str, Any] = {"width": width, "depth": depth}
         self.temperature = temperature
         self.stream = Memoryless()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + 1)
+        with DrawsFrom(seed + 1):
             self.enter = nn.Linear(FEATURES, width)
             self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
             self.leave = nn.Linear(width, LATENT)

@@ -30,6 +30,7 @@ from geofold.bench.peptide.agents.agent import Agent, Choice
 from geofold.bench.peptide.agents.greedy_mlp import TRIALS, led
 from geofold.bench.peptide.agents.memoryless import Memoryless
 from geofold.core.controller import Controller
+from geofold.core.draws import DrawsFrom
 from geofold.learn.loop_denoiser.model import LATENT, Increments
 from geofold.learn.peptide_policy.features import FEATURES
 from geofold.learn.peptide_policy.model import Decoder
@@ -162,8 +163,7 @@ class Se3Policy(nn.Module):
         self.options: dict[str, Any] = {"channels": channels, "depth": depth}
         self.temperature = temperature
         self.stream = Memoryless()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + 1)
+        with DrawsFrom(seed + 1):
             self.enter = nn.Linear(FEATURES, 4 * channels)
             self.hear = nn.ModuleList(Attention(channels) for _ in range(depth))
             self.think = nn.ModuleList(Alone(channels) for _ in range(depth))
