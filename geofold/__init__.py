@@ -7,12 +7,15 @@ use, since torch and OpenMM take seconds to load.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+"""Type checkers take it for true. `typing` is not imported for it: what takes no time cannot be interrupted."""
 
 __version__ = "0.1.0"
 __all__ = ["batch", "check", "constrain", "repair", "steer", "view"]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from geofold.app.api import check, constrain, repair
     from geofold.app.batch.run import batch
     from geofold.app.steering.steering import steer

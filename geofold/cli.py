@@ -1,7 +1,8 @@
 """The command line. Heavy libraries are imported inside the commands, so that ``--help`` answers at once.
 
 Exit status: 0 done; 1 done and written, but the result fails its own audit; 2 bad input or usage, nothing
-written; 130 interrupted, nothing written.
+written; 130 interrupted, nothing written. A standard output that does not take what is printed (a full disk, a pipe
+whose reader is gone) is an output that cannot be written: one line on standard error and status 2.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ from typing import Annotated, Any
 
 import typer
 
+from geofold.app.command_files import content_of, name_of, require_outputs
 from geofold.app.commands.batch import batch_app
-from geofold.app.commands.console import told, told_along
+from geofold.app.commands.console import INTERRUPTED, told, told_along
 from geofold.app.commands.maze import maze
 from geofold.app.commands.train import data_app, train_app
+from geofold.app.streams import finish_output, say, unprinted
+from geofold.errors import GeofoldError
+from geofold.terminal import printable
 
 UsageError: Any = typer.BadParameter.__base__
 """Click's, whether typer imports click or carries it."""
@@ -91,13 +96,13 @@ def repair(
 ) -> None:
     """Repair bent or clashing loops, or build missing ones; every other atom stays, byte for byte."""
 
-    def run(content: str | bytes, progress: Any) -> Any:
+    def run(content: bytes, progress: Any) -> Any:
         from geofold.app import api
 
         return api.repair(
             content, loop or (), auto=auto, build=build or (), seed=seed, altloc=altloc, energy=energy,
             streams=streams, rounds=rounds, predictor=predictor, models=models, budget=budget,
-            repack_shell=repack_shell, allow_cis_pro=allow_cis_pro, progress=progress,
+            repack_shell=repack_shell, allow_cis_pro=allow_cis_pro, name=name_of(source), progress=progress,
         )  # fmt: skip
 
     _run(run, source, output, trajectory, report, view, offline, verbose, models)
@@ -127,12 +132,12 @@ def constrain(
 ) -> None:
     """Bring residues of a peptide together, or keep them apart, by its torsions."""
 
-    def run(content: str | bytes | None, progress: Any) -> Any:
+    def run(content: bytes | None, progress: Any) -> Any:
         from geofold.app import api
 
         return api.constrain(
             content, contact, sequence=sequence, start=start, seed=seed, altloc=altloc, energy=energy, steps=steps,
-            predictor=predictor, progress=progress,
+            predictor=predictor, name=name_of(source), progress=progress,
         )  # fmt: skip
 
     _run(run, source, output, trajectory, report, view, offline, verbose)
@@ -150,16 +155,15 @@ def check(
         import json
 
         from geofold.app.report.check_text import check_text
-        from geofold.files import STANDARD, require_writable, write_all
+        from geofold.files import STANDARD, encoded, write_all
 
-        if report is not None:
-            require_writable(report)
-        found = _inspected(_content(source), energy, altloc)
+        outputs = [] if report is None else [report]
+        require_outputs(outputs, {"input": source})
+        found = _inspected(content_of(source), name_of(source), energy, altloc)
         text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-        if report is not None:
-            write_all({report: text.encode()})
+        write_all(dict.fromkeys(outputs, encoded(text)))
         if report != STANDARD:
-            typer.echo(check_text(found))
+            say(check_text(found))
 
 
 @app.command()
@@ -174,12 +178,13 @@ def view(
 ) -> None:  # fmt: skip
     """Make a viewer page of a trajectory."""
     with told():
-        from geofold.app.viewer import from_file as viewing
-        from geofold.files import require_writable, write_all
+        from geofold.files import encoded, write_all
 
-        require_writable(output)
-        page = viewing.page_of_file(_content(source), source, report, offline=offline, energy=energy)
-        write_all({output: page.encode()})
+        require_outputs([output], {"trajectory": source} | ({} if report is None else {"report": report}))
+        from geofold.app.viewer import from_file as viewing
+
+        page = viewing.page_of_file(content_of(source), source, report, offline=offline, energy=energy)
+        write_all({output: encoded(page)})
 
 
 @app.command()
@@ -224,18 +229,33 @@ def main(args: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:
         status = app(args=args, standalone_mode=False)
+        finish_output()
     except UsageError as mistake:
-        context = mistake.ctx
-        command = context.command_path if context is not None else "geofold"
-        if not (args if args is not None else sys.argv[1:]):
-            typer.echo(mistake.format_message() or "geofold: no command given; see geofold --help", err=True)
-            return 2
-        typer.echo(f"geofold: {' '.join(mistake.format_message().split())} See {command} --help", err=True)
-        return 2
+        return _misused(mistake, sys.argv[1:] if args is None else args)
     except (typer.Abort, KeyboardInterrupt):
-        typer.echo("geofold: interrupted; nothing was written", err=True)
+        say(INTERRUPTED, err=True)
         return 130
+    except GeofoldError as error:
+        say(f"geofold: {error}", err=True)
+        return error.exit_status
+    except (OSError, SystemExit) as error:
+        unwritten = unprinted(error)
+        if unwritten is None:
+            raise
+        say(f"geofold: {unwritten}", err=True)
+        return unwritten.exit_status
     return status if isinstance(status, int) else 0
+
+
+def _misused(mistake: Any, args: list[str]) -> int:
+    """Say what is wrong with a command line; returns the exit status."""
+    context = mistake.ctx
+    command = context.command_path if context is not None else "geofold"
+    if not args:
+        say(mistake.format_message() or "geofold: no command given; see geofold --help", err=True)
+        return 2
+    say(f"geofold: {printable(' '.join(mistake.format_message().split()))} See {command} --help", err=True)
+    return 2
 
 
 def _run(
@@ -249,17 +269,17 @@ def _run(
         from geofold.files import write_all
 
         targets = Targets(output, trajectory, report, view, offline, models)
-        targets.require()
-        content = None if source is None else _content(source)
+        targets.require({} if source is None else {"input": source})
+        content = None if source is None else content_of(source)
         with told_along(verbose) as progress:
             result = run(content, progress)
         write_all(targets.contents(result))
-        typer.echo(summary(result.report), err=True)
+        say(summary(result.report), err=True)
         if not result.passed:
             raise typer.Exit(1)
 
 
-def _inspected(content: str | bytes, energy: bool, altloc: str | None) -> dict[str, Any]:
+def _inspected(content: bytes, name: str | None, energy: bool, altloc: str | None) -> dict[str, Any]:
     """What `geofold.check` gives, the energy evaluated while PyTorch is imported."""
     from geofold.app.report.energies import Aside
 
@@ -269,8 +289,4 @@ def _inspected(content: str | bytes, energy: bool, altloc: str | None) -> dict[s
         from geofold.modelling.threads import one_thread
 
         with one_thread():
-            return inspect(load(content), energy=None if aside is None else aside.result, altloc=altloc)
-
-
-def _content(source: str) -> str | bytes:
-    return sys.stdin.buffer.read() if source == "-" else source
+            return inspect(load(content, name), energy=None if aside is None else aside.result, altloc=altloc)

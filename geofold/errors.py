@@ -6,20 +6,32 @@ line prints it as it stands and leaves with ``exit_status``; scripts catch ``Geo
 
 from __future__ import annotations
 
+from geofold.terminal import printable
+
+LONGEST_PART = 600
+"""Characters of a part of a message; a longer one loses its middle."""
+
 
 class GeofoldError(Exception):
-    """Base of every error that a user can mend. The message is a single line."""
+    """Base of every error that a user can mend. The message is a single line of printable characters."""
 
     exit_status = 2
 
     def __init__(self, given: str, expected: str, remedy: str) -> None:
         self.given, self.expected, self.remedy = given, expected, remedy
         parts = (given, f"expected {expected}", remedy)
-        super().__init__("; ".join(" ".join(part.split()) for part in parts))
+        super().__init__("; ".join(map(_line, parts)))
 
     def __reduce__(self) -> tuple[type[GeofoldError], tuple[str, str, str]]:
         """By its parts, so that it comes back whole from another process."""
         return type(self), (self.given, self.expected, self.remedy)
+
+
+def _line(part: str) -> str:
+    text = printable(" ".join(part.split()))
+    if len(text) <= LONGEST_PART:
+        return text
+    return f"{text[: LONGEST_PART * 2 // 3]} ... {text[-LONGEST_PART // 3 :]}"
 
 
 class InputFileError(GeofoldError):

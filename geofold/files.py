@@ -1,7 +1,8 @@
 """Files that appear whole or not at all.
 
 A set of outputs is written beside its targets under temporary names and renamed at the end; whatever goes
-wrong before that (disk full, Ctrl-C) leaves nothing behind and nothing changed.
+wrong before that (disk full, Ctrl-C) leaves nothing behind and nothing changed. A run that is killed leaves its
+temporary files, and the next one that writes the same output removes them; those of a run that lives are locked.
 """
 
 from __future__ import annotations
@@ -10,38 +11,25 @@ import glob
 import gzip
 import json
 import os
-import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from geofold.app.paths import STANDARD, require_writable
+from geofold.app.streams import deliver
 from geofold.errors import OutputError
 
-STANDARD = "-"
-
-
-def require_writable(path: str) -> None:
-    """Complain early about an output that cannot be written, before a long run.
-
-    Raises
-    ------
-    OutputError
-    """
-    if path == STANDARD or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
-        return
-    target = Path(path)
-    folder = target.parent
-    if target.is_dir():
-        raise OutputError(f"output {path} is a folder", "a file name", f"write to {target / 'out.pdb'}, for example")
-    if not folder.is_dir():
-        raise OutputError(f"output {path}: there is no folder {folder}", "an existing folder", "make it first")
-    if not os.access(folder, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
-        raise OutputError(f"output {path} cannot be written", "a place you may write to", "choose another place")
+__all__ = ["STANDARD", "encoded", "read_json_lines", "remove_leftovers", "require_writable", "temporary_folder",
+           "write_all"]  # fmt: skip
 
 
 def write_all(outputs: Mapping[str, bytes]) -> None:
-    """Write every output or none; a name ending in .gz is compressed; ``-`` is standard output, written last.
+    """Write every output or none; a name ending in .gz is compressed; ``-`` is standard output.
+
+    What cannot be taken back, to devices, pipes and standard output, is written after all files are on disk and before
+    the first of them gets its name.
 
     Raises
     ------
@@ -49,38 +37,58 @@ def write_all(outputs: Mapping[str, bytes]) -> None:
         If any of them cannot be written.
     """
     ready: list[tuple[str, str]] = []
-    try:
-        direct = [path for path in outputs if path != STANDARD and _is_device(path)]
-        for path, content in outputs.items():
-            if path != STANDARD and path not in direct:
-                ready.append((_written_beside(path, content), path))
-        for path in direct:
-            with open(path, "wb", buffering=0) as device:
-                device.write(outputs[path])
-        while ready:
-            temporary, path = ready[0]
-            os.replace(temporary, os.path.realpath(path))  # a link stays a link
-            ready.pop(0)
-        if STANDARD in outputs:
-            sys.stdout.buffer.write(outputs[STANDARD])
-            sys.stdout.buffer.flush()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"output {error.filename or ', '.join(outputs)} cannot be written ({reason})",
-            "room and permission to write",
-            "free space or choose another place",
-        ) from error
-    finally:
-        for temporary, _ in ready:
-            Path(temporary).unlink(missing_ok=True)
+    with ExitStack() as written:
+        try:
+            direct = [path for path in outputs if path != STANDARD and _is_device(path)]
+            for path, content in outputs.items():
+                if path != STANDARD and path not in direct:
+                    ready.append((written.enter_context(_written_beside(path, content)), path))
+            for path in direct:
+                with open(path, "wb") as device:
+                    device.write(outputs[path])
+            if STANDARD in outputs:
+                deliver(outputs[STANDARD])
+            for temporary, path in ready:
+                os.replace(temporary, os.path.realpath(path))  # a link stays a link
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OutputError(
+                f"output {error.filename or ', '.join(outputs)} cannot be written ({reason})",
+                "room and permission to write",
+                "free space or choose another place",
+            ) from error
 
 
 def remove_leftovers(path: str) -> None:
-    """What a killed run left beside a target: its temporary files, of which nobody will ask again."""
+    """Remove the temporary files that killed runs left beside a target; those of a run that lives stay."""
     target = Path(os.path.realpath(path))
     for temporary in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError), open(temporary, "rb") as file:  # what is not ours to remove stays
+            if _lock(file):
+                temporary.unlink(missing_ok=True)
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8; a lone surrogate, as in a file name outside UTF-8, is spelled out the way JSON does."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for the time of the context.
+
+    Raises
+    ------
+    OutputError
+        If no place for temporary files can be written to.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="geofold-")
+    except OSError as error:
+        raise OutputError(f"no folder for temporary files ({error.strerror or error})", "one that can be written to",
+                          "set TMPDIR to one") from error  # fmt: skip
+    with folder as name:
+        yield Path(name)
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
@@ -89,7 +97,7 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):
             rows.append(row)
@@ -101,23 +109,37 @@ def _is_device(path: str) -> bool:
     return Path(path).exists() and not Path(path).is_file()
 
 
-def _written_beside(path: str, content: bytes) -> str:
+def _lock(file: IO[bytes]) -> bool:
+    """Mark a file as in use until it is closed; whether that could be done, and nobody else has."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):  # no such locks on this system, or another run has it
+        return False
+    return True
+
+
+@contextmanager
+def _written_beside(path: str, content: bytes) -> Iterator[str]:
+    """Name of a temporary file on disk, beside its target and locked; gone at the end unless it was renamed."""
     target = Path(path)
     if target.suffix == ".gz":
         content = gzip.compress(content, mtime=0)
     real = Path(os.path.realpath(path))
+    remove_leftovers(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{real.name}.", suffix=".part", dir=real.parent)
     try:
         with os.fdopen(handle, "wb") as file:
+            _lock(file)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        mode = target.stat().st_mode if target.exists() else 0o666 & ~_umask()
-        os.chmod(temporary, mode & 0o777)
-    except BaseException:
+            mode = target.stat().st_mode if target.exists() else 0o666 & ~_umask()
+            os.chmod(temporary, mode & 0o777)
+            yield temporary
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise
-    return temporary
 
 
 def _umask() -> int:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from geofold import resources
-from geofold.app.viewer.html import ALPHABET, LIBRARY_VARIABLE, library_source
+from geofold.app.viewer.html import ALPHABET
+from geofold.app.viewer_library import LIBRARY_VARIABLE, library_source
 from geofold.errors import OptionError
 
 LOOP = range(45, 57)

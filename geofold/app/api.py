@@ -1,8 +1,9 @@
 """The Python interface: `repair`, `constrain`, `check`.
 
-A source is a path, bytes, an mdtraj.Trajectory, a Bio.PDB Structure, an MDAnalysis Universe or AtomGroup, an OpenMM
-object with ``topology`` and ``positions`` (PDBFile, Modeller), or a pair of the two; `Result.like` gives the end back
-in the same kind of object. `geofold.app.steering.steering` has the fourth, `steer`.
+A source is a path, what a PDB or mmCIF file holds (bytes, text, an open file), an mdtraj.Trajectory, a Bio.PDB
+Structure, Model or Chain, an MDAnalysis Universe or AtomGroup, an OpenMM object with ``topology`` and ``positions``
+(PDBFile, Modeller), or a pair of the two; `Result.like` gives the end back in the same kind of object.
+`geofold.app.steering.steering` has the fourth, `steer`.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from geofold.app.result import numbered, require_trajectory_name
+from geofold.app.paths import STANDARD, require_apart, require_writable
+from geofold.app.result import BINARY_TRAJECTORIES, numbered, require_trajectory_name
 from geofold.errors import OptionError
-from geofold.files import STANDARD, require_writable
+from geofold.files import encoded, temporary_folder
 
 if TYPE_CHECKING:
     from geofold.app.result import Result
@@ -43,22 +44,30 @@ class Targets:
         """Paths of the second model and on, of so many."""
         return [numbered(self.output, rank) for rank in range(2, models + 1)]
 
-    def require(self) -> None:
-        """Complain before a long run.
+    def every(self) -> list[str]:
+        """Every path that may be written: as given, and those of further models."""
+        return [*self.given(), *self.further(self.models)]
+
+    def require(self, inputs: Mapping[str, str] | None = None) -> None:
+        """Refuse, before a long run, what cannot be written or would replace something that is read.
+
+        Parameters
+        ----------
+        inputs : mapping of str to str
+            Paths that are read, by what they are.
 
         Raises
         ------
         OptionError, OutputError
         """
-        paths = self.given()
-        if len({os.path.realpath(path) for path in paths}) < len(paths):
-            raise OptionError(f"the same output twice ({', '.join(paths)})", "a file of its own for each", "rename one")
-        for path in paths:
-            require_writable(path)
-        if self.trajectory is not None:
-            require_trajectory_name(self.trajectory)
         if self.output == STANDARD and self.models > 1:
             raise OptionError(f"{self.models} models on standard output", "a file name", "give one with -o")
+        for path in self.every():
+            require_writable(path)
+        require_apart(self.every(), inputs)
+        if self.trajectory is not None and require_trajectory_name(self.trajectory) in BINARY_TRAJECTORIES:
+            with temporary_folder():
+                pass
 
     def contents(self, result: Result) -> dict[str, bytes]:
         """Every file of a result, by its path."""
@@ -68,7 +77,7 @@ class Targets:
         if self.trajectory is not None:
             outputs[self.trajectory] = result.trajectory_content(self.trajectory)
         if self.report is not None:
-            outputs[self.report] = result.report_text().encode()
+            outputs[self.report] = encoded(result.report_text())
         if self.view is not None:
-            outputs[self.view] = result.page(offline=self.offline).encode()
+            outputs[self.view] = encoded(result.page(offline=self.offline))
         return outputs

@@ -12,17 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.app.report.energies import infinite
+from geofold.app.streams import say
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import OptionError
-from geofold.files import write_all
+from geofold.files import require_writable, temporary_folder, write_all
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import links_among
+from geofold.terminal import printable_values
 
 if TYPE_CHECKING:
     import mdtraj
 
 FRAMES_SHOWN = 200
 """A viewer page or PDB trajectory holds at most so many frames, evenly taken from the path; DCD and XTC hold all."""
+
+BINARY_TRAJECTORIES = (".dcd", ".xtc")
+DCD_DATE = slice(180, 260)
+"""Bytes of a DCD file's second remark, where mdtraj writes the time of day."""
 
 
 @dataclass(frozen=True)
@@ -96,19 +102,19 @@ class Result:
 
     def save(self, path: str | Path) -> None:
         """Write the structure, in the format of the input, whole or not at all (.gz: compressed)."""
+        require_writable(str(path))
         write_all({str(path): self.content})
 
     def trajectory_content(self, path: str | Path) -> bytes:
         """The path as a file's bytes: multi-model PDB, DCD or XTC by the name's ending."""
         suffix = require_trajectory_name(path)
-        if suffix not in (".dcd", ".xtc"):
+        if suffix not in BINARY_TRAJECTORIES:
             return self.structure.trajectory_pdb(self._shown(), altloc=self.altloc)
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / f"path{suffix}"
+        with temporary_folder() as folder:
+            file = folder / f"path{suffix}"
             self.trajectory.save(str(file))
-            return file.read_bytes()
+            content = file.read_bytes()
+        return content if suffix != ".dcd" else _without_date(content)
 
     def report_text(self) -> str:
         """The report as JSON, keys in a fixed order."""
@@ -117,7 +123,7 @@ class Result:
     def summary(self) -> str:
         """A few lines for people; also printed."""
         text = summary(self.report)
-        print(text)
+        say(text)
         return text
 
     def page(self, *, offline: bool = False) -> str:
@@ -142,6 +148,14 @@ class Result:
 
     def _shown(self) -> NDArray[np.float64]:
         return self.frames[shown_frames(len(self.frames))]
+
+
+def _without_date(dcd: bytes) -> bytes:
+    """A DCD file whose remarks do not tell when it was written: the same path gives the same bytes."""
+    remark = dcd[DCD_DATE]
+    if not remark.startswith(b"REMARKS Created"):
+        raise ValueError("mdtraj writes the remarks of DCD files in another place")
+    return dcd[: DCD_DATE.start] + b"REMARKS".ljust(len(remark)) + dcd[DCD_DATE.stop :]
 
 
 def shown_frames(count: int) -> NDArray[np.int64]:
@@ -172,7 +186,8 @@ def numbered(path: str, rank: int) -> str:
 
 
 def summary(report: dict[str, Any]) -> str:
-    """The report in a few lines."""
+    """The report in a few lines of printable characters."""
+    report = printable_values(report)
     before, after = report["before"], report["after"]
     lines = [f"{report['command']} of {report['input']['name']}: {_what(report)}"]
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import numpy as np
 
-from geofold.errors import OptionError
+from geofold.errors import InputFileError, OptionError
 from geofold.molecule.structure import Floats, Structure, read
+
+ACCEPTED = (
+    "a path, the content of a PDB or mmCIF file (bytes, text or an open file), mdtraj.Trajectory, Bio.PDB Structure, "
+    "Model or Chain, MDAnalysis Universe or AtomGroup, or OpenMM topology and positions"
+)
 
 
 def load(source: Any, name: str | None = None) -> Structure:
     """Structure of any accepted source.
+
+    A text of several lines is what a file holds, one line is a path. An open file is read from where it stands.
 
     Raises
     ------
@@ -21,9 +28,13 @@ def load(source: Any, name: str | None = None) -> Structure:
     """
     if isinstance(source, Structure):
         return source
-    if isinstance(source, (str, Path, bytes)):
-        return read(source, name=name)
-    host = type(source).__module__.split(".")[0]
+    content = _content(source)
+    if content is not None:
+        opened = getattr(source, "name", None)
+        return read(content, name=name or (opened if hasattr(source, "read") and isinstance(opened, str) else None))
+    if isinstance(source, (str, os.PathLike)):
+        return read(os.fspath(source), name=name)
+    host = _host(source)
     if host == "mdtraj":
         from geofold.plugins.mdtraj import structure_from_trajectory
 
@@ -36,17 +47,63 @@ def load(source: Any, name: str | None = None) -> Structure:
         from geofold.plugins.mdanalysis import structure_from_mdanalysis
 
         return structure_from_mdanalysis(source)
-    topology, positions = source if isinstance(source, tuple) else (
-        getattr(source, "topology", None), getattr(source, "positions", None))  # fmt: skip
-    if topology is not None and positions is not None:
+    if host == "openmm":
         from geofold.plugins.openmm import structure_from_openmm
 
-        return structure_from_openmm(topology, positions)
-    raise OptionError(
-        f"a source of type {type(source).__name__}",
-        "a path, bytes, mdtraj.Trajectory, Bio.PDB Structure, MDAnalysis atoms, or OpenMM topology and positions",
-        "pass one of these",
-    )  # fmt: skip
+        return structure_from_openmm(*_with_positions(source))
+    raise OptionError(f"a source of type {_kind(source)}", ACCEPTED, "pass one of these")
+
+
+def _content(source: Any) -> bytes | None:
+    """What a file holds, of a source that is or reads just that; None for another."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    if isinstance(source, str) and "\n" in source and not _is_file(source):
+        return source.encode("utf-8", "surrogateescape")
+    if not callable(getattr(source, "read", None)):
+        return None
+    try:
+        content = source.read()
+    except (OSError, TypeError, ValueError) as error:  # closed, opened for writing, or it reads something else
+        raise InputFileError(f"a {_kind(source)} that cannot be read ({error})", ACCEPTED, "open it again") from error
+    if isinstance(content, str):
+        return content.encode("utf-8", "surrogateescape")
+    if isinstance(content, bytes):
+        return content
+    raise OptionError(f"a {_kind(source)} that reads {_kind(content)}", ACCEPTED, "pass one of these")
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return os.path.isfile(text)
+    except ValueError:
+        return False
+
+
+def _kind(source: Any) -> str:
+    """Class of an object, with the module for those that are not built in."""
+    kind = type(source)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _host(source: Any) -> str | None:
+    """The program an object belongs to, by what it has; None for one that no plugin takes."""
+    program = type(source).__module__.split(".")[0]
+    if program == "Bio":
+        return program if getattr(source, "level", None) in ("S", "M", "C") else None
+    if program == "mdtraj":
+        return program if hasattr(source, "xyz") and hasattr(source, "topology") else None
+    if program == "MDAnalysis":
+        return program if hasattr(source, "atoms") and hasattr(source.atoms, "positions") else None
+    topology, positions = _with_positions(source)
+    return "openmm" if hasattr(topology, "getNumAtoms") and positions is not None else None
+
+
+def _with_positions(source: Any) -> tuple[Any, Any]:
+    """OpenMM topology and positions of a pair or of an object that has both; None for what it has not."""
+    if isinstance(source, tuple):
+        return (source[0], source[1]) if len(source) == 2 else (None, None)
+    return getattr(source, "topology", None), getattr(source, "positions", None)
 
 
 def with_coordinates(source: Any, whole: Structure, xyz: Floats) -> Any:
@@ -61,18 +118,22 @@ def with_coordinates(source: Any, whole: Structure, xyz: Floats) -> Any:
 
     Returns
     -------
-    mdtraj.Trajectory (one frame), Bio.PDB Structure, positions (n, 3) in A for MDAnalysis, or Quantity for OpenMM
+    mdtraj.Trajectory (one frame), Bio.PDB Structure, Model or Chain, positions (n, 3) in A for MDAnalysis, or Quantity
+    for OpenMM
 
     Raises
     ------
     OptionError
         For a source without a program of its own, or another one than the structure comes from.
     """
+    host = None if isinstance(source, Structure) else _host(source)
+    if host is None:
+        raise OptionError(f"a source of type {_kind(source)}", "an object of another program",
+                          "use save for files, trajectory for mdtraj")  # fmt: skip
     own = load(source)
     rows = _rows_of(own, whole)
     moved = (xyz != whole.xyz).any(1)[rows]
     placed = np.where(moved[:, None], xyz[rows], own.xyz)
-    host = "" if isinstance(source, Structure) else type(source).__module__.split(".")[0]
     if host == "mdtraj":
         from geofold.plugins.mdtraj import trajectory_with_coordinates
 
@@ -85,9 +146,6 @@ def with_coordinates(source: Any, whole: Structure, xyz: Floats) -> Any:
         from geofold.plugins.mdanalysis import mdanalysis_positions
 
         return mdanalysis_positions(placed)
-    if isinstance(source, (str, Path, bytes, Structure)):
-        raise OptionError(f"a source of type {type(source).__name__}", "an object of another program",
-                          "use save for files, trajectory for mdtraj")  # fmt: skip
     from geofold.plugins.openmm import openmm_positions
 
     return openmm_positions(own, placed)

@@ -1,4 +1,4 @@
-"""The content of a file as text: gzipped or not, in one of three encodings, up to a size."""
+"""Content of an input file as bytes and as text: plain or gzipped, in one of three encodings, up to a size."""
 
 from __future__ import annotations
 
@@ -9,38 +9,47 @@ from pathlib import Path
 
 from geofold.errors import InputFileError
 
-MOST_BYTES = 512 * 2**20
-"""Of a file, and of what a gzip file unpacks to: more than six million atoms."""
+MAX_BYTES = 512 * 2**20
+"""Size limit of a file and of what a gzip file unpacks to: room for more than six million atoms."""
 CHUNK = 2**20
 EXPECTED = "text in PDB or mmCIF format"
 
 
-def load(path: Path, label: str) -> bytes:
-    """Bytes of a file, at most one more than `MOST_BYTES`.
+def read_bytes(path: str | Path, label: str, expected: str = "a file in PDB or mmCIF format") -> bytes:
+    """Bytes of an input file, at most one more than `MAX_BYTES`.
+
+    Parameters
+    ----------
+    path : str or Path
+    label : str
+        Name of the file in messages.
+    expected : str
+        What the message says was expected.
 
     Raises
     ------
     InputFileError
+        If the file does not exist, is a folder, or cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES + 1)
+        with Path(path).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         reason = "does not exist"
     except IsADirectoryError:
         reason = "is a folder"
     except (OSError, ValueError) as error:
         reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-    raise InputFileError(f"{label} {reason}", "a file in PDB or mmCIF format", "check the path")
+    raise InputFileError(f"{label} {reason}", expected, "check the path")
 
 
 def decode(data: bytes, label: str) -> tuple[str, str]:
-    """Text, and the encoding that gives the same bytes back.
+    """Text of a file, and the encoding that gives the same bytes back.
 
     Raises
     ------
     InputFileError
-        If it is too large, empty, binary or a damaged gzip file.
+        If the file is too large, empty, binary or a damaged gzip file.
     """
     if data.startswith(b"\x1f\x8b"):
         try:
@@ -60,7 +69,7 @@ def decode(data: bytes, label: str) -> tuple[str, str]:
 
 
 def _unpack(data: bytes, label: str) -> bytes:
-    """What a gzip file holds; unpacking ends where it becomes too much."""
+    """Content of a gzip file; unpacking stops at the size limit."""
     chunks, size = list[bytes](), 0
     with gzip.open(io.BytesIO(data)) as file:
         while chunk := file.read(CHUNK):
@@ -71,6 +80,9 @@ def _unpack(data: bytes, label: str) -> bytes:
 
 
 def _require_size(size: int, label: str) -> None:
-    if size > MOST_BYTES:
-        raise InputFileError(f"{label} holds more than {MOST_BYTES // 2**20} MB", "a smaller file",
-                             "give a file with one model, or a part of it")  # fmt: skip
+    if size > MAX_BYTES:
+        raise InputFileError(
+            f"{label} holds more than {MAX_BYTES // 2**20} MB",
+            "a smaller file",
+            "give a file with one model, or a part of it",
+        )

@@ -1,8 +1,8 @@
-"""Covalent links that tie a residue of a protein to another place than its neighbours: lactams, rings, glycans.
+"""Covalent links between residues that are not neighbours in sequence: lactams, rings, glycans; not disulfides.
 
-Disulfides are `geofold.molecule.topology.bonds`'s. A link is one that the file records (LINK, CONECT, struct_conn), or a bond
-that can be told from a clash by what is missing: an amide whose carbon has lost an oxygen or nitrogen to it, or a
-sugar's carbon at bonding distance from the atom that proteins are glycosylated at.
+Disulfides are in `geofold.molecule.topology.bonds`. A link is one that the file records (LINK, CONECT, struct_conn), or
+a bond that can be told from a clash by what is missing: an amide whose carbon lacks a second oxygen or nitrogen, or a
+carbon of a sugar at bonding distance from an atom at which proteins are glycosylated.
 """
 
 from __future__ import annotations

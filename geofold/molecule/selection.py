@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from geofold.errors import BackboneError, ChainBreakError, ResidueRangeError
 from geofold.molecule.numbers import LARGEST_INTEGER, parse_int, shown
 from geofold.molecule.structure import Link, Mask, Structure
+from geofold.terminal import shell_quoted
 
 Number = tuple[int, str]
 """Residue number and insertion code."""
@@ -213,7 +214,7 @@ def _require_connection(structure: Structure, index: int) -> None:
     remedy = "choose a range on one side of it"
     if one.chain == two.chain and two.resnum - one.resnum > 1:
         absent = ResidueRange(one.chain, (one.resnum + 1, ""), (two.resnum - 1, ""))
-        remedy += f", or build the missing residues first: --build {absent}"
+        remedy += f", or build the missing residues first: --build {shell_quoted(str(absent))}"
     raise ChainBreakError(given, "consecutive residues bonded at 1.0 to 2.0 A", remedy)
 
 

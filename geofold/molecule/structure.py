@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import AltlocError, CoordinateError, InputFileError, NoProteinError
-from geofold.molecule.content import decode, load
+from geofold.molecule.content import decode, read_bytes
 from geofold.molecule.numbers import LARGEST_REAL
 
 Floats = NDArray[np.float64]
@@ -246,7 +246,7 @@ def read(source: str | Path | bytes, *, name: str | None = None) -> Structure:
     from geofold.molecule.io import pdb
 
     label = name or ("standard input" if isinstance(source, bytes) else str(source))
-    text, encoding = decode(source if isinstance(source, bytes) else load(Path(source), label), label)
+    text, encoding = decode(source if isinstance(source, bytes) else read_bytes(source, label), label)
     for parser in (mmcif, pdb):
         if parser.recognises(text):
             return require_protein(parser.parse(text, encoding, label))

@@ -11,23 +11,34 @@ from geofold.errors import NoProteinError
 from geofold.molecule.structure import Floats, Row, Structure, require_protein
 
 if TYPE_CHECKING:
+    from Bio.PDB.Chain import Chain
+    from Bio.PDB.Model import Model
     from Bio.PDB.Structure import Structure as BioStructure
+
+    BioEntity = BioStructure | Model | Chain
 
 SOURCE = "the Biopython structure"
 
 
-def _atoms(structure: BioStructure) -> Iterator[Any]:
+def _chains(entity: BioEntity) -> list[Any]:
+    """Chains of a structure's first model, of a model, or the chain itself."""
+    if entity.level == "C":
+        return [entity]
+    models = [entity] if entity.level == "M" else list(entity)[:1]
+    return [chain for model in models for chain in model]
+
+
+def _atoms(entity: BioEntity) -> Iterator[Any]:
     """Every atom of the first model, alternate locations and point mutants included, in Biopython's order."""
-    for model in list(structure)[:1]:
-        for chain in model:
-            for residue in chain:
-                variants = residue.disordered_get_list() if residue.is_disordered() == 2 else [residue]
-                for variant in variants:
-                    yield from variant.get_unpacked_list()
+    for chain in _chains(entity):
+        for residue in chain:
+            variants = residue.disordered_get_list() if residue.is_disordered() == 2 else [residue]
+            for variant in variants:
+                yield from variant.get_unpacked_list()
 
 
-def structure_from_biopython(structure: BioStructure) -> Structure:
-    """Structure of the first model.
+def structure_from_biopython(structure: BioEntity) -> Structure:
+    """Structure of a model or a chain; of a Bio.PDB Structure, of its first model.
 
     Raises
     ------
@@ -52,12 +63,12 @@ def _row(atom: Any) -> Row:
     )  # fmt: skip
 
 
-def biopython_with_coordinates(original: BioStructure, structure: Structure, xyz: Floats) -> BioStructure:
+def biopython_with_coordinates(original: BioEntity, structure: Structure, xyz: Floats) -> BioEntity:
     """Copy of ``original`` whose first model has the coordinates ``xyz`` (n, 3) in nm.
 
     ``structure`` is what ``structure_from_biopython`` made of it; ``original`` stays as it is.
     """
-    copy: BioStructure = original.copy()
+    copy: BioEntity = original.copy()
     atoms = list(_atoms(copy))
     if len(atoms) != len(structure) or np.shape(xyz) != (len(atoms), 3):
         raise ValueError(f"coordinates {np.shape(xyz)} do not fit a structure of {len(atoms)} atoms")

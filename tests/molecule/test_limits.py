@@ -144,7 +144,7 @@ def test_a_build_has_its_length_limit_before_anything_is_allocated(text):
 
 
 def test_what_a_gzip_file_unpacks_to_is_limited(monkeypatch, tmp_path):
-    monkeypatch.setattr(content, "MOST_BYTES", 4 * 2**20)
+    monkeypatch.setattr(content, "MAX_BYTES", 4 * 2**20)
     monkeypatch.setattr(content, "CHUNK", 2**16)
     bomb = gzip.compress(b" " * (64 * 2**20))
     assert len(bomb) < 10**5
@@ -163,6 +163,6 @@ def test_what_a_gzip_file_unpacks_to_is_limited(monkeypatch, tmp_path):
 
 
 def test_an_endless_file_is_refused(monkeypatch):
-    monkeypatch.setattr(content, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(content, "MAX_BYTES", 2**20)
     with pytest.raises(InputFileError, match="/dev/zero holds more than 1 MB"):
         read("/dev/zero")

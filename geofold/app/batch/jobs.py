@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 from geofold import __version__
 from geofold.app.batch.columns import COLUMNS, EITHER, NEEDED, WRITTEN
 from geofold.app.outputs import Targets
+from geofold.app.paths import identity, require_writable
 from geofold.app.result import require_trajectory_name
 from geofold.errors import GeofoldError, JobsError
-from geofold.files import require_writable
 from geofold.resources import shipped_weights
 
 
@@ -63,16 +63,27 @@ class Job:
         apart = {"input", "contact", "offline", *WRITTEN}
         return {name: value for name, value in self.cells.items() if name not in apart}
 
-    def fingerprint(self) -> str:
-        """SHA-256 of all that decides what comes out: command, version, weights, the row's cells, the input's bytes."""
-        content = None if self.input is None else digest(self.input)
-        told = [self.command, __version__, shipped_weights(), self.cells, content]
+    def fingerprint(self, content: bytes | None = None) -> str:
+        """SHA-256 of all that decides what comes out: command, version, weights, the row's cells, the input's bytes.
+
+        Parameters
+        ----------
+        content : bytes, optional
+            The input, where it has been read.
+        """
+        if content is not None:
+            own: str | None = hashlib.sha256(content).hexdigest()
+        else:
+            own = None if self.input is None else digest(self.input)
+        told = [self.command, __version__, shipped_weights(), self.cells, own]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def digest(path: str) -> str | None:
-    """SHA-256 of a file; None where it cannot be read."""
+    """SHA-256 of a file; None where it cannot be read, or is a pipe, which is read once."""
     try:
+        if not os.path.isfile(path):
+            return None
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
@@ -185,21 +196,24 @@ def _require_whole(job: Job, path: str) -> None:
         try:
             if name == "trajectory":
                 require_trajectory_name(job.cells[name])
-            require_writable(job.path(name))
+            for target in [job.path(name), *(job.targets.further(job.targets.models) if name == "output" else ())]:
+                require_writable(target)
         except GeofoldError as error:
             _refuse(where, name, error.given, error.expected, error.remedy)
 
 
 def _require_apart(jobs: list[Job], path: str, beside: tuple[str, ...]) -> None:
     """No file is written twice, or read by one job and written by another: then the order would matter."""
-    taken = {os.path.realpath(name): "the batch itself" for name in (path, *beside)}
-    taken |= {os.path.realpath(job.input): f"row {job.row}, column input" for job in jobs if job.input is not None}
+    taken = {identity(name): "the batch itself" for name in (path, *beside)}
+    taken |= {identity(job.input): f"row {job.row}, column input" for job in jobs if job.input is not None}
+    taken.pop(None, None)  # a device
     for job in jobs:
         targets = job.targets
         written = [(column, job.path(column)) for column in WRITTEN if column in job.cells]
         for column, target in written + [("models", name) for name in targets.further(targets.models)]:
             place = f"row {job.row}, column {column}"
-            owner = taken.setdefault(os.path.realpath(target), place)
+            key = identity(target)
+            owner = place if key is None else taken.setdefault(key, place)
             if owner != place:
                 _refuse(f"{path}, row {job.row}", column, f"{target} is a file of {owner} too",
                         "a file of its own for each", "rename one")  # fmt: skip

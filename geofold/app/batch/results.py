@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from geofold.app.paths import require_writable
 from geofold.errors import OptionError
-from geofold.files import read_json_lines, require_writable, write_all
+from geofold.files import encoded, read_json_lines, write_all
+from geofold.terminal import printable_values
 
 FIELDS = (
     "row", "input", "output", "request", "seed", "status", "message", "models",
@@ -43,7 +45,8 @@ class Results:
         if not path.endswith(".csv"):
             raise OptionError(f"results {path}", "a name that ends in .csv", "rename it")
         self.paths = (path, str(Path(path).with_suffix(".jsonl")))
-        for name in self.paths:
+        self.lock = path + ".lock"
+        for name in (*self.paths, self.lock):
             require_writable(name)
 
     @contextmanager
@@ -57,7 +60,7 @@ class Results:
         """
         from filelock import FileLock, Timeout
 
-        file = self.paths[0] + ".lock"
+        file = self.lock
         lock = FileLock(file)
         try:
             lock.acquire(timeout=0)
@@ -94,9 +97,10 @@ class Results:
 
 def _as_csv(row: dict[str, Any]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([row[name] for name in FIELDS])
-    return text.getvalue().encode()
+    cells = printable_values([row[name] for name in FIELDS])  # the table is for people too, and their terminals
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return encoded(text.getvalue())
 
 
 def _as_json(row: dict[str, Any]) -> bytes:
-    return (json.dumps({name: row[name] for name in FIELDS}, ensure_ascii=False) + "\n").encode()
+    return encoded(json.dumps({name: row[name] for name in FIELDS}, ensure_ascii=False) + "\n")

@@ -12,8 +12,10 @@ from geofold.app.batch.columns import COLUMNS
 from geofold.app.batch.jobs import Job, digest, read_jobs
 from geofold.app.batch.results import FIELDS, Results
 from geofold.app.batch.workers import Workers
+from geofold.app.paths import require_apart
 from geofold.errors import GeofoldError, OptionError
 from geofold.files import remove_leftovers, write_all
+from geofold.molecule.content import read_bytes
 
 PASSED, FAILED, ERROR = "passed", "failed audit", "error"
 """What becomes of a job: written and good, written but failing its audit, or not written for the reason told."""
@@ -65,7 +67,8 @@ def batch(
     asked = Workers(workers, scheduler, slurm, memory, walltime, tuple(sbatch))
     asked.require()
     table = Results(os.fspath(results) if results is not None else str(Path(jobs).with_suffix(".results.csv")))
-    todo = read_jobs(command, os.fspath(jobs), table.paths)
+    require_apart(table.paths, {"table of jobs": os.fspath(jobs)})
+    todo = read_jobs(command, os.fspath(jobs), (*table.paths, table.lock))
     with table.held():
         return _run(todo, table, asked, progress if progress is not None else lambda *_: None)
 
@@ -98,13 +101,14 @@ def run_job(job: Job) -> dict[str, Any]:
     options, name = job.options, job.cells.get("input")
     with _ALONE:
         try:
-            row["job_sha256"] = job.fingerprint()
-            for path in job.targets.given():
+            for path in job.targets.every():
                 remove_leftovers(path)
+            content = None if job.input is None else read_bytes(job.input, str(name))
+            row["job_sha256"] = job.fingerprint(content)
             if job.command == "repair":
-                result = api.repair(job.input, **options, name=name)
+                result = api.repair(content, **options, name=name)
             else:
-                result = api.constrain(job.input, job.cells["contact"], **options, name=name)
+                result = api.constrain(content, job.cells["contact"], **options, name=name)
             write_all(job.targets.contents(result))
         except GeofoldError as error:
             return row | {"status": ERROR, "message": str(error)}

@@ -10,6 +10,8 @@ import typer
 
 from geofold.app.batch.columns import described
 from geofold.app.commands.console import told
+from geofold.app.streams import say
+from geofold.terminal import printable
 
 batch_app = typer.Typer(no_args_is_help=True, help="Many jobs side by side, from a CSV; a killed run goes on.")
 
@@ -52,7 +54,7 @@ def _command(name: str) -> Callable[..., None]:
                         walltime=walltime, sbatch=tuple(sbatch or ()), results=results, progress=tell,
                     )  # fmt: skip
             except KeyboardInterrupt:
-                typer.echo("geofold: interrupted; the same command goes on with what is missing", err=True)
+                say("geofold: interrupted; the same command goes on with what is missing", err=True)
                 raise typer.Exit(130) from None
             _summed_up(name, jobs, rows)
 
@@ -69,11 +71,11 @@ def _summed_up(name: str, jobs: str, rows: list[dict[str, Any]]) -> None:
 
     for row in rows:
         if row["message"]:
-            typer.echo(f"row {row['row']}: {row['message']}", err=True)
+            say(f"row {row['row']}: {printable(row['message'])}", err=True)
     count = {status: sum(row["status"] == status for row in rows) for status in (PASSED, FAILED, ERROR)}
-    typer.echo(
-        f"batch {name} of {jobs}: {len(rows)} jobs, {count[PASSED]} passed, {count[FAILED]} failed their audit, "
-        f"{count[ERROR]} could not be run", err=True,
+    say(
+        f"batch {name} of {printable(jobs)}: {len(rows)} jobs, {count[PASSED]} passed, "
+        f"{count[FAILED]} failed their audit, {count[ERROR]} could not be run", err=True,
     )  # fmt: skip
     if count[PASSED] < len(rows):
         raise typer.Exit(1)
@@ -94,7 +96,7 @@ def _bar() -> Iterator[Any]:
         task = bar.add_task("jobs", total=None, last="")
 
         def tell(done: int, total: int, row: dict[str, Any] | None) -> None:
-            last = "" if row is None else f"{row['output']}: {row['status']}"
+            last = "" if row is None else printable(f"{row['output']}: {row['status']}")
             bar.update(task, completed=done, total=total, last=last)
 
         yield tell

@@ -10,27 +10,37 @@ from typing import Any
 
 import typer
 
+from geofold.app.interrupts import Interrupts
+from geofold.app.streams import say
 from geofold.errors import GeofoldError
+from geofold.terminal import printable
+
+INTERRUPTED = "geofold: interrupted; nothing was written"
 
 
 @contextmanager
 def told() -> Iterator[None]:
     """Mistakes of the user in one line and status 2; Ctrl-C with status 130."""
-    try:
-        yield
-    except GeofoldError as error:
-        typer.echo(f"geofold: {error}", err=True)
-        raise typer.Exit(error.exit_status) from None
-    except KeyboardInterrupt:
-        typer.echo("geofold: interrupted; nothing was written", err=True)
-        raise typer.Exit(130) from None
+    with Interrupts() as interrupts:
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, typer.Exit):
+                raise
+            if interrupts.came or isinstance(error, KeyboardInterrupt):
+                say(INTERRUPTED, err=True)
+                raise typer.Exit(130) from None
+            if not isinstance(error, GeofoldError):
+                raise
+            say(f"geofold: {error}", err=True)
+            raise typer.Exit(error.exit_status) from None
 
 
 @contextmanager
 def told_along(verbose: bool) -> Iterator[Callable[[str, int, int, float], None] | None]:
     """A bar on standard error, from the first moment on; a trace with -v; silence when that is no terminal."""
     if verbose:
-        yield lambda name, done, most, loss: typer.echo(f"{name}: step {done} of {most}{_of(loss, ', ')}", err=True)
+        yield lambda name, done, most, loss: say(f"{name}: step {done} of {most}{_of(loss, ', ')}", err=True)
         return
     if not sys.stderr.isatty():
         yield None
@@ -39,7 +49,7 @@ def told_along(verbose: bool) -> Iterator[Callable[[str, int, int, float], None]
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[told]}"),
         TimeElapsedColumn(),
@@ -51,7 +61,7 @@ def told_along(verbose: bool) -> Iterator[Callable[[str, int, int, float], None]
         def tell(name: str, done: int, most: int, loss: float) -> None:
             if name not in tasks:
                 bar.update(starting, visible=False)
-                tasks[name] = bar.add_task(name, total=most, told="")
+                tasks[name] = bar.add_task(printable(name), total=most, told="")
             bar.update(tasks[name], completed=done, told=_of(loss))
 
         yield tell

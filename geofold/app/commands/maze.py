@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -30,14 +29,14 @@ def maze(
     with told():
         import json
 
-        from geofold.files import require_writable, write_all
+        from geofold.app.paths import require_apart, require_writable
+        from geofold.files import write_all
 
         _require(output, heat_map, steps, move_at)
         paths = [path for path in (output, heat_map, report) if path is not None]
-        if len({os.path.realpath(path) for path in paths}) < len(paths):
-            raise OptionError(f"the same output twice ({', '.join(paths)})", "a file of its own for each", "rename one")
         for path in paths:
             require_writable(path)
+        require_apart(paths)
         pictures = _pictures()
         from geofold.maze.episode import drive
         from geofold.maze.world import make_world

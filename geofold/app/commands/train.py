@@ -50,12 +50,13 @@ def pack(
         from rich.console import Console
         from rich.progress import Progress
 
-        from geofold.files import require_writable
+        from geofold.app.paths import require_apart, require_writable
         from geofold.learn.data.chains import read_chains
         from geofold.learn.training_loop import data_hash
         from geofold.molecule.datasets.packed_chains import pack_chains
 
         require_writable(output)
+        require_apart([output], {"data": data})
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task("chains", total=None)
             packed = pack_chains(

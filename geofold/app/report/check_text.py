@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
+
+from geofold.terminal import printable_values, shell_quoted
 
 
 def check_text(found: dict[str, Any]) -> str:
-    """The report of `check` in lines for people."""
+    """The report of `check` in lines for people, of printable characters; commands are quoted for a shell."""
+    given, found = found, printable_values(found)
     numbers = found["before"]
     rama = numbers["ramachandran"]
     lines = [
@@ -17,8 +19,8 @@ def check_text(found: dict[str, Any]) -> str:
         + (f" ({', '.join(rama['outlier_residues'])})" if rama["outliers"] else ""),
         f"  cis peptide bonds      {numbers['cis_peptide_bonds']}",
     ]
-    for gap in found["chain_breaks"]:
-        lines += _gap(gap, found["input"]["name"])
+    for gap, shown in zip(given["chain_breaks"], found["chain_breaks"], strict=True):
+        lines += _gap(shown, _command(given["input"]["name"], gap["build"]))
     if found["prior"] is not None:
         low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in found["prior"]["unlikely"])
         lines.append(f"  torsion prior          {found['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
@@ -29,7 +31,15 @@ def check_text(found: dict[str, Any]) -> str:
     return "\n".join(lines + [f"  note: {note}" for note in found["notes"]])
 
 
-def _gap(gap: dict[str, Any], name: str) -> list[str]:
+def _command(name: str, build: str | None) -> str:
+    """The command that builds a gap of a file; empty where none does."""
+    if build is None:
+        return ""
+    file = f"./{name}" if name.startswith("-") else name
+    return f"geofold repair {shell_quoted(file)} --build {shell_quoted(build)} -o OUT"
+
+
+def _gap(gap: dict[str, Any], command: str) -> list[str]:
     """A break of the chain, what is missing there, and the command that builds it."""
     where = f"after {gap['after']}, before {gap['before']}: {gap['distance_angstrom']} A"
     missing = f"{gap['missing']} residues" if gap["missing"] != 1 else "1 residue"
@@ -38,7 +48,7 @@ def _gap(gap: dict[str, Any], name: str) -> list[str]:
     if gap["missing"]:
         lines.append(f"    missing              {missing}, {told}")
     if gap["build"] is not None:
-        lines.append(f"    to mend it           geofold repair {shlex.quote(name)} --build {gap['build']} -o OUT")
+        lines.append(f"    to mend it           {command}")
     else:
         lines.append(f"    cannot be built      {gap['not_built_because']}")
     return lines

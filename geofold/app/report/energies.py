@@ -10,9 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,30 +83,35 @@ class Aside:
 
     Parameters
     ----------
-    source
-        A path, or what such a file holds.
+    altloc
+        The conformer whose energy is evaluated.
+    process
+        None where none could be started; then `result` evaluates here.
     """
 
-    source: str | bytes
     altloc: str | None
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None
 
     @classmethod
-    def begun(cls, source: str | bytes, altloc: str | None) -> Aside:
-        """Begin it; a file that cannot be read is left to be told of by who reads it next."""
+    def begun(cls, content: bytes, altloc: str | None) -> Aside:
+        """Begin it, where there is room for a temporary file and another process."""
         command = [sys.executable, "-P", "-m", __name__, *([] if altloc is None else [altloc])]
-        with tempfile.TemporaryFile() as file:
-            with suppress(OSError, ValueError):
-                file.write(source if isinstance(source, bytes) else Path(source).read_bytes())
+        try:
+            with tempfile.TemporaryFile() as file:
+                file.write(content)
                 file.seek(0)
-            # a file and no pipe: it need not be held out to a process that is still importing
-            process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        return cls(source, altloc, process)
+                # a file and no pipe: it need not be held out to a process that is still importing
+                process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        except OSError:
+            return cls(altloc, None)
+        return cls(altloc, process)
 
     def __enter__(self) -> Aside:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.process is None:
+            return
         self.process.kill()
         self.process.wait()
         if self.process.stdout is not None:
@@ -122,6 +125,8 @@ class Aside:
         ForceFieldError
             As `as_it_is`.
         """
+        if self.process is None:
+            return as_it_is(structure, self.altloc)
         assert self.process.stdout is not None
         text = self.process.stdout.read()
         if self.process.wait() or not text:

@@ -7,7 +7,6 @@ depth per residue, a split by groups of related chains, and the loops between re
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,15 +15,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from scipy.spatial import cKDTree
 
+from geofold.app.paths import require_apart
+from geofold.app.streams import say
 from geofold.errors import GeofoldError, InputFileError
 from geofold.files import require_writable, write_all
 from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS, dihedral
 from geofold.molecule.sidechains.rotamer_library import SAME_AS, letter_of
 from geofold.molecule.structure import Structure, read
 from geofold.plugins.mdtraj import trajectory_from
+from geofold.terminal import printable
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".pdb.gz", ".ent.gz", ".cif.gz")
 BONDS = {"n_ca": 1.458, "ca_c": 1.525, "c_o": 1.231, "c_n": 1.329}
@@ -81,7 +84,7 @@ def build_data(
     InputFileError
         If the folder holds no structure, or no stretch is long enough.
     """
-    files = sorted(p for p in Path(folder).rglob("*") if p.name.lower().endswith(SUFFIXES))
+    files = structure_files(folder)
     if not files:
         raise InputFileError(f"{folder} holds no structure", f"files named {', '.join(SUFFIXES)}", "check the folder")
     found: list[Segment] = []
@@ -109,19 +112,27 @@ def build_data(
     return buffer.getvalue(), counts | {"loops": len(arrays["runs"])}, left
 
 
+def structure_files(folder: str | Path) -> list[Path]:
+    """Files of a folder and all it holds that are named as structures are."""
+    return sorted(p for p in Path(folder).rglob("*") if p.name.lower().endswith(SUFFIXES))
+
+
 def write_data(folder: str, output: str, *, shortest: int, seed: int) -> None:
     """Build, write, and say what was used; what could not be used is told on standard error."""
     require_writable(output)
+    require_apart([output], {f"input {file.name}": str(file) for file in structure_files(folder)})
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("structures")
         content, counts, left = build_data(
             folder, shortest=shortest, seed=seed,
-            progress=lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
+            progress=lambda done, total, name: bar.update(
+                task, completed=done, total=total, description=escape(printable(name))
+            ),
         )  # fmt: skip
     write_all({output: content})
     for line in left:
-        print(f"left out: {line}", file=sys.stderr)
-    print(f"{output}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+        say(f"left out: {line}", err=True)
+    say(f"{printable(output)}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
 
 
 def segments(structure: Structure, name: str, shortest: int = SHORTEST) -> list[Segment]:

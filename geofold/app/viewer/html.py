@@ -1,4 +1,4 @@
-"""The text of the viewer page: the report's tables, the embedded data and the 3Dmol.js library.
+"""The text of the viewer page: the report's tables and the embedded data.
 
 Everything that comes from a file or a report passes through ``html.escape`` or ``embed_json`` here, so that a
 ``</script>`` in a title, a residue name or a note is shown, never run.
@@ -8,22 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold import resources
-from geofold.errors import OptionError
-
-LIBRARY_URL = "https://cdn.jsdelivr.net/npm/3dmol@2.5.5/build/3Dmol-min.js"
-LIBRARY_FILE = Path("node_modules", "3dmol", "build", "3Dmol-min.js")
-LIBRARY_VARIABLE = "GEOFOLD_3DMOL_JS"
+from geofold.app.report_file import without_times
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
@@ -41,7 +34,7 @@ NAMES = {
     "energy_kj_mol": "Energy", "lennard_jones_moving_fixed_kj_mol": "Lennard-Jones, moving against fixed",
     "ramachandran outlier_residues": "Outlier residues", "inner_steps_per_residue": "Inner steps K",
 }  # fmt: skip
-RUN_KEYS = ("command", "loops", "predictor", "gate", "seconds", "seed", "geofold")
+RUN_KEYS = ("command", "loops", "predictor", "gate", "seed", "geofold")
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
@@ -80,39 +73,6 @@ def _word(code: int) -> str:
         letters += ALPHABET[32 | (code & 31)]
         code >>= 5
     return letters + ALPHABET[code]
-
-
-def library_source() -> str:
-    """3Dmol.js as the inside of a ``script`` element, with its licence above it.
-
-    Looked for in the file named by ``GEOFOLD_3DMOL_JS``, then as npm would: ``node_modules/3dmol`` in the working
-    directory and its parents, then beside the package.
-
-    Raises
-    ------
-    OptionError
-        If there is none.
-    """
-    named = os.environ.get(LIBRARY_VARIABLE)
-    here = Path.cwd()
-    folders = [here, *here.parents, resources.PACKAGE.parent]
-    candidates = [Path(named)] if named else [folder / LIBRARY_FILE for folder in folders]
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if path is None:
-        raise OptionError(
-            f"{LIBRARY_VARIABLE}={named}, which is no file" if named else "an offline page without 3Dmol-min.js",
-            "3Dmol.js (npm package 3dmol) to put into the page",
-            f"run 'npm install 3dmol' in the working directory, or set {LIBRARY_VARIABLE} to build/3Dmol-min.js",
-        )
-    licence = path.parent.parent / "LICENSE"
-    notice = (
-        licence.read_text(encoding="utf-8", errors="replace")
-        if licence.is_file()
-        else ("3Dmol.js, Copyright (c) 2014, University of Pittsburgh and contributors, BSD-3-Clause")
-    )
-    text = "/*! " + notice.replace("*/", "* /") + " */\n" + path.read_text(encoding="utf-8")
-    # Both sequences change how a browser reads a script element; inside JavaScript strings the backslash is void.
-    return re.sub(r"<(/script|!--)", r"<\\\1", text, flags=re.IGNORECASE)
 
 
 def number(value: Any) -> str:
@@ -183,7 +143,7 @@ def contact_ends(contact: Mapping[str, Any]) -> list[AtomKey]:
             ((_text(end, "chain"), int(end["resnum"]), _text(end, "icode")), _text(end, "name"))
             for end in sequence(contact.get("atoms"))
         ]
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return []
 
 
@@ -198,7 +158,10 @@ def contact_kind(contact: Mapping[str, Any]) -> str:
 
 def finite(value: Any) -> float | None:
     """The value as a finite float, else None."""
-    return float(value) if isinstance(value, (int, float)) and np.isfinite(value) else None
+    try:
+        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
 
 
 def verdict(passed: Any) -> str:
@@ -264,7 +227,7 @@ def run_table(report: Mapping[str, Any]) -> str:
     """How the result was made: command, seed, what moved, how the stream went."""
     rows = [[label(key), number(report[key])] for key in RUN_KEYS if report.get(key) is not None]
     for part, prefix in (("moved", "moved "), ("stream", "")):
-        for key, value in flat(section(report, part)).items():
+        for key, value in flat(section(without_times(report), part)).items():
             if not key.startswith("inner_steps_per_"):  # a number for each residue, or each step: too many for a table
                 rows.append([label(prefix + key), number(value)])
     return table("Run", ["", ""], rows, "run")

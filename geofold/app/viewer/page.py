@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from geofold import resources
+from geofold.app import viewer_library
 from geofold.app.viewer import html as parts
 from geofold.app.viewer.frames import Trajectory, pdb_text, read_trajectory
 from geofold.app.viewer.html import Residue
@@ -114,11 +115,12 @@ def page(
         "TITLE": escape(title),
         "BESIDE": f'<div id="beside">{beside}</div>' if beside else "",
         "LAYOUT": "both" if beside else "alone",
-        "SOURCE": "" if offline else parts.LIBRARY_URL.split("/npm")[0],
-        "LIBRARY": f"<script>{parts.library_source()}</script>" if offline else "",
+        "SOURCE": "" if offline else viewer_library.LIBRARY_URL.split("/npm")[0],
+        "LIBRARY": f"<script>{viewer_library.library_source()}</script>" if offline else "",
         "PLOTS": resources.find("viewer_plots.js").read_text(encoding="utf-8"),
         "DATA": parts.embed_json({
-            "library": None if offline else parts.LIBRARY_URL,
+            "library": None if offline else viewer_library.LIBRARY_URL,
+            "integrity": None if offline else viewer_library.LIBRARY_INTEGRITY,
             "start": start,
             "step": STEP,
             "models": _chosen(trajectory),

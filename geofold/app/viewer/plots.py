@@ -69,7 +69,7 @@ def wanted_in(contact: Mapping[str, Any], report: Mapping[str, Any], models: int
     try:
         for first, last in runs:
             inside[int(first) : int(last) + 1] = True
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return [bool(flag) for flag in inside[chosen]]
 

@@ -28,8 +28,8 @@ from viewer_cases import (
 import geofold as gf
 from geofold.app.report.measure import backbone, measure, overlaps, overlaps_along
 from geofold.app.viewer import page as viewer
-from geofold.app.viewer.html import LIBRARY_VARIABLE
 from geofold.app.viewer.plots import DRAWN, UNDEFINED_ANGLE, contours, depths_shown, energies
+from geofold.app.viewer_library import LIBRARY_VARIABLE
 from geofold.modelling.outcome import StreamOutcome, inner_steps_per_frame
 from geofold.modelling.trajectory import TrajectoryRecorder
 from geofold.molecule.energy import ramachandran
@@ -365,7 +365,7 @@ def test_in_a_browser_the_words_of_a_plot_are_shown_and_never_run(tmp_path: Path
     report = pictured()
     report["contacts"][0]["contact"] = nasty
     text = mended(2).replace("ASP A  52", "<b> A  52")
-    page = viewer.page(text, report, title="t").replace(viewer.parts.LIBRARY_URL, "file:///gone.js")
+    page = viewer.page(text, report, title="t").replace(viewer.viewer_library.LIBRARY_URL, "file:///gone.js")
     (tmp_path / "page.html").write_text(page, "utf-8")
     dom = chromium_dom(tmp_path / "page.html", tmp_path / "profile")
     assert "<img" not in dom and "data-ran" not in dom
@@ -374,7 +374,7 @@ def test_in_a_browser_the_words_of_a_plot_are_shown_and_never_run(tmp_path: Path
 
 @pytest.mark.browser
 def test_in_a_browser_without_the_library_the_plots_follow_all_the_same(tmp_path: Path) -> None:
-    page = viewer.page(mended(), pictured(), title="t").replace(viewer.parts.LIBRARY_URL, "file:///gone.js")
+    page = viewer.page(mended(), pictured(), title="t").replace(viewer.viewer_library.LIBRARY_URL, "file:///gone.js")
     told = driven(page, tmp_path)
     assert told["errors"] == []
     followed(told["seen"])

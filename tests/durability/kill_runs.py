@@ -1,0 +1,158 @@
+"""kill -9 at random moments: `repair` with all four outputs, and `batch`; what is left is absent, old or whole.
+
+    python tests/durability/kill_runs.py --repair 30 --batch 30
+
+After every kill the final names are looked at, then the same command is run to its end: it has to give the bytes of a
+run that nobody killed, and to leave no other file. Reports are compared without their times. Exit status 1 on a
+finding. Moments are drawn from the length of a whole run, half of them from its last tenth, where files are written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+INPUT = ROOT / "structures" / "1ubi_bent.pdb"
+OUTPUTS = ("o.pdb", "t.dcd", "r.json", "v.html")
+REPAIR = ["repair", str(INPUT), "--loop", "A:47-52", "--no-energy", "--rounds", "1", "--streams", "1",
+          "-o", "o.pdb", "--trajectory", "t.dcd", "--report", "r.json", "--view", "v.html"]  # fmt: skip
+JOBS = """sequence,output,contact,energy,steps,report,trajectory
+AEGKTWYN,a.pdb,A:1-A:8<9.0,no,20,a.json,a.dcd
+AEGKTWYN,b.pdb,A:1-A:7<9.0,no,20,,
+GSWTYENGKW,c.pdb.gz,A:3-A:9<9.0,no,20,c.json,
+"""
+BATCH = ["batch", "constrain", "jobs.csv", "--workers", "1"]
+WAIT = 300.0
+"""Seconds that a run may take."""
+
+
+def content(path: Path) -> bytes:
+    """Bytes of a file; of a report, without its times."""
+    sys.path.insert(0, str(ROOT))
+    from geofold.app.report_file import without_times
+
+    if path.suffix != ".json":
+        return path.read_bytes()
+    return json.dumps(without_times(json.loads(path.read_text(encoding="utf-8")))).encode()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder by its name."""
+    return {path.name: content(path) for path in sorted(folder.iterdir())}
+
+
+def started(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """The command in a folder, in a session of its own, so that a kill takes its workers with it."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "geofold", *command], cwd=folder, env=environment, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+def finished(command: list[str], folder: Path) -> float:
+    """Run a command to its end; seconds that it took."""
+    began = time.monotonic()
+    run = started(command, folder)
+    said = run.communicate(timeout=WAIT)[1].decode()
+    if run.returncode not in (0, 1):
+        raise SystemExit(f"{' '.join(command)}: status {run.returncode}: {said}")
+    return time.monotonic() - began
+
+
+def killed(command: list[str], folder: Path, moment: float) -> bool:
+    """Kill a run and its workers after so many seconds; whether it had not ended before."""
+    run = started(command, folder)
+    try:
+        run.wait(timeout=moment)
+        alive = False
+    except subprocess.TimeoutExpired:
+        alive = True
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGKILL)
+    run.communicate(timeout=WAIT)
+    return alive
+
+
+def prepared(folder: Path, command: list[str], old: bytes | None) -> None:
+    """An empty folder with what a command needs, and old outputs where it is to replace some."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    if command is BATCH:
+        (folder / "jobs.csv").write_text(JOBS)
+    elif old is not None:
+        for name in OUTPUTS:
+            (folder / name).write_bytes(old)
+
+
+def findings(folder: Path, whole: dict[str, bytes], old: bytes | None) -> list[str]:
+    """Final names that are neither absent nor old nor whole."""
+    found = []
+    for name in set(whole) & {path.name for path in folder.iterdir()}:
+        path = folder / name
+        if name.startswith("jobs.results") or (old is not None and path.read_bytes() == old):
+            continue  # the table grows line by line
+        try:
+            same = content(path) == whole[name]
+        except ValueError:
+            same = False
+        if not same:
+            found.append(f"{name} is neither absent, old nor whole")
+    return found
+
+
+def series(command: list[str], count: int, folder: Path, random_: random.Random) -> tuple[int, int, list[str]]:
+    """So many kills; how many met a run that had not ended, how many left temporary files, and what is wrong."""
+    prepared(folder, command, None)
+    length = finished(command, folder)
+    whole = files(folder)
+    met = parts = 0
+    wrong: list[str] = []
+    for number in range(count):
+        old = b"old" if number % 2 and command is REPAIR else None
+        prepared(folder, command, old)
+        share = random_.uniform(0.9, 1.0) if number % 4 >= 2 else random_.uniform(0.0, 1.0)
+        met += killed(command, folder, share * length)
+        parts += any(name.name.endswith(".part") for name in folder.iterdir())
+        here = findings(folder, whole, old)
+        finished(command, folder)
+        after = files(folder)
+        here += [f"stray {name}" for name in sorted(set(after) - set(whole))]
+        here += [f"{name} has other bytes or is not there" for name in whole if after.get(name) != whole[name]]
+        wrong += [f"{command[0]} killed at {share * length:.2f} s (kill {number + 1}): {text}" for text in here]
+        for text in wrong[-len(here) :] if here else ():
+            print(text, flush=True)
+    return met, parts, wrong
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 1 where something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repair", type=int, default=30, help="kills of repair")
+    parser.add_argument("--batch", type=int, default=30, help="kills of batch")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    asked = parser.parse_args(arguments)
+    random_, told, wrong = random.Random(asked.seed), [], []
+    with tempfile.TemporaryDirectory(prefix="geofold-kill-") as name:
+        for command, count in ((REPAIR, asked.repair), (BATCH, asked.batch)):
+            if count:
+                met, parts, found = series(command, count, Path(name) / command[0], random_)
+                told.append(f"{command[0]} killed {count} times ({met} before its end, {parts} left temporary files)")
+                wrong += found
+    print(f"{'; '.join(told)}: {len(wrong)} findings")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
