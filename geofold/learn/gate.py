@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -184,5 +185,5 @@ def load_gate(path: str | Path) -> LearnedGate:
     load_card(path)
     try:
         return LearnedGate.of(load_file(path))
-    except KeyError as error:
-        raise InputFileError(f"{path} holds no gate (no {error})", "weights of a gate", "train again") from None
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputFileError(f"{path} holds no gate ({error})", "weights of a gate", "train again") from None

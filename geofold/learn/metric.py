@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -114,5 +115,5 @@ def load_metric(path: str | Path) -> LearnedMetric:
     card = load_card(path)
     try:
         return LearnedMetric(**load_file(path), damping=card["damping"])
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError):
         raise InputFileError(f"{path} holds no metric", "weights of a metric", "train again") from None

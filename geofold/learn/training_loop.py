@@ -120,15 +120,23 @@ def _resumed(
 ) -> tuple[int, list[tuple[int, float, float]]]:
     if not path.exists():
         return 0, []
-    kept = torch.load(path, weights_only=True)
-    if kept["schedule"] != asdict(schedule):
+    try:
+        kept = torch.load(path, weights_only=True)
+        told = kept["schedule"]
+        if told == asdict(schedule):
+            model.load_state_dict(kept["model"])
+            optimiser.load_state_dict(kept["optimiser"])
+            return int(kept["step"]), [(int(s), float(a), float(b)) for s, a, b in kept["curve"]]
+    except Exception as error:  # whatever pickle, zipfile and torch stumble over in a damaged file
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputFileError(
-            f"{path} comes from another schedule ({kept['schedule']})", f"{asdict(schedule)}",
-            "give the same options, or another --out",
-        )  # fmt: skip
-    model.load_state_dict(kept["model"])
-    optimiser.load_state_dict(kept["optimiser"])
-    return int(kept["step"]), [(int(s), float(a), float(b)) for s, a, b in kept["curve"]]
+            f"{path} is no checkpoint of this {type(model).__name__} ({reason})", "one that the same command wrote",
+            "remove it to begin again, or give another --out",
+        ) from None  # fmt: skip
+    raise InputFileError(
+        f"{path} comes from another schedule ({told})", f"{asdict(schedule)}",
+        "give the same options, or another --out",
+    )  # fmt: skip
 
 
 def save_weights(path: str | Path, weights: Mapping[str, Tensor], card: dict[str, Any]) -> None:
@@ -151,7 +159,9 @@ def load_card(path: str | Path) -> dict[str, Any]:
     try:
         card: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         digest = _digest(path)
-    except (OSError, ValueError) as error:
+        if not isinstance(card, dict):
+            raise ValueError("its card is no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
         raise InputFileError(f"{path} cannot be read ({error})", "weights with their card beside them",
                              "train again, or install geofold again") from None  # fmt: skip
     if card.get("sha256") != digest:
@@ -192,7 +202,12 @@ def frozen(path: str | Path, build: Callable[[dict[str, Any]], M]) -> tuple[M, d
         If the file is missing, truncated, changed, or holds something else.
     """
     card = load_card(path)
-    model = build(card)
+    try:
+        model = build(card)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputFileError(f"{path} holds another model than is wanted ({reason})", "weights of that model",
+                             "check the path") from None  # fmt: skip
     load_weights(path, model)
     return model.eval().requires_grad_(False), card
 

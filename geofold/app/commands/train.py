@@ -12,7 +12,9 @@ from geofold.errors import OptionError
 data_app = typer.Typer(no_args_is_help=True, help="Training data.")
 train_app = typer.Typer(no_args_is_help=True, help="Train a model; a killed run goes on from its last checkpoint.")
 
-Seed = Annotated[int, typer.Option(help="Same data, same seed: same weights.")]
+MANY = 1_000_000
+"""Of anything that is counted: more is a slip of the pen, and would fill the memory with names of files."""
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same data, same seed: same weights.")]
 Data = Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")]
 Packed = Annotated[str, typer.Option(help="Its side chains (geofold data pack).")]
 Out = Annotated[str, typer.Option(help="Folder of checkpoint, curve, weights and card.")]
@@ -41,23 +43,23 @@ def build(
 def pack(
     data: Annotated[str, typer.Argument(metavar="BACKBONES", help="A backbones.npz (geofold data build).")],
     output: Annotated[str, typer.Option("-o", "--output", help="Their side chains, as .npz; added to if there.")],
-    chains: Annotated[int, typer.Option(min=1, help="Training chains; a tenth as many of the other splits.")] = 2000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    chains: Annotated[
+        int, typer.Option(min=1, max=MANY, help="Training chains; a tenth as many of the other splits.")
+    ] = 2000,
+    workers: Annotated[int, typer.Option(min=1, max=1000, help="Processes.")] = 1,
     seed: Seed = 0,
 ) -> None:
     """Pack side chains on training backbones once, for `geofold train loop`."""
     with told():
-        from rich.console import Console
-        from rich.progress import Progress
-
         from geofold.app.paths import require_apart, require_writable
+        from geofold.app.train.driver import progress
         from geofold.learn.data.chains import read_chains
         from geofold.learn.training_loop import data_hash
         from geofold.molecule.datasets.packed_chains import pack_chains
 
         require_writable(output)
         require_apart([output], {"data": data})
-        with Progress(console=Console(stderr=True)) as bar:
+        with progress() as bar:
             task = bar.add_task("chains", total=None)
             packed = pack_chains(
                 read_chains(data), data_hash(data), output, count=chains, seed=seed, workers=workers,
@@ -102,7 +104,7 @@ def peptide(
     out: Annotated[
         str, typer.Option(help="Folder of demonstrations, checkpoint, curve, weights and card.")
     ] = "peptide",
-    peptides: Annotated[int, typer.Option(min=5, help="Random peptides that are shown where to go.")] = 700,
+    peptides: Annotated[int, typer.Option(min=5, max=MANY, help="Random peptides that are shown where to go.")] = 700,
     steps: Annotated[int, typer.Option(min=1, help="Batches of 32 demonstrations.")] = 3000,
     kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "selective",
     seed: Seed = 0,
@@ -117,7 +119,7 @@ def peptide(
 @train_app.command("maze")
 def maze(
     out: Annotated[str, typer.Option(help="Folder of ways; each backbone has its own folder in it.")] = "maze",
-    worlds: Annotated[int, typer.Option(min=2, help="Worlds in which ways of the oracle are shown.")] = 300,
+    worlds: Annotated[int, typer.Option(min=2, max=MANY, help="Worlds in which ways of the oracle are shown.")] = 300,
     steps: Annotated[int, typer.Option(min=1, help="Batches of 32 ways of 64 steps.")] = 500,
     kind: Annotated[str, typer.Option("--backbone", help="selective, transformer or selective_window.")] = "selective",
     seed: Seed = 0,
@@ -135,7 +137,9 @@ def gate(
     data: Annotated[str | None, typer.Option(help="Loops: a backbones.npz (geofold data build).")] = None,
     packed: Annotated[str | None, typer.Option(help="Loops: its side chains (geofold data pack).")] = None,
     out: Annotated[str, typer.Option(help="Folder of recorded streams, front, weights and card.")] = "gate",
-    cases: Annotated[int, typer.Option(min=1, help="Streams that are gone through in each of two rounds.")] = 40,
+    cases: Annotated[
+        int, typer.Option(min=1, max=MANY, help="Streams that are gone through in each of two rounds.")
+    ] = 40,
     seed: Seed = 0,
 ) -> None:
     """Train a gate on a frozen model: where a correction is worth its price."""
@@ -154,15 +158,15 @@ def gate(
 def score(
     data: Data,
     out: Annotated[str, typer.Option(help="Folder of decoys, checkpoints, curves, weights and card.")] = "score",
-    loops: Annotated[int, typer.Option(min=1, help="Training loops of the first round.")] = 1400,
+    loops: Annotated[int, typer.Option(min=1, max=MANY, help="Training loops of the first round.")] = 1400,
     searches: Annotated[
-        int, typer.Option(min=1, help="Of each round after it: there the potential so far is led astray.")
+        int, typer.Option(min=1, max=MANY, help="Of each round after it: there the potential so far is led astray.")
     ] = 230,
-    rounds: Annotated[int, typer.Option(min=0, help="Rounds after the first.")] = 1,
+    rounds: Annotated[int, typer.Option(min=0, max=1000, help="Rounds after the first.")] = 1,
     steps: Annotated[
         int, typer.Option(min=1, help="Batches of four loops in the first round; half as many in the others.")
     ] = 1500,
-    members: Annotated[int, typer.Option(min=1, help="Networks whose mean is the potential.")] = 2,
+    members: Annotated[int, typer.Option(min=1, max=100, help="Networks whose mean is the potential.")] = 2,
     begin: Annotated[
         str | None, typer.Option(metavar="WEIGHTS", help="A potential to go on from, by so many more rounds.")
     ] = None,
@@ -179,7 +183,9 @@ def score(
         str | None,
         typer.Option(metavar="WEIGHTS", help="A judge that goes on: it learns from what --begin is led astray by."),
     ] = None,
-    width: Annotated[int, typer.Option(min=8, help="Channels of networks that are trained from scratch.")] = 96,
+    width: Annotated[
+        int, typer.Option(min=8, max=4096, help="Channels of networks that are trained from scratch.")
+    ] = 96,
     seed: Seed = 0,
 ) -> None:
     """Train the potential that ranks models of a loop: the nearer to the native one, the lower."""
@@ -196,7 +202,7 @@ def score(
 @train_app.command("metric")
 def metric(
     out: Annotated[str, typer.Option(help="Folder of weights and card.")] = "metric",
-    courses: Annotated[int, typer.Option(min=1, help="Peptides whose streams are learned from.")] = 300,
+    courses: Annotated[int, typer.Option(min=1, max=MANY, help="Peptides whose streams are learned from.")] = 300,
     seed: Seed = 0,
 ) -> None:
     """Train G_psi, a learned metric, on the frozen peptide policy: one natural step in it should lead lowest."""

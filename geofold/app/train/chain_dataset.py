@@ -250,13 +250,22 @@ def related(sequences: list[str], names: list[str]) -> NDArray[np.int32]:
 
 
 def split_of(group: NDArray[np.int32], length: NDArray[np.int32], seed: int) -> NDArray[np.uint8]:
-    """Split (C,) of each chain: whole groups, drawn until each split has its share of the residues."""
+    """Split (C,) of each chain: whole groups, drawn until each split has its share of the residues.
+
+    No split stays empty as long as there are groups enough: training needs one that is held out.
+    """
     order = np.random.default_rng(seed).permutation(group.max() + 1)
     size = np.bincount(group, weights=length)[order]
     edge = np.cumsum(SHARES) * size.sum()
     where = np.minimum(np.searchsorted(edge, np.cumsum(size) - size / 2), len(SHARES) - 1)
+    count = np.bincount(where, minlength=len(SHARES))
+    needed = range(min(len(order), len(SHARES)))
+    for empty in (k for k in needed if not count[k]):
+        giver = max((int(count[k]), k) for k in range(len(SHARES)) if count[k] > 1 or k not in needed)[1]
+        count[giver] -= 1
+        count[empty] += 1
     split = np.zeros(len(order), dtype=np.uint8)
-    split[order] = where
+    split[order] = np.repeat(np.arange(len(SHARES)), count)
     return np.asarray(split[group])
 
 

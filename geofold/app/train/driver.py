@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import typer
 from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
+from geofold.app.train_folder import open_run
 from geofold.backbone.registry import NAMES
-from geofold.errors import OptionError
+from geofold.errors import GeofoldError, OptionError, WorkersError
 from geofold.learn.training_loop import Told, data_hash
 
 BENT = 100
@@ -22,12 +25,17 @@ BENT = 100
 
 def train_prior_model(data: str, out: str, *, steps: int, kind: str, seed: int) -> None:
     """The torsion prior."""
-    from geofold.learn.torsion_prior.training import train_prior
+    from geofold.learn.data.chains import read_chains
+    from geofold.learn.torsion_prior.model import TorsionPrior
+    from geofold.learn.torsion_prior.training import train_prior, window_size
 
     require_backbone(kind)
+    size = window_size(read_chains(data), data)
+    usual = "" if kind == TorsionPrior.USUAL else f" --backbone {kind}"
+    open_run(out, f"geofold train prior --steps {steps} --seed {seed}{usual}", data_sha256=data_hash(data))
     judged = watched("prior", out, steps, lambda tell: train_prior(
         data, out, steps=steps, seed=seed, told=tell, kind=kind))  # fmt: skip
-    typer.echo(f"{out}: validation {judged:.3f} nat a residue after {steps} batches")
+    typer.echo(f"{out}: validation {judged:.3f} nat a residue after {steps} batches of windows of {size} residues")
 
 
 def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str, seed: int) -> None:
@@ -36,7 +44,7 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
     from geofold.learn.loop_denoiser.model import LoopModel
     from geofold.learn.loop_denoiser.training import train_loop
     from geofold.molecule.datasets.bent_loops import bent_structures
-    from geofold.molecule.datasets.loop_windows import loop_windows
+    from geofold.molecule.datasets.loop_windows import loop_windows, require_loops
     from geofold.molecule.datasets.packed_chains import packed_structure, read_packed
     from geofold.molecule.loop.detection import Trouble, trouble_level, trouble_of
     from geofold.molecule.structure import Structure
@@ -44,9 +52,13 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
     require_backbone(kind)
     chains = read_chains(data)
     digest = data_hash(data)
-    side = read_packed(packed, digest)
+    side = read_packed(packed, digest, chains)
     loops = loop_windows(chains, side, "train"), loop_windows(chains, side, "valid")
+    for split, found in zip(SPLITS[:2], loops, strict=True):
+        require_loops(found, packed, side, chains, split)
     usual = "" if kind == LoopModel.USUAL else f" --backbone {kind}"
+    command, packed_digest = f"geofold train loop --steps {steps} --seed {seed}{usual}", data_hash(packed)
+    open_run(out, command, data_sha256=digest, packed_sha256=packed_digest)
     intact = [int(c) for c in side.chain if chains.split[c] == SPLITS.index("valid")]
 
     def card(model: LoopModel) -> dict[str, Any]:
@@ -56,8 +68,8 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
         found = [told(packed_structure(chains, side, c)) for c in intact]
         bent = [(told(structure), e.first, e.last) for structure, e in bent_structures(chains, side, "valid", BENT)]
         return {
-            "trouble": trouble_level(found, bent), "data_sha256": digest, "packed_sha256": data_hash(packed),
-            "command": f"geofold train loop --steps {steps} --seed {seed}{usual}",
+            "trouble": trouble_level(found, bent), "data_sha256": digest, "packed_sha256": packed_digest,
+            "command": command,
         }  # fmt: skip
 
     judged = watched("loop", out, steps, lambda tell: train_loop(
@@ -71,11 +83,24 @@ def require_backbone(kind: str) -> None:
         raise OptionError(f"backbone {kind}", f"one of {', '.join(NAMES)}", "choose one of them")
 
 
+@contextmanager
+def progress(*columns: str | ProgressColumn) -> Iterator[Progress]:
+    """A bar on standard error; it goes when what it shows is refused, so that one line is left."""
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        try:
+            yield bar
+        except GeofoldError:
+            bar.live.transient = True
+            bar.live.stop()
+            bar.disable = True  # else its end is an empty line where standard error is no terminal
+            raise
+
+
 def watched(name: str, out: str, steps: int, train: Callable[[Told], float], *, unit: str = "nat") -> float:
     """Train on one thread, for the same bits whatever the machine has, with a bar on standard error."""
     torch.set_num_threads(1)
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with progress(*columns) as bar:
         task = bar.add_task(name, total=steps, loss="")
 
         def tell(step: int, loss: float, judged: float) -> None:
@@ -99,12 +124,19 @@ def make_once(
         What `make` is called with, behind the path, for each.
     """
     left = {path: given for path, given in files.items() if not path.exists()}
-    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(workers) as pool:
+    if not left:
+        return
+    with progress() as bar, ProcessPoolExecutor(workers) as pool:
         task = bar.add_task(name, total=len(files), completed=len(files) - len(left))
         try:
             for job in as_completed([pool.submit(make, path, *given) for path, given in left.items()]):
                 job.result()
                 bar.advance(task)
+        except BrokenProcessPool:
+            raise WorkersError(
+                f"a process that made {name} in {folder} was killed", "enough memory for each of them",
+                "give the same command again: it goes on from what is there",
+            ) from None  # fmt: skip
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             typer.echo(f"geofold: interrupted; the same command goes on from what is in {folder}", err=True)

@@ -13,14 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.progress import Progress
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from geofold.app.train.driver import progress
+from geofold.app.train_folder import MADE_AGAIN, open_run
 from geofold.backbone.state_io import write_whole
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, LearnedGate, ThresholdGate
-from geofold.learn.data.chains import read_chains
+from geofold.errors import InputFileError, OptionError
+from geofold.learn.data.chains import SPLITS, read_chains
 from geofold.learn.gate import PEPTIDE_WEIGHTS, WEIGHTS, Case, Outcomes, joined, outcomes, trained_gate
 from geofold.learn.loop_denoiser.training import shipped_loop_model
 from geofold.learn.peptide_policy.training import shipped_policy
@@ -29,6 +31,7 @@ from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import controller, plain_gate
 from geofold.molecule.datasets.bent_loops import gate_cases
+from geofold.molecule.datasets.loop_windows import MORE_DATA
 from geofold.molecule.datasets.packed_chains import read_packed
 from geofold.molecule.datasets.peptide_streams import peptide_cases
 from geofold.molecule.peptide.domain import PeptideDomain
@@ -70,6 +73,8 @@ class School:
         That trains it, without the number of cases and the seed.
     sources : dict
         Hashes of what it is trained with, for the card.
+    source : str
+        Where its streams come from, for messages.
     """
 
     name: str
@@ -79,12 +84,14 @@ class School:
     still: float
     command: str
     sources: dict[str, str] = field(default_factory=dict)
+    source: str = "random peptides"
 
 
 def loop_school(data: str, packed: str) -> School:
     """Loops of packed training chains, the loop model frozen."""
     chains = read_chains(data)
-    side = read_packed(packed, data_hash(data))
+    digest = data_hash(data)
+    side = read_packed(packed, digest, chains)
 
     def cases(judged: bool, count: int, gate: Gate, seed: int) -> Iterator[Case]:
         split = "valid" if judged else "train"
@@ -94,9 +101,9 @@ def loop_school(data: str, packed: str) -> School:
         "gate of the loop domain", WEIGHTS, cases, ThresholdGate(0.05, largest=LARGEST, still=STILL), STILL,
         "geofold train gate",
         {
-            "loop_model_sha256": shipped_loop_model()[1]["sha256"], "data_sha256": data_hash(data),
+            "loop_model_sha256": shipped_loop_model()[1]["sha256"], "data_sha256": digest,
             "packed_sha256": data_hash(packed),
-        },
+        }, packed,
     )  # fmt: skip
 
 
@@ -117,12 +124,19 @@ def peptide_school() -> School:
 
 
 def train_gate_model(school: School, out: str, *, cases: int, seed: int) -> None:
-    """Record, train, judge, choose; what is in the folder already is not done again."""
+    """Record, train, judge, choose; what is in the folder already is not done again.
+
+    Raises
+    ------
+    InputFileError
+        If the school has no stream to learn from, or none to be judged by.
+    """
     torch.set_num_threads(1)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     judged = max(cases * JUDGED // CASES, 1)
-    with Progress(console=Console(stderr=True)) as bar:
+    _require_streams(school, cases, judged, seed)
+    command = f"{school.command} --cases {cases} --seed {seed}"
+    folder = open_run(out, command, **school.sources)
+    with progress() as bar:
         task = bar.add_task("gate", total=ROUNDS * cases + (len(PRICES) + 1) * judged)
 
         def done() -> None:
@@ -138,11 +152,22 @@ def train_gate_model(school: School, out: str, *, cases: int, seed: int) -> None
     card = {
         "model": school.name, "price": chosen, "seed": seed, "cases": cases, "front": front,
         "estimator": "exact expectation over K; each span made with each K, each branch judged at the stream's end",
-        **school.sources, "command": f"{school.command} --cases {cases} --seed {seed}",
+        **school.sources, "command": command,
     }  # fmt: skip
     save_weights(folder / school.weights, gates[chosen].weights, card)
     row = next(row for row in front if row["price"] == chosen)
     typer.echo(f"{out}: price {chosen}, mean K {row['inner']:.2f}, task loss {row['task']:.3f}")
+
+
+def _require_streams(school: School, cases: int, judged: int, seed: int) -> None:
+    """Make sure that there is a stream to learn from and one to be judged by, before hours go into the others."""
+    for split, count in ((False, cases), (True, judged)):
+        if next(school.cases(split, count, FixedGate(school.first.largest), seed + split), None) is None:
+            name = SPLITS[int(split)]
+            raise InputFileError(
+                f"{school.source} has no loop in its split {name!r} that a gate can be trained on (none of {count}"
+                " tried)", "chains with loops in both train and valid", MORE_DATA,
+            )  # fmt: skip
 
 
 def _trained(
@@ -153,6 +178,9 @@ def _trained(
     for number in range(ROUNDS):
         part = _recorded(school, folder, cases, seed, number, gate, done)
         seen = part if seen is None else joined([seen, part])
+        if not bool((seen.motion <= still).any()):
+            raise OptionError(f"--cases {cases}, in none of which the predictor comes to rest", "more of them",
+                              "give a larger number")  # fmt: skip
         gate = trained_gate(seen, FIRST_PRICE, still=still, seed=seed)
     assert seen is not None
     gates = {price: trained_gate(seen, price, still=still, seed=seed) for price in PRICES}
@@ -175,7 +203,7 @@ def _recorded(
     for place, case in enumerate(streams):
         path = folder / "outcomes" / f"{number}_{place}.safetensors"
         if path.exists():
-            rows.append(Outcomes(**load_file(path)))
+            rows.append(_read_outcomes(path, largest))
         else:
             found = outcomes(case, gate, largest=largest, seed=place)
             path.parent.mkdir(exist_ok=True)
@@ -184,6 +212,20 @@ def _recorded(
             rows.append(found)
         done()
     return joined(rows)
+
+
+def _read_outcomes(path: Path, largest: int) -> Outcomes:
+    try:
+        found = Outcomes(**load_file(path))
+        sizes = {part.shape for part in found[:6]}, {part.shape for part in found[6:]}
+        if any(len(own) != 1 for own in sizes) or min(sizes[1]) != (*min(sizes[0]), largest + 1):
+            raise ValueError("its arrays are of other sizes")
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise InputFileError(
+            f"{path} holds no outcomes of this gate ({error})", "what an earlier run of the same command wrote",
+            MADE_AGAIN,
+        ) from None  # fmt: skip
+    return found
 
 
 def _played(case: Case, done: Callable[[], None]) -> tuple[float, float]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from geofold.app.train.driver import watched
+from geofold.app.train.driver import progress, watched
+from geofold.app.train_folder import MADE_AGAIN, open_run
 from geofold.backbone.state_io import write_npz
 from geofold.errors import OptionError
+from geofold.learn.arrays import FLOATS, Field, read_arrays
 from geofold.learn.maze_predictor import KINDS, Lessons, train_predictor
 from geofold.maze.demonstrations import lessons
+
+FIELDS: dict[str, Field] = {
+    "features": (FLOATS, ("N", "T", "F")), "plan": (FLOATS, ("N", "T", "d")), "known": ("b", ("N", "T")),
+}  # fmt: skip
 
 
 def train_maze_predictor(out: str, *, worlds: int, steps: int, kind: str, seed: int) -> None:
@@ -22,9 +27,9 @@ def train_maze_predictor(out: str, *, worlds: int, steps: int, kind: str, seed: 
     if kind not in KINDS:
         raise OptionError(f"backbone {kind}", " or ".join(KINDS), "choose one of them")
     torch.set_num_threads(1)
-    made = shown(Path(out), worlds, seed)
     command = f"geofold train maze --worlds {worlds} --steps {steps} --backbone {kind} --seed {seed}"
-    folder = Path(out) / kind
+    folder = open_run(Path(out) / kind, command)
+    made = shown(Path(out), worlds, seed)
     judged = watched("maze", str(folder), steps, lambda tell: train_predictor(
         made, folder, kind=kind, steps=steps, seed=seed, told=tell, card={"worlds": worlds, "command": command},
     ), unit="steps")  # fmt: skip
@@ -37,12 +42,18 @@ def shown(folder: Path, worlds: int, seed: int) -> Lessons:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{seed}_{number:05d}.npz" for number in range(worlds)]
     left = [number for number, path in enumerate(files) if not path.exists()]
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("ways", total=worlds, completed=worlds - len(left))
-        for number in left:
-            parts = {name: part.numpy() for name, part in lessons(number, seed=seed)._asdict().items()}
-            small = {name: part.astype(np.float32) if part.dtype == float else part for name, part in parts.items()}
-            write_npz(files[number], small)
-            bar.advance(task)
-    loaded = [np.load(path) for path in files]
+    if left:
+        with progress() as bar:
+            task = bar.add_task("ways", total=worlds, completed=worlds - len(left))
+            for number in left:
+                parts = {name: part.numpy() for name, part in lessons(number, seed=seed)._asdict().items()}
+                small = {name: part.astype(np.float32) if part.dtype == float else part for name, part in parts.items()}
+                write_npz(files[number], small)
+                bar.advance(task)
+    loaded = [_read(path) for path in files]
     return Lessons(*(torch.as_tensor(np.concatenate([one[name] for one in loaded])) for name in Lessons._fields))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Arrays of the lessons of one world."""
+    return read_arrays(path, FIELDS, content="ways of a maze", expected="what an earlier run wrote", remedy=MADE_AGAIN)

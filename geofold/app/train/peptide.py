@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from geofold.app.train.driver import make_once, require_backbone, watched
+from geofold.app.train.driver import make_once, progress, require_backbone, watched
+from geofold.app.train_folder import MADE_AGAIN, open_run
 from geofold.backbone.state_io import write_npz
 from geofold.core.gate import FixedGate
 from geofold.core.learned_metric import LearnedMetric
+from geofold.errors import OptionError
+from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
 from geofold.learn.metric import WEIGHTS as METRIC_WEIGHTS
 from geofold.learn.metric import Course, train_metric
 from geofold.learn.peptide_policy.model import PeptidePolicy
@@ -31,19 +33,26 @@ WAYS = 4
 WORKERS = 2
 ROWS, STREAMED, SHAKEN = 16, 12, 0.3
 """Of a course that a metric learns from: rows, steps, and how far (radian) its rows start apart."""
-TRIES = 20
+SPREAD = 20
+"""Numbers of random peptides from one course to the next, until one of the right size is found."""
+DEMO_FIELDS: dict[str, Field] = {
+    # no demonstration at all leaves arrays without a type
+    "sequence": (TEXT + FLOATS, ("D",)), "contact": (TEXT + FLOATS, ("D",)), "size": (INTEGERS, ("D",)),
+    "start": (FLOATS, ("n",)), "end": (FLOATS, ("n",)),
+}  # fmt: skip
 
 
 def train_peptide_policy(out: str, *, peptides: int, steps: int, kind: str, seed: int) -> None:
     """Make what demonstrations are missing, then train."""
     require_backbone(kind)
-    demos = made(Path(out), peptides, seed)
-    lessons = [lesson(demo, seed=WAYS * k + way) for k, demo in enumerate(demos) for way in range(WAYS)]
     usual = "" if kind == PeptidePolicy.USUAL else f" --backbone {kind}"
-    card = {
-        "demonstrations": len(demos), "ways": WAYS,
-        "command": f"geofold train peptide --peptides {peptides} --steps {steps} --seed {seed}{usual}",
-    }  # fmt: skip
+    command = f"geofold train peptide --peptides {peptides} --steps {steps} --seed {seed}{usual}"
+    demos = made(open_run(out, command), peptides, seed)
+    if not demos:
+        raise OptionError(f"--peptides {peptides}, none of which reaches its contact", "more of them",
+                          "give a larger number, or another --seed")  # fmt: skip
+    lessons = [lesson(demo, seed=WAYS * k + way) for k, demo in enumerate(demos) for way in range(WAYS)]
+    card = {"demonstrations": len(demos), "ways": WAYS, "command": command}
     judged = watched("peptide", out, steps, lambda tell: train_peptide(
         lessons.__getitem__, len(lessons), out, steps=steps, seed=seed, told=tell, card=card, kind=kind))  # fmt: skip
     typer.echo(f"{out}: validation {judged:.3f} nat a torsion after {steps} batches, {len(demos)} demonstrations")
@@ -52,29 +61,29 @@ def train_peptide_policy(out: str, *, peptides: int, steps: int, kind: str, seed
 def train_peptide_metric(out: str, *, courses: int, seed: int) -> None:
     """G_psi on streams of random peptides, several rows each, that start from torsions shaken at random."""
     torch.set_num_threads(1)
+    policy, command = shipped_policy()[1]["sha256"], f"geofold train metric --courses {courses} --seed {seed}"
+    folder = open_run(out, command, policy_sha256=policy)
     start = LearnedMetric.start(LATENT, damping=DAMPING, seed=seed)
     options = RunOptions(seed=seed)
 
     def course(number: int) -> Course:
         # a latent is longer where a peptide has more torsions than it has places
         structure, domain, goal, noise = next(
-            found for k in range(TRIES) if (found := drawn(TRIES * number + k, seed))[1].latent_dim == LATENT
+            found for k in count() if (found := drawn(SPREAD * number + k, seed))[1].latent_dim == LATENT
         )
         shaken = SHAKEN * torch.as_tensor(noise.standard_normal((ROWS, len(domain.tree))))
         parts = replace(controller(options, domain, FixedGate(1)), metric=start)
         state = parts.init(domain, placed(domain, structure.xyz, shaken))
         return Course(parts, domain, state, goal, STREAMED)
 
-    with Progress(console=Console(stderr=True)) as bar:
+    with progress() as bar:
         task = bar.add_task("metric", total=courses)
         metric = train_metric(course, courses, start, told=lambda done: bar.update(task, completed=done))
     card = {
         "model": "metric of the peptide domain", "damping": DAMPING, "seed": seed, "courses": courses,
-        "policy_sha256": shipped_policy()[1]["sha256"],
-        "command": f"geofold train metric --courses {courses} --seed {seed}",
+        "policy_sha256": policy, "command": command,
     }  # fmt: skip
-    Path(out).mkdir(parents=True, exist_ok=True)
-    save_weights(Path(out) / METRIC_WEIGHTS, metric.weights, card)
+    save_weights(folder / METRIC_WEIGHTS, metric.weights, card)
     typer.echo(f"{out}: a metric after {courses} courses")
 
 
@@ -84,7 +93,13 @@ def made(folder: Path, peptides: int, seed: int) -> list[Demo]:
     folder.mkdir(parents=True, exist_ok=True)
     files = {folder / f"{seed}_{number:05d}.npz": (number, seed) for number in range(peptides)}
     make_once("demonstrations", folder, files, _make, WORKERS)
-    return [demo for path in files for demo in loaded(dict(np.load(path)))]
+    return [demo for path in files for demo in loaded(_read(path))]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Arrays of the demonstrations with one peptide."""
+    return read_arrays(path, DEMO_FIELDS, content="demonstrations", expected="what an earlier run wrote",
+                       remedy=MADE_AGAIN)  # fmt: skip
 
 
 def _make(path: Path, number: int, seed: int) -> None:

@@ -13,15 +13,15 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import typer
 
 from geofold.app.train.driver import make_once
-from geofold.app.train.score_loops import Lesson, lessons
+from geofold.app.train.score_loops import SIZE, Lesson, lessons
 from geofold.app.train.score_options import DECOYS, ScoreRun
+from geofold.app.train_folder import open_run
 from geofold.backbone.state_io import write_npz
-from geofold.errors import GeofoldError
+from geofold.errors import GeofoldError, InputFileError
 from geofold.learn.data.chains import SPLITS, Chains, read_chains
 from geofold.learn.loop_denoiser.training import shipped_loop_model
 from geofold.learn.loop_score.model import WEIGHTS, LoopScore, load_score
@@ -29,9 +29,9 @@ from geofold.learn.loop_score.training import (
     BRED,
     FEWEST,
     Decoys,
-    loaded,
     mixed,
     parted,
+    read_decoys,
     save_score,
     saved,
     train_score,
@@ -99,10 +99,13 @@ def train_score_model(run: ScoreRun) -> None:
     Raises
     ------
     InputFileError, OptionError
-        See `ScoreRun.checked`.
+        See `ScoreRun.checked`; if the data have no loop in one of the two splits, or too few candidates of any.
     """
     torch.set_num_threads(1)
-    before, folder = run.checked(), run.folder
+    before = run.checked()
+    _require_lessons(run)
+    sources = {CARDS[option]: str(known["sha256"]) for option, known in before.items()}
+    folder = open_run(run.out, run.command, data_sha256=data_hash(run.data), **sources)
     first, weights, begun, rounds = 0, None, None, list[list[Path]]()
     if run.begin is not None:
         first, weights = before["begin"]["rounds"] + 1, Path(run.begin)
@@ -112,12 +115,13 @@ def train_score_model(run: ScoreRun) -> None:
     for number in range(first, last + 1):
         for split, files in gathered(run, number, weights, run.loops if number == first else 0).items():
             kept[split] += files
+        _require_decoys(run, kept)
         learnt, ends, here = kept, list[Decoys](), folder if number == last else folder / f"round_{number}"
         if number == last and run.anew:
             learnt = everything(run, kept)
             begun = trained(run, folder / ANEW, learnt, run.anew, None)
         else:
-            steps = run.steps if begun is None else run.steps // 2
+            steps = run.steps if begun is None else max(run.steps // 2, 1)
             if number == last and run.judge is not None:
                 begun, steps = parted(load_score(run.judge)[0], folder / "judge"), run.steps
                 rounds = [begun]
@@ -135,6 +139,30 @@ def train_score_model(run: ScoreRun) -> None:
         } | {CARDS[option]: known["sha256"] for option, known in before.items()}  # fmt: skip
         value = save_score(weights, begun, _read(learnt["valid"]), ends, card)
         typer.echo(f"{weights}: validation {value:.3f} nat a loop, learned from {count} loops")
+
+
+def _require_lessons(run: ScoreRun) -> None:
+    """Make sure that there is a loop to learn from and one to be judged by."""
+    chains = _data(run.data)
+    for split in SPLITS[:2]:
+        if not lessons(chains, split, 1, 0, run.seed, run.irregular):
+            own = chains.split == SPLITS.index(split)
+            raise InputFileError(
+                f"{run.data} has no loop to learn from in its split {split!r} ({int(own.sum())} chains in this split,"
+                f" the longest of {chains.length[own].max(initial=0)} residues)",
+                f"chains of {SIZE[0]} to {SIZE[1]} residues, with loops, in both train and valid",
+                "give `geofold data build` more structures, or this command a smaller --irregular",
+            )  # fmt: skip
+
+
+def _require_decoys(run: ScoreRun, files: Files) -> None:
+    """Make sure that enough candidates of some loop were made in each split."""
+    for split, own in files.items():
+        if not _read(own):
+            raise InputFileError(
+                f"{run.data} gave too few candidates of each of {len(own)} loops of its split {split!r}",
+                f"a loop with {FEWEST} that close", "give more structures, or larger --loops",
+            )  # fmt: skip
 
 
 def _most(split: str, count: int) -> int:
@@ -161,8 +189,8 @@ def _learn(
 
 def _read(files: Sequence[Path], fewest: int | None = None) -> list[Decoys]:
     """Decoys of files; a loop that could not be made has an empty one, so that it is not tried again."""
-    found = [dict(np.load(path)) for path in files]
-    return [loaded(parts) for parts in found if parts and len(parts["rmsd"]) >= (FEWEST if fewest is None else fewest)]
+    found = [read_decoys(path) for path in files]
+    return [one for one in found if one is not None and len(one.rmsd) >= (FEWEST if fewest is None else fewest)]
 
 
 def made(data: str, folder: Path, split: str, wanted: Sequence[Lesson], weights: Path | None, seed: int) -> list[Path]:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import InputFileError
+from geofold.learn.arrays import INTEGERS, Field, read_arrays
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 SPLITS = ("train", "valid", "test")
-FIELDS = ("dxyz", "aa", "start", "length", "split")
+FIELDS: dict[str, Field] = {
+    "dxyz": (INTEGERS, ("R", 4, 3)), "aa": (INTEGERS, ("R",)), "start": (INTEGERS, ("C",)),
+    "length": (INTEGERS, ("C",)), "split": (INTEGERS, ("C",)), "dssp": (INTEGERS, ("R",)),
+}  # fmt: skip
 DSSP = "HGIEBTSC"
+CHECK_DATA = "give --data a file that `geofold data build` wrote"
 
 Floats = NDArray[np.float32]
 
@@ -76,14 +80,16 @@ def read_chains(path: str | Path) -> Chains:
     Raises
     ------
     InputFileError
-        If the file is none.
+        If the file is none, or its arrays contradict one another.
     """
-    try:
-        with np.load(path) as file:
-            dxyz, aa, start, length, split = (file[name] for name in FIELDS)
-            dssp = file["dssp"] if "dssp" in file.files else None
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise InputFileError(f"{path} holds no backbones ({error})", "a backbones.npz", "check --data") from None
+    arrays = read_arrays(
+        path, FIELDS, optional=("dssp",), content="backbones", expected="a backbones.npz", remedy=CHECK_DATA
+    )  # fmt: skip
+    reason = _contradiction(arrays)
+    if reason is not None:
+        raise InputFileError(f"{path} holds no backbones ({reason})", "a backbones.npz", CHECK_DATA)
+    dxyz, aa = arrays["dxyz"].astype(np.int16), arrays["aa"].astype(np.uint8)
+    start, length, split = (arrays[name].astype(np.int64) for name in ("start", "length", "split"))
     xyz = np.cumsum(dxyz.reshape(-1, 3), axis=0, dtype=np.int16).reshape(-1, 4, 3).astype(np.float32) / 100
     n, ca, c = (xyz[:, k] for k in range(3))
     torsions = np.full((len(aa), 3), np.nan, dtype=np.float32)
@@ -92,9 +98,43 @@ def read_chains(path: str | Path) -> Chains:
     torsions[1:, 2] = dihedral(ca[:-1], c[:-1], n[1:], ca[1:])
     first, last = start, start + length - 1
     torsions[first, 0] = torsions[first, 2] = torsions[last, 1] = np.nan
-    return Chains(
-        aa, torsions, start.astype(np.int64), length.astype(np.int64), split.astype(np.int64), dxyz, dssp
-    )  # fmt: skip
+    dssp = arrays["dssp"].astype(np.uint8) if "dssp" in arrays else None
+    return Chains(aa, torsions, start, length, split, dxyz, dssp)
+
+
+def _contradiction(arrays: dict[str, NDArray[np.generic]]) -> str | None:
+    """What arrays of chains say that cannot be; None if they agree."""
+    for name, count in (("aa", len(AMINO_ACIDS)), ("split", len(SPLITS)), ("dssp", len(DSSP))):
+        values = arrays.get(name, np.zeros(1, np.uint8))
+        if not len(values):
+            return "it has no chain"
+        if int(values.min()) < 0 or int(values.max()) >= count:
+            return f"{name} has a value outside 0 to {count - 1}"
+    start, length = (arrays[name].astype(np.int64) for name in ("start", "length"))
+    size = len(arrays["aa"])
+    inside = (start >= 0) & (start < size) & (length >= 1) & (length <= size)
+    if not inside.all() or (start + length > np.append(start[1:], size)).any():
+        return "start and length are not those of chains one behind the other"
+    return None
+
+
+def require_splits(chains: Chains, path: str | Path, shortest: int, splits: tuple[str, ...] = SPLITS[:2]) -> None:
+    """Make sure that each of some splits has a chain of so many residues.
+
+    Raises
+    ------
+    InputFileError
+        If one has none.
+    """
+    for split in splits:
+        own = chains.length[chains.split == SPLITS.index(split)]
+        if not len(own) or own.max() < shortest:
+            raise InputFileError(
+                f"{path} has no chain of {shortest} residues in its split {split!r} ({len(chains.length)} chains in"
+                f" all, {len(own)} in this split, the longest of {own.max(initial=0)} residues)",
+                f"one in each of {' and '.join(splits)}",
+                "give `geofold data build` more structures that are not related, or a smaller --shortest",
+            )  # fmt: skip
 
 
 def dihedral(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geofold.learn.arrays import FLOATS, INTEGERS, Field, read_arrays
 from geofold.learn.loop_score.confidence import AGREED, Confidence, agreement, fitted, numbers
 from geofold.learn.loop_score.model import WEIGHTS, LoopScore, Surroundings, load_score
 from geofold.learn.training_loop import Schedule, Told, load_weights, save_weights, train, write_curve
@@ -42,6 +44,14 @@ ENOUGH = 12
 """Searches of validation loops from which a confidence is fitted."""
 JUDGED = (8, 12)
 """Lengths whose figures the card tells: shorter, between, and from the second on."""
+
+
+FIELDS: dict[str, Field] = {
+    "xyz": (FLOATS, ("K", "L", 4, 3)), "rmsd": (FLOATS, ("K",)), "kind": (INTEGERS, ("K",)),
+    "around": (FLOATS, ("N", 4, 3)), "letters": (INTEGERS, ("N",)), "number": (INTEGERS, ("N",)),
+    "first": (INTEGERS, ()),
+}  # fmt: skip
+"""Of a file of decoys."""
 
 
 class Decoys(NamedTuple):
@@ -211,6 +221,21 @@ def saved(decoys: Decoys) -> dict[str, np.ndarray]:
         "around": around.xyz.numpy(), "letters": around.letters.numpy(), "number": around.number.numpy(),
         "first": np.array(around.first),
     }  # fmt: skip
+
+
+def read_decoys(path: Path) -> Decoys | None:
+    """Decoys of a file; None where a loop had none.
+
+    Raises
+    ------
+    InputFileError
+        If the file holds something else.
+    """
+    read_fields = partial(
+        read_arrays, path, FIELDS, content="decoys", expected="what an earlier run of `geofold train score` wrote",
+        remedy="remove it, and the command that wrote it makes it again",
+    )  # fmt: skip
+    return loaded(read_fields()) if read_fields(optional=tuple(FIELDS)) else None
 
 
 def loaded(parts: dict[str, np.ndarray]) -> Decoys:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from geofold import resources
-from geofold.learn.data.chains import Chains, read_chains
+from geofold.learn.data.chains import Chains, read_chains, require_splits
 from geofold.learn.torsion_prior.model import TorsionPrior
 from geofold.learn.training_loop import Schedule, Told, data_hash, frozen, save_weights, train, write_curve
 
-ROWS, SIZE = 16, 128
+ROWS, SIZE, SHORTEST = 16, 128, 16
+"""Windows of a batch and residues of a window; with short chains it is halved down to the shortest."""
 JUDGED = 12
 """Batches of the validation split that the curve is judged by."""
 CIS_WEIGHT = 1.0
@@ -26,11 +27,28 @@ STEPS = 10000
 WEIGHTS = "prior.safetensors"
 
 
-def batch(chains: Chains, starts: np.ndarray, number: int, seed: int, rows: int = ROWS) -> tuple[Tensor, Tensor]:
+def batch(
+    chains: Chains, starts: np.ndarray, number: int, seed: int, rows: int = ROWS, size: int = SIZE
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Letters (T, B) and torsions (T, B, 3) of windows drawn by number."""
     chosen = starts[np.random.default_rng([seed, number]).integers(len(starts), size=rows)]
-    place = chosen + np.arange(SIZE)[:, None]
+    place = chosen + np.arange(size)[:, None]
     return torch.as_tensor(chains.residue[place]).long(), torch.as_tensor(chains.torsions[place])
+
+
+def window_size(chains: Chains, path: str | Path) -> int:
+    """Residues of a window: `SIZE`, halved until the training and the validation split both have one.
+
+    Raises
+    ------
+    InputFileError
+        If one of them has no chain of `SHORTEST` residues.
+    """
+    require_splits(chains, path, SHORTEST)
+    size = SIZE
+    while not all(len(chains.windows(split, size)) for split in ("train", "valid")):
+        size //= 2
+    return size
 
 
 def likelihoods(model: TorsionPrior, letters: Tensor, torsions: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,14 +73,20 @@ def train_prior(
         See `geofold.learn.training_loop.train`.
     options
         Of `TorsionPrior`.
+
+    Raises
+    ------
+    InputFileError
+        If the data are no backbones, or one of the two splits has no chain that is long enough.
     """
     chains = read_chains(data)
-    starts = {split: chains.windows(split, SIZE) for split in ("train", "valid")}
+    size = window_size(chains, data)
+    starts = {split: chains.windows(split, size) for split in ("train", "valid")}
     model = TorsionPrior(seed=seed, **options)
-    held_out = [batch(chains, starts["valid"], k, 1) for k in range(JUDGED)]
+    held_out = [batch(chains, starts["valid"], k, 1, size=size) for k in range(JUDGED)]
 
     def losses(number: int) -> Iterator[Tensor]:
-        torsion, turn = likelihoods(model, *batch(chains, starts["train"], number, seed))
+        torsion, turn = likelihoods(model, *batch(chains, starts["train"], number, seed, size=size))
         yield torsion + CIS_WEIGHT * turn
 
     def validate() -> float:
@@ -73,7 +97,7 @@ def train_prior(
     if curve[-1][0] == steps:
         card = {
             "model": "torsion prior", "options": model.options, "seed": seed, "steps": steps, "rows": ROWS,
-            "size": SIZE, "window": WINDOW, "unlikely_nat": unlikely(model, held_out),
+            "size": size, "window": WINDOW, "unlikely_nat": unlikely(model, held_out),
             "data_sha256": data_hash(data), "valid_nll": curve[-1][2],
             "parameters": sum(p.numel() for p in model.parameters()),
             "command": f"geofold train prior --steps {steps} --seed {seed}" + _asked(model),

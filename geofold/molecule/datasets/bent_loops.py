@@ -57,9 +57,9 @@ def episodes(
     lengths: tuple[int, ...] = (8, 12), bent: tuple[float, float] = (2.0, 5.0), intact: float = 0.0,
     most: int = MOST, irregular: float = IRREGULAR,
 ) -> Iterator[Episode]:  # fmt: skip
-    """Loops of the packed chains of a split, by turns, the same ones every time."""
+    """Loops of the packed chains of a split, by turns, the same ones every time; none if it has no chain."""
     own = [int(c) for c in packed.chain if chains.split[c] == SPLITS.index(split) and chains.length[c] <= most]
-    for number in range(count):
+    for number in range(count if own else 0):
         noise = np.random.default_rng([seed, number])
         chain, length = own[number % len(own)], lengths[number % len(lengths)]
         for _ in range(TRIES):

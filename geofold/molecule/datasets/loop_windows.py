@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from geofold.errors import InputFileError
 from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS, Chains
 from geofold.learn.loop_denoiser.batched_backbone import CB, FLANK
 from geofold.learn.loop_denoiser.dataset import Loops, Window
@@ -21,6 +23,7 @@ EVERY = 3
 IRREGULAR = 0.5
 """Share of a loop's residues that are in no helix or strand."""
 REGULAR = tuple(DSSP.index(letter) for letter in "HGIE")
+MORE_DATA = "give `geofold data build` more structures and pack more of their chains"
 RADIUS = 12.0
 """A: atoms around within this of the loop's."""
 
@@ -47,6 +50,22 @@ def loop_windows(
         if told is not None:
             told(done + 1, len(own))
     return Loops.of(found)
+
+
+def require_loops(loops: Loops, path: str | Path, packed: PackedChains, chains: Chains, split: str) -> None:
+    """Make sure that the packed chains of a file gave a split some loops.
+
+    Raises
+    ------
+    InputFileError
+        If they gave none.
+    """
+    if not len(loops):
+        count = int((chains.split[packed.chain] == SPLITS.index(split)).sum())
+        raise InputFileError(
+            f"{path} has no loop of {LENGTHS[0]} to {LENGTHS[1]} residues in its split {split!r} ({len(packed.chain)}"
+            f" packed chains in all, {count} in this split)", "loops in both train and valid", MORE_DATA,
+        )  # fmt: skip
 
 
 def drawn(

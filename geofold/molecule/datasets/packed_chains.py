@@ -11,13 +11,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geofold.backbone.state_io import write_whole
 from geofold.errors import InputFileError
+from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
 from geofold.learn.data.chains import SPLITS, Chains
 from geofold.molecule.sidechains.packing import backbone_torsions, pack
 from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, names_of, side_chain
@@ -25,6 +25,10 @@ from geofold.molecule.structure import AddedAtom, Row, Structure
 
 Floats = NDArray[np.float64]
 MOST_CHI = 4
+FIELDS: dict[str, Field] = {
+    "chain": (INTEGERS, ("C",)), "start": (INTEGERS, ("C",)), "chi": (FLOATS, ("P", MOST_CHI)),
+    "data_sha256": (TEXT, ()),
+}  # fmt: skip
 BATCH = 20
 """Chains between two writes of the file."""
 HELD_OUT = 10
@@ -163,7 +167,7 @@ def pack_chains(
     wanted = chosen_chains(chains, count, seed)
     done: dict[int, NDArray[np.float16]] = {}
     if path.exists():
-        old = read_packed(path, data_sha256)
+        old = read_packed(path, data_sha256, chains)
         done = {int(c): old.of(int(c), int(chains.length[c])) for c in old.chain}
     left = [int(c) for c in wanted if int(c) not in done]
     total = len(done) + len(left)
@@ -172,7 +176,7 @@ def pack_chains(
         _write(path, done, data_sha256)
         if told is not None:
             told(len(done), total)
-    return read_packed(path, data_sha256)
+    return read_packed(path, data_sha256, chains)
 
 
 def _packed_in_batches(
@@ -211,24 +215,36 @@ def _write(path: Path, done: dict[int, NDArray[np.float16]], data_sha256: str) -
     write_whole(path, lambda name: Path(name).write_bytes(buffer.getvalue()))
 
 
-def read_packed(path: str | Path, data_sha256: str | None = None) -> PackedChains:
+def read_packed(
+    path: str | Path, data_sha256: str | None = None, chains: Chains | None = None
+) -> PackedChains:  # fmt: skip
     """Packed chains of a file.
+
+    Parameters
+    ----------
+    data_sha256, chains
+        Of the backbones that they have to belong to.
 
     Raises
     ------
     InputFileError
         If it is none, or was packed from other data.
     """
-    try:
-        with np.load(path) as file:
-            found = PackedChains(file["chain"], file["start"], file["chi"], str(file["data_sha256"]))
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise InputFileError(
-            f"{path} holds no packed chains ({error})", "a file that `geofold data pack` wrote", "check the path"
-        ) from None
+    content, expected = "packed chains", "a file that `geofold data pack` wrote"
+    arrays = read_arrays(path, FIELDS, content=content, expected=expected, remedy="check the path")
+    chain, start = arrays["chain"].astype(np.int64), arrays["start"].astype(np.int64)
+    found = PackedChains(chain, start, arrays["chi"].astype(np.float16), str(arrays["data_sha256"]))
     if data_sha256 is not None and found.data_sha256 != data_sha256:
         raise InputFileError(
             f"{path} was packed from other backbones (sha256 {found.data_sha256[:12]})",
             f"those of sha256 {data_sha256[:12]}", "pack again, to another file",
         )  # fmt: skip
+    length = np.diff(np.append(start, len(found.chi)))
+    fits = start[:1].sum() == 0 and (length > 0).all() and len(np.unique(chain)) == len(chain)
+    if fits and chains is not None:
+        known = (chain >= 0) & (chain < len(chains.length))
+        fits = known.all() and (chains.length[chain] == length).all()
+    if not fits:
+        raise InputFileError(f"{path} holds no {content} (chain, start and chi contradict one another)", expected,
+                             "pack again, to another file")  # fmt: skip
     return found

@@ -133,7 +133,8 @@ def in_turn(name: str, folder: Path, files: dict, make, workers: int) -> None:
 
 
 def test_gate(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(train_gate, "GUIDED_SWEEPS", 1)
+    monkeypatch.setattr(train_gate, "GUIDED_SWEEPS", 2)
+    monkeypatch.setattr(loop_parts, "PREDICTED_SWEEPS", 1)
     monkeypatch.setattr(train_gate, "PRICES", (0.1, 1.0))
     args = ["train", "gate", *asked(data, tmp_path), "--cases", "1"]
     assert main(args) == 0
@@ -144,7 +145,12 @@ def test_gate(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     before = (tmp_path / "gate.safetensors").read_bytes()
     (tmp_path / "outcomes" / "1_0.safetensors").unlink()  # as if killed in the second round
     assert main(args) == 0 and (tmp_path / "gate.safetensors").read_bytes() == before
-    assert load_gate(tmp_path / "gate.safetensors").largest == train_gate.LARGEST
+    gate = load_gate(tmp_path / "gate.safetensors")
+    assert gate.largest == train_gate.LARGEST and all(bool(part.isfinite().all()) for part in gate.weights.values())
+    with monkeypatch.context() as never:
+        never.setattr(loop_parts, "PREDICTED_SWEEPS", 5)  # longer than the streams: nothing to learn from
+        assert main([*args[:-3], str(tmp_path / "restless"), *args[-2:]]) == 2
+    assert "--cases 1, in none of which the predictor comes to rest" in capsys.readouterr().err
     assert (tmp_path / "front.png").stat().st_size > 5000
 
 
