@@ -23,7 +23,7 @@ import geofold as gf
 from geofold.app.result import Result
 from geofold.app.steering.notebook_panel import view_of
 from geofold.app.viewer.html import embed_json
-from geofold.app.viewer_library import LIBRARY_FILE, LIBRARY_VARIABLE
+from geofold.app.viewer.library import LIBRARY_FILE, LIBRARY_VARIABLE
 from geofold.errors import OptionError
 from geofold.resources import find
 

@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from geofold.app.command_files import content_of, name_of, require_outputs
 from geofold.app.commands.batch import batch_app
 from geofold.app.commands.console import INTERRUPTED, told, told_along
+from geofold.app.commands.input_files import content_of, name_of, require_outputs
 from geofold.app.commands.maze import maze
 from geofold.app.commands.train import data_app, train_app
 from geofold.app.streams import finish_output, say, unprinted

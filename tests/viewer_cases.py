@@ -14,7 +14,7 @@ import pytest
 
 from geofold import resources
 from geofold.app.viewer.html import ALPHABET
-from geofold.app.viewer_library import LIBRARY_VARIABLE, library_source
+from geofold.app.viewer.library import LIBRARY_VARIABLE, library_source
 from geofold.errors import OptionError
 
 LOOP = range(45, 57)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from app_cases import BENT
 
-from geofold.app.report_file import without_times
+from geofold.app.report.report_file import without_times
 from geofold.app.result import _without_date
 from geofold.cli import main
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from viewer_cases import full_report, require_library, trajectory
 
-from geofold.app import viewer_library
+from geofold.app.viewer import library as viewer_library
 from geofold.app.viewer import page as viewer
 from geofold.cli import main
 

@@ -40,7 +40,7 @@ WAIT = 300.0
 def content(path: Path) -> bytes:
     """Bytes of a file; of a report, without its times."""
     sys.path.insert(0, str(ROOT))
-    from geofold.app.report_file import without_times
+    from geofold.app.report.report_file import without_times
 
     if path.suffix != ".json":
         return path.read_bytes()

@@ -15,7 +15,7 @@ from geofold.app.batch.workers import Workers
 from geofold.app.paths import require_apart
 from geofold.errors import GeofoldError, OptionError
 from geofold.files import remove_leftovers, write_all
-from geofold.molecule.content import read_bytes
+from geofold.molecule.io.content import read_bytes
 
 PASSED, FAILED, ERROR = "passed", "failed audit", "error"
 """What becomes of a job: written and good, written but failing its audit, or not written for the reason told."""

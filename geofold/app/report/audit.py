@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geofold.app.report.energies import ENERGY, infinite
 from geofold.app.report.measure import backbone
-from geofold.molecule.chirality import chiral_volumes
+from geofold.molecule.analysis.chirality import chiral_volumes
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree
 

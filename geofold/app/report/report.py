@@ -19,11 +19,11 @@ from geofold.app.report.energies import energy_notes, infinite_notes
 from geofold.modelling.build.missing_loops import BuiltLoops
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, StreamOutcome, inner_steps_per_frame
-from geofold.molecule.chirality import chirality_notes
+from geofold.molecule.analysis.chirality import chirality_notes
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.links import link_notes
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import AddedAtom, Structure
+from geofold.molecule.topology.covalent_links import link_notes
 
 if TYPE_CHECKING:
     from geofold.app.result import Result

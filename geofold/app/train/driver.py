@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from geofold.app.train_folder import open_run
+from geofold.app.train.folder import open_run
 from geofold.backbone.registry import NAMES
 from geofold.errors import GeofoldError, OptionError, WorkersError
 from geofold.learn.training_loop import Told, data_hash

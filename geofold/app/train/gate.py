@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from geofold.app.train.driver import progress
-from geofold.app.train_folder import MADE_AGAIN, open_run
+from geofold.app.train.folder import MADE_AGAIN, open_run
 from geofold.backbone.state_io import write_whole
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, LearnedGate, ThresholdGate

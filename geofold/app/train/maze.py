@@ -10,7 +10,7 @@ import torch
 import typer
 
 from geofold.app.train.driver import progress, watched
-from geofold.app.train_folder import MADE_AGAIN, open_run
+from geofold.app.train.folder import MADE_AGAIN, open_run
 from geofold.backbone.state_io import write_npz
 from geofold.errors import OptionError
 from geofold.learn.arrays import FLOATS, Field, read_arrays

@@ -11,7 +11,7 @@ import torch
 import typer
 
 from geofold.app.train.driver import make_once, progress, require_backbone, watched
-from geofold.app.train_folder import MADE_AGAIN, open_run
+from geofold.app.train.folder import MADE_AGAIN, open_run
 from geofold.backbone.state_io import write_npz
 from geofold.core.gate import FixedGate
 from geofold.core.learned_metric import LearnedMetric

@@ -17,9 +17,9 @@ import torch
 import typer
 
 from geofold.app.train.driver import make_once
+from geofold.app.train.folder import open_run
 from geofold.app.train.score_loops import SIZE, Lesson, lessons
 from geofold.app.train.score_options import DECOYS, ScoreRun
-from geofold.app.train_folder import open_run
 from geofold.backbone.state_io import write_npz
 from geofold.errors import GeofoldError, InputFileError
 from geofold.learn.data.chains import SPLITS, Chains, read_chains

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from geofold import resources
-from geofold.app import viewer_library
 from geofold.app.viewer import html as parts
+from geofold.app.viewer import library as viewer_library
 from geofold.app.viewer.frames import Trajectory, pdb_text, read_trajectory
 from geofold.app.viewer.html import Residue
 from geofold.app.viewer.plots import plots, wanted_in

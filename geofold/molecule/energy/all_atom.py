@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from geofold.errors import ForceFieldError
+from geofold.molecule.energy.hydrogens import add_hydrogens
 from geofold.molecule.energy.pdbfixer_input import pdb_text, pieces
-from geofold.molecule.hydrogens import add_hydrogens
-from geofold.molecule.links import covalent_links
 from geofold.molecule.selection import AMINO_NAMES
 from geofold.molecule.structure import AddedAtom, Structure
 from geofold.molecule.topology.bonds import is_complete
+from geofold.molecule.topology.covalent_links import covalent_links
 
 CAPS = {
     "ACE": {"C", "O", "CH3"}, "NME": {"N", "C", "CH3"}, "NMA": {"N", "C", "CH3"}, "NH2": {"N"}, "NHE": {"N"},

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from geofold.errors import CoordinateError, InputFileError, NoProteinError
-from geofold.molecule.cif import Category, scan, tokens
+from geofold.molecule.io.cif_tokens import Category, scan, tokens
 from geofold.molecule.io.mmcif_writer import AXES, CifDocument
 from geofold.molecule.numbers import LARGEST_INTEGER, LARGEST_REAL, parse_cif_real, parse_int, shown
 from geofold.molecule.selection import Place, atoms_by_place, bonds_between, guess_element, unique_links

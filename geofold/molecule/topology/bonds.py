@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.molecule.links import unrecorded_links
 from geofold.molecule.selection import AMINO_NAMES, standard_name
 from geofold.molecule.structure import Link, Mask, Structure
+from geofold.molecule.topology.covalent_links import unrecorded_links
 
 COVALENT_RADIUS = {"H": 0.031, "D": 0.031, "C": 0.076, "N": 0.071, "O": 0.066, "S": 0.105, "SE": 0.120, "P": 0.107}
 """Cordero et al., Dalton Trans. 2008, 2832, in nm; other elements take 0.14."""

@@ -32,7 +32,7 @@ from geofold.app.viewer import page as viewer
 from geofold.app.viewer.frames import pdb_text, read_trajectory
 from geofold.app.viewer.from_file import page_of_file
 from geofold.app.viewer.html import TIMES, embed_json, encode, number
-from geofold.app.viewer_library import LIBRARY_FILE, LIBRARY_VARIABLE, library_source
+from geofold.app.viewer.library import LIBRARY_FILE, LIBRARY_VARIABLE, library_source
 from geofold.errors import CoordinateError, InputFileError, OptionError
 from geofold.molecule.io.hybrid36 import encode36
 from geofold.molecule.structure import read

@@ -28,8 +28,8 @@ from viewer_cases import (
 import geofold as gf
 from geofold.app.report.measure import backbone, measure, overlaps, overlaps_along
 from geofold.app.viewer import page as viewer
+from geofold.app.viewer.library import LIBRARY_VARIABLE
 from geofold.app.viewer.plots import DRAWN, UNDEFINED_ANGLE, contours, depths_shown, energies
-from geofold.app.viewer_library import LIBRARY_VARIABLE
 from geofold.modelling.outcome import StreamOutcome, inner_steps_per_frame
 from geofold.modelling.trajectory import TrajectoryRecorder
 from geofold.molecule.energy import ramachandran

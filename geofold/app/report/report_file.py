@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from geofold.app.streams import received
 from geofold.errors import InputFileError
-from geofold.molecule.content import read_bytes
+from geofold.molecule.io.content import read_bytes
 
 TIMES = ("seconds",)
 STREAM_TIMES = ("seconds", "seconds_to_goal", "latency_ms")

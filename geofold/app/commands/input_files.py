@@ -34,7 +34,7 @@ def content_of(source: str) -> bytes:
     """
     if source == STANDARD:
         return received()
-    from geofold.molecule.content import read_bytes
+    from geofold.molecule.io.content import read_bytes
 
     return read_bytes(source, source)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import geofold as gf
-from geofold.molecule.chirality import chiral_volumes, chirality_notes
+from geofold.molecule.analysis.chirality import chiral_volumes, chirality_notes
 from geofold.molecule.structure import Structure, read
 from geofold.resources import find
 

@@ -11,9 +11,8 @@ import pytest
 
 from geofold.app.report.chain_breaks import breaks
 from geofold.errors import BuildError, InputFileError
-from geofold.molecule import content
-from geofold.molecule.cif import tokens
-from geofold.molecule.io import pdb
+from geofold.molecule.io import content, pdb
+from geofold.molecule.io.cif_tokens import tokens
 from geofold.molecule.loop.build_request import find_build
 from geofold.molecule.numbering import numbers_between, numbers_of
 from geofold.molecule.selection import parse_range
