@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.console import Console
-from rich.progress import Progress
-
+from geofold.bench.common.history import head_commit
+from geofold.bench.common.processes import run_jobs
 from geofold.files import read_json_lines, write_all
 
 
@@ -53,38 +49,37 @@ class Records:
 
 
 def gather(
-    records: Records, name: str, play: Callable[..., Iterable[tuple[str, str, dict[str, Any]]]],
-    jobs: Sequence[tuple[Any, ...]], workers: int,
-) -> None:  # fmt: skip
-    """Play jobs side by side, each on one thread, under a progress bar of a name.
+    records: Records,
+    name: str,
+    play: Callable[..., Iterable[tuple[str, str, dict[str, Any]]]],
+    jobs: Sequence[tuple[Any, ...]],
+    workers: int,
+) -> None:
+    """Run jobs in worker processes and append their records as soon as each is done.
 
-    Each gives rows (episode, agent, numbers), which are put on disk as soon as it is done.
+    Parameters
+    ----------
+    records : Records
+        Is appended to.
+    name : str
+        Label of the progress bar.
+    play : callable
+        Returns the rows (episode, agent, numbers) of a job; see `geofold.bench.common.processes.run_jobs`.
+    jobs : sequence of tuple
+        Arguments of each call.
+    workers : int
+        Number of processes.
     """
-    with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(workers, initializer=_alone) as pool:
-        task = bar.add_task(name, total=len(jobs))
-        for done in as_completed([pool.submit(play, *job) for job in jobs]):
-            for episode, agent, numbers in done.result():
-                records.add(episode, agent, **numbers)
-            bar.advance(task)
-
-
-def _alone() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def mean_and_half_width(values: Iterable[float]) -> tuple[float, float]:
-    """Mean and half of its 95 % confidence interval (normal)."""
-    x = np.asarray(list(values), dtype=float)
-    return float(x.mean()), float(1.96 * x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else 0.0
+    for rows in run_jobs(name, play, jobs, workers):
+        for episode, agent, numbers in rows:
+            records.add(episode, agent, **numbers)
 
 
 def write_summary(folder: Path, metrics: dict[str, float], *, quick: bool, began: float, table: str, note: str) -> None:
     """`summary.json` and `table.md` of a finished run."""
     summary = {
         "metrics": {name: round(float(value), 5) for name, value in metrics.items()}, "quick": quick, "note": note,
-        "commit": _commit(), "seconds": round(time.time() - began, 1), "cpu": _cpu(),
+        "commit": head_commit(), "seconds": round(time.time() - began, 1), "cpu": _cpu(),
     }  # fmt: skip
     write_all({
         str(folder / "summary.json"): (json.dumps(summary, indent=2) + "\n").encode(),
@@ -96,17 +91,6 @@ def table_of(columns: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
-
-
-def _commit() -> str:
-    try:
-        root = Path(__file__).resolve().parent
-        found = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=True
-        )
-        return found.stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def _cpu() -> str:

@@ -43,10 +43,36 @@ Numbers = dict[str, Any]
 
 
 def run(
-    set_name: str, out: str, *, data: str | None, quick: bool, limit: int | None, seed: int, rivals: str = "",
+    out: str,
+    *,
+    set_name: str,
+    data: str | None,
+    quick: bool,
+    limit: int | None,
+    seed: int,
+    rivals: str = "",
     budget: float | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Run geofold and its rivals over a set, then write table, plots and summary.
+
+    Parameters
+    ----------
+    out : str
+        Folder of the records.
+    set_name : str
+        Name of a set; see `geofold.bench.loop.sets`.
+    data : str or None
+        Folder of the set's data.
+    quick : bool
+        Run eight loops only.
+    limit : int or None
+        Number of loops.
+    seed : int
+        Seed of every agent.
+    rivals : str
+        Further rivals, separated by commas.
+    budget : float or None
+        Time limit of geofold for each loop, in seconds.
 
     Raises
     ------
@@ -157,7 +183,7 @@ def _builder(module: str) -> Callable[[Episode, int, float | None], Numbers]:
             build = rebuilt(start, *find_range(start, episode.loop))
         else:
             build = find_builds(start, [f"{episode.loop}={episode.sequence}"])[0]
-        way = import_module(f"geofold.bench.agents.{module}").build_missing
+        way = import_module(f"geofold.bench.loop.rivals.{module}").build_missing
         with _clock() as told:
             made = way(start, build, seed=seed)
         tree = torsion_tree(made.structure, made.first, made.last)
@@ -172,7 +198,7 @@ def _builder(module: str) -> Callable[[Episode, int, float | None], Numbers]:
 
 PLAYERS: dict[str, Callable[[Episode, int, float | None], Numbers]] = {
     "geofold": _geofold, "openmm_min": _in_place(loop_in_place), "openmm_anneal": _anneal,
-    "pdbfixer": _builder("pdbfixer_loop"), "promod3": _builder("promod3_loop"),
+    "pdbfixer": _builder("pdbfixer"), "promod3": _builder("promod3"),
 }  # fmt: skip
 
 

@@ -14,16 +14,13 @@ import numpy as np
 
 from geofold import resources
 from geofold.app.report.measure import measure
+from geofold.bench.common.data import PROTEINS
 from geofold.errors import GeofoldError
 from geofold.molecule.loop.perturbation import bend
 from geofold.molecule.structure import Structure, read
 from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.plugins.mdtraj import trajectory_from
 
-FILES = (
-    "1ubi.pdb", "1pwc.pdb", "1ajj.pdb", "1orc.pdb", "2cviA.pdb", "2xcjA.pdb", "2va0A.pdb", "1pdoA.pdb", "1ahsA.pdb",
-    "3ny7A.pdb", "1lpbA.pdb", "2gu3A.pdb", "1dx5I.pdb", "1bhl.pdb", "5pti.cif", "1fas.cif",
-)  # fmt: skip
 COUNT = 40
 LENGTHS = (6, 14)
 RMSD = (1.0, 4.0)
@@ -51,19 +48,19 @@ class Case:
 def cases(count: int = COUNT, *, seed: int = TEST_SEED) -> Iterator[tuple[Case, Structure, np.ndarray]]:
     """Cases with their native structure and bent coordinates (n_atoms, 3), the same for the same seed."""
     noise = np.random.default_rng(seed)
-    structures = [read(resources.find("structures", file)) for file in FILES]
+    structures = [read(resources.find("structures", file)) for file in PROTEINS]
     coil = [_coil(s) for s in structures]
     made = turn = 0
     used: set[tuple[int, int]] = set()
     while made < count:
-        which, turn = turn % len(FILES), turn + 1
+        which, turn = turn % len(PROTEINS), turn + 1
         found = _draw(structures[which], coil[which], noise, {k for file, k in used if file == which})
         if found is None:  # a small protein has no more room: on to the next
             continue
         (first, last), bend_seed, target, bent = found
         used.update((which, k) for k in range(first, last + 1))
         one, other = structures[which].residues[first], structures[which].residues[last]
-        case = Case(FILES[which], f"{one.label}-{other.resnum}{other.icode}", bend_seed, target)
+        case = Case(PROTEINS[which], f"{one.label}-{other.resnum}{other.icode}", bend_seed, target)
         yield case, structures[which], bent
         made += 1
 

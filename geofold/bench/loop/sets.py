@@ -19,8 +19,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from geofold.app.report.measure import CIS, backbone
+from geofold.bench.common.data import read_chains_and_side_chains
 from geofold.bench.loop import bent_set
-from geofold.bench.models.loop_controller import read_both
 from geofold.errors import InputFileError, OptionError
 from geofold.modelling.options import RunOptions
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, Shell
@@ -132,7 +132,7 @@ def episodes(set_name: str, data: str | None, limit: int | None) -> Iterator[Epi
 
 def _of_chains(set_name: str, data: str, count: int) -> Iterator[Episode]:
     asked = CHAINS[set_name]
-    chains, packed = read_both(data)
+    chains, packed = read_chains_and_side_chains(data)
     drawn = chain_loops(
         chains, packed, asked.split, count, seed=SEED, lengths=asked.lengths, most=MOST, irregular=asked.irregular,
         bent=asked.bent or (0.0, 0.0),

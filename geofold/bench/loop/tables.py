@@ -9,7 +9,8 @@ import numpy as np
 
 from geofold.app.report.audit import ANGLE, BOND, CLOSURE, OMEGA
 from geofold.backbone.state_io import write_whole
-from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
+from geofold.bench.common.records import Records, table_of, write_summary
+from geofold.bench.common.statistics import mean_and_half_width
 
 ORDER = ("geofold", "openmm_min", "openmm_anneal", "pdbfixer", "promod3")
 Row = dict[str, Any]
@@ -25,7 +26,7 @@ HEADS = {
     "below_2": "below 2 A", "top5_rmsd": "best of 5, median", "closest_rmsd": "closest of all",
     "trans_median_rmsd": "median, trans natives", "success": "down to the native's overlaps + 1 and outliers",
     "kept_promises": "geometry kept", "energy_below_start": "energy below start", "overlaps": "overlaps",
-    "rama_outliers": "outliers", "inside_confidence": "within the 68 % told",
+    "rama_outliers": "outliers", "inside_confidence": "within the 68 % interval",
     "cis_made": "cis made", "chirality_changed": "chirality changed",
     "cpu_seconds": "median CPU s",
 }  # fmt: skip
@@ -140,8 +141,10 @@ def _each(records: Records) -> str:
             row["episode"], str(row["residues"]), f"{start}{row['rmsd']:.2f}", _expected(row), models,
             change("overlaps"), change("outliers"), energy, f"{row['cpu_seconds']:.0f}", row["status"], cis,
         ])  # fmt: skip
-    head = ["loop", "residues", "RMSD (A)", "told", "further models", "overlaps (native)", "outliers (native)",
-            "energy (kJ/mol)", "CPU s", "status", "native"]  # fmt: skip
+    head = [
+        "loop", "residues", "RMSD (A)", "68 % interval (A)", "further models", "overlaps (native)", "outliers (native)",
+        "energy (kJ/mol)", "CPU s", "status", "native",
+    ]  # fmt: skip
     used = [k for k in range(len(head)) if any(row[k] for row in rows)]
     return table_of([head[k] for k in used], [[row[k] for k in used] for row in rows])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from geofold.backbone.state_io import write_whole
-from geofold.bench.common.records import Records, mean_and_half_width
+from geofold.bench.common.records import Records
+from geofold.bench.common.statistics import mean_and_half_width, mean_per_episode
 from geofold.bench.maze.agents.registry import AGENTS
-from geofold.bench.peptide.tables import per_episode
 from geofold.maze.world import DRAGS, MOVE_AT
 
 
@@ -38,5 +38,5 @@ def draw(records: Records) -> None:
 
 
 def _mean(rows: list[dict[str, object]], key: str) -> tuple[float, float]:
-    values = per_episode(rows, key)
+    values = mean_per_episode(rows, key)
     return mean_and_half_width(values.values()) if values else (float("nan"), 0.0)

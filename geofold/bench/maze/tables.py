@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
+from geofold.bench.common.records import Records, table_of, write_summary
+from geofold.bench.common.statistics import compare_means, mean_and_half_width, mean_per_episode
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent
 from geofold.bench.maze.hotspots import ELASTIC, shares
-from geofold.bench.peptide.tables import difference, per_episode
 from geofold.maze.world import DRAGS
 
 COLUMNS = ("steps", "collisions", "regret", "success")
@@ -44,7 +44,7 @@ def measured(rows: list[Row]) -> dict[str, float]:
     """Numbers of an agent on a panel."""
     numbers: dict[str, float] = {"episodes": float(len(rows))}
     for key in COLUMNS:
-        values = per_episode(rows, key)
+        values = mean_per_episode(rows, key)
         if values:
             numbers[key], numbers[f"{key}_ci"] = mean_and_half_width(values.values())
     return numbers | {"inner": sum(row["inner"] for row in rows) / sum(row["made"] for row in rows)}
@@ -70,10 +70,10 @@ def compared(records: Records) -> dict[str, float]:
         if agent.name == OURS:
             continue
         for key in COLUMNS:
-            one, other = per_episode(own, key), per_episode(rows, key)
+            one, other = mean_per_episode(own, key), mean_per_episode(rows, key)
             ratio = np.mean([*one.values()]) / max(float(np.mean([*other.values()])), 1e-9)
             metrics[f"{OURS}.{key}_over_{agent.name}"] = float(ratio)
-            metrics[f"{OURS}.{key}_p_{agent.name}"] = difference(one, other)[1]
+            metrics[f"{OURS}.{key}_p_{agent.name}"] = compare_means(one, other)[1]
         metrics[f"{OURS}.latency_ms_p99_over_{agent.name}"] = slowest[OURS] / slowest[agent.name]
     return metrics
 
@@ -88,7 +88,7 @@ def late_and_large(records: Records) -> dict[str, float]:
             "success_undisturbed": [row for row in rows if row["move_at"] is None],
         }
         for key, part in parts.items():
-            if values := per_episode(part, "success"):
+            if values := mean_per_episode(part, "success"):
                 metrics[f"{agent.name}.{key}"] = float(np.mean([*values.values()]))
     return metrics
 
@@ -124,7 +124,7 @@ def grid(records: Records, agent: MazeAgent) -> dict[str, float]:
     found: dict[str, float] = {}
     for size in DRAGS:
         rows = [row for row in _of(records, agent, "grid") if row["drag"] == size]
-        if values := per_episode(rows, "steps"):
+        if values := mean_per_episode(rows, "steps"):
             found[f"steps_{size}"], found[f"steps_{size}_ci"] = mean_and_half_width(values.values())
     return found
 

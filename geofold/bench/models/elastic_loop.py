@@ -15,15 +15,14 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from geofold import resources
+from geofold.bench.common.data import read_chains_and_side_chains, require_data, require_weights
 from geofold.bench.common.flops import Operations
 from geofold.bench.common.openmm_min import loop_in_place
-from geofold.bench.common.records import Records, gather, mean_and_half_width, table_of, write_summary
-from geofold.bench.models.loop_controller import DEPTH, SHUT, TINY, read_both, required
-from geofold.bench.models.side_chain_packer import severe_overlaps
-from geofold.bench.peptide.train_rivals import require
+from geofold.bench.common.records import Records, gather, table_of, write_summary
+from geofold.bench.common.statistics import mean_and_half_width, wilcoxon_p
+from geofold.bench.models.loop_controller import DEPTH, SHUT, TINY
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
 from geofold.errors import GeofoldError
@@ -31,6 +30,7 @@ from geofold.learn.gate import shipped_gate
 from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.learn.loop_denoiser.training import load_loop
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
+from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.bent_loops import Episode, bent_structure, episodes, sensed
 from geofold.molecule.datasets.packed_chains import packed_structure
 from geofold.molecule.energy.openmm_energy import EnergyModel
@@ -59,12 +59,12 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     OptionError
         Without data, or without the weights of a rival.
     """
-    data = required(data, "esm")
+    data = require_data(data, "part esm")
     for kind in RIVALS.values():
-        require(f"loop_{kind}.safetensors", f"geofold train loop --backbone {kind}")
+        require_weights(f"loop_{kind}.safetensors", f"geofold train loop --backbone {kind}")
     began = time.time()
     records = Records(out)
-    chains, packed = read_both(data)
+    chains, packed = read_chains_and_side_chains(data)
     split = "valid" if quick or limit is not None else "test"
     count = limit or (QUICK if quick else EPISODES)
     every = episodes(chains, packed, split, count, seed=SEED, most=MOST)
@@ -91,8 +91,7 @@ def parts_of(agent: str, domain: LoopDomain, seed: int) -> Controller:
 
 def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Records of one episode: each agent's, and one that says it is done."""
-    torch.set_num_threads(1)
-    native = packed_structure(*read_both(data), episode.chain)
+    native = packed_structure(*read_chains_and_side_chains(data), episode.chain)
     first, last = episode.first, episode.last
     try:
         start = bent_structure(native, episode)
@@ -107,7 +106,7 @@ def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[
         return {
             "energy": model.energy(xyz), "minimised": model.energy(found.xyz),
             "rmsd": backbone_rmsd(native, first, last, xyz, native.xyz),
-            "overlaps": float(severe_overlaps(replace(native, xyz=xyz))),
+            "overlaps": float(count_severe_overlaps(replace(native, xyz=xyz))),
         }  # fmt: skip
 
     rows = [(episode.name, "native", judged(native.xyz)), (episode.name, "start", judged(start.xyz))]
@@ -141,8 +140,6 @@ def _streamed(
 
 def summarise(records: Records, split: str, *, quick: bool, began: float) -> None:
     """Table and summary; residual energies are above the native's, relative to the plain SSM's."""
-    from scipy.stats import wilcoxon
-
     native = {row["episode"]: row for row in records.of("native")}
     residual = {
         (agent, key): np.array([row[key] - native[row["episode"]][key] for row in records.of(agent)])
@@ -169,7 +166,7 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
     for other in (*RIVALS, "esm_uniform"):
         apart = residual["esm", "minimised"] - residual[other, "minimised"]
         metrics[f"esm.minimised_less_{other}"] = float(np.median(apart))
-        metrics[f"esm.minimised_p_{other}"] = float(wilcoxon(apart).pvalue) if np.any(apart) else 1.0
+        metrics[f"esm.minimised_p_{other}"] = wilcoxon_p(apart)
     if "transformer.operations" in metrics:
         for agent in AGENTS:
             metrics[f"{agent}.protein_compute"] = metrics[f"{agent}.operations"] / metrics["transformer.operations"]

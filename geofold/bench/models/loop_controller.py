@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from geofold.bench.common.records import Records, gather, mean_and_half_width, table_of, write_summary
-from geofold.bench.models.side_chain_packer import severe_overlaps
+from geofold.bench.common.data import read_chains_and_side_chains, require_data
+from geofold.bench.common.records import Records, gather, table_of, write_summary
+from geofold.bench.common.statistics import auc, compare_paired, mean_and_half_width
 from geofold.core.backbone import HoldStill
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, ThresholdGate
-from geofold.errors import GeofoldError, OptionError
-from geofold.learn.data.chains import Chains, read_chains
+from geofold.errors import GeofoldError
+from geofold.learn.data.chains import Chains
 from geofold.learn.gate import shipped_gate
 from geofold.learn.loop_denoiser.training import coverage, shipped_loop_model, told_increments
-from geofold.learn.training_loop import data_hash
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
+from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.bent_loops import Episode, bent_structure, episodes, sensed
 from geofold.molecule.datasets.loop_windows import loop_windows
-from geofold.molecule.datasets.packed_chains import PackedChains, packed_structure, read_packed
+from geofold.molecule.datasets.packed_chains import PackedChains, packed_structure
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.loop.detection import bad_stretches, trouble_of
 from geofold.molecule.loop.domain import LoopDomain
@@ -81,10 +79,10 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     OptionError
         Without data.
     """
-    data = required(data, "controller")
+    data = require_data(data, "part controller")
     began = time.time()
     records = Records(out)
-    chains, packed = read_both(data)
+    chains, packed = read_chains_and_side_chains(data)
     split = "valid" if quick or limit is not None else "test"
     count = limit or (QUICK_EPISODES if quick else EPISODES)
     if not records.has("calibration", split):
@@ -143,34 +141,9 @@ def corrections(structure: Structure, found: list[tuple[int, int]], seed: int = 
     return spent / GUIDED_SWEEPS
 
 
-def required(data: str | None, part: str) -> str:
-    """The folder of data that a part needs.
-
-    Raises
-    ------
-    OptionError
-        Without it.
-    """
-    if data is None:
-        raise OptionError(
-            f"part {part} without --data", "the folder of backbones.npz and packed.npz (geofold data pack)",
-            "add --data FOLDER",
-        )  # fmt: skip
-    return data
-
-
-@cache
-def read_both(folder: str) -> tuple[Chains, PackedChains]:
-    """Chains and their side chains of a folder of backbones.npz and packed.npz."""
-    file = Path(folder) / "backbones.npz"
-    packed = Path(folder) / "packed.npz"
-    return read_chains(file), read_packed(packed, data_hash(file))
-
-
 def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Records of one episode: each agent's, and one that says it is done."""
-    torch.set_num_threads(1)
-    chains, packed = read_both(data)
+    chains, packed = read_chains_and_side_chains(data)
     native = packed_structure(chains, packed, episode.chain)
     first, last = episode.first, episode.last
     try:
@@ -184,7 +157,7 @@ def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[
     def judge(agent: str, xyz: np.ndarray, **more: Any) -> None:
         numbers = {
             "rmsd": backbone_rmsd(native, first, last, xyz, native.xyz), "energy": model.energy(xyz),
-            "overlaps": severe_overlaps(replace(native, xyz=xyz)), **more,
+            "overlaps": count_severe_overlaps(replace(native, xyz=xyz)), **more,
         }  # fmt: skip
         found.append((episode.name, agent, numbers))
 
@@ -202,23 +175,6 @@ def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[
         loss = float(domain.worth(state.domain)[0])
         judge(agent, xyz, loss=loss, inner=spent / len(took), milliseconds=float(np.median(took)))
     return [*found, (episode.name, "done", {})]
-
-
-def paired(records: Records, one: str, other: str, key: str) -> tuple[float, float, float]:
-    """Median difference of a number between two agents, its p (Wilcoxon), and the share of episodes with less."""
-    from scipy.stats import wilcoxon
-
-    rows = {row["episode"]: row[key] for row in records.of(other)}
-    apart = np.array([row[key] - rows[row["episode"]] for row in records.of(one)])
-    p = float(wilcoxon(apart).pvalue) if np.any(apart) else 1.0
-    return float(np.median(apart)), p, float((apart < 0).mean())
-
-
-def auc(above: list[float], below: list[float]) -> float:
-    """Share of pairs in which the first is higher."""
-    from scipy.stats import mannwhitneyu
-
-    return float(mannwhitneyu(above, below).statistic / (len(above) * len(below)))
 
 
 def summarise(records: Records, split: str, *, quick: bool, began: float) -> None:
@@ -250,12 +206,12 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
         body.append([agent, *(f"{numbers[key]:.2f}" if key in numbers else "" for key in columns)])
     for one in ("predictor", "trained", "trained_gated"):
         for key in ("rmsd", "energy"):
-            apart, p, less = paired(records, one, "hold_still", key)
+            apart, p, less = compare_paired(records, one, "hold_still", key)
             metrics |= {f"{one}.{key}_less": apart, f"{one}.{key}_p": p, f"{one}.{key}_wins": less}
     for other in ("trained", "trained_waiting"):
         # what the gate saves counts only beside the energy that it reaches
         for key in ("rmsd", "energy"):
-            apart, p, _ = paired(records, "trained_gated", other, key)
+            apart, p, _ = compare_paired(records, "trained_gated", other, key)
             metrics |= {f"trained_gated.{key}_less_than_{other}": apart, f"trained_gated.{key}_p_{other}": p}
         if metrics[f"{other}.inner"] > 0:
             metrics[f"trained_gated.compute_over_{other}"] = metrics["trained_gated.inner"] / metrics[f"{other}.inner"]

@@ -8,7 +8,6 @@ to a second one with five times as much.
 from __future__ import annotations
 
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import numpy as np
 import torch
 
 from geofold.backbone.registry import NAMES
-from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
-from geofold.errors import OptionError
+from geofold.bench.common.data import require_data
+from geofold.bench.common.records import Records, gather, table_of, write_summary
+from geofold.bench.common.statistics import mean_and_half_width
 from geofold.learn.data.chains import read_chains
 from geofold.learn.torsion_prior.model import TorsionPrior
 from geofold.learn.torsion_prior.training import SIZE, WEIGHTS, batch, likelihoods, load_prior, train_prior
@@ -38,8 +38,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     OptionError
         Without data.
     """
-    if data is None:
-        raise OptionError("part backbones without --data", "the folder of backbones.npz", "add --data FOLDER")
+    data = require_data(data, "part backbones", "backbones.npz")
     began = time.time()
     records = Records(out)
     file = Path(data) / "backbones.npz"
@@ -49,11 +48,11 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
         if not records.has("pace", name):
             records.add("pace", name, **pace(file, name))
     rounds = [("first", budget, list(names))]
-    _round(records, file, *rounds[0], seed)
+    _train_round(records, file, *rounds[0], seed)
     best = sorted(names, key=lambda name: _row(records, "first", name)["nll"])[:FINALISTS]
     usual = [TorsionPrior.USUAL] if TorsionPrior.USUAL in names else []
     rounds.append(("second", LONGER * budget, list(dict.fromkeys([*usual, *best]))))
-    _round(records, file, *rounds[1], seed)
+    _train_round(records, file, *rounds[1], seed)
     summarise(records, rounds, quick=quick, began=began)
 
 
@@ -70,28 +69,44 @@ def pace(file: Path, name: str) -> dict[str, float]:
     return {"milliseconds": float(np.median(found)), "parameters": sum(p.numel() for p in model.parameters())}
 
 
-def _round(records: Records, file: Path, stage: str, budget: float, names: list[str], seed: int) -> None:
-    """Train those that have no record of this round yet, two at a time."""
-    with ProcessPoolExecutor(WORKERS) as pool:
-        jobs = {}
-        for name in names:
-            if not records.has(stage, name):
-                steps = max(round(1e3 * budget / _row(records, "pace", name)["milliseconds"]), 1)
-                folder = records.folder / "training" / f"{stage}_{name}"
-                jobs[pool.submit(trained, file, folder, name, steps, seed)] = name
-        for job in as_completed(jobs):
-            records.add(stage, jobs[job], **job.result())
+def _train_round(records: Records, file: Path, stage: str, budget: float, names: list[str], seed: int) -> None:
+    """Train the backbones that have no record of this round yet, `WORKERS` at a time.
+
+    Parameters
+    ----------
+    records : Records
+        Holds the time per batch of each backbone; is appended to.
+    file : Path
+        Chains (`backbones.npz`).
+    stage : str
+        Name of the round.
+    budget : float
+        Seconds of training per backbone, converted to a number of batches.
+    names : list of str
+        Backbones of the round.
+    seed : int
+        Seed of weights and batches.
+    """
+    jobs = []
+    for name in names:
+        if not records.has(stage, name):
+            steps = max(round(1e3 * budget / _row(records, "pace", name)["milliseconds"]), 1)
+            jobs.append((stage, name, file, records.folder / "training" / f"{stage}_{name}", steps, seed))
+    gather(records, f"{stage} round", _train_one, jobs, WORKERS)
 
 
-def trained(file: Path, folder: Path, name: str, steps: int, seed: int) -> dict[str, Any]:
-    """Train one, judge it on all windows of the validation split."""
-    torch.set_num_threads(1)
+def _train_one(
+    stage: str, name: str, file: Path, folder: Path, steps: int, seed: int
+) -> list[tuple[str, str, dict[str, Any]]]:
+    """Train a backbone and evaluate it on all windows of the validation split; returns its record."""
     began = time.process_time()
     train_prior(file, folder, steps=steps, seed=seed, kind=name)
     seconds = time.process_time() - began
     each = judged(load_prior(folder / WEIGHTS)[0], file)
     mean, half = mean_and_half_width(each)
-    return {"nll": mean, "ci": half, "steps": steps, "cpu_seconds": seconds, "windows": [round(x, 4) for x in each]}
+    windows = [round(x, 4) for x in each]
+    numbers = {"nll": mean, "ci": half, "steps": steps, "cpu_seconds": seconds, "windows": windows}
+    return [(stage, name, numbers)]
 
 
 @torch.no_grad()

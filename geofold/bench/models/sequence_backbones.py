@@ -18,10 +18,10 @@ from geofold.backbone.attention import Cache
 from geofold.backbone.protocol import StreamingBackbone, StreamState
 from geofold.backbone.registry import GROWING, NAMES, build
 from geofold.backbone.state_io import state_bytes
+from geofold.bench.common.data import require_data
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.models.memory_figure import draw_memory
 from geofold.bench.models.sequence_tasks import AssociativeRecall, SelectiveCopying, Task, Torsions
-from geofold.errors import OptionError
 from geofold.learn.data.chains import read_chains
 
 CONTEXTS, QUICK_CONTEXTS = (1024, 4096, 16384, 65536), (256, 1024)
@@ -49,8 +49,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None) -> None:
     OptionError
         Without data.
     """
-    if data is None:
-        raise OptionError("benchmark backbones without --data", "the folder of backbones.npz", "add --data FOLDER")
+    data = require_data(data, "benchmark backbones", "backbones.npz")
     began = time.time()
     records = Records(out)
     tasks: list[Task] = [Torsions(read_chains(Path(data) / "backbones.npz")), SelectiveCopying(), AssociativeRecall()]

@@ -13,62 +13,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
-from scipy.spatial import cKDTree
 
 from geofold import resources
+from geofold.bench.common.data import PROTEINS
 from geofold.bench.common.records import Records, table_of, write_summary
-from geofold.bench.loop.bent_set import FILES
-from geofold.errors import OptionError
+from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.packed_chains import completed, relabelled
 from geofold.molecule.energy.all_atom import missing_atoms
-from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
 from geofold.molecule.sidechains.packing import pack, placed, shell
 from geofold.molecule.sidechains.rotamer_library import FLIPPED, chi_angles
-from geofold.molecule.structure import WATER, AddedAtom, Structure, read
-from geofold.molecule.topology.bonds import bond_list, neighbours, separations
+from geofold.molecule.structure import AddedAtom, Structure, read
 
 RIGHT = math.radians(40.0)
 BURIED = 20
 """CA atoms within 10 A from which a residue counts as buried."""
 LOOP = 12
-PARTS = ("packer", "prior", "backbones", "controller", "peptide", "esm")
 
 
-def run(out: str, *, part: str, data: str | None, quick: bool, limit: int | None, seed: int) -> None:
-    """Run one part.
+def run(out: str, *, quick: bool, limit: int | None, seed: int) -> None:
+    """Pack every protein with geofold and with PDBFixer, then write the table.
 
-    Raises
-    ------
-    OptionError
-        For an unknown part.
+    Parameters
+    ----------
+    out : str
+        Folder of the records.
+    quick : bool
+        Pack four proteins only.
+    limit : int or None
+        Number of proteins.
+    seed : int
+        Seed of both packers.
     """
-    if part not in PARTS:
-        raise OptionError(f"part {part}", " or ".join(PARTS), "choose one of them")
-    if part == "prior":
-        from geofold.bench.models import torsion_prior as learning_prior
-
-        learning_prior.run(out, data=data, quick=quick, seed=seed)
-        return
-    if part == "backbones":
-        from geofold.bench.models import prior_backbones as learning_backbones
-
-        learning_backbones.run(out, data=data, quick=quick, limit=limit, seed=seed)
-        return
-    if part == "controller":
-        from geofold.bench.models import loop_controller as learning_controller
-
-        learning_controller.run(out, data=data, quick=quick, limit=limit, seed=seed)
-        return
-    if part == "peptide":
-        from geofold.bench.peptide import policy as learning_peptide
-
-        learning_peptide.run(out, quick=quick, limit=limit, seed=seed)
-        return
-    if part == "esm":
-        from geofold.bench.models import elastic_loop as learning_esm
-
-        learning_esm.run(out, data=data, quick=quick, limit=limit, seed=seed)
-        return
     began = time.time()
     records = Records(out)
     agents: dict[str, Callable[[Structure], Sequence[AddedAtom]]] = {
@@ -76,7 +51,7 @@ def run(out: str, *, part: str, data: str | None, quick: bool, limit: int | None
         "pdbfixer": lambda bare: missing_atoms(bare, 0, len(bare.residues) - 1, seed=seed),
     }
     pack(bare_backbone(read(resources.find("structures", "1ajj.pdb"))))  # libraries loaded before the clock runs
-    for file in track(FILES[: limit or (4 if quick else None)], description="packer"):
+    for file in track(PROTEINS[: limit or (4 if quick else None)], description="packer"):
         native = read(resources.find("structures", file))
         bare, places = bare_backbone(native), _places(native)
         for agent, build in agents.items():
@@ -125,7 +100,7 @@ def _numbers(
         if len(right) > 1:
             counts["both"] += 1
             counts["chi12"] += int(right[0] and right[1])
-    return counts | {"seconds": seconds, "overlaps": severe_overlaps(model), "of": len(bare.residues)}
+    return counts | {"seconds": seconds, "overlaps": count_severe_overlaps(model), "of": len(bare.residues)}
 
 
 def _right(found: NDArray[np.float64], wanted: NDArray[np.float64], name: str) -> NDArray[np.bool_]:
@@ -134,21 +109,6 @@ def _right(found: NDArray[np.float64], wanted: NDArray[np.float64], name: str) -
     if name in FLIPPED:
         turn[-1] = min(turn[-1], math.pi - turn[-1])
     return turn < RIGHT
-
-
-def severe_overlaps(structure: Structure) -> int:
-    """Pairs of heavy atoms, waters apart, more than three bonds apart, that overlap by 0.4 A or more."""
-    radius = np.array([radius_of(str(element)) for element in structure.element])
-    polar = np.isin(structure.element, list(POLAR))
-    pairs = cKDTree(structure.xyz).query_pairs(2 * radius.max() - SEVERE_OVERLAP, output_type="ndarray")
-    i, j = pairs.T
-    counted = (radius > 0) & ~np.isin(structure.resname, list(WATER))
-    touching = np.where(counted[i] & counted[j], radius[i] + radius[j] - POLAR_ALLOWANCE * (polar[i] & polar[j]), 0.0)
-    overlap = touching - np.linalg.norm(structure.xyz[i] - structure.xyz[j], axis=1)
-    deep = pairs[overlap >= SEVERE_OVERLAP]
-    table = neighbours(bond_list(structure, structure.steering_mask), len(structure))
-    bonded = {tuple(sorted(pair)) for pair in separations(table, np.unique(deep[:, 0]), EXCLUDED_BONDS)}
-    return sum(tuple(sorted(pair)) not in bonded for pair in deep.tolist())
 
 
 def _shell_seconds(native: Structure) -> float:

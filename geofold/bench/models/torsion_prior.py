@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geofold.bench.common.data import require_data
 from geofold.bench.common.records import Records, table_of, write_summary
-from geofold.errors import OptionError
 from geofold.learn.data.chains import AMINO_ACIDS, Chains, read_chains
 from geofold.learn.torsion_prior.model import TorsionPrior
 from geofold.learn.torsion_prior.training import SIZE, likelihoods, shipped_prior
@@ -33,8 +33,7 @@ def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:
     OptionError
         Without data.
     """
-    if data is None:
-        raise OptionError("part prior without --data", "the folder of backbones.npz", "add --data FOLDER")
+    data = require_data(data, "part prior", "backbones.npz")
     began = time.time()
     records = Records(out)
     chains = read_chains(Path(data) / "backbones.npz")

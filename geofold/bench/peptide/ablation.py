@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from rich.progress import track
 
-from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
+from geofold.bench.common.records import Records, table_of, write_summary
+from geofold.bench.common.statistics import mean_and_half_width
 from geofold.bench.peptide.episodes import TUNING_SEED, Episode, episodes
 from geofold.bench.peptide.rollout import LIMIT
 from geofold.core.backbone import Glide, HoldStill
@@ -28,7 +29,7 @@ from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import parse_contact
 
 EPISODES, QUICK, SEEDS = 128, 16, 2
-BASE, LED = "base", "led"
+BASE = "base"
 DAMPING, DECAY, KEEP = 30.0, 0.9, 0.5
 PAPER_DAMPING = 1e-3
 
@@ -116,17 +117,12 @@ def _pullback(sketch: str, damping: float = DAMPING) -> Pullback:
     return Pullback(sketch, rank=8, damping=damping, decay=DECAY)
 
 
-def run(out: str, *, quick: bool, limit: int | None, part: str = "") -> None:
-    """Run every variant on every episode and seed, variants in turn; part 'led': those that the policy leads."""
-    if part == LED:
-        from geofold.bench.peptide.ablation_policy import variants as led
-
-        played(out, led, quick=quick, limit=limit)
-    else:
-        played(out, variants, quick=quick, limit=limit)
+def run(out: str, *, quick: bool, limit: int | None) -> None:
+    """Run every variant without a policy on every episode and seed; see `run_variants`."""
+    run_variants(out, variants, quick=quick, limit=limit)
 
 
-def played(out: str, those: Callable[[int], Iterable[Played]], *, quick: bool, limit: int | None) -> None:
+def run_variants(out: str, those: Callable[[int], Iterable[Played]], *, quick: bool, limit: int | None) -> None:
     """Run the variants of a seed, then write the table."""
     began = time.time()
     records = Records(out)

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 from geofold.bench.peptide import rollout as peptide_play
-from geofold.bench.peptide.ablation import BASE
+from geofold.bench.peptide.ablation import BASE, run_variants
 from geofold.bench.peptide.agents import euclidean_tr, latent_precondition
 from geofold.bench.peptide.agents.agent import Choice
 from geofold.bench.peptide.agents.geossm import GEOSSM
@@ -52,6 +52,11 @@ class Variant:
             "success": played.held is not None, "steps": played.steps, "milliseconds": float(played.milliseconds.sum()),
             "made": len(played.inner), "corrections": int(played.inner.sum()),
         }  # fmt: skip
+
+
+def run(out: str, *, quick: bool, limit: int | None) -> None:
+    """Run every variant with the policy on every episode and seed."""
+    run_variants(out, variants, quick=quick, limit=limit)
 
 
 def variants(seed: int = 0) -> Iterator[Variant]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
-from geofold.bench.models.loop_controller import paired
+from geofold.bench.common.records import Records, table_of, write_summary
+from geofold.bench.common.statistics import compare_paired, mean_and_half_width
 from geofold.bench.peptide.episodes import TEST_SEED, TUNING_SEED, Episode, episodes
 from geofold.bench.peptide.rollout import LIMIT
 from geofold.core.backbone import Glide
@@ -102,7 +102,7 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
     for agent in agents():
         rows = records.of(agent)
         steps, half = mean_and_half_width(row["steps"] for row in rows)
-        apart, p, less = paired(records, agent, "hold_still", "steps")
+        apart, p, less = compare_paired(records, agent, "hold_still", "steps")
         made = sum(row["made"] for row in rows)
         numbers = {
             "episodes": len(rows), "success": float(np.mean([row["success"] for row in rows])), "steps": steps,
@@ -118,7 +118,7 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
             f"{numbers['milliseconds']:.2f}",
         ])  # fmt: skip
     for other in ("policy", "glide"):
-        metrics[f"policy_gated.steps_p_{other}"] = paired(records, "policy_gated", other, "steps")[1]
+        metrics[f"policy_gated.steps_p_{other}"] = compare_paired(records, "policy_gated", other, "steps")[1]
     table = table_of(
         ["agent", "success", "steps", "median", "median difference from hold_still's", "mean K", "ms a step"], body
     )

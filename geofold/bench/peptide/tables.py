@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from geofold.backbone.state_io import write_npz, write_whole
-from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
+from geofold.bench.common.records import Records, table_of, write_summary
+from geofold.bench.common.statistics import compare_means, mean_and_half_width, mean_per_episode
 from geofold.bench.peptide.agents.agent import tuned
 from geofold.bench.peptide.agents.registry import AGENTS
 from geofold.bench.peptide.episodes import CHANGES
@@ -25,30 +26,11 @@ PANELS = (("random", ""), ("changing", "changing_"), ("real", "real_"))
 Row = dict[str, Any]
 
 
-def per_episode(rows: list[Row], key: str) -> dict[str, float]:
-    """Mean of a number over the seeds of each episode; episodes without it are left out."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        if row.get(key) is not None:
-            found["/".join(str(row["episode"]).split("/")[:2])].append(float(row[key]))
-    return {episode: float(np.mean(values)) for episode, values in found.items()}
-
-
-def difference(one: dict[str, float], other: dict[str, float]) -> tuple[float, float]:
-    """Mean difference over shared episodes, and its p (Wilcoxon)."""
-    from scipy.stats import wilcoxon
-
-    apart = np.array([one[e] - other[e] for e in sorted(one.keys() & other.keys())])
-    if not len(apart):
-        return float("nan"), 1.0
-    return float(apart.mean()), float(wilcoxon(apart).pvalue) if np.any(apart) else 1.0
-
-
 def measured(rows: list[Row]) -> dict[str, float]:
     """Numbers of an agent on a panel."""
     numbers: dict[str, float] = {"episodes": float(len({row["episode"] for row in rows}))}
     for key in COLUMNS:
-        values = per_episode(rows, key)
+        values = mean_per_episode(rows, key)
         if values:
             numbers[key], numbers[f"{key}_ci"] = mean_and_half_width(values.values())
             # a single overlap of backbone atoms, which no side chain can mend, is worth more than all else together
@@ -143,10 +125,10 @@ def compared(records: Records, names: list[str]) -> dict[str, float]:
             if name == ours or not rows or not own:
                 continue
             for key in ("steps", "clash_energy", "success"):
-                one, other = per_episode(own, key), per_episode(rows, key)
+                one, other = mean_per_episode(own, key), mean_per_episode(rows, key)
                 if key != "success":
                     metrics[f"{ours}.{key}_over_{name}"] = _ratio(np.mean([*one.values()]), np.mean([*other.values()]))
-                metrics[f"{ours}.{key}_less_{name}"], metrics[f"{ours}.{key}_p_{name}"] = difference(one, other)
+                metrics[f"{ours}.{key}_less_{name}"], metrics[f"{ours}.{key}_p_{name}"] = compare_means(one, other)
             clocks = [np.percentile([ms for row in part for ms in row["ms"]], 99) for part in (own, rows)]
             metrics[f"{ours}.latency_ms_p99_over_{name}"] = _ratio(*clocks)
         for name in OUTSIDERS:
@@ -157,8 +139,8 @@ def compared(records: Records, names: list[str]) -> dict[str, float]:
                          for part in (own, rows)]  # fmt: skip
                 metrics[f"{ours}.time_over_{name}"] = _ratio(*times)
                 for key in ("success", "rmsd", "energy"):
-                    pair = (per_episode([r for r in part if r["episode"] in shared], key) for part in (own, rows))
-                    metrics[f"{ours}.{key}_less_{name}"], metrics[f"{ours}.{key}_p_{name}"] = difference(*pair)
+                    pair = (mean_per_episode([r for r in part if r["episode"] in shared], key) for part in (own, rows))
+                    metrics[f"{ours}.{key}_less_{name}"], metrics[f"{ours}.{key}_p_{name}"] = compare_means(*pair)
     return metrics
 
 

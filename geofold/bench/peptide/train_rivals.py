@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from geofold import resources
 from geofold.app.train.peptide import WAYS
+from geofold.bench.common.data import require_weights
 from geofold.bench.common.records import table_of
 from geofold.bench.peptide.agents import greedy_mlp
 from geofold.bench.peptide.agents import se3_transformer as se3
@@ -29,26 +29,9 @@ QUICK = 20
 
 
 def require_rivals() -> None:
-    """Weights of all rivals of the peptide benchmark; see `require`."""
+    """Weights of all rivals of the peptide benchmark; see `require_weights`."""
     for _, weights, _ in RIVALS.values():
-        require(weights, "geofold bench rivals")
-
-
-def require(weights: str, command: str) -> None:
-    """A file of weights in the package's `rivals` folder.
-
-    Raises
-    ------
-    OptionError
-        If it is missing; `command` trains it.
-    """
-    try:
-        resources.find("rivals", weights)
-    except FileNotFoundError:
-        raise OptionError(
-            f"a benchmark without the weights of the rival {weights.split('.')[0]}",
-            f"geofold/data/rivals/{weights} with its card", f"train it with {command}, and put it there",
-        ) from None  # fmt: skip
+        require_weights(weights, "geofold bench rivals")
 
 
 def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:

@@ -76,7 +76,7 @@ def test_sets_that_are_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="set nothing"):
         list(episodes("nothing", str(tmp_path), None))
     with pytest.raises(OptionError, match="rival rosetta"):
-        loop.run("bent", str(tmp_path / "out"), data=None, quick=True, limit=1, seed=0, rivals="rosetta")
+        loop.run(str(tmp_path / "out"), set_name="bent", data=None, quick=True, limit=1, seed=0, rivals="rosetta")
 
 
 def test_a_fixed_half_of_the_long_sets_is_played(tmp_path: Path) -> None:

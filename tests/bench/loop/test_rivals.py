@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from geofold import resources
+from geofold.bench.common.annealing import Schedule, find_guarded_torsions
 from geofold.bench.loop.rivals import pdbfixer as pdbfixer_loop
 from geofold.bench.loop.rivals import promod3 as promod3_loop
 from geofold.bench.loop.rivals.modelled_loop import ModelledLoop, Stopwatch, inserted
 from geofold.bench.loop.rivals.openmm_anneal import anneal_in_place
-from geofold.bench.peptide.agents.openmm_anneal import Schedule, guarded
 from geofold.errors import BuildError, OptionError
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.ideal_peptide import peptide
@@ -142,7 +142,7 @@ def test_annealing_descends_and_keeps_omegas_and_centres(chain: Structure) -> No
     assert (one.xyz[moving] != chain.xyz[moving]).any(1).all()
     model = EnergyModel.of(chain, chain.steering_mask)
     assert model.energy(one.xyz) < model.energy(chain.xyz) - 100.0
-    rows = list(guarded(chain, chain.steering_mask))
+    rows = list(find_guarded_torsions(chain, chain.steering_mask))
     assert (np.cos(angles(one.xyz, rows) - angles(chain.xyz, rows)) > 0).all()
 
 

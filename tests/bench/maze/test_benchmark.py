@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from geofold import resources
-from geofold.bench.common import records
+from geofold.bench.common import processes
 from geofold.bench.maze import benchmark as maze
 from geofold.bench.maze import tables as maze_table
 from geofold.bench.maze.agents import registry as maze_roster
@@ -166,8 +166,8 @@ def test_records_tables_and_going_on(untrained, tmp_path: Path, monkeypatch, cap
         Episode(maze.GRID, 1, 1, "large"), Episode(maze.CLOCK, 0, None, None),
     ])  # fmt: skip
     monkeypatch.setattr(maze, "WORKERS", 1)
-    monkeypatch.setattr(records, "ProcessPoolExecutor", Here)
-    monkeypatch.setattr(records, "as_completed", lambda done: done)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(processes, "as_completed", lambda done: done)
     monkeypatch.setattr(maze_table, "COSTED_STEPS", 2)
     assert main(["bench", "maze", "--out", str(tmp_path), "--quick"]) == 0
     told = capsys.readouterr().out

@@ -19,7 +19,7 @@ def test_a_limited_run_looks_at_the_validation_split(tmp_path: Path, monkeypatch
     small_data(tmp_path, packed=True)
     monkeypatch.setattr(learning_esm, "WORKERS", 1)
     monkeypatch.setattr(learning_esm, "GUIDED_SWEEPS", 1)
-    monkeypatch.setattr(learning_esm, "require", lambda weights, command: None)
+    monkeypatch.setattr(learning_esm, "require_weights", lambda weights, command: None)
     monkeypatch.setattr(learning_esm, "model_of", lambda kind: LoopModel(kind, width=32, depth=1))
     learning_esm.run(str(tmp_path / "out"), data=str(tmp_path), quick=False, limit=1, seed=0)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())

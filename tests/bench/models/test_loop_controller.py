@@ -9,8 +9,9 @@ import pytest
 from data_cases import small_data
 
 from geofold.bench.common.records import Records
+from geofold.bench.common.statistics import auc, compare_paired
 from geofold.bench.models import loop_controller as learning_controller
-from geofold.bench.models.loop_controller import AGENTS, auc, paired
+from geofold.bench.models.loop_controller import AGENTS
 from geofold.learn.data.chains import read_chains
 from geofold.molecule.datasets.bent_loops import bent_structure, episodes
 from geofold.molecule.datasets.packed_chains import packed_structure, read_packed
@@ -50,6 +51,6 @@ def test_pairs_and_ranks(tmp_path: Path) -> None:
     for number in range(20):
         records.add(str(number), "a", rmsd=float(number))
         records.add(str(number), "b", rmsd=float(number + 1 + number % 3))
-    apart, p, less = paired(records, "a", "b", "rmsd")
+    apart, p, less = compare_paired(records, "a", "b", "rmsd")
     assert apart == -2.0 and p < 0.01 and less == 1.0
     assert auc([2.0, 3.0], [1.0, 2.5]) == 0.75

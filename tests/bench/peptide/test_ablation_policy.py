@@ -10,7 +10,7 @@ import pytest
 from geofold.bench.peptide import ablation
 from geofold.bench.peptide import ablation_policy as ablation_led
 from geofold.bench.peptide import rollout as peptide_play
-from geofold.bench.peptide.ablation import BASE, LED
+from geofold.bench.peptide.ablation import BASE
 from geofold.bench.peptide.ablation_policy import DAMPINGS, DECAYS, RANKS, variants
 from geofold.bench.peptide.episodes import TUNING_SEED, episodes
 
@@ -39,7 +39,7 @@ def test_variants_are_compared_on_the_same_episodes(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(ablation_led, "variants", lambda seed=0: iter(few))
     monkeypatch.setattr(ablation, "SEEDS", 1)
     monkeypatch.setattr(peptide_play, "LIMIT", 12)
-    ablation.run(str(tmp_path), quick=True, limit=2, part=LED)
+    ablation_led.run(str(tmp_path), quick=True, limit=2)
     rows = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
     assert len(rows) == 4 and all(row["made"] > 0 for row in rows)
     assert all(row["corrections"] == 0 for row in rows if row["agent"] == "gate_none")

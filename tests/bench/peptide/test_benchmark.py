@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from geofold import resources
+from geofold.bench.common.statistics import compare_means, mean_per_episode
 from geofold.bench.peptide import benchmark as peptide
 from geofold.bench.peptide import plots as peptide_plots
 from geofold.bench.peptide import tables as peptide_table
@@ -19,7 +21,7 @@ from geofold.bench.peptide.agents.agent import TRIALS, Agent, grid
 from geofold.bench.peptide.agents.mpc_planner import Planner
 from geofold.bench.peptide.episodes import TUNING_SEED, changing, episodes, real_episodes
 from geofold.bench.peptide.rollout import LIMIT, Stage, overlaps_per_step, staged, walked
-from geofold.bench.peptide.tables import difference, measured, per_episode
+from geofold.bench.peptide.tables import measured
 from geofold.bench.peptide.tuning import best
 from geofold.core.backbone import Glide, HoldStill
 from geofold.core.gate import FixedGate
@@ -109,7 +111,7 @@ def test_a_planner_takes_the_candidate_that_ends_lowest(stage: Stage) -> None:
 
 def test_rivals_without_weights_are_named(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(rivals.RIVALS, "se3", (rivals.RIVALS["se3"][0], "absent.safetensors", 1))
-    monkeypatch.setattr(rivals.resources, "find", lambda *parts: raised(parts))
+    monkeypatch.setattr(resources, "find", lambda *parts: raised(parts))
     with pytest.raises(OptionError, match="without the weights of the rival"):
         peptide.run(str(tmp_path / "out"), quick=True, limit=1)
     assert not (tmp_path / "out").exists()
@@ -164,9 +166,9 @@ def test_means_are_over_episodes() -> None:
     rest = {"success": True, "seconds_to_contact": 1.0, "ms": [1.0], "made": 1, "inner": 1}
     played = (("a", 0, 10), ("a", 1, 20), ("b", 0, 40))
     rows = [{"episode": f"random/{name}/{seed}", "steps": steps, **rest} for name, seed, steps in played]
-    assert per_episode(rows, "steps") == {"random/a": 15.0, "random/b": 40.0}
+    assert mean_per_episode(rows, "steps") == {"random/a": 15.0, "random/b": 40.0}
     assert measured(rows)["steps"] == 27.5
-    apart, p = difference({"a": 1.0, "b": 2.0}, {"a": 2.0, "b": 3.0})
+    apart, p = compare_means({"a": 1.0, "b": 2.0}, {"a": 2.0, "b": 3.0})
     assert apart == -1.0 and 0 < p <= 1
     assert peptide_tune.EPISODES + peptide_tune.SKIPPED <= 128
 

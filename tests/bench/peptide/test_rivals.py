@@ -11,9 +11,10 @@ from scipy.spatial.transform import Rotation
 
 from geofold.app.report.audit import audit
 from geofold.app.report.measure import measure
+from geofold.bench.common.annealing import Schedule
 from geofold.bench.peptide import reference_ensemble as peptide_reference
 from geofold.bench.peptide.agents.lbfgs import straight, walked_to_contact
-from geofold.bench.peptide.agents.openmm_anneal import Schedule, anneal_to_contact
+from geofold.bench.peptide.agents.openmm_anneal import anneal_to_contact
 from geofold.bench.peptide.reference_ensemble import (
     Ensemble,
     ensemble,

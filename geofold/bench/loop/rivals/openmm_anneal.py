@@ -32,6 +32,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geofold.bench.common.annealing import (
+    GUARD_STRENGTH,
+    Schedule,
+    cool,
+    find_guarded_torsions,
+    make_guard,
+    make_langevin_context,
+)
 from geofold.bench.common.openmm_min import (
     DRY,
     LOOP,
@@ -46,7 +54,6 @@ from geofold.bench.common.openmm_min import (
     places_of,
     returned,
 )  # fmt: skip
-from geofold.bench.peptide.agents.openmm_anneal import HELD, Schedule, bath, cool, guard, guarded
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.kinematics.forward import dihedral
@@ -96,11 +103,11 @@ def anneal_in_place(
     if not np.isfinite(before):
         return Outcome(structure.xyz.copy(), 0.0, False, 0)
     firm = openmm.XmlSerializer.clone(system)
-    firm.addForce(guard(start, held, HELD))
+    firm.addForce(make_guard(start, held, GUARD_STRENGTH))
     aims = _angles(start, held)
     began = time.perf_counter()
     tried = base = minimise(firm, start, LOOP, None).xyz
-    warm, count = bath(firm, light, seed), 0
+    warm, count = make_langevin_context(firm, light, seed), 0
     for turn in range(schedule.rounds + 1):
         if turn:
             try:
@@ -135,7 +142,7 @@ def _annealed(context: Any, places: Floats, schedule: Schedule, seed: int) -> Fl
 def _held(structure: Structure, first: int, last: int, steering: Mask, source: NDArray[np.int64]) -> list[list[int]]:
     """Particles of the omegas and chiral centres that residues `first` to `last` have a part in."""
     particle = {int(atom): p for p, atom in enumerate(source) if atom >= 0}
-    own = [atoms for atoms in guarded(structure, steering) if particle.keys() >= set(atoms)]
+    own = [atoms for atoms in find_guarded_torsions(structure, steering) if particle.keys() >= set(atoms)]
     inside = (structure.residue_of >= first) & (structure.residue_of <= last)
     return [[particle[atom] for atom in atoms] for atoms in own if inside[atoms].any()]
 

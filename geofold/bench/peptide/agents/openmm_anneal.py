@@ -27,53 +27,36 @@ in outliers. No setting made a cis bond or changed a chirality.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from geofold.app.report.measure import measure
+from geofold.bench.common.annealing import (
+    GUARD,
+    GUARD_STRENGTH,
+    Schedule,
+    cool,
+    find_guarded_torsions,
+    make_guard,
+    make_langevin_context,
+)
 from geofold.bench.common.openmm_min import BEND, INSIDE, MARGIN, RESTRAINT, STRENGTH, Outcome, places_of
 from geofold.errors import ContactError
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
 Floats = NDArray[np.float64]
-GUARD, GUARDED = "guard", "guard*(1 - cos(theta - aim))"
-HELD = 200.0
-"""kJ/mol: between cis and trans, more than twice what amber14 has."""
-HYDROGEN = 4.0
-"""Da; what is added is taken from the heavy neighbour."""
-STEP, FRICTION = 0.004, 2.0
-"""ps, 1/ps."""
 TIGHTENED = (1e3, 3e3, 1e4, 1e4)
 """Spring of the quarters of the hot part, kJ/mol/nm^2."""
 FIRMER = (1e4, 3e4, 1e5)
 """Of the minimisations, until one keeps the contacts."""
 UNTANGLING = (100.0, 50)
 """Tolerance and iterations of a first minimisation: added hydrogens may overlap."""
-CENTRES = {"THR": ("CB", "CA", "OG1", "CG2"), "ILE": ("CB", "CA", "CG1", "CG2")}
-"""Chiral ones beyond CA."""
-
-
-class Schedule(NamedTuple):
-    """Temperatures (K), steps of a round at the hot one and while cooling, cooling stages, rounds, final tolerance."""
-
-    hot: float = 600.0
-    cold: float = 300.0
-    hot_steps: int = 200
-    cooling_steps: int = 300
-    stages: int = 10
-    rounds: int = 4
-    tolerance: float = 10.0
-
-
 USUAL = Schedule()
 
 
@@ -113,11 +96,11 @@ def anneal_to_contact(
         given = f"contact {missing.text!r} names an atom outside the force field"
         raise ContactError(given, "atoms of amino acids, first conformer", "name an atom of the protein")
     model.system.addForce(_spring(contacts, particle))
-    held = [[particle[atom] for atom in atoms] for atoms in guarded(structure, structure.steering_mask)]
-    model.system.addForce(guard(model.completed.xyz, held))
+    held = [[particle[atom] for atom in atoms] for atoms in find_guarded_torsions(structure, structure.steering_mask)]
+    model.system.addForce(make_guard(model.completed.xyz, held))
     still = openmm.Context(model.system, openmm.VerletIntegrator(0.001), platform())
     light = np.array([atom.element.symbol == "H" for atom in model.completed.topology.atoms()])
-    warm = bath(model.system, light, seed)
+    warm = make_langevin_context(model.system, light, seed)
     faults = _Faults(structure, contacts)
     best, fewest, count = structure.xyz, np.inf, 0
     began = time.perf_counter()
@@ -176,7 +159,7 @@ def _anneal(context: Any, places: Floats, schedule: Schedule, longer: int, seed:
     """Where particles (p, 3) go in one round of dynamics, `longer` times as long as the schedule says."""
     thermostat = context.getIntegrator()
     context.setPositions(places)
-    context.setParameter(GUARD, HELD)
+    context.setParameter(GUARD, GUARD_STRENGTH)
     thermostat.setTemperature(schedule.hot)
     context.setVelocitiesToTemperature(schedule.hot, seed * 101 + longer)
     for strength in TIGHTENED:
@@ -184,35 +167,6 @@ def _anneal(context: Any, places: Floats, schedule: Schedule, longer: int, seed:
         thermostat.step(longer * schedule.hot_steps // len(TIGHTENED))
     cool(thermostat, schedule, longer)
     return places_of(context)
-
-
-def cool(thermostat: Any, schedule: Schedule, longer: int = 1) -> None:
-    """The cooling steps of a round, `longer` times as many as the schedule says."""
-    for stage in range(schedule.stages):
-        thermostat.setTemperature(schedule.hot + (schedule.cold - schedule.hot) * (stage + 1) / schedule.stages)
-        thermostat.step(longer * schedule.cooling_steps // schedule.stages)
-
-
-def bath(system: Any, light: NDArray[np.bool_], seed: int) -> Any:
-    """Context for the dynamics: rigid bonds to heavy hydrogens (`light` particles), Langevin's thermostat."""
-    import openmm
-    from openmm.unit import dalton
-
-    system = openmm.XmlSerializer.clone(system)
-    bonds = next(f for f in system.getForces() if isinstance(f, openmm.HarmonicBondForce))
-    for index in range(bonds.getNumBonds()):
-        one, two, length, _ = bonds.getBondParameters(index)
-        if not (light[one] or light[two]):
-            continue
-        hydrogen, heavy = (one, two) if light[one] else (two, one)
-        system.addConstraint(one, two, length)
-        masses = [system.getParticleMass(p).value_in_unit(dalton) for p in (hydrogen, heavy)]
-        system.setParticleMass(heavy, masses[1] - (HYDROGEN - masses[0]))
-        system.setParticleMass(hydrogen, HYDROGEN)
-    integrator = openmm.LangevinMiddleIntegrator(0.0, FRICTION, STEP)
-    # zero would mean a seed of OpenMM's own choice
-    integrator.setRandomNumberSeed(seed + 1)
-    return openmm.Context(system, integrator, platform())
 
 
 def _spring(contacts: tuple[Contact, ...], particle: dict[int, int]) -> Any:
@@ -227,32 +181,3 @@ def _spring(contacts: tuple[Contact, ...], particle: dict[int, int]) -> Any:
         side = 1.0 if contact.upper else -1.0
         force.addBond(particle[contact.i], particle[contact.j], [side, contact.bound - side * INSIDE])
     return force
-
-
-def guard(places: Floats, held: Iterable[list[int]], strength: float = 0.0) -> Any:
-    """Torsions of four particles each held as they are in `places`, by so much (kJ/mol) until told otherwise."""
-    import openmm
-
-    force = openmm.CustomTorsionForce(GUARDED)
-    force.addGlobalParameter(GUARD, strength)
-    force.addPerTorsionParameter("aim")
-    for particles in held:
-        force.addTorsion(*particles, [float(dihedral(torch.as_tensor(places[particles])))])
-    return force
-
-
-def guarded(structure: Structure, steering: NDArray[np.bool_]) -> Iterator[list[int]]:
-    """Four atoms of each omega, of each CA with a CB, and of the CB of threonine and isoleucine.
-
-    Chiral centres are held by improper torsions.
-    """
-    for k, residue in enumerate(structure.residues):
-        here = [[(k, name) for name in ("CA", "N", "C", "CB")]]
-        if residue.resname in CENTRES:
-            here.append([(k, name) for name in CENTRES[residue.resname]])
-        if k and structure.bonded(k - 1, k):
-            here.append([(k - 1, "CA"), (k - 1, "C"), (k, "N"), (k, "CA")])
-        for names in here:
-            atoms = [a for r, name in names if (a := structure.atom(r, name, steering)) is not None]
-            if len(atoms) == 4:
-                yield atoms
