@@ -87,7 +87,7 @@ def make_langevin_context(system: Any, is_hydrogen: NDArray[np.bool_], seed: int
         system.setParticleMass(heavy, masses[1] - (HYDROGEN_MASS - masses[0]))
         system.setParticleMass(hydrogen, HYDROGEN_MASS)
     integrator = openmm.LangevinMiddleIntegrator(0.0, FRICTION, TIME_STEP)
-    # zero would mean a seed of OpenMM's own choice
+    # zero means a random seed in OpenMM
     integrator.setRandomNumberSeed(seed + 1)
     return openmm.Context(system, integrator, platform())
 

@@ -1,4 +1,4 @@
-"""Raw records of a benchmark: one JSON line per episode and agent, appended as it is done, so a run can go on."""
+"""Raw records of a benchmark: one JSON line per episode and agent, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Records:
     Parameters
     ----------
     folder
-        Made if absent. Finished records in it are kept, so that an interrupted run goes on.
+        Is made if it does not exist. Records in it are kept, so that an interrupted run is resumed.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -28,23 +28,23 @@ class Records:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._file = self.folder / "records.jsonl"
         self.rows: list[dict[str, Any]] = []
-        if self._file.exists():  # without a line that a kill cut short: that episode is run again
+        if self._file.exists():  # an incomplete last line is dropped; its episode is run again
             self.rows = read_json_lines(self._file)
             self._file.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
 
     def has(self, episode: str, agent: str) -> bool:
-        """Whether that episode was finished before."""
+        """Whether an agent has a record of an episode."""
         return any(row["episode"] == episode and row["agent"] == agent for row in self.rows)
 
     def add(self, episode: str, agent: str, **numbers: Any) -> None:
-        """Append a record and put it on disk."""
+        """Append a record, in memory and on disk."""
         row = {"episode": episode, "agent": agent, **numbers}
         self.rows.append(row)
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def of(self, agent: str) -> list[dict[str, Any]]:
-        """Records of an agent, in the order of the episodes."""
+        """Records of an agent, sorted by episode."""
         return sorted((row for row in self.rows if row["agent"] == agent), key=lambda row: str(row["episode"]))
 
 
@@ -76,19 +76,41 @@ def gather(
 
 
 def write_summary(folder: Path, metrics: dict[str, float], *, quick: bool, began: float, table: str, note: str) -> None:
-    """`summary.json` and `table.md` of a finished run."""
+    """Write `summary.json` and `table.md` of a finished run.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    metrics : dict of str to float
+        Are rounded to five decimals.
+    quick : bool
+        Whether the run was a small one, whose numbers are not to be quoted.
+    began : float
+        Start of the run (`time.time`).
+    table : str
+        Markdown tables, separated by empty lines; the first is the main one.
+    note : str
+        Benchmark and split.
+    """
     summary = {
-        "metrics": {name: round(float(value), 5) for name, value in metrics.items()}, "quick": quick, "note": note,
-        "commit": head_commit(), "seconds": round(time.time() - began, 1), "cpu": _cpu(),
-    }  # fmt: skip
-    write_all({
-        str(folder / "summary.json"): (json.dumps(summary, indent=2) + "\n").encode(),
-        str(folder / "table.md"): table.encode(),
-    })  # fmt: skip
+        "metrics": {name: round(float(value), 5) for name, value in metrics.items()},
+        "quick": quick,
+        "note": note,
+        "commit": head_commit(),
+        "seconds": round(time.time() - began, 1),
+        "cpu": _cpu(),
+    }
+    write_all(
+        {
+            str(folder / "summary.json"): (json.dumps(summary, indent=2) + "\n").encode(),
+            str(folder / "table.md"): table.encode(),
+        }
+    )
 
 
 def table_of(columns: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 

@@ -75,9 +75,10 @@ class Run:
             name, form = match.groups()
             if name not in self.summary["metrics"]:
                 raise InputFileError(
-                    f"{self.name}/summary.json has no metric {name}", f"the metrics named in {TEXTS.name}",
+                    f"{self.name}/summary.json has no metric {name}",
+                    f"the metrics named in {TEXTS.name}",
                     "run the benchmark again, or correct the text",
-                )  # fmt: skip
+                )
             return format(self.summary["metrics"][name], form).replace("%", " %")
 
         return NUMBER.sub(number, text)
@@ -175,8 +176,9 @@ def _section(
 def _fill_all(text: str, members: list[dict[str, Any]], runs: dict[str, Run]) -> str:
     """Fill in numbers; ``{folder/metric:format}`` is a metric of another run of the section."""
     for entry in members[1:]:
-        own = re.compile(r"\{" + re.escape(entry["folder"]) + r"/([^{}]+)\}")
-        text = own.sub(lambda match, run=runs[entry["folder"]]: run.fill("{" + match.group(1) + "}"), text)
+        pieces = re.split(r"\{" + re.escape(entry["folder"]) + r"/([^{}]+)\}", text)
+        pieces[1::2] = [runs[entry["folder"]].fill("{" + number + "}") for number in pieces[1::2]]
+        text = "".join(pieces)
     return runs[members[0]["folder"]].fill(text)
 
 
@@ -202,15 +204,17 @@ def _run_page(entry: dict[str, Any], section: dict[str, Any], run: Run, root: Pa
         ["metric", "value"], [[f"`{name}`", f"{value:g}"] for name, value in run.summary["metrics"].items()]
     )
     paragraphs = [entry.get("protocol", ""), entry.get("history", "")]
-    return "\n".join([
-        WRITTEN,
-        f"# {entry.get('title', section['title'])}{OLDER if older else ''}\n",
-        f"    {entry['command']}\n\n{machine}{quick}.\n",
-        *(_wrapped(run.fill(text)) for text in paragraphs if text),
-        *(f"![{name}]({name})\n" for name in run.plots),
-        f"## Tables\n\n{run.table}",
-        f"## All metrics\n\n{metrics}",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            WRITTEN,
+            f"# {entry.get('title', section['title'])}{OLDER if older else ''}\n",
+            f"    {entry['command']}\n\n{machine}{quick}.\n",
+            *(_wrapped(run.fill(text)) for text in paragraphs if text),
+            *(f"![{name}]({name})\n" for name in run.plots),
+            f"## Tables\n\n{run.table}",
+            f"## All metrics\n\n{metrics}",
+        ]
+    )
 
 
 def _wrapped(text: str) -> str:

@@ -10,14 +10,14 @@ import pytest
 
 from geofold import resources
 from geofold.bench.models import side_chain_packer as learning
-from geofold.bench.models.side_chain_packer import bare_backbone, completed
+from geofold.bench.models.side_chain_packer import completed, strip_side_chains
 from geofold.molecule.sidechains.packing import pack, placed
 from geofold.molecule.structure import read
 
 
-def test_a_bare_backbone_is_completed_in_its_own_order() -> None:
+def test_side_chains_are_added_in_the_order_of_the_backbone() -> None:
     native = read(resources.find("structures", "1ajj.pdb"))
-    bare = bare_backbone(native)
+    bare = strip_side_chains(native)
     assert set(bare.name.tolist()) == {"N", "CA", "C", "O"}
     model = completed(bare, placed(bare, pack(bare))[1])
     assert len(model.residues) == len(bare.residues)
