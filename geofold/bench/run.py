@@ -1,79 +1,93 @@
-"""Which benchmark runs under which name."""
+"""Table of benchmarks: which module runs under which name, and which options it takes."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from geofold.errors import OptionError
 
-NAMES = ("loop", "peptide", "maze", "latency", "ablation", "backbones", "learning", "rivals", "tune", "report")
+
+class Benchmark(NamedTuple):
+    """A module with a function `run(out, **options)`.
+
+    Attributes
+    ----------
+    module : str
+        Dotted name below `geofold.bench`.
+    options : tuple of str
+        Options of `geofold bench` that its `run` takes.
+    prints_table : bool
+        Whether it writes a `table.md`, whose first table is printed.
+    """
+
+    module: str
+    options: tuple[str, ...]
+    prints_table: bool = True
 
 
-def run(
-    name: str,
-    *,
-    out: str,
-    set_name: str,
-    data: str | None,
-    quick: bool,
-    limit: int | None,
-    seed: int,
-    part: str = "packer",
-    seeds: int | None = None,
-    rivals: str = "",
-    budget: float | None = None,
-) -> None:
+USUAL_PART = ""
+SHORT = ("quick", "limit")
+BENCHMARKS: dict[str, dict[str, Benchmark]] = {
+    "loop": {
+        USUAL_PART: Benchmark("loop.benchmark", (*SHORT, "set_name", "data", "seed", "rivals", "budget")),
+    },
+    "peptide": {USUAL_PART: Benchmark("peptide.benchmark", (*SHORT, "seeds", "seed"))},
+    "maze": {USUAL_PART: Benchmark("maze.benchmark", (*SHORT, "seeds", "seed"))},
+    "latency": {USUAL_PART: Benchmark("latency.benchmark", SHORT)},
+    "ablation": {
+        USUAL_PART: Benchmark("peptide.ablation", SHORT),
+        "led": Benchmark("peptide.ablation_policy", SHORT),
+    },
+    "backbones": {USUAL_PART: Benchmark("models.sequence_backbones", (*SHORT, "data"))},
+    "learning": {
+        "packer": Benchmark("models.side_chain_packer", (*SHORT, "seed")),
+        "prior": Benchmark("models.torsion_prior", ("quick", "data", "seed")),
+        "backbones": Benchmark("models.prior_backbones", (*SHORT, "data", "seed")),
+        "controller": Benchmark("models.loop_controller", (*SHORT, "data", "seed")),
+        "peptide": Benchmark("peptide.policy", (*SHORT, "seed")),
+        "esm": Benchmark("models.elastic_loop", (*SHORT, "data", "seed")),
+    },
+    "rivals": {USUAL_PART: Benchmark("peptide.train_rivals", ("quick", "data", "seed"))},
+    "tune": {USUAL_PART: Benchmark("peptide.tuning", SHORT, prints_table=False)},
+    "report": {USUAL_PART: Benchmark("common.report", (), prints_table=False)},
+}
+"""Benchmarks by name and part. A benchmark with a part '' runs it for every part that it does not list."""
+
+
+def run(name: str, *, out: str, part: str = USUAL_PART, **options: Any) -> None:
     """Run a benchmark on one thread per process, so that times can be compared.
+
+    Parameters
+    ----------
+    name, part : str
+        Keys of `BENCHMARKS`.
+    out : str
+        Folder of the records, the table and the summary.
+    **options
+        Options of `geofold bench`; those that the benchmark does not take are ignored.
 
     Raises
     ------
     OptionError
-        For an unknown name.
+        If the name or the part is unknown.
     """
+    benchmark = find(name, part)
     import torch
 
     torch.set_num_threads(1)
-    if name == "loop":
-        from geofold.bench.loop import benchmark as loop
-
-        loop.run(set_name, out, data=data, quick=quick, limit=limit, seed=seed, rivals=rivals, budget=budget)
-    elif name == "peptide":
-        from geofold.bench.peptide import benchmark as peptide
-
-        peptide.run(out, quick=quick, limit=limit, seeds=seeds, seed=seed)
-    elif name == "maze":
-        from geofold.bench.maze import benchmark as maze
-
-        maze.run(out, quick=quick, limit=limit, seeds=seeds, seed=seed)
-    elif name == "tune":
-        from geofold.bench.peptide import tuning as peptide_tune
-
-        peptide_tune.run(out, quick=quick, limit=limit)
-    elif name == "latency":
-        from geofold.bench.latency import benchmark as latency
-
-        latency.run(out, quick=quick, limit=limit)
-    elif name == "ablation":
-        from geofold.bench.peptide import ablation
-
-        ablation.run(out, quick=quick, limit=limit, part=part)
-    elif name == "backbones":
-        from geofold.bench.models import sequence_backbones as backbones
-
-        backbones.run(out, data=data, quick=quick, limit=limit)
-    elif name == "learning":
-        from geofold.bench.models import side_chain_packer as learning
-
-        learning.run(out, part=part, data=data, quick=quick, limit=limit, seed=seed)
-    elif name == "rivals":
-        from geofold.bench.peptide.train_rivals import run as train_rivals
-
-        train_rivals(out, data=data, quick=quick, seed=seed)
-    elif name == "report":
-        from geofold.bench.common import report
-
-        report.write_results(Path(out))
-    else:
-        raise OptionError(f"benchmark {name}", " or ".join(NAMES), "choose one of them")
-    if name not in ("report", "tune"):
+    module = import_module(f"geofold.bench.{benchmark.module}")
+    module.run(out, **{key: options[key] for key in benchmark.options if key in options})
+    if benchmark.prints_table:
         print((Path(out) / "table.md").read_text(encoding="utf-8").split("\n\n")[0])
+
+
+def find(name: str, part: str) -> Benchmark:
+    """Return the benchmark of a name and part; raises `OptionError` if there is none."""
+    if name not in BENCHMARKS:
+        raise OptionError(f"benchmark {name}", " or ".join(BENCHMARKS), "choose one of them")
+    parts = BENCHMARKS[name]
+    if part not in parts and USUAL_PART not in parts:
+        raise OptionError(f"part {part}", " or ".join(parts), "choose one of them")
+    return parts.get(part) or parts[USUAL_PART]

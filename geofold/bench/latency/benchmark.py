@@ -1,7 +1,7 @@
-"""The latency benchmark: what a step costs, beside an OpenMM evaluation, by the size of the protein, over long streams.
+"""The latency benchmark: cost of a step relative to an OpenMM evaluation, by protein size, and over long streams.
 
-Everything runs on one thread in one process. Agents take turns in blocks, so that a noisy machine treats all of
-them alike; quote the ratios.
+Everything runs on one thread in one process. Cases are interleaved in blocks of steps, so that other load affects all
+of them alike; quote ratios.
 """
 
 from __future__ import annotations
@@ -16,51 +16,55 @@ import numpy as np
 from rich.progress import track
 
 from geofold.bench.common.records import table_of, write_summary
-from geofold.bench.latency.cases import BATCH, COPIES, Agent, long_stream, loop_agents, peptide_agents
+from geofold.bench.latency.cases import BATCH, COPIES, TimedCase, long_stream, loop_cases, peptide_cases
 from geofold.bench.latency.profile import profile
 from geofold.files import write_all
 
-BLOCK, WARM_UP, WINDOW = 20, 20, 1000
+STEPS_PER_BLOCK, WARM_UP_STEPS, WINDOW_STEPS = 20, 20, 1000
 BLOCKS, QUICK_BLOCKS = 75, 10
 STREAM, QUICK_STREAM = 100_000, 5_000
 
 
 def run(out: str, *, quick: bool, limit: int | None) -> None:
-    """Time all agents, then the long stream, then profile a step.
+    """Time all cases, then the long stream, then profile a step.
 
     Parameters
     ----------
+    out : str
+        Folder of times, profile, table and summary.
+    quick : bool
+        Time fewer blocks and a shorter stream.
     limit : int or None
-        Length of the long stream, instead of the usual one.
+        Length of the long stream.
     """
     began = time.time()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    agents = [*peptide_agents(), *loop_agents()]
-    take_turns(agents, QUICK_BLOCKS if quick else BLOCKS)
-    metrics = _ratios(agents)
+    cases = [*peptide_cases(), *loop_cases()]
+    interleave(cases, QUICK_BLOCKS if quick else BLOCKS)
+    metrics = _summarise_times(cases)
     length = limit or (QUICK_STREAM if quick else STREAM)
-    stream, numbers = _stream(length)
+    stream, numbers = _time_stream(length)
     metrics |= numbers
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **{a.name: np.array(a.times) for a in (*agents, stream)})
+    np.savez_compressed(buffer, allow_pickle=False, **{a.name: np.array(a.times) for a in (*cases, stream)})
     write_all({str(folder / "times.npz"): buffer.getvalue(), str(folder / "profile.md"): profile().encode()})
-    table = _table([*agents, stream])
+    table = _table([*cases, stream])
     write_summary(folder, metrics, quick=quick or limit is not None, began=began, table=table, note="latency, ms")
 
 
-def take_turns(agents: Sequence[Agent], blocks: int) -> None:
-    """Blocks of steps of one agent after the other, after a warm-up."""
-    for agent in agents:
-        agent.block(WARM_UP // agent.share, keep=False)
-    for _ in track(range(blocks), description="steps in turn"):
-        for agent in agents:
-            agent.block(max(BLOCK // agent.share, 1))
+def interleave(cases: Sequence[TimedCase], blocks: int) -> None:
+    """Time blocks of steps of each case in rotation, after a warm-up."""
+    for case in cases:
+        case.block(WARM_UP_STEPS // case.share, keep=False)
+    for _ in track(range(blocks), description="interleaved steps"):
+        for case in cases:
+            case.block(max(STEPS_PER_BLOCK // case.share, 1))
 
 
-def _ratios(agents: Sequence[Agent]) -> dict[str, float]:
-    """What the floors speak of, and each agent's own milliseconds."""
-    times = {agent.name: np.array(agent.times) for agent in agents}
+def _summarise_times(cases: Sequence[TimedCase]) -> dict[str, float]:
+    """Ratios of mean times, and mean and percentiles (ms) of each case."""
+    times = {case.name: np.array(case.times) for case in cases}
     mean = {name: float(t.mean()) for name, t in times.items()}
     small, large = f"loop_{min(COPIES)}", f"loop_{max(COPIES)}"
     metrics = {
@@ -77,28 +81,28 @@ def _ratios(agents: Sequence[Agent]) -> dict[str, float]:
     return metrics
 
 
-def _stream(length: int) -> tuple[Agent, dict[str, float]]:
-    """The long stream: its first and last steps, its memory, and it beside a fresh one at the end."""
-    old = long_stream()
-    window = min(WINDOW, length // 3)
-    old.block(WARM_UP, keep=False)
-    old.block(window)
+def _time_stream(length: int) -> tuple[TimedCase, dict[str, float]]:
+    """Time the long stream: its last steps relative to its first and to a new stream, and the growth of memory."""
+    aged_case = long_stream()
+    window = min(WINDOW_STEPS, length // 3)
+    aged_case.block(WARM_UP_STEPS, keep=False)
+    aged_case.block(window)
     resident = resident_mb()
-    for _ in track(range((length - window) // BLOCK), description=f"a stream of {length} steps"):
-        old.block(BLOCK)
-    times, grown = np.array(old.times), resident_mb() - resident
-    fresh, aged = long_stream(), Agent("aged", old.step, "")
-    take_turns([aged, fresh], max(window // BLOCK, 1))
-    return old, {
+    for _ in track(range((length - window) // STEPS_PER_BLOCK), description=f"a stream of {length} steps"):
+        aged_case.block(STEPS_PER_BLOCK)
+    times, growth = np.array(aged_case.times), resident_mb() - resident
+    fresh, aged = long_stream(), TimedCase("aged", aged_case.step, "")
+    interleave([aged, fresh], max(window // STEPS_PER_BLOCK, 1))
+    return aged_case, {
         "stream_steps": length,
         "stream_last_over_first": float(np.median(times[-window:]) / np.median(times[:window])),
         "stream_old_over_new": float(np.median(aged.times) / np.median(fresh.times)),
-        "stream_memory_growth_mb": grown,
+        "stream_memory_growth_mb": growth,
     }
 
 
 def resident_mb() -> float:
-    """Memory that this process holds now (MB); where Linux does not tell, the most it ever held."""
+    """Resident memory of this process (MB); without /proc, its maximum so far."""
     try:
         import resource
 
@@ -109,14 +113,14 @@ def resident_mb() -> float:
         return most / 1e6 if sys.platform == "darwin" else most / 1e3
 
 
-def _table(agents: Sequence[Agent]) -> str:
-    base = float(np.mean(agents[0].times))
+def _table(cases: Sequence[TimedCase]) -> str:
+    base = float(np.mean(cases[0].times))
     rows = []
-    for agent in agents:
-        t = np.array(agent.times)
+    for case in cases:
+        t = np.array(case.times)
         row = [
-            agent.name,
-            agent.note,
+            case.name,
+            case.note,
             str(len(t)),
             f"{t.mean():.2f}",
             *(f"{np.percentile(t, p):.2f}" for p in (50, 99)),

@@ -1,5 +1,5 @@
-"""What the latency benchmark times: a step of the peptide under many settings, of a loop in proteins of many sizes,
-and one OpenMM evaluation."""
+"""Cases of the latency benchmark: steps of a peptide under several settings, steps of a loop in proteins of several
+sizes, and an OpenMM evaluation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from geofold import resources
-from geofold.bench.latency.protein_sizes import assembly
+from geofold.bench.latency.protein_sizes import make_lattice
 from geofold.core.backbone import Glide, HoldStill
 from geofold.core.controller import Controller
 from geofold.core.domain import Domain
@@ -35,19 +35,19 @@ from geofold.molecule.structure import Structure, read
 
 SEQUENCE, CONTACT = "AEGKTWYNSVQL", "A:2-A:10<6.0"
 CONTACTS = ("A:2-A:10<6.0", "A:1-A:7<6.0", "A:4-A:12<6.0", "A:1-A:12>12.0")
-"""Contacts that the long stream is asked for in turn."""
+"""Contacts of the long stream, used in rotation."""
 PROTEIN, LOOP = "2va0A.pdb", "A:90-101"
 COPIES = {100: 1, 300: 3, 1000: 10, 3000: 30}
 BATCH = 64
-EPISODE = 60
-"""Steps after which an agent starts anew, so that its work stays the same."""
-TURN = 64
-"""Steps after which the long stream's goal changes."""
+EPISODE_STEPS = 60
+"""Number of steps after which a stream restarts, so that the work per step stays the same."""
+GOAL_STEPS = 64
+"""Number of steps after which the goal of the long stream changes."""
 
 
 @dataclass
-class Agent:
-    """Something that makes a step at a time, and the milliseconds that each took; one of `share` blocks' length."""
+class TimedCase:
+    """A function that makes one step, and its times (ms); blocks have 1 / `share` of the usual number of steps."""
 
     name: str
     step: Callable[[], None]
@@ -56,7 +56,7 @@ class Agent:
     times: list[float] = field(default_factory=list)
 
     def block(self, count: int, *, keep: bool = True) -> None:
-        """Time `count` steps, after two that bring back what other agents drove out of the caches."""
+        """Time `count` steps, after two that refill the processor's caches."""
         for _ in range(2):
             self.step()
         for _ in range(count):
@@ -66,14 +66,24 @@ class Agent:
                 self.times.append(1e3 * (time.perf_counter() - began))
 
 
-def stepper(controller: Controller, domain: Domain, start: Any, goal: Any) -> Callable[[], None]:
-    """Steps of a stream that starts anew every `EPISODE` steps, so that the work is the same all along."""
+def make_stepper(controller: Controller, domain: Domain, start: Any, goal: Any) -> Callable[[], None]:
+    """Make a function that makes one step of a stream, which restarts every `EPISODE_STEPS` steps.
+
+    Parameters
+    ----------
+    controller : Controller
+        Makes the steps.
+    domain : Domain
+        Is streamed.
+    start, goal
+        State at each restart, and goal of all steps.
+    """
 
     def endless() -> Iterator[None]:
         first = controller.init(domain, start)
         while True:
             state = first
-            for _ in range(EPISODE):
+            for _ in range(EPISODE_STEPS):
                 state, _ = controller.step(domain, state, goal)
                 yield
 
@@ -81,83 +91,89 @@ def stepper(controller: Controller, domain: Domain, start: Any, goal: Any) -> Ca
     return lambda: next(steps)
 
 
-def evaluation(structure: Structure) -> Callable[[], None]:
-    """Energy and forces of amber14 + GBSAOBCForce of slightly new positions, OpenMM's CPU at its best."""
+def make_evaluation(structure: Structure) -> Callable[[], None]:
+    """Make a function that evaluates energy and forces of amber14 + GBSAOBCForce at slightly new positions."""
     import openmm
 
     model = EnergyModel.of(structure, structure.steering(None))
     context = openmm.Context(model.system, openmm.VerletIntegrator(0.001), platform())
     positions = model.positions(structure.xyz)
     noise = np.random.default_rng(0)
-    several = [positions + 1e-4 * noise.standard_normal(positions.shape) for _ in range(16)]
+    positions_list = [positions + 1e-4 * noise.standard_normal(positions.shape) for _ in range(16)]
 
     def step() -> None:
-        several.append(several.pop(0))
-        context.setPositions(several[0])
+        positions_list.append(positions_list.pop(0))
+        context.setPositions(positions_list[0])
         state = context.getState(getEnergy=True, getForces=True)
         state.getPotentialEnergy()
 
     return step
 
 
-def corrected(metric: Metric | None = None) -> Controller:
-    """The corrected step that the floors speak of: K = 1, r = 8, H = 3, second order."""
+def make_controller(metric: Metric | None = None) -> Controller:
+    """Make a controller with one correction per step: K = 1, r = 8, H = 3, second order."""
     return Controller(
-        backbone=HoldStill(), metric=metric or Pullback("fisher", rank=8), trust_region=TrustRegion(),
-        gate=FixedGate(1), horizon=3, order=2,
-    )  # fmt: skip
+        backbone=HoldStill(),
+        metric=metric or Pullback("fisher", rank=8),
+        trust_region=TrustRegion(),
+        gate=FixedGate(1),
+        horizon=3,
+        order=2,
+    )
 
 
-def peptide_agents() -> Iterator[Agent]:
-    """The twelve-residue peptide under several settings, and OpenMM on it."""
+def peptide_cases() -> Iterator[TimedCase]:
+    """Yield an OpenMM evaluation and steps of the twelve-residue peptide under several settings."""
     structure = peptide(SEQUENCE)
-    yield Agent("openmm", evaluation(structure), "amber14 + GBSAOBCForce, energy and forces")
+    yield TimedCase("openmm", make_evaluation(structure), "amber14 + GBSAOBCForce, energy and forces")
     domain = PeptideDomain.of(structure, 0, len(structure.residues) - 1, cap=TORSION_CAP)
     goal = goal_of((parse_contact(structure, CONTACT),))
 
-    usual = corrected()
+    base = make_controller()
     settings = (
-        ("peptide", usual, "K = 1, Fisher sketch r = 8, H = 3, order 2"),
-        ("peptide_h1", replace(usual, horizon=1), "the same with H = 1"),
-        ("peptide_order1", replace(usual, order=1), "the same with a first-order retraction"),
-        ("peptide_glide", replace(usual, backbone=Glide()), "the same, its predictor moves: H = 3 is rolled out"),
-        ("peptide_exact", corrected(Pullback()), "exact metric"),
-        ("peptide_euclidean", corrected(EuclideanMetric()), "Euclidean metric: no derivative of the decoder"),
-        ("peptide_k0", replace(usual, gate=FixedGate(0)), "K = 0: the gate lets every proposal pass"),
+        ("peptide", base, "K = 1, Fisher sketch r = 8, H = 3, order 2"),
+        ("peptide_h1", replace(base, horizon=1), "the same with H = 1"),
+        ("peptide_order1", replace(base, order=1), "the same with a first-order retraction"),
+        ("peptide_glide", replace(base, backbone=Glide()), "the same, its predictor moves: H = 3 is rolled out"),
+        ("peptide_exact", make_controller(Pullback()), "exact metric"),
+        ("peptide_euclidean", make_controller(EuclideanMetric()), "Euclidean metric: no derivative of the decoder"),
+        ("peptide_k0", replace(base, gate=FixedGate(0)), "K = 0: the gate lets every proposal pass"),
         ("peptide_shipped", peptide_controller(RunOptions()), "as `geofold constrain` runs it, K by its gate"),
     )
     for name, controller, note in settings:
-        yield Agent(name, stepper(controller, domain, domain.start(structure.xyz), goal), note)
-    fused = stepper(usual, domain.compiled(), domain.start(structure.xyz), goal)
-    yield Agent("peptide_compiled", fused, "as `peptide`, its loss compiled (`PeptideDomain.compiled`)")
-    many = domain.start(structure.xyz, BATCH)
-    yield Agent("peptide_batch64", stepper(corrected(), domain, many, goal), f"as `peptide`, {BATCH} rows", share=10)
+        yield TimedCase(name, make_stepper(controller, domain, domain.start(structure.xyz), goal), note)
+    compiled = make_stepper(base, domain.compiled(), domain.start(structure.xyz), goal)
+    yield TimedCase("peptide_compiled", compiled, "as `peptide`, its loss compiled (`PeptideDomain.compiled`)")
+    batch = domain.start(structure.xyz, BATCH)
+    yield TimedCase(
+        "peptide_batch64", make_stepper(make_controller(), domain, batch, goal), f"as `peptide`, {BATCH} rows", share=10
+    )
 
 
-def loop_agents() -> Iterator[Agent]:
-    """A bent twelve-residue loop in ever larger proteins."""
+def loop_cases() -> Iterator[TimedCase]:
+    """Yield steps of a bent twelve-residue loop in proteins of increasing size."""
     single = read(resources.find("structures", PROTEIN))
     for size, copies in COPIES.items():
-        whole = assembly(single, copies)
-        first, last = find_range(whole, LOOP)
-        bent = replace(whole, xyz=bend(whole, first, last, seed=0, target=2.0))
+        protein = make_lattice(single, copies)
+        first, last = find_range(protein, LOOP)
+        bent = replace(protein, xyz=bend(protein, first, last, seed=0, target=2.0))
         domain = LoopDomain.of(bent, first, last, cap=TORSION_CAP)
         start = domain.start(bent.xyz)
-        around = f"{len(domain.sterics.fixed)} fixed heavy atoms in reach, {len(start.pairs.i)} pairs listed"
-        note = f"loop of {domain.length} among {len(bent.residues)} residues; {around}"
-        yield Agent(f"loop_{size}", stepper(corrected(), domain, start, domain.goal), note)
+        surroundings = f"{len(domain.sterics.fixed)} fixed heavy atoms in reach, {len(start.pairs.i)} pairs listed"
+        note = f"loop of {domain.length} among {len(bent.residues)} residues; {surroundings}"
+        yield TimedCase(f"loop_{size}", make_stepper(make_controller(), domain, start, domain.goal), note)
 
 
-def long_stream() -> Agent:
-    """A stream of the peptide that never starts anew, its contact another one every `TURN` steps."""
+def long_stream() -> TimedCase:
+    """Make a stream of the peptide that never restarts; its contact changes every `GOAL_STEPS` steps."""
     structure = peptide(SEQUENCE)
     domain = PeptideDomain.of(structure, 0, len(structure.residues) - 1, cap=TORSION_CAP)
     goals = [goal_of((parse_contact(structure, contact),)) for contact in CONTACTS]
-    controller = corrected()
+    controller = make_controller()
     start = controller.init(domain, domain.start(structure.xyz))
-    steps = stream(controller, domain, start, lambda number: goals[number // TURN % len(goals)])
+    steps = stream(controller, domain, start, lambda number: goals[number // GOAL_STEPS % len(goals)])
 
     def step() -> None:
         next(steps)
 
-    return Agent("stream", step, f"as `peptide`, never started anew, another contact every {TURN} steps")
+    return TimedCase("stream", step, f"as `peptide`, without restart, another contact every {GOAL_STEPS} steps")

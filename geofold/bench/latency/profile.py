@@ -1,4 +1,4 @@
-"""Where the time of a step goes: its tensor operations counted, its functions timed."""
+"""Profile of a step: number of tensor operations, and time of functions."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from typing import Any
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from geofold.bench.common.records import table_of
-from geofold.bench.latency.cases import BATCH, peptide_agents
+from geofold.bench.latency.cases import BATCH, peptide_cases
 
-AGENTS = ("peptide", f"peptide_batch{BATCH}")
-STEPS, SHOWN = 60, 24
+PROFILED_CASES = ("peptide", f"peptide_batch{BATCH}")
+PROFILED_STEPS, TABLE_ROWS = 60, 24
 PACKAGE = Path(__file__).resolve().parents[2]
 
 
-class Counted(TorchDispatchMode):
-    """Counts the tensor operations that reach torch's dispatcher inside the block."""
+class OperationTypes(TorchDispatchMode):
+    """Counts the tensor operations that reach torch's dispatcher, by type, inside a ``with`` block."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count, and go on."""
+        """Count the operation and run it."""
         self.calls[func.overloadpacket.__name__] += 1
         return func(*args, **(kwargs or {}))
 
 
 def profile() -> str:
-    """A page of Markdown: operations a step, and the functions that the time went to, alone and in a batch."""
+    """Make a Markdown page: operations per step, and time by function, for one row and for a batch."""
     parts = ["# Where the time of a step goes\n\nOne thread, eager torch; see `geofold/bench/latency/profile.py`.\n"]
-    for agent in peptide_agents():
-        if agent.name in AGENTS:
-            parts.append(_section(agent.name, agent.note, agent.step))
+    for case in peptide_cases():
+        if case.name in PROFILED_CASES:
+            parts.append(_section(case.name, case.note, case.step))
     return "\n".join(parts)
 
 
 def _section(name: str, note: str, step: Callable[[], None]) -> str:
-    for _ in range(STEPS):
+    for _ in range(PROFILED_STEPS):
         step()
-    with Counted() as counted:
-        for _ in range(STEPS):
+    with OperationTypes() as counter:
+        for _ in range(PROFILED_STEPS):
             step()
-    calls = Counter({kind: number / STEPS for kind, number in counted.calls.items()})
+    calls = Counter({kind: number / PROFILED_STEPS for kind, number in counter.calls.items()})
     began = time.perf_counter()
-    for _ in range(STEPS):
+    for _ in range(PROFILED_STEPS):
         step()
-    plain = (time.perf_counter() - began) / STEPS
+    plain = (time.perf_counter() - began) / PROFILED_STEPS
     profiler = cProfile.Profile()
     profiler.enable()
-    for _ in range(STEPS):
+    for _ in range(PROFILED_STEPS):
         step()
     profiler.disable()
     total = sum(calls.values())
@@ -68,13 +68,15 @@ def _section(name: str, note: str, step: Callable[[], None]) -> str:
 
 
 def _functions(profiler: cProfile.Profile) -> str:
-    """Our own functions by cumulative time; the profiler itself makes all of them slower, so shares count."""
+    """Table of geofold's functions by cumulative time; only the shares are meaningful under the profiler."""
     stats: Any = pstats.Stats(profiler)
-    whole = max(entry[3] for entry in stats.stats.values())
-    found = []
+    total_time = max(entry[3] for entry in stats.stats.values())
+    functions = []
     for (file, _, function), (calls, _, _, cumulative, _) in stats.stats.items():
         if Path(file).is_relative_to(PACKAGE) and "bench" not in file:
-            found.append((cumulative, calls, f"{Path(file).relative_to(PACKAGE).as_posix()}:{function}"))
-    rows = [[name, f"{calls / STEPS:g}", f"{100 * cumulative / whole:.0f} %"] for cumulative, calls, name
-            in sorted(found, reverse=True)[:SHOWN]]  # fmt: skip
+            functions.append((cumulative, calls, f"{Path(file).relative_to(PACKAGE).as_posix()}:{function}"))
+    rows = [
+        [name, f"{calls / PROFILED_STEPS:g}", f"{100 * cumulative / total_time:.0f} %"]
+        for cumulative, calls, name in sorted(functions, reverse=True)[:TABLE_ROWS]
+    ]
     return table_of(["function (with all it calls)", "calls a step", "of the step"], rows)

@@ -1,4 +1,4 @@
-"""Large proteins of any size from a small one: copies on a lattice, so that only the size differs."""
+"""Large proteins as copies of a small one on a lattice, so that only the size differs."""
 
 from __future__ import annotations
 
@@ -10,31 +10,44 @@ import numpy as np
 
 from geofold.molecule.structure import Row, Structure
 
-GAP = 0.3
-"""nm between the boxes of two copies."""
+BOX_GAP = 0.3
+"""Distance (nm) between the bounding boxes of two copies."""
 
 
-def assembly(structure: Structure, copies: int) -> Structure:
-    """`copies` of a structure, box beside box on a cubic lattice; the first is the original, in the middle.
+def make_lattice(structure: Structure, copies: int) -> Structure:
+    """Make a structure of copies on a lattice of bounding boxes; the first, in the middle, is the original.
 
     Parameters
     ----------
+    structure : Structure
+        Is copied.
     copies : int
-        At least one. Copy k > 0 has chain ids with k appended, so that no two chains share one.
+        At least one. Chain ids of copy k > 0 have k appended, so that they are unique.
+
+    Raises
+    ------
+    ValueError
+        If there is no copy.
     """
     if copies < 1:
         raise ValueError(f"{copies} copies, expected at least one")
-    pitch = np.ptp(structure.xyz, axis=0) + GAP
+    pitch = np.ptp(structure.xyz, axis=0) + BOX_GAP
     side = math.ceil(copies ** (1 / 3))
     nearest = sorted(itertools.product(range(-side, side + 1), repeat=3), key=lambda p: (_square(p), p))
     rows: list[Row] = []
     keys: list[tuple[int, int]] = []
-    for number, place in enumerate(nearest[:copies]):
-        shift = np.array(place) * pitch
+    for number, cell in enumerate(nearest[:copies]):
+        shift = np.array(cell) * pitch
         for a in range(len(structure)):
             chain = f"{structure.chain[a]}{number or ''}"
-            labels = (structure.name[a], structure.resname[a], chain, structure.icode[a], structure.altloc[a],
-                      structure.element[a])  # fmt: skip
+            labels = (
+                structure.name[a],
+                structure.resname[a],
+                chain,
+                structure.icode[a],
+                structure.altloc[a],
+                structure.element[a],
+            )
             numbers = (int(structure.resnum[a]), len(rows) + 1, bool(structure.hetatm[a]))
             values = (structure.occupancy[a], structure.bfactor[a], *(structure.xyz[a] + shift))
             rows.append(cast(Row, (*map(str, labels), *numbers, *map(float, values))))
@@ -42,5 +55,5 @@ def assembly(structure: Structure, copies: int) -> Structure:
     return Structure.from_rows(rows, f"{structure.source} x {copies}", keys)
 
 
-def _square(place: tuple[int, ...]) -> int:
-    return sum(k * k for k in place)
+def _square(cell: tuple[int, ...]) -> int:
+    return sum(k * k for k in cell)

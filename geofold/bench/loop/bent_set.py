@@ -1,8 +1,7 @@
 """The forty bent loops: chosen by a seed from the proteins of `structures/`, loops of 6 to 14 residues.
 
-A candidate is a stretch between regular secondary structure (mdtraj's DSSP says coil for at least half of it),
-with a complete backbone without alternate locations. A start counts if it has at least five severe overlaps
-and at least one Ramachandran outlier.
+A candidate is a segment of which mdtraj's DSSP assigns at least half to coil, with a complete backbone and without
+alternate locations. A start must have at least five severe overlaps and at least one Ramachandran outlier.
 """
 
 from __future__ import annotations
@@ -14,28 +13,25 @@ import numpy as np
 
 from geofold import resources
 from geofold.app.report.measure import measure
+from geofold.bench.common.data import PROTEINS
 from geofold.errors import GeofoldError
 from geofold.molecule.loop.perturbation import bend
 from geofold.molecule.structure import Structure, read
 from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.plugins.mdtraj import trajectory_from
 
-FILES = (
-    "1ubi.pdb", "1pwc.pdb", "1ajj.pdb", "1orc.pdb", "2cviA.pdb", "2xcjA.pdb", "2va0A.pdb", "1pdoA.pdb", "1ahsA.pdb",
-    "3ny7A.pdb", "1lpbA.pdb", "2gu3A.pdb", "1dx5I.pdb", "1bhl.pdb", "5pti.cif", "1fas.cif",
-)  # fmt: skip
-COUNT = 40
-LENGTHS = (6, 14)
-RMSD = (1.0, 4.0)
-OVERLAPS, OUTLIERS = 5, 1
-TRIES = 300
+CASE_COUNT = 40
+LENGTH_RANGE = (6, 14)
+RMSD_RANGE = (1.0, 4.0)
+MIN_OVERLAPS, MIN_OUTLIERS = 5, 1
+MAX_TRIES = 300
 TUNING_SEED, TEST_SEED = 1000, 2001
-"""The tuning split is drawn with another seed: other loops, other bends."""
+"""Seeds of the tuning split and of the test split."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One bent loop of the benchmark: file of `structures/`, loop, seed and the aimed RMSD in A."""
+    """A bent loop: file of `structures/`, residue range, seed and requested RMSD (A)."""
 
     file: str
     loop: str
@@ -44,59 +40,61 @@ class Case:
 
     @property
     def name(self) -> str:
-        """For records and file names."""
+        """Name in records and file names."""
         return f"{self.file.split('.')[0]}_{self.loop.replace(':', '').replace('-', '_')}"
 
 
-def cases(count: int = COUNT, *, seed: int = TEST_SEED) -> Iterator[tuple[Case, Structure, np.ndarray]]:
-    """Cases with their native structure and bent coordinates (n_atoms, 3), the same for the same seed."""
-    noise = np.random.default_rng(seed)
-    structures = [read(resources.find("structures", file)) for file in FILES]
-    coil = [_coil(s) for s in structures]
-    made = turn = 0
+def make_cases(count: int = CASE_COUNT, *, seed: int = TEST_SEED) -> Iterator[tuple[Case, Structure, np.ndarray]]:
+    """Yield cases with native structure and bent coordinates (n_atoms, 3), the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    structures = [read(resources.find("structures", file)) for file in PROTEINS]
+    coil = [_find_coil(s) for s in structures]
+    case_count = next_protein = 0
     used: set[tuple[int, int]] = set()
-    while made < count:
-        which, turn = turn % len(FILES), turn + 1
-        found = _draw(structures[which], coil[which], noise, {k for file, k in used if file == which})
-        if found is None:  # a small protein has no more room: on to the next
+    while case_count < count:
+        protein, next_protein = next_protein % len(PROTEINS), next_protein + 1
+        draw = _draw_case(structures[protein], coil[protein], rng, {k for file, k in used if file == protein})
+        if draw is None:  # a small protein may have no further loop
             continue
-        (first, last), bend_seed, target, bent = found
-        used.update((which, k) for k in range(first, last + 1))
-        one, other = structures[which].residues[first], structures[which].residues[last]
-        case = Case(FILES[which], f"{one.label}-{other.resnum}{other.icode}", bend_seed, target)
-        yield case, structures[which], bent
-        made += 1
+        (first, last), bend_seed, target, bent = draw
+        used.update((protein, k) for k in range(first, last + 1))
+        first_residue, last_residue = structures[protein].residues[first], structures[protein].residues[last]
+        case = Case(
+            PROTEINS[protein], f"{first_residue.label}-{last_residue.resnum}{last_residue.icode}", bend_seed, target
+        )
+        yield case, structures[protein], bent
+        case_count += 1
 
 
-def _draw(
-    structure: Structure, coil: np.ndarray, noise: np.random.Generator, used: set[int]
+def _draw_case(
+    structure: Structure, coil: np.ndarray, rng: np.random.Generator, used: set[int]
 ) -> tuple[tuple[int, int], int, float, np.ndarray] | None:
-    """A loop and its bend: (first, last), seed, aimed RMSD, coordinates; None after too many tries."""
-    for _ in range(TRIES):
-        length = int(noise.integers(LENGTHS[0], LENGTHS[1] + 1))
-        first = int(noise.integers(1, len(structure.residues) - length))
-        last, target, seed = first + length - 1, float(noise.uniform(*RMSD)), int(noise.integers(2**31))
-        if used & set(range(first, last + 1)) or not _suits(structure, coil, first, last):
+    """Draw a loop: (first, last), seed, requested RMSD (A), coordinates; None after too many attempts."""
+    for _ in range(MAX_TRIES):
+        length = int(rng.integers(LENGTH_RANGE[0], LENGTH_RANGE[1] + 1))
+        first = int(rng.integers(1, len(structure.residues) - length))
+        last, target, seed = first + length - 1, float(rng.uniform(*RMSD_RANGE)), int(rng.integers(2**31))
+        if used & set(range(first, last + 1)) or not _is_suitable(structure, coil, first, last):
             continue
         try:
             bent = bend(structure, first, last, seed=seed, target=target)
             numbers = measure(structure, [torsion_tree(structure, first, last)], bent, None)
         except GeofoldError:
             continue
-        if numbers["severe_overlaps"] >= OVERLAPS and numbers["ramachandran"]["outliers"] >= OUTLIERS:
+        if numbers["severe_overlaps"] >= MIN_OVERLAPS and numbers["ramachandran"]["outliers"] >= MIN_OUTLIERS:
             return (first, last), seed, target, bent
     return None
 
 
-def _coil(structure: Structure) -> np.ndarray:
-    """(n_residues,) bool: amino acids that DSSP calls coil."""
+def _find_coil(structure: Structure) -> np.ndarray:
+    """Mask (n_residues,) of the residues that DSSP assigns to coil."""
     import mdtraj
 
     letters = mdtraj.compute_dssp(trajectory_from(structure, structure.xyz[None]), simplified=True)[0]
     return letters == "C"
 
 
-def _suits(structure: Structure, coil: np.ndarray, first: int, last: int) -> bool:
+def _is_suitable(structure: Structure, coil: np.ndarray, first: int, last: int) -> bool:
     if last + 1 >= len(structure.residues) or coil[first : last + 1].mean() < 0.5:
         return False
     for k in range(first - 1, last + 2):

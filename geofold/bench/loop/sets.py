@@ -1,10 +1,10 @@
-"""Sets of the loop benchmark: where each loop starts, and what its native is.
+"""Sets of the loop benchmark: starting structures and natives.
 
-``bent`` and ``tuning`` are made from `structures/`. The published sets lie in a folder with a MANIFEST.tsv: in
-``sellers_...`` a bent loop is repaired, in the others the loop is taken out of its native together with the side chains
-that come within ten Angstrom of it, as the published methods were measured. ``short`` and ``valid`` take loops out of
-packed chains of the test split and of the validation split; side chains around them stay, but in ``valid_bare``. In
-``valid_wrong`` and ``valid_near`` a loop far from the native, or near it, stands among side chains packed around it.
+``bent`` and ``tuning`` are made from `structures/`. Published sets are in a folder with a MANIFEST.tsv: in
+``sellers_...`` a bent loop is repaired; in the others the loop is removed from its native together with all side chains
+within 10 A, as the published methods were measured. In ``short`` and ``valid``, loops are removed from packed chains of
+the test split and of the validation split; the surrounding side chains stay, except in ``valid_bare``. In
+``valid_wrong`` and ``valid_near`` the loop is perturbed strongly or slightly, and the side chains are packed around it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from geofold.app.report.measure import CIS, backbone
+from geofold.bench.common.data import read_chains_and_side_chains
 from geofold.bench.loop import bent_set
-from geofold.bench.models.loop_controller import read_both
 from geofold.errors import InputFileError, OptionError
 from geofold.modelling.options import RunOptions
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell
@@ -35,14 +35,14 @@ from geofold.molecule.sidechains.repacking import KEPT
 from geofold.molecule.sidechains.rotamer_library import letter_of
 from geofold.molecule.structure import Structure, read
 
-MADE = {"bent": bent_set.TEST_SEED, "tuning": bent_set.TUNING_SEED}
-COUNT, SEED, MOST = 100, 23, 350
-HALF = ("structured_16res", "fread_16res")
-"""Sets of which a fixed random half is played."""
-REACH = 1.0
-"""nm: side chains nearer to a loop that is taken out go with it."""
-SHELL = 8.0
-"""A: `repack_shell` where side chains around are gone, or wrong."""
+SEEDED_SETS = {"bent": bent_set.TEST_SEED, "tuning": bent_set.TUNING_SEED}
+DEFAULT_COUNT, CHAIN_SEED, MAX_RESIDUES = 100, 23, 350
+HALVED_SETS = ("structured_16res", "fread_16res")
+"""Sets of which a fixed random half is run."""
+SIDE_CHAIN_REACH = 1.0
+"""Distance (nm) from a removed loop within which side chains are removed, too."""
+SHELL_RADIUS = 8.0
+"""`repack_shell` (A) if surrounding side chains are missing or wrong."""
 
 
 class ChainSet(NamedTuple):
@@ -51,15 +51,16 @@ class ChainSet(NamedTuple):
     Attributes
     ----------
     split : str
+        Split of the chains.
     lengths : tuple of int
-        Of the loops, by turns.
+        Lengths of the loops, in rotation.
     irregular : float
-        Share of their residues that have to be in no helix or strand.
+        Minimum fraction of residues outside helices and strands.
     bare : bool
-        Whether side chains around go with the loop, as in the published sets.
+        Whether surrounding side chains are removed with the loop, as in the published sets.
     bent : tuple of float or None
-        How far the loop is bent (A), from and to, and then packed and settled with what is around it; None: it is
-        taken out.
+        Range (A) of the perturbation, after which loop and surroundings are packed and refined; None: the loop is
+        removed.
     """
 
     split: str
@@ -69,7 +70,7 @@ class ChainSet(NamedTuple):
     bent: tuple[float, float] | None = None
 
 
-CHAINS = {
+CHAIN_SETS = {
     "short": ChainSet("test", (4, 5, 6, 7, 8)),
     "valid": ChainSet("valid", (12, 8, 6, 16)),
     "valid_bare": ChainSet("valid", (12, 12, 12, 16), bare=True),
@@ -80,20 +81,22 @@ CHAINS = {
 
 @dataclass(frozen=True)
 class Episode:
-    """A start, its loop and its native.
+    """A starting structure, its loop and the native.
 
     Attributes
     ----------
     name : str
+        Key of its records.
     start : Structure
+        Input of the agents.
     loop : str
-        As users write it.
+        Residue range, as in the option `--loop`.
     native : Structure
-        Atoms are matched by residue and name.
+        Experimental structure; atoms are matched by residue and name.
     sequence : str or None
-        Of a loop that is missing from the start.
+        Sequence of a loop that is missing from the start.
     shell : float
-        `repack_shell` in A.
+        `repack_shell` (A).
     """
 
     name: str
@@ -110,88 +113,109 @@ class Episode:
 
 
 def episodes(set_name: str, data: str | None, limit: int | None) -> Iterator[Episode]:
-    """Episodes of a set.
+    """Yield the episodes of a set.
 
     Raises
     ------
     OptionError, InputFileError
-        For a set that is not known, or whose data is not there.
+        If the set is unknown, or its data is missing.
     """
-    if set_name in MADE:
-        for case, native, bent in bent_set.cases(limit or bent_set.COUNT, seed=MADE[set_name]):
-            moved = np.abs(bent - native.xyz).max(1) > 0
-            yield Episode(case.name, read(native.render(bent, moved), name=case.file), case.loop, native)
+    if set_name in SEEDED_SETS:
+        for case, native, bent in bent_set.make_cases(limit or bent_set.CASE_COUNT, seed=SEEDED_SETS[set_name]):
+            is_moved = np.abs(bent - native.xyz).max(1) > 0
+            yield Episode(case.name, read(native.render(bent, is_moved), name=case.file), case.loop, native)
         return
     if data is None:
         raise OptionError(f"set {set_name} without --data", "the folder that holds it", "add --data FOLDER")
-    if set_name in CHAINS:
-        yield from _of_chains(set_name, data, limit or COUNT)
+    if set_name in CHAIN_SETS:
+        yield from _chain_episodes(set_name, data, limit or DEFAULT_COUNT)
     else:
-        yield from _published(set_name, Path(data), limit)
+        yield from _published_episodes(set_name, Path(data), limit)
 
 
-def _of_chains(set_name: str, data: str, count: int) -> Iterator[Episode]:
-    asked = CHAINS[set_name]
-    chains, packed = read_both(data)
-    drawn = chain_loops(
-        chains, packed, asked.split, count, seed=SEED, lengths=asked.lengths, most=MOST, irregular=asked.irregular,
-        bent=asked.bent or (0.0, 0.0),
-    )  # fmt: skip
-    for one in drawn:
-        native = packed_structure(chains, packed, one.chain)
-        native = read(native.render(native.xyz, np.zeros(len(native), dtype=bool)), name=one.name)
-        label = f"{native.residues[one.first].label}-{native.residues[one.last].resnum}"
-        if asked.bent is not None:
-            yield Episode(one.name, bent_and_settled(native, one), label, native, shell=SHELL)
+def _chain_episodes(set_name: str, data: str, count: int) -> Iterator[Episode]:
+    chain_set = CHAIN_SETS[set_name]
+    chains, packed = read_chains_and_side_chains(data)
+    sites = chain_loops(
+        chains,
+        packed,
+        chain_set.split,
+        count,
+        seed=CHAIN_SEED,
+        lengths=chain_set.lengths,
+        most=MAX_RESIDUES,
+        irregular=chain_set.irregular,
+        bent=chain_set.bent or (0.0, 0.0),
+    )
+    for site in sites:
+        native = packed_structure(chains, packed, site.chain)
+        native = read(native.render(native.xyz, np.zeros(len(native), dtype=bool)), name=site.name)
+        label = f"{native.residues[site.first].label}-{native.residues[site.last].resnum}"
+        if chain_set.bent is not None:
+            yield Episode(site.name, bend_and_refine(native, site), label, native, shell=SHELL_RADIUS)
         else:
-            bare = {"reach": REACH, "shell": SHELL} if asked.bare else {}
-            yield taken_out(one.name, native, label, **bare)
+            bare = {"reach": SIDE_CHAIN_REACH, "shell": SHELL_RADIUS} if chain_set.bare else {}
+            yield remove_loop(site.name, native, label, **bare)
 
 
-def bent_and_settled(native: Structure, loop: ChainLoop) -> Structure:
-    """A native with a loop bent closed, packed with the side chains around it and settled among them."""
+def bend_and_refine(native: Structure, loop: ChainLoop) -> Structure:
+    """Bend a loop of a native with its ends closed, pack it with the surrounding side chains, and refine it."""
     bent = bent_structure(native, loop)
-    shell = SideChainShell(bent, loop.first, loop.last, ANGSTROM * SHELL)
-    end = shell.refine(bent.xyz, (), RunOptions()).outcome.apply(bent.xyz)
-    return read(bent.render(end, np.abs(end - native.xyz).max(1) > 0), name=loop.name)
+    shell = SideChainShell(bent, loop.first, loop.last, ANGSTROM * SHELL_RADIUS)
+    xyz = shell.refine(bent.xyz, (), RunOptions()).outcome.apply(bent.xyz)
+    return read(bent.render(xyz, np.abs(xyz - native.xyz).max(1) > 0), name=loop.name)
 
 
-def _published(set_name: str, folder: Path, limit: int | None) -> Iterator[Episode]:
+def _published_episodes(set_name: str, folder: Path, limit: int | None) -> Iterator[Episode]:
     manifest = folder / "MANIFEST.tsv"
     if not manifest.is_file():
         raise InputFileError(f"{folder} has no MANIFEST.tsv", "the folder of the loop benchmarks", "check --data")
     with manifest.open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["set"] == set_name]
     if not rows:
-        known = ", ".join((*MADE, *CHAINS))
-        raise OptionError(f"set {set_name}", f"{known} or a set of {manifest}", "check the name")
-    if set_name in HALF:
-        chosen = np.random.default_rng(0).permutation(len(rows))[: len(rows) // 2]
-        rows = [rows[k] for k in np.sort(chosen)]
+        names = ", ".join((*SEEDED_SETS, *CHAIN_SETS))
+        raise OptionError(f"set {set_name}", f"{names} or a set of {manifest}", "check the name")
+    if set_name in HALVED_SETS:
+        selected = np.random.default_rng(0).permutation(len(rows))[: len(rows) // 2]
+        rows = [rows[k] for k in np.sort(selected)]
     for row in rows[:limit]:
         chain = "" if row["chain"] == "_" else row["chain"]
         loop = f"{chain}:{row['start_resid']}-{row['end_resid']}"
         name, native = Path(row["pdb_file"]).name.split(".")[0], read(folder / row["pdb_file"])
         if set_name.startswith("sellers"):
-            yield Episode(name, read(folder / row["start_model"]), loop, native, shell=SHELL)
+            yield Episode(name, read(folder / row["start_model"]), loop, native, shell=SHELL_RADIUS)
         else:
-            yield taken_out(name, native, loop, reach=REACH, shell=SHELL)
+            yield remove_loop(name, native, loop, reach=SIDE_CHAIN_REACH, shell=SHELL_RADIUS)
 
 
-def taken_out(name: str, native: Structure, loop: str, *, reach: float = 0.0, shell: float = 0.0) -> Episode:
-    """An episode of a native without a loop, and without the side chains within `reach` (nm) of it."""
+def remove_loop(name: str, native: Structure, loop: str, *, reach: float = 0.0, shell: float = 0.0) -> Episode:
+    """Make an episode by removing a loop from its native.
+
+    Parameters
+    ----------
+    name : str
+        Name of the episode.
+    native : Structure
+        Experimental structure.
+    loop : str
+        Residue range, as in the option `--loop`.
+    reach : float
+        Distance (nm) from the loop within which side chains are removed, too.
+    shell : float
+        `repack_shell` (A) of the episode.
+    """
     first, last = find_range(native, loop)
     inside = (native.residue_of >= first) & (native.residue_of <= last)
-    gone = inside.copy()
+    removed = inside.copy()
     if reach:
         side = ~np.isin(native.name, list(KEPT)) & ~native.hetatm & ~inside
         near = cKDTree(native.xyz[inside]).query(native.xyz, distance_upper_bound=reach)[0] < reach
-        gone |= side & np.isin(native.residue_of, native.residue_of[side & near])
+        removed |= side & np.isin(native.residue_of, native.residue_of[side & near])
     sequence = "".join(letter_of(native.residues[k].resname) for k in range(first, last + 1))
-    return Episode(name, without_atoms(native, gone), loop, native, sequence, shell)
+    return Episode(name, without_atoms(native, removed), loop, native, sequence, shell)
 
 
-def native_cis(episode: Episode) -> int:
-    """Cis peptide bonds of the native's loop, those to its anchors among them."""
+def count_native_cis(episode: Episode) -> int:
+    """Number of cis peptide bonds of the native loop, including those to its anchors."""
     native, (first, last) = episode.native, episode.span
     return int((np.abs(backbone(native, native.xyz).omega[first : last + 2]) < CIS).sum())

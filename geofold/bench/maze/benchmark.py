@@ -1,11 +1,11 @@
-"""The maze benchmark: agents side by side on shared episodes of 256 steps, while an obstacle is dragged.
+"""The maze benchmark: agents on shared episodes of 256 steps, during which an obstacle is moved.
 
-An episode has a world, eight targets one after the other, and at most one drag: nine episodes of ten have one, each of
-the nine sizes and times in turn. A target that is not reached within `LEG` steps is given up and counts as a failure of
-so many steps; one that is still under way when the episode ends counts for nothing.
+An episode has a world, eight targets one after the other, and at most one drag of an obstacle: one case without a drag
+and nine sizes and times are used in rotation. A target that is not reached within `MAX_LEG_STEPS` steps is given up and
+counts as a failure of that many steps; a target that is not decided at the end of the episode is ignored.
 
-A job is a batch of episodes, which all agents play in turn, in one process, on one thread, a row of theirs for each.
-Steps are timed apart, one row alone, on the first episodes (panel `clock`).
+A job is a batch of episodes, which all agents run one after another, in one process, on one thread, one row per
+episode. Steps are timed separately, one row at a time, on the first episodes (panel `clock`).
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from typing import Any
 
 from geofold.bench.common.records import Records, gather
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent, require_predictors
-from geofold.bench.maze.hotspots import ELASTIC, PREDICTOR, hotspots
+from geofold.bench.maze.hotspots import ELASTIC, PREDICTOR, count_hotspots
 from geofold.bench.maze.tables import summarise
 from geofold.maze.episode import STEPS, Run, Walk, drive_all
 from geofold.maze.world import DRAGS, MOVE_AT, make_world
 
-EPISODES, QUICK, SEEDS = 256, 10, 5
-TARGETS, LEG = 8, 96
-CORRIDORS, CONFIGURED, CLOCKED = 64, 90, 24
-"""Episodes of a seed that are played in corridors, too, with the configurations of the budget grid, and of the first
-seed alone, with the clock."""
-ROWS = 32
-"""Episodes of a job."""
-TEST, TUNING = 1_000_000, 0
-"""Worlds begin here."""
+DEFAULT_EPISODES, QUICK_EPISODES, DEFAULT_SEEDS = 256, 10, 5
+TARGETS_PER_WORLD, MAX_LEG_STEPS = 8, 96
+CORRIDOR_EPISODES, GRID_EPISODES, TIMED_EPISODES = 64, 90, 24
+"""Episodes of a seed that are also run in corridors, with the configurations of the budget grid, and (first seed only)
+with timing."""
+EPISODES_PER_JOB = 32
+"""Number of episodes in a job."""
+TEST_WORLDS, TUNING_WORLDS = 1_000_000, 0
+"""Numbers of the first world of the test split and of the tuning split."""
 WORLD, MAZE, GRID, CLOCK = "world", "corridors", "grid", "clock"
 CASES: tuple[tuple[int | None, str | None], ...] = ((None, None), *((at, size) for size in DRAGS for at in MOVE_AT))
 STREAMERS = ("transformer", "vanilla_ssm", "ssm_attention", "esm")
-"""Those of ESM's table, which play in corridors."""
+"""Agents of the ESM paper's table, which are run in corridors."""
 WORKERS = 2
 
 
 @dataclass(frozen=True)
 class Episode:
-    """Of a panel."""
+    """An episode of a panel: world, and step and size of the drag."""
 
     panel: str
     world: int
@@ -49,94 +49,128 @@ class Episode:
 
     @property
     def key(self) -> str:
-        """Name of its records."""
+        """Key of its records."""
         return f"{self.panel}/{self.world}"
 
     @property
     def walk(self) -> Walk:
-        """Where it is played."""
-        world = make_world(self.world, MAZE if self.panel == MAZE else WORLD, targets=TARGETS)
+        """World and drag of the episode."""
+        world = make_world(self.world, MAZE if self.panel == MAZE else WORLD, targets=TARGETS_PER_WORLD)
         return Walk(world, self.move_at, self.drag or "large")
 
 
-def players(panel: str) -> tuple[MazeAgent, ...]:
-    """Who plays a panel."""
+def agents_of(panel: str) -> tuple[MazeAgent, ...]:
+    """Agents that run a panel."""
     if panel == GRID:
         return CONFIGURATIONS
     return tuple(agent for agent in AGENTS if panel != MAZE or agent.name in STREAMERS)
 
 
 def run(out: str, *, quick: bool, limit: int | None, seeds: int | None = None, seed: int = 0) -> None:
-    """Play what is not in the records yet, then write tables, plots and summary.
+    """Run what is not in the records yet, then write tables, plots and summary.
 
-    A quick or limited run looks at the tuning worlds. `seed` is the first of `seeds`.
+    A quick or limited run takes the tuning worlds.
+
+    Parameters
+    ----------
+    out : str
+        Folder of the records.
+    quick : bool
+        Run ten episodes of one seed.
+    limit : int or None
+        Number of episodes per seed.
+    seeds : int or None
+        Number of seeds, five by default.
+    seed : int
+        First of the seeds.
+
+    Raises
+    ------
+    OptionError
+        If the weights of a predictor are missing.
     """
     require_predictors()
     began = time.time()
     records = Records(out)
     tuning = quick or limit is not None
-    count, several = limit or (QUICK if quick else EPISODES), seeds or (1 if quick else SEEDS)
-    wanted = episodes(count, several, seed, TUNING if tuning else TEST)
-    gather(records, "maze", played, list(jobs(e for e in wanted if not records.has(e.key, "done"))), WORKERS)
+    count, seed_count = (
+        limit or (QUICK_EPISODES if quick else DEFAULT_EPISODES),
+        seeds or (1 if quick else DEFAULT_SEEDS),
+    )
+    selected = make_episodes(count, seed_count, seed, TUNING_WORLDS if tuning else TEST_WORLDS)
+    gather(records, "maze", run_batch, list(make_jobs(e for e in selected if not records.has(e.key, "done"))), WORKERS)
     summarise(records, "tuning" if tuning else "test", quick=tuning, began=began)
 
 
-def episodes(count: int, seeds: int, first: int, base: int) -> Iterator[Episode]:
-    """Of all panels."""
+def make_episodes(count: int, seeds: int, first: int, base: int) -> Iterator[Episode]:
+    """Yield the episodes of all panels.
+
+    Parameters
+    ----------
+    count, seeds : int
+        Number of episodes of a seed, and of seeds.
+    first : int
+        First seed.
+    base : int
+        Number of the first world of the split.
+    """
     for seed in range(first, first + seeds):
         for number in range(count):
-            world, (at, size) = base + EPISODES * seed + number, CASES[number % len(CASES)]
+            world, (at, size) = base + DEFAULT_EPISODES * seed + number, CASES[number % len(CASES)]
             yield Episode(WORLD, world, at, size)
-            if number < CORRIDORS:
+            if number < CORRIDOR_EPISODES:
                 yield Episode(MAZE, world, at, size)
-            if number < CONFIGURED and at is not None:
+            if number < GRID_EPISODES and at is not None:
                 yield Episode(GRID, world, at, size)
-            if number < CLOCKED and seed == first:
+            if number < TIMED_EPISODES and seed == first:
                 yield Episode(CLOCK, world, at, size)
 
 
-def jobs(wanted: Iterable[Episode]) -> Iterator[tuple[str, tuple[Episode, ...]]]:
-    """Panels with batches of episodes; what is timed comes last and is played alone."""
+def make_jobs(selected: Iterable[Episode]) -> Iterator[tuple[str, tuple[Episode, ...]]]:
+    """Yield panels with batches of episodes; timed episodes come last, one per batch."""
     panels: dict[str, list[Episode]] = {panel: [] for panel in (WORLD, MAZE, GRID, CLOCK)}
-    for episode in wanted:
+    for episode in selected:
         panels[episode.panel].append(episode)
-    for panel, those in panels.items():
-        rows = 1 if panel == CLOCK else ROWS
-        for start in range(0, len(those), rows):
-            yield panel, tuple(those[start : start + rows])
+    for panel, panel_episodes in panels.items():
+        rows = 1 if panel == CLOCK else EPISODES_PER_JOB
+        for start in range(0, len(panel_episodes), rows):
+            yield panel, tuple(panel_episodes[start : start + rows])
 
 
-def played(panel: str, batch: tuple[Episode, ...]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Records of all agents on a batch, and one for each episode that says it is done."""
+def run_batch(panel: str, batch: tuple[Episode, ...]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Run all agents on a batch; a last record for each episode marks it as done."""
     walks = [episode.walk for episode in batch]
     rows: list[tuple[str, str, dict[str, Any]]] = []
-    alone: list[Run] = []
-    for agent in players(panel):
+    unassisted: list[Run] = []
+    for agent in agents_of(panel):
         parts = agent.timed() if panel == CLOCK else agent.parts()
-        if panel == CLOCK:  # the first step of a process pays for what is loaded then
+        if panel == CLOCK:  # the first step of a process includes loading
             drive_all(walks, parts, steps=2, senses=True)
-        runs = drive_all(walks, parts, leg_steps=LEG, senses=True, steps=STEPS)
-        alone = runs if agent.name == PREDICTOR else alone
+        runs = drive_all(walks, parts, leg_steps=MAX_LEG_STEPS, senses=True, steps=STEPS)
+        unassisted = runs if agent.name == PREDICTOR else unassisted
         for number, (episode, run) in enumerate(zip(batch, runs, strict=True)):
-            told = {"panel": panel, "move_at": episode.move_at, "drag": episode.drag, **numbers(run)}
-            told |= clocked(run) if panel == CLOCK else {}
-            told |= hotspots(run, alone[number]) if (panel, agent.name) == (MAZE, ELASTIC) else {}
-            rows.append((episode.key, agent.name, told))
+            numbers = {"panel": panel, "move_at": episode.move_at, "drag": episode.drag, **measure_run(run)}
+            numbers |= time_steps(run) if panel == CLOCK else {}
+            numbers |= count_hotspots(run, unassisted[number]) if (panel, agent.name) == (MAZE, ELASTIC) else {}
+            rows.append((episode.key, agent.name, numbers))
     return [*rows, *((episode.key, "done", {}) for episode in batch)]
 
 
-def numbers(run: Run) -> dict[str, Any]:
-    """What is measured of an episode: means over its targets."""
-    legs = [leg for leg in run.legs if leg.reached or leg.ended - leg.began >= LEG]
+def measure_run(run: Run) -> dict[str, Any]:
+    """Measure an episode: means over its targets."""
+    legs = [leg for leg in run.legs if leg.reached or leg.ended - leg.began >= MAX_LEG_STEPS]
     total = max(len(legs), 1)
     return {
-        "targets": len(legs), "success": sum(leg.reached for leg in legs) / total if legs else None,
-        "steps": sum(leg.ended - leg.began if leg.reached else LEG for leg in legs) / total if legs else None,
+        "targets": len(legs),
+        "success": sum(leg.reached for leg in legs) / total if legs else None,
+        "steps": sum(leg.ended - leg.began if leg.reached else MAX_LEG_STEPS for leg in legs) / total if legs else None,
         "regret": sum(leg.regret for leg in legs) / total if legs else None,
-        "collisions": int(run.bumps[-1]) / total, "made": len(run.inner), "inner": int(run.inner.sum()),
-    }  # fmt: skip
+        "collisions": int(run.bumps[-1]) / total,
+        "made": len(run.inner),
+        "inner": int(run.inner.sum()),
+    }
 
 
-def clocked(run: Run) -> dict[str, Any]:
-    """The clock of every step, and time on the processor."""
+def time_steps(run: Run) -> dict[str, Any]:
+    """CPU seconds of an episode, and wall time (ms) of every step."""
     return {"cpu": round(float(run.seconds.sum()), 5), "ms": [round(float(ms), 3) for ms in run.milliseconds]}

@@ -1,4 +1,4 @@
-"""Where the elastic agent spends its inner steps in corridors (ESM, Figure 4).
+"""Places at which the elastic agent spends its inner steps in corridors (ESM, Figure 4).
 
 Glossary: ``n`` cells and ``m`` squares along a side.
 """
@@ -16,55 +16,63 @@ from geofold.maze.layouts import DOOR, GAP, JUNCTION
 from geofold.maze.render import heat_map
 from geofold.maze.world import make_world
 
-SQUARES = 24
-"""Along a side: a square is as wide as two steps are long."""
-HARDEST = 0.3
-"""Share of the squares that count as the hardest."""
-DRAWN = 0
-"""World whose map is drawn."""
+SQUARES_PER_SIDE = 24
+"""Squares along a side; a square is two steps wide."""
+HARDEST_SHARE = 0.3
+"""Fraction of the visited squares that count as the hardest."""
+DRAWN_WORLD = 0
+"""Number of the world whose map is drawn."""
 PREDICTOR, ELASTIC = "vanilla_ssm", "esm"
-"""The elastic agent, and what leads it by itself; it plays before."""
+"""Names of the predictor alone, which is run first, and of the elastic agent."""
 
 
-def hotspots(elastic: Run, alone: Run) -> dict[str, int]:
-    """Counts of an agent with a gate and of its predictor alone, in one world.
+def count_hotspots(elastic: Run, unassisted: Run) -> dict[str, int]:
+    """Count steps and inner steps of an elastic agent where its world is hard.
 
-    Two ways to tell where it is hard: at junctions, doors and gaps, as the layout has them; and where the predictor
-    alone does worst, the `HARDEST` of the squares that it passes by its mean loss there. Inner steps in squares where
-    it never was count for neither.
+    Hard places are defined in two ways: junctions, doors and gaps of the layout; and the `HARDEST_SHARE` of the squares
+    visited by the predictor alone with the highest mean loss there. Squares that it never visited count for neither.
+
+    Parameters
+    ----------
+    elastic, unassisted : Run
+        Runs of the agent with a gate and of its predictor alone, in the same world.
     """
     kind = elastic.worlds[0].layout.kind[elastic.cells()]
-    narrow = np.isin(kind, (JUNCTION, DOOR, GAP))
-    came, loss = np.zeros((SQUARES, SQUARES)), np.zeros((SQUARES, SQUARES))
-    np.add.at(came, alone.cells(SQUARES), 1)
-    np.add.at(loss, alone.cells(SQUARES), alone.loss)
-    mean = np.where(came > 0, loss / np.maximum(came, 1), -np.inf)
-    most = max(round(HARDEST * int((came > 0).sum())), 1)
-    hard = np.zeros(mean.shape, dtype=bool)
-    hard.ravel()[np.argsort(-mean.ravel(), kind="stable")[:most]] = True
-    here = elastic.cells(SQUARES)
-    known, inner = came[here] > 0, elastic.inner
+    is_narrow = np.isin(kind, (JUNCTION, DOOR, GAP))
+    visits, loss = np.zeros((SQUARES_PER_SIDE, SQUARES_PER_SIDE)), np.zeros((SQUARES_PER_SIDE, SQUARES_PER_SIDE))
+    np.add.at(visits, unassisted.cells(SQUARES_PER_SIDE), 1)
+    np.add.at(loss, unassisted.cells(SQUARES_PER_SIDE), unassisted.loss)
+    mean = np.where(visits > 0, loss / np.maximum(visits, 1), -np.inf)
+    hard_count = max(round(HARDEST_SHARE * int((visits > 0).sum())), 1)
+    is_hard = np.zeros(mean.shape, dtype=bool)
+    is_hard.ravel()[np.argsort(-mean.ravel(), kind="stable")[:hard_count]] = True
+    squares = elastic.cells(SQUARES_PER_SIDE)
+    is_visited, inner = visits[squares] > 0, elastic.inner
     return {
-        "narrow_steps": int(narrow.sum()), "narrow_inner": int(inner[narrow].sum()),
-        "known_steps": int(known.sum()), "known_inner": int(inner[known].sum()),
-        "hard_steps": int(hard[here].sum()), "hard_inner": int(inner[hard[here]].sum()),
-    }  # fmt: skip
+        "narrow_steps": int(is_narrow.sum()),
+        "narrow_inner": int(inner[is_narrow].sum()),
+        "known_steps": int(is_visited.sum()),
+        "known_inner": int(inner[is_visited].sum()),
+        "hard_steps": int(is_hard[squares].sum()),
+        "hard_inner": int(inner[is_hard[squares]].sum()),
+    }
 
 
-def shares(rows: list[dict[str, int]]) -> dict[str, float]:
-    """Shares of inner steps, and of steps, that were made where it is hard."""
+def compute_shares(rows: list[dict[str, int]]) -> dict[str, float]:
+    """Fractions of inner steps, and of steps, at hard places."""
     parts = [f"{place}_{what}" for place in ("narrow", "known", "hard") for what in ("steps", "inner")]
     total = {key: float(sum(row[key] for row in rows)) for key in parts}
-    made, inner = float(sum(row["made"] for row in rows)), float(sum(row["inner"] for row in rows))
+    steps_made, inner = float(sum(row["made"] for row in rows)), float(sum(row["inner"] for row in rows))
     return {
-        "inner_at_narrow": total["narrow_inner"] / max(inner, 1), "steps_at_narrow": total["narrow_steps"] / made,
+        "inner_at_narrow": total["narrow_inner"] / max(inner, 1),
+        "steps_at_narrow": total["narrow_steps"] / steps_made,
         "inner_at_hardest": total["hard_inner"] / max(total["known_inner"], 1),
         "steps_at_hardest": total["hard_steps"] / max(total["known_steps"], 1),
-    }  # fmt: skip
+    }
 
 
 def draw(folder: Path) -> None:
-    """K of the elastic agent over one maze, beside the records."""
+    """Draw a map of the inner steps of the elastic agent in one maze, into the folder of the records."""
     parts = next(agent for agent in AGENTS if agent.name == ELASTIC).parts()
-    run = drive(make_world(DRAWN, "corridors", targets=8), parts, senses=True)
+    run = drive(make_world(DRAWN_WORLD, "corridors", targets=8), parts, senses=True)
     write_all({str(folder / "heat_map.png"): heat_map([run])})

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from geofold.backbone.state_io import write_whole
-from geofold.bench.common.records import Records, mean_and_half_width
+from geofold.bench.common.records import Records
+from geofold.bench.common.statistics import mean_and_half_width, mean_per_episode
 from geofold.bench.maze.agents.registry import AGENTS
-from geofold.bench.peptide.tables import per_episode
 from geofold.maze.world import DRAGS, MOVE_AT
 
 
 def draw(records: Records) -> None:
-    """Both panels, beside the records."""
+    """Draw both panels into the folder of the records."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -22,13 +22,20 @@ def draw(records: Records) -> None:
     colours = pyplot.get_cmap("tab10")
     for number, agent in enumerate(AGENTS):
         rows = [row for row in records.of(agent.name) if row.get("panel") == "world"]
-        panels = ((left, "move_at", "success", MOVE_AT), (right, "drag", "steps", tuple(DRAGS)))
-        for axis, by, key, places in panels:
-            means = [_mean([row for row in rows if row[by] == place], key) for place in places]
+        plots = ((left, "move_at", "success", MOVE_AT), (right, "drag", "steps", tuple(DRAGS)))
+        for axis, by, key, places in plots:
+            means = [_mean_and_half_width([row for row in rows if row[by] == place], key) for place in places]
             shift = 0.02 * (number - len(AGENTS) / 2)
-            at = np.arange(len(places)) + shift
-            axis.errorbar(at, [m for m, _ in means], [h for _, h in means], marker="o", markersize=4,
-                          color=colours(number), label=agent.name)  # fmt: skip
+            x = np.arange(len(places)) + shift
+            axis.errorbar(
+                x,
+                [m for m, _ in means],
+                [h for _, h in means],
+                marker="o",
+                markersize=4,
+                color=colours(number),
+                label=agent.name,
+            )
             axis.set_xticks(range(len(places)), [str(place) for place in places])
     left.set(xlabel="step of the drag", ylabel="success")
     right.set(xlabel="size of the drag", ylabel="steps a target (96 for a failure)")
@@ -37,6 +44,6 @@ def draw(records: Records) -> None:
     pyplot.close(figure)
 
 
-def _mean(rows: list[dict[str, object]], key: str) -> tuple[float, float]:
-    values = per_episode(rows, key)
+def _mean_and_half_width(rows: list[dict[str, object]], key: str) -> tuple[float, float]:
+    values = mean_per_episode(rows, key)
     return mean_and_half_width(values.values()) if values else (float("nan"), 0.0)

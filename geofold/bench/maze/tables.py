@@ -6,30 +6,46 @@ from typing import Any
 
 import numpy as np
 
-from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
+from geofold.bench.common.records import Records, table_of, write_summary
+from geofold.bench.common.statistics import compare_means, mean_and_half_width, mean_per_episode
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent
-from geofold.bench.maze.hotspots import ELASTIC, shares
-from geofold.bench.peptide.tables import difference, per_episode
+from geofold.bench.maze.hotspots import ELASTIC, compute_shares
 from geofold.maze.world import DRAGS
 
 COLUMNS = ("steps", "collisions", "regret", "success")
-OURS, FIRST = "geossm", "transformer"
-COSTED, COSTED_STEPS = 0, 192
-"""World and steps on which the floating-point operations of a step are counted."""
+REFERENCE_AGENT, UNIT_AGENT = "geossm", "transformer"
+COSTED_WORLD, COSTED_STEPS = 0, 192
+"""World and number of steps for which floating-point operations are counted."""
 Row = dict[str, Any]
 
 
 def summarise(records: Records, split: str, *, quick: bool, began: float) -> None:
-    """Summary, tables and plots."""
+    """Write summary, tables and plots.
+
+    Parameters
+    ----------
+    records : Records
+        All records of the run.
+    split : str
+        Name of the split.
+    quick : bool
+        Whether the run was a small one.
+    began : float
+        Start of the run (`time.time`).
+    """
     metrics: dict[str, float] = {}
     for agent in AGENTS:
-        numbers = measured(_of(records, agent, "world")) | timed(_of(records, agent, "clock"))
+        numbers = summarise_panel(_rows(records, agent, "world")) | summarise_times(_rows(records, agent, "clock"))
         metrics |= {f"{agent.name}.{key}": value for key, value in numbers.items()}
     for name in [agent.name for agent in AGENTS]:
-        metrics[f"{name}.energy"] = metrics[f"{name}.cpu_ms"] / metrics[f"{FIRST}.cpu_ms"]
-    metrics |= compared(records) | late_and_large(records) | streamers(records)
-    metrics |= {f"{agent.name}.{key}": value for agent in CONFIGURATIONS for key, value in grid(records, agent).items()}
-    tables = [_first(metrics), _grid(metrics), _streamers(metrics)]
+        metrics[f"{name}.energy"] = metrics[f"{name}.cpu_ms"] / metrics[f"{UNIT_AGENT}.cpu_ms"]
+    metrics |= compare_agents(records) | compare_drags(records) | summarise_corridors(records)
+    metrics |= {
+        f"{agent.name}.{key}": value
+        for agent in CONFIGURATIONS
+        for key, value in summarise_grid(records, agent).items()
+    }
+    tables = [_main_table(metrics), _grid_table(metrics), _corridor_table(metrics)]
     write_summary(
         records.folder, metrics, quick=quick, began=began, table="\n".join(tables), note=f"maze, {split} worlds"
     )
@@ -40,132 +56,146 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
     maze_hotspots.draw(records.folder)
 
 
-def measured(rows: list[Row]) -> dict[str, float]:
-    """Numbers of an agent on a panel."""
+def summarise_panel(rows: list[Row]) -> dict[str, float]:
+    """Means and intervals of an agent's records on a panel."""
     numbers: dict[str, float] = {"episodes": float(len(rows))}
     for key in COLUMNS:
-        values = per_episode(rows, key)
+        values = mean_per_episode(rows, key)
         if values:
             numbers[key], numbers[f"{key}_ci"] = mean_and_half_width(values.values())
     return numbers | {"inner": sum(row["inner"] for row in rows) / sum(row["made"] for row in rows)}
 
 
-def timed(rows: list[Row]) -> dict[str, float]:
-    """What a step of one row costs."""
+def summarise_times(rows: list[Row]) -> dict[str, float]:
+    """Latency and CPU time of a step of one row."""
     clock = np.array([ms for row in rows for ms in row["ms"]])
     return {
-        "steps_per_second": 1e3 / float(clock.mean()), "latency_ms_mean": float(clock.mean()),
+        "steps_per_second": 1e3 / float(clock.mean()),
+        "latency_ms_mean": float(clock.mean()),
         "latency_ms_p99": float(np.percentile(clock, 99)),
         "cpu_ms": 1e3 * sum(row["cpu"] for row in rows) / sum(row["made"] for row in rows),
-    }  # fmt: skip
+    }
 
 
-def compared(records: Records) -> dict[str, float]:
-    """GeoSSM against each other agent: ratios of means, and p of Wilcoxon's test on shared episodes."""
+def compare_agents(records: Records) -> dict[str, float]:
+    """Compare GeoSSM with each other agent: ratios of means, and p of Wilcoxon's test on shared episodes."""
     metrics: dict[str, float] = {}
-    own = [row for row in records.of(OURS) if row.get("panel") == "world"]
-    slowest = {agent.name: timed(_of(records, agent, "clock"))["latency_ms_p99"] for agent in AGENTS}
+    own_rows = [row for row in records.of(REFERENCE_AGENT) if row.get("panel") == "world"]
+    p99 = {agent.name: summarise_times(_rows(records, agent, "clock"))["latency_ms_p99"] for agent in AGENTS}
     for agent in AGENTS:
-        rows = _of(records, agent, "world")
-        if agent.name == OURS:
+        rows = _rows(records, agent, "world")
+        if agent.name == REFERENCE_AGENT:
             continue
         for key in COLUMNS:
-            one, other = per_episode(own, key), per_episode(rows, key)
-            ratio = np.mean([*one.values()]) / max(float(np.mean([*other.values()])), 1e-9)
-            metrics[f"{OURS}.{key}_over_{agent.name}"] = float(ratio)
-            metrics[f"{OURS}.{key}_p_{agent.name}"] = difference(one, other)[1]
-        metrics[f"{OURS}.latency_ms_p99_over_{agent.name}"] = slowest[OURS] / slowest[agent.name]
+            values, others = mean_per_episode(own_rows, key), mean_per_episode(rows, key)
+            ratio = np.mean([*values.values()]) / max(float(np.mean([*others.values()])), 1e-9)
+            metrics[f"{REFERENCE_AGENT}.{key}_over_{agent.name}"] = float(ratio)
+            metrics[f"{REFERENCE_AGENT}.{key}_p_{agent.name}"] = compare_means(values, others)[1]
+        metrics[f"{REFERENCE_AGENT}.latency_ms_p99_over_{agent.name}"] = p99[REFERENCE_AGENT] / p99[agent.name]
     return metrics
 
 
-def late_and_large(records: Records) -> dict[str, float]:
-    """Success of episodes with the latest and largest drag, and of those with none."""
+def compare_drags(records: Records) -> dict[str, float]:
+    """Success in episodes with the latest and largest drag, and in those without a drag."""
     metrics = {}
     for agent in AGENTS:
-        rows = _of(records, agent, "world")
+        rows = _rows(records, agent, "world")
         parts = {
             "success_late_large": [row for row in rows if (row["move_at"], row["drag"]) == (192, "large")],
             "success_undisturbed": [row for row in rows if row["move_at"] is None],
         }
         for key, part in parts.items():
-            if values := per_episode(part, "success"):
+            if values := mean_per_episode(part, "success"):
                 metrics[f"{agent.name}.{key}"] = float(np.mean([*values.values()]))
     return metrics
 
 
-def streamers(records: Records) -> dict[str, float]:
-    """Of ESM's table: success in corridors, and floating-point operations of a step, the Transformer's being one."""
+def summarise_corridors(records: Records) -> dict[str, float]:
+    """ESM paper's table: success in corridors, and floating-point operations of a step (Transformer = 1)."""
     metrics: dict[str, float] = {}
     for agent in AGENTS:
-        if rows := _of(records, agent, "corridors"):
-            metrics |= {f"{agent.name}.corridors_{key}": value for key, value in measured(rows).items()}
-            metrics[f"{agent.name}.compute"] = operations(agent)
+        if rows := _rows(records, agent, "corridors"):
+            metrics |= {f"{agent.name}.corridors_{key}": value for key, value in summarise_panel(rows).items()}
+            metrics[f"{agent.name}.compute"] = count_operations(agent)
         if agent.name == ELASTIC and rows:
-            metrics |= {f"{agent.name}.corridors_{key}": value for key, value in shares(rows).items()}
-    base = metrics.get(f"{FIRST}.compute", 1.0)
+            metrics |= {f"{agent.name}.corridors_{key}": value for key, value in compute_shares(rows).items()}
+    base = metrics.get(f"{UNIT_AGENT}.compute", 1.0)
     return {name: value / base if name.endswith(".compute") else value for name, value in metrics.items()}
 
 
-def operations(agent: MazeAgent) -> float:
-    """Floating-point operations of a step on one world, those of matrix products, as torch counts them."""
+def count_operations(agent: MazeAgent) -> float:
+    """Floating-point operations of a step in one world (matrix products, as torch counts them)."""
     from torch.utils.flop_counter import FlopCounterMode
 
     from geofold.maze.episode import drive
     from geofold.maze.world import make_world
 
-    world = make_world(COSTED, "corridors", targets=8)
+    world = make_world(COSTED_WORLD, "corridors", targets=8)
     with FlopCounterMode(display=False) as counter:
         run = drive(world, agent.parts(), senses=True, steps=COSTED_STEPS)
     return counter.get_total_flops() / len(run.inner)
 
 
-def grid(records: Records, agent: MazeAgent) -> dict[str, float]:
-    """Steps of a configuration by the size of the drag."""
-    found: dict[str, float] = {}
+def summarise_grid(records: Records, agent: MazeAgent) -> dict[str, float]:
+    """Steps of a configuration of the budget grid, by the size of the drag."""
+    steps: dict[str, float] = {}
     for size in DRAGS:
-        rows = [row for row in _of(records, agent, "grid") if row["drag"] == size]
-        if values := per_episode(rows, "steps"):
-            found[f"steps_{size}"], found[f"steps_{size}_ci"] = mean_and_half_width(values.values())
-    return found
+        rows = [row for row in _rows(records, agent, "grid") if row["drag"] == size]
+        if values := mean_per_episode(rows, "steps"):
+            steps[f"steps_{size}"], steps[f"steps_{size}_ci"] = mean_and_half_width(values.values())
+    return steps
 
 
-def _of(records: Records, agent: MazeAgent, panel: str) -> list[Row]:
+def _rows(records: Records, agent: MazeAgent, panel: str) -> list[Row]:
     return [row for row in records.of(agent.name) if row.get("panel") == panel]
 
 
-def _first(metrics: dict[str, float]) -> str:
-    """GeoSSM's Table 1."""
+def _main_table(metrics: dict[str, float]) -> str:
+    """Table 1 of the GeoSSM paper."""
     rows = []
     for name in [agent.name for agent in AGENTS]:
-        told = [_told(metrics, f"{name}.{key}", digits) for key, digits in zip(COLUMNS, (1, 3, 3, 3), strict=True)]
-        cost = [_told(metrics, f"{name}.{key}", digits) for key, digits in
-                (("steps_per_second", 0), ("latency_ms_p99", 1), ("energy", 2), ("inner", 2))]  # fmt: skip
-        p = metrics.get(f"{OURS}.steps_p_{name}")
-        rows.append([name, f"{metrics[f'{name}.episodes']:.0f}", *told, *cost, "" if p is None else f"{p:.2g}"])
-    columns = ["agent", "episodes", "steps a target", "collisions a target", "regret", "success", "steps/s", "p99 ms",
-               "energy (CPU, Transformer = 1)", "mean K", "p (steps, geossm)"]  # fmt: skip
+        results = [_format(metrics, f"{name}.{key}", digits) for key, digits in zip(COLUMNS, (1, 3, 3, 3), strict=True)]
+        cost = [
+            _format(metrics, f"{name}.{key}", digits)
+            for key, digits in (("steps_per_second", 0), ("latency_ms_p99", 1), ("energy", 2), ("inner", 2))
+        ]
+        p = metrics.get(f"{REFERENCE_AGENT}.steps_p_{name}")
+        rows.append([name, f"{metrics[f'{name}.episodes']:.0f}", *results, *cost, "" if p is None else f"{p:.2g}"])
+    columns = [
+        "agent",
+        "episodes",
+        "steps a target",
+        "collisions a target",
+        "regret",
+        "success",
+        "steps/s",
+        "p99 ms",
+        "energy (CPU, Transformer = 1)",
+        "mean K",
+        "p (steps, geossm)",
+    ]
     return table_of(columns, rows)
 
 
-def _grid(metrics: dict[str, float]) -> str:
-    """GeoSSM's Table 3."""
+def _grid_table(metrics: dict[str, float]) -> str:
+    """Table 3 of the GeoSSM paper."""
     rows = [
-        [agent.note, *(_told(metrics, f"{agent.name}.steps_{size}", 1) for size in DRAGS)] for agent in CONFIGURATIONS
+        [agent.note, *(_format(metrics, f"{agent.name}.steps_{size}", 1) for size in DRAGS)] for agent in CONFIGURATIONS
     ]
     return table_of(["steps a target", *DRAGS], rows)
 
 
-def _streamers(metrics: dict[str, float]) -> str:
-    """ESM's Table 1, the maze's part of it."""
+def _corridor_table(metrics: dict[str, float]) -> str:
+    """Maze part of Table 1 of the ESM paper."""
     rows = [
-        [agent.name, *(_told(metrics, f"{agent.name}.{key}", 3) for key in ("corridors_success", "compute"))]
+        [agent.name, *(_format(metrics, f"{agent.name}.{key}", 3) for key in ("corridors_success", "compute"))]
         for agent in AGENTS
         if f"{agent.name}.compute" in metrics
     ]
     return table_of(["corridors", "success", "operations a step (Transformer = 1)"], rows)
 
 
-def _told(metrics: dict[str, float], name: str, digits: int) -> str:
+def _format(metrics: dict[str, float], name: str, digits: int) -> str:
     if name not in metrics:
         return ""
     half = f" +- {metrics[f'{name}_ci']:.{digits}f}" if f"{name}_ci" in metrics else ""

@@ -1,10 +1,10 @@
-"""Loop models with other backbones beside the elastic one (ESM, Table 1, the protein half).
+"""Loop models with reference backbones, compared with the elastic one (ESM, Table 1, protein half).
 
-Every agent streams the same bent loops of the test split for the same number of steps: a plain SSM, a Transformer with
-a window and an SSM with windowed attention, each trained as the loop model was and proposing alone, and the loop model
-that ships with corrections at every step, or where its gate says so (ESM). Energies are told of the loop as it ends,
-and after OpenMM has minimised the loop amid all else held, the native likewise: a predictor alone ends in overlaps,
-beside which everything else is small. Operations are those of whole steps, corrections and kinematics with them.
+Every agent makes the same number of steps on the same bent loops of the test split: a plain SSM, a Transformer with a
+window and an SSM with windowed attention, each trained as the loop model and used without corrections, and the shipped
+loop model with corrections at every step, or when its gate opens (ESM). Energies are those of the final loop, and after
+OpenMM's minimisation of the loop with everything else fixed (also of the native), since predictors alone end in
+overlaps, which dominate all else. Operations are those of whole steps, corrections and kinematics included.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from geofold import resources
-from geofold.bench.common.flops import Operations
-from geofold.bench.common.openmm_min import loop_in_place
-from geofold.bench.common.records import Records, gather, mean_and_half_width, table_of, write_summary
-from geofold.bench.models.loop_controller import DEPTH, SHUT, TINY, read_both, required
-from geofold.bench.models.side_chain_packer import severe_overlaps
-from geofold.bench.peptide.train_rivals import require
+from geofold.bench.common.data import read_chains_and_side_chains, require_data, require_weights
+from geofold.bench.common.flops import OperationCounter
+from geofold.bench.common.openmm_min import minimise_loop
+from geofold.bench.common.records import Records, gather, table_of, write_summary
+from geofold.bench.common.statistics import mean_and_half_width, wilcoxon_p
+from geofold.bench.models.loop_controller import ALWAYS_GAINS, NEVER_OPEN, UNIFORM_DEPTH
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
 from geofold.errors import GeofoldError
@@ -31,6 +30,7 @@ from geofold.learn.gate import shipped_gate
 from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.learn.loop_denoiser.training import load_loop
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
+from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.bent_loops import Episode, bent_structure, episodes, sensed
 from geofold.molecule.datasets.packed_chains import packed_structure
 from geofold.molecule.energy.openmm_energy import EnergyModel
@@ -39,60 +39,74 @@ from geofold.molecule.loop.perturbation import backbone_rmsd
 from geofold.molecule.loop.predictor import LoopPredictor
 
 RIVALS = {"ssm": "s4d", "transformer": "transformer_window", "ssm_attention": "selective_window"}
-"""Backbones by the names of the table; their weights are `rivals/loop_<backbone>.safetensors`."""
-OURS = ("esm_uniform", "esm")
-AGENTS = (*RIVALS, *OURS)
-EPISODES, QUICK = 100, 4
-MOST = 250
-SEED = 19
-"""Of the loops: others than those of the controller's benchmark."""
-COUNTED = 12
-"""Episodes on which operations are counted."""
+"""Backbones by their names in the table; the weights are `rivals/loop_<backbone>.safetensors`."""
+CORRECTED_AGENTS = ("esm_uniform", "esm")
+AGENTS = (*RIVALS, *CORRECTED_AGENTS)
+EPISODES, QUICK_EPISODES = 100, 4
+MAX_RESIDUES = 250
+LOOP_SEED = 19
+"""Seed of the loops, which differ from those of `loop_controller`."""
+COUNTED_EPISODES = 12
+"""Number of episodes for which operations are counted."""
 WORKERS = 2
 
 
 def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int) -> None:
-    """Every agent on every loop; a quick or limited run looks at the validation split.
+    """Run every agent on every loop; a small run takes the validation split.
+
+    Parameters
+    ----------
+    out : str
+        Folder of the records.
+    data : str or None
+        Folder of `backbones.npz` and `packed.npz`.
+    quick : bool
+        Run four loops.
+    limit : int or None
+        Number of loops.
+    seed : int
+        Seed of the streams.
 
     Raises
     ------
     OptionError
-        Without data, or without the weights of a rival.
+        If there is no data, or the weights of a rival are missing.
     """
-    data = required(data, "esm")
+    data = require_data(data, "part esm")
     for kind in RIVALS.values():
-        require(f"loop_{kind}.safetensors", f"geofold train loop --backbone {kind}")
+        require_weights(f"loop_{kind}.safetensors", f"geofold train loop --backbone {kind}")
     began = time.time()
     records = Records(out)
-    chains, packed = read_both(data)
+    chains, packed = read_chains_and_side_chains(data)
     split = "valid" if quick or limit is not None else "test"
-    count = limit or (QUICK if quick else EPISODES)
-    every = episodes(chains, packed, split, count, seed=SEED, most=MOST)
-    left = [(data, episode, seed) for episode in every if not records.has(episode.name, "done")]
-    gather(records, "loops", played, left, WORKERS)
+    count = limit or (QUICK_EPISODES if quick else EPISODES)
+    selected = episodes(chains, packed, split, count, seed=LOOP_SEED, most=MAX_RESIDUES)
+    jobs = [(data, episode, seed) for episode in selected if not records.has(episode.name, "done")]
+    gather(records, "loops", run_episode, jobs, WORKERS)
     summarise(records, split, quick=quick or limit is not None, began=began)
 
 
 @cache
-def model_of(kind: str) -> LoopModel:
-    """The loop model of a rival backbone."""
+def load_rival(kind: str) -> LoopModel:
+    """Load the loop model of a rival backbone."""
     return load_loop(resources.find("rivals", f"loop_{kind}.safetensors"))[0]
 
 
-def parts_of(agent: str, domain: LoopDomain, seed: int) -> Controller:
-    """Controller of an agent by name."""
+def make_controller(agent: str, domain: LoopDomain, seed: int) -> Controller:
+    """Make the controller of an agent."""
     assert domain.sense is not None
     if agent in RIVALS:
-        alone = loop_controller(domain, ThresholdGate(SHUT, largest=1), seed=seed)
-        return replace(alone, backbone=LoopPredictor(model_of(RIVALS[agent]), domain.sense.hinge))
-    gate = shipped_gate() if agent == "esm" else ThresholdGate(0.0, first=TINY, largest=DEPTH, still=0.0)
+        alone = loop_controller(domain, ThresholdGate(NEVER_OPEN, largest=1), seed=seed)
+        return replace(alone, backbone=LoopPredictor(load_rival(RIVALS[agent]), domain.sense.hinge))
+    gate = (
+        shipped_gate() if agent == "esm" else ThresholdGate(0.0, first=ALWAYS_GAINS, largest=UNIFORM_DEPTH, still=0.0)
+    )
     return loop_controller(domain, gate, seed=seed)
 
 
-def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
-    """Records of one episode: each agent's, and one that says it is done."""
-    torch.set_num_threads(1)
-    native = packed_structure(*read_both(data), episode.chain)
+def run_episode(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
+    """Run all agents on an episode; the last record marks the episode as done."""
+    native = packed_structure(*read_chains_and_side_chains(data), episode.chain)
     first, last = episode.first, episode.last
     try:
         start = bent_structure(native, episode)
@@ -102,81 +116,107 @@ def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[
     model = EnergyModel.of(native, domain.tree.steering, seed=seed)
     atoms = domain.fold.kin.atoms.numpy()
 
-    def judged(xyz: np.ndarray) -> dict[str, float]:
-        found = loop_in_place(replace(native, xyz=xyz), first, last, seed=seed)
+    def evaluate(xyz: np.ndarray) -> dict[str, float]:
+        minimised = minimise_loop(replace(native, xyz=xyz), first, last, seed=seed)
         return {
-            "energy": model.energy(xyz), "minimised": model.energy(found.xyz),
+            "energy": model.energy(xyz),
+            "minimised": model.energy(minimised.xyz),
             "rmsd": backbone_rmsd(native, first, last, xyz, native.xyz),
-            "overlaps": float(severe_overlaps(replace(native, xyz=xyz))),
-        }  # fmt: skip
+            "overlaps": float(count_severe_overlaps(replace(native, xyz=xyz))),
+        }
 
-    rows = [(episode.name, "native", judged(native.xyz)), (episode.name, "start", judged(start.xyz))]
+    rows = [(episode.name, "native", evaluate(native.xyz)), (episode.name, "start", evaluate(start.xyz))]
     for agent in AGENTS:
-        xyz, numbers = _streamed(agent, domain, start.xyz, atoms, seed, count=episode.number < COUNTED)
-        rows.append((episode.name, agent, judged(xyz) | numbers))
+        xyz, numbers = _run_agent(agent, domain, start.xyz, atoms, seed, count=episode.number < COUNTED_EPISODES)
+        rows.append((episode.name, agent, evaluate(xyz) | numbers))
     return [*rows, (episode.name, "done", {})]
 
 
-def _streamed(
+def _run_agent(
     agent: str, domain: LoopDomain, start: np.ndarray, atoms: np.ndarray, seed: int, *, count: bool
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Where an agent ends, its mean K, its milliseconds a step, and its operations a step if they are counted."""
-    parts = parts_of(agent, domain, seed)
-    state, spent, took = parts.init(domain, domain.start(start)), 0, []
-    counted = Operations()
+    """Run an agent; returns final coordinates, and mean K with milliseconds or (if `count`) operations per step."""
+    controller = make_controller(agent, domain, seed)
+    state, corrections, milliseconds = controller.init(domain, domain.start(start)), 0, []
+    counter = OperationCounter()
     for _ in range(GUIDED_SWEEPS * domain.length):
         if count:
-            with counted:
-                state, info = parts.step(domain, state, domain.goal)
+            with counter:
+                state, info = controller.step(domain, state, domain.goal)
         else:
-            state, info = parts.step(domain, state, domain.goal)
-        spent += int(info.inner_steps[0])
-        took.append(info.milliseconds)
+            state, info = controller.step(domain, state, domain.goal)
+        corrections += int(info.inner_steps[0])
+        milliseconds.append(info.milliseconds)
     xyz = start.copy()
     xyz[atoms] = state.domain.fold.xyz[0].numpy()
     # counting slows a step down
-    told = {"operations": counted.total / len(took)} if count else {"milliseconds": float(np.median(took))}
-    return xyz, {"inner": spent / len(took), **told}
+    cost = (
+        {"operations": counter.total / len(milliseconds)} if count else {"milliseconds": float(np.median(milliseconds))}
+    )
+    return xyz, {"inner": corrections / len(milliseconds), **cost}
 
 
 def summarise(records: Records, split: str, *, quick: bool, began: float) -> None:
-    """Table and summary; residual energies are above the native's, relative to the plain SSM's."""
-    from scipy.stats import wilcoxon
+    """Write table and summary; residual energies are above the native, relative to the plain SSM.
 
+    Parameters
+    ----------
+    records : Records
+        All records of the run.
+    split : str
+        Name of the split.
+    quick : bool
+        Whether the run was a small one.
+    began : float
+        Start of the run (`time.time`).
+    """
     native = {row["episode"]: row for row in records.of("native")}
     residual = {
         (agent, key): np.array([row[key] - native[row["episode"]][key] for row in records.of(agent)])
-        for agent in ("start", *AGENTS) for key in ("energy", "minimised")
-    }  # fmt: skip
+        for agent in ("start", *AGENTS)
+        for key in ("energy", "minimised")
+    }
     metrics: dict[str, float] = {"episodes": float(len(native))}
     body = []
     for agent in ("start", *AGENTS):
         rows = records.of(agent)
         numbers = {key: float(np.median(residual[agent, key])) for key in ("energy", "minimised")}
         numbers["minimised_mean"], numbers["minimised_ci"] = mean_and_half_width(residual[agent, "minimised"])
-        numbers |= {"median_rmsd": float(np.median([r["rmsd"] for r in rows])),
-                    "overlaps": float(np.mean([r["overlaps"] for r in rows]))}  # fmt: skip
+        numbers |= {
+            "median_rmsd": float(np.median([r["rmsd"] for r in rows])),
+            "overlaps": float(np.mean([r["overlaps"] for r in rows])),
+        }
         for key in ("inner", "operations", "milliseconds"):
-            known = [row[key] for row in rows if key in row]
-            if known:
-                numbers[key] = float(np.mean(known))
+            values = [row[key] for row in rows if key in row]
+            if values:
+                numbers[key] = float(np.mean(values))
         metrics |= {f"{agent}.{key}": value for key, value in numbers.items()}
-        told = [f"{numbers[key]:.{digits}f}" if key in numbers else "" for key, digits in COLUMNS.items()]
-        body.append([agent, *told])
+        cost = [f"{numbers[key]:.{digits}f}" if key in numbers else "" for key, digits in COLUMNS.items()]
+        body.append([agent, *cost])
     for key, name in (("minimised", "protein_energy"), ("energy", "protein_energy_as_it_ends")):
         for agent in AGENTS:
             metrics[f"{agent}.{name}"] = metrics[f"{agent}.{key}"] / metrics[f"ssm.{key}"]
-    for other in (*RIVALS, "esm_uniform"):
-        apart = residual["esm", "minimised"] - residual[other, "minimised"]
-        metrics[f"esm.minimised_less_{other}"] = float(np.median(apart))
-        metrics[f"esm.minimised_p_{other}"] = float(wilcoxon(apart).pvalue) if np.any(apart) else 1.0
+    for reference in (*RIVALS, "esm_uniform"):
+        differences = residual["esm", "minimised"] - residual[reference, "minimised"]
+        metrics[f"esm.minimised_less_{reference}"] = float(np.median(differences))
+        metrics[f"esm.minimised_p_{reference}"] = wilcoxon_p(differences)
     if "transformer.operations" in metrics:
         for agent in AGENTS:
             metrics[f"{agent}.protein_compute"] = metrics[f"{agent}.operations"] / metrics["transformer.operations"]
     table = table_of(
-        ["agent", "residual energy as it ends (kJ/mol, median)", "minimised (median)", "minimised (mean)",
-         "median RMSD (A)", "severe overlaps", "mean K", "operations a step", "ms a step"], body,
-    )  # fmt: skip
+        [
+            "agent",
+            "residual energy as it ends (kJ/mol, median)",
+            "minimised (median)",
+            "minimised (mean)",
+            "median RMSD (A)",
+            "severe overlaps",
+            "mean K",
+            "operations a step",
+            "ms a step",
+        ],
+        body,
+    )
     write_summary(records.folder, metrics, quick=quick, began=began, table=table, note=f"esm, {split} split")
 
 

@@ -1,6 +1,6 @@
-"""What sequence models are tried on: torsions of real chains, selective copying and associative recall.
+"""Tasks for sequence models: torsions of real chains, selective copying and associative recall.
 
-Glossary: ``T`` steps, ``B`` rows, ``F`` features, ``V`` symbols, ``K`` components of a mixture. Every task gives
+Glossary: ``T`` steps, ``B`` rows, ``F`` features, ``V`` symbols, ``K`` components of a mixture. Every task has
 batches of inputs (T, B, F) and a loss of outputs (T, B, `outputs`).
 """
 
@@ -22,34 +22,34 @@ COMPONENTS = 8
 
 
 class Batch(NamedTuple):
-    """Inputs (T, B, F), what is wanted (T, B, ...) and where it counts (T, B), bool."""
+    """Inputs (T, B, F), targets (T, B, ...), and mask (T, B) of the positions that count."""
 
     inputs: Tensor
-    wanted: Tensor
+    targets: Tensor
     counts: Tensor
 
 
 class Task(Protocol):
-    """A source of batches and a judge of outputs."""
+    """Makes batches and evaluates outputs."""
 
     name: str
 
     @property
     def features(self) -> int:
-        """F."""
+        """Number of input features F."""
 
     @property
     def outputs(self) -> int:
-        """Numbers that an output has."""
+        """Number of outputs per step."""
 
     def batch(self, split: str, number: int, rows: int) -> Batch:
-        """Batch `number` of a split, the same for the same number."""
+        """Make batch `number` of a split; the same number gives the same batch."""
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Mean negative log-likelihood in nat where it counts."""
+        """Mean negative log-likelihood (nat) over the positions that count."""
 
     def score(self, outputs: Tensor, batch: Batch) -> float:
-        """The figure that is reported."""
+        """Figure of the table: nat for densities, accuracy for symbols."""
 
 
 def mixture_log_likelihood(outputs: Tensor, angles: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def mixture_log_likelihood(outputs: Tensor, angles: Tensor) -> Tensor:
 
 @dataclass
 class Torsions:
-    """phi and psi of each residue, given the sequence up to it and all torsions before it."""
+    """Prediction of phi and psi of each residue from the sequence up to it and all torsions before it."""
 
     chains: Chains
     size: int = 128
@@ -76,33 +76,33 @@ class Torsions:
     _starts: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def batch(self, split: str, number: int, rows: int) -> Batch:
-        """Windows of one split, drawn by number."""
+        """Draw windows of a split."""
         if split not in self._starts:
             self._starts[split] = self.chains.windows(split, self.size)
         starts = self._starts[split]
-        chosen = starts[np.random.default_rng([7, number]).integers(len(starts), size=rows)]
-        place = chosen + np.arange(self.size)[:, None]
-        angles = torch.as_tensor(self.chains.torsions[place][..., :2])
-        letters = torch.nn.functional.one_hot(torch.as_tensor(self.chains.residue[place]).long(), len(AMINO_ACIDS))
-        known = angles.isfinite().all(-1)
-        past = torch.cat([angles[:1] * torch.nan, angles[:-1]])
-        told = past.isfinite().all(-1, keepdim=True)
-        circles = torch.cat([past.sin(), past.cos()], -1).nan_to_num(0.0)
-        inputs = torch.cat([letters.float(), circles * told, told.float()], -1)
-        return Batch(inputs, angles.nan_to_num(0.0), known)
+        selected = starts[np.random.default_rng([7, number]).integers(len(starts), size=rows)]
+        index = selected + np.arange(self.size)[:, None]
+        angles = torch.as_tensor(self.chains.torsions[index][..., :2])
+        letters = torch.nn.functional.one_hot(torch.as_tensor(self.chains.residue[index]).long(), len(AMINO_ACIDS))
+        is_known = angles.isfinite().all(-1)
+        previous = torch.cat([angles[:1] * torch.nan, angles[:-1]])
+        is_given = previous.isfinite().all(-1, keepdim=True)
+        circles = torch.cat([previous.sin(), previous.cos()], -1).nan_to_num(0.0)
+        inputs = torch.cat([letters.float(), circles * is_given, is_given.float()], -1)
+        return Batch(inputs, angles.nan_to_num(0.0), is_known)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Negative log-likelihood of a residue."""
-        return -mixture_log_likelihood(outputs, batch.wanted)[batch.counts].mean()
+        """Mean negative log-likelihood (nat) of a residue."""
+        return -mixture_log_likelihood(outputs, batch.targets)[batch.counts].mean()
 
     def score(self, outputs: Tensor, batch: Batch) -> float:
-        """The same."""
+        """Mean negative log-likelihood (nat) of a residue, as a number."""
         return float(self.loss(outputs, batch))
 
 
 @dataclass
 class Symbols(ABC):
-    """Tasks whose answers are symbols."""
+    """Base of the tasks whose answers are symbols."""
 
     symbols: int
     name: str
@@ -110,75 +110,75 @@ class Symbols(ABC):
 
     @property
     def features(self) -> int:
-        """One for each symbol, and a blank and a cue."""
+        """Number of inputs: one for each symbol, a blank and a cue."""
         return self.symbols + 2
 
     @property
     def outputs(self) -> int:
-        """One for each symbol."""
+        """Number of outputs, one for each symbol."""
         return self.symbols
 
     @abstractmethod
-    def _drawn(self, noise: torch.Generator, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Symbols shown (T, B), symbols wanted (T, B), and where they count (T, B)."""
+    def _draw(self, noise: torch.Generator, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw symbols shown (T, B), target symbols (T, B), and the mask (T, B) of the positions that count."""
 
     def batch(self, split: str, number: int, rows: int) -> Batch:
-        """Sequences drawn by number; splits differ."""
+        """Draw sequences; the splits have different ones."""
         noise = torch.Generator().manual_seed(1_000_003 * number + (0 if split == "train" else 1))
-        shown, wanted, counts = self._drawn(noise, rows)
-        return Batch(torch.nn.functional.one_hot(shown, self.features).float(), wanted, counts)
+        shown, targets, counts = self._draw(noise, rows)
+        return Batch(torch.nn.functional.one_hot(shown, self.features).float(), targets, counts)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy."""
-        return torch.nn.functional.cross_entropy(outputs[batch.counts], batch.wanted[batch.counts])
+        """Cross-entropy (nat) over the positions that count."""
+        return torch.nn.functional.cross_entropy(outputs[batch.counts], batch.targets[batch.counts])
 
     def score(self, outputs: Tensor, batch: Batch) -> float:
-        """Share of right answers."""
-        return float((outputs.argmax(-1) == batch.wanted)[batch.counts].float().mean())
+        """Fraction of right answers."""
+        return float((outputs.argmax(-1) == batch.targets)[batch.counts].float().mean())
 
 
 @dataclass
 class SelectiveCopying(Symbols):
-    """A few symbols strewn among blanks, to be repeated in order at the end (Gu and Dao, Mamba, section 4.1)."""
+    """A few symbols among blanks, to be repeated in order at the end (Gu and Dao, Mamba, section 4.1)."""
 
     symbols: int = 8
     name: str = "copying"
     size: int = 64
-    kept: int = 8
+    copied: int = 8
 
-    def _drawn(self, noise: torch.Generator, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _draw(self, noise: torch.Generator, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         blank, cue = self.symbols, self.symbols + 1
-        said = torch.randint(self.symbols, (self.kept, rows), generator=noise)
-        where = torch.rand(self.size, rows, generator=noise).argsort(0)[: self.kept].sort(0).values
-        shown = torch.full((self.size + self.kept, rows), blank)
-        shown.scatter_(0, where, said)
+        symbols_shown = torch.randint(self.symbols, (self.copied, rows), generator=noise)
+        positions = torch.rand(self.size, rows, generator=noise).argsort(0)[: self.copied].sort(0).values
+        shown = torch.full((self.size + self.copied, rows), blank)
+        shown.scatter_(0, positions, symbols_shown)
         shown[self.size :] = cue
-        wanted = torch.zeros_like(shown)
-        wanted[self.size :] = said
+        targets = torch.zeros_like(shown)
+        targets[self.size :] = symbols_shown
         counts = torch.zeros_like(shown, dtype=torch.bool)
         counts[self.size :] = True
-        return shown, wanted, counts
+        return shown, targets, counts
 
 
 @dataclass
 class AssociativeRecall(Symbols):
-    """Pairs of a key and a value, then keys again whose values are asked for (Arora et al., Zoology, 2023)."""
+    """Pairs of a key and a value, then keys whose values are to be recalled (Arora et al., Zoology, 2023)."""
 
     symbols: int = 32
     name: str = "recall"
     size: int = 8
-    asked: int = 4
+    questions_asked: int = 4
 
-    def _drawn(self, noise: torch.Generator, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _draw(self, noise: torch.Generator, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         half = self.symbols // 2
         keys = torch.rand(half, rows, generator=noise).argsort(0)[: self.size]
         values = half + torch.randint(half, keys.shape, generator=noise)
         pairs = torch.stack([keys, values], 1).flatten(0, 1)
-        again = torch.rand(self.size, rows, generator=noise).argsort(0)[: self.asked]
-        answers = values.gather(0, again)
-        # each question is followed by its answer, as pairs were: the value is wanted when its key is seen
-        questions = torch.stack([keys.gather(0, again), answers], 1).flatten(0, 1)
+        recalled = torch.rand(self.size, rows, generator=noise).argsort(0)[: self.questions_asked]
+        answers = values.gather(0, recalled)
+        # each question is followed by its answer, as in the pairs; the target is the value at the step of its key
+        questions = torch.stack([keys.gather(0, recalled), answers], 1).flatten(0, 1)
         shown = torch.cat([pairs, questions])
-        wanted, counts = torch.zeros_like(shown), torch.zeros_like(shown, dtype=torch.bool)
-        wanted[len(pairs) :: 2], counts[len(pairs) :: 2] = answers, True
-        return shown, wanted, counts
+        targets, counts = torch.zeros_like(shown), torch.zeros_like(shown, dtype=torch.bool)
+        targets[len(pairs) :: 2], counts[len(pairs) :: 2] = answers, True
+        return shown, targets, counts

@@ -1,7 +1,8 @@
-"""The peptide benchmark: stepping agents side by side on shared episodes, and OpenMM's and scipy's own ways on some.
+"""The peptide benchmark: stepping agents on shared episodes, with end points of OpenMM and L-BFGS for some of them.
 
-A job is an episode under a seed: all agents play it in turn, in one process, on one thread. The constraint of the
-nonstationary panel changes mid-stream; fragments of real structures come with contacts of their own.
+A job is an episode and a seed; all agents run it one after another, in one process, on one thread. In the panel
+`changing` the contact changes during the stream; in the panel `real` fragments of real structures have contacts of
+their own.
 """
 
 from __future__ import annotations
@@ -18,157 +19,211 @@ import torch
 from geofold.app.report.audit import audit
 from geofold.app.report.measure import measure
 from geofold.backbone.state_io import write_npz
-from geofold.bench.common.openmm_min import peptide_to_contact
+from geofold.bench.common.openmm_min import minimise_to_contact
 from geofold.bench.common.records import Records, gather
-from geofold.bench.peptide.agents.lbfgs import walked_to_contact
+from geofold.bench.peptide.agents.lbfgs import walk_to_contact
 from geofold.bench.peptide.agents.openmm_anneal import anneal_to_contact
 from geofold.bench.peptide.agents.registry import AGENTS
-from geofold.bench.peptide.episodes import TEST_SEED, TUNING_SEED, Episode, changing, episodes, real_episodes
-from geofold.bench.peptide.reference_ensemble import Ensemble, ensemble, loaded, nearest_rmsd, relaxed_energy, saved
-from geofold.bench.peptide.rollout import LIMIT, Played, Stage, ca_of, overlaps_per_step, play, staged, whole
+from geofold.bench.peptide.episodes import TEST_SEED, TUNING_SEED, Episode, changing_episodes, episodes, real_episodes
+from geofold.bench.peptide.reference_ensemble import (
+    Ensemble,
+    from_arrays,
+    make_ensemble,
+    nearest_rmsd,
+    relaxed_energy,
+    to_arrays,
+)
+from geofold.bench.peptide.rollout import (
+    MAX_STEPS,
+    Rollout,
+    Setup,
+    ca_coordinates,
+    make_setup,
+    overlaps_per_step,
+    run_episode,
+    with_local_atoms,
+)
 from geofold.bench.peptide.tables import summarise
 from geofold.bench.peptide.train_rivals import require_rivals
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
-EPISODES, QUICK, SEEDS = 256, 8, 5
-OUTSIDE = 128
-"""Episodes on which energies are compared, and OpenMM and scipy play."""
-CHANGING = 96
+DEFAULT_EPISODES, QUICK_EPISODES, DEFAULT_SEEDS = 256, 8, 5
+COMPARED_EPISODES = 128
+"""Number of episodes for which energies are compared, and which OpenMM and L-BFGS run."""
+CHANGING_EPISODES = 96
 WORKERS = 2
 TOLERANCES = {"openmm_min": 10.0, "openmm_min_loose": 30.0}
-"""Of the minimiser in kJ/mol/nm: OpenMM's default, which damages least, and a looser, faster one."""
+"""Tolerances (kJ/mol/nm) of the minimiser: OpenMM's default, with the least damage, and a faster one."""
 RANDOM, MOVING, REAL = "random", "changing", "real"
 Rows = list[tuple[str, str, dict[str, Any]]]
 
 
 def run(out: str, *, quick: bool, limit: int | None, seeds: int | None = None, seed: int = 0) -> None:
-    """Play what is not in the records yet, then write tables, plots and summary.
+    """Run what is not in the records yet, then write tables, plots and summary.
 
-    A quick or limited run looks at the tuning episodes. `seed` is the first of `seeds`.
+    A quick or limited run takes the tuning episodes.
+
+    Parameters
+    ----------
+    out : str
+        Folder of the records.
+    quick : bool
+        Run eight episodes with one seed.
+    limit : int or None
+        Number of episodes.
+    seeds : int or None
+        Number of seeds, five by default.
+    seed : int
+        First of the seeds.
+
+    Raises
+    ------
+    OptionError
+        If the weights of a rival are missing.
     """
     require_rivals()
     began = time.time()
     records = Records(out)
     tuning = quick or limit is not None
-    count, several = limit or (QUICK if quick else EPISODES), seeds or (1 if quick else SEEDS)
+    count, seed_count = (
+        limit or (QUICK_EPISODES if quick else DEFAULT_EPISODES),
+        seeds or (1 if quick else DEFAULT_SEEDS),
+    )
     split = TUNING_SEED if tuning else TEST_SEED
     references = str(records.folder / "references")
-    left = [(*job, references) for job in _jobs(count, several, seed, split) if not records.has(job[1], "done")]
-    gather(records, "peptide", _played, left, WORKERS)
+    jobs = [(*job, references) for job in _make_jobs(count, seed_count, seed, split) if not records.has(job[1], "done")]
+    gather(records, "peptide", _run_job, jobs, WORKERS)
     summarise(records, "tuning" if tuning else "test", quick=tuning, began=began)
 
 
-def _jobs(count: int, seeds: int, first: int, split: int) -> Iterator[tuple[Episode, str, str, int, bool, bool]]:
-    """Episode, key of its records, panel, seed, whether its references have energies, and whether outsiders play too.
+def _make_jobs(count: int, seeds: int, first: int, split: int) -> Iterator[tuple[Episode, str, str, int, bool, bool]]:
+    """Yield episode, key of its records, panel, seed, whether its reference has energies, whether end points are run.
 
-    Seeds one after the other, so that no two workers make the references of one episode.
+    The seeds of an episode are far apart, so that no two workers make its reference ensemble at the same time.
     """
     for seed in range(first, first + seeds):
         for number, episode in enumerate(episodes(count, seed=split)):
-            few = number < OUTSIDE
-            yield episode, f"{RANDOM}/{episode.name}/{seed}", RANDOM, seed, few, few and seed == first
-    for episode in changing(min(count, CHANGING), seed=split):
+            compared = number < COMPARED_EPISODES
+            yield episode, f"{RANDOM}/{episode.name}/{seed}", RANDOM, seed, compared, compared and seed == first
+    for episode in changing_episodes(min(count, CHANGING_EPISODES), seed=split):
         yield episode, f"{MOVING}/{episode.name}/{first}", MOVING, first, False, False
     for episode in real_episodes()[:count]:
         yield episode, f"{REAL}/{episode.name}/{first}", REAL, first, False, False
 
 
-def _played(episode: Episode, key: str, panel: str, seed: int, energies: bool, outside: bool, references: str) -> Rows:
-    """Records of all agents on an episode, and one that says it is done."""
-    stage = staged(episode, seed)
-    members = None if panel == MOVING else _ensemble(episode, stage, Path(references), energies=energies)
+def _run_job(
+    episode: Episode, key: str, panel: str, seed: int, energies: bool, end_points: bool, references: str
+) -> Rows:
+    """Run all agents on an episode; the last record marks the episode as done."""
+    setup = make_setup(episode, seed)
+    reference = None if panel == MOVING else _reference_ensemble(episode, setup, Path(references), energies=energies)
     rows: Rows = []
     for agent in AGENTS:
-        played = play(agent, stage, seed)
-        rows.append((key, agent.name, _numbers(stage, played, members, panel, energy=outside, seed=seed)))
-    if outside:
-        rows += [(key, name, numbers) for name, numbers in _outsiders(episode, stage, members, seed)]
+        rollout = run_episode(agent, setup, seed)
+        rows.append((key, agent.name, _measure_rollout(setup, rollout, reference, panel, energy=end_points, seed=seed)))
+    if end_points:
+        rows += [(key, name, numbers) for name, numbers in _run_end_point_methods(episode, setup, reference, seed)]
     return [*rows, (key, "done", {})]
 
 
-def _ensemble(episode: Episode, stage: Stage, folder: Path, *, energies: bool) -> Ensemble:
-    """Reference ensemble of an episode, made once and kept."""
+def _reference_ensemble(episode: Episode, setup: Setup, folder: Path, *, energies: bool) -> Ensemble:
+    """Reference ensemble of an episode, from its file or made and written to it."""
     path = folder / f"{episode.name.replace(':', '_')}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        contact = parse_contact(stage.structure, episode.contact)
-        made = ensemble(stage.structure, stage.domain, contact, seed=1, energies=energies)
-        write_npz(path, saved(made))
-    return loaded(dict(np.load(path)))
+        contact = parse_contact(setup.structure, episode.contact)
+        reference = make_ensemble(setup.structure, setup.domain, contact, seed=1, energies=energies)
+        write_npz(path, to_arrays(reference))
+    return from_arrays(dict(np.load(path)))
 
 
-def _numbers(
-    stage: Stage, played: Played, members: Ensemble | None, panel: str, *, energy: bool, seed: int
+def _measure_rollout(
+    setup: Setup, rollout: Rollout, reference: Ensemble | None, panel: str, *, energy: bool, seed: int
 ) -> dict[str, Any]:
-    """What is measured of a stepping agent's path."""
-    end = played.frames[-1]
+    """Measure the path of a stepping agent."""
+    end = rollout.frames[-1]
     numbers: dict[str, Any] = {
-        "panel": panel, "success": played.held is not None, "steps": played.steps,
-        "clash_energy": overlaps_per_step(stage.domain, played.frames), "made": len(played.inner),
-        "inner": int(played.inner.sum()), "ms": [round(float(ms), 3) for ms in played.milliseconds],
-        "outliers": int(stage.domain.angles.outliers(torch.as_tensor(played.angle[-1:]))[0]),
-        "change": stage.change, "cis_made": 0, "chirality_changed": 0,
-        "seconds_to_contact": float(played.milliseconds[: stage.change + played.steps].sum() / 1e3),
-    }  # fmt: skip
+        "panel": panel,
+        "success": rollout.held is not None,
+        "steps": rollout.steps,
+        "clash_energy": overlaps_per_step(setup.domain, rollout.frames),
+        "made": len(rollout.inner),
+        "inner": int(rollout.inner.sum()),
+        "ms": [round(float(ms), 3) for ms in rollout.milliseconds],
+        "outliers": int(setup.domain.angles.outliers(torch.as_tensor(rollout.angle[-1:]))[0]),
+        "change": setup.change,
+        "cis_made": 0,
+        "chirality_changed": 0,
+        "seconds_to_contact": float(rollout.milliseconds[: setup.change + rollout.steps].sum() / 1e3),
+    }
     if panel == MOVING:
-        # what the new contact asks for where the path stands when it comes
-        there = torch.as_tensor(played.frames[stage.change : stage.change + 1])
-        numbers["jump"] = 10 * float(stage.domain.wanted(there, stage.goal(stage.change).contacts)[1][0, 0])
-    if members is not None and len(members.ca):
-        numbers["rmsd"] = nearest_rmsd(ca_of(stage, end), members.ca)
+        # violation (A) of the new contact at the step at which it is set
+        xyz = torch.as_tensor(rollout.frames[setup.change : setup.change + 1])
+        numbers["jump"] = 10 * float(setup.domain.wanted(xyz, setup.goal(setup.change).contacts)[1][0, 0])
+    if reference is not None and len(reference.ca):
+        numbers["rmsd"] = nearest_rmsd(ca_coordinates(setup, end), reference.ca)
         if energy:
-            numbers["energy"] = _above(stage, relaxed_energy(stage.structure, stage.domain, end, seed=seed), members)
+            numbers["energy"] = _energy_above(
+                setup, relaxed_energy(setup.structure, setup.domain, end, seed=seed), reference
+            )
     if energy:
-        numbers |= _damage(stage, whole(stage, end))
+        numbers |= _audit_end(setup, with_local_atoms(setup, end))
     return numbers
 
 
-def _above(stage: Stage, energy: float, members: Ensemble) -> float:
-    """kJ/mol per residue above the median of the reference ensemble."""
-    return (energy - float(np.median(members.energy))) / len(stage.structure.residues)
+def _energy_above(setup: Setup, energy: float, reference: Ensemble) -> float:
+    """Energy above the median of the reference ensemble, in kJ/mol per residue."""
+    return (energy - float(np.median(reference.energy))) / len(setup.structure.residues)
 
 
-def _damage(stage: Stage, xyz: np.ndarray) -> dict[str, Any]:
-    """What the audit finds at the end."""
-    structure = stage.structure
+def _audit_end(setup: Setup, xyz: np.ndarray) -> dict[str, Any]:
+    """Cis bonds made, overlaps, chiralities changed and outliers of an end point."""
+    structure = setup.structure
     tree = torsion_tree(structure, 0, len(structure.residues) - 1)
     before, after = (measure(structure, [tree], x, None) for x in (structure.xyz, xyz))
     checks = {c.name: c.value for c in audit(structure, [tree], structure.xyz, xyz, (before, after))}
     return {
-        "cis_made": int(max(checks["cis_peptide_bonds_made"], 0)), "overlaps": int(after["severe_overlaps"]),
-        "chirality_changed": int(checks["chiralities_changed"]), "outliers": int(after["ramachandran"]["outliers"]),
-    }  # fmt: skip
+        "cis_made": int(max(checks["cis_peptide_bonds_made"], 0)),
+        "overlaps": int(after["severe_overlaps"]),
+        "chirality_changed": int(checks["chiralities_changed"]),
+        "outliers": int(after["ramachandran"]["outliers"]),
+    }
 
 
-def _outsiders(
-    episode: Episode, stage: Stage, members: Ensemble | None, seed: int
+def _run_end_point_methods(
+    episode: Episode, setup: Setup, reference: Ensemble | None, seed: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """OpenMM's restrained minimisation and annealing, and L-BFGS on the torsions."""
-    structure, contact = stage.structure, parse_contact(stage.structure, episode.contact)
+    """Run OpenMM's restrained minimisation and annealing, and L-BFGS on the torsions."""
+    structure, contact = setup.structure, parse_contact(setup.structure, episode.contact)
     for name, tolerance in TOLERANCES.items():
-        outcome = peptide_to_contact(structure, (contact,), seed=seed, tolerance=tolerance)
-        yield name, _judged(stage, outcome.xyz, outcome.reached, outcome.seconds, members, seed)
+        outcome = minimise_to_contact(structure, (contact,), seed=seed, tolerance=tolerance)
+        yield name, _evaluate_end(setup, outcome.xyz, outcome.reached, outcome.seconds, reference, seed)
     outcome = anneal_to_contact(structure, (contact,), seed=seed)
-    yield "openmm_anneal", _judged(stage, outcome.xyz, outcome.reached, outcome.seconds, members, seed)
-    found = walked_to_contact(structure, stage.domain, contact, seed=seed)
-    judged = _judged(stage, whole(stage, found.frames[-1]), found.reached, found.seconds, members, seed)
-    steps = len(found.frames) - 1 if judged["success"] else LIMIT
-    yield "lbfgs", judged | {"steps": steps, "clash_energy": overlaps_per_step(stage.domain, found.frames)}
+    yield "openmm_anneal", _evaluate_end(setup, outcome.xyz, outcome.reached, outcome.seconds, reference, seed)
+    walk = walk_to_contact(structure, setup.domain, contact, seed=seed)
+    numbers = _evaluate_end(
+        setup, with_local_atoms(setup, walk.frames[-1]), walk.reached, walk.seconds, reference, seed
+    )
+    steps = len(walk.frames) - 1 if numbers["success"] else MAX_STEPS
+    yield "lbfgs", numbers | {"steps": steps, "clash_energy": overlaps_per_step(setup.domain, walk.frames)}
 
 
-def _judged(
-    stage: Stage, xyz: np.ndarray, reached: bool, seconds: float, members: Ensemble | None, seed: int
+def _evaluate_end(
+    setup: Setup, xyz: np.ndarray, reached: bool, seconds: float, reference: Ensemble | None, seed: int
 ) -> dict[str, Any]:
-    damage = _damage(stage, xyz)
-    local = xyz[stage.domain.fold.kin.atoms.numpy()]
+    damage = _audit_end(setup, xyz)
+    local = xyz[setup.domain.fold.kin.atoms.numpy()]
     numbers = {
-        "panel": RANDOM, "success": bool(reached and damage["overlaps"] == 0 and damage["outliers"] == 0),
-        "reached": bool(reached), "seconds_to_contact": seconds, **damage,
-    }  # fmt: skip
-    if members is not None and len(members.ca):
-        numbers["rmsd"] = nearest_rmsd(ca_of(stage, local), members.ca)
-        # what does not move in our domain (a proline amid the chain) has moved here
-        moved = replace(stage.structure, xyz=xyz)
-        numbers["energy"] = _above(stage, relaxed_energy(moved, stage.domain, local, seed=seed), members)
+        "panel": RANDOM,
+        "success": bool(reached and damage["overlaps"] == 0 and damage["outliers"] == 0),
+        "reached": bool(reached),
+        "seconds_to_contact": seconds,
+        **damage,
+    }
+    if reference is not None and len(reference.ca):
+        numbers["rmsd"] = nearest_rmsd(ca_coordinates(setup, local), reference.ca)
+        # atoms that are fixed in the torsion domain (a proline inside the chain) have moved here
+        moved = replace(setup.structure, xyz=xyz)
+        numbers["energy"] = _energy_above(setup, relaxed_energy(moved, setup.domain, local, seed=seed), reference)
     return numbers

@@ -1,7 +1,7 @@
-"""Peptides seen through other observations: what the pullback metric weighs of a move, for the ablation.
+"""Peptide domains with other observation spaces, which define the pullback metric; used by the ablation.
 
-The domain that ships weighs torsions and backbone positions. Here torsions may be weighed alone, or distances between
-CA atoms beside or in place of the positions. Nothing else changes: neither the loss nor what a latent decodes to.
+The shipped domain observes torsions and backbone positions. Here it observes torsions alone, or distances between CA
+atoms in addition to or instead of positions. Neither the loss nor the decoded structure changes.
 
 Glossary: ``B`` rows, ``d`` latent, ``k`` observations of the domain, ``q`` distances.
 """
@@ -18,8 +18,8 @@ from geofold.core.domain import Expansion, Loss, Prediction, Sloped
 from geofold.molecule.kinematics.decoder import POSITION_SIGMA
 from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
 
-TORSIONS, DISTANCES, EVERYTHING = "torsions", "torsions_distances", "torsions_distances_positions"
-SPACES = (TORSIONS, DISTANCES, EVERYTHING)
+TORSIONS, DISTANCES, ALL_OBSERVATIONS = "torsions", "torsions_distances", "torsions_distances_positions"
+SPACES = (TORSIONS, DISTANCES, ALL_OBSERVATIONS)
 TINY = 1e-12
 
 
@@ -30,125 +30,129 @@ class ObservedPeptide(PeptideDomain):
     Parameters
     ----------
     pairs : (2, q)
-        Local atoms whose distance is seen.
+        Local atoms whose distance is observed.
     wide : (k + q,)
         Observation weights.
     """
 
     pairs: Tensor = field(default_factory=lambda: torch.zeros(2, 0, dtype=torch.long))
-    wide: Tensor = field(default_factory=lambda: torch.zeros(0))
+    observation_weight: Tensor = field(default_factory=lambda: torch.zeros(0))
 
     @classmethod
-    def through(cls, domain: PeptideDomain, space: str) -> ObservedPeptide:
-        """The domain with the weights of one of `SPACES`.
+    def observing(cls, domain: PeptideDomain, space: str) -> ObservedPeptide:
+        """Make a domain that observes one of `SPACES`.
 
-        Positions and distances are weighed as in `geofold.molecule.kinematics.decoder`: normalised by their number,
+        Positions and distances have weights as in `geofold.molecule.kinematics.decoder`: normalised by their number,
         with 1 A as the standard deviation.
 
         Raises
         ------
         ValueError
-            For another name, or a domain without a `sense`, which knows the CA atoms.
+            For another name, or for a domain without a `sense`, which lists the CA atoms.
         """
         if space not in SPACES or domain.sense is None:
             raise ValueError(f"observations {space!r}; expected one of {', '.join(SPACES)}, of a domain with a sense")
         weight, n = domain.fold.weight.clone(), len(domain.tree)
-        # CA atoms that stay come behind the local ones
+        # indices beyond the local atoms are CA atoms that do not move
         ca = domain.sense.local[:, 1]
         ca = ca[ca < len(domain.fold.kin.atoms)].to(weight.device)
         pairs = torch.combinations(ca).mT if space != TORSIONS else ca.new_zeros(2, 0)
-        if space != EVERYTHING:
+        if space != ALL_OBSERVATIONS:
             weight[n:] = 0.0
-        seen = weight.new_full((pairs.shape[1],), 1 / (max(pairs.shape[1], 1) * POSITION_SIGMA**2))
-        own = {f.name: getattr(domain, f.name) for f in fields(domain)}
-        return cls(**own, pairs=pairs, wide=torch.cat([weight, seen]))
+        distance_weight = weight.new_full((pairs.shape[1],), 1 / (max(pairs.shape[1], 1) * POSITION_SIGMA**2))
+        base_size = {f.name: getattr(domain, f.name) for f in fields(domain)}
+        return cls(**base_size, pairs=pairs, observation_weight=torch.cat([weight, distance_weight]))
 
     def decode(self, z: Tensor, state: PeptideState) -> Prediction:
-        """What the domain decodes, and the distances."""
-        return self._seen(super().decode(z, state))
+        """Decode the observations of the domain and the distances."""
+        return self._with_distances(super().decode(z, state))
 
     def expand(self, z: Tensor, state: PeptideState) -> Expansion:
-        """Derivatives of the domain's decoder, carried on to the distances by the chain rule."""
+        """Derivatives of the domain's decoder, extended to the distances by the chain rule."""
         base = super().expand(z, state)
-        own = base.prediction.mean.shape[-1]
-        apart = self._apart(base.prediction.mean)
-        gap = self._length(apart)
-        unit = apart / gap[..., None]
+        base_size = base.prediction.mean.shape[-1]
+        vectors = self._vectors(base.prediction.mean)
+        distance = self._norm(vectors)
+        unit = vectors / distance[..., None]
 
-        def along(moved: Tensor) -> Tensor:
-            """Change (..., q) of the distances with the observations (..., k)."""
-            return (unit * self._apart(moved)).sum(-1)
+        def along(change: Tensor) -> Tensor:
+            """Change (..., q) of the distances for a change (..., k) of the observations."""
+            return (unit * self._vectors(change)).sum(-1)
 
         def push(v: Tensor) -> Tensor:
-            moved = base.push(v)
-            return torch.cat([moved, along(moved)], -1)
+            change = base.push(v)
+            return torch.cat([change, along(change)], -1)
 
         def back(c: Tensor) -> Tensor:
-            """Cotangent (..., k) of the observations of one (..., q) of the distances."""
+            """Cotangent (..., k) of the observations for a cotangent (..., q) of the distances."""
             pulls = c[..., None] * unit
-            atoms = c.new_zeros(*c.shape[:-1], (own - len(self.tree)) // 3, 3)
+            atoms = c.new_zeros(*c.shape[:-1], (base_size - len(self.tree)) // 3, 3)
             atoms.index_add_(-2, self.pairs[0], pulls).index_add_(-2, self.pairs[1], -pulls)
             return torch.cat([c.new_zeros(*c.shape[:-1], len(self.tree)), atoms.flatten(-2)], -1)
 
         def pull(c: Tensor) -> Tensor:
-            return base.pull(c[..., :own] + back(c[..., own:]))
+            return base.pull(c[..., :base_size] + back(c[..., base_size:]))
 
         def bend(v: Tensor) -> Tensor:
-            moved, bent = base.push(v[None])[0], base.bend(v)
-            across = self._apart(moved).square().sum(-1) - along(moved).square()
-            return torch.cat([bent, along(bent) + across / gap], -1)
+            change, bent = base.push(v[None])[0], base.bend(v)
+            across = self._vectors(change).square().sum(-1) - along(change).square()
+            return torch.cat([bent, along(bent) + across / distance], -1)
 
         def gram(weight: Tensor) -> Tensor:
-            whole = base.gram(weight[..., :own])
+            base_gram = base.gram(weight[..., :base_size])
             count = self.pairs.shape[1]
             if not count:
-                return whole
-            basis = torch.eye(count, dtype=whole.dtype, device=whole.device)[:, None].expand(-1, len(whole), -1)
+                return base_gram
+            basis = torch.eye(count, dtype=base_gram.dtype, device=base_gram.device)[:, None].expand(
+                -1, len(base_gram), -1
+            )
             rows = base.pull(back(basis))
-            return whole + torch.einsum("qbi,bq,qbj->bij", rows, weight[..., own:], rows)
+            return base_gram + torch.einsum("qbi,bq,qbj->bij", rows, weight[..., base_size:], rows)
 
-        return Expansion(self._seen(base.prediction), push, pull, bend, gram)
+        return Expansion(self._with_distances(base.prediction), push, pull, bend, gram)
 
     def loss(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Loss:
-        """The domain's: distances are only observed."""
-        return super().loss(self._own(prediction), state, goal)
+        """Loss of the domain; distances do not enter it."""
+        return super().loss(self._without_distances(prediction), state, goal)
 
     def sloped(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Sloped:
-        """The domain's, its gradient zero along the distances."""
-        own = super().sloped(self._own(prediction), state, goal)
+        """Loss and gradient of the domain; the gradient is zero along the distances."""
+        base_size = super().sloped(self._without_distances(prediction), state, goal)
         count = self.pairs.shape[1]
 
         def curved() -> Tensor | None:
-            rows = None if own.curved is None else own.curved()
+            rows = None if base_size.curved is None else base_size.curved()
             return None if rows is None else torch.nn.functional.pad(rows, (0, count))
 
-        return Sloped(own.loss, lambda: torch.nn.functional.pad(own.slope(), (0, count)), curved)
+        return Sloped(base_size.loss, lambda: torch.nn.functional.pad(base_size.slope(), (0, count)), curved)
 
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
-        """The domain's."""
-        return super().commit(self._own(prediction), state)
+        """Commit as the domain does."""
+        return super().commit(self._without_distances(prediction), state)
 
-    def _seen(self, prediction: Prediction) -> Prediction:
-        gap = self._length(self._apart(prediction.mean))
-        return replace(prediction, mean=torch.cat([prediction.mean, gap], -1), precision=self.wide)
+    def _with_distances(self, prediction: Prediction) -> Prediction:
+        distance = self._norm(self._vectors(prediction.mean))
+        return replace(prediction, mean=torch.cat([prediction.mean, distance], -1), precision=self.observation_weight)
 
-    def _own(self, prediction: Prediction) -> Prediction:
-        own = len(self.wide) - self.pairs.shape[1]
-        return replace(prediction, mean=prediction.mean[..., :own], precision=prediction.precision[..., :own])
+    def _without_distances(self, prediction: Prediction) -> Prediction:
+        base_size = len(self.observation_weight) - self.pairs.shape[1]
+        return replace(
+            prediction, mean=prediction.mean[..., :base_size], precision=prediction.precision[..., :base_size]
+        )
 
-    def _apart(self, mean: Tensor) -> Tensor:
-        """From the second to the first atom of each pair (..., q, 3) in observations (..., k), or their change."""
+    def _vectors(self, mean: Tensor) -> Tensor:
+        """Vectors (..., q, 3) from the second to the first atom of each pair, or their changes."""
         place = mean[..., len(self.tree) :].unflatten(-1, (-1, 3))
         return place[..., self.pairs[0], :] - place[..., self.pairs[1], :]
 
     @staticmethod
-    def _length(apart: Tensor) -> Tensor:
-        return (apart.square().sum(-1) + TINY).sqrt()
+    def _norm(vectors: Tensor) -> Tensor:
+        return (vectors.square().sum(-1) + TINY).sqrt()
 
 
-Seen = Callable[[PeptideDomain], PeptideDomain]
+Observer = Callable[[PeptideDomain], PeptideDomain]
 
 
-def through(space: str) -> Seen:
-    """A function that makes a domain observe a space."""
-    return lambda domain: ObservedPeptide.through(domain, space)
+def observing(space: str) -> Observer:
+    """Return a function that makes a domain observe a space."""
+    return lambda domain: ObservedPeptide.observing(domain, space)

@@ -1,11 +1,11 @@
-"""What a peptide's end state is measured against: conformations that keep the contact, and its energy once relaxed.
+"""Reference ensembles of peptide end states, and energies after relaxation of the side chains.
 
-A reference ensemble is made beforehand, by annealing torsions in many rows from starts all over the map, longer than
-demonstrations are and at no price for far ones. Members keep the contact, without severe overlap and Ramachandran
-outlier, and are those of lowest energy (amber14 + OBC2, side chains relaxed) among ones that differ.
+An ensemble is made by annealing torsions in many rows from starts all over the Ramachandran map, longer than for
+demonstrations. Members satisfy the contact without severe overlaps and Ramachandran outliers; those of
+lowest energy (amber14 + OBC2, side chains relaxed) among mutually distinct ones are selected.
 
-Members were annealed under soft sterics, their backbones know no force field: what minimised amber14 + OBC2 itself, all
-atoms free (OpenMM's own ways), may well lie below all of them.
+Members are annealed with soft sterics; their backbones do not see the force field. Structures that are minimised with
+amber14 + OBC2 and all atoms free (OpenMM) can have lower energies than all members.
 
 Glossary: ``k`` members, ``n`` torsions, ``L`` residues, ``m`` local atoms, ``p`` particles.
 """
@@ -33,18 +33,18 @@ from geofold.molecule.peptide.lbfgs import UNCAPPED
 from geofold.molecule.structure import Structure
 
 Floats = NDArray[np.float64]
-SIZE = 16
-"""Members, fixed before any run."""
-COURSE = Course(rows=48, iterations=400, spread=1.5, speed=0.0)
-TRIES = 2
-CANDIDATES = 32
-"""Of the clean ones, so many are relaxed."""
-APART = 0.05
-"""nm of CA RMSD from which two members differ."""
-CHI_STEPS, CHI_SPARED = 60, 1e-6
-"""L-BFGS iterations on the side chains, and the relative fall of the energy that ends them."""
+ENSEMBLE_SIZE = 16
+"""Number of members."""
+ANNEALING = Course(rows=48, iterations=400, spread=1.5, speed=0.0)
+MAX_TRIES = 2
+MAX_RELAXED = 32
+"""Maximum number of clean conformations that are relaxed."""
+MIN_RMSD = 0.05
+"""CA RMSD (nm) above which two members are distinct."""
+CHI_STEPS, CHI_TOLERANCE = 60, 1e-6
+"""Maximum of L-BFGS iterations on the side chains, and relative decrease of the energy that ends them."""
 HYDROGEN_STEPS, HYDROGEN_TOLERANCE = 100, 10.0
-"""Iterations and tolerance (kJ/mol/nm) for the hydrogens, which are nobody's choice."""
+"""Iterations and tolerance (kJ/mol/nm) for the hydrogens, which were placed automatically."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Ensemble:
     Attributes
     ----------
     turn : (k, n) float
-        Torsions counted from the structure's, radian.
+        Torsions relative to the structure (radian).
     ca : (k, L, 3) float
-        nm.
+        CA coordinates (nm).
     energy : (k,) float
-        amber14 + OBC2 of the relaxed members in kJ/mol, ascending; NaN where none was asked for.
+        Energies (amber14 + OBC2, kJ/mol) of the relaxed members, ascending; NaN if energies were not requested.
     """
 
     turn: Floats
@@ -67,128 +67,148 @@ class Ensemble:
 
     @property
     def complete(self) -> bool:
-        """Whether as many members were found as there should be."""
-        return len(self.turn) == SIZE
+        """Whether the ensemble has `ENSEMBLE_SIZE` members."""
+        return len(self.turn) == ENSEMBLE_SIZE
 
 
-class Relaxed(NamedTuple):
-    """Side chains at rest: how far torsions turned (n,) in radian, where local atoms are (m, 3), kJ/mol."""
+class RelaxedSideChains(NamedTuple):
+    """Relaxed side chains: rotations (n,) of the torsions (radian), local coordinates (m, 3) (nm), energy (kJ/mol)."""
 
     turn: Floats
     xyz: Floats
     energy: float
 
 
-def ensemble(
+def make_ensemble(
     structure: Structure, domain: PeptideDomain, contact: Contact, *, seed: int, energies: bool = True
 ) -> Ensemble:
-    """Reference conformations of a peptide that keeps a contact.
+    """Make reference conformations of a peptide with a contact.
 
     Parameters
     ----------
-    domain
-        Of the whole structure.
-    energies
-        Relax side chains and choose by energy; without, the first distinct ones count, as they were annealed.
+    structure : Structure
+        The peptide.
+    domain : PeptideDomain
+        Domain of the whole structure.
+    contact : Contact
+        Contact that every member satisfies.
+    seed : int
+        Seed of the annealing and of the hydrogens.
+    energies : bool
+        Relax side chains and select by energy; otherwise the first distinct conformations are selected as annealed.
 
     Returns
     -------
     Ensemble
-        Of 16 members, or (see `complete`) of all that two tries found.
+        With 16 members, or fewer (see `complete`) if two attempts do not find as many.
     """
-    found = np.zeros((0, len(domain.tree)))
+    torsions = np.zeros((0, len(domain.tree)))
     start, goal = domain.start(structure.xyz), goal_of((contact,))
-    for attempt in range(TRIES):
-        turn = annealed(domain, start, goal, COURSE, seed=TRIES * seed + attempt).numpy()
-        found = np.concatenate([found, turn[_clean(structure, domain, contact, turn)]])
-        if len(_distinct(_ca(structure, domain, found), np.arange(len(found)))) >= SIZE:
+    for attempt in range(MAX_TRIES):
+        turn = annealed(domain, start, goal, ANNEALING, seed=MAX_TRIES * seed + attempt).numpy()
+        torsions = np.concatenate([torsions, turn[_are_clean(structure, domain, contact, turn)]])
+        if (
+            len(_select_distinct(_ca_coordinates(structure, domain, torsions), np.arange(len(torsions))))
+            >= ENSEMBLE_SIZE
+        ):
             break
-    energy = np.full(len(found), np.nan)
-    if energies and len(found):
-        found = found[:CANDIDATES]
-        local = placed(domain, structure.xyz, torch.as_tensor(found)).fold.xyz.numpy()
-        rest = [relaxed(structure, domain, xyz, seed=seed) for xyz in local]
-        found = found + np.array([one.turn for one in rest])
-        energy = np.array([one.energy for one in rest])
-        still = _clean(structure, domain, contact, found)
-        found, energy = found[still], energy[still]
-    ca = _ca(structure, domain, found)
+    energy = np.full(len(torsions), np.nan)
+    if energies and len(torsions):
+        torsions = torsions[:MAX_RELAXED]
+        local = placed(domain, structure.xyz, torch.as_tensor(torsions)).fold.xyz.numpy()
+        relaxed = [relax_side_chains(structure, domain, xyz, seed=seed) for xyz in local]
+        torsions = torsions + np.array([result.turn for result in relaxed])
+        energy = np.array([result.energy for result in relaxed])
+        clean = _are_clean(structure, domain, contact, torsions)
+        torsions, energy = torsions[clean], energy[clean]
+    ca = _ca_coordinates(structure, domain, torsions)
     order = np.argsort(energy, kind="stable")
-    differ = _distinct(ca, order)
-    chosen = np.array([*differ, *(k for k in order if k not in differ)], dtype=int)[:SIZE]
-    chosen = chosen[np.argsort(energy[chosen], kind="stable")]
-    return Ensemble(found[chosen], ca[chosen], energy[chosen])
+    distinct = _select_distinct(ca, order)
+    selected = np.array([*distinct, *(k for k in order if k not in distinct)], dtype=int)[:ENSEMBLE_SIZE]
+    selected = selected[np.argsort(energy[selected], kind="stable")]
+    return Ensemble(torsions[selected], ca[selected], energy[selected])
 
 
 def relaxed_energy(structure: Structure, domain: PeptideDomain, local: Floats, *, seed: int) -> float:
-    """Energy in kJ/mol (amber14 + OBC2) of local coordinates (m, 3) in nm once their side chains are relaxed.
-
-    The structure has to hold the places of all other atoms: the root's own (a CB at the least) are not local. For
-    coordinates that did not come about by torsions, pass the structure with those coordinates.
-    """
-    return relaxed(structure, domain, local, seed=seed).energy
-
-
-def relaxed(structure: Structure, domain: PeptideDomain, local: Floats, *, seed: int) -> Relaxed:
-    """Turn side chains, and nothing else, to where amber14 + OBC2 is lowest nearby.
-
-    Hydrogens are placed afresh, ride on their side chains and come to rest in the end, all heavy atoms held.
+    """Energy (amber14 + OBC2, kJ/mol) of local coordinates (m, 3) in nm after relaxation of their side chains.
 
     Parameters
     ----------
-    structure
-        Atoms that are not local are taken from it.
-    local : (m, 3)
-        nm.
+    structure : Structure
+        Coordinates of the atoms that are not local (at least the CB of the root) are taken from it. For local
+        coordinates that are not the result of torsion moves, pass the structure with those coordinates.
+    domain : PeptideDomain
+        Domain of the whole structure.
+    local : (m, 3) float
+        Local coordinates (nm).
     seed : int
-        Of the hydrogens.
+        Seed of the hydrogens.
     """
-    forced = with_force_field(structure, domain, local, seed)
-    assert forced.steering is not None
-    force, model = forced.steering, forced.steering.model
+    return relax_side_chains(structure, domain, local, seed=seed).energy
+
+
+def relax_side_chains(structure: Structure, domain: PeptideDomain, local: Floats, *, seed: int) -> RelaxedSideChains:
+    """Minimise amber14 + OBC2 over the side-chain torsions.
+
+    Hydrogens are rebuilt, move rigidly with their side chains, and are minimised at the end with all heavy atoms fixed.
+
+    Parameters
+    ----------
+    structure : Structure
+        Coordinates of the atoms that are not local are taken from it.
+    domain : PeptideDomain
+        Domain of the whole structure.
+    local : (m, 3) float
+        Local coordinates (nm).
+    seed : int
+        Seed of the hydrogens.
+    """
+    with_energy = with_force_field(structure, domain, local, seed)
+    assert with_energy.steering is not None
+    energy_term, model = with_energy.steering, with_energy.steering.model
     fold = replace(domain.fold, cap=UNCAPPED)
     atoms, n = fold.kin.atoms.numpy(), len(fold.tree)
     chi = np.flatnonzero(~fold.tree.backbone)
-    here = torch.as_tensor(local, dtype=fold.weight.dtype)[None]
-    state = fold.at(here, here.new_zeros(1, n), torch.as_tensor(~fold.tree.backbone, dtype=here.dtype))
+    x = torch.as_tensor(local, dtype=fold.weight.dtype)[None]
+    state = fold.at(x, x.new_zeros(1, n), torch.as_tensor(~fold.tree.backbone, dtype=x.dtype))
 
     def latent(turn: Floats) -> torch.Tensor:
-        wide = np.zeros((1, fold.latent_dim))
-        wide[0, chi] = turn
-        return torch.as_tensor(wide)
+        full = np.zeros((1, fold.latent_dim))
+        full[0, chi] = turn
+        return torch.as_tensor(full)
 
     def energy_and_slope(turn: Floats) -> tuple[float, Floats]:
-        there = fold.expand(latent(turn), state)
-        energy, slope = force.energy_and_gradient(fold.split(there.prediction.mean)[1], atoms)
-        torque = there.pull(torch.nn.functional.pad(slope.flatten(1), (n, 0))[None])[0, 0]
+        expansion = fold.expand(latent(turn), state)
+        energy, slope = energy_term.energy_and_gradient(fold.split(expansion.prediction.mean)[1], atoms)
+        torque = expansion.pull(torch.nn.functional.pad(slope.flatten(1), (n, 0))[None])[0, 0]
         return float(energy[0]), torque.numpy()[chi]
 
     turn = np.zeros(n)
     if len(chi):
-        options = {"maxiter": CHI_STEPS, "ftol": CHI_SPARED}
+        options = {"maxiter": CHI_STEPS, "ftol": CHI_TOLERANCE}
         turn[chi] = minimize(energy_and_slope, turn[chi], jac=True, method="L-BFGS-B", options=options).x
-    whole = structure.xyz.copy()
-    whole[atoms] = fold.split(fold.decode(latent(turn[chi]), state).mean)[1][0].numpy()
-    return Relaxed(turn, whole[atoms], _at_rest(model, whole))
+    xyz = structure.xyz.copy()
+    xyz[atoms] = fold.split(fold.decode(latent(turn[chi]), state).mean)[1][0].numpy()
+    return RelaxedSideChains(turn, xyz[atoms], _relax_hydrogens(model, xyz))
 
 
 def nearest_rmsd(ca: Floats, members: Floats) -> float:
-    """CA RMSD in Angstrom of (L, 3) to the nearest of members (k, L, 3), both in nm, each superposed at its best."""
-    return min((10 * _apart(ca, member) for member in members), default=float("nan"))
+    """Smallest CA RMSD (A) of (L, 3) to members (k, L, 3), both in nm, after superposition; NaN without members."""
+    return min((10 * _superposed_rmsd(ca, member) for member in members), default=float("nan"))
 
 
-def saved(members: Ensemble) -> dict[str, NDArray[Any]]:
-    """As arrays, for a file."""
+def to_arrays(members: Ensemble) -> dict[str, NDArray[Any]]:
+    """Convert to arrays for a file."""
     return {"turn": members.turn, "ca": members.ca, "energy": members.energy}
 
 
-def loaded(parts: dict[str, NDArray[Any]]) -> Ensemble:
-    """The ensemble of such arrays."""
+def from_arrays(parts: dict[str, NDArray[Any]]) -> Ensemble:
+    """Make an ensemble from the arrays of `to_arrays`."""
     return Ensemble(parts["turn"], parts["ca"], parts["energy"])
 
 
-def _at_rest(model: EnergyModel, xyz: Floats) -> float:
-    """Energy in kJ/mol with added hydrogens at rest, all other atoms held."""
+def _relax_hydrogens(model: EnergyModel, xyz: Floats) -> float:
+    """Energy (kJ/mol) after minimisation of the added hydrogens, all row atoms fixed."""
     import openmm
     from openmm.unit import kilojoule_per_mole
 
@@ -201,36 +221,38 @@ def _at_rest(model: EnergyModel, xyz: Floats) -> float:
     return float(context.getState(getEnergy=True).getPotentialEnergy().value_in_unit(kilojoule_per_mole))
 
 
-def _clean(structure: Structure, domain: PeptideDomain, contact: Contact, turn: Floats) -> NDArray[np.bool_]:
-    """Which rows (k,) of torsions (k, n) keep the contact, with neither severe overlaps nor outliers."""
+def _are_clean(structure: Structure, domain: PeptideDomain, contact: Contact, turn: Floats) -> NDArray[np.bool_]:
+    """Mask (k,) of torsions (k, n) that satisfy the contact without severe overlaps and outliers."""
     if not len(turn):
         return np.zeros(0, dtype=bool)
     state = placed(domain, structure.xyz, torch.as_tensor(turn))
-    kept = np.array([contact.satisfied(float(d)) for d in domain.distances(state.fold.xyz, (contact,))[:, 0]])
+    satisfied = np.array([contact.satisfied(float(d)) for d in domain.distances(state.fold.xyz, (contact,))[:, 0]])
     severe = domain.sterics.severe(state.fold.xyz, state.pairs).numpy()
-    return kept & (severe == 0) & (np.array(domain.angles.outliers(state.fold.angle)) == 0)
+    return satisfied & (severe == 0) & (np.array(domain.angles.outliers(state.fold.angle)) == 0)
 
 
-def _ca(structure: Structure, domain: PeptideDomain, turn: Floats) -> Floats:
+def _ca_coordinates(structure: Structure, domain: PeptideDomain, turn: Floats) -> Floats:
     """CA coordinates (k, L, 3) at torsions (k, n)."""
-    found = [structure.atom(k, "CA", domain.tree.steering) for k in range(len(structure.residues))]
-    alpha = [a for a in found if a is not None]
-    whole = np.repeat(structure.xyz[None], len(turn), axis=0)
+    atoms = [structure.atom(k, "CA", domain.tree.steering) for k in range(len(structure.residues))]
+    alpha = [a for a in atoms if a is not None]
+    xyz = np.repeat(structure.xyz[None], len(turn), axis=0)
     if len(turn):
-        whole[:, domain.fold.kin.atoms.numpy()] = placed(domain, structure.xyz, torch.as_tensor(turn)).fold.xyz.numpy()
-    return whole[:, alpha]
+        xyz[:, domain.fold.kin.atoms.numpy()] = placed(domain, structure.xyz, torch.as_tensor(turn)).fold.xyz.numpy()
+    return xyz[:, alpha]
 
 
-def _distinct(ca: Floats, order: NDArray[np.int64]) -> list[int]:
-    """At most 16 rows of CA coordinates (k, L, 3), taken in a given order, each apart from all taken before."""
-    taken: list[int] = []
+def _select_distinct(ca: Floats, order: NDArray[np.int64]) -> list[int]:
+    """Select at most 16 mutually distinct rows of CA coordinates (k, L, 3), in a given order."""
+    selected_rows: list[int] = []
     for k in order.tolist():
-        if len(taken) < SIZE and all(_apart(ca[k], ca[other]) > APART for other in taken):
-            taken.append(k)
-    return taken
+        if len(selected_rows) < ENSEMBLE_SIZE and all(
+            _superposed_rmsd(ca[k], ca[row]) > MIN_RMSD for row in selected_rows
+        ):
+            selected_rows.append(k)
+    return selected_rows
 
 
-def _apart(one: Floats, two: Floats) -> float:
-    """RMSD in nm of two sets of points (L, 3) after the best superposition."""
-    _, distance = Rotation.align_vectors(one - one.mean(0), two - two.mean(0))
-    return float(distance) / np.sqrt(len(one))
+def _superposed_rmsd(a: Floats, b: Floats) -> float:
+    """RMSD (nm) of two sets of points (L, 3) after optimal superposition."""
+    _, distance = Rotation.align_vectors(a - a.mean(0), b - b.mean(0))
+    return float(distance) / np.sqrt(len(a))

@@ -1,4 +1,4 @@
-"""An episode of the peptide benchmark played by a stepping agent, and what is measured along its path.
+"""Run an episode of the peptide benchmark with a stepping agent, and measure its path.
 
 Glossary: ``T`` steps made, ``m`` local atoms, ``n`` torsions.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geofold.bench.peptide.agents.agent import Agent, Choice, Stepping
+from geofold.bench.peptide.agents.agent import Agent, Options, Stepping
 from geofold.bench.peptide.episodes import Episode
 from geofold.core.stream import stream
 from geofold.modelling.options import TORSION_CAP
@@ -27,38 +27,38 @@ from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideS
 from geofold.molecule.peptide.predictor import PeptideSense
 from geofold.molecule.structure import Structure
 
-LIMIT = 128
-SHAKEN = np.radians(10.0)
-"""Standard deviation of the torsions that a stream starts from, about the extended chain's; seed 0 starts there."""
-TRIES = 50
+MAX_STEPS = 128
+PERTURBATION = np.radians(10.0)
+"""Standard deviation (radian) of the starting torsions about the extended chain; seed 0 starts from that chain."""
+MAX_TRIES = 50
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Where an episode is played: a structure, its domain, the start and the goal of each step."""
+class Setup:
+    """Structure, domain, start and goal of an episode; `goal` maps a step to its goal."""
 
     structure: Structure
     domain: PeptideDomain
     start: PeptideState
     goal: Callable[[int], PeptideGoal]
     change: int = 0
-    """The step at which the last goal is set; streams count from there."""
+    """Step at which the last goal is set; the steps of a stream are counted from it."""
 
 
 @dataclass(frozen=True)
-class Played:
-    """A path.
+class Rollout:
+    """Path of an agent.
 
     Attributes
     ----------
     frames : (T + 1, m, 3)
-        nm, the start first.
+        Local coordinates (nm), the start first.
     angle : (T + 1, n)
-        Torsions counted from the input's.
+        Torsions relative to the input (radian).
     held : int or None
-        The first of the steps for which the last goal was held, counted from where it was set; None: never.
+        First of the steps for which the last goal was satisfied, counted from where it was set; None: never.
     inner, milliseconds : (T,)
-        Corrections tried and wall clock of each step.
+        Corrections tried and wall time of each step.
     """
 
     frames: NDArray[np.float64]
@@ -69,87 +69,113 @@ class Played:
 
     @property
     def steps(self) -> int:
-        """Steps to the goal, `LIMIT` for a failure."""
-        return LIMIT if self.held is None else self.held
+        """Steps to the goal, `MAX_STEPS` for a failure."""
+        return MAX_STEPS if self.held is None else self.held
 
 
-def staged(episode: Episode, seed: int) -> Stage:
-    """The stage of an episode; its start depends on the seed, and is the same for every agent."""
+def make_setup(episode: Episode, seed: int) -> Setup:
+    """Make the setup of an episode; its start depends on the seed and is the same for every agent."""
     structure = peptide(episode.sequence)
     domain = PeptideDomain.of(structure, 0, len(structure.residues) - 1, cap=TORSION_CAP)
     domain = replace(domain, sense=PeptideSense.of(structure, domain.fold))
-    contacts = [parse_contact(structure, text) for text in (episode.contact, *episode.later)]
-    start = placed(domain, structure.xyz, _shaken(domain, structure, seed, contacts[0], episode.name))
+    contacts = [parse_contact(structure, text) for text in (episode.contact, *episode.later_contacts)]
+    start = placed(domain, structure.xyz, _perturbed_start(domain, structure, seed, contacts[0], episode.name))
     goals = [goal_of((contact,)) for contact in contacts]
     change = episode.change if len(goals) > 1 else 0
-    return Stage(structure, domain, start, lambda step: goals[-1] if step >= change else goals[0], change)
+    return Setup(structure, domain, start, lambda step: goals[-1] if step >= change else goals[0], change)
 
 
-def _shaken(domain: PeptideDomain, structure: Structure, seed: int, contact: Contact, name: str) -> torch.Tensor:
-    """Total increments (1, n) of the start: none for seed 0, else a clean one in which the contact is not made yet."""
+def _perturbed_start(
+    domain: PeptideDomain, structure: Structure, seed: int, contact: Contact, name: str
+) -> torch.Tensor:
+    """Increments (1, n) of the start: zero for seed 0, otherwise those of a clean start that misses the contact."""
     if seed == 0:
         return torch.zeros(1, len(domain.tree), dtype=torch.float64)
     noise = np.random.default_rng([seed, crc32(name.encode())])
-    for _ in range(TRIES):
-        angle = torch.as_tensor(SHAKEN * noise.standard_normal((1, len(domain.tree))) * domain.tree.backbone)
+    for _ in range(MAX_TRIES):
+        angle = torch.as_tensor(PERTURBATION * noise.standard_normal((1, len(domain.tree))) * domain.tree.backbone)
         state = placed(domain, structure.xyz, angle)
-        apart = float(domain.distances(state.fold.xyz, (contact,))[0, 0])
+        distance = float(domain.distances(state.fold.xyz, (contact,))[0, 0])
         clean = int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0
-        if clean and domain.angles.outliers(angle)[0] == 0 and not contact.satisfied(apart):
+        if clean and domain.angles.outliers(angle)[0] == 0 and not contact.satisfied(distance):
             return angle
     return torch.zeros(1, len(domain.tree), dtype=torch.float64)
 
 
-def play(agent: Agent, stage: Stage, seed: int, options: Choice | None = None) -> Played:
-    """Stream until the goal has been held for five steps, or for 128 steps after it was set."""
-    parts: Any = agent.parts(stage.domain, seed, agent.chosen() if options is None else options)
-    return walked(parts, stage, seed, agent.thorough)
+def run_episode(agent: Agent, setup: Setup, seed: int, options: Options | None = None) -> Rollout:
+    """Run an episode until the goal has been satisfied for five steps, or for 128 steps after it was set.
+
+    Parameters
+    ----------
+    agent : Agent
+        Makes the controller.
+    setup : Setup
+        Episode to run.
+    seed : int
+        Seed of the controller and of the kicks.
+    options : dict or None
+        Options of the controller; None: the tuned ones.
+    """
+    parts: Any = agent.parts(setup.domain, seed, agent.tuned_options() if options is None else options)
+    return run_controller(parts, setup, seed, agent.thorough)
 
 
-def walked(parts: Stepping, stage: Stage, seed: int, thorough: Callable[[Any], Any] | None = None) -> Played:
-    """A path of given parts; rows that are stuck are kicked, the same for every agent."""
-    domain, start = stage.domain, stage.start
+def run_controller(parts: Stepping, setup: Setup, seed: int, thorough: Callable[[Any], Any] | None = None) -> Rollout:
+    """Run an episode with a given controller; rows that are stuck are kicked in the same way for every agent.
+
+    Parameters
+    ----------
+    parts : Stepping
+        The controller.
+    setup : Setup
+        Episode to run.
+    seed : int
+        Seed of the kicks.
+    thorough : callable or None
+        Makes the controller that takes over once the stream has been stuck; None: the same one continues.
+    """
+    domain, start = setup.domain, setup.start
     frames, angle = [start.fold.xyz[0].numpy()], [start.fold.angle[0].numpy()]
-    inner, clock, held = [], [], 0
-    later = parts if thorough is None else thorough(parts)
+    inner, milliseconds, held = [], [], 0
+    fallback = parts if thorough is None else thorough(parts)
     steps = stream(
         parts,  # type: ignore[arg-type]
         domain,
         parts.init(domain, start),
-        stage.goal,
+        setup.goal,
         patience=patience(),
-        thorough=later,  # type: ignore[arg-type]
+        thorough=fallback,  # type: ignore[arg-type]
         seed=seed,
     )
-    for number, (state, info) in enumerate(islice(steps, stage.change + LIMIT)):
+    for number, (state, info) in enumerate(islice(steps, setup.change + MAX_STEPS)):
         frames.append(state.domain.fold.xyz[0].numpy())
         angle.append(state.domain.fold.angle[0].numpy())
         inner.append(int(info.inner_steps[0]))
-        clock.append(info.milliseconds)
-        content = number >= stage.change and domain.reached(state.domain, stage.goal(number))
-        held = held + 1 if content else 0
+        milliseconds.append(info.milliseconds)
+        converged = number >= setup.change and domain.reached(state.domain, setup.goal(number))
+        held = held + 1 if converged else 0
         if held == HELD:
             break
-    first = len(inner) - HELD + 1 - stage.change if held == HELD else None
-    return Played(np.array(frames), np.array(angle), first, np.array(inner), np.array(clock))
+    first = len(inner) - HELD + 1 - setup.change if held == HELD else None
+    return Rollout(np.array(frames), np.array(angle), first, np.array(inner), np.array(milliseconds))
 
 
 def overlaps_per_step(domain: PeptideDomain, frames: NDArray[np.float64]) -> float:
-    """Severe overlaps (0.4 A or more, all heavy atoms) of the emitted conformations, mean along the path."""
+    """Mean number of severe overlaps (0.4 A or more, all heavy atoms) along a path, without its start."""
     xyz = torch.as_tensor(frames[1:])
     return float(domain.sterics.severe(xyz, domain.sterics.pairs(xyz)).double().mean()) if len(xyz) else 0.0
 
 
-def ca_of(stage: Stage, local: NDArray[np.float64]) -> NDArray[np.float64]:
-    """CA coordinates (L, 3) in nm of local ones (m, 3)."""
-    xyz = whole(stage, local)
-    structure = stage.structure
+def ca_coordinates(setup: Setup, local: NDArray[np.float64]) -> NDArray[np.float64]:
+    """CA coordinates (L, 3) in nm, given local coordinates (m, 3)."""
+    xyz = with_local_atoms(setup, local)
+    structure = setup.structure
     atoms = [structure.atom(k, "CA", structure.steering_mask) for k in range(len(structure.residues))]
     return xyz[[a for a in atoms if a is not None]]
 
 
-def whole(stage: Stage, local: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Coordinates of the structure with the local atoms elsewhere."""
-    xyz = stage.structure.xyz.copy()
-    xyz[stage.domain.fold.kin.atoms.numpy()] = local
+def with_local_atoms(setup: Setup, local: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates (n_atoms, 3) of the structure, with those of the local atoms replaced by (m, 3)."""
+    xyz = setup.structure.xyz.copy()
+    xyz[setup.domain.fold.kin.atoms.numpy()] = local
     return xyz

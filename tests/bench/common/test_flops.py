@@ -1,41 +1,46 @@
-"""Counted operations against what is known by hand."""
+"""Counted operations compared with known numbers."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from geofold.bench.common.flops import operations
+from geofold.bench.common.flops import count_operations
 
 
 def test_a_product_counts_two_for_each_multiply_add() -> None:
     a, b = torch.ones(3, 4), torch.ones(4, 5)
-    assert operations(lambda: a @ b) == 2 * 3 * 4 * 5
-    assert operations(lambda: torch.einsum("bij,bjk->bik", a.expand(2, 3, 4), b.expand(2, 4, 5))) == 2 * 2 * 3 * 4 * 5
+    assert count_operations(lambda: a @ b) == 2 * 3 * 4 * 5
+    assert (
+        count_operations(lambda: torch.einsum("bij,bjk->bik", a.expand(2, 3, 4), b.expand(2, 4, 5)))
+        == 2 * 2 * 3 * 4 * 5
+    )
 
 
-def test_what_moves_numbers_is_free() -> None:
+def test_operations_that_only_move_numbers_are_free() -> None:
     a = torch.ones(3, 4)
-    assert operations(lambda: (a.mT, a[1:], a.reshape(-1), torch.cat([a, a]), a.clone(), torch.zeros(7))) == 0
+    assert count_operations(lambda: (a.mT, a[1:], a.reshape(-1), torch.cat([a, a]), a.clone(), torch.zeros(7))) == 0
 
 
 def test_elementwise_work_counts_its_numbers() -> None:
     a, b = torch.ones(3, 4), torch.ones(3, 4)
-    assert operations(lambda: a.sin()) == 12
-    assert operations(lambda: a.sum()) == operations(lambda: a + b) == operations(lambda: a + 1.0) == 12
-    assert operations(lambda: torch.arange(5) + 1) == 0, "integers are not floating-point operations"
+    assert count_operations(lambda: a.sin()) == 12
+    assert (
+        count_operations(lambda: a.sum()) == count_operations(lambda: a + b) == count_operations(lambda: a + 1.0) == 12
+    )
+    assert count_operations(lambda: torch.arange(5) + 1) == 0, "integers are not floating-point operations"
 
 
 def test_solvers_grow_with_the_cube() -> None:
     def spent(n: int) -> float:
         a = torch.eye(n, dtype=torch.float64)[None]
-        return operations(lambda: torch.linalg.cholesky(a))
+        return count_operations(lambda: torch.linalg.cholesky(a))
 
     assert spent(64) / spent(32) == pytest.approx(8.0, rel=0.1)
 
 
-def test_twice_the_work_counts_twice() -> None:
+def test_repeated_work_counts_twice() -> None:
     layer = torch.nn.Linear(8, 8)
     x = torch.ones(2, 8)
-    once = operations(lambda: layer(x))
-    assert once > 0 and operations(lambda: (layer(x), layer(x))) == 2 * once
+    once = count_operations(lambda: layer(x))
+    assert once > 0 and count_operations(lambda: (layer(x), layer(x))) == 2 * once

@@ -1,4 +1,4 @@
-"""The loop benchmark: its sets, what it measures, its table."""
+"""The loop benchmark: sets, metrics and table."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from app_cases import STRUCTURES
 from geofold.bench.common.records import Records
 from geofold.bench.loop import benchmark as loop
 from geofold.bench.loop import tables as loop_table
-from geofold.bench.loop.benchmark import outside
-from geofold.bench.loop.sets import Episode, bent_and_settled, episodes, native_cis, taken_out
+from geofold.bench.loop.comparison import lines_outside
+from geofold.bench.loop.sets import Episode, bend_and_refine, count_native_cis, episodes, remove_loop
 from geofold.errors import InputFileError, OptionError
 from geofold.molecule.datasets.bent_loops import Episode as ChainLoop
 from geofold.molecule.ideal_peptide import peptide
@@ -27,16 +27,19 @@ LOOP = "A:46-52"
 NATIVE = read(STRUCTURES / "1ubi.pdb")
 
 
-def test_a_loop_is_taken_out_with_the_side_chains_that_reach_it() -> None:
-    episode = taken_out("ubiquitin", NATIVE, LOOP, reach=0.6, shell=8.0)
+def test_a_loop_is_removed_with_the_side_chains_near_it() -> None:
+    episode = remove_loop("ubiquitin", NATIVE, LOOP, reach=0.6, shell=8.0)
     first, last = episode.span
     assert episode.sequence == "AGKQLED" and len(episode.start.residues) == len(NATIVE.residues) - 7
     labels = {residue.label for residue in episode.start.residues}
     assert not labels & {NATIVE.residues[k].label for k in range(first, last + 1)}
-    own = NATIVE.xyz[(NATIVE.residue_of >= first) & (NATIVE.residue_of <= last)]
-    there = {(NATIVE.residues[k].label, str(NATIVE.name[a])): a for k in range(len(NATIVE.residues))
-             for a in NATIVE.residues[k].atoms}  # fmt: skip
-    for (label, name), atom in there.items():
+    atoms = NATIVE.xyz[(NATIVE.residue_of >= first) & (NATIVE.residue_of <= last)]
+    atom_of = {
+        (NATIVE.residues[k].label, str(NATIVE.name[a])): a
+        for k in range(len(NATIVE.residues))
+        for a in NATIVE.residues[k].atoms
+    }
+    for (label, name), atom in atom_of.items():
         residue = next((r for r in episode.start.residues if r.label == label), None)
         if residue is None or NATIVE.hetatm[atom]:
             continue
@@ -44,16 +47,16 @@ def test_a_loop_is_taken_out_with_the_side_chains_that_reach_it() -> None:
         if name in KEPT:
             assert kept
         elif not kept:
-            side = [a for (other, n), a in there.items() if other == label and n not in KEPT]
-            reach = np.linalg.norm(own[:, None] - NATIVE.xyz[side], axis=-1).min()
+            side = [a for (other, n), a in atom_of.items() if other == label and n not in KEPT]
+            reach = np.linalg.norm(atoms[:, None] - NATIVE.xyz[side], axis=-1).min()
             assert reach < 0.6
-    whole = taken_out("ubiquitin", NATIVE, LOOP)
-    assert len(whole.start) == len(NATIVE) - len(own)
+    without_reach = remove_loop("ubiquitin", NATIVE, LOOP)
+    assert len(without_reach.start) == len(NATIVE) - len(atoms)
 
 
-def test_a_bent_loop_settles_among_side_chains_that_fit_it() -> None:
+def test_a_bent_loop_is_refined_among_repacked_side_chains() -> None:
     first, last = find_range(NATIVE, LOOP)
-    bent = bent_and_settled(NATIVE, ChainLoop(0, 0, first, last - first + 1, 2.0))
+    bent = bend_and_refine(NATIVE, ChainLoop(0, 0, first, last - first + 1, 2.0))
     assert bent.name.tolist() == NATIVE.name.tolist()
     inside = (NATIVE.residue_of >= first) & (NATIVE.residue_of <= last)
     still = np.isin(NATIVE.name, list(KEPT)) & ~inside
@@ -62,13 +65,13 @@ def test_a_bent_loop_settles_among_side_chains_that_fit_it() -> None:
     assert backbone_rmsd(NATIVE, first, last, bent.xyz, NATIVE.xyz) > 1.0
 
 
-def test_cis_natives_are_told() -> None:
-    assert native_cis(Episode("trans", NATIVE, LOOP, NATIVE)) == 0
-    made = peptide("AAPAA", [(-60.0, 140.0, 0.0 if letter == "P" else 180.0) for letter in "AAPAA"])
-    assert native_cis(Episode("cis", made, "A:2-4", made)) == 1
+def test_cis_bonds_of_natives_are_counted() -> None:
+    assert count_native_cis(Episode("trans", NATIVE, LOOP, NATIVE)) == 0
+    peptide_with_cis = peptide("AAPAA", [(-60.0, 140.0, 0.0 if letter == "P" else 180.0) for letter in "AAPAA"])
+    assert count_native_cis(Episode("cis", peptide_with_cis, "A:2-4", peptide_with_cis)) == 1
 
 
-def test_sets_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_unknown_sets_and_missing_data_are_refused(tmp_path: Path) -> None:
     for name, data, error in (("mandell_12res", None, OptionError), ("mandell_12res", str(tmp_path), InputFileError)):
         with pytest.raises(error):
             list(episodes(name, data, None))
@@ -76,47 +79,63 @@ def test_sets_that_are_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="set nothing"):
         list(episodes("nothing", str(tmp_path), None))
     with pytest.raises(OptionError, match="rival rosetta"):
-        loop.run("bent", str(tmp_path / "out"), data=None, quick=True, limit=1, seed=0, rivals="rosetta")
+        loop.run(str(tmp_path / "out"), set_name="bent", data=None, quick=True, limit=1, seed=0, rivals="rosetta")
 
 
-def test_a_fixed_half_of_the_long_sets_is_played(tmp_path: Path) -> None:
+def test_a_fixed_half_of_the_long_sets_is_run(tmp_path: Path) -> None:
     columns = "set\tpdb_file\tchain\tstart_resid\tend_resid\tstart_model"
     native = STRUCTURES / "1ubi.pdb"
     rows = [f"fread_16res\t{native}\tA\t{first}\t{first + 6}\t" for first in range(20, 40)]
     (tmp_path / "MANIFEST.tsv").write_text("\n".join([columns, *rows]) + "\n")
-    one, two = ([episode.loop for episode in episodes("fread_16res", str(tmp_path), None)] for _ in range(2))
-    assert one == two and len(one) == 10
+    one, second_run = ([episode.loop for episode in episodes("fread_16res", str(tmp_path), None)] for _ in range(2))
+    assert one == second_run and len(one) == 10
     assert one == sorted(one, key=lambda span: int(span.split(":")[1].split("-")[0]))
 
 
 def row(rmsd: float, models: list[float], **more: Any) -> dict[str, Any]:
-    """A record as `loop` writes it."""
+    """A record of the loop benchmark."""
     short = {"overlaps": 0, "outliers": 0, "cis": 0, "energy": -1.0}
     scored = [{"score": float(k), "rmsd": value} for k, value in enumerate([rmsd, *models])]
     return {
-        "rmsd": rmsd, "residues": 7, "models": scored, "native": short, "native_cis": 0, "before": short,
-        "after": short, "finite": True, "checks": {
-            "closure_error_angstrom": 0.0, "bond_change_angstrom": 0.0, "angle_change_degrees": 0.0,
+        "rmsd": rmsd,
+        "residues": 7,
+        "models": scored,
+        "native": short,
+        "native_cis": 0,
+        "before": short,
+        "after": short,
+        "finite": True,
+        "checks": {
+            "closure_error_angstrom": 0.0,
+            "bond_change_angstrom": 0.0,
+            "angle_change_degrees": 0.0,
             "chiralities_changed": 0,
-        }, "seconds": 1.0, "cpu_seconds": 2.0, "others_identical": True, "audit": True, "status": "done",
-    } | more  # fmt: skip
+        },
+        "seconds": 1.0,
+        "cpu_seconds": 2.0,
+        "others_identical": True,
+        "audit": True,
+        "status": "done",
+    } | more
 
 
-def test_a_loop_of_one_end_counts_among_the_best_of_five() -> None:
-    found = loop_table.metrics_of([row(0.4, []), row(2.0, [1.0]), row(3.0, [5.0])])
+def test_a_loop_with_one_model_counts_in_the_best_of_five() -> None:
+    found = loop_table.compute_metrics([row(0.4, []), row(2.0, [1.0]), row(3.0, [5.0])])
     assert found["top5_rmsd"] == 1.0 and found["closest_rmsd"] == 0.4
     assert found["first_better_than_median_model"] == 0.5
-    assert "top5_rmsd" not in loop_table.metrics_of([row(0.4, []), row(2.0, [])])
+    assert "top5_rmsd" not in loop_table.compute_metrics([row(0.4, []), row(2.0, [])])
 
 
-def test_the_table_tells_medians_the_best_of_five_and_what_failed(tmp_path: Path) -> None:
+def test_the_table_has_medians_best_of_five_and_failures(tmp_path: Path) -> None:
     records = Records(str(tmp_path))
-    for name, told in {
-        "a": row(0.5, [3.0, 4.0]), "b": row(1.5, [0.7]), "c": row(9.0, [8.0], native_cis=1),
-    }.items():  # fmt: skip
-        records.add(name, "geofold", **told)
-    told = row(7.0, [])
-    records.add("a", "pdbfixer", **{key: told[key] for key in told if key not in ("checks", "models")})
+    for name, numbers in {
+        "a": row(0.5, [3.0, 4.0]),
+        "b": row(1.5, [0.7]),
+        "c": row(9.0, [8.0], count_native_cis=1),
+    }.items():
+        records.add(name, "geofold", **numbers)
+    numbers = row(7.0, [])
+    records.add("a", "pdbfixer", **{key: numbers[key] for key in numbers if key not in ("checks", "models")})
     records.add("b", "pdbfixer", failed="PDBFixer cannot")
     loop_table.summarise(records, "made", quick=True, began=0.0)
     metrics = json.loads((tmp_path / "summary.json").read_text())["metrics"]
@@ -129,18 +148,37 @@ def test_the_table_tells_medians_the_best_of_five_and_what_failed(tmp_path: Path
     assert "| geofold | 3 |" in table and "| pdbfixer | 1 |" in table and (tmp_path / "loops.png").exists()
 
 
-def test_what_stands_outside_is_compared_line_by_line() -> None:
+def test_lines_outside_the_loop_are_compared() -> None:
     content = (STRUCTURES / "1ubi.pdb").read_bytes()
     lines = content.decode().splitlines(keepends=True)
     first, last = find_range(NATIVE, LOOP)
-    own = {NATIVE.residues[k].label for k in range(first, last + 1)}
+    atoms = {NATIVE.residues[k].label for k in range(first, last + 1)}
     for residue, same in ((NATIVE.residues[first], True), (NATIVE.residues[first - 1], False)):
         number = [k for k, line in enumerate(lines) if line.startswith("ATOM") and int(line[22:26]) == residue.resnum]
         changed = [line[:30] + "   0.001" + line[38:] if k in number else line for k, line in enumerate(lines)]
         other = "".join(changed).encode()
-        assert (outside(content, own, set()) == outside(other, own, set())) is same
+        assert (lines_outside(content, atoms, set()) == lines_outside(other, atoms, set())) is same
     number = next(k for k, line in enumerate(lines) if line.startswith("ATOM") and line[12:16].strip() == "CG")
     lacking = "".join(lines[:number] + lines[number + 1 :]).encode()
     residue = next(one for one in NATIVE.residues if one.resnum == int(lines[number][22:26]))
-    assert outside(lacking, own, set()) == outside(content, own, set(), {f"{residue.label}@CG"})
-    assert outside(lacking, own, set()) != outside(content, own, set())
+    assert lines_outside(lacking, atoms, set()) == lines_outside(content, atoms, set(), {f"{residue.label}@CG"})
+    assert lines_outside(lacking, atoms, set()) != lines_outside(content, atoms, set())
+
+
+def test_builders_of_loops_are_found() -> None:
+    """A rival that cannot be imported would be recorded as a failure of the rival."""
+    native = read(STRUCTURES / "1ajj.pdb")
+    first = native.residues[12]
+    episode = remove_loop("1ajj", native, f"{first.label}-{first.resnum + 3}")
+    ((_, agent, numbers),) = loop.run_episode(episode, ["pdbfixer"], 0, None)
+    assert agent == "pdbfixer" and "failed" not in numbers
+    assert numbers["residues"] == 4 and np.isfinite(numbers["rmsd"])
+
+
+def test_failures_of_rivals_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setitem(loop.RUNNERS, "promod3", fail)
+    rows = loop.run_episode(Episode("any", NATIVE, LOOP, NATIVE), ["promod3"], 0, None)
+    assert rows == [("any", "promod3", {"failed": "first line"})]

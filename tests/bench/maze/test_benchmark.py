@@ -1,4 +1,4 @@
-"""The maze benchmark: its agents, its records that go on, its tables; and the sweep of iLQR against a direct solve."""
+"""The maze benchmark: its agents, resumed runs, tables; and the sweep of iLQR against a direct solve."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from geofold import resources
-from geofold.bench.common import records
+from geofold.bench.common import processes
 from geofold.bench.maze import benchmark as maze
 from geofold.bench.maze import tables as maze_table
 from geofold.bench.maze.agents import registry as maze_roster
-from geofold.bench.maze.agents.ilqr import IlqrLite, Quadratic, swept
+from geofold.bench.maze.agents.ilqr import IlqrLite, Quadratic, sweep
 from geofold.bench.maze.agents.rmp import Reactive
-from geofold.bench.maze.benchmark import CASES, Episode, clocked, episodes, jobs, numbers
-from geofold.bench.maze.hotspots import hotspots, shares
+from geofold.bench.maze.benchmark import CASES, Episode, make_episodes, make_jobs, measure_run, time_steps
+from geofold.bench.maze.hotspots import compute_shares, count_hotspots
 from geofold.cli import main
 from geofold.core.gate import FixedGate
 from geofold.learn.maze_predictor import predictor
@@ -35,9 +35,9 @@ NAMES = [
 
 @pytest.fixture
 def untrained(monkeypatch) -> None:
-    """Predictors as they are before training, so that a test needs no weights."""
+    """Use untrained predictors, so that a test needs no weights."""
     made = {kind: predictor(kind, FEATURES, 2 * MOVES).double().requires_grad_(False) for kind in maze_roster.KINDS}
-    monkeypatch.setattr(maze_roster, "shipped", made.__getitem__)
+    monkeypatch.setattr(maze_roster, "load_shipped", made.__getitem__)
     monkeypatch.setattr(maze, "require_predictors", lambda: None)
 
 
@@ -46,20 +46,20 @@ def test_agents_have_the_names_of_the_tables() -> None:
 
 
 def test_jobs_cover_every_drag_and_no_world_twice() -> None:
-    made = list(episodes(40, 2, 0, 0))
+    made = list(make_episodes(40, 2, 0, 0))
     assert len({episode.key for episode in made}) == len(made)
-    played = [(episode.move_at, episode.drag) for episode in made if episode.panel == maze.WORLD]
-    assert {case: played.count(case) for case in CASES} == dict.fromkeys(CASES, 8)
+    run_batch = [(episode.move_at, episode.drag) for episode in made if episode.panel == maze.WORLD]
+    assert {case: run_batch.count(case) for case in CASES} == dict.fromkeys(CASES, 8)
     assert all(episode.move_at is not None for episode in made if episode.panel == maze.GRID)
     clock = [episode.world for episode in made if episode.panel == maze.CLOCK]
-    assert clock == [episode.world for episode in made if episode.panel == maze.WORLD][: maze.CLOCKED]
-    batches = list(jobs(made))
+    assert clock == [episode.world for episode in made if episode.panel == maze.WORLD][: maze.TIMED_EPISODES]
+    batches = list(make_jobs(made))
     assert sorted(e.key for _, batch in batches for e in batch) == sorted(e.key for e in made)
     assert all(e.panel == panel for panel, batch in batches for e in batch)
-    assert all(len(batch) <= (1 if panel == maze.CLOCK else maze.ROWS) for panel, batch in batches)
+    assert all(len(batch) <= (1 if panel == maze.CLOCK else maze.EPISODES_PER_JOB) for panel, batch in batches)
 
 
-def test_every_agent_walks(untrained) -> None:
+def test_every_agent_moves(untrained) -> None:
     world = make_world(0)
     for agent in (*maze_roster.AGENTS, *maze_roster.CONFIGURATIONS):
         run = drive(world, agent.timed(), steps=3, senses=True)
@@ -67,7 +67,7 @@ def test_every_agent_walks(untrained) -> None:
         assert (run.inner == 0).all() == (agent.name in ("transformer", "vanilla_ssm", "rmp", "ssm_attention"))
 
 
-def test_the_reactive_agent_is_a_backbone_and_gets_somewhere() -> None:
+def test_the_reactive_agent_is_a_backbone_and_approaches_its_target() -> None:
     seen = torch.zeros(2, FEATURES, dtype=torch.float64)
     plan, after = Reactive().step(seen, Reactive().init_state(2, 2 * MOVES, seen))
     assert plan.shape == (2, 2 * MOVES) and torch.equal(Reactive().read(Reactive().write(after, plan + 1)), plan + 1)
@@ -82,8 +82,10 @@ def test_a_sweep_is_the_best_first_action() -> None:
     parts = []
     for h in range(steps):
         root = noise.standard_normal((size, size))
-        onward = torch.as_tensor(noise.standard_normal((size, size))) if h + 1 < steps else None
-        parts.append(Quadratic(torch.as_tensor(noise.standard_normal(size)), torch.as_tensor(root @ root.T), onward))
+        transition = torch.as_tensor(noise.standard_normal((size, size))) if h + 1 < steps else None
+        parts.append(
+            Quadratic(torch.as_tensor(noise.standard_normal(size)), torch.as_tensor(root @ root.T), transition)
+        )
     actions = torch.zeros(steps, size, dtype=torch.float64)
 
     def cost(actions: torch.Tensor) -> torch.Tensor:
@@ -95,16 +97,16 @@ def test_a_sweep_is_the_best_first_action() -> None:
                 + discount**h * (part.gradient @ y + y @ part.curvature @ y / 2)
                 + effort / 2 * actions[h] @ actions[h]
             )
-            off = part.onward @ y if part.onward is not None else y
+            off = part.transition @ y if part.transition is not None else y
         return total
 
     slope = torch.func.grad(cost)(actions).flatten()
     curve = torch.func.hessian(cost)(actions).reshape(steps * size, steps * size)
     best = -torch.linalg.solve(curve, slope)[:size]
-    assert torch.allclose(swept(parts, discount, effort), best, atol=1e-10)
+    assert torch.allclose(sweep(parts, discount, effort), best, atol=1e-10)
 
 
-def test_a_sweep_takes_rows_one_by_one() -> None:
+def test_a_sweep_is_independent_of_other_rows() -> None:
     noise = torch.Generator().manual_seed(1)
 
     def drawn(*shape: int) -> torch.Tensor:
@@ -113,65 +115,78 @@ def test_a_sweep_takes_rows_one_by_one() -> None:
     parts = [
         Quadratic(drawn(4, 3), (root := drawn(4, 3, 3)) @ root.mT, drawn(4, 3, 3) if h < 2 else None) for h in range(3)
     ]
-    together = swept(parts, 0.97, 4.0)
+    together = sweep(parts, 0.97, 4.0)
     for row in range(4):
-        alone = [Quadratic(p.gradient[row], p.curvature[row], None if p.onward is None else p.onward[row])
-                 for p in parts]  # fmt: skip
-        assert torch.allclose(swept(alone, 0.97, 4.0), together[row], atol=1e-12)
+        unassisted = [
+            Quadratic(p.gradient[row], p.curvature[row], None if p.transition is None else p.transition[row])
+            for p in parts
+        ]
+        assert torch.allclose(sweep(unassisted, 0.97, 4.0), together[row], atol=1e-12)
 
 
 def test_a_sweep_lowers_the_loss(untrained) -> None:
     run_of = {
-        h: drive(make_world(0), IlqrLite(maze_roster.shipped("selective"), horizon=h), steps=6, senses=True)
+        h: drive(make_world(0), IlqrLite(maze_roster.load_shipped("selective"), horizon=h), steps=6, senses=True)
         for h in (1, 3)
     }
     led = drive(
-        make_world(0), maze_controller(maze_roster.shipped("selective"), gate=FixedGate(0)), steps=6, senses=True
+        make_world(0), maze_controller(maze_roster.load_shipped("selective"), gate=FixedGate(0)), steps=6, senses=True
     )
     assert all(run.loss[0] < led.loss[0] for run in run_of.values())
 
 
 def test_numbers_of_an_episode() -> None:
     run = drive(make_world(1000, targets=2), steps=60, leg_steps=10)
-    found = numbers(run)
-    assert found["targets"] == 0 and found["success"] is None and len(run.legs) == 2
+    counts = measure_run(run)
+    assert counts["targets"] == 0 and counts["success"] is None and len(run.legs) == 2
     ended = drive(make_world(1000, targets=1), senses=True)
-    whole = numbers(ended)
-    assert whole["success"] == 1 and whole["made"] == whole["steps"] == len(clocked(ended)["ms"])
-    assert clocked(ended)["cpu"] > 0
+    numbers_of_run = measure_run(ended)
+    assert numbers_of_run["success"] == 1 and numbers_of_run["made"] == numbers_of_run["steps"] == len(
+        time_steps(ended)["ms"]
+    )
+    assert time_steps(ended)["cpu"] > 0
 
 
 def test_hotspots_count_every_step_once() -> None:
     elastic = drive(make_world(3, "corridors", targets=2), steps=80)
-    alone = drive(make_world(3, "corridors", targets=2), maze_controller(gate=FixedGate(1)), steps=80)
-    found = hotspots(elastic, alone)
-    assert 0 < found["hard_steps"] <= found["known_steps"] <= len(elastic.inner)
-    assert found["hard_inner"] <= found["known_inner"] <= elastic.inner.sum()
+    unassisted = drive(make_world(3, "corridors", targets=2), maze_controller(gate=FixedGate(1)), steps=80)
+    counts = count_hotspots(elastic, unassisted)
+    assert 0 < counts["hard_steps"] <= counts["known_steps"] <= len(elastic.inner)
+    assert counts["hard_inner"] <= counts["known_inner"] <= elastic.inner.sum()
     # where nothing is hard but one place, inner steps that are made there alone are all made where it is hard
-    there = np.zeros(len(elastic.inner), dtype=int)
-    there[40:44] = 3
-    flat = replace(elastic, inner=there, loss=np.where(there > 0, 9.0, 0.0))
-    own = hotspots(flat, flat)
-    assert own["hard_inner"] == own["known_inner"] == 12 and own["known_steps"] == len(there)
-    told = shares([{**own, "made": len(there), "inner": 12}])
-    assert told["inner_at_hardest"] == 1.0 and 0 < told["steps_at_hardest"] < 0.6
-    assert 0 <= told["inner_at_narrow"] <= 1
+    inner_steps = np.zeros(len(elastic.inner), dtype=int)
+    inner_steps[40:44] = 3
+    flat = replace(elastic, inner=inner_steps, loss=np.where(inner_steps > 0, 9.0, 0.0))
+    flat_counts = count_hotspots(flat, flat)
+    assert flat_counts["hard_inner"] == flat_counts["known_inner"] == 12 and flat_counts["known_steps"] == len(
+        inner_steps
+    )
+    numbers = compute_shares([{**flat_counts, "made": len(inner_steps), "inner": 12}])
+    assert numbers["inner_at_hardest"] == 1.0 and 0 < numbers["steps_at_hardest"] < 0.6
+    assert 0 <= numbers["inner_at_narrow"] <= 1
 
 
-def test_records_tables_and_going_on(untrained, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_run_writes_tables_and_is_resumed(untrained, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(maze, "STEPS", 3)
-    monkeypatch.setattr(maze, "LEG", 2)
-    monkeypatch.setattr(maze, "episodes", lambda *given: [
-        Episode(maze.WORLD, 0, None, None), Episode(maze.WORLD, 1, 1, "large"), Episode(maze.MAZE, 0, None, None),
-        Episode(maze.GRID, 1, 1, "large"), Episode(maze.CLOCK, 0, None, None),
-    ])  # fmt: skip
+    monkeypatch.setattr(maze, "MAX_LEG_STEPS", 2)
+    monkeypatch.setattr(
+        maze,
+        "make_episodes",
+        lambda *given: [
+            Episode(maze.WORLD, 0, None, None),
+            Episode(maze.WORLD, 1, 1, "large"),
+            Episode(maze.MAZE, 0, None, None),
+            Episode(maze.GRID, 1, 1, "large"),
+            Episode(maze.CLOCK, 0, None, None),
+        ],
+    )
     monkeypatch.setattr(maze, "WORKERS", 1)
-    monkeypatch.setattr(records, "ProcessPoolExecutor", Here)
-    monkeypatch.setattr(records, "as_completed", lambda done: done)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(processes, "as_completed", lambda done: done)
     monkeypatch.setattr(maze_table, "COSTED_STEPS", 2)
     assert main(["bench", "maze", "--out", str(tmp_path), "--quick"]) == 0
-    told = capsys.readouterr().out
-    assert all(f"| {name} |" in told for name in NAMES)
+    numbers = capsys.readouterr().out
+    assert all(f"| {name} |" in numbers for name in NAMES)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (
         summary["quick"] and summary["metrics"]["transformer.energy"] == 1 == summary["metrics"]["transformer.compute"]
@@ -185,7 +200,7 @@ def test_records_tables_and_going_on(untrained, tmp_path: Path, monkeypatch, cap
 
 
 class Here:
-    """Stands where a pool of processes does."""
+    """A pool of processes that runs its jobs in this process."""
 
     def __init__(self, *given, **named) -> None: ...
 
@@ -206,7 +221,7 @@ class Done:
         return self.value
 
 
-def test_without_weights_nothing_is_played(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_missing_weights_stop_the_run(tmp_path: Path, monkeypatch, capsys) -> None:
     def none(*parts: str) -> Path:
         raise FileNotFoundError
 

@@ -15,12 +15,12 @@ from geofold.learn.loop_denoiser.model import LoopModel
 
 
 @pytest.mark.slow
-def test_a_limited_run_looks_at_the_validation_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_run_takes_the_validation_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_data(tmp_path, packed=True)
     monkeypatch.setattr(learning_esm, "WORKERS", 1)
     monkeypatch.setattr(learning_esm, "GUIDED_SWEEPS", 1)
-    monkeypatch.setattr(learning_esm, "require", lambda weights, command: None)
-    monkeypatch.setattr(learning_esm, "model_of", lambda kind: LoopModel(kind, width=32, depth=1))
+    monkeypatch.setattr(learning_esm, "require_weights", lambda weights, command: None)
+    monkeypatch.setattr(learning_esm, "load_rival", lambda kind: LoopModel(kind, width=32, depth=1))
     learning_esm.run(str(tmp_path / "out"), data=str(tmp_path), quick=False, limit=1, seed=0)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert "valid split" in summary["note"] and summary["quick"]
@@ -33,7 +33,7 @@ def test_a_limited_run_looks_at_the_validation_split(tmp_path: Path, monkeypatch
     assert metrics["transformer.operations"] > metrics["ssm.operations"]
 
 
-def test_rivals_without_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_of_a_rival_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning_esm, "RIVALS", {"ssm": "absent"})
     with pytest.raises(OptionError, match="rival loop_absent"):
         learning_esm.run(str(tmp_path / "out"), data=str(tmp_path), quick=True, limit=None, seed=0)

@@ -1,4 +1,4 @@
-"""The controller's benchmark on a small scale: episodes, agents, records, the judgement of whole proteins."""
+"""The controller's benchmark on a small scale: episodes, agents, records, detection in whole proteins."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from data_cases import small_data
 
 from geofold.bench.common.records import Records
+from geofold.bench.common.statistics import auc, compare_paired
 from geofold.bench.models import loop_controller as learning_controller
-from geofold.bench.models.loop_controller import AGENTS, auc, paired
+from geofold.bench.models.loop_controller import AGENTS
 from geofold.learn.data.chains import read_chains
 from geofold.molecule.datasets.bent_loops import bent_structure, episodes
 from geofold.molecule.datasets.packed_chains import packed_structure, read_packed
@@ -23,7 +24,7 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_limited_run_looks_at_the_validation_split(data: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_small_run_takes_the_validation_split(data: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(learning_controller, "WORKERS", 1)
     monkeypatch.setattr(learning_controller, "GUIDED_SWEEPS", 1)
     learning_controller.run(str(tmp_path), data=str(data), quick=False, limit=1, seed=0)
@@ -38,18 +39,18 @@ def test_a_limited_run_looks_at_the_validation_split(data: Path, tmp_path: Path,
 
 def test_episodes_are_the_same_every_time_and_of_their_split(data: Path) -> None:
     chains, packed = read_chains(data / "backbones.npz"), read_packed(data / "packed.npz")
-    one, two = (list(episodes(chains, packed, "train", 4)) for _ in range(2))
-    assert one == two and {int(chains.split[e.chain]) for e in one} == {0}
-    still = list(episodes(chains, packed, "train", 6, intact=1.0))
-    native = packed_structure(chains, packed, still[0].chain)
-    assert all(e.target == 0.0 for e in still) and bent_structure(native, still[0]) is native
+    first, second = (list(episodes(chains, packed, "train", 4)) for _ in range(2))
+    assert first == second and {int(chains.split[e.chain]) for e in first} == {0}
+    intact = list(episodes(chains, packed, "train", 6, intact=1.0))
+    native = packed_structure(chains, packed, intact[0].chain)
+    assert all(e.target == 0.0 for e in intact) and bent_structure(native, intact[0]) is native
 
 
-def test_pairs_and_ranks(tmp_path: Path) -> None:
+def test_paired_differences_and_ranks(tmp_path: Path) -> None:
     records = Records(tmp_path)
     for number in range(20):
         records.add(str(number), "a", rmsd=float(number))
         records.add(str(number), "b", rmsd=float(number + 1 + number % 3))
-    apart, p, less = paired(records, "a", "b", "rmsd")
-    assert apart == -2.0 and p < 0.01 and less == 1.0
+    difference, p, share_less = compare_paired(records, "a", "b", "rmsd")
+    assert difference == -2.0 and p < 0.01 and share_less == 1.0
     assert auc([2.0, 3.0], [1.0, 2.5]) == 0.75

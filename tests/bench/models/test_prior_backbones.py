@@ -1,4 +1,4 @@
-"""Backbones compared as priors: budgets become batches, the best go on, a stopped run is taken up again."""
+"""Backbones compared as priors: budgets in batches, a second round for the best, resumed runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from geofold.learn.torsion_prior import training as prior_training
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setattr(learning_backbones, "NAMES", ("rnn", "selective", "s5"))
-    monkeypatch.setattr(learning_backbones, "QUICK_SECONDS", 0.2)
+    monkeypatch.setattr(learning_backbones, "QUICK_BUDGET", 0.2)
     monkeypatch.setattr(learning_backbones, "FINALISTS", 1)
     for module in (learning_backbones, prior_training):
         monkeypatch.setattr(module, "SIZE", 32)
@@ -25,7 +25,7 @@ def small(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_rounds(small: Path) -> None:
+def test_budgets_become_batches_and_the_best_are_trained_longer(small: Path) -> None:
     out, data = small / "out", str(small / "data")
     learning_backbones.run(str(out), data=data, quick=True, limit=None, seed=0)
     metrics = json.loads((out / "summary.json").read_text())["metrics"]
@@ -41,6 +41,6 @@ def test_rounds(small: Path) -> None:
     assert (out / "records.jsonl").read_text() == before, "what is done is not done again"
 
 
-def test_data_is_asked_for(tmp_path: Path) -> None:
+def test_missing_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="without --data"):
         learning_backbones.run(str(tmp_path), data=None, quick=True, limit=None, seed=0)

@@ -12,27 +12,27 @@ import torch
 from geofold.backbone.attention import Cache
 from geofold.backbone.registry import build
 from geofold.bench.models import sequence_backbones as backbones
-from geofold.bench.models.sequence_backbones import PARAMETERS, aged, fitted, trained
+from geofold.bench.models.sequence_backbones import PARAMETERS, fit_width, make_aged_state, train_and_score
 from geofold.bench.models.sequence_tasks import SelectiveCopying
 from geofold.errors import OptionError
 
 
 @pytest.mark.parametrize("name", ["selective", "transformer", "transformer_window", "rnn"])
 def test_budgets_of_parameters_are_alike(name: str) -> None:
-    count = sum(p.numel() for p in fitted(name, SelectiveCopying()).parameters())
+    count = sum(p.numel() for p in fit_width(name, SelectiveCopying()).parameters())
     assert abs(count - PARAMETERS) < 0.25 * PARAMETERS
 
 
 @torch.no_grad()
 def test_an_aged_cache_has_the_length_of_its_context() -> None:
-    state = aged(build("striped_hyena", backbones.FEATURES, backbones.LATENT, width=16), 1000)
+    state = make_aged_state(build("striped_hyena", backbones.FEATURES, backbones.LATENT, width=16), 1000)
     caches = [layer for layer in state.layers if isinstance(layer, Cache)]
     assert caches and all(cache.keys.shape[1] == 1000 and int(cache.seen[0]) == 1000 for cache in caches)
 
 
-def test_training_learns_something() -> None:
+def test_training_learns_a_small_task() -> None:
     task = SelectiveCopying(symbols=2, size=8, kept=1)
-    assert trained("rnn", task, 3.0)["score"] > 0.9
+    assert train_and_score("rnn", task, 3.0)["score"] > 0.9
 
 
 def test_run_needs_data_and_writes_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,9 +42,11 @@ def test_run_needs_data_and_writes_what_it_measured(tmp_path: Path, monkeypatch:
     np.savez(
         tmp_path / "backbones.npz",
         dxyz=np.random.default_rng(0).integers(-150, 150, (2 * length, 4, 3)).astype(np.int16),
-        aa=np.zeros(2 * length, np.uint8), start=np.array([0, length]), length=np.array([length, length]),
+        aa=np.zeros(2 * length, np.uint8),
+        start=np.array([0, length]),
+        length=np.array([length, length]),
         split=np.array([0, 1], np.uint8),
-    )  # fmt: skip
+    )
     monkeypatch.setattr(backbones, "NAMES", ("rnn", "transformer"))
     monkeypatch.setattr(backbones, "QUICK_BUDGET", 0.2)
     monkeypatch.setattr(backbones, "QUICK_LENGTH", 64)

@@ -10,15 +10,14 @@ import pytest
 
 from geofold import resources
 from geofold.bench.models import side_chain_packer as learning
-from geofold.bench.models.side_chain_packer import bare_backbone, completed, severe_overlaps
-from geofold.errors import OptionError
+from geofold.bench.models.side_chain_packer import completed, strip_side_chains
 from geofold.molecule.sidechains.packing import pack, placed
-from geofold.molecule.structure import AddedAtom, read
+from geofold.molecule.structure import read
 
 
-def test_a_bare_backbone_is_completed_in_its_own_order() -> None:
+def test_side_chains_are_added_in_the_order_of_the_backbone() -> None:
     native = read(resources.find("structures", "1ajj.pdb"))
-    bare = bare_backbone(native)
+    bare = strip_side_chains(native)
     assert set(bare.name.tolist()) == {"N", "CA", "C", "O"}
     model = completed(bare, placed(bare, pack(bare))[1])
     assert len(model.residues) == len(bare.residues)
@@ -27,19 +26,9 @@ def test_a_bare_backbone_is_completed_in_its_own_order() -> None:
         np.testing.assert_array_equal(model.xyz[one.atoms[:4]], bare.xyz[other.atoms])
 
 
-def test_overlaps_are_counted_beyond_three_bonds() -> None:
-    native = read(resources.find("structures", "1ubi.pdb"))
-    count = severe_overlaps(native)
-    assert count <= 5
-    ghost = AddedAtom(10, "XX", "C", native.xyz[native.atom(50, "CA", native.steering_mask)] + 0.02)
-    assert severe_overlaps(completed(native, [ghost])) > count
-
-
 def test_run_writes_shares_and_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "FILES", ("1ajj.pdb",))
-    learning.run(str(tmp_path), part="packer", data=None, quick=True, limit=None, seed=0)
+    monkeypatch.setattr(learning, "PROTEINS", ("1ajj.pdb",))
+    learning.run(str(tmp_path), quick=True, limit=None, seed=0)
     metrics = json.loads((tmp_path / "summary.json").read_text())["metrics"]
     assert metrics["geofold.chi1"] > metrics["pdbfixer.chi1"] > 0
     assert metrics["geofold.seconds_per_300"] > 0 and metrics["geofold.shell_seconds"] > 0
-    with pytest.raises(OptionError, match="part gate"):
-        learning.run(str(tmp_path), part="gate", data=None, quick=True, limit=None, seed=0)

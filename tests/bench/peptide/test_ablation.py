@@ -6,28 +6,28 @@ import json
 from pathlib import Path
 
 from geofold.bench.peptide import ablation
-from geofold.bench.peptide.ablation import BASE, variants
+from geofold.bench.peptide.ablation import BASE, make_variants
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import controller
 
 
-def test_one_variant_is_what_ships() -> None:
+def test_exactly_one_variant_is_the_shipped_controller() -> None:
     """The table may call a variant shipped only if the command runs exactly its parts."""
-    assert [v.parts for v in variants(3) if v.ships] == [controller(RunOptions(seed=3))]
+    assert [v.parts for v in make_variants(3) if v.ships] == [controller(RunOptions(seed=3))]
 
 
-def test_names_tell_variants_apart() -> None:
-    made = list(variants())
-    assert len({v.name for v in made}) == len(made)
-    for k, one in enumerate(made):
-        assert all(one.parts != other.parts for other in made[k + 1 :]), one.name
+def test_names_and_controllers_of_variants_are_unique() -> None:
+    variants = list(make_variants())
+    assert len({v.name for v in variants}) == len(variants)
+    for k, variant in enumerate(variants):
+        assert all(variant.parts != later.parts for later in variants[k + 1 :]), variant.name
 
 
 def test_variants_are_compared_on_the_same_episodes(tmp_path: Path, monkeypatch) -> None:
-    few = [v for v in variants() if v.name in (BASE, "euclidean")]
-    monkeypatch.setattr(ablation, "variants", lambda seed=0: iter(few))
+    few = [v for v in make_variants() if v.name in (BASE, "euclidean")]
+    monkeypatch.setattr(ablation, "make_variants", lambda seed=0: iter(few))
     monkeypatch.setattr(ablation, "SEEDS", 1)
-    monkeypatch.setattr(ablation, "LIMIT", 12)
+    monkeypatch.setattr(ablation, "MAX_STEPS", 12)
     ablation.run(str(tmp_path), quick=True, limit=2)
     rows = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
     assert len(rows) == 4

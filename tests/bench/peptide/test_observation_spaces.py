@@ -1,4 +1,4 @@
-"""Observations of the ablation: derivatives against finite differences, and the domain's own where nothing is added."""
+"""Observations of the ablation: derivatives against automatic differentiation, loss and gradient against the domain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from geofold.bench.peptide.observation_spaces import DISTANCES, EVERYTHING, SPACES, TORSIONS, ObservedPeptide
+from geofold.bench.peptide.observation_spaces import ALL_OBSERVATIONS, DISTANCES, SPACES, TORSIONS, ObservedPeptide
 from geofold.core.linearise import differentiate
 from geofold.modelling.options import TORSION_CAP
 from geofold.modelling.peptide.streaming import goal_of
@@ -25,58 +25,63 @@ def domain() -> PeptideDomain:
     return replace(made, sense=PeptideSense.of(STRUCTURE, made.fold))
 
 
-def latent(of: PeptideDomain, seed: int, scale: float = 0.05) -> torch.Tensor:
-    return scale * torch.as_tensor(np.random.default_rng(seed).standard_normal((1, of.latent_dim)))
+def latent(on: PeptideDomain, seed: int, scale: float = 0.05) -> torch.Tensor:
+    return scale * torch.as_tensor(np.random.default_rng(seed).standard_normal((1, on.latent_dim)))
 
 
 @pytest.mark.parametrize("space", SPACES)
 def test_derivatives_agree_with_differentiation(space: str) -> None:
-    seen = ObservedPeptide.through(domain(), space)
-    state = seen.start(STRUCTURE.xyz)
-    z, v = latent(seen, 1), latent(seen, 2, 1.0)
-    closed, other = seen.expand(z, state), differentiate(seen, z, state)
-    cotangent = torch.as_tensor(np.random.default_rng(3).standard_normal((1, 1, len(seen.wide))))
-    weight = seen.wide.expand(1, -1)
-    for one, two in (
-        (closed.prediction.mean, other.prediction.mean), (closed.push(v[None]), other.push(v[None])),
-        (closed.pull(cotangent), other.pull(cotangent)), (closed.bend(v), other.bend(v)),
-        (closed.gram(weight), other.gram(weight)),
-    ):  # fmt: skip
-        torch.testing.assert_close(one, two, rtol=1e-7, atol=1e-8)
+    observed = ObservedPeptide.observing(domain(), space)
+    state = observed.start(STRUCTURE.xyz)
+    z, v = latent(observed, 1), latent(observed, 2, 1.0)
+    analytic, numeric = observed.expand(z, state), differentiate(observed, z, state)
+    cotangent = torch.as_tensor(np.random.default_rng(3).standard_normal((1, 1, len(observed.observation_weight))))
+    weight = observed.observation_weight.expand(1, -1)
+    for expected, actual in (
+        (analytic.prediction.mean, numeric.prediction.mean),
+        (analytic.push(v[None]), numeric.push(v[None])),
+        (analytic.pull(cotangent), numeric.pull(cotangent)),
+        (analytic.bend(v), numeric.bend(v)),
+        (analytic.gram(weight), numeric.gram(weight)),
+    ):
+        torch.testing.assert_close(expected, actual, rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_loss_and_slope_are_the_domains(space: str) -> None:
-    own = domain()
-    seen = ObservedPeptide.through(own, space)
-    state, goal = own.start(STRUCTURE.xyz), goal_of((parse_contact(STRUCTURE, "A:1-A:6<6.0"),))
-    z = latent(own, 4)
-    one, two = own.sloped(own.decode(z, state), state, goal), seen.sloped(seen.decode(z, state), state, goal)
-    torch.testing.assert_close(one.loss.total, two.loss.total)
-    slope, wide = one.slope(), two.slope()
-    torch.testing.assert_close(slope, wide[:, : slope.shape[1]])
-    assert not wide[:, slope.shape[1] :].any()
-    torch.testing.assert_close(seen.loss(seen.decode(z, state), state, goal).total, one.loss.total)
+def test_loss_and_gradient_are_those_of_the_domain(space: str) -> None:
+    base = domain()
+    observed = ObservedPeptide.observing(base, space)
+    state, goal = base.start(STRUCTURE.xyz), goal_of((parse_contact(STRUCTURE, "A:1-A:6<6.0"),))
+    z = latent(base, 4)
+    expected, actual = (
+        base.sloped(base.decode(z, state), state, goal),
+        observed.sloped(observed.decode(z, state), state, goal),
+    )
+    torch.testing.assert_close(expected.loss.total, actual.loss.total)
+    slope, observation_weight = expected.slope(), actual.slope()
+    torch.testing.assert_close(slope, observation_weight[:, : slope.shape[1]])
+    assert not observation_weight[:, slope.shape[1] :].any()
+    torch.testing.assert_close(observed.loss(observed.decode(z, state), state, goal).total, expected.loss.total)
     torch.testing.assert_close(
-        seen.commit(seen.decode(z, state), state).fold.xyz, own.commit(own.decode(z, state), state).fold.xyz
+        observed.commit(observed.decode(z, state), state).fold.xyz, base.commit(base.decode(z, state), state).fold.xyz
     )
 
 
-def test_what_is_weighed() -> None:
-    own, n = domain(), len(domain().tree)
-    count = len(own.fold.weight)
-    torsions, distances, everything = (
-        ObservedPeptide.through(own, space) for space in (TORSIONS, DISTANCES, EVERYTHING)
+def test_observation_weights_of_each_space() -> None:
+    base, n = domain(), len(domain().tree)
+    count = len(base.fold.weight)
+    torsions, distances, complete = (
+        ObservedPeptide.observing(base, space) for space in (TORSIONS, DISTANCES, ALL_OBSERVATIONS)
     )
-    assert not torsions.wide[n:].any() and len(torsions.wide) == count
-    assert not distances.wide[n:count].any() and (distances.wide[count:] > 0).all()
-    torch.testing.assert_close(everything.wide[:count], own.fold.weight)
+    assert not torsions.observation_weight[n:].any() and len(torsions.observation_weight) == count
+    assert not distances.observation_weight[n:count].any() and (distances.observation_weight[count:] > 0).all()
+    torch.testing.assert_close(complete.observation_weight[:count], base.fold.weight)
     # distances together weigh as one coordinate of all positions
-    assert float(everything.wide[count:].sum()) == pytest.approx(float(own.fold.weight[n:].sum()) / 3)
+    assert float(complete.observation_weight[count:].sum()) == pytest.approx(float(base.fold.weight[n:].sum()) / 3)
 
 
-def test_other_names_are_refused() -> None:
+def test_unknown_spaces_are_refused() -> None:
     with pytest.raises(ValueError, match="expected one of"):
-        ObservedPeptide.through(domain(), "angles")
+        ObservedPeptide.observing(domain(), "angles")
     with pytest.raises(ValueError, match="sense"):
-        ObservedPeptide.through(replace(domain(), sense=None), TORSIONS)
+        ObservedPeptide.observing(replace(domain(), sense=None), TORSIONS)

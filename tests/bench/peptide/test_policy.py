@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 from geofold.bench.peptide import policy as learning_peptide
-from geofold.bench.peptide.policy import agents
+from geofold.bench.peptide.policy import make_agents
 
 
 def test_agents_are_paired_with_hold_still(tmp_path: Path, monkeypatch) -> None:
-    few = {name: agents()[name] for name in ("hold_still", "glide", "policy_alone", "policy", "policy_gated")}
-    monkeypatch.setattr(learning_peptide, "agents", lambda: few)
+    few = {name: make_agents()[name] for name in ("hold_still", "glide", "policy_alone", "policy", "policy_gated")}
+    monkeypatch.setattr(learning_peptide, "make_agents", lambda: few)
     learning_peptide.run(str(tmp_path), quick=True, limit=2, seed=0)
     summary = json.loads((tmp_path / "summary.json").read_text())
     metrics = summary["metrics"]
@@ -22,4 +22,4 @@ def test_agents_are_paired_with_hold_still(tmp_path: Path, monkeypatch) -> None:
     lines = (tmp_path / "records.jsonl").read_text().count("\n")
     learning_peptide.run(str(tmp_path), quick=True, limit=2, seed=0)
     assert (tmp_path / "records.jsonl").read_text().count("\n") == lines
-    assert set(agents()) > set(few)
+    assert set(make_agents()) > set(few)

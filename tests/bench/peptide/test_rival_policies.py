@@ -1,4 +1,4 @@
-"""Rival policies stand where the peptide policy does: trained and run by the same lines, blind to pose and padding."""
+"""Rival policies replace the peptide policy: the same training and streaming, symmetries, and padding."""
 
 from __future__ import annotations
 
@@ -45,75 +45,75 @@ def turned(generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def toy(*shape: int, seed: int = 0) -> Lesson:
-    """Chains (..., L) that nobody folded, and turns that their features tell."""
+    """Random chains (..., L) with targets that depend on their features."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(*shape, FEATURES, generator=generator, dtype=torch.float64)
     ca = (0.3 * torch.randn(*shape, 3, generator=generator, dtype=torch.float64)).cumsum(-2)
     return Lesson(features, torch.cat([ca, turned(generator, *shape).flatten(-2)], -1), 0.3 * features[..., :TURNS])
 
 
-def test_turning_and_shifting_a_peptide_changes_no_latent_and_turns_its_vectors() -> None:
+def test_latents_are_invariant_and_vectors_equivariant() -> None:
     policy = made("se3").double()
     _, pose, _ = lesson = toy(3, 9)
     turn = turned(torch.Generator().manual_seed(1))
     axes = pose[..., 3:].unflatten(-1, (3, 3)) @ turn.mT
     moved = torch.cat([pose[..., :3] @ turn.mT + torch.tensor([1.0, -2.0, 0.5]), axes.flatten(-2)], -1)
     with torch.no_grad():
-        one, other = (policy.enters(lesson.features, at) for at in (pose, moved))
-        mine, theirs = (policy.typed(lesson.features, at) for at in (pose, moved))
-    torch.testing.assert_close(one, other, atol=1e-9, rtol=0)
+        first, second = (policy.enters(lesson.features, at) for at in (pose, moved))
+        mine, theirs = (policy.equivariant_features(lesson.features, at) for at in (pose, moved))
+    torch.testing.assert_close(first, second, atol=1e-9, rtol=0)
     torch.testing.assert_close(theirs[..., :1, :], mine[..., :1, :], atol=1e-9, rtol=0)
     torch.testing.assert_close(theirs[..., 1:, :], turn @ mine[..., 1:, :], atol=1e-9, rtol=0)
     assert (theirs - mine)[..., 1:, :].abs().max() > 0.1, "there are vectors"
 
 
 def test_the_kernels_are_those_of_the_paper() -> None:
-    """Every path from a type to a type once, none of them zero, and none a mix of others."""
+    """Every coupling of two types occurs once, is not zero, and is independent of the others."""
     pytest.importorskip("e3nn")
-    from geofold.bench.peptide.agents.se3_transformer import paths
+    from geofold.bench.peptide.agents.se3_transformer import coupling_paths
 
-    flat = paths().flatten(1)
+    flat = coupling_paths().flatten(1)
     assert len(flat) == 6 and int(torch.linalg.matrix_rank(flat)) == 6
     gram = flat @ flat.mT
     torch.testing.assert_close(gram, gram.diagonal().diag())
 
 
-def test_residues_hear_one_another_or_do_not() -> None:
+def test_only_attention_reaches_other_residues() -> None:
     lesson = toy(1, 8)
-    farther = lesson.pose.clone()
-    farther[..., -1, :3] += 0.4
-    heard = {}
+    moved_pose = lesson.pose.clone()
+    moved_pose[..., -1, :3] += 0.4
+    response = {}
     for name in RIVALS:
         policy = made(name).double()
         with torch.no_grad():
-            change = policy.enters(lesson.features, farther) - policy.enters(lesson.features, lesson.pose)
-        heard[name] = change[0, :-1].abs().amax(-1)
-    assert not heard["greedy"].any() and bool((heard["se3"] > 1e-6).all())
+            change = policy.enters(lesson.features, moved_pose) - policy.enters(lesson.features, lesson.pose)
+        response[name] = change[0, :-1].abs().amax(-1)
+    assert not response["greedy"].any() and bool((response["se3"] > 1e-6).all())
 
 
 @pytest.mark.parametrize("name", RIVALS)
-def test_residues_that_are_not_there_change_nothing(name: str) -> None:
+def test_padding_changes_nothing(name: str) -> None:
     policy, (short, long) = made(name).double(), (toy(4, 6, seed=2), toy(4, 9, seed=3))
     with torch.no_grad():
-        alone, beside = scanned(policy, joined([short])), scanned(policy, joined([short, long]))
-    torch.testing.assert_close(beside[:, :1, :6], alone, atol=1e-12, rtol=0)
-    nobody = policy.enters(torch.zeros(1, 3, FEATURES).double(), torch.zeros(1, 3, 12).double())
-    assert bool(nobody.isfinite().all())
+        alone, padded = scanned(policy, joined([short])), scanned(policy, joined([short, long]))
+    torch.testing.assert_close(padded[:, :1, :6], alone, atol=1e-12, rtol=0)
+    padding = policy.enters(torch.zeros(1, 3, FEATURES).double(), torch.zeros(1, 3, 12).double())
+    assert bool(padding.isfinite().all())
 
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_scan_equals_step_after_step(name: str) -> None:
     policy, lesson = made(name, **SMALL[name]).double(), joined([toy(5, 8), toy(5, 8, seed=1)])
     with torch.no_grad():
-        whole, state = scanned(policy, lesson), policy.stream.init_state(16)
+        scanned_latents, state = scanned(policy, lesson), policy.stream.init_state(16)
         for t in range(5):
             enters = policy.enters(lesson.features[t], lesson.pose[t])
             z, state = policy.stream.step(enters.flatten(0, 1), state)
-            torch.testing.assert_close(z.unflatten(0, (2, 8)), whole[t], atol=1e-12, rtol=0)
+            torch.testing.assert_close(z.unflatten(0, (2, 8)), scanned_latents[t], atol=1e-12, rtol=0)
     assert z.shape[-1] == LATENT
 
 
-def test_no_memory_has_rows_to_take() -> None:
+def test_an_empty_state_has_rows_to_take() -> None:
     state = Memoryless().init_state(4)
     assert take_rows(state, torch.tensor([0, 2])) == state
 
@@ -129,34 +129,41 @@ def test_every_parameter_learns(name: str) -> None:
         loss = loss_of(policy, lesson)
         loss.backward()
         if number == 0:
-            still = [key for key, p in policy.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
-            assert not still
+            without_gradient = [
+                key for key, p in policy.named_parameters() if p.grad is None or not p.grad.abs().max() > 0
+            ]
+            assert not without_gradient
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] - 0.05
 
 
 @pytest.mark.parametrize("name", RIVALS)
-def test_rivals_are_of_the_policys_size_and_begin_as_they_are_told(name: str) -> None:
+def test_rivals_have_the_size_of_the_policy_and_seeded_weights(name: str) -> None:
     before = torch.random.get_rng_state()
-    one, same, other = made(name, seed=1), made(name, seed=1), made(name, seed=2)
+    first, same, second = made(name, seed=1), made(name, seed=1), made(name, seed=2)
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert torch.equal(one.enter.weight, same.enter.weight) and not torch.equal(one.enter.weight, other.enter.weight)
-    size, usual = (sum(p.numel() for p in policy.parameters()) for policy in (one, PeptidePolicy()))
+    assert torch.equal(first.enter.weight, same.enter.weight) and not torch.equal(
+        first.enter.weight, second.enter.weight
+    )
+    size, usual = (sum(p.numel() for p in policy.parameters()) for policy in (first, PeptidePolicy()))
     assert 0.5 < size / usual < 2.0
-    again = made(name, **one.options)
-    assert again.load_state_dict(one.state_dict()) and again.temperature == 1.0
+    restored = made(name, **first.options)
+    assert restored.load_state_dict(first.state_dict()) and restored.temperature == 1.0
 
 
 @pytest.mark.parametrize("name", RIVALS)
-def test_rivals_lead_a_peptide_in_the_controller(name: str) -> None:
+def test_rivals_propose_moves_in_the_controller(name: str) -> None:
     structure, domain = built(SEQUENCE)
     sense = PeptideSense.of(structure, domain.fold)
     domain = replace(domain, sense=sense)
     controller = Controller(
-        backbone=PeptidePredictor(made(name).eval(), sense.turns), metric=Pullback(),
-        trust_region=TrustRegion(largest=2.0), gate=FixedGate(0), horizon=1,
-    )  # fmt: skip
+        backbone=PeptidePredictor(made(name).eval(), sense.turns),
+        metric=Pullback(),
+        trust_region=TrustRegion(largest=2.0),
+        gate=FixedGate(0),
+        horizon=1,
+    )
     goal, led = PeptideGoal((parse_contact(structure, WANTED),)), set(sense.turns[sense.turns >= 0].tolist())
     state = controller.init(domain, domain.start(structure.xyz))
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Outside rivals of the peptide benchmark reach contacts without damage; its yardsticks keep what they promise."""
+"""End-point rivals of the peptide benchmark reach contacts without damage; reference ensembles are valid."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from scipy.spatial.transform import Rotation
 
 from geofold.app.report.audit import audit
 from geofold.app.report.measure import measure
+from geofold.bench.common.annealing import Schedule
 from geofold.bench.peptide import reference_ensemble as peptide_reference
-from geofold.bench.peptide.agents.lbfgs import straight, walked_to_contact
-from geofold.bench.peptide.agents.openmm_anneal import Schedule, anneal_to_contact
+from geofold.bench.peptide.agents.lbfgs import interpolate_torsions, walk_to_contact
+from geofold.bench.peptide.agents.openmm_anneal import anneal_to_contact
 from geofold.bench.peptide.reference_ensemble import (
     Ensemble,
-    ensemble,
-    loaded,
+    from_arrays,
+    make_ensemble,
     nearest_rmsd,
-    relaxed,
+    relax_side_chains,
     relaxed_energy,
-    saved,
+    to_arrays,
 )
 from geofold.errors import ContactError
 from geofold.modelling.options import TORSION_CAP
@@ -56,7 +57,7 @@ def contact(chain: Structure) -> Contact:
     return parse_contact(chain, WANTED)
 
 
-def apart(xyz: np.ndarray, contact: Contact) -> float:
+def distance(xyz: np.ndarray, contact: Contact) -> float:
     return float(np.linalg.norm(xyz[contact.i] - xyz[contact.j]))
 
 
@@ -73,14 +74,14 @@ def whole(chain: Structure, domain: PeptideDomain, local: np.ndarray) -> np.ndar
 
 
 def test_annealing_reaches_its_contact_without_damage(chain: Structure, contact: Contact) -> None:
-    assert not contact.satisfied(apart(chain.xyz, contact))
-    one, two = (anneal_to_contact(chain, (contact,), seed=3, schedule=SHORT) for _ in range(2))
-    assert one.reached and contact.satisfied(apart(one.xyz, contact)) and one.seconds > 0
-    assert np.array_equal(one.xyz, two.xyz) and one.stages == two.stages
-    found = damage(chain, one.xyz)
-    assert found["cis_peptide_bonds_made"] == 0 and found["chiralities_changed"] == 0
+    assert not contact.satisfied(distance(chain.xyz, contact))
+    first, second = (anneal_to_contact(chain, (contact,), seed=3, schedule=SHORT) for _ in range(2))
+    assert first.reached and contact.satisfied(distance(first.xyz, contact)) and first.seconds > 0
+    assert np.array_equal(first.xyz, second.xyz) and first.stages == second.stages
+    result = damage(chain, first.xyz)
+    assert result["cis_peptide_bonds_made"] == 0 and result["chiralities_changed"] == 0
     other = anneal_to_contact(chain, (contact,), seed=4, schedule=SHORT)
-    assert not np.array_equal(one.xyz, other.xyz)
+    assert not np.array_equal(first.xyz, other.xyz)
 
 
 def test_annealing_keeps_a_cis_bond_cis() -> None:
@@ -93,7 +94,7 @@ def test_annealing_keeps_a_cis_bond_cis() -> None:
     assert measure(chain, [tree], result.xyz, None)["cis_peptide_bonds"] == 1
 
 
-def test_annealing_says_what_it_cannot_reach(chain: Structure, contact: Contact) -> None:
+def test_annealing_reports_an_unreachable_contact(chain: Structure, contact: Contact) -> None:
     far = replace(contact, upper=False, bound=9.0)
     result = anneal_to_contact(chain, (far,), schedule=SHORT._replace(rounds=1))
     assert not result.reached and result.stages == 1 and np.isfinite(result.xyz).all()
@@ -102,61 +103,61 @@ def test_annealing_says_what_it_cannot_reach(chain: Structure, contact: Contact)
 
 
 def test_lbfgs_walks_to_its_contact_within_the_cap(chain: Structure, domain: PeptideDomain, contact: Contact) -> None:
-    one, two = (walked_to_contact(chain, domain, contact, seed=1) for _ in range(2))
-    assert one.reached and np.array_equal(one.frames, two.frames) and one.starts == two.starts
-    assert one.steps == len(one.angle) - 1 > 0 and one.evaluations > 0
-    turns = np.abs(np.diff(one.angle, axis=0)).max(axis=1)
-    assert (turns <= TORSION_CAP * (1 + 1e-9)).all() and turns.min() * one.steps > TORSION_CAP * (one.steps - 1)
-    np.testing.assert_allclose(one.frames[0], chain.xyz[domain.fold.kin.atoms.numpy()], atol=1e-12)
-    end = whole(chain, domain, one.frames[-1])
-    assert contact.satisfied(apart(end, contact))
-    found = damage(chain, end)
-    assert all(value <= 0.1 for name, value in found.items()), found
-    # what is emitted on the way is what the torsions say
-    between = placed(domain, chain.xyz, torch.as_tensor(one.angle[1:2])).fold.xyz[0].numpy()
-    np.testing.assert_allclose(one.frames[1], between, atol=1e-12)
+    first, second = (walk_to_contact(chain, domain, contact, seed=1) for _ in range(2))
+    assert first.reached and np.array_equal(first.frames, second.frames) and first.starts == second.starts
+    assert first.steps == len(first.angle) - 1 > 0 and first.evaluations > 0
+    turns = np.abs(np.diff(first.angle, axis=0)).max(axis=1)
+    assert (turns <= TORSION_CAP * (1 + 1e-9)).all() and turns.min() * first.steps > TORSION_CAP * (first.steps - 1)
+    np.testing.assert_allclose(first.frames[0], chain.xyz[domain.fold.kin.atoms.numpy()], atol=1e-12)
+    end = whole(chain, domain, first.frames[-1])
+    assert contact.satisfied(distance(end, contact))
+    result = damage(chain, end)
+    assert all(value <= 0.1 for name, value in result.items()), result
+    # frames on the path agree with their torsions
+    between = placed(domain, chain.xyz, torch.as_tensor(first.angle[1:2])).fold.xyz[0].numpy()
+    np.testing.assert_allclose(first.frames[1], between, atol=1e-12)
 
 
-def test_lbfgs_starts_again_where_it_is_stuck(
+def test_lbfgs_restarts_when_it_is_stuck(
     chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peptide_search, "BOX", 0.5)
-    found = walked_to_contact(chain, domain, contact, seed=1)
-    assert found.reached and 1 < found.starts <= found.steps + 1
+    result = walk_to_contact(chain, domain, contact, seed=1)
+    assert result.reached and 1 < result.starts <= result.steps + 1
     monkeypatch.setattr(peptide_search, "STARTS", 1)
-    assert not walked_to_contact(chain, domain, contact, seed=1).reached
+    assert not walk_to_contact(chain, domain, contact, seed=1).reached
 
 
-def test_the_straight_way_takes_the_shorter_turn() -> None:
-    way = straight(np.array([np.radians(350.0), np.radians(25.0), 0.0]))
+def test_interpolation_takes_the_shorter_turn() -> None:
+    way = interpolate_torsions(np.array([np.radians(350.0), np.radians(25.0), 0.0]))
     np.testing.assert_allclose(np.degrees(way[-1]), [-10.0, 25.0, 0.0], atol=1e-9)
     assert len(way) == 4 and not way[0].any()
-    assert straight(np.zeros(3)).shape == (1, 3)
+    assert interpolate_torsions(np.zeros(3)).shape == (1, 3)
 
 
-def test_relaxing_turns_side_chains_only_and_downhill(chain: Structure, domain: PeptideDomain) -> None:
+def test_relaxation_moves_side_chains_only_and_lowers_the_energy(chain: Structure, domain: PeptideDomain) -> None:
     angle = torch.as_tensor(0.3 * np.random.default_rng(2).standard_normal((1, len(domain.tree))))
     local = placed(domain, chain.xyz, angle).fold.xyz[0].numpy()
-    rest = relaxed(chain, domain, local, seed=5)
+    rest = relax_side_chains(chain, domain, local, seed=5)
     before, after = whole(chain, domain, local), whole(chain, domain, rest.xyz)
     backbone = np.isin(chain.name, ("N", "CA", "C", "O", "OXT"))
     np.testing.assert_array_equal(after[backbone], before[backbone])
     np.testing.assert_allclose(after[chain.name == "CB"], before[chain.name == "CB"], atol=1e-12)
     assert np.abs(after - before).max() > 0.01 and not rest.turn[domain.tree.backbone].any()
-    again = placed(domain, chain.xyz, angle + torch.as_tensor(rest.turn)).fold.xyz[0].numpy()
-    np.testing.assert_allclose(again, rest.xyz, atol=1e-9)
+    repeated = placed(domain, chain.xyz, angle + torch.as_tensor(rest.turn)).fold.xyz[0].numpy()
+    np.testing.assert_allclose(repeated, rest.xyz, atol=1e-9)
     model = EnergyModel.of(replace(chain, xyz=before), domain.tree.steering, seed=5)
     assert rest.energy < model.energy(before) and rest.energy <= model.energy(after)
     assert relaxed_energy(chain, domain, local, seed=5) == rest.energy
 
 
-def test_members_keep_what_is_promised(
+def test_members_satisfy_the_contact_and_are_distinct(
     chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=10, iterations=200, spread=1.0, speed=0.0))
-    monkeypatch.setattr(peptide_reference, "SIZE", 3)
-    monkeypatch.setattr(peptide_reference, "CANDIDATES", 5)
-    members = ensemble(chain, domain, contact, seed=1)
+    monkeypatch.setattr(peptide_reference, "ANNEALING", Course(rows=10, iterations=200, spread=1.0, speed=0.0))
+    monkeypatch.setattr(peptide_reference, "ENSEMBLE_SIZE", 3)
+    monkeypatch.setattr(peptide_reference, "MAX_RELAXED", 5)
+    members = make_ensemble(chain, domain, contact, seed=1)
     assert members.complete and members.ca.shape == (3, len(SEQUENCE), 3)
     state = placed(domain, chain.xyz, torch.as_tensor(members.turn))
     assert all(contact.satisfied(float(d)) for d in domain.distances(state.fold.xyz, (contact,))[:, 0])
@@ -164,37 +165,37 @@ def test_members_keep_what_is_promised(
         domain.angles.outliers(state.fold.angle)
     )
     assert (np.diff(members.energy) >= 0).all()
-    for k, one in enumerate(members.ca):
-        assert nearest_rmsd(one, np.delete(members.ca, k, axis=0)) > 10 * peptide_reference.APART
+    for k, first in enumerate(members.ca):
+        assert nearest_rmsd(first, np.delete(members.ca, k, axis=0)) > 10 * peptide_reference.MIN_RMSD
     path = whole(chain, domain, state.fold.xyz[0].numpy())
     alpha = [chain.atom(k, "CA", chain.steering_mask) for k in range(len(SEQUENCE))]
     np.testing.assert_allclose(members.ca[0], path[alpha], atol=1e-9)
-    # without energies: the same candidates, nobody relaxed
-    plain = ensemble(chain, domain, contact, seed=1, energies=False)
+    # without energies: the same candidates, not relaxed
+    plain = make_ensemble(chain, domain, contact, seed=1, energies=False)
     assert plain.complete and np.isnan(plain.energy).all()
-    np.testing.assert_array_equal(plain.ca, ensemble(chain, domain, contact, seed=1, energies=False).ca)
+    np.testing.assert_array_equal(plain.ca, make_ensemble(chain, domain, contact, seed=1, energies=False).ca)
 
 
-def test_an_ensemble_that_is_not_full_says_so(
+def test_an_incomplete_ensemble_is_marked(
     chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peptide_reference, "COURSE", Course(rows=2, iterations=40, spread=0.1, speed=0.0))
-    few = ensemble(chain, domain, contact, seed=1, energies=False)
+    monkeypatch.setattr(peptide_reference, "ANNEALING", Course(rows=2, iterations=40, spread=0.1, speed=0.0))
+    few = make_ensemble(chain, domain, contact, seed=1, energies=False)
     assert not few.complete and len(few.turn) == len(few.ca) == len(few.energy) <= 4
-    none = ensemble(chain, domain, replace(contact, bound=0.05), seed=1)
-    assert len(none.turn) == 0 and np.isnan(nearest_rmsd(np.zeros((8, 3)), none.ca))
+    empty = make_ensemble(chain, domain, replace(contact, bound=0.05), seed=1)
+    assert len(empty.turn) == 0 and np.isnan(nearest_rmsd(np.zeros((8, 3)), empty.ca))
 
 
-def test_ensembles_go_through_a_file(tmp_path) -> None:
+def test_ensembles_survive_a_file(tmp_path) -> None:
     noise = np.random.default_rng(0)
-    made = Ensemble(noise.standard_normal((2, 5)), noise.standard_normal((2, 8, 3)), np.array([-2.0, np.nan]))
-    np.savez(tmp_path / "one.npz", **saved(made))
-    again = loaded(dict(np.load(tmp_path / "one.npz")))
+    ensemble = Ensemble(noise.standard_normal((2, 5)), noise.standard_normal((2, 8, 3)), np.array([-2.0, np.nan]))
+    np.savez(tmp_path / "one.npz", **to_arrays(ensemble))
+    repeated = from_arrays(dict(np.load(tmp_path / "one.npz")))
     for name in ("turn", "ca", "energy"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(made, name))
+        np.testing.assert_array_equal(getattr(repeated, name), getattr(ensemble, name))
 
 
-def test_rmsd_is_zero_for_a_copy_that_was_turned() -> None:
+def test_rmsd_of_a_rotated_copy_is_zero() -> None:
     noise = np.random.default_rng(1)
     ca = noise.standard_normal((9, 3))
     turned = Rotation.random(random_state=2).apply(ca) + np.array([1.0, -2.0, 3.0])
@@ -205,7 +206,7 @@ def test_rmsd_is_zero_for_a_copy_that_was_turned() -> None:
     np.testing.assert_allclose(nearest_rmsd(cube, 1.2 * cube[None]), 2.0)
 
 
-def test_a_course_changes_only_what_it_says(chain: Structure, domain: PeptideDomain, contact: Contact) -> None:
+def test_annealing_uses_the_settings_of_its_course(chain: Structure, domain: PeptideDomain, contact: Contact) -> None:
     start, goal = domain.start(chain.xyz), goal_of((contact,))
     turn = annealed(domain, start, goal, Course(rows=3, iterations=5, spread=2.0, speed=0.0), seed=1)
     assert turn.shape == (3, len(domain.tree)) and float(turn[1:].std()) > 1.0

@@ -1,4 +1,4 @@
-"""What a rival builds: a structure with the loop in it, and what that took."""
+"""The result of a rival that builds a loop: a structure with the loop, and the time it took."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from geofold.molecule.selection import BACKBONE
 from geofold.molecule.structure import Floats, Structure
 
 Atoms = Sequence[tuple[str, str, Floats]]
-"""Name, element and place (3,) in nm of the atoms of a residue."""
+"""Name, element and coordinates (3,) in nm of the atoms of a residue."""
 
 
 class ModelledLoop(NamedTuple):
-    """A loop that was not there.
+    """A loop that was built.
 
     Attributes
     ----------
     structure : Structure
-        All else is where it was, to the last bit.
+        All other atoms are unchanged to the last bit.
     first, last : int
-        Residues of the loop in it.
+        Indices of the first and last residue of the loop.
     seconds : float
         Wall time.
     cpu_seconds : float
-        Of this process and of those it waited for.
+        CPU time of this process and of the child processes that have ended.
     """
 
     structure: Structure
@@ -42,40 +42,56 @@ class ModelledLoop(NamedTuple):
 
 
 class Stopwatch:
-    """Wall and CPU seconds from when it is made."""
+    """Measures wall and CPU seconds from its construction."""
 
     def __init__(self) -> None:
-        self._began, self._spent = time.perf_counter(), _spent()
+        self._began, self._spent = time.perf_counter(), _cpu_seconds()
 
     def read(self) -> tuple[float, float]:
-        """Wall and CPU seconds so far; those of other processes count once they were waited for."""
-        return time.perf_counter() - self._began, _spent() - self._spent
+        """Wall and CPU seconds so far; child processes are included once they have ended."""
+        return time.perf_counter() - self._began, _cpu_seconds() - self._spent
 
 
-def inserted(structure: Structure, build: Build, residues: Sequence[Atoms], watch: Stopwatch, who: str) -> ModelledLoop:
-    """The loop put into its structure.
+def insert_loop(
+    structure: Structure, build: Build, residues: Sequence[Atoms], stopwatch: Stopwatch, program: str
+) -> ModelledLoop:
+    """Insert a loop into its structure.
+
+    Parameters
+    ----------
+    structure : Structure
+        Lacks the loop, or has residues that it replaces.
+    build : Build
+        Anchors, numbers and names of the loop's residues.
+    residues : sequence of Atoms
+        Atoms of each residue.
+    stopwatch : Stopwatch
+        Is read for the result.
+    program : str
+        Name of the rival, for the message.
 
     Raises
     ------
     BuildError
-        If `who` left out residues or backbone atoms.
+        If residues or backbone atoms are missing.
     """
-    whole = len(residues) == len(build.names) and all(
+    is_complete = len(residues) == len(build.names) and all(
         set(BACKBONE) <= {name for name, _, _ in atoms} for atoms in residues
     )
-    if not whole or not all(np.isfinite(xyz).all() for atoms in residues for _, _, xyz in atoms):
+    if not is_complete or not all(np.isfinite(xyz).all() for atoms in residues for _, _, xyz in atoms):
         raise BuildError(
-            f"{who} gives {build.label} without some of its residues or backbone atoms", "all of them",
+            f"{program} did not return all residues and backbone atoms of {build.label}",
+            "all of them",
             "try another seed, or another program",
-        )  # fmt: skip
-    new = []
+        )
+    residues_added = []
     for name, number, atoms in zip(build.names, build.numbers, residues, strict=True):
         names, elements, places = zip(*atoms, strict=True)
-        new.append(NewResidue(name, number, names, elements, np.array(places)))
-    made = with_residues(structure, build.before, build.removed, new)
-    return ModelledLoop(made, build.before + 1, build.before + len(new), *watch.read())
+        residues_added.append(NewResidue(name, number, names, elements, np.array(places)))
+    result = with_residues(structure, build.before, build.removed, residues_added)
+    return ModelledLoop(result, build.before + 1, build.before + len(residues_added), *stopwatch.read())
 
 
-def _spent() -> float:
+def _cpu_seconds() -> float:
     now = os.times()
     return now.user + now.system + now.children_user + now.children_system

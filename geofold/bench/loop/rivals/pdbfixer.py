@@ -1,8 +1,8 @@
-"""PDBFixer's way of building a missing loop: residues laid on an arc, then relaxed with soft cores.
+"""PDBFixer as a rival that builds a missing loop: residues on an arc, then relaxed with soft cores.
 
-It looks for missing atoms everywhere, as it always does, for its force field holds on to whole residues only; but only
-the loop is taken over. Waters, ligands and ions stay in its way. Backbone RMSD and CPU seconds in the natives'
-surroundings: 1ubi A:45-52 3.4 A, 6 s; 1ubi A:5-12 7.1 A, 5 s; 1pwc A:80-91 (345 residues) 7.8 A, 26 s.
+PDBFixer completes missing atoms everywhere, since its force field needs whole residues; only the loop is taken over.
+Waters, ligands and ions are present. Backbone RMSD and CPU seconds in the surroundings of the native: 1ubi A:45-52
+3.4 A, 6 s; 1ubi A:5-12 7.1 A, 5 s; 1pwc A:80-91 (345 residues) 7.8 A, 26 s.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from geofold.bench.loop.rivals.modelled_loop import Atoms, ModelledLoop, Stopwatch, inserted
+from geofold.bench.loop.rivals.modelled_loop import Atoms, ModelledLoop, Stopwatch, insert_loop
 from geofold.errors import BuildError
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.pdbfixer_input import pdb_text
@@ -25,11 +25,14 @@ def build_missing(structure: Structure, build: Build, *, altloc: str | None = No
 
     Parameters
     ----------
-    structure
-        Lacks the loop; residues `build.removed` make room.
-    altloc, seed
-        Conformer (see `Structure.steering`), and seed of the dynamics that PDBFixer runs where atoms come too close:
-        without any, all seeds give the same.
+    structure : Structure
+        Lacks the loop, or has residues `build.removed`, which are replaced.
+    build : Build
+        Anchors, numbers and names of the loop's residues.
+    altloc : str or None
+        Conformer; see `Structure.steering`.
+    seed : int
+        Seed of the dynamics that PDBFixer runs if atoms are too close; without these, all seeds give the same result.
 
     Raises
     ------
@@ -38,21 +41,22 @@ def build_missing(structure: Structure, build: Build, *, altloc: str | None = No
     AltlocError
         As `Structure.steering` does.
     """
-    watch = Stopwatch()
-    kept = [k for k in range(len(structure.residues)) if k not in build.removed]
-    text = pdb_text(structure, structure.steering(altloc), kept, joined=(build.before, build.after))
+    stopwatch = Stopwatch()
+    residues_left = [k for k in range(len(structure.residues)) if k not in build.removed]
+    text = pdb_text(structure, structure.steering(altloc), residues_left, joined=(build.before, build.after))
     try:
-        residues = _built(text, kept.index(build.after), build.names, seed)
+        residues = _build_residues(text, residues_left.index(build.after), build.names, seed)
     except Exception as error:
         raise BuildError(
-            f"PDBFixer cannot build {build.label} of {structure.source} ({error})", "a structure that PDBFixer knows",
+            f"PDBFixer cannot build {build.label} of {structure.source} ({error})",
+            "a structure that PDBFixer can parameterise",
             "leave this rival out",
-        ) from error  # fmt: skip
-    return inserted(structure, build, residues, watch, "PDBFixer")
+        ) from error
+    return insert_loop(structure, build, residues, stopwatch, "PDBFixer")
 
 
-def _built(text: str, place: int, names: tuple[str, ...], seed: int) -> list[Atoms]:
-    """Heavy atoms of residues built in front of the one at `place` of a PDB text."""
+def _build_residues(text: str, index: int, names: tuple[str, ...], seed: int) -> list[Atoms]:
+    """Heavy atoms of the residues that are built before the one at an index of a PDB text."""
     import openmm.unit
     import pdbfixer
 
@@ -61,17 +65,17 @@ def _built(text: str, place: int, names: tuple[str, ...], seed: int) -> list[Ato
     fixer.missingResidues = {}
     fixer.findNonstandardResidues()
     fixer.replaceNonstandardResidues()
-    after = list(fixer.topology.residues())[place]
-    turn = [residue.index for residue in after.chain.residues()].index(after.index)
-    fixer.missingResidues = {(after.chain.index, turn): list(names)}
+    after = list(fixer.topology.residues())[index]
+    index_in_chain = [residue.index for residue in after.chain.residues()].index(after.index)
+    fixer.missingResidues = {(after.chain.index, index_in_chain): list(names)}
     fixer.findMissingAtoms()
-    # zero would mean a seed of OpenMM's own choice
+    # zero means a random seed in OpenMM
     fixer.addMissingAtoms(seed=seed + 1)
     xyz = np.array(fixer.positions.value_in_unit(openmm.unit.nanometer), dtype=np.float64).reshape(-1, 3)
-    made: list[Any] = list(fixer.topology.residues())[place : place + len(names)]
+    built: list[Any] = list(fixer.topology.residues())[index : index + len(names)]
     return [
         [(atom.name, atom.element.symbol.upper(), xyz[atom.index]) for atom in residue.atoms() if _heavy(atom)]
-        for residue in made
+        for residue in built
     ]
 
 

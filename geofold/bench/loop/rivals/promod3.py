@@ -1,16 +1,17 @@
-"""ProMod3's Monte Carlo loop modelling, as Debian packages it (promod3 and promod3-data, 3.2.1).
+"""ProMod3's Monte Carlo loop modelling (Debian packages promod3 and promod3-data, 3.2.1) as a rival.
 
-It needs the system's Python and runs as a process of its own. Its fragments and its structure database are not used:
-they contain benchmark proteins. In each step of `TRAJECTORIES` one residue's phi and psi are drawn anew from ProMod3's
-statistics of coil, the loop is closed, and taken or not by ProMod3's fast scores while it cools. Of the candidates, one
-of each, its backbone scores choose, and its side-chain reconstruction finishes the best, all other side chains fixed.
+It needs the system's Python and runs in a process of its own. Its fragments and structure database are not used,
+because they contain benchmark proteins. Each step of a trajectory draws phi and psi of one residue from ProMod3's coil
+statistics, closes the loop, and is accepted or not by ProMod3's fast scores during cooling. Among the candidates, one
+per trajectory, its backbone scores choose; its side-chain reconstruction completes the best, all other side chains
+fixed.
 
-Two things differ from its FillLoopsByMonteCarlo, which takes residues on both sides along until something fits: the
-anchors stay, and so does the oxygen of the residue before the loop, whose psi is pinned to it for that. Waters, ligands
-and ions are not seen by its scores, and are left out.
+Two things differ from its FillLoopsByMonteCarlo, which extends the loop until a closure is found: the anchors stay
+fixed, and so does the oxygen of the residue before the loop, whose psi is fixed for that purpose. Waters, ligands and
+ions are not part of its scores and are left out.
 
-Measured in the natives' surroundings: backbone RMSD (A) of the candidates' median, of the best, and of the choice by
-backbone or by backbone and all-atom scores; CPU seconds:
+Surroundings of the native: backbone RMSD (A) of the median candidate, of the best, and of the choice by backbone scores
+or by backbone and all-atom scores; CPU seconds:
 
     loop                 trajectories x steps    median    best    backbone    all-atom    CPU s
     1pwc A:80-91 (12)          24 x 3000           5.6      2.8       4.6         4.6        18
@@ -18,8 +19,8 @@ backbone or by backbone and all-atom scores; CPU seconds:
     2cvi A:30-40 (11)          24 x 3000           9.3      5.9       7.6         9.9        16
     1orc, 8 residues           24 x 3000           4.1      2.1       4.1         3.4        14
 
-The scores hardly tell good from bad (correlation with RMSD 0.1 to 0.5), all-atom ones no better; one comparison is for
-longer trajectories, so they are as long as ProMod3's own. The default took 25 CPU seconds for 1ubi A:45-52, 2.3 A.
+The scores correlate weakly with RMSD (0.1 to 0.5), all-atom scores no better. Trajectories are as long as ProMod3's
+default. The defaults took 25 CPU seconds for 1ubi A:45-52 (2.3 A).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geofold.bench.loop.rivals.modelled_loop import ModelledLoop, Stopwatch, inserted
+from geofold.bench.loop.rivals.modelled_loop import ModelledLoop, Stopwatch, insert_loop
 from geofold.errors import BuildError, OptionError
 from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.loop.build_plan import STANDARD, Build
@@ -44,55 +45,67 @@ from geofold.molecule.structure import Mask, Structure
 
 SCRIPT = Path(__file__).with_name("promod3_script.py")
 PYTHONS = ("/usr/bin/python3", "python3")
-TRAJECTORIES, STEPS = 30, 5000
-PHI, PSI = math.radians(-60.0), math.radians(-45.0)
-"""ProMod3's own for residues at the end of a chain."""
+TRAJECTORY_COUNT, TRAJECTORY_STEPS = 30, 5000
+TERMINAL_PHI, TERMINAL_PSI = math.radians(-60.0), math.radians(-45.0)
+"""Torsions (radian) that ProMod3 assumes at the end of a chain."""
 
 
 def build_missing(
-    structure: Structure, build: Build, *, altloc: str | None = None, seed: int = 0,
-    trajectories: int = TRAJECTORIES, steps: int = STEPS,
-) -> ModelledLoop:  # fmt: skip
+    structure: Structure,
+    build: Build,
+    *,
+    altloc: str | None = None,
+    seed: int = 0,
+    trajectories: int = TRAJECTORY_COUNT,
+    steps: int = TRAJECTORY_STEPS,
+) -> ModelledLoop:
     """Build a loop by Monte Carlo.
 
     Parameters
     ----------
-    structure
-        Lacks the loop; residues `build.removed` make room.
-    altloc, seed
-        Conformer (see `Structure.steering`), and seed of the trajectories.
+    structure : Structure
+        Lacks the loop, or has residues `build.removed`, which are replaced.
+    build : Build
+        Anchors, numbers and names of the loop's residues.
+    altloc : str or None
+        Conformer; see `Structure.steering`.
+    seed : int
+        Seed of the trajectories.
+    trajectories, steps : int
+        Number of trajectories, and steps of each.
 
     Raises
     ------
     OptionError
-        Where there is no ProMod3.
+        If ProMod3 is not installed.
     BuildError
-        If no trajectory can be closed, or ProMod3 gives up.
+        If no trajectory can be closed, or ProMod3 fails.
     AltlocError
         As `Structure.steering` does.
     """
-    watch = Stopwatch()
-    task = task_of(structure, build, structure.steering(altloc))
+    stopwatch = Stopwatch()
+    task = make_task(structure, build, structure.steering(altloc))
     task |= {"seed": seed, "trajectories": trajectories, "steps": steps}
     run = subprocess.run(
-        [interpreter(PYTHONS), "-I", str(SCRIPT)], input=json.dumps(task), capture_output=True, text=True, check=False
+        [find_python(PYTHONS), "-I", str(SCRIPT)], input=json.dumps(task), capture_output=True, text=True, check=False
     )
     if run.returncode:
         reason = (run.stderr.strip().splitlines() or [f"exit status {run.returncode}"])[-1]
         raise BuildError(
-            f"ProMod3 cannot build {build.label} of {structure.source} ({reason})", "a loop that it can close",
+            f"ProMod3 cannot build {build.label} of {structure.source} ({reason})",
+            "a loop that it can close",
             "try another seed, or leave this rival out",
-        )  # fmt: skip
+        )
     residues = [
         [(name, element.upper(), np.array(place) / 10) for name, element, place in atoms]
         for atoms in json.loads(run.stdout.splitlines()[-1])["residues"]
     ]
-    return inserted(structure, build, residues, watch, "ProMod3")
+    return insert_loop(structure, build, residues, stopwatch, "ProMod3")
 
 
 @functools.cache
-def interpreter(pythons: tuple[str, ...]) -> str:
-    """The first Python that can import promod3.
+def find_python(pythons: tuple[str, ...]) -> str:
+    """Return the first Python that can import promod3.
 
     Raises
     ------
@@ -100,64 +113,69 @@ def interpreter(pythons: tuple[str, ...]) -> str:
         If none can.
     """
     for python in pythons:
-        found = shutil.which(python)
-        if found and not subprocess.run([found, "-I", "-c", "import promod3"], capture_output=True).returncode:
-            return found
+        path = shutil.which(python)
+        if path and not subprocess.run([path, "-I", "-c", "import promod3"], capture_output=True).returncode:
+            return path
     raise OptionError(
-        "the rival promod3 on a machine without ProMod3", f"a Python with promod3 ({', '.join(pythons)})",
+        "the rival promod3 on a machine without ProMod3",
+        f"a Python with promod3 ({', '.join(pythons)})",
         "apt-get install --no-install-recommends promod3 promod3-data, or leave this rival out",
-    )  # fmt: skip
+    )
 
 
-def task_of(structure: Structure, build: Build, steering: Mask) -> dict[str, Any]:
-    """What the script wants to know, places in A: the unbroken stretches of amino acids, numbered from one.
+def make_task(structure: Structure, build: Build, steering: Mask) -> dict[str, Any]:
+    """Make the input of the script, with coordinates in A and torsions in radian.
 
-    `stretch`, `before` and `sequence` tell where the loop is (number and letters with both anchors), `letters` its
-    neighbours beyond them, `phi`, `psi` and `after_psi` the anchors' torsions.
+    `stretches` are the unbroken segments of amino acids, with residues numbered from 1. `stretch`, `before` and
+    `sequence` locate the loop (index of its segment, number of the anchor before it, letters with both anchors),
+    `letters` are the residues next to the anchors, `phi`, `psi` and `after_psi` the torsions of the anchors.
     """
-    stretches: list[dict[str, Any]] = []
-    where, previous = (0, 0), -1
+    segments: list[dict[str, Any]] = []
+    loop_at, last = (0, 0), -1
     for k, residue in enumerate(structure.residues):
         name = STANDARD.get(residue.resname, residue.resname)
         if k in build.removed or not structure.is_amino_acid(k) or letter_of(name) == "-":
             continue
-        joined = (previous, k) == (build.before, build.after)
-        if not joined and not (previous == k - 1 >= 0 and structure.bonded(previous, k)):
-            stretches.append({"residues": [], "sequence": ""})
-        own = stretches[-1]
-        own["sequence"] += (build.sequence if joined else "") + letter_of(name)
-        own["residues"].append([len(own["sequence"]), name, _atoms(structure, k, steering)])
-        where = (len(stretches) - 1, len(own["sequence"])) if k == build.before else where
-        previous = k
-    index, number = where
-    letters = stretches[index]["sequence"]
-    end = number + len(build.names)  # place of the anchor after, from zero
-    before = [_place(structure, build.before, name, steering) for name in ("N", "CA", "C", "O")]
-    after = [_place(structure, build.after, name, steering) for name in ("N", "CA", "C")]
-    beyond = [_place(structure, k, n, steering) for k, n in ((build.before - 1, "C"), (build.after + 1, "N"))]
+        spans_loop = (last, k) == (build.before, build.after)
+        if not spans_loop and not (last == k - 1 >= 0 and structure.bonded(last, k)):
+            segments.append({"residues": [], "sequence": ""})
+        segment = segments[-1]
+        segment["sequence"] += (build.sequence if spans_loop else "") + letter_of(name)
+        segment["residues"].append([len(segment["sequence"]), name, _heavy_atoms(structure, k, steering)])
+        loop_at = (len(segments) - 1, len(segment["sequence"])) if k == build.before else loop_at
+        last = k
+    index, number = loop_at
+    letters = segments[index]["sequence"]
+    end = number + len(build.names)  # index of the anchor after the loop
+    before = [_position(structure, build.before, name, steering) for name in ("N", "CA", "C", "O")]
+    after = [_position(structure, build.after, name, steering) for name in ("N", "CA", "C")]
+    outer = [_position(structure, k, n, steering) for k, n in ((build.before - 1, "C"), (build.after + 1, "N"))]
     return {
-        "stretches": stretches, "stretch": index, "before": number, "sequence": letters[number - 1 : end + 1],
+        "stretches": segments,
+        "stretch": index,
+        "before": number,
+        "sequence": letters[number - 1 : end + 1],
         "letters": [letters[number - 2] if number > 1 else "A", letters[end + 1] if end + 1 < len(letters) else "A"],
-        "phi": _torsion([beyond[0], *before[:3]]) if number > 1 else PHI,
-        "psi": math.remainder(_torsion(before) + math.pi, math.tau),  # the nitrogen is opposite to the oxygen
-        "after_psi": _torsion([*after, beyond[1]]) if end + 1 < len(letters) else PSI,
-    }  # fmt: skip
+        "phi": _measure_torsion([outer[0], *before[:3]]) if number > 1 else TERMINAL_PHI,
+        "psi": math.remainder(_measure_torsion(before) + math.pi, math.tau),  # the nitrogen is opposite to the oxygen
+        "after_psi": _measure_torsion([*after, outer[1]]) if end + 1 < len(letters) else TERMINAL_PSI,
+    }
 
 
-def _atoms(structure: Structure, k: int, steering: Mask) -> list[Any]:
-    """Heavy atoms of a residue: name, element, place in A."""
-    own = structure.residues[k].atoms
+def _heavy_atoms(structure: Structure, k: int, steering: Mask) -> list[Any]:
+    """Heavy atoms of a residue: name, element, coordinates (A)."""
+    atoms = structure.residues[k].atoms
     return [
         [str(structure.name[a]), str(structure.element[a]).capitalize(), (10 * structure.xyz[a]).tolist()]
-        for a in own[steering[own] & ~np.isin(structure.element[own], ("H", "D"))]
+        for a in atoms[steering[atoms] & ~np.isin(structure.element[atoms], ("H", "D"))]
     ]
 
 
-def _place(structure: Structure, k: int, name: str, steering: Mask) -> Any:
-    """Place (3,) of an atom, NaN where there is none."""
+def _position(structure: Structure, k: int, name: str, steering: Mask) -> Any:
+    """Coordinates (3,) of an atom in nm, NaN if it is missing."""
     atom = structure.atom(k, name, steering) if 0 <= k < len(structure.residues) else None
     return np.full(3, np.nan) if atom is None else structure.xyz[atom]
 
 
-def _torsion(places: list[Any]) -> float:
-    return float(dihedral(torch.as_tensor(np.array(places))))
+def _measure_torsion(points: list[Any]) -> float:
+    return float(dihedral(torch.as_tensor(np.array(points))))

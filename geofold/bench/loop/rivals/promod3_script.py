@@ -1,6 +1,6 @@
-"""What ProMod3 does for `promod3_loop`: run by the system's Python, JSON from standard input to standard output.
+"""Loop modelling with ProMod3 for `promod3`: run by the system's Python, JSON from standard input to standard output.
 
-Places in A, angles in radian; this file imports nothing of the package.
+Coordinates in A, angles in radian; this file imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -10,32 +10,32 @@ import math
 import sys
 from typing import Any
 
-BINS = 360
-"""Of the sampler of the residue before the loop: its psi is right to a degree."""
+SAMPLER_BINS = 360
+"""Bins of the sampler of the residue before the loop, whose psi is exact to one degree."""
 HOT, COOLING, COLD = 100.0, 0.9, 0.001
-"""Temperatures as in ProMod3's FillLoopsByMonteCarlo."""
-FAST = ("reduced", "cb_packing", "clash")
-"""Scores that steer a trajectory, as there."""
+"""Cooling schedule of ProMod3's FillLoopsByMonteCarlo."""
+FAST_SCORES = ("reduced", "cb_packing", "clash")
+"""Scores of the trajectories, as in FillLoopsByMonteCarlo."""
 
 
 def main() -> None:
-    """Model the loop of a task; see `promod3_loop.task_of` for what is in it."""
+    """Model the loop of a task made by `promod3.make_task`."""
     task = json.load(sys.stdin)
-    handle = raw_model(task)
-    found = candidates(task, handle)
-    if not len(found):
+    handle = make_raw_model(task)
+    loops = sample_candidates(task, handle)
+    if not len(loops):
         sys.exit("no trajectory could be closed")
-    rows = side_chains(task, handle, chosen(task, handle, found))
-    print(json.dumps({"residues": rows, "candidates": len(found)}))
+    rows = rebuild_side_chains(task, handle, choose_candidate(task, handle, loops))
+    print(json.dumps({"residues": rows, "candidates": len(loops)}))
 
 
-def raw_model(task: dict[str, Any]) -> Any:
-    """ProMod3's model without the loop, one of its chains for each unbroken stretch."""
+def make_raw_model(task: dict[str, Any]) -> Any:
+    """ProMod3 model without the loop, with one chain for each unbroken segment."""
     from ost import conop, geom, mol, seq
     from promod3 import modelling
 
-    made = mol.CreateEntity()
-    editor = made.EditXCS(mol.BUFFERED_EDIT)
+    entity = mol.CreateEntity()
+    editor = entity.EditXCS(mol.BUFFERED_EDIT)
     for index, stretch in enumerate(task["stretches"]):
         chain = editor.InsertChain(f"C{index}")
         for number, name, atoms in stretch["residues"]:
@@ -43,84 +43,89 @@ def raw_model(task: dict[str, Any]) -> Any:
             for atom, element, place in atoms:
                 editor.InsertAtom(residue, atom, geom.Vec3(*place), element)
     editor.UpdateICS()
-    conop.RuleBasedProcessor(conop.GetDefaultLib()).Process(made)
+    conop.RuleBasedProcessor(conop.GetDefaultLib()).Process(entity)
     alignments = seq.AlignmentList()
     for index, stretch in enumerate(task["stretches"]):
-        there = {number for number, _, _ in stretch["residues"]}
-        gapped = "".join(one if k + 1 in there else "-" for k, one in enumerate(stretch["sequence"]))
+        present = {number for number, _, _ in stretch["residues"]}
+        gapped = "".join(letter if k + 1 in present else "-" for k, letter in enumerate(stretch["sequence"]))
         pair = (seq.CreateSequence("wanted", stretch["sequence"]), seq.CreateSequence("given", gapped))
         alignment = seq.CreateAlignment(*pair)
-        alignment.AttachView(1, made.Select(f"cname=C{index}"))
+        alignment.AttachView(1, entity.Select(f"cname=C{index}"))
         alignments.append(alignment)
     handle = modelling.BuildRawModel(alignments, aln_preprocessing=False)
     modelling.SetupDefaultBackboneScoring(handle)
-    modelling.SetupDefaultAllAtomScoring(handle)  # brings what side chains need
+    modelling.SetupDefaultAllAtomScoring(handle)  # is needed by the side-chain reconstruction
     return handle
 
 
-def candidates(task: dict[str, Any], handle: Any) -> Any:
-    """Closed loops with their anchors: by KIC, and where that never closes, by cyclic coordinate descent."""
+def sample_candidates(task: dict[str, Any], handle: Any) -> Any:
+    """Closed loops with their anchors, by KIC or, if that never closes, by cyclic coordinate descent."""
     from promod3 import loop, modelling
 
     sequence, number, index = task["sequence"], task["before"], task["stretch"]
     chain = handle.model.chains[index]
     ends = (chain.FindResidue(number), chain.FindResidue(number + len(sequence) - 1))
-    samplers = [pinned(task["phi"], task["psi"])] + [loop.LoadTorsionSamplerCoil()] * (len(sequence) - 1)
+    samplers = [make_fixed_sampler(task["phi"], task["psi"])] + [loop.LoadTorsionSamplerCoil()] * (len(sequence) - 1)
     weights = modelling.ScoringWeights.GetWeights()
-    fast = {name: weights[name] for name in FAST}
+    fast = {name: weights[name] for name in FAST_SCORES}
     place = (number, len(sequence), index)
     scorer = modelling.LinearScorer(handle.backbone_scorer, handle.backbone_scorer_env, *place, fast)
     interval = max(round(task["steps"] * math.log(COOLING) / math.log(COLD / HOT)), 1)
-    found = modelling.LoopCandidates(sequence)
+    loops = modelling.LoopCandidates(sequence)
     for closer in (lambda seed: modelling.KICCloser(*ends, seed), lambda seed: modelling.DirtyCCDCloser(*ends)):
         for k in range(task["trajectories"]):
             seed = 1000 * task["seed"] + k
             sampler = modelling.PhiPsiSampler(
-                sequence, samplers, n_stem_phi=task["phi"], c_stem_psi=task["after_psi"],
-                prev_aa=task["letters"][0], next_aa=task["letters"][1], seed=seed,
-            )  # fmt: skip
+                sequence,
+                samplers,
+                n_stem_phi=task["phi"],
+                c_stem_psi=task["after_psi"],
+                prev_aa=task["letters"][0],
+                next_aa=task["letters"][1],
+                seed=seed,
+            )
             cooler = modelling.ExponentialCooler(interval, HOT, COOLING)
             try:
-                made = modelling.LoopCandidates.FillFromMonteCarloSampler(
+                candidates = modelling.LoopCandidates.FillFromMonteCarloSampler(
                     sequence, 1, task["steps"], sampler, closer(seed), scorer, cooler, seed
                 )
             except RuntimeError:  # the first draws of a trajectory could not be closed
                 continue
-            for one in made:
-                found.Add(one)
-        if len(found):
+            for candidate in candidates:
+                loops.Add(candidate)
+        if len(loops):
             break
-    return found
+    return loops
 
 
-def pinned(phi: float, psi: float) -> Any:
-    """A torsion sampler that knows one phi and psi."""
+def make_fixed_sampler(phi: float, psi: float) -> Any:
+    """Make a torsion sampler of a single phi and psi."""
     from promod3 import loop
 
-    sampler = loop.TorsionSampler(["all-all-all"], BINS, 0)
+    sampler = loop.TorsionSampler(["all-all-all"], SAMPLER_BINS, 0)
     sampler.ExtractStatistics(loop.BackboneList("AAA", [(phi, psi)] * 3).ToEntity().CreateFullView())
     sampler.UpdateDistributions()
     return sampler
 
 
-def chosen(task: dict[str, Any], handle: Any, found: Any) -> Any:
-    """The candidate that ProMod3's backbone scores like best, of those through no ring if there are any."""
+def choose_candidate(task: dict[str, Any], handle: Any, loops: Any) -> Any:
+    """Candidate with the best backbone score, among those that do not pass through a ring if there are any."""
     from promod3 import modelling
 
     number, index, chain = task["before"], task["stretch"], handle.model.chains[task["stretch"]]
     last = number + len(task["sequence"]) - 1
     gap = modelling.StructuralGap(chain.FindResidue(number), chain.FindResidue(last), task["sequence"][1:-1])
-    clear = found.Extract(list(range(len(found))))
-    modelling.FilterCandidates(clear, handle.model, gap)
-    found = clear if len(clear) else found
+    unobstructed = loops.Extract(list(range(len(loops))))
+    modelling.FilterCandidates(unobstructed, handle.model, gap)
+    loops = unobstructed if len(unobstructed) else loops
     scores = modelling.ScoreContainer()
-    found.CalculateBackboneScores(scores, handle, number, index)
+    loops.CalculateBackboneScores(scores, handle, number, index)
     total = list(scores.LinearCombine(modelling.ScoringWeights.GetWeights()))
-    return found[total.index(min(total))].Copy()  # it would not outlive the list
+    return loops[total.index(min(total))].Copy()  # a copy, since elements do not outlive the list
 
 
-def side_chains(task: dict[str, Any], handle: Any, backbone: Any) -> list[Any]:
-    """Atoms [name, element, place] of the loop's residues, side chains put on while all others stay."""
+def rebuild_side_chains(task: dict[str, Any], handle: Any, backbone: Any) -> list[Any]:
+    """Atoms [name, element, coordinates] of the loop's residues, with side chains; all others are fixed."""
     size = len(task["sequence"]) - 2
     first = task["before"] + 1
     handle.all_atom_sidechain_env.SetEnvironment(backbone.Extract(1, size + 1), first, task["stretch"])

@@ -1,9 +1,9 @@
 """iLQR-lite (GeoSSM, Appendix E): linearise the frozen predictor around its own roll-out, quadraticise the loss, one
-Riccati sweep, carry out the first action.
+Riccati sweep, make the first action.
 
-The state of the linear problem is the latent, an action u is added to it, and what was written drives the next one
-through the predictor's memory: y = dz + u, dz' = A y. The loss is quadratic with the curvature of the decoder's metric,
-and an action costs (mu/2) |u|^2.
+The state of the linear problem is the latent, to which an action u is added; the result affects the next latent by way
+of the predictor's memory: y = dz + u, dz' = A y. The loss is quadratic with the curvature of the decoder's metric, and
+an action costs (mu/2) |u|^2.
 
     M_h = gamma^h Q_h + A'P A,  b_h = gamma^h g_h + A'p,  u = -(M + mu I)^-1 (b + M dz)
     P_h = M - M (M + mu I)^-1 M,  p_h = b - M (M + mu I)^-1 b
@@ -31,28 +31,28 @@ from geofold.core.trust_region import TrustRegion
 
 @dataclass(frozen=True)
 class Quadratic:
-    """The loss of a step around its latent: gradient g (..., d), curvature Q (..., d, d), and A of the step after."""
+    """Loss of a step around its latent: gradient g (..., d), curvature Q (..., d, d), and A of the next step."""
 
     gradient: Tensor
     curvature: Tensor
-    onward: Tensor | None
+    transition: Tensor | None
 
 
 @dataclass(frozen=True)
 class IlqrLite:
-    """One sweep a step.
+    """Makes one Riccati sweep at each step.
 
     Parameters
     ----------
     backbone : Backbone
-        The frozen predictor; its step has to be differentiable.
+        Frozen predictor; its step must be differentiable.
     effort : float
-        mu.
+        Weight mu of the actions.
     damping : float
-        Added to the diagonal of Q.
+        Is added to the diagonal of Q.
     budget : float or None
-        Wall clock in milliseconds: no further step ahead is linearised once half of it is spent. Results then depend
-        on the machine's speed.
+        Time limit (ms): no further step is linearised after half of it. Results then depend on the speed of the
+        machine.
     """
 
     backbone: Backbone
@@ -63,62 +63,75 @@ class IlqrLite:
     budget: float | None = None
 
     def init(self, domain: Any, state: Any) -> ControllerState:
-        """As a controller without corrections starts."""
+        """Make the initial state of a controller without corrections."""
         alone = Controller(self.backbone, EuclideanMetric(), TrustRegion(), FixedGate(0), horizon=1)
         return alone.init(domain, state)
 
     def step(self, domain: Any, state: ControllerState, goal: Any) -> tuple[ControllerState, StepInfo]:
-        """One step of a stream."""
+        """Make one step of a stream."""
         began = time.perf_counter()
         with torch.no_grad():
             z, memory = self.backbone.step(domain.observe(state.domain, goal), state.memory)
-        action = swept(self._ahead(domain, state.domain, memory, z, goal, began), self.discount, self.effort)
+        action = sweep(self._roll_out(domain, state.domain, memory, z, goal, began), self.discount, self.effort)
         after = z + action
         with torch.no_grad():
             before = value(domain, domain.decode(z, state.domain), state.domain, goal)
             prediction = domain.decode(after, state.domain)
             loss = value(domain, prediction, state.domain, goal)
             committed = domain.commit(prediction, state.domain)
-        later = state._replace(
-            domain=committed, memory=self.backbone.write(memory, after), loss=loss.total, goal=goal,
+        next_state = state._replace(
+            domain=committed,
+            memory=self.backbone.write(memory, after),
+            loss=loss.total,
+            goal=goal,
             steps=state.steps + 1,
-        )  # fmt: skip
-        one = torch.ones(len(z), dtype=torch.long)
+        )
+        ones = torch.ones(len(z), dtype=torch.long)
         info = StepInfo(
-            z=after, loss_before=before.total, loss_after=loss.total, terms=loss.terms, difficulty=before.total,
-            accepted=one.bool(), inner_steps=one, radius=state.radius, kappa=None, condition=None, actual=None,
-            predicted=None, milliseconds=1e3 * (time.perf_counter() - began),
-        )  # fmt: skip
-        return later, info
+            z=after,
+            loss_before=before.total,
+            loss_after=loss.total,
+            terms=loss.terms,
+            difficulty=before.total,
+            accepted=ones.bool(),
+            inner_steps=ones,
+            radius=state.radius,
+            kappa=None,
+            condition=None,
+            actual=None,
+            predicted=None,
+            milliseconds=1e3 * (time.perf_counter() - began),
+        )
+        return next_state, info
 
-    def _ahead(
-        self, domain: Any, place: Any, memory: Any, z: Tensor, goal: Any, began: float
-    ) -> list[Quadratic]:  # fmt: skip
-        """The roll-out of the predictor, linearised step by step."""
-        found: list[Quadratic] = []
+    def _roll_out(self, domain: Any, future: Any, memory: Any, z: Tensor, goal: Any, began: float) -> list[Quadratic]:
+        """Roll the predictor out and linearise it step by step."""
+        quadratics: list[Quadratic] = []
         for h in range(self.horizon):
-            at = linearise(domain, z, place, seen := look(domain, z, place, goal))
-            curvature = at.expansion.gram(at.weight) + self.damping * torch.eye(z.shape[1], dtype=z.dtype)
+            linearisation = linearise(domain, z, future, evaluation := look(domain, z, future, goal))
+            curvature = linearisation.expansion.gram(linearisation.weight) + self.damping * torch.eye(
+                z.shape[1], dtype=z.dtype
+            )
             late = self.budget is not None and 1e3 * (time.perf_counter() - began) > self.budget / 2
             if h + 1 == self.horizon or late:
-                return [*found, Quadratic(at.gradient, curvature, None)]
+                return [*quadratics, Quadratic(linearisation.gradient, curvature, None)]
             with torch.no_grad():
-                place = domain.commit(seen.prediction, place)
-                x = domain.observe(place, goal)
+                future = domain.commit(evaluation.prediction, future)
+                x = domain.observe(future, goal)
             leaf = z.detach().requires_grad_(True)
             with torch.enable_grad():
                 proposal, memory = self.backbone.step(x, self.backbone.write(memory, leaf))
-            # rows do not see one another: the slope of a sum over them is that of each
+            # rows are independent, so the gradient of a sum over rows is that of each row
             eye = torch.eye(z.shape[1], dtype=z.dtype)[:, None].expand(-1, len(z), -1)
-            onward = torch.autograd.grad(proposal, leaf, eye, is_grads_batched=True)[0].transpose(0, 1)
-            found.append(Quadratic(at.gradient, curvature, onward))
+            transition = torch.autograd.grad(proposal, leaf, eye, is_grads_batched=True)[0].transpose(0, 1)
+            quadratics.append(Quadratic(linearisation.gradient, curvature, transition))
             z = proposal.detach()
             memory = mapped(memory, Tensor.detach)
-        return found
+        return quadratics
 
 
-def swept(steps: list[Quadratic], discount: float, effort: float) -> Tensor:
-    """The first action (..., d) of the best ones, by one Riccati sweep from the last step to the first."""
+def sweep(steps: list[Quadratic], discount: float, effort: float) -> Tensor:
+    """First of the optimal actions (..., d), by a Riccati sweep from the last step to the first."""
     size = steps[0].gradient.shape[-1]
     eye = effort * torch.eye(size, dtype=steps[0].gradient.dtype)
     cost, slope = torch.zeros_like(steps[0].curvature), torch.zeros_like(steps[0].gradient)
@@ -126,8 +139,8 @@ def swept(steps: list[Quadratic], discount: float, effort: float) -> Tensor:
     for h in range(len(steps) - 1, -1, -1):
         step, weight = steps[h], discount**h
         m, b = weight * step.curvature, weight * step.gradient
-        if step.onward is not None:
-            m, b = m + step.onward.mT @ cost @ step.onward, b + (step.onward.mT @ slope[..., None])[..., 0]
+        if step.transition is not None:
+            m, b = m + step.transition.mT @ cost @ step.transition, b + (step.transition.mT @ slope[..., None])[..., 0]
         gain = torch.linalg.solve(m + eye, torch.cat([m, b[..., None]], -1))
         action = -gain[..., -1]
         cost, slope = m - m @ gain[..., :-1], b + (m @ action[..., None])[..., 0]

@@ -1,8 +1,8 @@
-"""What a stepping agent of the peptide benchmark is: parts for a domain, and the options it was tuned over.
+"""A stepping agent of the peptide benchmark: its controller for a domain, and the options that were tried in tuning.
 
-Every agent streams over the same domain under the same cap; what differs is who proposes and who corrects. Each has the
-same number of trials on the tuning split; what won stands in `tuned.json` beside this file (`geofold bench peptide
---tune` writes it) and is committed before the test split is run.
+Every agent streams over the same domain with the same cap on torsion changes; agents differ in predictor and corrector.
+Each has the same number of trials on the tuning split. `geofold bench tune` writes the best options to `tuned.json` in
+this folder, which is committed before the test split is run.
 """
 
 from __future__ import annotations
@@ -18,61 +18,61 @@ from geofold.molecule.peptide.domain import PeptideDomain
 
 TUNED = Path(__file__).with_name("tuned.json")
 TRIALS = 6
-Choice = dict[str, Any]
+Options = dict[str, Any]
 
 
 class Stepping(Protocol):
-    """What moves a peptide step by step: a `Controller`, or what behaves like one."""
+    """Something that moves a peptide step by step, such as a `Controller`."""
 
     def init(self, domain: Any, state: Any) -> ControllerState:
-        """State before the first step."""
+        """Make the state before the first step."""
 
     def step(self, domain: Any, state: ControllerState, goal: Any) -> tuple[ControllerState, StepInfo]:
-        """One step towards a goal."""
+        """Make one step towards a goal."""
 
 
 @dataclass(frozen=True)
 class Agent:
-    """An agent by name.
+    """A stepping agent.
 
     Attributes
     ----------
     name, note : str
-        As tables call it, and what it is.
+        Name in tables, and description.
     parts : callable
-        (domain, seed, options) -> what steps.
+        Makes the controller from a domain, a seed and options.
     trials : tuple of dict
         Options that were tried on the tuning split.
     thorough : callable or None
-        Parts that take over once a stream has been stuck, of the parts before; None: the same go on.
+        Makes the controller that takes over once a stream has been stuck; None: the same one continues.
     learned : bool
-        Whether it is a rival with weights of its own, or a planner on one.
+        Whether it is a rival with its own weights, or a planner on one.
     """
 
     name: str
     note: str
-    parts: Callable[[PeptideDomain, int, Choice], Stepping]
-    trials: tuple[Choice, ...] = field(default=({},))
+    parts: Callable[[PeptideDomain, int, Options], Stepping]
+    trials: tuple[Options, ...] = field(default=({},))
     thorough: Callable[[Any], Any] | None = None
     learned: bool = False
 
-    def chosen(self) -> Choice:
-        """The options that won on the tuning split, the first trial's where none was tuned yet."""
-        known = tuned().get(self.name)
-        return self.trials[0] if known is None else known["options"]
+    def tuned_options(self) -> Options:
+        """Return the best options of the tuning split, or those of the first trial if the agent is not tuned."""
+        entry = read_tuning().get(self.name)
+        return self.trials[0] if entry is None else entry["options"]
 
 
-def tuned() -> dict[str, dict[str, Any]]:
-    """What the tuning chose, by agent: options, success, steps."""
+def read_tuning() -> dict[str, dict[str, Any]]:
+    """Read the result of the tuning: options, success and steps by agent."""
     if not TUNED.exists():
         return {}
-    found: dict[str, dict[str, Any]] = json.loads(TUNED.read_text(encoding="utf-8"))
-    return found
+    content: dict[str, dict[str, Any]] = json.loads(TUNED.read_text(encoding="utf-8"))
+    return content
 
 
-def grid(**options: tuple[Any, ...]) -> tuple[Choice, ...]:
-    """All combinations of options, the first values first."""
-    choices: list[Choice] = [{}]
+def make_grid(**options: tuple[Any, ...]) -> tuple[Options, ...]:
+    """Make all combinations of options, in the order of their values."""
+    choices: list[Options] = [{}]
     for name, values in options.items():
         choices = [{**choice, name: value} for choice in choices for value in values]
     return tuple(choices)

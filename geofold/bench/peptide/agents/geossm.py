@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from geofold.bench.peptide.agents.agent import Agent, Choice, grid
+from geofold.bench.peptide.agents.agent import Agent, Options, make_grid
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
 from geofold.core.pullback import Pullback
@@ -14,18 +14,22 @@ from geofold.modelling.peptide.streaming import TOLERANCE, controller, thorough
 from geofold.molecule.peptide.domain import PeptideDomain
 
 
-def predicted(domain: PeptideDomain, seed: int) -> Controller:
-    """The parts that ship, their gate one correction wherever the structure is not content."""
+def make_policy_controller(domain: PeptideDomain, seed: int) -> Controller:
+    """The shipped controller with a gate that allows one correction at each unconverged step."""
     return controller(RunOptions(seed=seed), domain, ThresholdGate(TOLERANCE, largest=1))
 
 
-def parts(domain: PeptideDomain, seed: int, options: Choice) -> Controller:
-    """With the options' damping, first radius and number of tries."""
+def make_controller(domain: PeptideDomain, seed: int, options: Options) -> Controller:
+    """Make the controller with the damping and the initial radius of the options."""
     region = TrustRegion(radius=options["radius"], largest=4 * options["radius"])
     metric = Pullback(damping=options["damping"], decay=0.9)
-    return replace(predicted(domain, seed), metric=metric, trust_region=region)
+    return replace(make_policy_controller(domain, seed), metric=metric, trust_region=region)
 
 
 GEOSSM = Agent(
-    "geossm", "policy, pullback metric, K = 1", parts, grid(damping=(30.0, 10.0, 100.0), radius=(1.0, 2.0)), thorough,
-)  # fmt: skip
+    "geossm",
+    "policy, pullback metric, K = 1",
+    make_controller,
+    make_grid(damping=(30.0, 10.0, 100.0), radius=(1.0, 2.0)),
+    thorough,
+)

@@ -1,8 +1,8 @@
-"""A rival of the peptide policy: a greedy torsion MLP, every residue by itself and every step anew.
+"""A rival of the peptide policy: a greedy torsion MLP for each residue and step separately.
 
-It sees what the peptide policy sees at a residue (itself and its neighbours, the wanted contacts, its last moves), but
-hears no other residue and remembers nothing. Decoder, lessons and loss are the policy's, and it has about as many
-parameters.
+Its input are the features of the peptide policy at a residue (the residue and its neighbours, requested contacts, last
+moves); it has no attention to other residues and no memory. Decoder, demonstrations and loss are those of the policy,
+and it has about as many parameters.
 
 Glossary: ``L`` residues, ``F`` features, ``h`` channels, ``d`` of the latent.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from geofold import resources
-from geofold.bench.peptide.agents.agent import Agent, Choice, grid
+from geofold.bench.peptide.agents.agent import Agent, Options, make_grid
 from geofold.bench.peptide.agents.memoryless import Memoryless
 from geofold.core.controller import Controller
 from geofold.core.draws import DrawsFrom
@@ -30,19 +30,19 @@ from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import PeptidePredictor
 
 WEIGHTS = "greedy_mlp.safetensors"
-TRIALS = grid(leading=(8, 16, 128), keep=(0.5, 0.0))
-"""For how many steps it leads, and how much of its last move goes on afterwards."""
+LEADING_TRIALS = make_grid(leading=(8, 16, 128), keep=(0.5, 0.0))
+"""Trials: number of steps with predictions, and momentum after them."""
 
 
 class GreedyMlp(nn.Module):
-    """Features of a residue to its latent; stands where `geofold.learn.peptide_policy.model.PeptidePolicy` does.
+    """Maps features of a residue to its latent; replaces `geofold.learn.peptide_policy.model.PeptidePolicy`.
 
     Parameters
     ----------
     width, depth
-        Channels h, and layers that have them.
+        Number of channels h and of hidden layers.
     temperature : float
-        What concentrations are divided by, found on held-out peptides.
+        Divisor of the concentrations, fitted on held-out peptides.
     """
 
     def __init__(self, *, width: int = 256, depth: int = 3, seed: int = 0, temperature: float = 1.0) -> None:
@@ -57,34 +57,34 @@ class GreedyMlp(nn.Module):
             self.decoder = Decoder()
 
     def enters(self, features: Tensor, pose: Tensor) -> Tensor:
-        """Latents (..., L, d) of features (..., L, F); poses are not looked at."""
+        """Latents (..., L, d) of features (..., L, F); poses are ignored."""
         h = nn.functional.silu(self.enter(features))
         for layer in self.layers:
             h = nn.functional.silu(layer(h))
         return self.leave(h)
 
     def decode(self, z: Tensor) -> Increments:
-        """Increments (..., 4) of phi, psi, chi1 and chi2 that a latent (..., d) tells, as mixtures."""
+        """Decode a latent (..., d) to mixtures of the increments (..., 4) of phi, psi, chi1 and chi2."""
         return self.decoder.increments(z, self.temperature)
 
 
-def led(predictor: PeptidePredictor, seed: int) -> Controller:
-    """A controller that never corrects: what is predicted is done, within the cap."""
+def make_uncorrected(predictor: PeptidePredictor, seed: int) -> Controller:
+    """Make a controller that carries out predictions, within the cap, without corrections."""
     return Controller(predictor, EuclideanMetric(), TrustRegion(), FixedGate(0), horizon=1, seed=seed)
 
 
 @cache
-def trained() -> GreedyMlp:
-    """With the weights of `geofold bench rivals`."""
+def load_policy() -> GreedyMlp:
+    """Load the weights of `geofold bench rivals`."""
     return frozen(
         resources.find("rivals", WEIGHTS), lambda card: GreedyMlp(**card["options"], temperature=card["temperature"])
     )[0]
 
 
-def parts(domain: PeptideDomain, seed: int, options: Choice) -> Controller:
-    """Its moves as they are."""
+def make_controller(domain: PeptideDomain, seed: int, options: Options) -> Controller:
+    """Make a controller with its uncorrected moves."""
     assert domain.sense is not None
-    return led(PeptidePredictor(trained(), domain.sense.turns, name="greedy-mlp", **options), seed)
+    return make_uncorrected(PeptidePredictor(load_policy(), domain.sense.turns, name="greedy-mlp", **options), seed)
 
 
-GREEDY_MLP = Agent("greedy_mlp", "MLP of each residue, no correction", parts, TRIALS, learned=True)
+GREEDY_MLP = Agent("greedy_mlp", "MLP of each residue, no correction", make_controller, LEADING_TRIALS, learned=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from geofold.bench.peptide.agents import euclidean_tr, geossm
-from geofold.bench.peptide.agents.agent import Agent, Choice, grid
+from geofold.bench.peptide.agents.agent import Agent, Options, make_grid
 from geofold.core.controller import Controller
 from geofold.core.covariance import LatentCovariance
 from geofold.core.trust_region import TrustRegion
@@ -19,35 +19,38 @@ from geofold.modelling.peptide.streaming import controller
 from geofold.molecule.datasets.peptide_streams import drawn
 from geofold.molecule.peptide.domain import PeptideDomain
 
-GATHERED, STEPS, SEED = 40, 16, 17
-WIDEST = 96
-"""Latent dimensions that are gathered: as many as the longest peptide has torsions."""
+PEPTIDES, STEPS_PER_PEPTIDE, SEED = 40, 16, 17
+MAX_LATENT = 96
+"""Latent dimensions of the covariance: the number of torsions of the longest peptide."""
 
 
 @cache
-def latents() -> Tensor:
-    """Latents (t, 96) of the policy with its corrector on streams of training peptides, zero beyond their length."""
-    found = []
-    for number in range(GATHERED):
+def collect_latents() -> Tensor:
+    """Collect latents (t, 96) of the shipped controller on training peptides, padded with zeros."""
+    rows = []
+    for number in range(PEPTIDES):
         structure, domain, goal, _ = drawn(number, SEED)
-        parts = controller(RunOptions(), domain)
-        state = parts.init(domain, domain.start(structure.xyz))
-        for _ in range(STEPS):
-            state, info = parts.step(domain, state, goal)
-            found.append(torch.nn.functional.pad(info.z[0], (0, WIDEST - len(info.z[0]))))
-    return torch.stack(found)
+        make_controller = controller(RunOptions(), domain)
+        state = make_controller.init(domain, domain.start(structure.xyz))
+        for _ in range(STEPS_PER_PEPTIDE):
+            state, info = make_controller.step(domain, state, goal)
+            rows.append(torch.nn.functional.pad(info.z[0], (0, MAX_LATENT - len(info.z[0]))))
+    return torch.stack(rows)
 
 
-def parts(domain: PeptideDomain, seed: int, options: Choice) -> Controller:
-    """G of the gathered latents, scaled so that its mean eigenvalue is one before lambda is added."""
-    gathered = latents()[:, : domain.latent_dim]
-    gathered = gathered / gathered.square().mean().sqrt()
-    metric = LatentCovariance.of(gathered, rank=options["rank"], decay=1.0, damping=options["damping"])
+def make_controller(domain: PeptideDomain, seed: int, options: Options) -> Controller:
+    """Make the controller; the covariance is scaled to a mean eigenvalue of one before lambda is added."""
+    latents = collect_latents()[:, : domain.latent_dim]
+    latents = latents / latents.square().mean().sqrt()
+    metric = LatentCovariance.of(latents, rank=options["rank"], decay=1.0, damping=options["damping"])
     region = TrustRegion(radius=options["radius"], largest=4 * options["radius"])
-    return replace(geossm.predicted(domain, seed), metric=metric, trust_region=region, curved=False)
+    return replace(geossm.make_policy_controller(domain, seed), metric=metric, trust_region=region, curved=False)
 
 
 LATENT_PRECONDITION = Agent(
-    "latent_precondition", "policy, frozen covariance of latents as the metric, K = 1", parts,
-    grid(radius=(1.0, 3.0, 0.3), damping=(1.0,), rank=(None, 8)), euclidean_tr.thorough,
-)  # fmt: skip
+    "latent_precondition",
+    "policy, frozen covariance of latents as the metric, K = 1",
+    make_controller,
+    make_grid(radius=(1.0, 3.0, 0.3), damping=(1.0,), rank=(None, 8)),
+    euclidean_tr.enlarge_region,
+)

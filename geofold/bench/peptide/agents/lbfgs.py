@@ -1,8 +1,8 @@
 """scipy's L-BFGS-B on the torsions of a peptide (`geofold.molecule.peptide.lbfgs`), as a rival.
 
-It sees the whole way at once and moves as far as it likes, so its iterations are no steps. What counts as steps is a
-walk from the start to what it found, along the straight line in torsion space, no torsion turning by more than the cap
-that every stepping agent obeys; the conformations on the way are emitted, so that clashes are counted as theirs are.
+Its iterations may move any distance, so they are not steps. Steps are those of a path from the start to the optimum,
+along the straight line in torsion space, with the cap on torsion changes of the stepping agents; overlaps are counted
+along this path as for them.
 
 Glossary: ``T`` steps, ``m`` local atoms, ``n`` torsions.
 """
@@ -28,20 +28,20 @@ Floats = NDArray[np.float64]
 
 
 class Walk(NamedTuple):
-    """What was found, and the way there.
+    """Optimum and path to it.
 
     Attributes
     ----------
     frames : (T + 1, m, 3) float
-        Local coordinates in nm, the start first.
+        Local coordinates (nm), the start first.
     angle : (T + 1, n) float
-        Torsions counted from the structure's, radian.
+        Torsions relative to the structure (radian).
     reached : bool
-        The last frame keeps the contact, without severe overlap and Ramachandran outlier.
+        Whether the last frame satisfies the contact without severe overlaps and Ramachandran outliers.
     seconds : float
-        Wall time of the search; the walk is not counted.
+        Wall time of the search, without the path.
     starts, evaluations : int
-        Searches made; losses with gradients computed.
+        Number of searches, and of losses with gradients.
     """
 
     frames: Floats
@@ -53,35 +53,39 @@ class Walk(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """T."""
+        """Number of steps T."""
         return len(self.frames) - 1
 
 
-def walked_to_contact(structure: Structure, domain: PeptideDomain, contact: Contact, *, seed: int = 0) -> Walk:
-    """Search from a structure's own torsions, then walk.
+def walk_to_contact(structure: Structure, domain: PeptideDomain, contact: Contact, *, seed: int = 0) -> Walk:
+    """Search from the torsions of a structure, then walk to the optimum.
 
     Parameters
     ----------
-    domain
-        Of the whole structure.
+    structure : Structure
+        The peptide.
+    domain : PeptideDomain
+        Domain of the whole structure.
+    contact : Contact
+        Contact to satisfy.
     seed : int
-        Of the further starts.
+        Seed of the further starting points.
 
     Returns
     -------
     Walk
-        To the first end that counts as reached, or to the one of least loss.
+        Path to the first optimum that satisfies the contact, otherwise to that of the lowest loss.
     """
     began = time.perf_counter()
-    found = search(domain, domain.start(structure.xyz), goal_of((contact,)), TORSION_CAP, seed=seed)
+    optimum = search(domain, domain.start(structure.xyz), goal_of((contact,)), TORSION_CAP, seed=seed)
     seconds = time.perf_counter() - began
-    angle = straight(found.turn)
+    angle = interpolate_torsions(optimum.turn)
     frames = placed(domain, structure.xyz, torch.as_tensor(angle)).fold.xyz.numpy()
-    return Walk(frames, angle, found.reached, seconds, found.starts, found.evaluations)
+    return Walk(frames, angle, optimum.reached, seconds, optimum.starts, optimum.evaluations)
 
 
-def straight(end: Floats) -> Floats:
-    """Torsions (T + 1, n) from zero to what the end (n,) turns to, in as few equal steps as the cap allows."""
-    turn = (end + np.pi) % (2 * np.pi) - np.pi
-    steps = int(np.ceil(np.abs(turn).max(initial=0.0) / TORSION_CAP - 1e-9))
-    return np.linspace(0.0, 1.0, steps + 1)[:, None] * turn
+def interpolate_torsions(end: Floats) -> Floats:
+    """Torsions (T + 1, n) from zero to an end (n,), by the shorter turns, in as few equal steps as the cap allows."""
+    rotation = (end + np.pi) % (2 * np.pi) - np.pi
+    steps = int(np.ceil(np.abs(rotation).max(initial=0.0) / TORSION_CAP - 1e-9))
+    return np.linspace(0.0, 1.0, steps + 1)[:, None] * rotation

@@ -1,7 +1,7 @@
-"""No memory, where a streaming backbone would stand: what enters is what leaves.
+"""The identity as a streaming backbone, without memory.
 
-A rival policy that does all its work within a step (`GreedyMlp`, `Se3Policy`) streams through this, so that it is
-trained and run by the same lines as a policy with a backbone.
+Rival policies that do all their work within a step (`GreedyMlp`, `Se3Policy`) use it, so that they are trained and
+run by the same code as a policy with a backbone.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 State = tuple[()]
-"""Nothing, as a nest of tensors (`geofold.core.backbone.take_rows`)."""
+"""The empty state, as a nest of tensors (`geofold.core.backbone.take_rows`)."""
 
 
 class Memoryless(nn.Module):
-    """The identity as a stream; `scan` equals `step` after `step`."""
+    """Passes its input through; `scan` equals repeated `step`."""
 
     def init_state(self, batch: int) -> State:
-        """Nothing is kept, of however many rows."""
+        """Make the empty state, the same for any number of rows."""
         return ()
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Latent (B, d) that entered."""
+        """Return the latent (B, d) unchanged."""
         return x, state
 
     def scan(self, xs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Latents (T, B, d) that entered."""
+        """Return the latents (T, B, d) unchanged."""
         return xs, state

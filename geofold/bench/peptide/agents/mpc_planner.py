@@ -1,7 +1,7 @@
 """Model-predictive control on a frozen policy: a few perturbed first moves, each rolled out by the policy itself.
 
-No weight is updated and no gradient taken (GeoSSM, Appendix E): of the candidates, the unperturbed one among them, the
-one whose discounted loss over the horizon is lowest is carried out, and planning starts anew at the next step.
+No weight is updated and no gradient is computed (GeoSSM, Appendix E). The candidates include the unperturbed move; the
+first move of the candidate with the lowest discounted loss over the horizon is made, and the next step plans again.
 
 Glossary: ``C`` candidates, ``d`` latent.
 """
@@ -29,18 +29,18 @@ HORIZON, DISCOUNT = 3, 0.97
 
 @dataclass(frozen=True)
 class Planner:
-    """A policy within a horizon.
+    """Plans with a policy over a horizon.
 
     Parameters
     ----------
     backbone : Backbone
         The frozen policy.
     candidates : int
-        First moves that are compared.
+        Number of first moves that are compared.
     spread : float
-        Standard deviation of what is added to a move, radian.
+        Standard deviation of the perturbations (radian).
     gate : Gate
-        Shut: nothing is corrected.
+        Is closed: nothing is corrected.
     """
 
     backbone: Backbone
@@ -53,44 +53,60 @@ class Planner:
 
     @property
     def trust_region(self) -> TrustRegion:
-        """None is needed; a kicked stream asks for its radius."""
+        """A default region, since a kicked stream reads its radius."""
         return TrustRegion()
 
     def init(self, domain: PeptideDomain, state: Any) -> ControllerState:
-        """As a controller without corrections starts."""
+        """Make the initial state of a controller without corrections."""
         alone = Controller(self.backbone, EuclideanMetric(), self.trust_region, FixedGate(0), horizon=1)
         return alone.init(domain, state)
 
     @torch.no_grad()
     def step(self, domain: PeptideDomain, state: ControllerState, goal: Any) -> tuple[ControllerState, StepInfo]:
-        """One step of a stream of one row."""
+        """Make one step of a stream with a single row."""
         began = time.perf_counter()
         noise = torch.Generator().manual_seed(hash((self.seed, state.steps)) & 0x7FFFFFFF)
-        wide = take(domain, state, torch.zeros(self.candidates, dtype=torch.long))
-        z, memory = self.backbone.step(domain.observe(wide.domain, goal), wide.memory)
-        reach = torch.nn.functional.pad(domain.reach(), (0, z.shape[1] - len(domain.tree)))
-        shaken = self.spread * torch.randn(z.shape, generator=noise, dtype=torch.float64) * reach
-        shaken[0] = 0.0
-        z = z + shaken.to(z)
-        first = domain.decode(z, wide.domain)
-        loss = value(domain, first, wide.domain, goal)
-        total, ahead, after = loss.total, domain.commit(first, wide.domain), self.backbone.write(memory, z)
+        candidates_state = take(domain, state, torch.zeros(self.candidates, dtype=torch.long))
+        z, memory = self.backbone.step(domain.observe(candidates_state.domain, goal), candidates_state.memory)
+        scale = torch.nn.functional.pad(domain.reach(), (0, z.shape[1] - len(domain.tree)))
+        perturbation = self.spread * torch.randn(z.shape, generator=noise, dtype=torch.float64) * scale
+        perturbation[0] = 0.0
+        z = z + perturbation.to(z)
+        first = domain.decode(z, candidates_state.domain)
+        loss = value(domain, first, candidates_state.domain, goal)
+        total, future, future_memory = (
+            loss.total,
+            domain.commit(first, candidates_state.domain),
+            self.backbone.write(memory, z),
+        )
         for number in range(1, self.horizon):
-            move, after = self.backbone.step(domain.observe(ahead, goal), after)
-            prediction = domain.decode(move, ahead)
-            total = total + self.discount**number * value(domain, prediction, ahead, goal).total
-            ahead = domain.commit(prediction, ahead)
+            move, future_memory = self.backbone.step(domain.observe(future, goal), future_memory)
+            prediction = domain.decode(move, future)
+            total = total + self.discount**number * value(domain, prediction, future, goal).total
+            future = domain.commit(prediction, future)
         best = torch.where(first.valid, total, torch.inf).argmin()[None]
-        committed = domain.select(domain.commit(first, wide.domain), best)
-        later = state._replace(
-            domain=committed, memory=take_rows(self.backbone.write(memory, z), best), loss=loss.total[best], goal=goal,
+        committed = domain.select(domain.commit(first, candidates_state.domain), best)
+        next_state = state._replace(
+            domain=committed,
+            memory=take_rows(self.backbone.write(memory, z), best),
+            loss=loss.total[best],
+            goal=goal,
             steps=state.steps + 1,
-        )  # fmt: skip
-        nothing = torch.zeros(1, dtype=torch.long)
+        )
+        zeros = torch.zeros(1, dtype=torch.long)
         info = StepInfo(
-            z=z[best], loss_before=loss.total[:1], loss_after=loss.total[best],
-            terms={name: term[best] for name, term in loss.terms.items()}, difficulty=loss.total[:1],
-            accepted=nothing.bool(), inner_steps=nothing, radius=state.radius, kappa=None, condition=None, actual=None,
-            predicted=None, milliseconds=1e3 * (time.perf_counter() - began),
-        )  # fmt: skip
-        return later, info
+            z=z[best],
+            loss_before=loss.total[:1],
+            loss_after=loss.total[best],
+            terms={name: term[best] for name, term in loss.terms.items()},
+            difficulty=loss.total[:1],
+            accepted=zeros.bool(),
+            inner_steps=zeros,
+            radius=state.radius,
+            kappa=None,
+            condition=None,
+            actual=None,
+            predicted=None,
+            milliseconds=1e3 * (time.perf_counter() - began),
+        )
+        return next_state, info

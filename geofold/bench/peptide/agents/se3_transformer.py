@@ -1,18 +1,18 @@
-"""A rival of the peptide policy: a small SE(3)-Transformer (Fuchs, Worrall, Fischer, Welling 2020), every step anew.
+"""A rival of the peptide policy: a small SE(3)-Transformer (Fuchs, Worrall, Fischer, Welling 2020), without memory.
 
-Residues are nodes, all pairs of them edges. A node has channels of type 0 (scalars) and of type 1 (vectors); parity
-is not told apart: peptides are chiral, so the group is SE(3), and cross products are among the paths. Attention is that
-of the paper: queries are linear in the features of i, keys and values are features of j under a kernel
-W_ij = sum_p phi_p(|x_ij|, offset) sum_J Q_p,J Y_J(x_ij / |x_ij|) of Clebsch-Gordan coefficients Q and harmonics Y (both
-e3nn's), and the products of queries with keys are invariant. Three choices of ours: phi is shared by the few channels
-of a kernel, and linear maps mix channels before and after, so that everything is a dense product of matrices; where the
-paper has a norm nonlinearity, invariants (scalars and lengths) gate the vectors; and vectors begin as the axes of the
-residue's frame times what is linear in its features, and end as their components along these axes.
+Residues are nodes and all pairs of them edges. A node has channels of type 0 (scalars) and type 1 (vectors). Parity is
+ignored: peptides are chiral, so the group is SE(3), and cross products are among the couplings. Attention follows the
+paper: queries are linear in the features of residue i; keys and values are features of residue j under a kernel
+W_ij = sum_p phi_p(|x_ij|, offset) sum_J Q_p,J Y_J(x_ij / |x_ij|) of Clebsch-Gordan coefficients Q and harmonics Y
+(both from e3nn); the products of queries and keys are invariant. Three choices differ: phi is shared by the channels of
+a kernel, and linear maps mix channels before and after, so that everything is a dense matrix product; invariants
+(scalars and lengths) gate the vectors instead of a norm nonlinearity; and vectors are initialised as the axes of the
+residue's frame times linear functions of its features, and read out as components along these axes.
 
 e3nn comes with the extra `bench` and is imported where it is used.
 
-Glossary: ``L`` residues, ``i`` hears ``j``; ``F`` features; ``c`` channels; ``m = 4`` components of a channel, type 0
-and then x, y, z of type 1; ``g`` kernels, ``k = c / g`` channels of each; ``h`` heads of ``g / h`` kernels; ``p``
+Glossary: ``L`` residues, ``i`` attends to ``j``; ``F`` features; ``c`` channels; ``m = 4`` components of a channel,
+type 0 and x, y, z of type 1; ``g`` kernels, ``k = c / g`` channels of each; ``h`` heads of ``g / h`` kernels; ``p``
 paths; ``y = 9`` harmonics up to J = 2; ``e`` invariants of an edge; ``d`` of the latent.
 """
 
@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from geofold import resources
-from geofold.bench.peptide.agents.agent import Agent, Choice
-from geofold.bench.peptide.agents.greedy_mlp import TRIALS, led
+from geofold.bench.peptide.agents.agent import Agent, Options
+from geofold.bench.peptide.agents.greedy_mlp import LEADING_TRIALS, make_uncorrected
 from geofold.bench.peptide.agents.memoryless import Memoryless
 from geofold.core.controller import Controller
 from geofold.core.draws import DrawsFrom
@@ -41,61 +41,65 @@ from geofold.molecule.peptide.predictor import PeptidePredictor
 TYPES = (0, 1)
 HARMONICS = (0, 1, 2)
 KERNELS, HEADS = 8, 4
-RINGS, FURTHEST = 16, 3.2
-"""Bumps that tell a distance, and the last one's centre (in `geofold.learn.peptide_policy.features.SCALE`)."""
-ALONG = 4
-"""Offsets along the chain that are told apart, on either side."""
-EDGE = RINGS + 2 * ALONG + 1
-HIDDEN = 32
+RADIAL_BASES, MAX_DISTANCE = 16, 3.2
+"""Number of radial basis functions, and centre of the last (unit: `geofold.learn.peptide_policy.features.SCALE`)."""
+MAX_OFFSET = 4
+"""Largest offset along the chain that is distinguished, in either direction."""
+EDGE_FEATURES = RADIAL_BASES + 2 * MAX_OFFSET + 1
+RADIAL_WIDTH = 32
 """Width of the radial networks."""
-NOTHING = 1e-6
+EPSILON = 1e-6
 WEIGHTS = "se3.safetensors"
 
 
 @cache
-def paths() -> Tensor:
-    """Clebsch-Gordan coefficients (p, m, m, y) by which harmonics take a type of j to a type of i.
+def coupling_paths() -> Tensor:
+    """Clebsch-Gordan coefficients (p, m, m, y) that couple a type of j and harmonics to a type of i.
 
-    Scaled so that whatever has components of mean square 1 becomes what has.
+    They are scaled so that components of unit mean square stay of unit mean square.
     """
     from e3nn import o3
 
-    found, block = [], [slice(order**2, (order + 1) ** 2) for order in HARMONICS]
+    couplings, block = [], [slice(order**2, (order + 1) ** 2) for order in HARMONICS]
     for out in TYPES:
-        for into in TYPES:
-            for order in range(abs(out - into), out + into + 1):
+        for source in TYPES:
+            for order in range(abs(out - source), out + source + 1):
                 path = torch.zeros(4, 4, 9, dtype=torch.float64)
-                # 2 out + 2 paths lead to a type
+                # 2 out + 2 couplings contribute to a type
                 scale = math.sqrt((2 * out + 1) / (2 * out + 2))
-                path[block[out], block[into], block[order]] = scale * o3.wigner_3j(out, into, order, dtype=path.dtype)
-                found.append(path)
-    return torch.stack(found)
+                path[block[out], block[source], block[order]] = scale * o3.wigner_3j(
+                    out, source, order, dtype=path.dtype
+                )
+                couplings.append(path)
+    return torch.stack(couplings)
 
 
-def edges(pose: Tensor) -> tuple[Tensor, Tensor]:
-    """Of pairs: invariants (..., L, L, e), and what kernels are made of (..., L, L, p, m, m)."""
+def edge_features(pose: Tensor) -> tuple[Tensor, Tensor]:
+    """Invariants (..., L, L, e) of pairs, and bases of their kernels (..., L, L, p, m, m)."""
     from e3nn import o3
 
     ca, length = pose[..., :3], pose.shape[-2]
-    arm = ca[..., None, :, :] - ca[..., :, None, :]
-    centre = torch.linspace(0.0, FURTHEST, RINGS).to(pose)
-    ring = (-((arm.norm(dim=-1, keepdim=True) - centre) / centre[1]).square()).exp()
-    at = torch.arange(length, device=pose.device)
-    offset = nn.functional.one_hot((at - at[:, None]).clamp(-ALONG, ALONG) + ALONG, 2 * ALONG + 1).to(pose)
-    harmonics = o3.spherical_harmonics(list(HARMONICS), arm, normalize=True, normalization="component")
-    basis = torch.einsum("...y,paby->...pab", harmonics, paths().to(pose))
-    return torch.cat([ring, offset.expand(*ring.shape[:-1], -1)], -1), basis
+    vectors = ca[..., None, :, :] - ca[..., :, None, :]
+    centre = torch.linspace(0.0, MAX_DISTANCE, RADIAL_BASES).to(pose)
+    radial = (-((vectors.norm(dim=-1, keepdim=True) - centre) / centre[1]).square()).exp()
+    index = torch.arange(length, device=pose.device)
+    offset = nn.functional.one_hot(
+        (index - index[:, None]).clamp(-MAX_OFFSET, MAX_OFFSET) + MAX_OFFSET, 2 * MAX_OFFSET + 1
+    ).to(pose)
+    harmonics = o3.spherical_harmonics(list(HARMONICS), vectors, normalize=True, normalization="component")
+    basis = torch.einsum("...y,paby->...pab", harmonics, coupling_paths().to(pose))
+    return torch.cat([radial, offset.expand(*radial.shape[:-1], -1)], -1), basis
 
 
-def even(f: Tensor) -> Tensor:
-    """Features (..., m, c) with components of mean square 1: scalars as in LayerNorm, vectors by their lengths."""
+def normalise(f: Tensor) -> Tensor:
+    """Normalise features (..., m, c): scalars as LayerNorm does, vectors by their root mean square length."""
     scalar, vector = f[..., :1, :], f[..., 1:, :]
-    vector = vector * (vector.square().mean((-2, -1), keepdim=True) + NOTHING).rsqrt()
+    vector = vector * (vector.square().mean((-2, -1), keepdim=True) + EPSILON).rsqrt()
     return torch.cat([nn.functional.layer_norm(scalar, scalar.shape[-1:]), vector], -2)
 
 
-class Mixed(nn.Module):
-    """A linear map of channels for each type; only scalars may be shifted."""
+class EquivariantLinear(nn.Module):
+    """A linear map of channels for each type, with a bias for scalars only."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -107,29 +111,48 @@ class Mixed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every residue hears all others through equivariant kernels, as far as their keys answer its queries."""
+    """Attention over all other residues with equivariant kernels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.query, self.key, self.value, self.out = (Mixed(channels) for _ in range(4))
-        self.radial = nn.Sequential(nn.Linear(EDGE, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, 2 * KERNELS * len(paths())))
+        self.query, self.key, self.value, self.out = (EquivariantLinear(channels) for _ in range(4))
+        self.radial = nn.Sequential(
+            nn.Linear(EDGE_FEATURES, RADIAL_WIDTH),
+            nn.SiLU(),
+            nn.Linear(RADIAL_WIDTH, 2 * KERNELS * len(coupling_paths())),
+        )
         self.scale = 1 / math.sqrt(4 * channels / HEADS)
 
-    def forward(self, f: Tensor, edge: Tensor, basis: Tensor, heard: Tensor) -> Tensor:
-        """What features (..., L, m, c) hear; see `edges`, and who hears whom (..., L, L)."""
+    def forward(self, f: Tensor, edge: Tensor, basis: Tensor, mask: Tensor) -> Tensor:
+        """Attend to other residues.
+
+        Parameters
+        ----------
+        f : (..., L, m, c) Tensor
+            Features.
+        edge, basis : Tensor
+            See `edge_features`.
+        mask : (..., L, L) Tensor of bool
+            Residues j that residue i attends to.
+
+        Returns
+        -------
+        (..., L, m, c) Tensor
+            Update of the features.
+        """
         query, key, value = (part(f).unflatten(-1, (KERNELS, -1)) for part in (self.query, self.key, self.value))
         profile = self.radial(edge).unflatten(-1, (2, KERNELS, -1))
-        of_key, of_value = torch.einsum("...ijsgp,...ijpab->s...giajb", profile, basis)
-        answer = torch.einsum("...iagk,...jbgk->...giajb", query, key)
-        score = self.scale * (answer * of_key).sum((-3, -1)).unflatten(-3, (HEADS, -1)).sum(-3)
-        heard = heard[..., None, :, :]
-        weight = score.masked_fill(~heard, torch.finfo(score.dtype).min).softmax(-1) * heard
+        key_kernel, value_kernel = torch.einsum("...ijsgp,...ijpab->s...giajb", profile, basis)
+        products = torch.einsum("...iagk,...jbgk->...giajb", query, key)
+        score = self.scale * (products * key_kernel).sum((-3, -1)).unflatten(-3, (HEADS, -1)).sum(-3)
+        mask = mask[..., None, :, :]
+        weight = score.masked_fill(~mask, torch.finfo(score.dtype).min).softmax(-1) * mask
         weight = weight.repeat_interleave(KERNELS // HEADS, -3)[..., :, None, :, None]
-        return self.out(torch.einsum("...giajb,...jbgk->...iagk", weight * of_value, value).flatten(-2))
+        return self.out(torch.einsum("...giajb,...jbgk->...iagk", weight * value_kernel, value).flatten(-2))
 
 
-class Alone(nn.Module):
-    """What a residue makes of its own features: invariants through an MLP, vectors mixed and gated by them."""
+class GatedSelfInteraction(nn.Module):
+    """Update of a residue by its own features: an MLP of invariants, which gates the mixed vectors."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -141,7 +164,7 @@ class Alone(nn.Module):
     def forward(self, f: Tensor) -> Tensor:
         """Features (..., m, c)."""
         scalar, vector = f[..., 0, :], f[..., 1:, :]
-        length = (vector.square().sum(-2) + NOTHING).sqrt()
+        length = (vector.square().sum(-2) + EPSILON).sqrt()
         scalar, gate = self.invariant(torch.cat([scalar, length], -1))[..., None, :].chunk(2, -1)
         return torch.cat([scalar, gate.sigmoid() * self.vector(vector)], -2)
 
@@ -153,9 +176,9 @@ class Se3Policy(nn.Module):
     Parameters
     ----------
     channels, depth
-        Of each type, a multiple of `KERNELS`, and layers of attention.
+        Number of channels of each type (a multiple of `KERNELS`) and of attention layers.
     temperature : float
-        What concentrations are divided by, found on held-out peptides.
+        Divisor of the concentrations, fitted on held-out peptides.
     """
 
     def __init__(self, *, channels: int = 64, depth: int = 2, seed: int = 0, temperature: float = 1.0) -> None:
@@ -166,50 +189,50 @@ class Se3Policy(nn.Module):
         with DrawsFrom(seed + 1):
             self.enter = nn.Linear(FEATURES, 4 * channels)
             self.hear = nn.ModuleList(Attention(channels) for _ in range(depth))
-            self.think = nn.ModuleList(Alone(channels) for _ in range(depth))
+            self.think = nn.ModuleList(GatedSelfInteraction(channels) for _ in range(depth))
             self.leave = nn.Linear(4 * channels, LATENT)
             self.decoder = Decoder()
 
-    def typed(self, features: Tensor, pose: Tensor) -> Tensor:
-        """Features (..., L, m, c) after all layers; the vectors turn with the peptide."""
-        axes, known = pose[..., 3:].unflatten(-1, (3, 3)), pose.abs().sum(-1) > 0
-        heard = known[..., :, None] & known[..., None, :]
-        heard = heard & ~torch.eye(pose.shape[-2], dtype=torch.bool, device=pose.device)
-        edge, basis = edges(pose)
+    def equivariant_features(self, features: Tensor, pose: Tensor) -> Tensor:
+        """Features (..., L, m, c) after all layers; the vectors rotate with the peptide."""
+        axes, is_present = pose[..., 3:].unflatten(-1, (3, 3)), pose.abs().sum(-1) > 0
+        mask = is_present[..., :, None] & is_present[..., None, :]
+        mask = mask & ~torch.eye(pose.shape[-2], dtype=torch.bool, device=pose.device)
+        edge, basis = edge_features(pose)
         first = self.enter(features).unflatten(-1, (4, -1))
         f = torch.cat([first[..., :1, :], axes.mT @ first[..., 1:, :]], -2)
         for hear, think in zip(self.hear, self.think, strict=True):
-            f = f + hear(even(f), edge, basis, heard)
-            f = f + think(even(f))
+            f = f + hear(normalise(f), edge, basis, mask)
+            f = f + think(normalise(f))
         return f
 
     def enters(self, features: Tensor, pose: Tensor) -> Tensor:
-        """Latents (..., L, d) of features (..., L, F) and poses (..., L, 12); residues of zeros are not there."""
-        axes, f = pose[..., 3:].unflatten(-1, (3, 3)), even(self.typed(features, pose))
+        """Latents (..., L, d) of features (..., L, F) and poses (..., L, 12); poses of zeros are padding."""
+        axes, f = pose[..., 3:].unflatten(-1, (3, 3)), normalise(self.equivariant_features(features, pose))
         return self.leave(torch.cat([f[..., :1, :], axes @ f[..., 1:, :]], -2).flatten(-2))
 
     def decode(self, z: Tensor) -> Increments:
-        """Increments (..., 4) of phi, psi, chi1 and chi2 that a latent (..., d) tells, as mixtures."""
+        """Decode a latent (..., d) to mixtures of the increments (..., 4) of phi, psi, chi1 and chi2."""
         return self.decoder.increments(z, self.temperature)
 
 
 @cache
-def trained() -> Se3Policy:
-    """With the weights of `geofold bench rivals`."""
+def load_policy() -> Se3Policy:
+    """Load the weights of `geofold bench rivals`."""
     return frozen(
         resources.find("rivals", WEIGHTS), lambda card: Se3Policy(**card["options"], temperature=card["temperature"])
     )[0]
 
 
 def predictor(domain: PeptideDomain, **options: Any) -> PeptidePredictor:
-    """What leads a domain that it can see."""
+    """Make a predictor for a domain with a `sense`."""
     assert domain.sense is not None
-    return PeptidePredictor(trained(), domain.sense.turns, name="se3-transformer", **options)
+    return PeptidePredictor(load_policy(), domain.sense.turns, name="se3-transformer", **options)
 
 
-def parts(domain: PeptideDomain, seed: int, options: Choice) -> Controller:
-    """Its moves as they are."""
-    return led(predictor(domain, **options), seed)
+def make_controller(domain: PeptideDomain, seed: int, options: Options) -> Controller:
+    """Make a controller with its uncorrected moves."""
+    return make_uncorrected(predictor(domain, **options), seed)
 
 
-SE3 = Agent("se3", "SE(3)-Transformer, no correction", parts, TRIALS, learned=True)
+SE3 = Agent("se3", "SE(3)-Transformer, no correction", make_controller, LEADING_TRIALS, learned=True)

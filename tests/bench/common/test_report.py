@@ -1,0 +1,139 @@
+"""Pages of results: numbers come from the summaries, old runs are marked, the committed pages are up to date."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from geofold.bench.common import report
+from geofold.bench.common.history import changed_since, date_of
+from geofold.bench.common.report import OLDER, RESULTS, Run, render, run
+from geofold.errors import InputFileError
+
+ROOT = Path(__file__).resolve().parents[3]
+TARGETS = re.compile(r"\b(floors?|aims?|wanted)\b", re.IGNORECASE)
+TEXTS = """
+introduction = "# Results"
+reading = "Read with care."
+headline = []
+
+[[section]]
+title = "Loops"
+measures = ["code"]
+text = "Median {geofold.rmsd:.1f} A, {geofold.good:.0%}."
+
+[[section.run]]
+folder = "loops"
+command = "geofold bench loop"
+protocol = "Mean {geofold.mean:.2f} A."
+"""
+
+
+def git(folder: Path, *arguments: str) -> str:
+    names = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+    command = ["git", "-C", str(folder), *names, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def commit(folder: Path, content: str) -> str:
+    (folder / "code").write_text(content)
+    git(folder, "add", "code")
+    git(folder, "commit", "-m", content)
+    return git(folder, "rev-parse", "--short", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with two commits that touch the measured code, and the texts of one section."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    commit(folder, "first")
+    commit(folder, "second")
+    (tmp_path / "texts.toml").write_text(TEXTS)
+    monkeypatch.setattr(report, "TEXTS", tmp_path / "texts.toml")
+    return folder
+
+
+def write_run(folder: Path, commit: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = {"geofold.rmsd": 1.26, "geofold.good": 0.5, "geofold.mean": 2.0}
+    summary = {"metrics": metrics, "commit": commit, "seconds": 1.0, "cpu": "a processor", "quick": False, "note": ""}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "table.md").write_text("| agent |\n|---|\n| geofold |\n")
+
+
+def test_a_run_older_than_its_code_is_marked(tmp_path: Path, repository: Path) -> None:
+    first, last = git(repository, "rev-parse", "HEAD~1"), git(repository, "rev-parse", "HEAD")
+    for hash_, root, older in ((first, repository, True), (last, repository, False), (first, tmp_path, False)):
+        write_run(tmp_path / "runs" / "loops", hash_)
+        pages = render(tmp_path / "runs", tmp_path / "RESULTS.md", root)
+        titles = [line for page in pages.values() for line in page.splitlines() if "Loops" in line]
+        assert len(titles) == 2 and all(title.endswith(OLDER) is older for title in titles)
+
+
+def test_history_outside_a_repository_is_silent(tmp_path: Path, repository: Path) -> None:
+    head = git(repository, "rev-parse", "HEAD")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", date_of(head, repository))
+    assert date_of(head, tmp_path) == "" and not changed_since(head, ["code"], tmp_path)
+    assert date_of("0000000", repository) == "" and not changed_since("0000000", ["code"], repository)
+
+
+@pytest.mark.usefixtures("repository")
+def test_numbers_come_from_the_summary(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "loops", "unknown")
+    pages = render(tmp_path / "runs", tmp_path / "RESULTS.md", tmp_path)
+    assert "Median 1.3 A, 50 %." in pages[tmp_path / "RESULTS.md"]
+    assert "[loops](runs/loops/README.md)" in pages[tmp_path / "RESULTS.md"]
+    page = pages[tmp_path / "runs" / "loops" / "README.md"]
+    assert "Mean 2.00 A." in page and "| `geofold.rmsd` | 1.26 |" in page and "| geofold |" in page
+
+
+@pytest.mark.usefixtures("repository")
+def test_texts_without_their_metric_or_run_are_refused(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "loops", "unknown")
+    entry = Run.read(tmp_path / "runs" / "loops")
+    assert entry is not None
+    with pytest.raises(InputFileError, match=r"no metric geofold\.speed"):
+        entry.fill("{geofold.speed:.1f}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputFileError, match=r"holds no summary\.json"):
+        render(tmp_path / "empty", tmp_path / "RESULTS.md", tmp_path)
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_folder_of_runs_gets_its_own_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "runs" / "loops", "unknown")
+    run(str(tmp_path / "runs"))
+    assert "Median 1.3 A" in (tmp_path / "runs" / "RESULTS.md").read_text()
+    assert "RESULTS.md and 1 pages" in capsys.readouterr().out
+
+
+def without_history(text: str) -> str:
+    """A page without what depends on the state of the repository."""
+    return re.sub(r", \d{4}-\d\d-\d\d", "", text).replace(OLDER, "")
+
+
+def test_committed_pages_are_what_the_command_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for path, text in render(RESULTS, Path("RESULTS.md"), tmp_path).items():
+        assert without_history(path.read_text(encoding="utf-8")) == text, f"{path}: run geofold bench report"
+
+
+def test_results_are_short_and_name_no_internal_targets() -> None:
+    text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 250
+    assert not TARGETS.findall(text) and not TARGETS.findall(report.TEXTS.read_text(encoding="utf-8"))
+
+
+def test_measured_paths_and_committed_runs_exist() -> None:
+    texts = tomllib.loads(report.TEXTS.read_text(encoding="utf-8"))
+    for section in texts["section"]:
+        assert section["measures"] and all((ROOT / path).exists() for path in section["measures"]), section["title"]
+    described = {entry["folder"] for section in texts["section"] for entry in section["run"]}
+    assert described == {path.parent.name for path in (ROOT / RESULTS).glob("*/summary.json")}
