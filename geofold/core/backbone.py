@@ -36,23 +36,23 @@ class Backbone(Protocol):
 
 def take_rows(memory: Any, rows: Tensor) -> Any:
     """State of a backbone whose row k is row rows[k] of the given one; what is no tensor is shared by all rows."""
-    return mapped(memory, lambda part: part[rows])
+    return map_tensors(memory, lambda part: part[rows])
 
 
-def mapped(memory: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def map_tensors(memory: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """A nest of tuples, lists and dicts with its tensors changed."""
     if isinstance(memory, Tensor):
         return change(memory)
     if isinstance(memory, dict):
-        return {name: mapped(part, change) for name, part in memory.items()}
+        return {name: map_tensors(part, change) for name, part in memory.items()}
     if isinstance(memory, tuple | list):
-        parts = [mapped(part, change) for part in memory]
+        parts = [map_tensors(part, change) for part in memory]
         return type(memory)(*parts) if hasattr(memory, "_fields") else type(memory)(parts)
     return memory
 
 
 @dataclass(frozen=True)
-class HoldStill:
+class NoMotion:
     """Predicts that nothing moves: the latent is an increment, and the increment is zero."""
 
     name: str = "hold-still"
@@ -77,7 +77,7 @@ class HoldStill:
 
 
 @dataclass(frozen=True)
-class Glide:
+class Momentum:
     """Predicts that motion goes on, slower: the last corrected latent times `keep` (a heavy ball's momentum)."""
 
     keep: float = 0.5

@@ -88,7 +88,7 @@ class Domain(Protocol):
         """The next state: the predicted move is applied."""
 
 
-class Sloped(NamedTuple):
+class LossWithGradient(NamedTuple):
     """A loss and how to get its gradient.
 
     loss : values only.
@@ -100,14 +100,14 @@ class Sloped(NamedTuple):
 
     loss: Loss
     slope: Callable[[], Tensor]
-    curved: Callable[[], Tensor | None] | None = None
+    stiff_directions: Callable[[], Tensor | None] | None = None
 
 
 @runtime_checkable
 class AnalyticLoss(Protocol):
     """Domains that know their loss's gradient in closed form spare the controller automatic differentiation."""
 
-    def sloped(self, prediction: Prediction, state: Any, goal: Any) -> Sloped:
+    def loss_and_gradient(self, prediction: Prediction, state: Any, goal: Any) -> LossWithGradient:
         """The same as `loss`, with its gradient at hand; called without gradients."""
 
 

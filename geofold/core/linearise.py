@@ -12,20 +12,20 @@ from torch import Tensor
 from geofold.core.domain import Domain, Expansion, Loss, Prediction
 
 
-class Look(NamedTuple):
+class LossEvaluation(NamedTuple):
     """A judged latent; what its gradient costs is only spent if the gate opens.
 
     loss : values only.
     slope : callable, gradient (B, k) of the loss by the observations.
     expansion : None where the decoder has to be differentiated.
-    curved : see `geofold.core.domain.Sloped`.
+    curved : see `geofold.core.domain.LossWithGradient`.
     """
 
     prediction: Prediction
     loss: Loss
     slope: Callable[[], Tensor]
     expansion: Expansion | None
-    curved: Callable[[], Tensor | None] | None = None
+    stiff_directions: Callable[[], Tensor | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class Linearisation:
     gradient: Tensor
     weight: Tensor
     expansion: Expansion
-    curved: Tensor | None = None
+    stiff_directions: Tensor | None = None
 
-    def weighed(self, y: Tensor) -> Tensor:
+    def apply_weight(self, y: Tensor) -> Tensor:
         """W y and what the stiff directions add, (..., B, k), of observations (..., B, k)."""
-        if self.curved is None:
+        if self.stiff_directions is None:
             return self.weight * y
-        along = torch.einsum("cbk,...bk->...cb", self.curved, y)
-        return self.weight * y + torch.einsum("...cb,cbk->...bk", along, self.curved)
+        along = torch.einsum("cbk,...bk->...cb", self.stiff_directions, y)
+        return self.weight * y + torch.einsum("...cb,cbk->...bk", along, self.stiff_directions)
 
     def push(self, v: Tensor) -> Tensor:
         """J v, (B, k), of one tangent (B, d)."""
@@ -78,10 +78,10 @@ class Linearisation:
         own = v.square().sum(-1)
         floor = damping.to(own) if isinstance(damping, Tensor) else damping
         moved = self.push(v)
-        return (self.weighed(moved) * moved).sum(-1) + floor * own
+        return (self.apply_weight(moved) * moved).sum(-1) + floor * own
 
 
-def look(domain: Domain, z: Tensor, state: Any, goal: Any) -> Look:
+def evaluate_loss(domain: Domain, z: Tensor, state: Any, goal: Any) -> LossEvaluation:
     """Judge latents (B, d): no gradient is computed, but that of the loss by the observations can be asked for.
 
     What the domain has of `AnalyticDecoder` and `AnalyticLoss` is used (looked up by name: an `isinstance` of a
@@ -90,28 +90,36 @@ def look(domain: Domain, z: Tensor, state: Any, goal: Any) -> Look:
     with torch.no_grad():
         expansion = expand(z, state) if (expand := getattr(domain, "expand", None)) else None
         prediction = domain.decode(z, state) if expansion is None else expansion.prediction
-        if sloped := getattr(domain, "sloped", None):
-            loss, slope, curved = sloped(prediction, state, goal)
-            return Look(prediction, loss, slope, expansion, curved)
+        if loss_and_gradient := getattr(domain, "sloped", None):
+            loss, slope, stiff_directions = loss_and_gradient(prediction, state, goal)
+            return LossEvaluation(prediction, loss, slope, expansion, stiff_directions)
     mean = prediction.mean.detach().requires_grad_(True)
     with torch.enable_grad():
         loss = domain.loss(Prediction(mean, prediction.precision, prediction.valid), state, goal)
 
-    return Look(prediction, detached(loss), lambda: torch.autograd.grad(loss.total.sum(), mean)[0], expansion)
+    return LossEvaluation(
+        prediction, detach_loss(loss), lambda: torch.autograd.grad(loss.total.sum(), mean)[0], expansion
+    )
 
 
-def value(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> Loss:
-    """The loss without its graph, by the same way that `look` takes."""
+def loss_value(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> Loss:
+    """The loss without its graph, by the same way that `evaluate_loss` takes."""
     with torch.no_grad():
-        if sloped := getattr(domain, "sloped", None):
-            return sloped(prediction, state, goal).loss
+        if loss_and_gradient := getattr(domain, "sloped", None):
+            return loss_and_gradient(prediction, state, goal).loss
         return domain.loss(prediction, state, goal)
 
 
 def linearise(
-    domain: Domain, z: Tensor, state: Any, seen: Look, weight: Tensor | None = None, *, curved: bool = True
+    domain: Domain,
+    z: Tensor,
+    state: Any,
+    seen: LossEvaluation,
+    weight: Tensor | None = None,
+    *,
+    stiff_directions: bool = True,
 ) -> Linearisation:
-    """Gradient and decoder derivative at latents (B, d) that `look` has judged; `weight` is W if it is frozen.
+    """Gradient and decoder derivative at latents (B, d) that `evaluate_loss` has judged; `weight` is W if it is frozen.
 
     `curved` says whether the directions along which the loss is stiff are looked at.
     """
@@ -120,7 +128,7 @@ def linearise(
     precision = seen.prediction.precision.detach().expand_as(slope) if weight is None else weight
     with torch.no_grad():
         gradient = expansion.pull(slope[None])[0]
-        stiff = seen.curved() if curved and seen.curved is not None else None
+        stiff = seen.stiff_directions() if stiff_directions and seen.stiff_directions is not None else None
     return Linearisation(z, seen.loss, slope, gradient, precision, expansion, stiff)
 
 
@@ -158,7 +166,7 @@ def differentiate(domain: Domain, z: Tensor, state: Any) -> Expansion:
     return Expansion(values, push, pull, bend, gram)
 
 
-def detached(loss: Loss) -> Loss:
+def detach_loss(loss: Loss) -> Loss:
     """The same numbers without their graph."""
     rest = (None if part is None else part.detach() for part in (loss.difficulty, loss.violation))
     return Loss(loss.total.detach(), {name: term.detach() for name, term in loss.terms.items()}, *rest)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
-from geofold.core.backbone import Backbone, HoldStill
+from geofold.core.backbone import Backbone, NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, ThresholdGate
 from geofold.core.pullback import Pullback
@@ -30,7 +30,7 @@ GUIDED_SWEEPS, PREDICTED_SWEEPS = 8, 5
 def refinement_controller(seed: int) -> Controller:
     """Controller that refines a loop: no predictor, up to two corrections a step."""
     return Controller(
-        backbone=HoldStill(),
+        backbone=NoMotion(),
         metric=Pullback(),
         trust_region=TrustRegion(largest=2.0),
         gate=ThresholdGate(TOLERANCE, largest=2),
@@ -41,7 +41,7 @@ def refinement_controller(seed: int) -> Controller:
 
 def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Controller:
     """Controller of a loop: the loop model predicts if the domain has its features, else there is no predictor."""
-    backbone: Backbone = HoldStill()
+    backbone: Backbone = NoMotion()
     if domain.sense is not None:
         backbone = LoopPredictor(shipped_loop_model()[0], domain.sense.hinge, fading=PREDICTED_SWEEPS)
     return Controller(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.state import StepInfo
 from geofold.modelling.outcome import StreamOutcome
 from geofold.molecule.loop.domain import LoopDomain
 
-NO_PREDICTOR = HoldStill().name
+NO_PREDICTOR = NoMotion().name
 
 
 class TrajectoryRecorder:

@@ -11,7 +11,7 @@ from draws import other_draws
 from torch import nn
 
 import geofold
-from geofold.backbone.registry import NAMES, build
+from geofold.backbone.registry import BACKBONE_NAMES, build_backbone
 from geofold.core.draws import DrawsFrom
 from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.learn.loop_score.model import LoopScore
@@ -41,10 +41,10 @@ def test_the_numbers_are_those_of_the_global_generator_which_is_left_alone() -> 
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("name", sorted(BACKBONE_NAMES))
 def test_no_backbone_draws_from_the_global_generator(name: str) -> None:
     state = torch.get_rng_state()
-    build(name, 8, 6, width=16, depth=2, seed=3)
+    build_backbone(name, 8, 6, width=16, depth=2, seed=3)
     assert torch.equal(torch.get_rng_state(), state)
 
 

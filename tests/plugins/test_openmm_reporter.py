@@ -18,7 +18,7 @@ from geofold.molecule.energy import ramachandran
 from geofold.molecule.structure import read
 from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.plugins.openmm import structure_from_openmm
-from geofold.plugins.openmm_reporter import COLUMNS, STATES, TorsionReporter
+from geofold.plugins.openmm_reporter import COLUMNS, STATE_NAMES, TorsionReporter
 from geofold.resources import find, forcefield_directory
 
 FIELDS = ("amber14/protein.ff14SB.xml", "geofold_sterics.xml")
@@ -69,15 +69,15 @@ def test_the_reporter_logs_what_the_report_would_say(simulation: app.Simulation)
     simulation.reporters[:] = [TorsionReporter(out, 1)]
     simulation.step(1)
     structure = structure_from_openmm(simulation.topology, positions(simulation))
-    told = measure.backbone(structure, structure.xyz)
+    reported = measure.backbone(structure, structure.xyz)
     for row in rows_of(out.getvalue()):
         k = [residue.label for residue in structure.residues].index(row["residue"])
         assert row["resname"] == structure.residues[k].resname
-        for name, angles in (("phi_deg", told.phi), ("psi_deg", told.psi), ("omega_deg", told.omega)):
+        for name, angles in (("phi_deg", reported.phi), ("psi_deg", reported.psi), ("omega_deg", reported.omega)):
             assert (row[name] == "") == np.isnan(angles[k])
             if row[name]:
                 assert abs((float(row[name]) - np.degrees(angles[k]) + 180) % 360 - 180) < 0.01
-        assert row["ramachandran"] == STATES[int(told.verdict[k])]
+        assert row["ramachandran"] == STATE_NAMES[int(reported.verdict[k])]
     simulation.reporters[:] = []
 
 
@@ -95,7 +95,7 @@ def test_files_residues_and_going_on(simulation: app.Simulation, tmp_path) -> No
     simulation.reporters[:] = []
 
 
-def test_mistakes_are_told_before_the_first_step(simulation: app.Simulation, tmp_path) -> None:
+def test_mistakes_raise_before_the_first_step(simulation: app.Simulation, tmp_path) -> None:
     with pytest.raises(OptionError, match="interval 0"):
         TorsionReporter(io.StringIO(), 0)
     with pytest.raises(ResidueRangeError, match="is not a residue range"):
@@ -142,12 +142,12 @@ def test_overlaps_are_those_of_the_report() -> None:
 def test_torsions_are_those_of_the_report_gaps_included() -> None:
     structure = read(find("structures", "1bhl.pdb"))
     watch = Watch.of(structure)
-    seen, told = watch.look(structure.xyz), measure.backbone(structure, structure.xyz)
-    for mine, theirs in ((seen.phi, told.phi), (seen.psi, told.psi), (seen.omega, told.omega)):
+    seen, reported = watch.look(structure.xyz), measure.backbone(structure, structure.xyz)
+    for mine, theirs in ((seen.phi, reported.phi), (seen.psi, reported.psi), (seen.omega, reported.omega)):
         theirs = theirs[watch.residues]
         assert np.array_equal(np.isnan(mine), np.isnan(theirs))
-        apart = np.angle(np.exp(1j * (mine - theirs)))
-        assert np.nanmax(np.abs(apart)) < 1e-3
+        difference = np.angle(np.exp(1j * (mine - theirs)))
+        assert np.nanmax(np.abs(difference)) < 1e-3
     both = ~np.isnan(seen.percentile)
-    assert np.array_equal(seen.verdict[both], told.verdict[watch.residues][both])
+    assert np.array_equal(seen.verdict[both], reported.verdict[watch.residues][both])
     assert (seen.verdict == ramachandran.OUTLIER).sum() == 1

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from geofold.app.train.folder import open_run
-from geofold.backbone.registry import NAMES
+from geofold.backbone.registry import BACKBONE_NAMES
 from geofold.errors import GeofoldError, OptionError, WorkersError
 from geofold.learn.training_loop import Told, data_hash
 
@@ -79,7 +79,7 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
 
 def require_backbone(kind: str) -> None:
     """OptionError for a name that no backbone has."""
-    if kind not in NAMES:
+    if kind not in BACKBONE_NAMES:
         raise OptionError(f"backbone {kind}", f"one of {', '.join(NAMES)}", "choose one of them")
 
 

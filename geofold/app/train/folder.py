@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from geofold.backbone.state_io import write_whole
+from geofold.backbone.state_io import write_atomically
 from geofold.errors import InputFileError, OutputError
 
 RUN = "run.json"
@@ -43,7 +43,7 @@ def open_run(out: str | Path, command: str, **sources: str) -> Path:
     own, path = {"command": command, **sources}, folder / RUN
     if not path.exists():
         text = json.dumps(own, indent=2) + "\n"
-        write_whole(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
+        write_atomically(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
         return folder
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

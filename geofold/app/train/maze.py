@@ -15,7 +15,7 @@ from geofold.backbone.state_io import write_npz
 from geofold.errors import OptionError
 from geofold.learn.arrays import FLOATS, Field, read_arrays
 from geofold.learn.maze_predictor import KINDS, Lessons, train_predictor
-from geofold.maze.demonstrations import lessons
+from geofold.maze.demonstrations import demonstrate
 
 FIELDS: dict[str, Field] = {
     "features": (FLOATS, ("N", "T", "F")), "plan": (FLOATS, ("N", "T", "d")), "known": ("b", ("N", "T")),
@@ -46,7 +46,7 @@ def shown(folder: Path, worlds: int, seed: int) -> Lessons:
         with progress() as bar:
             task = bar.add_task("ways", total=worlds, completed=worlds - len(left))
             for number in left:
-                parts = {name: part.numpy() for name, part in lessons(number, seed=seed)._asdict().items()}
+                parts = {name: part.numpy() for name, part in demonstrate(number, seed=seed)._asdict().items()}
                 small = {name: part.astype(np.float32) if part.dtype == float else part for name, part in parts.items()}
                 write_npz(files[number], small)
                 bar.advance(task)

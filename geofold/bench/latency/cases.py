@@ -12,7 +12,7 @@ import numpy as np
 
 from geofold import resources
 from geofold.bench.latency.protein_sizes import make_lattice
-from geofold.core.backbone import Glide, HoldStill
+from geofold.core.backbone import Momentum, NoMotion
 from geofold.core.controller import Controller
 from geofold.core.domain import Domain
 from geofold.core.gate import FixedGate
@@ -113,7 +113,7 @@ def make_evaluation(structure: Structure) -> Callable[[], None]:
 def make_controller(metric: Metric | None = None) -> Controller:
     """Make a controller with one correction per step: K = 1, r = 8, H = 3, second order."""
     return Controller(
-        backbone=HoldStill(),
+        backbone=NoMotion(),
         metric=metric or Pullback("fisher", rank=8),
         trust_region=TrustRegion(),
         gate=FixedGate(1),
@@ -134,7 +134,7 @@ def peptide_cases() -> Iterator[TimedCase]:
         ("peptide", base, "K = 1, Fisher sketch r = 8, H = 3, order 2"),
         ("peptide_h1", replace(base, horizon=1), "the same with H = 1"),
         ("peptide_order1", replace(base, order=1), "the same with a first-order retraction"),
-        ("peptide_glide", replace(base, backbone=Glide()), "the same, its predictor moves: H = 3 is rolled out"),
+        ("peptide_glide", replace(base, backbone=Momentum()), "the same, its predictor moves: H = 3 is rolled out"),
         ("peptide_exact", make_controller(Pullback()), "exact metric"),
         ("peptide_euclidean", make_controller(EuclideanMetric()), "Euclidean metric: no derivative of the decoder"),
         ("peptide_k0", replace(base, gate=FixedGate(0)), "K = 0: the gate lets every proposal pass"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geofold.app.report.audit import ANGLE, BOND, CLOSURE, OMEGA
-from geofold.backbone.state_io import write_whole
+from geofold.backbone.state_io import write_atomically
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.common.statistics import mean_and_half_width
 
@@ -228,4 +228,4 @@ def draw(records: Records) -> None:
 
 
 def _save(path: Path, figure: Any) -> None:
-    write_whole(path, lambda name: figure.savefig(name, dpi=100, format="png"))
+    write_atomically(path, lambda name: figure.savefig(name, dpi=100, format="png"))

@@ -19,8 +19,8 @@ from geofold.bench.common.records import Records, gather
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent, require_predictors
 from geofold.bench.maze.hotspots import ELASTIC, PREDICTOR, count_hotspots
 from geofold.bench.maze.tables import summarise
-from geofold.maze.episode import STEPS, Run, Walk, drive_all
-from geofold.maze.world import DRAGS, MOVE_AT, make_world
+from geofold.maze.episode import EPISODE_STEPS, EpisodeSetup, Run, run_episodes
+from geofold.maze.world import DRAG_LENGTHS, DRAG_STEPS, make_world
 
 DEFAULT_EPISODES, QUICK_EPISODES, DEFAULT_SEEDS = 256, 10, 5
 TARGETS_PER_WORLD, MAX_LEG_STEPS = 8, 96
@@ -32,7 +32,10 @@ EPISODES_PER_JOB = 32
 TEST_WORLDS, TUNING_WORLDS = 1_000_000, 0
 """Numbers of the first world of the test split and of the tuning split."""
 WORLD, MAZE, GRID, CLOCK = "world", "corridors", "grid", "clock"
-CASES: tuple[tuple[int | None, str | None], ...] = ((None, None), *((at, size) for size in DRAGS for at in MOVE_AT))
+CASES: tuple[tuple[int | None, str | None], ...] = (
+    (None, None),
+    *((at, size) for size in DRAG_LENGTHS for at in DRAG_STEPS),
+)
 STREAMERS = ("transformer", "vanilla_ssm", "ssm_attention", "esm")
 """Agents of the ESM paper's table, which are run in corridors."""
 WORKERS = 2
@@ -53,10 +56,10 @@ class Episode:
         return f"{self.panel}/{self.world}"
 
     @property
-    def walk(self) -> Walk:
+    def walk(self) -> EpisodeSetup:
         """World and drag of the episode."""
         world = make_world(self.world, MAZE if self.panel == MAZE else WORLD, targets=TARGETS_PER_WORLD)
-        return Walk(world, self.move_at, self.drag or "large")
+        return EpisodeSetup(world, self.move_at, self.drag or "large")
 
 
 def agents_of(panel: str) -> tuple[MazeAgent, ...]:
@@ -145,8 +148,8 @@ def run_batch(panel: str, batch: tuple[Episode, ...]) -> list[tuple[str, str, di
     for agent in agents_of(panel):
         parts = agent.timed() if panel == CLOCK else agent.parts()
         if panel == CLOCK:  # the first step of a process includes loading
-            drive_all(walks, parts, steps=2, senses=True)
-        runs = drive_all(walks, parts, leg_steps=MAX_LEG_STEPS, senses=True, steps=STEPS)
+            run_episodes(walks, parts, steps=2, with_features=True)
+        runs = run_episodes(walks, parts, leg_steps=MAX_LEG_STEPS, with_features=True, steps=EPISODE_STEPS)
         unassisted = runs if agent.name == PREDICTOR else unassisted
         for number, (episode, run) in enumerate(zip(batch, runs, strict=True)):
             numbers = {"panel": panel, "move_at": episode.move_at, "drag": episode.drag, **measure_run(run)}

@@ -11,7 +11,7 @@ import numpy as np
 
 from geofold.bench.maze.agents.registry import AGENTS
 from geofold.files import write_all
-from geofold.maze.episode import Run, drive
+from geofold.maze.episode import Run, run_episode
 from geofold.maze.layouts import DOOR, GAP, JUNCTION
 from geofold.maze.render import heat_map
 from geofold.maze.world import make_world
@@ -74,5 +74,5 @@ def compute_shares(rows: list[dict[str, int]]) -> dict[str, float]:
 def draw(folder: Path) -> None:
     """Draw a map of the inner steps of the elastic agent in one maze, into the folder of the records."""
     parts = next(agent for agent in AGENTS if agent.name == ELASTIC).parts()
-    run = drive(make_world(DRAWN_WORLD, "corridors", targets=8), parts, senses=True)
+    run = run_episode(make_world(DRAWN_WORLD, "corridors", targets=8), parts, with_features=True)
     write_all({str(folder / "heat_map.png"): heat_map([run])})

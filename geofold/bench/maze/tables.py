@@ -10,7 +10,7 @@ from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.common.statistics import compare_means, mean_and_half_width, mean_per_episode
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent
 from geofold.bench.maze.hotspots import ELASTIC, compute_shares
-from geofold.maze.world import DRAGS
+from geofold.maze.world import DRAG_LENGTHS
 
 COLUMNS = ("steps", "collisions", "regret", "success")
 REFERENCE_AGENT, UNIT_AGENT = "geossm", "transformer"
@@ -127,19 +127,19 @@ def count_operations(agent: MazeAgent) -> float:
     """Floating-point operations of a step in one world (matrix products, as torch counts them)."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from geofold.maze.episode import drive
+    from geofold.maze.episode import run_episode
     from geofold.maze.world import make_world
 
     world = make_world(COSTED_WORLD, "corridors", targets=8)
     with FlopCounterMode(display=False) as counter:
-        run = drive(world, agent.parts(), senses=True, steps=COSTED_STEPS)
+        run = run_episode(world, agent.parts(), with_features=True, steps=COSTED_STEPS)
     return counter.get_total_flops() / len(run.inner)
 
 
 def summarise_grid(records: Records, agent: MazeAgent) -> dict[str, float]:
     """Steps of a configuration of the budget grid, by the size of the drag."""
     steps: dict[str, float] = {}
-    for size in DRAGS:
+    for size in DRAG_LENGTHS:
         rows = [row for row in _rows(records, agent, "grid") if row["drag"] == size]
         if values := mean_per_episode(rows, "steps"):
             steps[f"steps_{size}"], steps[f"steps_{size}_ci"] = mean_and_half_width(values.values())
@@ -180,9 +180,10 @@ def _main_table(metrics: dict[str, float]) -> str:
 def _grid_table(metrics: dict[str, float]) -> str:
     """Table 3 of the GeoSSM paper."""
     rows = [
-        [agent.note, *(_format(metrics, f"{agent.name}.steps_{size}", 1) for size in DRAGS)] for agent in CONFIGURATIONS
+        [agent.note, *(_format(metrics, f"{agent.name}.steps_{size}", 1) for size in DRAG_LENGTHS)]
+        for agent in CONFIGURATIONS
     ]
-    return table_of(["steps a target", *DRAGS], rows)
+    return table_of(["steps a target", *DRAG_LENGTHS], rows)
 
 
 def _corridor_table(metrics: dict[str, float]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from geofold.bench.common.data import read_chains_and_side_chains, require_data
 from geofold.bench.common.records import Records, gather, table_of, write_summary
 from geofold.bench.common.statistics import auc, compare_paired, mean_and_half_width
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, ThresholdGate
 from geofold.errors import GeofoldError
@@ -64,7 +64,7 @@ def make_agents(domain: LoopDomain, seed: int) -> dict[str, Controller]:
     alone = LoopPredictor(shipped_loop_model()[0], domain.sense.hinge)
     return {
         "predictor": replace(make_controller(ThresholdGate(NEVER_OPEN, largest=1)), backbone=alone),
-        "hold_still": replace(make_controller(FixedGate(UNIFORM_DEPTH)), backbone=HoldStill()),
+        "hold_still": replace(make_controller(FixedGate(UNIFORM_DEPTH)), backbone=NoMotion()),
         "trained": make_controller(FixedGate(UNIFORM_DEPTH)),
         "trained_waiting": make_controller(ThresholdGate(0.0, first=ALWAYS_GAINS, largest=UNIFORM_DEPTH, still=0.0)),
         "trained_gated": make_controller(shipped_gate()),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geofold.backbone.registry import NAMES
+from geofold.backbone.registry import BACKBONE_NAMES
 from geofold.bench.common.data import require_data
 from geofold.bench.common.records import Records, gather, table_of, write_summary
 from geofold.bench.common.statistics import mean_and_half_width
@@ -42,7 +42,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     quick : bool
         Train for four seconds instead of two minutes.
     limit : int or None
-        Number of backbones, in the order of `NAMES`.
+        Number of backbones, in the order of `BACKBONE_NAMES`.
     seed : int
         Seed of weights and batches.
 
@@ -55,7 +55,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     began = time.time()
     records = Records(out)
     file = Path(data) / "backbones.npz"
-    names = NAMES[:limit]
+    names = BACKBONE_NAMES[:limit]
     budget = QUICK_BUDGET if quick else FIRST_BUDGET
     for name in names:
         if not records.has("pace", name):

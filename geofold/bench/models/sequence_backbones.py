@@ -16,7 +16,7 @@ from rich.progress import track
 
 from geofold.backbone.attention import Cache
 from geofold.backbone.protocol import StreamingBackbone, StreamState
-from geofold.backbone.registry import GROWING, NAMES, build
+from geofold.backbone.registry import BACKBONE_NAMES, GROWING_STATE, build_backbone
 from geofold.backbone.state_io import state_bytes
 from geofold.bench.common.data import require_data
 from geofold.bench.common.records import Records, table_of, write_summary
@@ -46,7 +46,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None) -> None:
     quick : bool
         Use shorter contexts and two seconds of training.
     limit : int or None
-        Number of backbones, in the order of `NAMES`.
+        Number of backbones, in the order of `BACKBONE_NAMES`.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None) -> None:
         "throughput": lambda name: measure_throughput(name, QUICK_LENGTH if quick else LENGTH),
     }
     jobs |= {task.name: lambda name, task=task: train_and_score(name, task, budget) for task in tasks}  # type: ignore[misc]
-    names = NAMES[:limit]
+    names = BACKBONE_NAMES[:limit]
     for name, job in track([(n, j) for j in jobs for n in names], description="backbones"):
         if not records.has(job, name):
             records.add(job, name, **jobs[job](name))
@@ -73,7 +73,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None) -> None:
 @torch.no_grad()
 def time_streaming(name: str, contexts: tuple[int, ...], steps: int = 60) -> dict[str, Any]:
     """Time (ms) and bytes of state of a streamed step at several contexts, with interleaved measurements."""
-    model = build(name, FEATURES, LATENT, width=STREAMING_WIDTH).eval()
+    model = build_backbone(name, FEATURES, LATENT, width=STREAMING_WIDTH).eval()
     states = [make_aged_state(model, context) for context in contexts]
     x, times = torch.randn(1, FEATURES, generator=torch.Generator().manual_seed(0)), np.zeros((len(contexts), steps))
     for step_number in range(-10, steps):
@@ -107,9 +107,9 @@ def measure_throughput(name: str, length: int) -> dict[str, Any]:
     Scan is the fastest of three. Single steps are timed over the first `STEPPED_LENGTH`. Backbones with a growing cache
     are stepped to the end, and measured without backward pass, whose graph would hold every cache.
     """
-    model = build(name, FEATURES, LATENT, width=STREAMING_WIDTH)
+    model = build_backbone(name, FEATURES, LATENT, width=STREAMING_WIDTH)
     xs = torch.randn(length, 1, FEATURES, generator=torch.Generator().manual_seed(0))
-    train = name not in GROWING
+    train = name not in GROWING_STATE
     count = min(STEPPED_LENGTH, length) if train else length
 
     def scanned() -> torch.Tensor:
@@ -139,7 +139,7 @@ def measure_throughput(name: str, length: int) -> dict[str, Any]:
 
 def fit_width(name: str, task: Task) -> StreamingBackbone:
     """Build the backbone with the number of parameters nearest to `PARAMETERS`."""
-    candidates = [build(name, task.features, task.outputs, width=width) for width in range(8, 136, 8)]
+    candidates = [build_backbone(name, task.features, task.outputs, width=width) for width in range(8, 136, 8)]
     return min(candidates, key=lambda model: abs(sum(p.numel() for p in model.parameters()) - PARAMETERS))
 
 
@@ -173,7 +173,7 @@ def summarise(records: Records, *, quick: bool, began: float) -> None:
     """Write table, plots and summary of the records."""
     metrics: dict[str, float] = {}
     body, timings = [], {}
-    for name in NAMES:
+    for name in BACKBONE_NAMES:
         rows = {row["episode"]: row for row in records.of(name)}
         if "streaming" not in rows:
             continue
@@ -235,7 +235,7 @@ def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     styles = iter(("-", "--", ":"))
     for name, row in rows.items():
-        growing = name in GROWING
+        growing = name in GROWING_STATE
         style: dict[str, Any] = (
             {"color": "#d55e00", "linestyle": next(styles)} if growing else {"color": "0.6", "lw": 1}
         )

@@ -81,10 +81,11 @@ def make_variants(seed: int = 0) -> Iterator[Variant]:
         "metric_euclidean_curved",
         "the same, stiff directions in the length of its steps",
         _change_parts(
-            _with_options(euclidean_tr.EUCLIDEAN_TR.parts, euclidean_tr.EUCLIDEAN_TR.tuned_options()), curved=True
+            _with_options(euclidean_tr.EUCLIDEAN_TR.parts, euclidean_tr.EUCLIDEAN_TR.tuned_options()),
+            stiff_directions=True,
         ),
     )
-    yield Variant("uncurved", "the decoder alone: without stiff directions", _with_parts(curved=False))
+    yield Variant("uncurved", "the decoder alone: without stiff directions", _with_parts(stiff_directions=False))
     yield Variant(
         "metric_latent", "frozen covariance of latents as tuned", _with_options(latent.parts, latent.tuned_options())
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 import torch
 from torch import Tensor
 
-from geofold.core.domain import Expansion, Loss, Prediction, Sloped
+from geofold.core.domain import Expansion, Loss, LossWithGradient, Prediction
 from geofold.molecule.kinematics.decoder import POSITION_SIGMA
 from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
 
@@ -115,16 +115,18 @@ class ObservedPeptide(PeptideDomain):
         """Loss of the domain; distances do not enter it."""
         return super().loss(self._without_distances(prediction), state, goal)
 
-    def sloped(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Sloped:
+    def loss_and_gradient(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> LossWithGradient:
         """Loss and gradient of the domain; the gradient is zero along the distances."""
-        base_size = super().sloped(self._without_distances(prediction), state, goal)
+        base_size = super().loss_and_gradient(self._without_distances(prediction), state, goal)
         count = self.pairs.shape[1]
 
-        def curved() -> Tensor | None:
-            rows = None if base_size.curved is None else base_size.curved()
+        def stiff_directions() -> Tensor | None:
+            rows = None if base_size.stiff_directions is None else base_size.stiff_directions()
             return None if rows is None else torch.nn.functional.pad(rows, (0, count))
 
-        return Sloped(base_size.loss, lambda: torch.nn.functional.pad(base_size.slope(), (0, count)), curved)
+        return LossWithGradient(
+            base_size.loss, lambda: torch.nn.functional.pad(base_size.slope(), (0, count)), stiff_directions
+        )
 
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
         """Commit as the domain does."""

@@ -14,7 +14,7 @@ from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.common.statistics import compare_paired, mean_and_half_width
 from geofold.bench.peptide.episodes import TEST_SEED, TUNING_SEED, Episode, episodes
 from geofold.bench.peptide.rollout import MAX_STEPS
-from geofold.core.backbone import Glide
+from geofold.core.backbone import Momentum
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
 from geofold.core.metric import EuclideanMetric
@@ -43,7 +43,7 @@ def make_agents() -> dict[str, tuple[str, Parts]]:
     """Predictor option and controller by name; each differs from the shipped controller in the named part."""
     return {
         "hold_still": (NO_PREDICTOR, controller),
-        "glide": (NO_PREDICTOR, _with_parts(backbone=Glide(KEEP))),
+        "glide": (NO_PREDICTOR, _with_parts(backbone=Momentum(KEEP))),
         "policy_alone": (TRAINED_PREDICTOR, _with_parts(gate=FixedGate(0))),
         "policy": (TRAINED_PREDICTOR, _with_parts(gate=plain_gate())),
         "policy_gated": (TRAINED_PREDICTOR, controller),

@@ -117,7 +117,7 @@ def run_episode(agent: Agent, setup: Setup, seed: int, options: Options | None =
         Options of the controller; None: the tuned ones.
     """
     parts: Any = agent.parts(setup.domain, seed, agent.tuned_options() if options is None else options)
-    return run_controller(parts, setup, seed, agent.thorough)
+    return run_controller(parts, setup, seed, agent.fallback_controller)
 
 
 def run_controller(parts: Stepping, setup: Setup, seed: int, thorough: Callable[[Any], Any] | None = None) -> Rollout:
@@ -143,8 +143,8 @@ def run_controller(parts: Stepping, setup: Setup, seed: int, thorough: Callable[
         domain,
         parts.init(domain, start),
         setup.goal,
-        patience=patience(),
-        thorough=fallback,  # type: ignore[arg-type]
+        stuck_criterion=patience(),
+        fallback_controller=fallback,  # type: ignore[arg-type]
         seed=seed,
     )
     for number, (state, info) in enumerate(islice(steps, setup.change + MAX_STEPS)):

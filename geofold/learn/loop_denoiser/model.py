@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.registry import build
+from geofold.backbone.registry import build_backbone
 from geofold.core.draws import DrawsFrom
 from geofold.learn.loop_denoiser.features import FEATURES, NEIGHBOURS
 
@@ -78,7 +78,7 @@ class LoopModel(nn.Module):
     Parameters
     ----------
     kind : str
-        Name of the backbone (`geofold.backbone.registry.NAMES`).
+        Name of the backbone (`geofold.backbone.registry.BACKBONE_NAMES`).
     width, depth : int
         Of the backbone.
     temperature : float
@@ -93,7 +93,7 @@ class LoopModel(nn.Module):
         super().__init__()
         self.options = {"kind": kind, "width": width, "depth": depth}
         self.temperature = temperature
-        self.stream = build(kind, FEATURES, LATENT, width=width, depth=depth, seed=seed)
+        self.stream = build_backbone(kind, FEATURES, LATENT, width=width, depth=depth, seed=seed)
         with DrawsFrom(seed + 1):
             self.decoder = nn.Sequential(
                 nn.Linear(LATENT, 2 * LATENT), nn.SiLU(),

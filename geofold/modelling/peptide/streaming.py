@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from geofold.core.backbone import Backbone, Glide, HoldStill
+from geofold.core.backbone import Backbone, Momentum, NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import Gate, ThresholdGate
 from geofold.core.pullback import Pullback
-from geofold.core.stream import Patience, stream
+from geofold.core.stream import StuckCriterion, stream
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.gate import PEPTIDE_WEIGHTS, shipped_gate
 from geofold.learn.peptide_policy.training import shipped_policy
@@ -44,7 +44,7 @@ def controller(options: RunOptions, domain: PeptideDomain | None = None, gate: G
     gate : Gate, optional
         The gate that ships with the policy, or `plain_gate`, if not given.
     """
-    backbone: Backbone = HoldStill() if options.predictor == HoldStill().name else Glide(KEEP)
+    backbone: Backbone = NoMotion() if options.predictor == NoMotion().name else Momentum(KEEP)
     predicts = domain is not None and domain.sense is not None
     if domain is not None and domain.sense is not None:
         backbone = PeptidePredictor(shipped_policy()[0], domain.sense.turns)
@@ -75,15 +75,15 @@ def with_features(structure: Structure, domain: PeptideDomain, options: RunOptio
     return replace(domain, sense=PeptideSense.of(structure, domain.fold)) if trained else domain
 
 
-def thorough(parts: Controller) -> Controller:
+def fallback_controller(parts: Controller) -> Controller:
     """Controller that takes over once the stream is stuck: two full corrections a step."""
     region = TrustRegion(radius=2.0, largest=8.0)
     return replace(parts, trust_region=region, gate=ThresholdGate(TOLERANCE, largest=2), once=False)
 
 
-def patience() -> Patience:
+def stuck_criterion() -> StuckCriterion:
     """Criterion by which the stream of a peptide counts as stuck."""
-    return Patience(window=4, kicks=3, size=0.5, tolerance=TOLERANCE)
+    return StuckCriterion(window=4, kicks=3, size=0.5, tolerance=TOLERANCE)
 
 
 def goal_of(contacts: tuple[Contact, ...]) -> PeptideGoal:
@@ -136,8 +136,8 @@ def constrain_peptide(
         domain,
         parts.init(domain, start),
         goal,
-        patience=patience(),
-        thorough=thorough(parts),
+        stuck_criterion=patience(),
+        fallback_controller=thorough(parts),
         seed=options.seed,
     )
     for number, (state, info) in zip(range(options.steps), steps, strict=False):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from geofold.core.population import Plan, evolve, take
+from geofold.core.population import PopulationPlan, evolve, select_rows
 from geofold.errors import GeofoldError
 from geofold.learn.gate import shipped_gate
 from geofold.modelling.controllers import refinement_controller, run_guided
@@ -120,7 +120,7 @@ def _evolve(
     recorder: TrajectoryRecorder,
 ) -> StreamOutcome:
     """A population of streams from a state, the best of them refined; its trajectory continues the recorder's."""
-    plan = Plan(
+    plan = PopulationPlan(
         steps=tuple(sweeps * domain.length for sweeps in SWEEPS),
         rounds=options.rounds,
         kicks=KICKS,
@@ -147,7 +147,7 @@ def _evolve(
     for (xyz, after), info, row in lineage.path(0):
         recorder.add(xyz[row], info, row, cursor)
         cursor = after
-    best = take(domain, state, torch.zeros(1, dtype=torch.long))
+    best = select_rows(domain, state, torch.zeros(1, dtype=torch.long))
     return refine(structure, domain, best.domain, options, recorder)
 
 

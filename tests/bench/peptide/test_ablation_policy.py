@@ -34,7 +34,7 @@ def test_no_two_variants_are_built_alike() -> None:
                 parts.horizon,
                 parts.order,
                 parts.once,
-                parts.curved,
+                parts.stiff_directions,
                 repr(parts.trust_region),
                 variant.seen is None or variant.name,
             )

@@ -23,9 +23,9 @@ from geofold.bench.peptide.episodes import TUNING_SEED, changing_episodes, episo
 from geofold.bench.peptide.rollout import MAX_STEPS, Setup, make_setup, overlaps_per_step, run_controller
 from geofold.bench.peptide.tables import summarise_agent
 from geofold.bench.peptide.tuning import choose_best
-from geofold.core.backbone import Glide, HoldStill
+from geofold.core.backbone import Momentum, NoMotion
 from geofold.core.gate import FixedGate
-from geofold.core.linearise import value
+from geofold.core.linearise import loss_value
 from geofold.errors import OptionError
 from geofold.modelling.options import TORSION_CAP, RunOptions
 from geofold.modelling.peptide.streaming import controller
@@ -37,7 +37,7 @@ def corrected(domain, seed, options) -> object:
 
 
 def still(domain, seed, options) -> object:
-    return replace(corrected(domain, seed, options), gate=FixedGate(0), backbone=HoldStill())
+    return replace(corrected(domain, seed, options), gate=FixedGate(0), backbone=NoMotion())
 
 
 FEW = (Agent("geossm", "corrects", corrected, learned=False), Agent("se3_mpc", "does nothing", still))
@@ -97,8 +97,8 @@ def test_steps_are_counted_from_the_change_of_the_goal() -> None:
 
 def test_a_planner_selects_the_candidate_with_the_lowest_loss(setup: Setup) -> None:
     domain, goal = setup.domain, setup.goal(0)
-    plain = Planner(Glide(0.5), candidates=1, spread=0.1)
-    wide = Planner(Glide(0.5), candidates=12, spread=0.1, horizon=1)
+    plain = Planner(Momentum(0.5), candidates=1, spread=0.1)
+    wide = Planner(Momentum(0.5), candidates=12, spread=0.1, horizon=1)
     state = wide.init(domain, setup.start)
     alone, _ = plain.step(domain, state, goal)
     assert torch.equal(alone.domain.fold.xyz, setup.start.fold.xyz), "the first candidate is the policy's own move"
@@ -107,7 +107,7 @@ def test_a_planner_selects_the_candidate_with_the_lowest_loss(setup: Setup) -> N
     repeated, _ = wide.step(domain, state, goal)
     assert torch.equal(after.domain.fold.xyz, repeated.domain.fold.xyz)
     zero = torch.zeros(1, domain.latent_dim, dtype=torch.float64)
-    loss_there = value(domain, domain.decode(zero, after.domain), after.domain, goal).total
+    loss_there = loss_value(domain, domain.decode(zero, after.domain), after.domain, goal).total
     torch.testing.assert_close(loss_there, info.loss_after, rtol=1e-6, atol=1e-9)
 
 

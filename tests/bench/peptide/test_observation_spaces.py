@@ -54,8 +54,8 @@ def test_loss_and_gradient_are_those_of_the_domain(space: str) -> None:
     state, goal = base.start(STRUCTURE.xyz), goal_of((parse_contact(STRUCTURE, "A:1-A:6<6.0"),))
     z = latent(base, 4)
     expected, actual = (
-        base.sloped(base.decode(z, state), state, goal),
-        observed.sloped(observed.decode(z, state), state, goal),
+        base.loss_and_gradient(base.decode(z, state), state, goal),
+        observed.loss_and_gradient(observed.decode(z, state), state, goal),
     )
     torch.testing.assert_close(expected.loss.total, actual.loss.total)
     slope, observation_weight = expected.slope(), actual.slope()

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geofold.core.backbone import Backbone, mapped
+from geofold.core.backbone import Backbone, map_tensors
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
-from geofold.core.linearise import linearise, look, value
+from geofold.core.linearise import evaluate_loss, linearise, loss_value
 from geofold.core.metric import EuclideanMetric
 from geofold.core.state import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
@@ -75,9 +75,9 @@ class IlqrLite:
         action = sweep(self._roll_out(domain, state.domain, memory, z, goal, began), self.discount, self.effort)
         after = z + action
         with torch.no_grad():
-            before = value(domain, domain.decode(z, state.domain), state.domain, goal)
+            before = loss_value(domain, domain.decode(z, state.domain), state.domain, goal)
             prediction = domain.decode(after, state.domain)
-            loss = value(domain, prediction, state.domain, goal)
+            loss = loss_value(domain, prediction, state.domain, goal)
             committed = domain.commit(prediction, state.domain)
         next_state = state._replace(
             domain=committed,
@@ -108,7 +108,7 @@ class IlqrLite:
         """Roll the predictor out and linearise it step by step."""
         quadratics: list[Quadratic] = []
         for h in range(self.horizon):
-            linearisation = linearise(domain, z, future, evaluation := look(domain, z, future, goal))
+            linearisation = linearise(domain, z, future, evaluation := evaluate_loss(domain, z, future, goal))
             curvature = linearisation.expansion.gram(linearisation.weight) + self.damping * torch.eye(
                 z.shape[1], dtype=z.dtype
             )
@@ -126,7 +126,7 @@ class IlqrLite:
             transition = torch.autograd.grad(proposal, leaf, eye, is_grads_batched=True)[0].transpose(0, 1)
             quadratics.append(Quadratic(linearisation.gradient, curvature, transition))
             z = proposal.detach()
-            memory = mapped(memory, Tensor.detach)
+            memory = map_tensors(memory, Tensor.detach)
         return quadratics
 
 

@@ -24,8 +24,8 @@ from geofold.core.metric import EuclideanMetric, Metric
 from geofold.core.pullback import Pullback
 from geofold.errors import OptionError
 from geofold.learn.maze_predictor import KINDS, load_predictor, weights_of
-from geofold.maze.demonstrations import lessons
-from geofold.maze.episode import Stepping, maze_controller
+from geofold.maze.demonstrations import demonstrate
+from geofold.maze.episode import StepController, maze_controller
 
 ILQR_BUDGET = 8.0
 """Time limit (ms) of a step of iLQR-lite: the time of a GeoSSM step on an otherwise idle core."""
@@ -51,10 +51,10 @@ class MazeAgent:
 
     name: str
     note: str
-    parts: Callable[[], Stepping]
-    capped: Callable[[], Stepping] | None = None
+    parts: Callable[[], StepController]
+    capped: Callable[[], StepController] | None = None
 
-    def timed(self) -> Stepping:
+    def timed(self) -> StepController:
         """Make the controller of a timed stream."""
         return (self.capped or self.parts)()
 
@@ -87,7 +87,7 @@ def require_predictors() -> None:
 @cache
 def plan_covariance() -> LatentCovariance:
     """Covariance of the demonstrated plans, scaled to a mean eigenvalue of one before lambda is added."""
-    demonstrations = [lessons(number) for number in range(COVARIANCE_WORLDS)]
+    demonstrations = [demonstrate(number) for number in range(COVARIANCE_WORLDS)]
     plans = torch.cat([parameters.plan[parameters.known] for parameters in demonstrations])
     return LatentCovariance.of(plans / plans.std(), rank=COVARIANCE_RANK, decay=1.0, damping=1.0)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geofold.maze.features import rays, read
+from geofold.maze.features import decode_features, ray_directions
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Reactive:
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Plan (sum M)^-1 sum M a, with sums over the attraction and one repulsion for each ray."""
-        features, ray = read(x), rays(x)
+        features, ray = decode_features(x), ray_directions(x)
         eye = torch.eye(2, dtype=x.dtype, device=x.device)
         ground = eye + features.slope[:, :, None] * features.slope[:, None]
         near = (1 - features.gap / self.margin).clamp(0, 1)
@@ -49,7 +49,7 @@ class Reactive:
         plan = (move / move.norm(dim=-1, keepdim=True).clamp_min(1.0)).repeat(1, state.shape[1] // 2)
         return plan, plan
 
-    def read(self, state: Tensor) -> Tensor:
+    def decode_features(self, state: Tensor) -> Tensor:
         """Return the current plan."""
         return state
 

@@ -16,7 +16,10 @@ def make_controller(domain: PeptideDomain, seed: int, options: Options) -> Contr
     """Make the controller, whose corrections are gradient steps within a radius in latent space."""
     region = TrustRegion(radius=options["radius"], largest=options["grown"] * options["radius"])
     return replace(
-        geossm.make_policy_controller(domain, seed), metric=EuclideanMetric(), trust_region=region, curved=False
+        geossm.make_policy_controller(domain, seed),
+        metric=EuclideanMetric(),
+        trust_region=region,
+        stiff_directions=False,
     )
 
 

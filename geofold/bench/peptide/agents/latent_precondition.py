@@ -44,7 +44,9 @@ def make_controller(domain: PeptideDomain, seed: int, options: Options) -> Contr
     latents = latents / latents.square().mean().sqrt()
     metric = LatentCovariance.of(latents, rank=options["rank"], decay=1.0, damping=options["damping"])
     region = TrustRegion(radius=options["radius"], largest=4 * options["radius"])
-    return replace(geossm.make_policy_controller(domain, seed), metric=metric, trust_region=region, curved=False)
+    return replace(
+        geossm.make_policy_controller(domain, seed), metric=metric, trust_region=region, stiff_directions=False
+    )
 
 
 LATENT_PRECONDITION = Agent(

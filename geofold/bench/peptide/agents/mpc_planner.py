@@ -17,9 +17,9 @@ import torch
 from geofold.core.backbone import Backbone, take_rows
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate
-from geofold.core.linearise import value
+from geofold.core.linearise import loss_value
 from geofold.core.metric import EuclideanMetric
-from geofold.core.population import take
+from geofold.core.population import select_rows
 from geofold.core.state import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
 from geofold.molecule.peptide.domain import PeptideDomain
@@ -66,14 +66,14 @@ class Planner:
         """Make one step of a stream with a single row."""
         began = time.perf_counter()
         noise = torch.Generator().manual_seed(hash((self.seed, state.steps)) & 0x7FFFFFFF)
-        candidates_state = take(domain, state, torch.zeros(self.candidates, dtype=torch.long))
+        candidates_state = select_rows(domain, state, torch.zeros(self.candidates, dtype=torch.long))
         z, memory = self.backbone.step(domain.observe(candidates_state.domain, goal), candidates_state.memory)
         scale = torch.nn.functional.pad(domain.reach(), (0, z.shape[1] - len(domain.tree)))
         perturbation = self.spread * torch.randn(z.shape, generator=noise, dtype=torch.float64) * scale
         perturbation[0] = 0.0
         z = z + perturbation.to(z)
         first = domain.decode(z, candidates_state.domain)
-        loss = value(domain, first, candidates_state.domain, goal)
+        loss = loss_value(domain, first, candidates_state.domain, goal)
         total, future, future_memory = (
             loss.total,
             domain.commit(first, candidates_state.domain),
@@ -82,7 +82,7 @@ class Planner:
         for number in range(1, self.horizon):
             move, future_memory = self.backbone.step(domain.observe(future, goal), future_memory)
             prediction = domain.decode(move, future)
-            total = total + self.discount**number * value(domain, prediction, future, goal).total
+            total = total + self.discount**number * loss_value(domain, prediction, future, goal).total
             future = domain.commit(prediction, future)
         best = torch.where(first.valid, total, torch.inf).argmin()[None]
         committed = domain.select(domain.commit(first, candidates_state.domain), best)
