@@ -59,9 +59,11 @@ def jamba(channels: int, periods: int = 1, window: int | None = None) -> list[nn
 def selective_window(channels: int, window: int = 64) -> list[nn.Module]:
     """Two selective layers with one of windowed attention between them: its state does not grow."""
     return [
-        Selective(channels, states=8), Attention(channels, window=window), FeedForward(channels),
         Selective(channels, states=8),
-    ]  # fmt: skip
+        Attention(channels, window=window),
+        FeedForward(channels),
+        Selective(channels, states=8),
+    ]
 
 
 def striped_hyena(channels: int, pairs: int = 1, window: int | None = None) -> list[nn.Module]:

@@ -42,8 +42,10 @@ MIXERS: dict[str, Callable[[int], nn.Module]] = {
 }
 """What mixes along time; each is followed by a feed-forward layer, but for the selective ones, which hold their own."""
 HYBRIDS: dict[str, Callable[[int], list[nn.Module]]] = {
-    "jamba": jamba, "striped_hyena": striped_hyena, "selective_window": selective_window,
-}  # fmt: skip
+    "jamba": jamba,
+    "striped_hyena": striped_hyena,
+    "selective_window": selective_window,
+}
 WHOLE = ("selective", "ssd")
 NAMES = (*MIXERS, *HYBRIDS)
 GROWING = ("transformer", "jamba", "striped_hyena")

@@ -41,9 +41,12 @@ def check_domain(
     probe = Probe(seed)
     seen = shaped("observe", domain.observe(state, goal), (None, None))
     demand(
-        seen.is_floating_point(), "observe", f"a tensor of {seen.dtype}", "floating-point features (B, f)",
+        seen.is_floating_point(),
+        "observe",
+        f"a tensor of {seen.dtype}",
+        "floating-point features (B, f)",
         "return a floating-point tensor: its type is that of the whole stream",
-    )  # fmt: skip
+    )
     rows, dim = len(seen), domain.latent_dim
     z = 0.05 * probe.like(seen.new_zeros(rows, dim)) if latent is None else latent
     shaped("the latent", z, (rows, dim))
@@ -83,16 +86,23 @@ def check_backbone(backbone: Backbone, batch: int, features: int, dim: int, *, s
     if not getattr(backbone, "still", False):
         plain, other = backbone.step(xs[1], after)[0], backbone.step(xs[1], written)[0]
         demand(
-            bool((plain != other).any(-1).all()), "write", "the same next proposal as without the correction",
-            "a corrected latent that changes what comes next", "let the state that write returns enter the next step",
-        )  # fmt: skip
+            bool((plain != other).any(-1).all()),
+            "write",
+            "the same next proposal as without the correction",
+            "a corrected latent that changes what comes next",
+            "let the state that write returns enter the next step",
+        )
     halves = [take_rows(written, torch.arange(batch)[k : k + 1]) for k in range(batch)]
     together, _ = backbone.step(xs[1], written)
     apart = torch.cat([backbone.step(xs[1][k : k + 1], half)[0] for k, half in enumerate(halves)])
     agree(
-        "step", together, apart, "rows that do not know each other, in nests of tensors whose first dimension is the "
-        "batch", "keep the batch first in every tensor of the state", 1e-6,
-    )  # fmt: skip
+        "step",
+        together,
+        apart,
+        "rows that do not know each other, in nests of tensors whose first dimension is the batch",
+        "keep the batch first in every tensor of the state",
+        1e-6,
+    )
     if scan := getattr(backbone, "scan", None):
         stepped, memory = [], state
         for x in xs:
@@ -123,10 +133,12 @@ def check_metric(metric: Metric, at: Linearisation, *, seed: int = 0, tolerance:
         finite(name, shaped(name, value, (rows, dim)))
     length = shaped("quadratic", factor.quadratic(v), (rows,))
     demand(
-        bool((length >= metric.damping * (1 - tolerance) * v.square().sum(-1)).all()), "quadratic",
-        f"v'Gv = {float(length.min()):.3g}", "a positive definite metric, no less than lambda |v|^2",
+        bool((length >= metric.damping * (1 - tolerance) * v.square().sum(-1)).all()),
+        "quadratic",
+        f"v'Gv = {float(length.min()):.3g}",
+        "a positive definite metric, no less than lambda |v|^2",
         "add lambda to the diagonal, and only squares to it",
-    )  # fmt: skip
+    )
     agree("norm", factor.norm(v), length.sqrt(), "the root of the quadratic form", "take the root", tolerance)
     agree("times", (v * factor.times(v)).sum(-1), length, "v'(Gv) = quadratic(v)", "let both use one G", tolerance)
     swapped = ((v * factor.times(w)).sum(-1), (w * factor.times(v)).sum(-1))
@@ -137,9 +149,12 @@ def check_metric(metric: Metric, at: Linearisation, *, seed: int = 0, tolerance:
     agree("solve", back, v, "G (G^-1 g) = g", "factor the very matrix that `times` multiplies with", loose)
     condition = finite("condition", shaped("condition", factor.condition(), (rows,)))
     demand(
-        bool((condition >= 1 - tolerance).all()), "condition", f"{float(condition.min()):.3g}", "at least one",
+        bool((condition >= 1 - tolerance).all()),
+        "condition",
+        f"{float(condition.min()):.3g}",
+        "at least one",
         "divide the largest eigenvalue by the smallest",
-    )  # fmt: skip
+    )
 
 
 def _decoded(domain: Domain, z: Tensor, state: Any) -> Prediction:
@@ -150,16 +165,20 @@ def _decoded(domain: Domain, z: Tensor, state: Any) -> Prediction:
     finite("decode: precision", prediction.precision)
     wide = prediction.precision.shape in (mean.shape, mean.shape[1:])
     demand(
-        wide and bool((prediction.precision >= 0).all()), "decode: precision",
+        wide and bool((prediction.precision >= 0).all()),
+        "decode: precision",
         f"shape {tuple(prediction.precision.shape)}, smallest {float(prediction.precision.min()):.3g}",
         f"non-negative weights {tuple(mean.shape)} or {tuple(mean.shape[1:])}",
         "give each observation its inverse variance, zero for what only the loss reads",
-    )  # fmt: skip
+    )
     valid = shaped("decode: valid", prediction.valid, (rows,))
     demand(
-        valid.dtype == torch.bool and bool(valid.all()), "decode: valid", f"{valid.tolist()}",
-        "true for a small latent, as a bool (B,)", "say false only where a latent has no admissible decoding",
-    )  # fmt: skip
+        valid.dtype == torch.bool and bool(valid.all()),
+        "decode: valid",
+        f"{valid.tolist()}",
+        "true for a small latent, as a bool (B,)",
+        "say false only where a latent has no admissible decoding",
+    )
     agree("decode", again.mean, mean, "the same prediction twice", "draw no random numbers", 0.0)
     return prediction
 
@@ -229,9 +248,14 @@ def _check_slope(domain: Domain, z: Tensor, state: Any, goal: Any, probe: Probe,
     slope = (value(STEP) - value(-STEP)) / (2 * STEP)
     floor = tolerance * float(at.gradient.norm() * v.norm()) + 1e-7
     agree(
-        "loss: gradient", (at.gradient * v).sum(-1), slope, "the derivative of the loss by the latent",
-        "let the loss depend on the latent through prediction.mean only, differentiably", tolerance, floor,
-    )  # fmt: skip
+        "loss: gradient",
+        (at.gradient * v).sum(-1),
+        slope,
+        "the derivative of the loss by the latent",
+        "let the loss depend on the latent through prediction.mean only, differentiably",
+        tolerance,
+        floor,
+    )
 
 
 def _check_commit(domain: Domain, prediction: Prediction, state: Any) -> None:

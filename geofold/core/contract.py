@@ -41,9 +41,7 @@ def shaped(where: str, value: Any, shape: tuple[int | None, ...]) -> Tensor:
     """The value, if it is a tensor of this shape (None: any length)."""
     told = "(" + ", ".join("any" if k is None else str(k) for k in shape) + ")"
     demand(isinstance(value, Tensor), where, type(value).__name__, f"a tensor {told}", "return a tensor")
-    fits = len(value.shape) == len(shape) and all(
-        k is None or k == n for k, n in zip(shape, value.shape, strict=True)
-    )  # fmt: skip
+    fits = len(value.shape) == len(shape) and all(k is None or k == n for k, n in zip(shape, value.shape, strict=True))
     demand(fits, where, f"shape {tuple(value.shape)}", f"{told}", "keep the batch first, one row per stream")
     return value
 

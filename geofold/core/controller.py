@@ -84,10 +84,15 @@ class Controller:
         if batch > 1:
             keep_freed_pages()
         return ControllerState(
-            domain=state, memory=self.backbone.init_state(batch, dim, like), metric=self.metric.init(batch, dim, like),
-            radius=self.trust_region.init(batch, like), direction=like.new_zeros(batch, dim),
-            loss=like.new_full((batch,), torch.nan), goal=None, steps=0,
-        )  # fmt: skip
+            domain=state,
+            memory=self.backbone.init_state(batch, dim, like),
+            metric=self.metric.init(batch, dim, like),
+            radius=self.trust_region.init(batch, like),
+            direction=like.new_zeros(batch, dim),
+            loss=like.new_full((batch,), torch.nan),
+            goal=None,
+            steps=0,
+        )
 
     def step(self, domain: Domain, state: ControllerState, goal: Any) -> tuple[ControllerState, StepInfo]:
         """One streaming step towards a goal.
@@ -105,11 +110,15 @@ class Controller:
         # Something new is wanted: what the radius learned about the old loss means nothing now.
         fresh = _fresh(state.goal, goal, state.radius)
         work = _Work(
-            z=proposal, prediction=seen.prediction, loss=loss,
+            z=proposal,
+            prediction=seen.prediction,
+            loss=loss,
             radius=torch.where(fresh, self.trust_region.radius, state.radius),
-            metric=state.metric, direction=state.direction, inner=torch.zeros_like(state.radius, dtype=torch.long),
+            metric=state.metric,
+            direction=state.direction,
+            inner=torch.zeros_like(state.radius, dtype=torch.long),
             last=torch.zeros_like(state.radius, dtype=torch.bool),
-        )  # fmt: skip
+        )
         features = _features(loss, state.loss, work.radius, fresh, proposal)
         rows = self.gate.open(features)
         most = self.gate.largest
@@ -124,21 +133,45 @@ class Controller:
         took = self.clock() - began
         pace = state.pace.seen(1e3 * (took - spent), 1e3 * spent, int(work.inner.max()))
         after = ControllerState(
-            domain=committed, memory=self.backbone.write(memory, work.z), metric=work.metric, radius=work.radius,
-            direction=work.direction, loss=work.loss.total, goal=goal, steps=state.steps + 1, pace=pace,
-        )  # fmt: skip
+            domain=committed,
+            memory=self.backbone.write(memory, work.z),
+            metric=work.metric,
+            radius=work.radius,
+            direction=work.direction,
+            loss=work.loss.total,
+            goal=goal,
+            steps=state.steps + 1,
+            pace=pace,
+        )
         info = StepInfo(
-            z=work.z, loss_before=loss.total, loss_after=work.loss.total, terms=work.loss.terms,
-            difficulty=features.loss, accepted=work.accepted(), inner_steps=work.inner, radius=work.radius,
-            kappa=work.kappa, condition=work.condition, actual=work.actual, predicted=work.predicted,
+            z=work.z,
+            loss_before=loss.total,
+            loss_after=work.loss.total,
+            terms=work.loss.terms,
+            difficulty=features.loss,
+            accepted=work.accepted(),
+            inner_steps=work.inner,
+            radius=work.radius,
+            kappa=work.kappa,
+            condition=work.condition,
+            actual=work.actual,
+            predicted=work.predicted,
             milliseconds=1e3 * took,
-        )  # fmt: skip
+        )
         return after, info
 
     def _correct(
-        self, domain: Domain, state: ControllerState, goal: Any, memory: Any, work: _Work, features: Features,
-        rows: Tensor, seen: Look, most: int,
-    ) -> _Work:  # fmt: skip
+        self,
+        domain: Domain,
+        state: ControllerState,
+        goal: Any,
+        memory: Any,
+        work: _Work,
+        features: Features,
+        rows: Tensor,
+        seen: Look,
+        most: int,
+    ) -> _Work:
         """Inner corrections, at most `most`, on the rows that the gate opened."""
         proposal, weight, depth = work.z, None, rows.to(torch.long)
         moved = True
@@ -179,9 +212,19 @@ class Controller:
         return after if inner == 0 else _merge(work.last, after, work.metric)
 
     def _inner_step(
-        self, domain: Domain, state: Any, goal: Any, memory: Any, work: _Work, at: Linearisation,
-        metric: MetricState, factor: Factor, descent: Tensor, proposal: Tensor, rows: Tensor,
-    ) -> _Work:  # fmt: skip
+        self,
+        domain: Domain,
+        state: Any,
+        goal: Any,
+        memory: Any,
+        work: _Work,
+        at: Linearisation,
+        metric: MetricState,
+        factor: Factor,
+        descent: Tensor,
+        proposal: Tensor,
+        rows: Tensor,
+    ) -> _Work:
         """One natural step with its trust region; rows outside the mask stay as they are."""
         region, mu = self.trust_region, self.drift
         v, gradient = -descent, at.gradient
@@ -211,10 +254,13 @@ class Controller:
         radius = region.update(work.radius, actual, predicted, alpha * length, taken, reach)
         everyone = bool(rows.all())
         work = replace(
-            work, radius=radius if everyone else torch.where(rows, radius, work.radius),
+            work,
+            radius=radius if everyone else torch.where(rows, radius, work.radius),
             metric=metric if everyone else _merge(rows, metric, work.metric),
-            actual=actual, predicted=predicted, inner=work.inner + rows,
-        )  # fmt: skip
+            actual=actual,
+            predicted=predicted,
+            inner=work.inner + rows,
+        )
         return work.moved(taken, trial, tried, step)
 
 
@@ -276,7 +322,9 @@ class _Work:
         valid = torch.where(taken, prediction.valid, self.prediction.valid)
         terms = {name: torch.where(taken, term, self.loss.terms[name]) for name, term in loss.terms.items()}
         return replace(
-            judged, z=torch.where(wide, z, self.z), prediction=Prediction(mean, precision, valid),
+            judged,
+            z=torch.where(wide, z, self.z),
+            prediction=Prediction(mean, precision, valid),
             loss=Loss(torch.where(taken, loss.total, self.loss.total), terms),
             direction=torch.where(wide, step, self.direction),
-        )  # fmt: skip
+        )

@@ -125,9 +125,7 @@ class LearnedGate:
     name: str = "learned"
 
     @classmethod
-    def start(
-        cls, largest: int = 4, *, hidden: int = 16, still: float = math.inf, seed: int = 0
-    ) -> LearnedGate:  # fmt: skip
+    def start(cls, largest: int = 4, *, hidden: int = 16, still: float = math.inf, seed: int = 0) -> LearnedGate:
         """Weights before training."""
         noise = torch.Generator().manual_seed(seed)
 
@@ -213,9 +211,13 @@ def _scaled(features: Features, kappa: Tensor | None) -> Tensor:
     """Features (B, 6 or 7) on a scale of decades, so that a small network can tell them apart."""
     motion = torch.zeros_like(features.loss) if features.motion is None else features.motion
     columns = [
-        torch.log10(features.loss.clamp_min(0) + 1e-6) / 3, torch.tanh(features.change), torch.tanh(features.violation),
-        torch.log10(features.radius) / 2, torch.log10(motion + 1e-3) / 3, torch.ones_like(features.loss),
-    ]  # fmt: skip
+        torch.log10(features.loss.clamp_min(0) + 1e-6) / 3,
+        torch.tanh(features.change),
+        torch.tanh(features.violation),
+        torch.log10(features.radius) / 2,
+        torch.log10(motion + 1e-3) / 3,
+        torch.ones_like(features.loss),
+    ]
     if kappa is not None:
         columns.append(torch.log10(kappa.clamp_min(0) + 1e-6) / 3)
     return torch.stack(columns, -1).double()

@@ -49,9 +49,12 @@ class LearnedMetric:
         bias = torch.zeros(dim, 1 + rank, dtype=torch.float64)
         bias[:, 0] = math.log(math.e - 1)  # softplus gives one
         return cls(
-            draw(hidden, 2 * dim, 1.0), torch.zeros(hidden, dtype=torch.float64),
-            draw(dim * (1 + rank), hidden, 0.1), bias.flatten(), damping,
-        )  # fmt: skip
+            draw(hidden, 2 * dim, 1.0),
+            torch.zeros(hidden, dtype=torch.float64),
+            draw(dim * (1 + rank), hidden, 0.1),
+            bias.flatten(),
+            damping,
+        )
 
     @property
     def weights(self) -> dict[str, Tensor]:

@@ -66,11 +66,17 @@ class Lineage:
 
 
 def evolve(
-    controller: Controller, domain: Selectable, state: ControllerState, goal: Callable[[int, tuple[bool, ...]], Any],
-    plan: Plan, *,
-    worth: Callable[[Any], Tensor], snapshot: Callable[[Any], Any], seed: int = 0,
+    controller: Controller,
+    domain: Selectable,
+    state: ControllerState,
+    goal: Callable[[int, tuple[bool, ...]], Any],
+    plan: Plan,
+    *,
+    worth: Callable[[Any], Tensor],
+    snapshot: Callable[[Any], Any],
+    seed: int = 0,
     progress: Callable[[int, int, float], None] | None = None,
-) -> tuple[ControllerState, Lineage]:  # fmt: skip
+) -> tuple[ControllerState, Lineage]:
     """Run a population of streams.
 
     Parameters
@@ -122,16 +128,26 @@ def evolve(
 def take(domain: Selectable, state: ControllerState, rows: Tensor) -> ControllerState:
     """Controller state whose row k is row rows[k] of the given one."""
     return state._replace(
-        domain=domain.select(state.domain, rows), memory=take_rows(state.memory, rows), radius=state.radius[rows],
-        metric=MetricState(state.metric.factor[rows], state.metric.weight[rows]), direction=state.direction[rows],
-        loss=state.loss[rows], goal=state.goal.of(rows) if isinstance(state.goal, RowGoal) else state.goal,
-    )  # fmt: skip
+        domain=domain.select(state.domain, rows),
+        memory=take_rows(state.memory, rows),
+        radius=state.radius[rows],
+        metric=MetricState(state.metric.factor[rows], state.metric.weight[rows]),
+        direction=state.direction[rows],
+        loss=state.loss[rows],
+        goal=state.goal.of(rows) if isinstance(state.goal, RowGoal) else state.goal,
+    )
 
 
 def _scatter(
-    domain: Selectable, state: ControllerState, moving: Tensor, plan: Plan, noise: torch.Generator, lineage: Lineage,
-    snapshot: Callable[[Any], Any], controller: Controller,
-) -> ControllerState:  # fmt: skip
+    domain: Selectable,
+    state: ControllerState,
+    moving: Tensor,
+    plan: Plan,
+    noise: torch.Generator,
+    lineage: Lineage,
+    snapshot: Callable[[Any], Any],
+    controller: Controller,
+) -> ControllerState:
     """Kick some rows away, each by its own number of moves in its own direction."""
     if not bool(moving.any()):
         return state

@@ -167,9 +167,13 @@ class Pullback:
         return _nystrom(probes.permute(1, 2, 0).double(), seen.permute(1, 2, 0).double())
 
     def _inform(
-        self, noise: torch.Generator, probes: Tensor, width: float, stands: tuple[Tensor, Tensor],
+        self,
+        noise: torch.Generator,
+        probes: Tensor,
+        width: float,
+        stands: tuple[Tensor, Tensor],
         probed: tuple[Tensor, Tensor],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Put two informed probes in place of the first and the last random one, where they have a length.
 
         `probed` (B, k) are the probes, brought to length `width`, and `stands` what then stands in their rows. A random

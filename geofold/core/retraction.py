@@ -45,9 +45,15 @@ def second_order(at: Linearisation, factor: Factor, step: Tensor, length: Tensor
 
 
 def geodesic(
-    expand: Callable[[Tensor], Expansion], space: Space, z: Tensor, step: Tensor, weight: Tensor, damping: float,
-    *, pieces: int = 32,
-) -> Tensor:  # fmt: skip
+    expand: Callable[[Tensor], Expansion],
+    space: Space,
+    z: Tensor,
+    step: Tensor,
+    weight: Tensor,
+    damping: float,
+    *,
+    pieces: int = 32,
+) -> Tensor:
     """End of the geodesic that leaves z along a step, integrated: the reference for the retractions.
 
     z'' = -G^-1 J'W d2g[z', z'] by the classical Runge-Kutta method, the decoder expanded anew at every stage. Far

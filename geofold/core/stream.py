@@ -58,9 +58,15 @@ class _Restless:
 
 
 def stream(
-    controller: Controller, domain: Domain, state: ControllerState, goal: Any, *, patience: Patience | None = None,
-    thorough: Controller | None = None, seed: int = 0,
-) -> Iterator[tuple[ControllerState, StepInfo]]:  # fmt: skip
+    controller: Controller,
+    domain: Domain,
+    state: ControllerState,
+    goal: Any,
+    *,
+    patience: Patience | None = None,
+    thorough: Controller | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[ControllerState, StepInfo]]:
     """Steps without end towards a goal; the caller stops when content.
 
     Parameters
@@ -86,9 +92,10 @@ def stream(
             controller = thorough or controller
             rows = restless.left > 0
             parts = replace(
-                controller, backbone=_Kicked(controller.backbone, restless.direction, rows),
+                controller,
+                backbone=_Kicked(controller.backbone, restless.direction, rows),
                 gate=_Shut(controller.gate, rows),
-            )  # fmt: skip
+            )
             state = state._replace(radius=torch.where(rows, controller.trust_region.radius, state.radius))
         state, info = parts.step(domain, state, goal(number) if callable(goal) else goal)
         number += 1
@@ -156,9 +163,13 @@ def kick(domain: Domain, state: Any, latent: Tensor, rows: Tensor) -> Any:
 
 
 def _watch(
-    old: _Restless | None, info: StepInfo, patience: Patience, state: ControllerState, domain: Domain,
+    old: _Restless | None,
+    info: StepInfo,
+    patience: Patience,
+    state: ControllerState,
+    domain: Domain,
     noise: torch.Generator,
-) -> _Restless:  # fmt: skip
+) -> _Restless:
     loss = info.loss_after
     if old is None:
         zero = torch.zeros_like(loss, dtype=torch.long)
@@ -171,6 +182,8 @@ def _watch(
     stuck = (since >= patience.window) & (loss > patience.tolerance) & ~kicked
     fresh = patience.size * torch.randn(old.direction.shape, generator=noise, dtype=torch.float64).to(loss)
     return _Restless(
-        best, torch.where(stuck, 0, since), torch.where(stuck, patience.kicks, old.left),
+        best,
+        torch.where(stuck, 0, since),
+        torch.where(stuck, patience.kicks, old.left),
         torch.where(stuck[:, None], fresh, old.direction),
-    )  # fmt: skip
+    )

@@ -45,9 +45,17 @@ class Horizon:
         return sum(self.discount**h for h in range(self.steps))
 
     def compare(
-        self, domain: Domain, backbone: Backbone, memory: Any, state: Any, goal: Any, z: Tensor, seen: Prediction,
-        loss: Tensor, trial: Tensor,
-    ) -> Trial:  # fmt: skip
+        self,
+        domain: Domain,
+        backbone: Backbone,
+        memory: Any,
+        state: Any,
+        goal: Any,
+        z: Tensor,
+        seen: Prediction,
+        loss: Tensor,
+        trial: Tensor,
+    ) -> Trial:
         """Surrogate of latents z (B, d), whose prediction and loss (B,) are known, and of trials (B, d).
 
         Both roll out in one batch of 2B rows where the domain can double its state (`Selectable`).
@@ -99,9 +107,15 @@ class Horizon:
 
 
 def _pair(
-    horizon: Horizon, domain: Domain, backbone: Backbone, memory: Any, state: Any, goal: Any,
-    one: tuple[Tensor, Prediction], other: tuple[Tensor, Prediction],
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    horizon: Horizon,
+    domain: Domain,
+    backbone: Backbone,
+    memory: Any,
+    state: Any,
+    goal: Any,
+    one: tuple[Tensor, Prediction],
+    other: tuple[Tensor, Prediction],
+) -> tuple[Tensor, Tensor]:
     """`ahead` of two latents, in one batch where that can be."""
     select = getattr(domain, "select", None)  # see `Selectable`
     if select is None:
@@ -110,11 +124,17 @@ def _pair(
     rows = torch.arange(len(one[0]), device=one[0].device).repeat(2)
     pair = [p for _, p in (one, other)]
     stacked = Prediction(
-        torch.cat([p.mean for p in pair]), torch.cat([p.precision.expand_as(p.mean) for p in pair]),
+        torch.cat([p.mean for p in pair]),
+        torch.cat([p.precision.expand_as(p.mean) for p in pair]),
         torch.cat([p.valid for p in pair]),
-    )  # fmt: skip
+    )
     total = horizon.ahead(
-        domain, backbone, take_rows(memory, rows), torch.cat([one[0], other[0]]), stacked,
-        select(state, rows), goal,
-    )  # fmt: skip
+        domain,
+        backbone,
+        take_rows(memory, rows),
+        torch.cat([one[0], other[0]]),
+        stacked,
+        select(state, rows),
+        goal,
+    )
     return total.tensor_split(2)  # type: ignore[return-value]

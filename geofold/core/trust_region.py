@@ -74,9 +74,14 @@ class TrustRegion:
         return (actual > 0) & (actual < torch.inf) & ~(actual < self.low * promise)
 
     def update(
-        self, radius: Tensor, actual: Tensor, predicted: Tensor, length: Tensor, taken: Tensor,
+        self,
+        radius: Tensor,
+        actual: Tensor,
+        predicted: Tensor,
+        length: Tensor,
+        taken: Tensor,
         reach: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Radius after a step of the given metric length; it may grow where that was near the radius in force."""
         near = length >= (radius if reach is None else reach) / 2
         well = taken & ~(actual < self.high * predicted) & near

@@ -96,9 +96,9 @@ def _charted(world: World, x: float, y: float, squares: int, ahead: int) -> tupl
     column, row = np.clip((target * CELLS).astype(int), 0, CELLS - 1)
     goal = whole[row, column]
     places[goal] = target
-    pairs = np.concatenate([
-        np.stack([part[:, :-1].ravel(), part[:, 1:].ravel()]), np.stack([part[:-1].ravel(), part[1:].ravel()])
-    ], axis=1)  # fmt: skip
+    pairs = np.concatenate(
+        [np.stack([part[:, :-1].ravel(), part[:, 1:].ravel()]), np.stack([part[:-1].ravel(), part[1:].ravel()])], axis=1
+    )
     one, other = np.unique(pairs[:, (pairs >= 0).all(0) & (pairs[0] != pairs[1])], axis=1)
     length = np.linalg.norm(places[one] - places[other], axis=1)
     half = coo_matrix((length, (one, other)), shape=(count, count))

@@ -71,9 +71,14 @@ class MazeDomain:
 
     @classmethod
     def of(
-        cls, worlds: list[World], targets: np.ndarray, *, moves: int = MOVES, price: Price | None = None,
+        cls,
+        worlds: list[World],
+        targets: np.ndarray,
+        *,
+        moves: int = MOVES,
+        price: Price | None = None,
         senses: bool = False,
-    ) -> MazeDomain:  # fmt: skip
+    ) -> MazeDomain:
         """Domain of scenes: worlds as they stand and the targets (S, 2) in them."""
         fields = Fields.of(worlds)
         chart = Chart.of(worlds, targets)

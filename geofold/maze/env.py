@@ -49,9 +49,14 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 12}  # noqa: RUF012 (gymnasium's own contract)
 
     def __init__(
-        self, layout: str = "world", targets: int = 1, move_at: int | None = None, drag: str = "large",
-        steps: int = STEPS, render_mode: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        layout: str = "world",
+        targets: int = 1,
+        move_at: int | None = None,
+        drag: str = "large",
+        steps: int = STEPS,
+        render_mode: str | None = None,
+    ) -> None:
         require(layout, targets)
         require_drag(drag)
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -132,9 +137,12 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def _info(self) -> dict[str, Any]:
         column, row = np.clip((self.trail[-1] * CELLS).astype(int), 0, CELLS - 1)
         return {
-            "world": self.world.seed, "target": self.number, "bumps": int(self.state.bumps[0]),
-            "kind": KINDS[self.world.layout.kind[row, column]], "dragged": self.dragged_from is not None,
-        }  # fmt: skip
+            "world": self.world.seed,
+            "target": self.number,
+            "bumps": int(self.state.bumps[0]),
+            "kind": KINDS[self.world.layout.kind[row, column]],
+            "dragged": self.dragged_from is not None,
+        }
 
     def _frame(self) -> np.ndarray:
         from geofold.maze.render import backdrop, frame

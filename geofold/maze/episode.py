@@ -81,12 +81,15 @@ class Run:
 
 def maze_controller(
     backbone: Backbone | None = None, *, metric: Metric | None = None, gate: Gate | None = None, horizon: int = 1
-) -> Controller:  # fmt: skip
+) -> Controller:
     """Controller of the maze. A plan looks ahead by itself, so the surrogate is the plan's own loss (H = 1)."""
     return Controller(
-        backbone or Onward(), metric or Pullback(), TrustRegion(radius=1.0, largest=8.0),
-        gate or ThresholdGate(TOLERANCE if backbone is None else LED, first=FIRST, largest=LARGEST), horizon=horizon,
-    )  # fmt: skip
+        backbone or Onward(),
+        metric or Pullback(),
+        TrustRegion(radius=1.0, largest=8.0),
+        gate or ThresholdGate(TOLERANCE if backbone is None else LED, first=FIRST, largest=LARGEST),
+        horizon=horizon,
+    )
 
 
 class Stepping(Protocol):
@@ -109,9 +112,15 @@ class Walk:
 
 
 def drive(
-    world: World, controller: Stepping | None = None, *, move_at: int | None = None, drag: str = "large",
-    steps: int = STEPS, leg_steps: int | None = None, senses: bool = False,
-) -> Run:  # fmt: skip
+    world: World,
+    controller: Stepping | None = None,
+    *,
+    move_at: int | None = None,
+    drag: str = "large",
+    steps: int = STEPS,
+    leg_steps: int | None = None,
+    senses: bool = False,
+) -> Run:
     """Stream through a world until its last target is reached or the steps are spent.
 
     Parameters
@@ -134,9 +143,13 @@ def drive(
 
 
 def drive_all(
-    walks: Sequence[Walk], controller: Stepping | None = None, *, steps: int = STEPS, leg_steps: int | None = None,
+    walks: Sequence[Walk],
+    controller: Stepping | None = None,
+    *,
+    steps: int = STEPS,
+    leg_steps: int | None = None,
     senses: bool = False,
-) -> list[Run]:  # fmt: skip
+) -> list[Run]:
     """Stream through several worlds side by side, a row each; times are what a row took of a step of all.
 
     Parameters
@@ -230,9 +243,16 @@ class _Walker:
         """All of it."""
         inner, loss, milliseconds, seconds = (np.array(part) for part in zip(*self.told, strict=True))
         return Run(
-            tuple(self.worlds), np.stack(self.positions), inner, loss, milliseconds, seconds, np.array(self.bumps[1:]),
-            tuple(self.legs), self.dragged,
-        )  # fmt: skip
+            tuple(self.worlds),
+            np.stack(self.positions),
+            inner,
+            loss,
+            milliseconds,
+            seconds,
+            np.array(self.bumps[1:]),
+            tuple(self.legs),
+            self.dragged,
+        )
 
 
 def _goals(walkers: list[_Walker]) -> Goals:

@@ -23,7 +23,7 @@ FEATURES = 3 + 3 + 2 + 2 + 1 + RAYS * len(REACH) + RAYS // 2 * len(HILLS)
 
 def features(
     fields: Fields, at: Tensor, scene: Tensor, aim: Tensor, target: Tensor, last: Tensor, slope: Tensor
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Ways to the aim and the target, slope, last move, barriers and hills around, (B, FEATURES), each about -1..1.
 
     Parameters

@@ -53,7 +53,7 @@ def backdrop(world: World, before: World | None = None) -> np.ndarray:
 
 def frame(
     ground: np.ndarray, trail: np.ndarray, target: np.ndarray, inner: np.ndarray | None = None, note: str = ""
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """An image of the way so far.
 
     Parameters

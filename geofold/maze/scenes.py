@@ -46,9 +46,11 @@ def with_scenes(domain: MazeDomain, places: Sequence[int], other: MazeDomain) ->
     here, there = (_wide(one.chart.route, most) for one in (domain, other))
     chart = Chart(_put(domain.chart.part, where, other.chart.part), _put(here, where, there))
     return replace(
-        domain, fields=Fields(domain.fields.relief, atlas.flatten(2, 3)), chart=chart,
+        domain,
+        fields=Fields(domain.fields.relief, atlas.flatten(2, 3)),
+        chart=chart,
         targets=_put(domain.targets, where, other.targets),
-    )  # fmt: skip
+    )
 
 
 def _put(whole: Tensor, where: Tensor, part: Tensor, dim: int = 0) -> Tensor:

@@ -172,9 +172,7 @@ def _place(rng: np.random.Generator, room: np.ndarray, away: list[np.ndarray | N
     return spots[int(rng.integers(len(spots)))] if len(spots) else None
 
 
-def _shifts(
-    rng: np.random.Generator, world: World, route: np.ndarray, spots: np.ndarray, far: float
-) -> np.ndarray:  # fmt: skip
+def _shifts(rng: np.random.Generator, world: World, route: np.ndarray, spots: np.ndarray, far: float) -> np.ndarray:
     """Moves (s, 2) that keep the world solvable: those first that put the obstacle on the shortest ways."""
     turn = rng.uniform(0, 2 * np.pi) + 2 * np.pi * rng.permutation(DIRECTIONS) / DIRECTIONS
     wide, found = ndimage.binary_dilation(route, iterations=2), list[tuple[int, int, np.ndarray]]()

@@ -46,10 +46,21 @@ def _row(atom: Any) -> Row:
     x, y, z = (float(value) / 10.0 for value in atom.coord)
     occupancy = 1.0 if atom.occupancy is None else float(atom.occupancy)
     return (
-        atom.name.upper(), residue.resname.strip().upper(), residue.get_parent().id.strip(), icode.strip(),
-        atom.altloc.strip(), (atom.element or "").strip().upper(), int(number), int(atom.serial_number or 0),
-        bool(flag.strip()), occupancy, float(atom.bfactor or 0.0), x, y, z,
-    )  # fmt: skip
+        atom.name.upper(),
+        residue.resname.strip().upper(),
+        residue.get_parent().id.strip(),
+        icode.strip(),
+        atom.altloc.strip(),
+        (atom.element or "").strip().upper(),
+        int(number),
+        int(atom.serial_number or 0),
+        bool(flag.strip()),
+        occupancy,
+        float(atom.bfactor or 0.0),
+        x,
+        y,
+        z,
+    )
 
 
 def biopython_with_coordinates(original: BioStructure, structure: Structure, xyz: Floats) -> BioStructure:

@@ -42,7 +42,7 @@ def structure_from_mdanalysis(source: Universe | AtomGroup) -> Structure:
     elements = [
         str(element).strip().upper() or guess_element(f" {name}", resname)
         for element, name, resname in zip(told("elements", ""), names, resnames, strict=True)
-    ]  # fmt: skip
+    ]
     records = told("record_types", None)
     hetero = [r == "HETATM" if r else n not in POLYMER for r, n in zip(records, resnames, strict=True)]
     text = [[str(t).strip() for t in part] for part in (chains, told("icodes", ""), told("altLocs", ""))]

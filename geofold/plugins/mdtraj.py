@@ -50,9 +50,21 @@ def _rows(topology: mdtraj.Topology, xyz: Floats) -> Iterator[Row]:
         element = atom.element.symbol.upper() if atom.element is not None else ""
         hetero = not (residue.is_protein or residue.is_nucleic)
         yield (
-            atom.name.upper(), residue.name.upper(), chain_id.strip(), "", "", element, int(residue.resSeq),
-            int(atom.serial or atom.index + 1), hetero, 1.0, 0.0, position[0], position[1], position[2],
-        )  # fmt: skip
+            atom.name.upper(),
+            residue.name.upper(),
+            chain_id.strip(),
+            "",
+            "",
+            element,
+            int(residue.resSeq),
+            int(atom.serial or atom.index + 1),
+            hetero,
+            1.0,
+            0.0,
+            position[0],
+            position[1],
+            position[2],
+        )
 
 
 def trajectory_from(structure: Structure, frames: Floats, altloc: str | None = None) -> mdtraj.Trajectory:

@@ -18,12 +18,54 @@ if TYPE_CHECKING:
     from openmm.app import Topology
 
 SOURCE = "the OpenMM topology"
-POLYMER = frozenset({
-    "ALA", "ARG", "ASN", "ASP", "ASH", "CYS", "CYX", "CYM", "GLN", "GLU", "GLH", "GLY", "HIS", "HID", "HIE", "HIP",
-    "HSD", "HSE", "HSP",
-    "ILE", "LEU", "LYS", "LYN", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL",
-    "A", "C", "G", "U", "I", "DA", "DC", "DG", "DT", "DI", "N", "DN", "UNK",
-})  # fmt: skip
+POLYMER = frozenset(
+    {
+        "ALA",
+        "ARG",
+        "ASN",
+        "ASP",
+        "ASH",
+        "CYS",
+        "CYX",
+        "CYM",
+        "GLN",
+        "GLU",
+        "GLH",
+        "GLY",
+        "HIS",
+        "HID",
+        "HIE",
+        "HIP",
+        "HSD",
+        "HSE",
+        "HSP",
+        "ILE",
+        "LEU",
+        "LYS",
+        "LYN",
+        "MET",
+        "PHE",
+        "PRO",
+        "SER",
+        "THR",
+        "TRP",
+        "TYR",
+        "VAL",
+        "A",
+        "C",
+        "G",
+        "U",
+        "I",
+        "DA",
+        "DC",
+        "DG",
+        "DT",
+        "DI",
+        "N",
+        "DN",
+        "UNK",
+    }
+)
 
 
 def structure_from_openmm(topology: Topology, positions: unit.Quantity | Floats | list[Any]) -> Structure:
@@ -44,8 +86,11 @@ def structure_from_openmm(topology: Topology, positions: unit.Quantity | Floats 
     xyz = np.array([list(_plain(point, unit)) for point in _plain(positions, unit)], dtype=np.float64)
     count = topology.getNumAtoms()
     if xyz.shape != (count, 3):
-        raise CoordinateError(f"positions of shape {xyz.shape} for {SOURCE}", f"({count}, 3), one row per atom",
-                              "pass the positions that belong to this topology")  # fmt: skip
+        raise CoordinateError(
+            f"positions of shape {xyz.shape} for {SOURCE}",
+            f"({count}, 3), one row per atom",
+            "pass the positions that belong to this topology",
+        )
     keys = [atom.residue.index for atom in topology.atoms()]
     structure = Structure.from_rows(_rows(topology, xyz), SOURCE, keys)
     links = unique_links(
@@ -68,9 +113,21 @@ def _rows(topology: Topology, xyz: Floats) -> Iterator[Row]:
         serial = int(atom.id) if str(atom.id).isdecimal() else atom.index + 1
         element = atom.element.symbol.upper() if atom.element is not None else ""
         yield (
-            atom.name.upper(), residue.name.upper(), str(residue.chain.id).strip(), residue.insertionCode.strip(), "",
-            element, number, serial, residue.name.upper() not in POLYMER, 1.0, 0.0, x, y, z,
-        )  # fmt: skip
+            atom.name.upper(),
+            residue.name.upper(),
+            str(residue.chain.id).strip(),
+            residue.insertionCode.strip(),
+            "",
+            element,
+            number,
+            serial,
+            residue.name.upper() not in POLYMER,
+            1.0,
+            0.0,
+            x,
+            y,
+            z,
+        )
 
 
 def openmm_positions(structure: Structure, xyz: Floats) -> unit.Quantity:

@@ -22,8 +22,18 @@ if TYPE_CHECKING:
     from openmm import State
     from openmm.app import Simulation
 
-COLUMNS = ("step", "time_ps", "residue", "resname", "phi_deg", "psi_deg", "omega_deg", "ramachandran", "percentile",
-           "severe_overlaps")  # fmt: skip
+COLUMNS = (
+    "step",
+    "time_ps",
+    "residue",
+    "resname",
+    "phi_deg",
+    "psi_deg",
+    "omega_deg",
+    "ramachandran",
+    "percentile",
+    "severe_overlaps",
+)
 STATES = {FAVOURED: "favoured", ALLOWED: "allowed", OUTLIER: "outlier", UNDEFINED: ""}
 
 
@@ -80,8 +90,11 @@ class TorsionReporter:
         assert self._watch is not None
         xyz = np.asarray(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=np.float64)
         if not np.isfinite(xyz).all():
-            raise CoordinateError(f"positions of step {simulation.currentStep} that are not numbers", "finite numbers",
-                                  "take a shorter time step, or minimise first")  # fmt: skip
+            raise CoordinateError(
+                f"positions of step {simulation.currentStep} that are not numbers",
+                "finite numbers",
+                "take a shorter time step, or minimise first",
+            )
         lines = csv.writer(self._out, lineterminator="\n")
         if not self._headed:
             lines.writerow(COLUMNS)
@@ -91,10 +104,18 @@ class TorsionReporter:
         for row, k in enumerate(self._watch.residues.tolist()):
             residue = self._watch.structure.residues[k]
             angles = [_shown(np.degrees(part[row]), 2) for part in (seen.phi, seen.psi, seen.omega)]
-            lines.writerow([
-                simulation.currentStep, time, residue.label, residue.resname, *angles, STATES[int(seen.verdict[row])],
-                _shown(seen.percentile[row], 4), int(seen.overlaps[row]),
-            ])  # fmt: skip
+            lines.writerow(
+                [
+                    simulation.currentStep,
+                    time,
+                    residue.label,
+                    residue.resname,
+                    *angles,
+                    STATES[int(seen.verdict[row])],
+                    _shown(seen.percentile[row], 4),
+                    int(seen.overlaps[row]),
+                ]
+            )
         self._out.flush()
 
     def close(self) -> None:

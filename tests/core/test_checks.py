@@ -140,11 +140,20 @@ class SelectsWrongly(Broken):
 
 
 BROKEN = {
-    NoFloats: "observe", WrongRows: "decode: mean", NotANumber: "decode", NegativeWeight: "decode: precision",
-    NoBool: "decode: valid", Random: "decode", Mutates: "changed the state", TermsDoNotAddUp: "loss: terms",
-    OneLossForAll: "loss: total", LooksElsewhere: "through prediction.mean only", CommitsAnyway: "commit",
-    MutatesInCommit: "changed the state", SelectsWrongly: "select",
-}  # fmt: skip
+    NoFloats: "observe",
+    WrongRows: "decode: mean",
+    NotANumber: "decode",
+    NegativeWeight: "decode: precision",
+    NoBool: "decode: valid",
+    Random: "decode",
+    Mutates: "changed the state",
+    TermsDoNotAddUp: "loss: terms",
+    OneLossForAll: "loss: total",
+    LooksElsewhere: "through prediction.mean only",
+    CommitsAnyway: "commit",
+    MutatesInCommit: "changed the state",
+    SelectsWrongly: "select",
+}
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
@@ -222,9 +231,14 @@ class OtherScan(HoldStill):
 
 @pytest.mark.parametrize(
     ("backbone", "told"),
-    [(Counter(), "changed the state"), (Mixer(), "rows that do not know"), (Forgetful(), "read.write"),
-     (Deaf(), "changes what comes next"),      (OtherScan(), "scan")],
-)  # fmt: skip
+    [
+        (Counter(), "changed the state"),
+        (Mixer(), "rows that do not know"),
+        (Forgetful(), "read.write"),
+        (Deaf(), "changes what comes next"),
+        (OtherScan(), "scan"),
+    ],
+)
 def test_a_broken_backbone_is_told(backbone, told):
     with pytest.raises(ContractError, match=told):
         check_backbone(backbone, 3, 7, 5)

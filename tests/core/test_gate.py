@@ -56,10 +56,14 @@ def test_depth_by_masks_equals_a_plain_loop(make, metric):
         assert info.inner_steps.tolist() == list(depths)
         for row, depth in enumerate(depths):
             alone = replace(control, gate=Told((depth,)))
-            one = begin._replace(**{
-                name: part[row : row + 1] for name, part in begin._asdict().items()
-                if name in ("domain", "memory", "radius", "direction", "loss")
-            }, metric=type(begin.metric)(*(part[row : row + 1] for part in begin.metric)))  # fmt: skip
+            one = begin._replace(
+                **{
+                    name: part[row : row + 1]
+                    for name, part in begin._asdict().items()
+                    if name in ("domain", "memory", "radius", "direction", "loss")
+                },
+                metric=type(begin.metric)(*(part[row : row + 1] for part in begin.metric)),
+            )
             after, own = alone.step(problem, one, problem.goal)
             torch.testing.assert_close(after.domain[0], state.domain[row], rtol=1e-9, atol=1e-12)
             if float(own.loss_before) > 1e-9:  # at the minimum rounding alone decides what is accepted

@@ -54,9 +54,13 @@ def test_the_command_repairs_a_selection(tmp_path: Path) -> None:
         f"save {out}, mine_repaired\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pymol", "-cq", str(log)], capture_output=True, text=True, cwd=tmp_path, timeout=600,
+        [sys.executable, "-m", "pymol", "-cq", str(log)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=600,
         env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "", "HOME": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert out.exists(), done.stdout + done.stderr
     before, after = read(start), read(out)
     columns = ("resname", "resnum", "name", "altloc")
