@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.checks import check_domain
 from geofold.core.controller import Controller
 from geofold.core.domain import Loss, Prediction
@@ -59,7 +59,7 @@ def main() -> None:
     start = torch.tensor([[-0.4, 0.2, 0.3, 0.1, 0.3, 0.2]], dtype=torch.float64)
     check_domain(arm, start, targets[0])
     print("the domain keeps its contract")
-    parts = Controller(HoldStill(), Pullback("exact"), TrustRegion(), ThresholdGate(tolerance=1e-4), horizon=1)
+    parts = Controller(NoMotion(), Pullback("exact"), TrustRegion(), ThresholdGate(tolerance=1e-4), horizon=1)
     state = parts.init(arm, start)
     for step in range(30):
         state, info = parts.step(arm, state, targets[step >= 15])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from geofold.maze.domain import MazeDomain, MazeGoal
-from geofold.maze.episode import REACHED, maze_controller
+from geofold.maze.episode import TARGET_RADIUS, maze_controller
 from geofold.maze.world import make_world
 
 
@@ -20,15 +20,15 @@ def main() -> None:
     state = controller.init(domain, domain.start(torch.as_tensor(world.start)[None], scene))
     for step in range(128):
         if step == 20:
-            world, ground = world.dragged("large", state.domain.here.position[0].numpy(), world.targets[0]), 1
+            world, ground = world.drag_obstacle("large", state.domain.origin.position[0].numpy(), world.targets[0]), 1
             domain = MazeDomain.of([world], world.targets)
-            state = state._replace(domain=domain.resumed(state.domain, scene))
+            state = state._replace(domain=domain.resume(state.domain, scene))
         state, info = controller.step(domain, state, MazeGoal(ground=ground))
-        x, y = state.domain.here.position[0].tolist()
-        left = float((state.domain.here.position[0] - target).norm())
-        if step % 8 == 0 or left <= REACHED:
+        x, y = state.domain.origin.position[0].tolist()
+        left = float((state.domain.origin.position[0] - target).norm())
+        if step % 8 == 0 or left <= TARGET_RADIUS:
             print(f"step {step + 1:3d}  ({x:.3f}, {y:.3f})  {left:.3f} from the target  K {int(info.inner_steps[0])}")
-        if left <= REACHED:
+        if left <= TARGET_RADIUS:
             print(f"reached, {int(state.domain.bumps[0])} collisions")
             break
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-ROTATION = 10_000.0
+ROTATION_BASE = 10_000.0
 
 
 class Cache(NamedTuple):
@@ -40,7 +40,7 @@ class Attention(nn.Module):
         self.heads, self.window = heads, window
         self.enter = nn.Linear(channels, 3 * channels, bias=False)
         self.leave = nn.Linear(channels, channels, bias=False)
-        rate = ROTATION ** -torch.linspace(0, 1, channels // heads // 2 + 1)[:-1]
+        rate = ROTATION_BASE ** -torch.linspace(0, 1, channels // heads // 2 + 1)[:-1]
         self.register_buffer("rate", rate, persistent=False)
 
     def init_state(self, batch: int, like: Tensor) -> Cache:
@@ -58,7 +58,7 @@ class Attention(nn.Module):
         length, old = len(us), state.keys.shape[1]
         q, k, v = self.enter(us).transpose(0, 1).unflatten(-1, (3, self.heads, -1)).unbind(2)
         place = state.seen[:, None] + torch.arange(length, device=us.device)
-        q, k = self._rotated(q, place), self._rotated(k, place)
+        q, k = self._rotate(q, place), self._rotate(k, place)
         keys, values = torch.cat([state.keys, k], 1), torch.cat([state.values, v], 1)
         mask = None
         if length > 1:
@@ -72,7 +72,7 @@ class Attention(nn.Module):
             keys, values = keys[:, old + length - keep :], values[:, old + length - keep :]
         return self.leave(ys.flatten(2).transpose(0, 1)), Cache(keys, values, state.seen + length)
 
-    def _rotated(self, part: Tensor, place: Tensor) -> Tensor:
+    def _rotate(self, part: Tensor, place: Tensor) -> Tensor:
         """Queries or keys (B, T, H, P) turned by their places (B, T)."""
         rate = self.get_buffer("rate")
         angle = (place[..., None].to(rate) * rate)[:, :, None]

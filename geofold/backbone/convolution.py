@@ -11,9 +11,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-BLOCK = 64
+BLOCK_STEPS = 64
 """Inputs whose share of a state is summed at once."""
-Kept = TypeVar("Kept")
+Value = TypeVar("Value")
 
 
 def fft_convolve(us: Tensor, kernel: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class ShortConvolution(nn.Module):
         return out, padded[len(us) :].transpose(0, 1)
 
 
-def krylov(matrix: Tensor, vector: Tensor, length: int) -> Tensor:
+def krylov_vectors(matrix: Tensor, vector: Tensor, length: int) -> Tensor:
     """v, Av, A^2 v, ... (length, D, N) of matrices (D, N, N) and vectors (D, N), by doubling."""
     found, power = vector[None], matrix
     while len(found) < length:
@@ -61,15 +61,15 @@ def krylov(matrix: Tensor, vector: Tensor, length: int) -> Tensor:
 
 def last_state(a: Tensor, b: Tensor, us: Tensor, h: Tensor) -> Tensor:
     """h (B, D, N) after all inputs (T, B, D) of h_t = a h_(t-1) + b u_t, a block of inputs at a time."""
-    reached = krylov(a, b, min(BLOCK, len(us))).flip(0)  # a^(BLOCK-1-t) b
-    for block in us.split(BLOCK):
+    reached = krylov_vectors(a, b, min(BLOCK_STEPS, len(us))).flip(0)  # a^(BLOCK-1-t) b
+    for block in us.split(BLOCK_STEPS):
         power = torch.linalg.matrix_power(a, len(block))
         h = torch.einsum("dij,bdj->bdi", power, h)
         h = h + torch.einsum("tdn,tbd->bdn", reached[len(reached) - len(block) :], block.to(h.dtype))
     return h
 
 
-def kept(module: nn.Module, make: Callable[[], Kept]) -> Kept:
+def cached_by_weights(module: nn.Module, make: Callable[[], Value]) -> Value:
     """What is made of a module's weights, made once for as long as they stay: a stream asks for it at every step.
 
     While gradients are recorded it is made anew.
@@ -80,7 +80,7 @@ def kept(module: nn.Module, make: Callable[[], Kept]) -> Kept:
     found = module.__dict__.get("_kept")
     if found is None or found[0] != key:
         found = module.__dict__["_kept"] = (key, make())
-    made: Kept = found[1]
+    made: Value = found[1]
     return made
 
 
@@ -104,7 +104,7 @@ class DenseRecurrence:
     def scan(self, us: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (T, B, D) for inputs (T, B, D) by one convolution, and the last h (B, D, N)."""
         length = len(us)
-        seen = krylov(self.a.mT, self.c, length + 1)  # c A^t
+        seen = krylov_vectors(self.a.mT, self.c, length + 1)  # c A^t
         kernel = (seen[:-1] * self.b).sum(-1)
         ys = fft_convolve(us, kernel) + torch.einsum("tdn,bdn->tbd", seen[1:], h)
         return ys, last_state(self.a, self.b, us, h)

@@ -36,11 +36,11 @@ class Experts(nn.Module):
         """Each step by itself."""
         every = torch.einsum("...d,xde->...xe", u, self.up)
         outcome = torch.einsum("...xe,xed->...xd", nn.functional.gelu(every), self.down)
-        return (self.shares(u)[..., None] * outcome).sum(-2), state
+        return (self.expert_weights(u)[..., None] * outcome).sum(-2), state
 
     scan = step
 
-    def shares(self, u: Tensor) -> Tensor:
+    def expert_weights(self, u: Tensor) -> Tensor:
         """Weights (..., X) of the experts: softmax over the active ones, zero for the others."""
         scores = self.route(u)
         least = scores.topk(self.active, -1).values[..., -1:]

@@ -14,8 +14,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.convolution import ShortConvolution, kept
-from geofold.backbone.s4d import Modes
+from geofold.backbone.convolution import ShortConvolution, cached_by_weights
+from geofold.backbone.s4d import ModalRecurrence
 from geofold.backbone.selective import SelectiveState
 
 
@@ -41,15 +41,17 @@ class Hyena(nn.Module):
         """By the modes."""
         mixed, window = self.convolution.step(self.enter(u), state.window)
         q, k, v = mixed.chunk(3, -1)
-        y, h = kept(self, self._modes).step(k * v, state.h)
+        y, h = cached_by_weights(self, self._modes).step(k * v, state.h)
         return self.leave(q * (y + self.skip * k * v)), SelectiveState(window, h)
 
     def scan(self, us: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
         """By the convolution."""
         mixed, window = self.convolution.scan(self.enter(us), state.window)
         q, k, v = mixed.chunk(3, -1)
-        ys, h = kept(self, self._modes).scan(k * v, state.h)
+        ys, h = cached_by_weights(self, self._modes).scan(k * v, state.h)
         return self.leave(q * (ys + self.skip * k * v)), SelectiveState(window, h)
 
-    def _modes(self) -> Modes:
-        return Modes(torch.complex(-self.log_decay.exp(), self.frequency), torch.view_as_complex(self.residue))
+    def _modes(self) -> ModalRecurrence:
+        return ModalRecurrence(
+            torch.complex(-self.log_decay.exp(), self.frequency), torch.view_as_complex(self.residue)
+        )

@@ -27,7 +27,7 @@ from geofold.backbone.convolution import DenseRecurrence
 from geofold.backbone.hippo import legendre
 from geofold.backbone.linear_memory import LinearMemory
 
-NODES = 64
+QUADRATURE_NODES = 64
 
 
 class Warp(Protocol):
@@ -82,34 +82,34 @@ class Hyperbolic:
 
 
 @cache
-def _nodes(count: int) -> tuple[Tensor, Tensor]:
+def _quadrature(count: int) -> tuple[Tensor, Tensor]:
     """Nodes and weights of Gauss-Legendre quadrature on [0, 1]."""
     x, w = np.polynomial.legendre.leggauss(count)
     return torch.as_tensor((x + 1) / 2), torch.as_tensor(w / 2)
 
 
-def backward_shift(warp: Warp, lag: Tensor, count: int, nodes: int = NODES) -> Tensor:
+def backward_shift(warp: Warp, lag: Tensor, count: int, nodes: int = QUADRATURE_NODES) -> Tensor:
     """A_D (..., N, N) for lags D (...): old coefficients to new ones, the newest stretch left empty."""
-    x, w = (v.to(lag) for v in _nodes(nodes))
+    x, w = (v.to(lag) for v in _quadrature(nodes))
     edge = warp.forward(-lag)[..., None]  # what is now 1 will stand here
     y = x * edge
     before = warp.forward((warp.inverse(y) + lag[..., None]).clamp_max(0.0))
     return torch.einsum("...qn,...q,...qm->...nm", legendre(y, count), w * edge, legendre(before, count))
 
 
-def forward_shift(warp: Warp, lag: Tensor, count: int, nodes: int = NODES) -> Tensor:
+def forward_shift(warp: Warp, lag: Tensor, count: int, nodes: int = QUADRATURE_NODES) -> Tensor:
     """The adjoint of the backward shift: coefficients of what the past was a lag ago, seen from then."""
     return backward_shift(warp, lag, count, nodes).mT
 
 
-def input_held(warp: Warp, lag: Tensor, count: int, nodes: int = NODES) -> Tensor:
+def held_input_coefficients(warp: Warp, lag: Tensor, count: int, nodes: int = QUADRATURE_NODES) -> Tensor:
     """B_D (..., N): coefficients of an input that is one during the lag."""
-    return _recent(warp, lag, count, nodes, blend=False)
+    return _project_newest(warp, lag, count, nodes, blend=False)
 
 
-def _recent(warp: Warp, lag: Tensor, count: int, nodes: int, *, blend: bool) -> Tensor:
+def _project_newest(warp: Warp, lag: Tensor, count: int, nodes: int, *, blend: bool) -> Tensor:
     """Projection of the newest stretch: of one, or (`blend`) of a ramp that rises from 0 to 1 along it."""
-    x, w = (v.to(lag) for v in _nodes(nodes))
+    x, w = (v.to(lag) for v in _quadrature(nodes))
     edge = warp.forward(-lag)[..., None]
     y = edge + (1 - edge) * x
     share = 1 + warp.inverse(y) / lag[..., None] if blend else torch.ones_like(y)
@@ -117,7 +117,7 @@ def _recent(warp: Warp, lag: Tensor, count: int, nodes: int, *, blend: bool) -> 
 
 
 def recurrence(
-    warp: Warp, lag: Tensor, count: int, *, blend: bool = False, nodes: int = NODES
+    warp: Warp, lag: Tensor, count: int, *, blend: bool = False, nodes: int = QUADRATURE_NODES
 ) -> tuple[Tensor, Tensor]:
     """A (..., N, N) and B (..., N) of c(t + D) = A c(t) + B u(t + D).
 
@@ -127,20 +127,20 @@ def recurrence(
         How the extended signal fills the lag: with the new input held (False), or with a line from what the memory
         says of the present, sum_n c_n phi_n(1), to the new input (True).
     """
-    a, b = backward_shift(warp, lag, count, nodes), input_held(warp, lag, count, nodes)
+    a, b = backward_shift(warp, lag, count, nodes), held_input_coefficients(warp, lag, count, nodes)
     if not blend:
         return a, b
-    ramp = _recent(warp, lag, count, nodes, blend=True)
+    ramp = _project_newest(warp, lag, count, nodes, blend=True)
     present = legendre(lag.new_ones(()), count)
     return a + (b - ramp)[..., None] * present, ramp
 
 
-def generators(warp: Warp, count: int, nodes: int = NODES) -> tuple[Tensor, Tensor]:
+def generators(warp: Warp, count: int, nodes: int = QUADRATURE_NODES) -> tuple[Tensor, Tensor]:
     """A_gen (N, N) and B_gen (N,) of dc/dt = A_gen c + B_gen u (propositions 1 and 2).
 
     A_gen[n, m] = -[phi_n w phi_m]_0^1 + int phi_n w phi_m' dz and B_gen[n] = w(1) phi_n(1) with w = f' o g.
     """
-    x, w = _nodes(nodes)
+    x, w = _quadrature(nodes)
     one = torch.ones((), dtype=x.dtype)
     now, flow = legendre(one, count), warp.slope(one)
     slopes = torch.func.vmap(torch.func.jacfwd(lambda z: legendre(z, count)))(x)

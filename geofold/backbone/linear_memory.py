@@ -12,15 +12,15 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.convolution import kept
+from geofold.backbone.convolution import cached_by_weights
 
-STEPS = (0.001, 0.1)
+STEP_RANGE = (0.001, 0.1)
 """Range that the steps of the channels start in."""
 
 
-def first_steps(channels: int) -> Tensor:
-    """Logarithms of steps (D,), spread evenly over `STEPS`."""
-    return torch.linspace(math.log(STEPS[0]), math.log(STEPS[1]), channels)
+def initial_log_steps(channels: int) -> Tensor:
+    """Logarithms of steps (D,), spread evenly over `STEP_RANGE`."""
+    return torch.linspace(math.log(STEP_RANGE[0]), math.log(STEP_RANGE[1]), channels)
 
 
 class Recurrence(Protocol):
@@ -51,7 +51,7 @@ class LinearMemory(nn.Module, ABC):
     def __init__(self, channels: int, states: int, *, complex_states: bool) -> None:
         super().__init__()
         self.shape, self.complex_states = (channels, states), complex_states
-        self.log_step = nn.Parameter(first_steps(channels))
+        self.log_step = nn.Parameter(initial_log_steps(channels))
         self.skip = nn.Parameter(torch.ones(channels))
         self.gate = OutputGate(channels)
 
@@ -66,10 +66,10 @@ class LinearMemory(nn.Module, ABC):
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the recurrence."""
-        y, state = kept(self, self.recurrence).step(u, state)
+        y, state = cached_by_weights(self, self.recurrence).step(u, state)
         return self.gate(y + self.skip * u), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the convolution."""
-        ys, state = kept(self, self.recurrence).scan(us, state)
+        ys, state = cached_by_weights(self, self.recurrence).scan(us, state)
         return self.gate(ys + self.skip * us), state

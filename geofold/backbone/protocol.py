@@ -76,15 +76,15 @@ class StreamingBackbone(nn.Module):
 
     def step(self, x: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """Proposal z (B, d) after an observation x (B, F)."""
-        u = self._entered(x) + self.innovation(state.z - state.proposal)
-        z, after = self._through(u, state.layers, "step")
+        u = self._project_in(x) + self.innovation(state.z - state.proposal)
+        z, after = self._apply_layers(u, state.layers, "step")
         return z, StreamState(after, z, z)
 
     def scan(self, xs: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """Proposals (T, B, d) after observations (T, B, F), none of them corrected."""
-        u = self._entered(xs)
+        u = self._project_in(xs)
         u = torch.cat([(u[0] + self.innovation(state.z - state.proposal))[None], u[1:]])
-        zs, after = self._through(u, state.layers, "scan")
+        zs, after = self._apply_layers(u, state.layers, "scan")
         return zs, StreamState(after, zs[-1], zs[-1])
 
     def read(self, state: StreamState) -> Tensor:
@@ -95,7 +95,7 @@ class StreamingBackbone(nn.Module):
         """State with a corrected latent."""
         return state._replace(z=z.to(state.z))
 
-    def _through(self, u: Tensor, memories: tuple[Any, ...], how: str) -> tuple[Tensor, tuple[Any, ...]]:
+    def _apply_layers(self, u: Tensor, memories: tuple[Any, ...], how: str) -> tuple[Tensor, tuple[Any, ...]]:
         """Latents out of what entered, by each mixer's `step` or `scan`, and the states after it."""
         after = []
         for norm, layer, memory in zip(self.norms, self._mixers, memories, strict=True):
@@ -108,5 +108,5 @@ class StreamingBackbone(nn.Module):
     def _mixers(self) -> Sequence[Any]:
         return list(self.layers)
 
-    def _entered(self, x: Tensor) -> Tensor:
+    def _project_in(self, x: Tensor) -> Tensor:
         return self.enter(x.to(self.enter.weight))

@@ -21,7 +21,7 @@ from geofold.backbone.s5 import S5
 from geofold.backbone.selective import Selective
 from geofold.backbone.ssd import ScalarDecay
 
-WINDOW = 64
+ATTENTION_WINDOW = 64
 """Steps that windowed attention sees."""
 
 MIXERS: dict[str, Callable[[int], nn.Module]] = {
@@ -38,7 +38,7 @@ MIXERS: dict[str, Callable[[int], nn.Module]] = {
     "hyena": Hyena,
     "rnn": MinimalRecurrent,
     "transformer": Attention,
-    "transformer_window": lambda width: Attention(width, window=WINDOW),
+    "transformer_window": lambda width: Attention(width, window=ATTENTION_WINDOW),
 }
 """What mixes along time; each is followed by a feed-forward layer, but for the selective ones, which hold their own."""
 HYBRIDS: dict[str, Callable[[int], list[nn.Module]]] = {
@@ -46,13 +46,13 @@ HYBRIDS: dict[str, Callable[[int], list[nn.Module]]] = {
     "striped_hyena": striped_hyena,
     "selective_window": selective_window,
 }
-WHOLE = ("selective", "ssd")
-NAMES = (*MIXERS, *HYBRIDS)
-GROWING = ("transformer", "jamba", "striped_hyena")
+WITHOUT_FEED_FORWARD = ("selective", "ssd")
+BACKBONE_NAMES = (*MIXERS, *HYBRIDS)
+GROWING_STATE = ("transformer", "jamba", "striped_hyena")
 """Those whose state grows with the stream: they hold a full cache."""
 
 
-def build(
+def build_backbone(
     name: str, features: int, latent: int, *, width: int = 64, depth: int = 2, seed: int = 0
 ) -> StreamingBackbone:
     """A backbone with random weights, the same for the same seed.
@@ -60,7 +60,7 @@ def build(
     Parameters
     ----------
     name : str
-        One of `NAMES`.
+        One of `BACKBONE_NAMES`.
     features, latent : int
         What is observed and what is predicted.
     width : int
@@ -73,8 +73,8 @@ def build(
     ValueError
         For an unknown name.
     """
-    if name not in NAMES:
-        raise ValueError(f"backbone {name!r}; expected one of {', '.join(NAMES)}")
+    if name not in BACKBONE_NAMES:
+        raise ValueError(f"backbone {name!r}; expected one of {', '.join(BACKBONE_NAMES)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name in HYBRIDS:
@@ -83,6 +83,6 @@ def build(
             layers = []
             for _ in range(depth):
                 layers.append(MIXERS[name](width))
-                if name not in WHOLE:
+                if name not in WITHOUT_FEED_FORWARD:
                     layers.append(FeedForward(width))
         return StreamingBackbone(name, layers, features, latent, width)

@@ -26,16 +26,16 @@ class MinimalRecurrent(nn.Module):
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the recurrence."""
-        gate, v = self._entered(u)
+        gate, v = self._project_in(u)
         state = torch.lerp(state, v, gate)
         return self.leave(state), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By a parallel scan."""
-        gates, vs = self._entered(us)
+        gates, vs = self._project_in(us)
         states = linear_scan(1 - gates, gates * vs, state)
         return self.leave(states), states[-1]
 
-    def _entered(self, u: Tensor) -> tuple[Tensor, Tensor]:
+    def _project_in(self, u: Tensor) -> tuple[Tensor, Tensor]:
         gate, v = self.enter(u).chunk(2, -1)
         return torch.sigmoid(gate), v

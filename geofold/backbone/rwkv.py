@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from geofold.backbone.scan import Elements, associative_scan
 
-CHUNK = 256
+CHUNK_STEPS = 256
 
 
 class RwkvState(NamedTuple):
@@ -49,47 +49,47 @@ class Rwkv(nn.Module):
 
     def step(self, u: Tensor, state: RwkvState) -> tuple[Tensor, RwkvState]:
         """By the recurrence."""
-        k, v, r = self._mixed(u, state.last)
-        y = self._read(k, v, (state.exponent, state.above, state.below))
+        k, v, r = self._mix(u, state.last)
+        y = self._read_out(k, v, (state.exponent, state.above, state.below))
         w = self.log_decay.exp()
-        exponent, above, below = _sum((state.exponent - w, state.above, state.below), (k, v, torch.ones_like(v)))
+        exponent, above, below = _add_scaled((state.exponent - w, state.above, state.below), (k, v, torch.ones_like(v)))
         return self.leave(r * y), RwkvState(u, above, below, exponent)
 
     def scan(self, us: Tensor, state: RwkvState) -> tuple[Tensor, RwkvState]:
         """By a parallel scan of sums, chunk by chunk."""
-        k, v, r = self._mixed(us, torch.cat([state.last[None], us[:-1]]))
+        k, v, r = self._mix(us, torch.cat([state.last[None], us[:-1]]))
         w = self.log_decay.exp()
         sums, ys = (state.exponent, state.above, state.below), []
-        for at in range(0, len(us), CHUNK):
-            kc, vc = k[at : at + CHUNK], v[at : at + CHUNK]
+        for at in range(0, len(us), CHUNK_STEPS):
+            kc, vc = k[at : at + CHUNK_STEPS], v[at : at + CHUNK_STEPS]
             age = torch.arange(1, len(kc) + 1, device=us.device, dtype=kc.dtype)[:, None, None]
             decay = torch.zeros_like(kc) - w
-            _, *here = associative_scan(_aged_sum, (decay, kc, vc, torch.ones_like(vc)))
+            _, *here = associative_scan(_add_aged, (decay, kc, vc, torch.ones_like(vc)))
             start = (sums[0] - age * w, sums[1].expand_as(kc), sums[2].expand_as(kc))
-            every = _sum(start, (here[0], here[1], here[2]))
+            every = _add_scaled(start, (here[0], here[1], here[2]))
             before = tuple(torch.cat([s[None], e[:-1]]) for s, e in zip(sums, every, strict=True))
-            ys.append(self._read(kc, vc, before))
+            ys.append(self._read_out(kc, vc, before))
             sums = tuple(e[-1] for e in every)  # type: ignore[assignment]
         return self.leave(r * torch.cat(ys)), RwkvState(us[-1], sums[1], sums[2], sums[0])
 
-    def _mixed(self, u: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _mix(self, u: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Keys, values and receptances of inputs mixed with the ones before them."""
         k, v, r = (last + share * (u - last) for share in self.mix)
         return self.key(k), self.value(v), torch.sigmoid(self.receptance(r))
 
-    def _read(self, k: Tensor, v: Tensor, before: Elements) -> Tensor:
+    def _read_out(self, k: Tensor, v: Tensor, before: Elements) -> Tensor:
         """wkv of inputs given the sums before them."""
-        _, above, below = _sum(before, (k + self.bonus, v, torch.ones_like(v)))
+        _, above, below = _add_scaled(before, (k + self.bonus, v, torch.ones_like(v)))
         return above / below
 
 
-def _sum(one: Elements, other: Elements) -> Elements:
+def _add_scaled(one: Elements, other: Elements) -> Elements:
     """Sum of two scaled pairs (exponent, above, below)."""
     top = torch.maximum(one[0], other[0])
     p, q = torch.exp(one[0] - top), torch.exp(other[0] - top)
     return top, p * one[1] + q * other[1], p * one[2] + q * other[2]
 
 
-def _aged_sum(earlier: Elements, later: Elements) -> Elements:
+def _add_aged(earlier: Elements, later: Elements) -> Elements:
     """Sums over two stretches; the earlier one ages by the decay (a logarithm) of the later."""
-    return earlier[0] + later[0], *_sum((earlier[1] + later[0], *earlier[2:]), later[1:])
+    return earlier[0] + later[0], *_add_scaled((earlier[1] + later[0], *earlier[2:]), later[1:])

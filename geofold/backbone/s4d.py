@@ -16,7 +16,7 @@ from geofold.backbone.convolution import fft_convolve
 from geofold.backbone.linear_memory import LinearMemory
 
 
-class Modes:
+class ModalRecurrence:
     """h_t = exp(pole) h_(t-1) + u_t, y_t = 2 Re(residue . h_t) for each channel, (D, M) complex."""
 
     def __init__(self, pole: Tensor, residue: Tensor) -> None:
@@ -46,8 +46,8 @@ class S4D(LinearMemory):
         self.frequency = nn.Parameter((math.pi * torch.arange(pairs)).repeat(channels, 1))
         self.c = nn.Parameter(torch.randn(channels, pairs, 2) / 2**0.5)
 
-    def recurrence(self) -> Modes:
+    def recurrence(self) -> ModalRecurrence:
         """The recurrence of the weights as they are."""
         a = torch.complex(-self.log_decay.exp(), self.frequency)
         pole = self.log_step.exp()[:, None] * a
-        return Modes(pole, torch.view_as_complex(self.c) * torch.expm1(pole) / a)
+        return ModalRecurrence(pole, torch.view_as_complex(self.c) * torch.expm1(pole) / a)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from geofold.backbone.hippo import legs_nplr
-from geofold.backbone.linear_memory import OutputGate, first_steps
+from geofold.backbone.linear_memory import OutputGate, initial_log_steps
 from geofold.backbone.scan import linear_scan
 
 
@@ -28,7 +28,7 @@ class S5(nn.Module):
         self.frequency = nn.Parameter(eigenvalues.imag.float())
         self.b = nn.Parameter(torch.randn(pairs, channels, 2) / (2 * channels) ** 0.5)
         self.c = nn.Parameter(torch.randn(channels, pairs, 2) / (2 * pairs) ** 0.5)
-        self.log_step = nn.Parameter(first_steps(pairs))
+        self.log_step = nn.Parameter(initial_log_steps(pairs))
         self.skip = nn.Parameter(torch.ones(channels))
         self.gate = OutputGate(channels)
 
@@ -38,21 +38,21 @@ class S5(nn.Module):
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By the recurrence."""
-        decay, drive = self._held()
+        decay, drive = self._discretise()
         state = decay * state + u.to(drive.dtype) @ drive.mT
-        return self._read(u, state), state
+        return self._read_out(u, state), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """By a parallel scan."""
-        decay, drive = self._held()
+        decay, drive = self._discretise()
         states = linear_scan(decay.expand(len(us), 1, -1), us.to(drive.dtype) @ drive.mT, state)
-        return self._read(us, states), states[-1]
+        return self._read_out(us, states), states[-1]
 
-    def _held(self) -> tuple[Tensor, Tensor]:
+    def _discretise(self) -> tuple[Tensor, Tensor]:
         """Decay (M,) of a step and drive (M, D) of an input that is held through it."""
         a = torch.complex(-self.log_decay.exp(), self.frequency)
         pole = self.log_step.exp() * a
         return pole.exp(), (torch.expm1(pole) / a)[:, None] * torch.view_as_complex(self.b)
 
-    def _read(self, u: Tensor, h: Tensor) -> Tensor:
+    def _read_out(self, u: Tensor, h: Tensor) -> Tensor:
         return self.gate(2 * (h @ torch.view_as_complex(self.c).mT).real + self.skip * u)

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 Elements = tuple[Tensor, ...]
 Combine = Callable[[Elements, Elements], Elements]
 
-RADIX = 16
+BLOCK_STEPS = 16
 """Steps of a block of `linear_scan`."""
 
 
@@ -39,10 +39,10 @@ def associative_scan(combine: Combine, elements: Elements) -> Elements:
     odd = associative_scan(combine, pairs)
     before = tuple(o[: (length - 1) // 2] for o in odd)
     even = combine(before, tuple(e[2::2] for e in elements)) if length > 2 else before
-    return tuple(_interleaved(e[:1], v, o) for e, v, o in zip(elements, even, odd, strict=True))
+    return tuple(_interleave(e[:1], v, o) for e, v, o in zip(elements, even, odd, strict=True))
 
 
-def _interleaved(first: Tensor, even: Tensor, odd: Tensor) -> Tensor:
+def _interleave(first: Tensor, even: Tensor, odd: Tensor) -> Tensor:
     """first, odd_0, even_0, odd_1, even_1, ..."""
     head = torch.cat([first, even]) if len(even) else first
     count = min(len(head), len(odd))
@@ -53,7 +53,7 @@ def _interleaved(first: Tensor, even: Tensor, odd: Tensor) -> Tensor:
 def linear_scan(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
     """All h_t = a_t h_(t-1) + b_t, element by element.
 
-    An associative scan with a wide radix: blocks of `RADIX` steps go step by step, all blocks at once, and the ends of
+    An associative scan with a wide radix: blocks of `BLOCK_STEPS` steps go step by step, all blocks at once, and the ends of
     the blocks are scanned in the same way. The pass backwards is such a scan too, from the end. Each number is written
     three times a pass, where a binary tree would need a dozen.
 
@@ -104,19 +104,19 @@ def scan_into(h: Tensor, a: Tensor, b: Tensor, start: Tensor, *, reverse: bool =
     Without a graph; shapes as for `linear_scan`, start in the shape of one step.
     """
     length = len(b)
-    if length < 2 * RADIX:
+    if length < 2 * BLOCK_STEPS:
         for t in reversed(range(length)) if reverse else range(length):
             start = torch.addcmul(b[t], a[t], start, out=h[t])
         return
-    blocks = length // RADIX
-    spare = length - blocks * RADIX
+    blocks = length // BLOCK_STEPS
+    spare = length - blocks * BLOCK_STEPS
     # the blocks come first in the order of the scan, the spare steps last
     whole, rest = (
         (slice(spare, None), slice(0, spare)) if reverse else (slice(length - spare), slice(length - spare, None))
     )
-    into, added, grown = (v[whole].unflatten(0, (blocks, RADIX)) for v in (h, b, a))
+    into, added, grown = (v[whole].unflatten(0, (blocks, BLOCK_STEPS)) for v in (h, b, a))
     product = torch.empty_like(grown)
-    order = range(RADIX - 1, -1, -1) if reverse else range(RADIX)
+    order = range(BLOCK_STEPS - 1, -1, -1) if reverse else range(BLOCK_STEPS)
     first, last = order[0], order[-1]
     into[:, first], product[:, first] = added[:, first], grown[:, first]
     for before, k in pairwise(order):

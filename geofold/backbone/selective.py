@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from geofold.backbone.convolution import ShortConvolution
-from geofold.backbone.linear_memory import first_steps
+from geofold.backbone.linear_memory import initial_log_steps
 from geofold.backbone.selective_scan import selective_scan
 
 
@@ -42,7 +42,7 @@ class Selective(nn.Module):
         self.leave = nn.Linear(inner, channels, bias=False)
         nn.init.uniform_(self.pace.weight, -(self.rank**-0.5), self.rank**-0.5)
         with torch.no_grad():
-            first = first_steps(inner).exp()
+            first = initial_log_steps(inner).exp()
             self.pace.bias.copy_(torch.log(torch.expm1(first)))
 
     def init_state(self, batch: int, like: Tensor) -> SelectiveState:
@@ -54,24 +54,24 @@ class Selective(nn.Module):
         v, gate = self.enter(u).chunk(2, -1)
         v, window = self.convolution.step(v, state.window)
         v = nn.functional.silu(v)
-        pace, b, c = self._selected(v)
+        pace, b, c = self._select(v)
         decay = (pace[:, None] * -self.log_a.exp()).exp()
         h = torch.addcmul((pace * v)[:, None] * b[..., None], decay, state.h)
-        return self._left((c[:, None] @ h)[:, 0], v, gate), SelectiveState(window, h)
+        return self._project_out((c[:, None] @ h)[:, 0], v, gate), SelectiveState(window, h)
 
     def scan(self, us: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
         """By a parallel scan."""
         vs, gates = self.enter(us).chunk(2, -1)
         vs, window = self.convolution.scan(vs, state.window)
         vs = nn.functional.silu(vs)
-        pace, b, c = self._selected(vs)
+        pace, b, c = self._select(vs)
         ys, h = selective_scan(pace, -self.log_a.exp(), vs, b, c, state.h)
-        return self._left(ys, vs, gates), SelectiveState(window, h)
+        return self._project_out(ys, vs, gates), SelectiveState(window, h)
 
-    def _selected(self, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _select(self, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Step (..., E), B and C (..., N) of inputs (..., E)."""
         pace, b, c = self.select(v).split([self.rank, *[len(self.log_a)] * 2], -1)
         return nn.functional.softplus(self.pace(pace)), b, c
 
-    def _left(self, y: Tensor, v: Tensor, gate: Tensor) -> Tensor:
+    def _project_out(self, y: Tensor, v: Tensor, gate: Tensor) -> Tensor:
         return self.leave((y + self.skip * v) * nn.functional.silu(gate))

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from geofold.backbone.scan import scan_into
 
-ENTRIES = 1 << 18
+CHUNK_ENTRIES = 1 << 18
 """States of a piece: so many stay in the caches."""
 
 
@@ -41,7 +41,7 @@ class _SelectiveScan(torch.autograd.Function):
         ctx: Any, step: Tensor, a: Tensor, v: Tensor, b: Tensor, c: Tensor, start: Tensor
     ) -> tuple[Tensor, Tensor]:
         y, starts = torch.empty_like(v), [start]
-        size = max(ENTRIES // start.numel(), 1)
+        size = max(CHUNK_ENTRIES // start.numel(), 1)
         for k in range(0, len(v), size):
             part = slice(k, k + size)
             _, h = _states(step[part], a, v[part], b[part], starts[-1])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from geofold.backbone.convolution import ShortConvolution
 from geofold.backbone.selective import SelectiveState
 
-CHUNK = 64
+CHUNK_STEPS = 64
 
 
 class ScalarDecay(nn.Module):
@@ -42,42 +42,42 @@ class ScalarDecay(nn.Module):
 
     def step(self, u: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
         """By the recurrence."""
-        gate, mixed, pace = self._entered(u)
+        gate, mixed, pace = self._project_in(u)
         mixed, window = self.convolution.step(mixed, state.window)
-        v, drive, b, c, log_decay = self._selected(mixed, pace)
+        v, drive, b, c, log_decay = self._select(mixed, pace)
         h = log_decay.exp()[..., None, None] * state.h + b[:, None, :, None] * drive[..., None, :]
         y = (c[:, None, None] @ h)[..., 0, :]
-        return self._left(y, v, gate), SelectiveState(window, h)
+        return self._project_out(y, v, gate), SelectiveState(window, h)
 
     def scan(self, us: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
         """Chunk by chunk, each by its masked product."""
-        gate, mixed, pace = self._entered(us)
+        gate, mixed, pace = self._project_in(us)
         mixed, window = self.convolution.scan(mixed, state.window)
-        v, drive, b, c, log_decay = self._selected(mixed, pace)
+        v, drive, b, c, log_decay = self._select(mixed, pace)
         ys, h = [], state.h
-        for k in range(0, len(us), CHUNK):
-            part = slice(k, k + CHUNK)
-            y, h = dual(drive[part], b[part], c[part], log_decay[part], h)
+        for k in range(0, len(us), CHUNK_STEPS):
+            part = slice(k, k + CHUNK_STEPS)
+            y, h = chunk_outputs(drive[part], b[part], c[part], log_decay[part], h)
             ys.append(y)
-        return self._left(torch.cat(ys), v, gate), SelectiveState(window, h)
+        return self._project_out(torch.cat(ys), v, gate), SelectiveState(window, h)
 
-    def _entered(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _project_in(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = self.enter(u).split([self.inner, self.inner + 2 * self.states, self.heads], -1)
         return parts[0], parts[1], parts[2]
 
-    def _selected(self, mixed: Tensor, pace: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def _select(self, mixed: Tensor, pace: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Inputs and drives (..., H, P), B and C (..., N), logarithms of the decays (..., H)."""
         v, b, c = nn.functional.silu(mixed).split([self.inner, self.states, self.states], -1)
         v = v.unflatten(-1, (self.heads, -1))
         step = nn.functional.softplus(pace + self.pace)
         return v, step[..., None] * v, b, c, -step * self.log_a.exp()
 
-    def _left(self, y: Tensor, v: Tensor, gate: Tensor) -> Tensor:
+    def _project_out(self, y: Tensor, v: Tensor, gate: Tensor) -> Tensor:
         y = (y + self.skip[:, None] * v).flatten(-2)
         return self.leave(self.norm(y * nn.functional.silu(gate)))
 
 
-def dual(drive: Tensor, b: Tensor, c: Tensor, log_decay: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+def chunk_outputs(drive: Tensor, b: Tensor, c: Tensor, log_decay: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     """Y = (L o C B') U of one chunk, and the state after it.
 
     Parameters

@@ -16,33 +16,35 @@ from torch import Tensor
 
 from geofold.backbone.protocol import StreamingBackbone, StreamState
 
-COMPLEX = ":complex"
+COMPLEX_SUFFIX = ":complex"
 
 
-def leaves(state: Any, name: str = "state") -> Iterator[tuple[str, Tensor]]:
+def named_tensors(state: Any, name: str = "state") -> Iterator[tuple[str, Tensor]]:
     """Tensors of a nest of tuples, by their places."""
     if isinstance(state, Tensor):
         yield name, state
     else:
         for number, part in enumerate(state):
-            yield from leaves(part, f"{name}.{number}")
+            yield from named_tensors(part, f"{name}.{number}")
 
 
 def state_bytes(state: Any) -> int:
     """Bytes that a state holds."""
-    return sum(part.numel() * part.element_size() for _, part in leaves(state))
+    return sum(part.numel() * part.element_size() for _, part in named_tensors(state))
 
 
 def save_state(state: StreamState, path: str | Path) -> None:
     """Write a state (safetensors); the file appears whole or not at all."""
     real = {}
-    for name, part in leaves(state):
-        name, part = (name + COMPLEX, torch.view_as_real(part.resolve_conj())) if part.is_complex() else (name, part)
+    for name, part in named_tensors(state):
+        name, part = (
+            (name + COMPLEX_SUFFIX, torch.view_as_real(part.resolve_conj())) if part.is_complex() else (name, part)
+        )
         real[name] = part.detach().cpu().contiguous().clone()
-    write_whole(Path(path), lambda name: save_file(real, name))
+    write_atomically(Path(path), lambda name: save_file(real, name))
 
 
-def write_whole(path: Path, write: Callable[[str], Any]) -> None:
+def write_atomically(path: Path, write: Callable[[str], Any]) -> None:
     """A file that appears whole or not at all: `write` is given a name beside it."""
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     os.close(handle)
@@ -62,7 +64,7 @@ def write_npz(path: Path, arrays: dict[str, Any]) -> None:
         with open(name, "wb") as file:
             np.savez_compressed(file, **arrays)
 
-    write_whole(path, save)
+    write_atomically(path, save)
 
 
 def load_state(path: str | Path, backbone: StreamingBackbone) -> StreamState:
@@ -78,15 +80,15 @@ def load_state(path: str | Path, backbone: StreamingBackbone) -> StreamState:
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} holds no state ({error}); expected a file that save_state wrote") from None
     like = backbone.init_state(1)
-    wanted = {name + COMPLEX if part.is_complex() else name: part for name, part in leaves(like)}
+    wanted = {name + COMPLEX_SUFFIX if part.is_complex() else name: part for name, part in named_tensors(like)}
     if set(found) != set(wanted):
         raise ValueError(f"{path} holds the state of another backbone than {backbone.name}; build the same one")
-    return _nested(like, found, "state")
+    return _restore(like, found, "state")
 
 
-def _nested(like: Any, found: dict[str, Tensor], name: str) -> Any:
+def _restore(like: Any, found: dict[str, Tensor], name: str) -> Any:
     if isinstance(like, Tensor):
-        part = torch.view_as_complex(found[name + COMPLEX]) if like.is_complex() else found[name]
+        part = torch.view_as_complex(found[name + COMPLEX_SUFFIX]) if like.is_complex() else found[name]
         return part.to(like.device)
-    parts = [_nested(part, found, f"{name}.{number}") for number, part in enumerate(like)]
+    parts = [_restore(part, found, f"{name}.{number}") for number, part in enumerate(like)]
     return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)

@@ -31,50 +31,50 @@ class Probe:
         return torch.randn(tensor.shape, generator=self._noise, dtype=torch.float64).to(tensor)
 
 
-def demand(holds: bool, where: str, found: str, expected: str, advice: str) -> None:
+def require(holds: bool, where: str, found: str, expected: str, advice: str) -> None:
     """Raise unless a promise holds."""
     if not holds:
         raise ContractError(where, found, expected, advice)
 
 
-def shaped(where: str, value: Any, shape: tuple[int | None, ...]) -> Tensor:
+def require_shape(where: str, value: Any, shape: tuple[int | None, ...]) -> Tensor:
     """The value, if it is a tensor of this shape (None: any length)."""
     told = "(" + ", ".join("any" if k is None else str(k) for k in shape) + ")"
-    demand(isinstance(value, Tensor), where, type(value).__name__, f"a tensor {told}", "return a tensor")
+    require(isinstance(value, Tensor), where, type(value).__name__, f"a tensor {told}", "return a tensor")
     fits = len(value.shape) == len(shape) and all(k is None or k == n for k, n in zip(shape, value.shape, strict=True))
-    demand(fits, where, f"shape {tuple(value.shape)}", f"{told}", "keep the batch first, one row per stream")
+    require(fits, where, f"shape {tuple(value.shape)}", f"{told}", "keep the batch first, one row per stream")
     return value
 
 
-def finite(where: str, value: Tensor) -> Tensor:
+def require_finite(where: str, value: Tensor) -> Tensor:
     """The value, if it has neither NaN nor infinity."""
     bad = int((~value.isfinite()).sum())
-    demand(not bad, where, f"{bad} values that are not finite", "finite numbers", "say valid = False instead")
+    require(not bad, where, f"{bad} values that are not finite", "finite numbers", "say valid = False instead")
     return value
 
 
-def agree(
+def require_close(
     where: str, found: Tensor, wanted: Tensor, expected: str, advice: str, tolerance: float, floor: float = 0.0
 ) -> None:
     """Raise unless two tensors agree, to a share of the largest entry (and an absolute floor)."""
     same = tuple(found.shape) == tuple(wanted.shape)
-    demand(same, where, f"shape {tuple(found.shape)}", f"shape {tuple(wanted.shape)}", advice)
+    require(same, where, f"shape {tuple(found.shape)}", f"shape {tuple(wanted.shape)}", advice)
     if not found.numel():
         return
     gap = float((found - wanted).abs().max())
     scale = float(wanted.abs().max())
     close = gap <= tolerance * scale + floor + (1e-12 if tolerance else 0.0)
-    demand(close, where, f"a difference of {gap:.3g} in {scale:.3g}", expected, advice)
+    require(close, where, f"a difference of {gap:.3g} in {scale:.3g}", expected, advice)
 
 
 @contextmanager
-def frozen(where: str, name: str, value: Any) -> Iterator[None]:
+def require_unchanged(where: str, name: str, value: Any) -> Iterator[None]:
     """Raise if what is done inside changes a value that was given."""
     before = copy.deepcopy(_parts(value))
     yield
     after = _parts(value)
     same = len(before) == len(after) and all(_equal(a, b) for a, b in zip(before, after, strict=True))
-    demand(same, where, f"that it changed the {name} it was given", "no argument is ever changed", "return a new one")
+    require(same, where, f"that it changed the {name} it was given", "no argument is ever changed", "return a new one")
 
 
 def _parts(value: Any) -> list[Any]:

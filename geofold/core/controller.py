@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geofold.core.allocator import keep_freed_pages
+from geofold.core.allocator import keep_freed_memory
 from geofold.core.backbone import Backbone
 from geofold.core.domain import Domain, Loss, Prediction, RowGoal
-from geofold.core.gate import Features, Gate, affordable
-from geofold.core.linearise import Linearisation, Look, linearise, look
+from geofold.core.gate import Features, Gate, affordable_depth
+from geofold.core.linearise import Linearisation, LossEvaluation, evaluate_loss, linearise
 from geofold.core.metric import Factor, Metric, MetricState
 from geofold.core.retraction import second_order
 from geofold.core.state import ControllerState, StepInfo
@@ -67,7 +67,7 @@ class Controller:
     drift: float = 0.0
     through: bool = False
     once: bool = False
-    curved: bool = True
+    stiff_directions: bool = True
     budget: float | None = None
     seed: int = 0
     clock: Callable[[], float] = time.perf_counter
@@ -82,7 +82,7 @@ class Controller:
             like = domain.observe(state, None)
         batch, dim = like.shape[0], domain.latent_dim
         if batch > 1:
-            keep_freed_pages()
+            keep_freed_memory()
         return ControllerState(
             domain=state,
             memory=self.backbone.init_state(batch, dim, like),
@@ -105,7 +105,7 @@ class Controller:
         began = self.clock()
         with torch.no_grad():
             proposal, memory = self.backbone.step(domain.observe(state.domain, goal), state.memory)
-        seen = look(domain, proposal, state.domain, goal)
+        seen = evaluate_loss(domain, proposal, state.domain, goal)
         loss = seen.loss
         # Something new is wanted: what the radius learned about the old loss means nothing now.
         fresh = _fresh(state.goal, goal, state.radius)
@@ -123,7 +123,7 @@ class Controller:
         rows = self.gate.open(features)
         most = self.gate.largest
         if self.budget is not None:
-            most = affordable(state.pace, self.budget, most)
+            most = affordable_depth(state.pace, self.budget, most)
         correcting, spent = self.clock(), 0.0
         if most and bool(rows.any()):
             work = self._correct(domain, state, goal, memory, work, features, rows, seen, most)
@@ -169,7 +169,7 @@ class Controller:
         work: _Work,
         features: Features,
         rows: Tensor,
-        seen: Look,
+        seen: LossEvaluation,
         most: int,
     ) -> _Work:
         """Inner corrections, at most `most`, on the rows that the gate opened."""
@@ -178,8 +178,8 @@ class Controller:
         for inner in range(most):
             # A row that was refused is where it was, and so is all that was learned there.
             if moved:
-                seen = seen if inner == 0 else look(domain, work.z, state.domain, goal)
-                at = linearise(domain, work.z, state.domain, seen, weight, curved=self.curved)
+                seen = seen if inner == 0 else evaluate_loss(domain, work.z, state.domain, goal)
+                at = linearise(domain, work.z, state.domain, seen, weight, stiff_directions=self.stiff_directions)
                 weight = at.weight
                 if self.through and self.horizon > 1:
                     ahead = self._horizon.gradient(domain, self.backbone, memory, work.z, state.domain, goal)
@@ -235,8 +235,8 @@ class Controller:
             v = -(descent + mu * away) / (1 + mu)
         slope = -(gradient * v).sum(-1)
         length_squared = at.length_squared(v, factor.damping)
-        length, reach = length_squared.sqrt(), region.reach(work.radius, slope * (1 + mu))
-        alpha = region.scale(length, reach)
+        length, effective_radius = length_squared.sqrt(), region.effective_radius(work.radius, slope * (1 + mu))
+        alpha = region.step_fraction(length, effective_radius)
         step = alpha[:, None] * v
         if self.order == 2:
             step = second_order(at, factor, step, alpha * length)
@@ -248,10 +248,10 @@ class Controller:
         if mu:
             now = now + mu / 2 * factor.quadratic(away)
             then = then + mu / 2 * factor.quadratic(domain.space.minus(trial, proposal))
-        predicted = region.predicted(alpha, slope, (1 + mu) * length_squared)
+        predicted = region.predicted_decrease(alpha, slope, (1 + mu) * length_squared)
         actual = now - then
         taken = rows & region.accept(actual, predicted)
-        radius = region.update(work.radius, actual, predicted, alpha * length, taken, reach)
+        radius = region.update(work.radius, actual, predicted, alpha * length, taken, effective_radius)
         everyone = bool(rows.all())
         work = replace(
             work,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from geofold.core.linearise import Linearisation
-from geofold.core.metric import Factor, MetricState, WoodburyFactor, no_averages
+from geofold.core.metric import Factor, MetricState, WoodburyFactor, empty_state
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class LatentCovariance:
         """Nothing to average: the covariance is frozen."""
         if dim != len(self.diagonal):
             raise ValueError(f"covariance of {len(self.diagonal)} latent dimensions, problem of {dim}")
-        return no_averages(batch, dim, like)
+        return empty_state(batch, dim, like)
 
     def update(self, state: MetricState, at: Linearisation, previous: Tensor, seed: int) -> MetricState:
         """Frozen."""

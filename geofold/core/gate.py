@@ -81,7 +81,7 @@ class ThresholdGate:
 
     def depth(self, features: Features) -> Tensor:
         """1 + the number of decades that kappa lies above `first`."""
-        decades = torch.log10(kappa_of(features).clamp_min(1e-300) / self.first).floor() + 1
+        decades = torch.log10(require_kappa(features).clamp_min(1e-300) / self.first).floor() + 1
         return (1 + decades.nan_to_num(0.0).clamp(0, self.largest - 1)).to(torch.long)
 
 
@@ -153,11 +153,13 @@ class LearnedGate:
 
     def open_logit(self, features: Features) -> Tensor:
         """Log-odds (B,) that the step gets a correction; differentiable in weights and features."""
-        return torch.tanh(_scaled(features, None) @ self.open_hidden.mT) @ self.open_head
+        return torch.tanh(_scale_features(features, None) @ self.open_hidden.mT) @ self.open_head
 
     def depth_logits(self, features: Features) -> Tensor:
         """Logits (B, K_max) of the depths 1..K_max."""
-        return torch.tanh(_scaled(features, kappa_of(features)) @ self.depth_hidden.mT) @ self.depth_head.mT
+        return (
+            torch.tanh(_scale_features(features, require_kappa(features)) @ self.depth_hidden.mT) @ self.depth_head.mT
+        )
 
     def open(self, features: Features) -> Tensor:
         """Where the odds are for it, and the predictor is at rest."""
@@ -180,17 +182,19 @@ class Pace(NamedTuple):
 
     def seen(self, look: float, corrections: float, count: int) -> Pace:
         """Pace after one more step: the larger of the last and a slow average, since a budget is kept at the peaks."""
-        return Pace(_slow(self.look, look), _slow(self.correction, corrections / count) if count else self.correction)
+        return Pace(
+            _smooth(self.look, look), _smooth(self.correction, corrections / count) if count else self.correction
+        )
 
 
-def affordable(pace: Pace, budget: float, largest: int) -> int:
+def affordable_depth(pace: Pace, budget: float, largest: int) -> int:
     """Inner corrections that fit into `budget` milliseconds; one, to learn from, where the pace is not known."""
     if pace.look is None or pace.correction is None:
         return 1
     return max(0, min(largest, math.floor((budget - pace.look) / max(pace.correction, 1e-6))))
 
 
-def kappa_of(features: Features) -> Tensor:
+def require_kappa(features: Features) -> Tensor:
     """kappa, which must be there.
 
     Raises
@@ -203,11 +207,11 @@ def kappa_of(features: Features) -> Tensor:
     return features.kappa
 
 
-def _slow(old: float | None, new: float) -> float:
+def _smooth(old: float | None, new: float) -> float:
     return new if old is None else max(new, 0.9 * old + 0.1 * new)
 
 
-def _scaled(features: Features, kappa: Tensor | None) -> Tensor:
+def _scale_features(features: Features, kappa: Tensor | None) -> Tensor:
     """Features (B, 6 or 7) on a scale of decades, so that a small network can tell them apart."""
     motion = torch.zeros_like(features.loss) if features.motion is None else features.motion
     columns = [

@@ -61,7 +61,7 @@ class LearnedMetric:
         """What is trained and saved, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "damping"}
 
-    def having(self, weights: Mapping[str, Tensor]) -> LearnedMetric:
+    def with_weights(self, weights: Mapping[str, Tensor]) -> LearnedMetric:
         """The same metric with other weights."""
         return LearnedMetric(**weights, damping=self.damping)
 

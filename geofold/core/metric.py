@@ -190,7 +190,7 @@ class EuclideanMetric:
 
     def init(self, batch: int, dim: int, like: Tensor) -> MetricState:
         """Nothing to average."""
-        return no_averages(batch, dim, like)
+        return empty_state(batch, dim, like)
 
     def update(self, state: MetricState, at: Linearisation, previous: Tensor, seed: int) -> MetricState:
         """The Euclidean metric learns nothing."""
@@ -202,7 +202,7 @@ class EuclideanMetric:
         return WoodburyFactor.of(state.factor[..., :0], diagonal, uniform=True)
 
 
-def no_averages(batch: int, dim: int, like: Tensor) -> MetricState:
+def empty_state(batch: int, dim: int, like: Tensor) -> MetricState:
     """State of a metric that learns nothing: one column of zeros, which tells the shape."""
     empty = torch.zeros(batch, dim, 1, dtype=torch.float64, device=like.device)
     return MetricState(empty, torch.ones_like(empty[:, 0, 0]))

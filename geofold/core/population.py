@@ -22,7 +22,7 @@ from geofold.core.stream import kick
 
 
 @dataclass(frozen=True)
-class Plan:
+class PopulationPlan:
     """How a population is run.
 
     Parameters
@@ -43,7 +43,7 @@ class Plan:
     rounds: int = 6
     kicks: int = 5
     size: float = 0.3
-    content: float = 0.5
+    converged_loss: float = 0.5
 
 
 @dataclass
@@ -70,9 +70,9 @@ def evolve(
     domain: Selectable,
     state: ControllerState,
     goal: Callable[[int, tuple[bool, ...]], Any],
-    plan: Plan,
+    plan: PopulationPlan,
     *,
-    worth: Callable[[Any], Tensor],
+    cost: Callable[[Any], Tensor],
     snapshot: Callable[[Any], Any],
     seed: int = 0,
     progress: Callable[[int, int, float], None] | None = None,
@@ -108,24 +108,24 @@ def evolve(
             aim = goal(phase, fresh)
             for _ in range(steps):
                 state, info = controller.step(domain, state, aim)
-                _note(lineage, snapshot(state.domain), same, info)
+                _record(lineage, snapshot(state.domain), same, info)
                 done += 1
                 if progress is not None:
                     progress(done, plan.rounds * sum(plan.steps), best)
-        value = worth(state.domain)
+        value = cost(state.domain)
         best = float(value.min())
         order = torch.argsort(value, stable=True)
-        last = best <= plan.content or number == plan.rounds - 1
+        last = best <= plan.converged_loss or number == plan.rounds - 1
         kept = rows if last else (rows + 1) // 2
         chosen = torch.cat([order[:kept], order[: rows - kept]])
-        state = take(domain, state, chosen)
-        _note(lineage, snapshot(state.domain), chosen, None)
+        state = select_rows(domain, state, chosen)
+        _record(lineage, snapshot(state.domain), chosen, None)
         if last:
             break
     return state, lineage
 
 
-def take(domain: Selectable, state: ControllerState, rows: Tensor) -> ControllerState:
+def select_rows(domain: Selectable, state: ControllerState, rows: Tensor) -> ControllerState:
     """Controller state whose row k is row rows[k] of the given one."""
     return state._replace(
         domain=domain.select(state.domain, rows),
@@ -142,7 +142,7 @@ def _scatter(
     domain: Selectable,
     state: ControllerState,
     moving: Tensor,
-    plan: Plan,
+    plan: PopulationPlan,
     noise: torch.Generator,
     lineage: Lineage,
     snapshot: Callable[[Any], Any],
@@ -158,11 +158,11 @@ def _scatter(
         passing = torch.randn(shape, generator=noise, dtype=torch.float64).to(state.direction)
         latent = plan.size * (0.6 * lasting + 0.4 * passing)
         state = state._replace(domain=kick(domain, state.domain, latent, moving & (lengths > number)))
-        _note(lineage, snapshot(state.domain), torch.arange(len(moving)), None)
+        _record(lineage, snapshot(state.domain), torch.arange(len(moving)), None)
     return state._replace(radius=torch.where(moving, controller.trust_region.radius, state.radius))
 
 
-def _note(lineage: Lineage, frame: Any, parents: Tensor, info: StepInfo | None) -> None:
+def _record(lineage: Lineage, frame: Any, parents: Tensor, info: StepInfo | None) -> None:
     lineage.frames.append(frame)
     lineage.parents.append(parents)
     lineage.infos.append(info)

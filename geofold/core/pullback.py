@@ -1,6 +1,6 @@
 """Pullback (Fisher) metric G = lambda I + J'WJ of the decoder, sketched and averaged along the stream.
 
-Where the loss has stiff directions c in the observations (`geofold.core.domain.Sloped`), W stands for W + sum cc': a
+Where the loss has stiff directions c in the observations (`geofold.core.domain.LossWithGradient`), W stands for W + sum cc': a
 move that a constraint resists is as long as what it would cost, so steps go along the constraint instead of at it.
 
 Glossary: ``B`` rows, ``d`` latent, ``r`` probes, ``k`` observations; J = dg/dz (k, d), W diagonal (k), F = J'WJ.
@@ -29,7 +29,7 @@ from geofold.core.linearise import Linearisation
 from geofold.core.metric import DenseFactor, Factor, MetricState, WoodburyFactor
 
 SKETCHES = ("exact", "fisher", "nystrom", "paper")
-SOLVABLE = 1e6
+MAX_WOODBURY_CONDITION = 1e6
 """Condition number up to which Eq. 4, which loses its square, keeps three digits in float64."""
 
 
@@ -58,7 +58,7 @@ class Pullback:
         False: the first look of a stream is kept for good (agent "no adapt").
     largest : float
         Ceiling of the condition number: lambda is raised where it would be exceeded. Sketches that are solved by
-        Eq. 4 stay below `SOLVABLE` too.
+        Eq. 4 stay below `MAX_WOODBURY_CONDITION` too.
     cap : float
         Ceiling of |U|_2, the square root of the sketch's largest eigenvalue.
     """
@@ -115,7 +115,7 @@ class Pullback:
         columns = state.factor / weight.sqrt()
         # no smaller system to solve, and Eq. 4 would lose the square of the condition number
         dense = columns.shape[-1] >= columns.shape[-2]
-        largest = self.largest if dense else min(self.largest, SOLVABLE)
+        largest = self.largest if dense else min(self.largest, MAX_WOODBURY_CONDITION)
         scale, damping = self._clamped(columns.square().sum((-1, -2)), columns, largest)
         if scale is not None:
             columns = columns * scale.sqrt()[:, None, None]
@@ -136,17 +136,19 @@ class Pullback:
         """F (B, d, d) or its sketch, or new columns (B, d, r)."""
         if self.sketch == "exact":
             whole = at.expansion.gram(at.weight).double()
-            if at.curved is None:
+            if at.stiff_directions is None:
                 return whole
-            rows = at.expansion.pull(at.curved).double()
+            rows = at.expansion.pull(at.stiff_directions).double()
             return whole + torch.einsum("cbi,cbj->bij", rows, rows)
         noise = torch.Generator().manual_seed(seed)
         if self.sketch == "fisher":
             root = at.weight.sqrt()
             cotangents = self._signs(noise, root.shape[-1], root) * root
-            if at.curved is not None:
+            if at.stiff_directions is not None:
                 cotangents = cotangents + torch.einsum(
-                    "rbc,cbk->rbk", self._signs(noise, len(at.curved), root).expand(-1, len(root), -1), at.curved
+                    "rbc,cbk->rbk",
+                    self._signs(noise, len(at.stiff_directions), root).expand(-1, len(root), -1),
+                    at.stiff_directions,
                 )
             if self.informed:
                 width = math.sqrt(root.shape[-1])
@@ -161,7 +163,7 @@ class Pullback:
         if self.informed:
             known = (at.gradient, previous)
             self._inform(noise, probes, math.sqrt(probes.shape[-1]), known, known)
-        seen = at.expansion.pull(at.weighed(at.expansion.push(probes)))
+        seen = at.expansion.pull(at.apply_weight(at.expansion.push(probes)))
         if self.sketch == "paper":
             return seen.permute(1, 2, 0).double()
         return _nystrom(probes.permute(1, 2, 0).double(), seen.permute(1, 2, 0).double())

@@ -20,7 +20,7 @@ from geofold.core.tangent import Space
 
 def christoffel(at: Linearisation, factor: Factor, step: Tensor) -> Tensor:
     """A[D, D] of a step D (B, d)."""
-    return -factor.solve(at.pull(at.weighed(at.expansion.bend(step))))
+    return -factor.solve(at.pull(at.apply_weight(at.expansion.bend(step))))
 
 
 def second_order(at: Linearisation, factor: Factor, step: Tensor, length: Tensor | None = None) -> Tensor:

@@ -23,7 +23,7 @@ from geofold.core.state import ControllerState, StepInfo
 
 
 @dataclass(frozen=True)
-class Patience:
+class StuckCriterion:
     """When a row counts as stuck, and what is done about it.
 
     Parameters
@@ -63,8 +63,8 @@ def stream(
     state: ControllerState,
     goal: Any,
     *,
-    patience: Patience | None = None,
-    thorough: Controller | None = None,
+    stuck_criterion: StuckCriterion | None = None,
+    fallback_controller: Controller | None = None,
     seed: int = 0,
 ) -> Iterator[tuple[ControllerState, StepInfo]]:
     """Steps without end towards a goal; the caller stops when content.
@@ -89,7 +89,7 @@ def stream(
     while True:
         parts, rows = controller, None
         if restless is not None and bool((restless.left > 0).any()):
-            controller = thorough or controller
+            controller = fallback_controller or controller
             rows = restless.left > 0
             parts = replace(
                 controller,
@@ -99,8 +99,8 @@ def stream(
             state = state._replace(radius=torch.where(rows, controller.trust_region.radius, state.radius))
         state, info = parts.step(domain, state, goal(number) if callable(goal) else goal)
         number += 1
-        if patience is not None:
-            restless = _watch(restless, info, patience, state, domain, noise)
+        if stuck_criterion is not None:
+            restless = _watch(restless, info, stuck_criterion, state, domain, noise)
             if rows is not None:
                 restless = replace(restless, left=torch.where(rows, restless.left - 1, restless.left))
         yield state, info
@@ -165,7 +165,7 @@ def kick(domain: Domain, state: Any, latent: Tensor, rows: Tensor) -> Any:
 def _watch(
     old: _Restless | None,
     info: StepInfo,
-    patience: Patience,
+    stuck_criterion: StuckCriterion,
     state: ControllerState,
     domain: Domain,
     noise: torch.Generator,
@@ -174,16 +174,16 @@ def _watch(
     if old is None:
         zero = torch.zeros_like(loss, dtype=torch.long)
         old = _Restless(torch.full_like(loss, torch.inf), zero, zero, loss.new_zeros(len(loss), domain.latent_dim))
-    fell = loss < old.best * (1 - patience.fraction)
+    fell = loss < old.best * (1 - stuck_criterion.fraction)
     # while a row is being kicked it may climb: its record starts anew afterwards
     kicked = old.left > 0
     best = torch.where(kicked, torch.full_like(loss, torch.inf), torch.where(fell, loss, old.best))
     since = torch.where(fell | kicked, 0, old.since + 1)
-    stuck = (since >= patience.window) & (loss > patience.tolerance) & ~kicked
-    fresh = patience.size * torch.randn(old.direction.shape, generator=noise, dtype=torch.float64).to(loss)
+    stuck = (since >= stuck_criterion.window) & (loss > stuck_criterion.tolerance) & ~kicked
+    fresh = stuck_criterion.size * torch.randn(old.direction.shape, generator=noise, dtype=torch.float64).to(loss)
     return _Restless(
         best,
         torch.where(stuck, 0, since),
-        torch.where(stuck, patience.kicks, old.left),
+        torch.where(stuck, stuck_criterion.kicks, old.left),
         torch.where(stuck[:, None], fresh, old.direction),
     )

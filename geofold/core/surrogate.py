@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geofold.core.backbone import Backbone, take_rows
 from geofold.core.domain import Domain, Loss, Prediction
-from geofold.core.linearise import value
+from geofold.core.linearise import loss_value
 
 
 class Trial(NamedTuple):
@@ -67,17 +67,17 @@ class Horizon:
         """
         with torch.no_grad():
             prediction = domain.decode(trial, state)
-            tried = value(domain, prediction, state, goal)
+            tried = loss_value(domain, prediction, state, goal)
             now, then = loss, tried.total
             # A predictor that holds still over a domain at rest imagines the present loss again and again.
-            resting = getattr(backbone, "still", False) and getattr(domain, "rests", False)
+            resting = getattr(backbone, "no_motion", False) and getattr(domain, "rests", False)
             if self.steps > 1 and not resting:
-                rest = _pair(self, domain, backbone, memory, state, goal, (z, seen), (trial, prediction))
+                rest = _rollout_losses(self, domain, backbone, memory, state, goal, (z, seen), (trial, prediction))
                 now, then = (now + rest[0]) / self.total, (then + rest[1]) / self.total
         then = torch.where(prediction.valid & ~then.isnan(), then, torch.inf)
         return Trial(now, then, prediction, tried)
 
-    def ahead(
+    def rollout_loss(
         self, domain: Domain, backbone: Backbone, memory: Any, z: Tensor, prediction: Prediction, state: Any, goal: Any
     ) -> Tensor:
         """sum_{h >= 1} gamma^h loss_h (B,) after a latent's prediction is committed."""
@@ -86,7 +86,7 @@ class Horizon:
             state = domain.commit(prediction, state)
             proposal, memory = backbone.step(domain.observe(state, goal), memory)
             prediction = domain.decode(proposal, state)
-            judge = domain.loss if torch.is_grad_enabled() else partial(value, domain)
+            judge = domain.loss if torch.is_grad_enabled() else partial(loss_value, domain)
             total = total + self.discount**h * judge(prediction, state, goal).total
         return total
 
@@ -102,11 +102,11 @@ class Horizon:
         with torch.enable_grad():
             prediction = domain.decode(leaf, state)
             total = domain.loss(prediction, state, goal).total
-            total = total + self.ahead(domain, backbone, memory, leaf, prediction, state, goal)
+            total = total + self.rollout_loss(domain, backbone, memory, leaf, prediction, state, goal)
             return torch.autograd.grad(total.sum() / self.total, leaf)[0]
 
 
-def _pair(
+def _rollout_losses(
     horizon: Horizon,
     domain: Domain,
     backbone: Backbone,
@@ -119,7 +119,7 @@ def _pair(
     """`ahead` of two latents, in one batch where that can be."""
     select = getattr(domain, "select", None)  # see `Selectable`
     if select is None:
-        both = (horizon.ahead(domain, backbone, memory, z, p, state, goal) for z, p in (one, other))
+        both = (horizon.rollout_loss(domain, backbone, memory, z, p, state, goal) for z, p in (one, other))
         return next(both), next(both)
     rows = torch.arange(len(one[0]), device=one[0].device).repeat(2)
     pair = [p for _, p in (one, other)]
@@ -128,7 +128,7 @@ def _pair(
         torch.cat([p.precision.expand_as(p.mean) for p in pair]),
         torch.cat([p.valid for p in pair]),
     )
-    total = horizon.ahead(
+    total = horizon.rollout_loss(
         domain,
         backbone,
         take_rows(memory, rows),

@@ -49,21 +49,21 @@ class TrustRegion:
         """rho0 for every row."""
         return torch.full((batch,), self.radius, dtype=like.dtype, device=like.device)
 
-    def reach(self, radius: Tensor, kappa: Tensor) -> Tensor:
+    def effective_radius(self, radius: Tensor, kappa: Tensor) -> Tensor:
         """Radius in force at a difficulty kappa (B,)."""
         if self.kappa_power == 0:
             return radius
         factor = (kappa.clamp_min(0) / self.kappa_reference).to(radius) ** self.kappa_power
         return (radius * factor).nan_to_num(self.smallest).clamp(self.smallest, self.largest)
 
-    def scale(self, length: Tensor, radius: Tensor) -> Tensor:
+    def step_fraction(self, length: Tensor, radius: Tensor) -> Tensor:
         """Largest alpha of alpha0, alpha0/2, alpha0/4 with alpha |v| <= rho; if none fits, rho / |v|."""
         alpha = radius / length.clamp_min(torch.finfo(length.dtype).tiny)
         for trial in (self.first / 4, self.first / 2, self.first):
             alpha = torch.where(trial * length <= radius, trial, alpha)
         return alpha
 
-    def predicted(self, alpha: Tensor, slope: Tensor, length_squared: Tensor) -> Tensor:
+    def predicted_decrease(self, alpha: Tensor, slope: Tensor, length_squared: Tensor) -> Tensor:
         """Decrease of the quadratic model: alpha <-g, v> - alpha^2/2 v'Gv, with the true v'Gv."""
         return alpha * slope - alpha.square() / 2 * length_squared
 
@@ -80,10 +80,10 @@ class TrustRegion:
         predicted: Tensor,
         length: Tensor,
         taken: Tensor,
-        reach: Tensor | None = None,
+        effective_radius: Tensor | None = None,
     ) -> Tensor:
         """Radius after a step of the given metric length; it may grow where that was near the radius in force."""
-        near = length >= (radius if reach is None else reach) / 2
+        near = length >= (radius if effective_radius is None else effective_radius) / 2
         well = taken & ~(actual < self.high * predicted) & near
         return (radius * torch.where(taken, torch.where(well, self.grow, 1.0), self.shrink)).clamp(
             self.smallest, self.largest

@@ -28,7 +28,7 @@ from geofold import resources
 from geofold.core.controller import Controller
 from geofold.core.domain import Selectable
 from geofold.core.gate import Features, Gate, LearnedGate
-from geofold.core.population import take
+from geofold.core.population import select_rows
 from geofold.core.state import ControllerState
 from geofold.errors import InputFileError
 from geofold.learn.training_loop import load_card
@@ -109,7 +109,7 @@ def outcomes(case: Case, gate: Gate, *, largest: int, seed: int) -> Outcomes:
     found: list[list[Tensor]] = []
     for begin in range(0, case.steps, case.span):
         forced = ForcedGate(budget, largest)
-        wide, spent = take(case.domain, state, rows), torch.zeros(largest + 1)
+        wide, spent = select_rows(case.domain, state, rows), torch.zeros(largest + 1)
         for _ in range(min(case.span, case.steps - begin)):
             wide, info = replace(case.controller, gate=forced).step(case.domain, wide, case.goal)
             spent += info.inner_steps
@@ -124,7 +124,7 @@ def outcomes(case: Case, gate: Gate, *, largest: int, seed: int) -> Outcomes:
         if float(torch.rand(1, generator=noise)) > RANDOM:
             first = forced.seen[0]
             chosen = int(torch.where(gate.open(first), gate.depth(first), 0)[0])
-        state = take(case.domain, wide, torch.tensor([min(chosen, largest)]))
+        state = select_rows(case.domain, wide, torch.tensor([min(chosen, largest)]))
     return Outcomes(*(torch.cat(part).double() for part in zip(*found, strict=True)))
 
 

@@ -19,7 +19,7 @@ from torch.nn.functional import smooth_l1_loss
 
 from geofold.backbone.attention import Attention, FeedForward
 from geofold.backbone.protocol import StreamingBackbone
-from geofold.backbone.registry import build
+from geofold.backbone.registry import build_backbone
 from geofold.learn.training_loop import Schedule, Told, frozen, save_weights, train, write_curve
 
 WIDTH, DEPTH = 64, 2
@@ -51,7 +51,7 @@ def _transformer(features: int, latent: int, seed: int) -> StreamingBackbone:
 
 
 def _of_zoo(name: str) -> Callable[[int, int, int], StreamingBackbone]:
-    return lambda features, latent, seed: build(name, features, latent, width=WIDTH, depth=DEPTH, seed=seed)
+    return lambda features, latent, seed: build_backbone(name, features, latent, width=WIDTH, depth=DEPTH, seed=seed)
 
 
 KINDS: dict[str, Callable[[int, int, int], StreamingBackbone]] = {

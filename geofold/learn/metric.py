@@ -24,7 +24,7 @@ from geofold import resources
 from geofold.core.controller import Controller
 from geofold.core.domain import Domain
 from geofold.core.learned_metric import LearnedMetric
-from geofold.core.linearise import Linearisation, linearise, look
+from geofold.core.linearise import Linearisation, evaluate_loss, linearise
 from geofold.core.state import ControllerState
 from geofold.errors import InputFileError
 from geofold.learn.training_loop import load_card
@@ -56,7 +56,7 @@ def natural_step(metric: LearnedMetric, at: Linearisation, parts: Controller, ra
         by_v = 2 * (at.pull(at.weight * at.push(fixed)) + metric.damping * fixed)
     # |v|_G: its value, with its derivative along v
     length = (length + (by_v * (v - fixed)).sum(-1)).clamp_min(1e-300).sqrt()
-    alpha = parts.trust_region.scale(length.detach(), radius)
+    alpha = parts.trust_region.step_fraction(length.detach(), radius)
     bound = alpha < parts.trust_region.first / 4
     return torch.where(bound, radius / length, alpha)[:, None] * v
 
@@ -64,11 +64,11 @@ def natural_step(metric: LearnedMetric, at: Linearisation, parts: Controller, ra
 def promise(metric: LearnedMetric, parts: Controller, domain: Domain, state: ControllerState, goal: Any) -> Tensor:
     """Scalar whose gradient by the metric's weights is that of the relative loss after a step, mean over rows."""
     z, _ = parts.backbone.step(domain.observe(state.domain, goal), state.memory)
-    seen = look(domain, z, state.domain, goal)
+    seen = evaluate_loss(domain, z, state.domain, goal)
     at = linearise(domain, z, state.domain, seen)
     step = natural_step(metric, at, parts, state.radius)
     trial = domain.space.retract(z, step.detach())
-    after = linearise(domain, trial, state.domain, look(domain, trial, state.domain, goal)).gradient
+    after = linearise(domain, trial, state.domain, evaluate_loss(domain, trial, state.domain, goal)).gradient
     scale = 1 / (seen.loss.total + FLOOR)
     return (scale[:, None] * after * step).sum(-1).mean()
 
@@ -84,8 +84,8 @@ def train_metric(
         course = courses(number)
         state = course.state
         for _ in range(course.steps):
-            metric = start.having(weights)
-            frozen = start.having({name: value.detach() for name, value in weights.items()})
+            metric = start.with_weights(weights)
+            frozen = start.with_weights({name: value.detach() for name, value in weights.items()})
             optimiser.zero_grad()
             promise(metric, course.controller, course.domain, state, course.goal).backward()
             torch.nn.utils.clip_grad_norm_(weights.values(), CLIP)
@@ -94,7 +94,7 @@ def train_metric(
             optimiser.step()
         if told is not None:
             told(number + 1)
-    return start.having({name: value.detach() for name, value in weights.items()})
+    return start.with_weights({name: value.detach() for name, value in weights.items()})
 
 
 @cache

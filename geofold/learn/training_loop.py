@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from geofold.backbone.state_io import write_whole
+from geofold.backbone.state_io import write_atomically
 from geofold.errors import InputFileError
 
 CHECKPOINT, CURVE, FIGURE = "checkpoint.pt", "curve.csv", "curve.png"
@@ -112,7 +112,7 @@ def _checkpoint(
         "step": step, "model": model.state_dict(), "optimiser": optimiser.state_dict(),
         "curve": [list(row) for row in curve], "schedule": asdict(schedule),
     }  # fmt: skip
-    write_whole(path, lambda name: torch.save(kept, name))
+    write_atomically(path, lambda name: torch.save(kept, name))
 
 
 def _resumed(
@@ -134,9 +134,9 @@ def _resumed(
 def save_weights(path: str | Path, weights: Mapping[str, Tensor], card: dict[str, Any]) -> None:
     """Weights (safetensors) and beside them their card (JSON), which names their hash."""
     path = Path(path)
-    write_whole(path, lambda name: save_file({k: v.contiguous() for k, v in weights.items()}, name))
+    write_atomically(path, lambda name: save_file({k: v.contiguous() for k, v in weights.items()}, name))
     text = json.dumps(card | {"sha256": _digest(path)}, indent=2) + "\n"
-    write_whole(path.with_suffix(".json"), lambda name: Path(name).write_text(text, encoding="utf-8"))
+    write_atomically(path.with_suffix(".json"), lambda name: Path(name).write_text(text, encoding="utf-8"))
 
 
 def load_card(path: str | Path) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def write_curve(folder: str | Path, curve: list[tuple[int, float, float]], ylabe
     """The curve as CSV, and as a figure."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("step", "train", "valid"), *curve])
-    write_whole(Path(folder) / CURVE, lambda name: Path(name).write_text(text.getvalue(), encoding="utf-8"))
+    write_atomically(Path(folder) / CURVE, lambda name: Path(name).write_text(text.getvalue(), encoding="utf-8"))
     import matplotlib
 
     matplotlib.use("Agg")
@@ -213,7 +213,7 @@ def write_curve(folder: str | Path, curve: list[tuple[int, float, float]], ylabe
     axis.plot(steps, judged, color="#0072b2", label="validation")
     axis.set(xlabel="batches", ylabel=ylabel)
     axis.legend()
-    write_whole(Path(folder) / FIGURE, lambda name: figure.savefig(name, dpi=120, format="png"))
+    write_atomically(Path(folder) / FIGURE, lambda name: figure.savefig(name, dpi=120, format="png"))
     pyplot.close(figure)
 
 

@@ -27,16 +27,16 @@ from geofold.maze.world import World
 
 SQUARES = 16
 """Along a side."""
-ROUTE = 6
+ROUTE_LENGTH = 6
 """Places ahead that an agent looks for."""
-LOOKS = 24
+SIGHT_SAMPLES = 24
 """Places on a line of sight where a barrier is looked for."""
-SLIM = 0.5 / CELLS
+SIGHT_CLEARANCE = 0.5 / CELLS
 """How far a line of sight keeps from barriers."""
 
 
 @dataclass(frozen=True, eq=False)
-class Chart:
+class CoarseMap:
     """Charts of S scenes.
 
     Attributes
@@ -51,14 +51,16 @@ class Chart:
     route: Tensor
 
     @classmethod
-    def of(cls, worlds: list[World], targets: np.ndarray, squares: int = SQUARES, ahead: int = ROUTE) -> Chart:
+    def of(
+        cls, worlds: list[World], targets: np.ndarray, squares: int = SQUARES, ahead: int = ROUTE_LENGTH
+    ) -> CoarseMap:
         """Charts of worlds as they stand, with targets (S, 2)."""
-        drawn = [_charted(world, *at, squares, ahead) for world, at in zip(worlds, targets.tolist(), strict=True)]
+        drawn = [_draw_map(world, *at, squares, ahead) for world, at in zip(worlds, targets.tolist(), strict=True)]
         most = max(len(route) for _, route in drawn)
         routes = [np.pad(route, ((0, most - len(route)), (0, 0), (0, 0))) for _, route in drawn]
         return cls(torch.as_tensor(np.stack([part for part, _ in drawn])), torch.as_tensor(np.stack(routes)))
 
-    def aims(self, position: Tensor, scene: Tensor, fields: Fields) -> Tensor:
+    def waypoints(self, position: Tensor, scene: Tensor, fields: Fields) -> Tensor:
         """Where to head for from points (B, 2), and where after that, (B, 2, 2).
 
         The first is the furthest place of the route that is in sight, or that of the own part if none is.
@@ -66,10 +68,10 @@ class Chart:
         cell = (position * CELLS).long().clamp(0, CELLS - 1)
         route = self.route[scene, self.part[scene, cell[:, 1], cell[:, 0]]]
         way = route[:, :-1] - position[:, None]
-        share = torch.linspace(0, 1, LOOKS + 1, dtype=way.dtype, device=way.device)[1:, None]
+        share = torch.linspace(0, 1, SIGHT_SAMPLES + 1, dtype=way.dtype, device=way.device)[1:, None]
         looks = position[:, None, None] + share * way[:, :, None]
         gap = fields.distance(looks.flatten(1, 2), scene).unflatten(1, looks.shape[1:3])
-        seen = (gap > SLIM).all(-1)
+        seen = (gap > SIGHT_CLEARANCE).all(-1)
         number = torch.arange(seen.shape[1], device=seen.device)
         furthest = torch.where(seen, number, 0).amax(-1)
         row = torch.arange(len(route), device=seen.device)[:, None]
@@ -77,9 +79,9 @@ class Chart:
 
 
 @lru_cache(maxsize=512)
-def _charted(world: World, x: float, y: float, squares: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw_map(world: World, x: float, y: float, squares: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
     """Parts (n, n) and routes (p, r, 2) of one scene; agents that walk the same world share them."""
-    part, target = _parts(world.solid, squares), np.array([x, y])
+    part, target = _label_parts(world.barriers, squares), np.array([x, y])
     count = int(part.max()) + 1
     flat = part.ravel()
     cells = np.stack([np.arange(CELLS**2) % CELLS, np.arange(CELLS**2) // CELLS], -1)
@@ -111,10 +113,10 @@ def _charted(world: World, x: float, y: float, squares: int, ahead: int) -> tupl
     return whole, np.stack(route, 1)
 
 
-def _parts(solid: np.ndarray, squares: int) -> np.ndarray:
+def _label_parts(barriers: np.ndarray, squares: int) -> np.ndarray:
     """Number (n, n) of each cell's part, -1 where the ground is not free for two cells around."""
     side = CELLS // squares
-    free = ndimage.distance_transform_edt(~solid) >= 1.9
+    free = ndimage.distance_transform_edt(~barriers) >= 1.9
     # a line of nothing between squares keeps their parts apart
     spread = np.arange(CELLS) + np.arange(CELLS) // side
     apart = np.zeros((spread[-1] + 1,) * 2, bool)

@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.core.domain import Expansion, Loss, Prediction, Sloped
+from geofold.core.domain import Expansion, Loss, LossWithGradient, Prediction
 from geofold.core.tangent import Euclid
-from geofold.maze.coarse_map import Chart
-from geofold.maze.cost import March, Price
-from geofold.maze.features import features
+from geofold.maze.coarse_map import CoarseMap
+from geofold.maze.cost import PlanCost, StraightRollout
+from geofold.maze.features import featurise
 from geofold.maze.fields import Fields
-from geofold.maze.plan import Here, Plan
+from geofold.maze.plan import PlanDecoder, PlanOrigin
 from geofold.maze.world import World
 
-MOVES = 8
+PLAN_MOVES = 8
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class MazeState(NamedTuple):
     bumps : (B,) int, moves that ended at a barrier so far
     """
 
-    here: Here
-    march: March
+    origin: PlanOrigin
+    rollout: StraightRollout
     bumps: Tensor
 
 
@@ -63,11 +63,11 @@ class MazeDomain:
     """
 
     fields: Fields
-    plan: Plan
-    price: Price
+    plan: PlanDecoder
+    cost: PlanCost
     targets: Tensor
-    chart: Chart
-    senses: bool = False
+    coarse_map: CoarseMap
+    with_features: bool = False
 
     @classmethod
     def of(
@@ -75,15 +75,17 @@ class MazeDomain:
         worlds: list[World],
         targets: np.ndarray,
         *,
-        moves: int = MOVES,
-        price: Price | None = None,
-        senses: bool = False,
+        moves: int = PLAN_MOVES,
+        cost: PlanCost | None = None,
+        with_features: bool = False,
     ) -> MazeDomain:
         """Domain of scenes: worlds as they stand and the targets (S, 2) in them."""
         fields = Fields.of(worlds)
-        chart = Chart.of(worlds, targets)
-        plan = Plan(fields.relief, moves)
-        return cls(fields, plan, price or Price(), torch.as_tensor(targets, dtype=torch.float64), chart, senses)
+        coarse_map = CoarseMap.of(worlds, targets)
+        plan = PlanDecoder(fields.relief, moves)
+        return cls(
+            fields, plan, cost or PlanCost(), torch.as_tensor(targets, dtype=torch.float64), coarse_map, with_features
+        )
 
     @property
     def latent_dim(self) -> int:
@@ -99,51 +101,53 @@ class MazeDomain:
         """Agents at rest at points (B, 2) of the scenes (B,)."""
         return self._at(position, scene, torch.zeros_like(position), torch.zeros_like(scene))
 
-    def resumed(self, state: MazeState, scene: Tensor) -> MazeState:
+    def resume(self, state: MazeState, scene: Tensor) -> MazeState:
         """Agents of another domain's state where they are, in scenes of this one: a target or a barrier is new."""
-        return self._at(state.here.position, scene, state.march.last, state.bumps)
+        return self._at(state.origin.position, scene, state.rollout.last, state.bumps)
 
     def _at(self, position: Tensor, scene: Tensor, last: Tensor, bumps: Tensor) -> MazeState:
         height, slope = self.fields.relief.height_and_slope(position[:, None], scene)
-        here = Here(position, height, slope[:, 0], scene)
-        aims = self.chart.aims(position, scene, self.fields)
-        return MazeState(here, self.price.march(position, here.slope, aims, last, self.plan.moves), bumps)
+        origin = PlanOrigin(position, height, slope[:, 0], scene)
+        aims = self.coarse_map.waypoints(position, scene, self.fields)
+        return MazeState(origin, self.cost.straight_rollout(position, origin.slope, aims, last, self.plan.moves), bumps)
 
     def observe(self, state: MazeState, goal: MazeGoal | None) -> Tensor:
         """What is around (`sense`), or the position and the last move."""
-        here, march = state.here, state.march
-        if not self.senses:
-            return torch.cat([here.position, march.last], -1)
-        target = self.targets[here.scene]
-        return features(self.fields, here.position, here.scene, march.next, target, march.last, here.slope)
+        origin, rollout = state.origin, state.rollout
+        if not self.with_features:
+            return torch.cat([origin.position, rollout.last], -1)
+        target = self.targets[origin.scene]
+        return featurise(self.fields, origin.position, origin.scene, rollout.next, target, rollout.last, origin.slope)
 
     def decode(self, z: Tensor, state: MazeState) -> Prediction:
-        """Moves over the surface, see `Plan`."""
-        return self.plan.decode(z, state.here)
+        """Moves over the surface, see `PlanDecoder`."""
+        return self.plan.decode(z, state.origin)
 
     def expand(self, z: Tensor, state: MazeState) -> Expansion:
         """The same with its derivatives."""
-        return self.plan.expand(z, state.here)
+        return self.plan.expand(z, state.origin)
 
     def loss(self, prediction: Prediction, state: MazeState, goal: MazeGoal) -> Loss:
-        """See `Price`."""
-        return self.sloped(prediction, state, goal).loss
+        """See `PlanCost`."""
+        return self.loss_and_gradient(prediction, state, goal).loss
 
-    def sloped(self, prediction: Prediction, state: MazeState, goal: MazeGoal) -> Sloped:
+    def loss_and_gradient(self, prediction: Prediction, state: MazeState, goal: MazeGoal) -> LossWithGradient:
         """The same with its gradient."""
-        return self.price.sloped(prediction.mean, state.march, state.here.scene, self.fields)
+        return self.cost.loss_and_gradient(prediction.mean, state.rollout, state.origin.scene, self.fields)
 
     def commit(self, prediction: Prediction, state: MazeState) -> MazeState:
         """Make the first move of the plan; a barrier in the way ends it."""
-        here, valid = state.here, prediction.valid
+        origin, valid = state.origin, prediction.valid
         move = torch.where(valid[:, None], prediction.mean[:, :2], 0.0)
-        share, stopped = self.fields.reach(here.position, move, here.scene)
+        share, stopped = self.fields.free_fraction(origin.position, move, origin.scene)
         move = share[:, None] * move
-        last = torch.where(valid[:, None], move, state.march.last)
-        return self._at(here.position + move, here.scene, last, state.bumps + stopped.to(state.bumps))
+        last = torch.where(valid[:, None], move, state.rollout.last)
+        return self._at(origin.position + move, origin.scene, last, state.bumps + stopped.to(state.bumps))
 
     def select(self, state: MazeState, rows: Tensor) -> MazeState:
         """The state with its rows rearranged."""
         return MazeState(
-            Here(*(part[rows] for part in state.here)), March(*(part[rows] for part in state.march)), state.bumps[rows]
+            PlanOrigin(*(part[rows] for part in state.origin)),
+            StraightRollout(*(part[rows] for part in state.rollout)),
+            state.bumps[rows],
         )

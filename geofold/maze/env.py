@@ -15,15 +15,15 @@ import torch
 from geofold.core.domain import Prediction
 from geofold.errors import OptionError
 from geofold.maze.domain import MazeDomain, MazeState
-from geofold.maze.episode import REACHED, STEPS
-from geofold.maze.features import FEATURES
-from geofold.maze.fields import STEP, capped
-from geofold.maze.layouts import CELLS, KINDS
-from geofold.maze.world import World, make_world, require, require_drag
+from geofold.maze.episode import EPISODE_STEPS, TARGET_RADIUS
+from geofold.maze.features import N_FEATURES
+from geofold.maze.fields import STEP_LENGTH, cap_length
+from geofold.maze.layouts import CELL_KINDS, CELLS
+from geofold.maze.world import World, make_world, require_drag, require_world
 
-COLLISION = 1.0
+COLLISION_COST = 1.0
 """Price of a move that a barrier ends, in steps."""
-WIDEST = 8.0
+OBSERVATION_BOUND = 8.0
 """Bound of the observations."""
 
 
@@ -54,17 +54,17 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         targets: int = 1,
         move_at: int | None = None,
         drag: str = "large",
-        steps: int = STEPS,
+        steps: int = EPISODE_STEPS,
         render_mode: str | None = None,
     ) -> None:
-        require(layout, targets)
+        require_world(layout, targets)
         require_drag(drag)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise OptionError(f"render_mode {render_mode}", "rgb_array or human", "choose one of them")
         self.layout, self.count, self.move_at, self.drag = layout, targets, move_at, drag
         self.steps, self.render_mode = steps, render_mode
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
-        self.observation_space = gymnasium.spaces.Box(-WIDEST, WIDEST, (FEATURES,), np.float32)
+        self.observation_space = gymnasium.spaces.Box(-OBSERVATION_BOUND, OBSERVATION_BOUND, (N_FEATURES,), np.float32)
         self.state: MazeState
         self.trail: list[np.ndarray] = []
         self._window: Any = None
@@ -92,14 +92,14 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             self._drag()
         target, bumps = self.world.targets[self.number], int(self.state.bumps[0])
         before = np.linalg.norm(target - self.trail[-1])
-        move = STEP * torch.as_tensor(np.clip(action, -1, 1), dtype=torch.float64)[None]
-        self.state = self.domain.commit(_single(capped(move, self.state.here.slope)), self.state)
-        self.trail.append(self.state.here.position[0].numpy().copy())
+        move = STEP_LENGTH * torch.as_tensor(np.clip(action, -1, 1), dtype=torch.float64)[None]
+        self.state = self.domain.commit(_single(cap_length(move, self.state.origin.slope)), self.state)
+        self.trail.append(self.state.origin.position[0].numpy().copy())
         self.taken += 1
         left = np.linalg.norm(target - self.trail[-1])
-        reward = float(before - left) / STEP - COLLISION * (int(self.state.bumps[0]) - bumps)
-        ended = bool(left <= REACHED) and self.number + 1 == self.count
-        if left <= REACHED and not ended:
+        reward = float(before - left) / STEP_LENGTH - COLLISION_COST * (int(self.state.bumps[0]) - bumps)
+        ended = bool(left <= TARGET_RADIUS) and self.number + 1 == self.count
+        if left <= TARGET_RADIUS and not ended:
             self.number += 1
             self._enter(self.state)
         self._show()
@@ -118,21 +118,21 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             self._window = None
 
     def _drag(self) -> None:
-        after = self.world.dragged(self.drag, self.trail[-1], self.world.targets[self.number])
+        after = self.world.drag_obstacle(self.drag, self.trail[-1], self.world.targets[self.number])
         if after is not self.world:
             self.world, self.dragged_from = after, self.world
             self._enter(self.state)
 
     def _enter(self, state: MazeState | None) -> None:
         """A scene begins: a world as it stands, and a target."""
-        self.domain = MazeDomain.of([self.world], self.world.targets[self.number : self.number + 1], senses=True)
+        self.domain = MazeDomain.of([self.world], self.world.targets[self.number : self.number + 1], with_features=True)
         scene = torch.zeros(1, dtype=torch.long)
         start = torch.as_tensor(self.world.start)[None]
-        self.state = self.domain.start(start, scene) if state is None else self.domain.resumed(state, scene)
+        self.state = self.domain.start(start, scene) if state is None else self.domain.resume(state, scene)
 
     def _seen(self) -> np.ndarray:
         features = self.domain.observe(self.state, None)[0].numpy()
-        return np.clip(features, -WIDEST, WIDEST).astype(np.float32)
+        return np.clip(features, -OBSERVATION_BOUND, OBSERVATION_BOUND).astype(np.float32)
 
     def _info(self) -> dict[str, Any]:
         column, row = np.clip((self.trail[-1] * CELLS).astype(int), 0, CELLS - 1)
@@ -140,16 +140,16 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             "world": self.world.seed,
             "target": self.number,
             "bumps": int(self.state.bumps[0]),
-            "kind": KINDS[self.world.layout.kind[row, column]],
+            "kind": CELL_KINDS[self.world.layout.kind[row, column]],
             "dragged": self.dragged_from is not None,
         }
 
     def _frame(self) -> np.ndarray:
-        from geofold.maze.render import backdrop, frame
+        from geofold.maze.render import draw_frame, draw_ground
 
         target = self.world.targets[self.number]
         note = f"step {self.taken}  target {self.number + 1} of {self.count}  collisions {int(self.state.bumps[0])}"
-        return frame(backdrop(self.world, self.dragged_from), np.stack(self.trail), target, note=note)
+        return draw_frame(draw_ground(self.world, self.dragged_from), np.stack(self.trail), target, note=note)
 
     def _show(self) -> None:
         if self.render_mode != "human":

@@ -17,23 +17,23 @@ from geofold.core.backbone import Backbone
 from geofold.core.controller import Controller
 from geofold.core.gate import Gate, ThresholdGate
 from geofold.core.metric import Metric
-from geofold.core.population import take
+from geofold.core.population import select_rows
 from geofold.core.pullback import Pullback
 from geofold.core.state import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
 from geofold.maze.domain import MazeDomain
-from geofold.maze.fields import STEP
+from geofold.maze.fields import STEP_LENGTH
 from geofold.maze.layouts import CELLS
-from geofold.maze.plan_shift import Onward
-from geofold.maze.regret import Heading, Leg
-from geofold.maze.scenes import Goals, with_scenes
+from geofold.maze.plan_shift import PlanShift
+from geofold.maze.regret import Leg, OpenLeg
+from geofold.maze.scenes import BatchGoal, replace_scenes
 from geofold.maze.world import World, require_drag
 
-STEPS = 256
+EPISODE_STEPS = 256
 """Of an episode."""
-REACHED = STEP
+TARGET_RADIUS = STEP_LENGTH
 """Distance at which a target counts as reached."""
-TOLERANCE, LED, LARGEST, FIRST = 0.3, 4.0, 4, 0.1
+PLAN_TOLERANCE, GUIDED_TOLERANCE, MAX_DEPTH, SECOND_STEP_KAPPA = 0.3, 4.0, 4, 0.1
 """Gate: loss up to which a plan stands, the same where a trained predictor leads, K_max, and the kappa that earns a
 second inner step.
 
@@ -43,7 +43,7 @@ Of tolerances from 0.3 to 8, on tuning worlds with the trained predictor: at 4 a
 
 
 @dataclass(frozen=True)
-class Run:
+class EpisodeRecord:
     """What happened.
 
     Attributes
@@ -84,15 +84,18 @@ def maze_controller(
 ) -> Controller:
     """Controller of the maze. A plan looks ahead by itself, so the surrogate is the plan's own loss (H = 1)."""
     return Controller(
-        backbone or Onward(),
+        backbone or PlanShift(),
         metric or Pullback(),
         TrustRegion(radius=1.0, largest=8.0),
-        gate or ThresholdGate(TOLERANCE if backbone is None else LED, first=FIRST, largest=LARGEST),
+        gate
+        or ThresholdGate(
+            PLAN_TOLERANCE if backbone is None else GUIDED_TOLERANCE, first=SECOND_STEP_KAPPA, largest=MAX_DEPTH
+        ),
         horizon=horizon,
     )
 
 
-class Stepping(Protocol):
+class StepController(Protocol):
     """What moves an agent step by step: a `Controller`, or what behaves like one."""
 
     def init(self, domain: Any, state: Any) -> ControllerState:
@@ -103,7 +106,7 @@ class Stepping(Protocol):
 
 
 @dataclass(frozen=True)
-class Walk:
+class EpisodeSetup:
     """An episode to be: a world, the step before which its obstacle is dragged (None: never), and how far."""
 
     world: World
@@ -111,16 +114,16 @@ class Walk:
     drag: str = "large"
 
 
-def drive(
+def run_episode(
     world: World,
-    controller: Stepping | None = None,
+    controller: StepController | None = None,
     *,
     move_at: int | None = None,
     drag: str = "large",
-    steps: int = STEPS,
+    steps: int = EPISODE_STEPS,
     leg_steps: int | None = None,
-    senses: bool = False,
-) -> Run:
+    with_features: bool = False,
+) -> EpisodeRecord:
     """Stream through a world until its last target is reached or the steps are spent.
 
     Parameters
@@ -131,25 +134,27 @@ def drive(
         Step before which the obstacle is dragged.
     drag : 'small', 'medium' or 'large'
     steps, leg_steps, senses
-        See `drive_all`.
+        See `run_episodes`.
 
     Raises
     ------
     OptionError
         If there is no drag of that name.
     """
-    (run,) = drive_all([Walk(world, move_at, drag)], controller, steps=steps, leg_steps=leg_steps, senses=senses)
+    (run,) = run_episodes(
+        [EpisodeSetup(world, move_at, drag)], controller, steps=steps, leg_steps=leg_steps, with_features=with_features
+    )
     return run
 
 
-def drive_all(
-    walks: Sequence[Walk],
-    controller: Stepping | None = None,
+def run_episodes(
+    setups: Sequence[EpisodeSetup],
+    controller: StepController | None = None,
     *,
-    steps: int = STEPS,
+    steps: int = EPISODE_STEPS,
     leg_steps: int | None = None,
-    senses: bool = False,
-) -> list[Run]:
+    with_features: bool = False,
+) -> list[EpisodeRecord]:
     """Stream through several worlds side by side, a row each; times are what a row took of a step of all.
 
     Parameters
@@ -166,37 +171,37 @@ def drive_all(
     OptionError
         If there is no drag of that name.
     """
-    for walk in walks:
-        require_drag(walk.drag)
+    for setup in setups:
+        require_drag(setup.drag)
     controller = controller or maze_controller()
-    walkers = [_Walker(walk) for walk in walks]
-    domain = _domain(walkers, senses)
-    begin = torch.as_tensor(np.stack([walker.world.start for walker in walkers]))
-    state, going = controller.init(domain, domain.start(begin, torch.arange(len(walkers)))), [*range(len(walkers))]
+    logs = [_EpisodeLog(setup) for setup in setups]
+    domain = _make_domain(logs, with_features)
+    begin = torch.as_tensor(np.stack([log.world.start for log in logs]))
+    state, going = controller.init(domain, domain.start(begin, torch.arange(len(logs)))), [*range(len(logs))]
     for step in range(steps):
-        domain, state = _entered(domain, state, walkers, [k for k in going if walkers[k].moved(step)], senses)
+        domain, state = _enter_scenes(domain, state, logs, [k for k in going if logs[k].moved(step)], with_features)
         began = time.process_time()
-        state, info = controller.step(domain, state, _goals([walkers[k] for k in going]))
+        state, info = controller.step(domain, state, _batch_goal([logs[k] for k in going]))
         spent = (time.process_time() - began) / len(going)
-        fresh = [k for row, k in enumerate(going) if walkers[k].stepped(state, info, row, spent, steps, leg_steps)]
-        left = [row for row, k in enumerate(going) if not walkers[k].over]
+        fresh = [k for row, k in enumerate(going) if logs[k].stepped(state, info, row, spent, steps, leg_steps)]
+        left = [row for row, k in enumerate(going) if not logs[k].over]
         if not left or step + 1 == steps:
             break
         if len(left) < len(going):
-            state = take(domain, state, torch.as_tensor(left))
+            state = select_rows(domain, state, torch.as_tensor(left))
             going = [going[row] for row in left]
-        domain, state = _entered(domain, state, walkers, fresh, senses)
-    return [walker.run() for walker in walkers]
+        domain, state = _enter_scenes(domain, state, logs, fresh, with_features)
+    return [log.run() for log in logs]
 
 
-class _Walker:
+class _EpisodeLog:
     """What an episode has come to."""
 
-    def __init__(self, walk: Walk) -> None:
-        self.walk, self.worlds, self.legs = walk, [walk.world], list[Leg]()
+    def __init__(self, setup: EpisodeSetup) -> None:
+        self.setup, self.worlds, self.legs = setup, [setup.world], list[Leg]()
         self.dragged: int | None = None
-        self.heading = Heading.of(walk.world, walk.world.targets[0], walk.world.start, 0)
-        self.positions, self.bumps, self.told = [walk.world.start], [0], list[tuple[int, float, float, float]]()
+        self.open_leg = OpenLeg.of(setup.world, setup.world.targets[0], setup.world.start, 0)
+        self.positions, self.bumps, self.told = [setup.world.start], [0], list[tuple[int, float, float, float]]()
 
     @property
     def world(self) -> World:
@@ -210,39 +215,39 @@ class _Walker:
 
     def moved(self, step: int) -> bool:
         """Whether the obstacle was dragged before a step."""
-        if step != self.walk.move_at:
+        if step != self.setup.move_at:
             return False
-        after = self.world.dragged(self.walk.drag, self.positions[-1], self.heading.target)
+        after = self.world.drag_obstacle(self.setup.drag, self.positions[-1], self.open_leg.target)
         if after is self.world:
             return False
         self.dragged = step
         self.worlds.append(after)
-        self.heading = self.heading.over(after, self.positions[-1])
+        self.open_leg = self.open_leg.over(after, self.positions[-1])
         return True
 
     def stepped(
         self, state: ControllerState, info: StepInfo, row: int, seconds: float, steps: int, leg_steps: int | None
     ) -> bool:
         """Note a step; whether another target is wanted from now on."""
-        here = state.domain.here.position[row].numpy().copy()
+        here = state.domain.origin.position[row].numpy().copy()
         self.positions.append(here)
         self.bumps.append(int(state.domain.bumps[row]))
         share = info.milliseconds / len(info.inner_steps)
         self.told.append((int(info.inner_steps[row]), float(info.loss_after[row]), share, seconds))
-        made, began = len(self.told), self.heading.began
-        there = bool(np.linalg.norm(here - self.heading.target) <= REACHED)
+        made, began = len(self.told), self.open_leg.began
+        there = bool(np.linalg.norm(here - self.open_leg.target) <= TARGET_RADIUS)
         if not there and made not in (steps, began + (leg_steps or steps)):
             return False
-        self.legs.append(self.heading.ended(here, made, there, self.bumps[-1] - self.bumps[began]))
+        self.legs.append(self.open_leg.ended(here, made, there, self.bumps[-1] - self.bumps[began]))
         if self.over or made == steps:
             return False
-        self.heading = Heading.of(self.world, self.world.targets[len(self.legs)], here, made)
+        self.open_leg = OpenLeg.of(self.world, self.world.targets[len(self.legs)], here, made)
         return True
 
-    def run(self) -> Run:
+    def run(self) -> EpisodeRecord:
         """All of it."""
         inner, loss, milliseconds, seconds = (np.array(part) for part in zip(*self.told, strict=True))
-        return Run(
+        return EpisodeRecord(
             tuple(self.worlds),
             np.stack(self.positions),
             inner,
@@ -255,21 +260,21 @@ class _Walker:
         )
 
 
-def _goals(walkers: list[_Walker]) -> Goals:
-    told = torch.tensor([(len(walker.legs), len(walker.worlds)) for walker in walkers])
-    return Goals(told[:, 0], told[:, 1])
+def _batch_goal(logs: list[_EpisodeLog]) -> BatchGoal:
+    told = torch.tensor([(len(log.legs), len(log.worlds)) for log in logs])
+    return BatchGoal(told[:, 0], told[:, 1])
 
 
-def _domain(walkers: list[_Walker], senses: bool) -> MazeDomain:
-    targets = np.stack([walker.heading.target for walker in walkers])
-    return MazeDomain.of([walker.world for walker in walkers], targets, senses=senses)
+def _make_domain(logs: list[_EpisodeLog], with_features: bool) -> MazeDomain:
+    targets = np.stack([log.open_leg.target for log in logs])
+    return MazeDomain.of([log.world for log in logs], targets, with_features=with_features)
 
 
-def _entered(
-    domain: MazeDomain, state: ControllerState, walkers: list[_Walker], fresh: list[int], senses: bool
+def _enter_scenes(
+    domain: MazeDomain, state: ControllerState, logs: list[_EpisodeLog], fresh: list[int], with_features: bool
 ) -> tuple[MazeDomain, ControllerState]:
     """Other scenes of some walkers: the latent, the metric and the memory of their streams stay as they are."""
     if not fresh:
         return domain, state
-    domain = with_scenes(domain, fresh, _domain([walkers[k] for k in fresh], senses))
-    return domain, state._replace(domain=domain.resumed(state.domain, state.domain.here.scene))
+    domain = replace_scenes(domain, fresh, _make_domain([logs[k] for k in fresh], with_features))
+    return domain, state._replace(domain=domain.resume(state.domain, state.domain.origin.scene))

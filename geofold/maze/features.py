@@ -11,17 +11,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geofold.maze.fields import STEP, Fields
+from geofold.maze.fields import STEP_LENGTH, Fields
 
-RAYS = 16
-REACH = (1.0, 2.5, 5.0)
+N_RAYS = 16
+RAY_DISTANCES = (1.0, 2.5, 5.0)
 """Steps from the agent at which it feels how far the barriers are, on every ray."""
-HILLS = (3.0, 6.0)
+GROUND_DISTANCES = (3.0, 6.0)
 """Steps at which it sees how high the ground is, on every other ray."""
-FEATURES = 3 + 3 + 2 + 2 + 1 + RAYS * len(REACH) + RAYS // 2 * len(HILLS)
+N_FEATURES = 3 + 3 + 2 + 2 + 1 + N_RAYS * len(RAY_DISTANCES) + N_RAYS // 2 * len(GROUND_DISTANCES)
 
 
-def features(
+def featurise(
     fields: Fields, at: Tensor, scene: Tensor, aim: Tensor, target: Tensor, last: Tensor, slope: Tensor
 ) -> Tensor:
     """Ways to the aim and the target, slope, last move, barriers and hills around, (B, FEATURES), each about -1..1.
@@ -31,40 +31,50 @@ def features(
     at, aim, target, last, slope : (B, 2)
     scene : (B,)
     """
-    ray = rays(at)
-    near = (STEP * at.new_tensor(REACH))[:, None, None] * ray
-    far = (STEP * at.new_tensor(HILLS))[:, None, None] * ray[::2]
+    ray = ray_directions(at)
+    near = (STEP_LENGTH * at.new_tensor(RAY_DISTANCES))[:, None, None] * ray
+    far = (STEP_LENGTH * at.new_tensor(GROUND_DISTANCES))[:, None, None] * ray[::2]
     touched = torch.cat([at[:, None], at[:, None] + near.flatten(0, 1)], 1)
-    gap = fields.distance(touched, scene) / (4 * STEP)
+    gap = fields.distance(touched, scene) / (4 * STEP_LENGTH)
     ground = torch.cat([at[:, None], at[:, None] + far.flatten(0, 1)], 1)
     height = fields.relief.height(ground, scene)
-    hills = (height[:, 1:] - height[:, :1]) / (4 * STEP)
-    return torch.cat([_way(aim - at), _way(target - at), slope, last / STEP, gap.tanh(), hills.tanh()], -1)
+    hills = (height[:, 1:] - height[:, :1]) / (4 * STEP_LENGTH)
+    return torch.cat(
+        [
+            _direction_and_distance(aim - at),
+            _direction_and_distance(target - at),
+            slope,
+            last / STEP_LENGTH,
+            gap.tanh(),
+            hills.tanh(),
+        ],
+        -1,
+    )
 
 
-class Seen(NamedTuple):
+class ReactiveFeatures(NamedTuple):
     """What a reactive agent needs of the features, in steps: way to the aim (B, 2), cut to a step; slope (B, 2); gaps
-    (B, RAYS) at the shortest of the distances in `REACH`."""
+    (B, RAYS) at the shortest of the distances in `RAY_DISTANCES`."""
 
     aim: Tensor
     slope: Tensor
     gap: Tensor
 
 
-def read(x: Tensor) -> Seen:
+def decode_features(x: Tensor) -> ReactiveFeatures:
     """The features (B, FEATURES) understood again."""
     far = torch.expm1(4 * x[:, 2:3])
-    gap = 4 * torch.atanh(x[:, 11 : 11 + RAYS].clamp(-0.999, 0.999))
-    return Seen(x[:, :2] * far.clamp_max(1.0), x[:, 6:8], gap)
+    gap = 4 * torch.atanh(x[:, 11 : 11 + N_RAYS].clamp(-0.999, 0.999))
+    return ReactiveFeatures(x[:, :2] * far.clamp_max(1.0), x[:, 6:8], gap)
 
 
-def rays(like: Tensor) -> Tensor:
+def ray_directions(like: Tensor) -> Tensor:
     """Directions of the rays (r, 2)."""
-    angle = 2 * math.pi * torch.arange(RAYS, dtype=like.dtype, device=like.device) / RAYS
+    angle = 2 * math.pi * torch.arange(N_RAYS, dtype=like.dtype, device=like.device) / N_RAYS
     return torch.stack([angle.cos(), angle.sin()], -1)
 
 
-def _way(to: Tensor) -> Tensor:
+def _direction_and_distance(to: Tensor) -> Tensor:
     """Direction and, by its logarithm, distance of what lies at (B, 2), (B, 3)."""
     far = to.norm(dim=-1, keepdim=True)
-    return torch.cat([to / far.clamp_min(1e-9), torch.log1p(far / STEP) / 4], -1)
+    return torch.cat([to / far.clamp_min(1e-9), torch.log1p(far / STEP_LENGTH) / 4], -1)

@@ -19,25 +19,25 @@ from geofold.maze.layouts import CELLS
 from geofold.maze.relief import Relief
 from geofold.maze.world import World
 
-STEP = 1 / 48
+STEP_LENGTH = 1 / 48
 """Longest move of a step on the surface: two cells, less than the thinnest wall."""
-LOOKS = (0.25, 0.5, 0.75, 1.0)
+PATH_SAMPLES = (0.25, 0.5, 0.75, 1.0)
 """Where on a move it is looked whether a barrier is in the way."""
 
 
-def signed_distance(solid: np.ndarray) -> np.ndarray:
+def signed_distance(barriers: np.ndarray) -> np.ndarray:
     """Distance (n, n) of cells' middles to the edge of the barriers, in sides; negative inside.
 
     The edge runs between cells, half a cell short of the nearest middle on its other side.
     """
-    outside = ndimage.distance_transform_edt(~solid) - 0.5
-    inside = ndimage.distance_transform_edt(solid) - 0.5
-    return np.where(solid, -inside, outside) / len(solid)
+    outside = ndimage.distance_transform_edt(~barriers) - 0.5
+    inside = ndimage.distance_transform_edt(barriers) - 0.5
+    return np.where(barriers, -inside, outside) / len(barriers)
 
 
 @lru_cache(maxsize=256)
 def _signed_distance(world: World) -> np.ndarray:
-    return signed_distance(world.solid)
+    return signed_distance(world.barriers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Fields:
     def of(cls, worlds: list[World]) -> Fields:
         """Fields of worlds as they stand."""
         atlas = np.concatenate([_signed_distance(world) for world in worlds])
-        return cls(Relief.stacked([world.relief for world in worlds]), torch.as_tensor(atlas)[None, None])
+        return cls(Relief.stack([world.relief for world in worlds]), torch.as_tensor(atlas)[None, None])
 
     def distance(self, at: Tensor, scene: Tensor) -> Tensor:
         """Signed distances (B, k) at points (B, k, 2) of the scenes (B,): bilinear between cells' middles."""
@@ -78,18 +78,18 @@ class Fields:
             found = self.distance(leaf, scene).sum()
         return torch.autograd.grad(found, leaf)[0]
 
-    def reach(self, at: Tensor, move: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
+    def free_fraction(self, at: Tensor, move: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
         """How far a straight move (B, 2) from points (B, 2) gets, as the share (B,) of it, and whether it is stopped.
 
         It ends at the last of four places on the way before which there is no barrier.
         """
-        parts = move.new_tensor(LOOKS)
+        parts = move.new_tensor(PATH_SAMPLES)
         clear = self.distance(at[:, None] + parts[:, None] * move[:, None], scene) > 0
         free = clear.cumprod(-1).sum(-1)
-        return torch.cat([parts.new_zeros(1), parts])[free], free < len(LOOKS)
+        return torch.cat([parts.new_zeros(1), parts])[free], free < len(PATH_SAMPLES)
 
 
-def capped(move: Tensor, slope: Tensor, cap: float = STEP) -> Tensor:
+def cap_length(move: Tensor, slope: Tensor, cap: float = STEP_LENGTH) -> Tensor:
     """Moves (B, 2), shortened where they are longer than a cap on the surface of the given slope (B, 2)."""
     length = (move.square().sum(-1) + (move * slope).sum(-1).square()).sqrt()
     return move * (cap / length.clamp_min(cap))[:, None]

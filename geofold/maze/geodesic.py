@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-MOVES = tuple(
+EDGE_OFFSETS = tuple(
     (row, column)
     for row in range(4)
     for column in range(-3, 4)
@@ -45,10 +45,10 @@ class Oracle:
         n = len(free)
         number = np.arange(n * n).reshape(n, n)
         starts, ends, lengths = [], [], []
-        for move in MOVES:
-            here, there = _pair(n, move)
+        for move in EDGE_OFFSETS:
+            here, there = _edge_ends(n, move)
             clear = free[here] & free[there]
-            for crossed in _crossed(move):
+            for crossed in _cells_between(move):
                 clear &= _shifted(free, here, crossed)
             rise = height[there] - height[here]
             starts.append(number[here][clear])
@@ -63,7 +63,7 @@ class Oracle:
         found = dijkstra(self.graph, indices=self._number(target))
         return found.reshape(self.free.shape)
 
-    def way(self, start: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+    def shortest_path(self, start: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
         """Length of the shortest way and its cells' middles (k, 2); infinite and empty where there is none."""
         found, before = dijkstra(self.graph, indices=self._number(target), return_predecessors=True)
         here = self._number(start)
@@ -96,7 +96,7 @@ class Oracle:
         return row * n + column
 
 
-def _pair(n: int, move: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def _edge_ends(n: int, move: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Cells that have a neighbour at `move`, and those neighbours."""
     row, column = move
     left = slice(max(0, -column), n - max(0, column))
@@ -109,7 +109,7 @@ def _shifted(free: np.ndarray, here: tuple[slice, slice], by: tuple[int, int]) -
     return free[rows.start + by[0] : rows.stop + by[0], columns.start + by[1] : columns.stop + by[1]]
 
 
-def _crossed(move: tuple[int, int]) -> list[tuple[int, int]]:
+def _cells_between(move: tuple[int, int]) -> list[tuple[int, int]]:
     """Cells between the ends that a straight edge passes through; both sides of a corner that it touches."""
     row, column = move
     found = set()

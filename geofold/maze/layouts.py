@@ -12,20 +12,20 @@ import numpy as np
 
 CELLS = 96
 """Cells along a side."""
-RIM = 2
+RIM_WIDTH = 2
 """Width of the wall around everything, in cells."""
-KINDS = ("straight", "bend", "junction", "door", "gap")
+CELL_KINDS = ("straight", "bend", "junction", "door", "gap")
 """What a free cell may be; in worlds without corridors every one is 'straight'."""
 STRAIGHT, BEND, JUNCTION, DOOR, GAP = range(5)
-ROOMS, PITCH, WIDTH = 6, 16, 10
+PLACES_PER_SIDE, PLACE_SPACING, CORRIDOR_WIDTH = 6, 16, 10
 """Corridors: places along a side, cells from one to the next, and how wide a corridor is in cells."""
-OPENING = 4
+OPENING_WIDTH = 4
 """Cells that a door or a tight gap leaves open."""
-EXTRA = 5
+EXTRA_OPENINGS = 5
 """Openings that a maze has beyond those of its spanning tree."""
-NARROW = 0.28
+NARROW_FRACTION = 0.28
 """Share of the passages that have a door or a gap."""
-ONWARD = 0.75
+STRAIGHT_PROBABILITY = 0.75
 """How often a growing corridor goes straight on."""
 
 
@@ -34,7 +34,7 @@ class Layout(NamedTuple):
 
     fixed : (n, n) bool, barriers that stay.
     mover : (n, n) bool, the obstacle that may be dragged.
-    kind : (n, n) int8, index into `KINDS`.
+    kind : (n, n) int8, index into `CELL_KINDS`.
     """
 
     fixed: np.ndarray
@@ -42,40 +42,42 @@ class Layout(NamedTuple):
     kind: np.ndarray
 
 
-def scattered(rng: np.random.Generator) -> Layout:
+def draw_scattered(rng: np.random.Generator) -> Layout:
     """Walls, some with a corner, and blobs; one blob is the mover."""
-    fixed = _rim()
+    fixed = _rim_mask()
     for _ in range(int(rng.integers(3, 6))):
         _draw_wall(fixed, rng)
     for _ in range(int(rng.integers(1, 4))):
         fixed |= _blob(rng, rng.uniform(0.15, 0.85, 2), rng.uniform(0.04, 0.09))
     mover = _blob(rng, rng.uniform(0.25, 0.75, 2), rng.uniform(0.08, 0.11))
-    return Layout(fixed, mover & ~_rim(), np.full((CELLS, CELLS), STRAIGHT, np.int8))
+    return Layout(fixed, mover & ~_rim_mask(), np.full((CELLS, CELLS), STRAIGHT, np.int8))
 
 
-def corridors(rng: np.random.Generator) -> Layout:
+def draw_corridors(rng: np.random.Generator) -> Layout:
     """A spanning tree of places, a few more openings, doors and gaps in some passages; the mover blocks a passage."""
-    passages = _tree(rng)
-    shut = [p for p in _neighbours() if p not in passages]
-    passages |= {shut[k] for k in rng.permutation(len(shut))[:EXTRA]}
+    passages = _spanning_tree(rng)
+    shut = [p for p in _adjacent_places() if p not in passages]
+    passages |= {shut[k] for k in rng.permutation(len(shut))[:EXTRA_OPENINGS]}
     free = np.zeros((CELLS, CELLS), bool)
     kind = np.full((CELLS, CELLS), STRAIGHT, np.int8)
-    for room in np.ndindex(ROOMS, ROOMS):
-        corner = [PITCH * k for k in room]
-        inner = tuple(slice(k + (PITCH - WIDTH) // 2, k + (PITCH + WIDTH) // 2) for k in corner)
+    for room in np.ndindex(PLACES_PER_SIDE, PLACES_PER_SIDE):
+        corner = [PLACE_SPACING * k for k in room]
+        inner = tuple(
+            slice(k + (PLACE_SPACING - CORRIDOR_WIDTH) // 2, k + (PLACE_SPACING + CORRIDOR_WIDTH) // 2) for k in corner
+        )
         free[inner] = True
-        kind[tuple(slice(k, k + PITCH) for k in corner)] = _kind_of(room, passages)
+        kind[tuple(slice(k, k + PLACE_SPACING) for k in corner)] = _cell_kind(room, passages)
     # in a fixed order: a set's own order is not the same in every process
     for passage in sorted(passages):
-        _open(free, kind, passage, rng)
+        _carve_passage(free, kind, passage, rng)
     mover = np.zeros_like(free)
-    mid = _middle(sorted(passages)[int(rng.integers(len(passages)))])
-    half = WIDTH // 2 + 1
+    mid = _passage_centre(sorted(passages)[int(rng.integers(len(passages)))])
+    half = CORRIDOR_WIDTH // 2 + 1
     mover[mid[0] - half : mid[0] + half, mid[1] - half : mid[1] + half] = True
-    return Layout(~free, mover & ~_rim(), kind)
+    return Layout(~free, mover & ~_rim_mask(), kind)
 
 
-LAYOUTS = {"world": scattered, "corridors": corridors}
+LAYOUTS = {"world": draw_scattered, "corridors": draw_corridors}
 
 
 Passage = tuple[tuple[int, int], tuple[int, int]]
@@ -86,9 +88,9 @@ def centres() -> np.ndarray:
     return (np.arange(CELLS) + 0.5) / CELLS
 
 
-def _rim() -> np.ndarray:
+def _rim_mask() -> np.ndarray:
     rim = np.ones((CELLS, CELLS), bool)
-    rim[RIM:-RIM, RIM:-RIM] = False
+    rim[RIM_WIDTH:-RIM_WIDTH, RIM_WIDTH:-RIM_WIDTH] = False
     return rim
 
 
@@ -113,25 +115,25 @@ def _blob(rng: np.random.Generator, centre: np.ndarray, radius: float) -> np.nda
     return np.hypot(x - centre[0], y - centre[1]) < radius * (1 + wave)
 
 
-def _neighbours() -> list[Passage]:
+def _adjacent_places() -> list[Passage]:
     """Pairs of places side by side."""
-    across = [((i, j), (i, j + 1)) for i in range(ROOMS) for j in range(ROOMS - 1)]
-    return across + [((j, i), (j + 1, i)) for i in range(ROOMS) for j in range(ROOMS - 1)]
+    across = [((i, j), (i, j + 1)) for i in range(PLACES_PER_SIDE) for j in range(PLACES_PER_SIDE - 1)]
+    return across + [((j, i), (j + 1, i)) for i in range(PLACES_PER_SIDE) for j in range(PLACES_PER_SIDE - 1)]
 
 
-def _tree(rng: np.random.Generator) -> set[Passage]:
+def _spanning_tree(rng: np.random.Generator) -> set[Passage]:
     """A spanning tree that likes to go straight on: depth first, back where there is no way on."""
-    here = (int(rng.integers(ROOMS)), int(rng.integers(ROOMS)))
+    here = (int(rng.integers(PLACES_PER_SIDE)), int(rng.integers(PLACES_PER_SIDE)))
     seen, stack, last, tree = {here}, [here], (0, 0), set()
     while stack:
         here = stack[-1]
         ways = [(0, 1), (1, 0), (0, -1), (-1, 0)]
-        ways = [w for w in ways if _inside(here, w) and (here[0] + w[0], here[1] + w[1]) not in seen]
+        ways = [w for w in ways if _is_inside(here, w) and (here[0] + w[0], here[1] + w[1]) not in seen]
         if not ways:
             stack.pop()
             last = (0, 0)
             continue
-        way = last if last in ways and rng.random() < ONWARD else ways[int(rng.integers(len(ways)))]
+        way = last if last in ways and rng.random() < STRAIGHT_PROBABILITY else ways[int(rng.integers(len(ways)))]
         there = (here[0] + way[0], here[1] + way[1])
         tree.add((min(here, there), max(here, there)))
         seen.add(there)
@@ -140,11 +142,11 @@ def _tree(rng: np.random.Generator) -> set[Passage]:
     return tree
 
 
-def _inside(here: tuple[int, int], way: tuple[int, int]) -> bool:
-    return all(0 <= a + b < ROOMS for a, b in zip(here, way, strict=True))
+def _is_inside(here: tuple[int, int], way: tuple[int, int]) -> bool:
+    return all(0 <= a + b < PLACES_PER_SIDE for a, b in zip(here, way, strict=True))
 
 
-def _kind_of(room: tuple[int, int], passages: set[Passage]) -> int:
+def _cell_kind(room: tuple[int, int], passages: set[Passage]) -> int:
     ways = [p for p in passages if room in p]
     if len(ways) > 2:
         return JUNCTION
@@ -153,27 +155,27 @@ def _kind_of(room: tuple[int, int], passages: set[Passage]) -> int:
     return BEND if len(far) == 2 and far[0][0] != far[1][0] and far[0][1] != far[1][1] else STRAIGHT
 
 
-def _middle(passage: Passage) -> tuple[int, int]:
+def _passage_centre(passage: Passage) -> tuple[int, int]:
     (a, b), (c, d) = passage
-    return PITCH * (a + c + 1) // 2, PITCH * (b + d + 1) // 2
+    return PLACE_SPACING * (a + c + 1) // 2, PLACE_SPACING * (b + d + 1) // 2
 
 
-def _open(free: np.ndarray, kind: np.ndarray, passage: Passage, rng: np.random.Generator) -> None:
+def _carve_passage(free: np.ndarray, kind: np.ndarray, passage: Passage, rng: np.random.Generator) -> None:
     """Carve a passage; a door stands somewhere across it, a gap narrows all its length."""
-    row, column = _middle(passage)
+    row, column = _passage_centre(passage)
     upright = passage[0][0] != passage[1][0]  # it leads along y
     along, across = (row, column) if upright else (column, row)
-    length = (PITCH - WIDTH) // 2
+    length = (PLACE_SPACING - CORRIDOR_WIDTH) // 2
     view, label = (free, kind) if upright else (free.T, kind.T)  # a transposed view writes into the same cells
-    wide = slice(across - WIDTH // 2, across + WIDTH // 2)
+    wide = slice(across - CORRIDOR_WIDTH // 2, across + CORRIDOR_WIDTH // 2)
     view[along - length : along + length, wide] = True
     near = slice(along - length - 1, along + length + 1)
     drawn, shift = rng.random(), int(rng.integers(-3, 4))
-    if drawn >= NARROW:
+    if drawn >= NARROW_FRACTION:
         label[along - length : along + length, wide] = STRAIGHT
         return
-    door = drawn < NARROW / 2
+    door = drawn < NARROW_FRACTION / 2
     deep, shift = (slice(along - 2, along + 2), shift) if door else (slice(along - length, along + length), 0)
     view[deep, wide] = False
-    view[deep, across + shift - OPENING // 2 : across + shift + OPENING // 2] = True
+    view[deep, across + shift - OPENING_WIDTH // 2 : across + shift + OPENING_WIDTH // 2] = True
     label[near, wide] = DOOR if door else GAP

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from geofold.core.domain import Expansion, Prediction
-from geofold.maze.fields import STEP
+from geofold.maze.fields import STEP_LENGTH
 from geofold.maze.relief import Relief
 
 
-class Here(NamedTuple):
+class PlanOrigin(NamedTuple):
     """Where a plan begins: position (B, 2), height (B, 1) and slope (B, 2) of the ground there, scene (B,)."""
 
     position: Tensor
@@ -31,49 +31,49 @@ class Here(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlanDecoder:
     """Decoder of `moves` moves over a relief."""
 
     relief: Relief
     moves: int
 
-    def decode(self, z: Tensor, here: Here) -> Prediction:
+    def decode(self, z: Tensor, origin: PlanOrigin) -> Prediction:
         """Moves over the surface."""
-        moves, at = self._moves(z, here)
-        return self._predicted(moves, self.relief.height(at, here.scene), here)
+        moves, at = self._moves(z, origin)
+        return self._predicted(moves, self.relief.height(at, origin.scene), origin)
 
-    def _moves(self, z: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+    def _moves(self, z: Tensor, origin: PlanOrigin) -> tuple[Tensor, Tensor]:
         """Moves (B, n, 2) in sides and where they lead (B, n, 2)."""
         z = z.unflatten(-1, (self.moves, 2))
-        first = z[:, :1] / length_on(z[:, 0], here.slope).clamp_min(1.0)[:, None, None]
-        moves = STEP * torch.cat([first, z[:, 1:]], 1)
-        return moves, here.position[:, None] + moves.cumsum(1)
+        first = z[:, :1] / surface_length(z[:, 0], origin.slope).clamp_min(1.0)[:, None, None]
+        moves = STEP_LENGTH * torch.cat([first, z[:, 1:]], 1)
+        return moves, origin.position[:, None] + moves.cumsum(1)
 
-    def _predicted(self, moves: Tensor, height: Tensor, here: Here) -> Prediction:
-        rise = torch.cat([here.height, height], 1).diff(dim=1)
+    def _predicted(self, moves: Tensor, height: Tensor, origin: PlanOrigin) -> Prediction:
+        rise = torch.cat([origin.height, height], 1).diff(dim=1)
         mean = torch.cat([moves, rise[..., None]], -1).flatten(1)
-        weight = mean.new_full(mean.shape[1:], STEP**-2)
-        return Prediction(mean, weight, torch.ones_like(here.scene, dtype=torch.bool))
+        weight = mean.new_full(mean.shape[1:], STEP_LENGTH**-2)
+        return Prediction(mean, weight, torch.ones_like(origin.scene, dtype=torch.bool))
 
-    def expand(self, z: Tensor, here: Here) -> Expansion:
+    def expand(self, z: Tensor, origin: PlanOrigin) -> Expansion:
         """The same with its derivatives."""
         n = self.moves
-        moves, at = self._moves(z, here)
-        height, slope = self.relief.height_and_slope(at, here.scene)
-        prediction = self._predicted(moves, height, here)
+        moves, at = self._moves(z, origin)
+        height, slope = self.relief.height_and_slope(at, origin.scene)
+        prediction = self._predicted(moves, height, origin)
         first = z[:, :2]
-        length = length_on(first, here.slope)
+        length = surface_length(first, origin.slope)
         beyond = (length > 1)[:, None]
         # the metric of the ground where the way begins, times the first move
-        lowered = first + here.slope * (here.slope * first).sum(-1, keepdim=True)
+        lowered = first + origin.slope * (origin.slope * first).sum(-1, keepdim=True)
         along = first / length.square()[:, None].clamp_min(1.0)
-        shrunk = STEP / length.clamp_min(1.0)[:, None]
+        shrunk = STEP_LENGTH / length.clamp_min(1.0)[:, None]
 
         def move(v: Tensor) -> Tensor:
             """Change (..., B, n, 2) of the moves for a change (..., B, 2 n) of the latent."""
             head, tail = v[..., :2], v[..., 2:].unflatten(-1, (n - 1, 2))
             head = shrunk * (head - beyond * along * (lowered * head).sum(-1, keepdim=True))
-            return torch.cat([head[..., None, :], STEP * tail], -2)
+            return torch.cat([head[..., None, :], STEP_LENGTH * tail], -2)
 
         def push(v: Tensor) -> Tensor:
             moved = move(v)
@@ -86,11 +86,11 @@ class Plan:
             back = c[..., :2] + (slope * lift).flip(-2).cumsum(-2).flip(-2)
             head = back[..., 0, :]
             head = shrunk * (head - beyond * lowered * (along * head).sum(-1, keepdim=True))
-            return torch.cat([head, STEP * back[..., 1:, :].flatten(-2)], -1)
+            return torch.cat([head, STEP_LENGTH * back[..., 1:, :].flatten(-2)], -1)
 
         def bend(v: Tensor) -> Tensor:
-            turn = STEP * beyond * _shortened_bend(first, v[:, :2], here.slope, length)
-            rise = self.relief.bend(at, here.scene, move(v).cumsum(1)) + (slope * turn[:, None]).sum(-1)
+            turn = STEP_LENGTH * beyond * _shortened_bend(first, v[:, :2], origin.slope, length)
+            rise = self.relief.bend(at, origin.scene, move(v).cumsum(1)) + (slope * turn[:, None]).sum(-1)
             turned = torch.cat([turn[:, None], torch.zeros_like(at[:, 1:])], 1)
             return torch.cat([turned, _rises(rise[..., None])], -1).flatten(1)
 
@@ -102,7 +102,7 @@ class Plan:
         return Expansion(prediction, push, pull, bend, gram)
 
 
-def length_on(move: Tensor, slope: Tensor) -> Tensor:
+def surface_length(move: Tensor, slope: Tensor) -> Tensor:
     """Length (B,) of moves (B, 2) on a surface of a slope (B, 2)."""
     return (move.square().sum(-1) + (move * slope).sum(-1).square()).sqrt()
 
@@ -116,5 +116,5 @@ def _shortened_bend(u: Tensor, v: Tensor, slope: Tensor, length: Tensor) -> Tens
     """Second derivative (B, 2) of u / |u| along v, |u| the length on the surface."""
     size = length.clamp_min(1.0)
     pace = ((u * v).sum(-1) + (u * slope).sum(-1) * (v * slope).sum(-1)) / size
-    turn = (length_on(v, slope).square() - pace.square()) / size
+    turn = (surface_length(v, slope).square() - pace.square()) / size
     return (-2 * pace / size.square())[:, None] * v + ((2 * pace.square() / size - turn) / size.square())[:, None] * u

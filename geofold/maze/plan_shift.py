@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Onward:
+class PlanShift:
     """Predicts that the plan goes on: its first move is behind, its last one is made once more.
 
     For chains of moves (`plan`), as Glide is for single ones. The latent holds the moves one after the other.

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from geofold.maze.fields import STEP
+from geofold.maze.fields import STEP_LENGTH
 from geofold.maze.geodesic import Oracle
 from geofold.maze.world import World
 
@@ -41,13 +41,13 @@ class Leg:
 
 
 @lru_cache(maxsize=512)
-def _left(world: World, x: float, y: float) -> np.ndarray:
+def _distance_field(world: World, x: float, y: float) -> np.ndarray:
     """Distances (n, n) to a target; agents that walk the same world share them."""
     return world.oracle().field(np.array([x, y]))
 
 
 @dataclass(frozen=True)
-class Heading:
+class OpenLeg:
     """A leg that is not over. Build with `Heading.of`."""
 
     target: np.ndarray
@@ -56,21 +56,21 @@ class Heading:
     left: np.ndarray = field(repr=False)
 
     @classmethod
-    def of(cls, world: World, target: np.ndarray, position: np.ndarray, step: int) -> Heading:
+    def of(cls, world: World, target: np.ndarray, position: np.ndarray, step: int) -> OpenLeg:
         """A leg begins."""
-        left = _left(world, *target.tolist())
-        return cls(target, step, Oracle.length(left, position) / STEP, left)
+        left = _distance_field(world, *target.tolist())
+        return cls(target, step, Oracle.length(left, position) / STEP_LENGTH, left)
 
-    def over(self, world: World, position: np.ndarray) -> Heading:
+    def over(self, world: World, position: np.ndarray) -> OpenLeg:
         """The same leg over another ground from here on."""
-        after = Heading.of(world, self.target, position, self.began)
-        return replace(after, shortest=self.shortest - self.to_go(position) + after.shortest)
+        after = OpenLeg.of(world, self.target, position, self.began)
+        return replace(after, shortest=self.shortest - self.remaining_steps(position) + after.shortest)
 
-    def to_go(self, position: np.ndarray) -> float:
+    def remaining_steps(self, position: np.ndarray) -> float:
         """Steps from a point to the target."""
-        return Oracle.length(self.left, position) / STEP
+        return Oracle.length(self.left, position) / STEP_LENGTH
 
     def ended(self, position: np.ndarray, step: int, reached: bool, bumps: int) -> Leg:
         """The leg is over, by arrival or not."""
-        lost = step - self.began + self.to_go(position) - self.shortest
+        lost = step - self.began + self.remaining_steps(position) - self.shortest
         return Leg(self.target, self.began, step, reached, bumps, self.shortest, lost / max(self.shortest, 1.0))

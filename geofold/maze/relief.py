@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-WAVES = 10
-STEEP = 0.45
+N_WAVES = 10
+RMS_SLOPE = 0.45
 """Root mean square of the slope."""
 
 
@@ -37,18 +37,18 @@ class Relief:
     phase: Tensor
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, *, steep: float = STEEP) -> Relief:
+    def draw(cls, rng: np.random.Generator, *, steep: float = RMS_SLOPE) -> Relief:
         """One scene's ground: long waves are high, short ones low."""
-        cycles, way = rng.uniform(0.6, 2.6, WAVES), rng.uniform(0, 2 * np.pi, WAVES)
+        cycles, way = rng.uniform(0.6, 2.6, N_WAVES), rng.uniform(0, 2 * np.pi, N_WAVES)
         wave = 2 * np.pi * cycles[:, None] * np.stack([np.cos(way), np.sin(way)], -1)
-        amplitude = rng.uniform(0.5, 1.0, WAVES) / cycles**1.5
+        amplitude = rng.uniform(0.5, 1.0, N_WAVES) / cycles**1.5
         # the mean square of the slope of a wave is (a w)^2 / 2
         amplitude *= steep / math.sqrt(float(((amplitude * 2 * np.pi * cycles) ** 2).sum()) / 2)
-        phase = rng.uniform(0, 2 * np.pi, WAVES)
+        phase = rng.uniform(0, 2 * np.pi, N_WAVES)
         return cls(*(torch.as_tensor(part)[None] for part in (amplitude, wave, phase)))
 
     @classmethod
-    def stacked(cls, reliefs: list[Relief]) -> Relief:
+    def stack(cls, reliefs: list[Relief]) -> Relief:
         """Several scenes' grounds as one."""
         return cls(*(torch.cat([getattr(r, part) for r in reliefs]) for part in ("amplitude", "wave", "phase")))
 

@@ -12,46 +12,48 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from geofold.maze.episode import Run
+from geofold.maze.episode import EpisodeRecord
 from geofold.maze.layouts import CELLS
 from geofold.maze.world import World
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SCALE = 5
+PIXELS_PER_CELL = 5
 """Pixels of a cell."""
-SIDE = SCALE * CELLS
-STRIP = 20
+IMAGE_SIDE = PIXELS_PER_CELL * CELLS
+CAPTION_HEIGHT = 20
 """Height of the line of text below."""
-LOW, HIGH = np.array([206.0, 212.0, 200.0]), np.array([250.0, 246.0, 236.0])
+LOW_COLOUR, HIGH_COLOUR = np.array([206.0, 212.0, 200.0]), np.array([250.0, 246.0, 236.0])
 """Colours of low and of high ground."""
-BARRIER, MOVER, WAS = (52, 54, 60), (120, 50, 110), (190, 165, 190)
+BARRIER_COLOUR, MOVER_COLOUR, OLD_MOVER_COLOUR = (52, 54, 60), (120, 50, 110), (190, 165, 190)
 """Colours of barriers, of the obstacle that may be dragged, and of where it was before."""
-INNER = ((0, 114, 178), (0, 158, 115), (240, 228, 66), (230, 159, 0), (213, 94, 0))
+DEPTH_COLOURS = ((0, 114, 178), (0, 158, 115), (240, 228, 66), (230, 159, 0), (213, 94, 0))
 """Colours of K = 0, 1, 2, 3 and more: Okabe and Ito's, which colour-blind readers tell apart."""
-START, TARGET, INK = (255, 255, 255), (204, 0, 0), (20, 20, 20)
-MILLISECONDS = 80
+START_COLOUR, TARGET_COLOUR, INK_COLOUR = (255, 255, 255), (204, 0, 0), (20, 20, 20)
+FRAME_MILLISECONDS = 80
 """Of a frame."""
 
 
-def backdrop(world: World, before: World | None = None) -> np.ndarray:
+def draw_ground(world: World, before: World | None = None) -> np.ndarray:
     """Ground lit from the upper left, with its barriers; `before` shows where the obstacle was."""
     height = world.heights
     up, right = np.gradient(height, 1 / CELLS)
     light = np.array([-1.0, 1.0, 1.6]) / np.sqrt(4.56)
     shade = (light[2] - light[0] * right - light[1] * up) / np.sqrt(1 + right**2 + up**2)
     level = (height - height.min()) / max(np.ptp(height), 1e-9)
-    image = (LOW + (HIGH - LOW) * level[..., None]) * (0.45 + 0.6 * np.clip(shade, 0, 1))[..., None]
+    image = (LOW_COLOUR + (HIGH_COLOUR - LOW_COLOUR) * level[..., None]) * (0.45 + 0.6 * np.clip(shade, 0, 1))[
+        ..., None
+    ]
     image = np.clip(image, 0, 255).astype(np.uint8)
     if before is not None:
-        image[before.layout.mover] = WAS
-    image[world.layout.fixed] = BARRIER
-    image[world.layout.mover] = MOVER
-    return image[::-1].repeat(SCALE, 0).repeat(SCALE, 1)
+        image[before.layout.mover] = OLD_MOVER_COLOUR
+    image[world.layout.fixed] = BARRIER_COLOUR
+    image[world.layout.mover] = MOVER_COLOUR
+    return image[::-1].repeat(PIXELS_PER_CELL, 0).repeat(PIXELS_PER_CELL, 1)
 
 
-def frame(
+def draw_frame(
     ground: np.ndarray, trail: np.ndarray, target: np.ndarray, inner: np.ndarray | None = None, note: str = ""
 ) -> np.ndarray:
     """An image of the way so far.
@@ -59,7 +61,7 @@ def frame(
     Parameters
     ----------
     ground : (side, side, 3)
-        See `backdrop`.
+        See `draw_ground`.
     trail : (T + 1, 2)
     target : (2,)
     inner : (T,) or None
@@ -69,25 +71,25 @@ def frame(
     """
     from PIL import Image, ImageDraw
 
-    image = Image.new("RGB", (SIDE, SIDE + STRIP), START)
+    image = Image.new("RGB", (IMAGE_SIDE, IMAGE_SIDE + CAPTION_HEIGHT), START_COLOUR)
     image.paste(Image.fromarray(ground))
     draw = ImageDraw.Draw(image)
-    points = [(SIDE * x, SIDE * (1 - y)) for x, y in trail]
+    points = [(IMAGE_SIDE * x, IMAGE_SIDE * (1 - y)) for x, y in trail]
     for k, (one, other) in enumerate(pairwise(points)):
         draw.line((*one, *other), fill=_colour(0 if inner is None else int(inner[k])), width=3)
-    _dot(draw, points[0], 4, START)
-    _dot(draw, (SIDE * target[0], SIDE * (1 - target[1])), 6, TARGET)
-    _dot(draw, points[-1], 5, _colour(0 if inner is None or not len(inner) else int(inner[-1])))
-    draw.text((6, SIDE + 4), note, fill=INK)
+    _draw_dot(draw, points[0], 4, START_COLOUR)
+    _draw_dot(draw, (IMAGE_SIDE * target[0], IMAGE_SIDE * (1 - target[1])), 6, TARGET_COLOUR)
+    _draw_dot(draw, points[-1], 5, _colour(0 if inner is None or not len(inner) else int(inner[-1])))
+    draw.text((6, IMAGE_SIDE + 4), note, fill=INK_COLOUR)
     if inner is not None:
-        _legend(draw)
+        _draw_legend(draw)
     return np.asarray(image)
 
 
-def frames(run: Run) -> list[np.ndarray]:
+def draw_frames(run: EpisodeRecord) -> list[np.ndarray]:
     """An image of every step of a run."""
     change = len(run.inner) + 1 if run.dragged is None else run.dragged
-    grounds = [backdrop(run.worlds[0]), backdrop(run.worlds[-1], run.worlds[0])]
+    grounds = [draw_ground(run.worlds[0]), draw_ground(run.worlds[-1], run.worlds[0])]
     images, number = [], 0
     for step in range(len(run.inner) + 1):
         # the frame in which a target is reached still shows that target
@@ -98,25 +100,30 @@ def frames(run: Run) -> list[np.ndarray]:
         note = f"step {step}  target {number + 1} of {len(run.worlds[0].targets)}  collisions {bumps}"
         note += "  obstacle dragged" if moved else ""
         trail, target = run.positions[: step + 1], run.legs[number].target
-        images.append(frame(grounds[moved], trail, target, run.inner[:step], note))
+        images.append(draw_frame(grounds[moved], trail, target, run.inner[:step], note))
     return images
 
 
-def gif(run: Run) -> bytes:
+def encode_gif(run: EpisodeRecord) -> bytes:
     """A run as an animated GIF: the same bytes for the same run."""
     from PIL import Image
 
-    images = [Image.fromarray(image) for image in frames(run)]
-    palette = _palette(images[-1])
+    images = [Image.fromarray(image) for image in draw_frames(run)]
+    palette = _make_palette(images[-1])
     drawn = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    last, out = 12 * MILLISECONDS, io.BytesIO()
+    last, out = 12 * FRAME_MILLISECONDS, io.BytesIO()
     drawn[0].save(
-        out, "GIF", save_all=True, append_images=drawn[1:], loop=0, duration=[MILLISECONDS] * (len(drawn) - 1) + [last]
+        out,
+        "GIF",
+        save_all=True,
+        append_images=drawn[1:],
+        loop=0,
+        duration=[FRAME_MILLISECONDS] * (len(drawn) - 1) + [last],
     )
     return out.getvalue()
 
 
-def png(image: np.ndarray) -> bytes:
+def encode_png(image: np.ndarray) -> bytes:
     """An image as a PNG file."""
     from PIL import Image
 
@@ -125,7 +132,7 @@ def png(image: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def spent(runs: list[Run], blur: float = 1.5) -> np.ndarray:
+def mean_inner_steps(runs: list[EpisodeRecord], blur: float = 1.5) -> np.ndarray:
     """Mean K of the steps that began near each cell (n, n); NaN where nobody came by."""
     came, inner = np.zeros((CELLS, CELLS)), np.zeros((CELLS, CELLS))
     for run in runs:
@@ -135,14 +142,16 @@ def spent(runs: list[Run], blur: float = 1.5) -> np.ndarray:
     return np.where(came > 0.01, inner / np.maximum(came, 1e-9), np.nan)
 
 
-def heat_map(runs: list[Run]) -> bytes:
+def heat_map(runs: list[EpisodeRecord]) -> bytes:
     """Where inner steps were spent in one world (ESM, Figure 4), as a PNG file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 5.4), dpi=100, layout="constrained")
     axes = figure.subplots()
-    axes.imshow(backdrop(runs[0].worlds[-1], runs[0].worlds[0])[::-1], origin="lower", extent=(0, 1, 0, 1), alpha=0.6)
-    drawn = axes.imshow(spent(runs), origin="lower", extent=(0, 1, 0, 1), cmap="inferno_r", vmin=0)
+    axes.imshow(
+        draw_ground(runs[0].worlds[-1], runs[0].worlds[0])[::-1], origin="lower", extent=(0, 1, 0, 1), alpha=0.6
+    )
+    drawn = axes.imshow(mean_inner_steps(runs), origin="lower", extent=(0, 1, 0, 1), cmap="inferno_r", vmin=0)
     figure.colorbar(drawn, ax=axes, label="mean inner steps K")
     axes.set(xlabel="x / side", ylabel="y / side", title=f"{runs[0].worlds[0].name} {runs[0].worlds[0].seed}")
     out = io.BytesIO()
@@ -152,28 +161,28 @@ def heat_map(runs: list[Run]) -> bytes:
 
 
 def _colour(inner: int) -> tuple[int, int, int]:
-    return INNER[min(inner, len(INNER) - 1)]
+    return DEPTH_COLOURS[min(inner, len(DEPTH_COLOURS) - 1)]
 
 
-def _dot(draw: Any, at: tuple[float, float], radius: int, colour: tuple[int, int, int]) -> None:
+def _draw_dot(draw: Any, at: tuple[float, float], radius: int, colour: tuple[int, int, int]) -> None:
     x, y = at
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline=INK)
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline=INK_COLOUR)
 
 
-def _legend(draw: Any) -> None:
+def _draw_legend(draw: Any) -> None:
     """Swatches of K at the right end of the line of text."""
-    for k, colour in enumerate(INNER):
-        left = SIDE - 34 * (len(INNER) - k)
-        draw.rectangle((left, SIDE + 5, left + 10, SIDE + 15), fill=colour, outline=INK)
-        draw.text((left + 14, SIDE + 4), f"{k}", fill=INK)
-    draw.text((SIDE - 34 * len(INNER) - 14, SIDE + 4), "K", fill=INK)
+    for k, colour in enumerate(DEPTH_COLOURS):
+        left = IMAGE_SIDE - 34 * (len(DEPTH_COLOURS) - k)
+        draw.rectangle((left, IMAGE_SIDE + 5, left + 10, IMAGE_SIDE + 15), fill=colour, outline=INK_COLOUR)
+        draw.text((left + 14, IMAGE_SIDE + 4), f"{k}", fill=INK_COLOUR)
+    draw.text((IMAGE_SIDE - 34 * len(DEPTH_COLOURS) - 14, IMAGE_SIDE + 4), "K", fill=INK_COLOUR)
 
 
-def _palette(image: Image) -> Image:
+def _make_palette(image: Image) -> Image:
     """A palette for all frames: that of one of them, and the colours that have to be exact."""
     from PIL import Image
 
-    exact = [*INNER, START, TARGET, INK, BARRIER, MOVER, WAS]
+    exact = [*DEPTH_COLOURS, START_COLOUR, TARGET_COLOUR, INK_COLOUR, BARRIER_COLOUR, MOVER_COLOUR, OLD_MOVER_COLOUR]
     common = image.quantize(256 - len(exact)).getpalette() or []
     out = Image.new("P", (1, 1))
     out.putpalette([*common[: 3 * (256 - len(exact))], *(part for colour in exact for part in colour)])

@@ -17,22 +17,22 @@ from scipy import ndimage
 
 from geofold.errors import OptionError
 from geofold.maze.geodesic import Oracle
-from geofold.maze.layouts import CELLS, LAYOUTS, RIM, Layout, centres
+from geofold.maze.layouts import CELLS, LAYOUTS, RIM_WIDTH, Layout, centres
 from geofold.maze.relief import Relief
 
-DRAGS = {"small": 0.08, "medium": 0.16, "large": 0.32}
+DRAG_LENGTHS = {"small": 0.08, "medium": 0.16, "large": 0.32}
 """How far the obstacle is dragged, in sides."""
-MOVE_AT = (64, 128, 192)
+DRAG_STEPS = (64, 128, 192)
 """Steps at which it may be (the paper's t*)."""
-APART = 0.5
+MIN_TARGET_DISTANCE = 0.5
 """Least distance of a target from the place before."""
-CLEAR = 3
+CLEARANCE_CELLS = 3
 """Cells that the start and every target keep from all barriers."""
-MOST = 64
+MAX_TARGETS = 64
 """Targets of a world at most: each has to stay clear of every drag."""
-DIRECTIONS = 24
+N_DRAG_DIRECTIONS = 24
 """Ways that a drag may go, tried in an order that the seed draws."""
-ROOM = 1.5
+AGENT_CLEARANCE_CELLS = 1.5
 """Cells from an agent to the obstacle after a drag."""
 
 
@@ -60,7 +60,7 @@ class World:
     shifts: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def solid(self) -> np.ndarray:
+    def barriers(self) -> np.ndarray:
         """All barriers (n, n) as they stand."""
         return self.layout.fixed | self.layout.mover
 
@@ -73,9 +73,9 @@ class World:
 
     def oracle(self) -> Oracle:
         """Shortest ways over the ground as it stands."""
-        return Oracle.of(~self.solid, self.heights)
+        return Oracle.of(~self.barriers, self.heights)
 
-    def dragged(self, size: str, agent: np.ndarray, target: np.ndarray) -> World:
+    def drag_obstacle(self, size: str, agent: np.ndarray, target: np.ndarray) -> World:
         """The world with its obstacle dragged, so that an agent (2,) keeps a way to its target.
 
         The first of the seed's moves is taken that leaves the agent room and a way; there always is one that leaves
@@ -83,8 +83,10 @@ class World:
         """
         places = np.stack([agent, target])
         for shift in self.shifts[size]:
-            after = _after(self, *shift.tolist())
-            if _gap(after.layout.mover, places[:1])[0] >= ROOM and _linked(after.solid, places):
+            after = _shift_obstacle_cached(self, *shift.tolist())
+            if _barrier_distance(after.layout.mover, places[:1])[0] >= AGENT_CLEARANCE_CELLS and _are_connected(
+                after.barriers, places
+            ):
                 return after
         return self
 
@@ -96,11 +98,11 @@ def require_drag(size: str) -> None:
     ------
     OptionError
     """
-    if size not in DRAGS:
-        raise OptionError(f"drag {size}", ", ".join(DRAGS), "choose one of them")
+    if size not in DRAG_LENGTHS:
+        raise OptionError(f"drag {size}", ", ".join(DRAG_LENGTHS), "choose one of them")
 
 
-def require(layout: str, targets: int, seed: int = 0) -> None:
+def require_world(layout: str, targets: int, seed: int = 0) -> None:
     """Complain about a world that cannot be drawn.
 
     Raises
@@ -109,7 +111,7 @@ def require(layout: str, targets: int, seed: int = 0) -> None:
     """
     if layout not in LAYOUTS:
         raise OptionError(f"layout {layout}", " or ".join(LAYOUTS), "choose one of them")
-    for name, value, low, high in (("seed", seed, 0, 2**31 - 1), ("targets", targets, 1, MOST)):
+    for name, value, low, high in (("seed", seed, 0, 2**31 - 1), ("targets", targets, 1, MAX_TARGETS)):
         if not low <= value <= high:
             raise OptionError(f"{name} {value}", f"a number from {low} to {high}", "give another")
 
@@ -129,98 +131,102 @@ def make_world(seed: int, layout: str = "world", *, targets: int = 1) -> World:
     OptionError
         If the seed or the layout is none.
     """
-    require(layout, targets, seed)
+    require_world(layout, targets, seed)
     for attempt in itertools.count():
         rng = np.random.default_rng((seed, attempt, list(LAYOUTS).index(layout)))
-        world = _drawn(rng, seed, layout, targets)
+        world = _try_world(rng, seed, layout, targets)
         if world is not None:
             return world
     raise AssertionError("the attempts have no end")
 
 
-def _drawn(rng: np.random.Generator, seed: int, name: str, count: int) -> World | None:
+def _try_world(rng: np.random.Generator, seed: int, name: str, count: int) -> World | None:
     """One attempt; None where it cannot be solved."""
     relief = Relief.draw(rng, steep=0.15 if name == "corridors" else 0.45)
     world = World(name, seed, relief, LAYOUTS[name](rng), np.zeros(2), np.zeros((count, 2)))
-    room = ndimage.distance_transform_edt(~world.solid) >= CLEAR
-    places = [_place(rng, room, [])]
+    room = ndimage.distance_transform_edt(~world.barriers) >= CLEARANCE_CELLS
+    places = [_draw_place(rng, room, [])]
     for _ in range(count):
-        places.append(_place(rng, room, places[-1:]))
+        places.append(_draw_place(rng, room, places[-1:]))
     if any(place is None for place in places):
         return None
     spots = np.stack([place for place in places if place is not None])
     world = replace(world, start=spots[0], targets=spots[1:])
-    if not _linked(world.solid, spots):
+    if not _are_connected(world.barriers, spots):
         return None
     oracle, route = world.oracle(), np.zeros((CELLS, CELLS), bool)
     for one, other in itertools.pairwise(spots):
-        length, way = oracle.way(one, other)
+        length, way = oracle.shortest_path(one, other)
         if not np.isfinite(length):
             return None
         cells = (way * CELLS).astype(int)
         route[cells[:, 1], cells[:, 0]] = True
-    shifts = {size: _shifts(rng, world, route, spots, far) for size, far in DRAGS.items()}
-    return replace(world, shifts=shifts) if all(_avoidable(world, moves) for moves in shifts.values()) else None
+    shifts = {size: _draw_shifts(rng, world, route, spots, far) for size, far in DRAG_LENGTHS.items()}
+    return replace(world, shifts=shifts) if all(_leaves_room(world, moves) for moves in shifts.values()) else None
 
 
-def _place(rng: np.random.Generator, room: np.ndarray, away: list[np.ndarray | None]) -> np.ndarray | None:
+def _draw_place(rng: np.random.Generator, room: np.ndarray, away: list[np.ndarray | None]) -> np.ndarray | None:
     """The middle of a cell with room around it, far from the place before."""
     rows, columns = np.nonzero(room)
     spots = np.stack([columns, rows], -1) / CELLS + 0.5 / CELLS
     for before in away:
-        spots = spots if before is None else spots[np.linalg.norm(spots - before, axis=1) >= APART]
+        spots = spots if before is None else spots[np.linalg.norm(spots - before, axis=1) >= MIN_TARGET_DISTANCE]
     return spots[int(rng.integers(len(spots)))] if len(spots) else None
 
 
-def _shifts(rng: np.random.Generator, world: World, route: np.ndarray, spots: np.ndarray, far: float) -> np.ndarray:
+def _draw_shifts(
+    rng: np.random.Generator, world: World, route: np.ndarray, spots: np.ndarray, far: float
+) -> np.ndarray:
     """Moves (s, 2) that keep the world solvable: those first that put the obstacle on the shortest ways."""
-    turn = rng.uniform(0, 2 * np.pi) + 2 * np.pi * rng.permutation(DIRECTIONS) / DIRECTIONS
+    turn = rng.uniform(0, 2 * np.pi) + 2 * np.pi * rng.permutation(N_DRAG_DIRECTIONS) / N_DRAG_DIRECTIONS
     wide, found = ndimage.binary_dilation(route, iterations=2), list[tuple[int, int, np.ndarray]]()
     for angle in turn:
         shift = np.rint(far * CELLS * np.array([np.sin(angle), np.cos(angle)])).astype(int)
-        after = _moved(world, shift)
-        fresh = after.layout.mover & ~world.solid
+        after = _shift_obstacle(world, shift)
+        fresh = after.layout.mover & ~world.barriers
         # an obstacle that ends inside others changes nothing
         if fresh.sum() < 0.25 * world.layout.mover.sum():
             continue
-        if _gap(after.solid, spots).min() >= CLEAR - 1 and _linked(after.solid, spots):
+        if _barrier_distance(after.barriers, spots).min() >= CLEARANCE_CELLS - 1 and _are_connected(
+            after.barriers, spots
+        ):
             found.append((-int((fresh & wide).sum()), len(found), shift))
     return np.array([shift for _, _, shift in sorted(found, key=lambda one: one[:2])], int).reshape(-1, 2)
 
 
-def _avoidable(world: World, shifts: np.ndarray) -> bool:
+def _leaves_room(world: World, shifts: np.ndarray) -> bool:
     """Whether some move of the obstacle leaves room, wherever on the free ground an agent stands."""
-    hit = ~world.solid
+    hit = ~world.barriers
     for shift in shifts:
-        hit &= ndimage.distance_transform_edt(~_moved(world, shift).layout.mover) < ROOM
+        hit &= ndimage.distance_transform_edt(~_shift_obstacle(world, shift).layout.mover) < AGENT_CLEARANCE_CELLS
     return not hit.any()
 
 
 @lru_cache(maxsize=256)
-def _after(world: World, rows: int, columns: int) -> World:
+def _shift_obstacle_cached(world: World, rows: int, columns: int) -> World:
     """What a drag makes of a world, the same object for all agents that walk it."""
-    return _moved(world, np.array([rows, columns]))
+    return _shift_obstacle(world, np.array([rows, columns]))
 
 
-def _moved(world: World, shift: np.ndarray) -> World:
+def _shift_obstacle(world: World, shift: np.ndarray) -> World:
     """The obstacle elsewhere, cut off at the rim."""
     rows, columns = np.nonzero(world.layout.mover)
     rows, columns = rows + shift[0], columns + shift[1]
-    inside = (rows >= RIM) & (rows < CELLS - RIM) & (columns >= RIM) & (columns < CELLS - RIM)
+    inside = (rows >= RIM_WIDTH) & (rows < CELLS - RIM_WIDTH) & (columns >= RIM_WIDTH) & (columns < CELLS - RIM_WIDTH)
     mover = np.zeros_like(world.layout.mover)
     mover[rows[inside], columns[inside]] = True
     return replace(world, layout=world.layout._replace(mover=mover))
 
 
-def _gap(solid: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _barrier_distance(barriers: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Cells from places (p, 2) to the nearest barrier, (p,)."""
     cells = np.clip((places * CELLS).astype(int), 0, CELLS - 1)
-    return ndimage.distance_transform_edt(~solid)[cells[:, 1], cells[:, 0]]
+    return ndimage.distance_transform_edt(~barriers)[cells[:, 1], cells[:, 0]]
 
 
-def _linked(solid: np.ndarray, places: np.ndarray) -> bool:
+def _are_connected(barriers: np.ndarray, places: np.ndarray) -> bool:
     """Whether places (p, 2) lie in one part of the ground whose every way is at least three cells wide."""
-    labels, _ = ndimage.label(ndimage.distance_transform_edt(~solid) >= 1.9)
+    labels, _ = ndimage.label(ndimage.distance_transform_edt(~barriers) >= 1.9)
     if not labels.any():
         return False
     # a place in a nook belongs to the nearest part

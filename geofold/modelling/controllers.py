@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
-from geofold.core.backbone import Backbone, HoldStill
+from geofold.core.backbone import Backbone, NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate
 from geofold.core.pullback import Pullback
@@ -27,7 +27,7 @@ GUIDED_SWEEPS, PREDICTED_SWEEPS = 8, 5
 
 def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Controller:
     """Controller of a loop: the loop model predicts where the domain has a `sense`, else nothing moves by itself."""
-    backbone: Backbone = HoldStill()
+    backbone: Backbone = NoMotion()
     if domain.sense is not None:
         backbone = LoopPredictor(shipped_loop_model()[0], domain.sense.hinge, fading=PREDICTED_SWEEPS)
     return Controller(

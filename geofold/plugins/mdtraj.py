@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import mdtraj
 
 SOURCE = "the mdtraj trajectory"
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CHAIN_IDS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def structure_from_trajectory(trajectory: mdtraj.Trajectory, frame: int = 0) -> Structure:
@@ -46,7 +46,7 @@ def structure_from_trajectory(trajectory: mdtraj.Trajectory, frame: int = 0) -> 
 def _rows(topology: mdtraj.Topology, xyz: Floats) -> Iterator[Row]:
     for atom, position in zip(topology.atoms, xyz.tolist(), strict=True):
         residue, chain = atom.residue, atom.residue.chain
-        chain_id = chain.chain_id if chain.chain_id is not None else LETTERS[chain.index % len(LETTERS)]
+        chain_id = chain.chain_id if chain.chain_id is not None else CHAIN_IDS[chain.index % len(CHAIN_IDS)]
         element = atom.element.symbol.upper() if atom.element is not None else ""
         hetero = not (residue.is_protein or residue.is_nucleic)
         yield (

@@ -83,7 +83,7 @@ def structure_from_openmm(topology: Topology, positions: unit.Quantity | Floats 
     """
     from openmm import unit
 
-    xyz = np.array([list(_plain(point, unit)) for point in _plain(positions, unit)], dtype=np.float64)
+    xyz = np.array([list(_strip_unit(point, unit)) for point in _strip_unit(positions, unit)], dtype=np.float64)
     count = topology.getNumAtoms()
     if xyz.shape != (count, 3):
         raise CoordinateError(
@@ -101,7 +101,7 @@ def structure_from_openmm(topology: Topology, positions: unit.Quantity | Floats 
     return require_protein(replace(structure, links=links))
 
 
-def _plain(value: Any, unit: Any) -> Any:
+def _strip_unit(value: Any, unit: Any) -> Any:
     """Number of nm in a Quantity, or the bare value; each row of a list may be a Quantity of its own."""
     return value.value_in_unit(unit.nanometer) if unit.is_quantity(value) else value
 

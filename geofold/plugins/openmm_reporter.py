@@ -34,7 +34,7 @@ COLUMNS = (
     "percentile",
     "severe_overlaps",
 )
-STATES = {FAVOURED: "favoured", ALLOWED: "allowed", OUTLIER: "outlier", UNDEFINED: ""}
+STATE_NAMES = {FAVOURED: "favoured", ALLOWED: "allowed", OUTLIER: "outlier", UNDEFINED: ""}
 
 
 class TorsionReporter:
@@ -68,7 +68,7 @@ class TorsionReporter:
         self._interval, self._headed = interval, append
         self._watch: Watch | None = None
         self._opened = isinstance(file, (str, Path))
-        self._out: Any = _opened(file, append) if isinstance(file, (str, Path)) else file
+        self._out: Any = _open(file, append) if isinstance(file, (str, Path)) else file
 
     def describeNextReport(self, simulation: Simulation) -> dict[str, Any]:
         """When the next report is due and what it needs: positions of whole molecules."""
@@ -103,7 +103,7 @@ class TorsionReporter:
         seen = self._watch.look(xyz)
         for row, k in enumerate(self._watch.residues.tolist()):
             residue = self._watch.structure.residues[k]
-            angles = [_shown(np.degrees(part[row]), 2) for part in (seen.phi, seen.psi, seen.omega)]
+            angles = [_format(np.degrees(part[row]), 2) for part in (seen.phi, seen.psi, seen.omega)]
             lines.writerow(
                 [
                     simulation.currentStep,
@@ -111,8 +111,8 @@ class TorsionReporter:
                     residue.label,
                     residue.resname,
                     *angles,
-                    STATES[int(seen.verdict[row])],
-                    _shown(seen.percentile[row], 4),
+                    STATE_NAMES[int(seen.verdict[row])],
+                    _format(seen.percentile[row], 4),
                     int(seen.overlaps[row]),
                 ]
             )
@@ -128,7 +128,7 @@ class TorsionReporter:
             self.close()
 
 
-def _opened(path: str | Path, append: bool) -> TextIO:
+def _open(path: str | Path, append: bool) -> TextIO:
     try:
         return open(path, "a" if append else "w", encoding="utf-8", newline="")
     except OSError as error:
@@ -136,5 +136,5 @@ def _opened(path: str | Path, append: bool) -> TextIO:
         raise OutputError(given, "a file that can be", "check the path") from error
 
 
-def _shown(value: float, digits: int) -> str:
+def _format(value: float, digits: int) -> str:
     return "" if np.isnan(value) else f"{value:.{digits}f}"

@@ -15,7 +15,7 @@ from geofold.backbone.s4 import S4
 from geofold.backbone.s4d import S4D
 from geofold.backbone.scan import associative_scan, linear_scan
 from geofold.backbone.selective import Selective
-from geofold.backbone.ssd import ScalarDecay, dual
+from geofold.backbone.ssd import ScalarDecay, chunk_outputs
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -154,7 +154,7 @@ def test_mamba_2_is_its_masked_attention() -> None:
     for k in range(t):
         h = log_decay[k].exp()[..., None, None] * h + torch.einsum("bn,bhp->bhnp", b[k], drive[k])
         wanted.append(torch.einsum("bn,bhnp->bhp", c[k], h))
-    whole, last = dual(drive, b, c, log_decay, torch.zeros_like(h))
+    whole, last = chunk_outputs(drive, b, c, log_decay, torch.zeros_like(h))
     torch.testing.assert_close(whole, torch.stack(wanted), rtol=1e-9, atol=1e-10)
     torch.testing.assert_close(last, h, rtol=1e-9, atol=1e-10)
 
@@ -204,7 +204,7 @@ def test_only_distances_count_for_attention() -> None:
 def test_experts_are_routed_to_the_best_few() -> None:
     layer = Experts(6, experts=5, active=2).double()
     us = noise(40, 6)
-    shares = layer.shares(us)
+    shares = layer.expert_weights(us)
     assert bool(((shares > 0).sum(-1) == 2).all())
     torch.testing.assert_close(shares.sum(-1), torch.ones(40, dtype=torch.float64))
     assert torch.equal(shares.argmax(-1), layer.route(us).argmax(-1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geofold.backbone.registry import NAMES, build
+from geofold.backbone.registry import BACKBONE_NAMES, build_backbone
 from geofold.core.backbone import take_rows
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
@@ -21,10 +21,10 @@ DOMAIN = PeptideDomain.of(STRUCTURE, 0, 7)
 GOAL = goal_of((parse_contact(STRUCTURE, "A:2-A:7<6.0"),))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
 def test_twenty_steps(name: str) -> None:
     """Corrections are taken, enter the stream's memory, and the roll-out (H = 2) leaves it alone."""
-    model = build(name, len(DOMAIN.tree), DOMAIN.latent_dim, width=16).double().eval().requires_grad_(False)
+    model = build_backbone(name, len(DOMAIN.tree), DOMAIN.latent_dim, width=16).double().eval().requires_grad_(False)
     model.leave.weight *= 0.1  # an untrained model proposes noise: little of it
     parts = Controller(model, Pullback(damping=30.0), TrustRegion(), FixedGate(1), horizon=2)
     state = parts.init(DOMAIN, DOMAIN.start(STRUCTURE.xyz))
@@ -40,8 +40,8 @@ def test_twenty_steps(name: str) -> None:
 
 def test_rows_of_a_stream_can_be_taken_apart() -> None:
     """What a population of streams does: any row of a batch goes on by itself."""
-    for name in NAMES:
-        model = build(name, 4, 3, width=16).double().requires_grad_(False)
+    for name in BACKBONE_NAMES:
+        model = build_backbone(name, 4, 3, width=16).double().requires_grad_(False)
         xs = torch.randn(9, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         _, state = model.scan(xs[:8], model.init_state(3))
         z, _ = model.step(xs[8], state)

@@ -13,7 +13,7 @@ from geofold.backbone.lag import (
     backward_shift,
     forward_shift,
     generators,
-    input_held,
+    held_input_coefficients,
     recurrence,
 )
 
@@ -72,7 +72,7 @@ def test_generators_are_the_derivatives_of_the_recurrence(warp) -> None:
     h = 1e-6
     shift = (backward_shift(warp, lag(h), N) - torch.eye(N, dtype=torch.float64)) / h
     torch.testing.assert_close(shift, a, rtol=0, atol=1e-3 * float(a.abs().max()))
-    torch.testing.assert_close(input_held(warp, lag(h), N) / h, b, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(held_input_coefficients(warp, lag(h), N) / h, b, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("warp", WARPS)

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from geofold.backbone.registry import GROWING, NAMES, build
-from geofold.backbone.state_io import leaves, load_state, save_state, state_bytes
+from geofold.backbone.registry import BACKBONE_NAMES, GROWING_STATE, build_backbone
+from geofold.backbone.state_io import load_state, named_tensors, save_state, state_bytes
 from geofold.core.checks import check_backbone
 
 F, D = 5, 3
 
 
 def backbone(name: str):
-    return build(name, F, D, width=16).double()
+    return build_backbone(name, F, D, width=16).double()
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -31,12 +31,12 @@ def stepped(model, xs, state):
 
 
 def same(one, other, tolerance: float) -> None:
-    for (name, a), (_, b) in zip(leaves(one), leaves(other), strict=True):
+    for (name, a), (_, b) in zip(named_tensors(one), named_tensors(other), strict=True):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("length", [1, 2, 37, 300])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
 @torch.no_grad()
 def test_scan_is_step_by_step(name: str, length: int) -> None:
     """From a state in the midst of a stream, with a correction pending."""
@@ -50,7 +50,7 @@ def test_scan_is_step_by_step(name: str, length: int) -> None:
     same(after, end, 1e-8)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
 def test_gradients_of_the_scan_are_those_of_the_steps(name: str) -> None:
     model = backbone(name)
     xs = noise(19, 2, F).requires_grad_(True)
@@ -66,7 +66,7 @@ def test_gradients_of_the_scan_are_those_of_the_steps(name: str) -> None:
         torch.testing.assert_close(one / scale, other / scale, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
 @torch.no_grad()
 def test_a_corrected_latent_is_read_back_and_changes_what_comes_next(name: str) -> None:
     model = backbone(name)
@@ -82,23 +82,23 @@ def test_a_corrected_latent_is_read_back_and_changes_what_comes_next(name: str) 
     assert float((model.step(x, after)[0] - model.step(x, later)[0]).abs().max()) > 1e-6
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
 def test_contract(name: str) -> None:
     with torch.no_grad():
         check_backbone(backbone(name), 3, F, D)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
 @torch.no_grad()
 def test_state_is_of_constant_size_unless_it_is_a_cache(name: str) -> None:
     model = backbone(name)
     _, short = model.scan(noise(70, 1, F), model.init_state(1))
     _, long = model.scan(noise(200, 1, F), short)
     grew = state_bytes(long) - state_bytes(short)
-    assert grew > 0 if name in GROWING else grew == 0
+    assert grew > 0 if name in GROWING_STATE else grew == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
 @torch.no_grad()
 def test_a_state_is_handed_on_to_the_last_bit(name: str, tmp_path: Path) -> None:
     model = backbone(name)
@@ -124,22 +124,22 @@ def test_a_state_of_another_backbone_is_refused(tmp_path: Path) -> None:
         load_state(path, backbone("rnn"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
 @torch.no_grad()
 def test_same_seed_same_weights_and_the_global_generator_is_left_alone(name: str) -> None:
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    one, other = build(name, F, D, width=16, seed=3), build(name, F, D, width=16, seed=3)
+    one, other = build_backbone(name, F, D, width=16, seed=3), build_backbone(name, F, D, width=16, seed=3)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     assert any(
         not torch.equal(a, b)
-        for a, b in zip(one.parameters(), build(name, F, D, width=16, seed=4).parameters(), strict=True)
+        for a, b in zip(one.parameters(), build_backbone(name, F, D, width=16, seed=4).parameters(), strict=True)
     )
 
 
 def test_unknown_name_and_wrong_latent_are_refused() -> None:
     with pytest.raises(ValueError, match="expected one of"):
-        build("lstm", F, D)
+        build_backbone("lstm", F, D)
     with pytest.raises(ValueError, match="latent of 4"):
-        build("rnn", F, D, width=16).init_state(1, 4)
+        build_backbone("rnn", F, D, width=16).init_state(1, 4)

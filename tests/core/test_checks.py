@@ -10,13 +10,13 @@ import pytest
 import torch
 from problems import ZOO, Expanded, Problem, curved_surface, expanded, rosenbrock, torus_arm
 
-from geofold.core.backbone import Glide, HoldStill
+from geofold.core.backbone import Momentum, NoMotion
 from geofold.core.checks import check_backbone, check_domain, check_metric
 from geofold.core.contract import ContractError
 from geofold.core.covariance import LatentCovariance
 from geofold.core.domain import Loss, Prediction
 from geofold.core.learned_metric import LearnedMetric
-from geofold.core.linearise import linearise, look
+from geofold.core.linearise import evaluate_loss, linearise
 from geofold.core.metric import DenseFactor, EuclideanMetric
 from geofold.core.pullback import SKETCHES, Pullback
 from geofold.core.tangent import Euclid
@@ -30,7 +30,7 @@ def test_the_zoo_keeps_the_contract(make, wrap, batch):
     check_domain(problem, problem.start(batch, 0.1), problem.goal)
 
 
-@pytest.mark.parametrize("backbone", [HoldStill(), Glide(0.7)], ids=["hold-still", "glide"])
+@pytest.mark.parametrize("backbone", [NoMotion(), Momentum(0.7)], ids=["hold-still", "glide"])
 def test_backbones_keep_the_contract(backbone):
     check_backbone(backbone, 3, 7, 5)
 
@@ -40,7 +40,7 @@ def test_metrics_keep_the_contract(make):
     problem = make()
     state = problem.start(3, 0.1)
     z = torch.zeros_like(state)
-    at = linearise(problem, z, state, look(problem, z, state, problem.goal))
+    at = linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal))
     latents = torch.randn(20, problem.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     metrics: list[Any] = [Pullback(sketch, rank=3) for sketch in SKETCHES]
     metrics += [EuclideanMetric(), LatentCovariance.of(latents, rank=1), LearnedMetric.start(problem.dim, rank=2)]
@@ -186,7 +186,7 @@ def test_a_wrong_derivative_is_told(name):
 
 
 @dataclass(frozen=True)
-class Counter(HoldStill):
+class Counter(NoMotion):
     """A backbone that counts in place."""
 
     def step(self, x, state):
@@ -195,7 +195,7 @@ class Counter(HoldStill):
 
 
 @dataclass(frozen=True)
-class Mixer(HoldStill):
+class Mixer(NoMotion):
     """A backbone whose rows know each other."""
 
     def step(self, x, state):
@@ -204,7 +204,7 @@ class Mixer(HoldStill):
 
 
 @dataclass(frozen=True)
-class Forgetful(HoldStill):
+class Forgetful(NoMotion):
     """A backbone that does not keep what it is told."""
 
     def read(self, state):
@@ -212,17 +212,17 @@ class Forgetful(HoldStill):
 
 
 @dataclass(frozen=True)
-class Deaf(HoldStill):
+class Deaf(NoMotion):
     """A backbone that keeps what it is told and pays no heed."""
 
-    still: bool = False
+    no_motion: bool = False
 
     def step(self, x, state):
         return x[:, : state.shape[1]], state
 
 
 @dataclass(frozen=True)
-class OtherScan(HoldStill):
+class OtherScan(NoMotion):
     """A backbone whose scan is not its step."""
 
     def scan(self, xs, state):
@@ -248,7 +248,7 @@ def test_a_broken_metric_is_told():
     problem = rosenbrock()
     state = problem.start(2, 0.1)
     z = torch.zeros_like(state)
-    at = linearise(problem, z, state, look(problem, z, state, problem.goal))
+    at = linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal))
 
     class Indefinite(Pullback):
         def factor(self, state):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from problems import ZOO, curved_surface, expanded, linear_gaussian, rosenbrock, torus_arm, walled
 
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
 from geofold.core.domain import AnalyticDecoder
 from geofold.core.gate import Features, FixedGate, ThresholdGate
@@ -22,7 +22,7 @@ EXACT, FISHER = Pullback("exact"), Pullback("fisher", rank=4)
 
 
 def controller(metric=EXACT, gate=None, **parts) -> Controller:
-    return Controller(HoldStill(), metric, TrustRegion(), gate or FixedGate(1), **{"horizon": 1, **parts})
+    return Controller(NoMotion(), metric, TrustRegion(), gate or FixedGate(1), **{"horizon": 1, **parts})
 
 
 def stream(control, problem, steps, goal=None, state=None, batch=1, spread=0.0):
@@ -59,7 +59,7 @@ def test_natural_step_solves_a_linear_problem_at_once():
     """Without damping and with room to move, one step is the weighted least-squares solution."""
     problem = linear_gaussian()
     exact = Pullback("exact", damping=1e-9, largest=1e15)
-    control = Controller(HoldStill(), exact, TrustRegion(radius=100.0, largest=200.0), FixedGate(1), horizon=1)
+    control = Controller(NoMotion(), exact, TrustRegion(radius=100.0, largest=200.0), FixedGate(1), horizon=1)
     _, infos = stream(control, problem, 1)
     assert float(infos[0].loss_after) < 1e-12
     torch.testing.assert_close(infos[0].z[0], torch.linspace(-1, 1, 5, dtype=torch.float64), rtol=0, atol=1e-6)
@@ -236,7 +236,7 @@ def test_drift_ties_the_correction_to_the_proposal():
     exact = Pullback("exact", damping=1e-9, largest=1e15)
     ends = []
     for drift in (0.0, 1.0, 3.0):
-        parts = Controller(HoldStill(), exact, roomy, FixedGate(25), horizon=1, drift=drift, order=1)
+        parts = Controller(NoMotion(), exact, roomy, FixedGate(25), horizon=1, drift=drift, order=1)
         ends.append(parts.step(problem, parts.init(problem, problem.start()), problem.goal)[1].z[0])
     for drift, end in zip((0.0, 1.0, 3.0), ends, strict=True):
         torch.testing.assert_close(end, ends[0] / (1 + drift), rtol=1e-3, atol=1e-3)
@@ -246,7 +246,7 @@ def test_drift_ties_the_correction_to_the_proposal():
 def test_prediction_counts_the_drift(drift):
     """Loss and tie of a linear decoder are quadratic, so the model must foretell the decrease exactly."""
     problem, exact = linear_gaussian(), Pullback("exact", damping=1e-9, largest=1e15)
-    control = Controller(HoldStill(), exact, TrustRegion(radius=100.0, largest=200.0), FixedGate(1), 1, drift=drift)
+    control = Controller(NoMotion(), exact, TrustRegion(radius=100.0, largest=200.0), FixedGate(1), 1, drift=drift)
     _, info = control.step(problem, control.init(problem, problem.start()), problem.goal)
     torch.testing.assert_close(info.predicted, info.actual, rtol=1e-6, atol=0)
     assert bool(info.accepted)
@@ -255,7 +255,7 @@ def test_prediction_counts_the_drift(drift):
 def test_latents_and_states_of_a_torus_stay_wrapped():
     """Proposals at the seam: the correction crosses it, the emitted latent does not leave the interval."""
 
-    class AtTheSeam(HoldStill):
+    class AtTheSeam(NoMotion):
         def step(self, x, state):
             return torch.full_like(state, math.pi - 1e-3), state
 

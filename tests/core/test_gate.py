@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import ZOO, curved_surface, linear_gaussian, rosenbrock
 
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
-from geofold.core.gate import Features, FixedGate, LearnedGate, Pace, ThresholdGate, affordable
+from geofold.core.gate import Features, FixedGate, LearnedGate, Pace, ThresholdGate, affordable_depth
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 
@@ -48,7 +48,7 @@ class Told:
 def test_depth_by_masks_equals_a_plain_loop(make, metric):
     """Each row alone, corrected just so many times, ends where it ends in the batch."""
     problem, depths = make(), (3, 0, 1, 4, 2)
-    control = Controller(HoldStill(), metric, TrustRegion(), Told(depths), horizon=2)
+    control = Controller(NoMotion(), metric, TrustRegion(), Told(depths), horizon=2)
     state = control.init(problem, problem.start(5, 0.07))
     for _ in range(3):
         begin = state
@@ -101,7 +101,7 @@ def test_a_gate_sees_change_violation_and_radius():
             return super().depth(features)
 
     problem = curved_surface()
-    control = Controller(HoldStill(), Pullback(), TrustRegion(), Watch(1), horizon=1)
+    control = Controller(NoMotion(), Pullback(), TrustRegion(), Watch(1), horizon=1)
     state, ends = control.init(problem, problem.start()), []
     for number in range(3):
         state, info = control.step(problem, state, problem.goal if number < 2 else tuple(-g for g in problem.goal))
@@ -132,11 +132,11 @@ def test_budget_is_kept_once_the_pace_is_known(budget):
     problem = rosenbrock()
     clock = Clock(problem.calls)
     control = Controller(
-        HoldStill(), Pullback(), TrustRegion(smallest=1e-6), FixedGate(6), horizon=1, budget=budget, clock=clock
+        NoMotion(), Pullback(), TrustRegion(smallest=1e-6), FixedGate(6), horizon=1, budget=budget, clock=clock
     )
     state, depths = control.init(problem, problem.start()), []
     for number in range(30):
-        planned = affordable(state.pace, budget, 6)
+        planned = affordable_depth(state.pace, budget, 6)
         state, info = control.step(problem, state, problem.goal)
         depths.append(int(info.inner_steps))
         assert depths[-1] == planned
@@ -153,10 +153,10 @@ def test_pace_remembers_peaks():
     assert pace.seen(5.0, 0.0, 0) == Pace(5.0, 2.0)
     slow = Pace(5.0, 2.0).seen(1.0, 2.0, 1)
     assert slow.look == pytest.approx(4.6) and slow.correction == 2.0
-    assert affordable(Pace(), 100.0, 4) == 1
-    assert affordable(Pace(2.0, 3.0), 1.0, 4) == 0
-    assert affordable(Pace(2.0, 3.0), 11.0, 4) == 3
-    assert affordable(Pace(2.0, 3.0), 1e6, 4) == 4
+    assert affordable_depth(Pace(), 100.0, 4) == 1
+    assert affordable_depth(Pace(2.0, 3.0), 1.0, 4) == 0
+    assert affordable_depth(Pace(2.0, 3.0), 11.0, 4) == 3
+    assert affordable_depth(Pace(2.0, 3.0), 1e6, 4) == 4
 
 
 def test_a_learned_gate_can_learn_a_threshold():
@@ -182,7 +182,7 @@ def test_a_learned_gate_can_learn_a_threshold():
 
 def test_a_learned_gate_drives_the_controller():
     problem = linear_gaussian()
-    control = Controller(HoldStill(), Pullback(), TrustRegion(), LearnedGate.start(4, seed=11), horizon=1)
+    control = Controller(NoMotion(), Pullback(), TrustRegion(), LearnedGate.start(4, seed=11), horizon=1)
     state = control.init(problem, problem.start(6, 0.3))
     for _ in range(5):
         state, info = control.step(problem, state, problem.goal)
@@ -193,11 +193,11 @@ def test_a_learned_gate_drives_the_controller():
 def test_radius_in_force_depends_on_kappa(power):
     region = TrustRegion(kappa_power=power, kappa_reference=4.0, smallest=0.01, largest=50.0)
     kappa = torch.tensor([0.0, 4.0, 64.0, 1e30], dtype=torch.float64)
-    reach = region.reach(torch.full((4,), 0.5, dtype=torch.float64), kappa)
+    effective_radius = region.effective_radius(torch.full((4,), 0.5, dtype=torch.float64), kappa)
     want = [0.01, 0.5, min(0.5 * 16**power, 50.0), 50.0] if power else [0.5] * 4
-    torch.testing.assert_close(reach, torch.tensor(want, dtype=torch.float64))
+    torch.testing.assert_close(effective_radius, torch.tensor(want, dtype=torch.float64))
     problem = rosenbrock()
-    control = Controller(HoldStill(), Pullback(), region, FixedGate(1), horizon=1, order=1)
+    control = Controller(NoMotion(), Pullback(), region, FixedGate(1), horizon=1, order=1)
     state = control.init(problem, problem.start())
     for _ in range(10):
         radius = state.radius
@@ -205,4 +205,4 @@ def test_radius_in_force_depends_on_kappa(power):
         weight, at = torch.ones(2, dtype=torch.float64), state.domain - info.z
         pushed = torch.func.jvp(lambda z, p=at: problem.g(p + z), (0 * info.z,), (info.z,))[1]
         length = ((weight * pushed.square()).sum() + 1e-3 * info.z.square().sum()).sqrt()
-        assert float(length) <= float(region.reach(radius, info.kappa)) * (1 + 1e-9)
+        assert float(length) <= float(region.effective_radius(radius, info.kappa)) * (1 + 1e-9)

@@ -12,7 +12,7 @@ from problems import ZOO, curved_surface, expanded, linear_gaussian, rosenbrock
 
 from geofold.core.covariance import LatentCovariance
 from geofold.core.learned_metric import LearnedMetric
-from geofold.core.linearise import linearise, look
+from geofold.core.linearise import evaluate_loss, linearise
 from geofold.core.metric import DenseFactor, EuclideanMetric, WoodburyFactor
 from geofold.core.pullback import SKETCHES, Pullback
 
@@ -20,7 +20,7 @@ from geofold.core.pullback import SKETCHES, Pullback
 def at_start(problem, batch=1, spread=0.0):
     state = problem.start(batch, spread)
     z = torch.zeros_like(state)
-    return linearise(problem, z, state, look(problem, z, state, problem.goal))
+    return linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal))
 
 
 def rng(seed: int) -> torch.Generator:
@@ -128,7 +128,7 @@ def test_rows_do_not_depend_on_their_neighbours(make):
         for row in range(3):
             start = problem.start(3, 0.2)[row : row + 1]
             z = torch.zeros_like(start)
-            at = linearise(problem, z, start, look(problem, z, start, problem.goal))
+            at = linearise(problem, z, start, evaluate_loss(problem, z, start, problem.goal))
             alone = metric.factor(metric.update(metric.init(1, problem.dim, z), at, z + 0.1, 5)).solve(at.gradient)
             torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-8, atol=1e-10)
 
@@ -140,7 +140,7 @@ def test_bias_of_the_empty_start_is_divided_out():
     state, looks = problem.start(), []
     for s in range(4):
         z = torch.tensor([[0.1 * s, -0.05 * s]], dtype=torch.float64)
-        looks.append(linearise(problem, z, state, look(problem, z, state, problem.goal)))
+        looks.append(linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal)))
     kept = metric.init(1, 2, looks[0].z)
     for at in looks:
         kept = metric.update(kept, at, torch.zeros_like(at.z), 0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from problems import ZOO, curved_surface, expanded, linear_gaussian, rosenbrock, torus_arm
 
-from geofold.core.linearise import Linearisation, linearise, look
+from geofold.core.linearise import Linearisation, evaluate_loss, linearise
 from geofold.core.metric import WoodburyFactor
 from geofold.core.pullback import SKETCHES, Pullback
 
@@ -18,15 +18,15 @@ from geofold.core.pullback import SKETCHES, Pullback
 def at_start(problem) -> Linearisation:
     state = problem.start()
     z = torch.zeros_like(state)
-    return linearise(problem, z, state, look(problem, z, state, problem.goal))
+    return linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal))
 
 
 def information(at: Linearisation) -> torch.Tensor:
     """J'WJ by dense algebra."""
     jacobian = at.expansion.push(torch.eye(at.z.shape[-1], dtype=torch.float64)[:, None])[:, 0].T
     weight = torch.diag(at.weight[0])
-    if at.curved is not None:
-        weight = weight + at.curved[:, 0].T @ at.curved[:, 0]
+    if at.stiff_directions is not None:
+        weight = weight + at.stiff_directions[:, 0].T @ at.stiff_directions[:, 0]
     return jacobian.T @ weight @ jacobian
 
 
@@ -34,7 +34,7 @@ def stiffened(at: Linearisation, count: int = 2) -> Linearisation:
     """The same with directions along which the loss is stiff."""
     noise = torch.Generator().manual_seed(5)
     rows = torch.randn(count, 1, at.weight.shape[-1], generator=noise, dtype=torch.float64)
-    return replace(at, curved=rows * at.weight.mean().sqrt())
+    return replace(at, stiff_directions=rows * at.weight.mean().sqrt())
 
 
 def sketched(metric: Pullback, at: Linearisation, seed: int) -> torch.Tensor:
@@ -81,7 +81,7 @@ def test_stiff_directions_are_part_of_the_metric_and_of_the_true_length(make):
     torch.testing.assert_close(state.factor[0] / state.weight, want, rtol=1e-9, atol=1e-12)
     v = torch.randn(1, at.z.shape[-1], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     torch.testing.assert_close(at.length_squared(v, 0.5), ((v @ want) * v).sum(-1) + 0.5 * v.square().sum(-1))
-    shorter = replace(at, curved=None)
+    shorter = replace(at, stiff_directions=None)
     assert float(at.length_squared(v, 0.0)[0]) > float(shorter.length_squared(v, 0.0)[0])
 
 
@@ -137,7 +137,7 @@ def test_without_adaptation_the_first_look_is_kept(sketch):
     first = at_start(problem)
     state = problem.start()
     z = torch.tensor([[0.5, -0.4]], dtype=torch.float64)
-    later = linearise(problem, z, state, look(problem, z, state, problem.goal))
+    later = linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal))
     one = metric.update(metric.init(1, 2, first.z), first, torch.zeros_like(z), 0)
     two = metric.update(one, later, z, 1)
     assert torch.equal(one.factor, two.factor) and torch.equal(one.weight, two.weight)
@@ -151,7 +151,7 @@ def test_rows_adapt_apart(sketch):
     problem, metric = curved_surface(), Pullback(sketch, adapt=False)
     state = problem.start(2, 0.3)
     z = torch.zeros_like(state)
-    at = linearise(problem, z, state, look(problem, z, state, problem.goal))
+    at = linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal))
     empty = metric.init(2, 2, z)
     seen = metric.update(empty, at, z, 0)
     half = seen._replace(

@@ -10,7 +10,7 @@ import torch
 from problems import Problem, curved_surface, expanded, linear_gaussian, rosenbrock, torus_arm
 from scipy.integrate import solve_ivp
 
-from geofold.core.linearise import differentiate, linearise, look
+from geofold.core.linearise import differentiate, evaluate_loss, linearise
 from geofold.core.pullback import Pullback
 from geofold.core.retraction import christoffel, geodesic, second_order
 from geofold.core.tangent import Euclid, Product, Torus
@@ -45,7 +45,7 @@ def geodesic_of(problem, step: torch.Tensor) -> torch.Tensor:
 def exact_parts(problem):
     state = problem.start()
     z = torch.zeros_like(state)
-    at = linearise(problem, z, state, look(problem, z, state, problem.goal))
+    at = linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal))
     metric = Pullback("exact", damping=DAMPING)
     seen = metric.update(metric.init(1, problem.dim, at.z), at, at.z, 0)
     return at, metric.factor(seen)

@@ -7,21 +7,21 @@ from itertools import islice
 import torch
 from problems import linear_gaussian
 
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
 from geofold.core.pullback import Pullback
-from geofold.core.stream import Patience, stream
+from geofold.core.stream import StuckCriterion, stream
 from geofold.core.trust_region import TrustRegion
 
 PROBLEM = linear_gaussian()
-PARTS = Controller(HoldStill(), Pullback(), TrustRegion(radius=0.1, largest=0.1), FixedGate(1), horizon=1)
+PARTS = Controller(NoMotion(), Pullback(), TrustRegion(radius=0.1, largest=0.1), FixedGate(1), horizon=1)
 WINDOW, KICKS, SIZE = 3, 2, 2.0
 
 
 def path(start: torch.Tensor, tolerance: float, steps: int = 12) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    patience = Patience(window=WINDOW, kicks=KICKS, size=SIZE, tolerance=tolerance, fraction=1.0)
-    made = stream(PARTS, PROBLEM, PARTS.init(PROBLEM, start), PROBLEM.goal, patience=patience, seed=4)
+    stuck_criterion = StuckCriterion(window=WINDOW, kicks=KICKS, size=SIZE, tolerance=tolerance, fraction=1.0)
+    made = stream(PARTS, PROBLEM, PARTS.init(PROBLEM, start), PROBLEM.goal, stuck_criterion=stuck_criterion, seed=4)
     states, infos = zip(*islice(made, steps), strict=True)
     return [s.domain for s in states], [i.inner_steps for i in infos]
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from problems import ZOO, Problem, curved_surface, expanded, linear_gaussian, walled
 
-from geofold.core.backbone import Glide, HoldStill, take_rows
-from geofold.core.linearise import linearise, look
+from geofold.core.backbone import Momentum, NoMotion, take_rows
+from geofold.core.linearise import evaluate_loss, linearise
 from geofold.core.surrogate import Horizon
 
 
 def surrogate(problem, z, steps, discount=0.9, backbone=None):
     """Trial of latents z against no motion."""
-    state, backbone = problem.start(len(z)), backbone or HoldStill()
+    state, backbone = problem.start(len(z)), backbone or NoMotion()
     memory = backbone.init_state(len(z), problem.dim, z)
     still = torch.zeros_like(z)
     seen = problem.decode(still, state)
@@ -54,7 +54,7 @@ def test_horizon_is_normalised(make, steps):
 def test_horizon_weighs_the_future_by_the_discount():
     """A backbone that repeats its last latent walks on: the imagined losses are those of 1, 2 and 3 steps."""
     problem, z = linear_gaussian(), torch.full((1, 5), 0.05, dtype=torch.float64)
-    worth = surrogate(problem, z, 3, 0.5, Glide(1.0)).then
+    worth = surrogate(problem, z, 3, 0.5, Momentum(1.0)).then
     losses = [problem.loss(problem.decode(k * z, problem.start()), None, problem.goal).total for k in (1, 2, 3)]
     torch.testing.assert_close(worth, (losses[0] + 0.5 * losses[1] + 0.25 * losses[2]) / 1.75)
 
@@ -63,7 +63,7 @@ def test_horizon_weighs_the_future_by_the_discount():
 def test_two_latents_in_one_batch_equal_two_roll_outs(make):
     problem = make()
     z = 0.1 * torch.ones(3, problem.dim, dtype=torch.float64) * torch.arange(1, 4)[:, None]
-    together, apart = (surrogate(p, z, 4, 0.9, Glide(0.7)) for p in (problem, Single(problem)))
+    together, apart = (surrogate(p, z, 4, 0.9, Momentum(0.7)) for p in (problem, Single(problem)))
     torch.testing.assert_close(together.now, apart.now, rtol=1e-12, atol=0)
     torch.testing.assert_close(together.then, apart.then, rtol=1e-12, atol=0)
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_decoded_is_worth_nothing():
 
 
 @pytest.mark.parametrize("make", ZOO)
-@pytest.mark.parametrize("backbone", [HoldStill(), Glide(0.6)], ids=["hold-still", "glide"])
+@pytest.mark.parametrize("backbone", [NoMotion(), Momentum(0.6)], ids=["hold-still", "glide"])
 def test_gradient_of_the_whole_horizon(make, backbone):
     """Against finite differences; for a predictor that holds still it is the gradient of the present loss."""
     problem, horizon = make(), Horizon(3, 0.9)
@@ -97,8 +97,8 @@ def test_gradient_of_the_whole_horizon(make, backbone):
 
     def m(latent):
         prediction = problem.decode(latent, state)
-        ahead = horizon.ahead(problem, backbone, memory, latent, prediction, state, problem.goal)
-        return (problem.loss(prediction, state, problem.goal).total + ahead) / horizon.total
+        rollout_loss = horizon.rollout_loss(problem, backbone, memory, latent, prediction, state, problem.goal)
+        return (problem.loss(prediction, state, problem.goal).total + rollout_loss) / horizon.total
 
     h = 1e-6
     for k in range(problem.dim):
@@ -106,8 +106,8 @@ def test_gradient_of_the_whole_horizon(make, backbone):
         e[0, k] = h
         slope = float(m(z + e) - m(z - e)) / (2 * h)
         assert float(gradient[0, k]) == pytest.approx(slope, rel=1e-5, abs=1e-6)
-    if isinstance(backbone, HoldStill):
-        at = linearise(problem, z, state, look(problem, z, state, problem.goal))
+    if isinstance(backbone, NoMotion):
+        at = linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal))
         torch.testing.assert_close(gradient, at.gradient)
 
 
@@ -119,7 +119,7 @@ def test_linearisation_against_finite_differences(make, wrap):
     noise = torch.Generator().manual_seed(1)
     z = 0.1 * torch.randn(2, problem.dim, generator=noise, dtype=torch.float64)
     v = torch.randn(2, problem.dim, generator=noise, dtype=torch.float64)
-    at = linearise(problem, z, state, look(problem, z, state, problem.goal))
+    at = linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal))
 
     def mean(t: float) -> torch.Tensor:
         return problem.decode(z + t * v, state).mean
@@ -140,4 +140,6 @@ def test_a_given_weight_is_kept():
     problem = curved_surface()
     state = problem.start()
     frozen, z = torch.rand(1, 6, dtype=torch.float64), torch.zeros_like(state)
-    assert torch.equal(linearise(problem, z, state, look(problem, z, state, problem.goal), frozen).weight, frozen)
+    assert torch.equal(
+        linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal), frozen).weight, frozen
+    )

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import ZOO, Problem, curved_surface, linear_gaussian, rosenbrock, torus_arm
 
-from geofold.core.backbone import Glide, HoldStill
+from geofold.core.backbone import Momentum, NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
-from geofold.core.linearise import Linearisation, linearise, look
+from geofold.core.linearise import Linearisation, evaluate_loss, linearise
 from geofold.core.metric import DenseFactor
 from geofold.core.pullback import Pullback
 from geofold.core.retraction import second_order
@@ -27,7 +27,7 @@ NEARLY_UNDAMPED = Pullback("exact", damping=1e-9, largest=1e15)
 def at_start(problem: Problem, shift: float = 0.0) -> Linearisation:
     state = problem.start()
     z = torch.full_like(state, shift)
-    return linearise(problem, z, state, look(problem, z, state, problem.goal))
+    return linearise(problem, z, state, evaluate_loss(problem, z, state, problem.goal))
 
 
 def loss_at(problem: Problem, z: torch.Tensor) -> float:
@@ -37,14 +37,14 @@ def loss_at(problem: Problem, z: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("horizon", [1, 3])
 @pytest.mark.parametrize("radius", [100.0, 2.0, 0.3])
-@pytest.mark.parametrize("backbone", [HoldStill(), Glide(0.5)], ids=["hold-still", "glide"])
+@pytest.mark.parametrize("backbone", [NoMotion(), Momentum(0.5)], ids=["hold-still", "glide"])
 def test_predicted_decrease_is_exact_on_a_linear_quadratic_problem(horizon, radius, backbone):
     """With a predictor that glides on, the surrogate is a quadratic with other curvature: then to first order only."""
     problem = linear_gaussian()
     region = TrustRegion(radius=radius, largest=200.0)
     control = Controller(backbone, NEARLY_UNDAMPED, region, FixedGate(1), horizon=horizon, through=True)
     _, info = control.step(problem, control.init(problem, problem.start()), problem.goal)
-    if horizon == 1 or isinstance(backbone, HoldStill):
+    if horizon == 1 or isinstance(backbone, NoMotion):
         torch.testing.assert_close(info.predicted, info.actual, rtol=1e-6, atol=0)
     else:
         gaps = []
@@ -87,15 +87,15 @@ def test_proposition_1_decrease_along_the_retraction(make):
     def along(a: float) -> float:
         return loss_at(problem, problem.space.retract(at.z, second_order(at, factor, a * v)))
 
-    reach, grid = 1.0, 100
+    effective_radius, grid = 1.0, 100
     for _ in range(40):  # the curve up to 1/L must itself be what L was measured on
-        h = reach / grid
+        h = effective_radius / grid
         values = [along(k * h) for k in range(grid + 3)]
         bend = max((values[k - 1] - 2 * values[k] + values[k + 1]) / h**2 for k in range(1, grid + 2)) / squared
-        if reach <= 1 / max(bend, 1e-9):
+        if effective_radius <= 1 / max(bend, 1e-9):
             break
-        reach /= 1.5
-    for a in (reach, reach / 3, reach / 10):
+        effective_radius /= 1.5
+    for a in (effective_radius, effective_radius / 3, effective_radius / 10):
         assert along(a) <= loss_at(problem, at.z) - a / 2 * squared * (1 - 1e-9)
     slope = (loss_at(problem, at.z) - along(1e-6)) / 1e-6
     assert slope == pytest.approx(squared, rel=1e-3)
@@ -141,7 +141,7 @@ def test_proposition_2_predict_then_correct_contracts(make, centre, error, radiu
     region = TrustRegion(radius=radius, largest=radius)
     control = Controller(Attracted(centre, mu, error), metric, region, FixedGate(1), horizon=1)
     there = centre[None]
-    at = linearise(problem, there * 0, there, look(problem, there * 0, there, problem.goal))
+    at = linearise(problem, there * 0, there, evaluate_loss(problem, there * 0, there, problem.goal))
     factor = metric.factor(metric.update(metric.init(1, problem.dim, at.z), at, at.z, 0))
     begin = problem.space.retract(there, 0.1 * torch.cos(torch.arange(problem.dim, dtype=torch.float64))[None])
     state = control.init(problem, begin)

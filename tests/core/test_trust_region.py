@@ -21,16 +21,16 @@ def row(*values: float) -> torch.Tensor:
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(size, size)
 def test_alpha_is_the_largest_of_the_backtracking_set_that_fits(length, radius):
-    alpha = float(REGION.scale(row(length), row(radius)))
+    alpha = float(REGION.step_fraction(row(length), row(radius)))
     fitting = [a for a in (1.0, 0.5, 0.25) if a * length <= radius]
     assert alpha == (max(fitting) if fitting else radius / length)
     assert alpha * length <= radius * (1 + 1e-12)
 
 
 def test_zero_length_makes_no_division_trouble():
-    alpha = REGION.scale(row(0.0, 0.0), row(0.5, 1e-300))
+    alpha = REGION.step_fraction(row(0.0, 0.0), row(0.5, 1e-300))
     assert torch.equal(alpha, row(1.0, 1.0))
-    assert torch.equal(REGION.predicted(alpha, row(0.0, 0.0), row(0.0, 0.0)), row(0.0, 0.0))
+    assert torch.equal(REGION.predicted_decrease(alpha, row(0.0, 0.0), row(0.0, 0.0)), row(0.0, 0.0))
     assert not REGION.accept(row(0.0), row(0.0)).any()
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from problems import linear_gaussian
 
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, LearnedGate
 from geofold.core.pullback import Pullback
@@ -81,7 +81,7 @@ def test_it_waits_for_the_predictor_where_that_pays() -> None:
 
 def case(steps: int = 6, span: int = 2) -> Case:
     problem = linear_gaussian()
-    parts = Controller(HoldStill(), Pullback(), TrustRegion(), FixedGate(1), horizon=1)
+    parts = Controller(NoMotion(), Pullback(), TrustRegion(), FixedGate(1), horizon=1)
 
     def judge(state) -> torch.Tensor:
         at = problem.decode(torch.zeros(len(problem.observe(state, None)), problem.latent_dim).double(), state)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from problems import linear_gaussian
 
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
 from geofold.core.learned_metric import LearnedMetric
-from geofold.core.linearise import linearise, look
+from geofold.core.linearise import evaluate_loss, linearise
 from geofold.core.trust_region import TrustRegion
 from geofold.errors import InputFileError
 from geofold.learn.metric import FLOOR, Course, load_metric, natural_step, promise, train_metric
@@ -24,7 +24,7 @@ START = LearnedMetric.start(PROBLEM.latent_dim, rank=2, hidden=8, seed=1)
 
 
 def parts(radius: float) -> Controller:
-    return Controller(HoldStill(), START, TrustRegion(radius=radius, largest=radius), FixedGate(1), horizon=1)
+    return Controller(NoMotion(), START, TrustRegion(radius=radius, largest=radius), FixedGate(1), horizon=1)
 
 
 @pytest.mark.parametrize("radius", [0.05, 1e3], ids=["bound", "free"])
@@ -35,8 +35,8 @@ def test_the_promised_gradient_is_that_of_the_loss_after_the_step(radius: float)
     def after(head: torch.Tensor) -> torch.Tensor:
         """Relative loss after the step, by automatic differentiation all the way."""
         metric = replace(START, head_weight=head)
-        z, _ = HoldStill().step(PROBLEM.observe(state.domain, PROBLEM.goal), state.memory)
-        seen = look(PROBLEM, z, state.domain, PROBLEM.goal)
+        z, _ = NoMotion().step(PROBLEM.observe(state.domain, PROBLEM.goal), state.memory)
+        seen = evaluate_loss(PROBLEM, z, state.domain, PROBLEM.goal)
         at = linearise(PROBLEM, z, state.domain, seen)
         learnt = metric.update(metric.init(*z.shape, z), at, torch.zeros_like(z), 0)
         v = -metric.factor(learnt).solve(at.gradient)
@@ -70,8 +70,8 @@ def test_it_learns_to_lead_lower_and_comes_from_its_courses() -> None:
     def left(metric: LearnedMetric) -> float:
         given = course(3)
         state = replace(controller, metric=metric).init(PROBLEM, given.state.domain)
-        at_z, _ = HoldStill().step(PROBLEM.observe(state.domain, PROBLEM.goal), state.memory)
-        seen = look(PROBLEM, at_z, state.domain, PROBLEM.goal)
+        at_z, _ = NoMotion().step(PROBLEM.observe(state.domain, PROBLEM.goal), state.memory)
+        seen = evaluate_loss(PROBLEM, at_z, state.domain, PROBLEM.goal)
         step = natural_step(metric, linearise(PROBLEM, at_z, state.domain, seen), controller, state.radius)
         after = PROBLEM.loss(PROBLEM.decode(at_z + step, state.domain), state.domain, PROBLEM.goal).total
         return float((after / seen.loss.total).mean())

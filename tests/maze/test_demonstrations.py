@@ -13,16 +13,16 @@ from geofold.cli import main
 from geofold.core.checks import check_backbone
 from geofold.learn import maze_predictor as maze_training
 from geofold.learn.maze_predictor import KINDS, Lessons, load_predictor, predictor, train_predictor, weights_of
-from geofold.maze.demonstrations import Guide, lessons
-from geofold.maze.domain import MOVES
-from geofold.maze.features import FEATURES, RAYS, features, read
-from geofold.maze.fields import STEP
+from geofold.maze.demonstrations import OraclePlanner, demonstrate
+from geofold.maze.domain import PLAN_MOVES
+from geofold.maze.features import N_FEATURES, N_RAYS, decode_features, featurise
+from geofold.maze.fields import STEP_LENGTH
 from geofold.maze.world import make_world
 
 
 @pytest.fixture(scope="module")
 def shown() -> Lessons:
-    parts = [lessons(number) for number in range(2)]
+    parts = [demonstrate(number) for number in range(2)]
     return Lessons(
         *(
             torch.cat(part).float() if part[0].is_floating_point() else torch.cat(part)
@@ -34,28 +34,28 @@ def shown() -> Lessons:
 @pytest.mark.parametrize("layout", ["world", "corridors"])
 def test_plans_lead_to_the_target_at_full_pace(layout: str) -> None:
     world = make_world(3, layout)
-    guide, relief = Guide(world), world.relief
+    guide, relief = OraclePlanner(world), world.relief
     at = torch.as_tensor(guide.places(np.random.default_rng(0), 12))
     target, scene = torch.as_tensor(world.targets[0]), torch.zeros(12, dtype=torch.long)
     oracle = world.oracle()
     field = oracle.field(world.targets[0])
-    far = torch.tensor([oracle.length(field, place) for place in at.numpy()]) / STEP
+    far = torch.tensor([oracle.length(field, place) for place in at.numpy()]) / STEP_LENGTH
     taken = torch.zeros(12)
     for _ in range(256):
         plan = guide.plan(at)
-        rise = relief.height(torch.stack([at, at + STEP * plan[:, 0]], 1), scene).diff(dim=1)[:, 0] / STEP
+        rise = relief.height(torch.stack([at, at + STEP_LENGTH * plan[:, 0]], 1), scene).diff(dim=1)[:, 0] / STEP_LENGTH
         assert ((plan[:, 0].square().sum(-1) + rise.square()).sqrt() <= 1.05).all()
-        taken += (at - target).norm(dim=-1) > STEP
-        at = at + STEP * plan[:, 0]
-    assert ((at - target).norm(dim=-1) < STEP).all()
+        taken += (at - target).norm(dim=-1) > STEP_LENGTH
+        at = at + STEP_LENGTH * plan[:, 0]
+    assert ((at - target).norm(dim=-1) < STEP_LENGTH).all()
     # a way that keeps clear of barriers is longer than the shortest, but not by much
     assert (taken <= 1.2 * far + 3).all()
 
 
 def test_lessons_are_what_a_predictor_reads_and_says(shown: Lessons) -> None:
-    assert shown.features.shape == (32, 64, FEATURES) and shown.plan.shape == (32, 64, 2 * MOVES)
+    assert shown.features.shape == (32, 64, N_FEATURES) and shown.plan.shape == (32, 64, 2 * PLAN_MOVES)
     assert shown.known[:, 0].all() and shown.features.isfinite().all()
-    again = lessons(0)
+    again = demonstrate(0)
     assert torch.equal(again.features.float(), shown.features[:16]) and not torch.equal(*shown.plan.split(16))
 
 
@@ -64,21 +64,21 @@ def test_features_can_be_read_again() -> None:
 
     fields, scene = Fields.of([make_world(1)]), torch.zeros(1, dtype=torch.long)
     at = torch.as_tensor(make_world(1).start)[None]
-    aim, slope = at + torch.tensor([[0.3, 0.4]]) * STEP, torch.tensor([[0.1, -0.2]], dtype=torch.float64)
-    x = features(fields, at, scene, aim, aim + 0.2, torch.zeros_like(at), slope)
-    seen = read(x)
+    aim, slope = at + torch.tensor([[0.3, 0.4]]) * STEP_LENGTH, torch.tensor([[0.1, -0.2]], dtype=torch.float64)
+    x = featurise(fields, at, scene, aim, aim + 0.2, torch.zeros_like(at), slope)
+    seen = decode_features(x)
     assert torch.allclose(seen.aim, torch.tensor([[0.3, 0.4]], dtype=torch.float64)) and torch.equal(seen.slope, slope)
-    there = at + STEP * torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    assert seen.gap.shape == (1, RAYS)
-    assert float(seen.gap[0, 0]) == pytest.approx(float(fields.distance(there[None], scene)) / STEP, abs=1e-6)
+    there = at + STEP_LENGTH * torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    assert seen.gap.shape == (1, N_RAYS)
+    assert float(seen.gap[0, 0]) == pytest.approx(float(fields.distance(there[None], scene)) / STEP_LENGTH, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_predictors_are_backbones_that_learn(kind: str, shown: Lessons) -> None:
-    model = predictor(kind, FEATURES, 2 * MOVES)
-    check_backbone(model.double().requires_grad_(False), batch=2, features=FEATURES, dim=2 * MOVES)
+    model = predictor(kind, N_FEATURES, 2 * PLAN_MOVES)
+    check_backbone(model.double().requires_grad_(False), batch=2, features=N_FEATURES, dim=2 * PLAN_MOVES)
     assert not torch.equal(
-        predictor(kind, FEATURES, 16, seed=1).enter.weight, predictor(kind, FEATURES, 16).enter.weight
+        predictor(kind, N_FEATURES, 16, seed=1).enter.weight, predictor(kind, N_FEATURES, 16).enter.weight
     )
 
 

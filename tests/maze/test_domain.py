@@ -14,17 +14,17 @@ from geofold.core.linearise import differentiate
 from geofold.maze import domain as module
 from geofold.maze.domain import MazeDomain, MazeGoal, MazeState
 from geofold.maze.episode import maze_controller
-from geofold.maze.features import FEATURES
-from geofold.maze.plan import Here, Plan
-from geofold.maze.plan_shift import Onward
+from geofold.maze.features import N_FEATURES
+from geofold.maze.plan import PlanDecoder, PlanOrigin
+from geofold.maze.plan_shift import PlanShift
 from geofold.maze.world import make_world
 
 WORLDS = [make_world(3), make_world(4, "corridors")]
 
 
-def scenes(senses: bool = True) -> tuple[MazeDomain, MazeState]:
+def scenes(with_features: bool = True) -> tuple[MazeDomain, MazeState]:
     """Two agents, a few steps from the start of their worlds."""
-    domain = MazeDomain.of(WORLDS, np.stack([world.targets[0] for world in WORLDS]), senses=senses)
+    domain = MazeDomain.of(WORLDS, np.stack([world.targets[0] for world in WORLDS]), with_features=with_features)
     position = torch.as_tensor(np.stack([world.start for world in WORLDS]))
     return domain, domain.start(position, torch.arange(2))
 
@@ -40,7 +40,7 @@ def test_contract(size: float) -> None:
 
 
 def test_contract_along_a_stream() -> None:
-    domain, start = scenes(senses=False)
+    domain, start = scenes(with_features=False)
     controller = maze_controller()
     state = controller.init(domain, start)
     for _ in range(12):
@@ -61,43 +61,43 @@ def test_derivatives_in_closed_form_are_those_of_the_decoder() -> None:
 
 def test_the_metric_of_one_move_is_that_of_the_surface() -> None:
     domain, state = scenes()
-    plan, z = Plan(domain.fields.relief, 1), torch.tensor([[0.3, 0.2], [-0.1, 0.4]], dtype=torch.float64)
-    around = plan.expand(z, state.here)
+    plan, z = PlanDecoder(domain.fields.relief, 1), torch.tensor([[0.3, 0.2], [-0.1, 0.4]], dtype=torch.float64)
+    around = plan.expand(z, state.origin)
     gram = around.gram(around.prediction.precision.expand(2, -1))
-    there = state.here.position + around.prediction.mean[:, :2]
-    slope = domain.fields.relief.slope(there[:, None], state.here.scene)[:, 0]
+    there = state.origin.position + around.prediction.mean[:, :2]
+    slope = domain.fields.relief.slope(there[:, None], state.origin.scene)[:, 0]
     surface = torch.eye(2, dtype=torch.float64) + slope[:, :, None] * slope[:, None]
     assert torch.allclose(gram, surface, atol=1e-12)
 
 
 def test_a_row_of_a_batch_is_a_batch_of_one() -> None:
-    domain, start = scenes(senses=False)
+    domain, start = scenes(with_features=False)
     controller = maze_controller()
     both = controller.init(domain, start)
     alone = controller.init(domain, domain.select(start, torch.tensor([1])))
     for _ in range(10):
         both, _ = controller.step(domain, both, MazeGoal())
         alone, _ = controller.step(domain, alone, MazeGoal())
-    assert torch.allclose(both.domain.here.position[1], alone.domain.here.position[0], atol=1e-9)
+    assert torch.allclose(both.domain.origin.position[1], alone.domain.origin.position[0], atol=1e-9)
 
 
 def test_onward_is_a_backbone_that_goes_on_with_the_plan() -> None:
-    check_backbone(Onward(), batch=2, features=4, dim=16)
+    check_backbone(PlanShift(), batch=2, features=4, dim=16)
     plan = torch.arange(16.0)[None]
-    assert Onward().step(plan, plan)[0].tolist() == [[*range(2, 16), 14, 15]]
+    assert PlanShift().step(plan, plan)[0].tolist() == [[*range(2, 16), 14, 15]]
 
 
 def test_a_first_move_is_never_longer_than_a_step() -> None:
     domain, state = scenes()
-    here = Here(*state.here)
-    mean = domain.plan.decode(7.0 * torch.ones(2, domain.latent_dim, dtype=torch.float64), here).mean
+    origin = PlanOrigin(*state.origin)
+    mean = domain.plan.decode(7.0 * torch.ones(2, domain.latent_dim, dtype=torch.float64), origin).mean
     move = mean[:, :2]
-    length = (move.square().sum(-1) + (move * here.slope).sum(-1).square()).sqrt()
+    length = (move.square().sum(-1) + (move * origin.slope).sum(-1).square()).sqrt()
     assert torch.allclose(length, torch.full_like(length, 1 / 48))
 
 
 def test_it_observes_what_it_says_and_is_short() -> None:
     domain, state = scenes()
-    assert domain.observe(state, None).shape == (2, FEATURES)
-    assert scenes(senses=False)[0].observe(state, None).shape == (2, 4)
+    assert domain.observe(state, None).shape == (2, N_FEATURES)
+    assert scenes(with_features=False)[0].observe(state, None).shape == (2, 4)
     assert len(Path(module.__file__).read_text(encoding="utf-8").splitlines()) < 150

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from geofold.errors import OptionError
-from geofold.maze.episode import drive
-from geofold.maze.fields import STEP
-from geofold.maze.render import SIDE, STRIP
+from geofold.maze.episode import run_episode
+from geofold.maze.fields import STEP_LENGTH
+from geofold.maze.render import CAPTION_HEIGHT, IMAGE_SIDE
 from geofold.maze.world import make_world
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -29,12 +29,12 @@ def test_gymnasium_s_own_checker(layout: str) -> None:
 
 
 def test_it_is_the_ground_that_the_controller_moves_over() -> None:
-    run = drive(make_world(1000, targets=2), move_at=20, drag="large")
+    run = run_episode(make_world(1000, targets=2), move_at=20, drag="large")
     env = MazeEnv(targets=2, move_at=20, drag="large")
     env.reset(options={"world": 1000})
     total = 0.0
     for step, move in enumerate(np.diff(run.positions, axis=0)):
-        _, reward, ended, cut, info = env.step(move / STEP)
+        _, reward, ended, cut, info = env.step(move / STEP_LENGTH)
         total += reward
         assert np.allclose(env.trail[-1], run.positions[step + 1], atol=1e-12)
         assert ended == (step + 1 == len(run.inner)) and not cut
@@ -65,7 +65,7 @@ def test_rgb_array(monkeypatch) -> None:
     env = MazeEnv(render_mode="rgb_array")
     env.reset(seed=0)
     image = env.render()
-    assert image.shape == (SIDE + STRIP, SIDE, 3) and image.dtype == np.uint8
+    assert image.shape == (IMAGE_SIDE + CAPTION_HEIGHT, IMAGE_SIDE, 3) and image.dtype == np.uint8
     env.step(np.array([1.0, 0.0]))
     assert not np.array_equal(env.render(), image)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from geofold.maze.fields import STEP, Fields, capped, signed_distance
+from geofold.maze.fields import STEP_LENGTH, Fields, cap_length, signed_distance
 from geofold.maze.layouts import CELLS
 from geofold.maze.relief import Relief
 from geofold.maze.world import make_world
@@ -27,10 +27,10 @@ def fields() -> Fields:
     return Fields.of([make_world(1), make_world(2, "corridors")])
 
 
-def of_solid(solid: np.ndarray) -> Fields:
+def of_solid(barriers: np.ndarray) -> Fields:
     world = make_world(0)
-    none = np.zeros_like(solid)
-    return Fields.of([replace(world, layout=world.layout._replace(fixed=solid, mover=none))])
+    none = np.zeros_like(barriers)
+    return Fields.of([replace(world, layout=world.layout._replace(fixed=barriers, mover=none))])
 
 
 def test_a_half_plane_is_exact() -> None:
@@ -79,18 +79,18 @@ def test_slope_and_bend_of_the_ground(fields: Fields) -> None:
 
 def test_the_ground_is_as_steep_as_it_says() -> None:
     drawn = [Relief.draw(np.random.default_rng(seed), steep=0.45) for seed in range(40)]
-    slopes = Relief.stacked(drawn).slope(points(400).flatten(0, 1)[None].expand(40, -1, -1), torch.arange(40))
+    slopes = Relief.stack(drawn).slope(points(400).flatten(0, 1)[None].expand(40, -1, -1), torch.arange(40))
     assert abs(float(slopes.square().sum(-1).mean().sqrt()) - 0.45) < 0.08
 
 
 def test_a_move_ends_before_a_barrier_and_keeps_the_longest_step() -> None:
     fields, at = of_solid(X > 0.5), torch.tensor([[0.49, 0.5], [0.3, 0.5]], dtype=torch.float64)
     move = torch.tensor([[0.02, 0.0], [0.02, 0.0]], dtype=torch.float64)
-    share, stopped = fields.reach(at, move, torch.tensor([0, 0]))
+    share, stopped = fields.free_fraction(at, move, torch.tensor([0, 0]))
     assert stopped.tolist() == [True, False] and share.tolist() == [0.25, 1.0]
     slope = torch.tensor([[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
-    short = capped(torch.tensor([[1.0, 0.0], [0.5 * STEP, 0.0]], dtype=torch.float64), slope)
-    assert torch.allclose(short[:, 0], torch.tensor([STEP / 2**0.5, 0.5 * STEP], dtype=torch.float64))
+    short = cap_length(torch.tensor([[1.0, 0.0], [0.5 * STEP_LENGTH, 0.0]], dtype=torch.float64), slope)
+    assert torch.allclose(short[:, 0], torch.tensor([STEP_LENGTH / 2**0.5, 0.5 * STEP_LENGTH], dtype=torch.float64))
 
 
 ZERO = torch.zeros(1, dtype=torch.long)

@@ -25,7 +25,7 @@ def middle(point: tuple[float, float]) -> np.ndarray:
 @pytest.mark.parametrize("slope", [(0.0, 0.0), (0.7, -0.4)])
 def test_a_plane(one, other, slope) -> None:
     start, end = middle(one), middle(other)
-    length, way = Oracle.of(FREE, slope[0] * X + slope[1] * Y).way(start, end)
+    length, way = Oracle.of(FREE, slope[0] * X + slope[1] * Y).shortest_path(start, end)
     move = end - start
     exact = np.sqrt(move @ move + (move @ np.array(slope)) ** 2)
     # a slope stretches some angles between directions, and what a detour costs with them
@@ -40,7 +40,7 @@ def test_a_sphere(one, other) -> None:
     def lifted(x, y):
         return np.sqrt(radius**2 - (x - 0.5) ** 2 - (y - 0.5) ** 2)
 
-    length, _ = Oracle.of(FREE, lifted(X, Y)).way(start, end)
+    length, _ = Oracle.of(FREE, lifted(X, Y)).shortest_path(start, end)
     a, b = (np.array([*(p - 0.5), lifted(*p)]) for p in (start, end))
     exact = radius * np.arccos(a @ b / radius**2)
     # chords are a little shorter than their arcs
@@ -52,7 +52,7 @@ def test_round_a_wall() -> None:
     free[:60, 48] = False  # a wall from y = 0 up to y = 60 / 96
     start, end, tip = middle((0.2, 0.2)), middle((0.8, 0.2)), np.array([48.5, 60]) / N
     exact = np.linalg.norm(start - tip) + np.linalg.norm(end - tip)
-    length, way = Oracle.of(free, 0 * X).way(start, end)
+    length, way = Oracle.of(free, 0 * X).shortest_path(start, end)
     assert exact <= length <= 1.04 * exact
     cells = (way * N).astype(int)
     assert free[cells[:, 1], cells[:, 0]].all()
@@ -61,9 +61,9 @@ def test_round_a_wall() -> None:
 def test_no_way_through_a_closed_wall_nor_between_corners() -> None:
     free = FREE.copy()
     free[:, 48] = False
-    assert Oracle.of(free, 0 * X).way(middle((0.2, 0.2)), middle((0.8, 0.2)))[0] == np.inf
+    assert Oracle.of(free, 0 * X).shortest_path(middle((0.2, 0.2)), middle((0.8, 0.2)))[0] == np.inf
     diagonal = ~np.eye(N, dtype=bool)
-    assert Oracle.of(diagonal, 0 * X).way(middle((0.2, 0.8)), middle((0.8, 0.2)))[0] == np.inf
+    assert Oracle.of(diagonal, 0 * X).shortest_path(middle((0.2, 0.8)), middle((0.8, 0.2)))[0] == np.inf
 
 
 def test_the_distance_of_a_place_between_the_middles() -> None:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofold.errors import OptionError
-from geofold.maze.layouts import CELLS, DOOR, GAP, JUNCTION, OPENING
-from geofold.maze.world import CLEAR, DRAGS, ROOM, World, make_world
+from geofold.maze.layouts import CELLS, DOOR, GAP, JUNCTION, OPENING_WIDTH
+from geofold.maze.world import AGENT_CLEARANCE_CELLS, CLEARANCE_CELLS, DRAG_LENGTHS, World, make_world
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYOUTS = st.sampled_from(["world", "corridors"])
@@ -28,9 +28,9 @@ def digest(world: World) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
 
-def gap(solid: np.ndarray, place: np.ndarray) -> float:
+def gap(barriers: np.ndarray, place: np.ndarray) -> float:
     """Cells from a place to the middle of the nearest barrier cell."""
-    rows, columns = np.nonzero(solid)
+    rows, columns = np.nonzero(barriers)
     return float(np.hypot(columns + 0.5 - CELLS * place[0], rows + 0.5 - CELLS * place[1]).min())
 
 
@@ -39,14 +39,14 @@ def gap(solid: np.ndarray, place: np.ndarray) -> float:
 def test_every_world_is_solvable_and_stays_so(seed: int, layout: str) -> None:
     world = make_world(seed, layout, targets=2)
     places = [world.start, *world.targets]
-    assert min(gap(world.solid, place) for place in places) >= CLEAR
-    length, way = world.oracle().way(world.start, world.targets[0])
+    assert min(gap(world.barriers, place) for place in places) >= CLEARANCE_CELLS
+    length, way = world.oracle().shortest_path(world.start, world.targets[0])
     assert np.isfinite(length)
-    for size in DRAGS:
+    for size in DRAG_LENGTHS:
         agent = way[len(way) // 2]
-        after = world.dragged(size, agent, world.targets[0])
+        after = world.drag_obstacle(size, agent, world.targets[0])
         assert after is not world and (after.layout.mover != world.layout.mover).any()
-        assert gap(after.layout.mover, agent) >= ROOM
+        assert gap(after.layout.mover, agent) >= AGENT_CLEARANCE_CELLS
         field = after.oracle().field(world.targets[0])
         for place in (agent, *places):
             assert np.isfinite(after.oracle().length(field, place))
@@ -56,7 +56,7 @@ def test_every_world_is_solvable_and_stays_so(seed: int, layout: str) -> None:
 @given(SEEDS)
 def test_a_drag_is_as_long_as_it_says(seed: int) -> None:
     for size, shifts in make_world(seed).shifts.items():
-        assert np.abs(np.linalg.norm(shifts, axis=1) / CELLS - DRAGS[size]).max() < 1 / CELLS
+        assert np.abs(np.linalg.norm(shifts, axis=1) / CELLS - DRAG_LENGTHS[size]).max() < 1 / CELLS
 
 
 def test_same_seed_same_world_in_every_process() -> None:
@@ -78,7 +78,7 @@ def test_corridors_have_junctions_doors_and_gaps_of_the_width_they_should() -> N
     for world in worlds:
         narrow = np.isin(world.layout.kind, (DOOR, GAP)) & ~world.layout.fixed
         # a cell of a door has at most OPENING free cells in line with it, in one direction or the other
-        assert OPENING in _runs(narrow & ~world.layout.fixed)
+        assert OPENING_WIDTH in _runs(narrow & ~world.layout.fixed)
 
 
 def _runs(free: np.ndarray) -> set[int]:

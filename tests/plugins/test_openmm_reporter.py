@@ -18,7 +18,7 @@ from geofold.molecule.energy import ramachandran
 from geofold.molecule.structure import read
 from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.plugins.openmm import structure_from_openmm
-from geofold.plugins.openmm_reporter import COLUMNS, STATES, TorsionReporter
+from geofold.plugins.openmm_reporter import COLUMNS, STATE_NAMES, TorsionReporter
 from geofold.resources import find, forcefield_directory
 
 FIELDS = ("amber14/protein.ff14SB.xml", "geofold_sterics.xml")
@@ -77,7 +77,7 @@ def test_the_reporter_logs_what_the_report_would_say(simulation: app.Simulation)
             assert (row[name] == "") == np.isnan(angles[k])
             if row[name]:
                 assert abs((float(row[name]) - np.degrees(angles[k]) + 180) % 360 - 180) < 0.01
-        assert row["ramachandran"] == STATES[int(told.verdict[k])]
+        assert row["ramachandran"] == STATE_NAMES[int(told.verdict[k])]
     simulation.reporters[:] = []
 
 

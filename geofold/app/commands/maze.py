@@ -39,12 +39,12 @@ def maze(
         for path in paths:
             require_writable(path)
         pictures = _pictures()
-        from geofold.maze.episode import drive
+        from geofold.maze.episode import run_episode
         from geofold.maze.world import make_world
         from geofold.modelling.threads import one_thread
 
         with one_thread():
-            run = drive(make_world(seed, layout, targets=targets), move_at=move_at, drag=drag, steps=steps)
+            run = run_episode(make_world(seed, layout, targets=targets), move_at=move_at, drag=drag, steps=steps)
         outputs = {output: pictures.gif(run) if output.endswith(".gif") else _page(run)}
         if heat_map is not None:
             outputs[heat_map] = pictures.heat_map([run])
@@ -59,14 +59,14 @@ def numbers(run: Any, drag: str) -> dict[str, Any]:
     """What happened in a run, as the report has it. All but the milliseconds is the same for the same seed."""
     import numpy as np
 
-    from geofold.maze.layouts import KINDS
+    from geofold.maze.layouts import CELL_KINDS
 
     world = run.worlds[0]
     kind = world.layout.kind[run.cells()]
     reached = [leg for leg in run.legs if leg.reached]
     inner = {
         name: {"steps": int((kind == k).sum()), "inner_steps_mean": round(float(run.inner[kind == k].mean()), 3)}
-        for k, name in enumerate(KINDS)
+        for k, name in enumerate(CELL_KINDS)
         if (kind == k).any()
     }
     return {

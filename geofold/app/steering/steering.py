@@ -176,7 +176,8 @@ class Steering:
                 # The stream's patience belongs to a goal: a loss that was low for the old one says nothing of the new.
                 self._goal, self._held = self.wanted, 0
                 self._steps = stream(
-                    self._parts, self._domain, self._state, goal, patience=patience(), thorough=thorough(self._parts),
+                    self._parts, self._domain, self._state, goal, stuck_criterion=patience(),
+                    fallback_controller=thorough(self._parts),
                     seed=self._options.seed + self._number,
                 )  # fmt: skip
             try:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeRemainingColumn
 
-from geofold.backbone.registry import NAMES
+from geofold.backbone.registry import BACKBONE_NAMES
 from geofold.errors import OptionError
 from geofold.learn.training_loop import Told, data_hash
 
@@ -67,8 +67,8 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
 
 def require_backbone(kind: str) -> None:
     """OptionError for a name that no backbone has."""
-    if kind not in NAMES:
-        raise OptionError(f"backbone {kind}", f"one of {', '.join(NAMES)}", "choose one of them")
+    if kind not in BACKBONE_NAMES:
+        raise OptionError(f"backbone {kind}", f"one of {', '.join(BACKBONE_NAMES)}", "choose one of them")
 
 
 def watched(name: str, out: str, steps: int, train: Callable[[Told], float], *, unit: str = "nat") -> float:

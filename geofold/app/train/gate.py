@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 
-from geofold.backbone.state_io import write_whole
+from geofold.backbone.state_io import write_atomically
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, LearnedGate, ThresholdGate
 from geofold.learn.data.chains import read_chains
@@ -180,7 +180,7 @@ def _recorded(
             found = outcomes(case, gate, largest=largest, seed=place)
             path.parent.mkdir(exist_ok=True)
             tensors = {name: part.contiguous() for name, part in found._asdict().items()}
-            write_whole(path, lambda name, kept=tensors: save_file(kept, name))  # type: ignore[misc]
+            write_atomically(path, lambda name, kept=tensors: save_file(kept, name))  # type: ignore[misc]
             rows.append(found)
         done()
     return joined(rows)
@@ -209,7 +209,7 @@ def write_front(folder: Path, front: list[dict[str, float]], chosen: float) -> N
     writer = csv.DictWriter(text, ["price", "task", "inner"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(front)
-    write_whole(folder / "front.csv", lambda name: Path(name).write_text(text.getvalue(), encoding="utf-8"))
+    write_atomically(folder / "front.csv", lambda name: Path(name).write_text(text.getvalue(), encoding="utf-8"))
     import matplotlib
 
     matplotlib.use("Agg")
@@ -222,5 +222,5 @@ def write_front(folder: Path, front: list[dict[str, float]], chosen: float) -> N
         name = f"$\\lambda$ = {row['price']:g}" if row["price"] != UNIFORM else "uniform depth"
         axis.annotate(name, (row["inner"], row["task"]), xytext=(5, 4), textcoords="offset points")
     axis.set(xlabel="corrections a step (mean K)", ylabel="task loss at the end")
-    write_whole(folder / "front.png", lambda name: figure.savefig(name, dpi=120, format="png"))
+    write_atomically(folder / "front.png", lambda name: figure.savefig(name, dpi=120, format="png"))
     pyplot.close(figure)

@@ -14,7 +14,7 @@ from geofold.app.train.driver import watched
 from geofold.backbone.state_io import write_npz
 from geofold.errors import OptionError
 from geofold.learn.maze_predictor import KINDS, Lessons, train_predictor
-from geofold.maze.demonstrations import lessons
+from geofold.maze.demonstrations import demonstrate
 
 
 def train_maze_predictor(out: str, *, worlds: int, steps: int, kind: str, seed: int) -> None:
@@ -40,7 +40,7 @@ def shown(folder: Path, worlds: int, seed: int) -> Lessons:
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("ways", total=worlds, completed=worlds - len(left))
         for number in left:
-            parts = {name: part.numpy() for name, part in lessons(number, seed=seed)._asdict().items()}
+            parts = {name: part.numpy() for name, part in demonstrate(number, seed=seed)._asdict().items()}
             small = {name: part.astype(np.float32) if part.dtype == float else part for name, part in parts.items()}
             write_npz(files[number], small)
             bar.advance(task)

@@ -12,7 +12,7 @@ import numpy as np
 
 from geofold import resources
 from geofold.bench.latency.protein_sizes import assembly
-from geofold.core.backbone import Glide, HoldStill
+from geofold.core.backbone import Momentum, NoMotion
 from geofold.core.controller import Controller
 from geofold.core.domain import Domain
 from geofold.core.gate import FixedGate
@@ -103,7 +103,7 @@ def evaluation(structure: Structure) -> Callable[[], None]:
 def corrected(metric: Metric | None = None) -> Controller:
     """The corrected step that the floors speak of: K = 1, r = 8, H = 3, second order."""
     return Controller(
-        backbone=HoldStill(), metric=metric or Pullback("fisher", rank=8), trust_region=TrustRegion(),
+        backbone=NoMotion(), metric=metric or Pullback("fisher", rank=8), trust_region=TrustRegion(),
         gate=FixedGate(1), horizon=3, order=2,
     )  # fmt: skip
 
@@ -120,7 +120,7 @@ def peptide_agents() -> Iterator[Agent]:
         ("peptide", usual, "K = 1, Fisher sketch r = 8, H = 3, order 2"),
         ("peptide_h1", replace(usual, horizon=1), "the same with H = 1"),
         ("peptide_order1", replace(usual, order=1), "the same with a first-order retraction"),
-        ("peptide_glide", replace(usual, backbone=Glide()), "the same, its predictor moves: H = 3 is rolled out"),
+        ("peptide_glide", replace(usual, backbone=Momentum()), "the same, its predictor moves: H = 3 is rolled out"),
         ("peptide_exact", corrected(Pullback()), "exact metric"),
         ("peptide_euclidean", corrected(EuclideanMetric()), "Euclidean metric: no derivative of the decoder"),
         ("peptide_k0", replace(usual, gate=FixedGate(0)), "K = 0: the gate lets every proposal pass"),

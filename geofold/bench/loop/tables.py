@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geofold.app.report.audit import ANGLE, BOND, CLOSURE, OMEGA
-from geofold.backbone.state_io import write_whole
+from geofold.backbone.state_io import write_atomically
 from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
 
 ORDER = ("geofold", "openmm_min", "openmm_anneal", "pdbfixer", "promod3")
@@ -178,4 +178,4 @@ def draw(records: Records) -> None:
 
 
 def _save(path: Path, figure: Any) -> None:
-    write_whole(path, lambda name: figure.savefig(name, dpi=100, format="png"))
+    write_atomically(path, lambda name: figure.savefig(name, dpi=100, format="png"))

@@ -19,8 +19,8 @@ from geofold.bench.common.records import Records, gather
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent, require_predictors
 from geofold.bench.maze.hotspots import ELASTIC, PREDICTOR, hotspots
 from geofold.bench.maze.tables import summarise
-from geofold.maze.episode import STEPS, Run, Walk, drive_all
-from geofold.maze.world import DRAGS, MOVE_AT, make_world
+from geofold.maze.episode import EPISODE_STEPS, EpisodeRecord, EpisodeSetup, run_episodes
+from geofold.maze.world import DRAG_LENGTHS, DRAG_STEPS, make_world
 
 EPISODES, QUICK, SEEDS = 256, 10, 5
 TARGETS, LEG = 8, 96
@@ -32,7 +32,10 @@ ROWS = 32
 TEST, TUNING = 1_000_000, 0
 """Worlds begin here."""
 WORLD, MAZE, GRID, CLOCK = "world", "corridors", "grid", "clock"
-CASES: tuple[tuple[int | None, str | None], ...] = ((None, None), *((at, size) for size in DRAGS for at in MOVE_AT))
+CASES: tuple[tuple[int | None, str | None], ...] = (
+    (None, None),
+    *((at, size) for size in DRAG_LENGTHS for at in DRAG_STEPS),
+)
 STREAMERS = ("transformer", "vanilla_ssm", "ssm_attention", "esm")
 """Those of ESM's table, which play in corridors."""
 WORKERS = 2
@@ -53,10 +56,10 @@ class Episode:
         return f"{self.panel}/{self.world}"
 
     @property
-    def walk(self) -> Walk:
+    def walk(self) -> EpisodeSetup:
         """Where it is played."""
         world = make_world(self.world, MAZE if self.panel == MAZE else WORLD, targets=TARGETS)
-        return Walk(world, self.move_at, self.drag or "large")
+        return EpisodeSetup(world, self.move_at, self.drag or "large")
 
 
 def players(panel: str) -> tuple[MazeAgent, ...]:
@@ -110,12 +113,12 @@ def played(panel: str, batch: tuple[Episode, ...]) -> list[tuple[str, str, dict[
     """Records of all agents on a batch, and one for each episode that says it is done."""
     walks = [episode.walk for episode in batch]
     rows: list[tuple[str, str, dict[str, Any]]] = []
-    alone: list[Run] = []
+    alone: list[EpisodeRecord] = []
     for agent in players(panel):
         parts = agent.timed() if panel == CLOCK else agent.parts()
         if panel == CLOCK:  # the first step of a process pays for what is loaded then
-            drive_all(walks, parts, steps=2, senses=True)
-        runs = drive_all(walks, parts, leg_steps=LEG, senses=True, steps=STEPS)
+            run_episodes(walks, parts, steps=2, with_features=True)
+        runs = run_episodes(walks, parts, leg_steps=LEG, with_features=True, steps=EPISODE_STEPS)
         alone = runs if agent.name == PREDICTOR else alone
         for number, (episode, run) in enumerate(zip(batch, runs, strict=True)):
             told = {"panel": panel, "move_at": episode.move_at, "drag": episode.drag, **numbers(run)}
@@ -125,7 +128,7 @@ def played(panel: str, batch: tuple[Episode, ...]) -> list[tuple[str, str, dict[
     return [*rows, *((episode.key, "done", {}) for episode in batch)]
 
 
-def numbers(run: Run) -> dict[str, Any]:
+def numbers(run: EpisodeRecord) -> dict[str, Any]:
     """What is measured of an episode: means over its targets."""
     legs = [leg for leg in run.legs if leg.reached or leg.ended - leg.began >= LEG]
     total = max(len(legs), 1)
@@ -137,6 +140,6 @@ def numbers(run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def clocked(run: Run) -> dict[str, Any]:
+def clocked(run: EpisodeRecord) -> dict[str, Any]:
     """The clock of every step, and time on the processor."""
     return {"cpu": round(float(run.seconds.sum()), 5), "ms": [round(float(ms), 3) for ms in run.milliseconds]}

@@ -11,7 +11,7 @@ import numpy as np
 
 from geofold.bench.maze.agents.registry import AGENTS
 from geofold.files import write_all
-from geofold.maze.episode import Run, drive
+from geofold.maze.episode import EpisodeRecord, run_episode
 from geofold.maze.layouts import DOOR, GAP, JUNCTION
 from geofold.maze.render import heat_map
 from geofold.maze.world import make_world
@@ -26,7 +26,7 @@ PREDICTOR, ELASTIC = "vanilla_ssm", "esm"
 """The elastic agent, and what leads it by itself; it plays before."""
 
 
-def hotspots(elastic: Run, alone: Run) -> dict[str, int]:
+def hotspots(elastic: EpisodeRecord, alone: EpisodeRecord) -> dict[str, int]:
     """Counts of an agent with a gate and of its predictor alone, in one world.
 
     Two ways to tell where it is hard: at junctions, doors and gaps, as the layout has them; and where the predictor
@@ -66,5 +66,5 @@ def shares(rows: list[dict[str, int]]) -> dict[str, float]:
 def draw(folder: Path) -> None:
     """K of the elastic agent over one maze, beside the records."""
     parts = next(agent for agent in AGENTS if agent.name == ELASTIC).parts()
-    run = drive(make_world(DRAWN, "corridors", targets=8), parts, senses=True)
+    run = run_episode(make_world(DRAWN, "corridors", targets=8), parts, with_features=True)
     write_all({str(folder / "heat_map.png"): heat_map([run])})

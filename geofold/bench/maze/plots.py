@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from geofold.backbone.state_io import write_whole
+from geofold.backbone.state_io import write_atomically
 from geofold.bench.common.records import Records, mean_and_half_width
 from geofold.bench.maze.agents.registry import AGENTS
 from geofold.bench.peptide.tables import per_episode
-from geofold.maze.world import DRAGS, MOVE_AT
+from geofold.maze.world import DRAG_LENGTHS, DRAG_STEPS
 
 
 def draw(records: Records) -> None:
@@ -22,7 +22,7 @@ def draw(records: Records) -> None:
     colours = pyplot.get_cmap("tab10")
     for number, agent in enumerate(AGENTS):
         rows = [row for row in records.of(agent.name) if row.get("panel") == "world"]
-        panels = ((left, "move_at", "success", MOVE_AT), (right, "drag", "steps", tuple(DRAGS)))
+        panels = ((left, "move_at", "success", DRAG_STEPS), (right, "drag", "steps", tuple(DRAG_LENGTHS)))
         for axis, by, key, places in panels:
             means = [_mean([row for row in rows if row[by] == place], key) for place in places]
             shift = 0.02 * (number - len(AGENTS) / 2)
@@ -33,7 +33,7 @@ def draw(records: Records) -> None:
     left.set(xlabel="step of the drag", ylabel="success")
     right.set(xlabel="size of the drag", ylabel="steps a target (96 for a failure)")
     figure.legend(*right.get_legend_handles_labels(), fontsize=8, loc="outside right center")
-    write_whole(records.folder / "nonstationarity.png", lambda path: figure.savefig(path, dpi=100, format="png"))
+    write_atomically(records.folder / "nonstationarity.png", lambda path: figure.savefig(path, dpi=100, format="png"))
     pyplot.close(figure)
 
 

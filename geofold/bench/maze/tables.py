@@ -10,7 +10,7 @@ from geofold.bench.common.records import Records, mean_and_half_width, table_of,
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent
 from geofold.bench.maze.hotspots import ELASTIC, shares
 from geofold.bench.peptide.tables import difference, per_episode
-from geofold.maze.world import DRAGS
+from geofold.maze.world import DRAG_LENGTHS
 
 COLUMNS = ("steps", "collisions", "regret", "success")
 OURS, FIRST = "geossm", "transformer"
@@ -110,19 +110,19 @@ def operations(agent: MazeAgent) -> float:
     """Floating-point operations of a step on one world, those of matrix products, as torch counts them."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from geofold.maze.episode import drive
+    from geofold.maze.episode import run_episode
     from geofold.maze.world import make_world
 
     world = make_world(COSTED, "corridors", targets=8)
     with FlopCounterMode(display=False) as counter:
-        run = drive(world, agent.parts(), senses=True, steps=COSTED_STEPS)
+        run = run_episode(world, agent.parts(), with_features=True, steps=COSTED_STEPS)
     return counter.get_total_flops() / len(run.inner)
 
 
 def grid(records: Records, agent: MazeAgent) -> dict[str, float]:
     """Steps of a configuration by the size of the drag."""
     found: dict[str, float] = {}
-    for size in DRAGS:
+    for size in DRAG_LENGTHS:
         rows = [row for row in _of(records, agent, "grid") if row["drag"] == size]
         if values := per_episode(rows, "steps"):
             found[f"steps_{size}"], found[f"steps_{size}_ci"] = mean_and_half_width(values.values())
@@ -150,9 +150,10 @@ def _first(metrics: dict[str, float]) -> str:
 def _grid(metrics: dict[str, float]) -> str:
     """GeoSSM's Table 3."""
     rows = [
-        [agent.note, *(_told(metrics, f"{agent.name}.steps_{size}", 1) for size in DRAGS)] for agent in CONFIGURATIONS
+        [agent.note, *(_told(metrics, f"{agent.name}.steps_{size}", 1) for size in DRAG_LENGTHS)]
+        for agent in CONFIGURATIONS
     ]
-    return table_of(["steps a target", *DRAGS], rows)
+    return table_of(["steps a target", *DRAG_LENGTHS], rows)
 
 
 def _streamers(metrics: dict[str, float]) -> str:

@@ -17,7 +17,7 @@ import torch
 
 from geofold.bench.common.records import Records, gather, mean_and_half_width, table_of, write_summary
 from geofold.bench.models.side_chain_packer import severe_overlaps
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, ThresholdGate
 from geofold.errors import GeofoldError, OptionError
@@ -66,7 +66,7 @@ def agents(domain: LoopDomain, seed: int) -> dict[str, Controller]:
     alone = LoopPredictor(shipped_loop_model()[0], domain.sense.hinge)
     return {
         "predictor": replace(parts(ThresholdGate(SHUT, largest=1)), backbone=alone),
-        "hold_still": replace(parts(FixedGate(DEPTH)), backbone=HoldStill()),
+        "hold_still": replace(parts(FixedGate(DEPTH)), backbone=NoMotion()),
         "trained": parts(FixedGate(DEPTH)),
         "trained_waiting": parts(ThresholdGate(0.0, first=TINY, largest=DEPTH, still=0.0)),
         "trained_gated": parts(shipped_gate()),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geofold.backbone.registry import NAMES
+from geofold.backbone.registry import BACKBONE_NAMES
 from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.errors import OptionError
 from geofold.learn.data.chains import read_chains
@@ -43,7 +43,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     began = time.time()
     records = Records(out)
     file = Path(data) / "backbones.npz"
-    names = NAMES[:limit]
+    names = BACKBONE_NAMES[:limit]
     budget = QUICK_SECONDS if quick else SECONDS
     for name in names:
         if not records.has("pace", name):

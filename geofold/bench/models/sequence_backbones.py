@@ -16,7 +16,7 @@ from rich.progress import track
 
 from geofold.backbone.attention import Cache
 from geofold.backbone.protocol import StreamingBackbone, StreamState
-from geofold.backbone.registry import GROWING, NAMES, build
+from geofold.backbone.registry import BACKBONE_NAMES, GROWING_STATE, build_backbone
 from geofold.backbone.state_io import state_bytes
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.models.memory_figure import draw_memory
@@ -60,7 +60,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None) -> None:
         "throughput": lambda name: throughput(name, QUICK_LENGTH if quick else LENGTH),
     }
     jobs |= {task.name: lambda name, task=task: trained(name, task, budget) for task in tasks}  # type: ignore[misc]
-    names = NAMES[:limit]
+    names = BACKBONE_NAMES[:limit]
     for name, job in track([(n, j) for j in jobs for n in names], description="backbones"):
         if not records.has(job, name):
             records.add(job, name, **jobs[job](name))
@@ -70,7 +70,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None) -> None:
 @torch.no_grad()
 def streaming(name: str, contexts: tuple[int, ...], steps: int = 60) -> dict[str, Any]:
     """Milliseconds and bytes of a streamed step after so many steps, contexts in turn."""
-    model = build(name, FEATURES, LATENT, width=WIDTH).eval()
+    model = build_backbone(name, FEATURES, LATENT, width=WIDTH).eval()
     states = [aged(model, context) for context in contexts]
     x, times = torch.randn(1, FEATURES), np.zeros((len(contexts), steps))
     for number in range(-10, steps):
@@ -102,9 +102,9 @@ def throughput(name: str, length: int) -> dict[str, Any]:
     The rate of the steps is that of their first `STEPPED`. A cache that grows is stepped through to the end, and both
     ways without the pass backwards, for its graph would hold every cache there was.
     """
-    model = build(name, FEATURES, LATENT, width=WIDTH)
+    model = build_backbone(name, FEATURES, LATENT, width=WIDTH)
     xs = torch.randn(length, 1, FEATURES)
-    train = name not in GROWING
+    train = name not in GROWING_STATE
     count = min(STEPPED, length) if train else length
 
     def scanned() -> torch.Tensor:
@@ -134,7 +134,7 @@ def throughput(name: str, length: int) -> dict[str, Any]:
 
 def fitted(name: str, task: Task) -> StreamingBackbone:
     """The backbone whose number of parameters is nearest to the budget."""
-    made = [build(name, task.features, task.outputs, width=width) for width in range(8, 136, 8)]
+    made = [build_backbone(name, task.features, task.outputs, width=width) for width in range(8, 136, 8)]
     return min(made, key=lambda model: abs(sum(p.numel() for p in model.parameters()) - PARAMETERS))
 
 
@@ -166,7 +166,7 @@ def summarise(records: Records, *, quick: bool, began: float) -> None:
     """Table, plot and summary of the records."""
     metrics: dict[str, float] = {}
     body, drawn = [], {}
-    for name in NAMES:
+    for name in BACKBONE_NAMES:
         rows = {row["episode"]: row for row in records.of(name)}
         if "streaming" not in rows:
             continue
@@ -210,11 +210,11 @@ def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     styles = iter(("-", "--", ":"))
     for name, row in rows.items():
-        growing = name in GROWING
+        growing = name in GROWING_STATE
         look: dict[str, Any] = {"color": "#d55e00", "linestyle": next(styles)} if growing else {"color": "0.6", "lw": 1}
         for axis, what in zip(axes, ("milliseconds", "bytes"), strict=True):
             axis.loglog(row["contexts"], row[what], marker=".", label=name if growing else None, **look)
-    axes[0].plot([], [], color="0.6", label=f"{sum(name not in GROWING for name in rows)} others")
+    axes[0].plot([], [], color="0.6", label=f"{sum(name not in GROWING_STATE for name in rows)} others")
     axes[0].set(xlabel="steps streamed so far", ylabel="ms a step")
     axes[1].set(xlabel="steps streamed so far", ylabel="bytes of state")
     axes[0].legend()

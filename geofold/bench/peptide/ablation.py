@@ -18,7 +18,7 @@ from rich.progress import track
 from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.bench.peptide.episodes import TUNING_SEED, Episode, episodes
 from geofold.bench.peptide.rollout import LIMIT
-from geofold.core.backbone import Glide, HoldStill
+from geofold.core.backbone import Momentum, NoMotion
 from geofold.core.controller import Controller
 from geofold.core.metric import EuclideanMetric
 from geofold.core.pullback import Pullback
@@ -49,7 +49,7 @@ class Variant:
     def numbers(self, episode: Episode, seed: int) -> dict[str, Any]:
         """What it reaches in an episode; the seed is already in the parts."""
         structure = peptide(episode.sequence)
-        options = RunOptions(seed=self.parts.seed, steps=LIMIT, energy=False, predictor=HoldStill().name)
+        options = RunOptions(seed=self.parts.seed, steps=LIMIT, energy=False, predictor=NoMotion().name)
         contact = parse_contact(structure, episode.contact)
         move = constrain_peptide(
             structure, 0, len(structure.residues) - 1, (contact,), options, parts_for=lambda *_: self.parts
@@ -84,15 +84,15 @@ class Played(Protocol):
 def variants(seed: int = 0) -> Iterator[Variant]:
     """The base, and what differs from it in one or two parts."""
     base = replace(
-        controller(RunOptions(seed=seed)), backbone=Glide(KEEP), metric=_pullback("exact"), order=2, horizon=1
+        controller(RunOptions(seed=seed)), backbone=Momentum(KEEP), metric=_pullback("exact"), order=2, horizon=1
     )
     yield Variant(BASE, f"glide {KEEP}, exact metric, lambda {DAMPING:g}, decay {DECAY}, order 2, H = 1", base)
     yield Variant("order_1", "first-order retraction", replace(base, order=1))
     yield Variant("h3", "H = 3", replace(base, horizon=3))
     yield Variant("h3_order_1", "H = 3, first-order retraction", replace(base, horizon=3, order=1))
-    yield Variant("hold_still", "hold-still (any H is the same)", replace(base, backbone=HoldStill()))
+    yield Variant("hold_still", "hold-still (any H is the same)", replace(base, backbone=NoMotion()))
     for keep in (0.3, 0.7):
-        yield Variant(f"glide_{keep}", f"glide {keep}", replace(base, backbone=Glide(keep)))
+        yield Variant(f"glide_{keep}", f"glide {keep}", replace(base, backbone=Momentum(keep)))
     for damping in (PAPER_DAMPING, 1.0, 10.0, 100.0, 300.0):
         yield Variant(f"lambda_{damping:g}", f"lambda {damping:g}", replace(base, metric=_pullback("exact", damping)))
     yield Variant("no_average", "decay 0", replace(base, metric=replace(_pullback("exact"), decay=0.0)))

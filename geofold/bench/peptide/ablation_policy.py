@@ -62,8 +62,9 @@ def variants(seed: int = 0) -> Iterator[Variant]:
                   euclidean_tr.EUCLIDEAN_TR.chosen()))  # fmt: skip
     latent = latent_precondition.LATENT_PRECONDITION
     yield Variant("metric_euclidean_curved", "the same, stiff directions in the length of its steps", _changed_from(
-                  _of(euclidean_tr.EUCLIDEAN_TR.parts, euclidean_tr.EUCLIDEAN_TR.chosen()), curved=True))  # fmt: skip
-    yield Variant("uncurved", "the decoder alone: stiff directions are not looked at", _changed(curved=False))
+                  _of(euclidean_tr.EUCLIDEAN_TR.parts, euclidean_tr.EUCLIDEAN_TR.chosen()),
+                  stiff_directions=True))  # fmt: skip
+    yield Variant("uncurved", "the decoder alone: stiff directions are not looked at", _changed(stiff_directions=False))
     yield Variant("metric_latent", "frozen covariance of latents as tuned", _of(latent.parts, latent.chosen()))
     yield Variant("metric_learned", "G_psi, trained on the frozen policy", _learned)
     for sketch in ("fisher", "nystrom", "paper"):

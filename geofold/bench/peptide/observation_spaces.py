@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 import torch
 from torch import Tensor
 
-from geofold.core.domain import Expansion, Loss, Prediction, Sloped
+from geofold.core.domain import Expansion, Loss, LossWithGradient, Prediction
 from geofold.molecule.kinematics.decoder import POSITION_SIGMA
 from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
 
@@ -113,16 +113,16 @@ class ObservedPeptide(PeptideDomain):
         """The domain's: distances are only observed."""
         return super().loss(self._own(prediction), state, goal)
 
-    def sloped(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Sloped:
+    def loss_and_gradient(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> LossWithGradient:
         """The domain's, its gradient zero along the distances."""
-        own = super().sloped(self._own(prediction), state, goal)
+        own = super().loss_and_gradient(self._own(prediction), state, goal)
         count = self.pairs.shape[1]
 
-        def curved() -> Tensor | None:
-            rows = None if own.curved is None else own.curved()
+        def stiff_directions() -> Tensor | None:
+            rows = None if own.stiff_directions is None else own.stiff_directions()
             return None if rows is None else torch.nn.functional.pad(rows, (0, count))
 
-        return Sloped(own.loss, lambda: torch.nn.functional.pad(own.slope(), (0, count)), curved)
+        return LossWithGradient(own.loss, lambda: torch.nn.functional.pad(own.gradient(), (0, count)), stiff_directions)
 
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
         """The domain's."""

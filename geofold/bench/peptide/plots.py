@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from geofold.backbone.state_io import write_whole
+from geofold.backbone.state_io import write_atomically
 from geofold.bench.common.records import Records
 from geofold.bench.peptide.agents.agent import Agent
 from geofold.bench.peptide.agents.registry import AGENTS
@@ -45,7 +45,7 @@ def _figure(columns: int) -> tuple[Any, Any, Any]:
 
 
 def _saved(folder: Path, name: str, pyplot: Any, figure: Any) -> None:
-    write_whole(folder / name, lambda path: figure.savefig(path, dpi=100, format="png"))
+    write_atomically(folder / name, lambda path: figure.savefig(path, dpi=100, format="png"))
     pyplot.close(figure)
 
 

@@ -14,7 +14,7 @@ from geofold.bench.common.records import Records, mean_and_half_width, table_of,
 from geofold.bench.models.loop_controller import paired
 from geofold.bench.peptide.episodes import TEST_SEED, TUNING_SEED, Episode, episodes
 from geofold.bench.peptide.rollout import LIMIT
-from geofold.core.backbone import Glide
+from geofold.core.backbone import Momentum
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
 from geofold.core.metric import EuclideanMetric
@@ -43,7 +43,7 @@ def agents() -> dict[str, tuple[str, Parts]]:
     """Predictor option and parts by name; all but the named parts are those that ship."""
     return {
         "hold_still": (STILL, controller),
-        "glide": (STILL, _changed(backbone=Glide(KEEP))),
+        "glide": (STILL, _changed(backbone=Momentum(KEEP))),
         "policy_alone": (TRAINED, _changed(gate=FixedGate(0))),
         "policy": (TRAINED, _changed(gate=plain_gate())),
         "policy_gated": (TRAINED, controller),

@@ -117,8 +117,8 @@ def walked(parts: Stepping, stage: Stage, seed: int, thorough: Callable[[Any], A
         domain,
         parts.init(domain, start),
         stage.goal,
-        patience=patience(),
-        thorough=later,  # type: ignore[arg-type]
+        stuck_criterion=patience(),
+        fallback_controller=later,  # type: ignore[arg-type]
         seed=seed,
     )
     for number, (state, info) in enumerate(islice(steps, stage.change + LIMIT)):

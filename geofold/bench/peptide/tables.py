@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from geofold.backbone.state_io import write_npz, write_whole
+from geofold.backbone.state_io import write_atomically, write_npz
 from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.bench.peptide.agents.agent import tuned
 from geofold.bench.peptide.agents.registry import AGENTS
@@ -207,4 +207,4 @@ def _csv(path: Path, metrics: dict[str, float]) -> None:
     for name, value in metrics.items():
         agent, key = name.split(".", 1)
         writer.writerow([agent, key, f"{value:.6g}"])
-    write_whole(path, lambda name: Path(name).write_text(text.getvalue(), encoding="utf-8"))
+    write_atomically(path, lambda name: Path(name).write_text(text.getvalue(), encoding="utf-8"))

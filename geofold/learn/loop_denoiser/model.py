@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.registry import build
+from geofold.backbone.registry import build_backbone
 from geofold.learn.loop_denoiser.features import FEATURES, NEIGHBOURS
 
 LATENT = 64
@@ -77,7 +77,7 @@ class LoopModel(nn.Module):
     Parameters
     ----------
     kind : str
-        Name of the backbone (`geofold.backbone.registry.NAMES`).
+        Name of the backbone (`geofold.backbone.registry.BACKBONE_NAMES`).
     width, depth : int
         Of the backbone.
     temperature : float
@@ -92,7 +92,7 @@ class LoopModel(nn.Module):
         super().__init__()
         self.options = {"kind": kind, "width": width, "depth": depth}
         self.temperature = temperature
-        self.stream = build(kind, FEATURES, LATENT, width=width, depth=depth, seed=seed)
+        self.stream = build_backbone(kind, FEATURES, LATENT, width=width, depth=depth, seed=seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
             self.decoder = nn.Sequential(

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.registry import build
+from geofold.backbone.registry import build_backbone
 from geofold.learn.loop_denoiser.model import LATENT, SHARPEST, Increments
 from geofold.learn.peptide_policy.features import FEATURES, TURNS
 
@@ -88,7 +88,7 @@ class PeptidePolicy(nn.Module):
     Parameters
     ----------
     kind, width, depth
-        Of the backbone (`geofold.backbone.registry.NAMES`).
+        Of the backbone (`geofold.backbone.registry.BACKBONE_NAMES`).
     temperature : float
         What concentrations are divided by, found on held-out peptides.
     """
@@ -101,7 +101,7 @@ class PeptidePolicy(nn.Module):
         super().__init__()
         self.options: dict[str, Any] = {"kind": kind, "width": width, "depth": depth}
         self.temperature = temperature
-        self.stream = build(kind, CHANNELS, LATENT, width=width, depth=depth, seed=seed)
+        self.stream = build_backbone(kind, CHANNELS, LATENT, width=width, depth=depth, seed=seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
             self.enter = nn.Linear(FEATURES, CHANNELS)

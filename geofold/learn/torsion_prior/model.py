@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geofold.backbone.registry import build
+from geofold.backbone.registry import build_backbone
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.von_mises import Mixture, log_density, mixture, parameters, sample
 
@@ -40,7 +40,7 @@ class TorsionPrior(nn.Module):
     Parameters
     ----------
     kind : str
-        Name of the backbone that streams (`geofold.backbone.registry.NAMES`).
+        Name of the backbone that streams (`geofold.backbone.registry.BACKBONE_NAMES`).
     width, depth : int
         Of the stream; the model of what follows is half as wide and one block deep.
     components : int
@@ -58,9 +58,9 @@ class TorsionPrior(nn.Module):
         super().__init__()
         self.options = {"kind": kind, "width": width, "depth": depth, "components": components, "ahead": ahead}
         self.components = components
-        self.ahead = build(kind, LETTERS, ahead, width=max(width // 2, 8), depth=1, seed=seed)
+        self.ahead = build_backbone(kind, LETTERS, ahead, width=max(width // 2, 8), depth=1, seed=seed)
         outputs = 2 * parameters(components) + 1
-        self.stream = build(kind, LETTERS + ahead + PAST, outputs, width=width, depth=depth, seed=seed + 1)
+        self.stream = build_backbone(kind, LETTERS + ahead + PAST, outputs, width=width, depth=depth, seed=seed + 1)
 
     def context(self, letters: Tensor) -> Tensor:
         """What the stream is told of the sequence (T, B, LETTERS + A) for letters (T, B) int."""

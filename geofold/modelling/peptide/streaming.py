@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from geofold.core.backbone import Backbone, Glide, HoldStill
+from geofold.core.backbone import Backbone, Momentum, NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import Gate, ThresholdGate
 from geofold.core.pullback import Pullback
-from geofold.core.stream import Patience, stream
+from geofold.core.stream import StuckCriterion, stream
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.gate import PEPTIDE_WEIGHTS, shipped_gate
 from geofold.learn.peptide_policy.training import shipped_policy
@@ -34,7 +34,7 @@ HELD = 5
 
 def controller(options: RunOptions, domain: PeptideDomain | None = None, gate: Gate | None = None) -> Controller:
     """The parts that constrain a peptide: the policy leads a domain that it can see, else what moved glides on."""
-    backbone: Backbone = HoldStill() if options.predictor == HoldStill().name else Glide(KEEP)
+    backbone: Backbone = NoMotion() if options.predictor == NoMotion().name else Momentum(KEEP)
     led = domain is not None and domain.sense is not None
     if domain is not None and domain.sense is not None:
         backbone = PeptidePredictor(shipped_policy()[0], domain.sense.turns)
@@ -67,9 +67,9 @@ def thorough(parts: Controller) -> Controller:
     return replace(parts, trust_region=region, gate=ThresholdGate(TOLERANCE, largest=2), once=False)
 
 
-def patience() -> Patience:
+def patience() -> StuckCriterion:
     """When the stream of a peptide counts as stuck."""
-    return Patience(window=4, kicks=3, size=0.5, tolerance=TOLERANCE)
+    return StuckCriterion(window=4, kicks=3, size=0.5, tolerance=TOLERANCE)
 
 
 def goal_of(contacts: tuple[Contact, ...]) -> PeptideGoal:
@@ -105,7 +105,7 @@ def constrain_peptide(
     frames, trace, clock = [start.fold.xyz[0].cpu().numpy()], [], []
     accepted, held, best = 0, 0, (float("inf"), 0)
     steps = stream(
-        parts, domain, parts.init(domain, start), goal, patience=patience(), thorough=thorough(parts),
+        parts, domain, parts.init(domain, start), goal, stuck_criterion=patience(), fallback_controller=thorough(parts),
         seed=options.seed,
     )  # fmt: skip
     for number, (state, info) in zip(range(options.steps), steps, strict=False):

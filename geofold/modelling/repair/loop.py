@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from geofold.core.population import Plan, evolve, take
+from geofold.core.population import PopulationPlan, evolve, select_rows
 from geofold.errors import GeofoldError
 from geofold.learn.gate import shipped_gate
 from geofold.modelling.controllers import guided
@@ -225,20 +225,20 @@ def _search(
     progress: Callable[[int, int, float], None] | None, path: Path,
 ) -> Move:  # fmt: skip
     """A population of streams from a state, the best of them settled; its path goes on from where `path` ends."""
-    plan = Plan(
+    plan = PopulationPlan(
         steps=tuple(sweeps * domain.length for sweeps in SWEEPS), rounds=options.rounds, kicks=KICKS, size=KICK_SIZE,
-        content=CONTENT,
+        converged_loss=CONTENT,
     )  # fmt: skip
     parts = controller(options)
     state, lineage = evolve(
-        parts, domain, parts.init(domain, start), _softened, plan, worth=domain.worth,
+        parts, domain, parts.init(domain, start), _softened, plan, cost=domain.worth,
         snapshot=lambda s: (s.fold.xyz, s.cursor), seed=options.seed, progress=progress,
     )  # fmt: skip
     cursor = 0
     for (xyz, after), info, row in lineage.path(0):
         path.add(xyz[row], info, row, cursor)
         cursor = after
-    best = take(domain, state, torch.zeros(1, dtype=torch.long))
+    best = select_rows(domain, state, torch.zeros(1, dtype=torch.long))
     return settle(structure, domain, best.domain, path, options)
 
 

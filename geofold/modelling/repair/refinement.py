@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
 from geofold.core.pullback import Pullback
@@ -30,7 +30,7 @@ from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 TOLERANCE = 0.05
-STILL = HoldStill().name
+STILL = NoMotion().name
 SETTLING_SWEEPS = 4
 UNBEARABLE = 1e12
 """kJ/mol, of an end whose atoms coincide."""
@@ -41,7 +41,7 @@ ENERGY_SHARE = 0.001
 def controller(options: RunOptions) -> Controller:
     """The parts that settle a loop."""
     return Controller(
-        backbone=HoldStill(), metric=Pullback(), trust_region=TrustRegion(largest=2.0),
+        backbone=NoMotion(), metric=Pullback(), trust_region=TrustRegion(largest=2.0),
         gate=ThresholdGate(TOLERANCE, largest=2), horizon=1, seed=options.seed,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.backbone.state_io import write_whole
+from geofold.backbone.state_io import write_atomically
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import SPLITS, Chains
 from geofold.molecule.sidechains.packing import backbone_torsions, pack
@@ -208,7 +208,7 @@ def _write(path: Path, done: dict[int, NDArray[np.float16]], data_sha256: str) -
         buffer, chain=np.array(order), start=np.concatenate([[0], np.cumsum(length)[:-1]]),
         chi=np.concatenate([done[c] for c in order]), data_sha256=np.array(data_sha256),
     )  # fmt: skip
-    write_whole(path, lambda name: Path(name).write_bytes(buffer.getvalue()))
+    write_atomically(path, lambda name: Path(name).write_bytes(buffer.getvalue()))
 
 
 def read_packed(path: str | Path, data_sha256: str | None = None) -> PackedChains:

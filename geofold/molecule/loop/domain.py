@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.core.domain import Expansion, Loss, Prediction, Sloped
+from geofold.core.domain import Expansion, Loss, LossWithGradient, Prediction
 from geofold.core.tangent import Euclid
 from geofold.learn.von_mises import Mixture
 from geofold.molecule.energy.loop_score_term import PotentialTerm
@@ -194,7 +194,7 @@ class LoopDomain:
         violation = worst.amax(-1) if worst.shape[1] else worst.new_zeros(len(worst))
         return Loss(torch.stack(list(terms.values())).sum(0), terms, self._around(share, state), violation)
 
-    def sloped(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> Sloped:
+    def loss_and_gradient(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> LossWithGradient:
         """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
         theta, xyz = self.fold.split(prediction.mean)
         clashes, _ = self.sterics.clashes(xyz, state.pairs)
@@ -223,7 +223,7 @@ class LoopDomain:
             return gradient
 
         total = torch.stack(list(terms.values())).sum(0)
-        return Sloped(Loss(total, terms, self._around(share, state), clashes.worst()), slope)
+        return LossWithGradient(Loss(total, terms, self._around(share, state), clashes.worst()), slope)
 
     def _energies(self, xyz: Tensor, theta: Tensor, state: LoopState, goal: LoopGoal) -> dict[str, Tensor]:
         """Terms (B,) of the upper rungs of the energy ladder, where the goal gives them a weight."""

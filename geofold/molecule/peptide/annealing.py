@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geofold.core.linearise import linearise, look
+from geofold.core.linearise import evaluate_loss, linearise
 from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
 from geofold.molecule.peptide.lbfgs import uncapped
 from geofold.molecule.peptide.predictor import CAP
@@ -55,7 +55,7 @@ def annealed(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal, cour
         done = iteration / course.iterations
         optimiser.param_groups[0]["lr"] = RATE * (0.025 + 0.5 * (1 + math.cos(math.pi * done)))
         hard = replace(goal, sterics=min(1.0, SOFT ** (1 - 2 * done)))
-        seen = look(free, theta, rows, hard)
+        seen = evaluate_loss(free, theta, rows, hard)
         if iteration % RENEWED == 0:
             rows = rows._replace(pairs=free.sterics.fresh(free.fold.split(seen.prediction.mean)[1], rows.pairs))
         theta.grad = linearise(free, theta, rows, seen).gradient

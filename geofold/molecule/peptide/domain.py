@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.core.domain import Expansion, Loss, Prediction, Sloped
+from geofold.core.domain import Expansion, Loss, LossWithGradient, Prediction
 from geofold.core.tangent import Euclid
 from geofold.molecule.energy.clash_cost import TINY, Clashes
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
@@ -145,7 +145,7 @@ class PeptideDomain:
             "ramachandran": goal.ramachandran * self.angles.penalty(angle).sum(-1),
         }
 
-    def sloped(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Sloped:
+    def loss_and_gradient(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> LossWithGradient:
         """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
         bounds = self._bounds(goal.contacts) if goal.contacts else None
         weights = (goal.contact, goal.sterics, goal.ramachandran)
@@ -158,7 +158,7 @@ class PeptideDomain:
             def slope() -> Tensor:
                 return gradient
 
-        def curved() -> Tensor | None:
+        def stiff_directions() -> Tensor | None:
             if bounds is None:
                 return None
             xyz = self.fold.split(prediction.mean)[1]
@@ -166,12 +166,13 @@ class PeptideDomain:
 
         total = torch.stack(list(terms.values())).sum(0)
         if self.steering is None or goal.energy <= 0:
-            return Sloped(Loss(total, terms, violation=violation), slope, curved)
+            return LossWithGradient(Loss(total, terms, violation=violation), slope, stiff_directions)
         theta, xyz = self.fold.split(prediction.mean)
         energy, force = self.steering.energy_and_gradient(xyz, self.fold.kin.atoms.cpu().numpy())
         terms = terms | {"energy": goal.energy * energy}
         by_energy = torch.nn.functional.pad(goal.energy * force.flatten(1), (theta.shape[1], 0))
-        return Sloped(Loss(total + terms["energy"], terms, violation=violation), lambda: slope() + by_energy, curved)
+        loss = Loss(total + terms["energy"], terms, violation=violation)
+        return LossWithGradient(loss, lambda: slope() + by_energy, stiff_directions)
 
     def _price(
         self, mean: Tensor, angle: Tensor, clashes: Clashes, bounds: Bounds | None, weights: tuple[float, float, float]

@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from geofold.core.linearise import linearise, look
+from geofold.core.linearise import evaluate_loss, linearise
 from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
 
 Floats = NDArray[np.float64]
@@ -115,7 +115,7 @@ class _Search:
     def _loss_and_slope(self, turn: Floats) -> tuple[float, Floats]:
         self.evaluations += 1
         z = self._latent(turn)
-        seen = look(self.domain, z, self.start, self.goal)
+        seen = evaluate_loss(self.domain, z, self.start, self.goal)
         slope = linearise(self.domain, z, self.start, seen).gradient[0, : len(turn)]
         return float(seen.loss.total[0]), slope.numpy()
 

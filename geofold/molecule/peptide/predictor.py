@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.core.backbone import mapped
+from geofold.core.backbone import map_tensors
 from geofold.learn.peptide_policy.features import CONTACTS, FEATURES, MEMORY, POSE, Wanted, look
 from geofold.learn.peptide_policy.model import Policy
 from geofold.molecule.energy.prior_term import letters_of
@@ -197,7 +197,7 @@ class PeptidePredictor:
         """The policy's memory, a row for each residue, as rows (B, L, ...) that can be rearranged."""
         length = len(self.turns)
         whole = self.policy.stream.init_state(batch * length)
-        return mapped(whole, lambda part: part.unflatten(0, (batch, length)))
+        return map_tensors(whole, lambda part: part.unflatten(0, (batch, length)))
 
     @torch.no_grad()
     def step(self, x: Tensor, state: Memory) -> tuple[Tensor, Memory]:
@@ -213,8 +213,8 @@ class PeptidePredictor:
             features[..., -MEMORY:-1] = torch.where(self.turns >= 0, state.z[:, self.turns.clamp_min(0)], 0.0)
             features[..., -1] = steps / FADING
             enters = self.policy.enters(features, pose).flatten(0, 1)
-            z, after = self.policy.stream.step(enters, mapped(stream, lambda part: part.flatten(0, 1)))
-            stream = mapped(after, lambda part: part.unflatten(0, (rows, length)))
+            z, after = self.policy.stream.step(enters, map_tensors(stream, lambda part: part.flatten(0, 1)))
+            stream = map_tensors(after, lambda part: part.unflatten(0, (rows, length)))
             led = self._led(z.unflatten(0, (rows, length)), proposal)
             proposal = torch.where((worst > 0)[:, None], led, proposal)
         return proposal, Memory(stream, proposal, steps + 1, goal)

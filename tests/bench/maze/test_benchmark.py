@@ -22,9 +22,9 @@ from geofold.bench.maze.hotspots import hotspots, shares
 from geofold.cli import main
 from geofold.core.gate import FixedGate
 from geofold.learn.maze_predictor import predictor
-from geofold.maze.domain import MOVES
-from geofold.maze.episode import drive, maze_controller
-from geofold.maze.features import FEATURES
+from geofold.maze.domain import PLAN_MOVES
+from geofold.maze.episode import maze_controller, run_episode
+from geofold.maze.features import N_FEATURES
 from geofold.maze.world import make_world
 
 NAMES = [
@@ -36,7 +36,9 @@ NAMES = [
 @pytest.fixture
 def untrained(monkeypatch) -> None:
     """Predictors as they are before training, so that a test needs no weights."""
-    made = {kind: predictor(kind, FEATURES, 2 * MOVES).double().requires_grad_(False) for kind in maze_roster.KINDS}
+    made = {
+        kind: predictor(kind, N_FEATURES, 2 * PLAN_MOVES).double().requires_grad_(False) for kind in maze_roster.KINDS
+    }
     monkeypatch.setattr(maze_roster, "shipped", made.__getitem__)
     monkeypatch.setattr(maze, "require_predictors", lambda: None)
 
@@ -62,16 +64,17 @@ def test_jobs_cover_every_drag_and_no_world_twice() -> None:
 def test_every_agent_walks(untrained) -> None:
     world = make_world(0)
     for agent in (*maze_roster.AGENTS, *maze_roster.CONFIGURATIONS):
-        run = drive(world, agent.timed(), steps=3, senses=True)
+        run = run_episode(world, agent.timed(), steps=3, with_features=True)
         assert len(run.inner) == 3 and np.isfinite(run.positions).all()
         assert (run.inner == 0).all() == (agent.name in ("transformer", "vanilla_ssm", "rmp", "ssm_attention"))
 
 
 def test_the_reactive_agent_is_a_backbone_and_gets_somewhere() -> None:
-    seen = torch.zeros(2, FEATURES, dtype=torch.float64)
-    plan, after = Reactive().step(seen, Reactive().init_state(2, 2 * MOVES, seen))
-    assert plan.shape == (2, 2 * MOVES) and torch.equal(Reactive().read(Reactive().write(after, plan + 1)), plan + 1)
-    run = drive(make_world(1), maze_controller(Reactive(), gate=FixedGate(0)), steps=60, senses=True)
+    seen = torch.zeros(2, N_FEATURES, dtype=torch.float64)
+    plan, after = Reactive().step(seen, Reactive().init_state(2, 2 * PLAN_MOVES, seen))
+    assert plan.shape == (2, 2 * PLAN_MOVES)
+    assert torch.equal(Reactive().read(Reactive().write(after, plan + 1)), plan + 1)
+    run = run_episode(make_world(1), maze_controller(Reactive(), gate=FixedGate(0)), steps=60, with_features=True)
     left = np.linalg.norm(run.positions - run.worlds[0].targets[0], axis=1)
     assert left[-1] < 0.5 * left[0]
 
@@ -122,28 +125,30 @@ def test_a_sweep_takes_rows_one_by_one() -> None:
 
 def test_a_sweep_lowers_the_loss(untrained) -> None:
     run_of = {
-        h: drive(make_world(0), IlqrLite(maze_roster.shipped("selective"), horizon=h), steps=6, senses=True)
+        h: run_episode(
+            make_world(0), IlqrLite(maze_roster.shipped("selective"), horizon=h), steps=6, with_features=True
+        )
         for h in (1, 3)
     }
-    led = drive(
-        make_world(0), maze_controller(maze_roster.shipped("selective"), gate=FixedGate(0)), steps=6, senses=True
+    led = run_episode(
+        make_world(0), maze_controller(maze_roster.shipped("selective"), gate=FixedGate(0)), steps=6, with_features=True
     )
     assert all(run.loss[0] < led.loss[0] for run in run_of.values())
 
 
 def test_numbers_of_an_episode() -> None:
-    run = drive(make_world(1000, targets=2), steps=60, leg_steps=10)
+    run = run_episode(make_world(1000, targets=2), steps=60, leg_steps=10)
     found = numbers(run)
     assert found["targets"] == 0 and found["success"] is None and len(run.legs) == 2
-    ended = drive(make_world(1000, targets=1), senses=True)
+    ended = run_episode(make_world(1000, targets=1), with_features=True)
     whole = numbers(ended)
     assert whole["success"] == 1 and whole["made"] == whole["steps"] == len(clocked(ended)["ms"])
     assert clocked(ended)["cpu"] > 0
 
 
 def test_hotspots_count_every_step_once() -> None:
-    elastic = drive(make_world(3, "corridors", targets=2), steps=80)
-    alone = drive(make_world(3, "corridors", targets=2), maze_controller(gate=FixedGate(1)), steps=80)
+    elastic = run_episode(make_world(3, "corridors", targets=2), steps=80)
+    alone = run_episode(make_world(3, "corridors", targets=2), maze_controller(gate=FixedGate(1)), steps=80)
     found = hotspots(elastic, alone)
     assert 0 < found["hard_steps"] <= found["known_steps"] <= len(elastic.inner)
     assert found["hard_inner"] <= found["known_inner"] <= elastic.inner.sum()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from geofold.backbone.attention import Cache
-from geofold.backbone.registry import build
+from geofold.backbone.registry import build_backbone
 from geofold.bench.models import sequence_backbones as backbones
 from geofold.bench.models.sequence_backbones import PARAMETERS, aged, fitted, trained
 from geofold.bench.models.sequence_tasks import SelectiveCopying
@@ -25,7 +25,7 @@ def test_budgets_of_parameters_are_alike(name: str) -> None:
 
 @torch.no_grad()
 def test_an_aged_cache_has_the_length_of_its_context() -> None:
-    state = aged(build("striped_hyena", backbones.FEATURES, backbones.LATENT, width=16), 1000)
+    state = aged(build_backbone("striped_hyena", backbones.FEATURES, backbones.LATENT, width=16), 1000)
     caches = [layer for layer in state.layers if isinstance(layer, Cache)]
     assert caches and all(cache.keys.shape[1] == 1000 and int(cache.seen[0]) == 1000 for cache in caches)
 

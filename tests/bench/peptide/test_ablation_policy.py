@@ -28,7 +28,8 @@ def test_every_variant_differs_from_the_base_in_what_it_names() -> None:
     found = []
     for variant in variants():
         parts = variant.parts(stage.domain, 0)
-        found.append((repr(parts.metric)[:400], repr(parts.gate), parts.horizon, parts.order, parts.once, parts.curved,
+        found.append((repr(parts.metric)[:400], repr(parts.gate), parts.horizon, parts.order, parts.once,
+                      parts.stiff_directions,
                       repr(parts.trust_region), variant.seen is None or variant.name))  # fmt: skip
     assert len(set(found)) == len(found)
 

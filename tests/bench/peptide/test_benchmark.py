@@ -21,9 +21,9 @@ from geofold.bench.peptide.episodes import TUNING_SEED, changing, episodes, real
 from geofold.bench.peptide.rollout import LIMIT, Stage, overlaps_per_step, staged, walked
 from geofold.bench.peptide.tables import difference, measured, per_episode
 from geofold.bench.peptide.tuning import best
-from geofold.core.backbone import Glide, HoldStill
+from geofold.core.backbone import Momentum, NoMotion
 from geofold.core.gate import FixedGate
-from geofold.core.linearise import value
+from geofold.core.linearise import loss_value
 from geofold.errors import OptionError
 from geofold.modelling.options import TORSION_CAP, RunOptions
 from geofold.modelling.peptide.streaming import controller
@@ -35,7 +35,7 @@ def corrected(domain, seed, options) -> object:
 
 
 def still(domain, seed, options) -> object:
-    return replace(corrected(domain, seed, options), gate=FixedGate(0), backbone=HoldStill())
+    return replace(corrected(domain, seed, options), gate=FixedGate(0), backbone=NoMotion())
 
 
 FEW = (Agent("geossm", "corrects", corrected, learned=False), Agent("se3_mpc", "does nothing", still))
@@ -93,8 +93,8 @@ def test_a_stage_whose_goal_changes_counts_from_there() -> None:
 
 def test_a_planner_takes_the_candidate_that_ends_lowest(stage: Stage) -> None:
     domain, goal = stage.domain, stage.goal(0)
-    plain = Planner(Glide(0.5), candidates=1, spread=0.1)
-    wide = Planner(Glide(0.5), candidates=12, spread=0.1, horizon=1)
+    plain = Planner(Momentum(0.5), candidates=1, spread=0.1)
+    wide = Planner(Momentum(0.5), candidates=12, spread=0.1, horizon=1)
     state = wide.init(domain, stage.start)
     alone, _ = plain.step(domain, state, goal)
     assert torch.equal(alone.domain.fold.xyz, stage.start.fold.xyz), "the first candidate is the policy's own move"
@@ -103,7 +103,7 @@ def test_a_planner_takes_the_candidate_that_ends_lowest(stage: Stage) -> None:
     again, _ = wide.step(domain, state, goal)
     assert torch.equal(after.domain.fold.xyz, again.domain.fold.xyz)
     zero = torch.zeros(1, domain.latent_dim, dtype=torch.float64)
-    there = value(domain, domain.decode(zero, after.domain), after.domain, goal).total
+    there = loss_value(domain, domain.decode(zero, after.domain), after.domain, goal).total
     torch.testing.assert_close(there, info.loss_after, rtol=1e-6, atol=1e-9)
 
 

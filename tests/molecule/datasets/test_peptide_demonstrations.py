@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from geofold.core.backbone import Glide
+from geofold.core.backbone import Momentum
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
-from geofold.core.population import take
+from geofold.core.population import select_rows
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.peptide_policy import training as peptide_training
@@ -153,7 +153,7 @@ def test_the_predictor_moves_phi_and_psi_until_the_contact_is_kept(demo: Demo) -
     assert not torch.equal(controller.step(domain, state, other)[1].z, gliding), "a new goal is a new beginning"
     kept = PeptideGoal((parse_contact(structure, "A:3-A:9<60.0"),))
     torch.testing.assert_close(controller.step(domain, state, kept)[1].z, KEEP * info.z)
-    assert Glide(KEEP).name != predictor.name
+    assert Momentum(KEEP).name != predictor.name
 
 
 def test_rows_of_the_predictor_can_be_rearranged(demo: Demo) -> None:
@@ -166,7 +166,7 @@ def test_rows_of_the_predictor_can_be_rearranged(demo: Demo) -> None:
     state = controller.init(domain, placed(domain, structure.xyz, angle))
     state, _ = controller.step(domain, state, goal)
     chosen = torch.tensor([2, 0, 2])
-    after = controller.step(domain, take(domain, state, chosen), goal)[0]
+    after = controller.step(domain, select_rows(domain, state, chosen), goal)[0]
     wanted = controller.step(domain, state, goal)[0]
     torch.testing.assert_close(after.domain.fold.xyz, wanted.domain.fold.xyz[chosen], rtol=0, atol=1e-7)
 

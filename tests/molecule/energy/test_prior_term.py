@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.checks import check_domain
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
@@ -53,7 +53,7 @@ def test_contract(structure, domain, batch) -> None:
 
 
 def test_it_steers_and_reads_again_each_sweep(structure, domain) -> None:
-    parts = Controller(HoldStill(), Pullback(), TrustRegion(), FixedGate(1), horizon=1)
+    parts = Controller(NoMotion(), Pullback(), TrustRegion(), FixedGate(1), horizon=1)
     goal = LoopGoal(sterics=0.0, ramachandran=0.0, prior=1.0)
     state = parts.init(domain, domain.start(structure.xyz))
     first, before = state.domain.outlook, None

@@ -19,8 +19,8 @@ def test_compiled_loss_is_the_eager_one() -> None:
         goal = PeptideGoal((parse_contact(structure, text),), contact=3.0)
         z = torch.randn(2, domain.latent_dim, generator=noise, dtype=torch.float64)
         prediction = domain.decode(z, state)
-        one, other = domain.sloped(prediction, state, goal), fused.sloped(prediction, state, goal)
+        one, other = domain.loss_and_gradient(prediction, state, goal), fused.loss_and_gradient(prediction, state, goal)
         torch.testing.assert_close(other.loss.total, one.loss.total, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(other.loss.violation, one.loss.violation, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(other.slope(), one.slope(), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(other.gradient(), one.gradient(), rtol=1e-10, atol=1e-10)
         assert float(one.loss.terms["sterics"].max()) > 0, "the problem has no overlap to compare"

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geofold.core.backbone import HoldStill
+from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
 from geofold.core.domain import AnalyticDecoder, Domain, Prediction
 from geofold.core.gate import FixedGate
@@ -259,7 +259,7 @@ def test_controller_bends_a_loop_back():
     for step in range(12):
         with torch.no_grad():
             state = domain.commit(domain.decode(latent(domain.fold, step, 0.2), state), state)
-    control = Controller(HoldStill(), Pullback("exact"), TrustRegion(), FixedGate(1), horizon=1)
+    control = Controller(NoMotion(), Pullback("exact"), TrustRegion(), FixedGate(1), horizon=1)
     stream = control.init(domain, state)
     losses = []
     for _ in range(20):

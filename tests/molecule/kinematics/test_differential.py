@@ -92,12 +92,12 @@ def test_closed_form_loss_equals_the_plain_one(case):
         z = size * torch.randn(4, domain.latent_dim, generator=noise, dtype=torch.float64)
         with torch.no_grad():
             seen = domain.decode(z, state)
-            fast = domain.sloped(seen, state, goal)
+            fast = domain.loss_and_gradient(seen, state, goal)
         mean = seen.mean.clone().requires_grad_(True)
         plain = domain.loss(Prediction(mean, seen.precision, seen.valid), state, goal)
         (gradient,) = torch.autograd.grad(plain.total.sum(), mean)
         torch.testing.assert_close(fast.loss.total, plain.total.detach(), rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(fast.slope(), gradient, rtol=1e-9, atol=1e-8)
+        torch.testing.assert_close(fast.gradient(), gradient, rtol=1e-9, atol=1e-8)
         assert list(fast.loss.terms) == list(plain.terms)
         for name, term in plain.terms.items():
             torch.testing.assert_close(fast.loss.terms[name], term.detach(), rtol=1e-10, atol=1e-10)
@@ -114,7 +114,7 @@ def test_stiff_directions_are_the_curvature_of_the_contacts():
     z = 0.3 * torch.randn(4, domain.latent_dim, generator=noise, dtype=torch.float64)
     with torch.no_grad():
         seen = domain.decode(z, state)
-        rows = domain.sloped(seen, state, goal).curved()
+        rows = domain.loss_and_gradient(seen, state, goal).stiff_directions()
     assert rows.shape == (len(goal.contacts), 4, seen.mean.shape[1])
     xyz = domain.fold.split(seen.mean)[1]
     gap = domain.distances(xyz, goal.contacts)
@@ -137,7 +137,7 @@ def test_without_contacts_nothing_is_stiff():
     domain, state, goal = free_case()
     z = torch.zeros(4, domain.latent_dim, dtype=torch.float64)
     with torch.no_grad():
-        assert domain.sloped(domain.decode(z, state), state, goal).curved() is None
+        assert domain.loss_and_gradient(domain.decode(z, state), state, goal).stiff_directions() is None
 
 
 @pytest.mark.parametrize("case", CASES)

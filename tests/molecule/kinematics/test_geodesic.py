@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from geofold.core.linearise import linearise, look
+from geofold.core.linearise import evaluate_loss, linearise
 from geofold.core.pullback import Pullback
 from geofold.core.retraction import geodesic, second_order
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal
@@ -23,7 +23,7 @@ def test_slope_on_the_closed_loop_manifold(seed):
     domain = LoopDomain.of(structure, 44, 51, goal=LoopGoal(floor=1.0), cap=10.0)
     state, goal = domain.start(structure.xyz), LoopGoal()
     z = torch.zeros(1, domain.latent_dim, dtype=torch.float64)
-    at = linearise(domain, z, state, look(domain, z, state, goal))
+    at = linearise(domain, z, state, evaluate_loss(domain, z, state, goal))
     metric = Pullback("exact", damping=DAMPING)
     factor = metric.factor(metric.update(metric.init(1, domain.latent_dim, z), at, z, 0))
     direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geofold.core.backbone import Backbone, mapped
+from geofold.core.backbone import Backbone, map_tensors
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
-from geofold.core.linearise import linearise, look, value
+from geofold.core.linearise import evaluate_loss, linearise, loss_value
 from geofold.core.metric import EuclideanMetric
 from geofold.core.state import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
@@ -75,9 +75,9 @@ class IlqrLite:
         action = swept(self._ahead(domain, state.domain, memory, z, goal, began), self.discount, self.effort)
         after = z + action
         with torch.no_grad():
-            before = value(domain, domain.decode(z, state.domain), state.domain, goal)
+            before = loss_value(domain, domain.decode(z, state.domain), state.domain, goal)
             prediction = domain.decode(after, state.domain)
-            loss = value(domain, prediction, state.domain, goal)
+            loss = loss_value(domain, prediction, state.domain, goal)
             committed = domain.commit(prediction, state.domain)
         later = state._replace(
             domain=committed, memory=self.backbone.write(memory, after), loss=loss.total, goal=goal,
@@ -97,7 +97,7 @@ class IlqrLite:
         """The roll-out of the predictor, linearised step by step."""
         found: list[Quadratic] = []
         for h in range(self.horizon):
-            at = linearise(domain, z, place, seen := look(domain, z, place, goal))
+            at = linearise(domain, z, place, seen := evaluate_loss(domain, z, place, goal))
             curvature = at.expansion.gram(at.weight) + self.damping * torch.eye(z.shape[1], dtype=z.dtype)
             late = self.budget is not None and 1e3 * (time.perf_counter() - began) > self.budget / 2
             if h + 1 == self.horizon or late:
@@ -113,7 +113,7 @@ class IlqrLite:
             onward = torch.autograd.grad(proposal, leaf, eye, is_grads_batched=True)[0].transpose(0, 1)
             found.append(Quadratic(at.gradient, curvature, onward))
             z = proposal.detach()
-            memory = mapped(memory, Tensor.detach)
+            memory = map_tensors(memory, Tensor.detach)
         return found
 
 

@@ -21,8 +21,8 @@ from geofold.core.metric import EuclideanMetric, Metric
 from geofold.core.pullback import Pullback
 from geofold.errors import OptionError
 from geofold.learn.maze_predictor import KINDS, load_predictor, weights_of
-from geofold.maze.demonstrations import lessons
-from geofold.maze.episode import Stepping, maze_controller
+from geofold.maze.demonstrations import demonstrate
+from geofold.maze.episode import StepController, maze_controller
 
 BUDGET = 8.0
 """Wall clock of a step of iLQR-lite in milliseconds: what a step of GeoSSM takes alone on a core."""
@@ -44,10 +44,10 @@ class MazeAgent:
 
     name: str
     note: str
-    parts: Callable[[], Stepping]
-    capped: Callable[[], Stepping] | None = None
+    parts: Callable[[], StepController]
+    capped: Callable[[], StepController] | None = None
 
-    def timed(self) -> Stepping:
+    def timed(self) -> StepController:
         """Parts of a stream that is timed."""
         return (self.capped or self.parts)()
 
@@ -79,7 +79,7 @@ def require_predictors() -> None:
 @cache
 def covariance() -> LatentCovariance:
     """Of the plans that the predictors were shown, its mean eigenvalue one before lambda is added."""
-    shown = [lessons(number) for number in range(GATHERED)]
+    shown = [demonstrate(number) for number in range(GATHERED)]
     plans = torch.cat([one.plan[one.known] for one in shown])
     return LatentCovariance.of(plans / plans.std(), rank=RANK, decay=1.0, damping=1.0)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geofold.maze.features import rays, read
+from geofold.maze.features import decode_features, ray_directions
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Reactive:
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """(sum M)^-1 sum M a over the attraction and one repulsion for each ray."""
-        seen, ray = read(x), rays(x)
+        seen, ray = decode_features(x), ray_directions(x)
         eye = torch.eye(2, dtype=x.dtype, device=x.device)
         ground = eye + seen.slope[:, :, None] * seen.slope[:, None]
         near = (1 - seen.gap / self.margin).clamp(0, 1)

@@ -15,7 +15,8 @@ from geofold.molecule.peptide.domain import PeptideDomain
 def parts(domain: PeptideDomain, seed: int, options: Choice) -> Controller:
     """Gradient steps within a radius of latent length."""
     region = TrustRegion(radius=options["radius"], largest=options["grown"] * options["radius"])
-    return replace(geossm.predicted(domain, seed), metric=EuclideanMetric(), trust_region=region, curved=False)
+    parts = geossm.predicted(domain, seed)
+    return replace(parts, metric=EuclideanMetric(), trust_region=region, stiff_directions=False)
 
 
 def thorough(parts: Controller) -> Controller:

@@ -44,7 +44,7 @@ def parts(domain: PeptideDomain, seed: int, options: Choice) -> Controller:
     gathered = gathered / gathered.square().mean().sqrt()
     metric = LatentCovariance.of(gathered, rank=options["rank"], decay=1.0, damping=options["damping"])
     region = TrustRegion(radius=options["radius"], largest=4 * options["radius"])
-    return replace(geossm.predicted(domain, seed), metric=metric, trust_region=region, curved=False)
+    return replace(geossm.predicted(domain, seed), metric=metric, trust_region=region, stiff_directions=False)
 
 
 LATENT_PRECONDITION = Agent(

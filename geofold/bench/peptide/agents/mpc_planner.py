@@ -17,9 +17,9 @@ import torch
 from geofold.core.backbone import Backbone, take_rows
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate
-from geofold.core.linearise import value
+from geofold.core.linearise import loss_value
 from geofold.core.metric import EuclideanMetric
-from geofold.core.population import take
+from geofold.core.population import select_rows
 from geofold.core.state import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
 from geofold.molecule.peptide.domain import PeptideDomain
@@ -66,19 +66,19 @@ class Planner:
         """One step of a stream of one row."""
         began = time.perf_counter()
         noise = torch.Generator().manual_seed(hash((self.seed, state.steps)) & 0x7FFFFFFF)
-        wide = take(domain, state, torch.zeros(self.candidates, dtype=torch.long))
+        wide = select_rows(domain, state, torch.zeros(self.candidates, dtype=torch.long))
         z, memory = self.backbone.step(domain.observe(wide.domain, goal), wide.memory)
         reach = torch.nn.functional.pad(domain.reach(), (0, z.shape[1] - len(domain.tree)))
         shaken = self.spread * torch.randn(z.shape, generator=noise, dtype=torch.float64) * reach
         shaken[0] = 0.0
         z = z + shaken.to(z)
         first = domain.decode(z, wide.domain)
-        loss = value(domain, first, wide.domain, goal)
+        loss = loss_value(domain, first, wide.domain, goal)
         total, ahead, after = loss.total, domain.commit(first, wide.domain), self.backbone.write(memory, z)
         for number in range(1, self.horizon):
             move, after = self.backbone.step(domain.observe(ahead, goal), after)
             prediction = domain.decode(move, ahead)
-            total = total + self.discount**number * value(domain, prediction, ahead, goal).total
+            total = total + self.discount**number * loss_value(domain, prediction, ahead, goal).total
             ahead = domain.commit(prediction, ahead)
         best = torch.where(first.valid, total, torch.inf).argmin()[None]
         committed = domain.select(domain.commit(first, wide.domain), best)
