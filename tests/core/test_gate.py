@@ -148,10 +148,10 @@ def test_budget_is_kept_once_the_pace_is_known(budget):
 
 
 def test_pace_remembers_peaks():
-    pace = Pace().seen(1.0, 6.0, 3)
+    pace = Pace().update(1.0, 6.0, 3)
     assert pace == Pace(1.0, 2.0)
-    assert pace.seen(5.0, 0.0, 0) == Pace(5.0, 2.0)
-    slow = Pace(5.0, 2.0).seen(1.0, 2.0, 1)
+    assert pace.update(5.0, 0.0, 0) == Pace(5.0, 2.0)
+    slow = Pace(5.0, 2.0).update(1.0, 2.0, 1)
     assert slow.look == pytest.approx(4.6) and slow.correction == 2.0
     assert affordable_depth(Pace(), 100.0, 4) == 1
     assert affordable_depth(Pace(2.0, 3.0), 1.0, 4) == 0
@@ -169,13 +169,13 @@ def test_a_learned_gate_can_learn_a_threshold():
     weights = [w.clone().requires_grad_(True) for name, w in learner.weights.items() if name != "still"]
     optimiser = torch.optim.Adam(weights, lr=0.05)
     for _ in range(300):
-        gate = LearnedGate(*weights, learner.still)
+        gate = LearnedGate(*weights, learner.max_motion)
         cost = torch.nn.functional.binary_cross_entropy_with_logits(gate.open_logit(seen), teacher.open(seen).double())
         cost = cost + torch.nn.functional.cross_entropy(gate.depth_logits(seen), teacher.depth(seen) - 1)
         optimiser.zero_grad()
         cost.backward()
         optimiser.step()
-    gate = LearnedGate(*(w.detach() for w in weights), learner.still)
+    gate = LearnedGate(*(w.detach() for w in weights), learner.max_motion)
     assert float((gate.open(seen) == teacher.open(seen)).double().mean()) > 0.95
     assert float((gate.depth(seen) == teacher.depth(seen)).double().mean()) > 0.9
 

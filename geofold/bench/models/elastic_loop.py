@@ -85,7 +85,7 @@ def parts_of(agent: str, domain: LoopDomain, seed: int) -> Controller:
     if agent in RIVALS:
         alone = loop_controller(domain, ThresholdGate(SHUT, largest=1), seed=seed)
         return replace(alone, backbone=LoopPredictor(model_of(RIVALS[agent]), domain.sense.hinge))
-    gate = shipped_gate() if agent == "esm" else ThresholdGate(0.0, first=TINY, largest=DEPTH, still=0.0)
+    gate = shipped_gate() if agent == "esm" else ThresholdGate(0.0, first=TINY, largest=DEPTH, max_motion=0.0)
     return loop_controller(domain, gate, seed=seed)
 
 

@@ -68,7 +68,7 @@ def agents(domain: LoopDomain, seed: int) -> dict[str, Controller]:
         "predictor": replace(parts(ThresholdGate(SHUT, largest=1)), backbone=alone),
         "hold_still": replace(parts(FixedGate(DEPTH)), backbone=NoMotion()),
         "trained": parts(FixedGate(DEPTH)),
-        "trained_waiting": parts(ThresholdGate(0.0, first=TINY, largest=DEPTH, still=0.0)),
+        "trained_waiting": parts(ThresholdGate(0.0, first=TINY, largest=DEPTH, max_motion=0.0)),
         "trained_gated": parts(shipped_gate()),
     }
 
