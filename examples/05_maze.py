@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 
 from geofold.maze.domain import MazeDomain, MazeGoal
-from geofold.maze.episode import TARGET_RADIUS, maze_controller
+from geofold.maze.episode import maze_controller
+from geofold.maze.episode_log import TARGET_RADIUS
 from geofold.maze.world import make_world
 
 

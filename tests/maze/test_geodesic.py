@@ -68,8 +68,8 @@ def test_no_way_through_a_closed_wall_nor_between_corners() -> None:
 
 def test_the_distance_of_a_place_between_the_middles() -> None:
     oracle, target = Oracle.of(FREE, 0 * X), middle((0.7, 0.4))
-    field = oracle.field(target)
+    field = oracle.distance_field(target)
     noise = np.random.default_rng(0)
     for place in noise.uniform(0.05, 0.95, (20, 2)):
         exact = np.linalg.norm(place - target)
-        assert exact - 1e-9 <= oracle.length(field, place) <= LONGER * exact + 1 / N
+        assert exact - 1e-9 <= oracle.distance_at(field, place) <= LONGER * exact + 1 / N

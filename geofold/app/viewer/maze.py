@@ -8,7 +8,7 @@ from typing import Any
 
 from geofold import resources
 from geofold.app.viewer.html import embed_json, render
-from geofold.maze.episode import EpisodeRecord
+from geofold.maze.episode_log import EpisodeRecord
 from geofold.maze.render import DEPTH_COLOURS, FRAME_MILLISECONDS, IMAGE_SIDE, draw_ground, encode_png, heat_map
 
 HEADINGS = ("target", "steps", "shortest", "regret", "collisions", "")

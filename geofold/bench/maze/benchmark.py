@@ -19,7 +19,8 @@ from geofold.bench.common.records import Records, gather
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent, require_predictors
 from geofold.bench.maze.hotspots import ELASTIC, PREDICTOR, hotspots
 from geofold.bench.maze.tables import summarise
-from geofold.maze.episode import EPISODE_STEPS, EpisodeRecord, EpisodeSetup, run_episodes
+from geofold.maze.episode import EPISODE_STEPS, run_episodes
+from geofold.maze.episode_log import EpisodeRecord, EpisodeSetup
 from geofold.maze.world import DRAG_LENGTHS, DRAG_STEPS, make_world
 
 EPISODES, QUICK, SEEDS = 256, 10, 5

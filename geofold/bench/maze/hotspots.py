@@ -11,7 +11,8 @@ import numpy as np
 
 from geofold.bench.maze.agents.registry import AGENTS
 from geofold.files import write_all
-from geofold.maze.episode import EpisodeRecord, run_episode
+from geofold.maze.episode import run_episode
+from geofold.maze.episode_log import EpisodeRecord
 from geofold.maze.layouts import DOOR, GAP, JUNCTION
 from geofold.maze.render import heat_map
 from geofold.maze.world import make_world
