@@ -1,4 +1,4 @@
-"""Biopython structures in and out; Bio.PDB counts in Angstrom."""
+"""Conversion from and to Biopython structures, whose coordinates are in Angstrom."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _atoms(structure: BioStructure) -> Iterator[Any]:
 
 
 def structure_from_biopython(structure: BioStructure) -> Structure:
-    """Structure of the first model.
+    """Structure of the first model of a Biopython structure.
 
     Raises
     ------
@@ -64,9 +64,20 @@ def _row(atom: Any) -> Row:
 
 
 def biopython_with_coordinates(original: BioStructure, structure: Structure, xyz: Floats) -> BioStructure:
-    """Copy of ``original`` whose first model has the coordinates ``xyz`` (n, 3) in nm.
+    """Copy of a Biopython structure with new coordinates in its first model.
 
-    ``structure`` is what ``structure_from_biopython`` made of it; ``original`` stays as it is.
+    Parameters
+    ----------
+    original : Bio.PDB.Structure.Structure
+        It is not modified.
+    structure : Structure
+        Result of ``structure_from_biopython`` for ``original``.
+    xyz : (n, 3)
+        Coordinates (nm).
+
+    Returns
+    -------
+    Bio.PDB.Structure.Structure
     """
     copy: BioStructure = original.copy()
     atoms = list(_atoms(copy))

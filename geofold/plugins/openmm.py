@@ -1,4 +1,4 @@
-"""OpenMM topologies with positions in and out; bare numbers are taken as nm, as OpenMM does."""
+"""Conversion from and to OpenMM topologies with positions; numbers without a unit are in nm, as in OpenMM."""
 
 from __future__ import annotations
 
@@ -18,58 +18,17 @@ if TYPE_CHECKING:
     from openmm.app import Topology
 
 SOURCE = "the OpenMM topology"
-POLYMER = frozenset(
-    {
-        "ALA",
-        "ARG",
-        "ASN",
-        "ASP",
-        "ASH",
-        "CYS",
-        "CYX",
-        "CYM",
-        "GLN",
-        "GLU",
-        "GLH",
-        "GLY",
-        "HIS",
-        "HID",
-        "HIE",
-        "HIP",
-        "HSD",
-        "HSE",
-        "HSP",
-        "ILE",
-        "LEU",
-        "LYS",
-        "LYN",
-        "MET",
-        "PHE",
-        "PRO",
-        "SER",
-        "THR",
-        "TRP",
-        "TYR",
-        "VAL",
-        "A",
-        "C",
-        "G",
-        "U",
-        "I",
-        "DA",
-        "DC",
-        "DG",
-        "DT",
-        "DI",
-        "N",
-        "DN",
-        "UNK",
-    }
-)
+POLYMER = frozenset({
+    "ALA", "ARG", "ASN", "ASP", "ASH", "CYS", "CYX", "CYM", "GLN", "GLU", "GLH", "GLY", "HIS", "HID", "HIE", "HIP",
+    "HSD", "HSE", "HSP",
+    "ILE", "LEU", "LYS", "LYN", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL",
+    "A", "C", "G", "U", "I", "DA", "DC", "DG", "DT", "DI", "N", "DN", "UNK",
+})  # fmt: skip
+"""Names of residues that belong to a protein or nucleic acid; atoms of all other residues are hetero atoms."""
 
 
 def structure_from_openmm(topology: Topology, positions: unit.Quantity | Floats | list[Any]) -> Structure:
-    """Structure of a topology, atoms in its order.
+    """Structure of a topology, with its order of atoms.
 
     Parameters
     ----------
@@ -78,7 +37,7 @@ def structure_from_openmm(topology: Topology, positions: unit.Quantity | Floats 
     Raises
     ------
     CoordinateError
-        If the positions are not finite, all equal, or not as many as the atoms.
+        If the positions are not finite, all equal, or do not match the number of atoms.
     NoProteinError
     """
     from openmm import unit
@@ -102,7 +61,7 @@ def structure_from_openmm(topology: Topology, positions: unit.Quantity | Floats 
 
 
 def _strip_unit(value: Any, unit: Any) -> Any:
-    """Number of nm in a Quantity, or the bare value; each row of a list may be a Quantity of its own."""
+    """Value of a Quantity in nm, or the value itself; each row of a list may be a separate Quantity."""
     return value.value_in_unit(unit.nanometer) if unit.is_quantity(value) else value
 
 
@@ -131,7 +90,7 @@ def _rows(topology: Topology, xyz: Floats) -> Iterator[Row]:
 
 
 def openmm_positions(structure: Structure, xyz: Floats) -> unit.Quantity:
-    """Positions as OpenMM takes them: a Quantity of ``Vec3`` in nm for coordinates (n, 3) in nm."""
+    """Positions for OpenMM, a Quantity of ``Vec3`` in nm, from coordinates (n, 3) in nm."""
     from openmm import Vec3, unit
 
     if np.shape(xyz) != (len(structure), 3):
