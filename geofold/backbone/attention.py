@@ -22,7 +22,7 @@ class Cache(NamedTuple):
 
     keys: Tensor
     values: Tensor
-    seen: Tensor
+    n_steps: Tensor
 
 
 class Attention(nn.Module):
@@ -58,7 +58,7 @@ class Attention(nn.Module):
         """Outputs (T, B, D) for inputs us (T, B, D), with a causal mask."""
         length, old = len(us), state.keys.shape[1]
         q, k, v = self.enter(us).transpose(0, 1).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        position = state.seen[:, None] + torch.arange(length, device=us.device)
+        position = state.n_steps[:, None] + torch.arange(length, device=us.device)
         q, k = self._rotate(q, position), self._rotate(k, position)
         keys, values = torch.cat([state.keys, k], 1), torch.cat([state.values, v], 1)
         mask = None
@@ -71,7 +71,7 @@ class Attention(nn.Module):
         if self.window is not None:
             keep = min(old + length, self.window - 1)
             keys, values = keys[:, old + length - keep :], values[:, old + length - keep :]
-        return self.leave(ys.flatten(2).transpose(0, 1)), Cache(keys, values, state.seen + length)
+        return self.leave(ys.flatten(2).transpose(0, 1)), Cache(keys, values, state.n_steps + length)
 
     def _rotate(self, part: Tensor, position: Tensor) -> Tensor:
         """Rotate queries or keys (B, T, H, P) by their positions (B, T)."""

@@ -19,11 +19,11 @@ from torch import Tensor
 def legendre(z: Tensor, count: int) -> Tensor:
     """phi_n(z), (..., count), orthonormal on [0, 1], by the three-term recurrence; differentiable."""
     x = 2 * z - 1
-    found = [torch.ones_like(x), x]
+    values = [torch.ones_like(x), x]
     for n in range(1, count - 1):
-        found.append(((2 * n + 1) * x * found[n] - n * found[n - 1]) / (n + 1))
+        values.append(((2 * n + 1) * x * values[n] - n * values[n - 1]) / (n + 1))
     scale = (2 * torch.arange(count, dtype=z.dtype, device=z.device) + 1).sqrt()
-    return torch.stack(found[:count], -1) * scale
+    return torch.stack(values[:count], -1) * scale
 
 
 def legs(count: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -51,13 +51,13 @@ def legs_memory(signal: Tensor, count: int) -> Tensor:
     """
     a, b = legs(count, signal.dtype)
     stationary = torch.linalg.solve_triangular(a, b[:, None], upper=False)[:, 0]
-    c, found = signal[0] * stationary, []
+    c, values = signal[0] * stationary, []
     for number, value in enumerate(signal, start=1):
         if number > 1:
             decay = torch.linalg.matrix_exp(-a * torch.log(torch.tensor(number / (number - 1), dtype=a.dtype)))
             c = decay @ (c - value * stationary) + value * stationary
-        found.append(c)
-    return torch.stack(found)
+        values.append(c)
+    return torch.stack(values)
 
 
 def reconstruct(coefficients: Tensor, z: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def check_backbone(backbone: Backbone, batch: int, features: int, dim: int, *, s
         "step",
         together,
         separate,
-        "rows that do not know each other, in nests of tensors whose first dimension is the batch",
+        "independent rows, in nests of tensors whose first dimension is the batch",
         "keep the batch first in every tensor of the state",
         1e-6,
     )

@@ -38,7 +38,7 @@ def test_twenty_steps(name: str) -> None:
     assert bool(state.domain.fold.xyz.isfinite().all())
 
 
-def test_rows_of_a_stream_can_be_taken_apart() -> None:
+def test_rows_of_a_stream_can_be_separated() -> None:
     """What a population of streams does: any row of a batch goes on by itself."""
     for name in BACKBONE_NAMES:
         model = build_backbone(name, 4, 3, width=16).double().requires_grad_(False)

@@ -105,7 +105,7 @@ class OneLossForAll(Broken):
 
 
 class LooksElsewhere(Broken):
-    """A loss that depends on the latent behind the prediction's back."""
+    """Loss that depends on the latent other than through the prediction."""
 
     def decode(self, z, state):
         self.calls[:] = [float(z.detach().square().sum())]  # type: ignore[list-item]
@@ -149,7 +149,7 @@ BROKEN = {
     Mutates: "a modified argument state",
     TermsDoNotAddUp: "loss: terms",
     OneLossForAll: "loss: total",
-    LooksElsewhere: "through prediction.mean only",
+    LooksElsewhere: "function of prediction.mean only",
     CommitsAnyway: "commit",
     MutatesInCommit: "a modified argument state",
     SelectsWrongly: "select",

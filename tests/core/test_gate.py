@@ -27,10 +27,10 @@ def features(loss, kappa=None) -> Features:
 
 @dataclass(frozen=True)
 class Told:
-    """A gate that gives each row the depth it was told."""
+    """Gate with a prescribed depth for each row."""
 
     depths: tuple[int, ...]
-    name: str = "told"
+    name: str = "prescribed"
 
     @property
     def largest(self) -> int:

@@ -224,10 +224,10 @@ def test_learned_metric_can_be_trained():
     weights = [w.clone().requires_grad_(True) for w in metric.weights.values()]
     gradients = torch.autograd.grad(task(weights), weights)
     for k, name in enumerate(names):
-        ahead, behind = ([w.detach().clone() for w in weights] for _ in range(2))
-        ahead[k].view(-1)[1] += 1e-6
-        behind[k].view(-1)[1] -= 1e-6
-        slope = float(task(ahead) - task(behind)) / 2e-6
+        forward, backward = ([w.detach().clone() for w in weights] for _ in range(2))
+        forward[k].view(-1)[1] += 1e-6
+        backward[k].view(-1)[1] -= 1e-6
+        slope = float(task(forward) - task(backward)) / 2e-6
         assert float(gradients[k].reshape(-1)[1]) == pytest.approx(slope, rel=1e-3, abs=1e-8), name
     before = float(task(weights))
     optimiser = torch.optim.Adam(weights, lr=0.02)

@@ -54,18 +54,18 @@ def test_horizon_is_normalised(make, steps):
 def test_horizon_weighs_the_future_by_the_discount():
     """A backbone that repeats its last latent walks on: the imagined losses are those of 1, 2 and 3 steps."""
     problem, z = linear_gaussian(), torch.full((1, 5), 0.05, dtype=torch.float64)
-    worth = surrogate(problem, z, 3, 0.5, Momentum(1.0)).trial_value
+    cost = surrogate(problem, z, 3, 0.5, Momentum(1.0)).trial_value
     losses = [problem.loss(problem.decode(k * z, problem.start()), None, problem.goal).total for k in (1, 2, 3)]
-    torch.testing.assert_close(worth, (losses[0] + 0.5 * losses[1] + 0.25 * losses[2]) / 1.75)
+    torch.testing.assert_close(cost, (losses[0] + 0.5 * losses[1] + 0.25 * losses[2]) / 1.75)
 
 
 @pytest.mark.parametrize("make", ZOO)
 def test_two_latents_in_one_batch_equal_two_roll_outs(make):
     problem = make()
     z = 0.1 * torch.ones(3, problem.dim, dtype=torch.float64) * torch.arange(1, 4)[:, None]
-    together, apart = (surrogate(p, z, 4, 0.9, Momentum(0.7)) for p in (problem, Single(problem)))
-    torch.testing.assert_close(together.current_value, apart.now, rtol=1e-12, atol=0)
-    torch.testing.assert_close(together.trial_value, apart.then, rtol=1e-12, atol=0)
+    together, separate = (surrogate(p, z, 4, 0.9, Momentum(0.7)) for p in (problem, Single(problem)))
+    torch.testing.assert_close(together.current_value, separate.current_value, rtol=1e-12, atol=0)
+    torch.testing.assert_close(together.trial_value, separate.trial_value, rtol=1e-12, atol=0)
 
 
 def test_rows_of_a_nested_memory():
@@ -79,11 +79,11 @@ def test_rows_of_a_nested_memory():
     assert taken.rest["k"][0].shape == (4, 2) and taken.rest["k"][1] == 7
 
 
-def test_what_cannot_be_decoded_is_worth_nothing():
+def test_latents_that_cannot_be_decoded_have_infinite_value():
     problem = walled(curved_surface(), 0.5)
     z = torch.tensor([[0.4, 0.4], [0.6, 0.0], [math.nan, 0.0]], dtype=torch.float64)
-    worth = surrogate(problem, z, 2).trial_value
-    assert worth[0].isfinite() and (worth[1:] == math.inf).all()
+    cost = surrogate(problem, z, 2).trial_value
+    assert cost[0].isfinite() and (cost[1:] == math.inf).all()
 
 
 @pytest.mark.parametrize("make", ZOO)

@@ -145,15 +145,15 @@ def test_proposition_2_predict_then_correct_contracts(make, centre, error, radiu
     factor = metric.factor(metric.update(metric.init(1, problem.dim, at.z), at, at.z, 0))
     begin = problem.space.retract(there, 0.1 * torch.cos(torch.arange(problem.dim, dtype=torch.float64))[None])
     state = control.init(problem, begin)
-    worth = [float(factor.quadratic(problem.space.minus(begin, there)))]
+    cost = [float(factor.quadratic(problem.space.minus(begin, there)))]
     for _ in range(80):
         state, _ = control.step(problem, state, problem.goal)
-        worth.append(float(factor.quadratic(problem.space.minus(state.domain, there))))
+        cost.append(float(factor.quadratic(problem.space.minus(state.domain, there))))
     largest = math.sqrt(float(torch.linalg.eigvalsh(factor.matrix)[0, -1]))
-    for before, after in pairwise(worth):
+    for before, after in pairwise(cost):
         floor = 4 * (largest * error * math.sqrt(before) + (largest * error) ** 2) + radius**3
         assert after <= (1 - mu) * before + floor
-    assert worth[-1] <= 1e-6 * worth[0] + 40 * (largest * error) ** 2
+    assert cost[-1] <= 1e-6 * cost[0] + 40 * (largest * error) ** 2
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

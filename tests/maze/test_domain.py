@@ -27,7 +27,7 @@ def scenes(with_features: bool = True) -> tuple[MazeDomain, MazeState]:
 
 
 @pytest.mark.parametrize("size", [0.1, 0.9, 1.5])
-def test_contract(size: float) -> None:
+def test_domain_contract_for_latents_of_several_sizes(size: float) -> None:
     domain, state = scenes()
     noise = torch.Generator().manual_seed(0)
     latent = size * torch.randn(2, domain.latent_dim, generator=noise, dtype=torch.float64)

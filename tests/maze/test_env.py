@@ -23,7 +23,7 @@ from geofold.maze.env import MazeEnv  # noqa: E402
 def test_gymnasium_s_own_checker(layout: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        # it can only make an environment anew, to check its render modes, if that is registered
+        # the checker can only construct further environments, to check render modes, if they are registered
         warnings.filterwarnings("ignore", message=".*skip_render_check.*|.*render modes.*|.*spec.*")
         check_env(MazeEnv(layout, targets=2, move_at=1), skip_render_check=True)
 
@@ -61,7 +61,7 @@ def test_walls_stop_and_steps_run_out() -> None:
     assert (env.trail[-1] > 0).all()
 
 
-def test_rgb_array(monkeypatch) -> None:
+def test_rgb_array_mode_returns_changing_images(monkeypatch) -> None:
     env = MazeEnv(render_mode="rgb_array")
     env.reset(seed=0)
     image = env.render()
@@ -70,7 +70,7 @@ def test_rgb_array(monkeypatch) -> None:
     assert not np.array_equal(env.render(), image)
 
 
-def test_human(monkeypatch) -> None:
+def test_human_mode_draws_without_a_screen(monkeypatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.setitem(MazeEnv.metadata, "render_fps", 1000)
     env = MazeEnv(render_mode="human")
@@ -85,12 +85,12 @@ def test_human(monkeypatch) -> None:
     ("options", "word"),
     [({"layout": "sea"}, "corridors"), ({"drag": "far"}, "medium"), ({"render_mode": "ansi"}, "rgb_array")],
 )
-def test_options_that_are_none(options: dict[str, str], word: str) -> None:
+def test_invalid_options_raise(options: dict[str, str], word: str) -> None:
     with pytest.raises(OptionError, match=word):
         MazeEnv(**options)
 
 
-def test_moves_that_are_none() -> None:
+def test_invalid_moves_raise() -> None:
     env = MazeEnv()
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(np.zeros(2))

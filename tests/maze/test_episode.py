@@ -74,7 +74,7 @@ def test_same_seed_same_way(layout: str) -> None:
     assert encode_gif(one) == encode_gif(other) and heat_map([one]) == heat_map([other])
 
 
-def test_a_leg_that_is_not_over_is_told(run) -> None:
+def test_an_unfinished_leg_is_recorded(run) -> None:
     short = run_episode(make_world(1000, targets=3), steps=5)
     assert len(short.inner) == 5 and not short.legs[-1].reached
     assert np.array_equal(short.positions, run.positions[:6])

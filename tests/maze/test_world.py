@@ -61,14 +61,14 @@ def test_a_drag_is_as_long_as_it_says(seed: int) -> None:
 
 def test_same_seed_same_world_in_every_process() -> None:
     assert digest(make_world(5, "corridors")) != digest(make_world(6, "corridors"))
-    told = set()
+    reported = set()
     for seed in ("0", "1"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
         done = subprocess.run(
             [sys.executable, "-c", PRINT], env=environment, capture_output=True, text=True, check=True
         )
-        told.add(done.stdout.strip())
-    assert told == {digest(make_world(5, "corridors"))}
+        reported.add(done.stdout.strip())
+    assert reported == {digest(make_world(5, "corridors"))}
 
 
 def test_corridors_have_junctions_doors_and_gaps_of_the_width_they_should() -> None:

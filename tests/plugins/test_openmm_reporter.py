@@ -69,15 +69,15 @@ def test_the_reporter_logs_what_the_report_would_say(simulation: app.Simulation)
     simulation.reporters[:] = [TorsionReporter(out, 1)]
     simulation.step(1)
     structure = structure_from_openmm(simulation.topology, positions(simulation))
-    told = measure.backbone(structure, structure.xyz)
+    reported = measure.backbone(structure, structure.xyz)
     for row in rows_of(out.getvalue()):
         k = [residue.label for residue in structure.residues].index(row["residue"])
         assert row["resname"] == structure.residues[k].resname
-        for name, angles in (("phi_deg", told.phi), ("psi_deg", told.psi), ("omega_deg", told.omega)):
+        for name, angles in (("phi_deg", reported.phi), ("psi_deg", reported.psi), ("omega_deg", reported.omega)):
             assert (row[name] == "") == np.isnan(angles[k])
             if row[name]:
                 assert abs((float(row[name]) - np.degrees(angles[k]) + 180) % 360 - 180) < 0.01
-        assert row["ramachandran"] == STATE_NAMES[int(told.verdict[k])]
+        assert row["ramachandran"] == STATE_NAMES[int(reported.verdict[k])]
     simulation.reporters[:] = []
 
 
@@ -95,7 +95,7 @@ def test_files_residues_and_going_on(simulation: app.Simulation, tmp_path) -> No
     simulation.reporters[:] = []
 
 
-def test_mistakes_are_told_before_the_first_step(simulation: app.Simulation, tmp_path) -> None:
+def test_mistakes_raise_before_the_first_step(simulation: app.Simulation, tmp_path) -> None:
     with pytest.raises(OptionError, match="interval 0"):
         TorsionReporter(io.StringIO(), 0)
     with pytest.raises(ResidueRangeError, match="is not a residue range"):
@@ -131,7 +131,7 @@ def test_overlaps_are_those_of_the_report() -> None:
     ends = structure.residue_of[seen.pairs]
     inside = (ends >= first) & (ends <= last)
     assert inside.any(1).all()
-    # atoms of the loop that its torsions do not carry are watched, but cannot be told apart by moving
+    # atoms of the loop that its torsions do not carry are watched, but cannot be distinguished by moving
     carried = np.isin(seen.pairs, tree.atoms).any(1)
     assert {tuple(pair) for pair in seen.pairs[carried].tolist()} == {
         pair for pair in expected if np.isin(structure.residue_of[list(pair)], watch.residues).any()
@@ -142,12 +142,12 @@ def test_overlaps_are_those_of_the_report() -> None:
 def test_torsions_are_those_of_the_report_gaps_included() -> None:
     structure = read(find("structures", "1bhl.pdb"))
     watch = Watch.of(structure)
-    seen, told = watch.look(structure.xyz), measure.backbone(structure, structure.xyz)
-    for mine, theirs in ((seen.phi, told.phi), (seen.psi, told.psi), (seen.omega, told.omega)):
+    seen, reported = watch.look(structure.xyz), measure.backbone(structure, structure.xyz)
+    for mine, theirs in ((seen.phi, reported.phi), (seen.psi, reported.psi), (seen.omega, reported.omega)):
         theirs = theirs[watch.residues]
         assert np.array_equal(np.isnan(mine), np.isnan(theirs))
-        apart = np.angle(np.exp(1j * (mine - theirs)))
-        assert np.nanmax(np.abs(apart)) < 1e-3
+        difference = np.angle(np.exp(1j * (mine - theirs)))
+        assert np.nanmax(np.abs(difference)) < 1e-3
     both = ~np.isnan(seen.percentile)
-    assert np.array_equal(seen.verdict[both], told.verdict[watch.residues][both])
+    assert np.array_equal(seen.verdict[both], reported.verdict[watch.residues][both])
     assert (seen.verdict == ramachandran.OUTLIER).sum() == 1

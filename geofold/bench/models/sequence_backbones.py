@@ -92,7 +92,7 @@ def aged(model: StreamingBackbone, context: int) -> StreamState:
     for number, layer in enumerate(layers):
         if isinstance(layer, Cache) and layer.keys.shape[1] == 128:
             keys = torch.randn(1, context, *layer.keys.shape[2:])
-            layers[number] = Cache(keys, keys.clone(), torch.full_like(layer.seen, context))
+            layers[number] = Cache(keys, keys.clone(), torch.full_like(layer.n_steps, context))
     return state._replace(layers=tuple(layers))
 
 
