@@ -1,4 +1,4 @@
-"""Bring a domain of your own: a planar arm of six joints that reaches for a target and keeps clear of a post.
+"""Define a domain of your own: a planar arm of six joints that reaches for a target and avoids a post.
 
 python examples/04_your_own_domain.py
 """
@@ -24,24 +24,24 @@ POST, CLEAR = (1.5, 1.2), 0.8
 
 @dataclass(frozen=True)
 class Arm:
-    """State: joint angles (B, 6). Latent: their increments. Observations: where the joints are, and the increments."""
+    """State: joint angles (B, 6). Latent: increments. Observations: joint positions and increments."""
 
     space: Torus
     latent_dim: int = 6
 
     def observe(self, state: Tensor, goal: tuple[float, float] | None) -> Tensor:
-        """What a backbone would read."""
+        """Features that a backbone reads."""
         return state
 
     def decode(self, z: Tensor, state: Tensor) -> Prediction:
-        """Joints of the arm after turning by z; the metric weighs their positions, not the increments."""
+        """Positions of the joints after rotation by z; the metric weights positions, not increments."""
         heading = (state + z).cumsum(-1)
         joints = torch.cat([heading.cos().cumsum(-1), heading.sin().cumsum(-1), z], dim=-1)
         weight = torch.tensor([1.0] * 12 + [0.0] * 6, dtype=z.dtype)
         return Prediction(joints, weight, torch.ones(len(z), dtype=torch.bool))
 
     def loss(self, prediction: Prediction, state: Tensor, goal: tuple[float, float]) -> Loss:
-        """Half the squared distance of the hand to the target, and what joints near the post cost."""
+        """Half the squared distance of the hand to the target, plus a penalty for joints near the post."""
         joints = torch.stack([prediction.mean[:, :6], prediction.mean[:, 6:12]], dim=-1)
         reach = 0.5 * (joints[:, -1] - joints.new_tensor(goal)).square().sum(-1)
         gap = (joints - joints.new_tensor(POST)).square().sum(-1).sqrt()
@@ -49,7 +49,7 @@ class Arm:
         return Loss(reach + post, {"reach": reach, "post": post})
 
     def commit(self, prediction: Prediction, state: Tensor) -> Tensor:
-        """Turn the joints."""
+        """Rotate the joints."""
         return torch.where(prediction.valid[:, None], self.space.retract(state, prediction.mean[:, 12:]), state)
 
 

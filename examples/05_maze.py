@@ -1,4 +1,4 @@
-"""Stream the controller through a curved maze step by step; an obstacle is dragged into its way at step 20.
+"""Stream the controller through a curved maze step by step; an obstacle is dragged into its path at step 20.
 
 python examples/05_maze.py
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import torch
 
 from geofold.maze.domain import MazeDomain, MazeGoal
-from geofold.maze.episode import TARGET_RADIUS, maze_controller
+from geofold.maze.episode import maze_controller
+from geofold.maze.episode_log import TARGET_RADIUS
 from geofold.maze.world import make_world
 
 
 def main() -> None:
-    """The caller owns the loop: what is new is told by another domain and another goal."""
+    """Run the loop; a change of the world is passed on as a new domain and a new goal."""
     world, scene = make_world(1000), torch.zeros(1, dtype=torch.long)
     target, ground = torch.as_tensor(world.targets[0]), 0
     domain, controller = MazeDomain.of([world], world.targets), maze_controller()

@@ -1,1 +1,1 @@
-"""Streaming sequence models under one protocol: `scan` of a sequence equals `step` after `step`."""
+"""Library of streaming sequence models with one protocol: `scan` over a sequence equals repeated `step`."""

@@ -1,9 +1,9 @@
-"""Streaming attention: causal, with a cache of all keys and values or of the last ones (the Transformer baseline).
+"""Streaming causal attention with a cache of all or of the last keys and values (the Transformer baseline).
 
 Glossary: ``T`` steps, ``S`` cached steps, ``B`` rows, ``D`` width, ``H`` heads, ``P`` channels of a head.
 
-Places enter by rotation of queries and keys (Su et al., RoFormer, 2021), so only distances count and a window can
-slide for ever.
+Positions enter by rotation of queries and keys (Su et al., RoFormer, 2021), so that only distances matter and a window
+can slide without end.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 
 ROTATION_BASE = 10_000.0
+"""Base of the rotation frequencies, as in RoFormer."""
 
 
 class Cache(NamedTuple):
-    """Keys, already rotated, and values (B, S, H, P), and how many steps were seen (B,)."""
+    """Rotated keys and values (B, S, H, P), and number of steps read so far (B,)."""
 
     keys: Tensor
     values: Tensor
-    seen: Tensor
+    n_steps: Tensor
 
 
 class Attention(nn.Module):
@@ -30,7 +31,7 @@ class Attention(nn.Module):
     Parameters
     ----------
     window : int or None
-        How many steps are attended to, the present one included; None: all.
+        Number of steps that are attended to, the present one included; None: all.
     """
 
     def __init__(self, channels: int, heads: int = 4, window: int | None = None) -> None:
@@ -44,25 +45,25 @@ class Attention(nn.Module):
         self.register_buffer("rate", rate, persistent=False)
 
     def init_state(self, batch: int, like: Tensor) -> Cache:
-        """An empty cache."""
+        """Empty cache."""
         empty = like.new_zeros(batch, 0, self.heads, 2 * len(self.get_buffer("rate")))
         return Cache(empty, empty, torch.zeros(batch, dtype=torch.long, device=like.device))
 
     def step(self, u: Tensor, state: Cache) -> tuple[Tensor, Cache]:
-        """One more query over the cache."""
+        """Output (B, D) for one input u (B, D), by a query over the cache."""
         ys, state = self.scan(u[None], state)
         return ys[0], state
 
     def scan(self, us: Tensor, state: Cache) -> tuple[Tensor, Cache]:
-        """All queries at once, under a causal mask."""
+        """Outputs (T, B, D) for inputs us (T, B, D), with a causal mask."""
         length, old = len(us), state.keys.shape[1]
         q, k, v = self.enter(us).transpose(0, 1).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        place = state.seen[:, None] + torch.arange(length, device=us.device)
-        q, k = self._rotate(q, place), self._rotate(k, place)
+        position = state.n_steps[:, None] + torch.arange(length, device=us.device)
+        q, k = self._rotate(q, position), self._rotate(k, position)
         keys, values = torch.cat([state.keys, k], 1), torch.cat([state.values, v], 1)
         mask = None
         if length > 1:
-            # the newest query stands at the last key
+            # The newest query belongs to the last key.
             age = torch.arange(length, device=us.device)[:, None] + old - torch.arange(old + length, device=us.device)
             mask = (age >= 0) & (age < (self.window or old + length))
         q, k, v = (part.transpose(1, 2) for part in (q, keys, values))
@@ -70,18 +71,18 @@ class Attention(nn.Module):
         if self.window is not None:
             keep = min(old + length, self.window - 1)
             keys, values = keys[:, old + length - keep :], values[:, old + length - keep :]
-        return self.leave(ys.flatten(2).transpose(0, 1)), Cache(keys, values, state.seen + length)
+        return self.leave(ys.flatten(2).transpose(0, 1)), Cache(keys, values, state.n_steps + length)
 
-    def _rotate(self, part: Tensor, place: Tensor) -> Tensor:
-        """Queries or keys (B, T, H, P) turned by their places (B, T)."""
+    def _rotate(self, part: Tensor, position: Tensor) -> Tensor:
+        """Rotate queries or keys (B, T, H, P) by their positions (B, T)."""
         rate = self.get_buffer("rate")
-        angle = (place[..., None].to(rate) * rate)[:, :, None]
-        one, other = part.chunk(2, -1)
-        return torch.cat([one * angle.cos() - other * angle.sin(), one * angle.sin() + other * angle.cos()], -1)
+        angle = (position[..., None].to(rate) * rate)[:, :, None]
+        first, second = part.chunk(2, -1)
+        return torch.cat([first * angle.cos() - second * angle.sin(), first * angle.sin() + second * angle.cos()], -1)
 
 
 class FeedForward(nn.Module):
-    """Two layers without time, so that they can stand among mixers."""
+    """Feed-forward network with the interface of a mixer."""
 
     def __init__(self, channels: int, expand: int = 2) -> None:
         super().__init__()
@@ -90,11 +91,11 @@ class FeedForward(nn.Module):
         )
 
     def init_state(self, batch: int, like: Tensor) -> tuple[()]:
-        """Nothing to remember."""
+        """Empty state, since the layer has no memory."""
         return ()
 
     def step(self, u: Tensor, state: tuple[()]) -> tuple[Tensor, tuple[()]]:
-        """Each step by itself."""
+        """Apply the layer to each step independently."""
         return self.layers(u), state
 
     scan = step

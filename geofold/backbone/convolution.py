@@ -1,4 +1,4 @@
-"""Long convolutions by FFT, short ones with a window, and the kernels of dense recurrences.
+"""Long convolutions by FFT, short convolutions with a window, and kernels of dense recurrences.
 
 Glossary: ``T`` steps, ``B`` rows, ``D`` channels, ``N`` states of a channel.
 """
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 BLOCK_STEPS = 64
-"""Inputs whose share of a state is summed at once."""
-Value = TypeVar("Kept")
+"""Number of inputs whose contributions to a state are summed at once."""
+Value = TypeVar("Value")
 
 
 def fft_convolve(us: Tensor, kernel: Tensor) -> Tensor:
@@ -33,16 +33,16 @@ class ShortConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def init_state(self, batch: int, like: Tensor) -> Tensor:
-        """Nothing was seen."""
+        """Zeros: no input was read yet."""
         return like.new_zeros(batch, self.width - 1, self.weight.shape[1])
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One input (B, D)."""
+        """Output (B, D) for one input u (B, D), and the new window."""
         window = torch.cat([state, u[:, None]], 1)
         return (window * self.weight).sum(1) + self.bias, window[:, 1:]
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (T, B, D)."""
+        """Outputs (T, B, D) for inputs us (T, B, D), and the last window."""
         padded = torch.cat([state.transpose(0, 1), us])
         out = self.bias.expand_as(us)
         for k in range(self.width):
@@ -51,16 +51,29 @@ class ShortConvolution(nn.Module):
 
 
 def krylov_vectors(matrix: Tensor, vector: Tensor, length: int) -> Tensor:
-    """v, Av, A^2 v, ... (length, D, N) of matrices (D, N, N) and vectors (D, N), by doubling."""
-    found, power = vector[None], matrix
-    while len(found) < length:
-        found = torch.cat([found, torch.einsum("dij,tdj->tdi", power, found)])
+    """Krylov vectors v, Av, A^2 v, ... (length, D, N) of matrices (D, N, N) and vectors (D, N), by doubling."""
+    vectors, power = vector[None], matrix
+    while len(vectors) < length:
+        vectors = torch.cat([vectors, torch.einsum("dij,tdj->tdi", power, vectors)])
         power = power @ power
-    return found[:length]
+    return vectors[:length]
 
 
 def last_state(a: Tensor, b: Tensor, us: Tensor, h: Tensor) -> Tensor:
-    """h (B, D, N) after all inputs (T, B, D) of h_t = a h_(t-1) + b u_t, a block of inputs at a time."""
+    """Last state h (B, D, N) of h_t = a h_(t-1) + b u_t after inputs us (T, B, D).
+
+    Parameters
+    ----------
+    a : (D, N, N)
+    b : (D, N)
+    us : (T, B, D)
+    h : (B, D, N)
+        State before the inputs.
+
+    Returns
+    -------
+    (B, D, N)
+    """
     reached = krylov_vectors(a, b, min(BLOCK_STEPS, len(us))).flip(0)  # a^(BLOCK-1-t) b
     for block in us.split(BLOCK_STEPS):
         power = torch.linalg.matrix_power(a, len(block))
@@ -70,22 +83,22 @@ def last_state(a: Tensor, b: Tensor, us: Tensor, h: Tensor) -> Tensor:
 
 
 def cached_by_weights(module: nn.Module, make: Callable[[], Value]) -> Value:
-    """What is made of a module's weights, made once for as long as they stay: a stream asks for it at every step.
+    """Return `make()`, a value computed from the weights of a module, cached until a weight changes.
 
-    While gradients are recorded it is made anew.
+    A stream needs the value at every step. It is not cached while gradients are recorded.
     """
     if torch.is_grad_enabled():
         return make()
     key = tuple((p.data_ptr(), p._version, p.dtype) for p in module.parameters())
-    found = module.__dict__.get("_kept")
-    if found is None or found[0] != key:
-        found = module.__dict__["_kept"] = (key, make())
-    made: Value = found[1]
-    return made
+    entry = module.__dict__.get("_cached")
+    if entry is None or entry[0] != key:
+        entry = module.__dict__["_cached"] = (key, make())
+    value: Value = entry[1]
+    return value
 
 
 class DenseRecurrence:
-    """h_t = A h_(t-1) + b u_t, y_t = c . h_t for each channel by itself, real or complex.
+    """Recurrence h_t = A h_(t-1) + b u_t, y_t = c . h_t of independent channels, real or complex.
 
     Parameters
     ----------
@@ -104,7 +117,7 @@ class DenseRecurrence:
     def scan(self, us: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (T, B, D) for inputs (T, B, D) by one convolution, and the last h (B, D, N)."""
         length = len(us)
-        seen = krylov_vectors(self.a.mT, self.c, length + 1)  # c A^t
-        kernel = (seen[:-1] * self.b).sum(-1)
-        ys = fft_convolve(us, kernel) + torch.einsum("tdn,bdn->tbd", seen[1:], h)
+        rows = krylov_vectors(self.a.mT, self.c, length + 1)  # c A^t
+        kernel = (rows[:-1] * self.b).sum(-1)
+        ys = fft_convolve(us, kernel) + torch.einsum("tdn,bdn->tbd", rows[1:], h)
         return ys, last_state(self.a, self.b, us, h)

@@ -1,10 +1,10 @@
-"""HiPPO: how the past of a signal is remembered as coefficients of orthogonal polynomials.
+"""HiPPO: the past of a signal as coefficients of orthogonal polynomials.
 
 Glossary: ``N`` coefficients, ``T`` steps. P_n is the Legendre polynomial, phi_n(z) = sqrt(2n + 1) P_n(2z - 1) its
 orthonormal form on [0, 1].
 
-LegS weighs all of the past alike, dc/dt = -A c / t + B u / t, which in the time log t is the time-invariant system
-dc/ds = -A c + B u that state-space layers start from. LegT remembers a window of fixed length.
+LegS weights the whole past equally, dc/dt = -A c / t + B u / t, which in the time log t is the time-invariant system
+dc/ds = -A c + B u from which state-space layers are initialised. LegT holds a window of fixed length.
 Gu, Dao, Ermon, Rudra and Re, HiPPO (NeurIPS 2020); Gu, Goel and Re, S4 (ICLR 2022), appendix C.
 """
 
@@ -19,15 +19,15 @@ from torch import Tensor
 def legendre(z: Tensor, count: int) -> Tensor:
     """phi_n(z), (..., count), orthonormal on [0, 1], by the three-term recurrence; differentiable."""
     x = 2 * z - 1
-    found = [torch.ones_like(x), x]
+    values = [torch.ones_like(x), x]
     for n in range(1, count - 1):
-        found.append(((2 * n + 1) * x * found[n] - n * found[n - 1]) / (n + 1))
+        values.append(((2 * n + 1) * x * values[n] - n * values[n - 1]) / (n + 1))
     scale = (2 * torch.arange(count, dtype=z.dtype, device=z.device) + 1).sqrt()
-    return torch.stack(found[:count], -1) * scale
+    return torch.stack(values[:count], -1) * scale
 
 
 def legs(count: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    """A (N, N) and B (N,) of LegS, with the signs of dc/ds = -A c + B u."""
+    """A (N, N) and B (N,) of LegS, in the signs of dc/ds = -A c + B u."""
     root = (2 * torch.arange(count, dtype=dtype) + 1).sqrt()
     lower = torch.outer(root, root).tril(-1)
     return lower + torch.diag(torch.arange(1, count + 1, dtype=dtype)), root
@@ -45,24 +45,23 @@ def legt(count: int, window: float = 1.0, dtype: torch.dtype = torch.float64) ->
 
 
 def legs_memory(signal: Tensor, count: int) -> Tensor:
-    """LegS coefficients (T, N) after each sample of a signal (T,) that holds its value between the samples.
+    """LegS coefficients (T, N) after each sample of a signal (T,) that is constant between samples.
 
-    Exact: between t and t + 1 the system is time-invariant in log t, so a step is a matrix exponential and not an
-    approximation of one.
+    Steps are exact matrix exponentials, because between t and t + 1 the system is time-invariant in log t.
     """
     a, b = legs(count, signal.dtype)
-    still = torch.linalg.solve_triangular(a, b[:, None], upper=False)[:, 0]
-    c, found = signal[0] * still, []
+    stationary = torch.linalg.solve_triangular(a, b[:, None], upper=False)[:, 0]
+    c, values = signal[0] * stationary, []
     for number, value in enumerate(signal, start=1):
         if number > 1:
             decay = torch.linalg.matrix_exp(-a * torch.log(torch.tensor(number / (number - 1), dtype=a.dtype)))
-            c = decay @ (c - value * still) + value * still
-        found.append(c)
-    return torch.stack(found)
+            c = decay @ (c - value * stationary) + value * stationary
+        values.append(c)
+    return torch.stack(values)
 
 
 def reconstruct(coefficients: Tensor, z: Tensor) -> Tensor:
-    """Signal (..., Z) that coefficients (..., N) remember at places z (Z,) of the past: 0 its beginning, 1 now."""
+    """Reconstruct a signal (..., Z) from coefficients (..., N) at positions z (Z,) of the past, from 0 to 1 (now)."""
     return coefficients @ legendre(z, coefficients.shape[-1]).mT
 
 
@@ -76,7 +75,7 @@ class NormalPlusLowRank(NamedTuple):
 
 
 def legs_nplr(count: int) -> NormalPlusLowRank:
-    """Normal plus low-rank form of LegS (S4, theorem 1): -A + p p' is -1/2 and a skew-symmetric matrix."""
+    """Normal plus low-rank form of LegS (S4, theorem 1): -A + p p' is -I/2 plus a skew-symmetric matrix."""
     a, b = legs(count)
     p = (torch.arange(count, dtype=torch.float64) + 0.5).sqrt()
     normal = -a + torch.outer(p, p)

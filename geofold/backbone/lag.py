@@ -1,16 +1,16 @@
-"""Lag-operator state space: the recurrence of a warped memory from one inner product, without an ODE.
+"""Lag-operator state space: recurrence of a warped memory from one inner product, without an ODE.
 
 Glossary: ``N`` coefficients, ``z`` in (0, 1] the warped past (1 is now), ``s`` <= 0 the past as it was, ``D`` channels.
 
 Tomonaga, Doya and Murata, Lag Operator SSMs. A warp f maps the past (-inf, 0] to (0, 1]; the memory at time t is
-c_n = <u, phi_n o f(. - t)> in the measure f'(s - t) ds. A lag D later what stood at z stands at l(z) = f(g(z) - D) with
-g the inverse of f, so the old memory's share of the new coefficients is the inner product
+c_n = <u, phi_n o f(. - t)> in the measure f'(s - t) ds. After a lag D the point z has moved to l(z) = f(g(z) - D), with
+g the inverse of f, so the old memory contributes to the new coefficients by the inner product
 
     A_D[n, m] = int_0^1 phi_n(l(z)) l'(z) phi_m(z) dz = int_0^l(1) phi_n(y) phi_m(l^-1(y)) dy,
 
-the second form being the one that needs no derivative: the basis shifted backward. What came in during the lag fills
-the rest of the interval, (l(1), 1], and is projected there. The derivatives by D at zero are the generators
-(propositions 1 and 2). The exponential warp gives exp(-D A) of time-invariant LegS, to the last bits.
+where the second form, the basis shifted backward, needs no derivative. The input during the lag fills the rest of the
+interval, (l(1), 1], and is projected there. The derivatives with respect to D at zero are the generators (propositions
+1 and 2). The exponential warp gives exp(-D A) of time-invariant LegS, up to rounding.
 """
 
 from __future__ import annotations
@@ -28,56 +28,57 @@ from geofold.backbone.hippo import legendre
 from geofold.backbone.linear_memory import LinearMemory
 
 QUADRATURE_NODES = 64
+"""Nodes of the Gauss-Legendre quadrature, exact for the polynomial orders in use."""
 
 
 class Warp(Protocol):
-    """A stationary warp: f(0) = 1, f(-inf) = 0, increasing."""
+    """Stationary warp f: increasing, with f(0) = 1 and f(-inf) = 0."""
 
     def forward(self, s: Tensor) -> Tensor:
         """f(s) of the past s <= 0."""
 
     def inverse(self, z: Tensor) -> Tensor:
-        """g(z), the s that is warped to z."""
+        """g(z), the inverse of f."""
 
     def slope(self, z: Tensor) -> Tensor:
-        """f'(g(z)): how fast z flows when time does."""
+        """f'(g(z)), the velocity of z in time."""
 
 
 @dataclass(frozen=True)
 class Exponential:
-    """f(s) = exp(s / scale): the past is forgotten at one rate. Gives HiPPO-LegS."""
+    """Warp f(s) = exp(s / scale), with a constant rate of forgetting; it gives HiPPO-LegS."""
 
     scale: float = 1.0
 
     def forward(self, s: Tensor) -> Tensor:
-        """See `Warp`."""
+        """f(s), elementwise."""
         return torch.exp(s / self.scale)
 
     def inverse(self, z: Tensor) -> Tensor:
-        """See `Warp`."""
+        """g(z), elementwise."""
         return self.scale * torch.log(z)
 
     def slope(self, z: Tensor) -> Tensor:
-        """See `Warp`."""
+        """f'(g(z)), elementwise."""
         return z / self.scale
 
 
 @dataclass(frozen=True)
 class Hyperbolic:
-    """f(s) = 1 / (1 - s / scale): a tail that is forgotten ever more slowly, like 1 / s."""
+    """Warp f(s) = 1 / (1 - s / scale), whose weight of the past falls like 1 / s."""
 
     scale: float = 1.0
 
     def forward(self, s: Tensor) -> Tensor:
-        """See `Warp`."""
+        """f(s), elementwise."""
         return 1 / (1 - s / self.scale)
 
     def inverse(self, z: Tensor) -> Tensor:
-        """See `Warp`."""
+        """g(z), elementwise."""
         return self.scale * (1 - 1 / z)
 
     def slope(self, z: Tensor) -> Tensor:
-        """See `Warp`."""
+        """f'(g(z)), elementwise."""
         return z * z / self.scale
 
 
@@ -89,26 +90,36 @@ def _quadrature(count: int) -> tuple[Tensor, Tensor]:
 
 
 def backward_shift(warp: Warp, lag: Tensor, count: int, nodes: int = QUADRATURE_NODES) -> Tensor:
-    """A_D (..., N, N) for lags D (...): old coefficients to new ones, the newest stretch left empty."""
+    """A_D (..., N, N) for lags D (...), from old to new coefficients, with zero input during the lag.
+
+    Parameters
+    ----------
+    warp : Warp
+    lag : (...)
+    count : int
+        Number of coefficients N.
+    nodes : int
+        Nodes of the quadrature.
+    """
     x, w = (v.to(lag) for v in _quadrature(nodes))
-    edge = warp.forward(-lag)[..., None]  # what is now 1 will stand here
+    edge = warp.forward(-lag)[..., None]  # position of the present after the lag
     y = x * edge
     before = warp.forward((warp.inverse(y) + lag[..., None]).clamp_max(0.0))
     return torch.einsum("...qn,...q,...qm->...nm", legendre(y, count), w * edge, legendre(before, count))
 
 
 def forward_shift(warp: Warp, lag: Tensor, count: int, nodes: int = QUADRATURE_NODES) -> Tensor:
-    """The adjoint of the backward shift: coefficients of what the past was a lag ago, seen from then."""
+    """Adjoint (..., N, N) of the backward shift: coefficients of the past before the lag, as of that time."""
     return backward_shift(warp, lag, count, nodes).mT
 
 
 def held_input_coefficients(warp: Warp, lag: Tensor, count: int, nodes: int = QUADRATURE_NODES) -> Tensor:
-    """B_D (..., N): coefficients of an input that is one during the lag."""
+    """B_D (..., N), the coefficients of an input that is one during the lag D (...)."""
     return _project_newest(warp, lag, count, nodes, blend=False)
 
 
 def _project_newest(warp: Warp, lag: Tensor, count: int, nodes: int, *, blend: bool) -> Tensor:
-    """Projection of the newest stretch: of one, or (`blend`) of a ramp that rises from 0 to 1 along it."""
+    """Projection of the newest interval: of the constant one, or (`blend`) of a ramp from 0 to 1."""
     x, w = (v.to(lag) for v in _quadrature(nodes))
     edge = warp.forward(-lag)[..., None]
     y = edge + (1 - edge) * x
@@ -123,9 +134,16 @@ def recurrence(
 
     Parameters
     ----------
+    warp : Warp
+    lag : (...)
+        Lags D.
+    count : int
+        Number of coefficients N.
     blend : bool
-        How the extended signal fills the lag: with the new input held (False), or with a line from what the memory
-        says of the present, sum_n c_n phi_n(1), to the new input (True).
+        Signal during the lag: the new input held (False), or a line from the reconstructed present,
+        sum_n c_n phi_n(1), to the new input (True).
+    nodes : int
+        Nodes of the quadrature.
     """
     a, b = backward_shift(warp, lag, count, nodes), held_input_coefficients(warp, lag, count, nodes)
     if not blend:
@@ -165,5 +183,5 @@ class LagOperator(LinearMemory):
         self.c = nn.Parameter(torch.randn(channels, states) / states**0.5)
 
     def recurrence(self) -> DenseRecurrence:
-        """The recurrence of the weights as they are."""
+        """Recurrence of the current weights."""
         return DenseRecurrence(*recurrence(self.warp, self.log_step.exp(), self.c.shape[1], blend=self.blend), self.c)

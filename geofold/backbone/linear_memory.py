@@ -1,4 +1,4 @@
-"""What layers with a linear memory of every channel have in common: skip, gate, and a recurrence that also convolves.
+"""Common part of layers with a linear memory per channel: skip, gate, and a recurrence with a convolution form.
 
 Glossary: ``T`` steps, ``B`` rows, ``D`` channels, ``N`` states of a channel.
 """
@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from geofold.backbone.convolution import cached_by_weights
 
 STEP_RANGE = (0.001, 0.1)
-"""Range that the steps of the channels start in."""
+"""Range of the initial step sizes of the channels."""
 
 
 def initial_log_steps(channels: int) -> Tensor:
-    """Logarithms of steps (D,), spread evenly over `STEP_RANGE`."""
+    """Initial logarithms of the step sizes (D,), spread evenly over `STEP_RANGE`."""
     return torch.linspace(math.log(STEP_RANGE[0]), math.log(STEP_RANGE[1]), channels)
 
 
 class Recurrence(Protocol):
-    """A linear recurrence with its weights made up for use; outputs are real."""
+    """Linear recurrence in its discrete form, with real outputs."""
 
     def step(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Output (B, D) for inputs (B, D), and the new h (B, D, N)."""
@@ -34,19 +34,19 @@ class Recurrence(Protocol):
 
 
 class OutputGate(nn.Module):
-    """What follows a linear memory: activation, mixing of the channels and a gate (GLU)."""
+    """Output of a linear memory: activation, mixing of the channels, and a gate (GLU)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.mix = nn.Linear(channels, 2 * channels)
 
     def forward(self, y: Tensor) -> Tensor:
-        """(..., D) to (..., D)."""
+        """Apply the gate to y (..., D)."""
         return nn.functional.glu(self.mix(nn.functional.gelu(y)), -1)
 
 
 class LinearMemory(nn.Module, ABC):
-    """Layer of D channels with `states` numbers each, real or complex; kinds differ in their `recurrence`."""
+    """Layer of D channels with `states` real or complex states each; subclasses define `recurrence`."""
 
     def __init__(self, channels: int, states: int, *, complex_states: bool) -> None:
         super().__init__()
@@ -57,19 +57,19 @@ class LinearMemory(nn.Module, ABC):
 
     @abstractmethod
     def recurrence(self) -> Recurrence:
-        """The recurrence of the weights as they are."""
+        """Recurrence of the current weights."""
 
     def init_state(self, batch: int, like: Tensor) -> Tensor:
-        """Nothing was seen: zeros (B, D, N)."""
+        """Zeros (B, D, N): no input was read yet."""
         zero = like.new_zeros(batch, *self.shape)
         return torch.complex(zero, zero) if self.complex_states else zero
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """By the recurrence."""
+        """Output (B, D) for one input u (B, D), by the recurrence."""
         y, state = cached_by_weights(self, self.recurrence).step(u, state)
         return self.gate(y + self.skip * u), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """By the convolution."""
+        """Outputs (T, B, D) for inputs us (T, B, D), by a long convolution."""
         ys, state = cached_by_weights(self, self.recurrence).scan(us, state)
         return self.gate(ys + self.skip * us), state

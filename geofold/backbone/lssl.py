@@ -1,9 +1,9 @@
-"""Linear state-space layer: a HiPPO memory of every channel, discretised bilinearly, read out linearly.
+"""Linear state-space layer: a HiPPO memory per channel with bilinear discretisation and linear read-out.
 
 Glossary: ``T`` steps, ``B`` rows, ``D`` channels, ``N`` states of a channel.
 
-Gu, Johnson, Goel, Saab, Dao, Rudra and Re, LSSL (NeurIPS 2021). A and B stay HiPPO's; steps, read-out and skip are
-learned.
+Gu, Johnson, Goel, Saab, Dao, Rudra and Re, LSSL (NeurIPS 2021). A and B are those of HiPPO; step sizes,
+read-out and skip are learned.
 """
 
 from __future__ import annotations
@@ -34,6 +34,6 @@ class LinearStateSpace(LinearMemory):
         self.c = nn.Parameter(torch.randn(channels, states) / states**0.5)
 
     def recurrence(self) -> DenseRecurrence:
-        """The recurrence of the weights as they are."""
+        """Recurrence of the current weights."""
         a, b = self.get_buffer("a"), self.get_buffer("b")
         return DenseRecurrence(*bilinear(a, b.expand_as(self.c), self.log_step.exp()), self.c)

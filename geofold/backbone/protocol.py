@@ -1,11 +1,10 @@
-"""What a streaming backbone is: a stack of mixers that reads a latent z out and takes a corrected one back.
+"""Protocol of sequence mixers, and the streaming backbone: a stack of mixers with a latent z that can be corrected.
 
-Glossary: ``T`` steps, ``B`` rows, ``F`` features observed, ``D`` width, ``d`` latent.
+Glossary: ``T`` steps, ``B`` rows, ``F`` observed features, ``D`` width, ``d`` latent.
 
-A correction is an innovation: the difference between the z that was written and the z that was proposed enters the
-next step as an input of its own. So a corrected z changes what comes next whatever the mixers hold (caches,
-convolution windows), z is read back to the last bit, and a stream without corrections is a plain sequence that can be
-scanned in parallel.
+A correction is an innovation: the difference between the written and the proposed z is an additional input of the next
+step. A corrected z thus affects later steps for every type of mixer (caches, convolution windows), it is read back bit
+for bit, and a stream without corrections is a plain sequence that can be scanned in parallel.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from torch import Tensor, nn
 
 
 class Mixer(Protocol):
-    """A layer that mixes along time; a module. Its state is a nest of tensors whose first dimension is the batch."""
+    """Module that mixes along time. Its state is a nest of tensors whose first dimension is the batch."""
 
     def init_state(self, batch: int, like: Tensor) -> Any:
-        """State before the first step, of the type and device of `like`."""
+        """State before the first step, with the type and device of `like`."""
 
     def step(self, u: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Output (B, D) for one input (B, D), and the new state."""
 
     def scan(self, us: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Outputs (T, B, D) for inputs (T, B, D), and the state after the last: `step` after `step`, at once."""
+        """Outputs (T, B, D) for inputs (T, B, D), and the last state: equal to repeated `step`, in parallel."""
 
 
 class StreamState(NamedTuple):
-    """Where a stream is: states of the layers, the latent as it stands and as it was proposed, (B, d)."""
+    """State of a stream: states of the layers, and the current and the proposed latent, (B, d) each."""
 
     layers: tuple[Any, ...]
     z: Tensor
@@ -39,15 +38,15 @@ class StreamState(NamedTuple):
 
 
 class StreamingBackbone(nn.Module):
-    """Observations in, latents out, layer after layer (pre-normalised residual mixers).
+    """Backbone of pre-normalised residual mixers, from observations to latents.
 
     Parameters
     ----------
     name : str
-        For the report.
+        Name in the report.
     layers : sequence of Mixer
     features, latent, width : int
-        F, d and D.
+        Sizes F, d and D.
     """
 
     def __init__(self, name: str, layers: Sequence[nn.Module], features: int, latent: int, width: int) -> None:
@@ -61,12 +60,12 @@ class StreamingBackbone(nn.Module):
         self.leave = nn.Linear(width, latent)
 
     def init_state(self, batch: int, dim: int | None = None, like: Tensor | None = None) -> StreamState:
-        """State before the first step; `dim`, where given, has to be the latent's.
+        """State before the first step. `dim` is checked if it is given; `like` is not used.
 
         Raises
         ------
         ValueError
-            If `dim` is another.
+            If `dim` differs from the latent dimension of the backbone.
         """
         if dim is not None and dim != self.latent:
             raise ValueError(f"a latent of {dim} for a backbone of {self.latent}; build one for this domain")
@@ -75,28 +74,28 @@ class StreamingBackbone(nn.Module):
         return StreamState(tuple(layer.init_state(batch, weight) for layer in self._mixers), z, z)
 
     def step(self, x: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
-        """Proposal z (B, d) after an observation x (B, F)."""
+        """Proposal z (B, d) after an observation x (B, F), and the new state."""
         u = self._project_in(x) + self.innovation(state.z - state.proposal)
         z, after = self._apply_layers(u, state.layers, "step")
         return z, StreamState(after, z, z)
 
     def scan(self, xs: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
-        """Proposals (T, B, d) after observations (T, B, F), none of them corrected."""
+        """Proposals (T, B, d) after observations xs (T, B, F) without corrections, and the last state."""
         u = self._project_in(xs)
         u = torch.cat([(u[0] + self.innovation(state.z - state.proposal))[None], u[1:]])
         zs, after = self._apply_layers(u, state.layers, "scan")
         return zs, StreamState(after, zs[-1], zs[-1])
 
     def read(self, state: StreamState) -> Tensor:
-        """The latent (B, d) as it stands."""
+        """Current latent (B, d)."""
         return state.z
 
     def write(self, state: StreamState, z: Tensor) -> StreamState:
-        """State with a corrected latent."""
+        """State with the corrected latent z (B, d)."""
         return state._replace(z=z.to(state.z))
 
     def _apply_layers(self, u: Tensor, memories: tuple[Any, ...], how: str) -> tuple[Tensor, tuple[Any, ...]]:
-        """Latents out of what entered, by each mixer's `step` or `scan`, and the states after it."""
+        """Apply the layers to inputs u by the method `step` or `scan`, and return latents and new states."""
         after = []
         for norm, layer, memory in zip(self.norms, self._mixers, memories, strict=True):
             y, memory = getattr(layer, how)(norm(u), memory)

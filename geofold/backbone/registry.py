@@ -1,4 +1,4 @@
-"""All backbones by name, built small and ready to be trained."""
+"""Registry of all backbones by name, with constructors for small models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from geofold.backbone.ssd import ScalarDecay
 from geofold.core.draws import DrawsFrom
 
 ATTENTION_WINDOW = 64
-"""Steps that windowed attention sees."""
+"""Number of steps to which windowed attention attends."""
 
 MIXERS: dict[str, Callable[[int], nn.Module]] = {
     "selective": lambda width: Selective(width, states=8),
@@ -40,39 +40,48 @@ MIXERS: dict[str, Callable[[int], nn.Module]] = {
     "transformer": Attention,
     "transformer_window": lambda width: Attention(width, window=ATTENTION_WINDOW),
 }
-"""What mixes along time; each is followed by a feed-forward layer, but for the selective ones, which hold their own."""
+"""Constructors of mixers; each is followed by a feed-forward layer, except for `WITHOUT_FEED_FORWARD`."""
 HYBRIDS: dict[str, Callable[[int], list[nn.Module]]] = {
-    "jamba": jamba, "striped_hyena": striped_hyena, "selective_window": selective_window,
-}  # fmt: skip
+    "jamba": jamba,
+    "striped_hyena": striped_hyena,
+    "selective_window": selective_window,
+}
 WITHOUT_FEED_FORWARD = ("selective", "ssd")
+"""Mixers that contain a feed-forward part of their own."""
 BACKBONE_NAMES = (*MIXERS, *HYBRIDS)
 GROWING_STATE = ("transformer", "jamba", "striped_hyena")
-"""Those whose state grows with the stream: they hold a full cache."""
+"""Backbones with a full cache, whose state grows with the stream."""
 
 
 def build_backbone(
     name: str, features: int, latent: int, *, width: int = 64, depth: int = 2, seed: int = 0
 ) -> StreamingBackbone:
-    """A backbone with random weights, the same for the same seed.
+    """Build a backbone with reproducible random weights.
 
     Parameters
     ----------
     name : str
         One of `BACKBONE_NAMES`.
     features, latent : int
-        What is observed and what is predicted.
+        Number of observed features F and latent dimension d.
     width : int
-        A multiple of 8.
+        Width D, a multiple of 8.
     depth : int
-        Blocks; a hybrid has its own number.
+        Number of blocks; hybrids have a fixed number.
+    seed : int
+        Seed of the weights.
+
+    Returns
+    -------
+    StreamingBackbone
 
     Raises
     ------
     ValueError
-        For an unknown name.
+        If the name is unknown.
     """
     if name not in BACKBONE_NAMES:
-        raise ValueError(f"backbone {name!r}; expected one of {', '.join(NAMES)}")
+        raise ValueError(f"backbone {name!r}; expected one of {', '.join(BACKBONE_NAMES)}")
     with DrawsFrom(seed):
         if name in HYBRIDS:
             layers = HYBRIDS[name](width)

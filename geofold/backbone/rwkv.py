@@ -1,10 +1,10 @@
-"""RWKV time mixing: an average of values, weighted by keys that decay with their age.
+"""RWKV time mixing: an average of values, weighted by keys that decay with age.
 
 Glossary: ``T`` steps, ``B`` rows, ``D`` channels.
 
 Peng et al., RWKV (EMNLP findings 2023), equations 11-16:
 wkv_t = (sum_(i<t) e^(-(t-1-i) w + k_i) v_i + e^(u + k_t) v_t) / (the same without v).
-Sums are kept with a common exponent, so nothing overflows.
+Sums have a common exponent, so that nothing overflows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from geofold.backbone.scan import Elements, associative_scan
 
 CHUNK_STEPS = 256
+"""Number of steps in a chunk of the scan."""
 
 
 class RwkvState(NamedTuple):
@@ -43,12 +44,12 @@ class Rwkv(nn.Module):
         self.leave = nn.Linear(channels, channels, bias=False)
 
     def init_state(self, batch: int, like: Tensor) -> RwkvState:
-        """Nothing was seen: empty sums have the exponent -inf, kept finite so that no difference of two is NaN."""
+        """Empty sums, with a large negative exponent instead of -inf, so that differences are not NaN."""
         zero = like.new_zeros(batch, len(self.bonus))
         return RwkvState(zero, zero, zero, torch.full_like(zero, -1e30))
 
     def step(self, u: Tensor, state: RwkvState) -> tuple[Tensor, RwkvState]:
-        """By the recurrence."""
+        """Output (B, D) for one input u (B, D), by the recurrence."""
         k, v, r = self._mix(u, state.last)
         y = self._read_out(k, v, (state.exponent, state.above, state.below))
         w = self.log_decay.exp()
@@ -56,7 +57,7 @@ class Rwkv(nn.Module):
         return self.leave(r * y), RwkvState(u, above, below, exponent)
 
     def scan(self, us: Tensor, state: RwkvState) -> tuple[Tensor, RwkvState]:
-        """By a parallel scan of sums, chunk by chunk."""
+        """Outputs (T, B, D) for inputs us (T, B, D), by a parallel scan of sums in chunks."""
         k, v, r = self._mix(us, torch.cat([state.last[None], us[:-1]]))
         w = self.log_decay.exp()
         sums, ys = (state.exponent, state.above, state.below), []
@@ -64,16 +65,16 @@ class Rwkv(nn.Module):
             kc, vc = k[at : at + CHUNK_STEPS], v[at : at + CHUNK_STEPS]
             age = torch.arange(1, len(kc) + 1, device=us.device, dtype=kc.dtype)[:, None, None]
             decay = torch.zeros_like(kc) - w
-            _, *here = associative_scan(_add_aged, (decay, kc, vc, torch.ones_like(vc)))
+            _, *local = associative_scan(_add_aged, (decay, kc, vc, torch.ones_like(vc)))
             start = (sums[0] - age * w, sums[1].expand_as(kc), sums[2].expand_as(kc))
-            every = _add_scaled(start, (here[0], here[1], here[2]))
-            before = tuple(torch.cat([s[None], e[:-1]]) for s, e in zip(sums, every, strict=True))
+            sums_at = _add_scaled(start, (local[0], local[1], local[2]))
+            before = tuple(torch.cat([s[None], e[:-1]]) for s, e in zip(sums, sums_at, strict=True))
             ys.append(self._read_out(kc, vc, before))
-            sums = tuple(e[-1] for e in every)  # type: ignore[assignment]
+            sums = tuple(e[-1] for e in sums_at)  # type: ignore[assignment]
         return self.leave(r * torch.cat(ys)), RwkvState(us[-1], sums[1], sums[2], sums[0])
 
     def _mix(self, u: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys, values and receptances of inputs mixed with the ones before them."""
+        """Keys, values and receptances of inputs mixed with the preceding inputs."""
         k, v, r = (last + share * (u - last) for share in self.mix)
         return self.key(k), self.value(v), torch.sigmoid(self.receptance(r))
 
@@ -83,13 +84,13 @@ class Rwkv(nn.Module):
         return above / below
 
 
-def _add_scaled(one: Elements, other: Elements) -> Elements:
-    """Sum of two scaled pairs (exponent, above, below)."""
-    top = torch.maximum(one[0], other[0])
-    p, q = torch.exp(one[0] - top), torch.exp(other[0] - top)
-    return top, p * one[1] + q * other[1], p * one[2] + q * other[2]
+def _add_scaled(first: Elements, second: Elements) -> Elements:
+    """Sum of two scaled pairs (exponent, numerator, denominator)."""
+    top = torch.maximum(first[0], second[0])
+    p, q = torch.exp(first[0] - top), torch.exp(second[0] - top)
+    return top, p * first[1] + q * second[1], p * first[2] + q * second[2]
 
 
 def _add_aged(earlier: Elements, later: Elements) -> Elements:
-    """Sums over two stretches; the earlier one ages by the decay (a logarithm) of the later."""
+    """Sum over two consecutive intervals; the earlier one decays by the (logarithmic) decay of the later."""
     return earlier[0] + later[0], *_add_scaled((earlier[1] + later[0], *earlier[2:]), later[1:])

@@ -1,11 +1,11 @@
-"""S4: a memory whose matrix is diagonal plus rank one, its convolution kernel by Cauchy products.
+"""S4: a memory with a diagonal plus rank-one matrix, and its convolution kernel by Cauchy products.
 
 Glossary: ``T`` steps, ``B`` rows, ``D`` channels, ``N`` states of a channel, ``g`` = 2 / step.
 
-Gu, Goel and Re, S4 (ICLR 2022). States come in conjugate pairs; half of them are parameters, and the other half makes
-everything real. The bilinear step is (g - A)^-1 (g + A); all that is needed of it is the resolvent
+Gu, Goel and Re, S4 (ICLR 2022). States come in conjugate pairs, of which one half are parameters, so that outputs are
+real. The bilinear step is (g - A)^-1 (g + A); it needs only the resolvent
 [g (1 - z) - A (1 + z)]^-1 of A = diag(lambda) - p p^*, by the Woodbury identity. Written without a division by 1 + z,
-it holds at z = -1 too.
+it also holds at z = -1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from geofold.backbone.linear_memory import LinearMemory
 
 
 class DiagonalPlusLowRank:
-    """The discrete recurrence of one set of parameters.
+    """Discrete recurrence of one set of parameters.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ class DiagonalPlusLowRank:
 
     def solve(self, v: Tensor) -> Tensor:
         """(g - A)^-1 v for v (..., D, N), by Woodbury's identity in O(N)."""
-        one, other = self._inverse * v, self._inverse * self.p
-        core = 1 + (self.p.conj() * other).sum(-1, keepdim=True)
-        return one - other * ((self.p.conj() * one).sum(-1, keepdim=True) / core)
+        scaled, direction = self._inverse * v, self._inverse * self.p
+        core = 1 + (self.p.conj() * direction).sum(-1, keepdim=True)
+        return scaled - direction * ((self.p.conj() * scaled).sum(-1, keepdim=True) / core)
 
     def step(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Output (B, D), real, for inputs (B, D), and the new h (B, D, N)."""
@@ -47,7 +47,7 @@ class DiagonalPlusLowRank:
         return (self.c * h).sum(-1).real, h
 
     def matrix(self) -> Tensor:
-        """The step as a matrix (D, N, N)."""
+        """Matrix (D, N, N) of one step."""
         eye = torch.eye(self.p.shape[-1], dtype=self.p.dtype, device=self.p.device)
         return torch.stack([self.solve(self.push(column.expand_as(self.p))) for column in eye], -1)
 
@@ -62,7 +62,7 @@ class DiagonalPlusLowRank:
             Abar^length.
         """
         cut = self.c - (power.mT @ self.c[..., None])[..., 0]
-        # the answer is real: half of the roots tell the rest
+        # The result is real, so half of the roots are sufficient.
         turn = torch.arange(length // 2 + 1, device=v.device, dtype=self.g.dtype) * (2 * torch.pi / length)
         z = torch.polar(torch.ones_like(turn), -turn)
         poles = 1 / (self.g[..., None] * (1 - z[:, None]) - self.eigenvalues[:, None] * (1 + z[:, None]))  # (D, Z, N)
@@ -70,11 +70,11 @@ class DiagonalPlusLowRank:
         pairs = torch.stack([cut * right, self.p.conj() * right]).flatten(0, 1).permute(1, 2, 0)
         direct, around = (poles @ pairs).unflatten(-1, (2, -1)).unbind(-2)  # (D, Z, R + 1) each
         loop = (1 + z) * direct[..., -1] / (1 + (1 + z) * around[..., -1])
-        found = direct[..., :-1] - loop[..., None] * around[..., :-1]
-        return torch.fft.irfft(found, length, dim=1).permute(1, 2, 0)
+        spectrum = direct[..., :-1] - loop[..., None] * around[..., :-1]
+        return torch.fft.irfft(spectrum, length, dim=1).permute(1, 2, 0)
 
     def kernel(self, length: int) -> Tensor:
-        """The convolution kernel (length, D)."""
+        """Convolution kernel (length, D)."""
         power = torch.linalg.matrix_power(self.matrix(), length)
         return self.response(length, power, 2 * self.b[None])[:, 0]
 
@@ -104,7 +104,7 @@ class S4(LinearMemory):
         self.c = nn.Parameter(torch.randn(channels, states // 2, 2) / states**0.5)
 
     def recurrence(self) -> DiagonalPlusLowRank:
-        """The recurrence of the parameters as they are."""
+        """Recurrence of the current parameters."""
 
         def whole(half: Tensor) -> Tensor:
             return torch.cat([half, half.conj()], -1)

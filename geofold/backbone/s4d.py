@@ -1,4 +1,4 @@
-"""S4D: a diagonal memory of every channel; its kernel is a sum of exponentials.
+"""S4D: a diagonal memory per channel, whose kernel is a sum of exponentials.
 
 Glossary: ``T`` steps, ``B`` rows, ``D`` channels, ``M`` conjugate pairs of states.
 
@@ -17,7 +17,7 @@ from geofold.backbone.linear_memory import LinearMemory
 
 
 class ModalRecurrence:
-    """h_t = exp(pole) h_(t-1) + u_t, y_t = 2 Re(residue . h_t) for each channel, (D, M) complex."""
+    """Modal recurrence h_t = exp(pole) h_(t-1) + u_t, y_t = 2 Re(residue . h_t) for each channel, (D, M) complex."""
 
     def __init__(self, pole: Tensor, residue: Tensor) -> None:
         self.pole, self.residue = pole, residue
@@ -47,7 +47,7 @@ class S4D(LinearMemory):
         self.c = nn.Parameter(torch.randn(channels, pairs, 2) / 2**0.5)
 
     def recurrence(self) -> ModalRecurrence:
-        """The recurrence of the weights as they are."""
+        """Recurrence of the current weights."""
         a = torch.complex(-self.log_decay.exp(), self.frequency)
         pole = self.log_step.exp()[:, None] * a
         return ModalRecurrence(pole, torch.view_as_complex(self.c) * torch.expm1(pole) / a)

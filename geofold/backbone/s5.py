@@ -1,9 +1,9 @@
-"""S5: one diagonal memory for all channels together, by a parallel scan.
+"""S5: one diagonal memory shared by all channels, with a parallel scan.
 
 Glossary: ``T`` steps, ``B`` rows, ``D`` channels, ``M`` conjugate pairs of states.
 
-Smith, Warrington and Linderman, S5 (ICLR 2023): the eigenvalues start as those of the normal part of HiPPO-LegS,
-inputs are held.
+Smith, Warrington and Linderman, S5 (ICLR 2023): the eigenvalues are initialised with those of the
+normal part of HiPPO-LegS, and inputs are held during a step.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ class S5(nn.Module):
         self.gate = OutputGate(channels)
 
     def init_state(self, batch: int, like: Tensor) -> Tensor:
-        """Nothing was seen: zeros (B, M), complex."""
+        """Complex zeros (B, M): no input was read yet."""
         return torch.complex(like.new_zeros(1), like.new_zeros(1)).new_zeros(batch, len(self.frequency))
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """By the recurrence."""
+        """Output (B, D) for one input u (B, D), by the recurrence."""
         decay, drive = self._discretise()
         state = decay * state + u.to(drive.dtype) @ drive.mT
         return self._read_out(u, state), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """By a parallel scan."""
+        """Outputs (T, B, D) for inputs us (T, B, D), by a parallel scan."""
         decay, drive = self._discretise()
         states = linear_scan(decay.expand(len(us), 1, -1), us.to(drive.dtype) @ drive.mT, state)
         return self._read_out(us, states), states[-1]

@@ -1,4 +1,4 @@
-"""Associative scans in plain torch: a recurrence over T steps in about log2 T rounds, differentiable.
+"""Differentiable associative scans in torch: a recurrence over T steps in about log2 T rounds.
 
 Glossary: ``T`` steps, the first dimension of everything scanned.
 """
@@ -17,11 +17,11 @@ Elements = tuple[Tensor, ...]
 Combine = Callable[[Elements, Elements], Elements]
 
 BLOCK_STEPS = 16
-"""Steps of a block of `linear_scan`."""
+"""Number of steps in a block of `linear_scan`."""
 
 
 def associative_scan(combine: Combine, elements: Elements) -> Elements:
-    """All prefixes e_0, e_0 * e_1, ..., e_0 * ... * e_(T-1) of an associative product.
+    """Compute all prefixes e_0, e_0 * e_1, ..., e_0 * ... * e_(T-1) of an associative product.
 
     Neighbours are multiplied, the half-as-long sequence is scanned, and the other half is filled in (Blelloch 1990):
     about 2 T products in 2 log2 T rounds.
@@ -51,27 +51,27 @@ def _interleave(first: Tensor, even: Tensor, odd: Tensor) -> Tensor:
 
 
 def linear_scan(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
-    """All h_t = a_t h_(t-1) + b_t, element by element.
+    """Compute all h_t = a_t h_(t-1) + b_t, elementwise.
 
-    An associative scan with a wide radix: blocks of `BLOCK_STEPS` steps go step by step, all blocks at once, and the ends of
-    the blocks are scanned in the same way. The pass backwards is such a scan too, from the end. Each number is written
-    three times a pass, where a binary tree would need a dozen.
+    Associative scan with a wide radix: blocks of `BLOCK_STEPS` steps are processed step by step, all blocks at once,
+    and the ends of the blocks are scanned recursively. The backward pass is such a scan from the end. Each number is
+    written three times per pass, against about twelve times in a binary tree.
 
     Parameters
     ----------
     a : Tensor (T, ...)
-        As many dimensions as b, some of size one where a does not differ. Real or complex, as b is.
+        As many dimensions as b, of size one where a is constant. Real or complex, as b.
     b : Tensor (T, ...)
     start : Tensor (...)
-        h before the first step, in the shape of one step of b or one that broadcasts to it.
+        h before the first step, broadcast to one step of b.
 
     Returns
     -------
     Tensor (T, ...)
         Differentiable once.
     """
-    found: Tensor = _LinearScan.apply(a, b, start)
-    return found
+    states: Tensor = _LinearScan.apply(a, b, start)
+    return states
 
 
 class _LinearScan(torch.autograd.Function):
@@ -87,7 +87,7 @@ class _LinearScan(torch.autograd.Function):
     def backward(ctx: Any, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, h, start = ctx.saved_tensors
         back = a.conj().resolve_conj()
-        # what arrives at h_t: its own gradient, and a_(t+1) times what arrives at h_(t+1)
+        # Gradient of h_t: its own, plus a_(t+1) times that of h_(t+1).
         arrived = torch.empty_like(h)
         arrived[-1] = seen[-1]
         scan_into(arrived[:-1], back[1:], seen[:-1], seen[-1], reverse=True)
@@ -101,7 +101,17 @@ class _LinearScan(torch.autograd.Function):
 def scan_into(h: Tensor, a: Tensor, b: Tensor, start: Tensor, *, reverse: bool = False) -> None:
     """Write the scan into h, which may be b: h_t = a_t h_(t-1) + b_t, or (`reverse`) h_t = a_t h_(t+1) + b_t.
 
-    Without a graph; shapes as for `linear_scan`, start in the shape of one step.
+    No graph is recorded.
+
+    Parameters
+    ----------
+    h, b : (T, ...)
+    a : (T, ...)
+        As in `linear_scan`.
+    start : (...)
+        State before the first step (`reverse`: after the last), in the shape of one step.
+    reverse : bool
+        Scan from the end.
     """
     length = len(b)
     if length < 2 * BLOCK_STEPS:
@@ -110,7 +120,7 @@ def scan_into(h: Tensor, a: Tensor, b: Tensor, start: Tensor, *, reverse: bool =
         return
     blocks = length // BLOCK_STEPS
     spare = length - blocks * BLOCK_STEPS
-    # the blocks come first in the order of the scan, the spare steps last
+    # In the order of the scan, the blocks come first and the spare steps last.
     whole, rest = (
         (slice(spare, None), slice(0, spare)) if reverse else (slice(length - spare), slice(length - spare, None))
     )

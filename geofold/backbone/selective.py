@@ -1,7 +1,7 @@
-"""Selective state space (Mamba): what is remembered, and for how long, depends on the input.
+"""Selective state space (Mamba): writing to and decay of the memory depend on the input.
 
 Glossary: ``T`` steps, ``B`` rows, ``D`` width, ``E`` channels inside, ``N`` states of a channel.
-States are kept as (B, N, E): long rows are fast.
+States are stored as (B, N, E), since long rows are fast.
 
 Gu and Dao, Mamba (2023), sections 3.2-3.4: a gated block around a causal convolution and
 h_t = exp(step_t A) h_(t-1) + step_t B_t u_t, y_t = C_t . h_t, with step, B and C functions of u_t.
@@ -46,11 +46,11 @@ class Selective(nn.Module):
             self.pace.bias.copy_(torch.log(torch.expm1(first)))
 
     def init_state(self, batch: int, like: Tensor) -> SelectiveState:
-        """Nothing was seen."""
+        """Zeros: no input was read yet."""
         return SelectiveState(self.convolution.init_state(batch, like), like.new_zeros(batch, *self.log_a.shape))
 
     def step(self, u: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
-        """By the recurrence."""
+        """Output (B, D) for one input u (B, D), by the recurrence."""
         v, gate = self.enter(u).chunk(2, -1)
         v, window = self.convolution.step(v, state.window)
         v = nn.functional.silu(v)
@@ -60,7 +60,7 @@ class Selective(nn.Module):
         return self._project_out((c[:, None] @ h)[:, 0], v, gate), SelectiveState(window, h)
 
     def scan(self, us: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
-        """By a parallel scan."""
+        """Outputs (T, B, D) for inputs us (T, B, D), by a parallel scan."""
         vs, gates = self.enter(us).chunk(2, -1)
         vs, window = self.convolution.scan(vs, state.window)
         vs = nn.functional.silu(vs)

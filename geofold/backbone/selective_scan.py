@@ -1,9 +1,10 @@
-"""The selective recurrence with a pass backwards of its own: states are made again, not kept.
+"""Selective recurrence with a backward pass of its own, which recomputes the states instead of storing them.
 
-Glossary: ``T`` steps, ``B`` rows, ``E`` channels, ``N`` states of a channel. States are (B, N, E): long rows are fast.
+Glossary: ``T`` steps, ``B`` rows, ``E`` channels, ``N`` states of a channel. States are (B, N, E), since long rows are
+fast.
 
-h_t = exp(step_t a) h_(t-1) + (step_t v_t) b_t and y_t = c_t . h_t. There are N times as many states as inputs; keeping
-them for the pass backwards costs more than computing them again piece by piece (Gu and Dao, Mamba, section 3.3.2).
+h_t = exp(step_t a) h_(t-1) + (step_t v_t) b_t and y_t = c_t . h_t. There are N times as many states as inputs; storing
+them for the backward pass costs more than recomputing them in chunks (Gu and Dao, Mamba, section 3.3.2).
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from torch.autograd.function import once_differentiable
 from geofold.backbone.scan import scan_into
 
 CHUNK_ENTRIES = 1 << 18
-"""States of a piece: so many stay in the caches."""
+"""Number of state entries in a chunk, chosen to fit into the CPU caches."""
 
 
 def selective_scan(step: Tensor, a: Tensor, v: Tensor, b: Tensor, c: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs y (T, B, E) and the last state (B, N, E).
+    """Outputs y (T, B, E) and the last state (B, N, E) of the selective recurrence.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ class _SelectiveScan(torch.autograd.Function):
             carry = decay[0] * arrived[0]
             torch.matmul(arrived, (pace * value)[..., None], out=by_b[part][..., None])
             by_drive = (b[part][..., None, :] @ arrived)[..., 0, :]
-            # what arrives at the exponents: of decay_t it is arrived_t h_(t-1) decay_t
+            # Gradient of the exponent of decay_t: arrived_t h_(t-1) decay_t.
             arrived[1:] *= h[:-1]
             arrived[0] *= start
             arrived *= decay
@@ -79,7 +80,7 @@ class _SelectiveScan(torch.autograd.Function):
 
 
 def _states(step: Tensor, a: Tensor, v: Tensor, b: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Decays and states (T, B, N, E) of a piece."""
+    """Decays and states (T, B, N, E) of a chunk."""
     decay = (step[..., None, :] * a).exp_()
     h = (step * v)[..., None, :] * b[..., None]
     scan_into(h, decay, h, start)

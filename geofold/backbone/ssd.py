@@ -1,10 +1,10 @@
-"""Mamba-2: a selective state space with one decay per head, which is also a masked attention.
+"""Mamba-2: a selective state space with one decay per head, equivalent to masked attention.
 
 Glossary: ``T`` steps, ``B`` rows, ``D`` width, ``H`` heads, ``P`` channels of a head, ``N`` states of a channel.
 
 Dao and Gu, Transformers are SSMs (ICML 2024): h_t = a_t h_(t-1) + B_t (step_t u_t)', y_t = C_t h_t is
-Y = (L o C B') U with L_ts = a_t ... a_(s+1) for s <= t. Within a chunk the masked product is taken as it stands;
-between chunks the state is handed on.
+Y = (L o C B') U with L_ts = a_t ... a_(s+1) for s <= t. Within a chunk the masked product is computed directly;
+the state is passed from chunk to chunk.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from geofold.backbone.convolution import ShortConvolution
 from geofold.backbone.selective import SelectiveState
 
 CHUNK_STEPS = 64
+"""Number of steps in a chunk of the scan."""
 
 
 class ScalarDecay(nn.Module):
-    """Mamba-2 block; `expand` times D channels inside, in heads of P."""
+    """Mamba-2 block with `expand` times D inner channels in heads of `head` channels."""
 
     def __init__(self, channels: int, states: int = 16, expand: int = 2, head: int = 16) -> None:
         super().__init__()
@@ -36,12 +37,12 @@ class ScalarDecay(nn.Module):
         self.leave = nn.Linear(inner, channels, bias=False)
 
     def init_state(self, batch: int, like: Tensor) -> SelectiveState:
-        """Nothing was seen: the window, and h (B, H, N, P)."""
+        """Zeros: the window, and h (B, H, N, P)."""
         h = like.new_zeros(batch, self.heads, self.states, self.inner // self.heads)
         return SelectiveState(self.convolution.init_state(batch, like), h)
 
     def step(self, u: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
-        """By the recurrence."""
+        """Output (B, D) for one input u (B, D), by the recurrence."""
         gate, mixed, pace = self._project_in(u)
         mixed, window = self.convolution.step(mixed, state.window)
         v, drive, b, c, log_decay = self._select(mixed, pace)
@@ -50,7 +51,7 @@ class ScalarDecay(nn.Module):
         return self._project_out(y, v, gate), SelectiveState(window, h)
 
     def scan(self, us: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
-        """Chunk by chunk, each by its masked product."""
+        """Outputs (T, B, D) for inputs us (T, B, D), chunk by chunk."""
         gate, mixed, pace = self._project_in(us)
         mixed, window = self.convolution.scan(mixed, state.window)
         v, drive, b, c, log_decay = self._select(mixed, pace)

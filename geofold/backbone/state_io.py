@@ -1,4 +1,4 @@
-"""A stream's state as a file: stop here, go on elsewhere, same bits."""
+"""Stream states as files, from which a stream resumes bit for bit, and atomic writing of files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from torch import Tensor
 from geofold.backbone.protocol import StreamingBackbone, StreamState
 
 COMPLEX_SUFFIX = ":complex"
+"""Suffix of the names of complex tensors, which are stored as pairs of real numbers."""
 
 
 def named_tensors(state: Any, name: str = "state") -> Iterator[tuple[str, Tensor]]:
-    """Tensors of a nest of tuples, by their places."""
+    """Yield the tensors of a nest of tuples with names made of their positions."""
     if isinstance(state, Tensor):
         yield name, state
     else:
@@ -29,12 +30,12 @@ def named_tensors(state: Any, name: str = "state") -> Iterator[tuple[str, Tensor
 
 
 def state_bytes(state: Any) -> int:
-    """Bytes that a state holds."""
+    """Size of a state in bytes."""
     return sum(part.numel() * part.element_size() for _, part in named_tensors(state))
 
 
 def save_state(state: StreamState, path: str | Path) -> None:
-    """Write a state (safetensors); the file appears whole or not at all."""
+    """Write a state as a safetensors file, atomically."""
     real = {}
     for name, part in named_tensors(state):
         name, part = (
@@ -45,7 +46,7 @@ def save_state(state: StreamState, path: str | Path) -> None:
 
 
 def write_atomically(path: Path, write: Callable[[str], Any]) -> None:
-    """A file that appears whole or not at all: `write` is given a name beside it."""
+    """Write a file atomically: `write` is called with a temporary name in the same folder, which is then renamed."""
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     os.close(handle)
     try:
@@ -58,7 +59,7 @@ def write_atomically(path: Path, write: Callable[[str], Any]) -> None:
 
 
 def write_npz(path: Path, arrays: dict[str, Any]) -> None:
-    """Compressed arrays in a file that appears whole or not at all."""
+    """Write compressed arrays (npz), atomically."""
 
     def save(name: str) -> None:
         with open(name, "wb") as file:
@@ -68,27 +69,27 @@ def write_npz(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def load_state(path: str | Path, backbone: StreamingBackbone) -> StreamState:
-    """Read a state for a backbone of the same build.
+    """Read a state for a backbone with the same architecture.
 
     Raises
     ------
     ValueError
-        If the file holds no state, or one of another backbone.
+        If the file holds no state, or the state of another backbone.
     """
     try:
-        found = load_file(path)
+        tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} holds no state ({error}); expected a file that save_state wrote") from None
     like = backbone.init_state(1)
-    wanted = {name + COMPLEX_SUFFIX if part.is_complex() else name: part for name, part in named_tensors(like)}
-    if set(found) != set(wanted):
+    expected = {name + COMPLEX_SUFFIX if part.is_complex() else name: part for name, part in named_tensors(like)}
+    if set(tensors) != set(expected):
         raise ValueError(f"{path} holds the state of another backbone than {backbone.name}; build the same one")
-    return _restore(like, found, "state")
+    return _restore(like, tensors, "state")
 
 
-def _restore(like: Any, found: dict[str, Tensor], name: str) -> Any:
+def _restore(like: Any, tensors: dict[str, Tensor], name: str) -> Any:
     if isinstance(like, Tensor):
-        part = torch.view_as_complex(found[name + COMPLEX_SUFFIX]) if like.is_complex() else found[name]
+        part = torch.view_as_complex(tensors[name + COMPLEX_SUFFIX]) if like.is_complex() else tensors[name]
         return part.to(like.device)
-    parts = [_restore(part, found, f"{name}.{number}") for number, part in enumerate(like)]
+    parts = [_restore(part, tensors, f"{name}.{number}") for number, part in enumerate(like)]
     return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)

@@ -1,1 +1,1 @@
-"""The controller: predict, judge, correct, commit. It knows no molecule and no maze."""
+"""The streaming controller: predict, evaluate, correct, commit. It depends on no molecule and no maze."""

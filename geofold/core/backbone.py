@@ -1,4 +1,4 @@
-"""What the controller asks of a streaming backbone, and the one that predicts no motion."""
+"""Protocol of a streaming backbone, and two analytic ones: `NoMotion` and `Momentum`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 
 class Backbone(Protocol):
-    """A frozen streaming model: reads z from its state and takes a corrected z back.
+    """A frozen streaming model: it proposes the next latent z and accepts a corrected z.
 
-    A true attribute `still` says that every proposal is zero: roll-outs over a domain at rest are then spared.
-
-    Its state is a nest of tuples, lists and dicts of tensors whose first dimension is the batch (`take_rows`).
+    Its state is a nest of tuples, lists and dicts of tensors whose first dimension is the batch (`take_rows`). A true
+    attribute `no_motion` declares that every proposal is zero; the controller then skips roll-outs over domains that
+    are at rest.
     """
 
     @property
     def name(self) -> str:
-        """What the report calls it."""
+        """Name in the report."""
 
     def init_state(self, batch: int, dim: int, like: Tensor) -> Any:
         """State before the first step."""
@@ -28,19 +28,19 @@ class Backbone(Protocol):
         """Proposal z (B, d) for the next latent, and the new state."""
 
     def read(self, state: Any) -> Tensor:
-        """The latent (B, d) as it stands."""
+        """Current latent (B, d)."""
 
     def write(self, state: Any, z: Tensor) -> Any:
-        """State with the corrected latent in place of the proposed one: read(write(state, z)) = z."""
+        """State in which the corrected latent replaces the proposal: read(write(state, z)) = z."""
 
 
 def take_rows(memory: Any, rows: Tensor) -> Any:
-    """State of a backbone whose row k is row rows[k] of the given one; what is no tensor is shared by all rows."""
+    """Backbone state whose row k is row rows[k] of `memory`; values that are not tensors are shared by all rows."""
     return map_tensors(memory, lambda part: part[rows])
 
 
 def map_tensors(memory: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A nest of tuples, lists and dicts with its tensors changed."""
+    """Apply a function to every tensor of a nest of tuples, lists and dicts."""
     if isinstance(memory, Tensor):
         return change(memory)
     if isinstance(memory, dict):
@@ -53,48 +53,54 @@ def map_tensors(memory: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 @dataclass(frozen=True)
 class NoMotion:
-    """Predicts that nothing moves: the latent is an increment, and the increment is zero."""
+    """Backbone that predicts no motion: the latent is an increment, and every proposed increment is zero."""
 
     name: str = "hold-still"
-    still: bool = True
+    no_motion: bool = True
 
     def init_state(self, batch: int, dim: int, like: Tensor) -> Tensor:
-        """The last latent."""
+        """Zeros (B, d): there is no last latent yet."""
         return like.new_zeros(batch, dim)
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """No motion, whatever the last step was."""
-        still = state.new_zeros(state.shape)
-        return still, still
+        """Propose zero (B, d)."""
+        zero = state.new_zeros(state.shape)
+        return zero, zero
 
     def read(self, state: Tensor) -> Tensor:
-        """The last latent."""
+        """Last latent (B, d)."""
         return state
 
     def write(self, state: Tensor, z: Tensor) -> Tensor:
-        """Remember the corrected latent."""
+        """Store the corrected latent."""
         return z
 
 
 @dataclass(frozen=True)
 class Momentum:
-    """Predicts that motion goes on, slower: the last corrected latent times `keep` (a heavy ball's momentum)."""
+    """Backbone with momentum (heavy ball): it proposes the last corrected latent times `keep`.
+
+    Parameters
+    ----------
+    keep : float
+        Fraction of the last latent that is proposed again.
+    """
 
     keep: float = 0.5
     name: str = "glide"
 
     def init_state(self, batch: int, dim: int, like: Tensor) -> Tensor:
-        """The last latent."""
+        """Zeros (B, d): there is no last latent yet."""
         return like.new_zeros(batch, dim)
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """A part of the last move, once more."""
+        """Propose a fraction of the last latent."""
         return self.keep * state, self.keep * state
 
     def read(self, state: Tensor) -> Tensor:
-        """The last latent."""
+        """Last latent (B, d)."""
         return state
 
     def write(self, state: Tensor, z: Tensor) -> Tensor:
-        """Remember the corrected latent."""
+        """Store the corrected latent."""
         return z

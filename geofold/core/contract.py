@@ -1,4 +1,4 @@
-"""What the contract checks are made of: one error, comparisons that explain themselves, watched arguments."""
+"""Parts of the contract checks: the error, comparisons with explanations, and detection of modified arguments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class ContractError(ValueError):
-    """A promise that was broken: where, what was found, what the contract says, what to do."""
+    """Violation of a contract: place, value found, value expected, advice."""
 
     def __init__(self, where: str, found: str, expected: str, advice: str) -> None:
         super().__init__(f"{where}: found {found}; expected {expected}; {advice}")
@@ -21,66 +21,91 @@ class ContractError(ValueError):
 
 
 class Probe:
-    """Random directions, the same for the same seed."""
+    """Source of reproducible random directions."""
 
     def __init__(self, seed: int) -> None:
         self._noise = torch.Generator().manual_seed(seed)
 
     def like(self, tensor: Tensor) -> Tensor:
-        """Standard normal numbers of a tensor's shape and type."""
+        """Standard normal numbers with the shape and type of a tensor."""
         return torch.randn(tensor.shape, generator=self._noise, dtype=torch.float64).to(tensor)
 
 
 def require(holds: bool, where: str, found: str, expected: str, advice: str) -> None:
-    """Raise unless a promise holds."""
+    """Raise a `ContractError` with the given texts unless a condition holds.
+
+    Parameters
+    ----------
+    holds : bool
+    where, found, expected, advice : str
+        Texts of the error.
+
+    Raises
+    ------
+    ContractError
+    """
     if not holds:
         raise ContractError(where, found, expected, advice)
 
 
 def require_shape(where: str, value: Any, shape: tuple[int | None, ...]) -> Tensor:
-    """The value, if it is a tensor of this shape (None: any length)."""
-    told = "(" + ", ".join("any" if k is None else str(k) for k in shape) + ")"
-    require(isinstance(value, Tensor), where, type(value).__name__, f"a tensor {told}", "return a tensor")
-    fits = len(value.shape) == len(shape) and all(
-        k is None or k == n for k, n in zip(shape, value.shape, strict=True)
-    )  # fmt: skip
-    require(fits, where, f"shape {tuple(value.shape)}", f"{told}", "keep the batch first, one row per stream")
+    """Return the value if it is a tensor of this shape (None: any length); otherwise raise a `ContractError`."""
+    shape_text = "(" + ", ".join("any" if k is None else str(k) for k in shape) + ")"
+    require(isinstance(value, Tensor), where, type(value).__name__, f"a tensor {shape_text}", "return a tensor")
+    fits = len(value.shape) == len(shape) and all(k is None or k == n for k, n in zip(shape, value.shape, strict=True))
+    require(fits, where, f"shape {tuple(value.shape)}", f"{shape_text}", "keep the batch first, one row per stream")
     return value
 
 
 def require_finite(where: str, value: Tensor) -> Tensor:
-    """The value, if it has neither NaN nor infinity."""
+    """Return the value if all of its entries are finite; otherwise raise a `ContractError`."""
     bad = int((~value.isfinite()).sum())
-    require(not bad, where, f"{bad} values that are not finite", "finite numbers", "say valid = False instead")
+    require(not bad, where, f"{bad} values that are not finite", "finite numbers", "set valid = False instead")
     return value
 
 
 def require_close(
-    where: str, found: Tensor, wanted: Tensor, expected: str, advice: str, tolerance: float, floor: float = 0.0
+    where: str, actual: Tensor, reference: Tensor, expected: str, advice: str, tolerance: float, floor: float = 0.0
 ) -> None:
-    """Raise unless two tensors agree, to a share of the largest entry (and an absolute floor)."""
-    same = tuple(found.shape) == tuple(wanted.shape)
-    require(same, where, f"shape {tuple(found.shape)}", f"shape {tuple(wanted.shape)}", advice)
-    if not found.numel():
+    """Raise a `ContractError` unless two tensors agree.
+
+    Parameters
+    ----------
+    where : str
+    actual, reference : Tensor
+    expected, advice : str
+        Texts of the error.
+    tolerance : float
+        Tolerance relative to the largest entry of the reference.
+    floor : float
+        Absolute tolerance, added to the relative one.
+
+    Raises
+    ------
+    ContractError
+    """
+    same = tuple(actual.shape) == tuple(reference.shape)
+    require(same, where, f"shape {tuple(actual.shape)}", f"shape {tuple(reference.shape)}", advice)
+    if not actual.numel():
         return
-    gap = float((found - wanted).abs().max())
-    scale = float(wanted.abs().max())
+    gap = float((actual - reference).abs().max())
+    scale = float(reference.abs().max())
     close = gap <= tolerance * scale + floor + (1e-12 if tolerance else 0.0)
     require(close, where, f"a difference of {gap:.3g} in {scale:.3g}", expected, advice)
 
 
 @contextmanager
 def require_unchanged(where: str, name: str, value: Any) -> Iterator[None]:
-    """Raise if what is done inside changes a value that was given."""
+    """Raise a `ContractError` if the body of the context modifies the value."""
     before = copy.deepcopy(_parts(value))
     yield
     after = _parts(value)
     same = len(before) == len(after) and all(_equal(a, b) for a, b in zip(before, after, strict=True))
-    require(same, where, f"that it changed the {name} it was given", "no argument is ever changed", "return a new one")
+    require(same, where, f"a modified argument {name}", "arguments that are never modified", "return a new value")
 
 
 def _parts(value: Any) -> list[Any]:
-    """Tensors and plain values of a nest, in order; what cannot be looked into is left out."""
+    """Tensors and plain values of a nest, in order; values of other types are skipped."""
     if isinstance(value, Tensor):
         return [value.detach()]
     if isinstance(value, dict):
@@ -92,7 +117,7 @@ def _parts(value: Any) -> list[Any]:
     return [value] if isinstance(value, int | float | str | bool) else []
 
 
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor):
-        return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
-    return bool(one == other)
+def _equal(first: Any, second: Any) -> bool:
+    if isinstance(first, Tensor):
+        return first.shape == second.shape and torch.equal(first.nan_to_num(), second.nan_to_num())
+    return bool(first == second)

@@ -1,7 +1,7 @@
-"""The streaming loop: predict, judge, correct, commit (GeoSSM's Algorithm 1 with ESM's gate and depth).
+"""The streaming loop: predict, evaluate, correct, commit (GeoSSM, Algorithm 1, with the gate and depth of ESM).
 
-A controller is a frozen set of parts with pure ``init`` and ``step``; the caller owns the loop. Rows of a
-batch are independent: each has its own radius, depth and acceptance, kept apart by masks.
+A controller is a frozen set of parts with pure ``init`` and ``step``; the caller owns the loop. Rows of a batch are
+independent: each has its own radius, depth and acceptance, handled by masks.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from torch import Tensor
 
 from geofold.core.allocator import keep_freed_memory
 from geofold.core.backbone import Backbone
-from geofold.core.domain import Domain, Loss, Prediction, RowGoal
+from geofold.core.correction import LocalModel, StepContext, Work, merge_rows
+from geofold.core.domain import Domain, Loss, RowGoal
 from geofold.core.gate import Features, Gate, affordable_depth
 from geofold.core.linearise import Linearisation, LossEvaluation, evaluate_loss, linearise
-from geofold.core.metric import Factor, Metric, MetricState
+from geofold.core.metric import Metric, MetricState
 from geofold.core.retraction import second_order
 from geofold.core.state import ControllerState, StepInfo
-from geofold.core.surrogate import Horizon, Trial
+from geofold.core.surrogate import Horizon
 from geofold.core.trust_region import TrustRegion
 
 
 @dataclass(frozen=True)
 class Controller:
-    """Parts of the loop.
+    """Parts of the streaming loop.
 
     Parameters
     ----------
@@ -37,24 +38,24 @@ class Controller:
     horizon, discount
         H and gamma of the surrogate.
     order : 1 or 2
-        Of the retraction.
+        Order of the retraction.
     drift : float
-        mu: ties the correction to the proposal by (mu/2) |z - z0|_G^2.
+        mu of the penalty (mu/2) |z - z0|_G^2, which holds the correction near the proposal z0.
     through : bool
-        The gradient is that of the whole surrogate, by a backward pass through all H steps; else that of the
-        present loss, which is the same for a backbone that holds still, and cheap.
+        Use the gradient of the whole surrogate, by a backward pass through all H steps; otherwise the gradient of the
+        present loss, which is cheaper, and the same for a backbone without motion.
     once : bool
-        A row is content with the first correction that is accepted; its budget K then buys second chances with a
-        smaller radius, at the price of one trial each, and not further corrections.
-    curved : bool
-        Look at the directions along which the loss is stiff, where the domain tells them.
+        Stop correcting a row at its first accepted correction. Its K corrections are then attempts with a decreasing
+        radius, which cost one trial each.
+    stiff_directions : bool
+        Include the directions along which the loss is stiff in the metric, if the domain provides them.
     budget : float or None
-        tau_max in milliseconds (soft): no more inner steps are planned than fit, by the pace of the stream so far.
-        Results then depend on the machine's speed.
+        Soft time limit tau_max of a step (ms): no more corrections are planned than fit into it at the recent pace.
+        Results then depend on the speed of the machine.
     seed : int
-        Of the sketch's random probes.
+        Seed of the random probes of a sketched metric.
     clock : callable
-        Seconds.
+        Current time (s).
     """
 
     backbone: Backbone
@@ -77,94 +78,117 @@ class Controller:
             raise ValueError("expected horizon >= 1, order 1 or 2, drift >= 0")
 
     def init(self, domain: Domain, state: Any) -> ControllerState:
-        """State before the first step of a stream."""
+        """Controller state before the first step, from a state of the domain."""
         with torch.no_grad():
             like = domain.observe(state, None)
         batch, dim = like.shape[0], domain.latent_dim
         if batch > 1:
             keep_freed_memory()
         return ControllerState(
-            domain=state, memory=self.backbone.init_state(batch, dim, like), metric=self.metric.init(batch, dim, like),
-            radius=self.trust_region.init(batch, like), direction=like.new_zeros(batch, dim),
-            loss=like.new_full((batch,), torch.nan), goal=None, steps=0,
-        )  # fmt: skip
+            domain=state,
+            memory=self.backbone.init_state(batch, dim, like),
+            metric=self.metric.init(batch, dim, like),
+            radius=self.trust_region.init(batch, like),
+            direction=like.new_zeros(batch, dim),
+            loss=like.new_full((batch,), torch.nan),
+            goal=None,
+            steps=0,
+        )
 
     def step(self, domain: Domain, state: ControllerState, goal: Any) -> tuple[ControllerState, StepInfo]:
-        """One streaming step towards a goal.
+        """Make one step towards a goal.
+
+        Parameters
+        ----------
+        domain : Domain
+        state : ControllerState
+            State after the previous step; it is not modified.
+        goal
+            Goal in the type of the domain.
 
         Returns
         -------
-        ControllerState, StepInfo
-            The next state, and what happened for the reader. Nothing given is changed.
+        ControllerState
+            State after the step.
+        StepInfo
+            Diagnostics of the step.
         """
-        began = self.clock()
+        start_time = self.clock()
         with torch.no_grad():
             proposal, memory = self.backbone.step(domain.observe(state.domain, goal), state.memory)
-        seen = evaluate_loss(domain, proposal, state.domain, goal)
-        loss = seen.loss
-        # Something new is wanted: what the radius learned about the old loss means nothing now.
-        fresh = _fresh(state.goal, goal, state.radius)
-        work = _Work(
-            z=proposal, prediction=seen.prediction, loss=loss,
-            radius=torch.where(fresh, self.trust_region.radius, state.radius),
-            metric=state.metric, direction=state.direction, inner=torch.zeros_like(state.radius, dtype=torch.long),
+        evaluation = evaluate_loss(domain, proposal, state.domain, goal)
+        loss = evaluation.loss
+        # After a change of the goal the radius, adapted to the old loss, is reset.
+        new_goal = _goal_changed(state.goal, goal, state.radius)
+        work = Work(
+            z=proposal,
+            prediction=evaluation.prediction,
+            loss=loss,
+            radius=torch.where(new_goal, self.trust_region.radius, state.radius),
+            metric=state.metric,
+            direction=state.direction,
+            inner=torch.zeros_like(state.radius, dtype=torch.long),
             last=torch.zeros_like(state.radius, dtype=torch.bool),
-        )  # fmt: skip
-        features = _features(loss, state.loss, work.radius, fresh, proposal)
+        )
+        features = _features(loss, state.loss, work.radius, new_goal, proposal)
         rows = self.gate.open(features)
-        most = self.gate.largest
+        max_depth = self.gate.largest
         if self.budget is not None:
-            most = affordable_depth(state.pace, self.budget, most)
-        correcting, spent = self.clock(), 0.0
-        if most and bool(rows.any()):
-            work = self._correct(domain, state, goal, memory, work, features, rows, seen, most)
-            spent = self.clock() - correcting
+            max_depth = affordable_depth(state.pace, self.budget, max_depth)
+        correction_start, correction_time = self.clock(), 0.0
+        if max_depth and bool(rows.any()):
+            context = StepContext(domain, state.domain, goal, memory, proposal)
+            work = self._correct(context, state.steps, work, features, rows, evaluation, max_depth)
+            correction_time = self.clock() - correction_start
         with torch.no_grad():
             committed = domain.commit(work.prediction, state.domain)
-        took = self.clock() - began
-        pace = state.pace.seen(1e3 * (took - spent), 1e3 * spent, int(work.inner.max()))
+        step_time = self.clock() - start_time
+        pace = state.pace.update(1e3 * (step_time - correction_time), 1e3 * correction_time, int(work.inner.max()))
         after = ControllerState(
-            domain=committed, memory=self.backbone.write(memory, work.z), metric=work.metric, radius=work.radius,
-            direction=work.direction, loss=work.loss.total, goal=goal, steps=state.steps + 1, pace=pace,
-        )  # fmt: skip
-        info = StepInfo(
-            z=work.z, loss_before=loss.total, loss_after=work.loss.total, terms=work.loss.terms,
-            difficulty=features.loss, accepted=work.accepted(), inner_steps=work.inner, radius=work.radius,
-            kappa=work.kappa, condition=work.condition, actual=work.actual, predicted=work.predicted,
-            milliseconds=1e3 * took,
-        )  # fmt: skip
-        return after, info
+            domain=committed,
+            memory=self.backbone.write(memory, work.z),
+            metric=work.metric,
+            radius=work.radius,
+            direction=work.direction,
+            loss=work.loss.total,
+            goal=goal,
+            steps=state.steps + 1,
+            pace=pace,
+        )
+        return after, _step_info(work, loss, features.loss, 1e3 * step_time)
 
     def _correct(
-        self, domain: Domain, state: ControllerState, goal: Any, memory: Any, work: _Work, features: Features,
-        rows: Tensor, seen: LossEvaluation, most: int,
-    ) -> _Work:  # fmt: skip
-        """Inner corrections, at most `most`, on the rows that the gate opened."""
-        proposal, weight, depth = work.z, None, rows.to(torch.long)
+        self,
+        context: StepContext,
+        steps: int,
+        work: Work,
+        features: Features,
+        rows: Tensor,
+        evaluation: LossEvaluation,
+        max_depth: int,
+    ) -> Work:
+        """Try at most `max_depth` corrections in the rows (B,) that the gate opened."""
+        weight, depth = None, rows.to(torch.long)
         moved = True
-        for inner in range(most):
-            # A row that was refused is where it was, and so is all that was learned there.
+        for inner in range(max_depth):
+            # A rejected row has not moved, so its linearisation and metric remain valid.
             if moved:
-                seen = seen if inner == 0 else evaluate_loss(domain, work.z, state.domain, goal)
-                at = linearise(domain, work.z, state.domain, seen, weight, stiff_directions=self.stiff_directions)
+                if inner:
+                    evaluation = evaluate_loss(context.domain, work.z, context.state, context.goal)
+                at = self._linearise(context, work, evaluation, weight)
                 weight = at.weight
-                if self.through and self.horizon > 1:
-                    ahead = self._horizon.gradient(domain, self.backbone, memory, work.z, state.domain, goal)
-                    at = replace(at, gradient=ahead)
-                metric = self._learn(work, at, inner, state.steps)
+                metric = self._update_metric(work, at, inner, steps)
                 factor = self.metric.factor(metric)
-                descent = factor.solve(at.gradient)
+                model = LocalModel(at, metric, factor, factor.solve(at.gradient))
             if inner == 0:
-                kappa = (at.gradient * descent).sum(-1)
-                depth = torch.where(rows, self.gate.depth(features._replace(kappa=kappa)).clamp_max(most), 0)
-                work = replace(work, kappa=kappa, condition=factor.condition())
-            work = self._inner_step(
-                domain, state.domain, goal, memory, work, at, metric, factor, descent, proposal, depth > inner
-            )
+                kappa = (model.at.gradient * model.descent).sum(-1)
+                depth = torch.where(rows, self.gate.depth(features._replace(kappa=kappa)).clamp_max(max_depth), 0)
+                work = replace(work, kappa=kappa, condition=model.factor.condition())
+            work = self._inner_step(context, work, model, depth > inner)
             moved = bool(work.last.any())
             if self.once:
                 depth = torch.where(work.last, 0, depth)
-            if inner + 1 == most or not bool((depth > inner + 1).any()):
+            if inner + 1 == max_depth or not bool((depth > inner + 1).any()):
                 break
         return work
 
@@ -172,111 +196,102 @@ class Controller:
     def _horizon(self) -> Horizon:
         return Horizon(self.horizon, self.discount)
 
-    def _learn(self, work: _Work, at: Linearisation, inner: int, steps: int) -> MetricState:
-        """Metric after one more look, in the rows that stand at a new place."""
+    def _linearise(
+        self, context: StepContext, work: Work, evaluation: LossEvaluation, weight: Tensor | None
+    ) -> Linearisation:
+        """Linearisation at the current latent, with the gradient of the surrogate if `through` is set."""
+        domain, state, goal = context.domain, context.state, context.goal
+        at = linearise(domain, work.z, state, evaluation, weight, stiff_directions=self.stiff_directions)
+        if not self.through or self.horizon == 1:
+            return at
+        gradient = self._horizon.gradient(domain, self.backbone, context.memory, work.z, state, goal)
+        return replace(at, gradient=gradient)
+
+    def _update_metric(self, work: Work, at: Linearisation, inner: int, steps: int) -> MetricState:
+        """Metric after one more linearisation, updated in the rows that have moved."""
         seed = hash((self.seed, steps, inner)) & 0x7FFFFFFF
         after = self.metric.update(work.metric, at, work.direction, seed)
-        return after if inner == 0 else _merge(work.last, after, work.metric)
+        return after if inner == 0 else merge_rows(work.last, after, work.metric)
 
-    def _inner_step(
-        self, domain: Domain, state: Any, goal: Any, memory: Any, work: _Work, at: Linearisation,
-        metric: MetricState, factor: Factor, descent: Tensor, proposal: Tensor, rows: Tensor,
-    ) -> _Work:  # fmt: skip
-        """One natural step with its trust region; rows outside the mask stay as they are."""
+    def _inner_step(self, context: StepContext, work: Work, model: LocalModel, rows: Tensor) -> Work:
+        """Try one natural-gradient step within the trust region; rows outside the mask (B,) remain unchanged."""
         region, mu = self.trust_region, self.drift
-        v, gradient = -descent, at.gradient
+        space, factor = context.domain.space, model.factor
+        v, gradient = -model.descent, model.at.gradient
         if mu:
-            # the tie pulls back by mu G (z - z0) and has a curvature mu G of its own
-            away = domain.space.minus(work.z, proposal)
-            gradient = gradient + mu * factor.times(away)
-            v = -(descent + mu * away) / (1 + mu)
+            # The penalty adds the gradient mu G (z - z0) and the curvature mu G.
+            offset = space.minus(work.z, context.proposal)
+            gradient = gradient + mu * factor.times(offset)
+            v = -(model.descent + mu * offset) / (1 + mu)
         slope = -(gradient * v).sum(-1)
-        length_squared = at.length_squared(v, factor.damping)
-        length, effective_radius = length_squared.sqrt(), region.effective_radius(work.radius, slope * (1 + mu))
-        alpha = region.scale(length, effective_radius)
+        length_squared = model.at.length_squared(v, factor.damping)
+        length = length_squared.sqrt()
+        effective_radius = region.effective_radius(work.radius, slope * (1 + mu))
+        alpha = region.step_fraction(length, effective_radius)
         step = alpha[:, None] * v
         if self.order == 2:
-            step = second_order(at, factor, step, alpha * length)
-        trial = domain.space.retract(work.z, step)
-        tried = self._horizon.compare(
-            domain, self.backbone, memory, state, goal, work.z, work.prediction, work.loss.total, trial
+            step = second_order(model.at, factor, step, alpha * length)
+        z = space.retract(work.z, step)
+        trial = self._horizon.compare(
+            context.domain,
+            self.backbone,
+            context.memory,
+            context.state,
+            context.goal,
+            work.z,
+            work.prediction,
+            work.loss.total,
+            z,
         )
-        now, then = tried.now, tried.then
+        current_value, trial_value = trial.current_value, trial.trial_value
         if mu:
-            now = now + mu / 2 * factor.quadratic(away)
-            then = then + mu / 2 * factor.quadratic(domain.space.minus(trial, proposal))
-        predicted = region.predicted(alpha, slope, (1 + mu) * length_squared)
-        actual = now - then
-        taken = rows & region.accept(actual, predicted)
-        radius = region.update(work.radius, actual, predicted, alpha * length, taken, effective_radius)
-        everyone = bool(rows.all())
+            current_value = current_value + mu / 2 * factor.quadratic(offset)
+            trial_value = trial_value + mu / 2 * factor.quadratic(space.minus(z, context.proposal))
+        predicted = region.predicted_decrease(alpha, slope, (1 + mu) * length_squared)
+        actual = current_value - trial_value
+        accepted = rows & region.accept(actual, predicted)
+        radius = region.update(work.radius, actual, predicted, alpha * length, accepted, effective_radius)
+        all_rows = bool(rows.all())
         work = replace(
-            work, radius=radius if everyone else torch.where(rows, radius, work.radius),
-            metric=metric if everyone else _merge(rows, metric, work.metric),
-            actual=actual, predicted=predicted, inner=work.inner + rows,
-        )  # fmt: skip
-        return work.moved(taken, trial, tried, step)
+            work,
+            radius=radius if all_rows else torch.where(rows, radius, work.radius),
+            metric=model.metric if all_rows else merge_rows(rows, model.metric, work.metric),
+            actual=actual,
+            predicted=predicted,
+            inner=work.inner + rows,
+        )
+        return work.move(accepted, z, trial, step)
 
 
-def _fresh(before: Any, goal: Any, like: Tensor) -> Tensor:
-    """Rows (B,) of which something new is wanted, bool."""
+def _step_info(work: Work, loss: Loss, difficulty: Tensor, milliseconds: float) -> StepInfo:
+    """Diagnostics of a finished step, from its working state and the loss of the proposal."""
+    return StepInfo(
+        z=work.z,
+        loss_before=loss.total,
+        loss_after=work.loss.total,
+        terms=work.loss.terms,
+        difficulty=difficulty,
+        accepted=work.any_accepted(),
+        inner_steps=work.inner,
+        radius=work.radius,
+        kappa=work.kappa,
+        condition=work.condition,
+        actual=work.actual,
+        predicted=work.predicted,
+        milliseconds=milliseconds,
+    )
+
+
+def _goal_changed(before: Any, goal: Any, like: Tensor) -> Tensor:
+    """Rows (B,) bool whose goal differs from that of the previous step."""
     if before is not None and isinstance(goal, RowGoal):
         return goal.differs(before)
     return torch.full_like(like, before is not None and goal != before, dtype=torch.bool)
 
 
-def _features(loss: Loss, previous: Tensor, radius: Tensor, fresh: Tensor, proposal: Tensor) -> Features:
-    """What the gate sees before a gradient is spent."""
+def _features(loss: Loss, previous: Tensor, radius: Tensor, new_goal: Tensor, proposal: Tensor) -> Features:
+    """Features of the gate that are known before a gradient is computed."""
     difficulty = loss.total if loss.difficulty is None else loss.difficulty
-    change = torch.where(fresh, 0.0, (loss.total - previous).nan_to_num(0.0))
+    change = torch.where(new_goal, 0.0, (loss.total - previous).nan_to_num(0.0))
     violation = torch.zeros_like(difficulty) if loss.violation is None else loss.violation
     return Features(difficulty, change, violation, radius, motion=proposal.norm(dim=-1))
-
-
-def _merge(rows: Tensor, new: MetricState, old: MetricState) -> MetricState:
-    """New averages where a row was open."""
-    return MetricState(
-        torch.where(rows[:, None, None], new.factor, old.factor), torch.where(rows, new.weight, old.weight)
-    )
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What the inner loop hands on from one correction to the next."""
-
-    z: Tensor
-    prediction: Prediction
-    loss: Loss
-    radius: Tensor
-    metric: MetricState
-    direction: Tensor
-    inner: Tensor
-    last: Tensor
-    taken: Tensor | None = None
-    kappa: Tensor | None = None
-    condition: Tensor | None = None
-    actual: Tensor | None = None
-    predicted: Tensor | None = None
-
-    def accepted(self) -> Tensor:
-        """(B,) bool: rows in which at least one correction was taken."""
-        return torch.zeros_like(self.radius, dtype=torch.bool) if self.taken is None else self.taken
-
-    def moved(self, taken: Tensor, z: Tensor, tried: Trial, step: Tensor) -> _Work:
-        """Take the trial in the rows where it was accepted; the masks are spared where all rows agree."""
-        judged = replace(self, last=taken, taken=taken if self.taken is None else self.taken | taken)
-        if not bool(taken.any()):
-            return judged
-        prediction, loss = tried.prediction, tried.loss
-        if bool(taken.all()):
-            return replace(judged, z=z, prediction=prediction, loss=loss, direction=step)
-        wide = taken[:, None]
-        mean = torch.where(wide, prediction.mean, self.prediction.mean)
-        precision = torch.where(wide, prediction.precision, self.prediction.precision)
-        valid = torch.where(taken, prediction.valid, self.prediction.valid)
-        terms = {name: torch.where(taken, term, self.loss.terms[name]) for name, term in loss.terms.items()}
-        return replace(
-            judged, z=torch.where(wide, z, self.z), prediction=Prediction(mean, precision, valid),
-            loss=Loss(torch.where(taken, loss.total, self.loss.total), terms),
-            direction=torch.where(wide, step, self.direction),
-        )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Latent preconditioning: a frozen covariance of latents in place of the decoder's geometry.
+"""Latent preconditioning: a frozen covariance of latents instead of the geometry of the decoder.
 
-The paper's baseline (GeoSSM, Appendix E): G = lambda I + Sigma_z, Sigma_z an exponential average of the latents'
-covariance, diagonal or of low rank, gathered beforehand and frozen; no decoder Jacobian enters.
+Baseline of GeoSSM, Appendix E: G = lambda I + Sigma_z, where Sigma_z is an exponentially weighted covariance of
+latents, diagonal or of low rank, computed beforehand and frozen. No decoder Jacobian enters.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from geofold.core.metric import Factor, MetricState, WoodburyFactor, empty_state
 
 @dataclass(frozen=True)
 class LatentCovariance:
-    """G = lambda I + diag(s) + UU'. Build with `LatentCovariance.of`.
+    """Metric G = lambda I + diag(s) + UU'. Create with `LatentCovariance.of`.
 
     Parameters
     ----------
@@ -37,14 +37,15 @@ class LatentCovariance:
     def of(
         cls, latents: Tensor, *, rank: int | None = None, decay: float = 0.98, damping: float = 1e-3
     ) -> LatentCovariance:
-        """Covariance of a sequence of latents (t, d), the last ones weighing most.
+        """Metric from the covariance of a sequence of latents, weighted towards the last ones.
 
         Parameters
         ----------
+        latents : (t, d)
         rank : int or None
-            Number of leading eigenvectors kept; None: the diagonal.
+            Number of leading eigenvectors; None: the diagonal only.
         decay : float
-            Factor of a latent's weight per step of age (squared, as in the pullback metric's average).
+            The weight of a latent falls by decay^2 per step of age, as in the average of the pullback metric.
 
         Raises
         ------
@@ -53,29 +54,35 @@ class LatentCovariance:
         """
         if latents.ndim != 2 or len(latents) < 2:
             raise ValueError(f"latents of shape {tuple(latents.shape)}; expected (t, d) with at least two of them")
-        full = latents.detach().double()
-        age = torch.arange(len(full) - 1, -1, -1, dtype=torch.float64, device=full.device)
+        vectors = latents.detach().double()
+        age = torch.arange(len(vectors) - 1, -1, -1, dtype=torch.float64, device=vectors.device)
         weight = decay ** (2 * age)
         weight = weight / weight.sum()
-        centred = full - weight @ full
+        centred = vectors - weight @ vectors
         if rank is None:
-            return cls(full.new_zeros(full.shape[1], 0), weight @ centred.square(), damping)
+            return cls(vectors.new_zeros(vectors.shape[1], 0), weight @ centred.square(), damping)
         size, basis = torch.linalg.eigh(centred.mT @ (weight[:, None] * centred))
-        kept = slice(max(len(size) - rank, 0), None)
-        return cls(basis[:, kept] * size[kept].clamp_min(0).sqrt(), full.new_zeros(full.shape[1]), damping)
+        leading = slice(max(len(size) - rank, 0), None)
+        return cls(basis[:, leading] * size[leading].clamp_min(0).sqrt(), vectors.new_zeros(vectors.shape[1]), damping)
 
     def init(self, batch: int, dim: int, like: Tensor) -> MetricState:
-        """Nothing to average: the covariance is frozen."""
+        """Empty state: the covariance is frozen.
+
+        Raises
+        ------
+        ValueError
+            If the covariance has another latent dimension.
+        """
         if dim != len(self.diagonal):
             raise ValueError(f"covariance of {len(self.diagonal)} latent dimensions, problem of {dim}")
         return empty_state(batch, dim, like)
 
     def update(self, state: MetricState, at: Linearisation, previous: Tensor, seed: int) -> MetricState:
-        """Frozen."""
+        """Return the state unchanged."""
         return state
 
     def factor(self, state: MetricState) -> Factor:
-        """lambda I + Sigma_z, the same in every row."""
+        """Factor of lambda I + Sigma_z, the same in every row."""
         rows, device = len(state.weight), state.factor.device
         diagonal = (self.diagonal.to(device) + self.damping).expand(rows, -1)
         return WoodburyFactor.of(

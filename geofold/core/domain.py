@@ -2,8 +2,8 @@
 
 Glossary: ``B`` batch rows, ``d`` latent dimension, ``k`` observations.
 
-A domain never changes what it is given: states and goals are values. Its loss sees the latent only through
-``Prediction.mean``, so one decoder Jacobian serves the gradient, the metric and the retraction alike.
+A domain never modifies its arguments: states and goals are values. Its loss depends on the latent only through
+``Prediction.mean``, so one decoder Jacobian serves the gradient, the metric and the retraction.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from geofold.core.tangent import Space
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a latent stands for.
+    """Decoded latent.
 
     Attributes
     ----------
     mean : (B, k)
         Observations, differentiable in the latent.
     precision : (B, k) or (k,)
-        Diagonal of the observation weight W (inverse variance); zero for observations that only the loss reads.
+        Diagonal of the observation weight W (inverse variance); zero for observations that enter the loss only.
     valid : (B,) bool
-        False where the latent has no admissible decoding: such a trial is never accepted.
+        False if the latent has no admissible decoding; such a trial is never accepted.
     """
 
     mean: Tensor
@@ -38,18 +38,16 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss per row of the batch and its named terms, which add up to it.
+    """Loss of each row of the batch, and named terms that add up to it.
 
     Attributes
     ----------
     total : (B,)
     terms : dict of str to (B,)
     difficulty : (B,) or None
-        The part of the loss that the gate should look at now (e.g. at the residue the stream has reached);
-        None: all of it.
+        Part of the loss that the gate compares with its tolerance, e.g. that of the current residue; None: the total.
     violation : (B,) or None
-        How far hard constraints are from being kept, in the domain's own unit (a feature of the gate);
-        None: nothing to tell.
+        Violation of the hard constraints, in the unit of the domain (a feature of the gate); None: no constraints.
     """
 
     total: Tensor
@@ -60,11 +58,11 @@ class Loss:
 
 @runtime_checkable
 class Domain(Protocol):
-    """What the controller must know of a problem. State and goal are the domain's own types.
+    """Problem that a controller can stream. State and goal have types of the domain's own.
 
-    Goals are compared with ``==``: a goal that differs from the last one resets the trust region. A domain may also
-    have `expand` (`AnalyticDecoder`), `sloped` (`AnalyticLoss`), `select` (`Selectable`), and a true attribute
-    `rests`: a zero latent decodes to the state as it is, and its loss is the same at every step.
+    Goals are compared with ``==``: a goal that differs from the last one resets the trust region. Optional members are
+    `expand` (`AnalyticDecoder`), `loss_and_gradient` (`AnalyticLoss`), `select` (`Selectable`), and a true attribute
+    `rests`, which declares that a zero latent decodes to the current state and has the same loss at every step.
     """
 
     @property
@@ -73,76 +71,81 @@ class Domain(Protocol):
 
     @property
     def space(self) -> Space:
-        """Geometry of the latent: how a step is added and how two latents are subtracted."""
+        """Geometry of the latent: addition of a step and difference of two latents."""
 
     def observe(self, state: Any, goal: Any) -> Tensor:
-        """What the backbone reads, (B, features)."""
+        """Features (B, F) that the backbone reads; `goal` is None before the first step."""
 
     def decode(self, z: Tensor, state: Any) -> Prediction:
-        """Prediction of latents (B, d), differentiable (twice, by forward mode too)."""
+        """Prediction of latents z (B, d), twice differentiable, also in forward mode."""
 
     def loss(self, prediction: Prediction, state: Any, goal: Any) -> Loss:
-        """Loss of a prediction; a function of ``prediction.mean`` only, given state and goal."""
+        """Loss of a prediction: a function of ``prediction.mean``, state and goal only."""
 
     def commit(self, prediction: Prediction, state: Any) -> Any:
-        """The next state: the predicted move is applied."""
+        """Next state, after the predicted move; rows that are not valid keep their state."""
 
 
 class LossWithGradient(NamedTuple):
-    """A loss and how to get its gradient.
+    """Loss with its gradient in closed form.
 
-    loss : values only.
-    slope : callable, the gradient (B, k) of the total by the observations; nothing is computed before it is called.
-    curved : callable or None, directions (c, B, k) in the observations along which the loss is stiff, each as long as
-        the root of its curvature there: their outer products are a Gauss-Newton matrix of those terms. A pullback
-        metric weighs a move along them too.
+    Attributes
+    ----------
+    loss : Loss
+        Values without a graph.
+    gradient : callable
+        Returns the gradient (B, k) of the total with respect to the observations; computed on request.
+    stiff_directions : callable or None
+        Returns directions (c, B, k) in observation space along which the loss is stiff, each scaled by the root of its
+        curvature, so that their outer products form a Gauss-Newton matrix of these terms. A pullback metric includes
+        them in the observation weight.
     """
 
     loss: Loss
-    slope: Callable[[], Tensor]
+    gradient: Callable[[], Tensor]
     stiff_directions: Callable[[], Tensor | None] | None = None
 
 
 @runtime_checkable
 class AnalyticLoss(Protocol):
-    """Domains that know their loss's gradient in closed form spare the controller automatic differentiation."""
+    """Domain with the gradient of its loss in closed form, used instead of automatic differentiation."""
 
     def loss_and_gradient(self, prediction: Prediction, state: Any, goal: Any) -> LossWithGradient:
-        """The same as `loss`, with its gradient at hand; called without gradients."""
+        """Loss as in `Domain.loss`, and its gradient; called with gradient recording off."""
 
 
 @runtime_checkable
 class RowGoal(Protocol):
-    """A goal that differs by row."""
+    """Goal with a value for each row of the batch."""
 
     def differs(self, before: Any) -> Tensor:
-        """(B,) bool: rows of which it asks something new, beside the goal of the step before."""
+        """Rows (B,) bool whose goal differs from that of the previous step."""
 
     def of(self, rows: Tensor) -> RowGoal:
-        """Goal whose row k is row rows[k] of this one."""
+        """Goal whose row k is row rows[k] of this goal."""
 
 
 @runtime_checkable
 class Selectable(Domain, Protocol):
-    """A domain whose states can be rearranged, and repeated, along the batch.
+    """Domain whose states can be reordered and repeated along the batch.
 
-    Its loss has to take one goal for any number of rows.
+    Its loss must accept one goal for any number of rows.
     """
 
     def select(self, state: Any, rows: Tensor) -> Any:
-        """State whose row k is row rows[k] of the given one."""
+        """State whose row k is row rows[k] of `state`."""
 
 
 @dataclass(frozen=True)
 class Expansion:
-    """Decoder around a latent, as the linear maps that the metric needs: J itself need never be formed.
+    """Decoder around a latent, as linear maps, so that the Jacobian J need not be formed.
 
-    Each map is only computed when it is called, so a look at the prediction alone costs a decoding and no more.
+    Each map is computed when it is called; the prediction alone costs one decoding.
 
     Attributes
     ----------
-    prediction
-        At the latent (values only).
+    prediction : Prediction
+        Prediction at the latent (values only).
     push : callable
         (p, B, d) -> (p, B, k): J v for p tangents at once (forward mode).
     pull : callable
@@ -162,7 +165,7 @@ class Expansion:
 
 @runtime_checkable
 class AnalyticDecoder(Protocol):
-    """Domains that know their decoder's derivatives in closed form spare the controller the differentiation."""
+    """Domain with the derivatives of its decoder in closed form, used instead of automatic differentiation."""
 
     def expand(self, z: Tensor, state: Any) -> Expansion:
-        """The same as `decode`, with its derivatives; called without gradients."""
+        """Prediction as in `Domain.decode`, and its derivatives; called with gradient recording off."""

@@ -1,4 +1,4 @@
-"""Random numbers of torch modules from a generator of our own, where their constructors take none."""
+"""Initial weights of torch modules from a generator of their own, where constructors accept none."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ DRAWS: frozenset[Any] = frozenset({
     torch.rand, torch.randn, torch.normal, torch.Tensor.uniform_, torch.Tensor.normal_,
     init.uniform_, init.normal_, init.kaiming_uniform_,
 })  # fmt: skip
-"""What initial weights are drawn by; each takes a generator. Those of `init` are seen whole: what they call is not."""
+"""Functions that draw initial weights; each takes a generator. Functions of `init` are intercepted as a whole."""
 
 
 class DrawsFrom(TorchFunctionMode):
-    """A context in which this thread's draws of initial weights come from a seed of their own.
+    """Context in which initial weights that this thread draws come from a generator with the given seed.
 
-    ``torch.manual_seed`` would set the generator of the whole process, under ``fork_rng`` too: other threads would
-    draw from it meanwhile, and change the weights. On the CPU the numbers are those after ``torch.manual_seed(seed)``.
+    ``torch.manual_seed`` would set the generator of the whole process, also under ``fork_rng``; other threads that draw
+    from it meanwhile would change the weights. On the CPU the numbers equal those after ``torch.manual_seed(seed)``.
 
     Parameters
     ----------
     seed : int
-        Of the generator.
+        Seed of the generator.
     """
 
     def __init__(self, seed: int) -> None:

@@ -1,7 +1,7 @@
-"""Gate: how many inner corrections a step deserves (Elastic State Model).
+"""Gate: the number K of inner corrections of a step (Elastic State Model).
 
-What the loss alone can tell decides K = 0, before any gradient is spent; with kappa = g'G^-1 g at hand the gate
-then chooses 1 <= K <= K_max, an integer per row of the batch. `Budget` bounds that choice by a time.
+The gate first decides from the loss, before a gradient is computed, whether K = 0. Once kappa = g'G^-1 g is known it
+chooses 1 <= K <= K_max, an integer per row of the batch. `affordable_depth` bounds that choice by a time budget.
 """
 
 from __future__ import annotations
@@ -14,16 +14,27 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+FILE_NAMES = {"max_motion": "still"}
+"""Names in weight files of the fields of `LearnedGate` that were renamed, so that existing files can be read."""
+
 
 class Features(NamedTuple):
-    """What a gate may look at, (B,) each.
+    """Input of a gate, (B,) each.
 
-    loss : the loss, or the part of it that the domain calls the difficulty.
-    change : its change since the last step's end (zero at the first step and after a new goal).
-    violation : how far hard constraints are from being kept, in the domain's unit.
-    radius : trust radius.
-    kappa : g'G^-1 g; None before a gradient was spent.
-    motion : length of the proposal, how far the predictor would go by itself; None: not told, as if it were zero.
+    Attributes
+    ----------
+    loss
+        Difficulty of the domain if it has one, otherwise the total loss.
+    change
+        Change of the total loss since the end of the last step; zero at the first step and after a change of the goal.
+    violation
+        Violation of the hard constraints, in the unit of the domain.
+    radius
+        Trust radius.
+    kappa
+        g'G^-1 g; None before the gradient is computed.
+    motion
+        Length of the proposal; None is treated as zero.
     """
 
     loss: Tensor
@@ -35,126 +46,140 @@ class Features(NamedTuple):
 
 
 class Gate(Protocol):
-    """Two questions: is anything wrong, and how wrong is it."""
+    """Rule that opens or closes a step to corrections, and chooses their number."""
 
     @property
     def name(self) -> str:
-        """What the report calls it."""
+        """Name in the report."""
 
     @property
     def largest(self) -> int:
-        """K_max."""
+        """Maximum number of corrections K_max."""
 
     def open(self, features: Features) -> Tensor:
-        """(B,) bool: whether the step gets any correction, without kappa."""
+        """Rows (B,) bool that get at least one correction; `features.kappa` is None."""
 
     def depth(self, features: Features) -> Tensor:
-        """(B,) int in 1..K_max, with kappa."""
+        """Number of corrections (B,) int in 1..K_max; `features.kappa` is known."""
 
 
 @dataclass(frozen=True)
 class ThresholdGate:
-    """Closed below a loss; one inner step more for every tenfold of kappa.
+    """Gate that is closed up to a loss, and adds one correction for every factor of ten in kappa.
 
     Parameters
     ----------
     tolerance : float
-        Loss (or local difficulty) up to which the proposal stands.
+        Loss (or difficulty) up to which the proposal is emitted without correction.
     first : float
-        kappa that earns the second inner step.
+        kappa from which a second correction is made.
     largest : int
         K_max.
-    still : float
-        Closed while the predictor moves by more than this: a correction amid a move that is known spoils it.
+    max_motion : float
+        The gate is closed while the proposal is longer than this, so that corrections do not disturb predicted moves.
     """
 
     tolerance: float
     first: float = 1.0
     largest: int = 4
-    still: float = math.inf
+    max_motion: float = math.inf
     name: str = "threshold"
 
     def open(self, features: Features) -> Tensor:
-        """loss > tolerance, and the predictor at rest."""
-        trouble = features.loss > self.tolerance
-        return trouble if features.motion is None else trouble & (features.motion <= self.still)
+        """Open rows whose loss exceeds `tolerance` and whose proposal is not longer than `max_motion`."""
+        exceeds = features.loss > self.tolerance
+        return exceeds if features.motion is None else exceeds & (features.motion <= self.max_motion)
 
     def depth(self, features: Features) -> Tensor:
-        """1 + the number of decades that kappa lies above `first`."""
+        """1 + number of decades by which kappa exceeds `first`, up to `largest`."""
         decades = torch.log10(require_kappa(features).clamp_min(1e-300) / self.first).floor() + 1
         return (1 + decades.nan_to_num(0.0).clamp(0, self.largest - 1)).to(torch.long)
 
 
 @dataclass(frozen=True)
 class FixedGate:
-    """Always the same number of inner steps; FixedGate(1) is GeoSSM's Algorithm 1."""
+    """Gate with a constant number of corrections; FixedGate(1) gives Algorithm 1 of GeoSSM."""
 
     largest: int = 1
     name: str = "fixed"
 
     def open(self, features: Features) -> Tensor:
-        """Always."""
+        """Open every row."""
         return torch.ones_like(features.loss, dtype=torch.bool)
 
     def depth(self, features: Features) -> Tensor:
-        """`largest`."""
+        """Choose `largest` in every row."""
         return torch.full_like(features.loss, self.largest, dtype=torch.long)
 
 
 @dataclass(frozen=True)
 class LearnedGate:
-    """Two small networks on the features: one opens the gate, one chooses the depth.
+    """Gate of two small networks on the features: one opens it, the other chooses the depth.
 
     Parameters
     ----------
     open_hidden : (h, 6)
-        Loss, change, violation, radius, motion and a constant one.
+        Weights on loss, change, violation, radius, motion and a constant one.
     open_head : (h,)
     depth_hidden : (h, 7)
-        The same and kappa.
+        Weights on the same features and kappa.
     depth_head : (K_max, h)
-    still : ()
-        Closed while the predictor moves by more than this.
+    max_motion : ()
+        The gate is closed while the proposal is longer than this. Weight files call it ``still``.
     """
 
     open_hidden: Tensor
     open_head: Tensor
     depth_hidden: Tensor
     depth_head: Tensor
-    still: Tensor
+    max_motion: Tensor
     name: str = "learned"
 
     @classmethod
-    def start(
-        cls, largest: int = 4, *, hidden: int = 16, still: float = math.inf, seed: int = 0
-    ) -> LearnedGate:  # fmt: skip
-        """Weights before training."""
+    def start(cls, largest: int = 4, *, hidden: int = 16, max_motion: float = math.inf, seed: int = 0) -> LearnedGate:
+        """Gate with random weights, before training.
+
+        Parameters
+        ----------
+        largest : int
+            K_max.
+        hidden : int
+            Width of both networks.
+        max_motion : float
+        seed : int
+        """
         noise = torch.Generator().manual_seed(seed)
 
         def draw(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=noise, dtype=torch.float64) / math.sqrt(shape[-1])
 
         weights = draw(hidden, 6), draw(hidden), draw(hidden, 7), draw(largest, hidden)
-        return cls(*weights, torch.tensor(still, dtype=torch.float64))
+        return cls(*weights, torch.tensor(max_motion, dtype=torch.float64))
 
     @property
     def largest(self) -> int:
-        """K_max."""
+        """Maximum number of corrections K_max."""
         return len(self.depth_head)
 
     @classmethod
     def of(cls, weights: Mapping[str, Tensor]) -> LearnedGate:
-        """Gate of `weights`; a KeyError where one is missing."""
-        parts = (weights[name] for name in ("open_hidden", "open_head", "depth_hidden", "depth_head", "still"))
+        """Gate from weights by name, as `weights` returns them.
+
+        Raises
+        ------
+        KeyError
+            If a weight is missing.
+        """
+        parts = (weights[FILE_NAMES.get(f.name, f.name)] for f in fields(cls) if f.name != "name")
         return cls(*parts)  # type: ignore[arg-type]
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """What is trained and saved, by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
+        """Weights by their names in files."""
+        return {FILE_NAMES.get(f.name, f.name): getattr(self, f.name) for f in fields(self) if f.name != "name"}
 
     def open_logit(self, features: Features) -> Tensor:
-        """Log-odds (B,) that the step gets a correction; differentiable in weights and features."""
+        """Log-odds (B,) of opening the gate, differentiable in weights and features."""
         return torch.tanh(_scale_features(features, None) @ self.open_hidden.mT) @ self.open_head
 
     def depth_logits(self, features: Features) -> Tensor:
@@ -164,48 +189,62 @@ class LearnedGate:
         )
 
     def open(self, features: Features) -> Tensor:
-        """Where the odds are for it, and the predictor is at rest."""
-        wanted = self.open_logit(features) > 0
-        return wanted if features.motion is None else wanted & (features.motion <= self.still)
+        """Open rows with positive log-odds whose proposal is not longer than `max_motion`."""
+        likely = self.open_logit(features) > 0
+        return likely if features.motion is None else likely & (features.motion <= self.max_motion)
 
     def depth(self, features: Features) -> Tensor:
-        """The likeliest depth."""
+        """Choose the depth of the highest logit."""
         return 1 + self.depth_logits(features).argmax(-1)
 
 
 class Pace(NamedTuple):
-    """What a step has cost of late, in milliseconds: judging and committing, and one inner correction.
+    """Recent duration (ms) of the parts of a step; None before the first measurement.
 
-    None: not seen yet.
+    Attributes
+    ----------
+    evaluation : float or None
+        Duration of proposal, loss and commit.
+    correction : float or None
+        Duration of one inner correction.
     """
 
-    look: float | None = None
+    evaluation: float | None = None
     correction: float | None = None
 
-    def seen(self, look: float, corrections: float, count: int) -> Pace:
-        """Pace after one more step: the larger of the last and a slow average, since a budget is kept at the peaks."""
+    def update(self, evaluation: float, corrections: float, count: int) -> Pace:
+        """Pace after one more step: the larger of the last duration and a slow average, since a budget holds at peaks.
+
+        Parameters
+        ----------
+        evaluation, corrections : float
+            Duration (ms) of the step without its corrections, and of all its corrections.
+        count : int
+            Number of corrections made.
+        """
         return Pace(
-            _smooth(self.look, look), _smooth(self.correction, corrections / count) if count else self.correction
+            _smooth(self.evaluation, evaluation),
+            _smooth(self.correction, corrections / count) if count else self.correction,
         )
 
 
 def affordable_depth(pace: Pace, budget: float, largest: int) -> int:
-    """Inner corrections that fit into `budget` milliseconds; one, to learn from, where the pace is not known."""
-    if pace.look is None or pace.correction is None:
+    """Number of corrections, at most `largest`, that fit into `budget` (ms); one if the pace is not known yet."""
+    if pace.evaluation is None or pace.correction is None:
         return 1
-    return max(0, min(largest, math.floor((budget - pace.look) / max(pace.correction, 1e-6))))
+    return max(0, min(largest, math.floor((budget - pace.evaluation) / max(pace.correction, 1e-6))))
 
 
 def require_kappa(features: Features) -> Tensor:
-    """kappa, which must be there.
+    """Return kappa (B,) of the features.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If kappa has not been computed.
     """
     if features.kappa is None:
-        raise ValueError("features without kappa; depth is asked for after the gradient")
+        raise ValueError("features without kappa; expected kappa; call depth after the gradient is computed")
     return features.kappa
 
 
@@ -214,12 +253,16 @@ def _smooth(old: float | None, new: float) -> float:
 
 
 def _scale_features(features: Features, kappa: Tensor | None) -> Tensor:
-    """Features (B, 6 or 7) on a scale of decades, so that a small network can tell them apart."""
+    """Features (B, 6 or 7), on logarithmic scales where they span decades."""
     motion = torch.zeros_like(features.loss) if features.motion is None else features.motion
     columns = [
-        torch.log10(features.loss.clamp_min(0) + 1e-6) / 3, torch.tanh(features.change), torch.tanh(features.violation),
-        torch.log10(features.radius) / 2, torch.log10(motion + 1e-3) / 3, torch.ones_like(features.loss),
-    ]  # fmt: skip
+        torch.log10(features.loss.clamp_min(0) + 1e-6) / 3,
+        torch.tanh(features.change),
+        torch.tanh(features.violation),
+        torch.log10(features.radius) / 2,
+        torch.log10(motion + 1e-3) / 3,
+        torch.ones_like(features.loss),
+    ]
     if kappa is not None:
         columns.append(torch.log10(kappa.clamp_min(0) + 1e-6) / 3)
     return torch.stack(columns, -1).double()

@@ -1,6 +1,6 @@
-"""Observation heads: what a decoder's calibrated precision means as the weight W of the pullback metric.
+"""Observation heads: the weight W of the pullback metric from the calibrated precision of a decoder.
 
-W is the Fisher information of the head's likelihood in its location parameter, in closed form:
+W is the Fisher information of the likelihood of a head in its location parameter, in closed form:
 
 ===========  ==============================  ====================================================
 head         observation                     Fisher information W
@@ -12,8 +12,8 @@ categorical  2 sqrt(p), p = softmax(logits)  1
 
 A categorical head's Fisher information in its logits, diag(p) - pp', is not diagonal; on the square-root map it
 is the identity (the Fisher-Rao sphere of radius two), so a diagonal W still gives the pullback metric exactly, and
-constant W the exact Christoffel term. A temperature T, fitted on a held-out split, divides every head's precision
-by T^2 (for the categorical head, the logits by T), so that stated and found errors agree.
+constant W the exact Christoffel term. A temperature T, fitted on a held-out split, divides the precision of every head
+by T^2 (for the categorical head, the logits by T), so that predicted and observed errors agree.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ def gaussian_nll(observed: Tensor, mean: Tensor, log_precision: Tensor, temperat
 def von_mises_information(concentration: Tensor, temperature: float = 1.0) -> Tensor:
     """Fisher information kappa A(kappa) of a von Mises location: kappa - 1/2 when sharp, kappa^2 / 2 when flat."""
     sharp = concentration / temperature**2
-    # scaled Bessel functions: the ratio stays finite where exp(kappa) does not
+    # Scaled Bessel functions keep the ratio finite where exp(kappa) overflows.
     return sharp * torch.special.i1e(sharp) / torch.special.i0e(sharp)
 
 
 def von_mises_nll(observed: Tensor, angle: Tensor, concentration: Tensor, temperature: float = 1.0) -> Tensor:
-    """Negative log-likelihood of each angle, radian."""
+    """Negative log-likelihood of each angle (rad)."""
     sharp = concentration / temperature**2
-    # 2 sin^2(x / 2) = 1 - cos x without the cancellation
+    # 2 sin^2(x / 2) = 1 - cos x, without cancellation.
     versine = 2 * torch.sin((observed - angle) / 2).square()
     return math.log(2 * math.pi) + torch.log(torch.special.i0e(sharp)) + sharp * versine
 
 
 def categorical_observation(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """2 sqrt(p) (..., classes): the observation whose Fisher information is one."""
+    """Observation 2 sqrt(p), (..., classes), whose Fisher information is one."""
     return 2 * torch.exp(0.5 * torch.log_softmax(logits / temperature, -1))
 
 

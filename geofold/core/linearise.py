@@ -1,4 +1,4 @@
-"""Loss, gradient and decoder derivative at one latent, computed once and shared by all who need them."""
+"""Loss, gradient and decoder derivatives at one latent, computed once and shared by metric, step and retraction."""
 
 from __future__ import annotations
 
@@ -13,34 +13,41 @@ from geofold.core.domain import Domain, Expansion, Loss, Prediction
 
 
 class LossEvaluation(NamedTuple):
-    """A judged latent; what its gradient costs is only spent if the gate opens.
+    """Loss at a latent. Its gradient is computed on request, since a closed gate does not need it.
 
-    loss : values only.
-    slope : callable, gradient (B, k) of the loss by the observations.
-    expansion : None where the decoder has to be differentiated.
-    curved : see `geofold.core.domain.LossWithGradient`.
+    Attributes
+    ----------
+    prediction : Prediction
+    loss : Loss
+        Values without a graph.
+    gradient : callable
+        Returns the gradient (B, k) of the loss with respect to the observations.
+    expansion : Expansion or None
+        Derivatives of the decoder; None if it has to be differentiated automatically.
+    stiff_directions : callable or None
+        See `geofold.core.domain.LossWithGradient`.
     """
 
     prediction: Prediction
     loss: Loss
-    slope: Callable[[], Tensor]
+    gradient: Callable[[], Tensor]
     expansion: Expansion | None
     stiff_directions: Callable[[], Tensor | None] | None = None
 
 
 @dataclass(frozen=True)
 class Linearisation:
-    """The problem around z.
+    """First-order model of loss and decoder around a latent z.
 
     Attributes
     ----------
     z : (B, d)
-    loss
-        At z.
+    loss : Loss
+        Loss at z.
     observation_gradient : (B, k)
-        Of the loss by the observations.
+        Gradient of the loss with respect to the observations.
     gradient : (B, d)
-        Of the loss by z.
+        Gradient of the loss with respect to z.
     weight : (B, k)
         Observation weight W at the proposal, frozen for the step (METHOD 2: the closed-form Christoffel
         term holds only for constant W).
@@ -59,40 +66,51 @@ class Linearisation:
     stiff_directions: Tensor | None = None
 
     def apply_weight(self, y: Tensor) -> Tensor:
-        """W y and what the stiff directions add, (..., B, k), of observations (..., B, k)."""
+        """Product of the observation weight, stiff directions included, with observations y (..., B, k)."""
         if self.stiff_directions is None:
             return self.weight * y
         along = torch.einsum("cbk,...bk->...cb", self.stiff_directions, y)
         return self.weight * y + torch.einsum("...cb,cbk->...bk", along, self.stiff_directions)
 
     def push(self, v: Tensor) -> Tensor:
-        """J v, (B, k), of one tangent (B, d)."""
+        """Push one tangent (B, d) forward: J v, (B, k)."""
         return self.expansion.push(v[None])[0]
 
     def pull(self, c: Tensor) -> Tensor:
-        """J'c, (B, d), of one cotangent (B, k)."""
+        """Pull one cotangent (B, k) back: J'c, (B, d)."""
         return self.expansion.pull(c[None])[0]
 
     def length_squared(self, v: Tensor, damping: Tensor | float) -> Tensor:
-        """True squared length v'Gv = |Jv|_W^2 + lambda |v|^2, (B,), whatever a sketch says."""
-        own = v.square().sum(-1)
-        floor = damping.to(own) if isinstance(damping, Tensor) else damping
+        """Exact squared length v'Gv = |Jv|_W^2 + lambda |v|^2, (B,), independent of any sketch of G."""
+        euclidean = v.square().sum(-1)
+        floor = damping.to(euclidean) if isinstance(damping, Tensor) else damping
         moved = self.push(v)
-        return (self.apply_weight(moved) * moved).sum(-1) + floor * own
+        return (self.apply_weight(moved) * moved).sum(-1) + floor * euclidean
 
 
 def evaluate_loss(domain: Domain, z: Tensor, state: Any, goal: Any) -> LossEvaluation:
-    """Judge latents (B, d): no gradient is computed, but that of the loss by the observations can be asked for.
+    """Evaluate the loss at latents z (B, d) without computing its gradient.
 
-    What the domain has of `AnalyticDecoder` and `AnalyticLoss` is used (looked up by name: an `isinstance` of a
-    protocol costs as much as ten tensor operations).
+    The methods of `AnalyticDecoder` and `AnalyticLoss` are used if the domain has them. They are looked up by name,
+    because an `isinstance` check of a protocol costs as much as ten tensor operations.
+
+    Parameters
+    ----------
+    domain : Domain
+    z : (B, d)
+    state, goal
+        State and goal in the types of the domain.
+
+    Returns
+    -------
+    LossEvaluation
     """
     with torch.no_grad():
         expansion = expand(z, state) if (expand := getattr(domain, "expand", None)) else None
         prediction = domain.decode(z, state) if expansion is None else expansion.prediction
-        if loss_and_gradient := getattr(domain, "sloped", None):
-            loss, slope, stiff_directions = loss_and_gradient(prediction, state, goal)
-            return LossEvaluation(prediction, loss, slope, expansion, stiff_directions)
+        if loss_and_gradient := getattr(domain, "loss_and_gradient", None):
+            loss, gradient, stiff_directions = loss_and_gradient(prediction, state, goal)
+            return LossEvaluation(prediction, loss, gradient, expansion, stiff_directions)
     mean = prediction.mean.detach().requires_grad_(True)
     with torch.enable_grad():
         loss = domain.loss(Prediction(mean, prediction.precision, prediction.valid), state, goal)
@@ -103,9 +121,9 @@ def evaluate_loss(domain: Domain, z: Tensor, state: Any, goal: Any) -> LossEvalu
 
 
 def loss_value(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> Loss:
-    """The loss without its graph, by the same way that `evaluate_loss` takes."""
+    """Loss of a prediction without a graph, computed by the same code path as in `evaluate_loss`."""
     with torch.no_grad():
-        if loss_and_gradient := getattr(domain, "sloped", None):
+        if loss_and_gradient := getattr(domain, "loss_and_gradient", None):
             return loss_and_gradient(prediction, state, goal).loss
         return domain.loss(prediction, state, goal)
 
@@ -114,26 +132,41 @@ def linearise(
     domain: Domain,
     z: Tensor,
     state: Any,
-    seen: LossEvaluation,
+    evaluation: LossEvaluation,
     weight: Tensor | None = None,
     *,
     stiff_directions: bool = True,
 ) -> Linearisation:
-    """Gradient and decoder derivative at latents (B, d) that `evaluate_loss` has judged; `weight` is W if it is frozen.
+    """Gradient and decoder derivatives at latents z (B, d) whose loss is known.
 
-    `curved` says whether the directions along which the loss is stiff are looked at.
+    Parameters
+    ----------
+    domain : Domain
+    z : (B, d)
+    state
+        State of the domain.
+    evaluation : LossEvaluation
+        Result of `evaluate_loss` at z.
+    weight : (B, k) or None
+        Observation weight W that is frozen for the step; None: the precision predicted at z.
+    stiff_directions : bool
+        Whether the directions along which the loss is stiff enter the observation weight.
+
+    Returns
+    -------
+    Linearisation
     """
-    expansion = seen.expansion or differentiate(domain, z, state)
-    slope = seen.slope()
-    precision = seen.prediction.precision.detach().expand_as(slope) if weight is None else weight
+    expansion = evaluation.expansion or differentiate(domain, z, state)
+    by_observation = evaluation.gradient()
+    precision = evaluation.prediction.precision.detach().expand_as(by_observation) if weight is None else weight
     with torch.no_grad():
-        gradient = expansion.pull(slope[None])[0]
-        stiff = seen.stiff_directions() if stiff_directions and seen.stiff_directions is not None else None
-    return Linearisation(z, seen.loss, slope, gradient, precision, expansion, stiff)
+        gradient = expansion.pull(by_observation[None])[0]
+        stiff = evaluation.stiff_directions() if stiff_directions and evaluation.stiff_directions is not None else None
+    return Linearisation(z, evaluation.loss, by_observation, gradient, precision, expansion, stiff)
 
 
 def differentiate(domain: Domain, z: Tensor, state: Any) -> Expansion:
-    """Expansion of any differentiable decoder: forward mode for J v, reverse mode for J'c, nested for the bend."""
+    """Expansion of a decoder by automatic differentiation: forward mode for J v, reverse mode for J'c."""
     leaf = z.detach().requires_grad_(True)
     with torch.enable_grad():
         prediction = domain.decode(leaf, state)
@@ -146,7 +179,7 @@ def differentiate(domain: Domain, z: Tensor, state: Any) -> Expansion:
             return torch.func.jvp(decode, (at,), (v,))[1]
 
     def push(v: Tensor) -> Tensor:
-        return torch.func.vmap(lambda one: along(one, z))(v)
+        return torch.func.vmap(lambda tangent: along(tangent, z))(v)
 
     def pull(c: Tensor) -> Tensor:
         with torch.enable_grad():
@@ -167,6 +200,6 @@ def differentiate(domain: Domain, z: Tensor, state: Any) -> Expansion:
 
 
 def detach_loss(loss: Loss) -> Loss:
-    """The same numbers without their graph."""
-    rest = (None if part is None else part.detach() for part in (loss.difficulty, loss.violation))
-    return Loss(loss.total.detach(), {name: term.detach() for name, term in loss.terms.items()}, *rest)
+    """Detach all tensors of a loss from their graph."""
+    optional = (None if part is None else part.detach() for part in (loss.difficulty, loss.violation))
+    return Loss(loss.total.detach(), {name: term.detach() for name, term in loss.terms.items()}, *optional)

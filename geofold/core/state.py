@@ -1,4 +1,4 @@
-"""What a step carries on, and what it tells its reader."""
+"""State carried from step to step, and diagnostics of a step."""
 
 from __future__ import annotations
 
@@ -11,17 +11,28 @@ from geofold.core.metric import MetricState
 
 
 class ControllerState(NamedTuple):
-    """All that the next step needs.
+    """State of a stream between two steps.
 
-    domain : the domain's own state.
-    memory : the backbone's state.
-    metric : averages of the metric.
-    radius : (B,) trust radius.
-    direction : (B, d) last accepted step.
-    loss : (B,) loss of what was emitted last, NaN before the first step.
-    goal : the last goal, None before the first step.
-    steps : how many steps were made.
-    pace : what a step costs, for controllers with a budget of time.
+    Attributes
+    ----------
+    domain
+        State of the domain.
+    memory
+        State of the backbone.
+    metric : MetricState
+        Averages of the metric.
+    radius : (B,)
+        Trust radius.
+    direction : (B, d)
+        Last accepted step.
+    loss : (B,)
+        Loss of the last emitted latent; NaN before the first step.
+    goal
+        Last goal; None before the first step.
+    steps : int
+        Number of steps made.
+    pace : Pace
+        Recent time per step, for controllers with a time budget.
     """
 
     domain: Any
@@ -36,19 +47,34 @@ class ControllerState(NamedTuple):
 
 
 class StepInfo(NamedTuple):
-    """What happened, row by row; None where the gate let the proposal pass in every row.
+    """Diagnostics of a step, one value per row.
 
-    z : (B, d) the latent that was emitted.
-    loss_before, loss_after : (B,) loss of the proposal and of what was emitted.
-    terms : named terms of the loss after, (B,) each.
-    difficulty : (B,) what the gate saw.
-    accepted : (B,) bool, whether any correction was taken.
-    inner_steps : (B,) K, corrections tried.
-    radius : (B,) trust radius after the step.
-    kappa : (B,) g'G^-1 g at the proposal.
-    condition : (B,) condition number of the metric.
-    actual, predicted : (B,) decrease of the last correction.
-    milliseconds : wall-clock time of the step.
+    `kappa`, `condition`, `actual` and `predicted` are None if no row was corrected.
+
+    Attributes
+    ----------
+    z : (B, d)
+        Emitted latent.
+    loss_before, loss_after : (B,)
+        Loss of the proposal and of the emitted latent.
+    terms : dict of str to (B,)
+        Named terms of `loss_after`.
+    difficulty : (B,)
+        Loss that the gate compared with its tolerance.
+    accepted : (B,) bool
+        Whether any correction was accepted.
+    inner_steps : (B,) int
+        K, the number of corrections tried.
+    radius : (B,)
+        Trust radius after the step.
+    kappa : (B,) or None
+        g'G^-1 g at the proposal.
+    condition : (B,) or None
+        Condition number of the metric.
+    actual, predicted : (B,) or None
+        Actual and predicted decrease of the last correction.
+    milliseconds : float
+        Wall-clock time of the step (ms).
     """
 
     z: Tensor

@@ -1,9 +1,9 @@
-"""Running a stream: step after step, and a kick for rows that are stuck.
+"""Endless streams of controller steps, with random kicks for rows that are stuck.
 
-A natural step is local: it ends in the nearest minimum. A row whose loss has stopped falling while the gate
-still finds it wanting gets a few random moves of full size in one random direction (as a latent, so that
-the domain caps and closes them like any other move), and goes on from there. A kick is a step: it takes the place of
-what would have been proposed, uncorrected, so no row ever moves by more than a step may.
+A natural-gradient step is local and ends in the nearest minimum. A row whose loss has stopped falling above the
+tolerance gets a few random moves of full size in one random direction, and continues from there. A kick is a latent, so
+the domain caps and closes it like any other move. It replaces the proposal of a step and is not corrected, so no row
+moves further than one step allows.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from geofold.core.state import ControllerState, StepInfo
 
 @dataclass(frozen=True)
 class StuckCriterion:
-    """When a row counts as stuck, and what is done about it.
+    """Criterion for stuck rows, and the kick that they get.
 
     Parameters
     ----------
     window : int
-        Steps over which the loss has to fall.
+        Number of steps without sufficient decrease after which a row is stuck.
     fraction : float
-        By how much of itself.
+        Relative decrease of the loss that counts as sufficient.
     tolerance : float
-        Loss up to which a row is content.
+        Loss up to which a row has converged and is never stuck.
     kicks : int
-        Moves in a kick.
+        Number of moves in a kick.
     size : float
         Standard deviation of the latent of a kick.
     """
@@ -48,60 +48,74 @@ class StuckCriterion:
 
 
 @dataclass(frozen=True)
-class _Restless:
-    """Per-row memory of a stream: best loss of late, steps since it fell, kicks to go and their direction."""
+class _StuckState:
+    """Record of each row: best recent loss, steps since it fell, remaining kicks and their direction (B, d)."""
 
     best: Tensor
     since: Tensor
-    left: Tensor
+    kicks_left: Tensor
     direction: Tensor
 
 
 def stream(
-    controller: Controller, domain: Domain, state: ControllerState, goal: Any, *, stuck_criterion: StuckCriterion | None = None,
-    fallback_controller: Controller | None = None, seed: int = 0,
-) -> Iterator[tuple[ControllerState, StepInfo]]:  # fmt: skip
-    """Steps without end towards a goal; the caller stops when content.
+    controller: Controller,
+    domain: Domain,
+    state: ControllerState,
+    goal: Any,
+    *,
+    stuck_criterion: StuckCriterion | None = None,
+    fallback_controller: Controller | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[ControllerState, StepInfo]]:
+    """Yield steps towards a goal without end; the caller decides when to stop.
 
     Parameters
     ----------
+    controller : Controller
+    domain : Domain
+    state : ControllerState
+        State before the first step, from `Controller.init`.
     goal
-        The goal, or a callable that gives the goal of each step (its number), for goals that change.
-    patience
-        Kicks for stuck rows; None: none.
-    thorough
-        Takes over once a row has been stuck: effort is spent where the structure proved to be in trouble. It must
-        have the same metric and backbone as `controller`.
+        Goal, or a callable that returns the goal of a step given its number (for goals that change).
+    stuck_criterion : StuckCriterion or None
+        Criterion and size of kicks for stuck rows; None: no kicks.
+    fallback_controller : Controller or None
+        Controller that takes over at the first kick, typically one with more corrections per step. It must have the
+        same metric and backbone as `controller`.
+    seed : int
+        Seed of the kicks.
 
     Yields
     ------
     ControllerState, StepInfo
+        State after each step and its diagnostics.
     """
     noise = torch.Generator().manual_seed(seed)
-    restless: _Restless | None = None
+    stuck: _StuckState | None = None
     number = 0
     while True:
         parts, rows = controller, None
-        if restless is not None and bool((restless.left > 0).any()):
+        if stuck is not None and bool((stuck.kicks_left > 0).any()):
             controller = fallback_controller or controller
-            rows = restless.left > 0
+            rows = stuck.kicks_left > 0
             parts = replace(
-                controller, backbone=_Kicked(controller.backbone, restless.direction, rows),
-                gate=_Shut(controller.gate, rows),
-            )  # fmt: skip
+                controller,
+                backbone=_KickedBackbone(controller.backbone, stuck.direction, rows),
+                gate=_ClosedGate(controller.gate, rows),
+            )
             state = state._replace(radius=torch.where(rows, controller.trust_region.radius, state.radius))
         state, info = parts.step(domain, state, goal(number) if callable(goal) else goal)
         number += 1
         if stuck_criterion is not None:
-            restless = _watch(restless, info, stuck_criterion, state, domain, noise)
+            stuck = _update_stuck(stuck, info, stuck_criterion, state, domain, noise)
             if rows is not None:
-                restless = replace(restless, left=torch.where(rows, restless.left - 1, restless.left))
+                stuck = replace(stuck, kicks_left=torch.where(rows, stuck.kicks_left - 1, stuck.kicks_left))
         yield state, info
 
 
 @dataclass(frozen=True)
-class _Kicked:
-    """A backbone whose proposal is a given latent in some rows."""
+class _KickedBackbone:
+    """Backbone whose proposal is a given latent in some rows."""
 
     backbone: Backbone
     latent: Tensor
@@ -127,8 +141,8 @@ class _Kicked:
 
 
 @dataclass(frozen=True)
-class _Shut:
-    """A gate that stays shut in some rows."""
+class _ClosedGate:
+    """Gate that is closed in some rows."""
 
     gate: Gate
     rows: Tensor
@@ -149,28 +163,52 @@ class _Shut:
 
 
 def kick(domain: Domain, state: Any, latent: Tensor, rows: Tensor) -> Any:
-    """State after one move along a latent in some rows; the other rows stay to the last bit."""
+    """Apply one uncorrected move along a latent (B, d) to some rows.
+
+    Parameters
+    ----------
+    domain : Domain
+    state
+        State of the domain.
+    latent : (B, d)
+    rows : (B,) bool
+        Rows that move; the others remain unchanged, bit for bit.
+
+    Returns
+    -------
+    State of the domain after the move.
+    """
     with torch.no_grad():
         moved = domain.decode(latent * rows[:, None], state)
         return domain.commit(Prediction(moved.mean, moved.precision, moved.valid), state)
 
 
-def _watch(
-    old: _Restless | None, info: StepInfo, stuck_criterion: StuckCriterion, state: ControllerState, domain: Domain,
+def _update_stuck(
+    previous: _StuckState | None,
+    info: StepInfo,
+    stuck_criterion: StuckCriterion,
+    state: ControllerState,
+    domain: Domain,
     noise: torch.Generator,
-) -> _Restless:  # fmt: skip
+) -> _StuckState:
     loss = info.loss_after
-    if old is None:
+    if previous is None:
         zero = torch.zeros_like(loss, dtype=torch.long)
-        old = _Restless(torch.full_like(loss, torch.inf), zero, zero, loss.new_zeros(len(loss), domain.latent_dim))
-    fell = loss < old.best * (1 - stuck_criterion.fraction)
-    # while a row is being kicked it may climb: its record starts anew afterwards
-    kicked = old.left > 0
-    best = torch.where(kicked, torch.full_like(loss, torch.inf), torch.where(fell, loss, old.best))
-    since = torch.where(fell | kicked, 0, old.since + 1)
-    stuck = (since >= stuck_criterion.window) & (loss > stuck_criterion.tolerance) & ~kicked
-    fresh = stuck_criterion.size * torch.randn(old.direction.shape, generator=noise, dtype=torch.float64).to(loss)
-    return _Restless(
-        best, torch.where(stuck, 0, since), torch.where(stuck, stuck_criterion.kicks, old.left),
-        torch.where(stuck[:, None], fresh, old.direction),
-    )  # fmt: skip
+        previous = _StuckState(
+            torch.full_like(loss, torch.inf), zero, zero, loss.new_zeros(len(loss), domain.latent_dim)
+        )
+    has_fallen = loss < previous.best * (1 - stuck_criterion.fraction)
+    # The loss may rise during a kick, so the record of the best loss is reset.
+    kicked = previous.kicks_left > 0
+    best = torch.where(kicked, torch.full_like(loss, torch.inf), torch.where(has_fallen, loss, previous.best))
+    since = torch.where(has_fallen | kicked, 0, previous.since + 1)
+    newly_stuck = (since >= stuck_criterion.window) & (loss > stuck_criterion.tolerance) & ~kicked
+    direction = stuck_criterion.size * torch.randn(previous.direction.shape, generator=noise, dtype=torch.float64).to(
+        loss
+    )
+    return _StuckState(
+        best,
+        torch.where(newly_stuck, 0, since),
+        torch.where(newly_stuck, stuck_criterion.kicks, previous.kicks_left),
+        torch.where(newly_stuck[:, None], direction, previous.direction),
+    )

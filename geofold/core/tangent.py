@@ -1,4 +1,4 @@
-"""Spaces that latents live in: how to add a step and how to take a difference."""
+"""Spaces of latents: addition of a step, and difference of two points."""
 
 from __future__ import annotations
 
@@ -11,61 +11,68 @@ from torch import Tensor
 
 
 class Space(Protocol):
-    """retract and minus, inverse to each other for steps shorter than the injectivity radius."""
+    """Space whose `retract` and `minus` are inverse to each other within the injectivity radius."""
 
     def retract(self, z: Tensor, step: Tensor) -> Tensor:
-        """The point that a step (B, d) leads to from z (B, d)."""
+        """Point reached from z (B, d) by a step (B, d)."""
 
-    def minus(self, one: Tensor, other: Tensor) -> Tensor:
-        """The step that leads from `other` to `one`."""
+    def minus(self, end: Tensor, start: Tensor) -> Tensor:
+        """Step (B, d) from `start` to `end`, (B, d) each."""
 
 
 @dataclass(frozen=True)
 class Euclid:
-    """Plain vectors."""
+    """Euclidean space."""
 
     def retract(self, z: Tensor, step: Tensor) -> Tensor:
         """z + step."""
         return z + step
 
-    def minus(self, one: Tensor, other: Tensor) -> Tensor:
-        """one - other."""
-        return one - other
+    def minus(self, end: Tensor, start: Tensor) -> Tensor:
+        """end - start."""
+        return end - start
 
 
 @dataclass(frozen=True)
 class Torus:
-    """Angles in radian, kept in [-pi, pi)."""
+    """Torus of angles (rad), kept in [-pi, pi)."""
 
     def retract(self, z: Tensor, step: Tensor) -> Tensor:
         """z + step, wrapped."""
         return wrap(z + step)
 
-    def minus(self, one: Tensor, other: Tensor) -> Tensor:
-        """The shorter way round."""
-        return wrap(one - other)
+    def minus(self, end: Tensor, start: Tensor) -> Tensor:
+        """end - start, wrapped: the shorter rotation."""
+        return wrap(end - start)
 
 
 @dataclass(frozen=True)
 class Product:
-    """Several spaces side by side: `sizes` gives how many coordinates each takes."""
+    """Product of several spaces.
+
+    Attributes
+    ----------
+    parts : tuple of Space
+    sizes : tuple of int
+        Number of coordinates of each part.
+    """
 
     parts: tuple[Space, ...]
     sizes: tuple[int, ...]
 
     def retract(self, z: Tensor, step: Tensor) -> Tensor:
-        """Each part in its own space."""
+        """Apply the operation of each part to its coordinates."""
         pairs = zip(self.parts, z.split(self.sizes, -1), step.split(self.sizes, -1), strict=True)
         return torch.cat([part.retract(a, b) for part, a, b in pairs], dim=-1)
 
-    def minus(self, one: Tensor, other: Tensor) -> Tensor:
-        """Each part in its own space."""
-        pairs = zip(self.parts, one.split(self.sizes, -1), other.split(self.sizes, -1), strict=True)
+    def minus(self, end: Tensor, start: Tensor) -> Tensor:
+        """Apply the operation of each part to its coordinates."""
+        pairs = zip(self.parts, end.split(self.sizes, -1), start.split(self.sizes, -1), strict=True)
         return torch.cat([part.minus(a, b) for part, a, b in pairs], dim=-1)
 
 
 def wrap(angle: Tensor) -> Tensor:
-    """Angle in [-pi, pi). Small angles pass unchanged, to the last bit."""
-    turned = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
-    turned = torch.where(turned >= math.pi, torch.full_like(turned, -math.pi), turned)
-    return torch.where((angle >= -math.pi) & (angle < math.pi), angle, turned)
+    """Wrap angles (rad) to [-pi, pi). Angles within the interval are returned unchanged, bit for bit."""
+    wrapped = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+    wrapped = torch.where(wrapped >= math.pi, torch.full_like(wrapped, -math.pi), wrapped)
+    return torch.where((angle >= -math.pi) & (angle < math.pi), angle, wrapped)

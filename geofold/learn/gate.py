@@ -152,7 +152,7 @@ def expected(gate: LearnedGate, seen: Outcomes, price: float) -> Tensor:
 
 def trained_gate(seen: Outcomes, price: float, *, still: float = math.inf, seed: int = 0) -> LearnedGate:
     """Gate that minimises `expected` on the outcomes of steps in which the predictor moves by no more than `still`."""
-    first = LearnedGate.start(seen.task.shape[1] - 1, still=still, seed=seed)
+    first = LearnedGate.start(seen.task.shape[1] - 1, max_motion=still, seed=seed)
     weights = {name: value.clone().requires_grad_(name != "still") for name, value in first.weights.items()}
     seen = Outcomes(*(part[seen.motion <= still] for part in seen))
     told = seen.features()

@@ -57,7 +57,7 @@ def natural_step(metric: LearnedMetric, at: Linearisation, parts: Controller, ra
         by_v = 2 * (at.pull(at.weight * at.push(fixed)) + metric.damping * fixed)
     # |v|_G: its value, with its derivative along v
     length = (length + (by_v * (v - fixed)).sum(-1)).clamp_min(1e-300).sqrt()
-    alpha = parts.trust_region.scale(length.detach(), radius)
+    alpha = parts.trust_region.step_fraction(length.detach(), radius)
     bound = alpha < parts.trust_region.first / 4
     return torch.where(bound, radius / length, alpha)[:, None] * v
 

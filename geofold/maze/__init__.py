@@ -1,1 +1,1 @@
-"""Curved mazes: a second domain on the same core, with worlds, a gymnasium environment, a run and its pictures."""
+"""Maze with curved ground: worlds, domain, episodes, rendering and a gymnasium environment."""

@@ -1,12 +1,10 @@
-"""What an agent knows of the way: a rough chart of which squares lead to which, and how far it can see along a route.
+"""Coarse map of a world, by which an agent finds the next visible waypoint of a route to its target.
 
-Glossary: ``S`` scenes; ``n`` cells and ``m`` squares along a side; ``p`` parts of squares; ``r`` places of a route;
-``B`` rows.
+Glossary: ``S`` scenes; ``n`` cells along a side; ``p`` parts of squares; ``r`` positions of a route; ``B`` rows.
 
-The chart cuts the world into squares of 6 x 6 cells and knows, for each connected part of a square's free ground,
-one place in it and which parts lie next to it. It knows no heights, no shapes and no true lengths: what the shortest
-way is, only the oracle can tell. From the part that it stands in, an agent heads for the furthest place of the
-chart's route that it sees with no barrier in between.
+The map divides the world into squares of 6 x 6 cells. For each connected part of the free ground in a square it holds
+one position and the adjacent parts. It holds no heights, shapes or true lengths, so its routes are not the shortest
+paths of the oracle. An agent heads for the furthest position on the route from its own part that no barrier hides.
 """
 
 from __future__ import annotations
@@ -26,25 +24,25 @@ from geofold.maze.layouts import CELLS
 from geofold.maze.world import World
 
 SQUARES = 16
-"""Along a side."""
+"""Squares along a side of the world."""
 ROUTE_LENGTH = 6
-"""Places ahead that an agent looks for."""
+"""Number of positions on a route among which the waypoint is chosen."""
 SIGHT_SAMPLES = 24
-"""Places on a line of sight where a barrier is looked for."""
+"""Number of points on a line of sight that are tested for barriers."""
 SIGHT_CLEARANCE = 0.5 / CELLS
-"""How far a line of sight keeps from barriers."""
+"""Clearance (sides) of a line of sight from barriers: half a cell."""
 
 
 @dataclass(frozen=True, eq=False)
 class CoarseMap:
-    """Charts of S scenes.
+    """Coarse maps of S scenes.
 
     Attributes
     ----------
     part : (S, n, n) int
-        The part that a cell belongs to; in a barrier, the nearest.
+        Number of the part that a cell belongs to; for a barrier cell, the nearest part.
     route : (S, p, r, 2)
-        The place of each part and those that come next, the target itself at the end.
+        Position of each part and the next positions of its route, which ends at the target.
     """
 
     part: Tensor
@@ -54,33 +52,44 @@ class CoarseMap:
     def of(
         cls, worlds: list[World], targets: np.ndarray, squares: int = SQUARES, ahead: int = ROUTE_LENGTH
     ) -> CoarseMap:
-        """Charts of worlds as they stand, with targets (S, 2)."""
-        drawn = [_draw_map(world, *at, squares, ahead) for world, at in zip(worlds, targets.tolist(), strict=True)]
-        most = max(len(route) for _, route in drawn)
-        routes = [np.pad(route, ((0, most - len(route)), (0, 0), (0, 0))) for _, route in drawn]
-        return cls(torch.as_tensor(np.stack([part for part, _ in drawn])), torch.as_tensor(np.stack(routes)))
+        """Coarse maps of scenes.
+
+        Parameters
+        ----------
+        worlds : list of World
+            World of each scene, in its current state.
+        targets : (S, 2)
+        squares : int
+            Squares along a side.
+        ahead : int
+            Number of positions on a route among which the waypoint is chosen.
+        """
+        maps = [_draw_map(world, *at, squares, ahead) for world, at in zip(worlds, targets.tolist(), strict=True)]
+        longest = max(len(route) for _, route in maps)
+        routes = [np.pad(route, ((0, longest - len(route)), (0, 0), (0, 0))) for _, route in maps]
+        return cls(torch.as_tensor(np.stack([part for part, _ in maps])), torch.as_tensor(np.stack(routes)))
 
     def waypoints(self, position: Tensor, scene: Tensor, fields: Fields) -> Tensor:
-        """Where to head for from points (B, 2), and where after that, (B, 2, 2).
+        """Waypoint from positions (B, 2), and the one after it, (B, 2, 2).
 
-        The first is the furthest place of the route that is in sight, or that of the own part if none is.
+        The waypoint is the furthest visible position of the route, or that of the own part if none is visible.
         """
         cell = (position * CELLS).long().clamp(0, CELLS - 1)
         route = self.route[scene, self.part[scene, cell[:, 1], cell[:, 0]]]
-        way = route[:, :-1] - position[:, None]
-        share = torch.linspace(0, 1, SIGHT_SAMPLES + 1, dtype=way.dtype, device=way.device)[1:, None]
-        looks = position[:, None, None] + share * way[:, :, None]
-        gap = fields.distance(looks.flatten(1, 2), scene).unflatten(1, looks.shape[1:3])
-        seen = (gap > SIGHT_CLEARANCE).all(-1)
-        number = torch.arange(seen.shape[1], device=seen.device)
-        furthest = torch.where(seen, number, 0).amax(-1)
-        row = torch.arange(len(route), device=seen.device)[:, None]
+        offset = route[:, :-1] - position[:, None]
+        share = torch.linspace(0, 1, SIGHT_SAMPLES + 1, dtype=offset.dtype, device=offset.device)[1:, None]
+        samples = position[:, None, None] + share * offset[:, :, None]
+        gap = fields.distance(samples.flatten(1, 2), scene).unflatten(1, samples.shape[1:3])
+        visible = (gap > SIGHT_CLEARANCE).all(-1)
+        number = torch.arange(visible.shape[1], device=visible.device)
+        furthest = torch.where(visible, number, 0).amax(-1)
+        row = torch.arange(len(route), device=visible.device)[:, None]
         return route[row, torch.stack([furthest, furthest + 1], -1)]
 
 
 @lru_cache(maxsize=512)
 def _draw_map(world: World, x: float, y: float, squares: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
-    """Parts (n, n) and routes (p, r, 2) of one scene; agents that walk the same world share them."""
+    """Parts (n, n) and routes (p, r, 2) of one scene, cached for all agents in that scene."""
     part, target = _label_parts(world.barriers, squares), np.array([x, y])
     count = int(part.max()) + 1
     flat = part.ravel()
@@ -88,37 +97,37 @@ def _draw_map(world: World, x: float, y: float, squares: int, ahead: int) -> tup
     inside = flat >= 0
     total = np.stack([np.bincount(flat[inside], cells[inside, k], count) for k in (0, 1)], -1)
     middle = total / np.bincount(flat[inside], minlength=count)[:, None]
-    # of a part with a bay the middle may lie outside: its nearest cell stands for it
+    # The centroid of a concave part may lie outside of it, so its nearest cell is used.
     far = np.where(inside, ((cells - middle[np.clip(flat, 0, None)]) ** 2).sum(-1), np.inf)
     order = np.lexsort((far, flat))
     first = order[np.searchsorted(flat[order], np.arange(count))]
     places = (cells[first] + 0.5) / CELLS
     nearest = ndimage.distance_transform_edt(part < 0, return_distances=False, return_indices=True)
-    whole = part[tuple(nearest)]
+    filled = part[tuple(nearest)]
     column, row = np.clip((target * CELLS).astype(int), 0, CELLS - 1)
-    goal = whole[row, column]
+    goal = filled[row, column]
     places[goal] = target
-    pairs = np.concatenate([
-        np.stack([part[:, :-1].ravel(), part[:, 1:].ravel()]), np.stack([part[:-1].ravel(), part[1:].ravel()])
-    ], axis=1)  # fmt: skip
-    one, other = np.unique(pairs[:, (pairs >= 0).all(0) & (pairs[0] != pairs[1])], axis=1)
-    length = np.linalg.norm(places[one] - places[other], axis=1)
-    half = coo_matrix((length, (one, other)), shape=(count, count))
+    pairs = np.concatenate(
+        [np.stack([part[:, :-1].ravel(), part[:, 1:].ravel()]), np.stack([part[:-1].ravel(), part[1:].ravel()])], axis=1
+    )
+    start, end = np.unique(pairs[:, (pairs >= 0).all(0) & (pairs[0] != pairs[1])], axis=1)
+    length = np.linalg.norm(places[start] - places[end], axis=1)
+    half = coo_matrix((length, (start, end)), shape=(count, count))
     _, after = dijkstra((half + half.T).tocsr(), indices=goal, return_predecessors=True)
     after = np.where(after < 0, np.arange(count), after)
-    here, route = np.arange(count), []
+    current, route = np.arange(count), []
     for _ in range(ahead + 2):
-        route.append(places[here])
-        here = after[here]
-    return whole, np.stack(route, 1)
+        route.append(places[current])
+        current = after[current]
+    return filled, np.stack(route, 1)
 
 
 def _label_parts(barriers: np.ndarray, squares: int) -> np.ndarray:
-    """Number (n, n) of each cell's part, -1 where the ground is not free for two cells around."""
+    """Number (n, n) of the part of each cell, -1 within two cells of a barrier."""
     side = CELLS // squares
     free = ndimage.distance_transform_edt(~barriers) >= 1.9
-    # a line of nothing between squares keeps their parts apart
+    # An empty line between squares separates their parts.
     spread = np.arange(CELLS) + np.arange(CELLS) // side
-    apart = np.zeros((spread[-1] + 1,) * 2, bool)
-    apart[np.ix_(spread, spread)] = free
-    return ndimage.label(apart)[0][np.ix_(spread, spread)] - 1
+    separated = np.zeros((spread[-1] + 1,) * 2, bool)
+    separated[np.ix_(spread, spread)] = free
+    return ndimage.label(separated)[0][np.ix_(spread, spread)] - 1

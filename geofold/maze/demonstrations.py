@@ -1,9 +1,10 @@
-"""Lessons for the maze's predictors: what agents see on their ways, and where the oracle would go from there.
+"""Demonstrations for the predictors of the maze: features along noisy walks, and plans of the oracle from there.
 
-Agents start anywhere, make the oracle's moves with noise that lasts a few steps, and so learn how to come back. The
-oracle is that of a world whose barriers are a little thicker, or its ways would graze every corner.
+Agents start anywhere and make the moves of the oracle with noise that is correlated over a few steps, so that
+recoveries are demonstrated too. The barriers of the oracle are slightly thicker, so that its paths keep clear of
+corners.
 
-Glossary: ``B`` agents side by side, ``T`` steps, ``n`` moves of a plan, ``h`` cells of a way ahead.
+Glossary: ``B`` agents, ``T`` steps, ``n`` moves of a plan.
 """
 
 from __future__ import annotations
@@ -17,83 +18,96 @@ from torch import Tensor
 from geofold.core.domain import Prediction
 from geofold.learn.maze_predictor import Lessons
 from geofold.maze.domain import PLAN_MOVES, MazeDomain
-from geofold.maze.episode import TARGET_RADIUS
+from geofold.maze.episode_log import TARGET_RADIUS
 from geofold.maze.fields import STEP_LENGTH, cap_length
 from geofold.maze.geodesic import Oracle
 from geofold.maze.layouts import CELLS
 from geofold.maze.world import World, make_world
 
 N_AGENTS, WALK_STEPS = 16, 64
-"""Ways that are shown in a world, and their steps."""
+"""Number of walks in a world, and steps of a walk."""
 WALL_CLEARANCE_CELLS = 1.9
-"""Cells that the ways shown keep from barriers: as many as every world keeps open."""
+"""Clearance (cells) of the demonstrated paths from barriers, which every world permits."""
 NOISE_STEPS, NOISE_CORRELATION = 0.35, 0.8
-"""Standard deviation of the noise on a move, in steps, and how much of it goes on in the next."""
+"""Standard deviation (steps) of the noise on a move, and its correlation from step to step."""
 PATH_CELLS = 28
-"""Cells of the oracle's way that a plan is cut from: enough for eight steps from one cell to the next."""
+"""Cells of the shortest path from which a plan is cut: enough for eight steps."""
 
 
 def demonstrate(number: int, *, seed: int = 0) -> Lessons:
-    """Ways through one world by number; every second one has corridors."""
+    """Demonstrate walks through one world.
+
+    Parameters
+    ----------
+    number : int
+        Number of the world; every second world has corridors.
+    seed : int
+        Seed of the series of worlds.
+
+    Returns
+    -------
+    Lessons
+        Features, plans and mask, (B, T, ...) each.
+    """
     rng = np.random.default_rng([seed, number])
     world = make_world(int(rng.integers(2**31)), ("world", "corridors")[number % 2])
     domain = MazeDomain.of([world], world.targets, with_features=True)
-    guide = OraclePlanner(world)
+    planner = OraclePlanner(world)
     scene = torch.zeros(N_AGENTS, dtype=torch.long)
-    state = domain.start(torch.as_tensor(guide.places(rng, N_AGENTS)), scene)
+    state = domain.start(torch.as_tensor(planner.places(rng, N_AGENTS)), scene)
     noise = torch.zeros(N_AGENTS, 2, dtype=torch.float64)
-    going = torch.ones(N_AGENTS, dtype=torch.bool)
-    seen, plans, known = [], [], []
+    active = torch.ones(N_AGENTS, dtype=torch.bool)
+    features, plans, mask = [], [], []
     for _ in range(WALK_STEPS):
-        plan = guide.plan(state.origin.position)
-        seen.append(domain.observe(state, None))
+        plan = planner.plan(state.origin.position)
+        features.append(domain.observe(state, None))
         plans.append(plan.flatten(1))
-        known.append(going)
-        fresh = NOISE_STEPS * torch.as_tensor(rng.standard_normal((N_AGENTS, 2)))
-        noise = NOISE_CORRELATION * noise + (1 - NOISE_CORRELATION**2) ** 0.5 * fresh
+        mask.append(active)
+        innovation = NOISE_STEPS * torch.as_tensor(rng.standard_normal((N_AGENTS, 2)))
+        noise = NOISE_CORRELATION * noise + (1 - NOISE_CORRELATION**2) ** 0.5 * innovation
         move = cap_length(STEP_LENGTH * (plan[:, 0] + noise), state.origin.slope)
-        state = domain.commit(Prediction(move, torch.ones_like(move), torch.ones_like(going)), state)
-        going = going & ((state.origin.position - domain.targets[0]).norm(dim=-1) > TARGET_RADIUS)
-    return Lessons(*(torch.stack(part, 1) for part in (seen, plans, known)))
+        state = domain.commit(Prediction(move, torch.ones_like(move), torch.ones_like(active)), state)
+        active = active & ((state.origin.position - domain.targets[0]).norm(dim=-1) > TARGET_RADIUS)
+    return Lessons(*(torch.stack(part, 1) for part in (features, plans, mask)))
 
 
 class OraclePlanner:
-    """Plans along the shortest ways to a world's target."""
+    """Planner along the shortest paths to the first target of a world."""
 
     def __init__(self, world: World) -> None:
         free = ndimage.distance_transform_edt(~world.barriers) >= WALL_CLEARANCE_CELLS
         column, row = (world.targets[0] * CELLS).astype(int)
-        found, before = dijkstra(
+        distance, before = dijkstra(
             Oracle.of(free, world.heights).graph, indices=row * CELLS + column, return_predecessors=True
         )
-        linked = np.isfinite(found).reshape(CELLS, CELLS)
+        linked = np.isfinite(distance).reshape(CELLS, CELLS)
         _, nearest = ndimage.distance_transform_edt(~linked, return_indices=True)
-        self._enter = nearest[0] * CELLS + nearest[1]
-        self._onward = np.where(before < 0, np.arange(CELLS**2), before)
+        self._entry_cell = nearest[0] * CELLS + nearest[1]
+        self._next_cell = np.where(before < 0, np.arange(CELLS**2), before)
         self._cells, self._relief = np.flatnonzero(linked), world.relief
 
     def places(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Points (count, 2) anywhere on ground from which there is a way."""
+        """Draw points (count, 2) on ground from which the target can be reached."""
         cells = self._cells[rng.integers(len(self._cells), size=count)]
         return np.stack([cells % CELLS + 0.5, cells // CELLS + 0.5], -1) / CELLS
 
     def plan(self, position: Tensor) -> Tensor:
-        """Moves (B, n, 2) in steps that lead points (B, 2) along their ways at full pace, and stop at the target."""
+        """Moves (B, n, 2) in steps from positions (B, 2) along the shortest path, at full pace up to the target."""
         column, row = np.clip((position.numpy() * CELLS).astype(int), 0, CELLS - 1).T
-        cell, way = self._enter[row, column], []
+        cell, path = self._entry_cell[row, column], []
         for _ in range(PATH_CELLS):
-            # from where it is linked an agent heads for the next cell, not for the middle of its own
-            cell = self._onward[cell]
-            way.append(np.stack([cell % CELLS + 0.5, cell // CELLS + 0.5], -1) / CELLS)
-        points = torch.cat([position[:, None], torch.as_tensor(np.stack(way, 1))], 1)
+            # The path begins with the next cell, not with the centre of the current one.
+            cell = self._next_cell[cell]
+            path.append(np.stack([cell % CELLS + 0.5, cell // CELLS + 0.5], -1) / CELLS)
+        points = torch.cat([position[:, None], torch.as_tensor(np.stack(path, 1))], 1)
         height = self._relief.height(points, torch.zeros(len(points), dtype=torch.long))
-        apart = (points.diff(dim=1).square().sum(-1) + height.diff(dim=1).square()).sqrt()
-        along = torch.cat([apart.new_zeros(len(apart), 1), apart.cumsum(1)], 1).contiguous()
-        wanted = (STEP_LENGTH * torch.arange(1, PLAN_MOVES + 1, dtype=along.dtype)).expand(len(along), -1)
-        wanted = wanted.minimum(along[:, -1:]).contiguous()
-        end = torch.searchsorted(along, wanted).clamp(1, PATH_CELLS)
+        lengths = (points.diff(dim=1).square().sum(-1) + height.diff(dim=1).square()).sqrt()
+        along = torch.cat([lengths.new_zeros(len(lengths), 1), lengths.cumsum(1)], 1).contiguous()
+        target_lengths = (STEP_LENGTH * torch.arange(1, PLAN_MOVES + 1, dtype=along.dtype)).expand(len(along), -1)
+        target_lengths = target_lengths.minimum(along[:, -1:]).contiguous()
+        end = torch.searchsorted(along, target_lengths).clamp(1, PATH_CELLS)
         rows = torch.arange(len(along))[:, None]
         before, after = along[rows, end - 1], along[rows, end]
-        share = ((wanted - before) / (after - before).clamp_min(1e-12)).clamp(0, 1)[..., None]
+        share = ((target_lengths - before) / (after - before).clamp_min(1e-12)).clamp(0, 1)[..., None]
         places = points[rows, end - 1] + share * (points[rows, end] - points[rows, end - 1])
         return torch.cat([position[:, None], places], 1).diff(dim=1) / STEP_LENGTH

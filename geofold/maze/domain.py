@@ -1,8 +1,8 @@
-"""The maze as a domain of the controller: a plan of moves over curved ground, towards what is in sight of the target.
+"""Maze as a domain of the controller: a plan of moves over curved ground, towards visible waypoints of a route.
 
-Glossary: ``S`` scenes (a world as it stands, and one target), ``B`` rows, ``n`` moves of a plan. A latent is a plan
-(`plan`): eight moves look ahead as far as a streaming step needs, the first of them is made, and the metric that
-comes of their decoding is the surface metric. Lengths are in sides of the world.
+Glossary: ``S`` scenes (a world in its current state, and one target), ``B`` rows, ``n`` moves of a plan. A latent is a
+plan (`geofold.maze.plan`) of which the first move is made; its pullback metric is the surface metric. Lengths are in
+sides of the world.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from geofold.maze.plan import PlanDecoder, PlanOrigin
 from geofold.maze.world import World
 
 PLAN_MOVES = 8
+"""Number of moves of a plan, enough to turn away from a barrier at full pace."""
 
 
 @dataclass(frozen=True)
 class MazeGoal:
-    """To reach the target of the scene.
+    """Goal of reaching the target of the scene.
 
-    `target` and `ground` count what has changed on the way, other targets and other barriers: a goal that differs
-    lets the controller forget the radius that it had learned.
+    Attributes
+    ----------
+    target, ground : int
+        Counters of target and barrier changes. A goal that differs from the last one resets the trust radius.
     """
 
     target: int = 0
@@ -39,11 +42,16 @@ class MazeGoal:
 
 
 class MazeState(NamedTuple):
-    """Where the agents are.
+    """State of the agents.
 
-    here : position, height and slope of the ground, scene
-    march : what the next plan is judged by
-    bumps : (B,) int, moves that ended at a barrier so far
+    Attributes
+    ----------
+    origin : PlanOrigin
+        Position, height and slope of the ground, and scene.
+    rollout : StraightRollout
+        Reference for the cost of the next plan.
+    bumps : (B,) int
+        Number of moves that a barrier has stopped.
     """
 
     origin: PlanOrigin
@@ -53,13 +61,13 @@ class MazeState(NamedTuple):
 
 @dataclass(frozen=True)
 class MazeDomain:
-    """Scenes for a controller. Build with `MazeDomain.of`.
+    """Domain of several scenes. Create with `MazeDomain.of`.
 
     Attributes
     ----------
     targets : (S, 2)
-    senses : bool
-        Whether `observe` tells all that a trained predictor reads, or only what costs nothing.
+    with_features : bool
+        Whether `observe` returns all features of a trained predictor, or position and last move only.
     """
 
     fields: Fields
@@ -71,10 +79,28 @@ class MazeDomain:
 
     @classmethod
     def of(
-        cls, worlds: list[World], targets: np.ndarray, *, moves: int = PLAN_MOVES, cost: PlanCost | None = None,
+        cls,
+        worlds: list[World],
+        targets: np.ndarray,
+        *,
+        moves: int = PLAN_MOVES,
+        cost: PlanCost | None = None,
         with_features: bool = False,
-    ) -> MazeDomain:  # fmt: skip
-        """Domain of scenes: worlds as they stand and the targets (S, 2) in them."""
+    ) -> MazeDomain:
+        """Domain of scenes.
+
+        Parameters
+        ----------
+        worlds : list of World
+            World of each scene, in its current state.
+        targets : (S, 2)
+        moves : int
+            Number of moves of a plan.
+        cost : PlanCost or None
+            None: the default weights.
+        with_features : bool
+            See the class.
+        """
         fields = Fields.of(worlds)
         coarse_map = CoarseMap.of(worlds, targets)
         plan = PlanDecoder(fields.relief, moves)
@@ -84,63 +110,65 @@ class MazeDomain:
 
     @property
     def latent_dim(self) -> int:
-        """Two for each move."""
+        """Dimension of the latent: two coordinates for each move."""
         return 2 * self.plan.moves
 
     @property
     def space(self) -> Euclid:
-        """Moves are plain vectors."""
+        """Euclidean space, since moves are vectors."""
         return Euclid()
 
     def start(self, position: Tensor, scene: Tensor) -> MazeState:
-        """Agents at rest at points (B, 2) of the scenes (B,)."""
-        return self._at(position, scene, torch.zeros_like(position), torch.zeros_like(scene))
+        """State of agents at rest at positions (B, 2) in scenes (B,)."""
+        return self._state_at(position, scene, torch.zeros_like(position), torch.zeros_like(scene))
 
     def resume(self, state: MazeState, scene: Tensor) -> MazeState:
-        """Agents of another domain's state where they are, in scenes of this one: a target or a barrier is new."""
-        return self._at(state.origin.position, scene, state.rollout.last, state.bumps)
+        """State of the agents of another domain in scenes (B,) of this one, after a change of target or barriers."""
+        return self._state_at(state.origin.position, scene, state.rollout.last, state.bumps)
 
-    def _at(self, position: Tensor, scene: Tensor, last: Tensor, bumps: Tensor) -> MazeState:
+    def _state_at(self, position: Tensor, scene: Tensor, last: Tensor, bumps: Tensor) -> MazeState:
         height, slope = self.fields.relief.height_and_slope(position[:, None], scene)
         origin = PlanOrigin(position, height, slope[:, 0], scene)
         aims = self.coarse_map.waypoints(position, scene, self.fields)
-        return MazeState(origin, self.cost.rollout(position, origin.slope, aims, last, self.plan.moves), bumps)
+        return MazeState(origin, self.cost.straight_rollout(position, origin.slope, aims, last, self.plan.moves), bumps)
 
     def observe(self, state: MazeState, goal: MazeGoal | None) -> Tensor:
-        """What is around (`sense`), or the position and the last move."""
+        """Features of the surroundings (`geofold.maze.features`), or position and last move, (B, F)."""
         origin, rollout = state.origin, state.rollout
         if not self.with_features:
             return torch.cat([origin.position, rollout.last], -1)
         target = self.targets[origin.scene]
-        return featurise(self.fields, origin.position, origin.scene, rollout.next, target, rollout.last, origin.slope)
+        return featurise(
+            self.fields, origin.position, origin.scene, rollout.waypoint, target, rollout.last, origin.slope
+        )
 
     def decode(self, z: Tensor, state: MazeState) -> Prediction:
-        """Moves over the surface, see `PlanDecoder`."""
+        """Prediction of plans z, see `PlanDecoder`."""
         return self.plan.decode(z, state.origin)
 
     def expand(self, z: Tensor, state: MazeState) -> Expansion:
-        """The same with its derivatives."""
+        """Prediction as in `decode`, with its derivatives."""
         return self.plan.expand(z, state.origin)
 
     def loss(self, prediction: Prediction, state: MazeState, goal: MazeGoal) -> Loss:
-        """See `PlanCost`."""
+        """Cost of a plan, see `PlanCost`."""
         return self.loss_and_gradient(prediction, state, goal).loss
 
     def loss_and_gradient(self, prediction: Prediction, state: MazeState, goal: MazeGoal) -> LossWithGradient:
-        """The same with its gradient."""
+        """Cost of a plan and its gradient."""
         return self.cost.loss_and_gradient(prediction.mean, state.rollout, state.origin.scene, self.fields)
 
     def commit(self, prediction: Prediction, state: MazeState) -> MazeState:
-        """Make the first move of the plan; a barrier in the way ends it."""
+        """Make the first move of the plan, up to the first barrier on its path."""
         origin, valid = state.origin, prediction.valid
         move = torch.where(valid[:, None], prediction.mean[:, :2], 0.0)
-        share, stopped = self.fields.free_fraction(origin.position, move, origin.scene)
-        move = share[:, None] * move
+        fraction, stopped = self.fields.free_fraction(origin.position, move, origin.scene)
+        move = fraction[:, None] * move
         last = torch.where(valid[:, None], move, state.rollout.last)
-        return self._at(origin.position + move, origin.scene, last, state.bumps + stopped.to(state.bumps))
+        return self._state_at(origin.position + move, origin.scene, last, state.bumps + stopped.to(state.bumps))
 
     def select(self, state: MazeState, rows: Tensor) -> MazeState:
-        """The state with its rows rearranged."""
+        """State whose row k is row rows[k] of `state`."""
         return MazeState(
             PlanOrigin(*(part[rows] for part in state.origin)),
             StraightRollout(*(part[rows] for part in state.rollout)),

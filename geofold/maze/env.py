@@ -1,7 +1,7 @@
-"""The maze as a gymnasium environment: the same worlds, ground and rules as the controller's domain.
+"""Maze as a gymnasium environment, with the worlds, ground and rules of the domain of the controller.
 
-Actions are moves in steps, observations what an agent sees (`sense`), the reward is progress towards the target in
-steps, less a price for running into a barrier.
+Actions are moves in steps, observations are the features of `geofold.maze.features`. The reward is the progress towards
+the target in steps minus a cost for each collision.
 """
 
 from __future__ import annotations
@@ -15,43 +15,49 @@ import torch
 from geofold.core.domain import Prediction
 from geofold.errors import OptionError
 from geofold.maze.domain import MazeDomain, MazeState
-from geofold.maze.episode import EPISODE_STEPS, TARGET_RADIUS
+from geofold.maze.episode import EPISODE_STEPS
+from geofold.maze.episode_log import TARGET_RADIUS
 from geofold.maze.features import N_FEATURES
 from geofold.maze.fields import STEP_LENGTH, cap_length
 from geofold.maze.layouts import CELL_KINDS, CELLS
 from geofold.maze.world import World, make_world, require_drag, require_world
 
 COLLISION_COST = 1.0
-"""Price of a move that a barrier ends, in steps."""
+"""Cost (steps) of a move that a barrier stops."""
 OBSERVATION_BOUND = 8.0
-"""Bound of the observations."""
+"""Bound of the observations, beyond which they are clipped."""
 
 
 class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
-    """A maze.
+    """Environment of one maze.
 
-    ``reset(options={"world": seed})`` asks for one world; else the environment's own generator draws its seed.
+    ``reset(options={"world": seed})`` selects a world; otherwise the generator of the environment draws its seed.
 
     Parameters
     ----------
     layout : 'world' or 'corridors'
     targets : int
-        To be reached one after the other; the episode ends at the last.
+        Number of consecutive targets; the episode ends at the last.
     move_at : int or None
-        Step before which the obstacle is dragged.
+        Step before which the obstacle is dragged; None: never.
     drag : 'small', 'medium' or 'large'
     steps : int
-        After which an episode is cut off.
+        Step at which an episode is truncated.
     render_mode : None, 'rgb_array' or 'human'
-        The latter draws into a window of matplotlib's, where there is a screen.
+        'human' draws into a window of matplotlib, if there is a screen.
     """
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 12}  # noqa: RUF012 (gymnasium's own contract)
 
     def __init__(
-        self, layout: str = "world", targets: int = 1, move_at: int | None = None, drag: str = "large",
-        steps: int = EPISODE_STEPS, render_mode: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        layout: str = "world",
+        targets: int = 1,
+        move_at: int | None = None,
+        drag: str = "large",
+        steps: int = EPISODE_STEPS,
+        render_mode: str | None = None,
+    ) -> None:
         require_world(layout, targets)
         require_drag(drag)
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -67,30 +73,30 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin in a world."""
+        """Start an episode in a world."""
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(2**31))
         self.world = make_world((options or {}).get("world", drawn), self.layout, targets=self.count)
         self.dragged_from: World | None = None
-        self.number, self.taken, self.trail = 0, 0, [self.world.start]
+        self.number, self.steps_made, self.trail = 0, 0, [self.world.start]
         self._enter(None)
         self._show()
-        return self._seen(), self._info()
+        return self._observation(), self._info()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Move by an action in steps, at most one step on the surface."""
+        """Move by an action (2,) in steps, limited to one step on the surface."""
         if not self.trail:
-            raise gymnasium.error.ResetNeeded("a maze that was not entered; expected reset() first; call it")
+            raise gymnasium.error.ResetNeeded("step() before reset(); expected a call of reset() first; call it")
         if not np.isfinite(action).all() or np.shape(action) != (2,):
             raise OptionError(f"action {np.asarray(action).tolist()}", "two finite numbers", "give a move (x, y)")
-        if self.taken == self.move_at:
+        if self.steps_made == self.move_at:
             self._drag()
         target, bumps = self.world.targets[self.number], int(self.state.bumps[0])
         before = np.linalg.norm(target - self.trail[-1])
         move = STEP_LENGTH * torch.as_tensor(np.clip(action, -1, 1), dtype=torch.float64)[None]
-        self.state = self.domain.commit(_single(cap_length(move, self.state.origin.slope)), self.state)
+        self.state = self.domain.commit(_one_move_plan(cap_length(move, self.state.origin.slope)), self.state)
         self.trail.append(self.state.origin.position[0].numpy().copy())
-        self.taken += 1
+        self.steps_made += 1
         left = np.linalg.norm(target - self.trail[-1])
         reward = float(before - left) / STEP_LENGTH - COLLISION_COST * (int(self.state.bumps[0]) - bumps)
         ended = bool(left <= TARGET_RADIUS) and self.number + 1 == self.count
@@ -98,10 +104,10 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             self.number += 1
             self._enter(self.state)
         self._show()
-        return self._seen(), reward, ended, self.taken >= self.steps and not ended, self._info()
+        return self._observation(), reward, ended, self.steps_made >= self.steps and not ended, self._info()
 
     def render(self) -> Any:
-        """The maze and the way so far, (height, width, 3) bytes; nothing for 'human', which is shown as it goes."""
+        """Image (height, width, 3) of the maze and the path so far; None for 'human', which is shown at every step."""
         if self.render_mode is None:
             gymnasium.logger.warn("render() without a render_mode; give rgb_array or human to the environment")
         return self._frame() if self.render_mode == "rgb_array" else None
@@ -113,34 +119,39 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             self._window = None
 
     def _drag(self) -> None:
-        after = self.world.dragged(self.drag, self.trail[-1], self.world.targets[self.number])
+        after = self.world.drag_obstacle(self.drag, self.trail[-1], self.world.targets[self.number])
         if after is not self.world:
             self.world, self.dragged_from = after, self.world
             self._enter(self.state)
 
     def _enter(self, state: MazeState | None) -> None:
-        """A scene begins: a world as it stands, and a target."""
+        """Start a scene: the world in its current state, and a target."""
         self.domain = MazeDomain.of([self.world], self.world.targets[self.number : self.number + 1], with_features=True)
         scene = torch.zeros(1, dtype=torch.long)
         start = torch.as_tensor(self.world.start)[None]
         self.state = self.domain.start(start, scene) if state is None else self.domain.resume(state, scene)
 
-    def _seen(self) -> np.ndarray:
+    def _observation(self) -> np.ndarray:
         features = self.domain.observe(self.state, None)[0].numpy()
         return np.clip(features, -OBSERVATION_BOUND, OBSERVATION_BOUND).astype(np.float32)
 
     def _info(self) -> dict[str, Any]:
         column, row = np.clip((self.trail[-1] * CELLS).astype(int), 0, CELLS - 1)
         return {
-            "world": self.world.seed, "target": self.number, "bumps": int(self.state.bumps[0]),
-            "kind": CELL_KINDS[self.world.layout.kind[row, column]], "dragged": self.dragged_from is not None,
-        }  # fmt: skip
+            "world": self.world.seed,
+            "target": self.number,
+            "bumps": int(self.state.bumps[0]),
+            "kind": CELL_KINDS[self.world.layout.kind[row, column]],
+            "dragged": self.dragged_from is not None,
+        }
 
     def _frame(self) -> np.ndarray:
         from geofold.maze.render import draw_frame, draw_ground
 
         target = self.world.targets[self.number]
-        note = f"step {self.taken}  target {self.number + 1} of {self.count}  collisions {int(self.state.bumps[0])}"
+        note = (
+            f"step {self.steps_made}  target {self.number + 1} of {self.count}  collisions {int(self.state.bumps[0])}"
+        )
         return draw_frame(draw_ground(self.world, self.dragged_from), np.stack(self.trail), target, note=note)
 
     def _show(self) -> None:
@@ -152,6 +163,6 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._window.show(self._frame(), 1 / self.metadata["render_fps"])
 
 
-def _single(move: torch.Tensor) -> Prediction:
-    """A move (1, 2) as the prediction of a plan: nothing but its first move is made."""
+def _one_move_plan(move: torch.Tensor) -> Prediction:
+    """Prediction of a plan that consists of one move (1, 2)."""
     return Prediction(move, torch.ones_like(move), torch.ones(1, dtype=torch.bool))

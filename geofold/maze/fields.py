@@ -1,7 +1,7 @@
-"""What worlds are to tensors: height, slope and signed distance at any point, differentiable, many worlds at once.
+"""Fields of worlds as tensors: height, slope and signed distance at any point, differentiable and batched.
 
-Glossary: ``S`` scenes (a world as it stands), ``n`` cells along a side; ``B`` rows, each in one scene; ``k`` points.
-Lengths are in sides of the world. A point outside of the world is further in the wall the further it is out.
+Glossary: ``S`` scenes (a world in its current state), ``n`` cells along a side; ``B`` rows, each in one scene; ``k``
+points. Lengths are in sides of the world. Outside of the world the signed distance falls with the distance to its edge.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from geofold.maze.relief import Relief
 from geofold.maze.world import World
 
 STEP_LENGTH = 1 / 48
-"""Longest move of a step on the surface: two cells, less than the thinnest wall."""
+"""Maximum length (sides) of a step on the surface: two cells, less than the thinnest wall."""
 PATH_SAMPLES = (0.25, 0.5, 0.75, 1.0)
-"""Where on a move it is looked whether a barrier is in the way."""
+"""Fractions of a move at which barriers are detected."""
 
 
 def signed_distance(barriers: np.ndarray) -> np.ndarray:
-    """Distance (n, n) of cells' middles to the edge of the barriers, in sides; negative inside.
+    """Signed distance (n, n) in sides from the cell centres to the edge of the barriers, negative inside.
 
-    The edge runs between cells, half a cell short of the nearest middle on its other side.
+    The edge lies between cells, half a cell before the nearest centre on its other side.
     """
     outside = ndimage.distance_transform_edt(~barriers) - 0.5
     inside = ndimage.distance_transform_edt(barriers) - 0.5
@@ -46,9 +46,9 @@ class Fields:
 
     Attributes
     ----------
-    relief
+    relief : Relief
     atlas : (1, 1, S n, n)
-        Signed distances of all scenes, one below the other: one `grid_sample` serves rows of different scenes.
+        Signed distances of all scenes, stacked along rows, so that one `grid_sample` serves rows of all scenes.
     """
 
     relief: Relief
@@ -56,32 +56,38 @@ class Fields:
 
     @classmethod
     def of(cls, worlds: list[World]) -> Fields:
-        """Fields of worlds as they stand."""
+        """Fields of worlds in their current state."""
         atlas = np.concatenate([_signed_distance(world) for world in worlds])
         return cls(Relief.stack([world.relief for world in worlds]), torch.as_tensor(atlas)[None, None])
 
     def distance(self, at: Tensor, scene: Tensor) -> Tensor:
-        """Signed distances (B, k) at points (B, k, 2) of the scenes (B,): bilinear between cells' middles."""
-        # rows of the atlas beyond the first and last middle belong to other scenes
+        """Signed distances (B, k) at points (B, k, 2) of scenes (B,), bilinear between cell centres."""
+        # Rows of the atlas beyond the first and last centre belong to other scenes.
         near = at.clamp(0.5 / CELLS, 1 - 0.5 / CELLS)
         scenes = self.atlas.shape[2] // CELLS
         row = (near[..., 1] + scene[:, None]) / scenes
-        # -1 and 1 are the edges of the atlas, half a cell beyond the outermost middles
+        # -1 and 1 are the edges of the atlas, half a cell beyond the outermost centres.
         grid = 2 * torch.stack([near[..., 0], row], -1)[None] - 1
-        found = grid_sample(self.atlas, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
-        return found - (at - near).abs().sum(-1)
+        distance = grid_sample(self.atlas, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
+        return distance - (at - near).abs().sum(-1)
 
     def distance_slope(self, at: Tensor, scene: Tensor) -> Tensor:
-        """Gradients (B, k, 2) of the distances."""
+        """Gradients (B, k, 2) of the signed distances at points (B, k, 2)."""
         leaf = at.detach().requires_grad_(True)
         with torch.enable_grad():
-            found = self.distance(leaf, scene).sum()
-        return torch.autograd.grad(found, leaf)[0]
+            total = self.distance(leaf, scene).sum()
+        return torch.autograd.grad(total, leaf)[0]
 
     def free_fraction(self, at: Tensor, move: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
-        """How far a straight move (B, 2) from points (B, 2) gets, as the share (B,) of it, and whether it is stopped.
+        """Fraction (B,) of a straight move up to the first barrier, and whether it is stopped, (B,) bool.
 
-        It ends at the last of four places on the way before which there is no barrier.
+        A move ends at the last of four sample points before a barrier.
+
+        Parameters
+        ----------
+        at, move : (B, 2)
+            Start and move.
+        scene : (B,) int
         """
         parts = move.new_tensor(PATH_SAMPLES)
         clear = self.distance(at[:, None] + parts[:, None] * move[:, None], scene) > 0
@@ -90,6 +96,6 @@ class Fields:
 
 
 def cap_length(move: Tensor, slope: Tensor, cap: float = STEP_LENGTH) -> Tensor:
-    """Moves (B, 2), shortened where they are longer than a cap on the surface of the given slope (B, 2)."""
+    """Moves (B, 2), shortened to the length `cap` (sides) on the surface with slope (B, 2)."""
     length = (move.square().sum(-1) + (move * slope).sum(-1).square()).sqrt()
     return move * (cap / length.clamp_min(cap))[:, None]

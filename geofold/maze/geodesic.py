@@ -1,9 +1,10 @@
-"""The oracle: shortest ways over a curved surface around its barriers, by Dijkstra's method.
+"""Oracle of shortest paths over a curved surface around barriers (Dijkstra's algorithm).
 
-Glossary: ``n`` cells along a side, masks (n, n) as [row, column]; points (x, y) in sides.
+Glossary: ``n`` cells along a side, masks (n, n) are indexed [row, column]; points (x, y) in sides of the world.
 
-An edge leads from a free cell to each of 32 neighbours, if every cell that it crosses is free, and is as long as the
-surface between their middles. 32 directions make a way across flat ground at most 1.4 % too long (8 would: 8 %).
+Each free cell has edges to 32 neighbours, unless an edge crosses a barrier; the length of an edge is that of the
+surface between the cell centres. With 32 directions a path over flat ground is at most 1.4 % too long (8 % with 8
+directions).
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ EDGE_OFFSETS = tuple(
     for column in range(-3, 4)
     if math.gcd(row, column) == 1 and (row, column) > (0, 0)
 )
-"""Half of the neighbours: the other half are their opposites."""
+"""Offsets (rows, columns) of half of the neighbours; the other half are their opposites."""
 
 
 @dataclass(frozen=True, eq=False)
 class Oracle:
-    """Shortest ways of one map.
+    """Shortest paths of one map.
 
     Attributes
     ----------
     free : (n, n) bool
     height : (n, n)
-    graph : sparse (n^2, n^2), lengths of the edges
+    graph : sparse (n^2, n^2)
+        Lengths of the edges.
     """
 
     free: np.ndarray
@@ -41,43 +43,43 @@ class Oracle:
 
     @classmethod
     def of(cls, free: np.ndarray, height: np.ndarray) -> Oracle:
-        """Oracle of free cells and heights (n, n), both in sides."""
+        """Oracle of free cells (n, n) bool and heights (n, n) in sides."""
         n = len(free)
         number = np.arange(n * n).reshape(n, n)
         starts, ends, lengths = [], [], []
         for move in EDGE_OFFSETS:
-            here, there = _edge_ends(n, move)
-            clear = free[here] & free[there]
+            first, second = _edge_ends(n, move)
+            clear = free[first] & free[second]
             for crossed in _cells_between(move):
-                clear &= _shifted(free, here, crossed)
-            rise = height[there] - height[here]
-            starts.append(number[here][clear])
-            ends.append(number[there][clear])
+                clear &= _shifted(free, first, crossed)
+            rise = height[second] - height[first]
+            starts.append(number[first][clear])
+            ends.append(number[second][clear])
             lengths.append(np.sqrt(((move[0] ** 2 + move[1] ** 2) / n**2 + rise**2)[clear]))
-        one, other, length = (np.concatenate(part) for part in (starts, ends, lengths))
-        half = coo_matrix((length, (one, other)), shape=(n * n, n * n))
+        start, end, length = (np.concatenate(part) for part in (starts, ends, lengths))
+        half = coo_matrix((length, (start, end)), shape=(n * n, n * n))
         return cls(free, height, (half + half.T).tocsr())
 
-    def field(self, target: np.ndarray) -> np.ndarray:
-        """Distances (n, n) to a point; infinite where there is no way."""
-        found = dijkstra(self.graph, indices=self._number(target))
-        return found.reshape(self.free.shape)
+    def distance_field(self, target: np.ndarray) -> np.ndarray:
+        """Distances (n, n) to a point; infinite where there is no path."""
+        distance = dijkstra(self.graph, indices=self._number(target))
+        return distance.reshape(self.free.shape)
 
     def shortest_path(self, start: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-        """Length of the shortest way and its cells' middles (k, 2); infinite and empty where there is none."""
-        found, before = dijkstra(self.graph, indices=self._number(target), return_predecessors=True)
-        here = self._number(start)
-        if not np.isfinite(found[here]):
+        """Length of the shortest path and the centres (k, 2) of its cells; infinite and empty if there is none."""
+        distance, before = dijkstra(self.graph, indices=self._number(target), return_predecessors=True)
+        first = self._number(start)
+        if not np.isfinite(distance[first]):
             return math.inf, np.zeros((0, 2))
-        cells = [here]
+        cells = [first]
         while before[cells[-1]] >= 0:
             cells.append(int(before[cells[-1]]))
         n = len(self.free)
-        return float(found[here]), np.stack([np.array(cells) % n + 0.5, np.array(cells) // n + 0.5], -1) / n
+        return float(distance[first]), np.stack([np.array(cells) % n + 0.5, np.array(cells) // n + 0.5], -1) / n
 
     @staticmethod
-    def length(field: np.ndarray, point: np.ndarray) -> float:
-        """Distance of any point by a field of distances (n, n): through the best free cell around it."""
+    def distance_at(field: np.ndarray, point: np.ndarray) -> float:
+        """Distance of a point (2,) from a distance field (n, n), through the best free cell around the point."""
         n = len(field)
         x, y = np.clip(np.asarray(point) * n - 0.5, 0, n - 1)
         best = math.inf
@@ -97,24 +99,24 @@ class Oracle:
 
 
 def _edge_ends(n: int, move: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Cells that have a neighbour at `move`, and those neighbours."""
+    """Slices of the cells that have a neighbour at the offset `move`, and of those neighbours."""
     row, column = move
     left = slice(max(0, -column), n - max(0, column))
     right = slice(max(0, column), n + min(0, column))
     return (slice(0, n - row), left), (slice(row, n), right)
 
 
-def _shifted(free: np.ndarray, here: tuple[slice, slice], by: tuple[int, int]) -> np.ndarray:
-    rows, columns = here
+def _shifted(free: np.ndarray, first: tuple[slice, slice], by: tuple[int, int]) -> np.ndarray:
+    rows, columns = first
     return free[rows.start + by[0] : rows.stop + by[0], columns.start + by[1] : columns.stop + by[1]]
 
 
 def _cells_between(move: tuple[int, int]) -> list[tuple[int, int]]:
-    """Cells between the ends that a straight edge passes through; both sides of a corner that it touches."""
+    """Cells that a straight edge crosses between its ends, with both sides of a corner that it touches."""
     row, column = move
-    found = set()
+    crossed = set()
     for t in np.linspace(0, 1, 121):
         for nudge in (-1e-6, 1e-6):
-            found.add((round(t * row + nudge), round(t * column - nudge)))
-            found.add((round(t * row + nudge), round(t * column + nudge)))
-    return sorted(found - {(0, 0), move})
+            crossed.add((round(t * row + nudge), round(t * column - nudge)))
+            crossed.add((round(t * row + nudge), round(t * column + nudge)))
+    return sorted(crossed - {(0, 0), move})

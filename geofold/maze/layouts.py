@@ -1,4 +1,4 @@
-"""Where the barriers of a maze are: scattered walls and blobs, or corridors with junctions, doors and tight gaps.
+"""Layouts of barriers: scattered walls and blobs, or corridors with junctions, doors and narrow gaps.
 
 Glossary: ``n`` cells along a side; masks and labels (n, n) are indexed [row, column], that is [y, x]. One cell is
 1/n of the side, which is the unit of length.
@@ -13,28 +13,33 @@ import numpy as np
 CELLS = 96
 """Cells along a side."""
 RIM_WIDTH = 2
-"""Width of the wall around everything, in cells."""
+"""Width (cells) of the outer wall."""
 CELL_KINDS = ("straight", "bend", "junction", "door", "gap")
-"""What a free cell may be; in worlds without corridors every one is 'straight'."""
+"""Kinds of free cells; without corridors every cell is 'straight'."""
 STRAIGHT, BEND, JUNCTION, DOOR, GAP = range(5)
 PLACES_PER_SIDE, PLACE_SPACING, CORRIDOR_WIDTH = 6, 16, 10
-"""Corridors: places along a side, cells from one to the next, and how wide a corridor is in cells."""
+"""Corridors: number of places along a side, distance between places (cells), and width of a corridor (cells)."""
 OPENING_WIDTH = 4
-"""Cells that a door or a tight gap leaves open."""
+"""Width (cells) of a door or a narrow gap."""
 EXTRA_OPENINGS = 5
-"""Openings that a maze has beyond those of its spanning tree."""
+"""Number of passages in addition to those of the spanning tree."""
 NARROW_FRACTION = 0.28
-"""Share of the passages that have a door or a gap."""
+"""Fraction of the passages with a door or a gap."""
 STRAIGHT_PROBABILITY = 0.75
-"""How often a growing corridor goes straight on."""
+"""Probability that the spanning tree grows straight ahead."""
 
 
 class Layout(NamedTuple):
-    """Barriers.
+    """Barriers and kinds of cells.
 
-    fixed : (n, n) bool, barriers that stay.
-    mover : (n, n) bool, the obstacle that may be dragged.
-    kind : (n, n) int8, index into `CELL_KINDS`.
+    Attributes
+    ----------
+    fixed : (n, n) bool
+        Fixed barriers.
+    mover : (n, n) bool
+        Obstacle that can be dragged.
+    kind : (n, n) int8
+        Index into `CELL_KINDS`.
     """
 
     fixed: np.ndarray
@@ -43,7 +48,7 @@ class Layout(NamedTuple):
 
 
 def draw_scattered(rng: np.random.Generator) -> Layout:
-    """Walls, some with a corner, and blobs; one blob is the mover."""
+    """Draw walls, some with a corner, and blobs; one blob is the mover."""
     fixed = _rim_mask()
     for _ in range(int(rng.integers(3, 6))):
         _draw_wall(fixed, rng)
@@ -54,7 +59,7 @@ def draw_scattered(rng: np.random.Generator) -> Layout:
 
 
 def draw_corridors(rng: np.random.Generator) -> Layout:
-    """A spanning tree of places, a few more openings, doors and gaps in some passages; the mover blocks a passage."""
+    """Draw a spanning tree of places, additional passages, doors and gaps; the mover blocks one passage."""
     passages = _spanning_tree(rng)
     shut = [p for p in _adjacent_places() if p not in passages]
     passages |= {shut[k] for k in rng.permutation(len(shut))[:EXTRA_OPENINGS]}
@@ -67,7 +72,7 @@ def draw_corridors(rng: np.random.Generator) -> Layout:
         )
         free[inner] = True
         kind[tuple(slice(k, k + PLACE_SPACING) for k in corner)] = _cell_kind(room, passages)
-    # in a fixed order: a set's own order is not the same in every process
+    # Sorted, because the order of a set differs between processes.
     for passage in sorted(passages):
         _carve_passage(free, kind, passage, rng)
     mover = np.zeros_like(free)
@@ -84,7 +89,7 @@ Passage = tuple[tuple[int, int], tuple[int, int]]
 
 
 def centres() -> np.ndarray:
-    """Coordinates (n,) of the middles of the cells along a side."""
+    """Coordinates (n,) of the cell centres along a side, in sides."""
     return (np.arange(CELLS) + 0.5) / CELLS
 
 
@@ -95,7 +100,7 @@ def _rim_mask() -> np.ndarray:
 
 
 def _draw_wall(mask: np.ndarray, rng: np.random.Generator) -> None:
-    """A wall of one or two pieces, thick enough that no step leaps over it."""
+    """Draw a wall of one or two segments, thicker than a step."""
     point, angle = rng.uniform(0.15, 0.85, 2), rng.uniform(0, 2 * np.pi)
     x, y = np.meshgrid(centres(), centres())
     for _ in range(int(rng.integers(1, 3))):
@@ -108,7 +113,7 @@ def _draw_wall(mask: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _blob(rng: np.random.Generator, centre: np.ndarray, radius: float) -> np.ndarray:
-    """A disc with a wavy edge."""
+    """Draw a disc with a wavy edge, (n, n) bool."""
     x, y = np.meshgrid(centres(), centres())
     turn = np.arctan2(y - centre[1], x - centre[0])
     wave = sum(rng.uniform(0, 0.15) * np.cos(k * turn + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5))
@@ -116,41 +121,41 @@ def _blob(rng: np.random.Generator, centre: np.ndarray, radius: float) -> np.nda
 
 
 def _adjacent_places() -> list[Passage]:
-    """Pairs of places side by side."""
+    """Pairs of adjacent places."""
     across = [((i, j), (i, j + 1)) for i in range(PLACES_PER_SIDE) for j in range(PLACES_PER_SIDE - 1)]
     return across + [((j, i), (j + 1, i)) for i in range(PLACES_PER_SIDE) for j in range(PLACES_PER_SIDE - 1)]
 
 
 def _spanning_tree(rng: np.random.Generator) -> set[Passage]:
-    """A spanning tree that likes to go straight on: depth first, back where there is no way on."""
-    here = (int(rng.integers(PLACES_PER_SIDE)), int(rng.integers(PLACES_PER_SIDE)))
-    seen, stack, last, tree = {here}, [here], (0, 0), set()
+    """Draw a spanning tree by depth-first search that prefers to continue straight ahead."""
+    place = (int(rng.integers(PLACES_PER_SIDE)), int(rng.integers(PLACES_PER_SIDE)))
+    visited, stack, last, tree = {place}, [place], (0, 0), set()
     while stack:
-        here = stack[-1]
+        place = stack[-1]
         ways = [(0, 1), (1, 0), (0, -1), (-1, 0)]
-        ways = [w for w in ways if _is_inside(here, w) and (here[0] + w[0], here[1] + w[1]) not in seen]
+        ways = [w for w in ways if _is_inside(place, w) and (place[0] + w[0], place[1] + w[1]) not in visited]
         if not ways:
             stack.pop()
             last = (0, 0)
             continue
         way = last if last in ways and rng.random() < STRAIGHT_PROBABILITY else ways[int(rng.integers(len(ways)))]
-        there = (here[0] + way[0], here[1] + way[1])
-        tree.add((min(here, there), max(here, there)))
-        seen.add(there)
-        stack.append(there)
+        neighbour = (place[0] + way[0], place[1] + way[1])
+        tree.add((min(place, neighbour), max(place, neighbour)))
+        visited.add(neighbour)
+        stack.append(neighbour)
         last = way
     return tree
 
 
-def _is_inside(here: tuple[int, int], way: tuple[int, int]) -> bool:
-    return all(0 <= a + b < PLACES_PER_SIDE for a, b in zip(here, way, strict=True))
+def _is_inside(place: tuple[int, int], way: tuple[int, int]) -> bool:
+    return all(0 <= a + b < PLACES_PER_SIDE for a, b in zip(place, way, strict=True))
 
 
 def _cell_kind(room: tuple[int, int], passages: set[Passage]) -> int:
     ways = [p for p in passages if room in p]
     if len(ways) > 2:
         return JUNCTION
-    # two passages are in line where their far ends share a row or a column
+    # Two passages are in line if their far ends share a row or a column.
     far = [next(end for end in way if end != room) for way in ways]
     return BEND if len(far) == 2 and far[0][0] != far[1][0] and far[0][1] != far[1][1] else STRAIGHT
 
@@ -161,9 +166,9 @@ def _passage_centre(passage: Passage) -> tuple[int, int]:
 
 
 def _carve_passage(free: np.ndarray, kind: np.ndarray, passage: Passage, rng: np.random.Generator) -> None:
-    """Carve a passage; a door stands somewhere across it, a gap narrows all its length."""
+    """Carve a passage; a door narrows it at one point, a gap over its whole length."""
     row, column = _passage_centre(passage)
-    upright = passage[0][0] != passage[1][0]  # it leads along y
+    upright = passage[0][0] != passage[1][0]  # the passage leads along y
     along, across = (row, column) if upright else (column, row)
     length = (PLACE_SPACING - CORRIDOR_WIDTH) // 2
     view, label = (free, kind) if upright else (free.T, kind.T)  # a transposed view writes into the same cells

@@ -1,11 +1,11 @@
-"""The latent of the maze: a chain of moves to come, and its derivatives in closed form.
+"""Latent of the maze: a chain of future moves, with its derivatives in closed form.
 
 Glossary: ``B`` rows, ``n`` moves, latent (B, 2 n); observations (B, 3 n): for each move its x, y and rise.
 
-The latent holds n moves in units of the longest step. The first is shortened to that length on the surface, because
-it is the one that is made; the rest are free, and the loss pulls them to the same length. What is observed is each
-move as a chord of the surface, in sides. Where the ground is a plane of slope s, J'WJ is (I + s s') for each move: the
-surface metric ds^2 = |d|^2 + (s . d)^2 in steps, move by move. Where it is curved, a move also lifts those after it.
+The latent holds n moves in units of the longest step. The first move, which is made, is shortened to that length on
+the surface; the others are free, and the loss draws them to the same length. The observations are the chords of the
+moves on the surface, in sides of the world. On a plane of slope s, J'WJ is (I + s s') for each move, which is the
+surface metric ds^2 = |d|^2 + (s . d)^2 in steps. On curved ground a move also changes the rise of the moves after it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from geofold.maze.relief import Relief
 
 
 class PlanOrigin(NamedTuple):
-    """Where a plan begins: position (B, 2), height (B, 1) and slope (B, 2) of the ground there, scene (B,)."""
+    """Origin of a plan: position (B, 2), height (B, 1) and slope (B, 2) of the ground there, scene (B,)."""
 
     position: Tensor
     height: Tensor
@@ -32,39 +32,39 @@ class PlanOrigin(NamedTuple):
 
 @dataclass(frozen=True)
 class PlanDecoder:
-    """Decoder of `moves` moves over a relief."""
+    """Decoder of a plan of `moves` moves over a relief."""
 
     relief: Relief
     moves: int
 
     def decode(self, z: Tensor, origin: PlanOrigin) -> Prediction:
-        """Moves over the surface."""
-        moves, at = self._moves(z, origin)
-        return self._predicted(moves, self.relief.height(at, origin.scene), origin)
+        """Prediction of plans z (B, 2 n) from their origins."""
+        moves, positions = self._moves(z, origin)
+        return self._predict(moves, self.relief.height(positions, origin.scene), origin)
 
     def _moves(self, z: Tensor, origin: PlanOrigin) -> tuple[Tensor, Tensor]:
-        """Moves (B, n, 2) in sides and where they lead (B, n, 2)."""
+        """Moves and the positions they lead to, (B, n, 2) each, in sides of the world."""
         z = z.unflatten(-1, (self.moves, 2))
         first = z[:, :1] / surface_length(z[:, 0], origin.slope).clamp_min(1.0)[:, None, None]
         moves = STEP_LENGTH * torch.cat([first, z[:, 1:]], 1)
         return moves, origin.position[:, None] + moves.cumsum(1)
 
-    def _predicted(self, moves: Tensor, height: Tensor, origin: PlanOrigin) -> Prediction:
+    def _predict(self, moves: Tensor, height: Tensor, origin: PlanOrigin) -> Prediction:
         rise = torch.cat([origin.height, height], 1).diff(dim=1)
         mean = torch.cat([moves, rise[..., None]], -1).flatten(1)
         weight = mean.new_full(mean.shape[1:], STEP_LENGTH**-2)
         return Prediction(mean, weight, torch.ones_like(origin.scene, dtype=torch.bool))
 
     def expand(self, z: Tensor, origin: PlanOrigin) -> Expansion:
-        """The same with its derivatives."""
+        """Prediction as in `decode`, with its derivatives."""
         n = self.moves
-        moves, at = self._moves(z, origin)
-        height, slope = self.relief.height_and_slope(at, origin.scene)
-        prediction = self._predicted(moves, height, origin)
+        moves, positions = self._moves(z, origin)
+        height, slope = self.relief.height_and_slope(positions, origin.scene)
+        prediction = self._predict(moves, height, origin)
         first = z[:, :2]
         length = surface_length(first, origin.slope)
-        beyond = (length > 1)[:, None]
-        # the metric of the ground where the way begins, times the first move
+        is_shortened = (length > 1)[:, None]
+        # The surface metric at the origin, applied to the first move.
         lowered = first + origin.slope * (origin.slope * first).sum(-1, keepdim=True)
         along = first / length.square()[:, None].clamp_min(1.0)
         shrunk = STEP_LENGTH / length.clamp_min(1.0)[:, None]
@@ -72,7 +72,7 @@ class PlanDecoder:
         def move(v: Tensor) -> Tensor:
             """Change (..., B, n, 2) of the moves for a change (..., B, 2 n) of the latent."""
             head, tail = v[..., :2], v[..., 2:].unflatten(-1, (n - 1, 2))
-            head = shrunk * (head - beyond * along * (lowered * head).sum(-1, keepdim=True))
+            head = shrunk * (head - is_shortened * along * (lowered * head).sum(-1, keepdim=True))
             return torch.cat([head[..., None, :], STEP_LENGTH * tail], -2)
 
         def push(v: Tensor) -> Tensor:
@@ -81,17 +81,17 @@ class PlanDecoder:
 
         def pull(c: Tensor) -> Tensor:
             c = c.unflatten(-1, (n, 3))
-            # a height is the end of one rise and the start of the next
+            # Each height ends one rise and starts the next.
             lift = c[..., 2:] - torch.cat([c[..., 1:, 2:], torch.zeros_like(c[..., :1, 2:])], -2)
             back = c[..., :2] + (slope * lift).flip(-2).cumsum(-2).flip(-2)
             head = back[..., 0, :]
-            head = shrunk * (head - beyond * lowered * (along * head).sum(-1, keepdim=True))
+            head = shrunk * (head - is_shortened * lowered * (along * head).sum(-1, keepdim=True))
             return torch.cat([head, STEP_LENGTH * back[..., 1:, :].flatten(-2)], -1)
 
         def bend(v: Tensor) -> Tensor:
-            turn = STEP_LENGTH * beyond * _shortened_bend(first, v[:, :2], origin.slope, length)
-            rise = self.relief.bend(at, origin.scene, move(v).cumsum(1)) + (slope * turn[:, None]).sum(-1)
-            turned = torch.cat([turn[:, None], torch.zeros_like(at[:, 1:])], 1)
+            turn = STEP_LENGTH * is_shortened * _shortened_bend(first, v[:, :2], origin.slope, length)
+            rise = self.relief.bend(positions, origin.scene, move(v).cumsum(1)) + (slope * turn[:, None]).sum(-1)
+            turned = torch.cat([turn[:, None], torch.zeros_like(positions[:, 1:])], 1)
             return torch.cat([turned, _rises(rise[..., None])], -1).flatten(1)
 
         def gram(weight: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class PlanDecoder:
 
 
 def surface_length(move: Tensor, slope: Tensor) -> Tensor:
-    """Length (B,) of moves (B, 2) on a surface of a slope (B, 2)."""
+    """Length (B,) of moves (B, 2) on a surface with slope (B, 2)."""
     return (move.square().sum(-1) + (move * slope).sum(-1).square()).sqrt()
 
 
@@ -113,7 +113,7 @@ def _rises(height: Tensor) -> Tensor:
 
 
 def _shortened_bend(u: Tensor, v: Tensor, slope: Tensor, length: Tensor) -> Tensor:
-    """Second derivative (B, 2) of u / |u| along v, |u| the length on the surface."""
+    """Second derivative (B, 2) of u / |u| along v, with |u| the length on the surface."""
     size = length.clamp_min(1.0)
     pace = ((u * v).sum(-1) + (u * slope).sum(-1) * (v * slope).sum(-1)) / size
     turn = (surface_length(v, slope).square() - pace.square()) / size

@@ -1,4 +1,4 @@
-"""A predictor for plans: what was planned is done, move after move."""
+"""Predictor of plans by a receding-horizon shift."""
 
 from __future__ import annotations
 
@@ -10,27 +10,34 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class PlanShift:
-    """Predicts that the plan goes on: its first move is behind, its last one is made once more.
+    """Backbone that shifts the plan by one move: the first move is dropped and the last one repeated.
 
-    For chains of moves (`plan`), as Glide is for single ones. The latent holds the moves one after the other.
+    For plans (`geofold.maze.plan`) it plays the part that `geofold.core.backbone.Momentum` plays for single moves.
+
+    Attributes
+    ----------
+    name : str
+        Name in the report.
+    width : int
+        Number of latent coordinates of a move.
     """
 
     name: str = "onward"
     width: int = 2
 
     def init_state(self, batch: int, dim: int, like: Tensor) -> Tensor:
-        """No plan: nothing moves."""
+        """Zeros (B, d): a plan without motion."""
         return like.new_zeros(batch, dim)
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The plan from its second move on."""
+        """Propose the shifted plan (B, d)."""
         after = torch.cat([state[:, self.width :], state[:, -self.width :]], -1)
         return after, after
 
     def read(self, state: Tensor) -> Tensor:
-        """The plan as it stands."""
+        """Current plan (B, d)."""
         return state
 
     def write(self, state: Tensor, z: Tensor) -> Tensor:
-        """The corrected plan."""
+        """Store the corrected plan."""
         return z

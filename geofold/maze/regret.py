@@ -1,4 +1,4 @@
-"""How good a way to a target was, beside the oracle's. Points (x, y) are in sides of the world, lengths in steps."""
+"""Regret of a path to a target compared with the shortest path. Points (x, y) are in sides, lengths in steps."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from geofold.maze.world import World
 
 @dataclass(frozen=True)
 class Leg:
-    """The way to one target.
+    """Completed path to one target.
 
     Attributes
     ----------
     target : (2,)
     began, ended : int
-        Steps; `ended` is the first one after the leg.
+        First step of the leg, and first step after it.
     reached : bool
     bumps : int
-        Moves that a barrier ended.
+        Number of moves that a barrier stopped.
     shortest : float
-        Steps that the oracle needs at full pace. If the obstacle was dragged meanwhile, the way from there on is that
-        around the new place, since nobody could know.
+        Length of the shortest path (steps). After a drag of the obstacle it continues with the shortest path around
+        the new position, since the drag was not predictable.
     regret : float
-        Steps that were lost against it, as a share of `shortest`; those that are still to go are lost, too.
+        Steps made in excess of `shortest`, relative to it; the remaining distance of an unreached target counts too.
     """
 
     target: np.ndarray
@@ -42,35 +42,57 @@ class Leg:
 
 @lru_cache(maxsize=512)
 def _distance_field(world: World, x: float, y: float) -> np.ndarray:
-    """Distances (n, n) to a target; agents that walk the same world share them."""
-    return world.oracle().field(np.array([x, y]))
+    """Distances (n, n) to a target, cached for all agents in the same world."""
+    return world.oracle().distance_field(np.array([x, y]))
 
 
 @dataclass(frozen=True)
 class OpenLeg:
-    """A leg that is not over. Build with `Heading.of`."""
+    """Leg that is not completed yet. Create with `OpenLeg.of`.
+
+    Attributes
+    ----------
+    target : (2,)
+    began : int
+        First step.
+    shortest : float
+        Length of the shortest path (steps).
+    distances : (n, n)
+        Distances to the target in the current state of the world (sides).
+    """
 
     target: np.ndarray
     began: int
     shortest: float
-    left: np.ndarray = field(repr=False)
+    distances: np.ndarray = field(repr=False)
 
     @classmethod
     def of(cls, world: World, target: np.ndarray, position: np.ndarray, step: int) -> OpenLeg:
-        """A leg begins."""
-        left = _distance_field(world, *target.tolist())
-        return cls(target, step, Oracle.length(left, position) / STEP_LENGTH, left)
+        """Start a leg to a target from a position (2,) at a step."""
+        distances = _distance_field(world, *target.tolist())
+        return cls(target, step, Oracle.distance_at(distances, position) / STEP_LENGTH, distances)
 
-    def over(self, world: World, position: np.ndarray) -> OpenLeg:
-        """The same leg over another ground from here on."""
+    def continue_in(self, world: World, position: np.ndarray) -> OpenLeg:
+        """Leg that continues from a position (2,) in a changed world."""
         after = OpenLeg.of(world, self.target, position, self.began)
         return replace(after, shortest=self.shortest - self.remaining_steps(position) + after.shortest)
 
     def remaining_steps(self, position: np.ndarray) -> float:
-        """Steps from a point to the target."""
-        return Oracle.length(self.left, position) / STEP_LENGTH
+        """Length of the shortest path from a position (2,) to the target (steps)."""
+        return Oracle.distance_at(self.distances, position) / STEP_LENGTH
 
-    def ended(self, position: np.ndarray, step: int, reached: bool, bumps: int) -> Leg:
-        """The leg is over, by arrival or not."""
+    def close(self, position: np.ndarray, step: int, reached: bool, bumps: int) -> Leg:
+        """Complete the leg.
+
+        Parameters
+        ----------
+        position : (2,)
+            Last position.
+        step : int
+            First step after the leg.
+        reached : bool
+        bumps : int
+            Number of moves that a barrier stopped.
+        """
         lost = step - self.began + self.remaining_steps(position) - self.shortest
         return Leg(self.target, self.began, step, reached, bumps, self.shortest, lost / max(self.shortest, 1.0))

@@ -1,6 +1,6 @@
-"""Pictures of a maze: ground and barriers, the way over them coloured by K, and where inner steps were spent.
+"""Pictures of a maze: ground and barriers, the path coloured by K, and a map of the corrections.
 
-Glossary: ``n`` cells along a side, ``T`` steps. Images are (height, width, 3) bytes; y grows upwards, as in a plot.
+Glossary: ``n`` cells along a side, ``T`` steps. Images are (height, width, 3) bytes, with y upwards.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from geofold.maze.episode import Run
+from geofold.maze.episode_log import EpisodeRecord
 from geofold.maze.layouts import CELLS
 from geofold.maze.world import World
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PIXELS_PER_CELL = 5
-"""Pixels of a cell."""
+"""Pixels along the side of a cell."""
 IMAGE_SIDE = PIXELS_PER_CELL * CELLS
 CAPTION_HEIGHT = 20
-"""Height of the line of text below."""
+"""Height (pixels) of the caption."""
 LOW_COLOUR, HIGH_COLOUR = np.array([206.0, 212.0, 200.0]), np.array([250.0, 246.0, 236.0])
-"""Colours of low and of high ground."""
+"""Colours of low and high ground."""
 BARRIER_COLOUR, MOVER_COLOUR, OLD_MOVER_COLOUR = (52, 54, 60), (120, 50, 110), (190, 165, 190)
-"""Colours of barriers, of the obstacle that may be dragged, and of where it was before."""
+"""Colours of barriers, of the obstacle, and of its former position."""
 DEPTH_COLOURS = ((0, 114, 178), (0, 158, 115), (240, 228, 66), (230, 159, 0), (213, 94, 0))
-"""Colours of K = 0, 1, 2, 3 and more: Okabe and Ito's, which colour-blind readers tell apart."""
+"""Colours of K = 0, 1, 2, 3 and more, from the palette of Okabe and Ito for colour-blind readers."""
 START_COLOUR, TARGET_COLOUR, INK_COLOUR = (255, 255, 255), (204, 0, 0), (20, 20, 20)
 FRAME_MILLISECONDS = 80
-"""Of a frame."""
+"""Duration of a frame (ms)."""
 
 
 def draw_ground(world: World, before: World | None = None) -> np.ndarray:
-    """Ground lit from the upper left, with its barriers; `before` shows where the obstacle was."""
+    """Draw the ground, lit from the upper left, and its barriers; `before` holds the former obstacle."""
     height = world.heights
     up, right = np.gradient(height, 1 / CELLS)
     light = np.array([-1.0, 1.0, 1.6]) / np.sqrt(4.56)
@@ -55,19 +55,24 @@ def draw_ground(world: World, before: World | None = None) -> np.ndarray:
 
 def draw_frame(
     ground: np.ndarray, trail: np.ndarray, target: np.ndarray, inner: np.ndarray | None = None, note: str = ""
-) -> np.ndarray:  # fmt: skip
-    """An image of the way so far.
+) -> np.ndarray:
+    """Draw the path so far.
 
     Parameters
     ----------
     ground : (side, side, 3)
-        See `draw_ground`.
+        Image from `draw_ground`.
     trail : (T + 1, 2)
+        Positions.
     target : (2,)
     inner : (T,) or None
-        K of each step; None: not known, all are drawn alike.
+        K of each step; None: one colour for all steps.
     note : str
-        What the line of text below says.
+        Caption.
+
+    Returns
+    -------
+    (height, width, 3) bytes
     """
     from PIL import Image, ImageDraw
 
@@ -75,8 +80,8 @@ def draw_frame(
     image.paste(Image.fromarray(ground))
     draw = ImageDraw.Draw(image)
     points = [(IMAGE_SIDE * x, IMAGE_SIDE * (1 - y)) for x, y in trail]
-    for k, (one, other) in enumerate(pairwise(points)):
-        draw.line((*one, *other), fill=_colour(0 if inner is None else int(inner[k])), width=3)
+    for k, (start, end) in enumerate(pairwise(points)):
+        draw.line((*start, *end), fill=_colour(0 if inner is None else int(inner[k])), width=3)
     _draw_dot(draw, points[0], 4, START_COLOUR)
     _draw_dot(draw, (IMAGE_SIDE * target[0], IMAGE_SIDE * (1 - target[1])), 6, TARGET_COLOUR)
     _draw_dot(draw, points[-1], 5, _colour(0 if inner is None or not len(inner) else int(inner[-1])))
@@ -86,13 +91,13 @@ def draw_frame(
     return np.asarray(image)
 
 
-def draw_frames(run: Run) -> list[np.ndarray]:
-    """An image of every step of a run."""
+def draw_frames(run: EpisodeRecord) -> list[np.ndarray]:
+    """Draw every step of an episode."""
     change = len(run.inner) + 1 if run.dragged is None else run.dragged
     grounds = [draw_ground(run.worlds[0]), draw_ground(run.worlds[-1], run.worlds[0])]
     images, number = [], 0
     for step in range(len(run.inner) + 1):
-        # the frame in which a target is reached still shows that target
+        # The frame in which a target is reached shows that target.
         while number + 1 < len(run.legs) and step > run.legs[number].ended:
             number += 1
         moved = step > change
@@ -104,8 +109,8 @@ def draw_frames(run: Run) -> list[np.ndarray]:
     return images
 
 
-def encode_gif(run: Run) -> bytes:
-    """A run as an animated GIF: the same bytes for the same run."""
+def encode_gif(run: EpisodeRecord) -> bytes:
+    """Encode an episode as an animated GIF; equal episodes give equal bytes."""
     from PIL import Image
 
     images = [Image.fromarray(image) for image in draw_frames(run)]
@@ -124,7 +129,7 @@ def encode_gif(run: Run) -> bytes:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """An image as a PNG file."""
+    """Encode an image as PNG."""
     from PIL import Image
 
     out = io.BytesIO()
@@ -132,18 +137,25 @@ def encode_png(image: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def mean_inner_steps(runs: list[Run], blur: float = 1.5) -> np.ndarray:
-    """Mean K of the steps that began near each cell (n, n); NaN where nobody came by."""
-    came, inner = np.zeros((CELLS, CELLS)), np.zeros((CELLS, CELLS))
+def mean_inner_steps(runs: list[EpisodeRecord], blur: float = 1.5) -> np.ndarray:
+    """Mean K of the steps that began near each cell (n, n), NaN where there were none.
+
+    Parameters
+    ----------
+    runs : list of EpisodeRecord
+    blur : float
+        Standard deviation of the smoothing (cells).
+    """
+    visits, inner = np.zeros((CELLS, CELLS)), np.zeros((CELLS, CELLS))
     for run in runs:
-        np.add.at(came, run.cells(), 1)
+        np.add.at(visits, run.cells(), 1)
         np.add.at(inner, run.cells(), run.inner)
-    came, inner = (ndimage.gaussian_filter(part, blur) for part in (came, inner))
-    return np.where(came > 0.01, inner / np.maximum(came, 1e-9), np.nan)
+    visits, inner = (ndimage.gaussian_filter(part, blur) for part in (visits, inner))
+    return np.where(visits > 0.01, inner / np.maximum(visits, 1e-9), np.nan)
 
 
-def heat_map(runs: list[Run]) -> bytes:
-    """Where inner steps were spent in one world (ESM, Figure 4), as a PNG file."""
+def heat_map(runs: list[EpisodeRecord]) -> bytes:
+    """Map of the mean number of corrections in one world (ESM, Figure 4), as PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 5.4), dpi=100, layout="constrained")
@@ -155,7 +167,7 @@ def heat_map(runs: list[Run]) -> bytes:
     figure.colorbar(drawn, ax=axes, label="mean inner steps K")
     axes.set(xlabel="x / side", ylabel="y / side", title=f"{runs[0].worlds[0].name} {runs[0].worlds[0].seed}")
     out = io.BytesIO()
-    # without the version of matplotlib the bytes are those of the picture alone
+    # The version of matplotlib is omitted, so that the bytes depend on the picture only.
     figure.savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()
 
@@ -170,7 +182,7 @@ def _draw_dot(draw: Any, at: tuple[float, float], radius: int, colour: tuple[int
 
 
 def _draw_legend(draw: Any) -> None:
-    """Swatches of K at the right end of the line of text."""
+    """Draw the colours of K at the right end of the caption."""
     for k, colour in enumerate(DEPTH_COLOURS):
         left = IMAGE_SIDE - 34 * (len(DEPTH_COLOURS) - k)
         draw.rectangle((left, IMAGE_SIDE + 5, left + 10, IMAGE_SIDE + 15), fill=colour, outline=INK_COLOUR)
@@ -179,7 +191,7 @@ def _draw_legend(draw: Any) -> None:
 
 
 def _make_palette(image: Image) -> Image:
-    """A palette for all frames: that of one of them, and the colours that have to be exact."""
+    """Make a palette for all frames: that of one frame, and the colours that have to be exact."""
     from PIL import Image
 
     exact = [*DEPTH_COLOURS, START_COLOUR, TARGET_COLOUR, INK_COLOUR, BARRIER_COLOUR, MOVER_COLOUR, OLD_MOVER_COLOUR]

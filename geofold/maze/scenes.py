@@ -1,4 +1,4 @@
-"""Scenes side by side: goals that differ by row, and a domain some of whose scenes are new.
+"""Batches of scenes: goals for each row, and replacement of some scenes of a domain.
 
 Glossary: ``S`` scenes, ``B`` rows, ``n`` cells along a side.
 """
@@ -19,42 +19,59 @@ from geofold.maze.layouts import CELLS
 
 @dataclass(frozen=True, eq=False)
 class BatchGoal:
-    """What `MazeGoal` counts, row by row: targets and grounds so far, (B,) each."""
+    """Goals of a batch: the counters of `MazeGoal` for each row, (B,) each."""
 
     target: Tensor
     ground: Tensor
 
     def differs(self, before: BatchGoal) -> Tensor:
-        """Rows (B,) with another target or other barriers."""
+        """Rows (B,) bool whose target or barriers have changed."""
         return (self.target != before.target) | (self.ground != before.ground)
 
     def of(self, rows: Tensor) -> BatchGoal:
-        """Those of some rows."""
+        """Goals whose row k is row rows[k] of these goals."""
         return BatchGoal(self.target[rows], self.ground[rows])
 
 
-def replace_scenes(domain: MazeDomain, places: Sequence[int], other: MazeDomain) -> MazeDomain:
-    """The domain with its scenes `places` as they are in another domain, in that one's order.
+def replace_scenes(domain: MazeDomain, places: Sequence[int], replacement: MazeDomain) -> MazeDomain:
+    """Domain in which some scenes are replaced by those of anreplacement domain.
 
-    Their ground is the same; barriers and targets may be others.
+    Parameters
+    ----------
+    domain : MazeDomain
+    places : sequence of int
+        Numbers of the scenes that are replaced.
+    replacement : MazeDomain
+        Domain with the new scenes, in the order of `places`. They may differ in barriers and targets, not in the
+        ground.
+
+    Returns
+    -------
+    MazeDomain
     """
     if len(places) == len(domain.targets):
-        return other
+        return replacement
     where = torch.as_tensor(places)
-    atlas = _put(domain.fields.atlas.unflatten(2, (-1, CELLS)), where, other.fields.atlas.unflatten(2, (-1, CELLS)), 2)
-    most = max(domain.coarse_map.route.shape[1], other.coarse_map.route.shape[1])
-    here, there = (_wide(one.coarse_map.route, most) for one in (domain, other))
-    coarse_map = CoarseMap(_put(domain.coarse_map.part, where, other.coarse_map.part), _put(here, where, there))
+    atlas = _replace_rows(
+        domain.fields.atlas.unflatten(2, (-1, CELLS)), where, replacement.fields.atlas.unflatten(2, (-1, CELLS)), 2
+    )
+    count = max(domain.coarse_map.route.shape[1], replacement.coarse_map.route.shape[1])
+    old, new = (_pad_routes(part.coarse_map.route, count) for part in (domain, replacement))
+    coarse_map = CoarseMap(
+        _replace_rows(domain.coarse_map.part, where, replacement.coarse_map.part), _replace_rows(old, where, new)
+    )
     return replace(
-        domain, fields=Fields(domain.fields.relief, atlas.flatten(2, 3)), coarse_map=coarse_map,
-        targets=_put(domain.targets, where, other.targets),
-    )  # fmt: skip
+        domain,
+        fields=Fields(domain.fields.relief, atlas.flatten(2, 3)),
+        coarse_map=coarse_map,
+        targets=_replace_rows(domain.targets, where, replacement.targets),
+    )
 
 
-def _put(whole: Tensor, where: Tensor, part: Tensor, dim: int = 0) -> Tensor:
+def _replace_rows(whole: Tensor, where: Tensor, part: Tensor, dim: int = 0) -> Tensor:
     return whole.index_copy(dim, where, part)
 
 
-def _wide(route: Tensor, most: int) -> Tensor:
-    """Routes (S, p, r, 2) of so many parts; those that are added are never asked for."""
-    return torch.nn.functional.pad(route, (0, 0, 0, 0, 0, most - route.shape[1]))
+def _pad_routes(route: Tensor, count: int) -> Tensor:
+    """Pad routes (S, p, r, 2) to `count` parts; the padding is never used."""
+    return torch.nn.functional.pad(route, (0, 0, 0, 0, 0, count - route.shape[1]))

@@ -1,4 +1,4 @@
-"""Biopython structures in and out; Bio.PDB counts in Angstrom."""
+"""Conversion from and to Biopython structures, whose coordinates are in Angstrom."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _chains(entity: BioEntity) -> list[Any]:
 
 
 def _atoms(entity: BioEntity) -> Iterator[Any]:
-    """Every atom of the first model, alternate locations and point mutants included, in Biopython's order."""
+    """Every atom, alternate locations and point mutants included, in Biopython's order."""
     for chain in _chains(entity):
         for residue in chain:
             variants = residue.disordered_get_list() if residue.is_disordered() == 2 else [residue]
@@ -38,7 +38,7 @@ def _atoms(entity: BioEntity) -> Iterator[Any]:
 
 
 def structure_from_biopython(structure: BioEntity) -> Structure:
-    """Structure of a model or a chain; of a Bio.PDB Structure, of its first model.
+    """Structure of a Biopython model or chain; of a Biopython structure, its first model.
 
     Raises
     ------
@@ -57,16 +57,38 @@ def _row(atom: Any) -> Row:
     x, y, z = (float(value) / 10.0 for value in atom.coord)
     occupancy = 1.0 if atom.occupancy is None else float(atom.occupancy)
     return (
-        atom.name.upper(), residue.resname.strip().upper(), residue.get_parent().id.strip(), icode.strip(),
-        atom.altloc.strip(), (atom.element or "").strip().upper(), int(number), int(atom.serial_number or 0),
-        bool(flag.strip()), occupancy, float(atom.bfactor or 0.0), x, y, z,
-    )  # fmt: skip
+        atom.name.upper(),
+        residue.resname.strip().upper(),
+        residue.get_parent().id.strip(),
+        icode.strip(),
+        atom.altloc.strip(),
+        (atom.element or "").strip().upper(),
+        int(number),
+        int(atom.serial_number or 0),
+        bool(flag.strip()),
+        occupancy,
+        float(atom.bfactor or 0.0),
+        x,
+        y,
+        z,
+    )
 
 
 def biopython_with_coordinates(original: BioEntity, structure: Structure, xyz: Floats) -> BioEntity:
-    """Copy of ``original`` whose first model has the coordinates ``xyz`` (n, 3) in nm.
+    """Copy of a Biopython structure with new coordinates in its first model.
 
-    ``structure`` is what ``structure_from_biopython`` made of it; ``original`` stays as it is.
+    Parameters
+    ----------
+    original : Bio.PDB.Structure.Structure
+        It is not modified.
+    structure : Structure
+        Result of ``structure_from_biopython`` for ``original``.
+    xyz : (n, 3)
+        Coordinates (nm).
+
+    Returns
+    -------
+    Bio.PDB.Structure.Structure
     """
     copy: BioEntity = original.copy()
     atoms = list(_atoms(copy))

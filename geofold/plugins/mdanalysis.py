@@ -1,4 +1,4 @@
-"""MDAnalysis atoms in, positions out; MDAnalysis counts in Angstrom."""
+"""Conversion from MDAnalysis atoms and to MDAnalysis positions, which are in Angstrom."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SOURCE = "the MDAnalysis atoms"
 
 
 def structure_from_mdanalysis(source: Universe | AtomGroup) -> Structure:
-    """Structure of a Universe or AtomGroup at its present frame, atoms in its order.
+    """Structure of a Universe or AtomGroup at its current frame, with its order of atoms.
 
-    The chain id is that of the topology, else the segment's. Bonds between residues other than peptide bonds are
-    found as in a file without records of them.
+    The chain id is that of the topology, or otherwise that of the segment. Bonds between residues are detected as in a
+    file without bond records.
 
     Raises
     ------
@@ -30,24 +30,24 @@ def structure_from_mdanalysis(source: Universe | AtomGroup) -> Structure:
     """
     atoms = source.atoms
     if not len(atoms):
-        raise NoProteinError(f"{SOURCE} are none", "a group with a protein", "select other atoms")
+        raise NoProteinError(f"{SOURCE} are an empty group", "a group with a protein", "select other atoms")
     size = len(atoms)
 
-    def told(attribute: str, default: Any) -> list[Any]:
+    def column(attribute: str, default: Any) -> list[Any]:
         return list(getattr(atoms, attribute)) if hasattr(atoms, attribute) else [default] * size
 
-    chains = told("chainIDs", "")
-    chains = chains if any(chains) else told("segids", "")
-    names, resnames = ([str(text).strip().upper() for text in told(which, "")] for which in ("names", "resnames"))
+    chains = column("chainIDs", "")
+    chains = chains if any(chains) else column("segids", "")
+    names, resnames = ([str(text).strip().upper() for text in column(which, "")] for which in ("names", "resnames"))
     elements = [
         str(element).strip().upper() or guess_element(f" {name}", resname)
-        for element, name, resname in zip(told("elements", ""), names, resnames, strict=True)
-    ]  # fmt: skip
-    records = told("record_types", None)
+        for element, name, resname in zip(column("elements", ""), names, resnames, strict=True)
+    ]
+    records = column("record_types", None)
     hetero = [r == "HETATM" if r else n not in POLYMER for r, n in zip(records, resnames, strict=True)]
-    text = [[str(t).strip() for t in part] for part in (chains, told("icodes", ""), told("altLocs", ""))]
-    numbers = [[int(v) for v in part] for part in (told("resids", 0), told("ids", 0))]
-    values = [[float(v) for v in part] for part in (told("occupancies", 1.0), told("tempfactors", 0.0))]
+    text = [[str(t).strip() for t in part] for part in (chains, column("icodes", ""), column("altLocs", ""))]
+    numbers = [[int(v) for v in part] for part in (column("resids", 0), column("ids", 0))]
+    values = [[float(v) for v in part] for part in (column("occupancies", 1.0), column("tempfactors", 0.0))]
     place = (np.asarray(atoms.positions, dtype=np.float64) / 10.0).T.tolist()
     rows = zip(names, resnames, *text, elements, *numbers, hetero, *values, *place, strict=True)
     return require_protein(Structure.from_rows(rows, SOURCE, atoms.resindices.tolist()))

@@ -1,4 +1,4 @@
-"""mdtraj trajectories in and out; coordinates are in nm on both sides."""
+"""Conversion from and to mdtraj trajectories, whose coordinates are in nm as well."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CHAIN_IDS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def structure_from_trajectory(trajectory: mdtraj.Trajectory, frame: int = 0) -> Structure:
-    """Structure of one frame, atoms in the order of the topology.
+    """Structure of one frame, with the atoms in the order of the topology.
 
-    A topology without chain ids gets A, B, C, ... in the order of its chains, as mdtraj itself writes them.
+    Chains without an id get A, B, C, ... in the order of the topology, as in files that mdtraj writes.
 
     Raises
     ------
     OptionError
-        If there is no such frame.
+        If the frame does not exist.
     NoProteinError, CoordinateError
     """
     if not -trajectory.n_frames <= frame < trajectory.n_frames:
@@ -36,9 +36,9 @@ def structure_from_trajectory(trajectory: mdtraj.Trajectory, frame: int = 0) -> 
     keys = [atom.residue.index for atom in trajectory.topology.atoms]
     structure = Structure.from_rows(_rows(trajectory.topology, xyz), SOURCE, keys)
     links = unique_links(
-        Link(one.index, two.index, "CONECT")
-        for one, two in trajectory.topology.bonds
-        if one.residue.index != two.residue.index and {one.name, two.name} != {"C", "N"}
+        Link(first.index, second.index, "CONECT")
+        for first, second in trajectory.topology.bonds
+        if first.residue.index != second.residue.index and {first.name, second.name} != {"C", "N"}
     )
     return require_protein(replace(structure, links=links))
 
@@ -50,13 +50,25 @@ def _rows(topology: mdtraj.Topology, xyz: Floats) -> Iterator[Row]:
         element = atom.element.symbol.upper() if atom.element is not None else ""
         hetero = not (residue.is_protein or residue.is_nucleic)
         yield (
-            atom.name.upper(), residue.name.upper(), chain_id.strip(), "", "", element, int(residue.resSeq),
-            int(atom.serial or atom.index + 1), hetero, 1.0, 0.0, position[0], position[1], position[2],
-        )  # fmt: skip
+            atom.name.upper(),
+            residue.name.upper(),
+            chain_id.strip(),
+            "",
+            "",
+            element,
+            int(residue.resSeq),
+            int(atom.serial or atom.index + 1),
+            hetero,
+            1.0,
+            0.0,
+            position[0],
+            position[1],
+            position[2],
+        )
 
 
 def trajectory_from(structure: Structure, frames: Floats, altloc: str | None = None) -> mdtraj.Trajectory:
-    """Trajectory of one conformer.
+    """Trajectory of one conformer of a structure.
 
     Parameters
     ----------
@@ -84,17 +96,17 @@ def trajectory_from(structure: Structure, frames: Floats, altloc: str | None = N
         topology.add_atom(str(structure.name[index]), element, residue, int(structure.serial[index]))
         previous = index
     topology.create_standard_bonds()
-    known = {frozenset((one.index, two.index)) for one, two in topology.bonds}
-    place = {index: k for k, index in enumerate(atoms.tolist())}
+    bonded = {frozenset((first.index, second.index)) for first, second in topology.bonds}
+    position = {index: k for k, index in enumerate(atoms.tolist())}
     for link in structure.links:
-        i, j = place.get(link.i), place.get(link.j)
-        if i is not None and j is not None and frozenset((i, j)) not in known:
+        i, j = position.get(link.i), position.get(link.j)
+        if i is not None and j is not None and frozenset((i, j)) not in bonded:
             topology.add_bond(topology.atom(i), topology.atom(j))
     return mdtraj.Trajectory(chosen.astype(np.float32), topology)
 
 
 def trajectory_with_coordinates(original: mdtraj.Trajectory, xyz: Floats) -> mdtraj.Trajectory:
-    """The first frame of ``original``, topology and box included, at the coordinates ``xyz`` (n, 3) in nm."""
+    """Copy of the first frame of ``original``, topology and box included, with coordinates ``xyz`` (n, 3) in nm."""
     copy = original[0]
     if np.shape(xyz) != (copy.n_atoms, 3):
         raise ValueError(f"coordinates {np.shape(xyz)} do not fit a topology of {copy.n_atoms} atoms")

@@ -1,4 +1,4 @@
-"""OpenMM topologies with positions in and out; bare numbers are taken as nm, as OpenMM does."""
+"""Conversion from and to OpenMM topologies with positions; numbers without a unit are in nm, as in OpenMM."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ POLYMER = frozenset({
     "ILE", "LEU", "LYS", "LYN", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL",
     "A", "C", "G", "U", "I", "DA", "DC", "DG", "DT", "DI", "N", "DN", "UNK",
 })  # fmt: skip
+"""Names of residues that belong to a protein or nucleic acid; atoms of all other residues are hetero atoms."""
 
 
 def structure_from_openmm(topology: Topology, positions: unit.Quantity | Floats | list[Any]) -> Structure:
-    """Structure of a topology, atoms in its order.
+    """Structure of a topology, with its order of atoms.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def structure_from_openmm(topology: Topology, positions: unit.Quantity | Floats 
     Raises
     ------
     CoordinateError
-        If the positions are not finite, all equal, or not as many as the atoms.
+        If the positions are not finite, all equal, or do not match the number of atoms.
     NoProteinError
     """
     from openmm import unit
@@ -44,8 +45,11 @@ def structure_from_openmm(topology: Topology, positions: unit.Quantity | Floats 
     xyz = np.array([list(_strip_unit(point, unit)) for point in _strip_unit(positions, unit)], dtype=np.float64)
     count = topology.getNumAtoms()
     if xyz.shape != (count, 3):
-        raise CoordinateError(f"positions of shape {xyz.shape} for {SOURCE}", f"({count}, 3), one row per atom",
-                              "pass the positions that belong to this topology")  # fmt: skip
+        raise CoordinateError(
+            f"positions of shape {xyz.shape} for {SOURCE}",
+            f"({count}, 3), one row per atom",
+            "pass the positions that belong to this topology",
+        )
     keys = [atom.residue.index for atom in topology.atoms()]
     structure = Structure.from_rows(_rows(topology, xyz), SOURCE, keys)
     links = unique_links(
@@ -57,7 +61,7 @@ def structure_from_openmm(topology: Topology, positions: unit.Quantity | Floats 
 
 
 def _strip_unit(value: Any, unit: Any) -> Any:
-    """Number of nm in a Quantity, or the bare value; each row of a list may be a Quantity of its own."""
+    """Value of a Quantity in nm, or the value itself; each row of a list may be a separate Quantity."""
     return value.value_in_unit(unit.nanometer) if unit.is_quantity(value) else value
 
 
@@ -68,13 +72,25 @@ def _rows(topology: Topology, xyz: Floats) -> Iterator[Row]:
         serial = int(atom.id) if str(atom.id).isdecimal() else atom.index + 1
         element = atom.element.symbol.upper() if atom.element is not None else ""
         yield (
-            atom.name.upper(), residue.name.upper(), str(residue.chain.id).strip(), residue.insertionCode.strip(), "",
-            element, number, serial, residue.name.upper() not in POLYMER, 1.0, 0.0, x, y, z,
-        )  # fmt: skip
+            atom.name.upper(),
+            residue.name.upper(),
+            str(residue.chain.id).strip(),
+            residue.insertionCode.strip(),
+            "",
+            element,
+            number,
+            serial,
+            residue.name.upper() not in POLYMER,
+            1.0,
+            0.0,
+            x,
+            y,
+            z,
+        )
 
 
 def openmm_positions(structure: Structure, xyz: Floats) -> unit.Quantity:
-    """Positions as OpenMM takes them: a Quantity of ``Vec3`` in nm for coordinates (n, 3) in nm."""
+    """Positions for OpenMM, a Quantity of ``Vec3`` in nm, from coordinates (n, 3) in nm."""
     from openmm import Vec3, unit
 
     if np.shape(xyz) != (len(structure), 3):

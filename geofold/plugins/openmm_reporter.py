@@ -1,4 +1,4 @@
-"""A reporter for OpenMM simulations: torsions, severe overlaps and Ramachandran state of chosen residues, as CSV.
+"""OpenMM reporter of torsions, severe overlaps and Ramachandran state of selected residues, as CSV.
 
 simulation.reporters.append(TorsionReporter("torsions.csv", 1000, ["A:45-56"]))
 """
@@ -22,29 +22,39 @@ if TYPE_CHECKING:
     from openmm import State
     from openmm.app import Simulation
 
-COLUMNS = ("step", "time_ps", "residue", "resname", "phi_deg", "psi_deg", "omega_deg", "ramachandran", "percentile",
-           "severe_overlaps")  # fmt: skip
+COLUMNS = (
+    "step",
+    "time_ps",
+    "residue",
+    "resname",
+    "phi_deg",
+    "psi_deg",
+    "omega_deg",
+    "ramachandran",
+    "percentile",
+    "severe_overlaps",
+)
 STATE_NAMES = {FAVOURED: "favoured", ALLOWED: "allowed", OUTLIER: "outlier", UNDEFINED: ""}
 
 
 class TorsionReporter:
-    """One line for each chosen residue and report; what a residue has not (phi of the first) stays empty.
+    """Reporter with one line per residue and report; undefined values (phi of the first residue) are empty.
 
     Parameters
     ----------
     file : str, Path or text file
-        A file that is opened here is written as the simulation goes on, and closed by `close`.
+        A path is opened and flushed at each report, and closed by `close`.
     interval : int
-        Steps between two reports.
+        Number of steps between reports.
     residues : sequence of str
         Ranges such as ``A:45-56``, with the chain ids of the topology; all amino acids by default.
     append : bool
-        Go on with a file that has its header already.
+        Append to a file that already has its header.
 
     Raises
     ------
     GeofoldError
-        Here for what cannot be read or opened; before the first step for residues that the topology has not.
+        On creation if a range or the file is invalid; before the first step if the topology lacks a residue.
     """
 
     def __init__(
@@ -61,7 +71,7 @@ class TorsionReporter:
         self._out: Any = _open(file, append) if isinstance(file, (str, Path)) else file
 
     def describeNextReport(self, simulation: Simulation) -> dict[str, Any]:
-        """When the next report is due and what it needs: positions of whole molecules."""
+        """Step of the next report, and the data that it needs: positions of whole molecules."""
         if self._watch is None:
             from openmm import unit
 
@@ -72,7 +82,7 @@ class TorsionReporter:
         return {"steps": steps, "periodic": False, "include": ["positions"]}
 
     def report(self, simulation: Simulation, state: State) -> None:
-        """Write the lines of one state."""
+        """Write the lines of one state of a simulation."""
         from openmm import unit
 
         if self._watch is None:
@@ -80,8 +90,11 @@ class TorsionReporter:
         assert self._watch is not None
         xyz = np.asarray(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=np.float64)
         if not np.isfinite(xyz).all():
-            raise CoordinateError(f"positions of step {simulation.currentStep} that are not numbers", "finite numbers",
-                                  "take a shorter time step, or minimise first")  # fmt: skip
+            raise CoordinateError(
+                f"positions of step {simulation.currentStep} that are not numbers",
+                "finite numbers",
+                "take a shorter time step, or minimise first",
+            )
         lines = csv.writer(self._out, lineterminator="\n")
         if not self._headed:
             lines.writerow(COLUMNS)
@@ -91,14 +104,22 @@ class TorsionReporter:
         for row, k in enumerate(self._watch.residues.tolist()):
             residue = self._watch.structure.residues[k]
             angles = [_format(np.degrees(part[row]), 2) for part in (seen.phi, seen.psi, seen.omega)]
-            lines.writerow([
-                simulation.currentStep, time, residue.label, residue.resname, *angles, STATE_NAMES[int(seen.verdict[row])],
-                _format(seen.percentile[row], 4), int(seen.overlaps[row]),
-            ])  # fmt: skip
+            lines.writerow(
+                [
+                    simulation.currentStep,
+                    time,
+                    residue.label,
+                    residue.resname,
+                    *angles,
+                    STATE_NAMES[int(seen.verdict[row])],
+                    _format(seen.percentile[row], 4),
+                    int(seen.overlaps[row]),
+                ]
+            )
         self._out.flush()
 
     def close(self) -> None:
-        """Close a file that was opened here."""
+        """Close the file if the reporter opened it."""
         if self._opened:
             self._out.close()
 
@@ -111,8 +132,8 @@ def _open(path: str | Path, append: bool) -> TextIO:
     try:
         return open(path, "a" if append else "w", encoding="utf-8", newline="")
     except OSError as error:
-        given = f"{path} cannot be written ({error.strerror})"
-        raise OutputError(given, "a file that can be", "check the path") from error
+        found = f"{path} cannot be written ({error.strerror})"
+        raise OutputError(found, "a path that can be written", "check the path") from error
 
 
 def _format(value: float, digits: int) -> str:

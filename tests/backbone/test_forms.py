@@ -26,12 +26,12 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_associative_scan_is_the_loop(length: int) -> None:
     """Matrices do not commute: the order counts."""
     matrices = 0.5 * noise(length, 3, 3)
-    (found,) = associative_scan(lambda a, b: (b[0] @ a[0],), (matrices,))
-    product, wanted = torch.eye(3, dtype=torch.float64), []
+    (result,) = associative_scan(lambda a, b: (b[0] @ a[0],), (matrices,))
+    product, expected = torch.eye(3, dtype=torch.float64), []
     for matrix in matrices:
         product = matrix @ product
-        wanted.append(product)
-    torch.testing.assert_close(found, torch.stack(wanted), rtol=1e-10, atol=1e-12)
+        expected.append(product)
+    torch.testing.assert_close(result, torch.stack(expected), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.complex128])
@@ -46,14 +46,14 @@ def test_linear_scan_and_its_gradient(length: int, shared: bool, kind: torch.dty
         for k, shape in enumerate([(length, 3, 4), (3, 4), (length, 3, 4)])
     )
     b, start = b.clone().requires_grad_(True), start.clone().requires_grad_(True)
-    h, wanted = start, []
+    h, expected = start, []
     for k in range(length):
         h = a[k] * h + b[k]
-        wanted.append(h)
-    found = linear_scan(a, b, start)
-    torch.testing.assert_close(found, torch.stack(wanted), rtol=1e-10, atol=1e-12)
-    one = torch.autograd.grad((found * weight).sum().abs(), (a, b, start))
-    other = torch.autograd.grad((torch.stack(wanted) * weight).sum().abs(), (a, b, start))
+        expected.append(h)
+    result = linear_scan(a, b, start)
+    torch.testing.assert_close(result, torch.stack(expected), rtol=1e-10, atol=1e-12)
+    one = torch.autograd.grad((result * weight).sum().abs(), (a, b, start))
+    other = torch.autograd.grad((torch.stack(expected) * weight).sum().abs(), (a, b, start))
     for x, y in zip(one, other, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-10)
 
@@ -75,11 +75,11 @@ def test_s4_kernel_is_its_recurrence(length: int) -> None:
     """Even lengths have a root of unity at -1, where the textbook formula divides by zero."""
     recurrence = S4(3, 8).double().recurrence()
     kernel = recurrence.kernel(length)
-    h, wanted = torch.zeros(1, 3, 8, dtype=torch.complex128), []
+    h, expected = torch.zeros(1, 3, 8, dtype=torch.complex128), []
     for k in range(length):
         y, h = recurrence.step(torch.full((1, 3), float(k == 0), dtype=torch.float64), h)
-        wanted.append(y[0])
-    torch.testing.assert_close(kernel, torch.stack(wanted), rtol=1e-9, atol=1e-10)
+        expected.append(y[0])
+    torch.testing.assert_close(kernel, torch.stack(expected), rtol=1e-9, atol=1e-10)
     assert float(torch.as_tensor(h.abs().max())) > 0
 
 
@@ -96,11 +96,11 @@ def test_s4_starts_as_legs() -> None:
     a, b = legs(8)
     step, drive = bilinear(-a[None].expand(2, 8, 8), b.expand(2, 8), layer.log_step.exp())
     c = (r.c @ basis.mH.to(r.c)).real
-    wanted = [(c * drive).sum(-1)]
+    expected = [(c * drive).sum(-1)]
     for _ in range(39):
         drive = (step @ drive[..., None])[..., 0]
-        wanted.append((c * drive).sum(-1))
-    torch.testing.assert_close(r.kernel(40), torch.stack(wanted), rtol=1e-5, atol=1e-6)  # weights start in float32
+        expected.append((c * drive).sum(-1))
+    torch.testing.assert_close(r.kernel(40), torch.stack(expected), rtol=1e-5, atol=1e-6)  # weights start in float32
 
 
 @pytest.mark.parametrize("layer", [S4, S4D, Hyena])
@@ -118,8 +118,8 @@ def test_what_comes_later_changes_nothing_before(layer) -> None:
 
 def test_fft_convolution_is_the_sum() -> None:
     us, kernel = noise(30, 2, 3), noise(30, 3, seed=1)
-    wanted = torch.stack([sum(kernel[s] * us[t - s] for s in range(t + 1)) for t in range(30)])  # type: ignore[misc]
-    torch.testing.assert_close(fft_convolve(us, kernel), wanted, rtol=1e-10, atol=1e-10)
+    expected = torch.stack([sum(kernel[s] * us[t - s] for s in range(t + 1)) for t in range(30)])  # type: ignore[misc]
+    torch.testing.assert_close(fft_convolve(us, kernel), expected, rtol=1e-10, atol=1e-10)
 
 
 @torch.no_grad()
@@ -129,12 +129,12 @@ def test_rwkv_is_its_quadratic_form() -> None:
     us = 3 * noise(24, 2, 5)
     state = layer.init_state(2, us)
     k, v, r = layer._mixed(us, torch.cat([state.last[None], us[:-1]]))
-    w, wanted = layer.log_decay.exp(), []
+    w, expected = layer.log_decay.exp(), []
     for t in range(24):
         age = (t - 1 - torch.arange(t, dtype=torch.float64))[:, None, None]
         past, now = torch.exp(k[:t] - age * w), torch.exp(k[t] + layer.bonus)
-        wanted.append(((past * v[:t]).sum(0) + now * v[t]) / (past.sum(0) + now))
-    torch.testing.assert_close(layer.scan(us, state)[0], layer.leave(r * torch.stack(wanted)), rtol=1e-9, atol=1e-10)
+        expected.append(((past * v[:t]).sum(0) + now * v[t]) / (past.sum(0) + now))
+    torch.testing.assert_close(layer.scan(us, state)[0], layer.leave(r * torch.stack(expected)), rtol=1e-9, atol=1e-10)
 
 
 @torch.no_grad()
@@ -150,12 +150,12 @@ def test_mamba_2_is_its_masked_attention() -> None:
     t, rows, heads, p, n = 150, 2, 3, 4, 5
     drive, b, c = noise(t, rows, heads, p), noise(t, rows, n, seed=1), noise(t, rows, n, seed=2)
     log_decay = -torch.rand(t, rows, heads, dtype=torch.float64)
-    h, wanted = torch.zeros(rows, heads, n, p, dtype=torch.float64), []
+    h, expected = torch.zeros(rows, heads, n, p, dtype=torch.float64), []
     for k in range(t):
         h = log_decay[k].exp()[..., None, None] * h + torch.einsum("bn,bhp->bhnp", b[k], drive[k])
-        wanted.append(torch.einsum("bn,bhnp->bhp", c[k], h))
+        expected.append(torch.einsum("bn,bhnp->bhp", c[k], h))
     whole, last = chunk_outputs(drive, b, c, log_decay, torch.zeros_like(h))
-    torch.testing.assert_close(whole, torch.stack(wanted), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(whole, torch.stack(expected), rtol=1e-9, atol=1e-10)
     torch.testing.assert_close(last, h, rtol=1e-9, atol=1e-10)
 
 
@@ -183,12 +183,12 @@ def test_attention_with_a_cache_is_full_attention(window: int | None) -> None:
     scores = torch.einsum("bthp,bshp->bhts", q, k) / 8**0.5
     age = torch.arange(20)[:, None] - torch.arange(20)
     scores = scores.masked_fill((age < 0) | (age >= (window or 20)), -torch.inf)
-    wanted = layer.leave(torch.einsum("bhts,bshp->tbhp", scores.softmax(-1), v).flatten(2))
-    state, found = layer.init_state(3, us), []
+    expected = layer.leave(torch.einsum("bhts,bshp->tbhp", scores.softmax(-1), v).flatten(2))
+    state, result = layer.init_state(3, us), []
     for part in us.split([3, 1, 9, 1, 6]):
         y, state = layer.scan(part, state)
-        found.append(y)
-    torch.testing.assert_close(torch.cat(found), wanted, rtol=1e-10, atol=1e-11)
+        result.append(y)
+    torch.testing.assert_close(torch.cat(result), expected, rtol=1e-10, atol=1e-11)
 
 
 @torch.no_grad()
@@ -196,7 +196,7 @@ def test_only_distances_count_for_attention() -> None:
     layer = Attention(16, heads=2).double()
     us = noise(9, 1, 16)
     state = layer.init_state(1, us)
-    late = state._replace(seen=state.seen + 1000)
+    late = state._replace(n_steps=state.n_steps + 1000)
     torch.testing.assert_close(layer.scan(us, state)[0], layer.scan(us, late)[0], rtol=1e-8, atol=1e-9)
 
 

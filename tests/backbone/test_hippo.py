@@ -28,8 +28,8 @@ def test_legs_is_the_closed_form_of_the_slides() -> None:
     for n in range(7):
         assert float(b[n]) == math.sqrt(2 * n + 1)
         for k in range(7):
-            wanted = math.sqrt(2 * n + 1) * math.sqrt(2 * k + 1) if n > k else n + 1 if n == k else 0.0
-            assert float(a[n, k]) == pytest.approx(wanted, rel=1e-15)
+            expected = math.sqrt(2 * n + 1) * math.sqrt(2 * k + 1) if n > k else n + 1 if n == k else 0.0
+            assert float(a[n, k]) == pytest.approx(expected, rel=1e-15)
 
 
 def test_legs_reconstructs_a_band_limited_signal_the_better_the_more_it_remembers() -> None:
@@ -46,13 +46,13 @@ def test_legs_reconstructs_a_band_limited_signal_the_better_the_more_it_remember
 def test_legs_coefficients_are_the_projections() -> None:
     """At every time, c_n is the mean of u phi_n over the past, the past scaled to [0, 1]."""
     signal = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = legs_memory(signal, 6)
+    result = legs_memory(signal, 6)
     x, w = map(torch.as_tensor, np.polynomial.legendre.leggauss(8))
     for now in (1, 7, 50):
         # each held sample covers [k, k + 1] / now
         z = (torch.arange(now)[:, None] + (x + 1) / 2) / now
-        wanted = torch.einsum("k,kqn,q->n", signal[:now], legendre(z, 6), w / 2) / now
-        torch.testing.assert_close(found[now - 1], wanted, rtol=1e-10, atol=1e-10)
+        expected = torch.einsum("k,kqn,q->n", signal[:now], legendre(z, 6), w / 2) / now
+        torch.testing.assert_close(result[now - 1], expected, rtol=1e-10, atol=1e-10)
 
 
 def test_legt_remembers_a_window() -> None:

@@ -30,16 +30,16 @@ def lag(value: float) -> torch.Tensor:
 def test_exponential_warp_gives_the_matrix_exponential_of_legs(step: float, count: int) -> None:
     """Matrix by matrix, to 1e-12 of the largest entry; the bilinear step is not that."""
     a, b = legs(count)
-    found, drive = recurrence(Exponential(), lag(step), count)
-    wanted = torch.as_tensor(expm(-step * a.numpy()))  # torch's own is off by 3e-12 for small matrices
+    result, drive = recurrence(Exponential(), lag(step), count)
+    expected = torch.as_tensor(expm(-step * a.numpy()))  # torch's own is off by 3e-12 for small matrices
     # held inputs: A^-1 (1 - exp(-D A)) B
-    held = torch.linalg.solve(a, (torch.eye(count, dtype=torch.float64) - wanted) @ b)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12 * float(wanted.abs().max()))
+    held = torch.linalg.solve(a, (torch.eye(count, dtype=torch.float64) - expected) @ b)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-12 * float(expected.abs().max()))
     torch.testing.assert_close(drive, held, rtol=0, atol=1e-12 * float(held.abs().max()) * 10)
     eye = torch.eye(count, dtype=torch.float64)
     tustin = torch.linalg.solve(eye + step / 2 * a, eye - step / 2 * a)
     if step > 0.01:
-        assert float((tustin - wanted).abs().max()) > 1e-4
+        assert float((tustin - expected).abs().max()) > 1e-4
 
 
 def test_memory_of_a_signal_side_by_side() -> None:
@@ -60,8 +60,8 @@ def test_memory_of_a_signal_side_by_side() -> None:
 
 def test_generators_of_the_exponential_warp_are_legs() -> None:
     a, b = legs(N)
-    found, drive = generators(Exponential(), N)
-    torch.testing.assert_close(found, -a, rtol=0, atol=1e-11)
+    result, drive = generators(Exponential(), N)
+    torch.testing.assert_close(result, -a, rtol=0, atol=1e-11)
     torch.testing.assert_close(drive, b, rtol=0, atol=1e-12)
 
 
@@ -87,8 +87,8 @@ def test_shift_is_the_projection_of_the_shifted_memory(warp) -> None:
     old = s <= -d
     signal = torch.full_like(z, u)
     signal[old] = reconstruct(c, warp.forward(s[old] + d))
-    wanted = legendre(z, 6).mT @ signal / grid
-    torch.testing.assert_close(a @ c + b * u, wanted, rtol=0, atol=1e-4)
+    expected = legendre(z, 6).mT @ signal / grid
+    torch.testing.assert_close(a @ c + b * u, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("warp", WARPS)

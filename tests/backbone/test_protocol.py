@@ -45,8 +45,8 @@ def test_scan_is_step_by_step(name: str, length: int) -> None:
     state = model.write(state, noise(2, D, seed=1))
     xs = noise(length, 2, F, seed=2)
     zs, after = model.scan(xs, state)
-    wanted, end = stepped(model, xs, state)
-    torch.testing.assert_close(zs, wanted, rtol=1e-8, atol=1e-8)
+    expected, end = stepped(model, xs, state)
+    torch.testing.assert_close(zs, expected, rtol=1e-8, atol=1e-8)
     same(after, end, 1e-8)
 
 
@@ -54,14 +54,14 @@ def test_scan_is_step_by_step(name: str, length: int) -> None:
 def test_gradients_of_the_scan_are_those_of_the_steps(name: str) -> None:
     model = backbone(name)
     xs = noise(19, 2, F).requires_grad_(True)
-    found = []
+    result = []
     for run in (model.scan, lambda xs, state: stepped(model, xs, state)):
         model.zero_grad()
         xs.grad = None
         (run(xs, model.init_state(2))[0] * noise(19, 2, D, seed=3)).sum().backward()
-        found.append([xs.grad, *(p.grad for p in model.parameters() if p.grad is not None)])
-    assert len(found[0]) == len(found[1]) > 5
-    for one, other in zip(*found, strict=True):
+        result.append([xs.grad, *(p.grad for p in model.parameters() if p.grad is not None)])
+    assert len(result[0]) == len(result[1]) > 5
+    for one, other in zip(*result, strict=True):
         scale = float(one.abs().max()) + 1e-12
         torch.testing.assert_close(one / scale, other / scale, rtol=1e-8, atol=1e-8)
 
@@ -83,7 +83,7 @@ def test_a_corrected_latent_is_read_back_and_changes_what_comes_next(name: str) 
 
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
-def test_domain_contract_for_latents_of_several_sizes(name: str) -> None:
+def test_every_backbone_keeps_the_contract(name: str) -> None:
     with torch.no_grad():
         check_backbone(backbone(name), 3, F, D)
 

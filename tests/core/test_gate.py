@@ -27,10 +27,10 @@ def features(loss, kappa=None) -> Features:
 
 @dataclass(frozen=True)
 class Told:
-    """A gate that gives each row the depth it was told."""
+    """Gate with a prescribed depth for each row."""
 
     depths: tuple[int, ...]
-    name: str = "told"
+    name: str = "prescribed"
 
     @property
     def largest(self) -> int:
@@ -56,10 +56,14 @@ def test_depth_by_masks_equals_a_plain_loop(make, metric):
         assert info.inner_steps.tolist() == list(depths)
         for row, depth in enumerate(depths):
             alone = replace(control, gate=Told((depth,)))
-            one = begin._replace(**{
-                name: part[row : row + 1] for name, part in begin._asdict().items()
-                if name in ("domain", "memory", "radius", "direction", "loss")
-            }, metric=type(begin.metric)(*(part[row : row + 1] for part in begin.metric)))  # fmt: skip
+            one = begin._replace(
+                **{
+                    name: part[row : row + 1]
+                    for name, part in begin._asdict().items()
+                    if name in ("domain", "memory", "radius", "direction", "loss")
+                },
+                metric=type(begin.metric)(*(part[row : row + 1] for part in begin.metric)),
+            )
             after, own = alone.step(problem, one, problem.goal)
             torch.testing.assert_close(after.domain[0], state.domain[row], rtol=1e-9, atol=1e-12)
             if float(own.loss_before) > 1e-9:  # at the minimum rounding alone decides what is accepted
@@ -144,10 +148,10 @@ def test_budget_is_kept_once_the_pace_is_known(budget):
 
 
 def test_pace_remembers_peaks():
-    pace = Pace().seen(1.0, 6.0, 3)
+    pace = Pace().update(1.0, 6.0, 3)
     assert pace == Pace(1.0, 2.0)
-    assert pace.seen(5.0, 0.0, 0) == Pace(5.0, 2.0)
-    slow = Pace(5.0, 2.0).seen(1.0, 2.0, 1)
+    assert pace.update(5.0, 0.0, 0) == Pace(5.0, 2.0)
+    slow = Pace(5.0, 2.0).update(1.0, 2.0, 1)
     assert slow.look == pytest.approx(4.6) and slow.correction == 2.0
     assert affordable_depth(Pace(), 100.0, 4) == 1
     assert affordable_depth(Pace(2.0, 3.0), 1.0, 4) == 0
@@ -165,13 +169,13 @@ def test_a_learned_gate_can_learn_a_threshold():
     weights = [w.clone().requires_grad_(True) for name, w in learner.weights.items() if name != "still"]
     optimiser = torch.optim.Adam(weights, lr=0.05)
     for _ in range(300):
-        gate = LearnedGate(*weights, learner.still)
+        gate = LearnedGate(*weights, learner.max_motion)
         cost = torch.nn.functional.binary_cross_entropy_with_logits(gate.open_logit(seen), teacher.open(seen).double())
         cost = cost + torch.nn.functional.cross_entropy(gate.depth_logits(seen), teacher.depth(seen) - 1)
         optimiser.zero_grad()
         cost.backward()
         optimiser.step()
-    gate = LearnedGate(*(w.detach() for w in weights), learner.still)
+    gate = LearnedGate(*(w.detach() for w in weights), learner.max_motion)
     assert float((gate.open(seen) == teacher.open(seen)).double().mean()) > 0.95
     assert float((gate.depth(seen) == teacher.depth(seen)).double().mean()) > 0.9
 

@@ -33,8 +33,13 @@ def every_metric(dim: int):
     loud = LearnedMetric(learned.hidden_weight, learned.hidden_bias, 50 * learned.head_weight, learned.head_bias)
     pullbacks = [Pullback(sketch, rank=r) for sketch in SKETCHES for r in (1, 2, 8)]
     return [
-        *pullbacks, EuclideanMetric(), LatentCovariance.of(noise), LatentCovariance.of(noise, rank=2), learned, loud,
-    ]  # fmt: skip
+        *pullbacks,
+        EuclideanMetric(),
+        LatentCovariance.of(noise),
+        LatentCovariance.of(noise, rank=2),
+        learned,
+        loud,
+    ]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -117,9 +122,9 @@ def test_rows_do_not_depend_on_their_neighbours(make):
     problem = make()
     whole = at_start(problem, batch=3, spread=0.2)
     for metric in every_metric(problem.dim):
-        together = metric.factor(
-            metric.update(metric.init(3, problem.dim, whole.z), whole, whole.z + 0.1, 5)
-        ).solve(whole.gradient)  # fmt: skip
+        together = metric.factor(metric.update(metric.init(3, problem.dim, whole.z), whole, whole.z + 0.1, 5)).solve(
+            whole.gradient
+        )
         for row in range(3):
             start = problem.start(3, 0.2)[row : row + 1]
             z = torch.zeros_like(start)

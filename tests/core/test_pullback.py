@@ -38,7 +38,7 @@ def stiffened(at: Linearisation, count: int = 2) -> Linearisation:
 
 
 def sketched(metric: Pullback, at: Linearisation, seed: int) -> torch.Tensor:
-    """G - lambda I after one look (by hand: nobody wants the Cholesky factor of 16,384 columns)."""
+    """G - lambda I after one update, computed directly to avoid a Cholesky factor of 16,384 columns."""
     state = metric.update(metric.init(1, at.z.shape[-1], at.z), at, torch.zeros_like(at.z), seed)
     average = state.factor[0] / state.weight if metric.sketch == "nystrom" else state.factor[0] / state.weight.sqrt()
     return average if metric.sketch == "nystrom" else average @ average.T

@@ -103,7 +103,7 @@ def test_a_curvature_that_is_not_finite_leaves_the_first_order_step(bad):
 
 
 def product_arm() -> Problem:
-    """Two joint angles on a torus beside two lengths on a line."""
+    """Two joint angles on a torus and two lengths on a line."""
 
     def g(p: torch.Tensor) -> torch.Tensor:
         angle, length = p[..., :2].cumsum(-1), p[..., 2:].exp()

@@ -45,16 +45,16 @@ def test_horizon_is_normalised(make, steps):
     problem = make()
     z = 0.1 * torch.ones(2, problem.dim, dtype=torch.float64)
     trial = surrogate(problem, z, steps)
-    torch.testing.assert_close(trial.then, trial.loss.total)
-    torch.testing.assert_close(trial.then, problem.loss(trial.prediction, problem.start(2), problem.goal).total)
+    torch.testing.assert_close(trial.trial_value, trial.loss.total)
+    torch.testing.assert_close(trial.trial_value, problem.loss(trial.prediction, problem.start(2), problem.goal).total)
     still = problem.decode(torch.zeros_like(z), problem.start(2))
-    torch.testing.assert_close(trial.now, problem.loss(still, problem.start(2), problem.goal).total)
+    torch.testing.assert_close(trial.current_value, problem.loss(still, problem.start(2), problem.goal).total)
 
 
 def test_horizon_weighs_the_future_by_the_discount():
     """A backbone that repeats its last latent walks on: the imagined losses are those of 1, 2 and 3 steps."""
     problem, z = linear_gaussian(), torch.full((1, 5), 0.05, dtype=torch.float64)
-    cost = surrogate(problem, z, 3, 0.5, Momentum(1.0)).then
+    cost = surrogate(problem, z, 3, 0.5, Momentum(1.0)).trial_value
     losses = [problem.loss(problem.decode(k * z, problem.start()), None, problem.goal).total for k in (1, 2, 3)]
     torch.testing.assert_close(cost, (losses[0] + 0.5 * losses[1] + 0.25 * losses[2]) / 1.75)
 
@@ -64,8 +64,8 @@ def test_two_latents_in_one_batch_equal_two_roll_outs(make):
     problem = make()
     z = 0.1 * torch.ones(3, problem.dim, dtype=torch.float64) * torch.arange(1, 4)[:, None]
     together, separate = (surrogate(p, z, 4, 0.9, Momentum(0.7)) for p in (problem, Single(problem)))
-    torch.testing.assert_close(together.now, separate.now, rtol=1e-12, atol=0)
-    torch.testing.assert_close(together.then, separate.then, rtol=1e-12, atol=0)
+    torch.testing.assert_close(together.current_value, separate.current_value, rtol=1e-12, atol=0)
+    torch.testing.assert_close(together.trial_value, separate.trial_value, rtol=1e-12, atol=0)
 
 
 def test_rows_of_a_nested_memory():
@@ -82,7 +82,7 @@ def test_rows_of_a_nested_memory():
 def test_latents_that_cannot_be_decoded_have_infinite_value():
     problem = walled(curved_surface(), 0.5)
     z = torch.tensor([[0.4, 0.4], [0.6, 0.0], [math.nan, 0.0]], dtype=torch.float64)
-    cost = surrogate(problem, z, 2).then
+    cost = surrogate(problem, z, 2).trial_value
     assert cost[0].isfinite() and (cost[1:] == math.inf).all()
 
 
@@ -98,7 +98,7 @@ def test_gradient_of_the_whole_horizon(make, backbone):
     def m(latent):
         prediction = problem.decode(latent, state)
         rollout_loss = horizon.rollout_loss(problem, backbone, memory, latent, prediction, state, problem.goal)
-        return (problem.loss(prediction, state, problem.goal).total + rollout_loss) / horizon.total
+        return (problem.loss(prediction, state, problem.goal).total + rollout_loss) / horizon.weight_sum
 
     h = 1e-6
     for k in range(problem.dim):

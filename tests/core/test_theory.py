@@ -124,10 +124,12 @@ class Attracted:
 @pytest.mark.parametrize(
     ("make", "centre"),
     [
-        (linear_gaussian, torch.linspace(-1, 1, 5)), (torus_arm, torch.linspace(0.2, 0.8, 4)),
-        (curved_surface, torch.tensor([-0.2, 0.5])), (rosenbrock, torch.tensor([1.0, 1.0])),
+        (linear_gaussian, torch.linspace(-1, 1, 5)),
+        (torus_arm, torch.linspace(0.2, 0.8, 4)),
+        (curved_surface, torch.tensor([-0.2, 0.5])),
+        (rosenbrock, torch.tensor([1.0, 1.0])),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("error", [0.0, 1e-3])
 @pytest.mark.parametrize("radius", [0.05, 0.2])
 def test_proposition_2_predict_then_correct_contracts(make, centre, error, radius):

@@ -49,9 +49,7 @@ def test_nothing_but_a_finite_decrease_is_taken():
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(
-    st.floats(0.01, 4.0), st.floats(-10, 10), st.floats(-10, 10), st.floats(0, 4.0), st.booleans()
-)  # fmt: skip
+@given(st.floats(0.01, 4.0), st.floats(-10, 10), st.floats(-10, 10), st.floats(0, 4.0), st.booleans())
 def test_radius_stays_between_floor_and_ceiling(radius, actual, predicted, length, taken):
     new = float(REGION.update(row(radius), row(actual), row(predicted), row(length), torch.tensor([taken])))
     assert REGION.smallest <= new <= REGION.largest

@@ -38,8 +38,8 @@ def test_plans_lead_to_the_target_at_full_pace(layout: str) -> None:
     at = torch.as_tensor(guide.places(np.random.default_rng(0), 12))
     target, scene = torch.as_tensor(world.targets[0]), torch.zeros(12, dtype=torch.long)
     oracle = world.oracle()
-    field = oracle.field(world.targets[0])
-    far = torch.tensor([oracle.length(field, place) for place in at.numpy()]) / STEP_LENGTH
+    field = oracle.distance_field(world.targets[0])
+    far = torch.tensor([oracle.distance_at(field, place) for place in at.numpy()]) / STEP_LENGTH
     taken = torch.zeros(12)
     for _ in range(256):
         plan = guide.plan(at)

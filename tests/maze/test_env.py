@@ -23,7 +23,7 @@ from geofold.maze.env import MazeEnv  # noqa: E402
 def test_gymnasium_s_own_checker(layout: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        # it can only make an environment anew, to check its render modes, if that is registered
+        # the checker can only construct further environments, to check render modes, if they are registered
         warnings.filterwarnings("ignore", message=".*skip_render_check.*|.*render modes.*|.*spec.*")
         check_env(MazeEnv(layout, targets=2, move_at=1), skip_render_check=True)
 

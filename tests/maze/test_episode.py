@@ -7,7 +7,8 @@ import pytest
 
 from geofold.bench.maze.agents.ilqr import IlqrLite
 from geofold.errors import OptionError
-from geofold.maze.episode import TARGET_RADIUS, EpisodeSetup, run_episode, run_episodes
+from geofold.maze.episode import run_episode, run_episodes
+from geofold.maze.episode_log import TARGET_RADIUS, EpisodeSetup
 from geofold.maze.fields import STEP_LENGTH, Fields
 from geofold.maze.layouts import CELLS
 from geofold.maze.plan_shift import PlanShift

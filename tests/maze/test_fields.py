@@ -50,8 +50,8 @@ def test_the_gradient_of_the_distance(fields: Fields) -> None:
     slope = fields.distance_slope(at, scene)
     for k in range(2):
         shift = E * torch.eye(2, dtype=torch.float64)[k]
-        wanted = (fields.distance(at + shift, scene) - fields.distance(at - shift, scene)) / (2 * E)
-        assert torch.allclose(slope[..., k], wanted, atol=1e-6)
+        expected = (fields.distance(at + shift, scene) - fields.distance(at - shift, scene)) / (2 * E)
+        assert torch.allclose(slope[..., k], expected, atol=1e-6)
 
 
 def test_scenes_of_one_atlas_do_not_touch(fields: Fields) -> None:

@@ -37,11 +37,11 @@ def test_a_plane(one, other, slope) -> None:
 def test_a_sphere(one, other) -> None:
     radius, start, end = 0.8, middle(one), middle(other)
 
-    def embed_fragment(x, y):
+    def lifted(x, y):
         return np.sqrt(radius**2 - (x - 0.5) ** 2 - (y - 0.5) ** 2)
 
-    length, _ = Oracle.of(FREE, embed_fragment(X, Y)).shortest_path(start, end)
-    a, b = (np.array([*(p - 0.5), embed_fragment(*p)]) for p in (start, end))
+    length, _ = Oracle.of(FREE, lifted(X, Y)).shortest_path(start, end)
+    a, b = (np.array([*(p - 0.5), lifted(*p)]) for p in (start, end))
     exact = radius * np.arccos(a @ b / radius**2)
     # chords are a little shorter than their arcs
     assert 0.998 * exact <= length <= 1.03 * exact
@@ -68,8 +68,8 @@ def test_no_way_through_a_closed_wall_nor_between_corners() -> None:
 
 def test_the_distance_of_a_place_between_the_middles() -> None:
     oracle, target = Oracle.of(FREE, 0 * X), middle((0.7, 0.4))
-    field = oracle.field(target)
+    field = oracle.distance_field(target)
     noise = np.random.default_rng(0)
     for place in noise.uniform(0.05, 0.95, (20, 2)):
         exact = np.linalg.norm(place - target)
-        assert exact - 1e-9 <= oracle.length(field, place) <= LONGER * exact + 1 / N
+        assert exact - 1e-9 <= oracle.distance_at(field, place) <= LONGER * exact + 1 / N

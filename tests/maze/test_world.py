@@ -47,9 +47,9 @@ def test_every_world_is_solvable_and_stays_so(seed: int, layout: str) -> None:
         after = world.drag_obstacle(size, agent, world.targets[0])
         assert after is not world and (after.layout.mover != world.layout.mover).any()
         assert gap(after.layout.mover, agent) >= AGENT_CLEARANCE_CELLS
-        field = after.oracle().field(world.targets[0])
+        field = after.oracle().distance_field(world.targets[0])
         for place in (agent, *places):
-            assert np.isfinite(after.oracle().length(field, place))
+            assert np.isfinite(after.oracle().distance_at(field, place))
 
 
 @settings(max_examples=4, deadline=None)

@@ -131,7 +131,7 @@ def test_overlaps_are_those_of_the_report() -> None:
     ends = structure.residue_of[seen.pairs]
     inside = (ends >= first) & (ends <= last)
     assert inside.any(1).all()
-    # atoms of the loop that its torsions do not carry are watched, but cannot be told apart by moving
+    # atoms of the loop that its torsions do not carry are watched, but cannot be distinguished by moving
     carried = np.isin(seen.pairs, tree.atoms).any(1)
     assert {tuple(pair) for pair in seen.pairs[carried].tolist()} == {
         pair for pair in expected if np.isin(structure.residue_of[list(pair)], watch.residues).any()

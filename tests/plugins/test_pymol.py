@@ -36,7 +36,7 @@ def test_selections_become_ranges() -> None:
         cmd.load(str(find("structures", "1ubi.pdb")), "u")
         cmd.load(str(find("structures", "1a1p.pdb")), "p")
         assert loops_of("u and resi 45-56", cmd) == ("u", ["A:45-56"])
-        # one atom stands for its residue, waters do not count, runs are kept apart
+        # one atom selects its residue, waters do not count, and separate runs remain separate
         assert loops_of("u and (index 1 or resi 10-12 or resn HOH)", cmd) == ("u", ["A:1-1", "A:10-12"])
         with pytest.raises(CmdException, match="2 objects"):
             loops_of("resi 3", cmd)
@@ -54,14 +54,18 @@ def test_the_command_repairs_a_selection(tmp_path: Path) -> None:
         f"save {out}, mine_repaired\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pymol", "-cq", str(log)], capture_output=True, text=True, cwd=tmp_path, timeout=600,
+        [sys.executable, "-m", "pymol", "-cq", str(log)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=600,
         env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "", "HOME": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert out.exists(), done.stdout + done.stderr
     before, after = read(start), read(out)
     columns = ("resname", "resnum", "name", "altloc")
-    kept, shown = (list(zip(*(getattr(s, c).tolist() for c in columns), strict=True)) for s in (before, after))
-    assert len(set(kept)) == len(kept) and sorted(kept) == sorted(shown)
-    shift = np.linalg.norm(after.xyz - before.xyz[[kept.index(key) for key in shown]], axis=1)
+    retained, shown = (list(zip(*(getattr(s, c).tolist() for c in columns), strict=True)) for s in (before, after))
+    assert len(set(retained)) == len(retained) and sorted(retained) == sorted(shown)
+    shift = np.linalg.norm(after.xyz - before.xyz[[retained.index(key) for key in shown]], axis=1)
     loop = (after.resnum >= 20) & (after.resnum <= 26) & ~after.hetatm
     assert shift[~loop].max() < 1e-6 < 0.001 < shift[loop].max()

@@ -109,10 +109,20 @@ def test_mdanalysis() -> None:
 def test_mdanalysis_without_chains_and_elements() -> None:
     mda = pytest.importorskip("MDAnalysis")
     whole = mda.Universe(io.StringIO(two_chains()), format="PDB", topology_format="PDB")
-    bare = mda.Universe.empty(len(whole.atoms), n_residues=16, n_segments=2, atom_resindex=whole.atoms.resindices,
-                              residue_segindex=whole.residues.segindices, trajectory=True)  # fmt: skip
-    for name, values in (("names", whole.atoms.names), ("resnames", whole.residues.resnames),
-                         ("resids", whole.residues.resids), ("segids", ["A", "B"])):  # fmt: skip
+    bare = mda.Universe.empty(
+        len(whole.atoms),
+        n_residues=16,
+        n_segments=2,
+        atom_resindex=whole.atoms.resindices,
+        residue_segindex=whole.residues.segindices,
+        trajectory=True,
+    )
+    for name, values in (
+        ("names", whole.atoms.names),
+        ("resnames", whole.residues.resnames),
+        ("resids", whole.residues.resids),
+        ("segids", ["A", "B"]),
+    ):
         bare.add_TopologyAttr(name, values)
     bare.atoms.positions = whole.atoms.positions
     structure, own = load(bare), load(whole)

@@ -23,7 +23,7 @@ from geofold.core.stream import stream
 from geofold.errors import ContactError, OptionError
 from geofold.modelling.options import PREDICTORS, TORSION_CAP, RunOptions
 from geofold.modelling.outcome import StreamOutcome
-from geofold.modelling.peptide.streaming import controller, goal_of, patience, thorough, with_features
+from geofold.modelling.peptide.streaming import controller, fallback_controller, goal_of, stuck_criterion, with_features
 from geofold.modelling.preconditions import chain_of, require_touching, with_missing_atoms
 from geofold.modelling.threads import one_thread
 from geofold.molecule.peptide.contacts import Contact, parse_contact
@@ -123,8 +123,9 @@ class Steering:
         if not len(tree) or int(self._state.domain.fold.space.freedom[0]) <= 0:
             raise OptionError(
                 f"{whole.residues[first].label} to {whole.residues[last].label}, where nothing can turn",
-                "a chain with free torsions", "give a longer peptide, or one that links do not hold",
-            )  # fmt: skip
+                "a chain with free torsions",
+                "give a longer peptide, or one that links do not hold",
+            )
         self.wanted = _parsed(whole, contacts, options.altloc)
         self._goal: tuple[Contact, ...] | None = None
         self._steps: Iterator[tuple[ControllerState, StepInfo]] = iter(())
@@ -161,8 +162,11 @@ class Steering:
 
     def _place(self, text: str) -> int:
         if text.strip() not in self.contacts:
-            raise ContactError(f"contact {text!r}, which is not wanted", f"one of {', '.join(self.contacts) or 'none'}",
-                               "write it as it stands in contacts")  # fmt: skip
+            raise ContactError(
+                f"contact {text!r}, which is not wanted",
+                f"one of {', '.join(self.contacts) or 'none'}",
+                "write it as it stands in contacts",
+            )
         return self.contacts.index(text.strip())
 
     def __iter__(self) -> Steering:
@@ -176,9 +180,14 @@ class Steering:
                 # The stream's patience belongs to a goal: a loss that was low for the old one says nothing of the new.
                 self._goal, self._held = self.wanted, 0
                 self._steps = stream(
-                    self._parts, self._domain, self._state, goal, stuck_criterion=patience(), fallback_controller=thorough(self._parts),
+                    self._parts,
+                    self._domain,
+                    self._state,
+                    goal,
+                    stuck_criterion=stuck_criterion(),
+                    fallback_controller=fallback_controller(self._parts),
                     seed=self._options.seed + self._number,
-                )  # fmt: skip
+                )
             try:
                 self._state, info = next(self._steps)
             except BaseException:  # an interrupt ends a generator: the next step needs a new one
@@ -198,13 +207,18 @@ class Steering:
         self._path.append(self._local())
         self._asked.append(self.wanted)
         return SteeringStep(
-            number=self._number, xyz=self.xyz,
+            number=self._number,
+            xyz=self.xyz,
             distances_angstrom={c.text: 10 * d for c, d in zip(self.wanted, apart, strict=True)},
-            reached=self._reached, held=self._held, loss=float(info.loss_after[0]),
-            terms={name: float(term[0]) for name, term in info.terms.items()}, inner_steps=self._trace[-1],
+            reached=self._reached,
+            held=self._held,
+            loss=float(info.loss_after[0]),
+            terms={name: float(term[0]) for name, term in info.terms.items()},
+            inner_steps=self._trace[-1],
             severe_overlaps=int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]),
-            outliers=domain.angles.outliers(state.fold.angle)[0], milliseconds=info.milliseconds,
-        )  # fmt: skip
+            outliers=domain.angles.outliers(state.fold.angle)[0],
+            milliseconds=info.milliseconds,
+        )
 
     @property
     def xyz(self) -> Floats:
@@ -220,16 +234,31 @@ class Steering:
     def result(self, *, energy: bool = True) -> Result:
         """What `constrain` would hand back if it ended here: file, path, report. The stream can go on."""
         move = StreamOutcome(
-            self._domain.tree, self._atoms, np.array(self._path), "done" if self._reached else "stuck",
-            self._parts.backbone.name, {self.span[0]: sum(self._trace)}, list(self._trace), list(self._clock),
-            self._accepted, sum(self._clock), self._parts.gate.name,
+            self._domain.tree,
+            self._atoms,
+            np.array(self._path),
+            "done" if self._reached else "stuck",
+            self._parts.backbone.name,
+            {self.span[0]: sum(self._trace)},
+            list(self._trace),
+            list(self._clock),
+            self._accepted,
+            sum(self._clock),
+            self._parts.gate.name,
             depth=(0, *self._trace[len(self._trace) + 1 - len(self._path) :]),
-        )  # fmt: skip
+        )
         with one_thread():
             return finish(
-                "constrain", self.structure, self._original, self._added, [move], replace(self._options, energy=energy),
-                self._began, contacts=self.wanted, along=list(self._asked),
-            )  # fmt: skip
+                "constrain",
+                self.structure,
+                self._original,
+                self._added,
+                [move],
+                replace(self._options, energy=energy),
+                self._began,
+                contacts=self.wanted,
+                along=list(self._asked),
+            )
 
     def view(self, *, width: int = 720, height: int = 480) -> Any:
         """A py3Dmol view of the structure and its contacts as they are now."""
@@ -245,10 +274,18 @@ class Steering:
 
 
 def steer(
-    source: Any = None, contacts: str | Iterable[str] = (), *, sequence: str | None = None, start: str = "extended",
-    seed: int = 0, altloc: str | None = None, predictor: str = PREDICTORS[0], device: str = "cpu", keep: int = KEPT,
+    source: Any = None,
+    contacts: str | Iterable[str] = (),
+    *,
+    sequence: str | None = None,
+    start: str = "extended",
+    seed: int = 0,
+    altloc: str | None = None,
+    predictor: str = PREDICTORS[0],
+    device: str = "cpu",
+    keep: int = KEPT,
     name: str | None = None,
-) -> Steering:  # fmt: skip
+) -> Steering:
     """Stream a peptide whose contacts the caller changes along the way.
 
     Parameters
@@ -291,7 +328,8 @@ def _only_chain(structure: Structure) -> tuple[int, int]:
     found = stretches(structure)
     if len(found) != 1:
         raise ContactError(
-            f"no contact, and {len(found)} unbroken chains that could move", "a contact of the chain that is to move",
+            f"no contact, and {len(found)} unbroken chains that could move",
+            "a contact of the chain that is to move",
             "give one such as A:3-A:10<6.0; it can be removed later",
-        )  # fmt: skip
+        )
     return found[0]

@@ -80,7 +80,7 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
 def require_backbone(kind: str) -> None:
     """OptionError for a name that no backbone has."""
     if kind not in BACKBONE_NAMES:
-        raise OptionError(f"backbone {kind}", f"one of {', '.join(NAMES)}", "choose one of them")
+        raise OptionError(f"backbone {kind}", f"one of {', '.join(BACKBONE_NAMES)}", "choose one of them")
 
 
 @contextmanager

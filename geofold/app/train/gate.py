@@ -98,7 +98,7 @@ def loop_school(data: str, packed: str) -> School:
         return gate_cases(chains, side, split, count, loop_controller, gate, sweeps=GUIDED_SWEEPS, seed=seed)
 
     return School(
-        "gate of the loop domain", WEIGHTS, cases, ThresholdGate(0.05, largest=LARGEST, still=STILL), STILL,
+        "gate of the loop domain", WEIGHTS, cases, ThresholdGate(0.05, largest=LARGEST, max_motion=STILL), STILL,
         "geofold train gate",
         {
             "loop_model_sha256": shipped_loop_model()[1]["sha256"], "data_sha256": digest,

@@ -19,7 +19,8 @@ from geofold.bench.common.records import Records, gather
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent, require_predictors
 from geofold.bench.maze.hotspots import ELASTIC, PREDICTOR, count_hotspots
 from geofold.bench.maze.tables import summarise
-from geofold.maze.episode import EPISODE_STEPS, EpisodeSetup, Run, run_episodes
+from geofold.maze.episode import EPISODE_STEPS, run_episodes
+from geofold.maze.episode_log import EpisodeRecord, EpisodeSetup
 from geofold.maze.world import DRAG_LENGTHS, DRAG_STEPS, make_world
 
 DEFAULT_EPISODES, QUICK_EPISODES, DEFAULT_SEEDS = 256, 10, 5
@@ -144,7 +145,7 @@ def run_batch(panel: str, batch: tuple[Episode, ...]) -> list[tuple[str, str, di
     """Run all agents on a batch; a last record for each episode marks it as done."""
     walks = [episode.walk for episode in batch]
     rows: list[tuple[str, str, dict[str, Any]]] = []
-    unassisted: list[Run] = []
+    unassisted: list[EpisodeRecord] = []
     for agent in agents_of(panel):
         parts = agent.timed() if panel == CLOCK else agent.parts()
         if panel == CLOCK:  # the first step of a process includes loading
@@ -159,7 +160,7 @@ def run_batch(panel: str, batch: tuple[Episode, ...]) -> list[tuple[str, str, di
     return [*rows, *((episode.key, "done", {}) for episode in batch)]
 
 
-def measure_run(run: Run) -> dict[str, Any]:
+def measure_run(run: EpisodeRecord) -> dict[str, Any]:
     """Measure an episode: means over its targets."""
     legs = [leg for leg in run.legs if leg.reached or leg.ended - leg.began >= MAX_LEG_STEPS]
     total = max(len(legs), 1)
@@ -174,6 +175,6 @@ def measure_run(run: Run) -> dict[str, Any]:
     }
 
 
-def time_steps(run: Run) -> dict[str, Any]:
+def time_steps(run: EpisodeRecord) -> dict[str, Any]:
     """CPU seconds of an episode, and wall time (ms) of every step."""
     return {"cpu": round(float(run.seconds.sum()), 5), "ms": [round(float(ms), 3) for ms in run.milliseconds]}

@@ -11,7 +11,8 @@ import numpy as np
 
 from geofold.bench.maze.agents.registry import AGENTS
 from geofold.files import write_all
-from geofold.maze.episode import Run, run_episode
+from geofold.maze.episode import run_episode
+from geofold.maze.episode_log import EpisodeRecord
 from geofold.maze.layouts import DOOR, GAP, JUNCTION
 from geofold.maze.render import heat_map
 from geofold.maze.world import make_world
@@ -26,7 +27,7 @@ PREDICTOR, ELASTIC = "vanilla_ssm", "esm"
 """Names of the predictor alone, which is run first, and of the elastic agent."""
 
 
-def count_hotspots(elastic: Run, unassisted: Run) -> dict[str, int]:
+def count_hotspots(elastic: EpisodeRecord, unassisted: EpisodeRecord) -> dict[str, int]:
     """Count steps and inner steps of an elastic agent where its world is hard.
 
     Hard places are defined in two ways: junctions, doors and gaps of the layout; and the `HARDEST_SHARE` of the squares

@@ -99,7 +99,9 @@ def make_controller(agent: str, domain: LoopDomain, seed: int) -> Controller:
         alone = loop_controller(domain, ThresholdGate(NEVER_OPEN, largest=1), seed=seed)
         return replace(alone, backbone=LoopPredictor(load_rival(RIVALS[agent]), domain.sense.hinge))
     gate = (
-        shipped_gate() if agent == "esm" else ThresholdGate(0.0, first=ALWAYS_GAINS, largest=UNIFORM_DEPTH, still=0.0)
+        shipped_gate()
+        if agent == "esm"
+        else ThresholdGate(0.0, first=ALWAYS_GAINS, largest=UNIFORM_DEPTH, max_motion=0.0)
     )
     return loop_controller(domain, gate, seed=seed)
 

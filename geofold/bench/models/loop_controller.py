@@ -66,7 +66,9 @@ def make_agents(domain: LoopDomain, seed: int) -> dict[str, Controller]:
         "predictor": replace(make_controller(ThresholdGate(NEVER_OPEN, largest=1)), backbone=alone),
         "hold_still": replace(make_controller(FixedGate(UNIFORM_DEPTH)), backbone=NoMotion()),
         "trained": make_controller(FixedGate(UNIFORM_DEPTH)),
-        "trained_waiting": make_controller(ThresholdGate(0.0, first=ALWAYS_GAINS, largest=UNIFORM_DEPTH, still=0.0)),
+        "trained_waiting": make_controller(
+            ThresholdGate(0.0, first=ALWAYS_GAINS, largest=UNIFORM_DEPTH, max_motion=0.0)
+        ),
         "trained_gated": make_controller(shipped_gate()),
     }
 

@@ -97,7 +97,7 @@ def make_aged_state(model: StreamingBackbone, context: int) -> StreamState:
     for step_number, layer in enumerate(layers):
         if isinstance(layer, Cache) and layer.keys.shape[1] == 128:
             keys = torch.randn(1, context, *layer.keys.shape[2:], generator=noise)
-            layers[step_number] = Cache(keys, keys.clone(), torch.full_like(layer.seen, context))
+            layers[step_number] = Cache(keys, keys.clone(), torch.full_like(layer.n_steps, context))
     return state._replace(layers=tuple(layers))
 
 
@@ -241,7 +241,7 @@ def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:
         )
         for axis, what in zip(axes, ("milliseconds", "bytes"), strict=True):
             axis.loglog(row["contexts"], row[what], marker=".", label=name if growing else None, **style)
-    axes[0].plot([], [], color="0.6", label=f"{sum(name not in GROWING for name in rows)} others")
+    axes[0].plot([], [], color="0.6", label=f"{sum(name not in GROWING_STATE for name in rows)} others")
     axes[0].set(xlabel="steps streamed so far", ylabel="ms a step")
     axes[1].set(xlabel="steps streamed so far", ylabel="bytes of state")
     axes[0].legend()

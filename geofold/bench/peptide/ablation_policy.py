@@ -48,7 +48,7 @@ class Variant:
         setup = rollouts.make_setup(episode, seed)
         if self.observer is not None:
             setup = replace(setup, domain=self.observer(setup.domain))
-        rollout = rollouts.run_controller(self.parts(setup.domain, seed), setup, seed, GEOSSM.thorough)
+        rollout = rollouts.run_controller(self.parts(setup.domain, seed), setup, seed, GEOSSM.fallback_controller)
         return {
             "success": rollout.held is not None,
             "steps": rollout.steps,

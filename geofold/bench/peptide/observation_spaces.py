@@ -125,7 +125,7 @@ class ObservedPeptide(PeptideDomain):
             return None if rows is None else torch.nn.functional.pad(rows, (0, count))
 
         return LossWithGradient(
-            base_size.loss, lambda: torch.nn.functional.pad(base_size.slope(), (0, count)), stiff_directions
+            base_size.loss, lambda: torch.nn.functional.pad(base_size.gradient(), (0, count)), stiff_directions
         )
 
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:

@@ -19,7 +19,7 @@ from geofold.bench.peptide.agents.agent import Agent, Options, Stepping
 from geofold.bench.peptide.episodes import Episode
 from geofold.core.stream import stream
 from geofold.modelling.options import TORSION_CAP
-from geofold.modelling.peptide.streaming import HELD, goal_of, patience
+from geofold.modelling.peptide.streaming import HELD, goal_of, stuck_criterion
 from geofold.molecule.datasets.peptide_demonstrations import placed
 from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import Contact, parse_contact
@@ -120,7 +120,9 @@ def run_episode(agent: Agent, setup: Setup, seed: int, options: Options | None =
     return run_controller(parts, setup, seed, agent.fallback_controller)
 
 
-def run_controller(parts: Stepping, setup: Setup, seed: int, thorough: Callable[[Any], Any] | None = None) -> Rollout:
+def run_controller(
+    parts: Stepping, setup: Setup, seed: int, fallback_controller: Callable[[Any], Any] | None = None
+) -> Rollout:
     """Run an episode with a given controller; rows that are stuck are kicked in the same way for every agent.
 
     Parameters
@@ -131,19 +133,19 @@ def run_controller(parts: Stepping, setup: Setup, seed: int, thorough: Callable[
         Episode to run.
     seed : int
         Seed of the kicks.
-    thorough : callable or None
+    fallback_controller : callable or None
         Makes the controller that takes over once the stream has been stuck; None: the same one continues.
     """
     domain, start = setup.domain, setup.start
     frames, angle = [start.fold.xyz[0].numpy()], [start.fold.angle[0].numpy()]
     inner, milliseconds, held = [], [], 0
-    fallback = parts if thorough is None else thorough(parts)
+    fallback = parts if fallback_controller is None else fallback_controller(parts)
     steps = stream(
         parts,  # type: ignore[arg-type]
         domain,
         parts.init(domain, start),
         setup.goal,
-        stuck_criterion=patience(),
+        stuck_criterion=stuck_criterion(),
         fallback_controller=fallback,  # type: ignore[arg-type]
         seed=seed,
     )

@@ -136,8 +136,8 @@ def constrain_peptide(
         domain,
         parts.init(domain, start),
         goal,
-        stuck_criterion=patience(),
-        fallback_controller=thorough(parts),
+        stuck_criterion=stuck_criterion(),
+        fallback_controller=fallback_controller(parts),
         seed=options.seed,
     )
     for number, (state, info) in zip(range(options.steps), steps, strict=False):

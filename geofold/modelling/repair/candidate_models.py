@@ -125,7 +125,7 @@ def _evolve(
         rounds=options.rounds,
         kicks=KICKS,
         size=KICK_SIZE,
-        content=CONVERGED_LOSS,
+        converged_loss=CONVERGED_LOSS,
     )
 
     def soften(phase: int, kicked: tuple[bool, ...]) -> LoopGoal:
@@ -138,7 +138,7 @@ def _evolve(
         parts.init(domain, start),
         soften,
         plan,
-        worth=domain.worth,
+        cost=domain.worth,
         snapshot=lambda s: (s.fold.xyz, s.cursor),
         seed=options.seed,
         progress=progress.update,

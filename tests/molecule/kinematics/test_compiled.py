@@ -22,5 +22,5 @@ def test_compiled_loss_is_the_eager_one() -> None:
         one, other = domain.loss_and_gradient(prediction, state, goal), fused.loss_and_gradient(prediction, state, goal)
         torch.testing.assert_close(other.loss.total, one.loss.total, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(other.loss.violation, one.loss.violation, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(other.slope(), one.slope(), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(other.gradient(), one.gradient(), rtol=1e-10, atol=1e-10)
         assert float(one.loss.terms["sterics"].max()) > 0, "the problem has no overlap to compare"

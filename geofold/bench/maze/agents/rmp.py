@@ -49,7 +49,7 @@ class Reactive:
         plan = (move / move.norm(dim=-1, keepdim=True).clamp_min(1.0)).repeat(1, state.shape[1] // 2)
         return plan, plan
 
-    def decode_features(self, state: Tensor) -> Tensor:
+    def read(self, state: Tensor) -> Tensor:
         """Return the current plan."""
         return state
 

@@ -43,7 +43,7 @@ class Agent:
         Makes the controller from a domain, a seed and options.
     trials : tuple of dict
         Options that were tried on the tuning split.
-    thorough : callable or None
+    fallback_controller : callable or None
         Makes the controller that takes over once a stream has been stuck; None: the same one continues.
     learned : bool
         Whether it is a rival with its own weights, or a planner on one.
@@ -53,7 +53,7 @@ class Agent:
     note: str
     parts: Callable[[PeptideDomain, int, Options], Stepping]
     trials: tuple[Options, ...] = field(default=({},))
-    thorough: Callable[[Any], Any] | None = None
+    fallback_controller: Callable[[Any], Any] | None = None
     learned: bool = False
 
     def tuned_options(self) -> Options:

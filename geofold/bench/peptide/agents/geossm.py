@@ -10,7 +10,7 @@ from geofold.core.gate import ThresholdGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.modelling.options import RunOptions
-from geofold.modelling.peptide.streaming import TOLERANCE, controller, thorough
+from geofold.modelling.peptide.streaming import TOLERANCE, controller
 from geofold.molecule.peptide.domain import PeptideDomain
 
 
@@ -31,5 +31,5 @@ GEOSSM = Agent(
     "policy, pullback metric, K = 1",
     make_controller,
     make_grid(damping=(30.0, 10.0, 100.0), radius=(1.0, 2.0)),
-    thorough,
+    fallback_controller,
 )

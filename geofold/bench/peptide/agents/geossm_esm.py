@@ -8,7 +8,7 @@ from geofold.bench.peptide.agents.agent import Agent, Options
 from geofold.core.controller import Controller
 from geofold.core.gate import Gate, ThresholdGate
 from geofold.modelling.options import RunOptions
-from geofold.modelling.peptide.streaming import TOLERANCE, controller, plain_gate, thorough
+from geofold.modelling.peptide.streaming import TOLERANCE, controller, plain_gate
 from geofold.molecule.peptide.domain import PeptideDomain
 
 NEVER_ENOUGH = 1e-12
@@ -32,5 +32,5 @@ GEOSSM_ESM = Agent(
     "policy, pullback metric, K by the gate (ships)",
     make_controller,
     tuple({"gate": gate, "once": once} for gate in ("learned", "plain", "deep") for once in (True, False)),
-    thorough,
+    fallback_controller,
 )

@@ -8,7 +8,6 @@ from geofold.bench.peptide.agents import geossm
 from geofold.bench.peptide.agents.agent import Agent, Options
 from geofold.core.controller import Controller
 from geofold.core.pullback import Pullback
-from geofold.modelling.peptide.streaming import thorough
 from geofold.molecule.peptide.domain import PeptideDomain
 
 
@@ -23,5 +22,5 @@ GEOSSM_NO_ADAPT = Agent(
     "the same, its metric frozen after the first step",
     make_controller,
     geossm.GEOSSM.trials,
-    thorough,
+    fallback_controller,
 )
