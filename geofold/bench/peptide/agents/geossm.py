@@ -10,7 +10,7 @@ from geofold.core.gate import ThresholdGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.modelling.options import RunOptions
-from geofold.modelling.peptide.streaming import TOLERANCE, controller
+from geofold.modelling.peptide.streaming import TOLERANCE, controller, fallback_controller
 from geofold.molecule.peptide.domain import PeptideDomain
 
 

@@ -8,7 +8,7 @@ from geofold.bench.peptide.agents.agent import Agent, Options
 from geofold.core.controller import Controller
 from geofold.core.gate import Gate, ThresholdGate
 from geofold.modelling.options import RunOptions
-from geofold.modelling.peptide.streaming import TOLERANCE, controller, plain_gate
+from geofold.modelling.peptide.streaming import TOLERANCE, controller, fallback_controller, plain_gate
 from geofold.molecule.peptide.domain import PeptideDomain
 
 NEVER_ENOUGH = 1e-12

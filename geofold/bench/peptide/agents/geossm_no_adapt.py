@@ -8,6 +8,7 @@ from geofold.bench.peptide.agents import geossm
 from geofold.bench.peptide.agents.agent import Agent, Options
 from geofold.core.controller import Controller
 from geofold.core.pullback import Pullback
+from geofold.modelling.peptide.streaming import fallback_controller
 from geofold.molecule.peptide.domain import PeptideDomain
 
 
