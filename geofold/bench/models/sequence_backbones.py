@@ -93,10 +93,10 @@ def make_aged_state(model: StreamingBackbone, context: int) -> StreamState:
     """Make a state after some steps; caches are filled with noise, since their content does not affect the cost."""
     _, state = model.scan(torch.randn(128, 1, FEATURES), model.init_state(1))
     layers: list[Any] = list(state.layers)
-    for step_number, layer in enumerate(layers):
+    for index, layer in enumerate(layers):
         if isinstance(layer, Cache) and layer.keys.shape[1] == 128:
             keys = torch.randn(1, context, *layer.keys.shape[2:])
-            layers[step_number] = Cache(keys, keys.clone(), torch.full_like(layer.seen, context))
+            layers[index] = Cache(keys, keys.clone(), torch.full_like(layer.seen, context))
     return state._replace(layers=tuple(layers))
 
 
