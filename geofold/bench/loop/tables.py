@@ -138,11 +138,11 @@ def summarise(records: Records, set_name: str, *, quick: bool, began: float) -> 
         rows = [row for row in all_rows if "failed" not in row]
         if not rows:
             continue
-        metrics = compute_metrics(rows) | (
-            {"failed": float(len(all_rows) - len(rows))} if len(all_rows) > len(rows) else {}
-        )
-        metrics |= {f"{agent}.{name}": value for name, value in metrics.items()}
-        body.append([agent, *(form.format(metrics[c]) if c in metrics else "" for c, form in COLUMNS.items())])
+        numbers = compute_metrics(rows)
+        if len(all_rows) > len(rows):
+            numbers["failed"] = float(len(all_rows) - len(rows))
+        metrics |= {f"{agent}.{name}": value for name, value in numbers.items()}
+        body.append([agent, *(form.format(numbers[c]) if c in numbers else "" for c, form in COLUMNS.items())])
     columns = [k for k in range(len(COLUMNS) + 1) if k == 0 or any(row[k] for row in body)]
     heads = ["agent", *HEADS.values()]
     table = table_of([heads[k] for k in columns], [[row[k] for k in columns] for row in body])

@@ -97,10 +97,8 @@ def run(out: str, *, quick: bool, limit: int | None, seeds: int | None = None, s
     began = time.time()
     records = Records(out)
     tuning = quick or limit is not None
-    count, seed_count = (
-        limit or (QUICK_EPISODES if quick else DEFAULT_EPISODES),
-        seeds or (1 if quick else DEFAULT_SEEDS),
-    )
+    count = limit or (QUICK_EPISODES if quick else DEFAULT_EPISODES)
+    seed_count = seeds or (1 if quick else DEFAULT_SEEDS)
     selected = make_episodes(count, seed_count, seed, TUNING_WORLDS if tuning else TEST_WORLDS)
     gather(records, "maze", run_batch, list(make_jobs(e for e in selected if not records.has(e.key, "done"))), WORKERS)
     summarise(records, "tuning" if tuning else "test", quick=tuning, began=began)

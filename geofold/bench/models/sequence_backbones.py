@@ -94,10 +94,10 @@ def make_aged_state(model: StreamingBackbone, context: int) -> StreamState:
     noise = torch.Generator().manual_seed(0)
     _, state = model.scan(torch.randn(128, 1, FEATURES, generator=noise), model.init_state(1))
     layers: list[Any] = list(state.layers)
-    for step_number, layer in enumerate(layers):
+    for index, layer in enumerate(layers):
         if isinstance(layer, Cache) and layer.keys.shape[1] == 128:
             keys = torch.randn(1, context, *layer.keys.shape[2:], generator=noise)
-            layers[step_number] = Cache(keys, keys.clone(), torch.full_like(layer.n_steps, context))
+            layers[index] = Cache(keys, keys.clone(), torch.full_like(layer.n_steps, context))
     return state._replace(layers=tuple(layers))
 
 

@@ -65,10 +65,10 @@ def run(out: str, *, quick: bool, limit: int | None) -> None:
 
 def make_variants(seed: int = 0) -> Iterator[Variant]:
     """Yield the base, and variants that differ from it in one part (grid: in rank, damping and decay)."""
-    controller_parts: Options = GEOSSM.tuned_options()
+    tuned: Options = GEOSSM.tuned_options()
     yield Variant(
         BASE,
-        f"policy, exact pullback, lambda {controller_parts['damping']:g}, decay 0.9, order 2, H = 1, K = 1",
+        f"policy, exact pullback, lambda {tuned['damping']:g}, decay 0.9, order 2, H = 1, K = 1",
         make_base,
     )
     yield Variant(
@@ -121,8 +121,8 @@ def make_variants(seed: int = 0) -> Iterator[Variant]:
 def make_base(domain: PeptideDomain, seed: int) -> Controller:
     """Make the tuned GeoSSM controller."""
     parts: Any = GEOSSM.parts(domain, seed, GEOSSM.tuned_options())
-    make: Controller = parts
-    return make
+    base: Controller = parts
+    return base
 
 
 def _with_options(make: Callable[[PeptideDomain, int, Options], Any], options: Options) -> Parts:
@@ -141,19 +141,19 @@ def _with_metric(**options: Any) -> Parts:
     """The base with other options of its pullback metric."""
 
     def make(domain: PeptideDomain, seed: int) -> Controller:
-        controller_parts = make_base(domain, seed)
-        metric: Any = controller_parts.metric
+        base = make_base(domain, seed)
+        metric: Any = base.metric
         assert isinstance(metric, Pullback)
-        return replace(controller_parts, metric=replace(metric, **options))
+        return replace(base, metric=replace(metric, **options))
 
     return make
 
 
 def _with_learned_metric(domain: PeptideDomain, seed: int) -> Controller:
     # G_psi has a fixed latent size; the few peptides with more torsions keep the pullback metric
-    controller_parts, metric = make_base(domain, seed), shipped_metric()
+    base, metric = make_base(domain, seed), shipped_metric()
     fits = 2 * domain.latent_dim == metric.hidden_weight.shape[1]
-    return replace(controller_parts, metric=metric) if fits else controller_parts
+    return replace(base, metric=metric) if fits else base
 
 
 def _with_learned_gate(domain: PeptideDomain, seed: int) -> Controller:

@@ -86,10 +86,8 @@ def run(out: str, *, quick: bool, limit: int | None, seeds: int | None = None, s
     began = time.time()
     records = Records(out)
     tuning = quick or limit is not None
-    count, seed_count = (
-        limit or (QUICK_EPISODES if quick else DEFAULT_EPISODES),
-        seeds or (1 if quick else DEFAULT_SEEDS),
-    )
+    count = limit or (QUICK_EPISODES if quick else DEFAULT_EPISODES)
+    seed_count = seeds or (1 if quick else DEFAULT_SEEDS)
     split = TUNING_SEED if tuning else TEST_SEED
     references = str(records.folder / "references")
     jobs = [(*job, references) for job in _make_jobs(count, seed_count, seed, split) if not records.has(job[1], "done")]

@@ -131,7 +131,7 @@ def test_the_table_has_medians_best_of_five_and_failures(tmp_path: Path) -> None
     for name, numbers in {
         "a": row(0.5, [3.0, 4.0]),
         "b": row(1.5, [0.7]),
-        "c": row(9.0, [8.0], count_native_cis=1),
+        "c": row(9.0, [8.0], native_cis=1),
     }.items():
         records.add(name, "geofold", **numbers)
     numbers = row(7.0, [])

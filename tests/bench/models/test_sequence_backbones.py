@@ -31,7 +31,7 @@ def test_an_aged_cache_has_the_length_of_its_context() -> None:
 
 
 def test_training_learns_a_small_task() -> None:
-    task = SelectiveCopying(symbols=2, size=8, kept=1)
+    task = SelectiveCopying(symbols=2, size=8, copied=1)
     assert train_and_score("rnn", task, 3.0)["score"] > 0.9
 
 

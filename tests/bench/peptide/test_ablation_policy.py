@@ -36,7 +36,7 @@ def test_no_two_variants_are_built_alike() -> None:
                 parts.once,
                 parts.stiff_directions,
                 repr(parts.trust_region),
-                variant.seen is None or variant.name,
+                variant.observer is None or variant.name,
             )
         )
     assert len(set(signatures)) == len(signatures)

@@ -74,11 +74,8 @@ class Planner:
         z = z + perturbation.to(z)
         first = domain.decode(z, candidates_state.domain)
         loss = loss_value(domain, first, candidates_state.domain, goal)
-        total, future, future_memory = (
-            loss.total,
-            domain.commit(first, candidates_state.domain),
-            self.backbone.write(memory, z),
-        )
+        total, future = loss.total, domain.commit(first, candidates_state.domain)
+        future_memory = self.backbone.write(memory, z)
         for number in range(1, self.horizon):
             move, future_memory = self.backbone.step(domain.observe(future, goal), future_memory)
             prediction = domain.decode(move, future)
