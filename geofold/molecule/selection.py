@@ -230,22 +230,26 @@ def guess_element(field: str, resname: str) -> str:
     return next((letter for letter in name if letter.isalpha()), "")
 
 
-def atoms_by_place(structure: Structure) -> dict[Place, list[int]]:
-    """Indices of all atoms, alternates included, under each place."""
-    places: dict[Place, list[int]] = {}
+def atoms_by_place(structure: Structure) -> dict[Place, dict[str, int]]:
+    """Index of the first atom of each conformer, by its letter, under each place."""
+    places: dict[Place, dict[str, int]] = {}
     columns = (column.tolist() for column in (structure.chain, structure.resnum, structure.icode, structure.name))
-    for i, place in enumerate(zip(*columns, strict=True)):
-        places.setdefault(place, []).append(i)
+    for i, (place, letter) in enumerate(zip(zip(*columns, strict=True), structure.altloc.tolist(), strict=True)):
+        places.setdefault(place, {}).setdefault(letter, i)
     return places
 
 
 def bonds_between(
-    structure: Structure, places: dict[Place, list[int]], sites: list[tuple[Place, str]], source: str
+    structure: Structure, places: dict[Place, dict[str, int]], sites: list[tuple[Place, str]], source: str
 ) -> list[Link]:
-    """Links between two sites, (place, altloc) each, for every two conformers that exist together."""
+    """Links between two sites, (place, altloc) each, for every two conformers that exist together.
+
+    Of atoms that share a place and a conformer, the first is meant.
+    """
     letters = structure.altloc
     first, second = (
-        [i for i in places.get(place, ()) if not altloc or letters[i] in ("", altloc)] for place, altloc in sites
+        [i for i in places.get(place, {}).values() if not altloc or letters[i] in ("", altloc)]
+        for place, altloc in sites
     )
     pairs = [(i, j) for i in first for j in second if not letters[i] or letters[j] in ("", letters[i])]
     return [Link(i, j, source) for i, j in pairs]

@@ -6,7 +6,7 @@ Coordinates are in nm, B-factors in square Angstrom. All alternate locations are
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,8 @@ Row = tuple[str, str, str, str, str, str, int, int, bool, float, float, float, f
 """name, resname, chain, icode, altloc, element, resnum, serial, hetatm, occupancy, bfactor, x, y, z (nm)."""
 
 WATER = frozenset({"HOH", "DOD", "WAT", "H2O", "D2O", "TIP", "TIP3", "TIP4", "TP3", "SOL", "SPC"})
+PDB_COLUMNS = (-99.99995, 999.99995)
+"""nm between which a coordinate fits the eight columns of a PDB file with three decimals."""
 BONDED = (0.10, 0.20)
 """C-N distances in nm that count as a peptide bond, strained ones included."""
 
@@ -254,7 +256,13 @@ def read(source: str | Path | bytes, *, name: str | None = None) -> Structure:
 
 
 def require_protein(structure: Structure) -> Structure:
-    """The structure itself; CoordinateError or NoProteinError if nothing can be done with it."""
+    """The structure, with a note if it is far away.
+
+    Raises
+    ------
+    CoordinateError, NoProteinError
+        If nothing can be done with it.
+    """
     label, trace = structure.source, bool(np.any((structure.name == "CA") & (structure.element == "C")))
     if not (np.abs(structure.xyz) <= LARGEST_REAL / 10.0).all():
         raise CoordinateError(f"{label} has coordinates that are not numbers or beyond {LARGEST_REAL:,.0f} A",
@@ -268,4 +276,8 @@ def require_protein(structure: Structure) -> Structure:
         given = f"{label} holds {'only CA atoms' if trace else 'no protein'}"
         remedy = "rebuild the backbone first" if trace else "give a file with a protein chain"
         raise NoProteinError(given, "amino acids with N, CA and C", remedy)
-    return structure
+    beyond = int(((structure.xyz <= PDB_COLUMNS[0]) | (structure.xyz >= PDB_COLUMNS[1])).any(1).sum())
+    if not beyond:
+        return structure
+    note = f"{beyond} atoms lie beyond -999.999 to 9999.999 A: no PDB file and no trajectory holds them once they move"
+    return replace(structure, notes=(*structure.notes, note))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geofold.errors import CoordinateError
+from geofold.molecule.numbers import parse_int
 from geofold.molecule.selection import unique_links
 from geofold.molecule.structure import Floats, Link, Row, Structure, require_protein
 
@@ -68,8 +68,7 @@ def _strip_unit(value: Any, unit: Any) -> Any:
 def _rows(topology: Topology, xyz: Floats) -> Iterator[Row]:
     for atom, (x, y, z) in zip(topology.atoms(), xyz.tolist(), strict=True):
         residue = atom.residue
-        number = int(residue.id) if re.fullmatch(r"-?\d+", str(residue.id).strip()) else residue.index + 1
-        serial = int(atom.id) if str(atom.id).isdecimal() else atom.index + 1
+        number, serial = parse_int(str(residue.id)), parse_int(str(atom.id))
         element = atom.element.symbol.upper() if atom.element is not None else ""
         yield (
             atom.name.upper(),
@@ -78,8 +77,8 @@ def _rows(topology: Topology, xyz: Floats) -> Iterator[Row]:
             residue.insertionCode.strip(),
             "",
             element,
-            number,
-            serial,
+            residue.index + 1 if number is None else number,
+            atom.index + 1 if serial is None else serial,
             residue.name.upper() not in POLYMER,
             1.0,
             0.0,

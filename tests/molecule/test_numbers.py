@@ -72,7 +72,9 @@ def test_coordinates_of_pdb_files_are_plain_and_within_the_limit(text):
     with warnings.catch_warnings(), pytest.raises(CoordinateError, match=r"line \d+: atom N of A:1 .*100,000 A"):
         warnings.simplefilter("error")
         read(with_x(text).encode())
-    assert read(with_x("12345.67").encode()).xyz[0, 0] == pytest.approx(1234.567)
+    far = read(with_x("12345.67").encode())
+    assert far.xyz[0, 0] == pytest.approx(1234.567)
+    assert far.notes[0].startswith("1 atoms lie beyond -999.999 to 9999.999 A")
 
 
 @pytest.mark.parametrize("text", ["1e308", "-1e200", "1_2.34", "1e9", "\u0661.5", "1.5(x", ENDLESS])

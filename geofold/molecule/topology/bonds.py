@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from geofold.molecule.selection import AMINO_NAMES, standard_name
-from geofold.molecule.structure import Link, Mask, Structure
+from geofold.molecule.structure import Floats, Link, Mask, Structure
 from geofold.molecule.topology.covalent_links import unrecorded_links
 
 COVALENT_RADIUS = {"H": 0.031, "D": 0.031, "C": 0.076, "N": 0.071, "O": 0.066, "S": 0.105, "SE": 0.120, "P": 0.107}
@@ -84,10 +85,9 @@ def link_bonds(structure: Structure, steering: NDArray[np.bool_]) -> set[tuple[i
         if steering[link.i] and steering[link.j] and different:
             found.add((min(link.i, link.j), max(link.i, link.j)))
     sulphur = np.flatnonzero(steering & (structure.name == "SG") & np.isin(structure.resname, CYSTEINES))
-    for position, i in enumerate(sulphur):
-        for j in sulphur[position + 1 :]:
-            if DISULFIDE[0] <= np.linalg.norm(structure.xyz[i] - structure.xyz[j]) <= DISULFIDE[1]:
-                found.add((int(i), int(j)))
+    i, j, distance = _pairs_within(structure.xyz[sulphur], DISULFIDE[1])
+    near = (distance >= DISULFIDE[0]) & (distance <= DISULFIDE[1])
+    found.update(zip(sulphur[i[near]].tolist(), sulphur[j[near]].tolist(), strict=True))
     return found
 
 
@@ -138,12 +138,13 @@ def _inside(
     bonds = [(index[i], index[j]) for i, j in template if i in index and j in index]
     bonded = {a for bond in bonds for a in bond}
     heavy = np.array([a for a in atoms if structure.element[a] not in ("H", "D")], dtype=np.int64)
-    for atom in atoms:
-        if int(atom) not in bonded and len(heavy):
-            others = heavy[heavy != atom]
-            if len(others):
-                nearest = others[np.argmin(np.linalg.norm(structure.xyz[others] - structure.xyz[atom], axis=1))]
-                bonds.append((int(atom), int(nearest)))
+    rest = [a for a in atoms.tolist() if a not in bonded]
+    if rest and len(heavy):  # an atom may be the nearest to itself, and of equally near ones the first is taken
+        k = range(1, min(3, len(heavy)) + 1)
+        distance, place = cKDTree(structure.xyz[heavy]).query(structure.xyz[rest], k=k)
+        for atom, *near in zip(rest, distance.tolist(), heavy[place].tolist(), strict=True):
+            others = [(apart, other) for apart, other in zip(*near, strict=True) if other != atom]
+            bonds += [(atom, min(others)[1])] if others else []
     return [(min(b), max(b)) for b in bonds]
 
 
@@ -165,7 +166,15 @@ def links_among(structure: Structure, kept: Mask) -> tuple[Link, ...]:
 def _by_distance(structure: Structure, atoms: NDArray[np.int64]) -> list[tuple[int, int]]:
     radius = np.array([COVALENT_RADIUS.get(str(structure.element[a]), 0.14) for a in atoms])
     hydrogen = np.array([structure.element[a] in ("H", "D") for a in atoms])
-    distance = np.linalg.norm(structure.xyz[atoms][:, None] - structure.xyz[atoms][None], axis=-1)
-    close = distance < radius[:, None] + radius[None] + BOND_TOLERANCE
-    close &= ~(hydrogen[:, None] & hydrogen[None])
-    return [(int(atoms[i]), int(atoms[j])) for i, j in zip(*np.nonzero(np.triu(close, 1)), strict=True)]
+    i, j, distance = _pairs_within(structure.xyz[atoms], 2 * radius.max() + BOND_TOLERANCE)
+    close = (distance < radius[i] + radius[j] + BOND_TOLERANCE) & ~(hydrogen[i] & hydrogen[j])
+    return list(zip(atoms[i[close]].tolist(), atoms[j[close]].tolist(), strict=True))
+
+
+def _pairs_within(xyz: Floats, reach: float) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Pairs i < j of places (n, 3) at most about `reach` apart, and their distances (p,)."""
+    if len(xyz) < 2:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
+    pairs = cKDTree(xyz).query_pairs(reach * (1 + 1e-9), output_type="ndarray")
+    i, j = pairs.T
+    return i, j, np.linalg.norm(xyz[i] - xyz[j], axis=-1)

@@ -7,16 +7,19 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from geofold.app.report.chain_breaks import breaks
 from geofold.errors import BuildError, InputFileError
 from geofold.molecule.io import content, pdb
 from geofold.molecule.io.cif_tokens import tokens
+from geofold.molecule.io.hybrid36 import encode36
 from geofold.molecule.loop.build_request import find_build
 from geofold.molecule.numbering import numbers_between, numbers_of
 from geofold.molecule.selection import parse_range
 from geofold.molecule.structure import read
+from geofold.molecule.topology.bonds import bond_list
 from geofold.molecule.topology.gaps import gaps
 from geofold.resources import find
 
@@ -71,6 +74,39 @@ def test_quotes_close_where_a_blank_follows_and_open_nothing_where_none_does():
     assert spanned("'a \"b 'c #d 'e'\n#f") == ["'a \"b 'c #d 'e'", "#f"]
     assert spanned("'a \"b #c d\ne") == ["'a", '"b', "#c d", "e"]
     assert spanned("x '' \"\" ' '") == ["x", "''", '""', "' '"]
+
+
+def scattered(name: Callable[[int], str], resname: str, count: int, *, number: Callable[[int], int]) -> str:
+    """Carbons or sulphurs all over the place, of some residues of chain B."""
+    places = np.random.default_rng(0).uniform(50, 350, (count, 3))
+    return "".join(
+        f"HETATM{k:5d} {name(k):<4s} {resname} B{number(k):4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00"
+        f"           {'S' if resname == 'CYS' else 'C'}\n"
+        for k, (x, y, z) in enumerate(places)
+    )
+
+
+@pytest.mark.parametrize(
+    ("resname", "name", "number"),
+    [("CYS", lambda k: " SG", lambda k: k), ("UNL", lambda k: encode36(10000 + k, 4), lambda k: 1),
+     ("ALA", lambda k: encode36(10000 + k, 4), lambda k: 1)],
+    ids=["sulphurs", "one residue without a template", "one residue with a template"],
+)  # fmt: skip
+def test_bonds_are_found_in_time_and_memory_that_grow_with_the_atoms(resname, name, number):
+    atoms = "".join(line for line in UBIQUITIN.splitlines(True) if line.startswith("ATOM"))
+    small, large = (read((atoms + scattered(name, resname, count, number=number)).encode()) for count in (1000, 8000))
+    masks = small.steering_mask, large.steering_mask
+    spent = [seconds(lambda s=s, m=m: bond_list(s, m)) for s, m in zip((small, large), masks, strict=True)]
+    assert spent[1] < 24 * spent[0] and spent[1] < 3
+    assert peak(lambda: bond_list(large, masks[1])) < 50 * 2**20
+
+
+def test_a_link_between_repeated_names_is_the_first_ones():
+    bond = "SSBOND   1 CYS B    0    CYS B    1                          1555   1555  2.02\n"
+    atoms = "".join(line for line in UBIQUITIN.splitlines(True) if line.startswith("ATOM"))
+    structure = read((bond * 9 + atoms + scattered(lambda k: " SG", "CYS", 2000, number=lambda k: k % 2)).encode())
+    n = len(structure) - 2000
+    assert [(link.i, link.j) for link in structure.links] == [(n, n + 1)]
 
 
 SCHEME_END = FASCICULIN.index("#", FASCICULIN.index("_pdbx_poly_seq_scheme.hetero"))
