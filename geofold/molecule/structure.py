@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import AltlocError, CoordinateError, InputFileError, NoProteinError
-from geofold.molecule.content import read_bytes
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -247,11 +246,23 @@ def read(source: str | Path | bytes, *, name: str | None = None) -> Structure:
     from geofold.molecule.io import pdb
 
     label = name or ("standard input" if isinstance(source, bytes) else str(source))
-    text, encoding = decode(source if isinstance(source, bytes) else read_bytes(source, label), label)
+    text, encoding = decode(source if isinstance(source, bytes) else _load(Path(source), label), label)
     for parser in (mmcif, pdb):
         if parser.recognises(text):
             return require_protein(parser.parse(text, encoding, label))
     raise InputFileError(f"{label} is not a structure", "text in PDB or mmCIF format", "give a .pdb or .cif file")
+
+
+def _load(path: Path, label: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        reason = "does not exist"
+    except IsADirectoryError:
+        reason = "is a folder"
+    except (OSError, ValueError) as error:
+        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    raise InputFileError(f"{label} {reason}", "a file in PDB or mmCIF format", "check the path")
 
 
 def decode(data: bytes, label: str) -> tuple[str, str]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from geofold.app.inputs import read_bytes
 from geofold.app.report_file import read_report
 from geofold.app.viewer import page as viewer
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import GeofoldError
-from geofold.molecule.content import read_bytes
 from geofold.molecule.structure import decode, read
 from geofold.molecule.topology.bonds import links_among
 
