@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,23 @@ def require_writable(path: str) -> None:
         regular and not os.access(real.parent, os.W_OK | os.X_OK)
     ):
         raise OutputError(f"output {path} cannot be written", "a place you may write to", "choose another place")
+
+
+def require_outputs(outputs: Sequence[str], inputs: dict[str, str]) -> None:
+    """Refuse outputs that cannot be written, or that are an input.
+
+    Parameters
+    ----------
+    inputs : dict of str to str
+        Paths that are read, by what they are.
+
+    Raises
+    ------
+    OutputError
+    """
+    for path in outputs:
+        require_writable(path)
+    require_apart(outputs, inputs)
 
 
 def require_apart(outputs: Iterable[str], inputs: Mapping[str, str] | None = None) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from traceback import walk_tb
 from typing import Any
 
-from geofold.errors import InputFileError, OutputError
+from geofold.errors import OutputError
 from geofold.terminal import printable_lines
 
 
@@ -54,22 +54,6 @@ def deliver(content: bytes) -> None:
     except (OSError, ValueError) as error:
         _abandon(sys.stdout)
         raise _refused(error) from error
-
-
-def received() -> bytes:
-    """All that standard input holds.
-
-    Raises
-    ------
-    InputFileError
-    """
-    try:
-        if sys.stdin is None:
-            raise OSError("it is closed")
-        return sys.stdin.buffer.read()
-    except (OSError, ValueError) as error:
-        raise InputFileError(f"standard input cannot be read ({_reason(error)})", "a file in PDB or mmCIF format",
-                             "check where it comes from") from error  # fmt: skip
 
 
 def unprinted(error: BaseException) -> OutputError | None:

@@ -4,7 +4,9 @@
 
 After every kill the final names are looked at, then the same command is run to its end: it has to give the bytes of a
 run that nobody killed, and to leave no other file. Reports are compared without their times. Exit status 1 on a
-finding. Moments are drawn from the length of a whole run, half of them from its last tenth, where files are written.
+finding. Moments are drawn from the length of a whole run; every second kill waits from there for a temporary file, and
+up to 20 ms longer, so that it meets the writing of files.
+A run of `repair` is a fork of this process, which has the modules loaded: so kills meet the work, and not an import.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-INPUT = ROOT / "structures" / "1ubi_bent.pdb"
-OUTPUTS = ("o.pdb", "t.dcd", "r.json", "v.html")
-REPAIR = ["repair", str(INPUT), "--loop", "A:47-52", "--no-energy", "--rounds", "1", "--streams", "1",
-          "-o", "o.pdb", "--trajectory", "t.dcd", "--report", "r.json", "--view", "v.html"]  # fmt: skip
+INPUT = ROOT / "structures" / "1yjp.cif"
+OUTPUTS = ("o.cif", "t.dcd", "r.json", "v.html")
+REPAIR = ["repair", str(INPUT), "--loop", "A:2-5", "--no-energy", "--predictor", "hold-still",
+          "-o", "o.cif", "--trajectory", "t.dcd", "--report", "r.json", "--view", "v.html"]  # fmt: skip
 JOBS = """sequence,output,contact,energy,steps,report,trajectory
 AEGKTWYN,a.pdb,A:1-A:8<9.0,no,20,a.json,a.dcd
 AEGKTWYN,b.pdb,A:1-A:7<9.0,no,20,,
@@ -52,8 +54,48 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: content(path) for path in sorted(folder.iterdir())}
 
 
-def started(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
+class Forked:
+    """A command in a fork of this process, with what is used here of `subprocess.Popen`."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid:
+            return
+        status = 70
+        try:
+            os.setsid()
+            os.chdir(folder)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            from geofold.cli import main as geofold
+
+            status = geofold(command)
+        finally:
+            os._exit(status)
+
+    def wait(self, timeout: float) -> int:
+        """Exit status, or the signal's number below zero."""
+        end = time.monotonic() + timeout
+        while self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() > end:
+                raise subprocess.TimeoutExpired("geofold", timeout)
+            else:
+                time.sleep(0.001)
+        return self.returncode
+
+    def communicate(self, timeout: float) -> tuple[bytes, bytes]:
+        """Wait; nothing was kept of what was said."""
+        self.wait(timeout)
+        return b"", b""
+
+
+def started(command: list[str], folder: Path) -> subprocess.Popen[bytes] | Forked:
     """The command in a folder, in a session of its own, so that a kill takes its workers with it."""
+    if command is REPAIR:
+        return Forked(command, folder)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "geofold", *command], cwd=folder, env=environment, stdout=subprocess.DEVNULL,
@@ -71,18 +113,47 @@ def finished(command: list[str], folder: Path) -> float:
     return time.monotonic() - began
 
 
-def killed(command: list[str], folder: Path, moment: float) -> bool:
-    """Kill a run and its workers after so many seconds; whether it had not ended before."""
+def killed(command: list[str], folder: Path, moment: float, longer: float | None) -> bool:
+    """Kill a run and its workers after so many seconds; whether it had not ended before.
+
+    With `longer`, the kill waits for a temporary file, and so many seconds after it.
+    """
     run = started(command, folder)
-    try:
-        run.wait(timeout=moment)
-        alive = False
-    except subprocess.TimeoutExpired:
-        alive = True
+    alive = not ended(run, moment)
+    while alive and longer is not None and not temporary_files(folder):
+        alive = not ended(run, 0.0)
+    if alive and longer is not None:
+        alive = not ended(run, longer)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(run.pid, signal.SIGKILL)
     run.communicate(timeout=WAIT)
     return alive
+
+
+def ended(run: subprocess.Popen[bytes] | Forked, seconds: float) -> bool:
+    """Whether a run ends within so many seconds."""
+    try:
+        run.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def temporary_files(folder: Path) -> list[str]:
+    """Names of what a run is writing, or left."""
+    return [name for name in os.listdir(folder) if name.endswith(".part")]
+
+
+def load_modules() -> None:
+    """Import what `repair` does, and start no thread."""
+    sys.path.insert(0, str(ROOT))
+    import mdtraj  # noqa: F401
+    import torch
+
+    import geofold.app.api
+    import geofold.app.viewer.page  # noqa: F401
+
+    torch.set_num_threads(1)
 
 
 def prepared(folder: Path, command: list[str], old: bytes | None) -> None:
@@ -115,6 +186,8 @@ def findings(folder: Path, whole: dict[str, bytes], old: bytes | None) -> list[s
 def series(command: list[str], count: int, folder: Path, random_: random.Random) -> tuple[int, int, list[str]]:
     """So many kills; how many met a run that had not ended, how many left temporary files, and what is wrong."""
     prepared(folder, command, None)
+    finished(command, folder)  # caches are warm after it
+    prepared(folder, command, None)
     length = finished(command, folder)
     whole = files(folder)
     met = parts = 0
@@ -122,14 +195,16 @@ def series(command: list[str], count: int, folder: Path, random_: random.Random)
     for number in range(count):
         old = b"old" if number % 2 and command is REPAIR else None
         prepared(folder, command, old)
-        share = random_.uniform(0.9, 1.0) if number % 4 >= 2 else random_.uniform(0.0, 1.0)
-        met += killed(command, folder, share * length)
-        parts += any(name.name.endswith(".part") for name in folder.iterdir())
+        share = random_.uniform(0.0, 0.9)
+        longer = random_.uniform(0.0, 0.02) if number % 4 >= 2 else None
+        met += killed(command, folder, share * length, longer)
+        parts += bool(temporary_files(folder))
         here = findings(folder, whole, old)
         finished(command, folder)
         after = files(folder)
         here += [f"stray {name}" for name in sorted(set(after) - set(whole))]
         here += [f"{name} has other bytes or is not there" for name in whole if after.get(name) != whole[name]]
+        print(f"{command[0]} {number + 1} of {count}: {share * length:.2f} s", file=sys.stderr, flush=True)
         wrong += [f"{command[0]} killed at {share * length:.2f} s (kill {number + 1}): {text}" for text in here]
         for text in wrong[-len(here) :] if here else ():
             print(text, flush=True)
@@ -143,6 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=30, help="kills of batch")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     asked = parser.parse_args(arguments)
+    load_modules()
     random_, told, wrong = random.Random(asked.seed), [], []
     with tempfile.TemporaryDirectory(prefix="geofold-kill-") as name:
         for command, count in ((REPAIR, asked.repair), (BATCH, asked.batch)):

@@ -7,14 +7,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from geofold.app.streams import received
+from geofold.app.inputs import content_of
 from geofold.errors import InputFileError
-from geofold.molecule.io.content import read_bytes
 
 TIMES = ("seconds",)
 STREAM_TIMES = ("seconds", "seconds_to_goal", "latency_ms")
 """Keys of a report, and of its part ``stream``, that tell how long a run took. All else is the same for the same input
 and seed, and so is a page, which leaves them out."""
+EXPECTED = "a JSON report of geofold"
 DEEPEST = 32
 """Lists and objects within one another; a report of ours has five."""
 LARGEST = 2**53
@@ -33,7 +33,7 @@ def read_report(path: str) -> dict[str, Any]:
     ------
     InputFileError
     """
-    content = received() if path == "-" else read_bytes(path, f"report {path}", "a JSON report of geofold")
+    content = content_of(path, EXPECTED)
     try:
         found = json.loads(content, parse_float=_finite, parse_int=_whole, parse_constant=_refuse)
         _require_flat(found)
@@ -45,7 +45,7 @@ def read_report(path: str) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
         reason = "no object"
-    raise InputFileError(f"report {path} cannot be read ({reason})", "a JSON report of geofold", "check the path")
+    raise InputFileError(f"report {path} cannot be read ({reason})", EXPECTED, "check the path")
 
 
 def without_times(report: Mapping[str, Any]) -> dict[str, Any]:

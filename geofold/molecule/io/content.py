@@ -6,6 +6,7 @@ import gzip
 import io
 import zlib
 from pathlib import Path
+from typing import IO
 
 from geofold.errors import InputFileError
 
@@ -16,7 +17,7 @@ EXPECTED = "text in PDB or mmCIF format"
 
 
 def read_bytes(path: str | Path, label: str, expected: str = "a file in PDB or mmCIF format") -> bytes:
-    """Bytes of an input file, at most one more than `MAX_BYTES`.
+    """Bytes of an input file.
 
     Parameters
     ----------
@@ -29,11 +30,11 @@ def read_bytes(path: str | Path, label: str, expected: str = "a file in PDB or m
     Raises
     ------
     InputFileError
-        If the file does not exist, is a folder, or cannot be read.
+        If the file does not exist, is a folder, is too large, or cannot be read.
     """
     try:
-        with Path(path).open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        with open(path, "rb") as file:
+            return read_limited(file, label)
     except FileNotFoundError:
         reason = "does not exist"
     except IsADirectoryError:
@@ -41,6 +42,19 @@ def read_bytes(path: str | Path, label: str, expected: str = "a file in PDB or m
     except (OSError, ValueError) as error:
         reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
     raise InputFileError(f"{label} {reason}", expected, "check the path")
+
+
+def read_limited(file: IO[bytes], label: str) -> bytes:
+    """Bytes of an open file.
+
+    Raises
+    ------
+    InputFileError
+        If there are more than `MAX_BYTES`.
+    """
+    data = file.read(MAX_BYTES + 1)
+    _require_size(len(data), label)
+    return data
 
 
 def decode(data: bytes, label: str) -> tuple[str, str]:
