@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import AltlocError, CoordinateError, InputFileError, NoProteinError
-from geofold.molecule.io.content import decode
+from geofold.molecule.io.content import decode, read_bytes
 from geofold.molecule.numbers import LARGEST_REAL
 
 Floats = NDArray[np.float64]
