@@ -1,7 +1,6 @@
 """Pieces of native chains in which several segments play the loop at once, packed end to end without padding.
 
-Glossary: ``R`` residues of all crops of a batch end to end; those of the environment first, then those of the segments
-(``E`` and ``M``), once a `Task` is made of them. Lengths in A.
+Glossary: ``R`` residues of all crops of a batch end to end. Lengths in A.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from geofold.learn.data.chains import SPLITS, Chains
 from geofold.learn.judge.encoder import UNKNOWN
-from geofold.learn.judge.graph import Graph, Sites, connect, nearest, torsion_features
 
 LONGEST = 512
 """Residues of a crop, at most; longer chains are cut to a stretch of so many."""
@@ -58,29 +56,6 @@ class Crops(NamedTuple):
         """The same on a device."""
         xyz, letters, shown, masked, sizes = self
         return Crops(xyz.to(device), letters.to(device), shown.to(device), masked.to(device), sizes)
-
-
-class Task(NamedTuple):
-    """What the network is given.
-
-    Attributes
-    ----------
-    environment, loops : Graph
-        Edges into residues of the environment, and into those of the segments.
-    known, sent : Tensor, shapes=(E,), (M,)
-        Letters of the environment and of the segments that others see.
-    letters : Tensor, shape=(M,)
-        Amino acids of the segments, which are to be predicted.
-    order : Tensor, shape=(R,)
-        Where the residues of the environment, then of the segments, stood in the crops.
-    """
-
-    environment: Graph
-    loops: Graph
-    known: Tensor
-    sent: Tensor
-    letters: Tensor
-    order: Tensor
 
 
 def epoch_batches(chains: Chains, split: str, size: int) -> int:
@@ -162,41 +137,3 @@ def pack(crops: list[Crop]) -> Crops:
     """Crops end to end."""
     xyz, letters, shown, masked = (torch.as_tensor(np.concatenate(part)) for part in zip(*crops, strict=True))
     return Crops(xyz, letters.long(), shown.long(), masked, tuple(len(crop[0]) for crop in crops))
-
-
-@torch.no_grad()
-def task_of(crops: Crops, neighbours: int) -> Task:
-    """Graphs of crops.
-
-    Residues of the environment receive from the environment only; those of segments receive from all.
-    """
-    device, masked = crops.xyz.device, crops.masked
-    order = torch.cat([(~masked).nonzero()[:, 0], masked.nonzero()[:, 0]])
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order), device=device)
-    number = torch.cat([torch.arange(size, device=device) for size in crops.sizes])
-    sites = Sites.of(crops.xyz, number)
-    index = torch.zeros(len(order), neighbours, dtype=torch.long, device=device)
-    present = torch.zeros(len(order), neighbours, dtype=torch.bool, device=device)
-    first = 0
-    for size in crops.sizes:
-        own = slice(first, first + size)
-        apart = torch.cdist(sites.beta[own], sites.beta[own]).fill_diagonal_(torch.inf)
-        apart.masked_fill_(~masked[own, None] & masked[None, own], torch.inf)
-        near, there = nearest(apart, neighbours)
-        index[own, : near.shape[1]], present[own, : near.shape[1]] = place[first + near], there
-        first += size
-    bonded = number[1:] == number[:-1] + 1
-    none = bonded.new_zeros(1)
-    before = torch.cat([none, bonded & (masked[1:] | ~masked[:-1])])
-    after = torch.cat([bonded & (masked[:-1] | ~masked[1:]), none])
-    nodes = torsion_features(crops.xyz, before, after)
-    sorted_sites = Sites(*(part[order] for part in sites))
-    split = int((~masked).sum())
-    parts = [slice(0, split), slice(split, None)]
-    graphs = [
-        connect(Sites(*(part[own] for part in sorted_sites)), sorted_sites, index[order][own], present[order][own],
-                nodes[order][own]) for own in parts
-    ]  # fmt: skip
-    shown = crops.shown[order]
-    return Task(graphs[0], graphs[1], shown[:split], shown[split:], crops.letters[order][split:], order)

@@ -160,7 +160,11 @@ def torsion_features(xyz: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
 
 def nearest(distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Indices (..., k) of the `count` columns with the smallest distances, and which of them are finite."""
+    """Indices (..., count) of the columns with the smallest distances, and which of them are there at all.
+
+    Where fewer than `count` columns have a finite distance, the index is zero and the mask false.
+    """
     gap, index = distances.topk(min(count, distances.shape[-1]), largest=False)
     present = gap.isfinite()
-    return index.masked_fill(~present, 0), present
+    missing = (0, count - gap.shape[-1])
+    return nn.functional.pad(index.masked_fill(~present, 0), missing), nn.functional.pad(present, missing)

@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from geofold.learn.data.chains import Chains, read_chains
-from geofold.learn.judge.crops import Crops, Task, batch_of, epoch_batches, held_out, task_of
+from geofold.learn.judge.crops import Crops, batch_of, epoch_batches, held_out
 from geofold.learn.judge.encoder import InverseFolding, Reading
 from geofold.learn.judge.pretrained import save_network
+from geofold.learn.judge.task import Task, task_of
 from geofold.learn.training_loop import Schedule, Told, data_hash, train, write_curve
 
 SIZE = 1024

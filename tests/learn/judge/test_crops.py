@@ -10,8 +10,9 @@ import torch
 
 from geofold.learn.data.chains import AMINO_ACIDS, Chains, read_chains
 from geofold.learn.judge import crops
-from geofold.learn.judge.crops import batch_of, epoch_batches, held_out, segments, task_of
+from geofold.learn.judge.crops import batch_of, epoch_batches, held_out, segments
 from geofold.learn.judge.encoder import UNKNOWN
+from geofold.learn.judge.task import task_of
 
 LENGTHS = (60, 700, 45, 130, 90)
 

@@ -10,10 +10,11 @@ from app_cases import STRUCTURES
 
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.judge import scoring
-from geofold.learn.judge.crops import Crops, task_of
+from geofold.learn.judge.crops import Crops
 from geofold.learn.judge.encoder import InverseFolding
 from geofold.learn.judge.pretraining import read_task
 from geofold.learn.judge.scoring import embed
+from geofold.learn.judge.task import task_of
 from geofold.learn.loop_score.model import Surroundings
 from geofold.molecule.energy.loop_score_input import surroundings
 from geofold.molecule.structure import read
@@ -48,9 +49,11 @@ def crops_of(around: Surroundings, candidate: torch.Tensor) -> Crops:
     return Crops(xyz, around.letters, around.letters, masked, (len(xyz),))
 
 
+@pytest.mark.parametrize("neighbours", [32, 100])
 def test_the_environment_once_equals_the_full_computation(
-    network: InverseFolding, around: Surroundings, candidates: torch.Tensor
+    around: Surroundings, candidates: torch.Tensor, neighbours: int
 ) -> None:
+    network = InverseFolding(width=24, message=16, neighbours=neighbours, seed=1).eval().requires_grad_(False)
     reading = embed(network, around).read(candidates[:5])
     for k in range(5):
         full = read_task(network, task_of(crops_of(around, candidates[k]), network.neighbours))
