@@ -90,7 +90,7 @@ def train(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
             optimiser.step()
-            count, sum_ = count + 1, sum_ + loss.detach().double()
+            count, sum_ = count + 1, sum_ + loss.detach().cpu().double()
         total += sum_ / count
         if (step + 1) % schedule.every == 0 or step + 1 == last:
             with torch.no_grad():

@@ -199,6 +199,36 @@ def score(
         ))  # fmt: skip
 
 
+@train_app.command("judge")
+def judge(
+    data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build), or its folder.")],
+    out: Annotated[str, typer.Option(help="Folder of checkpoint, curve, weights and card.")] = "judge",
+    steps: Annotated[int, typer.Option(min=1, help="Batches of about 1,024 residues.")] = 6210,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, ...")] = "cpu",
+    seed: Seed = 0,
+) -> None:
+    """Pretrain the judge of loops as inverse folding: amino acids of masked segments, from backbone and environment."""
+    with told():
+        from geofold.app.train_judge import train_judge_model
+
+        train_judge_model(data, out, steps=steps, device=device, seed=seed)
+
+
+@train_app.command("judge-recovery")
+def judge_recovery(
+    weights: Annotated[str, typer.Argument(help="Weights of a judge (geofold train judge), their card beside them.")],
+    data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build), or its folder.")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many chains.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, ...")] = "cpu",
+) -> None:
+    """Report how well a trained judge predicts masked amino acids: perplexity and recovery on a split of the data."""
+    with told():
+        from geofold.app.train_judge import report_recovery
+
+        report_recovery(data, weights, split=split, limit=limit, device=device)
+
+
 @train_app.command("metric")
 def metric(
     out: Annotated[str, typer.Option(help="Folder of weights and card.")] = "metric",

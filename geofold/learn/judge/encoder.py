@@ -1,0 +1,158 @@
+"""Inverse folding of loops: which amino acids would stand on a loop's backbone, amid what stands around it.
+
+Messages go from environment to environment, without the loop, and from environment and loop to the loop. The states
+of the environment therefore do not depend on the loop's backbone, and are shared by all candidates.
+
+Residues of the environment know their amino acids. Those of the loop are read in two steps. `Reading.structure` knows
+the structure alone. One more round of messages then carries the amino acids of the neighbours, of those in the loop
+too; as no state before it depends on any amino acid of the loop, `Reading.conditional` of a residue depends on all
+amino acids but its own, and the log-likelihoods of all residues (the pseudo-log-likelihood) take a single pass.
+
+Glossary: ``E`` residues of the environment, ``M`` residues of loops, ``N = E + M``, ``k`` neighbours, ``H``
+channels of residues, ``D`` of edges.
+The design follows ProteinMPNN (Dauparas et al., Science 378:49, 2022).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from geofold.learn.data.chains import AMINO_ACIDS
+from geofold.learn.judge.graph import FEATURES, NODE_FEATURES, OFFSETS, Graph
+from geofold.learn.torsion_prior.model import LETTERS
+
+UNKNOWN = LETTERS - 1
+"""Letter of a residue that is none of the twenty amino acids, or is not told."""
+
+
+class Reading(NamedTuple):
+    """What the network says of the residues of loops.
+
+    Attributes
+    ----------
+    structure : Tensor, shape=(M, 20)
+        Logits given the backbone of the loop and its environment.
+    conditional : Tensor, shape=(M, 20)
+        Logits given the amino acids of the loop's other residues too.
+    rank : Tensor, shape=(M,)
+        Each residue's share of the ranking score, its own amino acid known; means nothing before it is trained.
+    """
+
+    structure: Tensor
+    conditional: Tensor
+    rank: Tensor
+
+
+class MessageRound(nn.Module):
+    """One round of messages along the edges of a graph, and a feed-forward update.
+
+    Parameters
+    ----------
+    width, message : int
+        Channels ``H`` of residues, and ``D`` of edges and messages.
+    """
+
+    def __init__(self, width: int, message: int) -> None:
+        super().__init__()
+        self.receiver, self.edge = nn.Linear(width, message), nn.Linear(message, message, bias=False)
+        self.sender = nn.Linear(width, message, bias=False)
+        self.hidden, self.message = nn.Linear(message, message), nn.Linear(message, width)
+        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.update = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+
+    def forward(self, states: Tensor, senders: Tensor, edges: Tensor, graph: Graph) -> Tensor:
+        """New states (M, H) of the receivers.
+
+        Parameters
+        ----------
+        states : Tensor, shape=(M, H)
+            Of the receivers.
+        senders : Tensor, shape=(N, H)
+            States that `graph.neighbours` points into.
+        edges : Tensor, shape=(M, k, D)
+            Embedded edges.
+        graph : Graph
+            Who sends to whom.
+        """
+        sent = nn.functional.embedding(graph.neighbours, self.sender(senders))
+        message = nn.functional.silu(self.edge(edges) + sent + self.receiver(states)[:, None])
+        message = nn.functional.silu(self.hidden(message))
+        total = (message * graph.present[..., None]).sum(-2) / graph.present.shape[-1]
+        states = self.first(states + self.message(total))
+        updated: Tensor = self.second(states + self.update(states))
+        return updated
+
+
+class InverseFolding(nn.Module):
+    """The network.
+
+    Parameters
+    ----------
+    width, message : int
+        Channels ``H`` of residues, and ``D`` of edges and messages, which cost most.
+    rounds : int
+        Rounds of messages in the environment, and again in the loop; the one with amino acids comes on top.
+    neighbours : int
+        ``k``.
+    seed : int
+        Of the first weights.
+    """
+
+    def __init__(
+        self, *, width: int = 128, message: int = 64, rounds: int = 3, neighbours: int = 32, seed: int = 0
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.options: dict[str, Any] = {
+            "width": width, "message": message, "rounds": rounds, "neighbours": neighbours
+        }  # fmt: skip
+        self.neighbours = neighbours
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.letter, self.sent_letter = nn.Embedding(LETTERS, width), nn.Embedding(LETTERS, width)
+            self.node, self.node_norm = nn.Linear(NODE_FEATURES, width), nn.LayerNorm(width)
+            self.edge, self.edge_norm = nn.Linear(FEATURES, message), nn.LayerNorm(message)
+            self.offset = nn.Embedding(OFFSETS, message)
+            self.environment = nn.ModuleList(MessageRound(width, message) for _ in range(rounds))
+            self.loop = nn.ModuleList(MessageRound(width, message) for _ in range(rounds))
+            self.sequence = MessageRound(width, message)
+            self.structure_head = nn.Linear(width, len(AMINO_ACIDS))
+            self.conditional_head = nn.Linear(width, len(AMINO_ACIDS))
+            self.rank_head = nn.Sequential(nn.Linear(3 * width, width), nn.SiLU(), nn.Linear(width, 1))
+
+    def embed_edges(self, graph: Graph) -> Tensor:
+        """Edges (M, k, D) of a graph."""
+        embedded: Tensor = self.edge_norm(self.edge(graph.edges) + self.offset(graph.offsets))
+        return embedded
+
+    def embed_environment(self, letters: Tensor, graph: Graph) -> Tensor:
+        """States (E, H) of the environment, whose letters (E,) are known."""
+        states, edges = self.node_norm(self.node(graph.nodes) + self.letter(letters)), self.embed_edges(graph)
+        for layer in self.environment:
+            states = layer(states, states, edges, graph)
+        return states
+
+    def read(self, environment: Tensor, known: Tensor, letters: Tensor, graph: Graph) -> Reading:
+        """Read the residues of loops.
+
+        Parameters
+        ----------
+        environment : Tensor, shape=(E, H)
+            See `embed_environment`.
+        known : Tensor, shape=(E,)
+            Letters of the environment.
+        letters : Tensor, shape=(M,)
+            Letters of the loops, as others see them.
+        graph : Graph
+            Whose receivers are the loops' residues, and senders the environment followed by the loops' residues.
+        """
+        unknown = self.letter.weight[UNKNOWN]
+        states, edges = self.node_norm(self.node(graph.nodes) + unknown), self.embed_edges(graph)
+        for layer in self.loop:
+            states = layer(states, torch.cat([environment, states]), edges, graph)
+        senders = torch.cat([environment, states]) + self.sent_letter(torch.cat([known, letters]))
+        final = self.sequence(states, senders, edges, graph)
+        own = torch.cat([states, final, self.letter(letters)], -1)
+        return Reading(self.structure_head(states), self.conditional_head(final), self.rank_head(own)[..., 0])

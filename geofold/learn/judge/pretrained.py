@@ -1,0 +1,39 @@
+"""Weights of the judge: saved with a card, and read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from geofold.learn.judge.encoder import InverseFolding
+from geofold.learn.training_loop import frozen, save_weights
+
+WEIGHTS = "loop_judge.safetensors"
+
+
+def save_network(folder: str | Path, network: InverseFolding, card: dict[str, Any]) -> Path:
+    """Write the weights (safetensors) and their card (JSON) into a folder; returns the path of the weights."""
+    path = Path(folder) / WEIGHTS
+    state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+    about = {"model": "inverse folding of loops", "options": network.options}
+    save_weights(path, state, about | {"parameters": sum(p.numel() for p in network.parameters())} | card)
+    return path
+
+
+def load_network(path: str | Path, device: str = "cpu") -> tuple[InverseFolding, dict[str, Any]]:
+    """Network of a weights file, frozen, and its card.
+
+    Parameters
+    ----------
+    path : str or Path
+        Weights, with their card beside them.
+    device : str
+        Where the network computes.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, truncated, changed, or holds something else.
+    """
+    network, card = frozen(path, lambda card: InverseFolding(**card.get("options", {})))
+    return network.to(device), card
