@@ -195,11 +195,15 @@ def find_range(structure: Structure, text: str) -> tuple[int, int]:
 
 
 def require_backbone(structure: Structure, index: int, names: tuple[str, ...]) -> None:
-    """BackboneError if a residue lacks one of these atoms."""
+    """BackboneError if a residue lacks one of these atoms, or has them as other elements."""
     absent = _missing(structure, index, names)
+    residue = structure.residues[index]
+    label = f"{residue.label} {residue.resname} of {structure.source}"
+    if not absent and not structure.is_amino_acid(index):
+        raise BackboneError(f"{label} has N, CA or C of another element", "elements N, C and C",
+                            "mend the element columns of these atoms")  # fmt: skip
     if absent:
-        residue = structure.residues[index]
-        given = f"{residue.label} {residue.resname} of {structure.source} lacks {', '.join(absent)}"
+        given = f"{label} lacks {', '.join(absent)}"
         raise BackboneError(given, f"{', '.join(names)} in every residue that is used",
                             "add the atoms, or choose a range without this residue")  # fmt: skip
 
