@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,8 @@ HELIX, STRAND = 3, 2
 """Residues from which a helix or a strand counts as regular structure."""
 EXPOSED = 0.01
 """nm^2 of accessible area from which an atom is at the surface."""
+COINCIDENT = 1e-4
+"""nm: two atoms nearer than this are in one place."""
 RUN_COLUMNS = ("chain", "start", "length", "ss_before", "ss_after", "len_before", "len_after")
 LIGHT = ("H", "D", "VS")
 
@@ -143,7 +146,7 @@ def segments(structure: Structure, name: str, shortest: int = SHORTEST) -> list[
     whole = trajectory_from(structure, structure.xyz[None])
     letters = mdtraj.compute_dssp(whole, simplified=False)[0]
     dssp = np.array([DSSP.find(letter) if letter in DSSP else DSSP.index("C") for letter in letters])
-    heavy = [a for a in whole.topology.atoms if a.residue.is_protein and a.element.symbol not in LIGHT]
+    heavy = _apart([a for a in whole.topology.atoms if a.residue.is_protein and a.element.symbol not in LIGHT], whole)
     protein = whole.atom_slice([a.index for a in heavy])
     area = mdtraj.shrake_rupley(protein)[0]
     area_of = np.zeros(len(structure.residues))
@@ -159,6 +162,16 @@ def segments(structure: Structure, name: str, shortest: int = SHORTEST) -> list[
                 depth[k:end])
         for k, end in _stretches(xyz, kinds, shortest)
     ]  # fmt: skip
+
+
+def _apart(atoms: list[Any], whole: Any) -> list[Any]:
+    """Atoms of a trajectory's first frame without those in the place of an earlier one.
+
+    The C code behind `mdtraj.shrake_rupley` ends the process where two atoms coincide.
+    """
+    pairs = cKDTree(whole.xyz[0][[a.index for a in atoms]]).query_pairs(COINCIDENT, output_type="ndarray")
+    later = set(pairs.max(1, initial=-1).tolist())
+    return [atom for k, atom in enumerate(atoms) if k not in later]
 
 
 def _backbones(structure: Structure, steering: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.int64]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +91,19 @@ def test_nothing_to_build_from(tmp_path: Path, capsys) -> None:
     out = tmp_path / "out.npz"
     assert main(["data", "build", str(tmp_path), "-o", str(out)]) == 2
     assert "holds no stretch" in capsys.readouterr().err and not out.exists()
+
+
+def test_atoms_in_one_place_do_not_end_the_process(folder: Path, tmp_path: Path) -> None:
+    """The C code that computes accessible areas calls exit() for them; so does a process of its own end."""
+    odd = Path(__file__).resolve().parents[1] / "data" / "odd"
+    for path in odd.iterdir():
+        shutil.copy(path, folder / "deep" / path.name)
+    lines = resources.find("structures", "1ubi.pdb").read_text().splitlines()
+    first = next(k for k, line in enumerate(lines) if line.startswith("ATOM"))
+    lines[first + 4] = lines[first + 4][:30] + lines[first + 5][30:54] + lines[first + 4][54:]
+    (folder / "deep" / "twice.pdb").write_text("\n".join(lines))
+    out = tmp_path / "data.npz"
+    command = [sys.executable, "-m", "geofold", "data", "build", str(folder), "-o", str(out)]
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert "left out: empty.pdb" in told.stderr and len(read_chains(out).length) >= 6
