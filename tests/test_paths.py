@@ -11,9 +11,9 @@ import pytest
 from app_cases import BENT, LOOP, ROOT
 
 from geofold import files
-from geofold.app.paths import LONGEST_NAME, identity, require_apart, require_writable
 from geofold.cli import main
 from geofold.errors import JobsError, OutputError
+from geofold.paths import LONGEST_NAME, identity, require_apart, require_writable
 
 
 @pytest.fixture

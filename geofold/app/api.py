@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from geofold.app.finalise import energy_model, finish
-from geofold.app.report.report import compare_models
+from geofold.app.finalise import compare_models, energy_model, finish
 from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.app.start import given

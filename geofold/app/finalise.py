@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.loop.detection import overlaps
 from geofold.molecule.peptide.contacts import Contact
+from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import AddedAtom, Structure, read
 
 
@@ -100,6 +102,34 @@ def finish(
     )
     spans = tuple((outcome.tree.first, outcome.tree.last) for outcome in outcomes)
     return Result(structure, written, _path(structure, outcomes), content, report, options.altloc, spans)
+
+
+def compare_models(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Section of the report on several models of one loop: cost, energy and audit of each, and RMSD to the first."""
+    first = results[0]
+    rows = []
+    for rank, result in enumerate(results, 1):
+        shift = np.linalg.norm(result.xyz - first.xyz, axis=1)
+        conformer = result.structure.steering(result.altloc)
+        atoms = [
+            atom
+            for start, end in result.spans
+            for atom in backbone_atoms(result.structure, start, end, conformer)
+            if atom is not None
+        ]
+        rows.append(
+            {
+                "rank": rank,
+                "score": result.report["score"],
+                "score_terms": result.report["score_terms"],
+                "status": result.report["stream"]["status"][0],
+                "energy_kj_mol": result.report["after"].get("energy_kj_mol"),
+                "audit_passed": result.passed,
+                "severe_overlaps": result.report["after"]["severe_overlaps"],
+                "backbone_rmsd_to_first_angstrom": round(float(10 * np.sqrt(np.square(shift[atoms]).mean())), 2),
+            }
+        )
+    return rows
 
 
 def _traded(outcomes: list[StreamOutcome], options: RunOptions) -> bool:

@@ -12,19 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.app.report.energies import infinite
-from geofold.app.streams import say
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import OptionError
 from geofold.files import require_writable, temporary_folder, write_all
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import links_among
+from geofold.streams import say
 from geofold.terminal import printable_values
 
 if TYPE_CHECKING:
     import mdtraj
 
-FRAMES_SHOWN = 200
-"""A viewer page or PDB trajectory holds at most so many frames, evenly taken from the path; DCD and XTC hold all."""
 
 BINARY_TRAJECTORIES = (".dcd", ".xtc")
 DCD_DATE = slice(180, 260)
@@ -147,6 +145,8 @@ class Result:
         return self.structure.trajectory_pdb(self._shown(), altloc=self.altloc).decode()
 
     def _shown(self) -> NDArray[np.float64]:
+        from geofold.app.viewer.frames import shown_frames
+
         return self.frames[shown_frames(len(self.frames))]
 
 
@@ -156,11 +156,6 @@ def _without_date(dcd: bytes) -> bytes:
     if not remark.startswith(b"REMARKS Created"):
         raise ValueError("mdtraj writes the remarks of DCD files in another place")
     return dcd[: DCD_DATE.start] + b"REMARKS".ljust(len(remark)) + dcd[DCD_DATE.stop :]
-
-
-def shown_frames(count: int) -> NDArray[np.int64]:
-    """Which of so many frames a page shows."""
-    return np.unique(np.linspace(0, count - 1, min(count, FRAMES_SHOWN)).round().astype(np.int64))
 
 
 def require_trajectory_name(path: str | Path) -> str:

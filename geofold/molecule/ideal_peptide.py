@@ -30,13 +30,13 @@ def peptide(sequence: str, torsions: Sequence[Sequence[float]] | None = None) ->
     SequenceError
         For a letter outside the twenty amino acids, or fewer than two residues.
     """
-    letters = letters_of(sequence, f"sequence {sequence!r}")
+    letters = parse_sequence(sequence, f"sequence {sequence!r}")
     if len(letters) < 2:
         raise SequenceError(f"sequence {sequence!r}", "two residues or more", "give the whole peptide")
     return read(_pdb(letters, torsions), name=f"peptide {letters}")
 
 
-def letters_of(sequence: str, name: str) -> str:
+def parse_sequence(sequence: str, name: str) -> str:
     """One-letter codes in capitals, without blanks.
 
     Raises

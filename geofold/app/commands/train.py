@@ -51,11 +51,11 @@ def pack(
 ) -> None:
     """Pack side chains on training backbones once, for `geofold train loop`."""
     with told():
-        from geofold.app.paths import require_apart, require_writable
         from geofold.app.train.driver import progress
         from geofold.learn.data.chains import read_chains
         from geofold.learn.training_loop import data_hash
         from geofold.molecule.datasets.packed_chains import pack_chains
+        from geofold.paths import require_apart, require_writable
 
         require_writable(output)
         require_apart([output], {"data": data})
@@ -209,7 +209,7 @@ def judge(
 ) -> None:
     """Pretrain the judge of loops as inverse folding: amino acids of masked segments, from backbone and environment."""
     with told():
-        from geofold.app.train_judge import train_judge_model
+        from geofold.app.train.judge import train_judge_model
 
         train_judge_model(data, out, steps=steps, device=device, seed=seed)
 
@@ -224,7 +224,7 @@ def judge_recovery(
 ) -> None:
     """Report how well a trained judge predicts masked amino acids: perplexity and recovery on a split of the data."""
     with told():
-        from geofold.app.train_judge import report_recovery
+        from geofold.app.train.judge import report_recovery
 
         report_recovery(data, weights, split=split, limit=limit, device=device)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import AddedAtom, Structure
 from geofold.molecule.topology.covalent_links import link_notes
-
-if TYPE_CHECKING:
-    from geofold.app.result import Result
 
 REPORT_SCHEMA = "geofold-report/1"
 
@@ -139,34 +136,6 @@ def build_report(
         "seconds": round(seconds, 3),
     }
     return report
-
-
-def compare_models(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Several models of one loop side by side: what each is worth, and how far it is from the first."""
-    first, told = results[0], []
-    names = ("N", "CA", "C", "O")
-    for rank, one in enumerate(results, 1):
-        shift = np.linalg.norm(one.xyz - first.xyz, axis=1)
-        own = [
-            atom
-            for outcome in one.spans
-            for k in range(outcome[0], outcome[1] + 1)
-            for name in names
-            if (atom := one.structure.atom(k, name, one.structure.steering(one.altloc))) is not None
-        ]
-        told.append(
-            {
-                "rank": rank,
-                "score": one.report["score"],
-                "score_terms": one.report["score_terms"],
-                "status": one.report["stream"]["status"][0],
-                "energy_kj_mol": one.report["after"].get("energy_kj_mol"),
-                "audit_passed": one.passed,
-                "severe_overlaps": one.report["after"]["severe_overlaps"],
-                "backbone_rmsd_to_first_angstrom": round(float(10 * np.sqrt(np.square(shift[own]).mean())), 2),
-            }
-        )
-    return told
 
 
 def _named(names: list[str]) -> str:

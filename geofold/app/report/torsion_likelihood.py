@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from geofold.learn.torsion_prior.training import shipped_prior
-from geofold.molecule.energy.prior_term import letters_of
+from geofold.molecule.encoding import encode_residues
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Structure
 
@@ -30,7 +30,7 @@ def likelihood(structure: Structure, spans: list[tuple[int, int]]) -> dict[str, 
     for first, last in spans:
         own = torsions[first : last + 1, None]
         with torch.no_grad():
-            each = model.log_likelihood(letters_of(structure, first, last), own)[0][:, 0].numpy()
+            each = model.log_likelihood(encode_residues(structure, first, last), own)[0][:, 0].numpy()
         known = own[:, 0, :2].isfinite().all(-1).numpy()
         value[first : last + 1][known] = each[known]
         low = [k for k in range(len(each) - window + 1)

@@ -8,19 +8,41 @@ from __future__ import annotations
 
 import asyncio
 from html import escape
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from geofold.app.steering.steering import Steering, SteeringStep
+from geofold.app.steering.step import SteeringStep
 from geofold.app.viewer.page import BLUE, GREY, ORANGE, VERMILION
 from geofold.errors import GeofoldError, OptionError
+from geofold.molecule.peptide.contacts import Contact
+from geofold.molecule.structure import Floats, Structure
 
 PAUSE = 0.02
 """Seconds between two steps in which the notebook answers to clicks."""
 
 
-def view_of(steering: Steering, width: int, height: int) -> Any:
+class Steered(Protocol):
+    """A stream that is steered; see `geofold.app.steering.steering.Steering`."""
+
+    structure: Structure
+    altloc: str | None
+
+    @property
+    def xyz(self) -> Floats: ...
+    @property
+    def span(self) -> tuple[int, int]: ...
+    @property
+    def wanted(self) -> tuple[Contact, ...]: ...
+    @property
+    def contacts(self) -> tuple[str, ...]: ...
+    def add(self, text: str) -> None: ...
+    def remove(self, text: str) -> None: ...
+    def move(self, old: str, new: str) -> None: ...
+    def __next__(self) -> SteeringStep: ...
+
+
+def view_of(steering: Steered, width: int, height: int) -> Any:
     """A py3Dmol view of a steered structure as it is now."""
     import py3Dmol
 
@@ -30,7 +52,7 @@ def view_of(steering: Steering, width: int, height: int) -> Any:
     return view
 
 
-def draw(view: Any, steering: Steering) -> None:
+def draw(view: Any, steering: Steered) -> None:
     """Everything drawn anew but the camera, which stays where it was turned to."""
     structure, xyz = steering.structure, steering.xyz
     first, last = steering.span
@@ -58,12 +80,12 @@ class Panel:
 
     Attributes
     ----------
-    steering : Steering
+    steering : Steered
         Steps and changes may be made by hand as well: `refresh` shows them.
     widget : ipywidgets.VBox
     """
 
-    def __init__(self, steering: Steering, width: int = 720, height: int = 480) -> None:
+    def __init__(self, steering: Steered, width: int = 720, height: int = 480) -> None:
         try:
             import ipywidgets as widgets
         except ImportError:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.app.result import shown_frames
 from geofold.app.viewer.html import AtomKey, Residue
 from geofold.errors import CoordinateError, InputFileError
 from geofold.molecule.io.hybrid36 import decode36
@@ -19,6 +18,14 @@ from geofold.molecule.io.pdb import resnum_field
 from geofold.molecule.numbers import LARGEST_REAL, parse_decimal
 
 WATER = frozenset({"HOH", "WAT", "DOD", "H2O", "TIP", "SOL"})
+
+FRAMES_SHOWN = 200
+"""Number of frames at most that a page shows."""
+
+
+def shown_frames(count: int) -> NDArray[np.int64]:
+    """Indices of the frames that a page shows, out of `count`, evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, min(count, FRAMES_SHOWN)).round().astype(np.int64))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.app.result import shown_frames
 from geofold.app.viewer import html as parts
+from geofold.app.viewer.frames import shown_frames
 from geofold.errors import GeofoldError
 from geofold.molecule.energy import ramachandran
 from geofold.molecule.structure import Link, Structure, read

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from geofold.core.domain import Expansion, Loss, LossWithGradient, Prediction
 from geofold.molecule.kinematics.decoder import POSITION_SIGMA
-from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
+from geofold.molecule.peptide.domain import PeptideDomain
+from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 
 TORSIONS, DISTANCES, ALL_OBSERVATIONS = "torsions", "torsions_distances", "torsions_distances_positions"
 SPACES = (TORSIONS, DISTANCES, ALL_OBSERVATIONS)

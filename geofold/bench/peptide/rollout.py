@@ -23,8 +23,9 @@ from geofold.modelling.peptide.streaming import HELD, goal_of, stuck_criterion
 from geofold.molecule.datasets.peptide_demonstrations import placed
 from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import Contact, parse_contact
-from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
+from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import PeptideSense
+from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
 
 MAX_STEPS = 128

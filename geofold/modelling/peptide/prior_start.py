@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from geofold.learn.torsion_prior.training import shipped_prior
-from geofold.molecule.energy.prior_term import letters_of
+from geofold.molecule.encoding import encode_residues
 from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.structure import Structure
@@ -30,7 +30,7 @@ def draw_peptide(sequence: str, seed: int) -> Structure:
     """
     extended = peptide(sequence)
     last = len(extended.residues) - 1
-    letters = letters_of(extended, 0, last).expand(-1, DRAWS)
+    letters = encode_residues(extended, 0, last).expand(-1, DRAWS)
     noise = np.random.default_rng(seed)
     torsions = np.degrees([part.double().numpy() for part in shipped_prior()[0].stream_sample(letters, noise)])
     peptides = [peptide(sequence, torsions[:, row].tolist()) for row in range(DRAWS)]

@@ -21,8 +21,9 @@ from geofold.modelling.options import PREDICTORS, TORSION_CAP, RunOptions
 from geofold.modelling.outcome import StreamOutcome
 from geofold.modelling.progress import Progress
 from geofold.molecule.peptide.contacts import Contact
-from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
+from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import PeptidePredictor, PeptideSense
+from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
 
 TOLERANCE = 0.05

@@ -32,8 +32,9 @@ from geofold.molecule.ideal_peptide import LETTERS, peptide
 from geofold.molecule.kinematics.forward import carry, frames
 from geofold.molecule.peptide.annealing import Course, annealed
 from geofold.molecule.peptide.contacts import CLOSEST, parse_contact
-from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
+from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import CAP, FADING, PeptideSense
+from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
 
 CONTACT_WEIGHT = 20.0

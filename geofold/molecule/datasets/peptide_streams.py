@@ -14,8 +14,9 @@ from geofold.core.gate import Gate
 from geofold.learn.gate import Case
 from geofold.molecule.datasets.peptide_demonstrations import CONTACT_WEIGHT, built, drawn_contact, drawn_sequence
 from geofold.molecule.peptide.contacts import parse_contact
-from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
+from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import PeptideSense
+from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
 
 STEPS = (8, 12, 16, 24)

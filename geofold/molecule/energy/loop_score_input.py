@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from geofold.learn.loop_score.model import Surroundings
-from geofold.molecule.energy.prior_term import letters_of
+from geofold.molecule.encoding import encode_residues
 from geofold.molecule.selection import BACKBONE, backbone_atoms
 from geofold.molecule.structure import Floats, Mask, Structure
 
@@ -26,7 +26,7 @@ def surroundings(structure: Structure, first: int, last: int, steering: Mask) ->
         xyz[row] = structure.xyz[np.array([n, ca, c, c if o is None else o])]
         place += 1 if row and own[row - 1] == k - 1 and structure.bonded(k - 1, k) else BREAK
         number[row] = place
-    letters = letters_of(structure, 0, size - 1)[own, 0]
+    letters = encode_residues(structure, 0, size - 1)[own, 0]
     made = torch.as_tensor(10 * xyz, dtype=torch.float32)
     return Surroundings(made, letters, torch.as_tensor(number), own.index(first), last - first + 1)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from geofold.core.domain import Expansion, Prediction
 from geofold.molecule.kinematics.decoder_derivatives import Capped, ClosedMotion
+from geofold.molecule.kinematics.decoder_state import FoldState
 from geofold.molecule.kinematics.forward import Kinematics, carry, frames
 from geofold.molecule.kinematics.loop_closure import Closure, Tangent, close, tangent
 from geofold.molecule.structure import Structure
@@ -29,21 +29,6 @@ POSITION_SIGMA = 0.1
 ANGLE_SIGMA = math.radians(10.0)
 HEADROOM = 0.9
 """Share of the cap for the increment before closing; closing may add the rest."""
-
-
-class FoldState(NamedTuple):
-    """Where a stretch is.
-
-    xyz : (B, m, 3) local coordinates, nm.
-    angle : (B, n) torsions that may turn, counted from the input's (radian, not wrapped).
-    space : tangent space at xyz, under the reach of the present step.
-    reach : (n,) how far each torsion may follow the latent in this step, 0 to 1.
-    """
-
-    xyz: Tensor
-    angle: Tensor
-    space: Tangent
-    reach: Tensor
 
 
 @dataclass(frozen=True)

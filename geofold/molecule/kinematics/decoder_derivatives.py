@@ -9,16 +9,29 @@ but in `gram`.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from geofold.molecule.kinematics.decoder_state import FoldState
 from geofold.molecule.kinematics.differential import Motion
-from geofold.molecule.kinematics.forward import axes, moved_axes
+from geofold.molecule.kinematics.forward import Kinematics, axes, moved_axes
+from geofold.molecule.kinematics.loop_closure import Closure
+from geofold.molecule.topology.torsion_tree import TorsionTree
 
-if TYPE_CHECKING:
-    from geofold.molecule.kinematics.decoder import Fold, FoldState
+
+class DecoderParts(Protocol):
+    """Parts of a decoder that its derivatives need; see `geofold.molecule.kinematics.decoder`."""
+
+    @property
+    def tree(self) -> TorsionTree: ...
+    @property
+    def kin(self) -> Kinematics: ...
+    @property
+    def closure(self) -> Closure: ...
+    @property
+    def latent_dim(self) -> int: ...
 
 
 class Capped:
@@ -106,7 +119,7 @@ class ClosedMotion:
     """
 
     def __init__(
-        self, fold: Fold, state: FoldState, capped: Capped, basis: Tensor, frame: Tensor | None, moved: Tensor
+        self, fold: DecoderParts, state: FoldState, capped: Capped, basis: Tensor, frame: Tensor | None, moved: Tensor
     ) -> None:
         self._fold, self._state, self._capped, self._basis = fold, state, capped, basis
         self._given, self._moved = frame, moved

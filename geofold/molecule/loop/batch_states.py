@@ -75,7 +75,7 @@ def with_own_bonds(
         return state, closed.cpu().numpy()
     moved = positions(fold.kin, one.xyz, theta)[closed]
     shut = fold.at(moved, (one.angle + theta)[closed], domain.reach(0))
-    return LoopState(shut, domain.sterics.pairs(moved), 0, None), closed.cpu().numpy()
+    return LoopState(shut, domain.sterics.pairs(moved), 0), closed.cpu().numpy()
 
 
 def _increments(domain: LoopDomain, structure: Structure, own: np.ndarray, rows: Floats) -> Floats:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from geofold.errors import BuildError, SequenceError
-from geofold.molecule.ideal_peptide import letters_of
+from geofold.molecule.ideal_peptide import parse_sequence
 from geofold.molecule.selection import FORCE_FIELD_NAMES, STANDARD_RESIDUES, Number, ResidueRange
 from geofold.molecule.sidechains.rotamer_library import letter_of, names_of
 from geofold.molecule.structure import Structure
@@ -63,7 +63,7 @@ class Build:
 
 def with_given(build: Build, gap: Gap, text: str, given: str) -> Build:
     """The build with the sequence that a user gave: a letter for each number, the record's where it has one."""
-    letters = letters_of(given, f"the sequence of '{text}'")
+    letters = parse_sequence(given, f"the sequence of '{text}'")
     if len(letters) != len(build.numbers):
         raise SequenceError(
             f"{build.label} has {len(build.numbers)} numbers and the sequence {letters} {len(letters)} letters",

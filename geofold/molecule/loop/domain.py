@@ -20,15 +20,13 @@ from torch import Tensor
 
 from geofold.core.domain import Expansion, Loss, LossWithGradient, Prediction
 from geofold.core.tangent import Euclid
-from geofold.learn.von_mises import Mixture
 from geofold.molecule.energy.loop_score_term import PotentialTerm
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
-from geofold.molecule.energy.prior_term import PriorTerm
 from geofold.molecule.energy.ramachandran_term import BackboneAngles
-from geofold.molecule.energy.softcore import SoftCore
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
-from geofold.molecule.kinematics.decoder import Fold, FoldState, window
+from geofold.molecule.kinematics.decoder import Fold, window
+from geofold.molecule.kinematics.decoder_state import FoldState
 from geofold.molecule.loop.predictor import LoopSense
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
@@ -50,12 +48,8 @@ class LoopGoal:
         How many residues around the cursor follow fully (standard deviation of the bump).
     floor : float
         How far the rest of the loop follows, 0 to 1.
-    soft_core : float
-        Weight of the soft-core energy of all heavy atoms, per kJ/mol; needs a domain with `soft`.
     energy : float
         Weight of the force field's energy, per kJ/mol; needs a domain with `steering`.
-    prior : float
-        Weight of the torsion prior, per nat; needs a domain with `prior`.
     potential : float
         Weight of the potential of loops; needs a domain with `potential`.
     """
@@ -65,19 +59,16 @@ class LoopGoal:
     side_chains: bool = False
     width: float = 3.0
     floor: float = 0.3
-    soft_core: float = 0.0
     energy: float = 0.0
-    prior: float = 0.0
     potential: float = 0.0
 
 
 class LoopState(NamedTuple):
-    """Where the stream is: coordinates, neighbour list, cursor (residue of the loop), what the prior last said."""
+    """State of the stream: coordinates, neighbour list, and cursor (residue of the loop)."""
 
     fold: FoldState
     pairs: PairList
     cursor: int
-    outlook: Mixture | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +84,6 @@ class LoopDomain:
     residue_of: np.ndarray
     goal: LoopGoal = LoopGoal()
     steering: SteeringEnergy | None = None
-    soft: SoftCore | None = None
-    prior: PriorTerm | None = None
     potential: PotentialTerm | None = None
     sense: LoopSense | None = None
 
@@ -122,8 +111,8 @@ class LoopDomain:
 
     @property
     def rests(self) -> bool:
-        """Without an increment nothing moves and nothing changes its price, but that the prior reads on."""
-        return self.prior is None
+        """Whether a zero increment changes neither the coordinates nor the loss: always."""
+        return True
 
     @property
     def tree(self) -> TorsionTree:
@@ -148,16 +137,12 @@ class LoopDomain:
     def start(self, xyz: np.ndarray, batch: int = 1) -> LoopState:
         """State of the coordinates (n_atoms, 3) in nm of the whole structure."""
         fold = self.fold.start(xyz, self.reach(0), batch)
-        return LoopState(fold, self.sterics.pairs(fold.xyz), 0, self._outlook(fold, 0, None))
+        return LoopState(fold, self.sterics.pairs(fold.xyz), 0)
 
     def resume(self, state: LoopState) -> LoopState:
         """A state of another goal's stream, under this goal's reach."""
         fold = self.fold.at(state.fold.xyz, state.fold.angle, self.reach(state.cursor))
-        return LoopState(fold, state.pairs, state.cursor, self._outlook(fold, 0, None))
-
-    def _outlook(self, fold: FoldState, cursor: int, old: Mixture | None) -> Mixture | None:
-        """What the prior says of the stretch; it reads anew at the start of each sweep."""
-        return old if self.prior is None or cursor else self.prior.read(fold.angle)
+        return LoopState(fold, state.pairs, state.cursor)
 
     def reach(self, cursor: int) -> Tensor:
         """How far each torsion follows the latent in a step at the cursor, (n,)."""
@@ -228,13 +213,8 @@ class LoopDomain:
     def _energies(self, xyz: Tensor, theta: Tensor, state: LoopState, goal: LoopGoal) -> dict[str, Tensor]:
         """Terms (B,) of the upper rungs of the energy ladder, where the goal gives them a weight."""
         terms: dict[str, Tensor] = {}
-        if self.soft is not None and goal.soft_core > 0:
-            parts = self.soft.energy(xyz, state.fold.angle + theta, state.pairs)
-            terms |= {name: goal.soft_core * part for name, part in parts.items()}
         if self.steering is not None and goal.energy > 0:
             terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
-        if self.prior is not None and state.outlook is not None and goal.prior > 0:
-            terms["prior"] = goal.prior * self.prior.cost(state.fold.angle + theta, state.outlook).sum(-1)
         if self.potential is not None and goal.potential > 0:
             terms["potential"] = goal.potential * self.potential.cost(xyz)
         return terms
@@ -255,12 +235,11 @@ class LoopDomain:
         cursor = (state.cursor + 1) % self.length
         fold = self.fold.commit(prediction, state.fold, self.reach(cursor))
         pairs = self.sterics.fresh(fold.xyz, state.pairs)
-        return LoopState(fold, pairs, cursor, self._outlook(fold, cursor, state.outlook))
+        return LoopState(fold, pairs, cursor)
 
     def select(self, state: LoopState, rows: Tensor) -> LoopState:
         """The state with its rows rearranged; the neighbour list serves all rows and stays."""
-        outlook = None if state.outlook is None else Mixture(*(part[rows] for part in state.outlook))
-        return LoopState(self.fold.select(state.fold, rows), state.pairs.select(rows), state.cursor, outlook)
+        return LoopState(self.fold.select(state.fold, rows), state.pairs.select(rows), state.cursor)
 
     def worth(self, state: LoopState) -> Tensor:
         """Loss (B,) of a state at full weight, whatever the goal of the moment."""

@@ -19,9 +19,10 @@ from geofold.learn.loop_denoiser.features import FEATURES, INNOVATION, TIME, loo
 from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.learn.loop_denoiser.training import believed, time_of, windowed
 from geofold.learn.torsion_prior.model import LETTERS
-from geofold.molecule.energy.prior_term import letters_of
+from geofold.molecule.encoding import encode_residues
 from geofold.molecule.energy.vdw_radii import radius_of
-from geofold.molecule.kinematics.decoder import Fold, FoldState
+from geofold.molecule.kinematics.decoder import Fold
+from geofold.molecule.kinematics.decoder_state import FoldState
 from geofold.molecule.structure import WATER, Structure
 
 RADIUS = 1.4
@@ -89,7 +90,7 @@ def pieces_of(structure: Structure, first: int, last: int, steering: np.ndarray)
         xyz[row] = 10 * structure.xyz[np.array(found, dtype=np.int64)]
     letters = np.full(len(span), LETTERS - 1)
     rows = np.flatnonzero(there)
-    letters[rows] = [int(letters_of(structure, span[row], span[row])) for row in rows]
+    letters[rows] = [int(encode_residues(structure, span[row], span[row])) for row in rows]
     around = _around(structure, first, last, steering, there)
     free = np.ones((last - first + 1, 2), dtype=bool)
     free[:, 0] = letters[FLANK:-FLANK] != PROLINE

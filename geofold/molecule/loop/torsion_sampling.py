@@ -12,11 +12,14 @@ import torch
 from geofold.learn.data.chains import AMINO_ACIDS, dihedral
 from geofold.learn.torsion_prior.model import TorsionPrior, past
 from geofold.learn.von_mises import sample
-from geofold.molecule.energy.prior_term import CONTEXT, letters_of
+from geofold.molecule.encoding import encode_residues
 from geofold.molecule.loop.build_plan import Build
 from geofold.molecule.selection import BACKBONE
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Structure
+
+CONTEXT = 16
+"""Number of residues on either side of the loop that the prior reads."""
 
 
 @torch.no_grad()
@@ -41,7 +44,9 @@ def drawn_torsions(
     while end < most and structure.bonded(end, end + 1):
         end += 1
     own = torch.tensor([[AMINO_ACIDS.index(letter)] for letter in build.sequence])
-    letters = torch.cat([letters_of(structure, begin, build.before), own, letters_of(structure, build.after, end)])
+    letters = torch.cat(
+        [encode_residues(structure, begin, build.before), own, encode_residues(structure, build.after, end)]
+    )
     told = prior.context(letters)
     torsions = backbone_torsions(structure)[begin : build.before + 1, :3]
     # without a residue behind it, what the O of the last one says of its psi

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from geofold.core.linearise import evaluate_loss, linearise
-from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
+from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.lbfgs import uncapped
 from geofold.molecule.peptide.predictor import CAP
+from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 
 RATE, HEAT = 0.08, 0.1
 """Adam's rate, and noise of an iteration while hot."""

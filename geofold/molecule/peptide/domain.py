@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,34 +21,17 @@ from geofold.molecule.energy.clash_cost import TINY, Clashes
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
 from geofold.molecule.energy.ramachandran_term import BackboneAngles
 from geofold.molecule.energy.sterics import PairList, Sterics
-from geofold.molecule.kinematics.decoder import Fold, FoldState
+from geofold.molecule.kinematics.decoder import Fold
 from geofold.molecule.peptide import contacts as contact_terms
 from geofold.molecule.peptide.contact_tensors import Bounds, beyond, stiff
 from geofold.molecule.peptide.contacts import MARGIN, Contact
 from geofold.molecule.peptide.predictor import PeptideSense
+from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
 
 REMEMBERED = 64
 """Sets of contacts whose tensors are kept."""
-
-
-@dataclass(frozen=True)
-class PeptideGoal:
-    """Contacts to keep and the weights of the loss's terms (`energy`: per kJ/mol, needs a domain with `steering`)."""
-
-    contacts: tuple[Contact, ...]
-    contact: float = 1.0
-    sterics: float = 1.0
-    ramachandran: float = 1.0
-    energy: float = 0.0
-
-
-class PeptideState(NamedTuple):
-    """Coordinates and neighbour list."""
-
-    fold: FoldState
-    pairs: PairList
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from geofold.core.linearise import evaluate_loss, linearise
-from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
+from geofold.molecule.peptide.domain import PeptideDomain
+from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 
 Floats = NDArray[np.float64]
 STARTS, SPREAD = 14, 0.1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -17,14 +17,25 @@ from torch import Tensor
 from geofold.core.backbone import map_tensors
 from geofold.learn.peptide_policy.features import CONTACTS, FEATURES, MEMORY, POSE, Wanted, look
 from geofold.learn.peptide_policy.model import Policy
-from geofold.molecule.energy.prior_term import letters_of
+from geofold.molecule.encoding import encode_residues
 from geofold.molecule.energy.ramachandran_term import BackboneAngles
+from geofold.molecule.energy.sterics import Sterics
 from geofold.molecule.kinematics.decoder import Fold
+from geofold.molecule.peptide.contacts import Contact
+from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.sidechains.rotamer_library import chi_angles
 from geofold.molecule.structure import Structure
 
-if TYPE_CHECKING:
-    from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
+
+class ObservedPeptide(Protocol):
+    """Parts of a peptide domain that its features need; see `geofold.molecule.peptide.domain`."""
+
+    @property
+    def sterics(self) -> Sterics: ...
+    @property
+    def angles(self) -> BackboneAngles: ...
+    def wanted(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> tuple[Tensor, Tensor, Tensor]: ...
+
 
 NAMES = ("N", "CA", "C")
 KINDS = ("phi", "psi", "chi1", "chi2")
@@ -86,7 +97,7 @@ class PeptideSense:
         local = [[place[atom] for atom in row if atom is not None] for row in atoms]
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
         turns = [[torsion.get((k, kind), -1) for kind in KINDS] for k in span]
-        letters = [int(letters_of(structure, k, k)) for k in span]
+        letters = [int(encode_residues(structure, k, k)) for k in span]
         chi = np.full((len(span), 2), np.nan)
         for row, k in enumerate(span):
             found = chi_angles(structure, k, tree.steering)[:2]
@@ -104,7 +115,7 @@ class PeptideSense:
             torch.as_tensor(part.clip(0, 2 * len(span) - 1), device=device), structure.residue_of - tree.first,
         )  # fmt: skip
 
-    def seen(self, domain: PeptideDomain, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
+    def seen(self, domain: ObservedPeptide, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
         """What the predictor is told (B, L (F + 12) + 2): features and pose, worst violation (A), which goal it is."""
         every = torch.cat([state.fold.xyz, self.still.expand(len(state.fold.xyz), -1, -1)], 1)
         xyz = 10 * every[:, self.local.flatten()].unflatten(1, (-1, 3))
@@ -126,7 +137,7 @@ class PeptideSense:
         """What of increments (B, n) turns phi, psi, chi1 and chi2 (B, L, 4); zero where there is none."""
         return torch.where(self.turns >= 0, turned[:, self.turns.clamp_min(0)], 0.0)
 
-    def _pushed(self, domain: PeptideDomain, state: PeptideState) -> Tensor:
+    def _pushed(self, domain: ObservedPeptide, state: PeptideState) -> Tensor:
         """(B, L, 7): how strongly overlaps push each residue, where they push its backbone and its side chain."""
         rows, length = len(state.fold.xyz), len(self.letters)
         clashes, _ = domain.sterics.clashes(state.fold.xyz, state.pairs)
@@ -136,7 +147,7 @@ class PeptideSense:
         parts = sums.unflatten(1, (length, 2)) / PUSHED
         return torch.cat([parts[..., 3].sum(-1, keepdim=True), parts[..., :3].flatten(2)], -1)
 
-    def _wanted(self, domain: PeptideDomain, xyz: Tensor, goal: PeptideGoal | None) -> tuple[Wanted, float]:
+    def _wanted(self, domain: ObservedPeptide, xyz: Tensor, goal: PeptideGoal | None) -> tuple[Wanted, float]:
         contacts = () if goal is None else goal.contacts
         rows, like = len(xyz), xyz
         none = Wanted(

@@ -13,7 +13,7 @@ from geofold.errors import OptionError
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.torsion_prior.training import shipped_prior
 from geofold.modelling.peptide.prior_start import draw_peptide
-from geofold.molecule.energy.prior_term import letters_of
+from geofold.molecule.encoding import encode_residues
 from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import read
@@ -49,7 +49,7 @@ def test_likelihood_does_not_cross_a_break() -> None:
 
 def test_letters_are_those_of_the_prior() -> None:
     structure = peptide("ACDW")
-    assert [AMINO_ACIDS[k] for k in letters_of(structure, 0, 3)[:, 0].tolist()] == list("ACDW")
+    assert [AMINO_ACIDS[k] for k in encode_residues(structure, 0, 3)[:, 0].tolist()] == list("ACDW")
 
 
 def test_a_drawn_peptide_has_the_torsions_that_were_drawn() -> None:

@@ -27,7 +27,7 @@ from viewer_cases import (
 )
 
 import geofold as gf
-from geofold.app import result
+from geofold.app.viewer import frames
 from geofold.app.viewer import page as viewer
 from geofold.app.viewer.frames import pdb_text, read_trajectory
 from geofold.app.viewer.from_file import page_of_file
@@ -248,7 +248,7 @@ def test_residues_near_what_moved_are_shown_with_their_side_chains() -> None:
 
 
 def test_a_long_trajectory_is_thinned_and_the_page_tells_which_models_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(result, "FRAMES_SHOWN", 4)
+    monkeypatch.setattr(frames, "FRAMES_SHOWN", 4)
     every, few = (data_of(viewer.page(trajectory(count), {}, title="t")) for count in (3, 10))
     assert every["models"] is None and len(every["frames"]) == 3
     assert few["models"] == {"numbers": [1, 4, 7, 10], "of": 10}

@@ -21,8 +21,8 @@ from geofold.learn.peptide_policy.model import PeptidePolicy
 from geofold.learn.peptide_policy.training import Lesson, joined, loss_of, scanned
 from geofold.molecule.datasets.peptide_demonstrations import built
 from geofold.molecule.peptide.contacts import parse_contact
-from geofold.molecule.peptide.domain import PeptideGoal
 from geofold.molecule.peptide.predictor import PeptidePredictor, PeptideSense
+from geofold.molecule.peptide.state import PeptideGoal
 
 RIVALS = ("greedy", "se3")
 SMALL: dict[str, dict[str, int]] = {"greedy": {"width": 32}, "se3": {"channels": 16}}

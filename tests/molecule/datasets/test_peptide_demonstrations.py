@@ -32,8 +32,8 @@ from geofold.molecule.datasets.peptide_demonstrations import (
 )
 from geofold.molecule.peptide.annealing import POWER, Course, busiest_slope
 from geofold.molecule.peptide.contacts import parse_contact
-from geofold.molecule.peptide.domain import PeptideGoal
 from geofold.molecule.peptide.predictor import KEEP, PeptidePredictor, PeptideSense
+from geofold.molecule.peptide.state import PeptideGoal
 
 SEQUENCE = "GSWTPENGKW"
 WANTED = "A:3-A:9<6.0"

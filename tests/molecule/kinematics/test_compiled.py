@@ -6,7 +6,8 @@ import torch
 
 from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import parse_contact
-from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal
+from geofold.molecule.peptide.domain import PeptideDomain
+from geofold.molecule.peptide.state import PeptideGoal
 
 
 def test_compiled_loss_is_the_eager_one() -> None:

@@ -14,7 +14,8 @@ from geofold.molecule.kinematics.forward import Kinematics, acceleration, carry,
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal
 from geofold.molecule.peptide import contacts
 from geofold.molecule.peptide.contacts import MARGIN, parse_contact
-from geofold.molecule.peptide.domain import REMEMBERED, PeptideDomain, PeptideGoal
+from geofold.molecule.peptide.domain import REMEMBERED, PeptideDomain
+from geofold.molecule.peptide.state import PeptideGoal
 from geofold.molecule.structure import read
 from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.resources import find

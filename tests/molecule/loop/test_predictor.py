@@ -22,7 +22,7 @@ from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.learn.loop_denoiser.training import reach
 from geofold.molecule.datasets.loop_windows import windows_of
 from geofold.molecule.datasets.packed_chains import PackedChains, packed_chi, packed_structure
-from geofold.molecule.energy.prior_term import letters_of
+from geofold.molecule.encoding import encode_residues
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.predictor import LoopPredictor, LoopSense
 from geofold.molecule.structure import Structure, read
@@ -36,7 +36,7 @@ def chains_of(structure: Structure) -> Chains:
     count = len(structure.residues)
     grid = np.rint(1000 * structure.xyz.reshape(count, 4, 3)).astype(np.int16)
     steps = np.diff(grid.reshape(-1, 3), axis=0, prepend=np.zeros((1, 3), np.int16)).reshape(-1, 4, 3)
-    letters = letters_of(structure, 0, count - 1)[:, 0].numpy().astype(np.uint8)
+    letters = encode_residues(structure, 0, count - 1)[:, 0].numpy().astype(np.uint8)
     none = np.zeros((count, 3), np.float32)
     return Chains(letters, none, np.array([0]), np.array([count]), np.array([0]), steps)
 

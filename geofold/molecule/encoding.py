@@ -1,0 +1,20 @@
+"""Residues as indices of amino acids, the input of learned models."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from geofold.learn.data.chains import AMINO_ACIDS
+from geofold.molecule.sidechains.rotamer_library import SAME_AS, letter_of
+from geofold.molecule.structure import Structure
+
+
+def encode_residues(structure: Structure, first: int, last: int) -> Tensor:
+    """Amino acids (T, 1) of residues `first` to `last` as indices of `AMINO_ACIDS`; an unknown residue gets its length.
+
+    Protonation states and modified residues count as their standard parents.
+    """
+    names = [structure.residues[k].resname for k in range(first, last + 1)]
+    indices = [AMINO_ACIDS.find(letter_of(SAME_AS.get(name, name))) for name in names]
+    return torch.tensor([[k if k >= 0 else len(AMINO_ACIDS)] for k in indices])

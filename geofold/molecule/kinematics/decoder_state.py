@@ -1,0 +1,30 @@
+"""State of the torsion decoder."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from geofold.molecule.kinematics.loop_closure import Tangent
+
+
+class FoldState(NamedTuple):
+    """Conformation of a segment of residues.
+
+    Attributes
+    ----------
+    xyz : (B, m, 3)
+        Coordinates of the local atoms (nm).
+    angle : (B, n)
+        Torsions that may turn, relative to the input's (radian, not wrapped).
+    space : Tangent
+        Tangent space at `xyz`, under the reach of the present step.
+    reach : (n,)
+        Share of the latent that each torsion follows in this step, 0 to 1.
+    """
+
+    xyz: Tensor
+    angle: Tensor
+    space: Tangent
+    reach: Tensor
