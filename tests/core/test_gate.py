@@ -152,7 +152,7 @@ def test_pace_remembers_peaks():
     assert pace == Pace(1.0, 2.0)
     assert pace.update(5.0, 0.0, 0) == Pace(5.0, 2.0)
     slow = Pace(5.0, 2.0).update(1.0, 2.0, 1)
-    assert slow.look == pytest.approx(4.6) and slow.correction == 2.0
+    assert slow.evaluation == pytest.approx(4.6) and slow.correction == 2.0
     assert affordable_depth(Pace(), 100.0, 4) == 1
     assert affordable_depth(Pace(2.0, 3.0), 1.0, 4) == 0
     assert affordable_depth(Pace(2.0, 3.0), 11.0, 4) == 3
