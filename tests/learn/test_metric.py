@@ -43,7 +43,7 @@ def test_the_promised_gradient_is_that_of_the_loss_after_the_step(radius: float)
         pushed = torch.stack([at.push(e.expand_as(z)) for e in torch.eye(z.shape[1], dtype=z.dtype)], -1).detach()
         moved = (pushed @ v[..., None])[..., 0]
         length = ((at.weight * moved.square()).sum(-1) + START.damping * v.square().sum(-1)).sqrt()
-        alpha = controller.trust_region.scale(length.detach(), state.radius)
+        alpha = controller.trust_region.step_fraction(length.detach(), state.radius)
         step = torch.where(alpha < 0.25, state.radius / length, alpha)[:, None] * v
         loss = PROBLEM.loss(PROBLEM.decode(z + step, state.domain), state.domain, PROBLEM.goal).total
         return (loss / (seen.loss.total + FLOOR)).mean()

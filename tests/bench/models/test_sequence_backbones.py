@@ -27,7 +27,7 @@ def test_budgets_of_parameters_are_alike(name: str) -> None:
 def test_an_aged_cache_has_the_length_of_its_context() -> None:
     state = make_aged_state(build_backbone("striped_hyena", backbones.FEATURES, backbones.LATENT, width=16), 1000)
     caches = [layer for layer in state.layers if isinstance(layer, Cache)]
-    assert caches and all(cache.keys.shape[1] == 1000 and int(cache.seen[0]) == 1000 for cache in caches)
+    assert caches and all(cache.keys.shape[1] == 1000 and int(cache.n_steps[0]) == 1000 for cache in caches)
 
 
 def test_training_learns_a_small_task() -> None:
