@@ -176,7 +176,7 @@ def test_hotspots_count_every_step_once() -> None:
 
 
 def test_a_run_writes_tables_and_is_resumed(untrained, tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(maze, "STEPS", 3)
+    monkeypatch.setattr(maze, "EPISODE_STEPS", 3)
     monkeypatch.setattr(maze, "MAX_LEG_STEPS", 2)
     monkeypatch.setattr(
         maze,

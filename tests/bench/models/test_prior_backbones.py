@@ -15,7 +15,7 @@ from geofold.learn.torsion_prior import training as prior_training
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setattr(learning_backbones, "NAMES", ("rnn", "selective", "s5"))
+    monkeypatch.setattr(learning_backbones, "BACKBONE_NAMES", ("rnn", "selective", "s5"))
     monkeypatch.setattr(learning_backbones, "QUICK_BUDGET", 0.2)
     monkeypatch.setattr(learning_backbones, "FINALISTS", 1)
     for module in (learning_backbones, prior_training):

@@ -47,7 +47,7 @@ def test_run_needs_data_and_writes_what_it_measured(tmp_path: Path, monkeypatch:
         length=np.array([length, length]),
         split=np.array([0, 1], np.uint8),
     )
-    monkeypatch.setattr(backbones, "NAMES", ("rnn", "transformer"))
+    monkeypatch.setattr(backbones, "BACKBONE_NAMES", ("rnn", "transformer"))
     monkeypatch.setattr(backbones, "QUICK_BUDGET", 0.2)
     monkeypatch.setattr(backbones, "QUICK_LENGTH", 64)
     out = tmp_path / "out"
