@@ -11,9 +11,10 @@ import numpy as np
 
 from geofold import resources
 from geofold.files import write_all
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
 from geofold.molecule.loop.perturbation import bend
 from geofold.molecule.selection import find_range
-from geofold.molecule.structure import read
 
 
 def main(args: list[str]) -> None:
@@ -21,7 +22,7 @@ def main(args: list[str]) -> None:
     native = read(resources.find("structures", "1ubi.pdb"))
     bent = bend(native, *find_range(native, "A:45-56"), seed=1, target=3.0)
     moved = np.abs(bent - native.xyz).max(1) > 0
-    write_all({args[0] if args else "structures/1ubi_bent.pdb": native.render(bent, moved)})
+    write_all({args[0] if args else "structures/1ubi_bent.pdb": render(native, bent, moved)})
 
 
 if __name__ == "__main__":

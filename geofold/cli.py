@@ -18,9 +18,8 @@ from geofold.app.commands.batch import batch_app
 from geofold.app.commands.console import INTERRUPTED, told, told_along
 from geofold.app.commands.maze import maze
 from geofold.app.commands.train import data_app, train_app
-from geofold.app.inputs import content_of, name_of
 from geofold.errors import GeofoldError
-from geofold.paths import require_outputs
+from geofold.paths import name_of, require_outputs
 from geofold.streams import finish_output, say, unprinted
 from geofold.terminal import printable
 
@@ -160,6 +159,8 @@ def check(
 
         outputs = [] if report is None else [report]
         require_outputs(outputs, {"input": source})
+        from geofold.molecule.io.content import content_of
+
         found = _inspected(content_of(source), name_of(source), energy, altloc)
         text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
         write_all(dict.fromkeys(outputs, encoded(text)))
@@ -183,6 +184,7 @@ def view(
 
         require_outputs([output], {"trajectory": source} | ({} if report is None else {"report": report}))
         from geofold.app.viewer import from_file as viewing
+        from geofold.molecule.io.content import content_of
 
         page = viewing.page_of_file(content_of(source), source, report, offline=offline, energy=energy)
         write_all({output: encoded(page)})
@@ -271,6 +273,8 @@ def _run(
 
         targets = Targets(output, trajectory, report, view, offline, models)
         targets.require({} if source is None else {"input": source})
+        from geofold.molecule.io.content import content_of
+
         content = None if source is None else content_of(source)
         with told_along(verbose) as progress:
             result = run(content, progress)

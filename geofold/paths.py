@@ -139,3 +139,8 @@ def identity(path: str, standard: Any = None) -> Hashable | None:
     except OSError:
         return os.path.join(folder, name)
     return status.st_dev, status.st_ino, name
+
+
+def name_of(source: str | None) -> str | None:
+    """Name of an input in messages and reports; None for standard input."""
+    return None if source == STANDARD else source

@@ -8,9 +8,10 @@ from app_cases import STRUCTURES
 
 from geofold.app.result import Result
 from geofold.learn.data.chains import dihedral
+from geofold.molecule.io.read import read
+from geofold.molecule.residues import letter_of
 from geofold.molecule.selection import find_range
-from geofold.molecule.sidechains.rotamer_library import letter_of
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 
 QUICK = {"streams": 2, "rounds": 1, "energy": False}
 

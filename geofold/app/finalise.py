@@ -19,10 +19,12 @@ from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
 from geofold.molecule.loop.detection import overlaps
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.selection import backbone_atoms
-from geofold.molecule.structure import AddedAtom, Structure, read
+from geofold.molecule.structure import AddedAtom, Structure
 
 
 def finish(
@@ -61,7 +63,7 @@ def finish(
     moved = moved_atoms & (np.abs(end - structure.xyz).max(1) > 0)
     if built is not None:
         moved |= built.atoms
-    content = structure.render(end, moved)
+    content = render(structure, end, moved)
     # judge what the file holds, rounding included; toolkit objects have no file and keep full precision
     written = read(content, name=structure.source).xyz if original.document is not None else end
     trees = [m.tree for m in outcomes]

@@ -15,6 +15,7 @@ from geofold.app.report.energies import infinite
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import OptionError
 from geofold.files import require_writable, temporary_folder, write_all
+from geofold.molecule.io.write import trajectory_pdb
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import links_among
 from geofold.streams import say
@@ -107,7 +108,7 @@ class Result:
         """The path as a file's bytes: multi-model PDB, DCD or XTC by the name's ending."""
         suffix = require_trajectory_name(path)
         if suffix not in BINARY_TRAJECTORIES:
-            return self.structure.trajectory_pdb(self._shown(), altloc=self.altloc)
+            return trajectory_pdb(self.structure, self._shown(), altloc=self.altloc)
         with temporary_folder() as folder:
             file = folder / f"path{suffix}"
             self.trajectory.save(str(file))
@@ -142,7 +143,7 @@ class Result:
         return NotebookView(self.page(), lambda: viewer.view(self._shown_text(), self.report))
 
     def _shown_text(self) -> str:
-        return self.structure.trajectory_pdb(self._shown(), altloc=self.altloc).decode()
+        return trajectory_pdb(self.structure, self._shown(), altloc=self.altloc).decode()
 
     def _shown(self) -> NDArray[np.float64]:
         from geofold.app.viewer.frames import shown_frames

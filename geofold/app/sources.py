@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from geofold.errors import InputFileError, OptionError
-from geofold.molecule.structure import Floats, Structure, read
+from geofold.molecule.io.read import read
+from geofold.molecule.structure import Floats, Structure
 
 ACCEPTED = (
     "a path, the content of a PDB or mmCIF file (bytes, text or an open file), mdtraj.Trajectory, Bio.PDB Structure, "

@@ -8,7 +8,7 @@ from geofold.app.sources import load
 from geofold.errors import OptionError
 from geofold.modelling.options import STARTS
 from geofold.modelling.threads import one_thread
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.structure import Structure
 
 

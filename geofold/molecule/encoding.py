@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from geofold.learn.data.chains import AMINO_ACIDS
-from geofold.molecule.sidechains.rotamer_library import SAME_AS, letter_of
+from geofold.molecule.residues import SAME_AS, letter_of
 from geofold.molecule.structure import Structure
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from geofold.errors import BackboneError, ChainBreakError, ResidueRangeError
 from geofold.molecule.numbers import LARGEST_INTEGER, parse_int, shown
+from geofold.molecule.residues import AMINO_NAMES, BACKBONE
 from geofold.molecule.structure import Link, Mask, Structure
 from geofold.terminal import shell_quoted
 
@@ -20,24 +21,12 @@ Number = tuple[int, str]
 Place = tuple[str, int, str, str]
 """chain, resnum, icode, atom name."""
 
-STANDARD_RESIDUES = frozenset(
-    {"ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE",
-     "LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL"}
-)  # fmt: skip
-FORCE_FIELD_NAMES = {
-    "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "HSD": "HIS", "HSE": "HIS", "HSP": "HIS", "CYX": "CYS", "CYM": "CYS",
-    "ASH": "ASP", "GLH": "GLU", "LYN": "LYS",
-}  # fmt: skip
-"""Names that force fields give the standard residues by their protonation."""
-AMINO_NAMES = STANDARD_RESIDUES | FORCE_FIELD_NAMES.keys()
-"""The twenty amino acids by all their names."""
 SYMBOLS = (
     "H D HE LI BE B C N O F NE NA MG AL SI P S CL AR K CA SC TI V CR MN FE CO NI CU ZN GA GE AS SE BR KR RB SR Y ZR NB "
     "MO TC RU RH PD AG CD IN SN SB TE I XE CS BA LA CE PR ND SM EU GD TB DY HO ER TM YB LU HF TA W RE OS IR PT AU HG "
     "TL PB BI TH U"
 )
 ELEMENTS = frozenset(SYMBOLS.split())
-BACKBONE = ("N", "CA", "C", "O")
 SHOWN_SPANS = 12
 """As many pieces of chain as a message lists."""
 RANGE = re.compile(r"([^:]*):(-?[0-9]+)([A-Za-z]?)(?:-(-?[0-9]+)([A-Za-z]?))?")
@@ -79,11 +68,6 @@ def _number(text: str) -> int:
         raise ResidueRangeError(f"residue number {shown(text)}", f"a number up to {LARGEST_INTEGER}",
                                 "give a number of the file")  # fmt: skip
     return number
-
-
-def standard_name(resname: str) -> str:
-    """The name of an amino acid without its protonation; any other name as it is."""
-    return FORCE_FIELD_NAMES.get(resname, resname)
 
 
 def backbone_atoms(structure: Structure, first: int, last: int, steering: Mask) -> list[int | None]:

@@ -6,17 +6,14 @@ Coordinates are in nm, B-factors in square Angstrom. All alternate locations are
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.errors import AltlocError, CoordinateError, InputFileError, NoProteinError
-from geofold.molecule.io.content import decode, read_bytes
-from geofold.molecule.numbers import LARGEST_REAL
+from geofold.errors import AltlocError
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -24,8 +21,6 @@ Row = tuple[str, str, str, str, str, str, int, int, bool, float, float, float, f
 """name, resname, chain, icode, altloc, element, resnum, serial, hetatm, occupancy, bfactor, x, y, z (nm)."""
 
 WATER = frozenset({"HOH", "DOD", "WAT", "H2O", "D2O", "TIP", "TIP3", "TIP4", "TP3", "SOL", "SPC"})
-PDB_COLUMNS = (-99.99995, 999.99995)
-"""nm between which a coordinate fits the eight columns of a PDB file with three decimals."""
 BONDED = (0.10, 0.20)
 """C-N distances in nm that count as a peptide bond, strained ones included."""
 
@@ -67,7 +62,7 @@ class AddedAtom:
 
 class Document(Protocol):  # what can write its file again
     def render(self, structure: Structure, xyz: Floats, moved: Mask, added: Sequence[AddedAtom]) -> bytes:
-        """See ``Structure.render``."""
+        """The file with the structure's coordinates; see `geofold.molecule.io.write.render`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -190,35 +185,6 @@ class Structure:
         distance = self.peptide_distance(i, j)
         return distance is not None and BONDED[0] <= distance <= BONDED[1]
 
-    def render(self, xyz: Floats, moved: Mask, added: Sequence[AddedAtom] = ()) -> bytes:
-        """The file again, byte for byte but for coordinates of moved atoms whose printed value changes.
-
-        Parameters
-        ----------
-        xyz : (n, 3), nm; moved : (n,) bool; added : atoms to append to their residues.
-
-        Raises
-        ------
-        OutputError : a coordinate is not finite or does not fit the columns of the format.
-        """
-        from geofold.molecule.io.pdb import document_of
-
-        if np.shape(xyz) != self.xyz.shape or np.shape(moved) != self.name.shape:
-            raise ValueError(f"coordinates {np.shape(xyz)} or mask {np.shape(moved)} do not fit {len(self)} atoms")
-        return (self.document or document_of(self)).render(self, np.asarray(xyz, dtype=np.float64), moved, added)
-
-    def trajectory_pdb(self, frames: Floats, bfactors: Floats | None = None, altloc: str | None = None) -> bytes:
-        """Multi-model PDB of one conformer, whatever the input's format; numbers beyond the columns wrap.
-
-        Parameters
-        ----------
-        frames : (T, n, 3) over all atoms or (T, m, 3) over those of ``steering(altloc)``, nm.
-        bfactors : (T, n) or (T, m) values for the B-factor column; the file's own by default.
-        """
-        from geofold.molecule.io.pdb import format_models
-
-        return format_models(self, frames, bfactors, np.flatnonzero(self.steering(altloc)))
-
 
 def _conformer(name: NDArray[np.str_], altloc: NDArray[np.str_], occupancy: Floats, wanted: str | None) -> Mask:
     """Mask over one residue's atoms: those shared by its conformers and those of one of them."""
@@ -233,51 +199,3 @@ def _conformer(name: NDArray[np.str_], altloc: NDArray[np.str_], occupancy: Floa
     chosen = wanted if wanted in totals else max(totals, key=lambda letter: round(totals[letter], 6))
     taken: Mask = altloc == chosen
     return taken if not chosen else taken | (blank & ~np.isin(name, name[taken]))
-
-
-def read(source: str | Path | bytes, *, name: str | None = None) -> Structure:
-    """Structure from a path or from bytes, PDB or mmCIF, gzipped or not, told apart by content.
-
-    ``name`` is what messages call it: by default the path, or "standard input" for bytes.
-
-    Raises
-    ------
-    InputFileError, NoProteinError, CoordinateError
-    """
-    from geofold.molecule.io import mmcif_reader as mmcif
-    from geofold.molecule.io import pdb
-
-    label = name or ("standard input" if isinstance(source, bytes) else str(source))
-    text, encoding = decode(source if isinstance(source, bytes) else read_bytes(source, label), label)
-    for parser in (mmcif, pdb):
-        if parser.recognises(text):
-            return require_protein(parser.parse(text, encoding, label))
-    raise InputFileError(f"{label} is not a structure", "text in PDB or mmCIF format", "give a .pdb or .cif file")
-
-
-def require_protein(structure: Structure) -> Structure:
-    """The structure, with a note if it is far away.
-
-    Raises
-    ------
-    CoordinateError, NoProteinError
-        If nothing can be done with it.
-    """
-    label, trace = structure.source, bool(np.any((structure.name == "CA") & (structure.element == "C")))
-    if not (np.abs(structure.xyz) <= LARGEST_REAL / 10.0).all():
-        raise CoordinateError(f"{label} has coordinates that are not numbers or beyond {LARGEST_REAL:,.0f} A",
-                              "finite numbers within it", "mend the input")  # fmt: skip
-    protein = structure.xyz[structure._amino[structure.residue_of]]
-    for what, xyz in (("all", structure.xyz), ("most protein", protein)):
-        if len(xyz) > 1 and len(np.unique(xyz.round(4), axis=0)) < (len(xyz) / 2 if what != "all" else 2):
-            given = f"{label}: {what} coordinates are {'equal' if xyz.any() else 'zero'}"
-            raise CoordinateError(given, "atoms in different places", "give a real model")
-    if not structure._amino.any():
-        given = f"{label} holds {'only CA atoms' if trace else 'no protein'}"
-        remedy = "rebuild the backbone first" if trace else "give a file with a protein chain"
-        raise NoProteinError(given, "amino acids with N, CA and C", remedy)
-    beyond = int(((structure.xyz <= PDB_COLUMNS[0]) | (structure.xyz >= PDB_COLUMNS[1])).any(1).sum())
-    if not beyond:
-        return structure
-    note = f"{beyond} atoms lie beyond -999.999 to 9999.999 A: no PDB file and no trajectory holds them once they move"
-    return replace(structure, notes=(*structure.notes, note))

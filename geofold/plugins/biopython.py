@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geofold.errors import NoProteinError
-from geofold.molecule.structure import Floats, Row, Structure, require_protein
+from geofold.molecule.io.read import require_protein
+from geofold.molecule.structure import Floats, Row, Structure
 
 if TYPE_CHECKING:
     from Bio.PDB.Chain import Chain

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import NoProteinError
+from geofold.molecule.io.read import require_protein
 from geofold.molecule.selection import guess_element
-from geofold.molecule.structure import Floats, Structure, require_protein
+from geofold.molecule.structure import Floats, Structure
 from geofold.plugins.openmm import POLYMER
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geofold.errors import OptionError
+from geofold.molecule.io.read import require_protein
 from geofold.molecule.selection import unique_links
-from geofold.molecule.structure import Floats, Link, Row, Structure, require_protein
+from geofold.molecule.structure import Floats, Link, Row, Structure
 
 if TYPE_CHECKING:
     import mdtraj

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geofold.errors import CoordinateError
+from geofold.molecule.io.read import require_protein
 from geofold.molecule.numbers import parse_int
 from geofold.molecule.selection import unique_links
-from geofold.molecule.structure import Floats, Link, Row, Structure, require_protein
+from geofold.molecule.structure import Floats, Link, Row, Structure
 
 if TYPE_CHECKING:
     from openmm import unit

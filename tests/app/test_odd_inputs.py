@@ -13,7 +13,7 @@ from app_cases import BENT, LOOP, STRUCTURES, with_stray_carbons
 import geofold as gf
 from geofold.cli import main
 from geofold.modelling.search.candidates import rebuild_plan
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 
 QUICK = {"energy": False, "rounds": 1, "streams": 1}
 

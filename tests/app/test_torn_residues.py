@@ -10,7 +10,7 @@ from app_cases import STRUCTURES
 
 import geofold as gf
 from geofold.errors import BackboneError
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
 UBIQUITIN = (STRUCTURES / "1ubi.pdb").read_text().splitlines(keepends=True)

@@ -12,7 +12,7 @@ from geofold.core.gate import FixedGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.modelling.peptide.streaming import goal_of
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from geofold import resources
 from geofold.errors import GeofoldError
+from geofold.molecule.io.read import read
 from geofold.molecule.loop.build_request import find_build
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.selection import find_range, find_residue
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 
 HERE = Path(__file__).resolve().parent
 ODD = sorted(path for path in (HERE.parent / "data" / "odd").iterdir() if path.suffix != ".md")

@@ -41,10 +41,10 @@ def read_and_check(case: Case) -> tuple[str, str]:
     from geofold.app.report.check_text import check_text
     from geofold.app.report.energies import as_it_is
     from geofold.errors import GeofoldError
+    from geofold.molecule.io.read import read
     from geofold.molecule.loop.build_request import find_build
     from geofold.molecule.peptide.contacts import parse_contact
     from geofold.molecule.selection import find_range, find_residue
-    from geofold.molecule.structure import read
 
     def attempt(what: Callable[[], Any]) -> tuple[Any, str]:
         try:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from geofold.app.sources import load
 from geofold.errors import ContactError, CoordinateError, GeofoldError, InputFileError, ResidueRangeError
 from geofold.molecule.io.hybrid36 import decode36
+from geofold.molecule.io.read import read
 from geofold.molecule.io.sequence_records import recorded_sequences
 from geofold.molecule.numbers import LARGEST_INTEGER, LARGEST_REAL, parse_cif_real, parse_decimal, parse_int
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.selection import find_range, find_residue, parse_range
-from geofold.molecule.structure import read
 from geofold.molecule.topology.gaps import gaps
 from geofold.resources import find
 

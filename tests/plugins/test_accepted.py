@@ -16,6 +16,7 @@ from Bio.PDB import PDBParser
 import geofold as gf
 from geofold.app.sources import load
 from geofold.errors import GeofoldError, OptionError
+from geofold.molecule.io.write import render
 
 TEXT = BENT.read_text()
 LINES = TEXT.splitlines(True)
@@ -39,10 +40,10 @@ def test_biopython_entities_and_back(level: str) -> None:
 
 
 def gf_peptide(level: str) -> Any:
-    from geofold.molecule.ideal_peptide import peptide
+    from geofold.molecule.io.ideal_peptide import peptide
 
     built = peptide("AEGKTWYN")
-    text = built.render(built.xyz, np.zeros(len(built), dtype=bool)).decode()
+    text = render(built, built.xyz, np.zeros(len(built), dtype=bool)).decode()
     structure = PDBParser(QUIET=True).get_structure("x", io.StringIO(text))
     return {"structure": structure, "model": structure[0], "chain": structure[0]["A"]}[level]
 

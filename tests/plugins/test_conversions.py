@@ -10,8 +10,9 @@ from openmm import Vec3, unit
 from openmm.app import PDBFile
 
 from geofold.errors import CoordinateError, OptionError
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
 from geofold.molecule.selection import find_range
-from geofold.molecule.structure import read
 from geofold.plugins.biopython import biopython_with_coordinates, structure_from_biopython
 from geofold.plugins.mdtraj import structure_from_trajectory, trajectory_from
 from geofold.plugins.openmm import openmm_positions, structure_from_openmm
@@ -24,7 +25,7 @@ def path_of(name: str) -> str:
 
 def rewritten(structure):
     """What the file that the structure writes is read as."""
-    return read(structure.render(structure.xyz, np.ones(len(structure), dtype=bool)))
+    return read(render(structure, structure.xyz, np.ones(len(structure), dtype=bool)))
 
 
 def assert_same_file(structure):

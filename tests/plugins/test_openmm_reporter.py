@@ -15,7 +15,7 @@ from geofold.app.report import measure
 from geofold.errors import CoordinateError, OptionError, OutputError, ResidueRangeError
 from geofold.molecule.analysis.residue_monitor import Watch
 from geofold.molecule.energy import ramachandran
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.plugins.openmm import structure_from_openmm
 from geofold.plugins.openmm_reporter import COLUMNS, STATE_NAMES, TorsionReporter

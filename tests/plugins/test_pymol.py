@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 from geofold.resources import find
 
 pymol2 = pytest.importorskip("pymol2")

@@ -17,8 +17,9 @@ import geofold as gf
 from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.errors import OptionError
-from geofold.molecule.ideal_peptide import peptide
-from geofold.molecule.structure import read
+from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
 from geofold.resources import find
 
 CONTACT = "B:2-A:7<20.0"
@@ -28,7 +29,7 @@ CONTACT = "B:2-A:7<20.0"
 def two_chains() -> str:
     """The peptide AEGKTWYN as chain A, and again 3 nm away as chain B, with CONECT of nothing and no hydrogens."""
     structure = peptide("AEGKTWYN")
-    text = structure.render(structure.xyz, np.zeros(len(structure), dtype=bool)).decode()
+    text = render(structure, structure.xyz, np.zeros(len(structure), dtype=bool)).decode()
     atoms = [line for line in text.splitlines() if line.startswith("ATOM")]
     other = [f"{a[:6]}{int(a[6:11]) + 500:5d}{a[11:21]}B{a[22:30]}{float(a[30:38]) + 30:8.3f}{a[38:]}" for a in atoms]
     return "\n".join([*atoms, "TER", *other, "TER", "END", ""])

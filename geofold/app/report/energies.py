@@ -18,7 +18,8 @@ import numpy as np
 from geofold import errors
 from geofold.molecule.energy.amber import NAME
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.structure import Floats, Mask, Structure, read
+from geofold.molecule.io.read import read
+from geofold.molecule.structure import Floats, Mask, Structure
 from geofold.molecule.topology.gaps import stretches
 
 ENERGY = "energy_kj_mol"

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from geofold.app.inputs import content_of
 from geofold.errors import InputFileError
+from geofold.molecule.io.content import content_of
 
 TIMES = ("seconds",)
 STREAM_TIMES = ("seconds", "seconds_to_goal", "latency_ms")

@@ -15,6 +15,7 @@ import numpy as np
 from geofold.app.steering.step import SteeringStep
 from geofold.app.viewer.page import BLUE, GREY, ORANGE, VERMILION
 from geofold.errors import GeofoldError, OptionError
+from geofold.molecule.io.write import trajectory_pdb
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import Floats, Structure
 
@@ -59,7 +60,7 @@ def draw(view: Any, steering: Steered) -> None:
     view.removeAllModels()
     view.removeAllShapes()
     view.removeAllLabels()
-    view.addModel(structure.trajectory_pdb(xyz[None], altloc=steering.altloc).decode(), "pdb")
+    view.addModel(trajectory_pdb(structure, xyz[None], altloc=steering.altloc).decode(), "pdb")
     view.setStyle({}, {"cartoon": {"color": GREY}, "line": {"color": GREY}})
     chain = structure.residues[first].chain
     numbers = [residue.resnum for residue in structure.residues[first : last + 1]]

@@ -23,8 +23,9 @@ from scipy.spatial import cKDTree
 from geofold.errors import GeofoldError, InputFileError
 from geofold.files import require_writable, write_all
 from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS, dihedral
-from geofold.molecule.sidechains.rotamer_library import SAME_AS, letter_of
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.io.read import read
+from geofold.molecule.residues import SAME_AS, letter_of
+from geofold.molecule.structure import Structure
 from geofold.paths import require_apart
 from geofold.plugins.mdtraj import trajectory_from
 from geofold.streams import say

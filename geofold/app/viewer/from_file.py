@@ -13,7 +13,8 @@ from geofold.app.viewer import page as viewer
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import GeofoldError
 from geofold.molecule.io.content import decode, read_bytes
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import trajectory_pdb
 from geofold.molecule.topology.bonds import links_among
 
 
@@ -59,7 +60,7 @@ def _models(data: bytes, name: str) -> tuple[str, str, list[tuple[int, int]]]:
     """Models as PDB text, a title, and the bonds it has records of, of a file that may be gzipped or mmCIF."""
     structure = read(data, name=name)
     if structure.n_models == 1 or "_atom_site." in decode(data, name)[0]:
-        text, kept = structure.trajectory_pdb(structure.xyz[None]).decode(), structure.steering_mask
+        text, kept = trajectory_pdb(structure, structure.xyz[None]).decode(), structure.steering_mask
     else:
         text, kept = decode(data, name)[0], np.ones(len(structure), dtype=bool)
     return text, structure.title or name, [(link.i, link.j) for link in links_among(structure, kept)]

@@ -19,7 +19,8 @@ from geofold.app.viewer import html as parts
 from geofold.app.viewer.frames import shown_frames
 from geofold.errors import GeofoldError
 from geofold.molecule.energy import ramachandran
-from geofold.molecule.structure import Link, Structure, read
+from geofold.molecule.io.read import read
+from geofold.molecule.structure import Link, Structure
 
 DRAWN = 30
 """At most so many overlaps of a frame are drawn, the worst ones: more red than that hides the loop."""

@@ -25,13 +25,14 @@ from geofold.modelling.peptide.streaming import controller as peptide_controller
 from geofold.modelling.peptide.streaming import goal_of
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.perturbation import bend
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.selection import find_range
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 
 SEQUENCE, CONTACT = "AEGKTWYNSVQL", "A:2-A:10<6.0"
 CONTACTS = ("A:2-A:10<6.0", "A:1-A:7<6.0", "A:4-A:12<6.0", "A:1-A:12>12.0")

@@ -15,8 +15,9 @@ from geofold import resources
 from geofold.app.report.measure import measure
 from geofold.bench.common.data import PROTEINS
 from geofold.errors import GeofoldError
+from geofold.molecule.io.read import read
 from geofold.molecule.loop.perturbation import bend
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.plugins.mdtraj import trajectory_from
 

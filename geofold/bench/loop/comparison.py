@@ -8,8 +8,9 @@ import numpy as np
 
 from geofold.app.result import Result
 from geofold.bench.loop.sets import Episode
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
 from geofold.molecule.sidechains.repacking import KEPT
-from geofold.molecule.structure import read
 
 
 def is_rest_identical(episode: Episode, result: Result) -> bool:
@@ -20,7 +21,7 @@ def is_rest_identical(episode: Episode, result: Result) -> bool:
     repacked = set(result.report.get("repacked", {}).get("residues", []))
     first, last = episode.span
     loop = {episode.native.residues[k].label for k in range(first, last + 1)}
-    before = episode.start.render(episode.start.xyz, np.zeros(len(episode.start), dtype=bool))
+    before = render(episode.start, episode.start.xyz, np.zeros(len(episode.start), dtype=bool))
     added = set(result.report.get("added_atoms", []))
     return lines_outside(before, loop, repacked) == lines_outside(result.content, loop, repacked, added)
 

@@ -30,10 +30,12 @@ from geofold.molecule.datasets.bent_loops import episodes as chain_loops
 from geofold.molecule.datasets.loop_windows import IRREGULAR
 from geofold.molecule.datasets.packed_chains import packed_structure
 from geofold.molecule.io.edit import without_atoms
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
+from geofold.molecule.residues import letter_of
 from geofold.molecule.selection import find_range
 from geofold.molecule.sidechains.repacking import KEPT
-from geofold.molecule.sidechains.rotamer_library import letter_of
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 
 SEEDED_SETS = {"bent": bent_set.TEST_SEED, "tuning": bent_set.TUNING_SEED}
 DEFAULT_COUNT, CHAIN_SEED, MAX_RESIDUES = 100, 23, 350
@@ -123,7 +125,7 @@ def episodes(set_name: str, data: str | None, limit: int | None) -> Iterator[Epi
     if set_name in SEEDED_SETS:
         for case, native, bent in bent_set.make_cases(limit or bent_set.CASE_COUNT, seed=SEEDED_SETS[set_name]):
             is_moved = np.abs(bent - native.xyz).max(1) > 0
-            yield Episode(case.name, read(native.render(bent, is_moved), name=case.file), case.loop, native)
+            yield Episode(case.name, read(render(native, bent, is_moved), name=case.file), case.loop, native)
         return
     if data is None:
         raise OptionError(f"set {set_name} without --data", "the folder that holds it", "add --data FOLDER")
@@ -149,7 +151,7 @@ def _chain_episodes(set_name: str, data: str, count: int) -> Iterator[Episode]:
     )
     for site in sites:
         native = packed_structure(chains, packed, site.chain)
-        native = read(native.render(native.xyz, np.zeros(len(native), dtype=bool)), name=site.name)
+        native = read(render(native, native.xyz, np.zeros(len(native), dtype=bool)), name=site.name)
         label = f"{native.residues[site.first].label}-{native.residues[site.last].resnum}"
         if chain_set.bent is not None:
             yield Episode(site.name, bend_and_refine(native, site), label, native, shell=SHELL_RADIUS)
@@ -163,7 +165,7 @@ def bend_and_refine(native: Structure, loop: ChainLoop) -> Structure:
     bent = bent_structure(native, loop)
     shell = SideChainShell(bent, loop.first, loop.last, ANGSTROM * SHELL_RADIUS)
     xyz = shell.refine(bent.xyz, (), RunOptions()).outcome.apply(bent.xyz)
-    return read(bent.render(xyz, np.abs(xyz - native.xyz).max(1) > 0), name=loop.name)
+    return read(render(bent, xyz, np.abs(xyz - native.xyz).max(1) > 0), name=loop.name)
 
 
 def _published_episodes(set_name: str, folder: Path, limit: int | None) -> Iterator[Episode]:

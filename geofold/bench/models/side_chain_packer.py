@@ -20,9 +20,10 @@ from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.packed_chains import completed, relabelled
 from geofold.molecule.energy.all_atom import missing_atoms
+from geofold.molecule.io.read import read
 from geofold.molecule.sidechains.packing import pack, placed, shell
 from geofold.molecule.sidechains.rotamer_library import FLIPPED, chi_angles
-from geofold.molecule.structure import AddedAtom, Structure, read
+from geofold.molecule.structure import AddedAtom, Structure
 
 CHI_TOLERANCE = math.radians(40.0)
 """Largest deviation (radian) of a chi that counts as right."""

@@ -15,7 +15,7 @@ from geofold.learn.data.chains import AMINO_ACIDS, Chains, read_chains
 from geofold.learn.torsion_prior.model import TorsionPrior
 from geofold.learn.torsion_prior.training import SIZE, likelihoods, shipped_prior
 from geofold.molecule.energy import ramachandran
-from geofold.molecule.sidechains.rotamer_library import names_of
+from geofold.molecule.residues import names_of
 
 Floats = NDArray[np.float64]
 BINS, PSEUDOCOUNT = 72, 0.5

@@ -24,7 +24,7 @@ from geofold.core.metric import EuclideanMetric
 from geofold.core.pullback import Pullback
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import HELD, constrain_peptide, controller
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import parse_contact
 
 EPISODES, QUICK, SEEDS = 128, 16, 2

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.random import Generator
 
 from geofold import resources
-from geofold.molecule.ideal_peptide import LETTERS
+from geofold.molecule.io.read import read
 from geofold.molecule.peptide.contacts import CLOSEST
-from geofold.molecule.sidechains.rotamer_library import letter_of
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.residues import LETTERS, letter_of
+from geofold.molecule.structure import Structure
 
 TEST_SEED, TUNING_SEED = 7000, 6000
 CONTACT_DISTANCE = 0.6

@@ -24,7 +24,7 @@ from geofold.learn.peptide_policy.training import shipped_policy, told_turns
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.peptide.streaming import HELD, KEEP, Parts, constrain_peptide, controller, plain_gate
 from geofold.molecule.datasets.peptide_demonstrations import demonstrations, lesson
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 

@@ -21,7 +21,7 @@ from geofold.core.stream import stream
 from geofold.modelling.options import TORSION_CAP
 from geofold.modelling.peptide.streaming import HELD, goal_of, stuck_criterion
 from geofold.molecule.datasets.peptide_demonstrations import placed
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import Contact, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import PeptideSense

@@ -6,7 +6,7 @@ import numpy as np
 
 from geofold.learn.torsion_prior.training import shipped_prior
 from geofold.molecule.encoding import encode_residues
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.structure import Structure
 
@@ -26,7 +26,7 @@ def draw_peptide(sequence: str, seed: int) -> Structure:
     Raises
     ------
     SequenceError
-        See `geofold.molecule.ideal_peptide.peptide`.
+        See `geofold.molecule.io.ideal_peptide.peptide`.
     """
     extended = peptide(sequence)
     last = len(extended.residues) - 1

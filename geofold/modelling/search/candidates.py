@@ -33,8 +33,8 @@ from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.loop.ideal_segment import Bridge
 from geofold.molecule.loop.predictor import LoopSense
 from geofold.molecule.loop.torsion_sampling import drawn_torsions
+from geofold.molecule.residues import SAME_AS
 from geofold.molecule.selection import backbone_atoms
-from geofold.molecule.sidechains.rotamer_library import SAME_AS
 from geofold.molecule.structure import Floats, Structure
 
 CLOSURE_DRAWS = (32, 480)

@@ -14,7 +14,8 @@ from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS, Chains
 from geofold.learn.loop_denoiser.batched_backbone import CB, FLANK
 from geofold.learn.loop_denoiser.dataset import Loops, Window
 from geofold.molecule.datasets.packed_chains import PackedChains
-from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, names_of, side_chain
+from geofold.molecule.residues import names_of
+from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, side_chain
 
 Floats = NDArray[np.float64]
 LENGTHS = (5, 16)

@@ -19,8 +19,9 @@ from geofold.backbone.state_io import write_atomically
 from geofold.errors import InputFileError
 from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
 from geofold.learn.data.chains import SPLITS, Chains
+from geofold.molecule.residues import names_of
 from geofold.molecule.sidechains.packing import backbone_torsions, pack
-from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, names_of, side_chain
+from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, side_chain
 from geofold.molecule.structure import AddedAtom, Row, Structure
 
 Floats = NDArray[np.float64]

@@ -28,13 +28,14 @@ from torch import Tensor
 from geofold.learn.peptide_policy.features import FEATURES, MEMORY, POSE
 from geofold.learn.peptide_policy.training import Lesson
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.ideal_peptide import LETTERS, peptide
+from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.kinematics.forward import carry, frames
 from geofold.molecule.peptide.annealing import Course, annealed
 from geofold.molecule.peptide.contacts import CLOSEST, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import CAP, FADING, PeptideSense
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
+from geofold.molecule.residues import LETTERS
 from geofold.molecule.structure import Structure
 
 CONTACT_WEIGHT = 20.0

@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 from geofold.errors import ForceFieldError
 from geofold.molecule.energy.hydrogens import add_hydrogens
 from geofold.molecule.energy.pdbfixer_input import pdb_text, pieces
-from geofold.molecule.selection import AMINO_NAMES
+from geofold.molecule.residues import AMINO_NAMES
 from geofold.molecule.structure import AddedAtom, Structure
 from geofold.molecule.topology.bonds import is_complete
 from geofold.molecule.topology.covalent_links import covalent_links

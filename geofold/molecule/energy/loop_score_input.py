@@ -8,7 +8,8 @@ from torch import Tensor
 
 from geofold.learn.loop_score.model import Surroundings
 from geofold.molecule.encoding import encode_residues
-from geofold.molecule.selection import BACKBONE, backbone_atoms
+from geofold.molecule.residues import BACKBONE
+from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Mask, Structure
 
 BREAK = 1000

@@ -11,7 +11,7 @@ from torch import Tensor
 from geofold.learn.loop_score.model import LoopScore, Surroundings
 from geofold.molecule.energy.loop_score_input import surroundings
 from geofold.molecule.kinematics.decoder import Fold
-from geofold.molecule.selection import BACKBONE
+from geofold.molecule.residues import BACKBONE
 from geofold.molecule.structure import Structure
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from geofold.molecule.selection import STANDARD_RESIDUES, standard_name
+from geofold.molecule.residues import STANDARD_RESIDUES, standard_name
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import CYSTEINES, DISULFIDE
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 import zlib
 from pathlib import Path
 from typing import IO
 
 from geofold.errors import InputFileError
+from geofold.paths import STANDARD
 
 MAX_BYTES = 512 * 2**20
 """Size limit of a file and of what a gzip file unpacks to: room for more than six million atoms."""
 CHUNK = 2**20
+STRUCTURE = "a file in PDB or mmCIF format"
 EXPECTED = "text in PDB or mmCIF format"
 
 
-def read_bytes(path: str | Path, label: str, expected: str = "a file in PDB or mmCIF format") -> bytes:
+def read_bytes(path: str | Path, label: str, expected: str = STRUCTURE) -> bytes:
     """Bytes of an input file.
 
     Parameters
@@ -42,6 +45,36 @@ def read_bytes(path: str | Path, label: str, expected: str = "a file in PDB or m
     except (OSError, ValueError) as error:
         reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
     raise InputFileError(f"{label} {reason}", expected, "check the path")
+
+
+def content_of(source: str, expected: str = STRUCTURE) -> bytes:
+    """Bytes of an input file, or of standard input for ``-``.
+
+    It is read once: a pipe, such as /dev/stdin or a shell's ``<(...)``, is empty the second time.
+
+    Parameters
+    ----------
+    source : str
+        Path, or ``-``.
+    expected : str
+        What the message says was expected.
+
+    Raises
+    ------
+    InputFileError
+        If it cannot be read or is too large.
+    """
+    if source != STANDARD:
+        return read_bytes(source, source, expected)
+    try:
+        if sys.stdin is None:
+            raise OSError("it is closed")
+        return read_limited(sys.stdin.buffer, "standard input")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputFileError(
+            f"standard input cannot be read ({reason})", expected, "check where it comes from"
+        ) from error
 
 
 def read_limited(file: IO[bytes], label: str) -> bytes:

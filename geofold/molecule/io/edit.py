@@ -15,9 +15,11 @@ from geofold.molecule.io.hybrid36 import encode36
 from geofold.molecule.io.mmcif_writer import AXES, CifDocument, coordinate, quoted
 from geofold.molecule.io.pdb import PdbDocument, bfactor_field, document_of, highest_serial, name_field
 from geofold.molecule.io.pdb import coordinate as column
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
 from geofold.molecule.numbers import parse_int
 from geofold.molecule.selection import ELEMENTS, Number
-from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure, read
+from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure
 
 ATTACHED = ("ANISOU", "SIGATM", "SIGUIJ")
 """Records that follow the line of an atom."""
@@ -64,7 +66,7 @@ def with_residues(structure: Structure, before: int, removed: Sequence[int], new
 
 def with_atoms(structure: Structure, added: Sequence[AddedAtom]) -> Structure:
     """The structure with atoms added to its residues; its notes stay."""
-    content = structure.render(structure.xyz, np.zeros(len(structure), dtype=bool), added)
+    content = render(structure, structure.xyz, np.zeros(len(structure), dtype=bool), added)
     return replace(read(content, name=structure.source), notes=structure.notes)
 
 

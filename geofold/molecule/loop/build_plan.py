@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from geofold.errors import BuildError, SequenceError
-from geofold.molecule.ideal_peptide import parse_sequence
-from geofold.molecule.selection import FORCE_FIELD_NAMES, STANDARD_RESIDUES, Number, ResidueRange
-from geofold.molecule.sidechains.rotamer_library import letter_of, names_of
+from geofold.molecule.io.ideal_peptide import parse_sequence
+from geofold.molecule.residues import FORCE_FIELD_NAMES, STANDARD_RESIDUES, letter_of, names_of
+from geofold.molecule.selection import Number, ResidueRange
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import Gap
 

@@ -12,16 +12,8 @@ from itertools import pairwise
 from geofold.errors import BuildError, OverlappingLoopsError, ResidueRangeError, SequenceError
 from geofold.molecule.loop.build_plan import Build, with_given, with_recorded
 from geofold.molecule.numbering import numbers_between, numbers_of
-from geofold.molecule.selection import (
-    AMINO_NAMES,
-    BACKBONE,
-    EXAMPLES,
-    Number,
-    ResidueRange,
-    holds,
-    parse_range,
-    require_backbone,
-)
+from geofold.molecule.residues import AMINO_NAMES, BACKBONE
+from geofold.molecule.selection import EXAMPLES, Number, ResidueRange, holds, parse_range, require_backbone
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import Gap, gaps
 

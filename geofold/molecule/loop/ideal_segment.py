@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 
 from geofold.learn.data.chains import dihedral
-from geofold.molecule.ideal_peptide import PHI, PROLINE_PHI, PSI, peptide
+from geofold.molecule.io.ideal_peptide import PHI, PROLINE_PHI, PSI, peptide
 from geofold.molecule.kinematics.forward import Kinematics, carry, frames
 from geofold.molecule.kinematics.inverse import meet
 from geofold.molecule.loop.build_plan import Build
+from geofold.molecule.residues import SAME_AS, letter_of
 from geofold.molecule.sidechains.packing import backbone_torsions
-from geofold.molecule.sidechains.rotamer_library import SAME_AS, backbone_frames, letter_of
+from geofold.molecule.sidechains.rotamer_library import backbone_frames
 from geofold.molecule.structure import Floats, Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
 

@@ -14,7 +14,7 @@ from geofold.learn.torsion_prior.model import TorsionPrior, past
 from geofold.learn.von_mises import sample
 from geofold.molecule.encoding import encode_residues
 from geofold.molecule.loop.build_plan import Build
-from geofold.molecule.selection import BACKBONE
+from geofold.molecule.residues import BACKBONE
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Structure
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from geofold import resources
 from geofold.learn.data.chains import dihedral
-from geofold.molecule.ideal_peptide import LETTERS, peptide
-from geofold.molecule.selection import FORCE_FIELD_NAMES
+from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.residues import SAME_AS, one_letter_codes
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import templates
 from geofold.molecule.topology.torsion_tree import CHI_ATOMS
@@ -35,8 +35,6 @@ PROLINE = ("CA", "CB", "CG")
 """Axis atoms of proline's chi1 and chi2, which pucker its ring."""
 RING = -1.33
 """chi2 over chi1 of a proline whose ring is closed; the library has its chi1 only."""
-SAME_AS = FORCE_FIELD_NAMES | {"MSE": "MET", "SEC": "CYS"}
-"""Residues that turn like a standard one; an atom the standard one lacks (SE) is named by `RENAMED`."""
 RENAMED = {("MSE", "SD"): "SE", ("SEC", "SG"): "SE"}
 FLIPPED = frozenset({"PHE", "TYR", "ASP"})
 """Residues whose last chi looks the same after half a turn."""
@@ -87,9 +85,9 @@ def backbone_frames(n: Floats, ca: Floats, c: Floats) -> tuple[Floats, Floats]:
 def side_chain(name: str) -> SideChain | None:
     """Template of a residue type; None where there is nothing beyond CB."""
     standard = SAME_AS.get(name, name)
-    if standard not in _letters() or standard in ("GLY", "ALA"):
+    if standard not in one_letter_codes() or standard in ("GLY", "ALA"):
         return None
-    built = peptide("A" + _letters()[standard] + "A")
+    built = peptide("A" + one_letter_codes()[standard] + "A")
     steering = built.steering_mask
     place = {str(built.name[a]): built.xyz[a] for a in built.residues[1].atoms if steering[a]}
     axis, origin = backbone_frames(*(place[k] for k in ("N", "CA", "C")))
@@ -213,21 +211,3 @@ def beyond(bonded: Callable[[Atom], Iterable[Atom]], near: Atom, far: Atom) -> s
 def _rank(name: str) -> tuple[str, str]:
     """IUPAC order of the atoms that a last chi may be measured to: OD1 before ND2, CD1 before CD2, SG, OG1, CG1."""
     return (name[2:], name)
-
-
-def letter_of(name: str) -> str:
-    """One-letter code of a standard amino acid, '-' for other residues."""
-    return _letters().get(name, "-")
-
-
-def names_of(letters: str) -> list[str]:
-    """Three-letter names of one-letter codes."""
-    named = {letter: name for name, letter in _letters().items()}
-    return [named[letter] for letter in letters]
-
-
-@cache
-def _letters() -> dict[str, str]:
-    from Bio.Data.IUPACData import protein_letters_1to3
-
-    return {protein_letters_1to3[letter].upper(): letter for letter in LETTERS}

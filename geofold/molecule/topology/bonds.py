@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from geofold.molecule.selection import AMINO_NAMES, standard_name
+from geofold.molecule.residues import AMINO_NAMES, standard_name
 from geofold.molecule.structure import Floats, Link, Mask, Structure
 from geofold.molecule.topology.covalent_links import unrecorded_links
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from geofold.molecule.selection import standard_name
+from geofold.molecule.residues import standard_name
 from geofold.molecule.structure import Mask, Structure
 
 Pair = tuple[int, int]

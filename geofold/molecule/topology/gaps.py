@@ -13,7 +13,8 @@ import numpy as np
 
 from geofold.molecule.io.sequence_records import Recorded, recorded_sequences
 from geofold.molecule.numbering import numbers_between
-from geofold.molecule.selection import Number, standard_name
+from geofold.molecule.residues import standard_name
+from geofold.molecule.selection import Number
 from geofold.molecule.structure import Structure
 
 Stretch = tuple[int, int]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import AltlocError, BackboneError
-from geofold.molecule.selection import standard_name
+from geofold.molecule.residues import standard_name
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bond_walk import BACKBONE, TorsionTree, Walk
 from geofold.molecule.topology.bonds import bond_list, neighbours

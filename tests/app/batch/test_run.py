@@ -28,6 +28,7 @@ from geofold.app.batch.results import Results
 from geofold.bench.loop import bent_set
 from geofold.cli import main
 from geofold.errors import JobsError
+from geofold.molecule.io.write import render
 from geofold.resources import shipped_weights
 
 distributed = pytest.importorskip("distributed")
@@ -149,7 +150,7 @@ def test_twenty_proteins_killed_half_way_and_resumed(tmp_path: Path) -> None:
         rows = []
         for number, (case, native, bent) in enumerate(cases):
             name = f"{number}_{case.file}"
-            (folder / name).write_bytes(native.render(bent, np.abs(bent - native.xyz).max(1) > 0))
+            (folder / name).write_bytes(render(native, bent, np.abs(bent - native.xyz).max(1) > 0))
             rows.append(f"{name},fixed_{name},{case.loop},no,1,1,hold-still,{number}.json\n")
         (folder / "broken.pdb").write_bytes(BENT.read_bytes()[:20000])  # cut short before its first atom
         (folder / "empty.pdb").touch()

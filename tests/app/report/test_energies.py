@@ -13,7 +13,7 @@ from geofold.app.report import energies
 from geofold.app.report.energies import Aside, as_it_is
 from geofold.cli import main
 from geofold.errors import ForceFieldError
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 
 SMALL = STRUCTURES / "1yjp.cif"
 

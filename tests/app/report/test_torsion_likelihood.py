@@ -14,9 +14,9 @@ from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.torsion_prior.training import shipped_prior
 from geofold.modelling.peptide.prior_start import draw_peptide
 from geofold.molecule.encoding import encode_residues
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.io.read import read
 from geofold.molecule.sidechains.packing import backbone_torsions
-from geofold.molecule.structure import read
 
 
 def shipped(name: str):

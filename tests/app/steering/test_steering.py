@@ -20,7 +20,7 @@ import geofold as gf
 from geofold.app.steering.steering import Steering, SteeringStep
 from geofold.app.viewer.plots import wanted_in
 from geofold.errors import ContactError, OptionError, ResidueRangeError
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 
 SEQUENCE = "AEGKTWYN"
 Changes = dict[int, Callable[[Steering], None]]

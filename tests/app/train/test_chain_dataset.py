@@ -16,7 +16,7 @@ from geofold.app.train.chain_dataset import build_data, loops, related, segments
 from geofold.cli import main
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import AMINO_ACIDS, read_chains
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from geofold.app.viewer.html import TIMES, embed_json, encode, number
 from geofold.app.viewer.library import LIBRARY_FILE, LIBRARY_VARIABLE, library_source
 from geofold.errors import CoordinateError, InputFileError, OptionError
 from geofold.molecule.io.hybrid36 import encode36
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&@@DATA@@"
 

@@ -34,7 +34,7 @@ from geofold.modelling.outcome import StreamOutcome, inner_steps_per_frame
 from geofold.modelling.trajectory import TrajectoryRecorder
 from geofold.molecule.energy import ramachandran
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
 FRAMES = 5

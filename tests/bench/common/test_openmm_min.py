@@ -11,9 +11,10 @@ from geofold import resources
 from geofold.bench.common.openmm_min import minimise_loop, minimise_to_contact
 from geofold.errors import ContactError
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.io.read import read
 from geofold.molecule.peptide.contacts import Contact, parse_contact
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 
 FIRST, LAST = 46, 51
 

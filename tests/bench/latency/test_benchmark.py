@@ -14,7 +14,7 @@ from geofold.bench.latency import cases as steps
 from geofold.bench.latency import profile as profile_step
 from geofold.bench.latency.cases import TimedCase, peptide_cases
 from geofold.bench.latency.protein_sizes import make_lattice
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 
 
 @pytest.mark.parametrize("copies", [1, 3, 30])

@@ -17,11 +17,11 @@ from geofold.bench.loop.comparison import lines_outside
 from geofold.bench.loop.sets import Episode, bend_and_refine, count_native_cis, episodes, remove_loop
 from geofold.errors import InputFileError, OptionError
 from geofold.molecule.datasets.bent_loops import Episode as ChainLoop
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.io.read import read
 from geofold.molecule.loop.perturbation import backbone_rmsd
 from geofold.molecule.selection import find_range
 from geofold.molecule.sidechains.repacking import KEPT
-from geofold.molecule.structure import read
 
 LOOP = "A:46-52"
 NATIVE = read(STRUCTURES / "1ubi.pdb")

@@ -17,11 +17,12 @@ from geofold.bench.loop.rivals.modelled_loop import ModelledLoop, Stopwatch, ins
 from geofold.bench.loop.rivals.openmm_anneal import anneal_in_place
 from geofold.errors import BuildError, OptionError
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.loop.build_plan import Build
-from geofold.molecule.selection import BACKBONE
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.residues import BACKBONE
+from geofold.molecule.structure import Structure
 
 FIRST, LAST = 8, 12
 MIDDLE = (3, 4, 5, 6)

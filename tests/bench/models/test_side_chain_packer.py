@@ -11,8 +11,8 @@ import pytest
 from geofold import resources
 from geofold.bench.models import side_chain_packer as learning
 from geofold.bench.models.side_chain_packer import completed, strip_side_chains
+from geofold.molecule.io.read import read
 from geofold.molecule.sidechains.packing import pack, placed
-from geofold.molecule.structure import read
 
 
 def test_side_chains_are_added_in_the_order_of_the_backbone() -> None:

@@ -12,7 +12,7 @@ from geofold.bench.peptide.observation_spaces import ALL_OBSERVATIONS, DISTANCES
 from geofold.core.linearise import differentiate
 from geofold.modelling.options import TORSION_CAP
 from geofold.modelling.peptide.streaming import goal_of
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import PeptideSense

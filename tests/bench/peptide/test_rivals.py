@@ -29,7 +29,7 @@ from geofold.modelling.options import TORSION_CAP
 from geofold.modelling.peptide.streaming import goal_of
 from geofold.molecule.datasets.peptide_demonstrations import built, placed
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide import lbfgs as peptide_search
 from geofold.molecule.peptide.annealing import Course, annealed
 from geofold.molecule.peptide.contacts import Contact, parse_contact

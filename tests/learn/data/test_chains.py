@@ -11,8 +11,8 @@ import torch
 from geofold import resources
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import AMINO_ACIDS, dihedral, read_chains
+from geofold.molecule.io.read import read
 from geofold.molecule.kinematics import forward as kinematics
-from geofold.molecule.structure import read
 from geofold.plugins.mdtraj import trajectory_from
 
 NAMES = (

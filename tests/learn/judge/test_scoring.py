@@ -17,7 +17,7 @@ from geofold.learn.judge.scoring import embed
 from geofold.learn.judge.task import task_of
 from geofold.learn.loop_score.model import Surroundings
 from geofold.molecule.energy.loop_score_input import surroundings
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 
 FIRST, LENGTH = 44, 9
 OWN = slice(FIRST, FIRST + LENGTH)

@@ -20,8 +20,8 @@ from geofold.learn.loop_denoiser.batched_backbone import (
     wrapped,
 )
 from geofold.learn.loop_denoiser.perturbation import bent
-from geofold.molecule.ideal_peptide import peptide
-from geofold.molecule.structure import read
+from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.io.read import read
 from geofold.resources import find
 
 LENGTH = 9

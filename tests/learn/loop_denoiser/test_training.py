@@ -28,7 +28,7 @@ from geofold.learn.loop_denoiser.training import (
     train_loop,
     windowed,
 )
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 from geofold.resources import find
 
 SMALL = {"width": 16, "depth": 1, "kind": "rnn"}

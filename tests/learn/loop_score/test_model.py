@@ -28,8 +28,8 @@ from geofold.learn.loop_score.training import (
 )  # fmt: skip
 from geofold.learn.training_loop import save_weights
 from geofold.molecule.energy.loop_score_input import backbone_of, surroundings
+from geofold.molecule.io.read import read
 from geofold.molecule.selection import find_range
-from geofold.molecule.structure import read
 
 FIRST, LAST = 20, 27
 

@@ -12,7 +12,7 @@ from build_cases import QUICK, checked, renumbered, without, without_records
 import geofold as gf
 from geofold.app.result import Result
 from geofold.cli import main
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import pytest
 
 import geofold as gf
 from geofold.errors import ContactError, OptionError, SequenceError
-from geofold.molecule.ideal_peptide import LETTERS, peptide
+from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.residues import LETTERS
 
 
 def test_contact_is_reached_without_damage() -> None:

@@ -13,8 +13,9 @@ from geofold import resources
 from geofold.app import api
 from geofold.cli import main
 from geofold.errors import OptionError
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
 from geofold.molecule.loop.perturbation import bend
-from geofold.molecule.structure import read
 
 FIRST, LAST = 44, 55
 
@@ -28,7 +29,7 @@ def native():
 def bent(native, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("bent") / "bent.pdb"
     xyz = bend(native, FIRST, LAST, seed=3, target=3.0)
-    path.write_bytes(native.render(xyz, np.abs(xyz - native.xyz).max(1) > 0))
+    path.write_bytes(render(native, xyz, np.abs(xyz - native.xyz).max(1) > 0))
     return path
 
 

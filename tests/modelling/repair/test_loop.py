@@ -13,8 +13,8 @@ from app_cases import BENT, LOOP, STRUCTURES
 import geofold as gf
 from geofold.app.result import Result
 from geofold.errors import AltlocError, CovalentLinkError, OverlappingLoopsError
+from geofold.molecule.io.read import read
 from geofold.molecule.selection import find_range
-from geofold.molecule.structure import read
 
 
 @pytest.fixture(scope="module")

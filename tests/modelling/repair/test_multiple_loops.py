@@ -9,10 +9,11 @@ from app_cases import STRUCTURES
 
 import geofold as gf
 from geofold.modelling.repair.multiple_loops import may_touch
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
 from geofold.molecule.loop.perturbation import backbone_rmsd, bend
 from geofold.molecule.selection import find_range
 from geofold.molecule.sidechains.repacking import subset
-from geofold.molecule.structure import read
 
 NATIVE = read(STRUCTURES / "1ubi.pdb")
 LOOPS = ("A:6-11", "A:69-73")
@@ -26,7 +27,7 @@ def test_loops_that_touch_come_out_clean_and_the_rest_stays() -> None:
     for span in spans:
         bent = replace(bent, xyz=bend(bent, *span, seed=4, target=1.5))
     moved = (bent.xyz != NATIVE.xyz).any(1)
-    start = NATIVE.render(bent.xyz, moved)
+    start = render(NATIVE, bent.xyz, moved)
     result = gf.repair(start, LOOPS, **QUICK)
     before, after = read(start), read(result.content)
     inside = np.isin(before.residue_of, [k for first, last in spans for k in range(first, last + 1)])

@@ -32,11 +32,11 @@ from geofold.modelling.search.diversity import MIN_RMSD_MODELS
 from geofold.modelling.search.evolutionary import Effort, search_loop
 from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import NO_PREDICTOR
+from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.loop.perturbation import backbone_rmsd
 from geofold.molecule.selection import find_range
 from geofold.molecule.sidechains.repacking import KEPT, lacking
-from geofold.molecule.structure import read
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
 SHELL = 6.0

@@ -38,13 +38,14 @@ from geofold.modelling.search.evolutionary import (
     search_loop,
 )
 from geofold.molecule.energy.loop_score_input import surroundings
+from geofold.molecule.io.read import read
 from geofold.molecule.kinematics import inverse
 from geofold.molecule.kinematics.forward import positions
 from geofold.molecule.loop.batch_states import with_own_bonds
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.selection import backbone_atoms, find_range
 from geofold.molecule.sidechains.packing import backbone_torsions
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 
 NATIVE = read(STRUCTURES / "1ubi.pdb")
 FIRST, LAST = find_range(NATIVE, "A:46-52")

@@ -7,7 +7,9 @@ import pytest
 
 import geofold as gf
 from geofold.molecule.analysis.chirality import chiral_volumes, chirality_notes
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
+from geofold.molecule.structure import Structure
 from geofold.resources import find
 
 QUICK = {"energy": False, "rounds": 1, "streams": 1, "predictor": "hold-still"}
@@ -20,7 +22,7 @@ def ubiquitin() -> Structure:
 def moved(xyz: np.ndarray) -> bytes:
     """Ubiquitin with atoms elsewhere (n, 3) in nm."""
     structure = ubiquitin()
-    return structure.render(xyz, np.ones(len(structure), dtype=bool))
+    return render(structure, xyz, np.ones(len(structure), dtype=bool))
 
 
 def with_inverted(number: int, names: tuple[str, ...], centre: str, plane: tuple[str, str]) -> bytes:

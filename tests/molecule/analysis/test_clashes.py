@@ -5,7 +5,8 @@ from __future__ import annotations
 from geofold import resources
 from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.packed_chains import completed
-from geofold.molecule.structure import AddedAtom, read
+from geofold.molecule.io.read import read
+from geofold.molecule.structure import AddedAtom
 
 
 def test_overlaps_are_counted_beyond_three_bonds() -> None:

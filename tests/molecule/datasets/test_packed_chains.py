@@ -20,8 +20,8 @@ from geofold.molecule.datasets.packed_chains import (
     read_packed,
     side_chain_atoms,
 )
+from geofold.molecule.io.read import read
 from geofold.molecule.sidechains.packing import pack, placed
-from geofold.molecule.structure import read
 
 
 @pytest.fixture(scope="module")

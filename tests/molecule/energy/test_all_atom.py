@@ -11,7 +11,8 @@ from draws import other_draws
 from geofold.errors import ForceFieldError
 from geofold.molecule.energy.all_atom import CAPS, complete, missing_atoms, platform
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.io.read import read
+from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import link_bonds
 from geofold.resources import find
 

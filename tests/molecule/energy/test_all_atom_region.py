@@ -7,9 +7,9 @@ from app_cases import STRUCTURES
 
 from geofold.molecule.energy.all_atom import region
 from geofold.molecule.energy.openmm_energy import EnergyModel
+from geofold.molecule.io.read import read
 from geofold.molecule.loop.perturbation import bend
 from geofold.molecule.selection import find_range
-from geofold.molecule.structure import read
 
 
 def test_a_region_holds_what_is_near_in_pieces_of_three_at_least() -> None:

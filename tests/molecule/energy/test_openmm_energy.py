@@ -15,8 +15,9 @@ from geofold.molecule.energy import openmm_gradient as steering_energy
 from geofold.molecule.energy.amber import amber_system, native_born
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
+from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
 from geofold.resources import find
 

@@ -18,8 +18,9 @@ from geofold.molecule.energy import sterics as module
 from geofold.molecule.energy.clash_cost import SCREEN_MARGIN, TOLERATED, screen
 from geofold.molecule.energy.sterics import CONTACT, SKIN, Sterics
 from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, RADIUS, SEVERE_OVERLAP, radius_of
+from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import bond_list
 from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
 from geofold.resources import find

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofold.errors import CoordinateError, GeofoldError, InputFileError, NoProteinError
-from geofold.molecule.structure import read
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
 from geofold.resources import find
 
 UBIQUITIN = find("structures", "1ubi.pdb").read_bytes()
@@ -124,7 +125,7 @@ def test_odd_but_lawful_files_are_read():
         assert np.array_equal(structure.xyz, plain.xyz[protein]), case
         assert structure.name.tolist() == plain.name[protein].tolist(), case
         assert structure.element.tolist() == plain.element[protein].tolist(), case
-        assert structure.render(structure.xyz, np.ones(len(structure), dtype=bool)) == data, case
+        assert render(structure, structure.xyz, np.ones(len(structure), dtype=bool)) == data, case
     assert read(variants["frames parted by END"]).n_models == 2 and read(variants["END after a part"]).n_models == 1
 
 
@@ -164,4 +165,4 @@ def test_any_damage_is_either_read_or_explained(data):
     except GeofoldError as error:
         assert "\n" not in str(error) and "standard input" in str(error)
     else:
-        assert structure.render(structure.xyz, np.ones(len(structure), dtype=bool)) == bytes(broken)
+        assert render(structure, structure.xyz, np.ones(len(structure), dtype=bool)) == bytes(broken)

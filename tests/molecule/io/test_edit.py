@@ -9,7 +9,9 @@ from app_cases import STRUCTURES
 from build_cases import without
 
 from geofold.molecule.io.edit import NewResidue, with_residues
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
+from geofold.molecule.structure import Structure
 
 
 def new_ones(names: str = "GLY GLY ALA", first: int = 45) -> list[NewResidue]:
@@ -23,7 +25,7 @@ def new_ones(names: str = "GLY GLY ALA", first: int = 45) -> list[NewResidue]:
 
 
 def text_of(structure: Structure) -> bytes:
-    return structure.render(structure.xyz, np.zeros(len(structure), dtype=bool))
+    return render(structure, structure.xyz, np.zeros(len(structure), dtype=bool))
 
 
 def place_of(structure: Structure, resnum: int) -> int:

@@ -15,10 +15,10 @@ from geofold.errors import BuildError, InputFileError
 from geofold.molecule.io import content, pdb
 from geofold.molecule.io.cif_tokens import tokens
 from geofold.molecule.io.hybrid36 import encode36
+from geofold.molecule.io.read import read
 from geofold.molecule.loop.build_request import find_build
 from geofold.molecule.numbering import numbers_between, numbers_of
 from geofold.molecule.selection import parse_range
-from geofold.molecule.structure import read
 from geofold.molecule.topology.bonds import bond_list
 from geofold.molecule.topology.gaps import gaps
 from geofold.resources import find

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from geofold.errors import AltlocError, BackboneError, ChainBreakError, GeofoldError, OutputError, ResidueRangeError
 from geofold.molecule.io.hybrid36 import decode36, encode36
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render, trajectory_pdb
 from geofold.molecule.selection import find_range, find_residue, parse_range, residue_spans
-from geofold.molecule.structure import AddedAtom, Structure, read
+from geofold.molecule.structure import AddedAtom, Structure
 from geofold.resources import find
 
 FILES = sorted(path for path in find("structures").iterdir() if path.suffix in (".pdb", ".cif"))
@@ -39,7 +41,7 @@ def pti() -> Structure:
 def test_unchanged_coordinates_give_the_same_bytes(name):
     data = path_of(name).read_bytes()
     structure = read(path_of(name))
-    assert structure.render(structure.xyz, everything(structure)) == data
+    assert render(structure, structure.xyz, everything(structure)) == data
     assert sum(len(residue.atoms) for residue in structure.residues) == len(structure)
 
 
@@ -60,7 +62,7 @@ def test_encodings_and_line_ends_survive(name, variant):
     assert data != path_of(name).read_bytes()
     for source in (data, gzip.compress(data)):
         structure = read(source)
-        assert structure.render(structure.xyz, everything(structure)) == data
+        assert render(structure, structure.xyz, everything(structure)) == data
         assert np.array_equal(structure.xyz, plain.xyz)
         assert structure.links == plain.links
 
@@ -84,7 +86,7 @@ def test_moving_one_pdb_atom_changes_its_columns_only(name, pick, where):
     xyz[i] = where
     moved = np.arange(len(structure)) == i
     old = path_of(name).read_text().splitlines(True)
-    new = structure.render(xyz, moved).decode().splitlines(True)
+    new = render(structure, xyz, moved).decode().splitlines(True)
     changed = [k for k in range(len(old)) if old[k] != new[k]]
     assert len(old) == len(new) and len(changed) <= 1
     for k in changed:
@@ -93,7 +95,7 @@ def test_moving_one_pdb_atom_changes_its_columns_only(name, pick, where):
     assert np.abs(back.xyz[i] - xyz[i]).max() <= 0.5001e-4
     assert np.array_equal(np.delete(back.xyz, i, 0), np.delete(structure.xyz, i, 0))
     # An atom outside the mask stays, whatever its coordinates say.
-    assert structure.render(xyz, ~moved) == path_of(name).read_bytes()
+    assert render(structure, xyz, ~moved) == path_of(name).read_bytes()
 
 
 @settings(max_examples=30, deadline=None)
@@ -102,7 +104,7 @@ def test_moving_one_mmcif_atom_changes_its_row_only(pti, pick, where):
     i = pick % len(pti)
     xyz = pti.xyz.copy()
     xyz[i] = where
-    old, new = path_of("5pti.cif").read_bytes(), pti.render(xyz, np.arange(len(pti)) == i)
+    old, new = path_of("5pti.cif").read_bytes(), render(pti, xyz, np.arange(len(pti)) == i)
     pairs = list(zip(old.decode().splitlines(), new.decode().splitlines(), strict=True))
     changed = [(a.split(), b.split()) for a, b in pairs if a != b]
     assert len(changed) <= 1
@@ -131,7 +133,7 @@ def test_mmcif_without_auth_items_and_with_quotes():
     quoted = text.replace(" OD1 ", ' "OD1" ').replace("_struct.title ", "_struct.title\n;Two\nlines\n;\n_struct.other ")
     structure = read(quoted.encode())
     assert structure.title == "Two lines"
-    assert structure.render(structure.xyz, everything(structure)) == quoted.encode()
+    assert render(structure, structure.xyz, everything(structure)) == quoted.encode()
     assert structure.name.tolist() == read(text.encode()).name.tolist()
 
 
@@ -146,7 +148,7 @@ def test_right_justified_mmcif_fields_keep_their_width():
     text = head + "".join(row.format(k=k, e=e, a=a, x=x, y=y, z=y) for k, (e, a, x, y) in enumerate(atoms, 1))
     structure = read(text.encode())
     xyz = structure.xyz - np.array([20.0, 20.0, 20.0])
-    new = structure.render(xyz, everything(structure)).decode()
+    new = render(structure, xyz, everything(structure)).decode()
     assert [len(line) for line in new.splitlines()] == [len(line) for line in text.splitlines()]
     assert np.allclose(read(new.encode()).xyz, xyz, atol=1e-9)
 
@@ -197,13 +199,13 @@ def test_models_after_the_first_stay_as_they_are():
     structure = read(path_of("1a1p.pdb"))
     assert structure.n_models == 21 and "21 models" in structure.notes[0]
     old = path_of("1a1p.pdb").read_bytes()
-    new = structure.render(structure.xyz + 1.0, everything(structure))
+    new = render(structure, structure.xyz + 1.0, everything(structure))
     first = old.index(b"ENDMDL")
     assert old[first:] == new[first:] and old[:first] != new[:first]
     stray = old.replace(b"MASTER", b"HETATM 9999  O   HOH A 999       1.000   1.000   1.000\nMASTER")
     loose = read(stray)
     assert len(loose) == len(structure) and any("no model" in note for note in loose.notes)
-    assert loose.render(loose.xyz, everything(loose)) == stray
+    assert render(loose, loose.xyz, everything(loose)) == stray
 
 
 @pytest.mark.parametrize("name", ["1ubi.pdb", "2erl.pdb", "1ahsA.pdb", "1fas.cif"])
@@ -211,7 +213,7 @@ def test_added_atoms_are_only_added(name):
     structure = read(path_of(name))
     last = max(i for i in range(len(structure.residues)) if structure.is_amino_acid(i))
     added = [AddedAtom(i, a, "O", np.array([1.0, -2.0, 3.0])) for i, a in [(0, "OX1"), (last, "OX2"), (last, "OX3")]]
-    new = structure.render(structure.xyz, everything(structure), added)
+    new = render(structure, structure.xyz, everything(structure), added)
     old_lines, new_lines = path_of(name).read_text().splitlines(True), new.decode().splitlines(True)
     fresh = [line for line in new_lines if re.search(r" OX[123] ", line)]
     assert [line for line in new_lines if line not in fresh] == old_lines and len(fresh) == 3
@@ -236,7 +238,7 @@ def test_coordinates_that_do_not_fit_are_refused():
     structure = read(path_of("1ubi.pdb"))
     for bad in (1000.0, -100.0, np.nan):
         with pytest.raises(OutputError, match=r"1ubi\.pdb"):
-            structure.render(np.full_like(structure.xyz, bad), everything(structure))
+            render(structure, np.full_like(structure.xyz, bad), everything(structure))
 
 
 @pytest.mark.parametrize("name", ["1ejg.pdb", "5pti.cif", "2erl.pdb"])
@@ -245,11 +247,11 @@ def test_trajectories_are_read_by_mdtraj(name, tmp_path):
     mask = structure.steering()
     rng = np.random.default_rng(7)
     frames = structure.xyz + rng.normal(0.0, 0.1, (3, len(structure), 3))
-    (tmp_path / "t.pdb").write_bytes(structure.trajectory_pdb(frames, np.tile(np.linspace(0, 99, len(mask)), (3, 1))))
+    (tmp_path / "t.pdb").write_bytes(trajectory_pdb(structure, frames, np.tile(np.linspace(0, 99, len(mask)), (3, 1))))
     trajectory = mdtraj.load(str(tmp_path / "t.pdb"), standard_names=False)
     assert np.abs(trajectory.xyz - frames[:, mask]).max() < 0.6e-4
     assert [atom.name for atom in trajectory.topology.atoms] == structure.name[mask].tolist()
-    again = read(structure.trajectory_pdb(frames[:, mask]))
+    again = read(trajectory_pdb(structure, frames[:, mask]))
     assert again.n_models == 3 and np.array_equal(again.resnum, structure.resnum[mask])
 
 
@@ -258,7 +260,7 @@ def test_numbers_beyond_the_columns():
     long = re.sub(r"(?m)^(ATOM .*\? )(\d)( +\w{3} )A", r"\g<1>1234\g<2>\g<3>HEAVY", text)
     structure = read(long.encode())
     assert structure.residues[0].label == "HEAVY:12341" and find_range(structure, "HEAVY:12342-12345") == (1, 4)
-    again = read(structure.trajectory_pdb(structure.xyz[None]))
+    again = read(trajectory_pdb(structure, structure.xyz[None]))
     assert len(again) == len(structure) and len(set(again.chain.tolist())) == 2
     assert np.abs(again.xyz - structure.xyz).max() < 1e-9
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.state import PeptideGoal

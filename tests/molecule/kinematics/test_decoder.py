@@ -18,10 +18,11 @@ from geofold.core.domain import AnalyticDecoder, Domain, Prediction
 from geofold.core.gate import FixedGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
+from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.decoder import Fold, window
 from geofold.molecule.kinematics.decoder_state import FoldState
 from geofold.molecule.loop.domain import LoopDomain
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.resources import find
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from geofold.core.domain import Prediction
-from geofold.molecule.ideal_peptide import peptide
+from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.differential import Motion
 from geofold.molecule.kinematics.forward import Kinematics, acceleration, carry, frames, jacobian, moved_axes
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal
@@ -16,7 +17,6 @@ from geofold.molecule.peptide import contacts
 from geofold.molecule.peptide.contacts import MARGIN, parse_contact
 from geofold.molecule.peptide.domain import REMEMBERED, PeptideDomain
 from geofold.molecule.peptide.state import PeptideGoal
-from geofold.molecule.structure import read
 from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.resources import find
 

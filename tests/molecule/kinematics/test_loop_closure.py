@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, carry, frames, positions
 from geofold.molecule.kinematics.loop_closure import Closure, Tangent, close, tangent
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
 from geofold.resources import find
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from geofold.learn.loop_denoiser.training import shipped_loop_model
+from geofold.molecule.io.read import read
 from geofold.molecule.loop.detection import (
     LENGTH,
     SMOOTH,
@@ -27,7 +28,7 @@ from geofold.molecule.loop.detection import (
 )
 from geofold.molecule.loop.perturbation import bend
 from geofold.molecule.loop.predictor import pieces_of
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 from geofold.resources import find
 
 FIRST, LAST = 44, 55

@@ -14,6 +14,7 @@ from geofold.learn.data.chains import dihedral
 from geofold.learn.torsion_prior.training import shipped_prior
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.molecule.io.edit import NewResidue, with_residues
+from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
 from geofold.molecule.kinematics.inverse import MET as TOLERANCE
 from geofold.molecule.loop.batch_states import state_of_rows
@@ -21,10 +22,10 @@ from geofold.molecule.loop.build_request import find_build
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.ideal_segment import Bridge
 from geofold.molecule.loop.torsion_sampling import drawn_torsions
+from geofold.molecule.residues import letter_of
 from geofold.molecule.selection import find_range, parse_range
 from geofold.molecule.sidechains.packing import backbone_torsions
-from geofold.molecule.sidechains.rotamer_library import letter_of
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 
 ROWS = 32
 

@@ -23,9 +23,10 @@ from geofold.learn.loop_denoiser.training import reach
 from geofold.molecule.datasets.loop_windows import windows_of
 from geofold.molecule.datasets.packed_chains import PackedChains, packed_chi, packed_structure
 from geofold.molecule.encoding import encode_residues
+from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.predictor import LoopPredictor, LoopSense
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 from geofold.resources import find
 
 FIRST, LAST = 44, 55

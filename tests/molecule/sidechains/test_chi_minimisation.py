@@ -9,10 +9,11 @@ import pytest
 
 from geofold import resources
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
+from geofold.molecule.io.read import read
 from geofold.molecule.loop.detection import overlaps
 from geofold.molecule.sidechains.chi_minimisation import SideChains, eased
 from geofold.molecule.sidechains.repacking import repackable
-from geofold.molecule.structure import Floats, Structure, read
+from geofold.molecule.structure import Floats, Structure
 from geofold.molecule.topology.bonds import bond_list, neighbours
 
 INSIDE = range(20, 50)

@@ -12,7 +12,9 @@ import pytest
 
 from geofold import resources
 from geofold.bench.models.side_chain_packer import bare_backbone
-from geofold.molecule.ideal_peptide import LETTERS, peptide
+from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.io.read import read
+from geofold.molecule.residues import LETTERS
 from geofold.molecule.sidechains import packing
 from geofold.molecule.sidechains.dead_end_elimination import anneal, eliminate, interactions
 from geofold.molecule.sidechains.packing import backbone_torsions, pack, placed, shell
@@ -24,7 +26,7 @@ from geofold.molecule.sidechains.rotamer_library import (
     library,
     side_chain,
 )
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import link_bonds, templates
 
 NAMES = sorted({residue.resname for residue in peptide(LETTERS).residues} - {"ALA", "GLY"})

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from geofold import resources
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
 from geofold.molecule.sidechains import repacking as neighbours
 from geofold.molecule.sidechains.repacking import (
     KEPT,
@@ -19,7 +21,7 @@ from geofold.molecule.sidechains.repacking import (
     without_side_chains,
 )
 from geofold.molecule.sidechains.rotamer_library import chi_angles
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import bond_list
 
 LOOP = list(range(45, 52))
@@ -95,7 +97,7 @@ def test_cut_side_chains_are_built_again_and_nothing_else_is_touched() -> None:
     for k in shell:
         assert set(bare.name[bare.residues[k].atoms]) <= KEPT
     assert lacking(bare, range(len(LOOP)), bare.steering_mask) == [k for k in range(len(LOOP)) if k in shell]
-    content = bare.render(bare.xyz, np.zeros(len(bare), dtype=bool))
+    content = render(bare, bare.xyz, np.zeros(len(bare), dtype=bool))
     whole, added = completed(read(content), shell)
     assert len(whole) == len(structure) == len(bare) + len(added)
     assert not lacking(whole, shell, whole.steering_mask)

@@ -8,7 +8,8 @@ import pytest
 import geofold as gf
 from geofold.molecule.energy.all_atom import complete, missing_atoms
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.io.read import read
+from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import bond_list
 from geofold.molecule.topology.covalent_links import covalent_links, link_notes
 from geofold.resources import find

@@ -5,9 +5,9 @@ from __future__ import annotations
 from app_cases import STRUCTURES
 from build_cases import without, without_records
 
+from geofold.molecule.io.read import read
 from geofold.molecule.numbering import numbers_between, numbers_of
 from geofold.molecule.selection import parse_range
-from geofold.molecule.structure import read
 from geofold.molecule.topology.gaps import gaps
 
 

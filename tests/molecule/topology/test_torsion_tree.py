@@ -9,7 +9,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, shortest_path
 
 from geofold.errors import AltlocError, BackboneError
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.io.read import read
+from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import bond_list, neighbours, separations
 from geofold.molecule.topology.torsion_tree import CHI_ATOMS, TorsionTree, torsion_tree
 from geofold.resources import find

@@ -12,7 +12,7 @@ import numpy as np
 from geofold.errors import BuildError
 from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.loop.build_plan import Build
-from geofold.molecule.selection import BACKBONE
+from geofold.molecule.residues import BACKBONE
 from geofold.molecule.structure import Floats, Structure
 
 Atoms = Sequence[tuple[str, str, Floats]]

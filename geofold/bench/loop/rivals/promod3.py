@@ -40,7 +40,7 @@ from geofold.bench.loop.rivals.modelled_loop import ModelledLoop, Stopwatch, ins
 from geofold.errors import BuildError, OptionError
 from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.loop.build_plan import STANDARD, Build
-from geofold.molecule.sidechains.rotamer_library import letter_of
+from geofold.molecule.residues import letter_of
 from geofold.molecule.structure import Mask, Structure
 
 SCRIPT = Path(__file__).with_name("promod3_script.py")

@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Sequence
 
 from geofold.errors import SequenceError
-from geofold.molecule.structure import Structure, read
+from geofold.molecule.io.read import read
+from geofold.molecule.residues import LETTERS
+from geofold.molecule.structure import Structure
 
-LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 PHI, PSI, PROLINE_PHI = -135.0, 135.0, -65.0
 """Degrees: the middle of the beta region, and proline's own phi there."""
 

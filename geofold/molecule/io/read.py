@@ -1,0 +1,68 @@
+"""Reading of structures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from geofold.errors import CoordinateError, InputFileError, NoProteinError
+from geofold.molecule.io import mmcif_reader, pdb
+from geofold.molecule.io.content import decode, read_bytes
+from geofold.molecule.numbers import LARGEST_REAL
+from geofold.molecule.structure import Structure
+
+PDB_COLUMNS = (-99.99995, 999.99995)
+"""nm between which a coordinate fits the eight columns of a PDB file with three decimals."""
+
+
+def read(source: str | Path | bytes, *, name: str | None = None) -> Structure:
+    """Read a structure, PDB or mmCIF, plain or gzipped; the format is recognised by its content.
+
+    Parameters
+    ----------
+    source : str, Path or bytes
+        Path, or the content of a file.
+    name : str, optional
+        Name in messages; the path, or "standard input" for bytes, if not given.
+
+    Raises
+    ------
+    InputFileError, NoProteinError, CoordinateError
+        If it cannot be read, or holds no usable protein.
+    """
+    label = name or ("standard input" if isinstance(source, bytes) else str(source))
+    text, encoding = decode(source if isinstance(source, bytes) else read_bytes(source, label), label)
+    for parser in (mmcif_reader, pdb):
+        if parser.recognises(text):
+            return require_protein(parser.parse(text, encoding, label))
+    raise InputFileError(f"{label} is not a structure", "text in PDB or mmCIF format", "give a .pdb or .cif file")
+
+
+def require_protein(structure: Structure) -> Structure:
+    """The structure, with a note if it is far away.
+
+    Raises
+    ------
+    CoordinateError, NoProteinError
+        If nothing can be done with it.
+    """
+    label, trace = structure.source, bool(np.any((structure.name == "CA") & (structure.element == "C")))
+    if not (np.abs(structure.xyz) <= LARGEST_REAL / 10.0).all():
+        raise CoordinateError(f"{label} has coordinates that are not numbers or beyond {LARGEST_REAL:,.0f} A",
+                              "finite numbers within it", "mend the input")  # fmt: skip
+    protein = structure.xyz[structure._amino[structure.residue_of]]
+    for what, xyz in (("all", structure.xyz), ("most protein", protein)):
+        if len(xyz) > 1 and len(np.unique(xyz.round(4), axis=0)) < (len(xyz) / 2 if what != "all" else 2):
+            given = f"{label}: {what} coordinates are {'equal' if xyz.any() else 'zero'}"
+            raise CoordinateError(given, "atoms in different places", "give a real model")
+    if not structure._amino.any():
+        given = f"{label} holds {'only CA atoms' if trace else 'no protein'}"
+        remedy = "rebuild the backbone first" if trace else "give a file with a protein chain"
+        raise NoProteinError(given, "amino acids with N, CA and C", remedy)
+    beyond = int(((structure.xyz <= PDB_COLUMNS[0]) | (structure.xyz >= PDB_COLUMNS[1])).any(1).sum())
+    if not beyond:
+        return structure
+    note = f"{beyond} atoms lie beyond -999.999 to 9999.999 A: no PDB file and no trajectory holds them once they move"
+    return replace(structure, notes=(*structure.notes, note))

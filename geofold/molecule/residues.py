@@ -1,0 +1,46 @@
+"""Names of residues and atoms."""
+
+from __future__ import annotations
+
+from functools import cache
+
+LETTERS = "ACDEFGHIKLMNPQRSTVWY"
+"""One-letter codes of the twenty amino acids."""
+BACKBONE = ("N", "CA", "C", "O")
+STANDARD_RESIDUES = frozenset(
+    {"ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE",
+     "LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL"}
+)  # fmt: skip
+FORCE_FIELD_NAMES = {
+    "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "HSD": "HIS", "HSE": "HIS", "HSP": "HIS", "CYX": "CYS", "CYM": "CYS",
+    "ASH": "ASP", "GLH": "GLU", "LYN": "LYS",
+}  # fmt: skip
+"""Standard residue of each name by which force fields denote a protonation state."""
+AMINO_NAMES = STANDARD_RESIDUES | FORCE_FIELD_NAMES.keys()
+"""All names of the twenty amino acids."""
+SAME_AS = FORCE_FIELD_NAMES | {"MSE": "MET", "SEC": "CYS"}
+"""Standard residue with the same side-chain torsions."""
+
+
+def standard_name(resname: str) -> str:
+    """The name of an amino acid without its protonation; any other name as it is."""
+    return FORCE_FIELD_NAMES.get(resname, resname)
+
+
+@cache
+def one_letter_codes() -> dict[str, str]:
+    """One-letter code of each standard amino acid, by its three-letter name."""
+    from Bio.Data.IUPACData import protein_letters_1to3
+
+    return {protein_letters_1to3[letter].upper(): letter for letter in LETTERS}
+
+
+def letter_of(name: str) -> str:
+    """One-letter code of a standard amino acid, '-' for other residues."""
+    return one_letter_codes().get(name, "-")
+
+
+def names_of(letters: str) -> list[str]:
+    """Three-letter names of one-letter codes."""
+    names = {letter: name for name, letter in one_letter_codes().items()}
+    return [names[letter] for letter in letters]
