@@ -1,4 +1,4 @@
-"""Architecture: imports only point down, nothing is circular, host libraries stay inside functions, files stay small."""
+"""Architecture: imports point down, nothing is circular, host libraries stay inside functions, files stay small."""
 
 from __future__ import annotations
 
@@ -18,8 +18,16 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEAVES = {"errors", "files", "geometry", "paths", "resources", "streams", "terminal"}
 """Modules of the package's root that every folder may import; they import only one another."""
 FLOORS = (
-    ("core",), ("backbone",), ("learn",), ("molecule", "maze"), ("plugins",), ("modelling",), ("app",), ("bench",), ("cli",),
-)  # fmt: skip
+    ("core",),
+    ("backbone",),
+    ("learn",),
+    ("molecule", "maze"),
+    ("plugins",),
+    ("modelling",),
+    ("app",),
+    ("bench",),
+    ("cli",),
+)
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 HOSTS = {"openmm", "mdtraj", "pdbfixer", "Bio", "pymol", "MDAnalysis", "ipywidgets"}
 MAX_LINES, MAX_FILES = 300, 24
@@ -31,7 +39,7 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path, *, top_only: bool = False) -> Iterator[tuple[str, int]]:
-    """Dotted names of all imports with their lines, relative ones resolved; deferred and type-only ones unless `top_only`."""
+    """Dotted names of all imports with their lines; `top_only` leaves out deferred and type-only ones."""
     tree = ast.parse(path.read_text())
     package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
     for node in _statements_run_on_import(tree) if top_only else ast.walk(tree):
