@@ -6,7 +6,8 @@ After every kill the final names are looked at, then the same command is run to 
 run that nobody killed, and to leave no other file. Reports are compared without their times. Exit status 1 on a
 finding. Moments are drawn from the length of a whole run; every second kill waits from there for a temporary file, and
 up to 20 ms longer, so that it meets the writing of files.
-A run of `repair` is a fork of this process, which has the modules loaded: so kills meet the work, and not an import.
+A run is a fork of this process, which has the modules loaded, and so is a worker of `batch`: kills meet the work, and
+not an import.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -54,8 +54,8 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: content(path) for path in sorted(folder.iterdir())}
 
 
-class Forked:
-    """A command in a fork of this process, with what is used here of `subprocess.Popen`."""
+class Run:
+    """A command in a fork of this process, in a session of its own, so that a kill takes its workers with it."""
 
     def __init__(self, command: list[str], folder: Path) -> None:
         self.returncode: int | None = None
@@ -81,35 +81,18 @@ class Forked:
             if pid:
                 self.returncode = os.waitstatus_to_exitcode(status)
             elif time.monotonic() > end:
-                raise subprocess.TimeoutExpired("geofold", timeout)
+                raise TimeoutError(f"after {timeout} s the run goes on")
             else:
                 time.sleep(0.001)
         return self.returncode
-
-    def communicate(self, timeout: float) -> tuple[bytes, bytes]:
-        """Wait; nothing was kept of what was said."""
-        self.wait(timeout)
-        return b"", b""
-
-
-def started(command: list[str], folder: Path) -> subprocess.Popen[bytes] | Forked:
-    """The command in a folder, in a session of its own, so that a kill takes its workers with it."""
-    if command is REPAIR:
-        return Forked(command, folder)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "geofold", *command], cwd=folder, env=environment, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
 
 
 def finished(command: list[str], folder: Path) -> float:
     """Run a command to its end; seconds that it took."""
     began = time.monotonic()
-    run = started(command, folder)
-    said = run.communicate(timeout=WAIT)[1].decode()
-    if run.returncode not in (0, 1):
-        raise SystemExit(f"{' '.join(command)}: status {run.returncode}: {said}")
+    status = Run(command, folder).wait(WAIT)
+    if status not in (0, 1):
+        raise SystemExit(f"{' '.join(command)}: status {status}; {folder} holds {os.listdir(folder)}")
     return time.monotonic() - began
 
 
@@ -118,7 +101,7 @@ def killed(command: list[str], folder: Path, moment: float, longer: float | None
 
     With `longer`, the kill waits for a temporary file, and so many seconds after it.
     """
-    run = started(command, folder)
+    run = Run(command, folder)
     alive = not ended(run, moment)
     while alive and longer is not None and not temporary_files(folder):
         alive = not ended(run, 0.0)
@@ -126,15 +109,15 @@ def killed(command: list[str], folder: Path, moment: float, longer: float | None
         alive = not ended(run, longer)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(run.pid, signal.SIGKILL)
-    run.communicate(timeout=WAIT)
+    run.wait(WAIT)
     return alive
 
 
-def ended(run: subprocess.Popen[bytes] | Forked, seconds: float) -> bool:
+def ended(run: Run, seconds: float) -> bool:
     """Whether a run ends within so many seconds."""
     try:
-        run.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
+        run.wait(seconds)
+    except TimeoutError:
         return False
     return True
 
@@ -145,8 +128,10 @@ def temporary_files(folder: Path) -> list[str]:
 
 
 def load_modules() -> None:
-    """Import what `repair` does, and start no thread."""
+    """Import what the commands do, and start no thread."""
     sys.path.insert(0, str(ROOT))
+    os.environ["DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"] = "fork"
+    import distributed  # noqa: F401
     import mdtraj  # noqa: F401
     import torch
 
