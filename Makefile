@@ -1,14 +1,19 @@
 # Two commands do everything on a machine with Python 3.11, make and a C compiler:
 #   make demo   environment, install, repair of a shipped bent loop: structure, report, viewer page
 #   make test   environment, install, style, types, tests
-# and make docs builds the documentation site in site/.
+# While working on the code, make check runs style, types and the fast half of the tests; make docs builds the
+# documentation site in site/.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.toolkits
 
-.PHONY: demo test lint docs bench clean
+# Folders whose tests together take less than a minute on two cores.
+FAST := tests/core tests/backbone tests/molecule/io tests/molecule/topology tests/molecule/kinematics \
+        tests/modelling/test_scoring.py tests/test_floors.py tests/test_errors.py tests/test_paths.py tests/test_terminal.py
+
+.PHONY: demo test check lint docs bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("geofold needs Python 3.11 or newer; try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -34,6 +39,9 @@ lint: $(STAMP)
 
 test: lint $(TOOLS)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+check: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(FAST)
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
