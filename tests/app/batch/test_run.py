@@ -144,7 +144,7 @@ def test_killed_half_way_and_resumed(reference: Path, one_worker: str, tmp_path:
 @pytest.mark.slow
 def test_twenty_proteins_killed_half_way_and_resumed(tmp_path: Path) -> None:
     """Eighteen proteins with a bent loop, two broken files; one worker at first, eight go on, two do it in one go."""
-    cases = list(bent_set.cases(18, seed=bent_set.TUNING_SEED))
+    cases = list(bent_set.make_cases(18, seed=bent_set.TUNING_SEED))
     for folder in (tmp_path / "whole", tmp_path / "killed"):
         folder.mkdir()
         rows = []

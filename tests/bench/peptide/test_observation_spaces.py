@@ -58,7 +58,7 @@ def test_loss_and_gradient_are_those_of_the_domain(space: str) -> None:
         observed.loss_and_gradient(observed.decode(z, state), state, goal),
     )
     torch.testing.assert_close(expected.loss.total, actual.loss.total)
-    slope, observation_weight = expected.slope(), actual.slope()
+    slope, observation_weight = expected.gradient(), actual.gradient()
     torch.testing.assert_close(slope, observation_weight[:, : slope.shape[1]])
     assert not observation_weight[:, slope.shape[1] :].any()
     torch.testing.assert_close(observed.loss(observed.decode(z, state), state, goal).total, expected.loss.total)

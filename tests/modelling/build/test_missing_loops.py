@@ -17,7 +17,7 @@ from geofold.molecule.io.read import read
 
 @pytest.fixture(scope="module")
 def short() -> Result:
-    return gf.repair(without("1ubi.pdb", (58, 61)), build_loops="A:58-61=DYNI", streams=1, rounds=1, name="1ubi.pdb")
+    return gf.repair(without("1ubi.pdb", (58, 61)), build="A:58-61=DYNI", streams=1, rounds=1, name="1ubi.pdb")
 
 
 def test_four_residues_are_built_clean(short: Result) -> None:
@@ -50,17 +50,17 @@ def test_the_path_begins_at_a_closed_conformation_and_ends_at_the_output(short: 
 
 def test_same_sequence_and_seed_same_bytes_and_another_seed_another_answer() -> None:
     content = without("1ubi.pdb", (58, 61))
-    one, two = (gf.repair(content, build_loops=text, **QUICK) for text in ("A:58-61=DYNI", "A:58-61"))
+    one, two = (gf.repair(content, build=text, **QUICK) for text in ("A:58-61=DYNI", "A:58-61"))
     assert [r.report["built"][0]["sequence_from"] for r in (one, two)] == ["given", "SEQRES"]
     assert one.content == two.content
-    other = gf.repair(content, build_loops="A:58-61", seed=1, **QUICK)
+    other = gf.repair(content, build="A:58-61", seed=1, **QUICK)
     checked(other, "A:58-61", "DYNI")
     assert other.content != one.content
 
 
 def test_eight_residues_of_an_mmcif_file() -> None:
     content = without("1fas.cif", (8, 15))
-    result = gf.repair(content, build_loops="A:8-15", **QUICK)
+    result = gf.repair(content, build="A:8-15", **QUICK)
     checked(result, "A:8-15", "TTSRAILT")
     assert result.report["built"][0]["sequence_from"] == "pdbx_poly_seq_scheme"
     assert without(result.content, (8, 15)) == content
@@ -71,7 +71,7 @@ def test_neighbours_that_are_taken_along_are_built_anew() -> None:
     content = without("1ubi.pdb", (8, 8))
     (gap,) = gf.check(content, energy=False)["chain_breaks"]
     assert gap["missing"] == 1 and gap["build"] == "A:7-9"
-    result = gf.repair(content, build_loops=gap["build"], **QUICK)
+    result = gf.repair(content, build=gap["build"], **QUICK)
     checked(result, "A:7-9", "TLT")
     assert without(result.content, (7, 9)) == without(content, (7, 9))
     assert result.report["built"][0]["residues_replaced"] == 2 and result.report["before"] == {"missing_residues": 1}
@@ -79,11 +79,11 @@ def test_neighbours_that_are_taken_along_are_built_anew() -> None:
 
 def test_another_sequence_and_a_leading_proline() -> None:
     content = without_records(without("1ubi.pdb", (44, 47)), "SEQRES")
-    checked(gf.repair(content, build_loops="A:44-47=PGAS", **QUICK), "A:44-47", "PGAS")
+    checked(gf.repair(content, build="A:44-47=PGAS", **QUICK), "A:44-47", "PGAS")
 
 
 def test_three_residues_have_no_freedom_but_several_conformations() -> None:
-    result = gf.repair(without("1ubi.pdb", (8, 10)), build_loops="A:8-10", **QUICK)
+    result = gf.repair(without("1ubi.pdb", (8, 10)), build="A:8-10", **QUICK)
     checked(result, "A:8-10", "LTG")
 
 
@@ -91,13 +91,13 @@ def test_insertion_codes_serve_where_the_numbers_leave_no_room() -> None:
     content = renumbered(without("1ubi.pdb", (58, 61)), above=57, shift=-4)
     (gap,) = gf.check(content, energy=False)["chain_breaks"]
     assert gap["build"] == "A:57A-57D" and gap["numbers_left"] == 0 and gap["missing"] == 4
-    result = gf.repair(content, build_loops=gap["build"], **QUICK)
+    result = gf.repair(content, build=gap["build"], **QUICK)
     labels = [residue.label for residue in read(result.content).residues[56:62]]
     assert labels == ["A:57", "A:57A", "A:57B", "A:57C", "A:57D", "A:58"]
 
 
 def test_two_loops_in_one_call() -> None:
-    result = gf.repair(without("1ubi.pdb", (8, 11), (58, 61)), build_loops=["A:58-61", "A:8-11"], **QUICK)
+    result = gf.repair(without("1ubi.pdb", (8, 11), (58, 61)), build=["A:58-61", "A:8-11"], **QUICK)
     checked(result, "A:58-61", "DYNI")
     checked(result, "A:8-11", "LTGK")
     assert [built["residues"] for built in result.report["built"]] == ["A:8-11", "A:58-61"]
@@ -107,12 +107,12 @@ def test_toolkit_sources_can_be_built_in(tmp_path: Path) -> None:
     mdtraj = pytest.importorskip("mdtraj")
     source = tmp_path / "gap.pdb"
     source.write_bytes(without("1ubi.pdb", (8, 11)))
-    checked(gf.repair(mdtraj.load(str(source)), build_loops="A:8-11=LTGK", **QUICK), "A:8-11", "LTGK")
+    checked(gf.repair(mdtraj.load(str(source)), build="A:8-11=LTGK", **QUICK), "A:8-11", "LTGK")
 
 
 def test_selenomethionine_of_the_record_is_built_as_methionine() -> None:
     content = without("1ubi.pdb", (58, 61)).replace(b"ASP TYR ASN ILE", b"ASP MSE ASN ILE")
-    result = gf.repair(content, build_loops="A:58-61", **QUICK)
+    result = gf.repair(content, build="A:58-61", **QUICK)
     checked(result, "A:58-61", "DMNI")
     assert any("methionine is built" in note for note in result.report["notes"])
 
@@ -140,7 +140,7 @@ def test_command_line_builds_and_check_names_the_command(tmp_path: Path, capsys:
 )
 def test_long_loops_come_out_clean(name: str, first: int, last: int) -> None:
     content = without(name, (first, last))
-    result = gf.repair(content, build_loops=f"A:{first}-{last}")
+    result = gf.repair(content, build=f"A:{first}-{last}")
     checked(result, f"A:{first}-{last}", result.report["built"][0]["sequence"])
     assert without(result.content, (first, last)) == content
     assert result.passed

@@ -23,7 +23,7 @@ GAP = without(WHOLE, (58, 61))
 
 def refused(content: bytes, text: str | list[str], error: type[Exception], *words: str) -> None:
     with pytest.raises(error) as caught:
-        gf.repair(content, build_loops=text, energy=False)
+        gf.repair(content, build=text, energy=False)
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
@@ -79,7 +79,7 @@ def test_a_gap_that_is_too_wide_says_how_wide() -> None:
 @pytest.mark.parametrize("other", [{"loop": "A:7-12"}, {"auto": True}])
 def test_build_goes_alone(other: dict[str, object]) -> None:
     with pytest.raises(OptionError, match="build first"):
-        gf.repair(GAP, build_loops="A:58-61", **other)
+        gf.repair(GAP, build="A:58-61", **other)
 
 
 def test_check_lists_what_is_missing_and_what_builds_it() -> None:
@@ -98,7 +98,7 @@ def test_check_lists_what_is_missing_and_what_builds_it() -> None:
 
 def test_what_the_force_field_refuses_is_told_before_the_search(monkeypatch):
     """A stray carbon on an alanine far from the gap; in the range itself, it is built anew and so no matter."""
-    from geofold.modelling.build_loops import missing_loops as module
+    from geofold.modelling.build import missing_loops
 
     class Begun(Exception):
         pass
@@ -106,9 +106,9 @@ def test_what_the_force_field_refuses_is_told_before_the_search(monkeypatch):
     def begin(*_):
         raise Begun
 
-    monkeypatch.setattr(module, "started", begin)
+    monkeypatch.setattr(missing_loops, "initial_models", begin)
     lines = without(WHOLE, (46, 49)).decode().splitlines(keepends=True)
     with pytest.raises(ForceFieldError, match="--no-energy"):
-        gf.repair("".join(with_stray_carbons(lines, " CB  ALA A  28")).encode(), build_loops="A:46-49=AGKQ")
+        gf.repair("".join(with_stray_carbons(lines, " CB  ALA A  28")).encode(), build="A:46-49=AGKQ")
     with pytest.raises(Begun):
-        gf.repair("".join(with_stray_carbons(lines, " CB  TYR A  59")).encode(), build_loops="A:46-59=AGKQLEDGRTLSDY")
+        gf.repair("".join(with_stray_carbons(lines, " CB  TYR A  59")).encode(), build="A:46-59=AGKQLEDGRTLSDY")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from geofold.bench.models.side_chain_packer import bare_backbone
+from geofold.bench.models.side_chain_packer import strip_side_chains
 from geofold.core.checks import check_backbone
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
@@ -45,7 +45,7 @@ def chains_of(structure: Structure) -> Chains:
 @pytest.fixture(scope="module")
 def packed() -> tuple[Structure, Chains, PackedChains]:
     """Ubiquitin with packed side chains, once as a structure and once as training data."""
-    bare = bare_backbone(read(find("structures", "1ubi.pdb")))
+    bare = strip_side_chains(read(find("structures", "1ubi.pdb")))
     bare = replace(bare, xyz=bare.xyz - bare.xyz.mean(0))
     chains = chains_of(bare)
     chi = packed_chi(chains, 0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from geofold import resources
-from geofold.bench.models.side_chain_packer import bare_backbone
+from geofold.bench.models.side_chain_packer import strip_side_chains
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
 from geofold.molecule.residues import LETTERS
@@ -68,7 +68,7 @@ def test_what_is_built_has_the_chi_that_was_asked_for(name: str) -> None:
 
 def test_choice_is_the_best_there_is() -> None:
     """Dead-end elimination and annealing against all combinations."""
-    structure = bare_backbone(shipped("1ubi.pdb"))
+    structure = strip_side_chains(shipped("1ubi.pdb"))
     steering, torsions = structure.steering_mask, backbone_torsions(structure)
     core = [k for k in shell(structure, [25], 1.0) if side_chain(structure.residues[k].resname)]
     fixed = packing._fixed(structure, core, steering, packing._missing_beta(structure, torsions, steering))
@@ -91,12 +91,12 @@ def test_choice_is_the_best_there_is() -> None:
     assert anneal(sites, pairs, 0)[1] == pytest.approx(lowest, abs=1e-9)
 
 
-def test_buried_side_chains_come_back_on_bare_backbones() -> None:
+def test_buried_side_chains_come_back_on_strip_side_chainss() -> None:
     """chi1 within 40 degrees for three quarters of the residues with 20 CA atoms or more within 10 A."""
     right = total = 0
     for name in ("1pdoA.pdb", "2gu3A.pdb", "1bhl.pdb", "2xcjA.pdb"):
         native = shipped(name)
-        structure = bare_backbone(native)
+        structure = strip_side_chains(native)
         packed = pack(structure)
         places = {(r.chain, r.resnum, r.icode): k for k, r in enumerate(native.residues)}
         ca = structure.xyz[structure.name == "CA"]
@@ -111,9 +111,9 @@ def test_buried_side_chains_come_back_on_bare_backbones() -> None:
 
 
 @pytest.mark.parametrize("name", ["5pti.cif", "1ajj.pdb"])
-def test_disulfides_are_found_on_bare_backbones(name: str) -> None:
+def test_disulfides_are_found_on_strip_side_chainss(name: str) -> None:
     native = shipped(name)
-    structure = bare_backbone(native)
+    structure = strip_side_chains(native)
     packed = pack(structure)
     sulphur = {
         structure.residues[k].resnum: atoms[0]
@@ -133,7 +133,7 @@ def test_disulfides_are_found_on_bare_backbones(name: str) -> None:
 
 
 def test_same_seed_same_choice_wherever_the_protein_stands() -> None:
-    structure = bare_backbone(shipped("1ajj.pdb"))
+    structure = strip_side_chains(shipped("1ajj.pdb"))
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
     turn *= np.linalg.det(turn)
     moved = replace(structure, xyz=structure.xyz @ turn.T + 1.7)
@@ -155,9 +155,9 @@ def test_a_shell_leaves_the_rest_alone_and_sees_it() -> None:
     assert not added and not stale[moved].any()
 
 
-def test_what_a_bare_backbone_lacks_is_added() -> None:
+def test_what_a_strip_side_chains_lacks_is_added() -> None:
     native = shipped("1ajj.pdb")
-    structure = bare_backbone(native)
+    structure = strip_side_chains(native)
     xyz, added, _ = placed(structure, pack(structure))
     assert np.array_equal(xyz, structure.xyz)
     here = {(a.residue, a.name) for a in added}
