@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import io
 import os
@@ -9,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from example_cases import DOCS, PAGES, command_lines, known, mentions, parsed, p
 from PIL import Image
 
 WITH_CODE = [name for name, path in PAGES.items() if python_blocks(path)]
-QUICK = {"own_domain.md", "maze.md", "constrain.md"}
+QUICK = {"own_domain.md", "maze.md", "constrain.md", "ranking.md", "parts.md"}
 """Pages whose code takes a few seconds; the others are run with `pytest -m slow`."""
 SLOW = pytest.mark.slow
 EXTRAS = {"MDAnalysis"}
@@ -66,6 +69,80 @@ def test_pictures_are_small_and_shown() -> None:
         r"pictures/([\w.]+\.png)", path.read_text(encoding="utf-8"))}  # fmt: skip
     assert shown == set(pictures)
     assert max(pictures.values()) <= 150_000
+
+
+README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
+TEXTS = {**PAGES, README.name: README, CONTRIBUTING.name: CONTRIBUTING, "CHANGELOG.md": ROOT / "CHANGELOG.md"}
+DOTTED = re.compile(r"(?:`|^::: )(geofold(?:\.\w+)+)", re.MULTILINE)
+FOLDERS = "core|backbone|learn|molecule|maze|plugins|modelling|app|bench|data"
+
+
+def resolve(dotted: str) -> object:
+    """Module or member of a dotted name; AttributeError or ImportError if there is none."""
+    parts, value = dotted.split("."), importlib.import_module("geofold")
+    for k, part in enumerate(parts[1:], 2):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            value = importlib.import_module(".".join(parts[:k]))
+    return value
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_dotted_names_of_the_package_exist(name: str) -> None:
+    for dotted in set(DOTTED.findall(TEXTS[name].read_text(encoding="utf-8"))):
+        assert resolve(dotted) is not None
+
+
+@pytest.mark.parametrize("name", [*WITH_CODE, README.name])
+def test_names_that_code_imports_exist(name: str) -> None:
+    for block in python_blocks(TEXTS[name]):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("geofold"):
+                for alias in node.names:
+                    assert resolve(f"{node.module}.{alias.name}") is not None
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_files_of_the_package_exist(name: str) -> None:
+    text = TEXTS[name].read_text(encoding="utf-8")
+    named = re.findall(rf"`((?:{FOLDERS})/[\w./]+\w)/?`", text)
+    assert [path for path in named if not (ROOT / "geofold" / path).exists()] == []
+    others = re.findall(r"`((?:tests|examples|structures|forcefields|geofold)/[\w./]+\w)/?`", text)
+    assert [path for path in others if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if not name.startswith("api")])
+def test_links_lead_to_files(name: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", TEXTS[name].read_text(encoding="utf-8"))
+    made = {"tutorial.md"}  # the hooks make it of the notebook
+    assert [link for link in links if link not in made and not (TEXTS[name].parent / link).exists()
+            and not (ROOT / "examples" / link).exists()] == []  # fmt: skip
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 180
+    assert len(python_blocks(README)) == 1
+
+
+def test_the_page_on_ranking_has_the_weights_of_the_code() -> None:
+    from geofold.modelling import scoring
+
+    text = PAGES["ranking.md"].read_text(encoding="utf-8")
+    stages = ("BREEDING", "SEARCH", "CONSENSUS", "REFINED")
+    head = "| weight | " + " | ".join(f"`{stage}`" for stage in stages) + " |"
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", text[text.index(head) :], re.MULTILINE)
+    shown = {name: [float(value) for value in values.split(" | ")] for name, values in rows}
+    weights = {
+        field.name: [getattr(getattr(scoring, stage), field.name) for stage in stages]
+        for field in fields(scoring.Weights)
+    }
+    assert shown == weights
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [name for name in PAGES if f": {name}\n" not in navigation] == []
 
 
 @pytest.mark.browser

@@ -1,4 +1,4 @@
-"""The report: one JSON object, schema ``geofold-report/1``, described key by key in the README.
+"""The report: one JSON object, schema ``geofold-report/1``, described key by key in `examples/docs/report.md`.
 
 Everything but the times (``seconds`` and, under ``stream``, ``seconds``, ``seconds_to_goal`` and ``latency_ms``) is
 the same for the same input and seed.

@@ -32,7 +32,7 @@ class ObservedPeptide(PeptideDomain):
     ----------
     pairs : (2, q)
         Local atoms whose distance is observed.
-    wide : (k + q,)
+    observation_weight : (k + q,)
         Observation weights.
     """
 
