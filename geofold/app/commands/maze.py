@@ -44,7 +44,7 @@ def maze(
 
         with one_thread():
             run = run_episode(make_world(seed, layout, targets=targets), move_at=move_at, drag=drag, steps=steps)
-        outputs = {output: pictures.gif(run) if output.endswith(".gif") else _page(run)}
+        outputs = {output: pictures.encode_gif(run) if output.endswith(".gif") else _page(run)}
         if heat_map is not None:
             outputs[heat_map] = pictures.heat_map([run])
         found = numbers(run, drag)
