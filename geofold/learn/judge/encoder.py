@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from geofold.core.draws import DrawsFrom
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.judge.graph import FEATURES, NODE_FEATURES, OFFSETS, Graph
 from geofold.learn.torsion_prior.model import LETTERS
@@ -109,8 +110,7 @@ class InverseFolding(nn.Module):
             "width": width, "message": message, "rounds": rounds, "neighbours": neighbours
         }  # fmt: skip
         self.neighbours = neighbours
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with DrawsFrom(seed):
             self.letter, self.sent_letter = nn.Embedding(LETTERS, width), nn.Embedding(LETTERS, width)
             self.node, self.node_norm = nn.Linear(NODE_FEATURES, width), nn.LayerNorm(width)
             self.edge, self.edge_norm = nn.Linear(FEATURES, message), nn.LayerNorm(message)
