@@ -128,7 +128,7 @@ def test_rwkv_is_its_quadratic_form() -> None:
     layer = Rwkv(5).double()
     us = 3 * noise(24, 2, 5)
     state = layer.init_state(2, us)
-    k, v, r = layer._mixed(us, torch.cat([state.last[None], us[:-1]]))
+    k, v, r = layer._mix(us, torch.cat([state.last[None], us[:-1]]))
     w, expected = layer.log_decay.exp(), []
     for t in range(24):
         age = (t - 1 - torch.arange(t, dtype=torch.float64))[:, None, None]
@@ -179,7 +179,7 @@ def test_attention_with_a_cache_is_full_attention(window: int | None) -> None:
     us = noise(20, 3, 16)
     q, k, v = layer.enter(us).transpose(0, 1).unflatten(-1, (3, 2, -1)).unbind(2)
     place = torch.arange(20).expand(3, 20)
-    q, k = layer._rotated(q, place), layer._rotated(k, place)
+    q, k = layer._rotate(q, place), layer._rotate(k, place)
     scores = torch.einsum("bthp,bshp->bhts", q, k) / 8**0.5
     age = torch.arange(20)[:, None] - torch.arange(20)
     scores = scores.masked_fill((age < 0) | (age >= (window or 20)), -torch.inf)
