@@ -27,9 +27,11 @@ UsageError: Any = typer.BadParameter.__base__
 """Click's, whether typer imports click or carries it."""
 
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Move protein backbones by their torsions: repair loops, constrain peptides. PDB or mmCIF in, the same out.",
-)  # fmt: skip
+)
 
 app.add_typer(batch_app, name="batch")
 app.add_typer(data_app, name="data")
@@ -100,10 +102,23 @@ def repair(
         from geofold.app import api
 
         return api.repair(
-            content, loop or (), auto=auto, build=build or (), seed=seed, altloc=altloc, energy=energy,
-            streams=streams, rounds=rounds, predictor=predictor, models=models, budget=budget,
-            repack_shell=repack_shell, allow_cis_pro=allow_cis_pro, name=name_of(source), progress=progress,
-        )  # fmt: skip
+            content,
+            loop or (),
+            auto=auto,
+            build=build or (),
+            seed=seed,
+            altloc=altloc,
+            energy=energy,
+            streams=streams,
+            rounds=rounds,
+            predictor=predictor,
+            models=models,
+            budget=budget,
+            repack_shell=repack_shell,
+            allow_cis_pro=allow_cis_pro,
+            name=name_of(source),
+            progress=progress,
+        )
 
     _run(run, source, output, trajectory, report, view, offline, verbose, models)
 
@@ -136,9 +151,18 @@ def constrain(
         from geofold.app import api
 
         return api.constrain(
-            content, contact, sequence=sequence, start=start, seed=seed, altloc=altloc, energy=energy, steps=steps,
-            predictor=predictor, name=name_of(source), progress=progress,
-        )  # fmt: skip
+            content,
+            contact,
+            sequence=sequence,
+            start=start,
+            seed=seed,
+            altloc=altloc,
+            energy=energy,
+            steps=steps,
+            predictor=predictor,
+            name=name_of(source),
+            progress=progress,
+        )
 
     _run(run, source, output, trajectory, report, view, offline, verbose)
 
@@ -177,7 +201,7 @@ def view(
         bool, typer.Option("--energy/--no-energy", help="Evaluate amber14 + OBC2 in each frame, for a curve.")
     ] = True,
     offline: Offline = False,
-) -> None:  # fmt: skip
+) -> None:
     """Make a viewer page of a trajectory."""
     with told():
         from geofold.files import encoded, write_all
@@ -223,9 +247,18 @@ def bench(
         from geofold.bench import run
 
         run.run(
-            name, out=out, set_name=set_name, data=data, quick=quick, limit=limit, seed=seed, part=part, seeds=seeds,
-            rivals=rival, budget=budget,
-        )  # fmt: skip
+            name,
+            out=out,
+            set_name=set_name,
+            data=data,
+            quick=quick,
+            limit=limit,
+            seed=seed,
+            part=part,
+            seeds=seeds,
+            rivals=rival,
+            budget=budget,
+        )
 
 
 def main(args: list[str] | None = None) -> int:
@@ -262,9 +295,16 @@ def _misused(mistake: Any, args: list[str]) -> int:
 
 
 def _run(
-    run: Callable[[Any, Any], Any], source: str | None, output: str, trajectory: str | None, report: str | None,
-    view: str | None, offline: bool, verbose: bool, models: int = 1,
-) -> None:  # fmt: skip
+    run: Callable[[Any, Any], Any],
+    source: str | None,
+    output: str,
+    trajectory: str | None,
+    report: str | None,
+    view: str | None,
+    offline: bool,
+    verbose: bool,
+    models: int = 1,
+) -> None:
     """Read, run, write everything at once, and say in a line how it went."""
     with told():
         from geofold.app.outputs import Targets

@@ -141,8 +141,9 @@ def _rows(command: str, path: str) -> Iterator[tuple[int, dict[str, str]]]:
                 column = names[len(fields)] if len(fields) < len(names) else f"{len(names) + 1} (after {names[-1]})"
                 raise JobsError(
                     f"{path}, row {row}, column {column}: the row has {len(fields)} cells",
-                    f"{len(names)} as in the header", "add or remove commas, or quote a cell that has one",
-                )  # fmt: skip
+                    f"{len(names)} as in the header",
+                    "add or remove commas, or quote a cell that has one",
+                )
             else:
                 yield row, dict(zip(names, fields, strict=True))
     except csv.Error as error:
@@ -153,8 +154,13 @@ def _header(command: str, where: str, fields: list[str]) -> list[str]:
     names = [field.strip().lower().replace("-", "_") for field in fields]
     for name, field in zip(names, fields, strict=True):
         if name not in COLUMNS[command]:
-            _refuse(where, field.strip() or "without a name", "no such column", ", ".join(COLUMNS[command]),
-                    "rename or remove it; commas go between columns")  # fmt: skip
+            _refuse(
+                where,
+                field.strip() or "without a name",
+                "no such column",
+                ", ".join(COLUMNS[command]),
+                "rename or remove it; commas go between columns",
+            )
         if names.count(name) > 1:
             _refuse(where, name, "twice in the header", "each column once", "remove one")
     for name in NEEDED[command]:
@@ -215,8 +221,13 @@ def _require_apart(jobs: list[Job], path: str, beside: tuple[str, ...]) -> None:
             key = identity(target)
             owner = place if key is None else taken.setdefault(key, place)
             if owner != place:
-                _refuse(f"{path}, row {job.row}", column, f"{target} is a file of {owner} too",
-                        "a file of its own for each", "rename one")  # fmt: skip
+                _refuse(
+                    f"{path}, row {job.row}",
+                    column,
+                    f"{target} is a file of {owner} too",
+                    "a file of its own for each",
+                    "rename one",
+                )
 
 
 def _refuse(where: str, column: str, given: str, expected: str, remedy: str) -> NoReturn:

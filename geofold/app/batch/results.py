@@ -17,10 +17,24 @@ from geofold.paths import require_writable
 from geofold.terminal import printable_values
 
 FIELDS = (
-    "row", "input", "output", "request", "seed", "status", "message", "models",
-    "severe_overlaps_before", "severe_overlaps_after", "ramachandran_outliers_before", "ramachandran_outliers_after",
-    "energy_kj_mol_before", "energy_kj_mol_after", "max_displacement_angstrom", "output_sha256", "job_sha256",
-)  # fmt: skip
+    "row",
+    "input",
+    "output",
+    "request",
+    "seed",
+    "status",
+    "message",
+    "models",
+    "severe_overlaps_before",
+    "severe_overlaps_after",
+    "ramachandran_outliers_before",
+    "ramachandran_outliers_after",
+    "energy_kj_mol_before",
+    "energy_kj_mol_after",
+    "max_displacement_angstrom",
+    "output_sha256",
+    "job_sha256",
+)
 """Columns of the table. No times: the table is the same from one worker or eight."""
 
 
@@ -66,9 +80,10 @@ class Results:
             lock.acquire(timeout=0)
         except Timeout:
             raise OptionError(
-                f"results {self.paths[0]}, which another run is writing", "one run of a table at a time",
+                f"results {self.paths[0]}, which another run is writing",
+                "one run of a table at a time",
                 "wait for it, or name another table with --results",
-            ) from None  # fmt: skip
+            ) from None
         try:
             yield
         finally:

@@ -26,10 +26,18 @@ _ALONE = threading.Lock()
 
 
 def batch(
-    command: str, jobs: str | os.PathLike[str], *, workers: int | None = None, scheduler: str | None = None,
-    slurm: bool = False, memory: str = "4GB", walltime: str = "04:00:00", sbatch: tuple[str, ...] = (),
-    results: str | os.PathLike[str] | None = None, progress: Told | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
+    command: str,
+    jobs: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    slurm: bool = False,
+    memory: str = "4GB",
+    walltime: str = "04:00:00",
+    sbatch: tuple[str, ...] = (),
+    results: str | os.PathLike[str] | None = None,
+    progress: Told | None = None,
+) -> list[dict[str, Any]]:
     """Run the jobs of a CSV, one a row; those that an earlier run finished are not run again.
 
     A script calls it under ``if __name__ == "__main__":``, since workers are processes that import the script.
@@ -141,9 +149,13 @@ def _row(job: Job) -> dict[str, Any]:
     cells = job.cells
     request = cells.get("loop") or cells.get("build") or cells.get("contact") or ["auto"]
     return dict.fromkeys(FIELDS) | {
-        "row": job.row, "input": cells.get("input", cells.get("sequence")), "output": cells["output"],
-        "request": "; ".join(request), "seed": cells.get("seed", 0), "message": "",
-    }  # fmt: skip
+        "row": job.row,
+        "input": cells.get("input", cells.get("sequence")),
+        "output": cells["output"],
+        "request": "; ".join(request),
+        "seed": cells.get("seed", 0),
+        "message": "",
+    }
 
 
 def _told(result: Any) -> dict[str, Any]:
@@ -152,14 +164,17 @@ def _told(result: Any) -> dict[str, Any]:
     before, after = report["before"], report["after"]
     failed = [check["name"] for check in report["audit"]["checks"] if not check["passed"]]
     return {
-        "status": PASSED if result.passed else FAILED, "message": f"audit: FAILED: {', '.join(failed)}" * bool(failed),
+        "status": PASSED if result.passed else FAILED,
+        "message": f"audit: FAILED: {', '.join(failed)}" * bool(failed),
         "models": len(result.models),
-        "severe_overlaps_before": before.get("severe_overlaps"), "severe_overlaps_after": after["severe_overlaps"],
+        "severe_overlaps_before": before.get("severe_overlaps"),
+        "severe_overlaps_after": after["severe_overlaps"],
         "ramachandran_outliers_before": before.get("ramachandran", {}).get("outliers"),
         "ramachandran_outliers_after": after["ramachandran"]["outliers"],
-        "energy_kj_mol_before": before.get("energy_kj_mol"), "energy_kj_mol_after": after.get("energy_kj_mol"),
+        "energy_kj_mol_before": before.get("energy_kj_mol"),
+        "energy_kj_mol_after": after.get("energy_kj_mol"),
         "max_displacement_angstrom": report["moved"]["max_displacement_angstrom"],
-    }  # fmt: skip
+    }
 
 
 def _unforeseen(error: Exception) -> str:

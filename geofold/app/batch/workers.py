@@ -60,9 +60,10 @@ class Workers:
         for module in ("distributed", "dask_jobqueue") if self.slurm else ("distributed",):
             if importlib.util.find_spec(module) is None:
                 raise OptionError(
-                    f"no {module} in this environment", "the packages of the extra cluster",
+                    f"no {module} in this environment",
+                    "the packages of the extra cluster",
                     "pip install '.[cluster]' in geofold's folder",
-                )  # fmt: skip
+                )
         if self.slurm and shutil.which("sbatch") is None:
             raise OptionError("--slurm where there is no sbatch", "a machine that submits to Slurm", "log in to one")
 
@@ -94,9 +95,15 @@ class Workers:
 
         # no limit of memory: dask would hold back a worker for ever once libraries alone fill its share
         return LocalCluster(
-            n_workers=min(self.count or CPU_COUNT, jobs), threads_per_worker=1, processes=True, memory_limit=0,
-            dashboard_address=None, scheduler_kwargs=QUIET, silence_logs=logging.CRITICAL, preload=UNINTERRUPTED,
-        )  # fmt: skip
+            n_workers=min(self.count or CPU_COUNT, jobs),
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            dashboard_address=None,
+            scheduler_kwargs=QUIET,
+            silence_logs=logging.CRITICAL,
+            preload=UNINTERRUPTED,
+        )
 
     def _slurm(self, jobs: int) -> Any:
         from dask_jobqueue import SLURMCluster
@@ -105,9 +112,14 @@ class Workers:
         directives = [text if text.startswith("-") else f"--{text}" for text in self.sbatch]
         try:
             cluster = SLURMCluster(
-                cores=1, processes=1, memory=self.memory, walltime=self.walltime, job_extra_directives=directives,
-                scheduler_options={"dashboard_address": ":0"}, silence_logs="critical",
-            )  # fmt: skip
+                cores=1,
+                processes=1,
+                memory=self.memory,
+                walltime=self.walltime,
+                job_extra_directives=directives,
+                scheduler_options={"dashboard_address": ":0"},
+                silence_logs="critical",
+            )
         except ValueError as error:
             raise OptionError(f"--memory {self.memory} ({error})", "a size such as 4GB", "mend it") from error
         # dask would try for ever, and in vain, what Slurm does not take
@@ -117,8 +129,9 @@ class Workers:
         if tried.returncode:
             cluster.close()
             said = (tried.stderr.strip() or f"status {tried.returncode}").splitlines()[-1]
-            raise WorkersError(f"Slurm takes no such job ({said})", "options that it takes",
-                               "see --memory, --walltime and --sbatch")  # fmt: skip
+            raise WorkersError(
+                f"Slurm takes no such job ({said})", "options that it takes", "see --memory, --walltime and --sbatch"
+            )
         cluster.adapt(minimum_jobs=count, maximum_jobs=count)  # unlike scale, another job for one that is gone
         return cluster
 
@@ -146,8 +159,9 @@ class Crew:
             try:
                 came = future.result()  # made once more where it went with its worker before it was here
             except CancelledError as error:
-                raise WorkersError("the dask scheduler was lost", "one that stays",
-                                   "give the same command to go on") from error  # fmt: skip
+                raise WorkersError(
+                    "the dask scheduler was lost", "one that stays", "give the same command to go on"
+                ) from error
             except Exception as error:
                 came = error
             yield job, came
@@ -160,7 +174,10 @@ def _connected(address: str) -> Iterator[Client]:
     try:
         client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:
-        raise WorkersError(f"no dask scheduler answers at {address}", "the address of one, such as tcp://host:8786",
-                           "start one with dask scheduler") from error  # fmt: skip
+        raise WorkersError(
+            f"no dask scheduler answers at {address}",
+            "the address of one, such as tcp://host:8786",
+            "start one with dask scheduler",
+        ) from error
     with client:
         yield client

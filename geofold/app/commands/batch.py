@@ -41,18 +41,32 @@ def _command(name: str) -> Callable[..., None]:
     """Command that runs a table of jobs of a kind."""
 
     def run(
-        jobs: Jobs, workers: Count = None, scheduler: Scheduler = None, slurm: Slurm = False, memory: Memory = "4GB",
-        walltime: Walltime = "04:00:00", sbatch: Sbatch = None, results: Table = None,
-    ) -> None:  # fmt: skip
+        jobs: Jobs,
+        workers: Count = None,
+        scheduler: Scheduler = None,
+        slurm: Slurm = False,
+        memory: Memory = "4GB",
+        walltime: Walltime = "04:00:00",
+        sbatch: Sbatch = None,
+        results: Table = None,
+    ) -> None:
         with told():
             from geofold.app.batch.run import batch
 
             try:
                 with _bar() as tell:
                     rows = batch(
-                        name, jobs, workers=workers, scheduler=scheduler, slurm=slurm, memory=memory,
-                        walltime=walltime, sbatch=tuple(sbatch or ()), results=results, progress=tell,
-                    )  # fmt: skip
+                        name,
+                        jobs,
+                        workers=workers,
+                        scheduler=scheduler,
+                        slurm=slurm,
+                        memory=memory,
+                        walltime=walltime,
+                        sbatch=tuple(sbatch or ()),
+                        results=results,
+                        progress=tell,
+                    )
             except KeyboardInterrupt:
                 say("geofold: interrupted; the same command goes on with what is missing", err=True)
                 raise typer.Exit(130) from None
@@ -75,8 +89,9 @@ def _summed_up(name: str, jobs: str, rows: list[dict[str, Any]]) -> None:
     count = {status: sum(row["status"] == status for row in rows) for status in (PASSED, FAILED, ERROR)}
     say(
         f"batch {name} of {printable(jobs)}: {len(rows)} jobs, {count[PASSED]} passed, "
-        f"{count[FAILED]} failed their audit, {count[ERROR]} could not be run", err=True,
-    )  # fmt: skip
+        f"{count[FAILED]} failed their audit, {count[ERROR]} could not be run",
+        err=True,
+    )
     if count[PASSED] < len(rows):
         raise typer.Exit(1)
 
@@ -89,9 +104,12 @@ def _bar() -> Iterator[Any]:
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("jobs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("jobs"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
         TextColumn("{task.fields[last]}", markup=False),
-    )  # fmt: skip
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("jobs", total=None, last="")
 

@@ -69,16 +69,23 @@ def numbers(run: Any, drag: str) -> dict[str, Any]:
         if (kind == k).any()
     }
     return {
-        "schema": "geofold-maze/1", "seed": world.seed, "layout": world.name, "steps": len(run.inner),
-        "targets": len(world.targets), "targets_reached": len(reached), "dragged_before_step": run.dragged,
-        "drag": drag if run.dragged is not None else None, "collisions": int(run.bumps[-1]),
+        "schema": "geofold-maze/1",
+        "seed": world.seed,
+        "layout": world.name,
+        "steps": len(run.inner),
+        "targets": len(world.targets),
+        "targets_reached": len(reached),
+        "dragged_before_step": run.dragged,
+        "drag": drag if run.dragged is not None else None,
+        "collisions": int(run.bumps[-1]),
         "steps_per_target": round(float(np.mean([leg.ended - leg.began for leg in reached])), 2) if reached else None,
         "shortest_per_target": round(float(np.mean([leg.shortest for leg in reached])), 2) if reached else None,
         "regret": round(float(np.mean([leg.regret for leg in reached])), 4) if reached else None,
-        "inner_steps_mean": round(float(run.inner.mean()), 3), "inner_steps_by_kind": inner,
+        "inner_steps_mean": round(float(run.inner.mean()), 3),
+        "inner_steps_by_kind": inner,
         "step_ms_mean": round(float(run.milliseconds.mean()), 3),
         "step_ms_p99": round(float(np.percentile(run.milliseconds, 99)), 3),
-    }  # fmt: skip
+    }
 
 
 def _require(output: str, heat_map: str | None, steps: int, move_at: int | None) -> None:
@@ -99,9 +106,10 @@ def _pictures() -> Any:
         import PIL  # noqa: F401
     except ImportError as error:
         raise OptionError(
-            f"no {error.name} in this environment", "the packages of the extra maze",
+            f"no {error.name} in this environment",
+            "the packages of the extra maze",
             "pip install '.[maze]' in geofold's folder",
-        ) from error  # fmt: skip
+        ) from error
     matplotlib.use("Agg")
     from geofold.maze import render
 

@@ -41,9 +41,15 @@ class Check:
 
 
 def audit(
-    structure: Structure, trees: list[TorsionTree], before: Floats, after: Floats, numbers: tuple[dict, dict],
-    altloc: str | None = None, *, repacked: NDArray[np.int64] | None = None,
-) -> list[Check]:  # fmt: skip
+    structure: Structure,
+    trees: list[TorsionTree],
+    before: Floats,
+    after: Floats,
+    numbers: tuple[dict, dict],
+    altloc: str | None = None,
+    *,
+    repacked: NDArray[np.int64] | None = None,
+) -> list[Check]:
     """Promises of geometry and of improvement.
 
     Parameters
@@ -78,9 +84,10 @@ def audit(
         Check("severe_overlaps_added", float(end["severe_overlaps"] - start["severe_overlaps"]), 0.0),
         Check(
             "ramachandran_outliers_added",
-            float(end["ramachandran"]["outliers"] - start["ramachandran"]["outliers"]), 0.0,
+            float(end["ramachandran"]["outliers"] - start["ramachandran"]["outliers"]),
+            0.0,
         ),
-    ]  # fmt: skip
+    ]
     if infinite(end) and not infinite(start):
         checks.append(Check("energy_infinite", 1.0, 0.0))
     elif ENERGY in end and ENERGY in start:  # one that was infinite has fallen

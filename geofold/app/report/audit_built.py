@@ -23,15 +23,27 @@ JOINT_ANGLES = ((("CA", "C"), ("N",), 116.6), (("O", "C"), ("N",), 122.7), (("C"
 """Atoms before the joint, atoms behind it, degrees (the middle one of the three is at the corner)."""
 JOINT_BOND, JOINT_ANGLE, TRANS = 0.02, 5.0, 5.0
 """Limits: Angstrom, degrees, degrees."""
-COMPARED = frozenset({"closure_error_angstrom", "bond_change_angstrom", "angle_change_degrees", "omega_change_degrees",
-                      "chiralities_changed"})  # fmt: skip
+COMPARED = frozenset(
+    {
+        "closure_error_angstrom",
+        "bond_change_angstrom",
+        "angle_change_degrees",
+        "omega_change_degrees",
+        "chiralities_changed",
+    }
+)
 """Checks of a repair that hold for the way from the closed conformation that a built loop's stream started from."""
 
 
 def audit_built(
-    structure: Structure, built: BuiltLoops, xyz: Floats, after: dict[str, Any], altloc: str | None, *,
+    structure: Structure,
+    built: BuiltLoops,
+    xyz: Floats,
+    after: dict[str, Any],
+    altloc: str | None,
+    *,
     cis_pro: bool = False,
-) -> list[Check]:  # fmt: skip
+) -> list[Check]:
     """Promises of built residues.
 
     Parameters
@@ -60,12 +72,14 @@ def audit_built(
     bond = max(abs(10 * float(np.linalg.norm(place(i, "C") - place(j, "N"))) - PEPTIDE_BOND) for i, j in joints)
     angle = max(
         abs(_angle(*(place(i, name) for name in one), *(place(j, name) for name in two)) - ideal)
-        for i, j in joints for one, two, ideal in JOINT_ANGLES
-    )  # fmt: skip
+        for i, j in joints
+        for one, two, ideal in JOINT_ANGLES
+    )
     bent = [
         180 - abs(np.degrees(angles.omega[k])) if k not in cis else abs(np.degrees(angles.omega[k]))
-        for first, last in spans for k in range(first, last + 2)
-    ]  # fmt: skip
+        for first, last in spans
+        for k in range(first, last + 2)
+    ]
     inside = [k for first, last in spans for k in range(first, last + 1)]
     chiral = [k for k in inside if structure.atom(k, "CB", steering) is not None]
     # the phi of the residue behind a loop is the loop's doing

@@ -31,12 +31,16 @@ def _told(structure: Structure, gap: Gap) -> dict[str, Any]:
     distance = structure.peptide_distance(gap.before, gap.after)
     build, reason = _build(structure, gap)
     return {
-        "after": structure.residues[gap.before].label, "before": structure.residues[gap.after].label,
+        "after": structure.residues[gap.before].label,
+        "before": structure.residues[gap.after].label,
         "distance_angstrom": None if distance is None else round(10 * distance, 2),
-        "missing": len(gap.numbers if gap.names is None else gap.names), "numbers_left": len(gap.numbers),
-        "sequence": None if gap.names is None else sequence_of(gap.names), "sequence_from": gap.source or None,
-        "build": build, "not_built_because": reason,
-    }  # fmt: skip
+        "missing": len(gap.numbers if gap.names is None else gap.names),
+        "numbers_left": len(gap.numbers),
+        "sequence": None if gap.names is None else sequence_of(gap.names),
+        "sequence_from": gap.source or None,
+        "build": build,
+        "not_built_because": reason,
+    }
 
 
 def _build(structure: Structure, gap: Gap) -> tuple[str | None, str | None]:

@@ -20,7 +20,7 @@ from geofold.molecule.topology.torsion_tree import torsion_tree
 
 def inspect(
     structure: Structure, *, energy: Callable[[Structure], NumbersAndNotes] | None = None, altloc: str | None = None
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Report with chains, breaks, clashes, Ramachandran counts, cis bonds and the energy.
 
     Parameters
@@ -37,12 +37,16 @@ def inspect(
             letter = altloc or any_altloc(structure, first, last)
             trees.append(torsion_tree(structure, first, last, altloc=letter, torn=True))
     report: dict[str, Any] = {
-        "schema": REPORT_SCHEMA, "command": "check", "versions": versions(), "input": described(structure),
-        "residues": residue_spans(structure), "chain_breaks": breaks(structure),
+        "schema": REPORT_SCHEMA,
+        "command": "check",
+        "versions": versions(),
+        "input": described(structure),
+        "residues": residue_spans(structure),
+        "chain_breaks": breaks(structure),
         "before": measure(structure, trees, structure.xyz, None, altloc),
         "prior": likelihood(structure, [span for span in spans if span[1] > span[0]]),
         "trouble": trouble(structure, altloc),
-    }  # fmt: skip
+    }
     numbers: dict[str, Any] = {}
     notes: list[str] = []
     try:

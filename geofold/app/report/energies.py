@@ -33,9 +33,10 @@ def energies(model: EnergyModel, xyz: Floats, moving: Mask) -> dict[str, Any]:
     One that is infinite, because atoms coincide, is left out.
     """
     told: dict[str, Any] = {
-        ENERGY: round(model.energy(xyz), 2), "force_field": NAME,
+        ENERGY: round(model.energy(xyz), 2),
+        "force_field": NAME,
         "lennard_jones_moving_fixed_kj_mol": round(model.lennard_jones(xyz, moving), 2),
-    }  # fmt: skip
+    }
     return {key: value for key, value in told.items() if isinstance(value, str) or np.isfinite(value)}
 
 
@@ -48,8 +49,9 @@ def infinite_notes(**numbers: dict[str, Any]) -> list[str]:
     """What to say of energies that were left out, by when they were taken."""
     return [
         f"the energy {when} is infinite: atoms stand in the very same place"
-        for when, told in numbers.items() if infinite(told)
-    ]  # fmt: skip
+        for when, told in numbers.items()
+        if infinite(told)
+    ]
 
 
 def energy_notes(model: EnergyModel | None) -> list[str]:

@@ -55,13 +55,15 @@ def backbones(structure: Structure, frames: Floats, altloc: str | None = None) -
     """`backbone` of frames (T, n_atoms, 3) in nm."""
     phi, psi, omega = ramachandran.phi_psi_omega(trajectory_from(structure, frames, altloc))
     names = [residue.resname for residue in structure.residues]
-    kind = np.array([
+    kind = np.array(
         [
-            ramachandran.class_of(name, following, None if np.isnan(turn) else float(turn))
-            for name, following, turn in zip(names, [*names[1:], None], row, strict=True)
+            [
+                ramachandran.class_of(name, following, None if np.isnan(turn) else float(turn))
+                for name, following, turn in zip(names, [*names[1:], None], row, strict=True)
+            ]
+            for row in omega
         ]
-        for row in omega
-    ])  # fmt: skip
+    )
     both = ~np.isnan(phi) & ~np.isnan(psi)
     verdict = np.full(phi.shape, ramachandran.UNDEFINED)
     score = ramachandran.score(phi[both], psi[both], kind[both])
@@ -120,11 +122,13 @@ def measure(
         numbers |= energies(energy, xyz, moving)
     worst = max(unique.values(), default=0.0)
     return numbers | {
-        "severe_overlaps": len(unique), "worst_overlap_angstrom": round(10 * worst, 3),
+        "severe_overlaps": len(unique),
+        "worst_overlap_angstrom": round(10 * worst, 3),
         "ramachandran": {
             "favoured": int((verdict == ramachandran.FAVOURED).sum()),
             "allowed": int((verdict == ramachandran.ALLOWED).sum()),
-            "outliers": len(outliers), "outlier_residues": [structure.residues[k].label for k in outliers],
+            "outliers": len(outliers),
+            "outlier_residues": [structure.residues[k].label for k in outliers],
         },
         "cis_peptide_bonds": int((np.abs(angles.omega[moving]) < CIS).sum()),
-    }  # fmt: skip
+    }

@@ -74,9 +74,11 @@ def _require_flat(value: Any) -> None:
     level = [value]
     for _ in range(DEEPEST):
         level = [
-            item for part in level if isinstance(part, (dict, list))
+            item
+            for part in level
+            if isinstance(part, (dict, list))
             for item in (part.values() if isinstance(part, dict) else part)
-        ]  # fmt: skip
+        ]
         if not level:
             return
     raise RecursionError

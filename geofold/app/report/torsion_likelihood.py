@@ -33,8 +33,11 @@ def likelihood(structure: Structure, spans: list[tuple[int, int]]) -> dict[str, 
             each = model.log_likelihood(encode_residues(structure, first, last), own)[0][:, 0].numpy()
         known = own[:, 0, :2].isfinite().all(-1).numpy()
         value[first : last + 1][known] = each[known]
-        low = [k for k in range(len(each) - window + 1)
-               if known[k : k + window].all() and each[k : k + window].mean() < card["unlikely_nat"]]  # fmt: skip
+        low = [
+            k
+            for k in range(len(each) - window + 1)
+            if known[k : k + window].all() and each[k : k + window].mean() < card["unlikely_nat"]
+        ]
         marked = np.zeros(len(each) + 1, dtype=bool)
         for k in low:
             marked[k : k + window] = True

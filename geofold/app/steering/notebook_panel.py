@@ -91,9 +91,10 @@ class Panel:
             import ipywidgets as widgets
         except ImportError:
             raise OptionError(
-                "a panel without ipywidgets", "a notebook with ipywidgets",
+                "a panel without ipywidgets",
+                "a notebook with ipywidgets",
                 "pip install '.[notebook]' in geofold's folder, or loop over the steps yourself",
-            ) from None  # fmt: skip
+            ) from None
 
         self.steering = steering
         self._task: asyncio.Task[None] | None = None
@@ -114,11 +115,17 @@ class Panel:
         self._change.on_click(
             lambda _: self._changed(lambda: steering.move(self._chosen.value or "", self._text.value))
         )
-        self.widget = widgets.VBox([
-            widgets.HBox([self._run, self._once]), widgets.HBox([self._text, self._add]),
-            widgets.HBox([self._chosen, widgets.VBox([self._change, self._remove])]),
-            self._trouble, self._numbers, self._stage, self._script,
-        ])  # fmt: skip
+        self.widget = widgets.VBox(
+            [
+                widgets.HBox([self._run, self._once]),
+                widgets.HBox([self._text, self._add]),
+                widgets.HBox([self._chosen, widgets.VBox([self._change, self._remove])]),
+                self._trouble,
+                self._numbers,
+                self._stage,
+                self._script,
+            ]
+        )
         with self._stage:
             self._view.show()
 

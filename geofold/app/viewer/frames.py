@@ -121,6 +121,9 @@ def _coordinates(models: list[list[str]], index: int, rows: list[int]) -> NDArra
         raise InputFileError(f"{which} with atoms unlike model 1", "the same atoms in each", "use one topology")
     values = [parse_decimal(lines[row][at : at + 8]) for row in rows for at in (30, 38, 46)]
     if None in values:
-        raise CoordinateError(f"{which} with a coordinate that is no number", f"numbers up to {LARGEST_REAL:,.0f} A",
-                              "check columns 31-54")  # fmt: skip
+        raise CoordinateError(
+            f"{which} with a coordinate that is no number",
+            f"numbers up to {LARGEST_REAL:,.0f} A",
+            "check columns 31-54",
+        )
     return np.array(values, dtype=np.float64).reshape(-1, 3)

@@ -31,9 +31,11 @@ TIMES = "\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}"
 
 UNITS = {"_kj_mol": "kJ/mol", "_angstrom": "Å", "_degrees": "°", "_ms": "ms"}
 NAMES = {
-    "energy_kj_mol": "Energy", "lennard_jones_moving_fixed_kj_mol": "Lennard-Jones, moving against fixed",
-    "ramachandran outlier_residues": "Outlier residues", "inner_steps_per_residue": "Inner steps K",
-}  # fmt: skip
+    "energy_kj_mol": "Energy",
+    "lennard_jones_moving_fixed_kj_mol": "Lennard-Jones, moving against fixed",
+    "ramachandran outlier_residues": "Outlier residues",
+    "inner_steps_per_residue": "Inner steps K",
+}
 RUN_KEYS = ("command", "loops", "predictor", "gate", "seed", "geofold")
 
 
@@ -189,10 +191,15 @@ def contact_table(contacts: Sequence[Mapping[str, Any]], playable: bool) -> str:
     rows = []
     for place, contact in enumerate(contacts):
         now = [f'<span id="now-{place}">{ABSENT}</span>'] if playable else []
-        rows.append([
-            number(contact.get("contact")), number(contact.get("before_angstrom")),
-            number(contact.get("after_angstrom")), *now, verdict(contact.get("satisfied")),
-        ])  # fmt: skip
+        rows.append(
+            [
+                number(contact.get("contact")),
+                number(contact.get("before_angstrom")),
+                number(contact.get("after_angstrom")),
+                *now,
+                verdict(contact.get("satisfied")),
+            ]
+        )
     head = ["Contact (Å)", "Before", "After", *(["Frame"] if playable else []), "Held"]
     return table("Contacts", head, rows)
 
@@ -212,14 +219,24 @@ def audit_table(report: Mapping[str, Any]) -> str:
     audit = section(report, "audit")
     checks = [check for check in sequence(audit.get("checks")) if isinstance(check, Mapping)]
     rows = [
-        [label(str(check.get("name", "check"))), number(check.get("value")), number(check.get("limit")),
-         verdict(check.get("passed"))] for check in checks
-    ]  # fmt: skip
+        [
+            label(str(check.get("name", "check"))),
+            number(check.get("value")),
+            number(check.get("limit")),
+            verdict(check.get("passed")),
+        ]
+        for check in checks
+    ]
     passed = audit.get("passed")
-    words = "" if passed is None else (
-        '<p class="good banner">✓ The result passes its audit.</p>' if passed
-        else '<p class="bad banner">✗ The result fails its own audit.</p>'
-    )  # fmt: skip
+    words = (
+        ""
+        if passed is None
+        else (
+            '<p class="good banner">✓ The result passes its audit.</p>'
+            if passed
+            else '<p class="bad banner">✗ The result fails its own audit.</p>'
+        )
+    )
     return words + table("Audit", ["Check", "Value", "Limit", "Passed"], rows)
 
 

@@ -104,31 +104,39 @@ def page(
     panel = parts.report_panel(report, contacts or parts.listed_contacts(report), playable)
     start, place = pdb_text(trajectory, 0), {row: index for index, row in enumerate(trajectory.rows)}
     bonded = [(place[i], place[j]) for i, j in links if i in place and j in place]
-    drawn = plots(start, trajectory.xyz, list(shown.colours), report, bonded, energy=energy,
-                  models=trajectory.models)  # fmt: skip
+    drawn = plots(start, trajectory.xyz, list(shown.colours), report, bonded, energy=energy, models=trajectory.models)
     plotted = bool(shown.colours and (drawn or (shown.contacts and playable)))
     beside = ('<section id="plots" aria-label="Plots"></section>' if plotted else "") + (
         f"<aside>{panel}</aside>" if panel else ""
     )
     template = resources.find("viewer.html").read_text(encoding="utf-8")
-    return parts.render(template, {
-        "TITLE": escape(title),
-        "BESIDE": f'<div id="beside">{beside}</div>' if beside else "",
-        "LAYOUT": "both" if beside else "alone",
-        "SOURCE": "" if offline else viewer_library.LIBRARY_URL.split("/npm")[0],
-        "LIBRARY": f"<script>{viewer_library.library_source()}</script>" if offline else "",
-        "PLOTS": resources.find("viewer_plots.js").read_text(encoding="utf-8"),
-        "DATA": parts.embed_json({
-            "library": None if offline else viewer_library.LIBRARY_URL,
-            "integrity": None if offline else viewer_library.LIBRARY_INTEGRITY,
-            "start": start,
-            "step": STEP,
-            "models": _chosen(trajectory),
-            "moving": shown.moving, "edge": shown.edge, "beside": shown.beside,
-            "frames": parts.encode(trajectory.xyz[:, shown.moving], STEP),
-            "moved": shown.colours, "contacts": shown.contacts, "plots": drawn if plotted else None,
-        }),
-    })  # fmt: skip
+    return parts.render(
+        template,
+        {
+            "TITLE": escape(title),
+            "BESIDE": f'<div id="beside">{beside}</div>' if beside else "",
+            "LAYOUT": "both" if beside else "alone",
+            "SOURCE": "" if offline else viewer_library.LIBRARY_URL.split("/npm")[0],
+            "LIBRARY": f"<script>{viewer_library.library_source()}</script>" if offline else "",
+            "PLOTS": resources.find("viewer_plots.js").read_text(encoding="utf-8"),
+            "DATA": parts.embed_json(
+                {
+                    "library": None if offline else viewer_library.LIBRARY_URL,
+                    "integrity": None if offline else viewer_library.LIBRARY_INTEGRITY,
+                    "start": start,
+                    "step": STEP,
+                    "models": _chosen(trajectory),
+                    "moving": shown.moving,
+                    "edge": shown.edge,
+                    "beside": shown.beside,
+                    "frames": parts.encode(trajectory.xyz[:, shown.moving], STEP),
+                    "moved": shown.colours,
+                    "contacts": shown.contacts,
+                    "plots": drawn if plotted else None,
+                }
+            ),
+        },
+    )
 
 
 def view(
@@ -220,13 +228,17 @@ def _scene(
     edge = {near for group in core for near in (group - 1, group + 1) if chain_of.get(near) == chain_of[group]} - core
     place = {(atom.residue, atom.name.strip()): index for index, atom in reversed(list(enumerate(trajectory.atoms)))}
     drawn = [
-        {"row": row, "text": str(contact.get("contact") or f"contact {row + 1}"),
-         "atoms": [place[end] for end in pair], "kind": parts.contact_kind(contact),
-         "bound": parts.finite(contact.get("bound_angstrom")),
-         "wanted": wanted_in(contact, report, trajectory.models)}
+        {
+            "row": row,
+            "text": str(contact.get("contact") or f"contact {row + 1}"),
+            "atoms": [place[end] for end in pair],
+            "kind": parts.contact_kind(contact),
+            "bound": parts.finite(contact.get("bound_angstrom")),
+            "wanted": wanted_in(contact, report, trajectory.models),
+        }
         for row, (contact, pair) in enumerate(zip(listed, ends, strict=True))
         if len(pair) == 2 and all(end in place for end in pair)
-    ]  # fmt: skip
+    ]
     moving, edges = (np.flatnonzero(np.isin(groups, list(which))).tolist() for which in (core | edge, edge))
     return Scene(trajectory, moving, edges, _beside(trajectory, groups, core), colours, drawn)
 

@@ -39,9 +39,8 @@ def depths_shown(report: Mapping[str, Any], models: int) -> list[float | None] |
     A frame is None where K was not counted.
     """
     told = [
-        parts.finite(value)
-        for value in parts.sequence(parts.section(report, "stream").get("inner_steps_per_frame"))
-    ]  # fmt: skip
+        parts.finite(value) for value in parts.sequence(parts.section(report, "stream").get("inner_steps_per_frame"))
+    ]
     chosen = _shown(len(told), models)
     if chosen is None or all(value is None for value in told):
         return None
@@ -76,9 +75,15 @@ def wanted_in(contact: Mapping[str, Any], report: Mapping[str, Any], models: int
 
 
 def plots(
-    text: str, frames: Floats, moved: Sequence[str], report: Mapping[str, Any],
-    links: Collection[tuple[int, int]] = (), *, energy: bool = False, models: int | None = None,
-) -> dict[str, Any] | None:  # fmt: skip
+    text: str,
+    frames: Floats,
+    moved: Sequence[str],
+    report: Mapping[str, Any],
+    links: Collection[tuple[int, int]] = (),
+    *,
+    energy: bool = False,
+    models: int | None = None,
+) -> dict[str, Any] | None:
     """What the page's plots and red dashes are drawn from; None if nothing moves or the text is no structure.
 
     Parameters
