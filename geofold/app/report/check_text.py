@@ -1,4 +1,4 @@
-"""What `check` found, in lines for people."""
+"""Text form of the report of `check`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from geofold.terminal import printable_values, shell_quoted
 
 
 def check_text(found: dict[str, Any]) -> str:
-    """The report of `check` in lines for people, of printable characters; commands are quoted for a shell."""
+    """Format the report of `check` as lines of printable characters; commands are quoted for a shell."""
     given, found = found, printable_values(found)
     numbers = found["before"]
     rama = numbers["ramachandran"]
@@ -32,7 +32,7 @@ def check_text(found: dict[str, Any]) -> str:
 
 
 def _command(name: str, build: str | None) -> str:
-    """The command that builds a gap of a file; empty where none does."""
+    """Return the command that builds a gap of a file; empty if it cannot be built."""
     if build is None:
         return ""
     file = f"./{name}" if name.startswith("-") else name
@@ -40,15 +40,15 @@ def _command(name: str, build: str | None) -> str:
 
 
 def _gap(gap: dict[str, Any], command: str) -> list[str]:
-    """A break of the chain, what is missing there, and the command that builds it."""
+    """Format a chain break, the missing residues and the command that builds them."""
     where = f"after {gap['after']}, before {gap['before']}: {gap['distance_angstrom']} A"
     missing = f"{gap['missing']} residues" if gap["missing"] != 1 else "1 residue"
-    told = f"{gap['sequence']} ({gap['sequence_from']})" if gap["sequence"] else "by the numbers, sequence not known"
+    known = f"{gap['sequence']} ({gap['sequence_from']})" if gap["sequence"] else "by the numbers, sequence not known"
     lines = [f"  chain break            {where}"]
     if gap["missing"]:
-        lines.append(f"    missing              {missing}, {told}")
+        lines.append(f"    missing              {missing}, {known}")
     if gap["build"] is not None:
-        lines.append(f"    to mend it           {command}")
+        lines.append(f"    to repair it         {command}")
     else:
         lines.append(f"    cannot be built      {gap['not_built_because']}")
     return lines
