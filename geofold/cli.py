@@ -31,7 +31,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Move protein backbones by their torsions: repair loops, constrain peptides. Output has the format of the input (PDB or mmCIF).",
+    help="Move protein backbones by their torsions: repair loops, constrain peptides. "
+    "The output has the format of the input (PDB or mmCIF).",
 )
 
 app.add_typer(batch_app, name="batch")

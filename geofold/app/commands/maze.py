@@ -138,6 +138,7 @@ def _summary(results: dict[str, Any], move_at: int | None) -> str:
         lines.append(f"  obstacle dragged ({results['drag']}) before step {results['dragged_before_step']}")
     elif move_at is not None:
         lines.append(f"  the obstacle was not dragged: no step {move_at}, or no path left for the agent")
-    kinds = ", ".join(f"{name} {part['inner_steps_mean']}" for name, part in results["inner_steps_by_kind"].items())
+    means = {name: part["inner_steps_mean"] for name, part in results["inner_steps_by_kind"].items()}
+    kinds = ", ".join(f"{name} {mean}" for name, mean in means.items())
     lines.append(f"  inner steps K: mean {results['inner_steps_mean']} ({kinds})")
     return "\n".join([*lines, f"  {results['step_ms_mean']} ms per step, p99 {results['step_ms_p99']} ms"])
