@@ -124,21 +124,21 @@ def _page(run: Any) -> bytes:
     return page(run).encode()
 
 
-def _summary(results: dict[str, Any], move_at: int | None) -> str:
+def _summary(record: dict[str, Any], move_at: int | None) -> str:
     lines = [
-        f"maze {results['seed']} ({results['layout']}): {results['targets_reached']} of {results['targets']} targets in "
-        f"{results['steps']} steps, {results['collisions']} collisions"
+        f"maze {record['seed']} ({record['layout']}): {record['targets_reached']} of {record['targets']} targets in "
+        f"{record['steps']} steps, {record['collisions']} collisions"
     ]
-    if results["regret"] is not None:
+    if record["regret"] is not None:
         lines.append(
-            f"  steps per target {results['steps_per_target']} (shortest path {results['shortest_per_target']}), "
-            f"regret {results['regret']}"
+            f"  steps per target {record['steps_per_target']} (shortest path {record['shortest_per_target']}), "
+            f"regret {record['regret']}"
         )
-    if results["dragged_before_step"] is not None:
-        lines.append(f"  obstacle dragged ({results['drag']}) before step {results['dragged_before_step']}")
+    if record["dragged_before_step"] is not None:
+        lines.append(f"  obstacle dragged ({record['drag']}) before step {record['dragged_before_step']}")
     elif move_at is not None:
         lines.append(f"  the obstacle was not dragged: no step {move_at}, or no path left for the agent")
-    means = {name: part["inner_steps_mean"] for name, part in results["inner_steps_by_kind"].items()}
+    means = {name: part["inner_steps_mean"] for name, part in record["inner_steps_by_kind"].items()}
     kinds = ", ".join(f"{name} {mean}" for name, mean in means.items())
-    lines.append(f"  inner steps K: mean {results['inner_steps_mean']} ({kinds})")
-    return "\n".join([*lines, f"  {results['step_ms_mean']} ms per step, p99 {results['step_ms_p99']} ms"])
+    lines.append(f"  inner steps K: mean {record['inner_steps_mean']} ({kinds})")
+    return "\n".join([*lines, f"  {record['step_ms_mean']} ms per step, p99 {record['step_ms_p99']} ms"])
