@@ -95,7 +95,7 @@ def digest(path: str) -> str | None:
         return None
 
 
-def read_jobs(command: str, path: str, beside: tuple[str, ...] = ()) -> list[Job]:
+def read_jobs(command: str, path: str, reserved: tuple[str, ...] = ()) -> list[Job]:
     """Read and validate the jobs of a table.
 
     Parameters
@@ -104,7 +104,7 @@ def read_jobs(command: str, path: str, beside: tuple[str, ...] = ()) -> list[Job
         'repair' or 'constrain'.
     path : str
         The CSV.
-    beside : tuple of str
+    reserved : tuple of str
         Files that the batch itself writes, which jobs must not name.
 
     Returns
@@ -124,7 +124,7 @@ def read_jobs(command: str, path: str, beside: tuple[str, ...] = ()) -> list[Job
         jobs.append(job)
     if not jobs:
         raise JobsError(f"{path} has no jobs", "a row for each job under the header", "add some")
-    _require_apart(jobs, path, beside)
+    _require_apart(jobs, path, reserved)
     return jobs
 
 
@@ -221,9 +221,9 @@ def _require_whole(job: Job, path: str) -> None:
             _refuse(where, name, error.given, error.expected, error.remedy)
 
 
-def _require_apart(jobs: list[Job], path: str, beside: tuple[str, ...]) -> None:
+def _require_apart(jobs: list[Job], path: str, reserved: tuple[str, ...]) -> None:
     """Refuse a file that is written twice, or read by one job and written by another, since jobs run in any order."""
-    taken = {identity(name): "the batch itself" for name in (path, *beside)}
+    taken = {identity(name): "the batch itself" for name in (path, *reserved)}
     taken |= {identity(job.input): f"row {job.row}, column input" for job in jobs if job.input is not None}
     taken.pop(None, None)  # a device
     for job in jobs:

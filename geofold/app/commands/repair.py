@@ -23,23 +23,26 @@ from geofold.app.commands.options import (
 from geofold.paths import name_of
 from geofold.streams import say
 
+Loops = Annotated[
+    list[str] | None,
+    typer.Option("--loop", help="Residues to repair, numbered as in the file: A:45-56. May be repeated."),
+]
+Builds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--build",
+        help="Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file contains the "
+        "sequence (check lists them); existing residues within the range are rebuilt. May be repeated.",
+    ),
+]
+
 
 def repair(
     source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF, plain or gzip; '-': standard input.")],
     output: Output,
-    loop: Annotated[
-        list[str] | None,
-        typer.Option("--loop", help="Residues to repair, numbered as in the file: A:45-56. May be repeated."),
-    ] = None,
+    loop: Loops = None,
     auto: Annotated[bool, typer.Option("--auto", help="Find the loops to repair instead.")] = False,
-    build: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--build",
-            help="Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file contains the "
-            "sequence (check lists them); existing residues within the range are rebuilt. May be repeated.",
-        ),
-    ] = None,
+    build: Builds = None,
     trajectory: Trajectory = None,
     report: Report = None,
     view: View = None,

@@ -7,28 +7,28 @@ from typing import Any
 from geofold.terminal import printable_values, shell_quoted
 
 
-def check_text(found: dict[str, Any]) -> str:
+def check_text(report: dict[str, Any]) -> str:
     """Format the report of `check` as lines of printable characters; commands are quoted for a shell."""
-    given, found = found, printable_values(found)
-    numbers = found["before"]
+    raw, report = report, printable_values(report)
+    numbers = report["before"]
     rama = numbers["ramachandran"]
     lines = [
-        f"{found['input']['name']}: {found['input']['amino_acids']} amino acids, {', '.join(found['residues'])}",
+        f"{report['input']['name']}: {report['input']['amino_acids']} amino acids, {', '.join(report['residues'])}",
         f"  severe overlaps        {numbers['severe_overlaps']} (worst {numbers['worst_overlap_angstrom']} A)",
         f"  Ramachandran           {rama['favoured']} favoured, {rama['allowed']} allowed, {rama['outliers']} outliers"
         + (f" ({', '.join(rama['outlier_residues'])})" if rama["outliers"] else ""),
         f"  cis peptide bonds      {numbers['cis_peptide_bonds']}",
     ]
-    for gap, shown in zip(given["chain_breaks"], found["chain_breaks"], strict=True):
-        lines += _gap(shown, _command(given["input"]["name"], gap["build"]))
-    if found["prior"] is not None:
-        low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in found["prior"]["unlikely"])
-        lines.append(f"  torsion prior          {found['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
-    bad = ", ".join(part["residues"] for part in found["trouble"]["stretches"])
+    for gap, shown in zip(raw["chain_breaks"], report["chain_breaks"], strict=True):
+        lines += _gap(shown, _command(raw["input"]["name"], gap["build"]))
+    if report["prior"] is not None:
+        low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in report["prior"]["unlikely"])
+        lines.append(f"  torsion prior          {report['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
+    bad = ", ".join(part["residues"] for part in report["trouble"]["stretches"])
     lines.append(f"  loop model             in trouble: {bad or 'nothing'}")
     if "energy_kj_mol" in numbers:
         lines.append(f"  energy                 {numbers['energy_kj_mol']} kJ/mol ({numbers['force_field']})")
-    return "\n".join(lines + [f"  note: {note}" for note in found["notes"]])
+    return "\n".join(lines + [f"  note: {note}" for note in report["notes"]])
 
 
 def _command(name: str, build: str | None) -> str:

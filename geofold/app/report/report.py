@@ -102,7 +102,6 @@ def build_report(
     shift = 10 * np.linalg.norm(xyz - structure.xyz, axis=1)
     if built is not None:
         shift[built.atoms] = 0.0  # new atoms have not moved
-    moved = np.unique(structure.residue_of[shift > 0])
     owner = structure if built is None else built.original  # added atoms are numbered by the residues of this one
     report: dict[str, Any] = {
         "schema": REPORT_SCHEMA,
@@ -120,11 +119,7 @@ def build_report(
     if models:
         report |= _model_scores(models)
     if options.repack_shell:
-        turned = np.unique(np.concatenate([structure.residue_of[m.repacked.atoms] for m in outcomes] or [moved[:0]]))
-        report["repacked"] = {
-            "shell_angstrom": options.repack_shell,
-            "residues": [structure.residues[k].label for k in turned],
-        }
+        report["repacked"] = _repacked_section(structure, outcomes, options.repack_shell)
     if contacts:
         report["contacts"] = [_contact(structure, c, xyz, along) for c in contacts]
     earlier = dict.fromkeys(c for active in along for c in active if c not in contacts)
@@ -134,11 +129,7 @@ def build_report(
         "before": before,
         "after": after,
         "audit": {"passed": all(c.passed for c in checks), "checks": [c.as_dict() for c in checks]},
-        "moved": {
-            "atoms": int((shift > 0).sum()),
-            "residues": [structure.residues[k].label for k in moved],
-            "max_displacement_angstrom": round(float(shift.max(initial=0.0)), 3),
-        },
+        "moved": _moved_section(structure, shift),
         "added_atoms": [f"{owner.residues[a.residue].label}@{a.name}" for a in added],
         "stream": _stream_section(structure, outcomes),
         "notes": [
@@ -163,6 +154,23 @@ def _model_scores(models: Sequence[LoopModel]) -> dict[str, Any]:
             dict(zip(names, (round(value, 2) for value in interval), strict=True)) for interval in intervals
         ]
     return scores
+
+
+def _moved_section(structure: Structure, shift: np.ndarray) -> dict[str, Any]:
+    """Atoms and residues that moved, and the largest of the displacements (n_atoms,) in A."""
+    moved = np.unique(structure.residue_of[shift > 0])
+    return {
+        "atoms": int((shift > 0).sum()),
+        "residues": [structure.residues[k].label for k in moved],
+        "max_displacement_angstrom": round(float(shift.max(initial=0.0)), 3),
+    }
+
+
+def _repacked_section(structure: Structure, outcomes: list[StreamOutcome], shell: float) -> dict[str, Any]:
+    """Residues whose side chains were repacked within the shell (A)."""
+    atoms = np.concatenate([np.zeros(0, dtype=np.int64), *(m.repacked.atoms for m in outcomes)])
+    residues = np.unique(structure.residue_of[atoms])
+    return {"shell_angstrom": shell, "residues": [structure.residues[k].label for k in residues]}
 
 
 def _stream_section(structure: Structure, outcomes: list[StreamOutcome]) -> dict[str, Any]:

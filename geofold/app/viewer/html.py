@@ -170,7 +170,7 @@ def contact_kind(contact: Mapping[str, Any]) -> str:
 
 
 def finite(value: Any) -> float | None:
-    """The value as a finite float, else None."""
+    """Convert a finite number to float; None for anything else."""
     try:
         return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
     except OverflowError:  # a whole number of hundreds of digits
@@ -178,7 +178,7 @@ def finite(value: Any) -> float | None:
 
 
 def verdict(passed: Any) -> str:
-    """A mark that does not rest on colour alone."""
+    """Render passed or failed as a mark that does not depend on colour alone."""
     if passed is None:
         return ABSENT
     return '<span class="good">✓ yes</span>' if passed else '<span class="bad">✗ no</span>'

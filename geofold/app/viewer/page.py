@@ -118,7 +118,7 @@ def page(
     bonded = [(place[i], place[j]) for i, j in links if i in place and j in place]
     drawn = plots(start, trajectory.xyz, list(shown.colours), report, bonded, energy=energy, models=trajectory.models)
     plotted = bool(shown.colours and (drawn or (shown.contacts and playable)))
-    beside = ('<section id="plots" aria-label="Plots"></section>' if plotted else "") + (
+    sidebar = ('<section id="plots" aria-label="Plots"></section>' if plotted else "") + (
         f"<aside>{panel}</aside>" if panel else ""
     )
     template = resources.find("viewer.html").read_text(encoding="utf-8")
@@ -126,8 +126,8 @@ def page(
         template,
         {
             "TITLE": escape(title),
-            "BESIDE": f'<div id="beside">{beside}</div>' if beside else "",
-            "LAYOUT": "both" if beside else "alone",
+            "BESIDE": f'<div id="beside">{sidebar}</div>' if sidebar else "",
+            "LAYOUT": "both" if sidebar else "alone",
             "SOURCE": "" if offline else viewer_library.LIBRARY_URL.split("/npm")[0],
             "LIBRARY": f"<script>{viewer_library.library_source()}</script>" if offline else "",
             "PLOTS": resources.find("viewer_plots.js").read_text(encoding="utf-8"),
@@ -201,7 +201,7 @@ def view(
         residues = dict.fromkeys(atom.residue for atom in trajectory.atoms)
         for chain, resnum, _ in (residue for residue in residues if _label(residue) in shown.colours):
             drawn.setStyle({"model": 2, "chain": chain or " ", "resi": resnum}, orange)
-    for contact in (one for one in shown.contacts if one["wanted"] is None or one["wanted"][-1]):
+    for contact in (c for c in shown.contacts if c["wanted"] is None or c["wanted"][-1]):
         start, end = trajectory.xyz[-1, contact["atoms"]]
         excess = np.linalg.norm(start - end) - contact["bound"] if contact["bound"] is not None else np.nan
         held = excess <= STILL if contact["kind"] == "upper" else excess >= -STILL
