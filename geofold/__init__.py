@@ -1,14 +1,14 @@
-"""geofold: protein backbones moved by their torsions, one streaming step at a time.
+"""geofold moves protein backbones by their torsions, one streaming step at a time.
 
-``repair`` mends loops, ``constrain`` brings residues of a peptide together, ``steer`` does so while its contacts
-change, ``check`` says what is wrong, ``view`` shows a trajectory, ``batch`` runs many jobs. They are imported on first
-use, since torch and OpenMM take seconds to load.
+``repair`` repairs loops, ``constrain`` brings residues of a peptide together, ``steer`` does so while the contacts
+change, ``check`` lists what is wrong, ``view`` shows a trajectory and ``batch`` runs many jobs. They are imported on
+first use, since torch and OpenMM take seconds to load.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
-"""Type checkers take it for true. `typing` is not imported for it: what takes no time cannot be interrupted."""
+"""Type checkers assume True. `typing.TYPE_CHECKING` would cost an import, during which Ctrl-C could arrive."""
 
 __version__ = "0.1.0"
 __all__ = ["batch", "check", "constrain", "repair", "steer", "view"]

@@ -1,4 +1,4 @@
-"""``python -m geofold`` and the ``geofold`` command."""
+"""Entry point of ``python -m geofold`` and of the ``geofold`` command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def run() -> None:
-    """Leave with the command line's exit status."""
+    """Run the command line and exit with its status."""
     try:
         _open_closed_descriptors()
         import signal
@@ -17,9 +17,9 @@ def run() -> None:
     except KeyboardInterrupt:
         _leave_at_once()
     status = main()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done and said
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done and reported
     if status == INTERRUPTED:
-        # where Ctrl-C came within a text that Python executes, Python would end itself by the signal instead
+        # after a Ctrl-C in code that Python runs from a string, Python would end itself by the signal instead
         os._exit(status)
     sys.exit(status)
 
@@ -28,21 +28,23 @@ INTERRUPTED = 130
 
 
 def _leave_at_once(*_: object) -> None:
-    """Ctrl-C while modules load: nothing has begun, and an import that is broken off raises errors of its own."""
+    """Handle Ctrl-C while modules load: no work has started, and an interrupted import raises unrelated errors."""
     os.write(2, b"geofold: interrupted; nothing was written\n")
     os._exit(INTERRUPTED)
 
 
 def _open_closed_descriptors() -> None:
-    """Hold descriptors 0 to 2 where the shell closed them: the next file that is opened would get their number, and
-    what a library prints would land in it."""
+    """Open descriptors 0 to 2 if the shell closed them.
+
+    Otherwise the next file to be opened would get one of these numbers, and library output would end up in it.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     if sys.stderr is None:
-        sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8")  # libraries take it for granted
+        sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8")  # libraries assume that it exists
 
 
 if __name__ == "__main__":

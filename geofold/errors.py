@@ -1,7 +1,7 @@
-"""What a user can get wrong, one class each.
+"""Errors that a user can correct, one class for each kind.
 
 Every message is one line with three parts: what was given, what was expected, what to do. The command
-line prints it as it stands and leaves with ``exit_status``; scripts catch ``GeofoldError``.
+line prints it unchanged and exits with ``exit_status``; scripts catch ``GeofoldError``.
 """
 
 from __future__ import annotations
@@ -9,11 +9,21 @@ from __future__ import annotations
 from geofold.terminal import printable
 
 LONGEST_PART = 600
-"""Characters of a part of a message; a longer one loses its middle."""
+"""Maximum characters of one part of a message; the middle of a longer part is cut out."""
 
 
 class GeofoldError(Exception):
-    """Base of every error that a user can mend. The message is a single line of printable characters."""
+    """Base class of every error that a user can correct. The message is a single line of printable characters.
+
+    Parameters
+    ----------
+    given : str
+        The input at fault.
+    expected : str
+        Valid input, without the word "expected".
+    remedy : str
+        What to do, in the imperative.
+    """
 
     exit_status = 2
 
@@ -23,7 +33,7 @@ class GeofoldError(Exception):
         super().__init__("; ".join(map(_line, parts)))
 
     def __reduce__(self) -> tuple[type[GeofoldError], tuple[str, str, str]]:
-        """By its parts, so that it comes back whole from another process."""
+        """Pickle the three parts, so that the error survives the way back from another process."""
         return type(self), (self.given, self.expected, self.remedy)
 
 
@@ -35,11 +45,11 @@ def _line(part: str) -> str:
 
 
 class InputFileError(GeofoldError):
-    """The file is missing, empty, or is not text in PDB or mmCIF format."""
+    """A file that is missing, empty, or not text in PDB or mmCIF format."""
 
 
 class NoProteinError(GeofoldError):
-    """No protein, or only a CA trace, in the input."""
+    """An input without a protein, or with a CA trace only."""
 
 
 class CoordinateError(GeofoldError):
@@ -47,31 +57,31 @@ class CoordinateError(GeofoldError):
 
 
 class ResidueRangeError(GeofoldError):
-    """A residue range that the file does not hold, or that cannot be read."""
+    """A residue range that cannot be parsed or is not in the file."""
 
 
 class ChainBreakError(GeofoldError):
-    """The loop crosses a break of the chain."""
+    """A loop that crosses a chain break."""
 
 
 class BackboneError(GeofoldError):
-    """Backbone atoms are missing where the chain has to move."""
+    """Missing backbone atoms in the part of the chain that has to move."""
 
 
 class OverlappingLoopsError(GeofoldError):
-    """Two loops share residues or anchors."""
+    """Two loops that share residues or anchors."""
 
 
 class AltlocError(GeofoldError):
-    """Alternate locations where one conformer is needed."""
+    """Alternate locations in a place that needs a single conformer."""
 
 
 class CovalentLinkError(GeofoldError):
-    """A covalent link that the moving part cannot honour."""
+    """A covalent link that the moving residues cannot satisfy."""
 
 
 class ContactError(GeofoldError):
-    """A contact that cannot be read or makes no sense."""
+    """A contact that cannot be parsed or satisfied."""
 
 
 class SequenceError(GeofoldError):
@@ -87,7 +97,7 @@ class OutputError(GeofoldError):
 
 
 class ForceFieldError(GeofoldError):
-    """The force field cannot describe the structure."""
+    """A structure that the force field cannot describe."""
 
 
 class BuildError(GeofoldError):
@@ -99,4 +109,4 @@ class JobsError(GeofoldError):
 
 
 class WorkersError(GeofoldError):
-    """Workers of a batch that cannot be had, or that were lost."""
+    """Batch workers that cannot be started, or that were lost."""

@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all.
+"""Atomic writing of output files.
 
-A set of outputs is written beside its targets under temporary names and renamed at the end; whatever goes
-wrong before that (disk full, Ctrl-C) leaves nothing behind and nothing changed. A run that is killed leaves its
-temporary files, and the next one that writes the same output removes them; those of a run that lives are locked.
+A set of outputs is written under temporary names in the target folders and renamed at the end; an error before that
+(disk full, Ctrl-C) leaves no new and no changed file. A killed run leaves its temporary files, and the next run that
+writes the same output removes them; those of a running process are locked.
 """
 
 from __future__ import annotations
@@ -21,15 +21,27 @@ from geofold.errors import OutputError
 from geofold.paths import STANDARD, require_writable
 from geofold.streams import deliver
 
-__all__ = ["STANDARD", "encoded", "read_json_lines", "remove_leftovers", "require_writable", "temporary_folder",
-           "write_all"]  # fmt: skip
+__all__ = [
+    "STANDARD",
+    "encoded",
+    "read_json_lines",
+    "remove_leftovers",
+    "require_writable",
+    "temporary_folder",
+    "write_all",
+]
 
 
 def write_all(outputs: Mapping[str, bytes]) -> None:
-    """Write every output or none; a name ending in .gz is compressed; ``-`` is standard output.
+    """Write every output or none.
 
-    What cannot be taken back, to devices, pipes and standard output, is written after all files are on disk and before
-    the first of them gets its name.
+    Devices, pipes and standard output, which cannot be undone, are written once all files are on disk under their
+    temporary names and before the first of them is renamed.
+
+    Parameters
+    ----------
+    outputs : mapping of str to bytes
+        Content by path. ``-`` is standard output; the content of a path that ends in .gz is compressed.
 
     Raises
     ------
@@ -60,39 +72,42 @@ def write_all(outputs: Mapping[str, bytes]) -> None:
 
 
 def remove_leftovers(path: str) -> None:
-    """Remove the temporary files that killed runs left beside a target; those of a run that lives stay."""
+    """Remove the temporary files of killed runs for a target; those of running processes stay."""
     target = Path(os.path.realpath(path))
     for temporary in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        with suppress(OSError), open(temporary, "rb") as file:  # what is not ours to remove stays
+        with suppress(OSError), open(temporary, "rb") as file:  # a file that we may not remove stays
             if _lock(file):
                 temporary.unlink(missing_ok=True)
 
 
 def encoded(text: str) -> bytes:
-    """UTF-8; a lone surrogate, as in a file name outside UTF-8, is spelled out the way JSON does."""
+    """Encode text as UTF-8; a lone surrogate, as in a file name that is not UTF-8, is escaped as in JSON."""
     return text.encode("utf-8", "backslashreplace")
 
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder for the time of the context.
+    """Create a temporary folder that is removed on leaving the context.
 
     Raises
     ------
     OutputError
-        If no place for temporary files can be written to.
+        If no folder for temporary files is writable.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix="geofold-")
     except OSError as error:
-        raise OutputError(f"no folder for temporary files ({error.strerror or error})", "one that can be written to",
-                          "set TMPDIR to one") from error  # fmt: skip
+        raise OutputError(
+            f"no folder for temporary files ({error.strerror or error})",
+            "one that can be written to",
+            "set TMPDIR to one",
+        ) from error
     with folder as name:
         yield Path(name)
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
-    """Objects of a file that holds one a line; what a kill cut short is left out."""
+    """Read the objects of a JSON Lines file; incomplete lines, as a killed run leaves them, are skipped."""
     rows = []
     for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
@@ -105,24 +120,24 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
 
 
 def _is_device(path: str) -> bool:
-    """A pipe or device must be written to, not replaced by a file."""
+    """Whether a path is a pipe or device, which is written to rather than replaced by a file."""
     return Path(path).exists() and not Path(path).is_file()
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Mark a file as in use until it is closed; whether that could be done, and nobody else has."""
+    """Lock a file until it is closed; False if it cannot be locked or another process holds the lock."""
     try:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # no such locks on this system, or another run has it
+    except (ImportError, OSError):  # this system has no such locks, or another run holds it
         return False
     return True
 
 
 @contextmanager
 def _written_beside(path: str, content: bytes) -> Iterator[str]:
-    """Name of a temporary file on disk, beside its target and locked; gone at the end unless it was renamed."""
+    """Write a locked temporary file in the target's folder and yield its name; it is removed unless it was renamed."""
     target = Path(path)
     if target.suffix == ".gz":
         content = gzip.compress(content, mtime=0)

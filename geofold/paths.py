@@ -1,7 +1,7 @@
-"""Where names become paths: whether an output can be written there, and whether two names are one file.
+"""Checks of paths: whether an output can be written, and whether two names are the same file.
 
-Names are compared by what they resolve to, links followed: device and inode of a file that exists, those of its folder
-and its name for one that does not. A run looks at all its names before it begins.
+Names are compared by what they resolve to, links followed: device and inode of an existing file; device and inode of
+the folder, and the name, of a new one. A run checks all its paths before it starts.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from geofold.errors import OutputError
 
 STANDARD = "-"
-"""Standard input as an input, standard output as an output."""
+"""Path of standard input (as an input) or of standard output (as an output)."""
 LONGEST_NAME = 240
-"""Bytes of an output's name: file systems take 255, and the temporary name beside it is 15 longer."""
+"""Maximum bytes of an output's file name: file systems allow 255, and the temporary name is 15 longer."""
 LONGEST_PATH = 4000
-"""Bytes of an output's path; Linux takes 4096."""
+"""Maximum bytes of an output's path; Linux allows 4096."""
 
 
 def require_writable(path: str) -> None:
@@ -29,6 +29,7 @@ def require_writable(path: str) -> None:
     Raises
     ------
     OutputError
+        If the path is empty, a folder, too long, in a missing folder or not writable.
     """
     if path == STANDARD:
         return
@@ -40,8 +41,9 @@ def require_writable(path: str) -> None:
         mode = None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"output {path} cannot be written ({reason})", "a place you may write to",
-                          "choose another place") from error  # fmt: skip
+        raise OutputError(
+            f"output {path} cannot be written ({reason})", "a place you may write to", "choose another place"
+        ) from error
     real = Path(os.path.realpath(path))
     if mode is not None and stat.S_ISDIR(mode):
         example = Path(path) / "out.pdb"
@@ -51,8 +53,9 @@ def require_writable(path: str) -> None:
         raise OutputError(given, f"at most {LONGEST_NAME} and {LONGEST_PATH}", "choose a shorter name")
     if not real.parent.is_dir():
         link = f", where it links to {real}" if os.path.islink(path) else ""
-        raise OutputError(f"output {path}{link}: there is no folder {real.parent}", "an existing folder",
-                          "make it first")  # fmt: skip
+        raise OutputError(
+            f"output {path}{link}: there is no folder {real.parent}", "an existing folder", "make it first"
+        )
     regular = mode is None or stat.S_ISREG(mode)
     if (mode is not None and (stat.S_ISSOCK(mode) or not os.access(path, os.W_OK))) or (
         regular and not os.access(real.parent, os.W_OK | os.X_OK)
@@ -61,16 +64,19 @@ def require_writable(path: str) -> None:
 
 
 def require_outputs(outputs: Sequence[str], inputs: dict[str, str]) -> None:
-    """Refuse outputs that cannot be written, or that are an input.
+    """Refuse outputs that cannot be written or that would replace an input.
 
     Parameters
     ----------
+    outputs : sequence of str
+        Paths to write, ``-`` for standard output.
     inputs : dict of str to str
-        Paths that are read, by what they are.
+        Paths to read, by their role ("input", "report").
 
     Raises
     ------
     OutputError
+        If an output cannot be written, is named twice or is an input.
     """
     for path in outputs:
         require_writable(path)
@@ -78,31 +84,32 @@ def require_outputs(outputs: Sequence[str], inputs: dict[str, str]) -> None:
 
 
 def require_apart(outputs: Iterable[str], inputs: Mapping[str, str] | None = None) -> None:
-    """Refuse two outputs that are one file, and an output that is an input.
+    """Refuse two outputs that are the same file, and an output that is an input.
 
     Parameters
     ----------
     outputs : iterable of str
-        Paths that are written, ``-`` for standard output.
-    inputs : mapping of str to str
-        Paths that are read, by what they are ("input", "report"); ``-`` for standard input.
+        Paths to write, ``-`` for standard output.
+    inputs : mapping of str to str, optional
+        Paths to read, by their role ("input", "report"); ``-`` for standard input.
 
     Raises
     ------
     OutputError
+        If two paths resolve to one file.
     """
     read: dict[Hashable, tuple[str, str]] = {}
-    for what, path in (inputs or {}).items():
+    for role, path in (inputs or {}).items():
         if _is_regular(path):
-            read[identity(path, sys.stdin)] = (what, path)
+            read[identity(path, sys.stdin)] = (role, path)
     written: dict[Hashable, str] = {}
     for path in outputs:
         key = identity(path, sys.stdout)
         if key is None:
             continue
         if key in read:
-            what, other = read[key]
-            given = f"output {path} is the {what}" + (f" {other} under another name" if other != path else "")
+            role, source = read[key]
+            given = f"output {path} is the {role}" + (f" {source} under another name" if source != path else "")
             raise OutputError(given, "a file of its own for each output", "choose another name for the output")
         if key in written:
             given = f"the same output twice ({written[key]}, {path})"
@@ -111,7 +118,7 @@ def require_apart(outputs: Iterable[str], inputs: Mapping[str, str] | None = Non
 
 
 def _is_regular(path: str) -> bool:
-    """Whether an input is a file that an output could replace, and no pipe or terminal."""
+    """Whether an input is a regular file, which an output could replace, rather than a pipe or a terminal."""
     try:
         return stat.S_ISREG((os.fstat(sys.stdin.fileno()) if path == STANDARD else os.stat(path)).st_mode)
     except (OSError, ValueError, AttributeError):
@@ -119,18 +126,25 @@ def _is_regular(path: str) -> bool:
 
 
 def identity(path: str, standard: Any = None) -> Hashable | None:
-    """What a path stands for, equal for all names of one file; None for a device such as /dev/null, which many share.
+    """Key of the file that a path resolves to, equal for all names of one file.
 
     Parameters
     ----------
-    standard
-        The stream that ``-`` stands for.
+    path : str
+        Path, existing or not; ``-`` for the stream `standard`.
+    standard : file object, optional
+        `sys.stdin` or `sys.stdout`.
+
+    Returns
+    -------
+    hashable or None
+        None for a device such as /dev/null, which several outputs may share.
     """
     try:
         status = os.fstat(standard.fileno()) if path == STANDARD else os.stat(path)
         shared = stat.S_ISCHR(status.st_mode)
         return (status.st_dev, status.st_ino) if not shared else STANDARD if path == STANDARD else None
-    except (OSError, ValueError, AttributeError):  # it is not there yet, is no name, or is a stream without a file
+    except (OSError, ValueError, AttributeError):  # a new file, an invalid name, or a stream without a file
         if path == STANDARD:
             return STANDARD
     folder, name = os.path.split(os.path.realpath(path.replace("\0", "")))
@@ -142,5 +156,5 @@ def identity(path: str, standard: Any = None) -> Hashable | None:
 
 
 def name_of(source: str | None) -> str | None:
-    """Name of an input in messages and reports; None for standard input."""
+    """Return the name of an input for messages and reports; None for standard input."""
     return None if source == STANDARD else source

@@ -1,7 +1,7 @@
-"""Standard output and standard error: everything a command prints goes through `say`, a structure through `deliver`.
+"""Standard output and standard error: a command prints through `say` and writes structures through `deliver`.
 
-A standard output that cannot take what it is given (a full disk, a closed pipe or descriptor) is an output that cannot
-be written: one line on standard error and exit status 2. Standard error that is closed is told nothing.
+A standard output that cannot be written (full disk, closed pipe or descriptor) is an `OutputError`: one line on
+standard error and exit status 2. Lines for a closed standard error are dropped.
 """
 
 from __future__ import annotations
@@ -17,12 +17,19 @@ from geofold.terminal import printable_lines
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print lines on standard output, or on standard error; what is no printable character is spelled out.
+    """Print lines, with unprintable characters escaped.
+
+    Parameters
+    ----------
+    text : str
+        One or more lines, without the last line feed.
+    err : bool
+        Print on standard error instead of standard output.
 
     Raises
     ------
     OutputError
-        If standard output does not take them.
+        If standard output cannot be written.
     """
     stream = sys.stderr if err else sys.stdout
     line = printable_lines(text) + "\n"
@@ -44,7 +51,7 @@ def deliver(content: bytes) -> None:
     Raises
     ------
     OutputError
-        If it does not take them.
+        If standard output cannot be written.
     """
     try:
         if sys.stdout is None:
@@ -57,9 +64,8 @@ def deliver(content: bytes) -> None:
 
 
 def unprinted(error: BaseException) -> OutputError | None:
-    """What to say of an error that ended the library of the command line while it printed a help text; None if it was
-    another error."""
-    if isinstance(error, SystemExit):  # the library leaves this way when the reader of a pipe is gone
+    """Convert an error of the command-line library while it printed a help text; None for any other error."""
+    if isinstance(error, SystemExit):  # raised by the library when the reader of a pipe is gone
         error = error.__context__ or error
         return _refused(error) if isinstance(error, BrokenPipeError) else None
     if isinstance(error, OSError) and any(f.f_code.co_name == "echo" for f, _ in walk_tb(error.__traceback__)):
@@ -73,17 +79,20 @@ def _reason(error: BaseException) -> str:
 
 
 def _refused(error: BaseException) -> OutputError:
-    return OutputError(f"standard output cannot be written ({_reason(error)})", "one that takes everything",
-                       "free space, or keep the reader open")  # fmt: skip
+    return OutputError(
+        f"standard output cannot be written ({_reason(error)})",
+        "one that takes everything",
+        "free space, or keep the reader open",
+    )
 
 
 def finish_output() -> None:
-    """Hand on what libraries printed to standard output.
+    """Flush standard output, to which libraries may have printed.
 
     Raises
     ------
     OutputError
-        If it does not take it.
+        If standard output cannot be written.
     """
     try:
         if sys.stdout is not None:
@@ -94,9 +103,9 @@ def finish_output() -> None:
 
 
 def _abandon(stream: Any) -> None:
-    """Let what is left in a stream's buffer go nowhere: Python would complain about it once more when it ends."""
+    """Discard a stream's buffer, which Python would otherwise try to write again at exit."""
     with suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
         stream.flush()

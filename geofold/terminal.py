@@ -1,7 +1,7 @@
-"""Text from files, names and arguments, made fit for a terminal and for a shell.
+"""Escaping of text from files, names and arguments for a terminal and for a shell.
 
-A chain id may hold the escape sequence that clears a screen or the `$(...)` that a shell runs when the line is pasted.
-Everything that is printed passes through `printable`, and every part of a printed command through `shell_quoted`.
+A chain id may contain the escape sequence that clears a screen, or a `$(...)` that a shell runs when the line is
+pasted. All printed text passes through `printable`, and every word of a printed command through `shell_quoted`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Any
 
 
 def printable(text: str) -> str:
-    r"""The text on one line, every character without a glyph (controls, line ends, direction marks) as ``\x1b``."""
+    r"""Return the text on one line, with unprintable characters (controls, line ends) escaped as in ``\x1b``."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
 def printable_lines(text: str) -> str:
-    """`printable` line by line: line feeds stay."""
+    """Apply `printable` to each line; line feeds are kept."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def printable_values(value: Any) -> Any:
-    """The same mappings and lists with every text `printable`, so that a line feed in a name starts no line."""
+    """Apply `printable` to every text in nested mappings and lists, so that a name cannot start a new line."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):
@@ -32,9 +32,9 @@ def printable_values(value: Any) -> Any:
 
 
 def shell_quoted(text: str) -> str:
-    """One word of a command line that a POSIX shell reads back as the text, in printable characters.
+    """Quote a text as one word of a POSIX shell command, in printable characters.
 
-    A text with others is written as ``$'...'``, which bash, zsh and ksh read.
+    A text with unprintable characters becomes ``$'...'``, which bash, zsh and ksh understand.
     """
     if text.isprintable():
         return shlex.quote(text)
@@ -53,6 +53,6 @@ def _octal(character: str) -> str:
 
 
 def _file_name_byte(character: str) -> int | None:
-    """The byte of a file name that is not UTF-8, which Python holds as a lone surrogate (PEP 383)."""
+    """Byte of a file name that is not UTF-8, which Python represents by a lone surrogate (PEP 383)."""
     code = ord(character)
     return code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else None

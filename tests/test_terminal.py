@@ -65,7 +65,7 @@ def test_a_command_of_check_runs_nothing_when_pasted(
     assert main(["check", str(source), "--no-energy"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "geofold repair" in line]
     assert lines
-    command = lines[0].split("to mend it")[1].strip()
+    command = lines[0].split("to repair it")[1].strip()
     shell = f"geofold() {{ printf '%s\\0' \"$@\"; }}; {command}"
     pasted = subprocess.run(["bash", "-c", shell], capture_output=True, cwd=tmp_path, check=True)
     words = pasted.stdout.decode().split("\0")

@@ -1,9 +1,9 @@
 """The Python interface: `repair`, `constrain`, `check`.
 
-A source is a path, what a PDB or mmCIF file holds (bytes, text, an open file), an mdtraj.Trajectory, a Bio.PDB
+A source is a path, the content of a PDB or mmCIF file (bytes, text, an open file), an mdtraj.Trajectory, a Bio.PDB
 Structure, Model or Chain, an MDAnalysis Universe or AtomGroup, an OpenMM object with ``topology`` and ``positions``
-(PDBFile, Modeller), or a pair of the two; `Result.like` gives the end back in the same kind of object.
-`geofold.app.steering.steering` has the fourth, `steer`.
+(PDBFile, Modeller), or a pair of the two; `Result.like` returns the result as the same kind of object.
+The fourth function, `steer`, is in `geofold.app.steering.steering`.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ def repair(
 
     Parameters
     ----------
-    source
-        See the module.
+    source : path, bytes, str, file or toolkit object
+        The structure; the module lists the accepted types.
     loop : str or sequence of str
-        Ranges as in the file: ``"A:45-56"``, ``"A:45A-56"``, ``":45-56"`` for a blank chain id.
+        Residue ranges as numbered in the file: ``"A:45-56"``, ``"A:45A-56"``, ``":45-56"`` for a blank chain id.
     auto : bool
-        Find the loops in trouble instead; where none is, the structure comes back as it is.
+        Detect the loops to repair instead; without any, the structure is returned unchanged.
     build : str or sequence of str
-        Missing loops to build instead, ``"A:45-56=SEQUENCE"``, or ``"A:45-56"`` where the file tells the sequence.
-        Neighbours within the range are built anew.
+        Missing loops to build instead, ``"A:45-56=SEQUENCE"``, or ``"A:45-56"`` if the file contains the sequence.
+        Existing residues within the range are rebuilt.
     seed, altloc, energy, streams, rounds, device, predictor, models, budget, repack_shell, allow_cis_pro
-        See `RunOptions`; with several models, the others are the result's `others`.
-    name
-        What the report calls the input.
-    progress
-        Called along the way.
+        See `RunOptions`; with several models, those after the first are in the result's `others`.
+    name : str, optional
+        Name of the input in the report.
+    progress : callable, optional
+        Called with the segment's name, the steps done, the maximum and the loss.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def _repaired(
     def begin(first: int, last: int) -> Progress:
         return Progress(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
 
-    begun = energy_model(structure, structure.xyz, options)  # at first: what it refuses is told before the search
+    begun = energy_model(structure, structure.xyz, options)  # before the search, so that a refusal comes early
     with one_thread():
         if len(ranges) == 1:
             several = [[model] for model in repair_loop(structure, *ranges[0], shared, begin(*ranges[0]))]
@@ -156,7 +156,7 @@ def _share(budget: float | None, count: int) -> float | None:
 
 
 def _of_models(results: list[Result]) -> Result:
-    """The first, the others with it, and in its report how they compare."""
+    """Return the first result with the others attached and a comparison of all in its report."""
     if len(results) == 1:
         return results[0]
     best = results[0]
@@ -210,17 +210,25 @@ def constrain(
 
     Parameters
     ----------
-    source
-        See the module; or give `sequence` and start from an extended chain.
+    source : path, bytes, str, file or toolkit object, optional
+        The structure; the module lists the accepted types. Alternatively, give `sequence`.
     contacts : sequence of str
         ``"A:3-A:10<6.0"`` (CB atoms within 6.0 A; CA for glycine), ``"A:3@CA-A:10@CA>8.0"``. The chain of the
-        first residue named moves; the other end of a contact may lie in it or in what stays.
+        first residue named moves; the other end of a contact may be in the same chain or in the fixed part.
+    sequence : str, optional
+        One-letter codes of a peptide to start from.
     start : 'extended' or 'prior'
-        What a sequence starts from: an extended chain, or torsions drawn from the torsion prior.
-    steps
-        Streaming steps at most.
+        Start conformation of a sequence: an extended chain, or torsions sampled from the torsion prior.
+    seed, altloc, energy, device
+        See `RunOptions`.
+    steps : int
+        Maximum number of streaming steps.
     predictor : 'trained' or 'hold-still'
-        Whether the peptide policy that ships leads, or nothing moves but by corrections.
+        Whether the shipped peptide policy proposes moves, or the chain moves by corrections only.
+    name : str, optional
+        Name of the input in the report.
+    progress : callable, optional
+        As for `repair`.
 
     Returns
     -------
@@ -245,7 +253,7 @@ def constrain(
     with one_thread():
         outcome = constrain_peptide(structure, first, last, wanted, options, stage)
         if outcome.status == "stuck" and options.predictor != PREDICTORS[-1]:
-            # the policy has not seen everything: corrections alone may still get there
+            # on cases unlike its training data the policy may fail where corrections alone succeed
             alone = constrain_peptide(structure, first, last, wanted, replace(options, predictor=PREDICTORS[-1]), stage)
             outcome = alone if alone.status == "done" else outcome
     require_honoured(structure, outcome)
@@ -259,12 +267,28 @@ def _found(structure: Structure, altloc: str | None) -> list[str]:
 
 
 def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: str | None = None) -> dict[str, Any]:
-    """Numbers of a structure as it is: clashes, Ramachandran, cis bonds, chain breaks, energy.
+    """Measure a structure without changing it: clashes, Ramachandran, cis bonds, chain breaks, energy.
+
+    Parameters
+    ----------
+    source : path, bytes, str, file or toolkit object
+        The structure; the module lists the accepted types.
+    energy : bool
+        Evaluate amber14 + OBC2.
+    altloc : str, optional
+        Conformer to measure if the backbone has several.
+    name : str, optional
+        Name of the input in the report.
 
     Returns
     -------
     dict
-        Report of schema ``geofold-report/1`` with the key ``before`` only, and ``chain_breaks``.
+        Report of schema ``geofold-report/1`` with ``before`` (there is no ``after``) and ``chain_breaks``.
+
+    Raises
+    ------
+    GeofoldError
+        For input that cannot be used; the message says what to do.
     """
     from geofold.app.report.check import inspect
     from geofold.app.report.energies import as_it_is

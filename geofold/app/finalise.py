@@ -1,4 +1,4 @@
-"""The end of every run: write, read again, measure, audit, report."""
+"""Last stage of every run: write the structure, read it back, measure, audit and report."""
 
 from __future__ import annotations
 
@@ -43,39 +43,54 @@ def finish(
     along: Sequence[tuple[Contact, ...]] = (),
     begun: EnergyModel | None = None,
 ) -> Result:
-    """Write, read again, measure, audit, report.
+    """Write the structure, read it back, measure, audit and report.
 
     Parameters
     ----------
-    models
-        The moves again, with what their ends are worth.
-    along
-        What was wanted in the step that led to each frame, where contacts changed.
-    begun
-        Energy model of the coordinates that came in, where the caller has it.
+    command : str
+        'repair' or 'constrain'.
+    structure : Structure
+        The initial structure, completed by `added`.
+    original : Structure
+        The input.
+    added : list of AddedAtom
+        Missing side-chain atoms that were built.
+    outcomes : list of StreamOutcome
+        Outcome of each moving segment.
+    options : RunOptions
+        Options of the run.
+    began : float
+        Start of the run on `time.perf_counter` (s).
+    loops : list of str, optional
+        Ranges that were requested or detected.
+    contacts : tuple of Contact
+        Contacts at the end of the run.
+    built : BuiltLoops, optional
+        Loops that were missing in the input.
+    models : sequence of LoopModel
+        The outcomes with their costs, for the report.
+    along : sequence of tuple of Contact
+        Contacts of the step that led to each frame, if they changed during the run.
+    begun : EnergyModel, optional
+        Energy model of the initial coordinates, if the caller has one already.
+
+    Returns
+    -------
+    Result
     """
-    end = structure.xyz
-    for outcome in outcomes:
-        end = outcome.apply(end)
-    moved_atoms = np.isin(
-        np.arange(len(structure)), np.concatenate([np.zeros(0, dtype=np.int64), *(m.moved_atoms for m in outcomes)])
-    )
-    moved = moved_atoms & (np.abs(end - structure.xyz).max(1) > 0)
+    end, moved = _end_coordinates(structure, outcomes)
     if built is not None:
         moved |= built.atoms
     content = render(structure, end, moved)
-    # judge what the file holds, rounding included; toolkit objects have no file and keep full precision
+    # audit the coordinates of the file, rounding included; toolkit objects have no file and keep full precision
     written = read(content, name=structure.source).xyz if original.document is not None else end
-    trees = [m.tree for m in outcomes]
     model = energy_model(structure, written, options)
-    after = measure(structure, trees, written, model, options.altloc)
+    after = measure(structure, [m.tree for m in outcomes], written, model, options.altloc)
     if built is None:
         start = energy_model(structure, structure.xyz, options) if begun is None else begun
-        before = measure(structure, trees, structure.xyz, start, options.altloc)
-        repacked = np.concatenate([np.zeros(0, dtype=np.int64), *(m.repacked.atoms for m in outcomes)])
-        checks = audit(structure, trees, structure.xyz, written, (before, after), options.altloc, repacked=repacked)
-        held = command == "repair" and not _traded(outcomes, options)
-        checks = [c for c in checks if held or not c.name.startswith("energy")]
+        before, checks = _compare_with_input(structure, outcomes, written, start, after, options)
+        if command != "repair" or _searched_with_repacking(outcomes, options):
+            checks = [check for check in checks if not check.name.startswith("energy")]
     else:
         before, after = {"missing_residues": built.missing}, {"missing_residues": 0} | after
         checks = audit_built(structure, built, written, after, options.altloc, cis_pro=options.allow_cis_pro)
@@ -106,8 +121,34 @@ def finish(
     return Result(structure, written, _path(structure, outcomes), content, report, options.altloc, spans)
 
 
+def _end_coordinates(structure: Structure, outcomes: list[StreamOutcome]) -> tuple[np.ndarray, np.ndarray]:
+    """Final coordinates (n_atoms, 3) in nm, and a mask (n_atoms,) of the atoms that moved."""
+    end = structure.xyz
+    for outcome in outcomes:
+        end = outcome.apply(end)
+    moved_atoms = np.concatenate([np.zeros(0, dtype=np.int64), *(outcome.moved_atoms for outcome in outcomes)])
+    movable = np.isin(np.arange(len(structure)), moved_atoms)
+    return end, movable & (np.abs(end - structure.xyz).max(1) > 0)
+
+
+def _compare_with_input(
+    structure: Structure,
+    outcomes: list[StreamOutcome],
+    xyz: np.ndarray,
+    start: EnergyModel | None,
+    after: dict[str, Any],
+    options: RunOptions,
+) -> tuple[dict[str, Any], list[Check]]:
+    """Measure the initial coordinates and audit the final ones, `xyz` (n_atoms, 3) in nm, against them."""
+    trees = [outcome.tree for outcome in outcomes]
+    before = measure(structure, trees, structure.xyz, start, options.altloc)
+    repacked = np.concatenate([np.zeros(0, dtype=np.int64), *(outcome.repacked.atoms for outcome in outcomes)])
+    numbers = (before, after)
+    return before, audit(structure, trees, structure.xyz, xyz, numbers, options.altloc, repacked=repacked)
+
+
 def compare_models(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Section of the report on several models of one loop: cost, energy and audit of each, and RMSD to the first."""
+    """Tabulate several models of one loop for the report: cost, energy and audit of each, and RMSD to the first."""
     first = results[0]
     rows = []
     for rank, result in enumerate(results, 1):
@@ -134,26 +175,31 @@ def compare_models(results: Sequence[Result]) -> list[dict[str, Any]]:
     return rows
 
 
-def _traded(outcomes: list[StreamOutcome], options: RunOptions) -> bool:
-    """Whether a loop was searched for among side chains that were packed anew: what fitted the loop that came in says
-    nothing of another one, and so its energy is no promise."""
+def _searched_with_repacking(outcomes: list[StreamOutcome], options: RunOptions) -> bool:
+    """Whether a loop was searched while its neighbours' side chains were repacked.
+
+    The energy then belongs to another environment than that of the input, and the two are not compared.
+    """
     return options.repack_shell > 0 and any(outcome.predictor == LOOP_SEARCH for outcome in outcomes)
 
 
 def _neighbours(structure: Structure, outcomes: list[StreamOutcome], xyz: np.ndarray) -> Check:
-    """Severe overlaps that repacked side chains have with anything but the loops, more than before."""
+    """Check that repacked side chains add no severe overlap with atoms outside the loops."""
     turned = {int(k) for outcome in outcomes for k in structure.residue_of[outcome.repacked.atoms]}
     inside = {k for outcome in outcomes for k in range(outcome.tree.first, outcome.tree.last + 1)}
     count = []
-    for place in (structure.xyz, xyz):
-        pairs, depth = overlaps(replace(structure, xyz=place))
+    for coordinates in (structure.xyz, xyz):
+        pairs, depth = overlaps(replace(structure, xyz=coordinates))
         severe = pairs[depth >= 10 * SEVERE_OVERLAP].tolist()
         count.append(sum(bool(turned & {i, j}) and not inside & {i, j} for i, j in severe))
     return Check("neighbour_overlaps_added", float(count[1] - count[0]), 0.0)
 
 
 def energy_model(structure: Structure, xyz: np.ndarray, options: RunOptions) -> EnergyModel | None:
-    """Energy model of coordinates; hydrogens that the file lacks are placed afresh, before as after."""
+    """Build the energy model of coordinates (n_atoms, 3) in nm, or None without `options.energy`.
+
+    Hydrogens that the file lacks are placed for these coordinates, so that energies before and after are comparable.
+    """
     if not options.energy:
         return None
     return EnergyModel.of(replace(structure, xyz=xyz), structure.steering(options.altloc), seed=options.seed)
@@ -165,14 +211,14 @@ def _violation(contact: Contact, xyz: np.ndarray) -> float:
 
 
 def _path(structure: Structure, outcomes: list[StreamOutcome]) -> np.ndarray:
-    """Whole-structure frames (T, n, 3): one loop after the other."""
-    now, frames = structure.xyz.copy(), [structure.xyz]
+    """Concatenate the loops' trajectories, one after the other, into frames (T, n_atoms, 3) in nm."""
+    current, frames = structure.xyz.copy(), [structure.xyz]
     for outcome in outcomes:
         carried = np.isin(outcome.atoms, outcome.tree.atoms)
         for frame in outcome.frames[1:]:
-            step = now.copy()
+            step = current.copy()
             step[outcome.atoms[carried]] = frame[carried]
             frames.append(step)
-        now = outcome.repacked.apply(frames[-1])
-        frames[-1] = now
+        current = outcome.repacked.apply(frames[-1])
+        frames[-1] = current
     return np.array(frames)

@@ -1,4 +1,4 @@
-"""Ctrl-C while a command runs."""
+"""Handling of Ctrl-C while a command runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 class Interrupts:
-    """A context in which Ctrl-C raises KeyboardInterrupt, and is remembered.
+    """Context in which Ctrl-C raises KeyboardInterrupt and is recorded.
 
-    A library that is interrupted while it is imported may raise another error in its place.
+    The record is needed since a library that is interrupted during its import may raise another error instead.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Where the files of one run go, whether they can go there, and what is in them."""
+"""Output files of one run: their paths, the checks before the run, and their contents."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Targets:
-    """Paths of what `repair` or `constrain` writes.
+    """Paths of the files that `repair` or `constrain` writes.
 
     Attributes
     ----------
     output, trajectory, report, view : str or None
-        Structure, path, numbers and page.
+        Structure, trajectory, JSON report and HTML page.
     offline : bool
-        3Dmol.js goes into the page.
+        Whether the page contains 3Dmol.js instead of a link to it.
     models : int
-        Structures at most, the second and on under numbered names.
+        Maximum number of structures; those after the first get numbered names.
     """
 
     output: str
@@ -37,28 +37,31 @@ class Targets:
     models: int = 1
 
     def given(self) -> list[str]:
-        """The paths as they were given."""
+        """List the paths that were given."""
         return [path for path in (self.output, self.trajectory, self.report, self.view) if path is not None]
 
     def further(self, models: int) -> list[str]:
-        """Paths of the second model and on, of so many."""
+        """List the paths of the second to the last of `models` models."""
         return [numbered(self.output, rank) for rank in range(2, models + 1)]
 
     def every(self) -> list[str]:
-        """Every path that may be written: as given, and those of further models."""
+        """List every path that may be written: those given, and those of further models."""
         return [*self.given(), *self.further(self.models)]
 
     def require(self, inputs: Mapping[str, str] | None = None) -> None:
-        """Refuse, before a long run, what cannot be written or would replace something that is read.
+        """Refuse, before a long run, outputs that cannot be written or would replace an input.
 
         Parameters
         ----------
-        inputs : mapping of str to str
-            Paths that are read, by what they are.
+        inputs : mapping of str to str, optional
+            Paths to read, by their role ("input", "report").
 
         Raises
         ------
-        OptionError, OutputError
+        OptionError
+            For several models on standard output, or a trajectory of an unknown format.
+        OutputError
+            For an output that cannot be written, is named twice or is an input.
         """
         if self.output == STANDARD and self.models > 1:
             raise OptionError(f"{self.models} models on standard output", "a file name", "give one with -o")
@@ -70,7 +73,7 @@ class Targets:
                 pass
 
     def contents(self, result: Result) -> dict[str, bytes]:
-        """Every file of a result, by its path."""
+        """Return the contents of every output file of a result, by path."""
         outputs = {self.output: result.content}
         further = self.further(len(result.models))
         outputs |= {path: other.content for path, other in zip(further, result.others, strict=True)}

@@ -1,4 +1,4 @@
-"""What a run hands back: coordinates, path, report, and how to save and show them."""
+"""Result of a run: coordinates, trajectory and report, with methods to save and show them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BINARY_TRAJECTORIES = (".dcd", ".xtc")
 DCD_DATE = slice(180, 260)
-"""Bytes of a DCD file's second remark, where mdtraj writes the time of day."""
+"""Bytes of a DCD file's second remark, which mdtraj fills with the date."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,21 @@ class Result:
     Attributes
     ----------
     structure : Structure
-        The input (with side-chain atoms added where the moving part lacked them).
+        The input, with missing side-chain atoms of the moving residues added.
     xyz : (n_atoms, 3)
-        End coordinates in nm, as precise as the file holds them.
+        Final coordinates (nm), at the precision of the output file.
     frames : (T, n_atoms, 3)
-        Path from start to end in nm.
+        Trajectory from the initial to the final coordinates (nm).
     content : bytes
-        The output file.
+        Content of the output file.
     report : dict
-        Numbers before and after, schema ``geofold-report/1``.
+        Measurements before and after the run, schema ``geofold-report/1``.
     altloc : str or None
         The conformer that moved.
     spans : tuple of (int, int)
-        First and last residue of each stretch that moved.
+        First and last residue index of each segment that moved.
     others : tuple of Result
-        Further models, the next best first, where several were asked for.
+        Further models, best first, if several were requested.
     """
 
     structure: Structure
@@ -65,47 +65,57 @@ class Result:
 
     @property
     def models(self) -> tuple[Result, ...]:
-        """This and the others, best first."""
+        """This result and the others, best first."""
         return (self, *self.others)
 
     @property
     def passed(self) -> bool:
-        """Whether the result kept every promise of its audit."""
+        """Whether the result passed every check of its audit."""
         return bool(self.report["audit"]["passed"])
 
     @property
     def trajectory(self) -> mdtraj.Trajectory:
-        """The path as an mdtraj trajectory (one conformer, all residues)."""
+        """The frames as an mdtraj trajectory (one conformer, all residues)."""
         from geofold.plugins.mdtraj import trajectory_from
 
         return trajectory_from(self.structure, self.frames, self.altloc)
 
     def like(self, source: Any) -> Any:
-        """The end in the kind of object that `repair` or `constrain` was given, atoms in its order.
+        """Return the final coordinates as the kind of object that was given to `repair` or `constrain`.
 
-        An mdtraj.Trajectory of one frame, a copy of a Bio.PDB Structure, positions in A for MDAnalysis
-        (``atoms.positions = ...``), an OpenMM Quantity for a topology with positions. Atoms that were added have no
-        place in it.
+        Parameters
+        ----------
+        source : toolkit object
+            The object that the run was given; atoms keep its order, and atoms added by the run are left out.
+
+        Returns
+        -------
+        object
+            An mdtraj.Trajectory of one frame, a copy of a Bio.PDB Structure, Model or Chain, positions (A) for
+            MDAnalysis (``atoms.positions = ...``), or an OpenMM Quantity for a topology with positions.
 
         Raises
         ------
         OptionError
-            For a path, another object than the run was given, or a loop that was built.
+            For a path, an object other than the one the run was given, or a result with a built loop.
         """
         from geofold.app.sources import with_coordinates
 
         if "built" in self.report:
-            raise OptionError("a loop that was built", "a result with the atoms of its source",
-                              "use save or trajectory, which hold the new residues")  # fmt: skip
+            raise OptionError(
+                "a loop that was built",
+                "a result with the atoms of its source",
+                "use save or trajectory, which hold the new residues",
+            )
         return with_coordinates(source, self.structure, self.xyz)
 
     def save(self, path: str | Path) -> None:
-        """Write the structure, in the format of the input, whole or not at all (.gz: compressed)."""
+        """Write the structure atomically, in the format of the input (.gz: compressed)."""
         require_writable(str(path))
         write_all({str(path): self.content})
 
     def trajectory_content(self, path: str | Path) -> bytes:
-        """The path as a file's bytes: multi-model PDB, DCD or XTC by the name's ending."""
+        """Render the trajectory as multi-model PDB, DCD or XTC, by the suffix of `path`."""
         suffix = require_trajectory_name(path)
         if suffix not in BINARY_TRAJECTORIES:
             return trajectory_pdb(self.structure, self._shown(), altloc=self.altloc)
@@ -116,28 +126,32 @@ class Result:
         return content if suffix != ".dcd" else _without_date(content)
 
     def report_text(self) -> str:
-        """The report as JSON, keys in a fixed order."""
+        """Render the report as JSON, with keys in a fixed order."""
         return json.dumps(self.report, indent=2, ensure_ascii=False) + "\n"
 
     def summary(self) -> str:
-        """A few lines for people; also printed."""
+        """Print and return the summary of the report."""
         text = summary(self.report)
         say(text)
         return text
 
     def page(self, *, offline: bool = False) -> str:
-        """The viewer page as HTML."""
+        """Render the viewer page as HTML; `offline` embeds 3Dmol.js."""
         from geofold.app.viewer import page as viewer
 
         title = f"geofold {self.report['command']}: {self.report['input']['name']}"
         links = [(link.i, link.j) for link in links_among(self.structure, self.structure.steering(self.altloc))]
         return viewer.page(
-            self._shown_text(), self.report, title=title, offline=offline, links=links,
+            self._shown_text(),
+            self.report,
+            title=title,
+            offline=offline,
+            links=links,
             energy="energy_kj_mol" in self.report["after"],
-        )  # fmt: skip
+        )
 
     def view(self) -> NotebookView:
-        """The viewer page for a notebook's cell; its `py3dmol` gives the scene to draw more into."""
+        """Return the viewer page for a notebook cell; its `py3dmol` returns the scene, to add drawings to."""
         from geofold.app.viewer import page as viewer
 
         return NotebookView(self.page(), lambda: viewer.view(self._shown_text(), self.report))
@@ -152,7 +166,7 @@ class Result:
 
 
 def _without_date(dcd: bytes) -> bytes:
-    """A DCD file whose remarks do not tell when it was written: the same path gives the same bytes."""
+    """Remove the date from a DCD file, so that the same trajectory gives the same bytes."""
     remark = dcd[DCD_DATE]
     if not remark.startswith(b"REMARKS Created"):
         raise ValueError("mdtraj writes the remarks of DCD files in another place")
@@ -160,12 +174,12 @@ def _without_date(dcd: bytes) -> bytes:
 
 
 def require_trajectory_name(path: str | Path) -> str:
-    """Ending of a trajectory's name, lower case; standard output and .pdb.gz count as PDB.
+    """Return the lower-case suffix of a trajectory's name; standard output and .pdb.gz count as PDB.
 
     Raises
     ------
     OptionError
-        For an ending that is none of .pdb, .dcd and .xtc.
+        For a suffix other than .pdb, .dcd and .xtc.
     """
     name = str(path).lower()
     suffix = ".pdb" if name == "-" or name.endswith(".pdb.gz") else Path(name).suffix
@@ -175,49 +189,49 @@ def require_trajectory_name(path: str | Path) -> str:
 
 
 def numbered(path: str, rank: int) -> str:
-    """Name of a further model: ``fixed.pdb`` becomes ``fixed.2.pdb``, ``fixed.cif.gz`` ``fixed.2.cif.gz``."""
+    """Insert a model's rank into a name: ``fixed.pdb`` becomes ``fixed.2.pdb``, ``a.cif.gz`` ``a.2.cif.gz``."""
     packed = ".gz" if path.lower().endswith(".gz") else ""
     stem, ending = os.path.splitext(path[: len(path) - len(packed)])
     return f"{stem}.{rank}{ending}{path[len(path) - len(packed) :]}"
 
 
 def summary(report: dict[str, Any]) -> str:
-    """The report in a few lines of printable characters."""
+    """Summarise a report in a few lines of printable characters."""
     report = printable_values(report)
     before, after = report["before"], report["after"]
-    lines = [f"{report['command']} of {report['input']['name']}: {_what(report)}"]
+    lines = [f"{report['command']} of {report['input']['name']}: {_target(report)}"]
 
-    def row(name: str, one: Any, two: Any, unit: str = "") -> None:
-        lines.append(f"  {name:<26}{one!s:>12} -> {two!s:>12} {unit}".rstrip())
+    def row(name: str, start: Any, end: Any, unit: str = "") -> None:
+        lines.append(f"  {name:<26}{start!s:>12} -> {end!s:>12} {unit}".rstrip())
 
-    if "built" in report:  # what was missing has no other numbers before
+    if "built" in report:  # residues that were missing have no other measurement before
         row("missing residues", before["missing_residues"], after["missing_residues"])
     row("severe overlaps", before.get("severe_overlaps", "-"), after["severe_overlaps"])
     row("Ramachandran outliers", before.get("ramachandran", {}).get("outliers", "-"), after["ramachandran"]["outliers"])
     row("cis peptide bonds", before.get("cis_peptide_bonds", "-"), after["cis_peptide_bonds"])
     if "energy_kj_mol" in after:
-        none = "infinite" if infinite(before) else "-"
-        start = f"{before['energy_kj_mol']:.0f}" if "energy_kj_mol" in before else none
-        row("energy", start, f"{after['energy_kj_mol']:.0f}", f"kJ/mol ({after['force_field']})")
+        undefined = "infinite" if infinite(before) else "-"
+        energy = f"{before['energy_kj_mol']:.0f}" if "energy_kj_mol" in before else undefined
+        row("energy", energy, f"{after['energy_kj_mol']:.0f}", f"kJ/mol ({after['force_field']})")
     for contact in report.get("contacts", []):
         row(contact["contact"], contact["before_angstrom"], contact["after_angstrom"], "A")
     moved = report["moved"]
     furthest = moved["max_displacement_angstrom"]
     for built in report.get("built", []):
-        told = f"{built['sequence']} (sequence: {built['sequence_from']})"
-        lines.append(f"  built {built['residues']} {told}, {built['atoms']} atoms")
+        sequence = f"{built['sequence']} (sequence: {built['sequence_from']})"
+        lines.append(f"  built {built['residues']} {sequence}, {built['atoms']} atoms")
     if "built" not in report:
         lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {furthest} A")
-    for loop, told in zip(report.get("loops", []), report.get("confidence", []), strict=False):
-        near, far = told["from_angstrom"], told["to_angstrom"]
+    for loop, interval in zip(report.get("loops", []), report.get("confidence", []), strict=False):
+        near, far = interval["from_angstrom"], interval["to_angstrom"]
         lines.append(f"  {loop}: expected within {near}-{far} A of the native (backbone RMSD, two in three)")
     failed = [c["name"] for c in report["audit"]["checks"] if not c["passed"]]
     lines.append("  audit: passed" if not failed else f"  audit: FAILED: {', '.join(failed)}")
     return "\n".join(lines)
 
 
-def _what(report: dict[str, Any]) -> str:
-    """What was worked on."""
+def _target(report: dict[str, Any]) -> str:
+    """Name the loops or the chain that moved."""
     if report["command"] == "repair":
         return ", ".join(report.get("loops", [])) or "no loop is in trouble"
     return "whole chain"

@@ -1,4 +1,4 @@
-"""Structures from whatever a script has at hand, and coordinates back into it."""
+"""Conversion of files and toolkit objects to structures, and of coordinates back to toolkit objects."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ ACCEPTED = (
 
 
 def load(source: Any, name: str | None = None) -> Structure:
-    """Structure of any accepted source.
+    """Read a structure from any accepted source.
 
-    A text of several lines is what a file holds, one line is a path. An open file is read from where it stands.
+    A text of several lines is the content of a file, a single line is a path. An open file is read from its current
+    position.
 
     Raises
     ------
     GeofoldError
-        One of its kinds, with a line that says what was given, what was expected and what to do.
+        A subclass, with a line that says what was given, what was expected and what to do.
     """
     if isinstance(source, Structure):
         return source
@@ -56,7 +57,7 @@ def load(source: Any, name: str | None = None) -> Structure:
 
 
 def _content(source: Any) -> bytes | None:
-    """What a file holds, of a source that is or reads just that; None for another."""
+    """Return the file content that a source is or can read; None for a path or a toolkit object."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
     if isinstance(source, str) and "\n" in source and not _is_file(source):
@@ -65,7 +66,7 @@ def _content(source: Any) -> bytes | None:
         return None
     try:
         content = source.read()
-    except (OSError, TypeError, ValueError) as error:  # closed, opened for writing, or it reads something else
+    except (OSError, TypeError, ValueError) as error:  # closed, opened for writing, or not a file
         raise InputFileError(f"a {_kind(source)} that cannot be read ({error})", ACCEPTED, "open it again") from error
     if isinstance(content, str):
         return content.encode("utf-8", "surrogateescape")
@@ -82,13 +83,13 @@ def _is_file(text: str) -> bool:
 
 
 def _kind(source: Any) -> str:
-    """Class of an object, with the module for those that are not built in."""
+    """Name the class of an object, with its module unless it is built in."""
     kind = type(source)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _host(source: Any) -> str | None:
-    """The program an object belongs to, by what it has; None for one that no plugin takes."""
+    """Name the toolkit that an object belongs to; None if no plugin accepts it."""
     program = type(source).__module__.split(".")[0]
     if program == "Bio":
         return program if getattr(source, "level", None) in ("S", "M", "C") else None
@@ -101,40 +102,46 @@ def _host(source: Any) -> str | None:
 
 
 def _with_positions(source: Any) -> tuple[Any, Any]:
-    """OpenMM topology and positions of a pair or of an object that has both; None for what it has not."""
+    """Return the OpenMM topology and positions of a pair or an object; None for a part that is missing."""
     if isinstance(source, tuple):
         return (source[0], source[1]) if len(source) == 2 else (None, None)
     return getattr(source, "topology", None), getattr(source, "positions", None)
 
 
 def with_coordinates(source: Any, whole: Structure, xyz: Floats) -> Any:
-    """What a source is in its own program, with new coordinates.
+    """Return a copy of a toolkit object with new coordinates.
 
     Parameters
     ----------
+    source : toolkit object
+        The object that the run was given.
     whole : Structure
-        What became of the source: atoms may have been added.
-    xyz : (n, 3)
-        Coordinates of its atoms in nm; who did not move stays where the source has it, to the last bit.
+        The structure after the run, which may have added atoms.
+    xyz : (n_atoms, 3)
+        Coordinates of its atoms (nm). Atoms that did not move keep the source's coordinates bit for bit.
 
     Returns
     -------
-    mdtraj.Trajectory (one frame), Bio.PDB Structure, Model or Chain, positions (n, 3) in A for MDAnalysis, or Quantity
-    for OpenMM
+    object
+        mdtraj.Trajectory (one frame), Bio.PDB Structure, Model or Chain, positions (n, 3) in A for MDAnalysis, or
+        Quantity for OpenMM.
 
     Raises
     ------
     OptionError
-        For a source without a program of its own, or another one than the structure comes from.
+        For a source that is not a toolkit object, or not the one that the structure comes from.
     """
     host = None if isinstance(source, Structure) else _host(source)
     if host is None:
-        raise OptionError(f"a source of type {_kind(source)}", "an object of another program",
-                          "use save for files, trajectory for mdtraj")  # fmt: skip
-    own = load(source)
-    rows = _rows_of(own, whole)
+        raise OptionError(
+            f"a source of type {_kind(source)}",
+            "an object of another program",
+            "use save for files, trajectory for mdtraj",
+        )
+    original = load(source)
+    rows = _rows_of(original, whole)
     moved = (xyz != whole.xyz).any(1)[rows]
-    placed = np.where(moved[:, None], xyz[rows], own.xyz)
+    placed = np.where(moved[:, None], xyz[rows], original.xyz)
     if host == "mdtraj":
         from geofold.plugins.mdtraj import trajectory_with_coordinates
 
@@ -142,26 +149,29 @@ def with_coordinates(source: Any, whole: Structure, xyz: Floats) -> Any:
     if host == "Bio":
         from geofold.plugins.biopython import biopython_with_coordinates
 
-        return biopython_with_coordinates(source, own, placed)
+        return biopython_with_coordinates(source, original, placed)
     if host == "MDAnalysis":
         from geofold.plugins.mdanalysis import mdanalysis_positions
 
         return mdanalysis_positions(placed)
     from geofold.plugins.openmm import openmm_positions
 
-    return openmm_positions(own, placed)
+    return openmm_positions(original, placed)
 
 
-def _rows_of(own: Structure, whole: Structure) -> list[int]:
-    """Rows of the source's atoms, which keep their order, among those of what became of it."""
+def _rows_of(original: Structure, whole: Structure) -> list[int]:
+    """Find the source's atoms, which keep their order, among the atoms after the run."""
     keys = list(zip(whole.resnum.tolist(), whole.name.tolist(), strict=True))
     rows, row = [], 0
-    for key in zip(own.resnum.tolist(), own.name.tolist(), strict=True):
+    for key in zip(original.resnum.tolist(), original.name.tolist(), strict=True):
         while row < len(keys) and keys[row] != key:
             row += 1
         rows.append(row)
         row += 1
     if row > len(keys):
-        raise OptionError(f"{own.source} with {len(own)} atoms for a result of {len(whole)} others",
-                          "what the run was given", "pass the same object")  # fmt: skip
+        raise OptionError(
+            f"{original.source} with {len(original)} atoms, which do not match the result's {len(whole)}",
+            "the object that the run was given",
+            "pass the same object",
+        )
     return rows

@@ -1,4 +1,4 @@
-"""What comes before a stream: the structure that is meant."""
+"""The start structure of a stream, from a source or a sequence."""
 
 from __future__ import annotations
 
@@ -13,19 +13,38 @@ from geofold.molecule.structure import Structure
 
 
 def given(source: Any, sequence: str | None, start: str, seed: int, name: str | None) -> Structure:
-    """A source's structure, or the peptide of a sequence, extended or drawn from the torsion prior.
+    """Load a source's structure, or build the peptide of a sequence.
+
+    Parameters
+    ----------
+    source : path, bytes, str, file or toolkit object, or None
+        As for `geofold.app.api`.
+    sequence : str or None
+        One-letter codes of a peptide, given instead of a source.
+    start : 'extended' or 'prior'
+        Start conformation of a sequence: extended, or sampled from the torsion prior.
+    seed : int
+        Seed of the sampling.
+    name : str or None
+        Name of the source in the report.
 
     Raises
     ------
     OptionError
-        For both or neither, or a start that does not go with them.
+        For both or neither of source and sequence, or a `start` that needs a sequence.
     """
     if (source is None) == (sequence is None):
-        raise OptionError("both a structure and a sequence" if sequence else "neither a structure nor a sequence",
-                          "one of them", "give a file, or --sequence")  # fmt: skip
+        raise OptionError(
+            "both a structure and a sequence" if sequence else "neither a structure nor a sequence",
+            "one of them",
+            "give a file, or --sequence",
+        )
     if start not in STARTS or (start == "prior" and sequence is None):
-        raise OptionError(f"start {start}{'' if sequence else ' without a sequence'}", " or ".join(STARTS),
-                          "choose one of them, with --sequence")  # fmt: skip
+        raise OptionError(
+            f"start {start}{'' if sequence else ' without a sequence'}",
+            " or ".join(STARTS),
+            "choose one of them, with --sequence",
+        )
     if sequence is None:
         return load(source, name)
     return _drawn(sequence, seed) if start == "prior" else peptide(sequence)

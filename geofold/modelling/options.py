@@ -1,4 +1,4 @@
-"""What can be asked of a run, with the defaults that were tuned on the tuning split."""
+"""Options of a run, with their limits and with defaults that were chosen on the tuning set."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from dataclasses import dataclass
 from geofold.errors import OptionError
 
 TORSION_CAP = math.radians(10.0)
-"""Largest change of one torsion in one step, the same for every agent."""
+"""Largest change (radian) of one torsion in one step, equal for every agent."""
 STREAMS, ROUNDS = 12, 6
 PREDICTORS = ("trained", "hold-still")
-"""What ships with weights (loop model, peptide policy), or nothing that moves by itself, for comparison."""
+"""Predictors: the shipped weights (loop model, peptide policy), or no learned motion, for comparison."""
 STARTS = ("extended", "prior")
-"""What a sequence can start from."""
+"""Start conformations of a sequence."""
 LIMITS = {
-    "streams": (1, 256), "rounds": (1, 1000), "steps": (1, 100000), "seed": (0, 2**31 - 1), "models": (1, 100),
-    "budget": (1, 1e6), "repack_shell": (0, 20),
-}  # fmt: skip
+    "streams": (1, 256),
+    "rounds": (1, 1000),
+    "steps": (1, 100000),
+    "seed": (0, 2**31 - 1),
+    "models": (1, 100),
+    "budget": (1, 1e6),
+    "repack_shell": (0, 20),
+}
 
 
 @dataclass(frozen=True)
@@ -27,31 +32,31 @@ class RunOptions:
     Parameters
     ----------
     seed : int
-        Same input, same seed: same bytes.
+        Random seed; the same input and seed give the same bytes.
     altloc : str or None
-        Conformer that moves where the backbone has several.
+        Conformer that moves if the backbone has several.
     energy : bool
         Evaluate amber14 + OBC2 before and after (the slowest part on a large protein).
     streams : int
-        Streams in one batch (repair); how much a search tries grows with it.
+        Conformations in one batch (repair); more widen the search and take longer.
     rounds : int
-        Rounds of streaming and selection at most (repair); half as many generations of a search, and up to twice
-        that where a search is all there is to go by.
+        Maximum rounds of streaming and selection (repair). A search runs half as many generations, and up to twice
+        that number if the loop is found by the search alone.
     steps : int
-        Steps at most (constrain).
+        Maximum streaming steps (constrain).
     device : str
         Torch device of the controller.
     predictor : str
         'trained', or 'hold-still' for comparison.
     models : int
-        Ends at most that are handed back, best first, unlike one another (repair).
+        Maximum number of mutually distinct models to return, best first (repair).
     budget : float or None
-        Seconds that a search and its settling may take, in place of `rounds` (repair); the clock then has a say in
-        what comes out.
+        Time limit (s) of search and refinement, in place of `rounds` (repair); results then depend on the machine's
+        speed.
     repack_shell : float
-        Angstrom: side chains whose CB comes this near to a loop are packed anew with it (repair); 0: none.
+        Distance (A) from the loop within which side chains, by their CB, are repacked with it (repair); 0: none.
     allow_cis_pro : bool
-        Also search for loops that are built with one of their prolines cis, at the torsion prior's price (repair).
+        Also build loops with one of their prolines cis, at the cost of the torsion prior (repair).
     """
 
     seed: int = 0

@@ -1,4 +1,4 @@
-"""What a run may move: ranges that keep apart, whole residues, whole chains."""
+"""Preconditions of a run: separate ranges, complete residues, unbroken chains, force-field parameters."""
 
 from __future__ import annotations
 
@@ -17,12 +17,21 @@ from geofold.molecule.topology.bonds import is_complete
 
 
 def separate(structure: Structure, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The ranges as they are, if there are any and a residue that stays lies between every two of them.
+    """Return the ranges unchanged after checking that a fixed residue separates every two of them.
+
+    Parameters
+    ----------
+    structure : Structure
+        The input.
+    ranges : list of (int, int)
+        First and last residue index of each loop.
 
     Raises
     ------
-    OptionError, OverlappingLoopsError
-        Else.
+    OptionError
+        If there is no range.
+    OverlappingLoopsError
+        If two ranges overlap or are adjacent.
     """
     if not ranges:
         raise OptionError("no loop", "at least one range such as A:45-56, or --auto", "add one with --loop")
@@ -30,15 +39,35 @@ def separate(structure: Structure, ranges: list[tuple[int, int]]) -> list[tuple[
         if start <= end + 1:
             raise OverlappingLoopsError(
                 f"loops that meet at {structure.residues[start].label}",
-                "loops with at least one residue between them that stays", "join them into one range, or shorten one",
-            )  # fmt: skip
+                "loops with at least one residue between them that stays",
+                "join them into one range, or shorten one",
+            )
     return ranges
 
 
 def with_missing_atoms(
     structure: Structure, ranges: list[tuple[int, int]], options: RunOptions
 ) -> tuple[Structure, list[AddedAtom], Structure]:
-    """The structure with side-chain atoms that its moving residues lack; what was added; the structure as given."""
+    """Build the side-chain atoms that the moving residues lack.
+
+    Parameters
+    ----------
+    structure : Structure
+        The input.
+    ranges : list of (int, int)
+        First and last residue index of each moving segment.
+    options : RunOptions
+        Its `altloc` and `seed` apply.
+
+    Returns
+    -------
+    structure : Structure
+        The completed structure.
+    added : list of AddedAtom
+        The atoms that were built.
+    original : Structure
+        The structure as given.
+    """
     if all(_complete(structure, k, options.altloc) for first, last in ranges for k in range(first, last + 1)):
         return structure, [], structure
     added = [
@@ -48,25 +77,33 @@ def with_missing_atoms(
     ]
     if not added:
         return structure, [], structure
-    whole = with_atoms(structure, added)
+    completed = with_atoms(structure, added)
     note = f"{len(added)} missing side-chain atoms were built"
-    return replace(whole, notes=(*structure.notes, note)), added, structure
+    return replace(completed, notes=(*structure.notes, note)), added, structure
 
 
 def require_parameters(structure: Structure, options: RunOptions, gone: Collection[int]) -> None:
-    """See to it that the force field knows what stays, where it is to have a say, before anything takes long.
+    """Check, before a long run, that the force field has parameters for every complete residue.
 
-    Residues that are `gone` or lack atoms are not looked at: they are built later.
+    Parameters
+    ----------
+    structure : Structure
+        The input.
+    options : RunOptions
+        Without `energy`, nothing is checked.
+    gone : collection of int
+        Residues that are removed and rebuilt later; they and incomplete residues are skipped.
 
     Raises
     ------
     ForceFieldError
-        If it does not.
+        If parameters are missing.
     """
-    whole = [k for k in range(len(structure.residues)) if k not in gone and _complete(structure, k, options.altloc)]
-    amino = [k for k in whole if structure.is_amino_acid(k)]
+    residues = range(len(structure.residues))
+    intact = [k for k in residues if k not in gone and _complete(structure, k, options.altloc)]
+    amino = [k for k in intact if structure.is_amino_acid(k)]
     if options.energy and any(len(piece) > 1 for piece in pieces(structure, amino)):
-        complete(structure, structure.steering(options.altloc), hydrogens=True, seed=options.seed, only=set(whole))
+        complete(structure, structure.steering(options.altloc), hydrogens=True, seed=options.seed, only=set(intact))
 
 
 def _complete(structure: Structure, k: int, altloc: str | None) -> bool:
@@ -74,7 +111,13 @@ def _complete(structure: Structure, k: int, altloc: str | None) -> bool:
 
 
 def chain_of(structure: Structure, contacts: tuple[Contact, ...]) -> tuple[int, int]:
-    """The unbroken chain that the first contact's first atom belongs to, whole."""
+    """Return the first and last residue of the unbroken chain segment that contains the first contact's first atom.
+
+    Raises
+    ------
+    ContactError
+        If a contact has no atom in this segment.
+    """
     first = last = int(structure.residue_of[contacts[0].i])
     while first > 0 and structure.is_amino_acid(first - 1) and structure.bonded(first - 1, first):
         first -= 1
@@ -86,41 +129,66 @@ def chain_of(structure: Structure, contacts: tuple[Contact, ...]) -> tuple[int, 
 
 
 def require_touching(structure: Structure, contacts: tuple[Contact, ...], first: int, last: int) -> None:
-    """Contacts that residues `first` to `last` can do nothing about are refused."""
+    """Refuse contacts without an atom in the moving residues `first` to `last`.
+
+    Parameters
+    ----------
+    structure : Structure
+        The input.
+    contacts : tuple of Contact
+        The requested contacts.
+    first, last : int
+        Residue indices of the moving segment.
+
+    Raises
+    ------
+    ContactError
+        Naming the first such contact.
+    """
     for contact in contacts:
         ends = [int(structure.residue_of[a]) for a in (contact.i, contact.j)]
         if not any(first <= k <= last for k in ends):
             raise ContactError(
                 f"contact {contact.text} between residues of other chains",
                 f"at least one residue of the chain that moves, {structure.residues[first].label} to "
-                f"{structure.residues[last].label}", "constrain one chain after the other",
-            )  # fmt: skip
+                f"{structure.residues[last].label}",
+                "constrain one chain after the other",
+            )
 
 
 def require_honoured(structure: Structure, move: StreamOutcome) -> None:
-    """A link that takes the last freedom away is named, instead of a loop that silently stays."""
+    """Report a covalent link that leaves a segment rigid, instead of returning it unmoved.
+
+    Raises
+    ------
+    CovalentLinkError
+        If the segment has no torsional freedom and a covalent link.
+    """
     if move.status != "rigid" or not move.tree.links:
         return
     i, j = move.tree.links[0]
 
-    def told(atom: int) -> str:
+    def label(atom: int) -> str:
         return f"{structure.residues[structure.residue_of[atom]].label}@{structure.name[atom]}"
 
     raise CovalentLinkError(
-        f"the covalent link {told(i)} - {told(j)} leaves the moving residues no freedom",
+        f"the covalent link {label(i)} - {label(j)} leaves the moving residues no freedom",
         "torsions that can still turn",
         "take a longer range, or remove the link's record if it is not real",
     )
 
 
 def require_one(texts: list[str], options: RunOptions) -> None:
-    """Several models are of one loop.
+    """Refuse several models of several loops.
 
     Raises
     ------
     OptionError
-        If there are several loops.
+        If more than one model of more than one loop is requested.
     """
     if options.models > 1 and len(texts) > 1:
-        raise OptionError(f"{options.models} models of {len(texts)} loops", "several models of one loop, or one of all",
-                          "take one loop after the other")  # fmt: skip
+        raise OptionError(
+            f"{options.models} models of {len(texts)} loops",
+            "several models of one loop, or one of all",
+            "take one loop after the other",
+        )

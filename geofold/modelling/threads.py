@@ -1,4 +1,4 @@
-"""One torch thread. Nothing heavy is imported before it is asked for."""
+"""Single-threaded torch. torch itself is imported on first use, so that this module loads at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One torch thread for a while: small tensors gain nothing from more, and sums keep their order, so bits repeat."""
+    """Limit torch to one thread within the context.
+
+    Small tensors gain nothing from more threads, and a fixed order of summation makes results bitwise reproducible.
+    """
     import torch
 
     before = torch.get_num_threads()

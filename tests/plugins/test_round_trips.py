@@ -149,7 +149,7 @@ def test_like_wants_what_the_run_was_given() -> None:
     result = moved(two_chains().encode())
     with pytest.raises(OptionError, match="use save"):
         result.like(two_chains().encode())
-    with pytest.raises(OptionError, match="what the run was given"):
+    with pytest.raises(OptionError, match="the object that the run was given"):
         result.like(mdtraj.load(str(find("structures", "1a1p.pdb"))))
     with pytest.raises(OptionError, match="MDAnalysis"):
         load(3)

@@ -1,4 +1,4 @@
-"""The columns of a table of jobs: what may stand in a cell, and what it means."""
+"""Columns of a table of jobs: valid cells and their meaning."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 from geofold.modelling.options import LIMITS, PREDICTORS, STARTS
 
 SEPARATOR = ";"
-"""Between several ranges or contacts in a cell."""
+"""Separator of several ranges or contacts in a cell."""
 WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 @dataclass(frozen=True)
 class Column:
-    """What may stand in a column.
+    """Type of the cells of a column.
 
     Attributes
     ----------
-    read
-        Value of a cell's text; a ValueError where it has none.
+    read : callable
+        Converts a cell's text to its value; raises ValueError for invalid text.
     expected : str
-        What a cell should hold, for the message.
+        Valid text, for the error message.
     help : str
-        What it is for.
+        Purpose of the column, for the help text.
     """
 
     read: Callable[[str], Any]
@@ -34,7 +34,7 @@ class Column:
 
 
 def several(text: str) -> list[str]:
-    """Parts of a cell."""
+    """Split a cell at `SEPARATOR`."""
     return [part.strip() for part in text.split(SEPARATOR) if part.strip()]
 
 
@@ -81,50 +81,50 @@ def _text(expected: str, help: str) -> Column:
 
 _YES = "yes or no"
 _OUTPUTS = {
-    "trajectory": _path("also write the path: .pdb, .dcd or .xtc"),
-    "report": _path("also write the numbers before and after, as JSON"),
+    "trajectory": _path("also write the trajectory: .pdb, .dcd or .xtc"),
+    "report": _path("also write measurements before and after, as JSON"),
     "view": _path("also write a viewer page, as HTML"),
     "offline": Column(_switch, _YES, "yes: put 3Dmol.js into the page"),
 }
 _RUN = {
     "seed": _within("seed", int, "0 if empty"),
-    "altloc": _text("a letter", "conformer that moves where the backbone has several"),
-    "energy": Column(_switch, _YES, "no: the force field (amber14 + OBC2) neither finishes nor judges"),
+    "altloc": _text("a letter", "conformer that moves if the backbone has several"),
+    "energy": Column(_switch, _YES, "no: skip refinement and audit by the force field (amber14 + OBC2)"),
     "predictor": _one_of(PREDICTORS, "trained or hold-still"),
 }
 COLUMNS: dict[str, dict[str, Column]] = {
     "repair": {
         "input": _path("PDB or mmCIF, plain or gzip"),
-        "output": _path("where the structure goes"),
-        "loop": Column(several, "ranges such as A:45-56", "residues to repair; several with ; between"),
-        "build": Column(several, "ranges such as A:45-56=SEQUENCE", "missing ones to build; several with ; between"),
-        "auto": Column(_switch, _YES, "yes: find the loops in trouble"),
+        "output": _path("output file of the structure"),
+        "loop": Column(several, "ranges such as A:45-56", "residues to repair; separate several by ;"),
+        "build": Column(several, "ranges such as A:45-56=SEQUENCE", "missing residues to build; separate several by ;"),
+        "auto": Column(_switch, _YES, "yes: find the loops to repair"),
         **_OUTPUTS, **_RUN,
         "streams": _within("streams", int, "streams in one batch"),
-        "rounds": _within("rounds", int, "rounds of streaming and selection at most"),
+        "rounds": _within("rounds", int, "maximum rounds of streaming and selection"),
         "models": _within("models", int, "models of one loop, best first"),
-        "budget": _within("budget", float, "seconds in place of rounds; then the clock has a say in what comes out"),
-        "repack_shell": _within("repack_shell", float, "also pack side chains whose CB is so near to the loop (A)"),
+        "budget": _within("budget", float, "time limit in seconds, in place of rounds; results then depend on speed"),
+        "repack_shell": _within("repack_shell", float, "also repack side chains whose CB is this near to the loop (A)"),
         "allow_cis_pro": Column(_switch, _YES, "yes: loops to build may have one of their prolines cis"),
     },
     "constrain": {
         "input": _path("PDB or mmCIF, plain or gzip"),
         "sequence": _text("one-letter codes", "start from a peptide of this sequence instead"),
-        "output": _path("where the structure goes"),
-        "contact": Column(several, "contacts such as A:3-A:10<6.0", "A:3-A:10<6.0; several with ; between"),
-        "start": _one_of(STARTS, "extended or prior: what a sequence starts from"),
+        "output": _path("output file of the structure"),
+        "contact": Column(several, "contacts such as A:3-A:10<6.0", "A:3-A:10<6.0; separate several by ;"),
+        "start": _one_of(STARTS, "extended or prior: start conformation of a sequence"),
         **_OUTPUTS, **_RUN,
-        "steps": _within("steps", int, "streaming steps at most"),
+        "steps": _within("steps", int, "maximum streaming steps"),
     },
 }  # fmt: skip
 NEEDED = {"repair": ("input", "output"), "constrain": ("output", "contact")}
-"""Columns in which every row has something."""
+"""Columns that every row has to fill."""
 WRITTEN = ("output", "trajectory", "report", "view")
 EITHER = {"repair": ("loop", "build", "auto"), "constrain": ("input", "sequence")}
-"""Columns of which every row has exactly one."""
+"""Columns of which every row has to fill exactly one."""
 
 
 def described(command: str) -> str:
-    """The columns as lines of a help text."""
+    """Describe the columns of a command as lines of a help text."""
     width = max(map(len, COLUMNS[command])) + 2
     return "\n".join(f"  {name:<{width}}{column.help}" for name, column in COLUMNS[command].items())

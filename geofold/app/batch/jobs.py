@@ -1,4 +1,4 @@
-"""Jobs from a CSV: one job a row. Whatever is wrong with the table is told before anything runs."""
+"""Jobs from a CSV, one per row. The whole table is validated before any job runs."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from geofold.resources import shipped_weights
 
 @dataclass(frozen=True)
 class Job:
-    """A row of the table.
+    """One row of the table.
 
     Attributes
     ----------
     command : str
         'repair' or 'constrain'.
     row : int
-        Line of the file, as a spreadsheet counts: the header is row 1.
+        Row number as in a spreadsheet: the header is row 1.
     folder : str
-        Where the table lies, absolute; its paths are relative to it.
+        Absolute path of the table's folder, to which its paths are relative.
     cells : dict
-        What the row says, by column; empty cells are absent.
+        Values by column; empty cells are absent.
     """
 
     command: str
@@ -43,7 +43,7 @@ class Job:
     cells: dict[str, Any]
 
     def path(self, column: str) -> str:
-        """Absolute path of a file that the row names."""
+        """Return the absolute path of a file that the row names."""
         return os.path.normpath(os.path.join(self.folder, self.cells[column]))
 
     @property
@@ -53,34 +53,39 @@ class Job:
 
     @property
     def targets(self) -> Targets:
-        """Where its files go."""
+        """Paths of the job's output files."""
         paths = {column: self.path(column) for column in WRITTEN if column in self.cells}
         return Targets(**paths, offline=self.cells.get("offline", False), models=self.cells.get("models", 1))
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the Python function of the command takes beside its source."""
-        apart = {"input", "contact", "offline", *WRITTEN}
-        return {name: value for name, value in self.cells.items() if name not in apart}
+        """Keyword arguments of the command's Python function."""
+        excluded = {"input", "contact", "offline", *WRITTEN}
+        return {name: value for name, value in self.cells.items() if name not in excluded}
 
     def fingerprint(self, content: bytes | None = None) -> str:
-        """SHA-256 of all that decides what comes out: command, version, weights, the row's cells, the input's bytes.
+        """Hash everything that determines the result: command, version, weights, cells and input.
 
         Parameters
         ----------
         content : bytes, optional
-            The input, where it has been read.
+            The input, if it has been read already.
+
+        Returns
+        -------
+        str
+            SHA-256.
         """
         if content is not None:
-            own: str | None = hashlib.sha256(content).hexdigest()
+            input_hash: str | None = hashlib.sha256(content).hexdigest()
         else:
-            own = None if self.input is None else digest(self.input)
-        told = [self.command, __version__, shipped_weights(), self.cells, own]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+            input_hash = None if self.input is None else digest(self.input)
+        parts = [self.command, __version__, shipped_weights(), self.cells, input_hash]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def digest(path: str) -> str | None:
-    """SHA-256 of a file; None where it cannot be read, or is a pipe, which is read once."""
+    """Compute the SHA-256 of a file; None if it cannot be read, or is a pipe, which can be read only once."""
     try:
         if not os.path.isfile(path):
             return None
@@ -90,8 +95,8 @@ def digest(path: str) -> str | None:
         return None
 
 
-def read_jobs(command: str, path: str, beside: tuple[str, ...] = ()) -> list[Job]:
-    """The jobs of a table, every row looked at.
+def read_jobs(command: str, path: str, reserved: tuple[str, ...] = ()) -> list[Job]:
+    """Read and validate the jobs of a table.
 
     Parameters
     ----------
@@ -99,8 +104,12 @@ def read_jobs(command: str, path: str, beside: tuple[str, ...] = ()) -> list[Job
         'repair' or 'constrain'.
     path : str
         The CSV.
-    beside : tuple of str
-        Files that the batch itself writes, which no job may name.
+    reserved : tuple of str
+        Files that the batch itself writes, which jobs must not name.
+
+    Returns
+    -------
+    list of Job
 
     Raises
     ------
@@ -115,12 +124,12 @@ def read_jobs(command: str, path: str, beside: tuple[str, ...] = ()) -> list[Job
         jobs.append(job)
     if not jobs:
         raise JobsError(f"{path} has no jobs", "a row for each job under the header", "add some")
-    _require_apart(jobs, path, beside)
+    _require_apart(jobs, path, reserved)
     return jobs
 
 
 def _rows(command: str, path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Number and cells of every row that is not blank."""
+    """Yield the row number and the cells of every row that is not blank."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -141,20 +150,28 @@ def _rows(command: str, path: str) -> Iterator[tuple[int, dict[str, str]]]:
                 column = names[len(fields)] if len(fields) < len(names) else f"{len(names) + 1} (after {names[-1]})"
                 raise JobsError(
                     f"{path}, row {row}, column {column}: the row has {len(fields)} cells",
-                    f"{len(names)} as in the header", "add or remove commas, or quote a cell that has one",
-                )  # fmt: skip
+                    f"{len(names)} as in the header",
+                    "add or remove commas, or quote a cell that has one",
+                )
             else:
                 yield row, dict(zip(names, fields, strict=True))
     except csv.Error as error:
-        raise JobsError(f"{path}, row {lines.line_num}: {error}", "cells as CSV has them", "mend the quotes") from error
+        raise JobsError(
+            f"{path}, row {lines.line_num}: {error}", "cells in CSV syntax", "correct the quotes"
+        ) from error
 
 
 def _header(command: str, where: str, fields: list[str]) -> list[str]:
     names = [field.strip().lower().replace("-", "_") for field in fields]
     for name, field in zip(names, fields, strict=True):
         if name not in COLUMNS[command]:
-            _refuse(where, field.strip() or "without a name", "no such column", ", ".join(COLUMNS[command]),
-                    "rename or remove it; commas go between columns")  # fmt: skip
+            _refuse(
+                where,
+                field.strip() or "without a name",
+                "no such column",
+                ", ".join(COLUMNS[command]),
+                "rename or remove it, and separate columns by commas",
+            )
         if names.count(name) > 1:
             _refuse(where, name, "twice in the header", "each column once", "remove one")
     for name in NEEDED[command]:
@@ -171,23 +188,25 @@ def _cells(command: str, where: str, texts: dict[str, str]) -> Iterator[tuple[st
         try:
             value = column.read(text.strip())
         except ValueError:
-            _refuse(where, name, f"'{text.strip()}'", column.expected, "mend the cell, or leave it empty")
+            _refuse(where, name, f"'{text.strip()}'", column.expected, "correct the cell, or leave it empty")
         if value != []:
             yield name, value
 
 
 def _require_whole(job: Job, path: str) -> None:
-    """What has to be there is; what excludes one another does not meet; what is written can be."""
+    """Refuse a row with missing cells, with cells that exclude each other, or with outputs that cannot be written."""
     where = f"{path}, row {job.row}"
     for name in NEEDED[job.command]:
         if name not in job.cells:
             column = COLUMNS[job.command][name]
             _refuse(where, name, "empty", column.expected, "fill the cell")
     either = EITHER[job.command]
-    there = [name for name in either if job.cells.get(name)]
-    if len(there) != 1:
-        given = f"{' and '.join(there)} together" if there else "empty"
-        _refuse(where, there[-1] if there else either[0], given, f"one of {', '.join(either)}", "fill just one of them")
+    filled = [name for name in either if job.cells.get(name)]
+    if len(filled) != 1:
+        given = f"{' and '.join(filled)} together" if filled else "empty"
+        _refuse(
+            where, filled[-1] if filled else either[0], given, f"one of {', '.join(either)}", "fill just one of them"
+        )
     if job.cells.get("start") == "prior" and "sequence" not in job.cells:
         _refuse(where, "start", "prior without a sequence", "a sequence to draw torsions for", "leave the cell empty")
     for name in WRITTEN:
@@ -202,9 +221,9 @@ def _require_whole(job: Job, path: str) -> None:
             _refuse(where, name, error.given, error.expected, error.remedy)
 
 
-def _require_apart(jobs: list[Job], path: str, beside: tuple[str, ...]) -> None:
-    """No file is written twice, or read by one job and written by another: then the order would matter."""
-    taken = {identity(name): "the batch itself" for name in (path, *beside)}
+def _require_apart(jobs: list[Job], path: str, reserved: tuple[str, ...]) -> None:
+    """Refuse a file that is written twice, or read by one job and written by another, since jobs run in any order."""
+    taken = {identity(name): "the batch itself" for name in (path, *reserved)}
     taken |= {identity(job.input): f"row {job.row}, column input" for job in jobs if job.input is not None}
     taken.pop(None, None)  # a device
     for job in jobs:
@@ -215,8 +234,13 @@ def _require_apart(jobs: list[Job], path: str, beside: tuple[str, ...]) -> None:
             key = identity(target)
             owner = place if key is None else taken.setdefault(key, place)
             if owner != place:
-                _refuse(f"{path}, row {job.row}", column, f"{target} is a file of {owner} too",
-                        "a file of its own for each", "rename one")  # fmt: skip
+                _refuse(
+                    f"{path}, row {job.row}",
+                    column,
+                    f"{target} is a file of {owner} too",
+                    "a file of its own for each",
+                    "rename one",
+                )
 
 
 def _refuse(where: str, column: str, given: str, expected: str, remedy: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The table of results: a line for each job as it ends, in the order of the jobs once all have."""
+"""Table of results: one line per job, appended as jobs end and sorted once all are done."""
 
 from __future__ import annotations
 
@@ -17,18 +17,32 @@ from geofold.paths import require_writable
 from geofold.terminal import printable_values
 
 FIELDS = (
-    "row", "input", "output", "request", "seed", "status", "message", "models",
-    "severe_overlaps_before", "severe_overlaps_after", "ramachandran_outliers_before", "ramachandran_outliers_after",
-    "energy_kj_mol_before", "energy_kj_mol_after", "max_displacement_angstrom", "output_sha256", "job_sha256",
-)  # fmt: skip
+    "row",
+    "input",
+    "output",
+    "request",
+    "seed",
+    "status",
+    "message",
+    "models",
+    "severe_overlaps_before",
+    "severe_overlaps_after",
+    "ramachandran_outliers_before",
+    "ramachandran_outliers_after",
+    "energy_kj_mol_before",
+    "energy_kj_mol_after",
+    "max_displacement_angstrom",
+    "output_sha256",
+    "job_sha256",
+)
 """Columns of the table. No times: the table is the same from one worker or eight."""
 
 
 class Results:
-    """A table as CSV and, beside it, as JSON, one object a line.
+    """Table of results as CSV and, in the same folder, as JSON Lines.
 
-    Lines are appended and put on disk one by one, so that a kill takes nothing with it but the job in flight; a line
-    that it cut short is left out when the table is read again.
+    Lines are appended and synced to disk one by one, so that a killed run loses only the jobs in progress; an
+    incomplete line is skipped when the table is read again.
 
     Parameters
     ----------
@@ -37,8 +51,10 @@ class Results:
 
     Raises
     ------
-    OptionError, OutputError
-        For a name that is not a CSV's, or a place that cannot be written to.
+    OptionError
+        For a name that does not end in .csv.
+    OutputError
+        For a path that cannot be written.
     """
 
     def __init__(self, path: str) -> None:
@@ -51,12 +67,12 @@ class Results:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other runs away from the table; a run that is killed lets go of it.
+        """Lock the table within the context; the lock of a killed run is released by the system.
 
         Raises
         ------
         OptionError
-            If another run has it.
+            If another run holds the lock.
         """
         from filelock import FileLock, Timeout
 
@@ -66,9 +82,10 @@ class Results:
             lock.acquire(timeout=0)
         except Timeout:
             raise OptionError(
-                f"results {self.paths[0]}, which another run is writing", "one run of a table at a time",
+                f"results {self.paths[0]}, which another run is writing",
+                "one run of a table at a time",
                 "wait for it, or name another table with --results",
-            ) from None  # fmt: skip
+            ) from None
         try:
             yield
         finally:
@@ -76,19 +93,19 @@ class Results:
             lock.release()
 
     def read(self) -> list[dict[str, Any]]:
-        """Rows of an earlier run."""
+        """Read the rows of an earlier run."""
         lines = self.paths[1]
         return [row for row in read_json_lines(lines) if set(row) == set(FIELDS)] if os.path.exists(lines) else []
 
     def write(self, rows: list[dict[str, Any]]) -> None:
-        """The whole table anew, at once, in the order of the jobs."""
+        """Rewrite the whole table atomically, in the order of the jobs."""
         ordered = sorted(rows, key=lambda row: int(row["row"]))
         header = _as_csv(dict(zip(FIELDS, FIELDS, strict=True)))
         pieces = (header + b"".join(map(_as_csv, ordered)), b"".join(map(_as_json, ordered)))
         write_all(dict(zip(self.paths, pieces, strict=True)))
 
     def add(self, row: dict[str, Any]) -> None:
-        """One row more, on disk when this returns."""
+        """Append one row and sync it to disk."""
         for name, line in zip(self.paths, (_as_csv(row), _as_json(row)), strict=True):
             with open(name, "ab", buffering=0) as file:
                 file.write(line)
@@ -97,7 +114,7 @@ class Results:
 
 def _as_csv(row: dict[str, Any]) -> bytes:
     text = io.StringIO()
-    cells = printable_values([row[name] for name in FIELDS])  # the table is for people too, and their terminals
+    cells = printable_values([row[name] for name in FIELDS])  # the table may be shown in a terminal
     csv.writer(text, lineterminator="\n").writerow(cells)
     return encoded(text.getvalue())
 

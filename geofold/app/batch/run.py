@@ -1,4 +1,4 @@
-"""Many jobs side by side: a table of them in, a table of results out, and a killed run goes on where it was."""
+"""Parallel jobs from a table, with a table of results; a killed run resumes with the jobs that are missing."""
 
 from __future__ import annotations
 
@@ -18,49 +18,60 @@ from geofold.molecule.io.content import read_bytes
 from geofold.paths import require_apart
 
 PASSED, FAILED, ERROR = "passed", "failed audit", "error"
-"""What becomes of a job: written and good, written but failing its audit, or not written for the reason told."""
-Told = Callable[[int, int, dict[str, Any] | None], None]
-"""Called with jobs done, jobs in all, and the row that has just come in."""
+"""Status of a job: written and passed, written but failed its audit, or not written because of an error."""
+BatchProgress = Callable[[int, int, dict[str, Any] | None], None]
+"""Progress callback: number of finished jobs, number of all jobs, and the row that was just added (None at start)."""
 _ALONE = threading.Lock()
-"""One job at a time in a process: the number of torch's threads is the process's own, and bits hang on it."""
+"""Lock that admits one job at a time to a process: the number of torch threads, on which bits depend, is global."""
 
 
 def batch(
-    command: str, jobs: str | os.PathLike[str], *, workers: int | None = None, scheduler: str | None = None,
-    slurm: bool = False, memory: str = "4GB", walltime: str = "04:00:00", sbatch: tuple[str, ...] = (),
-    results: str | os.PathLike[str] | None = None, progress: Told | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Run the jobs of a CSV, one a row; those that an earlier run finished are not run again.
+    command: str,
+    jobs: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    slurm: bool = False,
+    memory: str = "4GB",
+    walltime: str = "04:00:00",
+    sbatch: tuple[str, ...] = (),
+    results: str | os.PathLike[str] | None = None,
+    progress: BatchProgress | None = None,
+) -> list[dict[str, Any]]:
+    """Run the jobs of a CSV, one per row; jobs that an earlier run finished are not run again.
 
-    A script calls it under ``if __name__ == "__main__":``, since workers are processes that import the script.
+    Call it under ``if __name__ == "__main__":`` in a script, since workers are processes that import the script.
 
     Parameters
     ----------
     command : 'repair' or 'constrain'
-        What every row asks for.
+        The command to run for every row.
     jobs : path
-        The CSV (columns: ``geofold batch repair --help``). Its paths are relative to where it lies.
+        The CSV (columns: ``geofold batch repair --help``). Its paths are relative to its folder.
     workers : int, optional
-        Processes of this machine (by default one for each core), or Slurm jobs.
+        Number of local processes (default: one per core), or of Slurm jobs.
     scheduler : str, optional
         Address of a running dask scheduler whose workers to use instead: ``"tcp://host:8786"``.
     slurm : bool
-        Let Slurm start the workers instead, each with `memory` and `walltime` and the directives `sbatch`
-        (``"partition=short"``).
+        Start the workers as Slurm jobs instead.
+    memory, walltime : str
+        Memory and time limit of each Slurm job.
+    sbatch : tuple of str
+        Further directives for Slurm, such as ``"partition=short"``.
     results : path, optional
-        Table of results; by default ``JOBS.results.csv`` beside the jobs. The same as JSON lines beside it.
-    progress
-        See `Told`.
+        Table of results (default: ``JOBS.results.csv`` next to the jobs). A copy in JSON Lines goes next to it.
+    progress : callable, optional
+        See `BatchProgress`.
 
     Returns
     -------
     list of dict
-        A row for each job, in their order, as the table has them.
+        The rows of the table of results, in the order of the jobs.
 
     Raises
     ------
     GeofoldError
-        For a table, or options, that cannot be used; what is wrong with a single input is told in its row.
+        For a table or options that cannot be used; the error of a single job is in its row.
     """
     if command not in COLUMNS:
         raise OptionError(f"batch {command}", " or ".join(COLUMNS), "choose one of them")
@@ -73,11 +84,11 @@ def batch(
         return _run(todo, table, asked, progress if progress is not None else lambda *_: None)
 
 
-def _run(todo: list[Job], table: Results, asked: Workers, tell: Told) -> list[dict[str, Any]]:
-    """The jobs that no earlier run finished, and the whole table when all are done."""
+def _run(todo: list[Job], table: Results, asked: Workers, progress: BatchProgress) -> list[dict[str, Any]]:
+    """Run the jobs that no earlier run finished, then write the sorted table."""
     done, missing = _finished(todo, table.read())
     table.write(done)
-    tell(len(done), len(todo), None)
+    progress(len(done), len(todo), None)
     if missing:
         with asked.started(len(missing)) as crew:
             for job, row in crew.run(run_job, missing):
@@ -85,16 +96,13 @@ def _run(todo: list[Job], table: Results, asked: Workers, tell: Told) -> list[di
                     row = _row(job) | {"status": ERROR, "message": _lost(row)}
                 table.add(row)
                 done.append(row)
-                tell(len(done), len(todo), row)
+                progress(len(done), len(todo), row)
     table.write(done)
     return sorted(done, key=lambda row: int(row["row"]))
 
 
 def run_job(job: Job) -> dict[str, Any]:
-    """What the command does, in a worker: files written, and what to say of it as a row.
-
-    Nothing that goes wrong goes further than its row.
-    """
+    """Run one job in a worker: write its files and return its row. Errors are recorded in the row, never raised."""
     from geofold.app import api
 
     row = _row(job)
@@ -112,13 +120,13 @@ def run_job(job: Job) -> dict[str, Any]:
             write_all(job.targets.contents(result))
         except GeofoldError as error:
             return row | {"status": ERROR, "message": str(error)}
-        except Exception as error:  # a fault of ours must not take the other jobs with it
+        except Exception as error:  # a bug must not stop the other jobs
             return row | {"status": ERROR, "message": _unforeseen(error)}
-    return row | _told(result) | {"output_sha256": digest(job.path("output"))}
+    return row | _measured(result) | {"output_sha256": digest(job.path("output"))}
 
 
 def _finished(jobs: list[Job], recorded: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Job]]:
-    """Rows of jobs that need not be run, as they are numbered now, and the jobs that have to be."""
+    """Split the jobs into rows of finished jobs, renumbered as in the present table, and jobs to run."""
     known = {row["job_sha256"]: row for row in recorded if row["status"] in (PASSED, FAILED)}
     done, missing = [], []
     for job in jobs:
@@ -137,29 +145,36 @@ def _still_there(job: Job, row: dict[str, Any]) -> bool:
 
 
 def _row(job: Job) -> dict[str, Any]:
-    """A row of which only the question is known."""
+    """Row of a job without its results."""
     cells = job.cells
     request = cells.get("loop") or cells.get("build") or cells.get("contact") or ["auto"]
     return dict.fromkeys(FIELDS) | {
-        "row": job.row, "input": cells.get("input", cells.get("sequence")), "output": cells["output"],
-        "request": "; ".join(request), "seed": cells.get("seed", 0), "message": "",
-    }  # fmt: skip
+        "row": job.row,
+        "input": cells.get("input", cells.get("sequence")),
+        "output": cells["output"],
+        "request": "; ".join(request),
+        "seed": cells.get("seed", 0),
+        "message": "",
+    }
 
 
-def _told(result: Any) -> dict[str, Any]:
-    """The numbers of a result."""
+def _measured(result: Any) -> dict[str, Any]:
+    """Status and measurements of a result, as columns of its row."""
     report = result.report
     before, after = report["before"], report["after"]
     failed = [check["name"] for check in report["audit"]["checks"] if not check["passed"]]
     return {
-        "status": PASSED if result.passed else FAILED, "message": f"audit: FAILED: {', '.join(failed)}" * bool(failed),
+        "status": PASSED if result.passed else FAILED,
+        "message": f"audit: FAILED: {', '.join(failed)}" * bool(failed),
         "models": len(result.models),
-        "severe_overlaps_before": before.get("severe_overlaps"), "severe_overlaps_after": after["severe_overlaps"],
+        "severe_overlaps_before": before.get("severe_overlaps"),
+        "severe_overlaps_after": after["severe_overlaps"],
         "ramachandran_outliers_before": before.get("ramachandran", {}).get("outliers"),
         "ramachandran_outliers_after": after["ramachandran"]["outliers"],
-        "energy_kj_mol_before": before.get("energy_kj_mol"), "energy_kj_mol_after": after.get("energy_kj_mol"),
+        "energy_kj_mol_before": before.get("energy_kj_mol"),
+        "energy_kj_mol_after": after.get("energy_kj_mol"),
         "max_displacement_angstrom": report["moved"]["max_displacement_angstrom"],
-    }  # fmt: skip
+    }
 
 
 def _unforeseen(error: Exception) -> str:
@@ -167,9 +182,9 @@ def _unforeseen(error: Exception) -> str:
 
 
 def _lost(error: Exception) -> str:
-    """A job that took its worker with it, or that no worker could run."""
+    """Message for a job whose worker died, or that could not be run by any worker."""
     from distributed import KilledWorker
 
     if isinstance(error, KilledWorker):
-        return "the job's worker died; expected memory and time enough for it; see the worker's log, or run it alone"
+        return "the job's worker died; expected enough memory and time; see the worker's log, or run the job alone"
     return _unforeseen(error)

@@ -1,4 +1,4 @@
-"""What every command does with a mistake of its user, and how it tells how far it is."""
+"""Error messages and progress display of all commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERRUPTED = "geofold: interrupted; nothing was written"
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Mistakes of the user in one line and status 2; Ctrl-C with status 130."""
+    """Exit with one line and status 2 on a `GeofoldError`, and with status 130 on Ctrl-C."""
     with Interrupts() as interrupts:
         try:
             yield
@@ -38,9 +38,12 @@ def told() -> Iterator[None]:
 
 @contextmanager
 def told_along(verbose: bool) -> Iterator[Callable[[str, int, int, float], None] | None]:
-    """A bar on standard error, from the first moment on; a trace with -v; silence when that is no terminal."""
+    """Show progress on standard error and yield the callback, or None if nothing is shown.
+
+    With `verbose`, every step is a line. Otherwise a terminal gets a bar, at once, and anything else gets nothing.
+    """
     if verbose:
-        yield lambda name, done, most, loss: say(f"{name}: step {done} of {most}{_of(loss, ', ')}", err=True)
+        yield lambda name, done, total, loss: say(f"{name}: step {done} of {total}{_loss_text(loss, ', ')}", err=True)
         return
     if not sys.stderr.isatty():
         yield None
@@ -51,22 +54,22 @@ def told_along(verbose: bool) -> Iterator[Callable[[str, int, int, float], None]
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[loss]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        starting = bar.add_task("starting", total=None, told="")  # PyTorch and OpenMM take a second or two to load
+        starting = bar.add_task("starting", total=None, loss="")  # PyTorch and OpenMM take a second or two to load
         tasks: dict[str, Any] = {}
 
-        def tell(name: str, done: int, most: int, loss: float) -> None:
+        def update(name: str, done: int, total: int, loss: float) -> None:
             if name not in tasks:
                 bar.update(starting, visible=False)
-                tasks[name] = bar.add_task(printable(name), total=most, told="")
-            bar.update(tasks[name], completed=done, told=_of(loss))
+                tasks[name] = bar.add_task(printable(name), total=total, loss="")
+            bar.update(tasks[name], completed=done, loss=_loss_text(loss))
 
-        yield tell
+        yield update
 
 
-def _of(loss: float, before: str = "") -> str:
-    """A loss in words; nothing where there is none yet."""
-    return f"{before}loss {loss:.3f}" if math.isfinite(loss) else ""
+def _loss_text(loss: float, separator: str = "") -> str:
+    """Format a loss; empty if it is not finite, as before the first step."""
+    return f"{separator}loss {loss:.3f}" if math.isfinite(loss) else ""

@@ -1,4 +1,4 @@
-"""The command that runs the controller through a maze. Heavy libraries are imported inside."""
+"""The command `maze`. Heavy libraries are imported inside."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ MOST_STEPS = 4096
 
 
 def maze(
-    output: Annotated[str, typer.Option("-o", "--output", help="The run: .gif, or a page as .html.")],
-    seed: Annotated[int, typer.Option(help="Of the world. Same seed, same options: same bytes.")] = 0,
+    output: Annotated[str, typer.Option("-o", "--output", help="Output file of the run: .gif, or .html for a page.")],
+    seed: Annotated[
+        int, typer.Option(help="Random seed of the world; the same seed and options give the same bytes.")
+    ] = 0,
     layout: Annotated[str, typer.Option(help="world: walls on curved ground; corridors: junctions, doors, gaps.")] = (
         "world"
     ),
-    targets: Annotated[int, typer.Option(help="Places to be reached one after the other.")] = 8,
-    steps: Annotated[int, typer.Option(help="Steps at most.")] = 256,
+    targets: Annotated[int, typer.Option(help="Number of targets, to be reached one after the other.")] = 8,
+    steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 256,
     move_at: Annotated[int | None, typer.Option(help="Step before which the obstacle is dragged.")] = None,
-    drag: Annotated[str, typer.Option(help="How far: small, medium or large.")] = "large",
-    heat_map: Annotated[str | None, typer.Option(help="Also write where inner steps were spent, as .png.")] = None,
-    report: Annotated[str | None, typer.Option(help="Also write the numbers, as JSON.")] = None,
+    drag: Annotated[str, typer.Option(help="Distance of the drag: small, medium or large.")] = "large",
+    heat_map: Annotated[str | None, typer.Option(help="Also write a map of the inner steps, as .png.")] = None,
+    report: Annotated[str | None, typer.Option(help="Also write the measurements, as JSON.")] = None,
 ) -> None:
     """Run the controller through a maze on curved ground while an obstacle is dragged."""
     with told():
@@ -47,15 +49,15 @@ def maze(
         outputs = {output: pictures.encode_gif(run) if output.endswith(".gif") else _page(run)}
         if heat_map is not None:
             outputs[heat_map] = pictures.heat_map([run])
-        found = numbers(run, drag)
+        results = numbers(run, drag)
         if report is not None:
-            outputs[report] = (json.dumps(found, indent=2) + "\n").encode()
+            outputs[report] = (json.dumps(results, indent=2) + "\n").encode()
         write_all(outputs)
-        typer.echo(_summary(found, move_at), err=True)
+        typer.echo(_summary(results, move_at), err=True)
 
 
 def numbers(run: Any, drag: str) -> dict[str, Any]:
-    """What happened in a run, as the report has it. All but the milliseconds is the same for the same seed."""
+    """Return the report of a run; everything except the times (ms) is reproducible for a given seed."""
     import numpy as np
 
     from geofold.maze.layouts import CELL_KINDS
@@ -69,16 +71,23 @@ def numbers(run: Any, drag: str) -> dict[str, Any]:
         if (kind == k).any()
     }
     return {
-        "schema": "geofold-maze/1", "seed": world.seed, "layout": world.name, "steps": len(run.inner),
-        "targets": len(world.targets), "targets_reached": len(reached), "dragged_before_step": run.dragged,
-        "drag": drag if run.dragged is not None else None, "collisions": int(run.bumps[-1]),
+        "schema": "geofold-maze/1",
+        "seed": world.seed,
+        "layout": world.name,
+        "steps": len(run.inner),
+        "targets": len(world.targets),
+        "targets_reached": len(reached),
+        "dragged_before_step": run.dragged,
+        "drag": drag if run.dragged is not None else None,
+        "collisions": int(run.bumps[-1]),
         "steps_per_target": round(float(np.mean([leg.ended - leg.began for leg in reached])), 2) if reached else None,
         "shortest_per_target": round(float(np.mean([leg.shortest for leg in reached])), 2) if reached else None,
         "regret": round(float(np.mean([leg.regret for leg in reached])), 4) if reached else None,
-        "inner_steps_mean": round(float(run.inner.mean()), 3), "inner_steps_by_kind": inner,
+        "inner_steps_mean": round(float(run.inner.mean()), 3),
+        "inner_steps_by_kind": inner,
         "step_ms_mean": round(float(run.milliseconds.mean()), 3),
         "step_ms_p99": round(float(np.percentile(run.milliseconds, 99)), 3),
-    }  # fmt: skip
+    }
 
 
 def _require(output: str, heat_map: str | None, steps: int, move_at: int | None) -> None:
@@ -93,15 +102,16 @@ def _require(output: str, heat_map: str | None, steps: int, move_at: int | None)
 
 
 def _pictures() -> Any:
-    """The module that draws, if what it draws with is there: a run is not begun in vain."""
+    """Import the module that draws; called before the run, so that a missing package is reported at once."""
     try:
         import matplotlib
         import PIL  # noqa: F401
     except ImportError as error:
         raise OptionError(
-            f"no {error.name} in this environment", "the packages of the extra maze",
+            f"no {error.name} in this environment",
+            "the packages of the extra maze",
             "pip install '.[maze]' in geofold's folder",
-        ) from error  # fmt: skip
+        ) from error
     matplotlib.use("Agg")
     from geofold.maze import render
 
@@ -114,20 +124,21 @@ def _page(run: Any) -> bytes:
     return page(run).encode()
 
 
-def _summary(found: dict[str, Any], move_at: int | None) -> str:
+def _summary(record: dict[str, Any], move_at: int | None) -> str:
     lines = [
-        f"maze {found['seed']} ({found['layout']}): {found['targets_reached']} of {found['targets']} targets in "
-        f"{found['steps']} steps, {found['collisions']} collisions"
+        f"maze {record['seed']} ({record['layout']}): {record['targets_reached']} of {record['targets']} targets in "
+        f"{record['steps']} steps, {record['collisions']} collisions"
     ]
-    if found["regret"] is not None:
+    if record["regret"] is not None:
         lines.append(
-            f"  steps a target {found['steps_per_target']} (shortest way {found['shortest_per_target']}), "
-            f"regret {found['regret']}"
+            f"  steps per target {record['steps_per_target']} (shortest path {record['shortest_per_target']}), "
+            f"regret {record['regret']}"
         )
-    if found["dragged_before_step"] is not None:
-        lines.append(f"  obstacle dragged ({found['drag']}) before step {found['dragged_before_step']}")
+    if record["dragged_before_step"] is not None:
+        lines.append(f"  obstacle dragged ({record['drag']}) before step {record['dragged_before_step']}")
     elif move_at is not None:
-        lines.append(f"  the obstacle was not dragged: no step {move_at}, or no way left for the agent")
-    kinds = ", ".join(f"{name} {part['inner_steps_mean']}" for name, part in found["inner_steps_by_kind"].items())
-    lines.append(f"  inner steps K {found['inner_steps_mean']} in the mean ({kinds})")
-    return "\n".join([*lines, f"  {found['step_ms_mean']} ms a step, p99 {found['step_ms_p99']} ms"])
+        lines.append(f"  the obstacle was not dragged: no step {move_at}, or no path left for the agent")
+    means = {name: part["inner_steps_mean"] for name, part in record["inner_steps_by_kind"].items()}
+    kinds = ", ".join(f"{name} {mean}" for name, mean in means.items())
+    lines.append(f"  inner steps K: mean {record['inner_steps_mean']} ({kinds})")
+    return "\n".join([*lines, f"  {record['step_ms_mean']} ms per step, p99 {record['step_ms_p99']} ms"])

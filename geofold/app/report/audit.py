@@ -1,6 +1,6 @@
-"""Did the result keep its promises? Measured on the coordinates that are written, not on those we meant.
+"""Audit of a result, measured on the coordinates as they are written to the file.
 
-Each check is a number and its limit. A result that fails one is still written, with exit status 1.
+Each check compares a number with its limit. A result that fails a check is still written, with exit status 1.
 """
 
 from __future__ import annotations
@@ -19,12 +19,22 @@ from geofold.molecule.topology.torsion_tree import TorsionTree
 
 Floats = NDArray[np.float64]
 CLOSURE, BOND, ANGLE, OMEGA = 0.01, 0.01, 1.0, 2.0
-"""Limits: Angstrom, Angstrom, degrees, degrees (rounding to 0.001 A moves an omega by up to 0.1 degrees)."""
+"""Limits (A, A, degrees, degrees); rounding to 0.001 A changes an omega by up to 0.1 degrees."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise: its name (unit included), what was measured, what is allowed."""
+    """One check of the audit.
+
+    Attributes
+    ----------
+    name : str
+        Name, with the unit.
+    value : float
+        The measured value.
+    limit : float
+        The largest value that passes.
+    """
 
     name: str
     value: float
@@ -32,43 +42,59 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the promise was kept."""
+        """Whether the value is finite and within the limit."""
         return bool(np.isfinite(self.value) and self.value <= self.limit)
 
     def as_dict(self) -> dict[str, Any]:
-        """For the report."""
+        """Return the check as an entry of the report."""
         return {"name": self.name, "value": self.value, "limit": self.limit, "passed": self.passed}
 
 
 def audit(
-    structure: Structure, trees: list[TorsionTree], before: Floats, after: Floats, numbers: tuple[dict, dict],
-    altloc: str | None = None, *, repacked: NDArray[np.int64] | None = None,
-) -> list[Check]:  # fmt: skip
-    """Promises of geometry and of improvement.
+    structure: Structure,
+    trees: list[TorsionTree],
+    before: Floats,
+    after: Floats,
+    numbers: tuple[dict, dict],
+    altloc: str | None = None,
+    *,
+    repacked: NDArray[np.int64] | None = None,
+) -> list[Check]:
+    """Check that geometry is conserved and that nothing got worse.
 
     Parameters
     ----------
+    structure : Structure
+        The initial structure.
+    trees : list of TorsionTree
+        Torsion tree of each moving segment.
     before, after : (n_atoms, 3)
-        Coordinates in nm as the files hold them.
-    numbers
+        Coordinates (nm) as in the files.
+    numbers : (dict, dict)
         `measure` of both.
-    repacked
-        Atoms of neighbours that may move too.
+    altloc : str, optional
+        The conformer that moves.
+    repacked : (m,), optional
+        Indices of neighbours' atoms that may move too.
+
+    Returns
+    -------
+    list of Check
     """
     moving = np.zeros(len(before), dtype=bool)
     if repacked is not None:
         moving[repacked] = True
     for tree in trees:
         moving[tree.atoms] = True
-    others = float(np.abs(after - before)[~moving].max(initial=0.0) * 10)
+    fixed_shift = float(np.abs(after - before)[~moving].max(initial=0.0) * 10)
     bond, angle = _covalent(trees, before, after)
-    one, two = backbone(structure, before, altloc), backbone(structure, after, altloc)
-    omega = np.degrees(np.abs((two.omega - one.omega + np.pi) % (2 * np.pi) - np.pi))
+    omegas = [backbone(structure, xyz, altloc).omega for xyz in (before, after)]
+    omega = np.degrees(np.abs((omegas[1] - omegas[0] + np.pi) % (2 * np.pi) - np.pi))
     steering = structure.steering(altloc)
     flipped = chiral_volumes(structure, before, steering) * chiral_volumes(structure, after, steering) < 0
     start, end = numbers
     checks = [
-        Check("other_atoms_moved_angstrom", round(others, 4), 0.0),
+        Check("other_atoms_moved_angstrom", round(fixed_shift, 4), 0.0),
         Check("closure_error_angstrom", round(_closure(structure, trees, before, after), 4), CLOSURE),
         Check("bond_change_angstrom", round(bond, 4), BOND),
         Check("angle_change_degrees", round(angle, 3), ANGLE),
@@ -78,18 +104,19 @@ def audit(
         Check("severe_overlaps_added", float(end["severe_overlaps"] - start["severe_overlaps"]), 0.0),
         Check(
             "ramachandran_outliers_added",
-            float(end["ramachandran"]["outliers"] - start["ramachandran"]["outliers"]), 0.0,
+            float(end["ramachandran"]["outliers"] - start["ramachandran"]["outliers"]),
+            0.0,
         ),
-    ]  # fmt: skip
+    ]
     if infinite(end) and not infinite(start):
         checks.append(Check("energy_infinite", 1.0, 0.0))
-    elif ENERGY in end and ENERGY in start:  # one that was infinite has fallen
+    elif ENERGY in end and ENERGY in start:  # from infinite to finite is an improvement
         checks.append(Check("energy_change_kj_mol", round(end[ENERGY] - start[ENERGY], 2), 0.0))
     return checks
 
 
 def _closure(structure: Structure, trees: list[TorsionTree], before: Floats, after: Floats) -> float:
-    """Largest shift (A) of the anchor atoms of closed loops: N and CA of the first, CA, C and O of the last residue."""
+    """Largest shift (A) of closed loops' anchor atoms: N and CA of the first, CA, C and O of the last residue."""
     worst = 0.0
     for tree in trees:
         if not tree.closed:
@@ -101,7 +128,7 @@ def _closure(structure: Structure, trees: list[TorsionTree], before: Floats, aft
 
 
 def _covalent(trees: list[TorsionTree], before: Floats, after: Floats) -> tuple[float, float]:
-    """Largest change of a bond (A) and of an angle (degrees) that touches a moving atom."""
+    """Largest change of a bond length (A) and of a bond angle (degrees) that involves a moving atom."""
     bonds: set[tuple[int, int]] = set()
     angles: set[tuple[int, int, int]] = set()
     for tree in trees:
@@ -119,6 +146,7 @@ def _covalent(trees: list[TorsionTree], before: Floats, after: Floats) -> tuple[
 
 
 def _angle(points: Floats) -> Floats:
-    one, two = points[:, 0] - points[:, 1], points[:, 2] - points[:, 1]
-    cosine = (one * two).sum(-1) / (np.linalg.norm(one, axis=-1) * np.linalg.norm(two, axis=-1))
+    """Angles (n,) in radian at the middle ones of points (n, 3, 3)."""
+    left, right = points[:, 0] - points[:, 1], points[:, 2] - points[:, 1]
+    cosine = (left * right).sum(-1) / (np.linalg.norm(left, axis=-1) * np.linalg.norm(right, axis=-1))
     return np.arccos(np.clip(cosine, -1.0, 1.0))

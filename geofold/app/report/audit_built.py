@@ -1,6 +1,6 @@
-"""What a built loop promises: nothing is compared with before, for there was nothing.
+"""Audit of built loops, measured on the coordinates as they are written to the file.
 
-Measured on the coordinates that are written. The joints to the residues before and after are ideal, too.
+The input has no coordinates to compare with: geometry, joints to the flanking residues included, has to be ideal.
 """
 
 from __future__ import annotations
@@ -18,30 +18,52 @@ from geofold.molecule.structure import Structure
 
 Floats = NDArray[np.float64]
 PEPTIDE_BOND = 1.331
-"""A: C-N as the builder makes it."""
+"""Length (A) of C-N in built residues."""
 JOINT_ANGLES = ((("CA", "C"), ("N",), 116.6), (("O", "C"), ("N",), 122.7), (("C",), ("N", "CA"), 121.4))
-"""Atoms before the joint, atoms behind it, degrees (the middle one of the three is at the corner)."""
+"""Atoms before the joint, atoms after it, ideal angle (degrees) at the middle one of the three."""
 JOINT_BOND, JOINT_ANGLE, TRANS = 0.02, 5.0, 5.0
-"""Limits: Angstrom, degrees, degrees."""
-COMPARED = frozenset({"closure_error_angstrom", "bond_change_angstrom", "angle_change_degrees", "omega_change_degrees",
-                      "chiralities_changed"})  # fmt: skip
-"""Checks of a repair that hold for the way from the closed conformation that a built loop's stream started from."""
+"""Limits (A, degrees, degrees)."""
+COMPARED = frozenset(
+    {
+        "closure_error_angstrom",
+        "bond_change_angstrom",
+        "angle_change_degrees",
+        "omega_change_degrees",
+        "chiralities_changed",
+    }
+)
+"""Checks of a repair that also apply to a built loop, relative to the closed conformation its stream started from."""
 
 
 def audit_built(
-    structure: Structure, built: BuiltLoops, xyz: Floats, after: dict[str, Any], altloc: str | None, *,
+    structure: Structure,
+    built: BuiltLoops,
+    xyz: Floats,
+    after: dict[str, Any],
+    altloc: str | None,
+    *,
     cis_pro: bool = False,
-) -> list[Check]:  # fmt: skip
-    """Promises of built residues.
+) -> list[Check]:
+    """Check the geometry of built residues and of their joints.
 
     Parameters
     ----------
+    structure : Structure
+        The structure with the built residues.
+    built : BuiltLoops
+        The built loops.
     xyz : (n_atoms, 3)
-        nm, as the file holds them.
-    after
+        Coordinates (nm) as in the file.
+    after : dict
         `measure` of them.
-    cis_pro
+    altloc : str or None
+        The conformer that the loops belong to.
+    cis_pro : bool
         Whether prolines of the built loops may be cis.
+
+    Returns
+    -------
+    list of Check
     """
     spans, trees = built.spans, [outcome.tree for outcome in built.outcomes]
     compared = audit(structure, trees, structure.xyz, xyz, (after, after), altloc)
@@ -60,16 +82,18 @@ def audit_built(
     bond = max(abs(10 * float(np.linalg.norm(place(i, "C") - place(j, "N"))) - PEPTIDE_BOND) for i, j in joints)
     angle = max(
         abs(_angle(*(place(i, name) for name in one), *(place(j, name) for name in two)) - ideal)
-        for i, j in joints for one, two, ideal in JOINT_ANGLES
-    )  # fmt: skip
+        for i, j in joints
+        for one, two, ideal in JOINT_ANGLES
+    )
     bent = [
         180 - abs(np.degrees(angles.omega[k])) if k not in cis else abs(np.degrees(angles.omega[k]))
-        for first, last in spans for k in range(first, last + 2)
-    ]  # fmt: skip
+        for first, last in spans
+        for k in range(first, last + 2)
+    ]
     inside = [k for first, last in spans for k in range(first, last + 1)]
     chiral = [k for k in inside if structure.atom(k, "CB", steering) is not None]
-    # the phi of the residue behind a loop is the loop's doing
-    judged = [*inside, *(last + 1 for _, last in spans)]
+    # the loop determines phi of the residue after it, too
+    checked = [*inside, *(last + 1 for _, last in spans)]
     return [
         Check("other_atoms_moved_angstrom", round(built.others_moved(xyz), 4), 0.0),
         *(check for check in compared if check.name in COMPARED),
@@ -82,16 +106,17 @@ def audit_built(
             0.0,
         ),
         Check("severe_overlaps", float(after["severe_overlaps"]), 0.0),
-        Check("ramachandran_outliers", float((angles.verdict[judged] == OUTLIER).sum()), 0.0),
+        Check("ramachandran_outliers", float((angles.verdict[checked] == OUTLIER).sum()), 0.0),
     ]
 
 
 def cis_prolines(built: BuiltLoops, omega: Floats) -> list[int]:
-    """Prolines (indices) of built loops that have a cis bond before them, of the omegas (n_residues,) in radian."""
+    """Indices of the cis prolines of built loops, by their omega (n_residues,) in radian."""
     inside = [k for first, last in built.spans for k in range(first, last + 1)]
     return [k for k in inside if built.structure.residues[k].resname == "PRO" and abs(omega[k]) < CIS]
 
 
 def _angle(*corner: Floats) -> float:
-    one, two = corner[0] - corner[1], corner[2] - corner[1]
-    return float(np.degrees(np.arccos(one @ two / (np.linalg.norm(one) * np.linalg.norm(two)))))
+    """Angle (degrees) at the second of three points."""
+    left, right = corner[0] - corner[1], corner[2] - corner[1]
+    return float(np.degrees(np.arccos(left @ right / (np.linalg.norm(left) * np.linalg.norm(right)))))

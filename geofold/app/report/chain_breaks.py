@@ -1,4 +1,4 @@
-"""Breaks of chains: where they are, what is missing there, and what builds it."""
+"""Chain breaks: their positions, the missing residues, and the command that builds them."""
 
 from __future__ import annotations
 
@@ -15,38 +15,43 @@ from geofold.molecule.topology.gaps import Gap, gaps
 
 
 def breaks(structure: Structure) -> list[dict[str, Any]]:
-    """Breaks between the stretches of one chain id.
+    """List the breaks between the segments of each chain.
 
     Returns
     -------
     list of dict
-        `after` and `before` (residues), `distance_angstrom` (C to N), `missing` (how many residues: by the file's
-        sequence, else as many as the numbers leave), `numbers_left`, `sequence` and `sequence_from` (None where the
-        file does not tell), `build` (what `repair --build` takes) or, where that is None, `not_built_because`.
+        `after` and `before` (flanking residues), `distance_angstrom` (C to N), `missing` (number of residues by the
+        file's sequence, otherwise by the residue numbers), `numbers_left` (unused residue numbers), `sequence` and
+        `sequence_from` (None if the file has no sequence), `build` (argument of `repair --build`) or, if that is
+        None, `not_built_because`.
     """
-    return [_told(structure, gap) for gap in gaps(structure)]
+    return [_as_dict(structure, gap) for gap in gaps(structure)]
 
 
-def _told(structure: Structure, gap: Gap) -> dict[str, Any]:
+def _as_dict(structure: Structure, gap: Gap) -> dict[str, Any]:
     distance = structure.peptide_distance(gap.before, gap.after)
     build, reason = _build(structure, gap)
     return {
-        "after": structure.residues[gap.before].label, "before": structure.residues[gap.after].label,
+        "after": structure.residues[gap.before].label,
+        "before": structure.residues[gap.after].label,
         "distance_angstrom": None if distance is None else round(10 * distance, 2),
-        "missing": len(gap.numbers if gap.names is None else gap.names), "numbers_left": len(gap.numbers),
-        "sequence": None if gap.names is None else sequence_of(gap.names), "sequence_from": gap.source or None,
-        "build": build, "not_built_because": reason,
-    }  # fmt: skip
+        "missing": len(gap.numbers if gap.names is None else gap.names),
+        "numbers_left": len(gap.numbers),
+        "sequence": None if gap.names is None else sequence_of(gap.names),
+        "sequence_from": gap.source or None,
+        "build": build,
+        "not_built_because": reason,
+    }
 
 
 def _build(structure: Structure, gap: Gap) -> tuple[str | None, str | None]:
-    """What `repair --build` takes to mend a gap, made sure of; or why it cannot."""
+    """Return a validated argument of `repair --build` for a gap, or the reason why the gap cannot be built."""
     free = _numbers(structure, gap)
     count, first, last = len(free), gap.before, gap.after
     if count > LONGEST:
         return None, f"{count} residues are too many: {SHORTEST} to {LONGEST} can be built"
     numbers = list(free)
-    while count < SHORTEST:  # torsions of so few cannot meet both anchors: neighbours come along
+    while count < SHORTEST:  # too few torsions to meet both anchors: rebuild the neighbours, too
         ends = last + 1 < len(structure.residues) and structure.bonded(last, last + 1)
         if not (first > 0 and structure.bonded(first - 1, first) and ends):
             return None, f"{count} residues are too few, and a neighbour to build along with them is the chain's end"
@@ -63,7 +68,7 @@ def _build(structure: Structure, gap: Gap) -> tuple[str | None, str | None]:
 
 
 def _numbers(structure: Structure, gap: Gap) -> Sequence[Number]:
-    """Numbers for the residues of a gap: those left free, or insertion codes where these are too few."""
+    """Numbers for the residues of a gap: the unused ones or, if these are too few, insertion codes."""
     count = len(gap.numbers if gap.names is None else gap.names)
     if len(gap.numbers) >= count:
         return gap.numbers if len(gap.numbers) == count else gap.numbers[:count]

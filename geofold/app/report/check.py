@@ -1,4 +1,4 @@
-"""What `check` says of a structure as it is."""
+"""Report of `check` on a structure."""
 
 from __future__ import annotations
 
@@ -20,48 +20,61 @@ from geofold.molecule.topology.torsion_tree import torsion_tree
 
 def inspect(
     structure: Structure, *, energy: Callable[[Structure], NumbersAndNotes] | None = None, altloc: str | None = None
-) -> dict[str, Any]:  # fmt: skip
-    """Report with chains, breaks, clashes, Ramachandran counts, cis bonds and the energy.
+) -> dict[str, Any]:
+    """Report chains, breaks, clashes, Ramachandran counts, cis bonds and the energy of a structure.
 
     Parameters
     ----------
-    energy
-        What tells energies of the structure; None: the report has none. Where the force field refuses the structure, a
-        note says why.
+    structure : Structure
+        The input.
+    energy : callable, optional
+        Evaluates the energies of the structure; without it, the report has none. If the force field cannot describe
+        the structure, a note says why.
+    altloc : str, optional
+        Conformer to measure if the backbone has several.
+
+    Returns
+    -------
+    dict
+        Schema ``geofold-report/1``, without ``after``.
     """
     spans = stretches(structure)
     trees = []
     for first, last in spans:
         if last > first:
-            # clashes of every residue count here; where a conformer has to be chosen, the steering one is taken
+            # clashes of every residue count; if there are several conformers, the first is measured
             letter = altloc or any_altloc(structure, first, last)
             trees.append(torsion_tree(structure, first, last, altloc=letter, torn=True))
     report: dict[str, Any] = {
-        "schema": REPORT_SCHEMA, "command": "check", "versions": versions(), "input": described(structure),
-        "residues": residue_spans(structure), "chain_breaks": breaks(structure),
+        "schema": REPORT_SCHEMA,
+        "command": "check",
+        "versions": versions(),
+        "input": described(structure),
+        "residues": residue_spans(structure),
+        "chain_breaks": breaks(structure),
         "before": measure(structure, trees, structure.xyz, None, altloc),
         "prior": likelihood(structure, [span for span in spans if span[1] > span[0]]),
         "trouble": trouble(structure, altloc),
-    }  # fmt: skip
+    }
     numbers: dict[str, Any] = {}
     notes: list[str] = []
     try:
-        if energy is not None:  # last: it may be evaluated meanwhile
+        if energy is not None:  # last, since another process may be evaluating it
             numbers, notes = energy(structure)
-    except ForceFieldError as error:  # who looks at what is broken wants to see the rest
+    except ForceFieldError as error:  # the other numbers of a broken structure are still of interest
         notes = [f"no energy: {error}"]
     notes = [*structure.notes, *_torn(structure), *chemistry_notes(structure), *notes]
     return report | {"before": numbers | report["before"], "notes": notes}
 
 
 def _torn(structure: Structure) -> list[str]:
-    """A note of the residues that lack atoms of their backbone."""
-    found = incomplete_backbones(structure)
-    more = f" and {len(found) - SHOWN_SPANS} more" if len(found) > SHOWN_SPANS else ""
-    return [f"incomplete backbones: {'; '.join(found[:SHOWN_SPANS])}{more}"] if found else []
+    """Note on the residues that lack backbone atoms."""
+    spans = incomplete_backbones(structure)
+    rest = f" and {len(spans) - SHOWN_SPANS} more" if len(spans) > SHOWN_SPANS else ""
+    return [f"incomplete backbones: {'; '.join(spans[:SHOWN_SPANS])}{rest}"] if spans else []
 
 
 def any_altloc(structure: Structure, first: int, last: int) -> str | None:
-    """The first conformer that residues `first` to `last` have beside the common one; None where there is none."""
+    """First alternate location of residues `first` to `last`; None if they have no alternate locations."""
     letters = [str(structure.altloc[a]) for k in range(first, last + 1) for a in structure.residues[k].atoms]
     return next((letter for letter in letters if letter), None)

@@ -1,4 +1,4 @@
-"""What `check` found, in lines for people."""
+"""Text form of the report of `check`."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Any
 from geofold.terminal import printable_values, shell_quoted
 
 
-def check_text(found: dict[str, Any]) -> str:
-    """The report of `check` in lines for people, of printable characters; commands are quoted for a shell."""
-    given, found = found, printable_values(found)
-    numbers = found["before"]
+def check_text(report: dict[str, Any]) -> str:
+    """Format the report of `check` as lines of printable characters; commands are quoted for a shell."""
+    raw, report = report, printable_values(report)
+    numbers = report["before"]
     rama = numbers["ramachandran"]
     lines = [
-        f"{found['input']['name']}: {found['input']['amino_acids']} amino acids, {', '.join(found['residues'])}",
+        f"{report['input']['name']}: {report['input']['amino_acids']} amino acids, {', '.join(report['residues'])}",
         f"  severe overlaps        {numbers['severe_overlaps']} (worst {numbers['worst_overlap_angstrom']} A)",
         f"  Ramachandran           {rama['favoured']} favoured, {rama['allowed']} allowed, {rama['outliers']} outliers"
         + (f" ({', '.join(rama['outlier_residues'])})" if rama["outliers"] else ""),
         f"  cis peptide bonds      {numbers['cis_peptide_bonds']}",
     ]
-    for gap, shown in zip(given["chain_breaks"], found["chain_breaks"], strict=True):
-        lines += _gap(shown, _command(given["input"]["name"], gap["build"]))
-    if found["prior"] is not None:
-        low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in found["prior"]["unlikely"])
-        lines.append(f"  torsion prior          {found['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
-    bad = ", ".join(part["residues"] for part in found["trouble"]["stretches"])
+    for gap, shown in zip(raw["chain_breaks"], report["chain_breaks"], strict=True):
+        lines += _gap(shown, _command(raw["input"]["name"], gap["build"]))
+    if report["prior"] is not None:
+        low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in report["prior"]["unlikely"])
+        lines.append(f"  torsion prior          {report['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
+    bad = ", ".join(part["residues"] for part in report["trouble"]["stretches"])
     lines.append(f"  loop model             in trouble: {bad or 'nothing'}")
     if "energy_kj_mol" in numbers:
         lines.append(f"  energy                 {numbers['energy_kj_mol']} kJ/mol ({numbers['force_field']})")
-    return "\n".join(lines + [f"  note: {note}" for note in found["notes"]])
+    return "\n".join(lines + [f"  note: {note}" for note in report["notes"]])
 
 
 def _command(name: str, build: str | None) -> str:
-    """The command that builds a gap of a file; empty where none does."""
+    """Return the command that builds a gap of a file; empty if it cannot be built."""
     if build is None:
         return ""
     file = f"./{name}" if name.startswith("-") else name
@@ -40,15 +40,15 @@ def _command(name: str, build: str | None) -> str:
 
 
 def _gap(gap: dict[str, Any], command: str) -> list[str]:
-    """A break of the chain, what is missing there, and the command that builds it."""
+    """Format a chain break, the missing residues and the command that builds them."""
     where = f"after {gap['after']}, before {gap['before']}: {gap['distance_angstrom']} A"
     missing = f"{gap['missing']} residues" if gap["missing"] != 1 else "1 residue"
-    told = f"{gap['sequence']} ({gap['sequence_from']})" if gap["sequence"] else "by the numbers, sequence not known"
+    known = f"{gap['sequence']} ({gap['sequence_from']})" if gap["sequence"] else "by the numbers, sequence not known"
     lines = [f"  chain break            {where}"]
     if gap["missing"]:
-        lines.append(f"    missing              {missing}, {told}")
+        lines.append(f"    missing              {missing}, {known}")
     if gap["build"] is not None:
-        lines.append(f"    to mend it           {command}")
+        lines.append(f"    to repair it         {command}")
     else:
         lines.append(f"    cannot be built      {gap['not_built_because']}")
     return lines

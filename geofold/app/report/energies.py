@@ -1,7 +1,7 @@
-"""What OpenMM says of a structure as it is, here or in a process of its own.
+"""OpenMM energies of a structure, in this process or in a background process.
 
-Nothing here needs PyTorch, which takes longer to import than most energies to evaluate: `geofold check` has the one
-done while it does the other.
+This module does not need PyTorch, which takes longer to import than most energies take to evaluate: `geofold check`
+evaluates the energy in a background process while it imports PyTorch.
 """
 
 from __future__ import annotations
@@ -24,36 +24,51 @@ from geofold.molecule.topology.gaps import stretches
 
 ENERGY = "energy_kj_mol"
 NumbersAndNotes = tuple[dict[str, Any], list[str]]
-"""What a report gets."""
+"""Measurements for the report, and notes."""
 
 
 def energies(model: EnergyModel, xyz: Floats, moving: Mask) -> dict[str, Any]:
-    """Energies of coordinates (n_atoms, 3) in nm; `moving` (n_residues,) are those that others are held against.
+    """Evaluate the energies (kJ/mol) of coordinates.
 
-    One that is infinite, because atoms coincide, is left out.
+    Infinite energies, which coinciding atoms have, are left out.
+
+    Parameters
+    ----------
+    model : EnergyModel
+        Force field of the structure.
+    xyz : (n_atoms, 3)
+        Coordinates (nm).
+    moving : (n_residues,)
+        Mask of the moving residues, whose Lennard-Jones energy with the fixed ones is given separately.
+
+    Returns
+    -------
+    dict
     """
-    told: dict[str, Any] = {
-        ENERGY: round(model.energy(xyz), 2), "force_field": NAME,
+    values: dict[str, Any] = {
+        ENERGY: round(model.energy(xyz), 2),
+        "force_field": NAME,
         "lennard_jones_moving_fixed_kj_mol": round(model.lennard_jones(xyz, moving), 2),
-    }  # fmt: skip
-    return {key: value for key, value in told.items() if isinstance(value, str) or np.isfinite(value)}
+    }
+    return {key: value for key, value in values.items() if isinstance(value, str) or np.isfinite(value)}
 
 
 def infinite(numbers: dict[str, Any]) -> bool:
-    """Whether the energy among some numbers was evaluated and left out."""
+    """Whether an energy was evaluated and left out because it is infinite."""
     return "force_field" in numbers and ENERGY not in numbers
 
 
 def infinite_notes(**numbers: dict[str, Any]) -> list[str]:
-    """What to say of energies that were left out, by when they were taken."""
+    """Notes on infinite energies; the keywords name the measurements (before, after, now)."""
     return [
-        f"the energy {when} is infinite: atoms stand in the very same place"
-        for when, told in numbers.items() if infinite(told)
-    ]  # fmt: skip
+        f"the energy {when} is infinite: some atoms coincide"
+        for when, measured in numbers.items()
+        if infinite(measured)
+    ]
 
 
 def energy_notes(model: EnergyModel | None) -> list[str]:
-    """What the energy left out or took for something else."""
+    """Notes on residues that the energy leaves out or replaces by their standard parents."""
     notes = []
     if model is not None and model.completed.left_out:
         notes.append(f"the energy leaves out {', '.join(model.completed.left_out)} (no amber14 parameters)")
@@ -63,12 +78,12 @@ def energy_notes(model: EnergyModel | None) -> list[str]:
 
 
 def as_it_is(structure: Structure, altloc: str | None = None) -> NumbersAndNotes:
-    """Energies of a structure, every stretch of its chains free to move.
+    """Evaluate the energies of a structure, with every chain segment counted as moving.
 
     Raises
     ------
     ForceFieldError
-        If the force field cannot make sense of a residue.
+        If the force field cannot describe a residue.
     """
     moving = np.zeros(len(structure.residues), dtype=bool)
     for first, last in stretches(structure):
@@ -80,14 +95,14 @@ def as_it_is(structure: Structure, altloc: str | None = None) -> NumbersAndNotes
 
 @dataclass(frozen=True, eq=False)
 class Aside:
-    """`as_it_is` in a process of its own; a context, at whose end that is over, asked for its result or not.
+    """`as_it_is` in a background process; a context that ends the process on exit.
 
     Parameters
     ----------
-    altloc
+    altloc : str or None
         The conformer whose energy is evaluated.
-    process
-        None where none could be started; then `result` evaluates here.
+    process : subprocess.Popen or None
+        None if no process could be started; `result` then evaluates in this process.
     """
 
     altloc: str | None
@@ -95,13 +110,13 @@ class Aside:
 
     @classmethod
     def begun(cls, content: bytes, altloc: str | None) -> Aside:
-        """Begin it, where there is room for a temporary file and another process."""
+        """Start the process, if a temporary file and another process can be had."""
         command = [sys.executable, "-P", "-m", __name__, *([] if altloc is None else [altloc])]
         try:
             with tempfile.TemporaryFile() as file:
                 file.write(content)
                 file.seek(0)
-                # a file and no pipe: it need not be held out to a process that is still importing
+                # a file instead of a pipe, which would block until the new process has finished its imports
                 process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         except OSError:
             return cls(altloc, None)
@@ -119,33 +134,33 @@ class Aside:
             self.process.stdout.close()
 
     def result(self, structure: Structure) -> NumbersAndNotes:
-        """Numbers and notes of a structure that was read from the same source.
+        """Return the energies and notes of a structure that was read from the same content.
 
         Raises
         ------
         ForceFieldError
-            As `as_it_is`.
+            If the force field cannot describe a residue.
         """
         if self.process is None:
             return as_it_is(structure, self.altloc)
         assert self.process.stdout is not None
         text = self.process.stdout.read()
         if self.process.wait() or not text:
-            return as_it_is(structure, self.altloc)  # whatever befell that process may not befall this one
-        told = json.loads(text)
-        if "error" in told:
-            raise getattr(errors, told["error"])(*told["parts"])
-        return told["numbers"], told["notes"]
+            return as_it_is(structure, self.altloc)  # the failure may be that process's only
+        answer = json.loads(text)
+        if "error" in answer:
+            raise getattr(errors, answer["error"])(*answer["parts"])
+        return answer["numbers"], answer["notes"]
 
 
 def _main(arguments: list[str]) -> None:
-    """Energies of the structure on standard input, as JSON."""
+    """Print the energies of the structure on standard input as JSON."""
     try:
         numbers, notes = as_it_is(read(sys.stdin.buffer.read()), arguments[0] if arguments else None)
-        told: dict[str, Any] = {"numbers": numbers, "notes": notes}
+        answer: dict[str, Any] = {"numbers": numbers, "notes": notes}
     except errors.GeofoldError as error:
-        told = {"error": type(error).__name__, "parts": [error.given, error.expected, error.remedy]}
-    sys.stdout.write(json.dumps(told))
+        answer = {"error": type(error).__name__, "parts": [error.given, error.expected, error.remedy]}
+    sys.stdout.write(json.dumps(answer))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Numbers of one set of coordinates: what stands under "before" and "after" in the report.
+"""Measurements of one set of coordinates: the sections "before" and "after" of the report.
 
-Angstrom and degrees, with the unit in the key; energies in kJ/mol.
+Lengths are in A and angles in degrees, with the unit in the key; energies are in kJ/mol.
 """
 
 from __future__ import annotations
@@ -24,18 +24,25 @@ from geofold.plugins.mdtraj import trajectory_from
 
 Floats = NDArray[np.float64]
 Overlap = tuple[int, int, float]
-"""Two atoms and the nm by which their spheres overlap."""
+"""Two atom indices and the overlap (nm) of their van der Waals spheres."""
 CIS = np.pi / 2
-"""|omega| below which a peptide bond counts as cis."""
+"""|omega| (radian) below which a peptide bond counts as cis."""
 OVERLAP_REACH = 0.9
-"""nm around the moving atoms that overlaps are looked for in; wider than any contact."""
+"""Radius (nm) around the moving atoms within which overlaps are searched; larger than any contact distance."""
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """Phi, psi, omega (n_residues,) in radian with NaN where undefined, Ramachandran class and verdict.
+    """Backbone dihedrals and their Ramachandran verdicts, (n_residues,) or, for several frames, (T, n_residues).
 
-    Of several frames: the same with (T, n_residues).
+    Attributes
+    ----------
+    phi, psi, omega : (n_residues,)
+        Dihedrals (radian), NaN where undefined.
+    kind : (n_residues,)
+        Ramachandran class.
+    verdict : (n_residues,)
+        Favoured, allowed, outlier or undefined.
     """
 
     phi: Floats
@@ -46,22 +53,24 @@ class Backbone:
 
 
 def backbone(structure: Structure, xyz: Floats, altloc: str | None = None) -> Backbone:
-    """Dihedrals by mdtraj, verdicts by the Top8000 contours."""
-    whole = backbones(structure, xyz[None], altloc)
-    return Backbone(whole.phi[0], whole.psi[0], whole.omega[0], whole.kind[0], whole.verdict[0])
+    """Compute the dihedrals of coordinates (n_atoms, 3) in nm by mdtraj, and verdicts by the Top8000 contours."""
+    frame = backbones(structure, xyz[None], altloc)
+    return Backbone(frame.phi[0], frame.psi[0], frame.omega[0], frame.kind[0], frame.verdict[0])
 
 
 def backbones(structure: Structure, frames: Floats, altloc: str | None = None) -> Backbone:
-    """`backbone` of frames (T, n_atoms, 3) in nm."""
+    """Compute `backbone` for frames (T, n_atoms, 3) in nm."""
     phi, psi, omega = ramachandran.phi_psi_omega(trajectory_from(structure, frames, altloc))
     names = [residue.resname for residue in structure.residues]
-    kind = np.array([
+    kind = np.array(
         [
-            ramachandran.class_of(name, following, None if np.isnan(turn) else float(turn))
-            for name, following, turn in zip(names, [*names[1:], None], row, strict=True)
+            [
+                ramachandran.class_of(name, following, None if np.isnan(turn) else float(turn))
+                for name, following, turn in zip(names, [*names[1:], None], row, strict=True)
+            ]
+            for row in omega
         ]
-        for row in omega
-    ])  # fmt: skip
+    )
     both = ~np.isnan(phi) & ~np.isnan(psi)
     verdict = np.full(phi.shape, ramachandran.UNDEFINED)
     score = ramachandran.score(phi[both], psi[both], kind[both])
@@ -70,19 +79,19 @@ def backbones(structure: Structure, frames: Floats, altloc: str | None = None) -
 
 
 def overlaps(structure: Structure, tree: TorsionTree, xyz: Floats) -> list[Overlap]:
-    """Severe overlaps (atom, atom, nm) of moving atoms with anything, waters and hydrogens apart."""
+    """List severe overlaps (atom, atom, nm) of moving atoms with any atom except waters and hydrogens."""
     return next(overlaps_along(structure, tree, xyz[None]))
 
 
 def overlaps_along(structure: Structure, tree: TorsionTree, frames: Floats) -> Iterator[list[Overlap]]:
-    """`overlaps` of each of the frames (T, n_atoms, 3) in nm."""
+    """Yield `overlaps` of each of the frames (T, n_atoms, 3) in nm."""
     from dataclasses import replace
 
     import torch
 
     kin, sterics = Kinematics.of(tree), None
     outside = np.setdiff1d(np.arange(len(structure)), kin.atoms.cpu().numpy())
-    # One frame needs what is near it; frames that follow may go anywhere.
+    # a single frame needs its surroundings only; further frames may move anywhere
     reach = OVERLAP_REACH if len(frames) == 1 else np.inf
     for number, xyz in enumerate(frames):
         if sterics is None or not np.array_equal(xyz[outside], frames[number - 1][outside]):
@@ -98,14 +107,24 @@ def overlaps_along(structure: Structure, tree: TorsionTree, frames: Floats) -> I
 def measure(
     structure: Structure, trees: list[TorsionTree], xyz: Floats, energy: EnergyModel | None, altloc: str | None = None
 ) -> dict[str, Any]:
-    """Energy, clashes and Ramachandran counts of coordinates (n_atoms, 3) in nm.
+    """Measure energy, clashes and Ramachandran counts of coordinates.
 
     Parameters
     ----------
-    trees
-        Stretches that move: clashes and Ramachandran counts are theirs.
-    energy
-        None: no energy is given.
+    structure : Structure
+        The structure that the coordinates belong to.
+    trees : list of TorsionTree
+        Torsion tree of each moving segment, to which clashes and Ramachandran counts refer.
+    xyz : (n_atoms, 3)
+        Coordinates (nm).
+    energy : EnergyModel or None
+        Energy model of the coordinates; None: no energy.
+    altloc : str, optional
+        Conformer to measure if the backbone has several.
+
+    Returns
+    -------
+    dict
     """
     angles = backbone(structure, xyz, altloc)
     moving = np.zeros(len(structure.residues), dtype=bool)
@@ -120,11 +139,13 @@ def measure(
         numbers |= energies(energy, xyz, moving)
     worst = max(unique.values(), default=0.0)
     return numbers | {
-        "severe_overlaps": len(unique), "worst_overlap_angstrom": round(10 * worst, 3),
+        "severe_overlaps": len(unique),
+        "worst_overlap_angstrom": round(10 * worst, 3),
         "ramachandran": {
             "favoured": int((verdict == ramachandran.FAVOURED).sum()),
             "allowed": int((verdict == ramachandran.ALLOWED).sum()),
-            "outliers": len(outliers), "outlier_residues": [structure.residues[k].label for k in outliers],
+            "outliers": len(outliers),
+            "outlier_residues": [structure.residues[k].label for k in outliers],
         },
         "cis_peptide_bonds": int((np.abs(angles.omega[moving]) < CIS).sum()),
-    }  # fmt: skip
+    }

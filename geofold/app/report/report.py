@@ -1,7 +1,7 @@
-"""The report: one JSON object, schema ``geofold-report/1``, described key by key in `examples/docs/report.md`.
+"""The report: one JSON object, schema ``geofold-report/1``.
 
-Everything but the times (``seconds`` and, under ``stream``, ``seconds``, ``seconds_to_goal`` and ``latency_ms``) is
-the same for the same input and seed.
+Everything except the times (``seconds`` and, under ``stream``, ``seconds``, ``seconds_to_goal`` and ``latency_ms``) is
+reproducible for a given input and seed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ REPORT_SCHEMA = "geofold-report/1"
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Versions of the packages that determine the results."""
     named = {name: metadata.version(name) for name in ("torch", "openmm", "mdtraj", "pdbfixer", "biopython", "numpy")}
     return {"geofold": __version__, "python": platform.python_version()} | named
 
 
 def described(structure: Structure) -> dict[str, Any]:
-    """What was read."""
+    """Description of the input: name, counts of atoms and amino acids, models."""
     amino = sum(structure.is_amino_acid(k) for k in range(len(structure.residues)))
     return {"name": structure.source, "atoms": len(structure), "amino_acids": amino, "models": structure.n_models}
 
@@ -60,18 +60,49 @@ def build_report(
     models: Sequence[LoopModel],
     along: Sequence[tuple[Contact, ...]] = (),
 ) -> dict[str, Any]:
-    """Put the report together.
+    """Assemble the report.
 
     Parameters
     ----------
-    along
-        What was wanted in the step that led to each frame, where contacts changed.
+    command : str
+        'repair' or 'constrain'.
+    structure, original : Structure
+        The initial structure, completed by `added`, and the input.
+    added : list of AddedAtom
+        Missing side-chain atoms that were built.
+    outcomes : list of StreamOutcome
+        Outcome of each moving segment.
+    options : RunOptions
+        Options of the run.
+    before, after : dict
+        Measurements of the initial and the final coordinates.
+    checks : list of Check
+        The audit.
+    xyz : (n_atoms, 3)
+        Final coordinates (nm).
+    loops : list of str
+        Ranges that were requested or detected.
+    contacts : tuple of Contact
+        Contacts at the end of the run.
+    model : EnergyModel or None
+        Energy model of the final coordinates, for the notes.
+    seconds : float
+        Duration of the run.
+    built : BuiltLoops or None
+        Loops that were missing in the input.
+    models : sequence of LoopModel
+        The outcomes with their costs.
+    along : sequence of tuple of Contact
+        Contacts of the step that led to each frame, if they changed during the run.
+
+    Returns
+    -------
+    dict
     """
     shift = 10 * np.linalg.norm(xyz - structure.xyz, axis=1)
     if built is not None:
-        shift[built.atoms] = 0.0  # they came in; nothing of the input moved
-    moved = np.unique(structure.residue_of[shift > 0])
-    owner = structure if built is None else built.original  # whose residues the added atoms are counted by
+        shift[built.atoms] = 0.0  # new atoms have not moved
+    owner = structure if built is None else built.original  # added atoms are numbered by the residues of this one
     report: dict[str, Any] = {
         "schema": REPORT_SCHEMA,
         "command": command,
@@ -86,48 +117,21 @@ def build_report(
     if built is not None:
         report["built"] = built.report()
     if models:
-        report["score"] = round(sum(model.cost for model in models), 3)
-        report["score_terms"] = [{name: round(value, 3) for name, value in model.terms.items()} for model in models]
-    sure = [model.confidence for model in models if model.confidence is not None]
-    if len(sure) == len(models) and sure:
-        names = ("expected_rmsd_angstrom", "from_angstrom", "to_angstrom")
-        report["confidence"] = [dict(zip(names, (round(value, 2) for value in told), strict=True)) for told in sure]
+        report |= _model_scores(models)
     if options.repack_shell:
-        turned = np.unique(np.concatenate([structure.residue_of[m.repacked.atoms] for m in outcomes] or [moved[:0]]))
-        report["repacked"] = {
-            "shell_angstrom": options.repack_shell,
-            "residues": [structure.residues[k].label for k in turned],
-        }
+        report["repacked"] = _repacked_section(structure, outcomes, options.repack_shell)
     if contacts:
         report["contacts"] = [_contact(structure, c, xyz, along) for c in contacts]
-    earlier = dict.fromkeys(c for wanted in along for c in wanted if c not in contacts)
+    earlier = dict.fromkeys(c for active in along for c in active if c not in contacts)
     if earlier:
         report["contacts_earlier"] = [_contact(structure, c, xyz, along) for c in earlier]
-    clock = np.array([ms for outcome in outcomes for ms in outcome.milliseconds] or [0.0])
-    report |= {
+    return report | {
         "before": before,
         "after": after,
         "audit": {"passed": all(c.passed for c in checks), "checks": [c.as_dict() for c in checks]},
-        "moved": {
-            "atoms": int((shift > 0).sum()),
-            "residues": [structure.residues[k].label for k in moved],
-            "max_displacement_angstrom": round(float(shift.max(initial=0.0)), 3),
-        },
+        "moved": _moved_section(structure, shift),
         "added_atoms": [f"{owner.residues[a.residue].label}@{a.name}" for a in added],
-        "stream": {
-            "status": [m.status for m in outcomes],
-            "steps": sum(len(m.milliseconds) for m in outcomes),
-            "inner_steps_per_step": [k for m in outcomes for k in m.trace],
-            "inner_steps_per_frame": inner_steps_per_frame(outcomes),
-            "accepted": sum(m.accepted for m in outcomes),
-            "inner_steps": sum(sum(m.trace) for m in outcomes),
-            "inner_steps_per_residue": {
-                structure.residues[k].label: spent for m in outcomes for k, spent in m.inner_steps.items()
-            },
-            "seconds": round(float(clock.sum()) / 1e3, 3),
-            "seconds_to_goal": round(sum(m.goal_milliseconds for m in outcomes) / 1e3, 3),
-            "latency_ms": {"mean": round(float(clock.mean()), 3), "p99": round(float(np.percentile(clock, 99)), 3)},
-        },
+        "stream": _stream_section(structure, outcomes),
         "notes": [
             *_notes(structure, outcomes, model),
             *infinite_notes(before=before, after=after),
@@ -135,18 +139,68 @@ def build_report(
         ],
         "seconds": round(seconds, 3),
     }
-    return report
+
+
+def _model_scores(models: Sequence[LoopModel]) -> dict[str, Any]:
+    """Cost of the models and its terms, and the expected RMSD if every model has one."""
+    scores: dict[str, Any] = {
+        "score": round(sum(model.cost for model in models), 3),
+        "score_terms": [{name: round(value, 3) for name, value in model.terms.items()} for model in models],
+    }
+    intervals = [model.confidence for model in models if model.confidence is not None]
+    if len(intervals) == len(models):
+        names = ("expected_rmsd_angstrom", "from_angstrom", "to_angstrom")
+        scores["confidence"] = [
+            dict(zip(names, (round(value, 2) for value in interval), strict=True)) for interval in intervals
+        ]
+    return scores
+
+
+def _moved_section(structure: Structure, shift: np.ndarray) -> dict[str, Any]:
+    """Atoms and residues that moved, and the largest of the displacements (n_atoms,) in A."""
+    moved = np.unique(structure.residue_of[shift > 0])
+    return {
+        "atoms": int((shift > 0).sum()),
+        "residues": [structure.residues[k].label for k in moved],
+        "max_displacement_angstrom": round(float(shift.max(initial=0.0)), 3),
+    }
+
+
+def _repacked_section(structure: Structure, outcomes: list[StreamOutcome], shell: float) -> dict[str, Any]:
+    """Residues whose side chains were repacked within the shell (A)."""
+    atoms = np.concatenate([np.zeros(0, dtype=np.int64), *(m.repacked.atoms for m in outcomes)])
+    residues = np.unique(structure.residue_of[atoms])
+    return {"shell_angstrom": shell, "residues": [structure.residues[k].label for k in residues]}
+
+
+def _stream_section(structure: Structure, outcomes: list[StreamOutcome]) -> dict[str, Any]:
+    """Steps, inner steps K and wall-clock times of the streams."""
+    clock = np.array([ms for outcome in outcomes for ms in outcome.milliseconds] or [0.0])
+    return {
+        "status": [m.status for m in outcomes],
+        "steps": sum(len(m.milliseconds) for m in outcomes),
+        "inner_steps_per_step": [k for m in outcomes for k in m.trace],
+        "inner_steps_per_frame": inner_steps_per_frame(outcomes),
+        "accepted": sum(m.accepted for m in outcomes),
+        "inner_steps": sum(sum(m.trace) for m in outcomes),
+        "inner_steps_per_residue": {
+            structure.residues[k].label: count for m in outcomes for k, count in m.inner_steps.items()
+        },
+        "seconds": round(float(clock.sum()) / 1e3, 3),
+        "seconds_to_goal": round(sum(m.goal_milliseconds for m in outcomes) / 1e3, 3),
+        "latency_ms": {"mean": round(float(clock.mean()), 3), "p99": round(float(np.percentile(clock, 99)), 3)},
+    }
 
 
 def _named(names: list[str]) -> str:
-    """Each name once; 'none' where nothing ran."""
+    """List each name once; 'none' if nothing ran."""
     return ", ".join(sorted({part for name in names for part in name.split(", ")})) or "none"
 
 
 def _contact(
     structure: Structure, contact: Contact, xyz: np.ndarray, along: Sequence[tuple[Contact, ...]]
 ) -> dict[str, Any]:
-    def place(atom: int) -> dict[str, Any]:
+    def identity(atom: int) -> dict[str, Any]:
         residue = structure.residues[structure.residue_of[atom]]
         return {
             "chain": residue.chain,
@@ -163,18 +217,18 @@ def _contact(
         "before_angstrom": round(10 * before, 3),
         "after_angstrom": round(10 * after, 3),
         "satisfied": contact.satisfied(after),
-        "atoms": [place(contact.i), place(contact.j)],
-    } | ({"wanted_in_frames": _runs([contact in wanted for wanted in along])} if along else {})
+        "atoms": [identity(contact.i), identity(contact.j)],
+    } | ({"wanted_in_frames": _runs([contact in active for active in along])} if along else {})
 
 
 def _runs(flags: Sequence[bool]) -> list[list[int]]:
-    """First and last place of each run of true ones."""
+    """First and last index of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int))).reshape(-1, 2)
     return [[int(first), int(end) - 1] for first, end in edges]
 
 
 def chemistry_notes(structure: Structure) -> list[str]:
-    """Notes on the chirality of amino acids and on covalent links other than disulfides."""
+    """Notes on D-amino acids and on covalent links other than disulfides."""
     steering = structure.steering_mask
     return [*chirality_notes(structure, structure.xyz, steering), *link_notes(structure, steering)]
 
@@ -182,10 +236,9 @@ def chemistry_notes(structure: Structure) -> list[str]:
 def _notes(structure: Structure, outcomes: list[StreamOutcome], model: EnergyModel | None) -> list[str]:
     notes = [*structure.notes, *chemistry_notes(structure), *energy_notes(model)]
     for outcome in outcomes:
-        if not outcome.tree.closed:
-            one, other = structure.residues[outcome.tree.first].label, structure.residues[outcome.tree.last].label
-            notes.append(f"{one} to {other} reaches a chain end or a chain break: that end moves freely")
         labels = f"{structure.residues[outcome.tree.first].label} to {structure.residues[outcome.tree.last].label}"
+        if not outcome.tree.closed:
+            notes.append(f"{labels} reaches a chain end or a chain break: that end moves freely")
         if outcome.status == "rigid":
             notes.append(f"{labels} has no torsional freedom left once its ends are held (rigid): nothing moved")
         if outcome.status == "stuck":

@@ -1,4 +1,4 @@
-"""A report as it comes back from a file that anyone may have written."""
+"""Reading of a report from a file, which may come from an untrusted source."""
 
 from __future__ import annotations
 
@@ -12,48 +12,50 @@ from geofold.molecule.io.content import content_of
 
 TIMES = ("seconds",)
 STREAM_TIMES = ("seconds", "seconds_to_goal", "latency_ms")
-"""Keys of a report, and of its part ``stream``, that tell how long a run took. All else is the same for the same input
-and seed, and so is a page, which leaves them out."""
+"""Keys of the times in a report and in its section ``stream``. Everything else is reproducible for a given input and
+seed, and so is a page, which omits the times."""
 EXPECTED = "a JSON report of geofold"
 DEEPEST = 32
-"""Lists and objects within one another; a report of ours has five."""
+"""Maximum nesting of lists and objects; geofold's own reports have five levels."""
 LARGEST = 2**53
-"""Whole numbers up to here are the same to every reader of JSON."""
+"""Largest integer that every JSON parser reads exactly."""
 
 
 def read_report(path: str) -> dict[str, Any]:
-    """The JSON object of a report: finite numbers, nothing nested deeper than `DEEPEST`.
+    """Read the JSON object of a report.
 
     Parameters
     ----------
     path : str
-        ``-`` is standard input.
+        The file; ``-`` is standard input.
 
     Raises
     ------
     InputFileError
+        If it cannot be read, is not a JSON object, contains a number that is not finite, or is nested deeper than
+        `DEEPEST`.
     """
     content = content_of(path, EXPECTED)
     try:
-        found = json.loads(content, parse_float=_finite, parse_int=_whole, parse_constant=_refuse)
-        _require_flat(found)
+        report = json.loads(content, parse_float=_finite, parse_int=_whole, parse_constant=_refuse)
+        _require_flat(report)
     except RecursionError:
         reason = f"nested more than {DEEPEST} deep"
     except ValueError as error:
         reason = str(error)
     else:
-        if isinstance(found, dict):
-            return found
-        reason = "no object"
+        if isinstance(report, dict):
+            return report
+        reason = "not an object"
     raise InputFileError(f"report {path} cannot be read ({reason})", EXPECTED, "check the path")
 
 
 def without_times(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report of which all is the same for the same input and seed."""
-    kept = {key: value for key, value in report.items() if key not in TIMES}
-    if isinstance(kept.get("stream"), Mapping):
-        kept["stream"] = {key: value for key, value in kept["stream"].items() if key not in STREAM_TIMES}
-    return kept
+    """Return the reproducible part of a report, i.e. all of it except the times."""
+    timeless = {key: value for key, value in report.items() if key not in TIMES}
+    if isinstance(timeless.get("stream"), Mapping):
+        timeless["stream"] = {key: value for key, value in timeless["stream"].items() if key not in STREAM_TIMES}
+    return timeless
 
 
 def _finite(text: str) -> float:
@@ -66,17 +68,19 @@ def _whole(text: str) -> int:
 
 
 def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"{text[:20]} is no number that JSON can hold")
+    raise ValueError(f"{text[:20]} is not a JSON number")
 
 
 def _require_flat(value: Any) -> None:
-    """Without recursion, whose own depth is limited."""
+    """Raise RecursionError for nesting deeper than `DEEPEST`, without recursion, whose own depth is limited."""
     level = [value]
     for _ in range(DEEPEST):
         level = [
-            item for part in level if isinstance(part, (dict, list))
+            item
+            for part in level
+            if isinstance(part, (dict, list))
             for item in (part.values() if isinstance(part, dict) else part)
-        ]  # fmt: skip
+        ]
         if not level:
             return
     raise RecursionError

@@ -1,4 +1,4 @@
-"""How likely the torsion prior finds each residue of a structure, and which stretches stand out."""
+"""Log-likelihood of each residue's torsions under the torsion prior, and unlikely segments."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from geofold.molecule.structure import Structure
 
 
 def likelihood(structure: Structure, spans: list[tuple[int, int]]) -> dict[str, Any] | None:
-    """Log-likelihood (nat) of (phi, psi) of each residue of unbroken stretches, and of what stands out.
+    """Evaluate the log-likelihood (nat) of (phi, psi) of each residue.
+
+    Parameters
+    ----------
+    structure : Structure
+        The input.
+    spans : list of (int, int)
+        First and last residue index of each unbroken segment.
 
     Returns
     -------
     dict or None
-        `residues` by label, their `mean_nat`, and the `unlikely` stretches: five residues or more whose mean is lower
-        than in all but one of two hundred stretches of nature. None where no residue has both torsions.
+        `residues` by label, their `mean_nat`, and the `unlikely` segments: five or more residues whose mean is below
+        that of 99.5 % of the segments of known structures. None if no residue has both torsions.
     """
     model, card = shipped_prior()
     torsions = torch.as_tensor(backbone_torsions(structure)[:, :3], dtype=torch.float32)
@@ -28,13 +35,16 @@ def likelihood(structure: Structure, spans: list[tuple[int, int]]) -> dict[str, 
     window = int(card["window"])
     stretches = []
     for first, last in spans:
-        own = torsions[first : last + 1, None]
+        segment = torsions[first : last + 1, None]
         with torch.no_grad():
-            each = model.log_likelihood(encode_residues(structure, first, last), own)[0][:, 0].numpy()
-        known = own[:, 0, :2].isfinite().all(-1).numpy()
+            each = model.log_likelihood(encode_residues(structure, first, last), segment)[0][:, 0].numpy()
+        known = segment[:, 0, :2].isfinite().all(-1).numpy()
         value[first : last + 1][known] = each[known]
-        low = [k for k in range(len(each) - window + 1)
-               if known[k : k + window].all() and each[k : k + window].mean() < card["unlikely_nat"]]  # fmt: skip
+        low = [
+            k
+            for k in range(len(each) - window + 1)
+            if known[k : k + window].all() and each[k : k + window].mean() < card["unlikely_nat"]
+        ]
         marked = np.zeros(len(each) + 1, dtype=bool)
         for k in low:
             marked[k : k + window] = True

@@ -1,7 +1,7 @@
-"""Widgets for live steering in a notebook: run, pause, contacts to edit, and a py3Dmol view that follows.
+"""Widgets for live steering in a notebook: run, pause, editable contacts, and a py3Dmol view that is updated.
 
-The stream runs as a task of the notebook's own event loop, one step at a time, so that a click between two steps
-changes what the next one wants: no threads, and the same changes at the same steps give the same frames.
+The stream runs as a task of the notebook's event loop, one step at a time, so that a click between two steps changes
+the contacts of the next one. There are no threads, and the same changes at the same steps give the same frames.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import Floats, Structure
 
 PAUSE = 0.02
-"""Seconds between two steps in which the notebook answers to clicks."""
+"""Pause (s) between two steps, in which the notebook handles clicks."""
 
 
 class Steered(Protocol):
-    """A stream that is steered; see `geofold.app.steering.steering.Steering`."""
+    """Interface of `geofold.app.steering.steering.Steering`."""
 
     structure: Structure
     altloc: str | None
@@ -44,7 +44,7 @@ class Steered(Protocol):
 
 
 def view_of(steering: Steered, width: int, height: int) -> Any:
-    """A py3Dmol view of a steered structure as it is now."""
+    """Create a py3Dmol view (size in pixels) of the current coordinates and contacts."""
     import py3Dmol
 
     view = py3Dmol.view(width=width, height=height)
@@ -54,7 +54,7 @@ def view_of(steering: Steered, width: int, height: int) -> Any:
 
 
 def draw(view: Any, steering: Steered) -> None:
-    """Everything drawn anew but the camera, which stays where it was turned to."""
+    """Redraw the structure and its contacts; the camera stays."""
     structure, xyz = steering.structure, steering.xyz
     first, last = steering.span
     view.removeAllModels()
@@ -68,22 +68,30 @@ def draw(view: Any, steering: Steered) -> None:
     view.setStyle({"chain": chain or " ", "resi": numbers}, moving)
     for contact in steering.wanted:
         ends = 10 * xyz[[contact.i, contact.j]]
-        apart = float(np.linalg.norm(ends[0] - ends[1]))
+        distance = float(np.linalg.norm(ends[0] - ends[1]))
         start, end, middle = (dict(zip("xyz", at.tolist(), strict=True)) for at in (*ends, ends.mean(0)))
-        colour = BLUE if contact.satisfied(apart / 10) else VERMILION
+        colour = BLUE if contact.satisfied(distance / 10) else VERMILION
         view.addCylinder({"start": start, "end": end, "radius": 0.1, "dashed": True, "color": colour})
         label = {"position": middle, "fontSize": 12, "backgroundColor": colour, "backgroundOpacity": 0.9}
-        view.addLabel(f"{apart:.1f} A", label)
+        view.addLabel(f"{distance:.1f} A", label)
 
 
 class Panel:
-    """The widgets of one `Steering`; shown where it is the last expression of a cell.
+    """Widgets of one `Steering`, shown if it is the last expression of a cell.
+
+    Parameters
+    ----------
+    steering : Steered
+        The stream.
+    width, height : int
+        Size of the view in pixels.
 
     Attributes
     ----------
     steering : Steered
-        Steps and changes may be made by hand as well: `refresh` shows them.
+        The stream, which may also be stepped and changed in code; `refresh` shows the changes.
     widget : ipywidgets.VBox
+        The container of all widgets.
     """
 
     def __init__(self, steering: Steered, width: int = 720, height: int = 480) -> None:
@@ -91,9 +99,10 @@ class Panel:
             import ipywidgets as widgets
         except ImportError:
             raise OptionError(
-                "a panel without ipywidgets", "a notebook with ipywidgets",
+                "a panel without ipywidgets",
+                "a notebook with ipywidgets",
                 "pip install '.[notebook]' in geofold's folder, or loop over the steps yourself",
-            ) from None  # fmt: skip
+            ) from None
 
         self.steering = steering
         self._task: asyncio.Task[None] | None = None
@@ -114,11 +123,17 @@ class Panel:
         self._change.on_click(
             lambda _: self._changed(lambda: steering.move(self._chosen.value or "", self._text.value))
         )
-        self.widget = widgets.VBox([
-            widgets.HBox([self._run, self._once]), widgets.HBox([self._text, self._add]),
-            widgets.HBox([self._chosen, widgets.VBox([self._change, self._remove])]),
-            self._trouble, self._numbers, self._stage, self._script,
-        ])  # fmt: skip
+        self.widget = widgets.VBox(
+            [
+                widgets.HBox([self._run, self._once]),
+                widgets.HBox([self._text, self._add]),
+                widgets.HBox([self._chosen, widgets.VBox([self._change, self._remove])]),
+                self._trouble,
+                self._numbers,
+                self._stage,
+                self._script,
+            ]
+        )
         with self._stage:
             self._view.show()
 
@@ -128,7 +143,7 @@ class Panel:
         display(self.widget)
 
     def advance(self, steps: int = 1) -> SteeringStep:
-        """Make steps here and now, and show where they led."""
+        """Make a number of steps, show the result and return the last step."""
         for _ in range(max(steps, 1)):
             step = next(self.steering)
         self._numbers.value = escape(str(step))
@@ -136,13 +151,13 @@ class Panel:
         return step
 
     def run(self) -> None:
-        """Step on until `pause`; between two steps the notebook answers to clicks."""
+        """Start stepping until `pause`; the notebook handles clicks between two steps."""
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._stepping())
         self._run.value = True
 
     def pause(self) -> None:
-        """Stop after the step that is being made."""
+        """Stop after the current step."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -153,18 +168,18 @@ class Panel:
             while True:
                 self.advance()
                 await asyncio.sleep(PAUSE)
-        except Exception as error:  # a task's error is seen by nobody
+        except Exception as error:  # the error of a task is not displayed otherwise
             self._trouble.value = f"<b>{escape(str(error))}</b>"
             self._task, self._run.value = None, False
             raise
 
     def refresh(self) -> None:
-        """Show the contacts and coordinates as they are, for changes that were made elsewhere."""
+        """Show the current contacts and coordinates, after changes made in code."""
         self._chosen.options = self.steering.contacts
         self._follow()
 
     def _changed(self, change: Any) -> None:
-        """A click's change; what is wrong with it is told, and the stream goes on."""
+        """Apply a change made by a click; an invalid one is reported, and the stream continues."""
         try:
             change()
             self._trouble.value = ""
@@ -178,4 +193,4 @@ class Panel:
         self._script.clear_output(wait=True)
         with self._script:
             self._view.update()
-        self._view.startjs = first  # py3Dmol keeps all commands for a second show: a stream has no end
+        self._view.startjs = first  # py3Dmol keeps all commands for a second show: do not let them accumulate

@@ -1,7 +1,7 @@
 """Live steering: a peptide streams while its contacts are added, moved and removed.
 
-The caller owns the loop, as with the controller itself: each turn of ``for step in steering`` is one step, and what
-``steering.contacts`` says between two turns is what the next one wants.
+The caller owns the loop, as with the controller itself: each iteration of ``for step in steering`` is one step towards
+the contacts that ``steering.contacts`` holds at its start.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ KEPT = 2000
 
 
 class Steering:
-    """A stream whose contacts may change between two steps; made by `steer`. An iterator without an end.
+    """Endless iterator over the steps of a stream whose contacts may change between steps; created by `steer`.
 
     Attributes
     ----------
     structure : Structure
-        What was given, with side-chain atoms added that the moving chain lacked.
+        The input, with missing side-chain atoms of the moving chain added.
     contacts : tuple of str
-        What is wanted from the next step on. Set it, or use `add`, `move` and `remove`; a contact that cannot be read
-        raises an error and leaves the contacts as they were.
+        Contacts of the next step. Set it, or use `add`, `move` and `remove`; an invalid contact raises an error and
+        leaves the contacts unchanged.
     wanted : tuple of Contact
-        The same, read.
+        The parsed contacts.
     span : (int, int)
-        First and last residue of the chain that moves.
+        First and last residue index of the chain that moves.
     altloc : str or None
         The conformer that moves.
     """
@@ -61,7 +61,7 @@ class Steering:
         if keep < 2:
             raise OptionError(f"keep {keep}", "at least 2 frames", "give a larger number, or leave it out")
         began = time.perf_counter()
-        wanted = _parsed(structure, contacts, options.altloc)
+        wanted = _parse(structure, contacts, options.altloc)
         first, last = chain_of(structure, wanted) if wanted else _only_chain(structure)
         whole, self._added, self._original = with_missing_atoms(structure, [(first, last)], options)
         self.structure, self.span, self.altloc = whole, (first, last), options.altloc
@@ -81,7 +81,7 @@ class Steering:
                 "a chain with free torsions",
                 "give a longer peptide, or one that links do not hold",
             )
-        self.wanted = _parsed(whole, contacts, options.altloc)
+        self.wanted = _parse(whole, contacts, options.altloc)
         self._goal: tuple[Contact, ...] | None = None
         self._steps: Iterator[tuple[ControllerState, StepInfo]] = iter(())
         self._number = self._held = self._accepted = 0
@@ -92,35 +92,35 @@ class Steering:
 
     @property
     def contacts(self) -> tuple[str, ...]:
-        """See the class."""
+        """Contacts of the next step."""
         return tuple(contact.text for contact in self.wanted)
 
     @contacts.setter
     def contacts(self, texts: str | Iterable[str]) -> None:
-        wanted = _parsed(self.structure, _listed(texts), self._options.altloc)
+        wanted = _parse(self.structure, _as_list(texts), self._options.altloc)
         require_touching(self.structure, wanted, *self.span)
         self.wanted = wanted
 
     def add(self, text: str) -> None:
-        """Want one more contact."""
+        """Add a contact."""
         self.contacts = (*self.contacts, text)
 
     def remove(self, text: str) -> None:
-        """Want a contact no longer."""
+        """Remove a contact."""
         place = self._place(text)
         self.contacts = self.contacts[:place] + self.contacts[place + 1 :]
 
     def move(self, old: str, new: str) -> None:
-        """Want another contact in the place of one: other residues, or another distance."""
+        """Replace a contact by another one, with other residues or another distance."""
         place = self._place(old)
         self.contacts = (*self.contacts[:place], new, *self.contacts[place + 1 :])
 
     def _place(self, text: str) -> int:
         if text.strip() not in self.contacts:
             raise ContactError(
-                f"contact {text!r}, which is not wanted",
+                f"contact {text!r}, which is not among the contacts",
                 f"one of {', '.join(self.contacts) or 'none'}",
-                "write it as it stands in contacts",
+                "write it as in contacts",
             )
         return self.contacts.index(text.strip())
 
@@ -128,11 +128,11 @@ class Steering:
         return self
 
     def __next__(self) -> SteeringStep:
-        """One step towards the contacts as they are now."""
+        """Make one step towards the current contacts."""
         goal = goal_of(self.wanted)
         with one_thread():
             if self._goal != self.wanted:
-                # The stream's patience belongs to a goal: a loss that was low for the old one says nothing of the new.
+                # the stuck criterion compares losses of one goal only, so that new contacts need a new stream
                 self._goal, self._held = self.wanted, 0
                 self._steps = stream(
                     self._parts,
@@ -145,14 +145,14 @@ class Steering:
                 )
             try:
                 self._state, info = next(self._steps)
-            except BaseException:  # an interrupt ends a generator: the next step needs a new one
+            except BaseException:  # an interrupted generator has ended: the next step needs a new one
                 self._goal = None
                 raise
-            return self._seen(info)
+            return self._record(info)
 
-    def _seen(self, info: StepInfo) -> SteeringStep:
+    def _record(self, info: StepInfo) -> SteeringStep:
         domain, state = self._domain, self._state.domain
-        apart = domain.distances(state.fold.xyz, self.wanted)[0].tolist()
+        distances = domain.distances(state.fold.xyz, self.wanted)[0].tolist()
         self._reached = domain.reached(state, goal_of(self.wanted))
         self._held = self._held + 1 if self._reached else 0
         self._number += 1
@@ -164,7 +164,7 @@ class Steering:
         return SteeringStep(
             number=self._number,
             xyz=self.xyz,
-            distances_angstrom={c.text: 10 * d for c, d in zip(self.wanted, apart, strict=True)},
+            distances_angstrom={c.text: 10 * d for c, d in zip(self.wanted, distances, strict=True)},
             reached=self._reached,
             held=self._held,
             loss=float(info.loss_after[0]),
@@ -177,7 +177,7 @@ class Steering:
 
     @property
     def xyz(self) -> Floats:
-        """Coordinates (n_atoms, 3) of the whole structure as they are now, nm."""
+        """Current coordinates (n_atoms, 3) of the whole structure (nm)."""
         xyz = self.structure.xyz.copy()
         xyz[self._atoms[self._carried]] = self._path[-1][self._carried]
         return xyz
@@ -187,7 +187,13 @@ class Steering:
         return local
 
     def result(self, *, energy: bool = True) -> Result:
-        """What `constrain` would hand back if it ended here: file, path, report. The stream can go on."""
+        """Return the result of the steps so far, as `constrain` does; the stream can be continued.
+
+        Parameters
+        ----------
+        energy : bool
+            Evaluate amber14 + OBC2 before and after.
+        """
         move = StreamOutcome(
             self._domain.tree,
             self._atoms,
@@ -216,13 +222,13 @@ class Steering:
             )
 
     def view(self, *, width: int = 720, height: int = 480) -> Any:
-        """A py3Dmol view of the structure and its contacts as they are now."""
+        """Create a py3Dmol view (size in pixels) of the current structure and contacts."""
         from geofold.app.steering.notebook_panel import view_of
 
         return view_of(self, width, height)
 
     def panel(self, *, width: int = 720, height: int = 480) -> Panel:
-        """Widgets for a notebook: run, pause, contacts to edit, and a view that follows."""
+        """Create widgets for a notebook: run, pause, editable contacts, and a view that is updated."""
         from geofold.app.steering.notebook_panel import Panel
 
         return Panel(self, width, height)
@@ -241,16 +247,16 @@ def steer(
     keep: int = KEPT,
     name: str | None = None,
 ) -> Steering:
-    """Stream a peptide whose contacts the caller changes along the way.
+    """Stream a peptide whose contacts the caller may change between steps.
 
     Parameters
     ----------
-    source, contacts, sequence, start, altloc, predictor, name
+    source, contacts, sequence, start, altloc, predictor, device, name
         As for `constrain`. Without a contact, the structure's only chain moves.
-    seed
-        The same seed, and the same changes before the same steps, give the same frames.
+    seed : int
+        Random seed; the same seed and the same changes at the same steps give the same frames.
     keep : int
-        Frames that are kept for the result's path; the oldest go first.
+        Maximum number of frames in the result's trajectory; the oldest are dropped.
 
     Returns
     -------
@@ -263,14 +269,14 @@ def steer(
         For input that cannot be used; the message says what to do.
     """
     options = RunOptions(seed=seed, altloc=altloc, predictor=predictor, device=device)
-    return Steering(given(source, sequence, start, seed, name), _listed(contacts), options, keep)
+    return Steering(given(source, sequence, start, seed, name), _as_list(contacts), options, keep)
 
 
-def _listed(texts: str | Iterable[str]) -> list[str]:
+def _as_list(texts: str | Iterable[str]) -> list[str]:
     return [texts] if isinstance(texts, str) else list(texts)
 
 
-def _parsed(structure: Structure, texts: list[str], altloc: str | None) -> tuple[Contact, ...]:
+def _parse(structure: Structure, texts: list[str], altloc: str | None) -> tuple[Contact, ...]:
     wanted = tuple(parse_contact(structure, text, altloc) for text in texts)
     written = [contact.text for contact in wanted]
     for text in written:
@@ -280,11 +286,11 @@ def _parsed(structure: Structure, texts: list[str], altloc: str | None) -> tuple
 
 
 def _only_chain(structure: Structure) -> tuple[int, int]:
-    found = stretches(structure)
-    if len(found) != 1:
+    segments = stretches(structure)
+    if len(segments) != 1:
         raise ContactError(
-            f"no contact, and {len(found)} unbroken chains that could move",
+            f"no contact, and {len(segments)} unbroken chains that could move",
             "a contact of the chain that is to move",
             "give one such as A:3-A:10<6.0; it can be removed later",
         )
-    return found[0]
+    return segments[0]

@@ -9,28 +9,30 @@ from geofold.molecule.structure import Floats
 
 @dataclass(frozen=True)
 class SteeringStep:
-    """What one step came to.
+    """Result of one step.
 
     Attributes
     ----------
     number : int
-        Counted from 1.
+        Number of the step, starting at 1.
     xyz : (n_atoms, 3)
-        Coordinates of the whole structure in nm.
+        Coordinates of the whole structure (nm).
     distances_angstrom : dict of str to float
-        Of the contacts that were wanted in this step.
+        Distance (A) of each contact of this step.
     reached : bool
-        Every contact kept, no severe overlap, no Ramachandran outlier.
+        Whether every contact is satisfied, without severe overlaps or Ramachandran outliers.
     held : int
-        For how many steps in a row that was so, under the same contacts.
+        Number of consecutive steps, this one included, with `reached` true and the same contacts.
     loss : float
-        After the step, and its named `terms`.
+        Loss after the step.
+    terms : dict of str to float
+        Terms of the loss, by name.
     inner_steps : int
-        Corrections K.
+        Number K of corrections.
     severe_overlaps, outliers : int
-        Of the chain that moves.
+        Severe overlaps and Ramachandran outliers of the moving chain.
     milliseconds : float
-        Wall clock of the step.
+        Wall-clock time (ms) of the step.
     """
 
     number: int

@@ -1,6 +1,6 @@
-"""Frames of a page: PDB text read as atoms and coordinates, and written again from its fields.
+"""Frames of a page: reads PDB text as atoms and coordinates, and writes it again from these fields.
 
-Lengths are in Angstrom, as in the text.
+Lengths are in A, as in the text.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from geofold.molecule.numbers import LARGEST_REAL, parse_decimal
 WATER = frozenset({"HOH", "WAT", "DOD", "H2O", "TIP", "SOL"})
 
 FRAMES_SHOWN = 200
-"""Number of frames at most that a page shows."""
+"""Maximum number of frames that a page shows."""
 
 
 def shown_frames(count: int) -> NDArray[np.int64]:
-    """Indices of the frames that a page shows, out of `count`, evenly spaced."""
+    """Select the indices of the frames that a page shows, evenly spaced out of `count`."""
     return np.unique(np.linspace(0, count - 1, min(count, FRAMES_SHOWN)).round().astype(np.int64))
 
 
@@ -42,9 +42,20 @@ class Atom:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Atoms (no water; hydrogens only where a contact names them) and coordinates (frames, atoms, 3) in A.
+    """Atoms and coordinates of a page.
 
-    ``rows`` says which line of a model each atom came from, ``chosen`` which of ``models`` models are the frames.
+    Attributes
+    ----------
+    atoms : list of Atom
+        The n atoms, without water, and without hydrogens except those that contacts name.
+    xyz : (T, n, 3)
+        Coordinates (A).
+    rows : list of int
+        Line of each atom within a model.
+    chosen : list of int
+        Index of the model of each frame.
+    models : int
+        Number of models in the text.
     """
 
     atoms: list[Atom]
@@ -55,8 +66,20 @@ class Trajectory:
 
 
 def read_trajectory(frames_pdb: list[str] | str, keep_hydrogens: frozenset[AtomKey]) -> Trajectory:
-    """Atoms of the first model, and coordinates in A of as many models as a page has room for; see ``page`` for the
-    errors."""
+    """Read the atoms of the first model, and the coordinates of at most `FRAMES_SHOWN` models.
+
+    Parameters
+    ----------
+    frames_pdb : list of str or str
+        PDB text with one model per frame, or one text per frame.
+    keep_hydrogens : frozenset of AtomKey
+        Hydrogens to keep.
+
+    Raises
+    ------
+    InputFileError, CoordinateError
+        If there is no atom, a line cannot be read, or a frame differs from the first in its atoms or is not finite.
+    """
     models = list(_models([frames_pdb] if isinstance(frames_pdb, str) else frames_pdb))
     if not models:
         raise InputFileError("a trajectory without atoms", "PDB text with ATOM records", "check the file")
@@ -80,7 +103,7 @@ def read_trajectory(frames_pdb: list[str] | str, keep_hydrogens: frozenset[AtomK
             last, group = (residue, resname), group + 1
         atoms.append(Atom(line[:6], name, resname, residue, element, group))
         rows.append(row)
-    # Modified residues come as HETATM and would fall out of the ribbon.
+    # modified residues are HETATM records, which the ribbon would leave out
     backbone = {name: {atom.group for atom in atoms if atom.name.strip() == name} for name in ("N", "CA", "C")}
     polymer = backbone["N"] & backbone["CA"] & backbone["C"]
     atoms = [replace(atom, record="ATOM") if atom.group in polymer else atom for atom in atoms]
@@ -90,7 +113,7 @@ def read_trajectory(frames_pdb: list[str] | str, keep_hydrogens: frozenset[AtomK
 
 
 def pdb_text(trajectory: Trajectory, frame: int, atoms: Sequence[int] | None = None) -> str:
-    """ATOM records of one frame, all atoms or those given, rebuilt from their fields: no header, no free text."""
+    """Write the ATOM records of one frame from their fields, of all atoms or a selection, without free text."""
     chosen = range(len(trajectory.atoms)) if atoms is None else atoms
     lines = []
     for serial, index in enumerate(chosen, 1):
@@ -104,7 +127,7 @@ def pdb_text(trajectory: Trajectory, frame: int, atoms: Sequence[int] | None = N
 
 
 def _models(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Atom lines of each model that has any: ENDMDL, END and the end of a text close a model."""
+    """Yield the atom lines of each model with atoms; ENDMDL, END or the end of a text closes a model."""
     for text in texts:
         lines: list[str] = []
         for line in [*text.splitlines(), "END"]:
@@ -121,6 +144,9 @@ def _coordinates(models: list[list[str]], index: int, rows: list[int]) -> NDArra
         raise InputFileError(f"{which} with atoms unlike model 1", "the same atoms in each", "use one topology")
     values = [parse_decimal(lines[row][at : at + 8]) for row in rows for at in (30, 38, 46)]
     if None in values:
-        raise CoordinateError(f"{which} with a coordinate that is no number", f"numbers up to {LARGEST_REAL:,.0f} A",
-                              "check columns 31-54")  # fmt: skip
+        raise CoordinateError(
+            f"{which} with a coordinate that is not a number",
+            f"numbers up to {LARGEST_REAL:,.0f} A",
+            "check columns 31-54",
+        )
     return np.array(values, dtype=np.float64).reshape(-1, 3)

@@ -19,7 +19,25 @@ from geofold.molecule.topology.bonds import links_among
 
 
 def page_of_file(content: str | bytes, name: str, report: str | None, *, offline: bool, energy: bool = True) -> str:
-    """HTML page of a structure or multi-model PDB; `report` is the path of a run's report.
+    """Render the HTML page of a structure or multi-model PDB.
+
+    Parameters
+    ----------
+    content : str or bytes
+        The file's path, or its content.
+    name : str
+        Name of the file; ``-`` is standard input.
+    report : str or None
+        Path of the run's report.
+    offline : bool
+        Embed 3Dmol.js in the page.
+    energy : bool
+        Evaluate the force field in each frame (takes seconds).
+
+    Returns
+    -------
+    str
+        HTML.
 
     Raises
     ------
@@ -34,14 +52,16 @@ def page_of_file(content: str | bytes, name: str, report: str | None, *, offline
 
 
 def view(trajectory: str | Path, report: str | Path | None = None, *, energy: bool = True) -> NotebookView:
-    """The viewer page of a trajectory file for a notebook's cell.
+    """Show the viewer page of a trajectory file in a notebook cell.
 
     Parameters
     ----------
-    report
-        Path of a run's report.
-    energy
-        Evaluate the force field in each frame (seconds).
+    trajectory : path
+        A structure or a multi-model trajectory.
+    report : path, optional
+        The run's report.
+    energy : bool
+        Evaluate the force field in each frame (takes seconds).
 
     Raises
     ------
@@ -57,7 +77,7 @@ def view(trajectory: str | Path, report: str | Path | None = None, *, energy: bo
 
 
 def _models(data: bytes, name: str) -> tuple[str, str, list[tuple[int, int]]]:
-    """Models as PDB text, a title, and the bonds it has records of, of a file that may be gzipped or mmCIF."""
+    """Return the models as PDB text, a title and the recorded links of a PDB or mmCIF file, plain or gzip."""
     structure = read(data, name=name)
     if structure.n_models == 1 or "_atom_site." in decode(data, name)[0]:
         text, kept = trajectory_pdb(structure, structure.xyz[None]).decode(), structure.steering_mask
@@ -68,7 +88,7 @@ def _models(data: bytes, name: str) -> tuple[str, str, list[tuple[int, int]]]:
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Have refusals name the file, also those of a page, which knows no file."""
+    """Put the file's name in front of the errors of a page, which does not know it."""
     try:
         yield
     except GeofoldError as error:

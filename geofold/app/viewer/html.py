@@ -1,7 +1,7 @@
-"""The text of the viewer page: the report's tables and the embedded data.
+"""Text of the viewer page: the report's tables and the embedded data.
 
-Everything that comes from a file or a report passes through ``html.escape`` or ``embed_json`` here, so that a
-``</script>`` in a title, a residue name or a note is shown, never run.
+All text from a file or a report passes through ``html.escape`` or ``embed_json``, so that a ``</script>`` in a title,
+a residue name or a note is displayed and never run.
 """
 
 from __future__ import annotations
@@ -22,43 +22,56 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 Residue = tuple[str, int, str]
 AtomKey = tuple[Residue, str]
-"""(chain, residue number, insertion code) and the atom's name."""
+"""Residue as (chain, residue number, insertion code), and the atom's name."""
 
 HUGE = 1e7
-"""From here on (energies of overlapping atoms) a number is written with a power of ten: its digits need the room."""
+"""Numbers of at least this size (energies of overlapping atoms) are written with a power of ten to save space."""
 ABSENT, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 TIMES = "\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}"
 
 UNITS = {"_kj_mol": "kJ/mol", "_angstrom": "Å", "_degrees": "°", "_ms": "ms"}
 NAMES = {
-    "energy_kj_mol": "Energy", "lennard_jones_moving_fixed_kj_mol": "Lennard-Jones, moving against fixed",
-    "ramachandran outlier_residues": "Outlier residues", "inner_steps_per_residue": "Inner steps K",
-}  # fmt: skip
+    "energy_kj_mol": "Energy",
+    "lennard_jones_moving_fixed_kj_mol": "Lennard-Jones, moving against fixed",
+    "ramachandran outlier_residues": "Outlier residues",
+    "inner_steps_per_residue": "Inner steps K",
+}
 RUN_KEYS = ("command", "loops", "predictor", "gate", "seed", "geofold")
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
-    """Fill ``@@NAME@@`` marks in one pass, so that a mark inside a value stays as it is."""
+    """Replace ``@@NAME@@`` marks in a single pass, so that a mark inside a value is kept."""
     return re.sub(r"@@([A-Z_]+)@@", lambda mark: values[mark.group(1)], template)
 
 
 def embed_json(data: Any) -> str:
-    """JSON that is inert inside a ``script`` element: <, > and & never appear in it.
+    """Render JSON that is inert inside a ``script`` element: without <, > and &.
 
     Raises
     ------
     ValueError
-        If a number is not finite: JSON has no word for it.
+        If a number is not finite, which JSON cannot express.
     """
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def encode(xyz: NDArray[np.float64], step: float) -> list[str]:
-    """Coordinates (frames, atoms, 3) in A as one text per frame: multiples of ``step``, differenced in time.
+    """Encode coordinates as one text per frame: multiples of ``step``, differenced in time.
 
-    The first frame counts from zero. Each difference d is 2|d| + (d < 0), written five bits at a time, lowest
-    first, the sixth bit meaning "more follows" (base-64 VLQ, source map revision 3).
+    The first frame is the difference from zero. Each difference d is encoded as 2|d| + (d < 0), five bits at a time,
+    lowest first, with a continuation bit as the sixth (base-64 VLQ, source map revision 3).
+
+    Parameters
+    ----------
+    xyz : (T, n, 3)
+        Coordinates, or any array with the frames first.
+    step : float
+        Resolution, in the unit of `xyz`.
+
+    Returns
+    -------
+    list of str
     """
     counts = np.rint(xyz / step).astype(np.int64).reshape(len(xyz), -1)
     differences = np.diff(counts, axis=0, prepend=0)
@@ -76,7 +89,7 @@ def _word(code: int) -> str:
 
 
 def number(value: Any) -> str:
-    """A value as a person reads it, escaped: 4 digits, thousands apart, an en dash for what is not there."""
+    """Format a value for display, escaped: rounded, with thousands separators; an en dash if it is missing."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ABSENT
     if isinstance(value, bool):
@@ -100,7 +113,7 @@ def number(value: Any) -> str:
 
 
 def label(key: str) -> str:
-    """Words for a report key, escaped, with its unit: ``closure_error_angstrom`` is "Closure error (Å)"."""
+    """Format a report key for display, escaped: ``closure_error_angstrom`` becomes "Closure error (Å)"."""
     unit = next((ending for ending in UNITS if key.endswith(ending)), "")
     words = NAMES.get(key) or key.removesuffix(unit).replace("_", " ").strip()
     words = words[:1].upper() + words[1:]
@@ -108,20 +121,20 @@ def label(key: str) -> str:
 
 
 def section(source: Any, key: str) -> Mapping[str, Any]:
-    """A part of the report, empty if it is missing or is no mapping."""
+    """Get a section of the report; empty if it is missing or not a mapping."""
     part = source.get(key) if isinstance(source, Mapping) else None
     return part if isinstance(part, Mapping) else {}
 
 
 def sequence(value: Any) -> Sequence[Any]:
-    """A list of the report, empty if it is missing or is no list; a bare text counts as a list of one."""
+    """Return a list of the report; empty if it is missing or not a list. A text becomes a list of one."""
     if isinstance(value, str):
         return [value]
     return value if isinstance(value, Sequence) else []
 
 
 def flat(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings as one level: ``{"ramachandran": {"outliers": 2}}`` becomes ``{"ramachandran outliers": 2}``."""
+    """Flatten nested mappings: ``{"ramachandran": {"outliers": 2}}`` becomes ``{"ramachandran outliers": 2}``."""
     rows: dict[str, Any] = {}
     for key, value in part.items():
         if isinstance(value, Mapping):
@@ -132,12 +145,12 @@ def flat(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def listed_contacts(report: Mapping[str, Any], key: str = "contacts") -> list[Mapping[str, Any]]:
-    """The report's contacts, none if it has none."""
+    """List the report's contacts; empty if it has none."""
     return [contact for contact in sequence(report.get(key)) if isinstance(contact, Mapping)]
 
 
 def contact_ends(contact: Mapping[str, Any]) -> list[AtomKey]:
-    """The contact's atoms as keys; none if the contact does not name them."""
+    """List the keys of a contact's atoms; empty if the contact does not name them."""
     try:
         return [
             ((_text(end, "chain"), int(end["resnum"]), _text(end, "icode")), _text(end, "name"))
@@ -152,12 +165,12 @@ def _text(end: Mapping[str, Any], key: str) -> str:
 
 
 def contact_kind(contact: Mapping[str, Any]) -> str:
-    """``upper`` (closer than the bound) or ``lower`` (further), from the key or from the sign in the text."""
+    """Return ``upper`` or ``lower``, the kind of a contact's bound, from its key or from the sign in its text."""
     return "lower" if contact.get("kind") == "lower" or ">" in str(contact.get("contact")) else "upper"
 
 
 def finite(value: Any) -> float | None:
-    """The value as a finite float, else None."""
+    """Convert a finite number to float; None for anything else."""
     try:
         return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
     except OverflowError:  # a whole number of hundreds of digits
@@ -165,14 +178,14 @@ def finite(value: Any) -> float | None:
 
 
 def verdict(passed: Any) -> str:
-    """A mark that does not rest on colour alone."""
+    """Render passed or failed as a mark that does not depend on colour alone."""
     if passed is None:
         return ABSENT
     return '<span class="good">✓ yes</span>' if passed else '<span class="bad">✗ no</span>'
 
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    """A table of cells that are HTML already; nothing if there are no rows."""
+    """Render a table whose cells are HTML already; empty without rows."""
     if not rows:
         return ""
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
@@ -185,20 +198,25 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], kind
 
 
 def contact_table(contacts: Sequence[Mapping[str, Any]], playable: bool) -> str:
-    """Contacts with their distances before and after, and a cell that the player fills for the frame shown."""
+    """Render contacts with distances before and after and, if `playable`, a cell for that of the frame shown."""
     rows = []
     for place, contact in enumerate(contacts):
-        now = [f'<span id="now-{place}">{ABSENT}</span>'] if playable else []
-        rows.append([
-            number(contact.get("contact")), number(contact.get("before_angstrom")),
-            number(contact.get("after_angstrom")), *now, verdict(contact.get("satisfied")),
-        ])  # fmt: skip
+        current = [f'<span id="now-{place}">{ABSENT}</span>'] if playable else []
+        rows.append(
+            [
+                number(contact.get("contact")),
+                number(contact.get("before_angstrom")),
+                number(contact.get("after_angstrom")),
+                *current,
+                verdict(contact.get("satisfied")),
+            ]
+        )
     head = ["Contact (Å)", "Before", "After", *(["Frame"] if playable else []), "Held"]
     return table("Contacts", head, rows)
 
 
 def change_table(report: Mapping[str, Any]) -> str:
-    """Before against after, one row per quantity that either side has."""
+    """Render the measurements before and after, one row per quantity."""
     before, after = flat(section(report, "before")), flat(section(report, "after"))
     keys = [key for key in {**before, **after} if key != "force_field"]
     rows = [[label(key), number(before.get(key)), number(after.get(key))] for key in keys]
@@ -208,23 +226,33 @@ def change_table(report: Mapping[str, Any]) -> str:
 
 
 def audit_table(report: Mapping[str, Any]) -> str:
-    """The audit's checks, headed by its verdict."""
+    """Render the audit's checks below its verdict."""
     audit = section(report, "audit")
     checks = [check for check in sequence(audit.get("checks")) if isinstance(check, Mapping)]
     rows = [
-        [label(str(check.get("name", "check"))), number(check.get("value")), number(check.get("limit")),
-         verdict(check.get("passed"))] for check in checks
-    ]  # fmt: skip
+        [
+            label(str(check.get("name", "check"))),
+            number(check.get("value")),
+            number(check.get("limit")),
+            verdict(check.get("passed")),
+        ]
+        for check in checks
+    ]
     passed = audit.get("passed")
-    words = "" if passed is None else (
-        '<p class="good banner">✓ The result passes its audit.</p>' if passed
-        else '<p class="bad banner">✗ The result fails its own audit.</p>'
-    )  # fmt: skip
+    words = (
+        ""
+        if passed is None
+        else (
+            '<p class="good banner">✓ The result passes its audit.</p>'
+            if passed
+            else '<p class="bad banner">✗ The result fails its own audit.</p>'
+        )
+    )
     return words + table("Audit", ["Check", "Value", "Limit", "Passed"], rows)
 
 
 def run_table(report: Mapping[str, Any]) -> str:
-    """How the result was made: command, seed, what moved, how the stream went."""
+    """Render the facts of the run: command, seed, moved atoms, stream."""
     rows = [[label(key), number(report[key])] for key in RUN_KEYS if report.get(key) is not None]
     for part, prefix in (("moved", "moved "), ("stream", "")):
         for key, value in flat(section(without_times(report), part)).items():
@@ -234,7 +262,7 @@ def run_table(report: Mapping[str, Any]) -> str:
 
 
 def report_panel(report: Mapping[str, Any], contacts: Sequence[Mapping[str, Any]], playable: bool) -> str:
-    """The report as HTML; an empty text for an empty report.
+    """Render the report as HTML; empty for an empty report.
 
     Parameters
     ----------
@@ -243,7 +271,7 @@ def report_panel(report: Mapping[str, Any], contacts: Sequence[Mapping[str, Any]
     contacts : sequence of mappings
         Rows of the contact table, as in ``report["contacts"]``.
     playable : bool
-        Whether the table gets a column for the frame shown.
+        Whether the contact table has a column for the frame shown.
     """
     listed = "".join(f"<li>{number(note)}</li>" for note in sequence(report.get("notes")))
     parts = (

@@ -1,4 +1,4 @@
-"""The page of a maze run: its path played over the ground, its heat map and the legs in a table."""
+"""Page of a maze run: the path played over the ground, the heat map, and a table of the legs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADINGS = ("target", "steps", "shortest", "regret", "collisions", "")
 
 
 def page(run: EpisodeRecord) -> str:
-    """The run as one HTML file that needs no network: the same text for the same run."""
+    """Render the run as one HTML file that needs no network; equal runs give equal text."""
     first, last = run.worlds[0], run.worlds[-1]
     grounds = [draw_ground(first), draw_ground(last, first)] if run.dragged is not None else [draw_ground(first)]
     data = {

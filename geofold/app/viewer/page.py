@@ -1,10 +1,10 @@
-"""The viewer: a trajectory that plays in a web page beside the numbers of its report, and a py3Dmol view of it.
+"""The viewer: a web page that plays a trajectory next to its report, and a py3Dmol view of the same scene.
 
-Lengths in this file are in Angstrom, as in the PDB text that comes in and the page that goes out. The page holds
-the protein once and repeats only what moves: coordinates of the moving residues (and one neighbour on each side,
-so that the ribbon joins) are rounded to 0.01 A, differenced from frame to frame and written in the base-64
-variable-length code of JavaScript source maps, most often one letter per number. 3Dmol.js draws (Rego and Koes,
-Bioinformatics 31:1322, 2015), the library inside py3Dmol.
+Lengths in this file are in A, as in the PDB text and in the page. The page contains the whole protein once and the
+moving part for each frame: coordinates of the moving residues (and of one neighbour on each side, so that the ribbon
+is continuous) are rounded to 0.01 A, differenced from frame to frame and encoded as in JavaScript source maps
+(base-64 VLQ), usually with one letter per number. 3Dmol.js (Rego and Koes, Bioinformatics 31:1322, 2015), the library
+in py3Dmol, draws the scene.
 """
 
 from __future__ import annotations
@@ -27,20 +27,31 @@ from geofold.app.viewer.plots import plots, wanted_in
 from geofold.errors import OptionError
 
 GREY, ORANGE, BLUE, VERMILION, SKY = "#B4B4B4", "#E69F00", "#0072B2", "#D55E00", "#56B4E9"
-"""Okabe and Ito's colours (2008), told apart with any colour vision. The page's script names the same five."""
+"""Colours of Okabe and Ito (2008), distinguishable with any colour vision. The page's script defines the same five."""
 
 STEP = 0.01
-"""Resolution of an embedded coordinate in A."""
+"""Resolution (A) of embedded coordinates."""
 NEAR = 4.5
-"""A from a moved residue at the end within which an atom makes its residue a neighbour, shown with its side chain."""
+"""Distance (A) from a moved residue in the last frame within which a residue is shown with its side chain."""
 STILL = 0.005
-"""A residue none of whose atoms strays further than this (A) from its start does not move."""
+"""Displacement (A) up to which all atoms of a residue have to stay for it to count as fixed."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is drawn: ``moving``, ``edge`` and ``beside`` (of residues near moved ones) are atom indices, ``colours``
-    has a K or None per coloured residue."""
+    """Content of a page's scene.
+
+    Attributes
+    ----------
+    trajectory : Trajectory
+        Atoms and coordinates.
+    moving, edge, beside : list of int
+        Indices of moving atoms (edge included), of the neighbours in sequence, and of residues near moved ones.
+    colours : dict of str to float or None
+        Inner steps K of each coloured residue, by label; None if unknown.
+    contacts : list of dict
+        Contacts to draw.
+    """
 
     trajectory: Trajectory
     moving: list[int]
@@ -62,73 +73,82 @@ def page(
     links: Collection[tuple[int, int]] = (),
     energy: bool = False,
 ) -> str:
-    """One self-contained HTML page: the trajectory in 3D, playable, and beside it plots of each frame and tables.
+    """Render one self-contained HTML page: the trajectory in 3D with a player, plots of each frame, and tables.
 
     Parameters
     ----------
     frames_pdb : list of str or str
         PDB text with one MODEL per frame, or one PDB text per frame; the first frame is the start and the last
-        the end. A single model gives a page without a player; of more than two hundred so many are shown, evenly
-        chosen, and the page tells which.
+        the end. A single model gives a page without a player. Of more than two hundred models, two hundred are shown,
+        evenly spaced, and the page numbers them.
     report : dict
-        A ``geofold-report/1``; every key may be missing, ``{}`` gives a page without tables.
+        A ``geofold-report/1``; every key may be missing, and ``{}`` gives a page without tables.
     title : str
         Heading of the page.
     contacts : sequence of dict, optional
-        As ``report["contacts"]``, which they replace. A contact whose two atoms are in the file is drawn.
+        Contacts in the form of ``report["contacts"]``, which they replace. A contact with both atoms in the file is
+        drawn.
     moved : sequence of (chain, residue number, insertion code), optional
-        Residues to colour; otherwise those of the report, otherwise those whose atoms move.
+        Residues to colour; by default those of the report or, without any, those whose atoms move.
     inner_steps : sequence of float, optional
-        Inner steps K, one for each of ``moved``; otherwise ``report["stream"]["inner_steps_per_residue"]``.
+        Inner steps K of each of ``moved``; by default ``report["stream"]["inner_steps_per_residue"]``.
     offline : bool, optional
-        Put 3Dmol.js into the page instead of a link to it.
+        Embed 3Dmol.js in the page instead of a link to it.
     links : collection of (int, int), optional
-        Bonds that the text has no records of, as atom lines of a model counted from zero: their atoms do not clash.
+        Bonds without a record in the text, as zero-based atom lines of a model; their atoms do not clash.
     energy : bool, optional
-        Evaluate the force field in each frame (seconds).
+        Evaluate the force field in each frame (takes seconds).
 
     Returns
     -------
     str
-        HTML text. No text of the files or of the report is run as markup or script.
+        HTML text. Text of the files or of the report is never run as markup or script.
 
     Raises
     ------
     InputFileError, CoordinateError
-        If there is no atom, a line cannot be read, a frame has other atoms than the first or is not finite.
+        If there is no atom, a line cannot be read, or a frame differs from the first in its atoms or is not finite.
     OptionError
-        If ``inner_steps`` does not fit ``moved``, or no 3Dmol.js is found for an offline page.
+        If ``inner_steps`` does not match ``moved``, or 3Dmol.js is not found for an offline page.
     """
     shown = _scene(frames_pdb, report, contacts, moved, inner_steps)
     trajectory, playable = shown.trajectory, len(shown.trajectory.xyz) > 1
     panel = parts.report_panel(report, contacts or parts.listed_contacts(report), playable)
     start, place = pdb_text(trajectory, 0), {row: index for index, row in enumerate(trajectory.rows)}
     bonded = [(place[i], place[j]) for i, j in links if i in place and j in place]
-    drawn = plots(start, trajectory.xyz, list(shown.colours), report, bonded, energy=energy,
-                  models=trajectory.models)  # fmt: skip
+    drawn = plots(start, trajectory.xyz, list(shown.colours), report, bonded, energy=energy, models=trajectory.models)
     plotted = bool(shown.colours and (drawn or (shown.contacts and playable)))
-    beside = ('<section id="plots" aria-label="Plots"></section>' if plotted else "") + (
+    sidebar = ('<section id="plots" aria-label="Plots"></section>' if plotted else "") + (
         f"<aside>{panel}</aside>" if panel else ""
     )
     template = resources.find("viewer.html").read_text(encoding="utf-8")
-    return parts.render(template, {
-        "TITLE": escape(title),
-        "BESIDE": f'<div id="beside">{beside}</div>' if beside else "",
-        "LAYOUT": "both" if beside else "alone",
-        "SOURCE": "" if offline else viewer_library.LIBRARY_URL.split("/npm")[0],
-        "LIBRARY": f"<script>{viewer_library.library_source()}</script>" if offline else "",
-        "PLOTS": resources.find("viewer_plots.js").read_text(encoding="utf-8"),
-        "DATA": parts.embed_json({
-            "library": None if offline else viewer_library.LIBRARY_URL,
-            "integrity": None if offline else viewer_library.LIBRARY_INTEGRITY,
-            "start": start,
-            "step": STEP,
-            "models": _chosen(trajectory),
-            "moving": shown.moving, "edge": shown.edge, "beside": shown.beside,
-            "frames": parts.encode(trajectory.xyz[:, shown.moving], STEP),
-            "moved": shown.colours, "contacts": shown.contacts, "plots": drawn if plotted else None,
-        }),
-    })  # fmt: skip
+    return parts.render(
+        template,
+        {
+            "TITLE": escape(title),
+            "BESIDE": f'<div id="beside">{sidebar}</div>' if sidebar else "",
+            "LAYOUT": "both" if sidebar else "alone",
+            "SOURCE": "" if offline else viewer_library.LIBRARY_URL.split("/npm")[0],
+            "LIBRARY": f"<script>{viewer_library.library_source()}</script>" if offline else "",
+            "PLOTS": resources.find("viewer_plots.js").read_text(encoding="utf-8"),
+            "DATA": parts.embed_json(
+                {
+                    "library": None if offline else viewer_library.LIBRARY_URL,
+                    "integrity": None if offline else viewer_library.LIBRARY_INTEGRITY,
+                    "start": start,
+                    "step": STEP,
+                    "models": _chosen(trajectory),
+                    "moving": shown.moving,
+                    "edge": shown.edge,
+                    "beside": shown.beside,
+                    "frames": parts.encode(trajectory.xyz[:, shown.moving], STEP),
+                    "moved": shown.colours,
+                    "contacts": shown.contacts,
+                    "plots": drawn if plotted else None,
+                }
+            ),
+        },
+    )
 
 
 def view(
@@ -140,7 +160,7 @@ def view(
     width: int = 720,
     height: int = 480,
 ) -> Any:
-    """The same scene as a py3Dmol view: grey protein, orange moved residues playing, contacts as they end.
+    """Create a py3Dmol view of the same scene: protein in grey, moved residues playing in orange, final contacts.
 
     Parameters
     ----------
@@ -152,7 +172,7 @@ def view(
     Returns
     -------
     py3Dmol.view
-        Shown by the notebook when it is the last expression of a cell.
+        Displayed by a notebook if it is the last expression of a cell.
 
     Raises
     ------
@@ -181,7 +201,7 @@ def view(
         residues = dict.fromkeys(atom.residue for atom in trajectory.atoms)
         for chain, resnum, _ in (residue for residue in residues if _label(residue) in shown.colours):
             drawn.setStyle({"model": 2, "chain": chain or " ", "resi": resnum}, orange)
-    for contact in (one for one in shown.contacts if one["wanted"] is None or one["wanted"][-1]):
+    for contact in (c for c in shown.contacts if c["wanted"] is None or c["wanted"][-1]):
         start, end = trajectory.xyz[-1, contact["atoms"]]
         excess = np.linalg.norm(start - end) - contact["bound"] if contact["bound"] is not None else np.nan
         held = excess <= STILL if contact["kind"] == "upper" else excess >= -STILL
@@ -208,38 +228,42 @@ def _scene(
     groups = np.array([atom.group for atom in trajectory.atoms])
     strays = np.abs(trajectory.xyz - trajectory.xyz[0]).max(axis=(0, 2)) > STILL
     steps = parts.section(parts.section(report, "stream"), "inner_steps_per_residue")
-    told = parts.sequence(parts.section(report, "moved").get("residues"))
-    known = [_label(residue) for residue in moved] or [str(text) for text in told]
-    if not known:
-        known = list(dict.fromkeys(_label(trajectory.atoms[index].residue) for index in np.flatnonzero(strays)))
-    values = list(inner_steps) if inner_steps is not None else [steps.get(key) for key in known]
-    colours = {key: parts.finite(value) for key, value in zip(known, values, strict=True)}
+    reported = parts.sequence(parts.section(report, "moved").get("residues"))
+    labels = [_label(residue) for residue in moved] or [str(text) for text in reported]
+    if not labels:
+        labels = list(dict.fromkeys(_label(trajectory.atoms[index].residue) for index in np.flatnonzero(strays)))
+    values = list(inner_steps) if inner_steps is not None else [steps.get(key) for key in labels]
+    colours = {key: parts.finite(value) for key, value in zip(labels, values, strict=True)}
 
     core = set(groups[strays].tolist()) | {atom.group for atom in trajectory.atoms if _label(atom.residue) in colours}
     chain_of = {atom.group: atom.residue[0] for atom in trajectory.atoms}
     edge = {near for group in core for near in (group - 1, group + 1) if chain_of.get(near) == chain_of[group]} - core
     place = {(atom.residue, atom.name.strip()): index for index, atom in reversed(list(enumerate(trajectory.atoms)))}
     drawn = [
-        {"row": row, "text": str(contact.get("contact") or f"contact {row + 1}"),
-         "atoms": [place[end] for end in pair], "kind": parts.contact_kind(contact),
-         "bound": parts.finite(contact.get("bound_angstrom")),
-         "wanted": wanted_in(contact, report, trajectory.models)}
+        {
+            "row": row,
+            "text": str(contact.get("contact") or f"contact {row + 1}"),
+            "atoms": [place[end] for end in pair],
+            "kind": parts.contact_kind(contact),
+            "bound": parts.finite(contact.get("bound_angstrom")),
+            "wanted": wanted_in(contact, report, trajectory.models),
+        }
         for row, (contact, pair) in enumerate(zip(listed, ends, strict=True))
         if len(pair) == 2 and all(end in place for end in pair)
-    ]  # fmt: skip
+    ]
     moving, edges = (np.flatnonzero(np.isin(groups, list(which))).tolist() for which in (core | edge, edge))
     return Scene(trajectory, moving, edges, _beside(trajectory, groups, core), colours, drawn)
 
 
 def _chosen(trajectory: Trajectory) -> dict[str, Any] | None:
-    """Numbers of the models shown, and of how many; None where all are."""
+    """Numbers of the models shown and of all models; None if all are shown."""
     if len(trajectory.chosen) == trajectory.models:
         return None
     return {"numbers": [index + 1 for index in trajectory.chosen], "of": trajectory.models}
 
 
 def _beside(trajectory: Trajectory, groups: NDArray[np.int64], core: Collection[int]) -> list[int]:
-    """Atoms of residues that have one near those of a core at the end."""
+    """Indices of the atoms of residues near the residues `core` in the last frame."""
     inside, xyz = np.isin(groups, list(core)), trajectory.xyz[-1]
     if not inside.any() or inside.all():
         return []

@@ -1,8 +1,8 @@
-"""What is drawn beside the protein: Ramachandran map, K, energy and overlaps of each frame, and the pairs that overlap.
+"""Data of the page's plots: Ramachandran map, K, energy and overlaps of each frame, and the overlapping pairs.
 
-All is computed here, from the coordinates that the page shows and by the functions that the report is made with, so
-that page and report agree; the page only draws. Numbers are rounded to what a plot can show and, where there is one
-for each residue and frame, differenced as coordinates are.
+The data are computed from the coordinates that the page shows and by the functions of the report, so that page and
+report agree; the page only draws them. Numbers are rounded to the resolution of a plot and, if there is one per residue
+and frame, differenced like coordinates.
 """
 
 from __future__ import annotations
@@ -23,44 +23,55 @@ from geofold.molecule.io.read import read
 from geofold.molecule.structure import Link, Structure
 
 DRAWN = 30
-"""At most so many overlaps of a frame are drawn, the worst ones: more red than that hides the loop."""
+"""Maximum number of overlaps drawn in a frame, the worst ones; more would hide the loop."""
 NEAR = 0.8
-"""nm: residues that have a say in the energy of a frame are nearer than this to where the moving ones ever are."""
+"""Distance (nm) from any position of the moving residues within which residues are part of the frames' energy."""
 UNDEFINED_ANGLE = 360.0
 ANGSTROM = 0.1
-"""nm."""
+"""One Angstrom (nm)."""
 
 Floats = NDArray[np.float64]
 
 
 def depths_shown(report: Mapping[str, Any], models: int) -> list[float | None] | None:
-    """K of each frame shown of so many, with that of the frames left out before it; None if the report does not tell.
+    """Sum the inner steps K of each frame shown and of the omitted frames before it.
 
-    A frame is None where K was not counted.
+    Parameters
+    ----------
+    report : mapping
+        A ``geofold-report/1``.
+    models : int
+        Number of models in the trajectory.
+
+    Returns
+    -------
+    list of (float or None) or None
+        None for a frame without a count; None altogether if the report has no counts for this trajectory.
     """
-    told = [
-        parts.finite(value)
-        for value in parts.sequence(parts.section(report, "stream").get("inner_steps_per_frame"))
-    ]  # fmt: skip
-    chosen = _shown(len(told), models)
-    if chosen is None or all(value is None for value in told):
+    counts = [
+        parts.finite(value) for value in parts.sequence(parts.section(report, "stream").get("inner_steps_per_frame"))
+    ]
+    chosen = _shown(len(counts), models)
+    if chosen is None or all(value is None for value in counts):
         return None
     summed: list[float | None] = []
-    for before, here in zip([-1, *chosen[:-1].tolist()], chosen.tolist(), strict=True):
-        known = [value for value in told[before + 1 : here + 1] if value is not None]
+    for previous, current in zip([-1, *chosen[:-1].tolist()], chosen.tolist(), strict=True):
+        known = [value for value in counts[previous + 1 : current + 1] if value is not None]
         summed.append(sum(known) if known else None)
     return summed
 
 
 def _shown(count: int, models: int) -> NDArray[np.int64] | None:
-    """Which frames of a report's path of `count` are shown of a trajectory that has all of them, or those that a page
-    shows; None for one of another path."""
+    """Indices of the shown frames among the report's `count` frames.
+
+    The trajectory may hold all frames or only those that a page shows; None if it fits neither.
+    """
     chosen = shown_frames(count) if count else np.zeros(0, dtype=np.int64)
     return chosen if models in (count, len(chosen)) else None
 
 
 def wanted_in(contact: Mapping[str, Any], report: Mapping[str, Any], models: int) -> list[bool] | None:
-    """Whether a contact was wanted in each frame shown of so many; None if the report tells nothing of this path."""
+    """Whether a contact was active in each frame shown; None if the report does not cover this trajectory."""
     runs = contact.get("wanted_in_frames")
     count = len(parts.sequence(parts.section(report, "stream").get("inner_steps_per_frame")))
     chosen = _shown(count, models)
@@ -76,27 +87,33 @@ def wanted_in(contact: Mapping[str, Any], report: Mapping[str, Any], models: int
 
 
 def plots(
-    text: str, frames: Floats, moved: Sequence[str], report: Mapping[str, Any],
-    links: Collection[tuple[int, int]] = (), *, energy: bool = False, models: int | None = None,
-) -> dict[str, Any] | None:  # fmt: skip
-    """What the page's plots and red dashes are drawn from; None if nothing moves or the text is no structure.
+    text: str,
+    frames: Floats,
+    moved: Sequence[str],
+    report: Mapping[str, Any],
+    links: Collection[tuple[int, int]] = (),
+    *,
+    energy: bool = False,
+    models: int | None = None,
+) -> dict[str, Any] | None:
+    """Compute the data of the page's plots and of the overlaps drawn; None if nothing moves or the text is invalid.
 
     Parameters
     ----------
     text : str
-        PDB text of the first frame, an atom a line.
+        PDB text of the first frame, one atom per line.
     frames : (T, n, 3)
-        Coordinates of its atoms in A.
+        Coordinates of its atoms (A).
     moved : sequence of str
-        Labels of the residues that are coloured.
+        Labels of the coloured residues.
     report : mapping
-        For the loops that were worked on, and K.
+        Source of the loops and of K.
     links : collection of (int, int)
-        Bonded atoms that no template names.
+        Bonded atoms that residue templates do not contain.
     energy : bool
-        Evaluate the force field in the frames, which takes seconds.
+        Evaluate the force field in the frames (takes seconds).
     models : int, optional
-        That the frames were chosen from; None: there are no others.
+        Number of models that the frames were chosen from; None: all are shown.
     """
     if not moved:
         return None
@@ -106,8 +123,7 @@ def plots(
         return None
     if len(structure) != frames.shape[1]:
         return None
-    own = tuple(Link(min(pair), max(pair), "LINK") for pair in links)
-    structure = replace(structure, links=own)
+    structure = replace(structure, links=tuple(Link(min(pair), max(pair), "LINK") for pair in links))
     spans = _spans(structure, moved, report)
     return {
         "depth": depths_shown(report, len(frames) if models is None else models),
@@ -118,18 +134,18 @@ def plots(
 
 
 def _spans(structure: Structure, moved: Sequence[str], report: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """First and last residue of each stretch: the report's loops, else the runs of residues that moved."""
+    """First and last residue index of each segment: the report's loops or, without any, runs of moved residues."""
     from geofold.molecule.selection import parse_range
 
     place = {residue.label: k for k, residue in enumerate(structure.residues)}
     spans = []
     try:
-        for told in parts.sequence(report.get("loops")):
-            asked = parse_range(str(told))
-            ends = [place[f"{asked.chain}:{number}{icode}"] for number, icode in (asked.first, asked.last)]
+        for text in parts.sequence(report.get("loops")):
+            loop = parse_range(str(text))
+            ends = [place[f"{loop.chain}:{number}{icode}"] for number, icode in (loop.first, loop.last)]
             spans.append((ends[0], ends[1]))
     except (GeofoldError, KeyError):
-        spans = []  # a report of another file
+        spans = []  # the report belongs to another file
     if spans:
         return spans
     runs: list[list[int]] = []
@@ -142,7 +158,7 @@ def _spans(structure: Structure, moved: Sequence[str], report: Mapping[str, Any]
 
 
 def _angles(structure: Structure, frames: Floats, spans: list[tuple[int, int]]) -> dict[str, Any]:
-    """Phi and psi of the moving residues that have both in some frame, whole degrees, and their verdicts as digits."""
+    """Phi and psi (whole degrees) of the moving residues that have both in some frame, and verdicts as digits."""
     from geofold.app.report.measure import backbones
 
     inside = [k for first, last in spans for k in range(first, last + 1)]
@@ -166,27 +182,27 @@ def _angles(structure: Structure, frames: Floats, spans: list[tuple[int, int]]) 
 def _overlaps(
     structure: Structure, frames: Floats, spans: list[tuple[int, int]], moved: Sequence[str]
 ) -> dict[str, Any]:
-    """Number of severe overlaps of each frame, the worst of them as [atom, atom, 0.01 A], the worst of each residue."""
+    """Number of severe overlaps per frame, the worst as [atom, atom, 0.01 A], and the worst of each residue (A)."""
     from geofold.app.report.measure import overlaps_along
     from geofold.molecule.topology.torsion_tree import torsion_tree
 
     row = {label: place for place, label in enumerate(moved)}
     owner = np.array([row.get(residue.label, -1) for residue in structure.residues])[structure.residue_of]
-    found: list[dict[tuple[int, int], float]] = [{} for _ in frames]
+    overlaps: list[dict[tuple[int, int], float]] = [{} for _ in frames]
     try:
         for span in spans:
             tree = torsion_tree(structure, *span)
-            for pairs, here in zip(found, overlaps_along(structure, tree, frames), strict=True):
-                pairs.update({(min(i, j), max(i, j)): size / ANGSTROM for i, j, size in here})
-    except (GeofoldError, KeyError):  # atoms that nothing bonds to the chain: there is no tree, but there is a picture
+            for pairs, severe in zip(overlaps, overlaps_along(structure, tree, frames), strict=True):
+                pairs.update({(min(i, j), max(i, j)): size / ANGSTROM for i, j, size in severe})
+    except (GeofoldError, KeyError):  # atoms without a bond to the chain: there is no tree, but the page is possible
         return {"overlaps": None, "pairs": None, "clash": None, "clashing": []}
-    worst = np.zeros((len(frames), len(moved) + 1))  # the last column takes what does not move
-    for pairs, line in zip(found, worst, strict=True):
+    worst = np.zeros((len(frames), len(moved) + 1))  # the last column is for atoms that do not move
+    for pairs, line in zip(overlaps, worst, strict=True):
         if pairs:
             np.maximum.at(line, owner[np.array(list(pairs))], np.array(list(pairs.values()))[:, None])
-    drawn = [sorted(pairs.items(), key=lambda pair: -pair[1])[:DRAWN] for pairs in found]
+    drawn = [sorted(pairs.items(), key=lambda pair: -pair[1])[:DRAWN] for pairs in overlaps]
     return {
-        "overlaps": [len(pairs) for pairs in found],
+        "overlaps": [len(pairs) for pairs in overlaps],
         "pairs": [[[i, j, round(100 * size)] for (i, j), size in pairs] for pairs in drawn],
         "clash": parts.encode(worst[:, :-1], 0.01),
         "clashing": list(moved),
@@ -194,19 +210,33 @@ def _overlaps(
 
 
 def energies(structure: Structure, frames: Floats, spans: list[tuple[int, int]]) -> list[float | None] | None:
-    """Energy (amber14 + OBC2, kJ/mol) of frames (T, n, 3) in nm, above the lowest of them; None for one that is not
-    finite, and if the force field does not know the protein.
+    """Evaluate the energies (kJ/mol, amber14 + OBC2) of frames relative to the lowest.
 
-    Hydrogens are placed for the last frame, and ride along; what is further away than `NEAR` stays out of it.
+    Hydrogens are placed for the last frame and move with their heavy atoms; residues further away than `NEAR` are
+    left out.
+
+    Parameters
+    ----------
+    structure : Structure
+        The structure that the frames belong to.
+    frames : (T, n, 3)
+        Coordinates (nm).
+    spans : list of (int, int)
+        First and last residue index of each moving segment.
+
+    Returns
+    -------
+    list of (float or None) or None
+        None for a frame without a finite energy; None altogether if the force field cannot describe the protein.
     """
     from geofold.molecule.energy.all_atom import region
     from geofold.molecule.energy.openmm_energy import EnergyModel
 
     inside = [k for first, last in spans for k in range(first, last + 1)]
-    own = np.isin(structure.residue_of, inside)
-    if not own.any():
+    moving = np.isin(structure.residue_of, inside)
+    if not moving.any():
         return None
-    near = region(structure, frames[:, own].reshape(-1, 3), NEAR)
+    near = region(structure, frames[:, moving].reshape(-1, 3), NEAR)
     try:
         model = EnergyModel.of(replace(structure, xyz=frames[-1]), structure.steering_mask, only=near)
         values = [model.energy(frame) for frame in frames]
@@ -220,9 +250,10 @@ def energies(structure: Structure, frames: Floats, spans: list[tuple[int, int]])
 
 @cache
 def contours() -> tuple[str, str]:
-    """SVG paths of the general class, allowed then favoured: lines a degree of psi apart, drawn wide enough to touch.
+    """SVG paths of the allowed and the favoured region of the general class.
 
-    x is phi + 180 and y is 180 - psi, in degrees.
+    A region is a set of horizontal lines, one per degree of psi, drawn wide enough to touch. x is phi + 180 and y is
+    180 - psi, in degrees.
     """
     middle = np.arange(-179.5, 180.0)
     score = ramachandran.score(np.deg2rad(middle)[None], np.deg2rad(middle)[:, None], ramachandran.GENERAL)

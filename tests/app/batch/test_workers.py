@@ -55,7 +55,7 @@ def test_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 
     monkeypatch.setattr(Workers, "started", interrupted)
     assert main(["batch", "constrain", table(tmp_path), "--workers", "1"]) == 130
-    assert "goes on" in capsys.readouterr().err
+    assert "to resume" in capsys.readouterr().err
 
 
 def test_a_job_that_takes_its_worker_with_it_stops_no_other() -> None:
@@ -116,4 +116,4 @@ def test_ctrl_c_ends_the_workers_without_a_word(tmp_path: Path) -> None:
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does
         said = run.communicate(timeout=60)[1]
     assert run.returncode == 130
-    assert said == "geofold: interrupted; the same command goes on with what is missing\n"
+    assert said == "geofold: interrupted; run the same command again to resume\n"

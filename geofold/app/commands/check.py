@@ -1,0 +1,51 @@
+"""The command `check`. Heavy libraries are imported inside."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Annotated, Any
+
+import typer
+
+from geofold.app.commands.console import told
+from geofold.app.commands.options import Altloc, Report
+from geofold.paths import name_of, require_outputs
+from geofold.streams import say
+
+
+def check(
+    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF; '-': standard input.")],
+    report: Report = None,
+    altloc: Altloc = None,
+    energy: Annotated[bool, typer.Option("--energy/--no-energy", help="Evaluate amber14 + OBC2.")] = True,
+) -> None:
+    """List what is wrong with a structure: clashes, Ramachandran outliers, cis bonds, chain breaks, energy."""
+    with told():
+        import json
+
+        from geofold.app.report.check_text import check_text
+        from geofold.files import STANDARD, encoded, write_all
+
+        outputs = [] if report is None else [report]
+        require_outputs(outputs, {"input": source})
+        from geofold.molecule.io.content import content_of
+
+        numbers = _inspect(content_of(source), name_of(source), energy, altloc)
+        text = json.dumps(numbers, indent=2, ensure_ascii=False) + "\n"
+        write_all(dict.fromkeys(outputs, encoded(text)))
+        if report != STANDARD:
+            say(check_text(numbers))
+
+
+def _inspect(content: bytes, name: str | None, energy: bool, altloc: str | None) -> dict[str, Any]:
+    """Report of `geofold.check`, with the energy evaluated in a background process while PyTorch is imported."""
+    from geofold.app.report.energies import Aside
+
+    with Aside.begun(content, altloc) if energy else nullcontext() as background:
+        from geofold.app.report.check import inspect
+        from geofold.app.sources import load
+        from geofold.modelling.threads import one_thread
+
+        with one_thread():
+            evaluate = None if background is None else background.result
+            return inspect(load(content, name), energy=evaluate, altloc=altloc)

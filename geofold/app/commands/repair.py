@@ -1,0 +1,185 @@
+"""The commands `repair` and `constrain`. Heavy libraries are imported inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from geofold.app.commands.console import told, told_along
+from geofold.app.commands.options import (
+    Altloc,
+    Energy,
+    Offline,
+    Output,
+    Predictor,
+    Report,
+    Seed,
+    Trajectory,
+    Verbose,
+    View,
+)
+from geofold.paths import name_of
+from geofold.streams import say
+
+Loops = Annotated[
+    list[str] | None,
+    typer.Option("--loop", help="Residues to repair, numbered as in the file: A:45-56. May be repeated."),
+]
+Builds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--build",
+        help="Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file contains the "
+        "sequence (check lists them); existing residues within the range are rebuilt. May be repeated.",
+    ),
+]
+
+
+def repair(
+    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF, plain or gzip; '-': standard input.")],
+    output: Output,
+    loop: Loops = None,
+    auto: Annotated[bool, typer.Option("--auto", help="Find the loops to repair instead.")] = False,
+    build: Builds = None,
+    trajectory: Trajectory = None,
+    report: Report = None,
+    view: View = None,
+    offline: Offline = False,
+    seed: Seed = 0,
+    altloc: Altloc = None,
+    energy: Energy = True,
+    streams: Annotated[int, typer.Option(help="Conformations in one batch; more widen the search.")] = 12,
+    rounds: Annotated[int, typer.Option(help="Maximum rounds of streaming and selection.")] = 6,
+    predictor: Predictor = "trained",
+    models: Annotated[
+        int, typer.Option(help="Models of one loop, best first: OUT.pdb, OUT.2.pdb, ...; the report ranks them.")
+    ] = 1,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Seconds for search and refinement, in place of --rounds; more improve the loops."),
+    ] = None,
+    repack_shell: Annotated[
+        float,
+        typer.Option(help="Also repack side chains whose CB is this near to the loop (A); the report lists them."),
+    ] = 0.0,
+    allow_cis_pro: Annotated[
+        bool, typer.Option("--allow-cis-pro", help="With --build: also try each proline of the loop cis.")
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Repair distorted or clashing loops, or build missing ones; all other atoms stay the same, byte for byte."""
+
+    def run(content: bytes, progress: Any) -> Any:
+        from geofold.app import api
+
+        return api.repair(
+            content,
+            loop or (),
+            auto=auto,
+            build=build or (),
+            seed=seed,
+            altloc=altloc,
+            energy=energy,
+            streams=streams,
+            rounds=rounds,
+            predictor=predictor,
+            models=models,
+            budget=budget,
+            repack_shell=repack_shell,
+            allow_cis_pro=allow_cis_pro,
+            name=name_of(source),
+            progress=progress,
+        )
+
+    _run(run, source, output, trajectory, report, view, offline, verbose, models)
+
+
+def constrain(
+    output: Output,
+    contact: Annotated[
+        list[str], typer.Option("--contact", help="A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0. May be repeated.")
+    ],
+    source: Annotated[str | None, typer.Argument(metavar="[IN.pdb]", help="PDB or mmCIF; '-': standard input.")] = None,
+    sequence: Annotated[str | None, typer.Option(help="Start from a peptide with this sequence instead.")] = None,
+    start: Annotated[
+        str, typer.Option(help="Start of a sequence: extended, or prior (torsions sampled from the torsion prior).")
+    ] = "extended",
+    trajectory: Trajectory = None,
+    report: Report = None,
+    view: View = None,
+    offline: Offline = False,
+    seed: Seed = 0,
+    altloc: Altloc = None,
+    energy: Energy = True,
+    steps: Annotated[int, typer.Option(help="Maximum number of streaming steps.")] = 128,
+    predictor: Predictor = "trained",
+    verbose: Verbose = False,
+) -> None:
+    """Bring residues of a peptide together, or keep them apart, by its torsions."""
+
+    def run(content: bytes | None, progress: Any) -> Any:
+        from geofold.app import api
+
+        return api.constrain(
+            content,
+            contact,
+            sequence=sequence,
+            start=start,
+            seed=seed,
+            altloc=altloc,
+            energy=energy,
+            steps=steps,
+            predictor=predictor,
+            name=name_of(source),
+            progress=progress,
+        )
+
+    _run(run, source, output, trajectory, report, view, offline, verbose)
+
+
+def _run(
+    run: Callable[[Any, Any], Any],
+    source: str | None,
+    output: str,
+    trajectory: str | None,
+    report: str | None,
+    view: str | None,
+    offline: bool,
+    verbose: bool,
+    models: int = 1,
+) -> None:
+    """Read the input, run, write all outputs atomically and print the summary.
+
+    Parameters
+    ----------
+    run : callable
+        Takes the input's content (or None) and a progress callback, and returns a `Result`.
+    source : str or None
+        Path of the input, if there is one.
+    output, trajectory, report, view : str or None
+        Paths of the outputs.
+    offline : bool
+        Embed 3Dmol.js in the page.
+    verbose : bool
+        Report every step on standard error.
+    models : int
+        Maximum number of structures to write.
+    """
+    with told():
+        from geofold.app.outputs import Targets
+        from geofold.app.result import summary
+        from geofold.files import write_all
+
+        targets = Targets(output, trajectory, report, view, offline, models)
+        targets.require({} if source is None else {"input": source})
+        from geofold.molecule.io.content import content_of
+
+        content = None if source is None else content_of(source)
+        with told_along(verbose) as progress:
+            result = run(content, progress)
+        write_all(targets.contents(result))
+        say(summary(result.report), err=True)
+        if not result.passed:
+            raise typer.Exit(1)

@@ -1,0 +1,32 @@
+"""The command `view`. Heavy libraries are imported inside."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from geofold.app.commands.console import told
+from geofold.app.commands.options import Offline
+from geofold.paths import require_outputs
+
+
+def view(
+    source: Annotated[str, typer.Argument(metavar="T.pdb", help="A structure or a multi-model trajectory.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="Output file of the page.")],
+    report: Annotated[str | None, typer.Option(help="The run's report, for the tables.")] = None,
+    energy: Annotated[
+        bool, typer.Option("--energy/--no-energy", help="Evaluate amber14 + OBC2 in each frame, for a curve.")
+    ] = True,
+    offline: Offline = False,
+) -> None:
+    """Write a viewer page of a trajectory."""
+    with told():
+        from geofold.files import encoded, write_all
+
+        require_outputs([output], {"trajectory": source} | ({} if report is None else {"report": report}))
+        from geofold.app.viewer import from_file as viewing
+        from geofold.molecule.io.content import content_of
+
+        page = viewing.page_of_file(content_of(source), source, report, offline=offline, energy=energy)
+        write_all({output: encoded(page)})
