@@ -28,13 +28,24 @@ from geofold.molecule.topology.bonds import is_complete
 from geofold.molecule.topology.covalent_links import covalent_links
 
 CAPS = {
-    "ACE": {"C", "O", "CH3"}, "NME": {"N", "C", "CH3"}, "NMA": {"N", "C", "CH3"}, "NH2": {"N"}, "NHE": {"N"},
-}  # fmt: skip
+    "ACE": {"C", "O", "CH3"},
+    "NME": {"N", "C", "CH3"},
+    "NMA": {"N", "C", "CH3"},
+    "NH2": {"N"},
+    "NHE": {"N"},
+}
 """What closes the ends of a chain (acetyl, methylamide, amide) with the heavy atoms by which OpenMM knows it."""
 VARIANTS = {
-    "HID": "HID", "HSD": "HID", "HIE": "HIE", "HSE": "HIE", "HIP": "HIP", "HSP": "HIP", "ASH": "ASH", "GLH": "GLH",
+    "HID": "HID",
+    "HSD": "HID",
+    "HIE": "HIE",
+    "HSE": "HIE",
+    "HIP": "HIP",
+    "HSP": "HIP",
+    "ASH": "ASH",
+    "GLH": "GLH",
     "LYN": "LYN",
-}  # fmt: skip
+}
 """Protonation states by the names that force fields give them; whether a cysteine is bonded, its sulphur tells."""
 ALIAS = {("MSE", "SD"): "SE", ("ILE", "CD1"): "CD"}
 """Atoms that OpenMM knows by another name than the file."""
@@ -81,9 +92,13 @@ def platform() -> Any:
 
 
 def complete(
-    structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bool, seed: int = 0,
+    structure: Structure,
+    steering: NDArray[np.bool_],
+    *,
+    hydrogens: bool,
+    seed: int = 0,
     only: Collection[int] | None = None,
-) -> Completed:  # fmt: skip
+) -> Completed:
     """All-atom model of the steering conformer's amino acids.
 
     Parameters
@@ -102,9 +117,10 @@ def complete(
 
     known = AMINO_NAMES | set(pdbfixer.pdbfixer.substitutions)
     kept = [
-        k for k, r in enumerate(structure.residues)
+        k
+        for k, r in enumerate(structure.residues)
         if (structure.is_amino_acid(k) and r.resname in known) or _is_cap(structure, k, steering)
-    ]  # fmt: skip
+    ]
     left_out = sorted(
         {structure.residues[k].resname for k in range(len(structure.residues))}
         - {structure.residues[k].resname for k in kept}
@@ -119,9 +135,10 @@ def complete(
     kept = [k for k in kept if k not in alone]
     if not kept:
         raise ForceFieldError(
-            "no two standard amino acids are joined to one another", "a protein that amber14 knows",
+            "no two standard amino acids are joined to one another",
+            "a protein that amber14 knows",
             "give one, or run with --no-energy",
-        )  # fmt: skip
+        )
     text = pdb_text(structure, steering, kept)
     try:
         fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
@@ -142,9 +159,10 @@ def complete(
         raise
     except Exception as error:
         raise ForceFieldError(
-            f"PDBFixer cannot complete the protein ({error})", "amino acids that PDBFixer knows",
+            f"PDBFixer cannot complete the protein ({error})",
+            "amino acids that PDBFixer knows",
             "remove or rename the residue it names, or run with --no-energy",
-        ) from error  # fmt: skip
+        ) from error
     return _mapped(structure, steering, kept, fixer, tuple(left_out), replaced, lacking)
 
 
@@ -173,9 +191,12 @@ def _bare(fixer: Any, residues: Collection[int]) -> None:
     import openmm.app
 
     spare = [
-        atom for residue in fixer.topology.residues() if residue.index in residues
-        for atom in residue.atoms() if atom.element.symbol == "H"
-    ]  # fmt: skip
+        atom
+        for residue in fixer.topology.residues()
+        if residue.index in residues
+        for atom in residue.atoms()
+        if atom.element.symbol == "H"
+    ]
     if spare:
         modeller = openmm.app.Modeller(fixer.topology, fixer.positions)
         modeller.delete(spare)
@@ -211,9 +232,14 @@ def missing_atoms(
 
 
 def _mapped(
-    structure: Structure, steering: NDArray[np.bool_], kept: list[int], fixer: Any,
-    left_out: tuple[str, ...], replaced: tuple[str, ...], lacking: Collection[int],
-) -> Completed:  # fmt: skip
+    structure: Structure,
+    steering: NDArray[np.bool_],
+    kept: list[int],
+    fixer: Any,
+    left_out: tuple[str, ...],
+    replaced: tuple[str, ...],
+    lacking: Collection[int],
+) -> Completed:
     import openmm.unit
 
     xyz = np.array(fixer.positions.value_in_unit(openmm.unit.nanometer), dtype=float).reshape(-1, 3)
@@ -232,7 +258,7 @@ def _mapped(
 
 def _source(
     structure: Structure, steering: NDArray[np.bool_], k: int, atom: Any, place: NDArray[np.float64]
-) -> int | None:  # fmt: skip
+) -> int | None:
     """The atom of residue k that one of OpenMM's stands for."""
     found = structure.atom(k, atom.name, steering)
     if found is None:

@@ -32,9 +32,10 @@ def amber_system(topology: Any) -> Any:
         )
     except ValueError as error:
         raise ForceFieldError(
-            f"{NAME} has no template for a residue ({error})", "standard amino acids after PDBFixer",
+            f"{NAME} has no template for a residue ({error})",
+            "standard amino acids after PDBFixer",
             "remove or rename the residue, or run with --no-energy",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def native_born(system: Any) -> Any:

@@ -38,9 +38,7 @@ class PotentialTerm:
     def of(cls, structure: Structure, fold: Fold, score: LoopScore) -> PotentialTerm:
         """Of the loop between two residues that a fold moves; all of its residues have N, CA, C and O."""
         tree = fold.tree
-        atoms = [
-            structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE
-        ]  # fmt: skip
+        atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
         around = surroundings(structure, tree.first, tree.last, tree.steering)
         still = torch.as_tensor(structure.xyz[np.array(atoms)]).to(fold.weight)
         return cls(score, around, fold.kin.rows(atoms).view(-1, len(BACKBONE)), still.view(-1, len(BACKBONE), 3))

@@ -42,7 +42,7 @@ class EnergyModel:
     @classmethod
     def of(
         cls, structure: Structure, steering: NDArray[np.bool_], *, seed: int = 0, only: Collection[int] | None = None
-    ) -> EnergyModel:  # fmt: skip
+    ) -> EnergyModel:
         """Energy model of the steering conformer; hydrogens and missing atoms are added inside.
 
         Parameters

@@ -54,9 +54,10 @@ class SteeringEnergy:
             on[model.riders[:, 0]] |= on[model.riders[:, 1:]].any(1)
         if not on.any():
             raise ForceFieldError(
-                "what moves takes no part in the energy", "residues that amber14 has parameters for, joined to others",
+                "what moves takes no part in the energy",
+                "residues that amber14 has parameters for, joined to others",
                 "choose another range, or run with --no-energy",
-            )  # fmt: skip
+            )
         near = np.isfinite(cKDTree(placed[on]).query(placed, distance_upper_bound=reach)[0])
         # whole residues, so that no group loses its neutrality
         residue = model.completed.residue

@@ -110,11 +110,13 @@ class Sterics:
             fixed=torch.as_tensor(structure.xyz[outside], dtype=dtype, device=device),
             radius=torch.as_tensor([radius_of(e) for e in element], dtype=dtype, device=device),
             polar=torch.as_tensor([e in POLAR for e in element], dtype=torch.bool, device=device),
-            carrier=carrier, bonded=_bonded(tree, inside, atoms),
+            carrier=carrier,
+            bonded=_bonded(tree, inside, atoms),
             residue=torch.as_tensor(residue, device=device),
             tree=cKDTree(structure.xyz[outside].reshape(-1, 3)),
-            atoms=atoms, kept=len(local_atoms),
-        )  # fmt: skip
+            atoms=atoms,
+            kept=len(local_atoms),
+        )
 
     def pairs(self, xyz: Tensor) -> PairList:
         """Neighbour list of local coordinates (B, m, 3), one for all rows of the batch."""

@@ -49,9 +49,10 @@ def parse_sequence(sequence: str, name: str) -> str:
     unknown = [f"{letter!r} at position {k + 1}" for k, letter in enumerate(letters) if letter not in LETTERS]
     if unknown:
         raise SequenceError(
-            f"{name} holds {', '.join(unknown[:3])}", f"letters out of {LETTERS}",
+            f"{name} holds {', '.join(unknown[:3])}",
+            f"letters out of {LETTERS}",
             "replace each by one of the twenty amino acids",
-        )  # fmt: skip
+        )
     return letters
 
 

@@ -78,9 +78,17 @@ class CifDocument:
         name = quoted(atom.name)
         xyz = [_coordinate(value, "", where) for value in (atom.xyz * 10.0).tolist()]
         bfactor = f"{structure.bfactor[residue.atoms].mean():.2f}"
-        known = {"id": str(number), "type_symbol": atom.element, "label_atom_id": name, "auth_atom_id": name,
-                 "label_alt_id": ".", "occupancy": "1.00", "b_iso_or_equiv": bfactor, "pdbx_formal_charge": "?",
-                 **dict(zip(AXES, xyz, strict=True))}  # fmt: skip
+        known = {
+            "id": str(number),
+            "type_symbol": atom.element,
+            "label_atom_id": name,
+            "auth_atom_id": name,
+            "label_alt_id": ".",
+            "occupancy": "1.00",
+            "b_iso_or_equiv": bfactor,
+            "pdbx_formal_charge": "?",
+            **dict(zip(AXES, xyz, strict=True)),
+        }
         known |= {item: "?" for item in self.items if item.endswith("_esd")}
         return self._behind(int(residue.atoms[-1]), self._laid_out(int(like), known))
 

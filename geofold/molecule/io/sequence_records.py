@@ -58,9 +58,13 @@ def _scheme(table: Columns) -> dict[str, Recorded]:
         return {}
     blank = [""] * len(table["seq_id"])
     rows = zip(
-        table["pdb_strand_id"], table["seq_id"], table["mon_id"], table.get("pdb_seq_num", blank),
-        table.get("pdb_ins_code", blank), strict=True,
-    )  # fmt: skip
+        table["pdb_strand_id"],
+        table["seq_id"],
+        table["mon_id"],
+        table.get("pdb_seq_num", blank),
+        table.get("pdb_ins_code", blank),
+        strict=True,
+    )
     found: dict[str, dict[str, tuple[str, Number | None]]] = {}
     for chain, place, name, number, icode in rows:
         # where a crystal holds two residue types in one place, the first stands for it

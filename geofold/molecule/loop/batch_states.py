@@ -28,16 +28,14 @@ def state_of_rows(domain: LoopDomain, structure: Structure, rows: Floats) -> Loo
     state = domain.start(structure.xyz, len(rows))
     like = state.fold.xyz
     angle = _increments(domain, structure, own, rows)
-    fold = domain.fold.at(
-        torch.as_tensor(xyz).to(like), torch.as_tensor(angle).to(like), domain.reach(0)
-    )  # fmt: skip
+    fold = domain.fold.at(torch.as_tensor(xyz).to(like), torch.as_tensor(angle).to(like), domain.reach(0))
     return state._replace(fold=fold, pairs=domain.sterics.pairs(fold.xyz))
 
 
 @torch.no_grad()
 def with_own_bonds(
     domain: LoopDomain, structure: Structure, state: LoopState, torsions: Floats, backbone: Floats
-) -> tuple[LoopState, np.ndarray]:  # fmt: skip
+) -> tuple[LoopState, np.ndarray]:
     """Conformations of other bonds and angles, with those of a state's first row: torsions taken over, turned until the
     backbone is as near to where it was as it comes, and closed.
 
@@ -81,8 +79,10 @@ def with_own_bonds(
 def _increments(domain: LoopDomain, structure: Structure, own: np.ndarray, rows: Floats) -> Floats:
     """Torsions (B, n) of the rows less those of the structure, in (-pi, pi]."""
     tree = domain.tree
-    ends = [(_beside(tree.table, a, b), a, b, _beside(tree.table, b, a))
-            for a, b in zip(tree.near.tolist(), tree.far.tolist(), strict=True)]  # fmt: skip
+    ends = [
+        (_beside(tree.table, a, b), a, b, _beside(tree.table, b, a))
+        for a, b in zip(tree.near.tolist(), tree.far.tolist(), strict=True)
+    ]
     # a torsion that carries nothing yet (a side chain to come) has not turned
     known = np.array([min(quartet) >= 0 for quartet in ends])
     quartets = np.array(ends)[known]

@@ -67,14 +67,16 @@ def with_given(build: Build, gap: Gap, text: str, given: str) -> Build:
     if len(letters) != len(build.numbers):
         raise SequenceError(
             f"{build.label} has {len(build.numbers)} numbers and the sequence {letters} {len(letters)} letters",
-            "a letter for each number", "give another sequence, or another range (insertion codes count: A:45-46B)",
-        )  # fmt: skip
+            "a letter for each number",
+            "give another sequence, or another range (insertion codes count: A:45-46B)",
+        )
     names = tuple(names_of(letters))
     if gap.names is not None and not _agree(names, gap.names):
         raise SequenceError(
-            f"{build.label}={letters} is not what {gap.source} has there", sequence_of(gap.names),
+            f"{build.label}={letters} is not what {gap.source} has there",
+            sequence_of(gap.names),
             f"leave the sequence out, or correct {gap.source}",
-        )  # fmt: skip
+        )
     return replace(build, names=names)
 
 
@@ -88,21 +90,23 @@ def with_recorded(build: Build, gap: Gap, structure: Structure) -> Build:
             f"{structure.source} does not tell the sequence of {build.label}",
             "SEQRES records (PDB) or entity_poly_seq (mmCIF) that fit the chain",
             f"give it, as {build.label}={'G' * min(len(build.numbers), 3)}...",
-        )  # fmt: skip
+        )
     if len(gap.names) != len(build.numbers):
         raise BuildError(
             f"{build.label} has {len(build.numbers)} numbers, {gap.source} {len(gap.names)} residues there "
             f"({sequence_of(gap.names)})",
-            "a number for each residue", "give another range (insertion codes count: A:45-46B)",
-        )  # fmt: skip
+            "a number for each residue",
+            "give another range (insertion codes count: A:45-46B)",
+        )
     names = [STANDARD.get(name, name) for name in gap.names]
     labels = [f"{build.chain}:{number}{icode}" for number, icode in build.numbers]
     odd = [f"{label} {name}" for label, name in zip(labels, names, strict=True) if name not in STANDARD_RESIDUES]
     if odd:
         raise SequenceError(
-            f"{gap.source} of {structure.source} has {', '.join(odd[:3])}", "the twenty amino acids",
+            f"{gap.source} of {structure.source} has {', '.join(odd[:3])}",
+            "the twenty amino acids",
             f"give the sequence with what is to stand there, as {build.label}=...",
-        )  # fmt: skip
+        )
     changed = [label for label, name in zip(labels, gap.names, strict=True) if name == "MSE"]
     notes = (f"{', '.join(changed)}: methionine is built for selenomethionine",) if changed else ()
     return replace(build, names=tuple(names), source=gap.source, notes=notes)

@@ -37,9 +37,10 @@ def find_builds(structure: Structure, texts: Sequence[str]) -> list[Build]:
     for one, two in pairwise(builds):
         if one.after > two.before:
             raise OverlappingLoopsError(
-                f"{one.label} and {two.label}", "ranges with at least one residue between them that stays",
+                f"{one.label} and {two.label}",
+                "ranges with at least one residue between them that stays",
                 "join them into one range, or shorten one",
-            )  # fmt: skip
+            )
     return builds
 
 
@@ -68,9 +69,10 @@ def find_build(structure: Structure, text: str) -> Build:
     build = with_given(build, gap, text, given) if equals else with_recorded(build, gap, structure)
     if len(build.names) < SHORTEST:
         raise BuildError(
-            f"{build.label} has {len(build.names)} residues", f"{SHORTEST} to {LONGEST} residues",
+            f"{build.label} has {len(build.names)} residues",
+            f"{SHORTEST} to {LONGEST} residues",
             "take neighbours along, which are built anew",
-        )  # fmt: skip
+        )
     _require_length(build.label, len(build.names))
     return build
 
@@ -78,16 +80,20 @@ def find_build(structure: Structure, text: str) -> Build:
 def _require_length(label: str, count: int) -> None:
     """BuildError for more residues than can be built."""
     if count > LONGEST:
-        raise BuildError(f"{label} has {count} residues", f"{SHORTEST} to {LONGEST} residues",
-                         "build it with a template-based program")  # fmt: skip
+        raise BuildError(
+            f"{label} has {count} residues",
+            f"{SHORTEST} to {LONGEST} residues",
+            "build it with a template-based program",
+        )
 
 
 def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) -> tuple[int, int, tuple[int, ...]]:
     """The residues before and after, and those between that are there."""
     chain = [
-        k for k, residue in enumerate(structure.residues)
+        k
+        for k, residue in enumerate(structure.residues)
         if residue.chain == wanted.chain and (structure.is_amino_acid(k) or residue.resname in AMINO_NAMES)
-    ]  # fmt: skip
+    ]
     if not chain:
         ids = dict.fromkeys(r.chain for k, r in enumerate(structure.residues) if structure.is_amino_acid(k))
         expected = f"a chain of {' '.join(repr(one) for one in ids)}"
@@ -99,30 +105,33 @@ def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) 
         pairs = [(places[0] - 1, places[1] + 1)]
     else:
         pairs = [
-            (place, place + 1) for place, (one, two) in enumerate(pairwise(chain))
+            (place, place + 1)
+            for place, (one, two) in enumerate(pairwise(chain))
             if number[one] < own[0] and own[-1] < number[two]
-        ]  # fmt: skip
+        ]
     if not pairs or pairs[0][0] < 0 or pairs[0][1] >= len(chain):
         raise BuildError(
             f"{structure.source} has no residue on one side of {wanted}",
             "a gap between two residues of a chain, for chain ends are not built",
             f"choose a range between residues that are there; {holds(structure)}",
-        )  # fmt: skip
+        )
     before, after = (chain[place] for place in pairs[0])
     if len(pairs) > 1 or after - before - 1 != len(inside):
         given = f"{structure.residues[before].label} and {structure.residues[after].label} of {structure.source}"
         raise BuildError(
-            f"{given} do not follow each other in the file", f"nothing but {wanted} between them",
+            f"{given} do not follow each other in the file",
+            f"nothing but {wanted} between them",
             "put the residues of the chain in order, each number once",
-        )  # fmt: skip
+        )
     for k, ends in ((before, CHAIN_END), (after, CHAIN_START)):
         require_backbone(structure, k, BACKBONE)
         atoms = sorted(set(structure.name[structure.residues[k].atoms].tolist()) & ends)
         if atoms:
             raise BuildError(
                 f"{structure.residues[k].label} of {structure.source} has {', '.join(atoms)}: its chain ends there",
-                "a residue that another one can be bonded to", "remove these atoms first",
-            )  # fmt: skip
+                "a residue that another one can be bonded to",
+                "remove these atoms first",
+            )
     return before, after, inside
 
 
@@ -134,14 +143,16 @@ def _gap(structure: Structure, wanted: ResidueRange, before: int, after: int, re
         return next(gap for gap in found if (gap.before, gap.after) == (before, after))
     if removed:
         raise BuildError(
-            f"all of {wanted} is there in {structure.source}", "a range with missing residues",
+            f"all of {wanted} is there in {structure.source}",
+            "a range with missing residues",
             f"repair it (--loop {wanted}), or take its atoms out of the file first",
-        )  # fmt: skip
+        )
     one, two = (structure.residues[k].label for k in (before, after))
     raise BuildError(
         f"nothing is missing between {one} and {two} of {structure.source}, only numbers are skipped",
-        "a range with missing residues", "look at what check lists",
-    )  # fmt: skip
+        "a range with missing residues",
+        "look at what check lists",
+    )
 
 
 def _require_all(structure: Structure, build: Build, gap: Gap) -> None:
@@ -155,5 +166,6 @@ def _require_all(structure: Structure, build: Build, gap: Gap) -> None:
     first, last = min(room[0], build.numbers[0]), max(room[-1], build.numbers[-1])
     raise BuildError(
         f"{build.label} is not all that is missing between {one.label} and {two.label} of {structure.source}",
-        str(ResidueRange(build.chain, first, last)), "build all of it",
-    )  # fmt: skip
+        str(ResidueRange(build.chain, first, last)),
+        "build all of it",
+    )

@@ -72,9 +72,7 @@ class Trouble(NamedTuple):
     @property
     def overlap(self) -> NDArray[np.float64]:
         """Summed depth (N,) of the overlaps of each residue, A."""
-        return np.asarray(np.bincount(
-            self.pairs.ravel(), np.repeat(self.depth, 2), minlength=len(self.surprise)
-        ))  # fmt: skip
+        return np.asarray(np.bincount(self.pairs.ravel(), np.repeat(self.depth, 2), minlength=len(self.surprise)))
 
     def difficulty(self, width: int) -> NDArray[np.float64]:
         """Mean surprise plus log(1 + mean overlap) over so many residues around each; -inf where it is unknown."""

@@ -62,10 +62,13 @@ class Bridge:
         """Bridge over a gap, or over what is to be built anew."""
         steering = structure.steering(altloc)
         letters = _letter(structure, build.before) + build.sequence + _letter(structure, build.after)
-        made = peptide(letters, [
-            (PROLINE_PHI if letter == "P" else PHI, PSI, 0.0 if k - 1 in build.cis else 180.0)
-            for k, letter in enumerate(letters)
-        ])  # fmt: skip
+        made = peptide(
+            letters,
+            [
+                (PROLINE_PHI if letter == "P" else PHI, PSI, 0.0 if k - 1 in build.cis else 180.0)
+                for k, letter in enumerate(letters)
+            ],
+        )
         last = len(letters) - 1
 
         def own(k: int, *names: str) -> list[int]:

@@ -94,9 +94,19 @@ def pieces_of(structure: Structure, first: int, last: int, steering: np.ndarray)
     around = _around(structure, first, last, steering, there)
     free = np.ones((last - first + 1, 2), dtype=bool)
     free[:, 0] = letters[FLANK:-FLANK] != PROLINE
-    return Pieces(*(torch.as_tensor(part)[None] for part in (
-        xyz, letters, there, free.ravel(), around, np.ones(len(around), np.float32),
-    )))  # fmt: skip
+    return Pieces(
+        *(
+            torch.as_tensor(part)[None]
+            for part in (
+                xyz,
+                letters,
+                there,
+                free.ravel(),
+                around,
+                np.ones(len(around), np.float32),
+            )
+        )
+    )
 
 
 def _joined(structure: Structure, k: int, first: int, last: int) -> bool:

@@ -50,9 +50,16 @@ class PeptideDomain:
 
     @classmethod
     def of(
-        cls, structure: Structure, first: int, last: int, *, cap: float = math.radians(10.0), side_chains: bool = True,
-        altloc: str | None = None, device: str = "cpu",
-    ) -> PeptideDomain:  # fmt: skip
+        cls,
+        structure: Structure,
+        first: int,
+        last: int,
+        *,
+        cap: float = math.radians(10.0),
+        side_chains: bool = True,
+        altloc: str | None = None,
+        device: str = "cpu",
+    ) -> PeptideDomain:
         """Domain of the residues `first` to `last`; `side_chains` lets chi torsions turn too."""
         tree = torsion_tree(structure, first, last, altloc=altloc)
         fold = Fold.of(structure, tree, cap=cap, device=device)
@@ -62,8 +69,9 @@ class PeptideDomain:
         # a contact may name an atom that stays: its place is kept here
         still = {
             int(a): torch.as_tensor(structure.xyz[a], dtype=fold.weight.dtype, device=device)
-            for a in np.flatnonzero(tree.steering) if int(a) not in local
-        }  # fmt: skip
+            for a in np.flatnonzero(tree.steering)
+            if int(a) not in local
+        }
         return cls(fold, sterics, angles, still, side_chains)
 
     @property

@@ -80,9 +80,13 @@ class SideChains:
                 depth.append(number)
         shape = (len(owners), len(structure))
         return cls(
-            structure, np.array(owners, dtype=np.int64), np.array(quartets, dtype=np.int64).reshape(-1, 4),
-            np.array(carried, dtype=bool).reshape(shape), np.array(depth, dtype=np.int64), table,
-        )  # fmt: skip
+            structure,
+            np.array(owners, dtype=np.int64),
+            np.array(quartets, dtype=np.int64).reshape(-1, 4),
+            np.array(carried, dtype=bool).reshape(shape),
+            np.array(depth, dtype=np.int64),
+            table,
+        )
 
     @property
     def axis(self) -> NDArray[np.int64]:
@@ -120,9 +124,11 @@ class SideChains:
         heavy = np.flatnonzero(self._heavy)
         near = cKDTree(xyz[self.moving]).query_ball_tree(cKDTree(xyz[heavy]), CONTACT)
         listed = [
-            (int(a), int(b)) for a, close in zip(self.moving, near, strict=True) for b in heavy[close]
+            (int(a), int(b))
+            for a, close in zip(self.moving, near, strict=True)
+            for b in heavy[close]
             if a != b and not (a > b and self._moves[b]) and (int(a), int(b)) not in self._bonded
-        ]  # fmt: skip
+        ]
         pairs = np.array(listed, dtype=np.int64).reshape(-1, 2)
         i, j = pairs.T
         touching = self._radius[i] + self._radius[j] - POLAR_ALLOWANCE * (self._polar[i] & self._polar[j])

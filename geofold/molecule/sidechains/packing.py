@@ -86,9 +86,12 @@ def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed
     eliminate(sites, pairs)
     picks, energy = anneal(sites, pairs, seed)
     return Packed(
-        np.array(chosen, dtype=np.int64), [s.chi[p] for s, p in zip(sites, picks, strict=True)],
-        [s.xyz[p] for s, p in zip(sites, picks, strict=True)], energy, {k: beta[k] for k in wanted if k in beta},
-    )  # fmt: skip
+        np.array(chosen, dtype=np.int64),
+        [s.chi[p] for s, p in zip(sites, picks, strict=True)],
+        [s.xyz[p] for s, p in zip(sites, picks, strict=True)],
+        energy,
+        {k: beta[k] for k in wanted if k in beta},
+    )
 
 
 def placed(structure: Structure, packed: Packed) -> tuple[Floats, list[AddedAtom], NDArray[np.bool_]]:

@@ -131,8 +131,21 @@ def subset(structure: Structure, kept: Mask) -> Structure:
     place = np.cumsum(kept) - 1
     left = [(residue, place[residue.atoms[kept[residue.atoms]]]) for residue in structure.residues]
     own = [replace(residue, atoms=atoms) for residue, atoms in left if len(atoms)]
-    columns = ("name", "resname", "chain", "icode", "altloc", "element", "resnum", "serial", "hetatm", "occupancy",
-               "bfactor", "xyz", "residue_of")  # fmt: skip
+    columns = (
+        "name",
+        "resname",
+        "chain",
+        "icode",
+        "altloc",
+        "element",
+        "resnum",
+        "serial",
+        "hetatm",
+        "occupancy",
+        "bfactor",
+        "xyz",
+        "residue_of",
+    )
     fewer = {column: getattr(structure, column)[kept] for column in columns}
     fewer["residue_of"] = np.unique(fewer["residue_of"], return_inverse=True)[1]
     return replace(structure, **fewer, residues=tuple(own), links=links_among(structure, kept), document=None)

@@ -109,10 +109,12 @@ def _contents(structure: Structure, spans: Sequence[Stretch], record: Recorded) 
     found: dict[int, tuple[int, int]] = {}
     for k in range(len(spans) - 1):
         ways = {
-            (q + size[k], p) for q in places[k] for p in places[k + 1]
+            (q + size[k], p)
+            for q in places[k]
+            for p in places[k + 1]
             if q + size[k] <= p
             and forward[k, q] + _step(structure, spans, start, (k, q), (k + 1, p)) + backward[k + 1, p] == best
-        }  # fmt: skip
+        }
         if len({record.names[start:end] for start, end in ways}) == 1:
             found[k] = min(ways)
     return found
@@ -124,9 +126,10 @@ def _places(structure: Structure, span: Stretch, record: Recorded, there: list[s
     own = [standard_name(residue.resname) for residue in residues]
     number = (residues[0].resnum, residues[0].icode)
     return [
-        place for place in range(len(there) - len(own) + 1)
+        place
+        for place in range(len(there) - len(own) + 1)
         if there[place] == own[0] and record.numbers[place] in (None, number) and there[place : place + len(own)] == own
-    ]  # fmt: skip
+    ]
 
 
 Node = tuple[int, int]
