@@ -1,7 +1,7 @@
-"""What is to be built: ``A:45-56=GSWTYENGKWAA`` (the sequence may be left to the file) made sure of.
+"""Parsing and validation of build requests such as ``A:45-56=GSWTYENGKWAA``; the sequence is optional.
 
-Residues of the range that are there make room and are built anew: a gap of one or two residues needs its neighbours.
-The residues on both sides stay, and have to have their whole backbones.
+Residues of the range that exist in the file are removed and rebuilt, so a gap of one or two residues can be extended
+by its neighbours. The anchor residues on both sides are kept and need complete backbones.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import Gap, gaps
 
 CHAIN_END, CHAIN_START = frozenset({"OXT", "OT2"}), frozenset({"H2", "H3", "HT2", "HT3"})
-"""Atoms that stand where the next, or the last, residue would be."""
+"""Atoms of chain termini, which occupy the position of the following and of the preceding residue."""
 SHORTEST, LONGEST = 3, 40
-"""Residues that can be built: fewer cannot meet both anchors by their torsions alone."""
+"""Bounds on the number of residues: fewer cannot connect both anchors by their torsions alone."""
 
 
 def find_builds(structure: Structure, texts: Sequence[str]) -> list[Build]:
-    """What the texts ask for, in the order of the file.
+    """Return the plans of the requests, in the order of the file.
 
     Raises
     ------
     ResidueRangeError, SequenceError, BuildError, BackboneError
-        For what cannot be built.
+        If a request cannot be built.
     OverlappingLoopsError
-        If no residue that stays lies between two of them.
+        If two requests have no remaining residue between them.
     """
     builds = sorted((find_build(structure, text) for text in texts), key=lambda build: build.before)
-    for one, two in pairwise(builds):
-        if one.after > two.before:
+    for left, right in pairwise(builds):
+        if left.after > right.before:
             raise OverlappingLoopsError(
-                f"{one.label} and {two.label}",
-                "ranges with at least one residue between them that stays",
+                f"{left.label} and {right.label}",
+                "ranges separated by at least one residue that is kept",
                 "join them into one range, or shorten one",
             )
     return builds
 
 
 def find_build(structure: Structure, text: str) -> Build:
-    """What one text asks for; see `find_builds`."""
-    if structure.n_models > 1:  # programs refuse files whose models differ in their atoms
+    """Return the plan of one request; see `find_builds`."""
+    if structure.n_models > 1:  # many programs reject files whose models differ in their atoms
         raise BuildError(f"{structure.source} has {structure.n_models} models", "a single model", "keep one of them")
     span, equals, given = text.partition("=")
     wanted = parse_range(span)
@@ -71,14 +71,14 @@ def find_build(structure: Structure, text: str) -> Build:
         raise BuildError(
             f"{build.label} has {len(build.names)} residues",
             f"{SHORTEST} to {LONGEST} residues",
-            "take neighbours along, which are built anew",
+            "include neighbouring residues, which are rebuilt",
         )
     _require_length(build.label, len(build.names))
     return build
 
 
 def _require_length(label: str, count: int) -> None:
-    """BuildError for more residues than can be built."""
+    """Raise BuildError if there are more residues than can be built."""
     if count > LONGEST:
         raise BuildError(
             f"{label} has {count} residues",
@@ -88,7 +88,7 @@ def _require_length(label: str, count: int) -> None:
 
 
 def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) -> tuple[int, int, tuple[int, ...]]:
-    """The residues before and after, and those between that are there."""
+    """Indices of the residues before and after the range, and of the existing residues inside it."""
     chain = [
         k
         for k, residue in enumerate(structure.residues)
@@ -112,8 +112,8 @@ def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) 
     if not pairs or pairs[0][0] < 0 or pairs[0][1] >= len(chain):
         raise BuildError(
             f"{structure.source} has no residue on one side of {wanted}",
-            "a gap between two residues of a chain, for chain ends are not built",
-            f"choose a range between residues that are there; {holds(structure)}",
+            "a gap between two residues of a chain (chain ends are not built)",
+            f"choose a range between existing residues; {holds(structure)}",
         )
     before, after = (chain[place] for place in pairs[0])
     if len(pairs) > 1 or after - before - 1 != len(inside):
@@ -136,16 +136,22 @@ def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) 
 
 
 def _gap(structure: Structure, wanted: ResidueRange, before: int, after: int, removed: tuple[int, ...]) -> Gap:
-    """The gap that is left without the residues `removed`; an error where nothing is missing."""
+    """The gap that remains without the residues `removed`.
+
+    Raises
+    ------
+    BuildError
+        If nothing is missing.
+    """
     joined = [before, *removed, after]
     if not all(structure.bonded(one, two) for one, two in pairwise(joined)):
         found = gaps(structure, wanted.chain, frozenset(removed))
         return next(gap for gap in found if (gap.before, gap.after) == (before, after))
     if removed:
         raise BuildError(
-            f"all of {wanted} is there in {structure.source}",
+            f"all residues of {wanted} are in {structure.source}",
             "a range with missing residues",
-            f"repair it (--loop {wanted}), or take its atoms out of the file first",
+            f"repair it (--loop {wanted}), or remove its atoms from the file first",
         )
     one, two = (structure.residues[k].label for k in (before, after))
     raise BuildError(
@@ -156,7 +162,7 @@ def _gap(structure: Structure, wanted: ResidueRange, before: int, after: int, re
 
 
 def _require_all(structure: Structure, build: Build, gap: Gap) -> None:
-    """Without a record that says otherwise, the range has to hold every number that is free between its anchors."""
+    """Raise BuildError if a gap without a recorded sequence has more free residue numbers than the range covers."""
     if gap.names is not None and len(gap.names) == len(build.numbers):
         return
     one, two = (structure.residues[k] for k in (build.before, build.after))
