@@ -107,7 +107,7 @@ def incomplete_backbones(structure: Structure) -> list[str]:
 
 
 def holds(structure: Structure) -> str:
-    """What a structure holds, as the end of a message."""
+    """Chains and ranges of a structure, as the end of a message."""
     spans = residue_spans(structure)
     more = f" and {len(spans) - SHOWN_SPANS} more pieces" if len(spans) > SHOWN_SPANS else ""
     return f"residues it holds: {', '.join(spans[:SHOWN_SPANS])}{more}"
@@ -217,7 +217,7 @@ def _require_connection(structure: Structure, index: int) -> None:
 
 
 def guess_element(field: str, resname: str) -> str:
-    """Element of an atom whose element column is blank, from its name as it stands in columns 13-16."""
+    """Element of an atom whose element column is blank, from its name in columns 13-16."""
     name = field.strip().upper()
     if resname == "UNX":
         return "X"  # wwPDB's unknown atom or ion

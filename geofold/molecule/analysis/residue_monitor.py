@@ -1,4 +1,4 @@
-"""Torsions, severe overlaps and Ramachandran state of chosen residues, for coordinates of somebody else's making.
+"""Torsions, severe overlaps and Ramachandran state of chosen residues, for coordinates from another program.
 
 Nothing is known of what moves: in a simulation everything does. Distances are taken as they are, without minimum
 images, so molecules have to be whole.
@@ -47,7 +47,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Watch:
-    """What has to be known to look at coordinates; make it with `Watch.of`.
+    """Reference data for the evaluation of coordinates; build it with `Watch.of`.
 
     Attributes
     ----------

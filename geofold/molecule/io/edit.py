@@ -37,7 +37,7 @@ class NewResidue:
 
 
 def with_residues(structure: Structure, before: int, removed: Sequence[int], new: Sequence[NewResidue]) -> Structure:
-    """The structure with residues `removed` taken out and new ones behind residue `before`.
+    """The structure without residues `removed` and with new ones after residue `before`.
 
     What stays keeps its coordinates to the last bit. Links of the new atoms are not made, even where a record of the
     file names them: nothing says that the built residues honour them.

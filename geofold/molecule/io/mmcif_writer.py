@@ -103,7 +103,7 @@ class CifDocument:
         return self._edited(edits)
 
     def value(self, atom: int, item: str) -> str:
-        """What stands in a column of an atom's row; '' where the file has no such column."""
+        """Value in a column of an atom's row; '' if the file has no such column."""
         if item not in self.items:
             return ""
         start, end = self.spans[atom, self.items.index(item)].tolist()
@@ -140,7 +140,7 @@ class CifDocument:
         return "".join(cells)
 
     def _behind(self, atom: int, row: str) -> tuple[int, int, str]:
-        """Edit that puts a row behind that of an atom."""
+        """Edit that inserts a row after that of an atom."""
         end = int(self.spans[atom, -1, 1])
         line_end = LINE_END.match(self.text, end)
         if line_end:

@@ -1,4 +1,4 @@
-"""What a file says of the sequences of its chains, residues that were never built included.
+"""Recorded sequences of the chains of a file, including residues without coordinates.
 
 PDB files say it in SEQRES records, mmCIF files in ``pdbx_poly_seq_scheme`` (with the numbers of missing residues) or
 at least in ``entity_poly_seq``.

@@ -86,7 +86,7 @@ class PeptideDomain:
 
     @property
     def latent_dim(self) -> int:
-        """Of the fold."""
+        """Dimension of the latent."""
         return self.fold.latent_dim
 
     @property
@@ -238,7 +238,7 @@ class PeptideDomain:
         return (self._ends(xyz, self._bounds(contacts)).square().sum(-1) + TINY).sqrt()
 
     def reached(self, state: PeptideState, goal: PeptideGoal) -> bool:
-        """Of one row: every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
+        """Whether one row is clean: every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
         distance = self.distances(state.fold.xyz, goal.contacts)[0].tolist()
         if not all(c.satisfied(d) for c, d in zip(goal.contacts, distance, strict=True)):
             return False

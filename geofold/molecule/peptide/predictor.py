@@ -40,7 +40,7 @@ class ObservedPeptide(Protocol):
 NAMES = ("N", "CA", "C")
 KINDS = ("phi", "psi", "chi1", "chi2")
 CAP = math.radians(10.0)
-"""What a step may turn a torsion by."""
+"""Largest rotation of a torsion per step (radian)."""
 BACKBONE = ("N", "CA", "C", "O", "OXT")
 PUSHED = 20.0
 """Per nm: about what a severe overlap pushes with."""
@@ -55,7 +55,7 @@ steps so, 12.7 where it led for 16."""
 
 @dataclass(frozen=True)
 class PeptideSense:
-    """What is needed to see a peptide.
+    """Feature extraction of a peptide for the policy.
 
     Attributes
     ----------
@@ -254,7 +254,7 @@ class PeptidePredictor:
         return led
 
     def read(self, state: Memory) -> Tensor:
-        """The latent as it stands."""
+        """Current latent (B, d)."""
         return state.z
 
     def write(self, state: Memory, z: Tensor) -> Memory:

@@ -188,7 +188,7 @@ def kind_of(name: str, omega: float) -> str:
 
 
 def chi_angles(structure: Structure, k: int, steering: NDArray[np.bool_]) -> Floats:
-    """Chi torsions (L,) of residue k as it stands, radian; NaN where an atom is missing."""
+    """Chi torsions (L,) of residue k in the structure, radian; NaN where an atom is missing."""
     chain = side_chain(structure.residues[k].resname)
     if chain is None:
         return np.zeros(0)

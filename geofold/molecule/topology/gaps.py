@@ -29,14 +29,14 @@ MOST_PLACES = 400
 
 @dataclass(frozen=True)
 class Gap:
-    """What is missing between residues `before` and `after` (indices).
+    """Missing residues between residues `before` and `after` (indices).
 
     Attributes
     ----------
     numbers : sequence of (int, str)
         Numbers of the missing residues: the record's, else as many as the numbering leaves.
     names : tuple of str or None
-        Their names by the record; None where it cannot be told.
+        Their names by the record; None if it is ambiguous or missing.
     source : str
         Name of the record, '' without one.
     """
@@ -87,7 +87,7 @@ def gaps(structure: Structure, chain: str | None = None, removed: frozenset[int]
 
 
 def _without(first: int, last: int, removed: frozenset[int]) -> list[Stretch]:
-    """What is left of a stretch."""
+    """Remaining residues of a segment."""
     kept = np.array([False, *(k not in removed for k in range(first, last + 1)), False])
     edge = np.flatnonzero(np.diff(kept.astype(int)))
     return [(first + int(a), first + int(b) - 1) for a, b in edge.reshape(-1, 2)]
