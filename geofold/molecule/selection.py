@@ -65,8 +65,9 @@ def parse_range(text: str) -> ResidueRange:
 def _number(text: str) -> int:
     number = parse_int(text)
     if number is None:
-        raise ResidueRangeError(f"residue number {shown(text)}", f"a number up to {LARGEST_INTEGER}",
-                                "give a number of the file")  # fmt: skip
+        raise ResidueRangeError(
+            f"residue number {shown(text)}", f"a number up to {LARGEST_INTEGER}", "give a number of the file"
+        )
     return number
 
 
@@ -106,7 +107,7 @@ def incomplete_backbones(structure: Structure) -> list[str]:
 
 
 def holds(structure: Structure) -> str:
-    """What a structure holds, as the end of a message."""
+    """Chains and ranges of a structure, as the end of a message."""
     spans = residue_spans(structure)
     more = f" and {len(spans) - SHOWN_SPANS} more pieces" if len(spans) > SHOWN_SPANS else ""
     return f"residues it holds: {', '.join(spans[:SHOWN_SPANS])}{more}"
@@ -123,8 +124,11 @@ def _lookup(structure: Structure, chain: str, number: Number) -> int:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ResidueRangeError(f"{structure.source} has {len(found)} residues {label}", "one residue of that name",
-                                "give every chain its own id")  # fmt: skip
+        raise ResidueRangeError(
+            f"{structure.source} has {len(found)} residues {label}",
+            "one residue of that name",
+            "give every chain its own id",
+        )
     if named:
         given = f"{label} of {structure.source} is {structure.residues[named[0]].resname}"
         raise ResidueRangeError(given, "an amino acid", holds(structure))
@@ -184,12 +188,18 @@ def require_backbone(structure: Structure, index: int, names: tuple[str, ...]) -
     residue = structure.residues[index]
     label = f"{residue.label} {residue.resname} of {structure.source}"
     if not absent and not structure.is_amino_acid(index):
-        raise BackboneError(f"{label} has N, CA or C of another element", "elements N, C and C",
-                            "mend the element columns of these atoms")  # fmt: skip
+        raise BackboneError(
+            f"{label} has N, CA or C of another element",
+            "elements N, C and C",
+            "mend the element columns of these atoms",
+        )
     if absent:
         given = f"{label} lacks {', '.join(absent)}"
-        raise BackboneError(given, f"{', '.join(names)} in every residue that is used",
-                            "add the atoms, or choose a range without this residue")  # fmt: skip
+        raise BackboneError(
+            given,
+            f"{', '.join(names)} in every residue that is used",
+            "add the atoms, or choose a range without this residue",
+        )
 
 
 def _require_connection(structure: Structure, index: int) -> None:
@@ -207,7 +217,7 @@ def _require_connection(structure: Structure, index: int) -> None:
 
 
 def guess_element(field: str, resname: str) -> str:
-    """Element of an atom whose element column is blank, from its name as it stands in columns 13-16."""
+    """Element of an atom whose element column is blank, from its name in columns 13-16."""
     name = field.strip().upper()
     if resname == "UNX":
         return "X"  # wwPDB's unknown atom or ion

@@ -113,10 +113,22 @@ class Structure:
             number, letter = int(resnum[start]), str(icode[start])
             residues.append(Residue(str(chain[start]), number, letter, str(resname[shown]), atoms))
         return cls(
-            source, name, resname, chain, icode, altloc, element, resnum, serial, np.array(columns[8], dtype=np.bool_),
-            occupancy, bfactor, np.array(columns[11:], dtype=np.float64).T.copy(),
-            np.repeat(np.arange(len(starts)), lengths), tuple(residues),
-        )  # fmt: skip
+            source,
+            name,
+            resname,
+            chain,
+            icode,
+            altloc,
+            element,
+            resnum,
+            serial,
+            np.array(columns[8], dtype=np.bool_),
+            occupancy,
+            bfactor,
+            np.array(columns[11:], dtype=np.float64).T.copy(),
+            np.repeat(np.arange(len(starts)), lengths),
+            tuple(residues),
+        )
 
     def __len__(self) -> int:
         return len(self.name)

@@ -1,4 +1,4 @@
-"""Torsions, severe overlaps and Ramachandran state of chosen residues, for coordinates of somebody else's making.
+"""Torsions, severe overlaps and Ramachandran state of chosen residues, for coordinates from another program.
 
 Nothing is known of what moves: in a simulation everything does. Distances are taken as they are, without minimum
 images, so molecules have to be whole.
@@ -47,7 +47,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Watch:
-    """What has to be known to look at coordinates; make it with `Watch.of`.
+    """Reference data for the evaluation of coordinates; build it with `Watch.of`.
 
     Attributes
     ----------
@@ -91,10 +91,15 @@ class Watch:
         table = neighbours(bond_list(structure, steering), len(structure))
         near = [row[a] * len(atoms) + column[b] for a, b in separations(table, own, EXCLUDED_BONDS) if b in column]
         return cls(
-            structure, chosen, _torsions(structure, chosen, steering), own, atoms, np.array(near, dtype=np.int64),
+            structure,
+            chosen,
+            _torsions(structure, chosen, steering),
+            own,
+            atoms,
+            np.array(near, dtype=np.int64),
             np.array([radius_of(str(e)) for e in structure.element[atoms]]),
             np.isin(structure.element[atoms], list(POLAR)),
-        )  # fmt: skip
+        )
 
     def look(self, xyz: Floats) -> Seen:
         """Numbers of coordinates (n_atoms, 3) in nm, all finite."""
@@ -102,10 +107,13 @@ class Watch:
         points = torch.as_tensor(xyz[self.torsions.clip(0)])
         phi, psi, omega = np.where(there, dihedral(points).numpy(), np.nan)
         names = [residue.resname for residue in self.structure.residues]
-        kind = np.array([
-            class_of(names[k], names[k + 1] if psi_there else None, None if np.isnan(turn) else float(turn))
-            for k, psi_there, turn in zip(self.residues.tolist(), there[1], omega, strict=True)
-        ], dtype=np.int64)  # fmt: skip
+        kind = np.array(
+            [
+                class_of(names[k], names[k + 1] if psi_there else None, None if np.isnan(turn) else float(turn))
+                for k, psi_there, turn in zip(self.residues.tolist(), there[1], omega, strict=True)
+            ],
+            dtype=np.int64,
+        )
         percentile = score(phi, psi, kind)
         pairs = self._severe(xyz)
         ends = self.structure.residue_of[pairs]

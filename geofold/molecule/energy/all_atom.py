@@ -1,11 +1,11 @@
-"""Missing atoms by PDBFixer: side chains that the file lacks, and the hydrogens that a force field needs.
+"""All-atom models by PDBFixer: missing side chains, and the hydrogens that a force field needs.
 
-Only amino acids and caps of chains enter: waters, ions, ligands, and amino acids in lactams and other covalent links,
-have no parameters in amber14 and take no part in the energy, which the report says. A chain that is broken is cut
-there, so that no force pulls across it.
+Only amino acids and terminal caps are included. Waters, ions, ligands, and amino acids in lactams and other covalent
+links have no parameters in amber14 and are excluded from the energy; the report lists them. Chains are split at
+breaks, so that no force acts across them.
 
-Everything random inside PDBFixer and OpenMM is drawn from the seed, nothing from a generator that other threads share,
-and OpenMM runs on one thread, because its CPU platform gives the same bits only then.
+All random numbers inside PDBFixer and OpenMM derive from the seed, none from a generator shared between threads.
+OpenMM runs on one thread, because its CPU platform is bitwise reproducible only then.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from geofold.errors import ForceFieldError
 from geofold.molecule.energy.hydrogens import add_hydrogens
 from geofold.molecule.energy.pdbfixer_input import pdb_text, pieces
 from geofold.molecule.residues import AMINO_NAMES
-from geofold.molecule.structure import AddedAtom, Structure
+from geofold.molecule.structure import AddedAtom, Mask, Structure
 from geofold.molecule.topology.bonds import is_complete
 from geofold.molecule.topology.covalent_links import covalent_links
 
 CAPS = {
     "ACE": {"C", "O", "CH3"}, "NME": {"N", "C", "CH3"}, "NMA": {"N", "C", "CH3"}, "NH2": {"N"}, "NHE": {"N"},
 }  # fmt: skip
-"""What closes the ends of a chain (acetyl, methylamide, amide) with the heavy atoms by which OpenMM knows it."""
+"""Terminal caps (acetyl, methylamide, amide) with the names of their heavy atoms in OpenMM."""
 VARIANTS = {
     "HID": "HID", "HSD": "HID", "HIE": "HIE", "HSE": "HIE", "HIP": "HIP", "HSP": "HIP", "ASH": "ASH", "GLH": "GLH",
     "LYN": "LYN",
 }  # fmt: skip
-"""Protonation states by the names that force fields give them; whether a cysteine is bonded, its sulphur tells."""
+"""OpenMM's variant for each residue name of a protonation state; disulfides are detected from the sulphurs instead."""
 ALIAS = {("MSE", "SD"): "SE", ("ILE", "CD1"): "CD"}
-"""Atoms that OpenMM knows by another name than the file."""
+"""Alternative file name of an atom by residue name and OpenMM's atom name."""
 FLANK = 2
-"""Residues on either side of each of a region."""
+"""Residues that a region includes on either side, because short segments lack templates for chain ends."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,19 @@ class Completed:
 
     Attributes
     ----------
-    topology, xyz
-        OpenMM topology and its coordinates (p, 3) in nm.
+    topology : openmm.app.Topology
+        Topology of the p particles.
+    xyz : (p, 3) float
+        Coordinates, nm.
     source : (p,) int
-        Atom of the structure that each particle stands for; -1 for atoms that were added.
+        Atom of the structure that corresponds to each particle; -1 for added atoms.
     residue : (p,) int
-        Residue index in the structure of each particle.
+        Residue index of each particle in the structure.
     left_out : tuple of str
-        Names of residues that took no part (waters, ligands, ions), amino acids that are joined to no other, and amino
-        acids whose covalent links no template has.
+        Names of excluded residues (waters, ligands, ions), isolated amino acids, and amino acids whose covalent links
+        have no template.
     replaced : tuple of str
-        Residues that were turned into their standard parent (e.g. MSE into MET).
+        Residues replaced by their standard parent (e.g. MSE by MET).
     """
 
     topology: Any
@@ -70,7 +72,7 @@ class Completed:
 
 
 def platform() -> Any:
-    """OpenMM's CPU platform on one thread (Reference where there is none): same input, same bits."""
+    """OpenMM's CPU platform on one thread, which is bitwise reproducible; Reference if it is not available."""
     import openmm
 
     names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
@@ -81,174 +83,217 @@ def platform() -> Any:
 
 
 def complete(
-    structure: Structure, steering: NDArray[np.bool_], *, hydrogens: bool, seed: int = 0,
-    only: Collection[int] | None = None,
-) -> Completed:  # fmt: skip
-    """All-atom model of the steering conformer's amino acids.
+    structure: Structure, steering: Mask, *, hydrogens: bool, seed: int = 0, only: Collection[int] | None = None
+) -> Completed:
+    """Build the all-atom model of the amino acids of one conformer.
 
     Parameters
     ----------
+    structure : Structure
+        Input structure.
+    steering : (n_atoms,) bool
+        Atoms of the conformer.
     hydrogens : bool
-        Add hydrogens at pH 7 (those of the input stay); without, only heavy atoms are looked after.
-    only
-        Residues that enter, as `region` gives them; None: all.
+        Add hydrogens at pH 7 and keep those of the input; if False, only missing heavy atoms are added.
+    seed : int
+        Seed of all random numbers.
+    only : collection of int or None
+        Residues to include, see `region`; None for all.
+
+    Returns
+    -------
+    Completed
+        Model with its relation to the input atoms.
 
     Raises
     ------
     ForceFieldError
-        If PDBFixer or OpenMM cannot make sense of a residue, or no two amino acids are joined.
+        If PDBFixer or OpenMM cannot process a residue, or no two amino acids are bonded.
     """
     import pdbfixer
 
     known = AMINO_NAMES | set(pdbfixer.pdbfixer.substitutions)
-    kept = [
-        k for k, r in enumerate(structure.residues)
+    included = [
+        k
+        for k, r in enumerate(structure.residues)
         if (structure.is_amino_acid(k) and r.resname in known) or _is_cap(structure, k, steering)
-    ]  # fmt: skip
+    ]
     left_out = sorted(
         {structure.residues[k].resname for k in range(len(structure.residues))}
-        - {structure.residues[k].resname for k in kept}
+        - {structure.residues[k].resname for k in included}
     )
-    # amber14 has no parameters for a link; what a residue gave up for it would be built onto its partner
-    tied = _tied(structure, steering, kept)
-    left_out += [structure.residues[k].label for k in tied]
-    kept = [k for k in kept if k not in tied and (only is None or k in only)]
-    # amber14 has templates for the two ends of a chain, and none for what is both
-    alone = [piece[0] for piece in pieces(structure, kept) if len(piece) == 1] if hydrogens else []
-    left_out += [structure.residues[k].label for k in alone]
-    kept = [k for k in kept if k not in alone]
-    if not kept:
-        raise ForceFieldError(
-            "no two standard amino acids are joined to one another", "a protein that amber14 knows",
-            "give one, or run with --no-energy",
-        )  # fmt: skip
-    text = pdb_text(structure, steering, kept)
+    # amber14 has no parameters for a link, and atoms that left on linking would be added in the place of the partner
+    linked = _tied(structure, steering, included)
+    left_out += [structure.residues[k].label for k in linked]
+    included = [k for k in included if k not in linked and (only is None or k in only)]
+    # amber14 has templates for either end of a chain, but not for a residue that is both ends
+    isolated = [piece[0] for piece in pieces(structure, included) if len(piece) == 1] if hydrogens else []
+    left_out += [structure.residues[k].label for k in isolated]
+    included = [k for k in included if k not in isolated]
+    if not included:
+        what = "no two standard amino acids are bonded to each other"
+        raise ForceFieldError(what, "a protein that amber14 supports", "give one, or run with --no-energy")
+    text = pdb_text(structure, steering, included)
     try:
         fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
         fixer.platform = platform()
         fixer.missingResidues = {}
         fixer.findNonstandardResidues()
-        replaced = tuple(structure.residues[kept[r.index]].label for r, _ in fixer.nonstandardResidues)
+        replaced = tuple(structure.residues[included[r.index]].label for r, _ in fixer.nonstandardResidues)
         fixer.replaceNonstandardResidues()
         fixer.findMissingAtoms()
-        lacking = frozenset(residue.index for residue in fixer.missingAtoms)
-        _bare(fixer, lacking)
+        incomplete = frozenset(residue.index for residue in fixer.missingAtoms)
+        _bare(fixer, incomplete)
         fixer.addMissingAtoms(seed=seed + 1)
         if hydrogens:
-            variants = [VARIANTS.get(structure.residues[k].resname) for k in kept]
+            variants = [VARIANTS.get(structure.residues[k].resname) for k in included]
             modeller = add_hydrogens(fixer.topology, fixer.positions, variants, seed=seed, platform=platform())
             fixer.topology, fixer.positions = modeller.topology, modeller.positions
     except ForceFieldError:
         raise
     except Exception as error:
+        what, advice = f"PDBFixer cannot complete the protein ({error})", "remove or rename the residue it names"
         raise ForceFieldError(
-            f"PDBFixer cannot complete the protein ({error})", "amino acids that PDBFixer knows",
-            "remove or rename the residue it names, or run with --no-energy",
-        ) from error  # fmt: skip
-    return _mapped(structure, steering, kept, fixer, tuple(left_out), replaced, lacking)
+            what, "amino acids that PDBFixer supports", f"{advice}, or run with --no-energy"
+        ) from error
+    return _mapped(structure, steering, included, fixer, tuple(left_out), replaced, incomplete)
 
 
-def _is_cap(structure: Structure, k: int, steering: NDArray[np.bool_]) -> bool:
-    """Whether a residue closes the end of a chain, and by atoms that OpenMM knows."""
+def _is_cap(structure: Structure, k: int, steering: Mask) -> bool:
+    """Whether a residue is a terminal cap with the atom names of OpenMM."""
     residue = structure.residues[k]
     atoms = residue.atoms[steering[residue.atoms]]
     heavy = {str(structure.name[a]) for a in atoms if structure.element[a] not in ("H", "D")}
     return residue.resname in CAPS and heavy <= CAPS[residue.resname]
 
 
-def _tied(structure: Structure, steering: NDArray[np.bool_], kept: list[int]) -> list[int]:
-    """Amino acids that no template fits because of a covalent link: those bound to another, and those that lack an atom
-    where a ligand is bound. One that is glycosylated has all of its heavy atoms, and a hydrogen in the sugar's place.
+def _tied(structure: Structure, steering: Mask, included: list[int]) -> list[int]:
+    """Amino acids without a matching template because of a covalent link.
+
+    These are linked to another amino acid, or lack a heavy atom where a ligand is bound. A glycosylated residue is not
+    among them: its heavy atoms are complete, and a hydrogen is added in the place of the sugar.
     """
-    found = set()
+    linked = set()
     for link in covalent_links(structure, steering):
         ends = [int(structure.residue_of[atom]) for atom in link]
-        both = all(structure.is_amino_acid(k) for k in ends)
-        found |= {k for k in ends if k in kept and (both or not is_complete(structure, k, steering))}
-    return sorted(found)
+        between_amino_acids = all(structure.is_amino_acid(k) for k in ends)
+        linked |= {
+            k for k in ends if k in included and (between_amino_acids or not is_complete(structure, k, steering))
+        }
+    return sorted(linked)
 
 
 def _bare(fixer: Any, residues: Collection[int]) -> None:
-    """Take the hydrogens from residues that lack heavy atoms: they may stand where those will."""
+    """Remove the hydrogens of residues that lack heavy atoms, since they may occupy the positions of these atoms."""
     import openmm.app
 
-    spare = [
-        atom for residue in fixer.topology.residues() if residue.index in residues
-        for atom in residue.atoms() if atom.element.symbol == "H"
-    ]  # fmt: skip
-    if spare:
+    hydrogens = [
+        atom
+        for residue in fixer.topology.residues()
+        if residue.index in residues
+        for atom in residue.atoms()
+        if atom.element.symbol == "H"
+    ]
+    if hydrogens:
         modeller = openmm.app.Modeller(fixer.topology, fixer.positions)
-        modeller.delete(spare)
+        modeller.delete(hydrogens)
         fixer.topology, fixer.positions = modeller.topology, modeller.positions
         fixer.findMissingAtoms()
 
 
 def region(structure: Structure, places: NDArray[np.float64], reach: float) -> frozenset[int]:
-    """Residues with an atom within `reach` (nm) of places (p, 3), and `FLANK` more on either side of each, so that no
-    piece of a chain is too short for a force field's templates of chain ends."""
-    close = np.isfinite(cKDTree(places).query(structure.xyz, distance_upper_bound=reach)[0])
-    found = set(structure.residue_of[close].tolist())
+    """Residues with an atom within `reach` (nm) of points `places` (p, 3), and `FLANK` more on either side of each.
+
+    The flanks ensure that no segment is too short for the force field's templates of chain ends.
+    """
+    near = np.isfinite(cKDTree(places).query(structure.xyz, distance_upper_bound=reach)[0])
+    residues = set(structure.residue_of[near].tolist())
     last = len(structure.residues) - 1
     for _ in range(FLANK):
-        beside = {n for k in found for n in (k - 1, k + 1) if 0 <= n <= last and structure.bonded(*sorted((k, n)))}
-        found |= beside
-    return frozenset(found)
+        bonded = {n for k in residues for n in (k - 1, k + 1) if 0 <= n <= last and structure.bonded(*sorted((k, n)))}
+        residues |= bonded
+    return frozenset(residues)
 
 
 def missing_atoms(
     structure: Structure, first: int, last: int, *, altloc: str | None = None, seed: int = 0
 ) -> list[AddedAtom]:
-    """Side-chain atoms that residues `first` to `last` lack, with coordinates built by PDBFixer."""
+    """Missing side-chain atoms of residues `first` to `last`, with coordinates built by PDBFixer.
+
+    Parameters
+    ----------
+    structure : Structure
+        Input structure.
+    first, last : int
+        Indices of the first and the last residue.
+    altloc : str or None
+        Alternate location to complete; None for the default conformer.
+    seed : int
+        Seed of PDBFixer.
+
+    Returns
+    -------
+    list of AddedAtom
+        Missing atoms; none for residues that PDBFixer replaced.
+
+    Raises
+    ------
+    ForceFieldError
+        If PDBFixer cannot process a residue.
+    """
     steering = structure.steering(altloc)
-    full = complete(structure, steering, hydrogens=False, seed=seed)
+    completed = complete(structure, steering, hydrogens=False, seed=seed)
     added = []
-    standard = set(full.replaced)
-    for atom, source, residue, place in zip(full.topology.atoms(), full.source, full.residue, full.xyz, strict=True):
-        wanted = first <= residue <= last and source < 0 and atom.name != "OXT" and atom.element.symbol != "H"
-        if wanted and structure.residues[residue].label not in standard:
-            added.append(AddedAtom(int(residue), atom.name, atom.element.symbol.upper(), place))
+    replaced = set(completed.replaced)
+    for atom, source, residue, position in zip(
+        completed.topology.atoms(), completed.source, completed.residue, completed.xyz, strict=True
+    ):
+        missing = first <= residue <= last and source < 0 and atom.name != "OXT" and atom.element.symbol != "H"
+        if missing and structure.residues[residue].label not in replaced:
+            added.append(AddedAtom(int(residue), atom.name, atom.element.symbol.upper(), position))
     return added
 
 
 def _mapped(
-    structure: Structure, steering: NDArray[np.bool_], kept: list[int], fixer: Any,
-    left_out: tuple[str, ...], replaced: tuple[str, ...], lacking: Collection[int],
-) -> Completed:  # fmt: skip
+    structure: Structure,
+    steering: Mask,
+    included: list[int],
+    fixer: Any,
+    left_out: tuple[str, ...],
+    replaced: tuple[str, ...],
+    lacking: Collection[int],
+) -> Completed:
     import openmm.unit
 
     xyz = np.array(fixer.positions.value_in_unit(openmm.unit.nanometer), dtype=float).reshape(-1, 3)
     source, residue = [], []
-    for here in fixer.topology.residues():
-        k = kept[here.index]
-        for atom in here.atoms():
-            added = here.index in lacking and atom.element.symbol == "H"
-            found = None if added else _source(structure, steering, k, atom, xyz[atom.index])
-            source.append(-1 if found is None else found)
+    for model_residue in fixer.topology.residues():
+        k = included[model_residue.index]
+        for atom in model_residue.atoms():
+            added = model_residue.index in lacking and atom.element.symbol == "H"
+            original = None if added else _source(structure, steering, k, atom, xyz[atom.index])
+            source.append(-1 if original is None else original)
             residue.append(k)
     index = np.array(source, dtype=np.int64)
     xyz[index >= 0] = structure.xyz[index[index >= 0]]
     return Completed(fixer.topology, xyz, index, np.array(residue, dtype=np.int64), left_out, replaced)
 
 
-def _source(
-    structure: Structure, steering: NDArray[np.bool_], k: int, atom: Any, place: NDArray[np.float64]
-) -> int | None:  # fmt: skip
-    """The atom of residue k that one of OpenMM's stands for."""
-    found = structure.atom(k, atom.name, steering)
-    if found is None:
-        found = structure.atom(k, ALIAS.get((structure.residues[k].resname, atom.name), ""), steering)
-    if found is None and atom.element.symbol == "H":
-        found = _renamed_hydrogen(structure, steering, k, place)
-    return found
+def _source(structure: Structure, steering: Mask, k: int, atom: Any, position: NDArray[np.float64]) -> int | None:
+    """Input atom of residue k that corresponds to an OpenMM atom; None if there is none."""
+    original = structure.atom(k, atom.name, steering)
+    if original is None:
+        original = structure.atom(k, ALIAS.get((structure.residues[k].resname, atom.name), ""), steering)
+    if original is None and atom.element.symbol == "H":
+        original = _renamed_hydrogen(structure, steering, k, position)
+    return original
 
 
-def _renamed_hydrogen(
-    structure: Structure, steering: NDArray[np.bool_], k: int, place: NDArray[np.float64]
-) -> int | None:
-    """A hydrogen of the input that OpenMM knows by another name: it lies in the same place."""
+def _renamed_hydrogen(structure: Structure, steering: Mask, k: int, position: NDArray[np.float64]) -> int | None:
+    """Input hydrogen with a different name in OpenMM, identified by its position; None if there is none."""
     atoms = structure.residues[k].atoms
-    own = atoms[steering[atoms] & (structure.element[atoms] == "H")]
-    if not len(own):
+    hydrogens = atoms[steering[atoms] & (structure.element[atoms] == "H")]
+    if not len(hydrogens):
         return None
-    distance = np.linalg.norm(structure.xyz[own] - place, axis=1)
-    return int(own[distance.argmin()]) if distance.min() < 2e-4 else None
+    distance = np.linalg.norm(structure.xyz[hydrogens] - position, axis=1)
+    return int(hydrogens[distance.argmin()]) if distance.min() < 2e-4 else None

@@ -1,8 +1,8 @@
 """amber14 with Born implicit solvent as an OpenMM System.
 
-The implicit solvent runs as OpenMM's native ``GBSAOBCForce`` with the radii that amber's parameter file gives to
-``implicit/obc2.xml`` (a CustomGBForce, four times slower): radius = or + 0.009 nm, scale = sr / or, solvent
-dielectric 78.5; both agree to 1e-6.
+The implicit solvent is OpenMM's native ``GBSAOBCForce`` with the parameters of ``implicit/obc2.xml``, whose
+CustomGBForce is four times slower: radius = or + 0.009 nm, scale = sr / or, solvent dielectric 78.5. The energies agree
+to 1e-6.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from geofold.errors import ForceFieldError
 FORCE_FIELD = ("amber14/protein.ff14SB.xml", "implicit/obc2.xml")
 NAME = "amber14 (ff14SB) + OBC2"
 BORN_OFFSET = 0.009
+"""Offset of the Born radius in OBC2 (nm)."""
 
 
 def amber_system(topology: Any) -> Any:
-    """amber14 + OBC2 (CustomGBForce) for a complete topology, no cutoff, nothing constrained.
+    """Create the amber14 + OBC2 (CustomGBForce) system of a complete topology, without cutoff and constraints.
 
     Raises
     ------
@@ -32,13 +33,14 @@ def amber_system(topology: Any) -> Any:
         )
     except ValueError as error:
         raise ForceFieldError(
-            f"{NAME} has no template for a residue ({error})", "standard amino acids after PDBFixer",
+            f"{NAME} has no template for a residue ({error})",
+            "standard amino acids after PDBFixer",
             "remove or rename the residue, or run with --no-energy",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def native_born(system: Any) -> Any:
-    """The same system with OpenMM's native GBSAOBCForce in place of the CustomGBForce of ``implicit/obc2.xml``."""
+    """Replace the CustomGBForce of ``implicit/obc2.xml`` by OpenMM's native GBSAOBCForce, in place."""
     import openmm
 
     index = next(i for i, f in enumerate(system.getForces()) if isinstance(f, openmm.CustomGBForce))

@@ -1,10 +1,10 @@
-"""Overlapping pairs found among all listed ones, their cost and its gradient, in a fixed number of operations.
+"""Overlapping pairs among all candidates, their cost and its gradient, in a fixed number of operations.
 
 Glossary: ``B`` rows, ``m`` local atoms, ``w`` atoms of the sterics (local heavy atoms, then fixed ones), ``h`` hits.
 
-Few of the thousands of pairs overlap. All squared distances are looked at once, without a root, and only the hits go
-on: with a short list of all pairs by one matrix product in single precision (with a margin, so that nothing is
-missed), else pair by pair along the neighbour list.
+Few of the thousands of pairs overlap. All squared distances are evaluated once, without a square root, and only the
+hits are processed further. A complete table of pairs is screened by one matrix product in single precision (with a
+margin, so that no overlap is missed), a neighbour list pair by pair.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from torch import Tensor
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 
 TOLERATED = 0.02
-"""nm of overlap that native structures show everywhere; only what goes beyond costs anything."""
+"""Overlap without cost (nm), since it is common in native structures."""
 WIDTH = SEVERE_OVERLAP - TOLERATED
+"""Scale of the cost (nm)."""
 SOFTENING = 4.0
-"""Where the cost turns from quadratic to linear, in units of the scale: deep overlaps must not drown the rest."""
+"""Transition from quadratic to linear cost, in units of `WIDTH`, so that deep overlaps do not dominate the sum."""
 SCREEN_MARGIN = 1e-4
-"""nm^2; far more than single precision loses on squared distances of centred coordinates."""
+"""Margin of the screen (nm^2), larger than the rounding error of squared distances in single precision."""
 SMALL = 50_000
-"""Entries up to which the screen looks at all of them twice: cheaper than finding out which rows need it."""
+"""Number of table entries up to which a second complete pass is cheaper than selecting rows first."""
 TINY = 1e-12
-"""nm^2 added to squared distances: the gradient stays finite where two atoms coincide."""
+"""Offset of squared distances (nm^2), which keeps the gradient finite for coincident atoms."""
 
 
 def overlap_cost(overlap: Tensor) -> Tensor:
-    """Cost of overlaps (nm): zero up to what natives show, one at a severe clash, linear when deep."""
+    """Cost of overlaps (nm): zero up to `TOLERATED`, about one for a severe overlap, linear for deep ones."""
     x = torch.relu(overlap - TOLERATED) / WIDTH
     return 2 * SOFTENING**2 * ((1 + (x / SOFTENING).square()).sqrt() - 1)
 
@@ -48,17 +49,18 @@ class Clashes:
         Row of the batch.
     i, j : (h,) int
         Atoms of the sterics; i is always a local one.
-    apart : (h, 3)
-        From j to i, nm.
-    gap : (h,)
+    apart : (h, 3) float
+        Vector from j to i, nm.
+    gap : (h,) float
         Distance, nm.
-    overlap : (h,)
-        nm.
-    excess : (h,)
-        What of the overlap costs something, in units of its scale.
-    root : (h,)
-        Root of 1 + (excess / softening)^2.
+    overlap : (h,) float
+        Overlap, nm.
+    excess : (h,) float
+        Overlap beyond `TOLERATED`, in units of `WIDTH`.
+    root : (h,) float
+        Square root of 1 + (excess / SOFTENING)^2.
     batch : int
+        Number of rows B.
     """
 
     row: Tensor
@@ -81,7 +83,7 @@ class Clashes:
         return cls(row, i, j, apart, gap, overlap, excess, root, batch)
 
     def cost(self) -> Tensor:
-        """(h,), as `overlap_cost` has it."""
+        """Cost (h,) of each hit, see `overlap_cost`."""
         return (self.root - 1) * (2 * SOFTENING**2)
 
     def total(self, each: Tensor) -> Tensor:
@@ -89,7 +91,7 @@ class Clashes:
         return each.new_zeros(self.batch).index_add_(0, self.row, each)
 
     def worst(self) -> Tensor:
-        """Largest overlap beyond a severe one in each row, (B,) in nm; zero where there is none."""
+        """Largest excess over a severe overlap in each row, (B,) in nm; zero if there is none."""
         start = self.overlap.new_zeros(self.batch)
         return start.scatter_reduce_(0, self.row, self.overlap - SEVERE_OVERLAP, "amax")
 
@@ -103,7 +105,7 @@ class Clashes:
         place : (w,) int
             Local row of each atom of the sterics, `local` for the fixed ones.
         local : int
-            m.
+            Number of local atoms m.
         """
         pull = self.excess / (self.root * self.gap) * (-2 / WIDTH)
         force = self.apart * (pull if weight is None else pull * weight)[:, None]
@@ -114,18 +116,23 @@ class Clashes:
 
 
 def screen(every: Tensor, local: int, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs (row, i, j: (h,) each) whose squared distance is below a limit, by one matrix product.
+    """Pairs whose squared distance is below a limit, by one matrix product.
 
     Parameters
     ----------
-    every : (B, w, 3)
-        All atoms, the local ones first.
+    every : (B, w, 3) float
+        Coordinates of all atoms, the local ones first, nm.
     local : int
-        How many of them.
-    limit : (local, w) single precision
-        nm^2, margin included; negative for pairs that do not count.
+        Number of local atoms.
+    limit : (local, w) float32
+        Limits including the margin, nm^2; negative for excluded pairs.
+
+    Returns
+    -------
+    row, i, j : (h,) int
+        Row of the batch and both atoms of each hit.
     """
-    # row by row in memory, whatever the layout that came: a batched product of other layouts is five times slower
+    # contiguous memory: the batched product is five times slower for other layouts
     x = (every - every[:, :1]).to(torch.float32, memory_format=torch.contiguous_format)
     square = x.square().sum(-1, keepdim=True)
     right = torch.nn.functional.pad(torch.cat([x, square], -1), (0, 1), value=1.0)
@@ -136,7 +143,7 @@ def screen(every: Tensor, local: int, limit: Tensor) -> tuple[Tensor, Tensor, Te
         beyond = torch.baddbmm(limit, left, right.mT, beta=-1)
         return (beyond < 0).nonzero().unbind(1)  # type: ignore[return-value]
     beyond = torch.baddbmm(limit, left, right.mT, beta=-1, out=_scratch(size, x.device))
-    # atoms that overlap with nothing are most; the search for pairs goes on among the others
+    # most atoms have no overlap, so the pairs are searched among the remaining rows only
     row, i = (beyond.amin(-1) < 0).nonzero().unbind(1)
     hit, j = (beyond[row, i] < 0).nonzero().unbind(1)
     return row[hit], i[hit], j
@@ -146,7 +153,7 @@ _memory = threading.local()
 
 
 def _scratch(size: tuple[int, int, int], device: torch.device) -> Tensor:
-    """Megabytes to write into, kept from call to call: a fresh page costs more than what is computed on it."""
+    """Buffer reused between calls of a thread, since allocating new pages costs more than the computation."""
     kept: Tensor | None = getattr(_memory, "kept", None)
     if kept is None or kept.device != device or kept.numel() < math.prod(size):
         kept = _memory.kept = torch.empty(math.prod(size), dtype=torch.float32, device=device)
@@ -155,7 +162,7 @@ def _scratch(size: tuple[int, int, int], device: torch.device) -> Tensor:
 
 @cache
 def _distance(device: torch.device) -> Tensor:
-    """(x, |x|^2, 1) times this (symmetric) matrix times (y, |y|^2, 1)' is |x - y|^2."""
+    """Symmetric matrix M (5, 5) with (x, |x|^2, 1) M (y, |y|^2, 1)' = |x - y|^2."""
     form = torch.diag(torch.tensor([-2.0, -2.0, -2.0, 0.0, 0.0], device=device))
     form[3, 4] = form[4, 3] = 1.0
     return form

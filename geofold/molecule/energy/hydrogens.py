@@ -1,8 +1,8 @@
-"""Hydrogens by OpenMM's Modeller, placed by random numbers of our own.
+"""Hydrogens by OpenMM's Modeller with a private random generator.
 
-``Modeller.addHydrogens`` starts each hydrogen at a place that it draws from Python's global generator, and relaxes it
-from there. That generator belongs to the whole process: to seed it would change what other threads draw, and what they
-draw meanwhile would change our hydrogens.
+``Modeller.addHydrogens`` draws the initial position of each hydrogen from Python's global generator and relaxes it.
+The global generator is shared by all threads: seeding it would change their results, and their draws would change the
+hydrogens.
 """
 
 from __future__ import annotations
@@ -16,18 +16,28 @@ PH = 7.0
 
 
 def add_hydrogens(topology: Any, positions: Any, variants: Sequence[str | None], *, seed: int, platform: Any) -> Any:
-    """OpenMM Modeller with the hydrogens that ff14SB needs at pH 7.
+    """Add the hydrogens that ff14SB needs at pH 7.
 
     Parameters
     ----------
     topology, positions
-        OpenMM topology and its positions, heavy atoms complete; hydrogens that are there stay.
+        OpenMM topology and positions with complete heavy atoms; existing hydrogens are kept.
     variants : sequence of str or None
-        Protonation state of each residue by OpenMM's name; None: by pH and hydrogen bonds.
+        OpenMM variant (protonation state) of each residue; None selects it by pH and hydrogen bonds.
     seed : int
-        The same seed gives the same bits, whatever other threads draw.
+        Seed of the initial positions; results are bitwise reproducible.
     platform
-        OpenMM Platform on which the hydrogens are relaxed, the heavy atoms held: without that they overlap.
+        OpenMM platform on which the hydrogens are relaxed with fixed heavy atoms, which removes overlaps.
+
+    Returns
+    -------
+    openmm.app.Modeller
+        Model with hydrogens.
+
+    Raises
+    ------
+    RuntimeError
+        If the installed OpenMM does not draw from the ``random`` module.
     """
     import openmm.app
 
@@ -38,15 +48,15 @@ def add_hydrogens(topology: Any, positions: Any, variants: Sequence[str | None],
 
 
 def _drawing_from(generator: random.Random) -> FunctionType:
-    """``Modeller.addHydrogens`` in which the name ``random`` means this generator and not Python's module.
+    """Copy of ``Modeller.addHydrogens`` in which the name ``random`` refers to a given generator.
 
-    The function gets a copy of its module's names. Nothing that others see is changed, so it needs no lock; replacing
-    the name in the module itself would be seen by every other thread that is inside the function.
+    The copy has its own global namespace. No shared state changes, so no lock is needed; replacing the name in
+    OpenMM's module would affect all threads that run the function.
     """
     from openmm.app import Modeller
 
     method = Modeller.addHydrogens
     names = method.__globals__
     if names.get("random") is not random:
-        raise RuntimeError("this version of OpenMM draws the places of hydrogens in another way")
+        raise RuntimeError("this version of OpenMM does not draw hydrogen positions from the random module")
     return FunctionType(method.__code__, names | {"random": generator}, argdefs=method.__defaults__)

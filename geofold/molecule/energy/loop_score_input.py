@@ -1,4 +1,4 @@
-"""A loop's place as the potential of loops sees it."""
+"""Input of the learned loop potential: the loop's backbone and its surroundings."""
 
 from __future__ import annotations
 
@@ -13,26 +13,36 @@ from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Mask, Structure
 
 BREAK = 1000
-"""What a break of a chain adds to the places of the residues behind it."""
+"""Increment of the sequence position at a chain break, beyond any separation that the potential distinguishes."""
 
 
 def surroundings(structure: Structure, first: int, last: int, steering: Mask) -> Surroundings:
-    """All residues with a backbone, residues `first` to `last` (indices) as the loop among them."""
+    """Backbones of all amino acids, with residues `first` to `last` (indices) marked as the loop.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure with the loop.
+    first, last : int
+        Indices of the first and the last residue of the loop.
+    steering : (n_atoms,) bool
+        Atoms of the conformer.
+    """
     size = len(structure.residues)
-    own = [k for k in range(size) if structure.is_amino_acid(k)]
-    xyz, number, place = np.empty((len(own), 4, 3)), np.empty(len(own), dtype=np.int64), 0
-    for row, k in enumerate(own):
+    amino_acids = [k for k in range(size) if structure.is_amino_acid(k)]
+    xyz, number, position = np.empty((len(amino_acids), 4, 3)), np.empty(len(amino_acids), dtype=np.int64), 0
+    for row, k in enumerate(amino_acids):
         n, ca, c, o = (structure.atom(k, name, steering) for name in BACKBONE)
-        # an oxygen that is not there is taken to be where its carbon is
+        # a missing oxygen is placed on its carbon
         xyz[row] = structure.xyz[np.array([n, ca, c, c if o is None else o])]
-        place += 1 if row and own[row - 1] == k - 1 and structure.bonded(k - 1, k) else BREAK
-        number[row] = place
-    letters = encode_residues(structure, 0, size - 1)[own, 0]
-    made = torch.as_tensor(10 * xyz, dtype=torch.float32)
-    return Surroundings(made, letters, torch.as_tensor(number), own.index(first), last - first + 1)
+        position += 1 if row and amino_acids[row - 1] == k - 1 and structure.bonded(k - 1, k) else BREAK
+        number[row] = position
+    letters = encode_residues(structure, 0, size - 1)[amino_acids, 0]
+    coordinates = torch.as_tensor(10 * xyz, dtype=torch.float32)
+    return Surroundings(coordinates, letters, torch.as_tensor(number), amino_acids.index(first), last - first + 1)
 
 
 def backbone_of(structure: Structure, first: int, last: int, steering: Mask, xyz: Floats) -> Tensor:
-    """N, CA, C and O (K, L, 4, 3) in A of residues in coordinates (K, n_atoms, 3) in nm."""
+    """N, CA, C and O (K, L, 4, 3) in angstrom of residues `first` to `last` from coordinates (K, n_atoms, 3) in nm."""
     atoms = backbone_atoms(structure, first, last, steering)
     return torch.as_tensor(10 * xyz[:, np.array(atoms)]).unflatten(1, (-1, 4))

@@ -1,4 +1,4 @@
-"""The potential of loops as a term of the loop's loss, so that natural steps go down it."""
+"""The learned loop potential as a differentiable term of the loop loss."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from geofold.molecule.structure import Structure
 
 @dataclass(frozen=True, eq=False)
 class PotentialTerm:
-    """What the potential says of a loop.
+    """Learned potential of one loop.
 
     Attributes
     ----------
     score : LoopScore
+        Trained potential.
     around : Surroundings
+        Backbones of the structure.
     backbone : (L, 4) int
-        Local rows of the loop's N, CA, C and O; -1 for one that never moves (the N of a leading proline).
-    still : (L, 4, 3)
-        Where they are in the structure, nm.
+        Local rows of the N, CA, C and O of the loop; -1 for fixed atoms (the N of a leading proline).
+    still : (L, 4, 3) float
+        Input coordinates of these atoms, nm.
     """
 
     score: LoopScore
@@ -36,16 +38,14 @@ class PotentialTerm:
 
     @classmethod
     def of(cls, structure: Structure, fold: Fold, score: LoopScore) -> PotentialTerm:
-        """Of the loop between two residues that a fold moves; all of its residues have N, CA, C and O."""
+        """Potential of the loop that a decoder moves; all of its residues need N, CA, C and O."""
         tree = fold.tree
-        atoms = [
-            structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE
-        ]  # fmt: skip
+        atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
         around = surroundings(structure, tree.first, tree.last, tree.steering)
         still = torch.as_tensor(structure.xyz[np.array(atoms)]).to(fold.weight)
         return cls(score, around, fold.kin.rows(atoms).view(-1, len(BACKBONE)), still.view(-1, len(BACKBONE), 3))
 
     def cost(self, xyz: Tensor) -> Tensor:
         """Scores (B,) of local coordinates (B, m, 3) in nm, differentiable."""
-        own = torch.where(self.backbone[..., None] >= 0, xyz[:, self.backbone.clamp_min(0)], self.still)
-        return self.score(10 * own.to(next(self.score.parameters())), self.around).to(xyz)
+        coordinates = torch.where(self.backbone[..., None] >= 0, xyz[:, self.backbone.clamp_min(0)], self.still)
+        return self.score(10 * coordinates.to(next(self.score.parameters())), self.around).to(xyz)

@@ -1,9 +1,9 @@
-"""Energy by OpenMM: amber14 with Born implicit solvent (OBC2), as judge; `steering_energy` makes it steer.
+"""Energy by OpenMM: amber14 with Born implicit solvent (OBC2); `openmm_gradient` makes it a torch function.
 
-Units: nm, kJ/mol. Nothing here needs PyTorch, so that an energy can be had while that is still being imported.
+Units: nm, kJ/mol. This module does not import PyTorch, so energies are available before that import completes.
 
-Hydrogens that the input does not have ride on the frame of their heavy neighbours, so that energies before
-and after a move differ by the move alone.
+Added hydrogens move rigidly with the frame of their heavy neighbours, so that energies before and after a move differ
+by the move alone.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from geofold.molecule.structure import Structure
 
 @dataclass(frozen=True)
 class EnergyModel:
-    """The protein as OpenMM sees it.
+    """Force-field energy of a protein.
 
     Attributes
     ----------
-    completed
-        All-atom model, its particles and where they come from.
-    system
-        OpenMM System: amber14 with GBSAOBCForce.
+    completed : Completed
+        All-atom model and the origin of its particles.
+    system : openmm.System
+        amber14 with GBSAOBCForce.
     riders : (q, 4) int
-        Added particle and three particles whose frame it rides on.
+        Added particles and the three particles that define the frame of each.
     """
 
     completed: Completed
@@ -42,13 +42,24 @@ class EnergyModel:
     @classmethod
     def of(
         cls, structure: Structure, steering: NDArray[np.bool_], *, seed: int = 0, only: Collection[int] | None = None
-    ) -> EnergyModel:  # fmt: skip
-        """Energy model of the steering conformer; hydrogens and missing atoms are added inside.
+    ) -> EnergyModel:
+        """Energy model of one conformer; hydrogens and missing atoms are added.
 
         Parameters
         ----------
-        only
-            Residues that enter, see `geofold.molecule.energy.all_atom.region`; None: all.
+        structure : Structure
+            Input structure.
+        steering : (n_atoms,) bool
+            Atoms of the conformer.
+        seed : int
+            Seed of the added atoms.
+        only : collection of int or None
+            Residues to include, see `geofold.molecule.energy.all_atom.region`; None for all.
+
+        Raises
+        ------
+        ForceFieldError
+            If a residue cannot be completed or has no template.
         """
         completed = complete(structure, steering, hydrogens=True, seed=seed, only=only)
         return cls(completed, native_born(amber_system(completed.topology)), _riders(completed))
@@ -74,21 +85,23 @@ class EnergyModel:
         return placed
 
     def energy(self, xyz: NDArray[np.float64]) -> float:
-        """Potential energy in kJ/mol of coordinates (n_atoms, 3) of the structure; infinite where atoms coincide."""
+        """Potential energy in kJ/mol of coordinates (n_atoms, 3) of the structure; infinite if atoms coincide."""
         import openmm.unit
 
         self._context.setPositions(self.positions(xyz))
         state = self._context.getState(getEnergy=True)
         energy = float(state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole))
-        return energy if np.isfinite(energy) else np.inf  # OpenMM says nan, which no comparison would notice
+        return energy if np.isfinite(energy) else np.inf  # OpenMM returns nan, which compares as false
 
     def lennard_jones(self, xyz: NDArray[np.float64], moving: NDArray[np.bool_]) -> float:
-        """Lennard-Jones energy (kJ/mol) of moving against fixed atoms, evaluated by OpenMM.
+        """Lennard-Jones energy (kJ/mol) between moving and fixed atoms, evaluated by OpenMM.
 
         Parameters
         ----------
+        xyz : (n_atoms, 3) float
+            Coordinates of the structure, nm.
         moving : (n_residues,) bool
-            Residues that move; their added hydrogens move with them.
+            Moving residues, including their added hydrogens.
         """
         import openmm
         import openmm.unit
@@ -123,7 +136,7 @@ def force_of(system: Any, kind: type) -> Any:
 
 
 def _riders(completed: Completed) -> NDArray[np.int64]:
-    """Added particles and the frame each rides on: its neighbour, and two heavy particles further in."""
+    """Added particles and their frames (q, 4): the nearest input particles along the bonds."""
     atoms = list(completed.topology.atoms())
     table: list[list[int]] = [[] for _ in atoms]
     for bond in completed.topology.bonds():
@@ -144,7 +157,7 @@ def _riders(completed: Completed) -> NDArray[np.int64]:
 
 
 def _frames(xyz: NDArray[np.float64], riders: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Orthonormal frames (q, 3, 3) of the three carriers of each rider (Gram-Schmidt)."""
+    """Orthonormal frames (q, 3, 3) of the three reference particles of each added one (Gram-Schmidt)."""
     a, b, c = (xyz[riders[:, k]] for k in (1, 2, 3))
     x = _unit(b - a)
     z = _unit(np.cross(x, c - a))

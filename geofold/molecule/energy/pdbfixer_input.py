@@ -1,7 +1,7 @@
-"""A protein as PDB text in the way that PDBFixer and OpenMM read it.
+"""PDB text of a protein as input for PDBFixer and OpenMM.
 
-Residues are numbered from zero, a chain ends where the protein is broken, so that no force pulls across, and what no
-residue template has is left out.
+Residues are numbered from zero, chains end at breaks so that no force acts across them, and atoms without a place in
+the residue templates are omitted.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import CYSTEINES, DISULFIDE
 
 THIOL = 0.16
-"""nm, from a sulphur to its own hydrogen at most."""
+"""Upper bound of the sulphur-hydrogen bond length (nm)."""
 
 
 def pdb_text(
     structure: Structure, steering: NDArray[np.bool_], kept: list[int], *, joined: tuple[int, int] | None = None
 ) -> str:
-    """Residues as PDB text, numbered from zero, a new chain after each break but that between the two `joined`."""
+    """Residues as PDB text, with a new chain after each break, except between the two residues `joined`."""
     lines: list[str] = []
     spare = _hydrogens_of_disulfides(structure, steering, kept)
     letters = string.ascii_uppercase + string.ascii_lowercase + string.digits
@@ -52,7 +52,7 @@ def pdb_text(
 
 
 def pieces(structure: Structure, kept: list[int], joined: tuple[int, int] | None = None) -> list[list[int]]:
-    """Residues cut at the breaks of the chain, but between the two `joined`."""
+    """Residues grouped into segments between chain breaks; the two residues `joined` stay in one segment."""
     found: list[list[int]] = []
     for k in kept:
         last = found[-1][-1] if found else -1
@@ -64,7 +64,7 @@ def pieces(structure: Structure, kept: list[int], joined: tuple[int, int] | None
 
 
 def _hydrogens_of_disulfides(structure: Structure, steering: NDArray[np.bool_], kept: list[int]) -> frozenset[int]:
-    """Hydrogens on the sulphurs of disulfides, which other programs write and no force field has a template for."""
+    """Hydrogens on the sulphurs of disulfides, which some programs write but no template contains."""
     cysteine = steering & np.isin(structure.residue_of, kept) & np.isin(structure.resname, CYSTEINES)
     sulphur = structure.xyz[cysteine & (structure.name == "SG")]
     hydrogens = np.flatnonzero(cysteine & (structure.element == "H"))

@@ -169,7 +169,7 @@ class RamachandranDensity:
         cell = below.remainder_(BINS).long()
         corner = cell[0] * _PADDED + cell[1] + first
         patch = self._patches[corner.view(-1, 1) + self._around].view(-1, 4, 4)
-        # values in the corner, derivatives beside and below it
+        # value in the first entry, derivatives in the second and third
         found = torch.bmm(torch.bmm(weight[0], patch), weight[1].mT).view(*shape[:-2], shape[-1], 4)
         value, by_psi, by_phi, _ = found.unbind(-1)
         gap = self._gap[cls]
@@ -193,7 +193,7 @@ class RamachandranDensity:
 
     @cached_property
     def _patches(self) -> Tensor:
-        """The maps with a wrapped margin (one knot before, two behind), flat: no index has to be wrapped."""
+        """The maps with a wrapped margin (one knot before, two after), flat: no index has to be wrapped."""
         maps = self._coefficients.view(-1, BINS, BINS)
         reach = torch.arange(-1, BINS + 2, device=maps.device).remainder(BINS)
         return maps[:, reach][:, :, reach].reshape(-1).contiguous()

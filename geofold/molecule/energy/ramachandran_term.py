@@ -63,11 +63,13 @@ class BackboneAngles:
 
         return cls(
             residue=torch.tensor([r[0] - tree.first for r in rows], dtype=torch.long, device=like.device),
-            phi=make([r[1] for r in rows]), psi=make([r[2] for r in rows]),
-            phi_of=make(turn[0]), psi_of=make(turn[1]),
+            phi=make([r[1] for r in rows]),
+            psi=make([r[2] for r in rows]),
+            phi_of=make(turn[0]),
+            psi_of=make(turn[1]),
             kind=torch.tensor([r[3] for r in rows], dtype=torch.long, device=like.device),
             density=RamachandranDensity(like.dtype, like.device),
-        )  # fmt: skip
+        )
 
     def at(self, angle: Tensor) -> tuple[Tensor, Tensor]:
         """Phi and psi (B, L) after total increments (B, n)."""

@@ -1,11 +1,11 @@
-"""Soft sterics between heavy atoms: who is near whom, and what an overlap costs.
+"""Soft sterics between heavy atoms: neighbour lists and the cost of overlaps.
 
-Glossary: ``B`` rows, ``m`` local (moving) atoms, ``e`` fixed atoms around, ``p`` pairs. Pairs that cannot
-change their distance (carried by the same torsion, or both fixed) and pairs up to three bonds apart are
-left out. Waters are left out as well: they find their own place around a loop.
+Glossary: ``B`` rows, ``m`` local (moving) atoms, ``e`` fixed surrounding atoms, ``p`` pairs. Pairs at constant
+distance (moved by the same torsion, or both fixed) and pairs up to three bonds apart are excluded, and so are waters,
+which are mobile.
 
-The pair list is a neighbour list with a skin: it is exact as long as no atom has moved further than the
-skin allows, and whoever evaluates it beyond that gets a fresh one.
+The pair list is a neighbour list with a skin. It is exact while no atom has moved by more than half the skin, and is
+rebuilt otherwise.
 """
 
 from __future__ import annotations
@@ -27,20 +27,28 @@ from geofold.molecule.topology.bonds import separations
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 SKIN = 0.25
+"""Skin of the neighbour list (nm)."""
 FEW = 20_000
-"""Up to so many pairs (a peptide alone) all are listed: cheaper than looking for the near ones after every step."""
+"""Number of pairs up to which all are listed (peptides), which is cheaper than rebuilding a neighbour list."""
 TABLE = 2**22
-"""Up to so many pairs a table of them finds what is listed several times: faster than sorting, 4 MB."""
+"""Number of pairs up to which duplicates are removed by a table (4 MB), which is faster than sorting."""
 
 
 class PairList(NamedTuple):
-    """Pairs within reach of coordinates `built` (B, m, 3), those of two local atoms first.
+    """Neighbouring pairs, those of two local atoms first.
 
-    i, j : (p,) int, atoms of the sterics: local ones, then fixed ones.
-    distance : (p,) at which they touch, nm.
-    inner : how many pairs are of two local atoms.
-    around : (p - inner, 3) where the fixed atoms of the others are, so that a step never looks at all of them.
-    built : without it the list holds every pair there is and never ages.
+    Attributes
+    ----------
+    i, j : (p,) int
+        Atoms of the sterics: local ones, then fixed ones.
+    distance : (p,) float
+        Contact distance, nm.
+    inner : int
+        Number of pairs of two local atoms.
+    around : (p - inner, 3) float
+        Coordinates of the fixed atoms of the remaining pairs, nm.
+    built : (B, m, 3) float or None
+        Coordinates at which the list was built; None for a complete list, which never expires.
     """
 
     i: Tensor
@@ -51,13 +59,13 @@ class PairList(NamedTuple):
     built: Tensor | None
 
     def select(self, rows: Tensor) -> PairList:
-        """The list for rearranged rows: it serves all of them, only where it was built moves along."""
+        """Return the list for rearranged rows; its pairs are common to all rows."""
         return self if self.built is None else self._replace(built=self.built[rows])
 
 
 @dataclass(frozen=True)
 class Sterics:
-    """Heavy-atom pairs of a moving stretch and its surroundings.
+    """Heavy-atom pairs of a moving segment and its surroundings.
 
     Attributes
     ----------
@@ -110,11 +118,13 @@ class Sterics:
             fixed=torch.as_tensor(structure.xyz[outside], dtype=dtype, device=device),
             radius=torch.as_tensor([radius_of(e) for e in element], dtype=dtype, device=device),
             polar=torch.as_tensor([e in POLAR for e in element], dtype=torch.bool, device=device),
-            carrier=carrier, bonded=_bonded(tree, inside, atoms),
+            carrier=carrier,
+            bonded=_bonded(tree, inside, atoms),
             residue=torch.as_tensor(residue, device=device),
             tree=cKDTree(structure.xyz[outside].reshape(-1, 3)),
-            atoms=atoms, kept=len(local_atoms),
-        )  # fmt: skip
+            atoms=atoms,
+            kept=len(local_atoms),
+        )
 
     def pairs(self, xyz: Tensor) -> PairList:
         """Neighbour list of local coordinates (B, m, 3), one for all rows of the batch."""
@@ -135,10 +145,7 @@ class Sterics:
         return self._listed(i[counted], j[counted], points)
 
     def counted(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """Whether pairs of a local atom i and any atom j (k,) count, (k,) bool.
-
-        A pair of local atoms does so once, under its lower row.
-        """
+        """Whether pairs of local atoms i and any atoms j (k,) are included, (k,) bool; local pairs only for i < j."""
         pair = i * len(self.carrier) + j
         place = np.searchsorted(self.bonded, pair)
         bonded = np.append(self.bonded, -1)[place] == pair
@@ -146,19 +153,19 @@ class Sterics:
 
     @cached_property
     def excluded(self) -> np.ndarray:
-        """(m', m' + e) bool: pairs that do not count, as a table. Quadratic in memory, for few atoms only."""
+        """Table (m', m' + e) bool of excluded pairs; quadratic in memory, for few atoms only."""
         rows, width = np.arange(len(self.local)), len(self.carrier)
         return ~self.counted(rows.repeat(width), np.tile(np.arange(width), len(rows))).reshape(len(rows), width)
 
     def overlaps(self, xyz: Tensor, pairs: PairList) -> tuple[Tensor, PairList]:
-        """Overlap (B, p) in nm of every listed pair, negative where they are apart; the list that was used."""
+        """Overlap (B, p) in nm of every listed pair, negative for separated atoms, and the list that was used."""
         points = xyz[:, self.local]
         pairs = self._fresh(points, pairs, xyz)
         # the tiny offset keeps the gradient finite where two atoms coincide
         return pairs.distance - (_separation(points, pairs).square().sum(-1) + TINY).sqrt(), pairs
 
     def clashes(self, xyz: Tensor, pairs: PairList) -> tuple[Clashes, PairList]:
-        """Overlaps that cost something, of all rows in one list, and the pair list that was used."""
+        """Overlaps beyond the tolerance, of all rows in one list, and the pair list that was used."""
         points = xyz[:, self.local]
         pairs = self._fresh(points, pairs, xyz)
         if pairs.built is None:
@@ -170,7 +177,7 @@ class Sterics:
         return Clashes.of(row, pairs.i[k], pairs.j[k], apart[row, k], pairs.distance[k], len(xyz)), pairs
 
     def every_pair(self, xyz: Tensor, pairs: PairList) -> Clashes:
-        """All listed pairs as they are, overlapping or not: the same shapes for all coordinates, for a compiler."""
+        """All listed pairs, overlapping or not, so that shapes do not depend on the coordinates (for compilation)."""
         apart = _separation(xyz[:, self.local], pairs)
         rows, count = apart.shape[:2]
         row = torch.arange(rows, device=xyz.device).repeat_interleave(count)
@@ -229,7 +236,7 @@ class Sterics:
 
 
 def _separation(points: Tensor, pairs: PairList) -> Tensor:
-    """From the second to the first atom of every pair, (B, p, 3)."""
+    """Vectors (B, p, 3) from the second to the first atom of every pair, nm."""
     inside = points[:, pairs.i[: pairs.inner]] - points[:, pairs.j[: pairs.inner]]
     if pairs.inner == len(pairs.i):
         return inside
@@ -237,7 +244,7 @@ def _separation(points: Tensor, pairs: PairList) -> Tensor:
 
 
 def _unique(lists: list[np.ndarray], bound: int) -> np.ndarray:
-    """Values of some lists, all below `bound`, each once in ascending order."""
+    """Distinct values of the lists, all below `bound`, in ascending order."""
     if bound > TABLE:
         return np.unique(np.concatenate(lists))
     table = np.zeros(bound, dtype=bool)

@@ -9,9 +9,19 @@ the 0.4 A of MolProbity's clash (Word et al., J. Mol. Biol. 285:1711, 1999), her
 from __future__ import annotations
 
 RADIUS = {
-    "C": 0.170, "N": 0.155, "O": 0.152, "S": 0.180, "SE": 0.190, "P": 0.180, "F": 0.147, "CL": 0.175,
-    "BR": 0.185, "I": 0.198, "B": 0.192, "SI": 0.210,
-}  # fmt: skip
+    "C": 0.170,
+    "N": 0.155,
+    "O": 0.152,
+    "S": 0.180,
+    "SE": 0.190,
+    "P": 0.180,
+    "F": 0.147,
+    "CL": 0.175,
+    "BR": 0.185,
+    "I": 0.198,
+    "B": 0.192,
+    "SI": 0.210,
+}
 METAL_RADIUS = 0.120
 """One small radius for everything else: ions sit in coordination spheres, not in van der Waals contact."""
 

@@ -37,7 +37,7 @@ class NewResidue:
 
 
 def with_residues(structure: Structure, before: int, removed: Sequence[int], new: Sequence[NewResidue]) -> Structure:
-    """The structure with residues `removed` taken out and new ones behind residue `before`.
+    """The structure without residues `removed` and with new ones after residue `before`.
 
     What stays keeps its coordinates to the last bit. Links of the new atoms are not made, even where a record of the
     file names them: nothing says that the built residues honour them.
@@ -58,9 +58,10 @@ def with_residues(structure: Structure, before: int, removed: Sequence[int], new
     places = np.concatenate([residue.xyz for residue in new])
     xyz[first : first + len(places)] = places
     links = tuple(
-        Link(int(place[link.i]), int(place[link.j]), link.source) for link in structure.links
+        Link(int(place[link.i]), int(place[link.j]), link.source)
+        for link in structure.links
         if not leaving[[link.i, link.j]].any()
-    )  # fmt: skip
+    )
     return replace(found, xyz=xyz, links=links, notes=structure.notes)
 
 
@@ -145,14 +146,25 @@ def _cif(
         where = f"{structure.source}, residue {number}{icode}"
         for name, element, xyz in zip(residue.atoms, residue.elements, residue.xyz, strict=True):
             serial += 1
-            rows.append({
-                **common, "group_pdb": "ATOM", "id": str(serial), "type_symbol": element,
-                "label_atom_id": quoted(name), "auth_atom_id": quoted(name), "label_alt_id": ".",
-                "label_comp_id": residue.name, "auth_comp_id": residue.name, "label_seq_id": labels[k] or str(number),
-                "auth_seq_id": str(number), "pdbx_pdb_ins_code": icode or "?", "occupancy": "1.00",
-                "b_iso_or_equiv": f"{bfactor:.2f}",
-                **dict(zip(AXES, (coordinate(value, where) for value in (xyz * 10.0).tolist()), strict=True)),
-            })  # fmt: skip
+            rows.append(
+                {
+                    **common,
+                    "group_pdb": "ATOM",
+                    "id": str(serial),
+                    "type_symbol": element,
+                    "label_atom_id": quoted(name),
+                    "auth_atom_id": quoted(name),
+                    "label_alt_id": ".",
+                    "label_comp_id": residue.name,
+                    "auth_comp_id": residue.name,
+                    "label_seq_id": labels[k] or str(number),
+                    "auth_seq_id": str(number),
+                    "pdbx_pdb_ins_code": icode or "?",
+                    "occupancy": "1.00",
+                    "b_iso_or_equiv": f"{bfactor:.2f}",
+                    **dict(zip(AXES, (coordinate(value, where) for value in (xyz * 10.0).tolist()), strict=True)),
+                }
+            )
     return document.rebuilt(np.flatnonzero(leaving).tolist(), last, rows)
 
 

@@ -21,7 +21,7 @@ def decode36(text: str, width: int) -> int | None:
 
 
 def encode36(number: int, width: int) -> str:
-    """Number as it stands in a column: decimal while it fits, then upper-case hybrid-36, then wrapped."""
+    """Number as written in a column: decimal while it fits, then upper-case hybrid-36, then wrapped."""
     if -(10 ** (width - 1)) < number < 10**width:
         return f"{number:{width}d}"
     rest = number - 10**width + 10 * 36 ** (width - 1)

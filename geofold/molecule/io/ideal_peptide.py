@@ -16,7 +16,7 @@ PHI, PSI, PROLINE_PHI = -135.0, 135.0, -65.0
 
 
 def peptide(sequence: str, torsions: Sequence[Sequence[float]] | None = None) -> Structure:
-    """Chain A of the given one-letter sequence, residues numbered from one; extended and trans unless told otherwise.
+    """Chain A of the given one-letter sequence, residues numbered from one; extended and trans by default.
 
     Bond lengths, angles and side-chain torsions are Biopython's defaults (Bio.PDB.ic_data, from a survey of
     high-resolution structures). No hydrogens.
@@ -49,9 +49,10 @@ def parse_sequence(sequence: str, name: str) -> str:
     unknown = [f"{letter!r} at position {k + 1}" for k, letter in enumerate(letters) if letter not in LETTERS]
     if unknown:
         raise SequenceError(
-            f"{name} holds {', '.join(unknown[:3])}", f"letters out of {LETTERS}",
+            f"{name} holds {', '.join(unknown[:3])}",
+            f"letters out of {LETTERS}",
             "replace each by one of the twenty amino acids",
-        )  # fmt: skip
+        )
     return letters
 
 

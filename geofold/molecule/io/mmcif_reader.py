@@ -87,18 +87,33 @@ def _rows(sites: Category, kept: list[int], source: str) -> Iterator[Row]:
             place = f"{chain[r]}:{shown(resnum[r])}{icode[r]}"
             where = f"{source}, line {_line(sites, r)}: atom {shown(name[r])} of {place}"
             if number is None or not name[r]:
-                raise InputFileError(f"{where} has no valid number or name", "an atom name and an integer auth_seq_id "
-                                     f"up to {LARGEST_INTEGER}", "mend that row")  # fmt: skip
+                raise InputFileError(
+                    f"{where} has no valid number or name",
+                    f"an atom name and an integer auth_seq_id up to {LARGEST_INTEGER}",
+                    "mend that row",
+                )
             bad = next(column[r] or "?" for column, value in zip(xyz, (x, y, z), strict=True) if value is None)
-            raise CoordinateError(f"{where} has coordinate '{shown(bad)}'",
-                                  f"three numbers up to {LARGEST_REAL:,.0f} A in Cartn_x, _y and _z",
-                                  "mend or remove that atom")  # fmt: skip
+            raise CoordinateError(
+                f"{where} has coordinate '{shown(bad)}'",
+                f"three numbers up to {LARGEST_REAL:,.0f} A in Cartn_x, _y and _z",
+                "mend or remove that atom",
+            )
         yield (
-            name[r].upper(), resname[r].upper(), chain[r], icode[r], altloc[r],
-            element[r].upper() or guess_element(f" {name[r]}", resname[r].upper()), number,
-            parse_int(serial[r]) or 0, group[r].upper() == "HETATM", _real_or(occupancy[r], 1.0),
-            _real_or(bfactor[r], 0.0), x / 10.0, y / 10.0, z / 10.0,
-        )  # fmt: skip
+            name[r].upper(),
+            resname[r].upper(),
+            chain[r],
+            icode[r],
+            altloc[r],
+            element[r].upper() or guess_element(f" {name[r]}", resname[r].upper()),
+            number,
+            parse_int(serial[r]) or 0,
+            group[r].upper() == "HETATM",
+            _real_or(occupancy[r], 1.0),
+            _real_or(bfactor[r], 0.0),
+            x / 10.0,
+            y / 10.0,
+            z / 10.0,
+        )
 
 
 def _links(structure: Structure, table: Category) -> Iterator[Link]:

@@ -78,9 +78,17 @@ class CifDocument:
         name = quoted(atom.name)
         xyz = [_coordinate(value, "", where) for value in (atom.xyz * 10.0).tolist()]
         bfactor = f"{structure.bfactor[residue.atoms].mean():.2f}"
-        known = {"id": str(number), "type_symbol": atom.element, "label_atom_id": name, "auth_atom_id": name,
-                 "label_alt_id": ".", "occupancy": "1.00", "b_iso_or_equiv": bfactor, "pdbx_formal_charge": "?",
-                 **dict(zip(AXES, xyz, strict=True))}  # fmt: skip
+        known = {
+            "id": str(number),
+            "type_symbol": atom.element,
+            "label_atom_id": name,
+            "auth_atom_id": name,
+            "label_alt_id": ".",
+            "occupancy": "1.00",
+            "b_iso_or_equiv": bfactor,
+            "pdbx_formal_charge": "?",
+            **dict(zip(AXES, xyz, strict=True)),
+        }
         known |= {item: "?" for item in self.items if item.endswith("_esd")}
         return self._behind(int(residue.atoms[-1]), self._laid_out(int(like), known))
 
@@ -95,7 +103,7 @@ class CifDocument:
         return self._edited(edits)
 
     def value(self, atom: int, item: str) -> str:
-        """What stands in a column of an atom's row; '' where the file has no such column."""
+        """Value in a column of an atom's row; '' if the file has no such column."""
         if item not in self.items:
             return ""
         start, end = self.spans[atom, self.items.index(item)].tolist()
@@ -132,7 +140,7 @@ class CifDocument:
         return "".join(cells)
 
     def _behind(self, atom: int, row: str) -> tuple[int, int, str]:
-        """Edit that puts a row behind that of an atom."""
+        """Edit that inserts a row after that of an atom."""
         end = int(self.spans[atom, -1, 1])
         line_end = LINE_END.match(self.text, end)
         if line_end:

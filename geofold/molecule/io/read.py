@@ -50,8 +50,11 @@ def require_protein(structure: Structure) -> Structure:
     """
     label, trace = structure.source, bool(np.any((structure.name == "CA") & (structure.element == "C")))
     if not (np.abs(structure.xyz) <= LARGEST_REAL / 10.0).all():
-        raise CoordinateError(f"{label} has coordinates that are not numbers or beyond {LARGEST_REAL:,.0f} A",
-                              "finite numbers within it", "mend the input")  # fmt: skip
+        raise CoordinateError(
+            f"{label} has coordinates that are not numbers or beyond {LARGEST_REAL:,.0f} A",
+            "finite numbers within it",
+            "mend the input",
+        )
     protein = structure.xyz[structure._amino[structure.residue_of]]
     for what, xyz in (("all", structure.xyz), ("most protein", protein)):
         if len(xyz) > 1 and len(np.unique(xyz.round(4), axis=0)) < (len(xyz) / 2 if what != "all" else 2):

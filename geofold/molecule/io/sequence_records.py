@@ -1,4 +1,4 @@
-"""What a file says of the sequences of its chains, residues that were never built included.
+"""Recorded sequences of the chains of a file, including residues without coordinates.
 
 PDB files say it in SEQRES records, mmCIF files in ``pdbx_poly_seq_scheme`` (with the numbers of missing residues) or
 at least in ``entity_poly_seq``.
@@ -58,9 +58,13 @@ def _scheme(table: Columns) -> dict[str, Recorded]:
         return {}
     blank = [""] * len(table["seq_id"])
     rows = zip(
-        table["pdb_strand_id"], table["seq_id"], table["mon_id"], table.get("pdb_seq_num", blank),
-        table.get("pdb_ins_code", blank), strict=True,
-    )  # fmt: skip
+        table["pdb_strand_id"],
+        table["seq_id"],
+        table["mon_id"],
+        table.get("pdb_seq_num", blank),
+        table.get("pdb_ins_code", blank),
+        strict=True,
+    )
     found: dict[str, dict[str, tuple[str, Number | None]]] = {}
     for chain, place, name, number, icode in rows:
         # where a crystal holds two residue types in one place, the first stands for it

@@ -53,9 +53,14 @@ class Fold:
 
     @classmethod
     def of(
-        cls, structure: Structure, tree: TorsionTree, *, cap: float, dtype: torch.dtype = torch.float64,
+        cls,
+        structure: Structure,
+        tree: TorsionTree,
+        *,
+        cap: float,
+        dtype: torch.dtype = torch.float64,
         device: str = "cpu",
-    ) -> Fold:  # fmt: skip
+    ) -> Fold:
         """Decoder of a tree; the backbone and CB atoms are the positions that the metric weighs."""
         kin = Kinematics.of(tree, dtype=dtype, device=device)
         atoms = kin.atoms.cpu().numpy()

@@ -189,8 +189,13 @@ class ClosedMotion:
         if bool((atoms == atoms[..., :1]).all()):
             matrix = self._motion.gram(atoms[..., 0]) + torch.diag_embed(own)
         else:
-            columns = torch.cat([eye[:, None].expand(n, len(weight), n), self._motion.velocities(
-                eye[:, None].expand(n, len(weight), n)).flatten(-2)], -1)  # fmt: skip
+            columns = torch.cat(
+                [
+                    eye[:, None].expand(n, len(weight), n),
+                    self._motion.velocities(eye[:, None].expand(n, len(weight), n)).flatten(-2),
+                ],
+                -1,
+            )
             matrix = torch.einsum("ibk,bk,jbk->bij", columns, weight, columns)
         if self._fold.closure.rows or self._capped.acts:
             slope = self._rates(eye[:, None].expand(n, len(weight), n)).permute(1, 2, 0)

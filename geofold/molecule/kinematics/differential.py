@@ -25,7 +25,7 @@ LARGE = 20_000
 
 @dataclass(frozen=True)
 class Motion:
-    """A stretch as it stands.
+    """A segment in its current conformation.
 
     Parameters
     ----------

@@ -113,10 +113,14 @@ class Kinematics:
             return torch.as_tensor(values, dtype=torch.long, device=device)
 
         return cls(
-            near=integers(np.searchsorted(atoms, tree.near)), far=integers(np.searchsorted(atoms, tree.far)),
-            carrier=integers(carrier), jumps=integers(_jumps(tree.parent)), atoms=integers(atoms), tree=tree,
+            near=integers(np.searchsorted(atoms, tree.near)),
+            far=integers(np.searchsorted(atoms, tree.far)),
+            carrier=integers(carrier),
+            jumps=integers(_jumps(tree.parent)),
+            atoms=integers(atoms),
+            tree=tree,
             dtype=dtype,
-        )  # fmt: skip
+        )
 
     def local(self, atoms: np.ndarray | tuple[int, ...] | list[int]) -> Tensor:
         """Rows of the local coordinates for atoms of the structure (all must be local)."""
@@ -245,9 +249,14 @@ def jacobian(
 
 
 def acceleration(
-    kin: Kinematics, frame: Tensor, xyz: Tensor, moved: Tensor, rate: Tensor, carrier: Tensor,
+    kin: Kinematics,
+    frame: Tensor,
+    xyz: Tensor,
+    moved: Tensor,
+    rate: Tensor,
+    carrier: Tensor,
     hinges: Hinges | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Second derivative of positions while the torsions turn at constant rates, (B, m, 3).
 
     For torsions i before j on the way to an atom, d2x / di dj = a_i x (a_j x lever_j), so each torsion adds

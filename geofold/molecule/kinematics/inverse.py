@@ -27,9 +27,15 @@ counts than one of these places."""
 
 @torch.no_grad()
 def meet(
-    kin: Kinematics, xyz: Tensor, delta: Tensor, rows: Tensor, target: Tensor, turning: Tensor, *,
+    kin: Kinematics,
+    xyz: Tensor,
+    delta: Tensor,
+    rows: Tensor,
+    target: Tensor,
+    turning: Tensor,
+    *,
     tolerance: float = MET,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:
     """Increments turned as little as it takes to bring some atoms where they belong, from however far.
 
     Gauss-Newton steps of least length, damped while the gap is wide.

@@ -1,6 +1,6 @@
 """Loop closure as a constraint: tangent projection and Newton retraction.
 
-A closed stretch hangs from its N anchor; its last psi carries the residue behind it, which must not move.
+A closed segment starts at its N anchor; its last psi moves the residue after it, which must stay fixed.
 That is six rows (three for the position of the anchor atom, three for its orientation); a covalent link
 from the moving part to anything else (disulfide, glycan, metal, cyclic peptide) adds distance rows for the
 bond and for the angles at both its ends. Closure is what `decode` returns, so loss, metric, acceptance and

@@ -1,7 +1,7 @@
-"""A batch whose rows begin at different conformations of one loop, or get other torsions.
+"""Batched loop states whose rows start from different conformations of one loop.
 
-All rows share the bond graph and hence one torsion tree; increments are counted from the structure's own torsions, so
-each row begins at what separates it from them.
+All rows share the bond graph and hence one torsion tree. Increments are measured from the torsions of the structure,
+so each row starts with its difference from them.
 """
 
 from __future__ import annotations
@@ -18,82 +18,90 @@ from geofold.molecule.structure import Floats, Structure
 
 
 def state_of_rows(domain: LoopDomain, structure: Structure, rows: Floats) -> LoopState:
-    """State of conformations (B, m, 3) in nm of all atoms of the loop's residues, in the order of the structure."""
+    """State of a batch of conformations: coordinates (B, m, 3) in nm of all atoms of the loop, in structure order."""
     tree = domain.tree
-    own = np.flatnonzero((structure.residue_of >= tree.first) & (structure.residue_of <= tree.last))
+    loop_atoms = np.flatnonzero((structure.residue_of >= tree.first) & (structure.residue_of <= tree.last))
     local = domain.fold.kin.atoms.cpu().numpy()
     xyz = np.repeat(structure.xyz[None, local], len(rows), 0)
-    moving = np.isin(own, local)
-    xyz[:, np.searchsorted(local, own[moving])] = rows[:, moving]
+    moving = np.isin(loop_atoms, local)
+    xyz[:, np.searchsorted(local, loop_atoms[moving])] = rows[:, moving]
     state = domain.start(structure.xyz, len(rows))
     like = state.fold.xyz
-    angle = _increments(domain, structure, own, rows)
-    fold = domain.fold.at(
-        torch.as_tensor(xyz).to(like), torch.as_tensor(angle).to(like), domain.reach(0)
-    )  # fmt: skip
+    angle = _increments(domain, structure, loop_atoms, rows)
+    fold = domain.fold.at(torch.as_tensor(xyz).to(like), torch.as_tensor(angle).to(like), domain.reach(0))
     return state._replace(fold=fold, pairs=domain.sterics.pairs(fold.xyz))
 
 
 @torch.no_grad()
 def with_own_bonds(
     domain: LoopDomain, structure: Structure, state: LoopState, torsions: Floats, backbone: Floats
-) -> tuple[LoopState, np.ndarray]:  # fmt: skip
-    """Conformations of other bonds and angles, with those of a state's first row: torsions taken over, turned until the
-    backbone is as near to where it was as it comes, and closed.
+) -> tuple[LoopState, np.ndarray]:
+    """Transfer conformations onto the bond lengths and angles of a state's first row.
 
-    Where they clash is not looked at.
+    The torsions are copied, adjusted until the backbone is as close to its original position as possible, and the
+    chain is closed. Clashes are not checked.
 
     Parameters
     ----------
-    torsions : (K, >= L, 2)
-        phi and psi, radian.
-    backbone : (K, L, 4, 3)
-        N, CA, C and O, nm.
+    domain : LoopDomain
+        Domain of the loop.
+    structure : Structure
+        Structure that the domain was built from.
+    state : LoopState
+        State whose first row provides bond lengths and angles.
+    torsions : (K, >= L, 2) float
+        Phi and psi of each conformation, radian.
+    backbone : (K, L, 4, 3) float
+        N, CA, C and O of each conformation, nm.
 
     Returns
     -------
-    LoopState
-        Only those that close; where none does, the state as it is.
-    (K,) bool
-        Which ones they are.
+    state : LoopState
+        The conformations that close; the unchanged input state if none does.
+    closed : (K,) bool
+        Conformations that close.
     """
     angles, fold, tree = domain.angles, domain.fold, domain.tree
-    one = domain.select(state, torch.zeros(len(torsions), dtype=torch.long)).fold
-    wanted = torch.as_tensor(torsions).to(one.angle)[:, angles.residue.cpu()]
+    reference = domain.select(state, torch.zeros(len(torsions), dtype=torch.long)).fold
+    target_torsions = torch.as_tensor(torsions).to(reference.angle)[:, angles.residue.cpu()]
     gaps = [
-        torch.remainder(wanted[..., k] - now + torch.pi, 2 * torch.pi) - torch.pi
-        for k, now in enumerate(angles.at(one.angle))
+        torch.remainder(target_torsions[..., k] - current + torch.pi, 2 * torch.pi) - torch.pi
+        for k, current in enumerate(angles.at(reference.angle))
     ]
-    turn = gaps[0] @ angles.phi_of + gaps[1] @ angles.psi_of
-    turning = torch.as_tensor(tree.backbone).to(turn.device)
-    own, carried = backbone_atoms(structure, tree.first, tree.last, tree.steering), set(tree.atoms.tolist())
-    moving = [place for place, atom in enumerate(own) if atom in carried]
-    target = torch.as_tensor(backbone.reshape(len(backbone), -1, 3)[:, moving]).to(one.xyz)
-    rows = fold.kin.rows([own[place] for place in moving])
-    theta, closed = closed_anew(fold.closure, fold.kin, one.xyz, turn, turning, rows, target)
+    initial = gaps[0] @ angles.phi_of + gaps[1] @ angles.psi_of
+    rotatable = torch.as_tensor(tree.backbone).to(initial.device)
+    atoms, moved_atoms = backbone_atoms(structure, tree.first, tree.last, tree.steering), set(tree.atoms.tolist())
+    moving = [column for column, atom in enumerate(atoms) if atom in moved_atoms]
+    target = torch.as_tensor(backbone.reshape(len(backbone), -1, 3)[:, moving]).to(reference.xyz)
+    rows = fold.kin.rows([atoms[column] for column in moving])
+    theta, closed = closed_anew(fold.closure, fold.kin, reference.xyz, initial, rotatable, rows, target)
     if not bool(closed.any()):
         return state, closed.cpu().numpy()
-    moved = positions(fold.kin, one.xyz, theta)[closed]
-    shut = fold.at(moved, (one.angle + theta)[closed], domain.reach(0))
-    return LoopState(shut, domain.sterics.pairs(moved), 0), closed.cpu().numpy()
+    moved = positions(fold.kin, reference.xyz, theta)[closed]
+    closed_fold = fold.at(moved, (reference.angle + theta)[closed], domain.reach(0))
+    return LoopState(closed_fold, domain.sterics.pairs(moved), 0), closed.cpu().numpy()
 
 
-def _increments(domain: LoopDomain, structure: Structure, own: np.ndarray, rows: Floats) -> Floats:
-    """Torsions (B, n) of the rows less those of the structure, in (-pi, pi]."""
+def _increments(domain: LoopDomain, structure: Structure, loop_atoms: np.ndarray, rows: Floats) -> Floats:
+    """Torsions (B, n) of the rows minus those of the structure, wrapped to [-pi, pi), in radian."""
     tree = domain.tree
-    ends = [(_beside(tree.table, a, b), a, b, _beside(tree.table, b, a))
-            for a, b in zip(tree.near.tolist(), tree.far.tolist(), strict=True)]  # fmt: skip
-    # a torsion that carries nothing yet (a side chain to come) has not turned
-    known = np.array([min(quartet) >= 0 for quartet in ends])
-    quartets = np.array(ends)[known]
-    places = np.repeat(structure.xyz[None, quartets], len(rows), 0)
-    inside = np.isin(quartets, own)
-    places[:, inside] = rows[:, np.searchsorted(own, quartets[inside])]
-    turned = np.zeros((len(rows), len(tree)))
-    turned[:, known] = dihedral(*np.moveaxis(places, 2, 0)) - dihedral(*np.moveaxis(structure.xyz[quartets], 1, 0))
-    return np.asarray((turned + np.pi) % (2 * np.pi) - np.pi)
+    axes = [
+        (_beside(tree.table, a, b), a, b, _beside(tree.table, b, a))
+        for a, b in zip(tree.near.tolist(), tree.far.tolist(), strict=True)
+    ]
+    # a torsion that moves no atom yet (its side chain is still missing) has no increment
+    known = np.array([min(quartet) >= 0 for quartet in axes])
+    quartets = np.array(axes)[known]
+    coordinates = np.repeat(structure.xyz[None, quartets], len(rows), 0)
+    inside = np.isin(quartets, loop_atoms)
+    coordinates[:, inside] = rows[:, np.searchsorted(loop_atoms, quartets[inside])]
+    increments = np.zeros((len(rows), len(tree)))
+    increments[:, known] = dihedral(*np.moveaxis(coordinates, 2, 0)) - dihedral(
+        *np.moveaxis(structure.xyz[quartets], 1, 0)
+    )
+    return np.asarray((increments + np.pi) % (2 * np.pi) - np.pi)
 
 
-def _beside(table: list[list[int]], atom: int, other: int) -> int:
-    """A neighbour of an axis atom that is not on the axis and turns with that atom's side; -1 without one."""
-    return next((a for a in table[atom] if a != other), -1)
+def _beside(table: list[list[int]], atom: int, axis_end: int) -> int:
+    """A neighbour of an axis atom other than the second axis atom; -1 if there is none."""
+    return next((a for a in table[atom] if a != axis_end), -1)

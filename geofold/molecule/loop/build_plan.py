@@ -1,4 +1,4 @@
-"""A loop that is to be built, and where its sequence comes from."""
+"""Plan of a missing loop: its anchors, residue numbers, sequence, and the source of the sequence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import Gap
 
 STANDARD = FORCE_FIELD_NAMES | {"MSE": "MET"}
-"""Names that stand for one of the twenty amino acids."""
+"""Standard residue name of each residue name that denotes one of the twenty amino acids."""
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,22 @@ class Build:
 
     Attributes
     ----------
+    chain : str
+        Chain identifier.
+    before, after : int
+        Indices of the anchor residues.
     removed : tuple of int
-        Residues that are there and make room.
+        Indices of existing residues that are replaced.
     numbers : tuple of (int, str)
-        Number and insertion code of each new residue (n).
+        Number and insertion code of each of the n new residues.
     names : tuple of str
-        Their names (n).
+        Names of the n new residues.
     source : str
-        Where the sequence comes from: 'given', or the name of a record.
+        Source of the sequence: 'given', or the name of a record.
     notes : tuple of str
-        What the user should know.
+        Notes for the user.
     cis : tuple of int
-        Which of the new residues have a cis peptide bond before them.
+        New residues (counted from 0) with a cis peptide bond before them.
     """
 
     chain: str
@@ -48,74 +52,103 @@ class Build:
 
     @property
     def label(self) -> str:
-        """The range as users write it."""
+        """The residue range in the notation of the command line."""
         return str(ResidueRange(self.chain, self.numbers[0], self.numbers[-1]))
 
     @property
     def sequence(self) -> str:
-        """One-letter codes."""
+        """One-letter codes of the new residues."""
         return "".join(letter_of(name) for name in self.names)
 
     def cis_prolines(self) -> list[Build]:
-        """The same loop with each of its prolines cis, one at a time."""
+        """Plans of the same loop with one cis proline each, one plan per proline."""
         return [replace(self, cis=(k,)) for k, name in enumerate(self.names) if name == "PRO"]
 
 
 def with_given(build: Build, gap: Gap, text: str, given: str) -> Build:
-    """The build with the sequence that a user gave: a letter for each number, the record's where it has one."""
+    """Return the plan with the sequence given by the user.
+
+    Parameters
+    ----------
+    build : Build
+        Plan without a sequence.
+    gap : Gap
+        Gap in the chain; its recorded sequence, if any, has to agree.
+    text : str
+        Request as the user wrote it, for messages.
+    given : str
+        One-letter sequence, one letter per residue number.
+
+    Raises
+    ------
+    SequenceError
+        If the length differs from the number of residues, or a residue differs from the record.
+    """
     letters = parse_sequence(given, f"the sequence of '{text}'")
     if len(letters) != len(build.numbers):
         raise SequenceError(
             f"{build.label} has {len(build.numbers)} numbers and the sequence {letters} {len(letters)} letters",
-            "a letter for each number", "give another sequence, or another range (insertion codes count: A:45-46B)",
-        )  # fmt: skip
+            "a letter for each number",
+            "give another sequence, or another range (insertion codes count: A:45-46B)",
+        )
     names = tuple(names_of(letters))
     if gap.names is not None and not _agree(names, gap.names):
         raise SequenceError(
-            f"{build.label}={letters} is not what {gap.source} has there", sequence_of(gap.names),
+            f"{build.label}={letters} disagrees with {gap.source}",
+            sequence_of(gap.names),
             f"leave the sequence out, or correct {gap.source}",
-        )  # fmt: skip
+        )
     return replace(build, names=names)
 
 
 def with_recorded(build: Build, gap: Gap, structure: Structure) -> Build:
-    """The build with the sequence that the file's record has for the gap.
+    """Return the plan with the sequence that the file records for the gap.
 
-    Selenomethionine is built as methionine; other unusual residues are refused.
+    Selenomethionine is built as methionine; other non-standard residues are refused.
+
+    Raises
+    ------
+    BuildError
+        If there is no record, or its length differs from the number of residues.
+    SequenceError
+        If the record has other non-standard residues.
     """
     if gap.names is None:
         raise BuildError(
-            f"{structure.source} does not tell the sequence of {build.label}",
+            f"{structure.source} does not contain the sequence of {build.label}",
             "SEQRES records (PDB) or entity_poly_seq (mmCIF) that fit the chain",
             f"give it, as {build.label}={'G' * min(len(build.numbers), 3)}...",
-        )  # fmt: skip
+        )
     if len(gap.names) != len(build.numbers):
         raise BuildError(
             f"{build.label} has {len(build.numbers)} numbers, {gap.source} {len(gap.names)} residues there "
             f"({sequence_of(gap.names)})",
-            "a number for each residue", "give another range (insertion codes count: A:45-46B)",
-        )  # fmt: skip
+            "a number for each residue",
+            "give another range (insertion codes count: A:45-46B)",
+        )
     names = [STANDARD.get(name, name) for name in gap.names]
     labels = [f"{build.chain}:{number}{icode}" for number, icode in build.numbers]
-    odd = [f"{label} {name}" for label, name in zip(labels, names, strict=True) if name not in STANDARD_RESIDUES]
-    if odd:
+    unusual = [f"{label} {name}" for label, name in zip(labels, names, strict=True) if name not in STANDARD_RESIDUES]
+    if unusual:
         raise SequenceError(
-            f"{gap.source} of {structure.source} has {', '.join(odd[:3])}", "the twenty amino acids",
-            f"give the sequence with what is to stand there, as {build.label}=...",
-        )  # fmt: skip
+            f"{gap.source} of {structure.source} has {', '.join(unusual[:3])}",
+            "the twenty amino acids",
+            f"give the sequence to build, as {build.label}=...",
+        )
     changed = [label for label, name in zip(labels, gap.names, strict=True) if name == "MSE"]
     notes = (f"{', '.join(changed)}: methionine is built for selenomethionine",) if changed else ()
     return replace(build, names=tuple(names), source=gap.source, notes=notes)
 
 
 def sequence_of(names: Iterable[str]) -> str:
-    """One-letter codes of a record's names, X for unusual ones."""
+    """One-letter codes of residue names, X for non-standard ones."""
     return "".join(letter_of(STANDARD.get(name, name)) for name in names).replace("-", "X")
 
 
 def _agree(given: tuple[str, ...], recorded: tuple[str, ...]) -> bool:
-    """Whether a sequence is the record's; for an unusual residue anything may stand."""
+    """Whether a sequence agrees with the record; a non-standard residue in the record matches any residue."""
     known = [STANDARD.get(name, name) for name in recorded]
     return len(given) == len(known) and all(
-        one == two or two not in STANDARD_RESIDUES for one, two in zip(given, known, strict=True)
+        name == recorded_name or recorded_name not in STANDARD_RESIDUES
+        for name, recorded_name in zip(given, known, strict=True)
     )

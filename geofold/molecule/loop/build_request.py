@@ -1,7 +1,7 @@
-"""What is to be built: ``A:45-56=GSWTYENGKWAA`` (the sequence may be left to the file) made sure of.
+"""Parsing and validation of build requests such as ``A:45-56=GSWTYENGKWAA``; the sequence is optional.
 
-Residues of the range that are there make room and are built anew: a gap of one or two residues needs its neighbours.
-The residues on both sides stay, and have to have their whole backbones.
+Residues of the range that exist in the file are removed and rebuilt, so a gap of one or two residues can be extended
+by its neighbours. The anchor residues on both sides are kept and need complete backbones.
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import Gap, gaps
 
 CHAIN_END, CHAIN_START = frozenset({"OXT", "OT2"}), frozenset({"H2", "H3", "HT2", "HT3"})
-"""Atoms that stand where the next, or the last, residue would be."""
+"""Atoms of chain termini, which occupy the position of the following and of the preceding residue."""
 SHORTEST, LONGEST = 3, 40
-"""Residues that can be built: fewer cannot meet both anchors by their torsions alone."""
+"""Bounds on the number of residues: fewer cannot connect both anchors by their torsions alone."""
 
 
 def find_builds(structure: Structure, texts: Sequence[str]) -> list[Build]:
-    """What the texts ask for, in the order of the file.
+    """Return the plans of the requests, in the order of the file.
 
     Raises
     ------
     ResidueRangeError, SequenceError, BuildError, BackboneError
-        For what cannot be built.
+        If a request cannot be built.
     OverlappingLoopsError
-        If no residue that stays lies between two of them.
+        If two requests have no remaining residue between them.
     """
     builds = sorted((find_build(structure, text) for text in texts), key=lambda build: build.before)
-    for one, two in pairwise(builds):
-        if one.after > two.before:
+    for left, right in pairwise(builds):
+        if left.after > right.before:
             raise OverlappingLoopsError(
-                f"{one.label} and {two.label}", "ranges with at least one residue between them that stays",
+                f"{left.label} and {right.label}",
+                "ranges separated by at least one residue that is kept",
                 "join them into one range, or shorten one",
-            )  # fmt: skip
+            )
     return builds
 
 
 def find_build(structure: Structure, text: str) -> Build:
-    """What one text asks for; see `find_builds`."""
-    if structure.n_models > 1:  # programs refuse files whose models differ in their atoms
+    """Return the plan of one request; see `find_builds`."""
+    if structure.n_models > 1:  # many programs reject files whose models differ in their atoms
         raise BuildError(f"{structure.source} has {structure.n_models} models", "a single model", "keep one of them")
     span, equals, given = text.partition("=")
     wanted = parse_range(span)
@@ -68,26 +69,31 @@ def find_build(structure: Structure, text: str) -> Build:
     build = with_given(build, gap, text, given) if equals else with_recorded(build, gap, structure)
     if len(build.names) < SHORTEST:
         raise BuildError(
-            f"{build.label} has {len(build.names)} residues", f"{SHORTEST} to {LONGEST} residues",
-            "take neighbours along, which are built anew",
-        )  # fmt: skip
+            f"{build.label} has {len(build.names)} residues",
+            f"{SHORTEST} to {LONGEST} residues",
+            "include neighbouring residues, which are rebuilt",
+        )
     _require_length(build.label, len(build.names))
     return build
 
 
 def _require_length(label: str, count: int) -> None:
-    """BuildError for more residues than can be built."""
+    """Raise BuildError if there are more residues than can be built."""
     if count > LONGEST:
-        raise BuildError(f"{label} has {count} residues", f"{SHORTEST} to {LONGEST} residues",
-                         "build it with a template-based program")  # fmt: skip
+        raise BuildError(
+            f"{label} has {count} residues",
+            f"{SHORTEST} to {LONGEST} residues",
+            "build it with a template-based program",
+        )
 
 
 def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) -> tuple[int, int, tuple[int, ...]]:
-    """The residues before and after, and those between that are there."""
+    """Indices of the residues before and after the range, and of the existing residues inside it."""
     chain = [
-        k for k, residue in enumerate(structure.residues)
+        k
+        for k, residue in enumerate(structure.residues)
         if residue.chain == wanted.chain and (structure.is_amino_acid(k) or residue.resname in AMINO_NAMES)
-    ]  # fmt: skip
+    ]
     if not chain:
         ids = dict.fromkeys(r.chain for k, r in enumerate(structure.residues) if structure.is_amino_acid(k))
         expected = f"a chain of {' '.join(repr(one) for one in ids)}"
@@ -99,53 +105,64 @@ def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) 
         pairs = [(places[0] - 1, places[1] + 1)]
     else:
         pairs = [
-            (place, place + 1) for place, (one, two) in enumerate(pairwise(chain))
+            (place, place + 1)
+            for place, (one, two) in enumerate(pairwise(chain))
             if number[one] < own[0] and own[-1] < number[two]
-        ]  # fmt: skip
+        ]
     if not pairs or pairs[0][0] < 0 or pairs[0][1] >= len(chain):
         raise BuildError(
             f"{structure.source} has no residue on one side of {wanted}",
-            "a gap between two residues of a chain, for chain ends are not built",
-            f"choose a range between residues that are there; {holds(structure)}",
-        )  # fmt: skip
+            "a gap between two residues of a chain (chain ends are not built)",
+            f"choose a range between existing residues; {holds(structure)}",
+        )
     before, after = (chain[place] for place in pairs[0])
     if len(pairs) > 1 or after - before - 1 != len(inside):
         given = f"{structure.residues[before].label} and {structure.residues[after].label} of {structure.source}"
         raise BuildError(
-            f"{given} do not follow each other in the file", f"nothing but {wanted} between them",
+            f"{given} do not follow each other in the file",
+            f"nothing but {wanted} between them",
             "put the residues of the chain in order, each number once",
-        )  # fmt: skip
+        )
     for k, ends in ((before, CHAIN_END), (after, CHAIN_START)):
         require_backbone(structure, k, BACKBONE)
         atoms = sorted(set(structure.name[structure.residues[k].atoms].tolist()) & ends)
         if atoms:
             raise BuildError(
                 f"{structure.residues[k].label} of {structure.source} has {', '.join(atoms)}: its chain ends there",
-                "a residue that another one can be bonded to", "remove these atoms first",
-            )  # fmt: skip
+                "a residue that another one can be bonded to",
+                "remove these atoms first",
+            )
     return before, after, inside
 
 
 def _gap(structure: Structure, wanted: ResidueRange, before: int, after: int, removed: tuple[int, ...]) -> Gap:
-    """The gap that is left without the residues `removed`; an error where nothing is missing."""
+    """The gap that remains without the residues `removed`.
+
+    Raises
+    ------
+    BuildError
+        If nothing is missing.
+    """
     joined = [before, *removed, after]
     if not all(structure.bonded(one, two) for one, two in pairwise(joined)):
         found = gaps(structure, wanted.chain, frozenset(removed))
         return next(gap for gap in found if (gap.before, gap.after) == (before, after))
     if removed:
         raise BuildError(
-            f"all of {wanted} is there in {structure.source}", "a range with missing residues",
-            f"repair it (--loop {wanted}), or take its atoms out of the file first",
-        )  # fmt: skip
+            f"all residues of {wanted} are in {structure.source}",
+            "a range with missing residues",
+            f"repair it (--loop {wanted}), or remove its atoms from the file first",
+        )
     one, two = (structure.residues[k].label for k in (before, after))
     raise BuildError(
         f"nothing is missing between {one} and {two} of {structure.source}, only numbers are skipped",
-        "a range with missing residues", "look at what check lists",
-    )  # fmt: skip
+        "a range with missing residues",
+        "look at what check lists",
+    )
 
 
 def _require_all(structure: Structure, build: Build, gap: Gap) -> None:
-    """Without a record that says otherwise, the range has to hold every number that is free between its anchors."""
+    """Raise BuildError if a gap without a recorded sequence has more free residue numbers than the range covers."""
     if gap.names is not None and len(gap.names) == len(build.numbers):
         return
     one, two = (structure.residues[k] for k in (build.before, build.after))
@@ -155,5 +172,6 @@ def _require_all(structure: Structure, build: Build, gap: Gap) -> None:
     first, last = min(room[0], build.numbers[0]), max(room[-1], build.numbers[-1])
     raise BuildError(
         f"{build.label} is not all that is missing between {one.label} and {two.label} of {structure.source}",
-        str(ResidueRange(build.chain, first, last)), "build all of it",
-    )  # fmt: skip
+        str(ResidueRange(build.chain, first, last)),
+        "build all of it",
+    )

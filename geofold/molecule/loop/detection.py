@@ -1,10 +1,10 @@
-"""Where a protein is in trouble, as the loop model sees it: windows all along the chain, nothing moved.
+"""Detection of anomalous segments by the loop model, applied to windows along the unchanged chain.
 
 Glossary: ``N`` residues, ``w`` windows, ``L`` residues of a window.
 
-The surprise of a residue is what the model would have to be told, in nat a torsion, to believe that its torsions are
-right as they stand: minus the log density of a zero increment, averaged over the windows that hold it. A bent loop
-also tends to stand in the way of others; both together find it.
+The surprise of a residue is the negative log density that the model assigns to a zero increment of its torsions (nat
+per torsion), averaged over the windows that contain it. A perturbed loop also tends to overlap with other residues;
+surprise and overlap together detect it.
 """
 
 from __future__ import annotations
@@ -26,44 +26,48 @@ from geofold.molecule.structure import WATER, Structure
 
 LENGTH, STRIDE = 12, 4
 SMOOTH = 5
-"""Residues that are judged together: one surprise alone is nature's."""
+"""Residues averaged together, since single surprising residues occur in native structures."""
 MARGIN = 0.5
-"""nat; a stretch goes on while its residues, three together, stay within this of what triggered it."""
+"""Hysteresis of the trigger (nat): a segment extends while the mean over three residues is above trigger - MARGIN."""
 SHORTEST = 4
 QUIET, FOUND = 0.99, 0.97
-"""Share of intact chains in which nothing triggers, and of bent loops that trigger."""
+"""Fraction of intact chains without a detection, and fraction of perturbed loops detected."""
 NOTED = 0.002
-"""nm of overlap from which it counts."""
+"""Smallest overlap that counts (nm)."""
 SWEEPS = 2
-"""The first sweep reads; what is said in the second counts."""
+"""Sweeps of the model over a window: the first provides context, the second is evaluated."""
 
 
 def surprise(structure: Structure, spans: list[tuple[int, int]], model: LoopModel) -> NDArray[np.float64]:
-    """Surprise (N,) of each residue, NaN outside the spans and where no window fits.
+    """Surprise (N,) of each residue in nat, NaN outside the spans and where no window fits.
 
     Parameters
     ----------
-    spans
-        First and last residue of unbroken stretches of amino acids with complete backbones.
+    structure : Structure
+        Structure to evaluate.
+    spans : list of (int, int)
+        First and last residue of contiguous segments of amino acids with complete backbones.
+    model : LoopModel
+        Trained loop model.
     """
-    places = [place for first, last in spans for place in windows(first, last)]
+    positions = [place for first, last in spans for place in windows(first, last)]
     total, count = np.zeros(len(structure.residues)), np.zeros(len(structure.residues))
     by_length: dict[int, list[int]] = {}
-    for first, length in places:
+    for first, length in positions:
         by_length.setdefault(length, []).append(first)
     for length, firsts in by_length.items():
         steering = structure.steering_mask
         pieces = joined([pieces_of(structure, first, first + length - 1, steering) for first in firsts])
-        told = window_surprise(pieces, model).numpy()
+        values = window_surprise(pieces, model).numpy()
         for row, first in enumerate(firsts):
-            known = np.isfinite(told[row])
-            total[first : first + length][known] += told[row][known]
+            known = np.isfinite(values[row])
+            total[first : first + length][known] += values[row][known]
             count[first : first + length] += known
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 class Trouble(NamedTuple):
-    """Surprise (N,) of each residue in nat, NaN where unknown; overlaps: their residues (p, 2) and depth (p,) in A."""
+    """Surprise (N,) in nat, NaN where unknown, and overlaps: pairs of residues (p, 2) and depths (p,) in angstrom."""
 
     surprise: NDArray[np.float64]
     pairs: NDArray[np.int64]
@@ -71,91 +75,94 @@ class Trouble(NamedTuple):
 
     @property
     def overlap(self) -> NDArray[np.float64]:
-        """Summed depth (N,) of the overlaps of each residue, A."""
-        return np.asarray(np.bincount(
-            self.pairs.ravel(), np.repeat(self.depth, 2), minlength=len(self.surprise)
-        ))  # fmt: skip
+        """Summed depth (N,) of the overlaps of each residue, angstrom."""
+        return np.asarray(np.bincount(self.pairs.ravel(), np.repeat(self.depth, 2), minlength=len(self.surprise)))
 
     def difficulty(self, width: int) -> NDArray[np.float64]:
-        """Mean surprise plus log(1 + mean overlap) over so many residues around each; -inf where it is unknown."""
-        told = smoothed(self.surprise, width) + np.log1p(smoothed(self.overlap, width))
-        return np.nan_to_num(told, nan=-np.inf)
+        """Mean surprise plus log(1 + mean overlap) over `width` residues around each; -inf where unknown."""
+        values = smoothed(self.surprise, width) + np.log1p(smoothed(self.overlap, width))
+        return np.nan_to_num(values, nan=-np.inf)
 
     def without(self, first: int, last: int) -> Trouble:
-        """What is left when a stretch is gone: it is unknown now, and who it stood in the way of is freed."""
-        inside = np.arange(len(self.surprise))
-        gone = (inside >= first) & (inside <= last)
-        kept = ~gone[self.pairs].any(1)
-        return Trouble(np.where(gone, np.nan, self.surprise), self.pairs[kept], self.depth[kept])
+        """Return a copy in which a segment has unknown surprise and no overlaps."""
+        index = np.arange(len(self.surprise))
+        removed = (index >= first) & (index <= last)
+        remaining = ~removed[self.pairs].any(1)
+        return Trouble(np.where(removed, np.nan, self.surprise), self.pairs[remaining], self.depth[remaining])
 
 
 def trouble_of(structure: Structure, spans: list[tuple[int, int]], model: LoopModel) -> Trouble:
-    """Trouble of all residues; spans as in `surprise`."""
+    """Surprise and overlaps of all residues; spans as in `surprise`."""
     return Trouble(surprise(structure, spans, model), *overlaps(structure))
 
 
 def overlaps(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Residues (p, 2) and depth (p,) in A of the overlaps between heavy atoms of residues that are no neighbours."""
+    """Residues (p, 2) and depths (p,) in angstrom of heavy-atom overlaps between residues not adjacent in sequence."""
     radius = np.array([radius_of(str(element)) for element in structure.element])
-    kept = np.flatnonzero((radius > 0) & structure.steering_mask & ~np.isin(structure.resname, list(WATER)))
-    radius, residue = radius[kept], structure.residue_of[kept]
-    polar = np.isin(structure.element[kept], list(POLAR))
-    if not len(kept):
+    atoms = np.flatnonzero((radius > 0) & structure.steering_mask & ~np.isin(structure.resname, list(WATER)))
+    radius, residue = radius[atoms], structure.residue_of[atoms]
+    polar = np.isin(structure.element[atoms], list(POLAR))
+    if not len(atoms):
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
-    i, j = cKDTree(structure.xyz[kept]).query_pairs(2 * radius.max() - NOTED, output_type="ndarray").T
+    i, j = cKDTree(structure.xyz[atoms]).query_pairs(2 * radius.max() - NOTED, output_type="ndarray").T
     touching = radius[i] + radius[j] - POLAR_ALLOWANCE * (polar[i] & polar[j])
-    depth = touching - np.linalg.norm(structure.xyz[kept[i]] - structure.xyz[kept[j]], axis=1)
+    depth = touching - np.linalg.norm(structure.xyz[atoms[i]] - structure.xyz[atoms[j]], axis=1)
     counted = (np.abs(residue[i] - residue[j]) > 1) & (depth > NOTED)
     return np.stack([residue[i[counted]], residue[j[counted]]], -1), 10 * depth[counted]
 
 
-def smoothed(told: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Means over so many residues around each; NaN where most of them are unknown."""
-    known, ones = np.isfinite(told), np.ones(width)
-    # "same" would be as long as the longer of the two, which in a short peptide are the ones
-    middle = slice((width - 1) // 2, (width - 1) // 2 + len(told))
+def smoothed(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Means over `width` residues around each; NaN if at least half of them are unknown."""
+    known, ones = np.isfinite(values), np.ones(width)
+    # mode "same" would return the length of the longer argument, which for a short peptide is the kernel
+    middle = slice((width - 1) // 2, (width - 1) // 2 + len(values))
     count = np.convolve(known, ones)[middle]
-    total = np.convolve(np.where(known, told, 0.0), ones)[middle]
+    total = np.convolve(np.where(known, values, 0.0), ones)[middle]
     return np.where(count > width / 2, total / np.maximum(count, 1), np.nan)
 
 
-def bad_stretches(told: Trouble, spans: list[tuple[int, int]], trigger: float) -> list[tuple[int, int]]:
-    """First and last residue of the stretches in trouble, a residue wider on both sides, ends of spans left out.
+def bad_stretches(anomaly: Trouble, spans: list[tuple[int, int]], trigger: float) -> list[tuple[int, int]]:
+    """First and last residue of the anomalous segments, extended by one residue on both sides.
 
-    The worst comes first and takes its overlaps with it: who it stood in the way of is not to blame.
+    Segments are removed in order of decreasing difficulty together with their overlaps, so that residues that only
+    overlap with an anomalous segment are not reported. The ends of the spans are excluded.
 
     Parameters
     ----------
+    anomaly : Trouble
+        Surprise and overlaps of the structure.
+    spans : list of (int, int)
+        Contiguous segments, as in `surprise`.
     trigger : float
-        Difficulty from which a stretch counts.
+        Smallest difficulty that is reported.
     """
-    inside = np.zeros(len(told.surprise), dtype=bool)
+    inside = np.zeros(len(anomaly.surprise), dtype=bool)
     for low, top in spans:
         inside[low : top + 1] = True
-    found: list[tuple[int, int]] = []
+    segments: list[tuple[int, int]] = []
     while True:
-        high = np.where(inside, told.difficulty(SMOOTH), -np.inf)
+        high = np.where(inside, anomaly.difficulty(SMOOTH), -np.inf)
         worst = int(high.argmax())
         if not high[worst] > trigger:
-            return _merged(found)
-        going = (high > trigger) | (told.difficulty(3) > trigger - MARGIN)
+            return _merged(segments)
+        extends = (high > trigger) | (anomaly.difficulty(3) > trigger - MARGIN)
         low, top = next(span for span in spans if span[0] <= worst <= span[1])
         first = last = worst
-        while first > low + 1 and going[first - 1]:
+        while first > low + 1 and extends[first - 1]:
             first -= 1
-        while last < top - 1 and going[last + 1]:
+        while last < top - 1 and extends[last + 1]:
             last += 1
         first, last = max(first - 1, low + 1), min(last + 1, top - 1)
         while last - first + 1 < SHORTEST and (first > low + 1 or last < top - 1):
             first, last = max(first - 1, low + 1), min(last + 1, top - 1)
-        found.append((first, last))
-        told = told.without(min(first, worst), max(last, worst))
+        segments.append((first, last))
+        anomaly = anomaly.without(min(first, worst), max(last, worst))
 
 
-def _merged(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Stretches in the order of the chain, those that meet as one."""
+def _merged(segments: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Segments in chain order; adjacent ones are merged."""
     merged: list[tuple[int, int]] = []
-    for first, last in sorted(found):
+    for first, last in sorted(segments):
         if merged and first <= merged[-1][1] + 1:
             merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
         else:
@@ -164,21 +171,28 @@ def _merged(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def trouble_level(intact: list[Trouble], bent: list[tuple[Trouble, int, int]]) -> float:
-    """Trigger that stays silent in `QUIET` of intact chains, and is as high as `FOUND` of bent loops allow.
+    """Trigger without detection in `QUIET` of the intact chains, raised if it still detects `FOUND` of the loops.
 
     Parameters
     ----------
-    bent
-        Trouble of a chain, and first and last residue of its bent loop.
+    intact : list of Trouble
+        Intact chains.
+    bent : list of (Trouble, int, int)
+        Chains with a perturbed loop, and the first and the last residue of the loop.
+
+    Returns
+    -------
+    float
+        Difficulty from which a segment is reported.
     """
-    quiet = [told.difficulty(SMOOTH).max() for told in intact]
-    loud = [told.difficulty(SMOOTH)[first : last + 1].max() for told, first, last in bent]
-    level = float(np.quantile(quiet, QUIET))
-    return max(level, float(np.quantile(loud, 1 - FOUND))) if loud else level
+    intact_maxima = [anomaly.difficulty(SMOOTH).max() for anomaly in intact]
+    bent_maxima = [anomaly.difficulty(SMOOTH)[first : last + 1].max() for anomaly, first, last in bent]
+    level = float(np.quantile(intact_maxima, QUIET))
+    return max(level, float(np.quantile(bent_maxima, 1 - FOUND))) if bent_maxima else level
 
 
 def windows(first: int, last: int) -> list[tuple[int, int]]:
-    """First residues and lengths of the windows of a stretch; both ends of a window need a residue to hang from."""
+    """First residues and lengths of the windows of a segment; a window needs an anchor residue at both ends."""
     low, high = first + 1, last - 1
     length = min(LENGTH, high - low + 1)
     if length < 2 * NEIGHBOURS + 1:
@@ -188,7 +202,7 @@ def windows(first: int, last: int) -> list[tuple[int, int]]:
 
 
 def joined(rows: list[Pieces]) -> Pieces:
-    """Pieces of one row each, of one length, as one batch; the atoms around are padded."""
+    """Concatenate single-row pieces of equal length to one batch; the surrounding atoms are padded."""
     most = max(row.around.shape[1] for row in rows)
 
     def padded(part: torch.Tensor) -> torch.Tensor:
@@ -201,19 +215,19 @@ def joined(rows: list[Pieces]) -> Pieces:
 
 @torch.no_grad()
 def window_surprise(pieces: Pieces, model: LoopModel) -> torch.Tensor:
-    """Surprise (w, L) of the residues of windows, mean over their free torsions; NaN where none is free."""
+    """Surprise (w, L) of the residues of windows, averaged over their free torsions; NaN where none is free."""
     rows, length = len(pieces.xyz), pieces.length
-    state, none = model.stream.init_state(rows), torch.zeros(rows, INNOVATION)
+    state, no_innovation = model.stream.init_state(rows), torch.zeros(rows, INNOVATION)
     zero = torch.zeros(rows, 2)
-    found = []
+    log_densities = []
     for step in range(SWEEPS * length):
-        seen = look(pieces, step % length, time_of(step // length), none)
-        z, state = model.stream.step(seen.to(model.stream.enter.weight), state)
-        own = model.decode(z).increments
-        own = type(own)(*(part[:, NEIGHBOURS] for part in own))
-        found.append(-own.log_density(zero.to(z)))
-    told = torch.stack(found[-length:], 1)
+        features = look(pieces, step % length, time_of(step // length), no_innovation)
+        z, state = model.stream.step(features.to(model.stream.enter.weight), state)
+        increments = model.decode(z).increments
+        increments = type(increments)(*(part[:, NEIGHBOURS] for part in increments))
+        log_densities.append(-increments.log_density(zero.to(z)))
+    values = torch.stack(log_densities[-length:], 1)
     free = pieces.free.unflatten(1, (-1, 2))
-    told = torch.where(free, told, 0.0).sum(-1) / free.sum(-1)
+    values = torch.where(free, values, 0.0).sum(-1) / free.sum(-1)
     there = pieces.there[:, FLANK:-FLANK]
-    return torch.where(there & free.any(-1), told, torch.nan)
+    return torch.where(there & free.any(-1), values, torch.nan)

@@ -1,8 +1,8 @@
-"""Loop repair as a domain: a closed stretch of residues, streamed residue by residue, sweep after sweep.
+"""Loop repair as a domain: a closed segment, processed residue by residue in repeated sweeps.
 
-Each step stands at one residue (the cursor). Torsions near the cursor follow the latent most, and the gate
-looks at the trouble of the residues there; the loss that has to fall is the whole loop's. A residue in
-peace costs one look, a clashing one gets corrections.
+Each step is centred on one residue (the cursor). Torsions near the cursor follow the latent most, and the gate uses
+the loss of the residues there; corrections have to decrease the loss of the entire loop. A residue without conflict
+costs one evaluation, a clashing one receives corrections.
 
 Glossary: ``B`` rows, ``n`` torsions, ``L`` residues of the loop.
 """
@@ -34,24 +34,24 @@ from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
 
 @dataclass(frozen=True)
 class LoopGoal:
-    """What a loop is asked for.
+    """Weights and options of the loop loss.
 
     Parameters
     ----------
     sterics : float or tuple of float
-        Weight of the clashes, one for all rows of the batch or one each.
+        Weight of the clashes, one for all rows of the batch or one per row.
     ramachandran : float
         Weight of the Ramachandran penalty.
     side_chains : bool
-        Whether the chi torsions of the loop may turn too.
+        Whether the chi torsions of the loop are rotatable too.
     width : float
-        How many residues around the cursor follow fully (standard deviation of the bump).
+        Standard deviation (residues) of the Gaussian mobility around the cursor.
     floor : float
-        How far the rest of the loop follows, 0 to 1.
+        Mobility of the rest of the loop, 0 to 1.
     energy : float
         Weight of the force field's energy, per kJ/mol; needs a domain with `steering`.
     potential : float
-        Weight of the potential of loops; needs a domain with `potential`.
+        Weight of the learned loop potential; needs a domain with `potential`.
     """
 
     sterics: float | tuple[float, ...] = 1.0
@@ -64,7 +64,7 @@ class LoopGoal:
 
 
 class LoopState(NamedTuple):
-    """State of the stream: coordinates, neighbour list, and cursor (residue of the loop)."""
+    """Decoder state, neighbour list, and cursor (index of a residue in the loop)."""
 
     fold: FoldState
     pairs: PairList
@@ -73,9 +73,26 @@ class LoopState(NamedTuple):
 
 @dataclass(frozen=True)
 class LoopDomain:
-    """The loop of one structure.
+    """Domain of one loop; build it with `LoopDomain.of`.
 
-    Build with `LoopDomain.of`; the parts are public for those who want another loss.
+    Attributes
+    ----------
+    fold : Fold
+        Decoder from latents to torsion increments and coordinates.
+    sterics : Sterics
+        Heavy-atom pairs of the loop and its surroundings.
+    angles : BackboneAngles
+        Phi and psi of the loop and their Ramachandran penalty.
+    residue_of : (n_atoms,) int
+        Residue index of each atom of the structure.
+    goal : LoopGoal
+        Weights and options of the loss.
+    steering : SteeringEnergy or None
+        Force field in the loss.
+    potential : PotentialTerm or None
+        Learned loop potential in the loss.
+    sense : LoopSense or None
+        Features of the loop model, prepended to the observation.
     """
 
     fold: Fold
@@ -102,7 +119,7 @@ class LoopDomain:
         """Domain of residues `first` to `last` (inclusive indices) of a structure."""
         tree = torsion_tree(structure, first, last, altloc=altloc)
         fold = Fold.of(structure, tree, cap=cap, device=device)
-        # No atom of a closed loop gets further from its anchors than half its contour and a side chain.
+        # No atom of a closed loop is further from its anchors than half the contour length plus a side chain.
         reach = 1.0 + 0.19 * (last - first + 1) if tree.closed else 1.0 + 0.38 * (last - first + 1)
         sterics = Sterics.of(structure, tree, fold.kin, reach)
         return cls(
@@ -116,44 +133,44 @@ class LoopDomain:
 
     @property
     def tree(self) -> TorsionTree:
-        """The loop's torsions."""
+        """Torsion tree of the loop."""
         return self.fold.tree
 
     @property
     def length(self) -> int:
-        """Residues in the loop."""
+        """Number of residues in the loop."""
         return self.tree.last - self.tree.first + 1
 
     @property
     def latent_dim(self) -> int:
-        """Of the fold."""
+        """Dimension of the latent."""
         return self.fold.latent_dim
 
     @property
     def space(self) -> Euclid:
-        """The latent is a vector of increments; only what it decodes to wraps."""
+        """Euclidean space: the latent is a vector of increments; only the decoded torsions are periodic."""
         return Euclid()
 
     def start(self, xyz: np.ndarray, batch: int = 1) -> LoopState:
-        """State of the coordinates (n_atoms, 3) in nm of the whole structure."""
+        """Initial state for coordinates (n_atoms, 3) in nm of the complete structure."""
         fold = self.fold.start(xyz, self.reach(0), batch)
         return LoopState(fold, self.sterics.pairs(fold.xyz), 0)
 
     def resume(self, state: LoopState) -> LoopState:
-        """A state of another goal's stream, under this goal's reach."""
+        """Adopt a state of a domain with a different goal."""
         fold = self.fold.at(state.fold.xyz, state.fold.angle, self.reach(state.cursor))
         return LoopState(fold, state.pairs, state.cursor)
 
     def reach(self, cursor: int) -> Tensor:
-        """How far each torsion follows the latent in a step at the cursor, (n,)."""
+        """Mobility (n,) of each torsion in a step at the cursor: the fraction of the latent that it follows."""
         bump = window(self.tree, self.tree.first + cursor, self.goal.width, self.goal.floor)
-        # a linked side chain (a disulfide) would pin the backbone if its own torsions stood still
+        # a linked side chain (a disulfide) would pin the backbone if its torsions were fixed
         linked = np.isin(self.tree.residue, [int(self.residue_of[a]) for link in self.tree.links for a in link])
         allowed = self.tree.backbone | linked | self.goal.side_chains
         return torch.as_tensor(bump * allowed, dtype=self.fold.weight.dtype, device=self.fold.weight.device)
 
     def observe(self, state: LoopState, goal: LoopGoal | None) -> Tensor:
-        """Torsions so far and the cursor's place; before them what the loop model sees, where there is a `sense`."""
+        """Total increments and cursor position, preceded by the features of the loop model if `sense` is set."""
         if self.sense is not None:
             return self.sense.seen(state.fold, state.cursor)
         place = state.fold.angle.new_full((len(state.fold.angle), 1), state.cursor / max(self.length - 1, 1))
@@ -168,7 +185,7 @@ class LoopDomain:
         return self.fold.expand(z, state.fold)
 
     def loss(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> Loss:
-        """Soft sterics and Ramachandran penalty of the loop; difficulty: their share around the cursor."""
+        """Soft sterics and Ramachandran penalty of the loop; the difficulty is their share around the cursor."""
         theta, xyz = self.fold.split(prediction.mean)
         overlap, pairs = self.sterics.overlaps(xyz, state.pairs)
         clash = _weight(goal, overlap)[:, None] * self.sterics.cost(overlap)
@@ -180,7 +197,7 @@ class LoopDomain:
         return Loss(torch.stack(list(terms.values())).sum(0), terms, self._around(share, state), violation)
 
     def loss_and_gradient(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> LossWithGradient:
-        """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
+        """Evaluate `loss` with its gradient in closed form, which only visits overlapping pairs."""
         theta, xyz = self.fold.split(prediction.mean)
         clashes, _ = self.sterics.clashes(xyz, state.pairs)
         strain, strain_slope = self.angles.penalty_and_slope(state.fold.angle + theta)
@@ -211,7 +228,7 @@ class LoopDomain:
         return LossWithGradient(Loss(total, terms, self._around(share, state), clashes.worst()), slope)
 
     def _energies(self, xyz: Tensor, theta: Tensor, state: LoopState, goal: LoopGoal) -> dict[str, Tensor]:
-        """Terms (B,) of the upper rungs of the energy ladder, where the goal gives them a weight."""
+        """Force-field and learned terms (B,) to which the goal assigns a weight."""
         terms: dict[str, Tensor] = {}
         if self.steering is not None and goal.energy > 0:
             terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
@@ -220,29 +237,29 @@ class LoopDomain:
         return terms
 
     def _around(self, share: Tensor, state: LoopState) -> Tensor:
-        """Part (B,) of the residues' shares (B, L) that belongs to the cursor."""
-        apart = torch.arange(self.length, device=share.device) - state.cursor
-        return (share * torch.exp(-0.5 * apart.to(share).square())).sum(-1)
+        """Sum (B,) of the shares (B, L) of the residues, weighted by a Gaussian around the cursor."""
+        offset = torch.arange(self.length, device=share.device) - state.cursor
+        return (share * torch.exp(-0.5 * offset.to(share).square())).sum(-1)
 
     @cached_property
     def _owner(self) -> Tensor:
-        """(w,): residue of each atom of the sterics, L for the fixed ones."""
+        """Residue (w,) of each atom of the sterics, L for the fixed ones."""
         residue = self.sterics.residue
         return torch.cat([residue, residue.new_full((len(self.sterics.fixed),), self.length)])
 
     def commit(self, prediction: Prediction, state: LoopState) -> LoopState:
-        """Apply the move, go on to the next residue, renew the neighbour list where atoms went far."""
+        """Apply the move, advance the cursor, and rebuild the neighbour list if atoms moved beyond its skin."""
         cursor = (state.cursor + 1) % self.length
         fold = self.fold.commit(prediction, state.fold, self.reach(cursor))
         pairs = self.sterics.fresh(fold.xyz, state.pairs)
         return LoopState(fold, pairs, cursor)
 
     def select(self, state: LoopState, rows: Tensor) -> LoopState:
-        """The state with its rows rearranged; the neighbour list serves all rows and stays."""
+        """Rearrange the rows of a state; the pairs of the neighbour list are common to all rows."""
         return LoopState(self.fold.select(state.fold, rows), state.pairs.select(rows), state.cursor)
 
     def worth(self, state: LoopState) -> Tensor:
-        """Loss (B,) of a state at full weight, whatever the goal of the moment."""
+        """Loss (B,) of a state with unit weights, independent of the current goal."""
         overlap, _ = self.sterics.overlaps(state.fold.xyz, state.pairs)
         return self.sterics.cost(overlap).sum(-1) + self.angles.penalty(state.fold.angle).sum(-1)
 
@@ -252,7 +269,7 @@ class LoopDomain:
         return [not a and not b for a, b in zip(severe, self.angles.outliers(state.fold.angle), strict=True)]
 
     def trouble(self, state: LoopState) -> Tensor:
-        """Share of the loss that each residue has, (B, L): what colours the loop and finds the bad part."""
+        """Share (B, L) of each residue in the loss with unit weights."""
         overlap, pairs = self.sterics.overlaps(state.fold.xyz, state.pairs)
         return self._per_residue(self.sterics.cost(overlap), pairs, self.angles.penalty(state.fold.angle))
 
@@ -260,11 +277,11 @@ class LoopDomain:
         share = clash.new_zeros(len(clash), self.length)
         share = share.index_add(1, self.sterics.residue[pairs.i], clash)
         inner = pairs.j < len(self.sterics.local)
-        other = self.sterics.residue[pairs.j[inner]]
-        return share.index_add(1, other, clash[:, inner]).index_add(1, self.angles.residue, strain)
+        second = self.sterics.residue[pairs.j[inner]]
+        return share.index_add(1, second, clash[:, inner]).index_add(1, self.angles.residue, strain)
 
 
 def _weight(goal: LoopGoal, like: Tensor) -> Tensor:
-    """Weight of the clashes in each row, (B,); weights given row by row serve a repeated batch too."""
+    """Weight of the clashes in each row, (B,); weights per row are repeated to the batch size."""
     given = like.new_tensor(goal.sterics).reshape(-1)
     return given.repeat(len(like) // len(given))

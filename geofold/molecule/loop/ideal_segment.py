@@ -1,12 +1,11 @@
-"""A new loop of ideal geometry between two anchors: hung from the one before, its torsions turned until it meets the
-one after.
+"""A new loop of ideal geometry between two anchors, closed by inverse kinematics.
 
-Glossary: ``B`` draws, ``n`` new residues, ``t`` torsions of the bridge, ``m`` its local atoms.
+Glossary: ``B`` samples, ``n`` new residues, ``t`` torsions of the bridge, ``m`` its local atoms.
 
-The bridge is a peptide of n + 2 residues. Its first lies on the residue before the gap, by C, CA and O, so that the
-first new N stands where that residue's psi puts it. Its last is a ghost of the residue after the gap, with the N-CA-C
-geometry of that residue itself. Where the ghost's N, CA and C come to lie on the file's, the loop is closed with ideal
-bonds, angles and omega, whatever the geometry of the anchors. A cis bond is asked for by the plan of the build.
+The bridge is a peptide of n + 2 residues. Its first residue is superposed on the residue before the gap by C, CA and
+O, so that the psi of that residue determines the first new N. Its last residue is a ghost of the residue after the
+gap and has the N-CA-C geometry of that residue. Once the N, CA and C of the ghost coincide with those in the file, the
+loop is closed with ideal bonds, angles and omega, whatever the geometry of the anchors. The plan lists cis bonds.
 """
 
 from __future__ import annotations
@@ -39,15 +38,18 @@ class Bridge:
     Attributes
     ----------
     peptide : Structure
-        Residue 0 on the anchor before, residues 1 to n the new ones, n + 1 the ghost; extended, open.
-    tree, kin
+        Extended, open peptide: residue 0 lies on the anchor before the gap, residues 1 to n are new, n + 1 is the
+        ghost.
+    tree : TorsionTree
         Torsions of residues 1 to n + 1.
+    kin : Kinematics
+        Forward kinematics of the tree.
     turning : (t,) bool
-        Torsions that may turn.
+        Rotatable torsions.
     ends : (3,) int
-        Local rows of the ghost's N, CA, C.
-    target : (3, 3)
-        Where they belong, nm.
+        Local rows of the N, CA and C of the ghost.
+    target : (3, 3) float
+        Target coordinates of these atoms, nm.
     """
 
     peptide: Structure
@@ -59,13 +61,16 @@ class Bridge:
 
     @classmethod
     def of(cls, structure: Structure, build: Build, altloc: str | None = None) -> Bridge:
-        """Bridge over a gap, or over what is to be built anew."""
+        """Bridge between the anchors of a plan."""
         steering = structure.steering(altloc)
         letters = _letter(structure, build.before) + build.sequence + _letter(structure, build.after)
-        made = peptide(letters, [
-            (PROLINE_PHI if letter == "P" else PHI, PSI, 0.0 if k - 1 in build.cis else 180.0)
-            for k, letter in enumerate(letters)
-        ])  # fmt: skip
+        made = peptide(
+            letters,
+            [
+                (PROLINE_PHI if letter == "P" else PHI, PSI, 0.0 if k - 1 in build.cis else 180.0)
+                for k, letter in enumerate(letters)
+            ],
+        )
         last = len(letters) - 1
 
         def own(k: int, *names: str) -> list[int]:
@@ -75,66 +80,66 @@ class Bridge:
             return structure.xyz[[a for name in names if (a := structure.atom(k, name, steering)) is not None]]
 
         rotation, origin = backbone_frames(*made.xyz[own(0, "O", "C", "CA")])
-        turned, place = backbone_frames(*given(build.before, "O", "C", "CA"))
-        xyz = (made.xyz - origin) @ rotation.T @ turned + place
-        after, held = given(build.after, *ENDS), _held_phi(structure, build.after, steering)
+        target_rotation, target_origin = backbone_frames(*given(build.before, "O", "C", "CA"))
+        xyz = (made.xyz - origin) @ rotation.T @ target_rotation + target_origin
+        anchor, fixed_phi = given(build.after, *ENDS), _held_phi(structure, build.after, steering)
         carbon, ghost = xyz[own(last - 1, "C")[0]], own(last, *ENDS)
-        xyz[ghost] = _ghost(carbon, xyz[ghost], after, math.radians(PHI) if held is None else held)
+        xyz[ghost] = _ghost(carbon, xyz[ghost], anchor, math.radians(PHI) if fixed_phi is None else fixed_phi)
         made = replace(made, xyz=xyz)
         tree = torsion_tree(made, 1, last, chi=False)
         kin = Kinematics.of(tree)
         kind = np.array(tree.kind)
-        turning = (tree.residue < last) | ((kind == "phi") & (held is None))
-        return cls(made, tree, kin, torch.as_tensor(turning), kin.local(ghost), torch.as_tensor(after))
+        turning = (tree.residue < last) | ((kind == "phi") & (fixed_phi is None))
+        return cls(made, tree, kin, torch.as_tensor(turning), kin.local(ghost), torch.as_tensor(anchor))
 
     @property
     def reach(self) -> tuple[float, float]:
-        """Distance from the C before to the N after the gap, and what the new residues could span at most (nm)."""
+        """Distance from the C before to the N after the gap, and the largest distance the residues can span (nm)."""
         carbon = self.peptide.atom(0, "C", self.peptide.steering_mask)
         nitrogen = self.peptide.atom(len(self.peptide.residues) - 1, "N", self.peptide.steering_mask)
         row = self.kin.local([nitrogen or 0])
         straight = np.full((1, len(self.peptide.residues) - 1, 2), np.pi)
-        there = carry(self.kin, frames(self.kin, self._start(1), self.increments(straight)), self._start(1), row)
-        from_here = torch.as_tensor(self.peptide.xyz[carbon])
-        return float((self.target[0] - from_here).norm()), float((there[0, 0] - from_here).norm())
+        extended = carry(self.kin, frames(self.kin, self._start(1), self.increments(straight)), self._start(1), row)
+        start = torch.as_tensor(self.peptide.xyz[carbon])
+        return float((self.target[0] - start).norm()), float((extended[0, 0] - start).norm())
 
     def increments(self, torsions: np.ndarray) -> Tensor:
-        """Increments (B, t) on the extended bridge that give phi and psi (B, n + 1, 2), as far as they may turn."""
-        now = backbone_torsions(self.peptide)
+        """Increments (B, t) of the extended bridge that give phi and psi (B, n + 1, 2); zero for fixed torsions."""
+        current = backbone_torsions(self.peptide)
         column = [0 if kind == "phi" else 1 for kind in self.tree.kind]
-        wanted = torsions[:, self.tree.residue - 1, column] - now[self.tree.residue, column]
-        wanted = (np.nan_to_num(wanted) + np.pi) % (2 * np.pi) - np.pi
-        return torch.as_tensor(wanted) * self.turning
+        delta = torsions[:, self.tree.residue - 1, column] - current[self.tree.residue, column]
+        delta = (np.nan_to_num(delta) + np.pi) % (2 * np.pi) - np.pi
+        return torch.as_tensor(delta) * self.turning
 
     def close(self, delta: Tensor) -> tuple[Tensor, Tensor]:
-        """Increments (B, t) turned as little as it takes to close the loop, and whether each closed, (B,)."""
+        """Closest increments (B, t) that close the loop, and whether each row closed, (B,)."""
         return meet(self.kin, self._start(len(delta)), delta, self.ends, self.target, self.turning)
 
     def places(self, delta: Tensor) -> tuple[list[tuple[str, ...]], Floats]:
-        """Names of the backbone and CB atoms of each new residue, and the places (B, all of them, 3) after turning."""
+        """Names of the backbone and CB atoms of each new residue, and their coordinates (B, atoms, 3) in nm."""
         names, rows = [], []
         for k in range(1, len(self.peptide.residues) - 1):
-            own = [(name, self.peptide.atom(k, name, self.peptide.steering_mask)) for name in (*ENDS, "O", "CB")]
-            names.append(tuple(name for name, atom in own if atom is not None))
-            rows += [atom for _, atom in own if atom is not None]
+            atoms = [(name, self.peptide.atom(k, name, self.peptide.steering_mask)) for name in (*ENDS, "O", "CB")]
+            names.append(tuple(name for name, atom in atoms if atom is not None))
+            rows += [atom for _, atom in atoms if atom is not None]
         xyz = self._start(len(delta))
-        # what no torsion carries and no axis needs (the N of a leading proline) is not among the local atoms
-        places = np.repeat(self.peptide.xyz[None], len(delta), 0)
-        places[:, self.kin.atoms.numpy()] = carry(self.kin, frames(self.kin, xyz, delta), xyz).numpy()
-        return names, places[:, rows]
+        # an atom that no torsion moves and no axis needs (the N of a leading proline) is not a local atom
+        coordinates = np.repeat(self.peptide.xyz[None], len(delta), 0)
+        coordinates[:, self.kin.atoms.numpy()] = carry(self.kin, frames(self.kin, xyz, delta), xyz).numpy()
+        return names, coordinates[:, rows]
 
     def _start(self, rows: int) -> Tensor:
         return torch.as_tensor(self.peptide.xyz)[self.kin.atoms].expand(rows, -1, -1)
 
 
 def _letter(structure: Structure, k: int) -> str:
-    """What an anchor counts as; alanine where it is none of the twenty amino acids."""
+    """One-letter code of an anchor; alanine for a non-standard residue."""
     name = structure.residues[k].resname
     return letter_of(SAME_AS.get(name, name)).replace("-", "A")
 
 
 def _held_phi(structure: Structure, k: int, steering: np.ndarray) -> float | None:
-    """Phi (radian) that a residue's proline ring or amide hydrogen asks for; None where it is free."""
+    """Phi (radian) fixed by the proline ring or the amide hydrogen of a residue; None if it is free."""
     n, ca, c = (structure.xyz[structure.atom(k, name, steering)] for name in ENDS)
     for name in ("CD", "H", "HN", "D"):
         atom = structure.atom(k, name, steering)
@@ -144,7 +149,7 @@ def _held_phi(structure: Structure, k: int, steering: np.ndarray) -> float | Non
 
 
 def _ghost(carbon: Floats, ideal: Floats, own: Floats, phi: float) -> Floats:
-    """N, CA, C (3, 3) of the ghost: N and the direction to CA are ideal, the rest is the residue's own, at a phi."""
+    """N, CA, C (3, 3) of the ghost for a given phi: N and the N-CA direction are ideal, the rest is the residue's."""
     n = ideal[0]
     along = (ideal[1] - n) / np.linalg.norm(ideal[1] - n)
     ca = n + np.linalg.norm(own[1] - own[0]) * along

@@ -1,7 +1,7 @@
-"""Bent loops: native loops bent closed by seeded random torsion moves.
+"""Perturbation of native loops by seeded random torsion moves that keep them closed.
 
-The loop's phi and psi turn by random amounts, closure holds throughout, nothing else changes; so a bent loop
-has native bond geometry, and its native conformation is reachable by torsions alone.
+Only phi and psi of the loop change, so a perturbed loop has native bond geometry and its native conformation is
+reachable by torsions alone.
 """
 
 from __future__ import annotations
@@ -18,41 +18,51 @@ from geofold.molecule.structure import Structure
 
 Floats = NDArray[np.float64]
 KICK = 0.15
-"""rad: standard deviation of the lasting part of the random moves; the passing part is two thirds of it."""
+"""Standard deviation of the constant part of the random moves (radian); that of the varying part is 2/3 of it."""
 MOVES = 200
+"""Maximum number of moves."""
 
 
 def bend(structure: Structure, first: int, last: int, *, seed: int, target: float) -> Floats:
-    """Coordinates (n_atoms, 3) with residues `first` to `last` bent closed.
+    """Perturb a loop without breaking its closure.
 
     Parameters
     ----------
+    structure : Structure
+        Native structure.
+    first, last : int
+        Indices of the first and the last residue of the loop.
     seed : int
-        Of the moves.
+        Seed of the random moves.
     target : float
-        Backbone RMSD in A from the native that ends the bending.
+        Backbone RMSD from the native (angstrom) at which the perturbation ends.
+
+    Returns
+    -------
+    (n_atoms, 3) float
+        Coordinates of the whole structure, nm.
     """
     domain = LoopDomain.of(structure, first, last, cap=math.radians(10.0))
-    reach = torch.as_tensor(domain.tree.backbone.astype(float))
+    mobility = torch.as_tensor(domain.tree.backbone.astype(float))
     atoms = domain.fold.kin.atoms.numpy()
-    inside = np.isin(atoms, domain.tree.atoms) & np.isin(structure.name[atoms], ("N", "CA", "C", "O"))
-    state = domain.fold.start(structure.xyz, reach)
+    backbone = np.isin(atoms, domain.tree.atoms) & np.isin(structure.name[atoms], ("N", "CA", "C", "O"))
+    state = domain.fold.start(structure.xyz, mobility)
     native = state.xyz.clone()
-    noise = np.random.default_rng(seed)
-    lasting = noise.standard_normal(domain.latent_dim)
+    generator = np.random.default_rng(seed)
+    drift = generator.standard_normal(domain.latent_dim)
     for _ in range(MOVES):
-        latent = KICK * (lasting + 2 / 3 * noise.standard_normal(domain.latent_dim))
-        state = domain.fold.commit(domain.fold.decode(torch.as_tensor(latent)[None], state), state, reach)
-        shift = (state.xyz - native)[0, torch.as_tensor(inside)]
-        if 10 * float(shift.square().sum(-1).mean().sqrt()) >= target:
+        latent = KICK * (drift + 2 / 3 * generator.standard_normal(domain.latent_dim))
+        state = domain.fold.commit(domain.fold.decode(torch.as_tensor(latent)[None], state), state, mobility)
+        displacement = (state.xyz - native)[0, torch.as_tensor(backbone)]
+        if 10 * float(displacement.square().sum(-1).mean().sqrt()) >= target:
             break
     bent = structure.xyz.copy()
-    carried = np.isin(atoms, domain.tree.atoms)
-    bent[atoms[carried]] = state.xyz[0].numpy()[carried]
+    moved = np.isin(atoms, domain.tree.atoms)
+    bent[atoms[moved]] = state.xyz[0].numpy()[moved]
     return bent
 
 
 def backbone_rmsd(structure: Structure, first: int, last: int, one: Floats, other: Floats) -> float:
-    """RMSD in A over N, CA, C, O of the loop, in the frame of the file (no superposition)."""
+    """RMSD (angstrom) of N, CA, C, O of the loop between two coordinate sets (n_atoms, 3), without superposition."""
     atoms = [a for a in backbone_atoms(structure, first, last, structure.steering_mask) if a is not None]
     return float(10 * np.sqrt(((one[atoms] - other[atoms]) ** 2).sum(-1).mean()))

@@ -1,6 +1,7 @@
-"""A loop of a structure as the loop model sees it, and the model as the predictor of the loop domain.
+"""Features of a loop for the loop model, and the loop model as the predictor of the loop domain.
 
-Glossary: ``B`` rows, ``n`` torsions of the tree, ``h`` hinges (phi and psi of each residue in turn), ``F`` features.
+Glossary: ``B`` rows, ``n`` torsions of the tree, ``h`` hinges (phi and psi of each residue, interleaved), ``F``
+features.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ from geofold.molecule.kinematics.decoder_state import FoldState
 from geofold.molecule.structure import WATER, Structure
 
 RADIUS = 1.4
-"""nm: atoms around within this of the loop's backbone as it comes in; two more than in training, for it moves."""
+"""Cutoff of the surrounding atoms from the input backbone (nm); 0.2 larger than in training because the loop moves."""
 NAMES = ("N", "CA", "C", "O")
 
 
 @dataclass(frozen=True)
 class LoopSense:
-    """What is needed to see a loop.
+    """Feature extraction of a loop for the loop model.
 
     Attributes
     ----------
     pieces : Pieces
-        Of one row, as it came in (A).
+        Input loop and its surroundings as one row (angstrom).
     local : (L, 4) int
-        Local rows of the loop's N, CA, C, O; -1 where there is none.
+        Local rows of the N, CA, C, O of the loop; -1 for missing atoms.
     hinge : (h,) int
-        Torsion of each hinge; -1 where it is fixed.
+        Torsion of each hinge; -1 for fixed hinges.
     """
 
     pieces: Pieces
@@ -50,7 +51,7 @@ class LoopSense:
 
     @classmethod
     def of(cls, structure: Structure, fold: Fold) -> LoopSense:
-        """Of the stretch that a fold moves; float32."""
+        """Features of the segment that a decoder moves; float32."""
         tree, device = fold.tree, fold.weight.device
         atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in NAMES]
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
@@ -60,7 +61,7 @@ class LoopSense:
         return cls(pieces, fold.kin.rows(atoms).view(-1, len(NAMES)), torch.tensor(hinge, device=device))
 
     def at(self, xyz: Tensor) -> Pieces:
-        """Pieces of local coordinates (B, m, 3) in nm."""
+        """Pieces with local coordinates (B, m, 3) in nm."""
         rows = len(xyz)
         moved = self.pieces.xyz.repeat(rows, 1, 1, 1)
         loop = 10 * xyz[:, self.local.clamp_min(0)].to(moved)
@@ -68,53 +69,63 @@ class LoopSense:
         return Pieces(moved, *(part.expand(rows, *part.shape[1:]) for part in self.pieces[1:]))
 
     def seen(self, state: FoldState, cursor: int) -> Tensor:
-        """What the predictor is told (B, F + n + 1): features, torsions so far, the cursor."""
+        """Input (B, F + n + 1) of the predictor: features, total increments, cursor."""
         rows = len(state.angle)
         features = look(self.at(state.xyz), cursor, 0.0, state.xyz.new_zeros(rows, INNOVATION).float())
-        place = state.angle.new_full((rows, 1), cursor)
-        return torch.cat([features.to(state.angle), state.angle, place], -1)
+        position = state.angle.new_full((rows, 1), cursor)
+        return torch.cat([features.to(state.angle), state.angle, position], -1)
 
 
 def pieces_of(structure: Structure, first: int, last: int, steering: np.ndarray) -> Pieces:
-    """Residues `first` to `last` of a structure as a piece of one row; every hinge counts as free but proline's phi."""
+    """Residues `first` to `last` of a structure as a single row; all hinges are free except proline's phi."""
     size = len(structure.residues)
     span = range(first - FLANK, last + FLANK + 1)
-    xyz, there = np.zeros((len(span), 4, 3), np.float32), np.zeros(len(span), dtype=bool)
+    xyz, present = np.zeros((len(span), 4, 3), np.float32), np.zeros(len(span), dtype=bool)
     for row, k in enumerate(span):
         atoms = [structure.atom(k, name, steering) for name in NAMES] if 0 <= k < size else [None]
         if None in atoms[:3]:
             continue
-        there[row] = first <= k <= last or _joined(structure, k, first, last)
-        # a missing O stands on its C, where it is in the way of nothing that C is not
-        found = [a if a is not None else atoms[2] for a in atoms]
-        xyz[row] = 10 * structure.xyz[np.array(found, dtype=np.int64)]
+        present[row] = first <= k <= last or _joined(structure, k, first, last)
+        # a missing O is placed on its C, where it adds no overlap
+        known = [a if a is not None else atoms[2] for a in atoms]
+        xyz[row] = 10 * structure.xyz[np.array(known, dtype=np.int64)]
     letters = np.full(len(span), LETTERS - 1)
-    rows = np.flatnonzero(there)
+    rows = np.flatnonzero(present)
     letters[rows] = [int(encode_residues(structure, span[row], span[row])) for row in rows]
-    around = _around(structure, first, last, steering, there)
+    around = _around(structure, first, last, steering, present)
     free = np.ones((last - first + 1, 2), dtype=bool)
     free[:, 0] = letters[FLANK:-FLANK] != PROLINE
-    return Pieces(*(torch.as_tensor(part)[None] for part in (
-        xyz, letters, there, free.ravel(), around, np.ones(len(around), np.float32),
-    )))  # fmt: skip
+    return Pieces(
+        *(
+            torch.as_tensor(part)[None]
+            for part in (
+                xyz,
+                letters,
+                present,
+                free.ravel(),
+                around,
+                np.ones(len(around), np.float32),
+            )
+        )
+    )
 
 
 def _joined(structure: Structure, k: int, first: int, last: int) -> bool:
-    """Whether a residue beside the loop is bonded to it, through those between."""
+    """Whether a flanking residue is connected to the loop by peptide bonds."""
     low, high = (k, first) if k < first else (last, k)
-    return all(structure.bonded(one, one + 1) for one in range(low, high))
+    return all(structure.bonded(residue, residue + 1) for residue in range(low, high))
 
 
-def _around(structure: Structure, first: int, last: int, steering: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Heavy atoms (E, 3) in A around a loop: not its own, nor the backbone of its flanks."""
-    own = np.arange(first, last + 1)
-    flanks = np.setdiff1d(np.arange(first - FLANK, last + FLANK + 1)[there], own)
+def _around(structure: Structure, first: int, last: int, steering: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Heavy atoms (E, 3) in angstrom around a loop, excluding its own and the backbone of its flanks."""
+    loop_residues = np.arange(first, last + 1)
+    flanks = np.setdiff1d(np.arange(first - FLANK, last + FLANK + 1)[present], loop_residues)
     heavy = np.isin(structure.element, _heavy(structure)) & steering
-    heavy &= ~np.isin(structure.resname, list(WATER)) & ~np.isin(structure.residue_of, own)
+    heavy &= ~np.isin(structure.resname, list(WATER)) & ~np.isin(structure.residue_of, loop_residues)
     heavy &= ~(np.isin(structure.residue_of, flanks) & np.isin(structure.name, (*NAMES, "CB")))
-    loop = np.isin(structure.residue_of, own) & np.isin(structure.name, NAMES)
-    far = cKDTree(structure.xyz[loop]).query(structure.xyz[heavy], distance_upper_bound=RADIUS)[0]
-    return np.asarray(10 * structure.xyz[heavy][np.isfinite(far)], dtype=np.float32).reshape(-1, 3)
+    loop = np.isin(structure.residue_of, loop_residues) & np.isin(structure.name, NAMES)
+    distance = cKDTree(structure.xyz[loop]).query(structure.xyz[heavy], distance_upper_bound=RADIUS)[0]
+    return np.asarray(10 * structure.xyz[heavy][np.isfinite(distance)], dtype=np.float32).reshape(-1, 3)
 
 
 def _heavy(structure: Structure) -> list[str]:
@@ -122,7 +133,19 @@ def _heavy(structure: Structure) -> list[str]:
 
 
 class Memory(NamedTuple):
-    """Of the predictor: the model's, where hinges (B, h) are believed to belong, latent and proposal (B, d), steps."""
+    """State of the predictor.
+
+    Attributes
+    ----------
+    stream
+        State of the model.
+    belief : (B, h) float
+        Current estimate of the hinge angles, radian; NaN before the first step.
+    z, proposal : (B, d) float
+        Corrected latent and proposal of the last step.
+    steps : int
+        Number of steps taken.
+    """
 
     stream: Any
     belief: Tensor
@@ -133,16 +156,19 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True)
 class LoopPredictor:
-    """The loop model as a backbone of the controller: it proposes what leads from here to where hinges are believed
-    to belong, and reads what a corrector made of its last proposal.
+    """The loop model as the predictor of the controller.
+
+    It proposes the increments from the current torsions to the estimated ones, and receives the correction of its last
+    proposal as input.
 
     Parameters
     ----------
-    model
+    model : LoopModel
+        Trained loop model.
     hinge : (h,) int
-        See `LoopSense`.
+        Torsion of each hinge, see `LoopSense`.
     fading : int or None
-        Sweeps after which it holds still, so that the corrector can settle what is left; None: never.
+        Number of sweeps after which it proposes no motion, so that the corrector converges; None for no limit.
     """
 
     model: LoopModel
@@ -151,14 +177,14 @@ class LoopPredictor:
     name: str = "loop-denoiser"
 
     def init_state(self, batch: int, dim: int, like: Tensor) -> Memory:
-        """Nothing was seen."""
+        """State before the first step."""
         z = like.new_zeros(batch, dim)
         belief = like.new_full((batch, len(self.hinge)), torch.nan)
         return Memory(self.model.stream.init_state(batch), belief, z, z, 0)
 
     @torch.no_grad()
     def step(self, x: Tensor, state: Memory) -> tuple[Tensor, Memory]:
-        """Proposal (B, d) for what was seen (see `LoopSense.seen`)."""
+        """Proposal (B, d) for an observation (see `LoopSense.seen`)."""
         length, cursor = len(self.hinge) // 2, int(x[0, -1])
         sweep = state.steps // length
         angle = self._of_hinges(x[:, FEATURES:-1])
@@ -175,13 +201,13 @@ class LoopPredictor:
         return proposal, Memory(stream, belief, proposal, proposal, state.steps + 1)
 
     def read(self, state: Memory) -> Tensor:
-        """The latent as it stands."""
+        """Current latent (B, d)."""
         return state.z
 
     def write(self, state: Memory, z: Tensor) -> Memory:
-        """The corrected latent; what was added to the proposal is told to the model at the next step."""
+        """Store the corrected latent; the model receives its difference from the proposal at the next step."""
         return state._replace(z=z)
 
     def _of_hinges(self, values: Tensor) -> Tensor:
-        """Values (B, h) of the hinges out of those (B, >= n) of the torsions, zero where a hinge is fixed."""
+        """Values (B, h) of the hinges, selected from those (B, >= n) of the torsions; zero for fixed hinges."""
         return torch.where(self.hinge >= 0, values[:, self.hinge.clamp_min(0)], 0.0)

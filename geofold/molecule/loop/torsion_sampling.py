@@ -1,7 +1,6 @@
-"""Torsions of residues that are not there, drawn from the torsion prior.
+"""Torsions of missing residues, sampled from the torsion prior.
 
-Glossary: ``B`` draws, ``n`` residues to build, ``T`` residues that are read: what stands before, the new ones, what
-stands after.
+Glossary: ``B`` samples, ``n`` residues to build.
 """
 
 from __future__ import annotations
@@ -26,43 +25,56 @@ CONTEXT = 16
 def drawn_torsions(
     structure: Structure, build: Build, prior: TorsionPrior, count: int, noise: np.random.Generator
 ) -> tuple[np.ndarray, float]:
-    """Torsions of the new residues and of the one after them, each given those before.
+    """Sample torsions of the new residues and of the residue after them, each conditioned on the preceding ones.
 
-    Peptide bonds are trans, prolines' too, but where the plan says cis.
+    Peptide bonds are trans, including those of proline, except for the cis bonds of the plan.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure with the gap.
+    build : Build
+        Plan of the loop.
+    prior : TorsionPrior
+        Trained prior.
+    count : int
+        Number of samples B.
+    noise : numpy.random.Generator
+        Source of randomness.
 
     Returns
     -------
-    torsions : (B, n + 1, 2)
-        phi and psi in radian.
+    torsions : (B, n + 1, 2) float
+        Phi and psi in radian.
     odds : float
-        Log-odds of the bonds that are cis being so, the mean of the draws.
+        Summed log-odds of the cis bonds being cis, averaged over the samples.
     """
     begin, end = build.before, build.after
     while begin > max(build.before - CONTEXT, 0) and structure.bonded(begin - 1, begin):
         begin -= 1
-    most = min(build.after + CONTEXT, len(structure.residues) - 1)
-    while end < most and structure.bonded(end, end + 1):
+    last_context = min(build.after + CONTEXT, len(structure.residues) - 1)
+    while end < last_context and structure.bonded(end, end + 1):
         end += 1
-    own = torch.tensor([[AMINO_ACIDS.index(letter)] for letter in build.sequence])
+    new_letters = torch.tensor([[AMINO_ACIDS.index(letter)] for letter in build.sequence])
     letters = torch.cat(
-        [encode_residues(structure, begin, build.before), own, encode_residues(structure, build.after, end)]
+        [encode_residues(structure, begin, build.before), new_letters, encode_residues(structure, build.after, end)]
     )
-    told = prior.context(letters)
+    context = prior.context(letters)
     torsions = backbone_torsions(structure)[begin : build.before + 1, :3]
-    # without a residue behind it, what the O of the last one says of its psi
+    # the residue before the gap has no successor, so its psi is inferred from its O
     n, ca, c, o = (structure.xyz[structure.atom(build.before, name, structure.steering_mask)] for name in BACKBONE)
     torsions[-1, 1] = (float(dihedral(n, ca, c, o)) + 2 * np.pi) % (2 * np.pi) - np.pi
-    known = torch.as_tensor(torsions).to(told)[:, None]
-    state, before = prior.stream.init_state(count), torch.full((count, 3), torch.nan).to(told)
-    found, odds = [], 0.0
-    for place, here in enumerate(told[: len(known) + len(own) + 1]):
-        z, state = prior.stream.step(torch.cat([here.expand(count, -1), past(before)], -1), state)
+    known = torch.as_tensor(torsions).to(context)[:, None]
+    state, previous = prior.stream.init_state(count), torch.full((count, 3), torch.nan).to(context)
+    samples, odds = [], 0.0
+    for place, letter_context in enumerate(context[: len(known) + len(new_letters) + 1]):
+        z, state = prior.stream.step(torch.cat([letter_context.expand(count, -1), past(previous)], -1), state)
         if place < len(known):
-            before = known[place].expand(count, -1)
+            previous = known[place].expand(count, -1)
             continue
-        said, turned = prior.read(z), place - len(known) in build.cis
-        angles = sample(said.cis if turned else said.trans, noise)
-        odds += float(said.odds.mean()) if turned else 0.0
-        found.append(angles.double().cpu().numpy())
-        before = torch.cat([angles, torch.full_like(angles[:, :1], 0.0 if turned else torch.pi)], -1)
-    return np.stack(found, 1), odds
+        density, is_cis = prior.read(z), place - len(known) in build.cis
+        angles = sample(density.cis if is_cis else density.trans, noise)
+        odds += float(density.odds.mean()) if is_cis else 0.0
+        samples.append(angles.double().cpu().numpy())
+        previous = torch.cat([angles, torch.full_like(angles[:, :1], 0.0 if is_cis else torch.pi)], -1)
+    return np.stack(samples, 1), odds

@@ -71,9 +71,10 @@ def parse_contact(structure: Structure, text: str, altloc: str | None = None) ->
     match = FORM.fullmatch(text)
     if not match:
         raise ContactError(
-            f"contact {shown(text)!r}", "the form A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0 (distance in Angstrom)",
+            f"contact {shown(text)!r}",
+            "the form A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0 (distance in Angstrom)",
             "write it as chain, residue number, dash, chain, residue number, < or >, distance",
-        )  # fmt: skip
+        )
     one, atom_one, two, atom_two, sign, value = match.groups()
     bound = (parse_decimal(value) or 0.0) / 10
     if not 0.1 <= bound <= 100.0:
@@ -83,9 +84,10 @@ def parse_contact(structure: Structure, text: str, altloc: str | None = None) ->
     first, second = find_residue(structure, one), find_residue(structure, two)
     if structure.residues[first].chain == structure.residues[second].chain and abs(first - second) < CLOSEST:
         raise ContactError(
-            f"contact {text!r} is between residues {abs(first - second)} apart", f"residues at least {CLOSEST} apart",
+            f"contact {text!r} is between residues {abs(first - second)} apart",
+            f"residues at least {CLOSEST} apart",
             "choose residues further apart: neighbours keep their distance whatever turns",
-        )  # fmt: skip
+        )
     return Contact(
         _atom(structure, first, atom_one, altloc),
         _atom(structure, second, atom_two, altloc),
@@ -103,9 +105,10 @@ def _atom(structure: Structure, residue: int, name: str | None, altloc: str | No
             return atom
     there = ", ".join(str(structure.name[a]) for a in structure.residues[residue].atoms[:30])
     raise ContactError(
-        f"residue {structure.residues[residue].label} has no atom {name or 'CB'}", f"one of {there}",
+        f"residue {structure.residues[residue].label} has no atom {name or 'CB'}",
+        f"one of {there}",
         "name one of its atoms with @, as in A:3@CA",
-    )  # fmt: skip
+    )
 
 
 def cost(excess: Tensor) -> Tensor:

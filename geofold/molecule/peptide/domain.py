@@ -50,9 +50,16 @@ class PeptideDomain:
 
     @classmethod
     def of(
-        cls, structure: Structure, first: int, last: int, *, cap: float = math.radians(10.0), side_chains: bool = True,
-        altloc: str | None = None, device: str = "cpu",
-    ) -> PeptideDomain:  # fmt: skip
+        cls,
+        structure: Structure,
+        first: int,
+        last: int,
+        *,
+        cap: float = math.radians(10.0),
+        side_chains: bool = True,
+        altloc: str | None = None,
+        device: str = "cpu",
+    ) -> PeptideDomain:
         """Domain of the residues `first` to `last`; `side_chains` lets chi torsions turn too."""
         tree = torsion_tree(structure, first, last, altloc=altloc)
         fold = Fold.of(structure, tree, cap=cap, device=device)
@@ -62,8 +69,9 @@ class PeptideDomain:
         # a contact may name an atom that stays: its place is kept here
         still = {
             int(a): torch.as_tensor(structure.xyz[a], dtype=fold.weight.dtype, device=device)
-            for a in np.flatnonzero(tree.steering) if int(a) not in local
-        }  # fmt: skip
+            for a in np.flatnonzero(tree.steering)
+            if int(a) not in local
+        }
         return cls(fold, sterics, angles, still, side_chains)
 
     @property
@@ -78,7 +86,7 @@ class PeptideDomain:
 
     @property
     def latent_dim(self) -> int:
-        """Of the fold."""
+        """Dimension of the latent."""
         return self.fold.latent_dim
 
     @property
@@ -230,7 +238,7 @@ class PeptideDomain:
         return (self._ends(xyz, self._bounds(contacts)).square().sum(-1) + TINY).sqrt()
 
     def reached(self, state: PeptideState, goal: PeptideGoal) -> bool:
-        """Of one row: every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
+        """Whether one row is clean: every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
         distance = self.distances(state.fold.xyz, goal.contacts)[0].tolist()
         if not all(c.satisfied(d) for c, d in zip(goal.contacts, distance, strict=True)):
             return False

@@ -102,9 +102,14 @@ class _Search:
                 raise StopIteration
 
         end = minimize(
-            self._loss_and_slope, first, jac=True, method="L-BFGS-B", bounds=[(-box, box)] * len(first),
-            callback=watch, options={"maxiter": ITERATIONS, "maxcor": MEMORY},
-        )  # fmt: skip
+            self._loss_and_slope,
+            first,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(-box, box)] * len(first),
+            callback=watch,
+            options={"maxiter": ITERATIONS, "maxcor": MEMORY},
+        )
         return np.asarray(end.x, dtype=np.float64), float(end.fun)
 
     def content(self, turn: Floats) -> bool:

@@ -40,7 +40,7 @@ class ObservedPeptide(Protocol):
 NAMES = ("N", "CA", "C")
 KINDS = ("phi", "psi", "chi1", "chi2")
 CAP = math.radians(10.0)
-"""What a step may turn a torsion by."""
+"""Largest rotation of a torsion per step (radian)."""
 BACKBONE = ("N", "CA", "C", "O", "OXT")
 PUSHED = 20.0
 """Per nm: about what a severe overlap pushes with."""
@@ -55,7 +55,7 @@ steps so, 12.7 where it led for 16."""
 
 @dataclass(frozen=True)
 class PeptideSense:
-    """What is needed to see a peptide.
+    """Feature extraction of a peptide for the policy.
 
     Attributes
     ----------
@@ -110,10 +110,14 @@ class PeptideSense:
             return torch.as_tensor(values, dtype=fold.weight.dtype, device=device)
 
         return cls(
-            torch.tensor(letters, device=device), torch.tensor(local, device=device),
-            made(structure.xyz[still]).reshape(-1, 3), torch.tensor(turns, device=device), made(chi),
-            torch.as_tensor(part.clip(0, 2 * len(span) - 1), device=device), structure.residue_of - tree.first,
-        )  # fmt: skip
+            torch.tensor(letters, device=device),
+            torch.tensor(local, device=device),
+            made(structure.xyz[still]).reshape(-1, 3),
+            torch.tensor(turns, device=device),
+            made(chi),
+            torch.as_tensor(part.clip(0, 2 * len(span) - 1), device=device),
+            structure.residue_of - tree.first,
+        )
 
     def seen(self, domain: ObservedPeptide, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
         """What the predictor is told (B, L (F + 12) + 2): features and pose, worst violation (A), which goal it is."""
@@ -151,9 +155,10 @@ class PeptideSense:
         contacts = () if goal is None else goal.contacts
         rows, like = len(xyz), xyz
         none = Wanted(
-            like.new_zeros(rows, CONTACTS, 2, 3), torch.zeros(rows, CONTACTS, 2, dtype=torch.long, device=like.device),
+            like.new_zeros(rows, CONTACTS, 2, 3),
+            torch.zeros(rows, CONTACTS, 2, dtype=torch.long, device=like.device),
             *(like.new_zeros(rows, CONTACTS) for _ in range(3)),
-        )  # fmt: skip
+        )
         if not contacts:
             return none, 0.0
         place, excess, sign = domain.wanted(xyz, contacts)
@@ -171,9 +176,12 @@ class PeptideSense:
             return target
 
         filled = Wanted(
-            put(none.place, 10 * place), put(none.residue, residue.expand(rows, -1, -1)), put(none.excess, 10 * excess),
-            put(none.sign, sign.expand(rows, -1)), put(none.there, torch.ones_like(excess)),
-        )  # fmt: skip
+            put(none.place, 10 * place),
+            put(none.residue, residue.expand(rows, -1, -1)),
+            put(none.excess, 10 * excess),
+            put(none.sign, sign.expand(rows, -1)),
+            put(none.there, torch.ones_like(excess)),
+        )
         return filled, float(crc32(" ".join(c.text for c in contacts).encode()))
 
 
@@ -246,7 +254,7 @@ class PeptidePredictor:
         return led
 
     def read(self, state: Memory) -> Tensor:
-        """The latent as it stands."""
+        """Current latent (B, d)."""
         return state.z
 
     def write(self, state: Memory, z: Tensor) -> Memory:

@@ -26,13 +26,13 @@ from geofold.molecule.topology.bonds import separations
 
 STEPS = 24
 TOLERATED = 0.03
-"""nm of overlap that is left alone: severe ones begin at 0.04."""
+"""Overlap without cost (nm); severe overlaps begin at 0.04."""
 STRAY = np.radians(60.0)
 """As far from its rotamer as this costs a torsion what an overlap of `TOLERATED` beyond the tolerated one costs."""
 LARGEST = np.radians(10.0)
-"""Of a torsion in a step."""
+"""Largest rotation of a torsion per step (radian)."""
 DAMPING, EASIER, HARDER = 0.1, 0.5, 4.0
-"""At first, and what it is multiplied with after a step that was good, or bad."""
+"""Initial damping, and its factors after an accepted and after a rejected step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class SideChains:
 
     @classmethod
     def of(cls, structure: Structure, residues: Sequence[int], steering: Mask, table: list[list[int]]) -> SideChains:
-        """Of those of some residues whose chi atoms are all there."""
+        """Side chains of those of the residues whose chi atoms are complete."""
         owners, quartets = list[int](), list[list[int]]()
         carried, depth = list[NDArray[np.bool_]](), list[int]()
         for k in residues:
@@ -80,9 +80,13 @@ class SideChains:
                 depth.append(number)
         shape = (len(owners), len(structure))
         return cls(
-            structure, np.array(owners, dtype=np.int64), np.array(quartets, dtype=np.int64).reshape(-1, 4),
-            np.array(carried, dtype=bool).reshape(shape), np.array(depth, dtype=np.int64), table,
-        )  # fmt: skip
+            structure,
+            np.array(owners, dtype=np.int64),
+            np.array(quartets, dtype=np.int64).reshape(-1, 4),
+            np.array(carried, dtype=bool).reshape(shape),
+            np.array(depth, dtype=np.int64),
+            table,
+        )
 
     @property
     def axis(self) -> NDArray[np.int64]:
@@ -120,9 +124,11 @@ class SideChains:
         heavy = np.flatnonzero(self._heavy)
         near = cKDTree(xyz[self.moving]).query_ball_tree(cKDTree(xyz[heavy]), CONTACT)
         listed = [
-            (int(a), int(b)) for a, close in zip(self.moving, near, strict=True) for b in heavy[close]
+            (int(a), int(b))
+            for a, close in zip(self.moving, near, strict=True)
+            for b in heavy[close]
             if a != b and not (a > b and self._moves[b]) and (int(a), int(b)) not in self._bonded
-        ]  # fmt: skip
+        ]
         pairs = np.array(listed, dtype=np.int64).reshape(-1, 2)
         i, j = pairs.T
         touching = self._radius[i] + self._radius[j] - POLAR_ALLOWANCE * (self._polar[i] & self._polar[j])

@@ -1,4 +1,4 @@
-"""The search behind packing: which of each residue's rotamers, given all others'.
+"""Search for the best combination of rotamers by dead-end elimination.
 
 Glossary: ``K`` rotamers of a residue, ``m`` side-chain atoms beyond CB. Energies and radii are SCWRL3's (Canutescu,
 Shelenkov and Dunbrack, Protein Sci. 12:2001, 2003); dead ends go by Goldstein's criterion (Biophys. J. 66:1335, 1994).
@@ -22,9 +22,9 @@ RADIUS = {"C": 0.16, "N": 0.13, "O": 0.13, "S": 0.17, "SE": 0.18}
 """nm, SCWRL3's: smaller than Bondi's, as atoms of discrete rotamers must be; other elements take `METAL`."""
 METAL = 0.12
 RISE, SOFT, WORST = 57.273, 0.8254, 10.0
-"""Repulsion: zero from touching on, RISE (1 - r / R) nearer, WORST below SOFT R."""
+"""Repulsion: zero from the contact distance R, RISE (1 - r / R) below it, WORST below SOFT R."""
 DISULFIDE, BRIDGE = (0.185, 0.225), 15.0
-"""S-S distances (nm) that count as a bond, and what a bond is worth."""
+"""Range of S-S distances of a disulfide (nm), and the energy gained by it."""
 SWEEPS, HOT, COLD = 60, 5.0, 0.05
 
 

@@ -86,9 +86,12 @@ def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed
     eliminate(sites, pairs)
     picks, energy = anneal(sites, pairs, seed)
     return Packed(
-        np.array(chosen, dtype=np.int64), [s.chi[p] for s, p in zip(sites, picks, strict=True)],
-        [s.xyz[p] for s, p in zip(sites, picks, strict=True)], energy, {k: beta[k] for k in wanted if k in beta},
-    )  # fmt: skip
+        np.array(chosen, dtype=np.int64),
+        [s.chi[p] for s, p in zip(sites, picks, strict=True)],
+        [s.xyz[p] for s, p in zip(sites, picks, strict=True)],
+        energy,
+        {k: beta[k] for k in wanted if k in beta},
+    )
 
 
 def placed(structure: Structure, packed: Packed) -> tuple[Floats, list[AddedAtom], NDArray[np.bool_]]:
@@ -97,11 +100,11 @@ def placed(structure: Structure, packed: Packed) -> tuple[Floats, list[AddedAtom
     Returns
     -------
     xyz : (n_atoms, 3)
-        nm, packed side chains in their new places.
+        Coordinates with the packed side chains, nm.
     added : list of AddedAtom
         Atoms that the structure lacks, CB included.
     stale : (n_atoms,) bool
-        What still stands where the old side chains were: their hydrogens and other conformers.
+        Atoms at the positions of the old side chains: their hydrogens and other conformers.
     """
     steering = structure.steering_mask
     xyz, stale = structure.xyz.copy(), np.zeros(len(structure), dtype=bool)
@@ -149,7 +152,7 @@ def backbone_torsions(structure: Structure) -> Floats:
 
 @dataclass(frozen=True)
 class _Fixed:
-    """What does not move: places (F, 3), radii, residues (-1: not an amino acid) and whether an atom is backbone."""
+    """Fixed atoms: coordinates (F, 3), radii, residues (-1 if not an amino acid), and a backbone mask."""
 
     xyz: Floats
     radius: Floats
@@ -214,7 +217,7 @@ def _site(structure: Structure, k: int, torsions: Floats, steering: NDArray[np.b
 
 
 def _against(site: Site, fixed: _Fixed) -> Floats:
-    """Repulsion (K,) between a residue's rotamers and what is fixed, but for what is bonded nearby."""
+    """Repulsion (K,) between a residue's rotamers and the fixed atoms, excluding bonded neighbours."""
     reach = np.linalg.norm(site.xyz - site.xyz.mean((0, 1)), axis=-1).max() + 0.35
     near = np.array(fixed.tree.query_ball_point(site.xyz.mean((0, 1)), reach), dtype=np.int64)
     own = fixed.residue[near] == site.residue

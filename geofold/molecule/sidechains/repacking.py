@@ -1,9 +1,9 @@
-"""Side chains around a loop: which of them may be repacked, a structure without them, and their turning.
+"""Repacking of the side chains around a loop.
 
-Neighbours turn about their own chi axes, so that their bonds, angles and chiralities stay to the last bit but for
-rounding; what packing would build of ideal geometry is used for atoms that are missing alone.
+Neighbours rotate about their own chi axes, so their bond lengths, angles and chiralities are preserved up to rounding;
+ideal geometry from the rotamer library is used for missing atoms only.
 
-Glossary: ``s`` atoms of side chains that turned.
+Glossary: ``s`` atoms of rotated side chains.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from geofold.molecule.topology.bond_walk import BACKBONE
 from geofold.molecule.topology.bonds import bond_list, links_among, neighbours
 
 RIGID = frozenset({"PRO", "HYP"})
-"""Their rings are left as they are."""
+"""Residues with rigid rings, which are not repacked."""
 KEPT = frozenset((*BACKBONE, "CB", "OXT", "H", "HA", "HA2", "HA3", "H1", "H2", "H3"))
-"""What stays of a residue without its side chain."""
+"""Atoms that remain of a residue without its side chain."""
 
 
 @dataclass(frozen=True, eq=False)
 class RepackedSideChains:
-    """Side chains beside a loop that were repacked.
+    """Repacked side chains around a loop.
 
     Attributes
     ----------
     atoms : (s,) int
-        Of the structure.
-    xyz : (s, 3)
-        Their places, nm.
+        Atoms of the structure.
+    xyz : (s, 3) float
+        Their coordinates, nm.
     """
 
     atoms: np.ndarray
@@ -131,8 +131,21 @@ def subset(structure: Structure, kept: Mask) -> Structure:
     place = np.cumsum(kept) - 1
     left = [(residue, place[residue.atoms[kept[residue.atoms]]]) for residue in structure.residues]
     own = [replace(residue, atoms=atoms) for residue, atoms in left if len(atoms)]
-    columns = ("name", "resname", "chain", "icode", "altloc", "element", "resnum", "serial", "hetatm", "occupancy",
-               "bfactor", "xyz", "residue_of")  # fmt: skip
+    columns = (
+        "name",
+        "resname",
+        "chain",
+        "icode",
+        "altloc",
+        "element",
+        "resnum",
+        "serial",
+        "hetatm",
+        "occupancy",
+        "bfactor",
+        "xyz",
+        "residue_of",
+    )
     fewer = {column: getattr(structure, column)[kept] for column in columns}
     fewer["residue_of"] = np.unique(fewer["residue_of"], return_inverse=True)[1]
     return replace(structure, **fewer, residues=tuple(own), links=links_among(structure, kept), document=None)

@@ -112,9 +112,15 @@ def side_chain(name: str) -> SideChain | None:
         axes.append([every.index(near), every.index(far)])
     own = tuple(_renamed(name, atom) for atom in names)
     return SideChain(
-        own, tuple("SE" if atom == "SE" else atom[0] for atom in own), np.array([place[atom] for atom in names]),
-        place["CB"], np.array(axes), np.array(turned), np.array(chi), tuple(quartets),
-    )  # fmt: skip
+        own,
+        tuple("SE" if atom == "SE" else atom[0] for atom in own),
+        np.array([place[atom] for atom in names]),
+        place["CB"],
+        np.array(axes),
+        np.array(turned),
+        np.array(chi),
+        tuple(quartets),
+    )
 
 
 def built(chain: SideChain, chi: Floats, rotation: Floats, origin: Floats) -> Floats:
@@ -182,7 +188,7 @@ def kind_of(name: str, omega: float) -> str:
 
 
 def chi_angles(structure: Structure, k: int, steering: NDArray[np.bool_]) -> Floats:
-    """Chi torsions (L,) of residue k as it stands, radian; NaN where an atom is missing."""
+    """Chi torsions (L,) of residue k in the structure, radian; NaN where an atom is missing."""
     chain = side_chain(structure.residues[k].resname)
     if chain is None:
         return np.zeros(0)

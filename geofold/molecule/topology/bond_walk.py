@@ -80,9 +80,14 @@ class Walk:
     """Breadth-first walk over the bonds of the moving stretch."""
 
     def __init__(
-        self, structure: Structure, steering: NDArray[np.bool_], table: list[list[int]],
-        axes: dict[tuple[int, int], tuple[str, int]], first: int, last: int,
-    ) -> None:  # fmt: skip
+        self,
+        structure: Structure,
+        steering: NDArray[np.bool_],
+        table: list[list[int]],
+        axes: dict[tuple[int, int], tuple[str, int]],
+        first: int,
+        last: int,
+    ) -> None:
         self.structure, self.steering, self.table, self.axes = structure, steering, table, axes
         self.first, self.last = first, last
         self.group: dict[int, int] = {}
@@ -114,11 +119,22 @@ class Walk:
         parent = np.array([t[4] for t in self.torsions], dtype=np.int64)
         column = {i: np.array([t[i] for t in self.torsions], dtype=np.int64) for i in (1, 2, 3)}
         return TorsionTree(
-            first=self.first, last=self.last, closed=closed, kind=tuple(t[0] for t in self.torsions),
-            residue=column[1], near=column[2], far=column[3], parent=parent, atoms=atoms,
+            first=self.first,
+            last=self.last,
+            closed=closed,
+            kind=tuple(t[0] for t in self.torsions),
+            residue=column[1],
+            near=column[2],
+            far=column[3],
+            parent=parent,
+            atoms=atoms,
             carrier=np.array([self.group[int(a)] for a in atoms], dtype=np.int64),
-            anchor=anchor, end=end, links=tuple(self.links), steering=self.steering, table=self.table,
-        )  # fmt: skip
+            anchor=anchor,
+            end=end,
+            links=tuple(self.links),
+            steering=self.steering,
+            table=self.table,
+        )
 
     def _enter(self, atom: int, other: int) -> int:
         """Torsion of `other`, reached from `atom`: a new one if this bond turns."""

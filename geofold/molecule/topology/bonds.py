@@ -158,9 +158,10 @@ def links_among(structure: Structure, kept: Mask) -> tuple[Link, ...]:
     """Links between atoms that are kept, (n,) bool, by their numbers among those."""
     place = np.cumsum(kept) - 1
     return tuple(
-        Link(int(place[link.i]), int(place[link.j]), link.source) for link in structure.links
+        Link(int(place[link.i]), int(place[link.j]), link.source)
+        for link in structure.links
         if kept[link.i] and kept[link.j]
-    )  # fmt: skip
+    )
 
 
 def _by_distance(structure: Structure, atoms: NDArray[np.int64]) -> list[tuple[int, int]]:

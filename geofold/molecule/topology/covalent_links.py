@@ -46,7 +46,7 @@ def covalent_links(structure: Structure, steering: Mask) -> list[Pair]:
 
 
 def unrecorded_links(structure: Structure, steering: Mask) -> list[Pair]:
-    """Amides and glycosidic bonds that can be told without a record."""
+    """Amides and glycosidic bonds that are recognised without a record."""
     amides = _pairs(structure, _acyl_carbons(structure, steering), _amines(structure, steering), AMIDE)
     linked = np.isin(structure.resname, list(GLYCOSYLATED)) & steering
     bound = [a for a in np.flatnonzero(linked).tolist() if structure.name[a] == GLYCOSYLATED[str(structure.resname[a])]]
@@ -118,7 +118,7 @@ def _amines(structure: Structure, steering: Mask) -> list[int]:
 
 
 def _pairs(structure: Structure, one: list[int], two: list[int], length: tuple[float, float]) -> list[Pair]:
-    """Atoms of different residues at a bond's length, but for peptide bonds along the chain."""
+    """Atoms of different residues within bonding distance, excluding peptide bonds along the chain."""
     if not one or not two:
         return []
     places: NDArray[np.float64] = structure.xyz[two]

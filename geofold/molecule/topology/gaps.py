@@ -29,14 +29,14 @@ MOST_PLACES = 400
 
 @dataclass(frozen=True)
 class Gap:
-    """What is missing between residues `before` and `after` (indices).
+    """Missing residues between residues `before` and `after` (indices).
 
     Attributes
     ----------
     numbers : sequence of (int, str)
         Numbers of the missing residues: the record's, else as many as the numbering leaves.
     names : tuple of str or None
-        Their names by the record; None where it cannot be told.
+        Their names by the record; None if it is ambiguous or missing.
     source : str
         Name of the record, '' without one.
     """
@@ -87,7 +87,7 @@ def gaps(structure: Structure, chain: str | None = None, removed: frozenset[int]
 
 
 def _without(first: int, last: int, removed: frozenset[int]) -> list[Stretch]:
-    """What is left of a stretch."""
+    """Remaining residues of a segment."""
     kept = np.array([False, *(k not in removed for k in range(first, last + 1)), False])
     edge = np.flatnonzero(np.diff(kept.astype(int)))
     return [(first + int(a), first + int(b) - 1) for a, b in edge.reshape(-1, 2)]
@@ -109,10 +109,12 @@ def _contents(structure: Structure, spans: Sequence[Stretch], record: Recorded) 
     found: dict[int, tuple[int, int]] = {}
     for k in range(len(spans) - 1):
         ways = {
-            (q + size[k], p) for q in places[k] for p in places[k + 1]
+            (q + size[k], p)
+            for q in places[k]
+            for p in places[k + 1]
             if q + size[k] <= p
             and forward[k, q] + _step(structure, spans, start, (k, q), (k + 1, p)) + backward[k + 1, p] == best
-        }  # fmt: skip
+        }
         if len({record.names[start:end] for start, end in ways}) == 1:
             found[k] = min(ways)
     return found
@@ -124,9 +126,10 @@ def _places(structure: Structure, span: Stretch, record: Recorded, there: list[s
     own = [standard_name(residue.resname) for residue in residues]
     number = (residues[0].resnum, residues[0].icode)
     return [
-        place for place in range(len(there) - len(own) + 1)
+        place
+        for place in range(len(there) - len(own) + 1)
         if there[place] == own[0] and record.numbers[place] in (None, number) and there[place : place + len(own)] == own
-    ]  # fmt: skip
+    ]
 
 
 Node = tuple[int, int]

@@ -20,13 +20,25 @@ from geofold.molecule.topology.bond_walk import BACKBONE, TorsionTree, Walk
 from geofold.molecule.topology.bonds import bond_list, neighbours
 
 CHI_ATOMS: dict[str, tuple[str, ...]] = {
-    "ARG": ("CA", "CB", "CG", "CD", "NE"), "ASN": ("CA", "CB", "CG"), "ASP": ("CA", "CB", "CG"),
-    "CYS": ("CA", "CB"), "GLN": ("CA", "CB", "CG", "CD"), "GLU": ("CA", "CB", "CG", "CD"),
-    "HIS": ("CA", "CB", "CG"), "ILE": ("CA", "CB", "CG1"), "LEU": ("CA", "CB", "CG"),
-    "LYS": ("CA", "CB", "CG", "CD", "CE"), "MET": ("CA", "CB", "CG", "SD"), "MSE": ("CA", "CB", "CG", "SE"),
-    "PHE": ("CA", "CB", "CG"), "SER": ("CA", "CB"), "THR": ("CA", "CB"), "TRP": ("CA", "CB", "CG"),
-    "TYR": ("CA", "CB", "CG"), "VAL": ("CA", "CB"),
-}  # fmt: skip
+    "ARG": ("CA", "CB", "CG", "CD", "NE"),
+    "ASN": ("CA", "CB", "CG"),
+    "ASP": ("CA", "CB", "CG"),
+    "CYS": ("CA", "CB"),
+    "GLN": ("CA", "CB", "CG", "CD"),
+    "GLU": ("CA", "CB", "CG", "CD"),
+    "HIS": ("CA", "CB", "CG"),
+    "ILE": ("CA", "CB", "CG1"),
+    "LEU": ("CA", "CB", "CG"),
+    "LYS": ("CA", "CB", "CG", "CD", "CE"),
+    "MET": ("CA", "CB", "CG", "SD"),
+    "MSE": ("CA", "CB", "CG", "SE"),
+    "PHE": ("CA", "CB", "CG"),
+    "SER": ("CA", "CB"),
+    "THR": ("CA", "CB"),
+    "TRP": ("CA", "CB", "CG"),
+    "TYR": ("CA", "CB", "CG"),
+    "VAL": ("CA", "CB"),
+}
 """Axis atoms of the side-chain torsions by IUPAC: chi k turns about the bond between atoms k-1 and k. Polar
 hydrogens, methyl groups and the last chi of lysine are left as they are; proline's ring is rigid."""
 CAPS = frozenset({"ACE", "FOR", "NH2", "NME", "NMA"})
@@ -34,7 +46,7 @@ CAPS = frozenset({"ACE", "FOR", "NH2", "NME", "NMA"})
 
 def torsion_tree(
     structure: Structure, first: int, last: int, *, chi: bool = True, altloc: str | None = None, torn: bool = False
-) -> TorsionTree:  # fmt: skip
+) -> TorsionTree:
     """Torsions of residues ``first`` to ``last`` (inclusive) and what they carry.
 
     A stretch with a bonded residue on both sides is closed and rooted at its N end. A stretch at a chain

@@ -52,7 +52,7 @@ def test_sequences_that_do_not_fit() -> None:
     refused(GAP, "A:58-61=DYXI", SequenceError, "'X' at position 3")
     refused(GAP, "A:58-61=", SequenceError, "without a sequence")
     refused(GAP, "A:58-61=DYNA", SequenceError, "not what SEQRES has there", "expected DYNI")
-    refused(bare, "A:58-61", BuildError, "does not tell the sequence", "SEQRES", "A:58-61=GGG...")
+    refused(bare, "A:58-61", BuildError, "does not contain the sequence", "SEQRES", "A:58-61=GGG...")
     odd = GAP.replace(b"ASP TYR ASN ILE", b"ASP TPO ASN ILE")
     refused(odd, "A:58-61", SequenceError, "A:59 TPO", "twenty amino acids")
     # four residues are missing, and the numbers leave room for three
