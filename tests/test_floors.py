@@ -25,7 +25,7 @@ FLOORS = (
     ("cli",),
 )
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
-EVERYWHERE = {"errors", "files", "resources"}
+EVERYWHERE = {"errors", "files", "geometry", "resources"}
 HOSTS = {"openmm", "mdtraj", "pdbfixer", "Bio", "pymol", "MDAnalysis", "ipywidgets"}
 
 

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from geofold import geometry
+
 
 class Space(Protocol):
     """retract and minus, inverse to each other for steps shorter than the injectivity radius."""
@@ -66,6 +68,6 @@ class Product:
 
 def wrap(angle: Tensor) -> Tensor:
     """Angle in [-pi, pi). Small angles pass unchanged, to the last bit."""
-    turned = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+    turned = geometry.wrap(angle)
     turned = torch.where(turned >= math.pi, torch.full_like(turned, -math.pi), turned)
     return torch.where((angle >= -math.pi) & (angle < math.pi), angle, turned)

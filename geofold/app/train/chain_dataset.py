@@ -21,7 +21,8 @@ from scipy.spatial import cKDTree
 
 from geofold.errors import GeofoldError, InputFileError
 from geofold.files import require_writable, write_all
-from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS, dihedral
+from geofold.geometry import dihedral
+from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS
 from geofold.molecule.sidechains.rotamer_library import SAME_AS, letter_of
 from geofold.molecule.structure import Structure, read
 from geofold.plugins.mdtraj import trajectory_from

@@ -19,6 +19,7 @@ from geofold import resources
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.loop.bent_set import FILES
 from geofold.errors import OptionError
+from geofold.geometry import wrap
 from geofold.molecule.datasets.packed_chains import completed, relabelled
 from geofold.molecule.energy.all_atom import missing_atoms
 from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
@@ -130,7 +131,7 @@ def _numbers(
 
 def _right(found: NDArray[np.float64], wanted: NDArray[np.float64], name: str) -> NDArray[np.bool_]:
     """Which chi are within 40 degrees; the last one of a symmetric ring or acid also after half a turn."""
-    turn = np.abs((found - wanted + math.pi) % (2 * math.pi) - math.pi)
+    turn = np.abs(wrap(found - wanted))
     if name in FLIPPED:
         turn[-1] = min(turn[-1], math.pi - turn[-1])
     return turn < RIGHT

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.spatial.transform import Rotation
 
+from geofold.geometry import superposed_rmsd
 from geofold.modelling.force_field_stage import steered
 from geofold.modelling.peptide.streaming import goal_of
 from geofold.molecule.datasets.peptide_demonstrations import placed
@@ -174,7 +174,7 @@ def relaxed(structure: Structure, domain: PeptideDomain, local: Floats, *, seed:
 
 def nearest_rmsd(ca: Floats, members: Floats) -> float:
     """CA RMSD in Angstrom of (L, 3) to the nearest of members (k, L, 3), both in nm, each superposed at its best."""
-    return min((10 * _apart(ca, member) for member in members), default=float("nan"))
+    return min((10 * superposed_rmsd(ca, member) for member in members), default=float("nan"))
 
 
 def saved(members: Ensemble) -> dict[str, NDArray[Any]]:
@@ -225,12 +225,6 @@ def _distinct(ca: Floats, order: NDArray[np.int64]) -> list[int]:
     """At most 16 rows of CA coordinates (k, L, 3), taken in a given order, each apart from all taken before."""
     taken: list[int] = []
     for k in order.tolist():
-        if len(taken) < SIZE and all(_apart(ca[k], ca[other]) > APART for other in taken):
+        if len(taken) < SIZE and all(superposed_rmsd(ca[k], ca[other]) > APART for other in taken):
             taken.append(k)
     return taken
-
-
-def _apart(one: Floats, two: Floats) -> float:
-    """RMSD in nm of two sets of points (L, 3) after the best superposition."""
-    _, distance = Rotation.align_vectors(one - one.mean(0), two - two.mean(0))
-    return float(distance) / np.sqrt(len(one))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import InputFileError
+from geofold.geometry import dihedral
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 SPLITS = ("train", "valid", "test")
@@ -95,11 +96,3 @@ def read_chains(path: str | Path) -> Chains:
     return Chains(
         aa, torsions, start.astype(np.int64), length.astype(np.int64), split.astype(np.int64), dxyz, dssp
     )  # fmt: skip
-
-
-def dihedral(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """Dihedral angles (..., ) of points (..., 3), radian, IUPAC sign."""
-    one, axis, two = b - a, c - b, d - c
-    left, right = np.cross(one, axis), np.cross(axis, two)
-    sine = (np.cross(left, right) * axis).sum(-1) / np.maximum(np.linalg.norm(axis, axis=-1), 1e-9)
-    return np.asarray(np.arctan2(sine, (left * right).sum(-1)))

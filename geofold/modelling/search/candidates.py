@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from geofold.errors import BuildError
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral, wrap
 from geofold.learn.loop_score.model import LoopScore, Surroundings
 from geofold.learn.torsion_prior.training import shipped_prior
 from geofold.modelling.controllers import guided, polished
@@ -165,7 +165,7 @@ class LoopCandidates:
         size = np.radians(noise.choice(CROSSED_BY, size=(count, 1, 1)))
         turned = noise.random((count, n + 1, 1)) < noise.choice(DISTURBED, size=(count, 1, 1))
         torsions = torsions + size * turned * noise.standard_normal(torsions.shape)
-        return self.closed((torsions + np.pi) % (2 * np.pi) - np.pi)
+        return self.closed(wrap(torsions))
 
     def led(self, rows: Floats, *, seed: int = 0) -> tuple[Floats, Floats]:
         """Candidates (K, m, 3) streamed under the loop model, its gate and the corrector, and what they cost then."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
+from geofold.geometry import pairwise_rmsd
 from geofold.learn.loop_score.confidence import AGREED, Confidence, agreement, numbers
 from geofold.learn.loop_score.model import LoopScore, shipped_judge
 from geofold.modelling.outcome import Model
@@ -31,10 +31,7 @@ class Searched:
 
     def apart(self, own: Floats) -> Floats:
         """RMSD (E, K) in A of backbones (E, n, 4, 3) in nm from the candidates."""
-        atoms = int(np.prod(own.shape[1:3]))
-        flat = 3 * atoms
-        apart = cdist(own.reshape(len(own), flat), self.backbone.reshape(len(self.backbone), flat))
-        return np.asarray(10 * apart / np.sqrt(atoms))
+        return pairwise_rmsd(own, self.backbone, 10)
 
     @classmethod
     def of(cls, loop: LoopCandidates, pool: Ranked) -> Searched:

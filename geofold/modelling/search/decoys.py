@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from geofold import geometry
 from geofold.errors import BuildError
 from geofold.learn.loop_score.model import LoopScore
 from geofold.learn.loop_score.training import BRED, CROSSED, DISTURBED, DRAWN, LED, SEARCHED, Decoys
@@ -79,7 +80,7 @@ def ends_of(native: Structure, first: int, last: int, score: LoopScore, *, seed:
 def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: Floats) -> Floats:
     """To the native's backbone, A."""
     there = native.xyz[np.array(backbone_atoms(native, first, last, native.steering_mask))].reshape(-1, 4, 3)
-    return np.asarray(10 * np.sqrt(((loop.backbone(rows) - there) ** 2).sum(-1).mean((1, 2))))
+    return 10 * geometry.rmsd(loop.backbone(rows), there, (1, 2))
 
 
 def _decoys(

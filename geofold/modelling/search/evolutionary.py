@@ -18,6 +18,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from geofold.geometry import rmsd
 from geofold.learn.loop_score.model import LoopScore, shipped_score
 from geofold.modelling.options import ROUNDS, STREAMS, RunOptions
 from geofold.modelling.search.candidates import LoopCandidates
@@ -198,7 +199,7 @@ def unlike(rows: Floats, value: Floats, most: int, apart: float = APART) -> list
     """The lowest of rows (K, m, 3) by value (K,), each further than that (nm) from those before it."""
     chosen: list[int] = []
     for k in np.argsort(value, kind="stable").tolist():
-        if not chosen or np.sqrt(((rows[chosen] - rows[k]) ** 2).sum(-1).mean(-1)).min() > apart:
+        if not chosen or rmsd(rows[chosen], rows[k], -1).min() > apart:
             chosen.append(k)
             if len(chosen) == most:
                 break

@@ -16,9 +16,9 @@ from geofold.bench.loop.rivals.modelled_loop import ModelledLoop, Stopwatch, ins
 from geofold.bench.loop.rivals.openmm_anneal import anneal_in_place
 from geofold.bench.peptide.agents.openmm_anneal import Schedule, guarded
 from geofold.errors import BuildError, OptionError
+from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.ideal_peptide import peptide
-from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.loop.build_plan import Build
 from geofold.molecule.selection import BACKBONE
 from geofold.molecule.structure import Structure, read
@@ -67,7 +67,7 @@ def require_whole(native: Structure, build: Build, loop: ModelledLoop) -> None:
 
 
 def angles(xyz: np.ndarray, rows: Iterable[list[int]]) -> np.ndarray:
-    return dihedral(torch.as_tensor(xyz[np.array(list(rows))])).numpy()
+    return dihedral_of_points(torch.as_tensor(xyz[np.array(list(rows))])).numpy()
 
 
 def test_pdbfixer_builds_the_loop_whatever_stood_there(native: Structure, shaken: Structure, build: Build) -> None:

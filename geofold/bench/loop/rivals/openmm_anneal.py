@@ -47,9 +47,9 @@ from geofold.bench.common.openmm_min import (
     returned,
 )  # fmt: skip
 from geofold.bench.peptide.agents.openmm_anneal import HELD, Schedule, bath, cool, guard, guarded
+from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.structure import Structure
 
 USUAL = Schedule(hot=600.0, cold=300.0, hot_steps=1500, cooling_steps=800, stages=10, rounds=3)
@@ -142,4 +142,4 @@ def _held(structure: Structure, first: int, last: int, steering: Mask, source: N
 
 def _angles(places: Floats, held: list[list[int]]) -> Floats:
     """Torsions (k,) of the held particles."""
-    return dihedral(torch.as_tensor(places[np.array(held, dtype=np.int64).reshape(-1, 4)])).numpy()
+    return dihedral_of_points(torch.as_tensor(places[np.array(held, dtype=np.int64).reshape(-1, 4)])).numpy()

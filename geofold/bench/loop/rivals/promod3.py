@@ -37,7 +37,7 @@ import torch
 
 from geofold.bench.loop.rivals.modelled_loop import ModelledLoop, Stopwatch, inserted
 from geofold.errors import BuildError, OptionError
-from geofold.molecule.kinematics.forward import dihedral
+from geofold.geometry import dihedral_of_points
 from geofold.molecule.loop.build_plan import STANDARD, Build
 from geofold.molecule.sidechains.rotamer_library import letter_of
 from geofold.molecule.structure import Mask, Structure
@@ -139,6 +139,7 @@ def task_of(structure: Structure, build: Build, steering: Mask) -> dict[str, Any
         "stretches": stretches, "stretch": index, "before": number, "sequence": letters[number - 1 : end + 1],
         "letters": [letters[number - 2] if number > 1 else "A", letters[end + 1] if end + 1 < len(letters) else "A"],
         "phi": _torsion([beyond[0], *before[:3]]) if number > 1 else PHI,
+        # the nearest multiple of a turn is subtracted at once, which rounds otherwise than `geometry.wrap`
         "psi": math.remainder(_torsion(before) + math.pi, math.tau),  # the nitrogen is opposite to the oxygen
         "after_psi": _torsion([*after, beyond[1]]) if end + 1 < len(letters) else PSI,
     }  # fmt: skip
@@ -160,4 +161,4 @@ def _place(structure: Structure, k: int, name: str, steering: Mask) -> Any:
 
 
 def _torsion(places: list[Any]) -> float:
-    return float(dihedral(torch.as_tensor(np.array(places))))
+    return float(dihedral_of_points(torch.as_tensor(np.array(places))))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geofold.geometry import wrap
 from geofold.modelling.options import TORSION_CAP
 from geofold.modelling.peptide.streaming import goal_of
 from geofold.molecule.datasets.peptide_demonstrations import placed
@@ -82,6 +83,6 @@ def walked_to_contact(structure: Structure, domain: PeptideDomain, contact: Cont
 
 def straight(end: Floats) -> Floats:
     """Torsions (T + 1, n) from zero to what the end (n,) turns to, in as few equal steps as the cap allows."""
-    turn = (end + np.pi) % (2 * np.pi) - np.pi
+    turn = wrap(end)
     steps = int(np.ceil(np.abs(turn).max(initial=0.0) / TORSION_CAP - 1e-9))
     return np.linspace(0.0, 1.0, steps + 1)[:, None] * turn

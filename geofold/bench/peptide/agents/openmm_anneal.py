@@ -37,9 +37,9 @@ from numpy.typing import NDArray
 from geofold.app.report.measure import measure
 from geofold.bench.common.openmm_min import BEND, INSIDE, MARGIN, RESTRAINT, STRENGTH, Outcome, places_of
 from geofold.errors import ContactError
+from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
@@ -237,7 +237,7 @@ def guard(places: Floats, held: Iterable[list[int]], strength: float = 0.0) -> A
     force.addGlobalParameter(GUARD, strength)
     force.addPerTorsionParameter("aim")
     for particles in held:
-        force.addTorsion(*particles, [float(dihedral(torch.as_tensor(places[particles])))])
+        force.addTorsion(*particles, [float(dihedral_of_points(torch.as_tensor(places[particles])))])
     return force
 
 
