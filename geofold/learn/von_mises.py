@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geofold.geometry import wrap
+
 NODES = 96
 """Nodes of the midpoint rule."""
 SHARPEST = 400.0
@@ -90,4 +92,4 @@ def sample(given: Mixture, noise: np.random.Generator) -> Tensor:
     pull = coupled * np.sin(x)
     y = np.arctan2(pull, k[:, 1]) + noise.vonmises(0.0, np.hypot(k[:, 1], pull))
     found = np.stack([x, y], -1) + m
-    return torch.as_tensor(((found + np.pi) % (2 * np.pi) - np.pi).reshape(*shape, 2)).to(given.mean)
+    return torch.as_tensor(wrap(found).reshape(*shape, 2)).to(given.mean)

@@ -16,6 +16,7 @@ import numpy as np
 from geofold import __version__
 from geofold.app.report.audit import Check
 from geofold.app.report.energies import energy_notes, infinite_notes
+from geofold.geometry import rmsd
 from geofold.modelling.build.missing_loops import BuiltLoops
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, StreamOutcome, inner_steps_per_frame
@@ -146,7 +147,6 @@ def compare_models(results: Sequence[Result]) -> list[dict[str, Any]]:
     first, told = results[0], []
     names = ("N", "CA", "C", "O")
     for rank, one in enumerate(results, 1):
-        shift = np.linalg.norm(one.xyz - first.xyz, axis=1)
         own = [
             atom
             for outcome in one.spans
@@ -163,7 +163,7 @@ def compare_models(results: Sequence[Result]) -> list[dict[str, Any]]:
                 "energy_kj_mol": one.report["after"].get("energy_kj_mol"),
                 "audit_passed": one.passed,
                 "severe_overlaps": one.report["after"]["severe_overlaps"],
-                "backbone_rmsd_to_first_angstrom": round(float(10 * np.sqrt(np.square(shift[own]).mean())), 2),
+                "backbone_rmsd_to_first_angstrom": round(float(10 * rmsd(one.xyz[own], first.xyz[own])), 2),
             }
         )
     return told

@@ -23,7 +23,8 @@ from geofold.app.paths import require_apart
 from geofold.app.streams import say
 from geofold.errors import GeofoldError, InputFileError
 from geofold.files import require_writable, write_all
-from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS, dihedral
+from geofold.geometry import dihedral
+from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS
 from geofold.molecule.sidechains.rotamer_library import SAME_AS, letter_of
 from geofold.molecule.structure import Structure, read
 from geofold.plugins.mdtraj import trajectory_from

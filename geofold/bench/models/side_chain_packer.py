@@ -17,6 +17,7 @@ from rich.progress import track
 from geofold import resources
 from geofold.bench.common.data import PROTEINS
 from geofold.bench.common.records import Records, table_of, write_summary
+from geofold.geometry import wrap
 from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.packed_chains import completed, relabelled
 from geofold.molecule.energy.all_atom import missing_atoms
@@ -110,7 +111,7 @@ def _measure_packing(
 
 def _chi_agree(chi: NDArray[np.float64], native_chi: NDArray[np.float64], name: str) -> NDArray[np.bool_]:
     """Mask of chi within 40 degrees of the native; the last one of a symmetric group is compared modulo 180 degrees."""
-    turn = np.abs((chi - native_chi + math.pi) % (2 * math.pi) - math.pi)
+    turn = np.abs(wrap(chi - native_chi))
     if name in FLIPPED:
         turn[-1] = min(turn[-1], math.pi - turn[-1])
     return turn < CHI_TOLERANCE

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.spatial.transform import Rotation
 
+from geofold.geometry import superposed_rmsd
 from geofold.modelling.force_field_stage import with_force_field
 from geofold.modelling.peptide.streaming import goal_of
 from geofold.molecule.datasets.peptide_demonstrations import placed
@@ -194,7 +194,7 @@ def relax_side_chains(structure: Structure, domain: PeptideDomain, local: Floats
 
 def nearest_rmsd(ca: Floats, members: Floats) -> float:
     """Smallest CA RMSD (A) of (L, 3) to members (k, L, 3), both in nm, after superposition; NaN without members."""
-    return min((10 * _superposed_rmsd(ca, member) for member in members), default=float("nan"))
+    return min((10 * superposed_rmsd(ca, member) for member in members), default=float("nan"))
 
 
 def to_arrays(members: Ensemble) -> dict[str, NDArray[Any]]:
@@ -246,13 +246,7 @@ def _select_distinct(ca: Floats, order: NDArray[np.int64]) -> list[int]:
     selected_rows: list[int] = []
     for k in order.tolist():
         if len(selected_rows) < ENSEMBLE_SIZE and all(
-            _superposed_rmsd(ca[k], ca[row]) > MIN_RMSD for row in selected_rows
+            superposed_rmsd(ca[k], ca[row]) > MIN_RMSD for row in selected_rows
         ):
             selected_rows.append(k)
     return selected_rows
-
-
-def _superposed_rmsd(a: Floats, b: Floats) -> float:
-    """RMSD (nm) of two sets of points (L, 3) after optimal superposition."""
-    _, distance = Rotation.align_vectors(a - a.mean(0), b - b.mean(0))
-    return float(distance) / np.sqrt(len(a))

@@ -15,6 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from geofold import geometry
+from geofold.geometry import cross, dihedral
+
 FLANK = 2
 CAP = math.radians(9.0)
 """What a step may turn a torsion by before closing."""
@@ -56,16 +59,8 @@ class Pieces(NamedTuple):
 def pseudo_beta(xyz: Tensor) -> Tensor:
     """CB (..., 3) of backbones (..., 4, 3), ideal, glycine's too."""
     b, c = xyz[..., 1, :] - xyz[..., 0, :], xyz[..., 2, :] - xyz[..., 1, :]
-    a = torch.linalg.cross(b, c)
+    a = cross(b, c)
     return CB[0] * a + CB[1] * b + CB[2] * c + xyz[..., 1, :]
-
-
-def dihedral(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """Dihedral angles (...) of points (..., 3), radian, IUPAC sign."""
-    one, axis, two = b - a, c - b, d - c
-    left, right = torch.linalg.cross(one, axis), torch.linalg.cross(axis, two)
-    sine = (torch.linalg.cross(left, right) * axis).sum(-1) / axis.norm(dim=-1).clamp_min(1e-9)
-    return torch.atan2(sine, (left * right).sum(-1))
 
 
 def torsions(xyz: Tensor) -> Tensor:
@@ -79,11 +74,6 @@ def torsions(xyz: Tensor) -> Tensor:
 def loop_torsions(xyz: Tensor) -> Tensor:
     """Hinge angles (B, h): phi and psi of the loop's residues in turn."""
     return torsions(xyz)[:, FLANK - 1 : 1 - FLANK].flatten(1)
-
-
-def wrapped(angle: Tensor) -> Tensor:
-    """The same angle in [-pi, pi)."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi
 
 
 def _hinges(xyz: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +121,7 @@ def opening(xyz: Tensor, free: Tensor) -> Tensor:
     axis, origin = _hinges(xyz)
     after = xyz[:, -FLANK, :3]
     arm = after[:, None] - origin[:, :, None]
-    rate = torch.linalg.cross(axis[:, :, None].expand_as(arm), arm) * free[:, :, None, None]
+    rate = cross(axis[:, :, None].expand_as(arm), arm) * free[:, :, None, None]
     return rate.flatten(2).mT
 
 
@@ -174,6 +164,5 @@ def closed_move(pieces: Pieces, delta: Tensor, reach: Tensor | float = 1.0) -> t
 
 
 def rmsd(one: Tensor, other: Tensor) -> Tensor:
-    """Backbone RMSD (B,) of the loops of two sets of pieces' coordinates, in their frame."""
-    apart = (one - other)[:, FLANK:-FLANK]
-    return apart.square().sum(-1).mean((1, 2)).sqrt()
+    """Backbone RMSD (B,) of the loops of two sets of coordinates (B, S, 4, 3), without superposition."""
+    return geometry.rmsd(one[:, FLANK:-FLANK], other[:, FLANK:-FLANK], (1, 2))

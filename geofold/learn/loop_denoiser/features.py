@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from geofold.geometry import frames
 from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces, pseudo_beta, torsions
 from geofold.learn.torsion_prior.model import LETTERS
 
@@ -32,12 +33,10 @@ TIME = FEATURES - INNOVATION - 2
 """Column of the time."""
 
 
-def frames(xyz: Tensor) -> Tensor:
-    """Rows of local axes (..., 3, 3) of backbones (..., 4, 3)."""
-    x = torch.nn.functional.normalize(xyz[..., 2, :] - xyz[..., 1, :], dim=-1)
-    y = xyz[..., 0, :] - xyz[..., 1, :]
-    y = torch.nn.functional.normalize(y - (y * x).sum(-1, keepdim=True) * x, dim=-1)
-    return torch.stack([x, y, torch.linalg.cross(x, y)], -2)
+def backbone_frames(xyz: Tensor) -> Tensor:
+    """Local axes of residues as rows (..., 3, 3), from backbones (..., >= 3, 3) that begin with N, CA and C."""
+    n, ca, c = (xyz[..., k, :] for k in range(3))
+    return frames(ca, c, n)
 
 
 def look(pieces: Pieces, cursor: int, time: float, innovation: Tensor) -> Tensor:
@@ -54,7 +53,7 @@ def look(pieces: Pieces, cursor: int, time: float, innovation: Tensor) -> Tensor
     """
     centre, xyz = FLANK + cursor, pieces.xyz
     near = slice(centre - NEIGHBOURS, centre + NEIGHBOURS + 1)
-    axes, origin = frames(xyz[:, centre]), xyz[:, centre, 1]
+    axes, origin = backbone_frames(xyz[:, centre]), xyz[:, centre, 1]
 
     def local(points: Tensor) -> Tensor:
         """Points (B, m, 3) in the frame of the residue, in units of `SCALE`."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from geofold.learn.loop_denoiser.batched_backbone import Pieces, closed_move, loop_torsions, rmsd, wrapped
+from geofold.geometry import wrap
+from geofold.learn.loop_denoiser.batched_backbone import Pieces, closed_move, loop_torsions, rmsd
 
 KINDS = ("many", "few", "flips", "swap")
 """Many torsions by little, few by much, crankshafts (a psi against the next phi), another loop's torsions."""
@@ -42,7 +43,7 @@ def bent(pieces: Pieces, target: Tensor, noise: torch.Generator) -> Pieces:
         going = ~still & (rmsd(now.xyz, pieces.xyz) < target)
         if not bool(going.any()):
             break
-        swap = wrapped(wanted - loop_torsions(now.xyz))
+        swap = wrap(wanted - loop_torsions(now.xyz))
         options = torch.stack([many + 2 / 3 * LASTING * normal(), few, flips, swap], 1)
         step = options.gather(1, kind[..., None].expand(-1, 1, hinges))[:, 0] * going[:, None]
         now, _ = closed_move(now, step)

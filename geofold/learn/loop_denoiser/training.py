@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from geofold import resources
-from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces, closed_move, loop_torsions, rmsd, wrapped
+from geofold.geometry import wrap
+from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces, closed_move, loop_torsions, rmsd
 from geofold.learn.loop_denoiser.dataset import Loops
 from geofold.learn.loop_denoiser.features import NEIGHBOURS, look
 from geofold.learn.loop_denoiser.model import APART, WINDOW, Increments, LoopModel, Told
@@ -98,11 +99,11 @@ def course(
         seen = look(now, cursor, time_of(step // length), windowed(innovation, cursor).flatten(1))
         z, state = model.stream.step(seen, state)
         mean, _ = model.decode(z).increments.circular_mean()
-        told.append((seen, *_wanted(native, now, wrapped(truth - angle), cursor)))
+        told.append((seen, *_wanted(native, now, wrap(truth - angle), cursor)))
         belief = believed(belief, angle, mean, cursor)
-        proposal = wrapped(belief - angle)
+        proposal = wrap(belief - angle)
         shaken = MEDDLING[0] * torch.randn(proposal.shape, generator=noise)
-        innovation = torch.where(meddled, shaken + MEDDLING[1] * (wrapped(truth - angle) - proposal), 0.0)
+        innovation = torch.where(meddled, shaken + MEDDLING[1] * (wrap(truth - angle) - proposal), 0.0)
         now, _ = closed_move(now, proposal + innovation, reach(length, cursor, angle))
     features, missing, counted, distance = (torch.stack(part) for part in zip(*told, strict=True))
     return Course(features, missing, counted, distance, start, now)

@@ -28,7 +28,7 @@ from geofold import resources
 from geofold.core.draws import DrawsFrom
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.loop_denoiser.batched_backbone import pseudo_beta, torsions
-from geofold.learn.loop_denoiser.features import frames
+from geofold.learn.loop_denoiser.features import backbone_frames
 from geofold.learn.torsion_prior.model import LETTERS
 from geofold.learn.training_loop import frozen
 
@@ -107,7 +107,7 @@ def look(candidates: Tensor, around: Surroundings) -> Sight:
     own = slice(around.first, around.first + length)
     xyz = around.xyz.to(candidates).expand(count, -1, -1, -1).clone()
     xyz[:, own] = candidates
-    beta, axes = pseudo_beta(xyz), frames(xyz)
+    beta, axes = pseudo_beta(xyz), backbone_frames(xyz)
     at = torch.arange(length, device=xyz.device)
     itself = torch.zeros(length, xyz.shape[1], dtype=torch.bool, device=xyz.device)
     itself[at, around.first + at] = True

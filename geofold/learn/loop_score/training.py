@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geofold.geometry import pairwise_rmsd
 from geofold.learn.arrays import FLOATS, INTEGERS, Field, read_arrays
 from geofold.learn.loop_score.confidence import AGREED, Confidence, agreement, fitted, numbers
 from geofold.learn.loop_score.model import WEIGHTS, LoopScore, Surroundings, load_score
@@ -172,8 +173,7 @@ def confidence(score: LoopScore, judged: Sequence[Decoys]) -> Confidence | None:
         rows = decoys.kind == SEARCHED
         if bool(rows.any()):
             xyz, value = decoys.xyz[rows], score.scores(decoys.xyz[rows], decoys.around).double()
-            flat = xyz.flatten(1).double()
-            apart = (torch.cdist(flat, flat) / math.sqrt(4 * xyz.shape[1])).numpy()
+            apart = pairwise_rmsd(xyz.double(), xyz.double()).numpy()
             best = int((value.numpy() + AGREED * agreement(value.numpy(), apart)).argmin())
             told.append(numbers(value.numpy(), apart[best], float(value[best]), xyz.shape[1]))
             rmsd.append(float(decoys.rmsd[rows][best]))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geofold.learn.loop_denoiser.features import frames
+from geofold.learn.loop_denoiser.features import backbone_frames
 from geofold.learn.torsion_prior.model import LETTERS
 
 CONTACTS = 2
@@ -68,7 +68,7 @@ def look(letters: Tensor, xyz: Tensor, angle: Tensor, push: Tensor, wanted: Want
     wide = torch.nn.functional.pad(own, (0, 0, NEAR, NEAR)).unfold(1, 2 * NEAR + 1, 1).flatten(2)
     at = torch.arange(length, device=xyz.device).to(xyz)
     place = torch.stack([at / length, (length - 1 - at) / length, torch.full_like(at, length / SCALE)], -1)
-    axes, ca = frames(xyz), xyz[:, :, 1]
+    axes, ca = backbone_frames(xyz), xyz[:, :, 1]
     gap = torch.cdist(ca, ca) + 1e3 * ((at[:, None] - at).abs() < APART)
     close, who = gap.min(-1)
     arm = torch.gather(ca, 1, who[..., None].expand(-1, -1, 3)) - ca

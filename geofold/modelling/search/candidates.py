@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from geofold.errors import BuildError
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral, wrap
 from geofold.learn.loop_score.model import LoopScore, Surroundings
 from geofold.learn.torsion_prior.training import shipped_prior
 from geofold.modelling.controllers import minimise, run_guided
@@ -198,7 +198,7 @@ class LoopCandidates:
         size = np.radians(noise.choice(MUTATION_SIZES, size=(count, 1, 1)))
         mutated = noise.random((count, n + 1, 1)) < noise.choice(MUTATION_SHARES, size=(count, 1, 1))
         torsions = torsions + size * mutated * noise.standard_normal(torsions.shape)
-        return self.close((torsions + np.pi) % (2 * np.pi) - np.pi)
+        return self.close(wrap(torsions))
 
     def guide(self, rows: Floats, *, seed: int = 0) -> tuple[Floats, Floats]:
         """Candidates (K, m, 3) after a stream under loop model, gate and corrector, and their cost (K,)."""

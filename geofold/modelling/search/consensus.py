@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
+from geofold.geometry import pairwise_rmsd
 from geofold.learn.loop_score.confidence import Confidence, agreement, numbers
 from geofold.learn.loop_score.model import LoopScore, shipped_judge
 from geofold.modelling.evaluation import backbone_of_end, potential_of
@@ -35,10 +35,7 @@ class Ensemble:
 
     def rmsd(self, backbone: Floats) -> Floats:
         """RMSD (E, K) in A of backbones (E, n, 4, 3) in nm from the candidates, without superposition."""
-        atoms = int(np.prod(backbone.shape[1:3]))
-        flat = 3 * atoms
-        distance = cdist(backbone.reshape(len(backbone), flat), self.backbone.reshape(len(self.backbone), flat))
-        return np.asarray(10 * distance / np.sqrt(atoms))
+        return pairwise_rmsd(backbone, self.backbone, 10)
 
     @classmethod
     def of(cls, loop: LoopCandidates, pool: Candidates) -> Ensemble:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from geofold import geometry
 from geofold.errors import BuildError
 from geofold.learn.loop_score.model import LoopScore
 from geofold.learn.loop_score.training import BRED, CROSSED, DISTURBED, DRAWN, LED, SEARCHED, Decoys
@@ -102,7 +103,7 @@ def _perturb_native(
 def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: Floats) -> Floats:
     """Backbone RMSD (K,) in A of conformations (K, m, 3) from the native."""
     reference = native.xyz[np.array(backbone_atoms(native, first, last, native.steering_mask))].reshape(-1, 4, 3)
-    return np.asarray(10 * np.sqrt(((loop.backbone(rows) - reference) ** 2).sum(-1).mean((1, 2))))
+    return 10 * geometry.rmsd(loop.backbone(rows), reference, (1, 2))
 
 
 def _decoys(

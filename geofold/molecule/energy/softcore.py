@@ -164,7 +164,7 @@ FLAT_ENDS = frozenset({("ASN", 2), ("ASP", 2), ("GLN", 3), ("GLU", 3), ("HIS", 2
 
 def _threefold(structure: Structure, tree: TorsionTree) -> tuple[np.ndarray, np.ndarray]:
     """Which torsions turn between two tetrahedral carbons, and their angle in the input (radian)."""
-    from geofold.molecule.kinematics.forward import dihedral
+    from geofold.geometry import dihedral_of_points
 
     on, start = np.zeros(len(tree)), np.zeros(len(tree))
     for k, kind in enumerate(tree.kind):
@@ -178,5 +178,5 @@ def _threefold(structure: Structure, tree: TorsionTree) -> tuple[np.ndarray, np.
         after = [a for a in tree.table[far] if a != near and structure.element[a] not in ("H", "D")]
         if before and after:
             on[k] = 1.0
-            start[k] = float(dihedral(torch.as_tensor(structure.xyz[[before[0], near, far, after[0]]])))
+            start[k] = float(dihedral_of_points(torch.as_tensor(structure.xyz[[before[0], near, far, after[0]]])))
     return on, start

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral, wrap
 from geofold.molecule.kinematics.forward import positions
 from geofold.molecule.kinematics.inverse import closed_anew
 from geofold.molecule.loop.domain import LoopDomain, LoopState
@@ -60,10 +60,7 @@ def with_own_bonds(
     angles, fold, tree = domain.angles, domain.fold, domain.tree
     one = domain.select(state, torch.zeros(len(torsions), dtype=torch.long)).fold
     wanted = torch.as_tensor(torsions).to(one.angle)[:, angles.residue.cpu()]
-    gaps = [
-        torch.remainder(wanted[..., k] - now + torch.pi, 2 * torch.pi) - torch.pi
-        for k, now in enumerate(angles.at(one.angle))
-    ]
+    gaps = [wrap(wanted[..., k] - now) for k, now in enumerate(angles.at(one.angle))]
     turn = gaps[0] @ angles.phi_of + gaps[1] @ angles.psi_of
     turning = torch.as_tensor(tree.backbone).to(turn.device)
     own, carried = backbone_atoms(structure, tree.first, tree.last, tree.steering), set(tree.atoms.tolist())
@@ -91,7 +88,7 @@ def _increments(domain: LoopDomain, structure: Structure, own: np.ndarray, rows:
     places[:, inside] = rows[:, np.searchsorted(own, quartets[inside])]
     turned = np.zeros((len(rows), len(tree)))
     turned[:, known] = dihedral(*np.moveaxis(places, 2, 0)) - dihedral(*np.moveaxis(structure.xyz[quartets], 1, 0))
-    return np.asarray((turned + np.pi) % (2 * np.pi) - np.pi)
+    return wrap(turned)
 
 
 def _beside(table: list[list[int]], atom: int, other: int) -> int:

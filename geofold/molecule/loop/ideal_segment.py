@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral, wrap
 from geofold.molecule.ideal_peptide import PHI, PROLINE_PHI, PSI, peptide
 from geofold.molecule.kinematics.forward import Kinematics, carry, frames
 from geofold.molecule.kinematics.inverse import meet
@@ -102,7 +102,7 @@ class Bridge:
         now = backbone_torsions(self.peptide)
         column = [0 if kind == "phi" else 1 for kind in self.tree.kind]
         wanted = torsions[:, self.tree.residue - 1, column] - now[self.tree.residue, column]
-        wanted = (np.nan_to_num(wanted) + np.pi) % (2 * np.pi) - np.pi
+        wanted = wrap(np.nan_to_num(wanted))
         return torch.as_tensor(wanted) * self.turning
 
     def close(self, delta: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geofold.geometry import rmsd
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Structure
@@ -35,7 +36,8 @@ def bend(structure: Structure, first: int, last: int, *, seed: int, target: floa
     domain = LoopDomain.of(structure, first, last, cap=math.radians(10.0))
     reach = torch.as_tensor(domain.tree.backbone.astype(float))
     atoms = domain.fold.kin.atoms.numpy()
-    inside = np.isin(atoms, domain.tree.atoms) & np.isin(structure.name[atoms], ("N", "CA", "C", "O"))
+    backbone = np.isin(atoms, domain.tree.atoms) & np.isin(structure.name[atoms], ("N", "CA", "C", "O"))
+    inside = torch.as_tensor(backbone)
     state = domain.fold.start(structure.xyz, reach)
     native = state.xyz.clone()
     noise = np.random.default_rng(seed)
@@ -43,8 +45,7 @@ def bend(structure: Structure, first: int, last: int, *, seed: int, target: floa
     for _ in range(MOVES):
         latent = KICK * (lasting + 2 / 3 * noise.standard_normal(domain.latent_dim))
         state = domain.fold.commit(domain.fold.decode(torch.as_tensor(latent)[None], state), state, reach)
-        shift = (state.xyz - native)[0, torch.as_tensor(inside)]
-        if 10 * float(shift.square().sum(-1).mean().sqrt()) >= target:
+        if 10 * float(rmsd(state.xyz[0, inside], native[0, inside])) >= target:
             break
     bent = structure.xyz.copy()
     carried = np.isin(atoms, domain.tree.atoms)
@@ -55,4 +56,4 @@ def bend(structure: Structure, first: int, last: int, *, seed: int, target: floa
 def backbone_rmsd(structure: Structure, first: int, last: int, one: Floats, other: Floats) -> float:
     """RMSD in A over N, CA, C, O of the loop, in the frame of the file (no superposition)."""
     atoms = [a for a in backbone_atoms(structure, first, last, structure.steering_mask) if a is not None]
-    return float(10 * np.sqrt(((one[atoms] - other[atoms]) ** 2).sum(-1).mean()))
+    return float(10 * rmsd(one[atoms], other[atoms]))

@@ -13,7 +13,8 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces, wrapped
+from geofold.geometry import wrap
+from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces
 from geofold.learn.loop_denoiser.dataset import PROLINE
 from geofold.learn.loop_denoiser.features import FEATURES, INNOVATION, TIME, look
 from geofold.learn.loop_denoiser.model import LoopModel
@@ -170,7 +171,7 @@ class LoopPredictor:
         proposal = torch.zeros_like(state.z)
         if self.fading is None or sweep < self.fading:
             free = self.hinge >= 0
-            proposal[:, self.hinge[free]] = wrapped(belief - angle)[:, free]
+            proposal[:, self.hinge[free]] = wrap(belief - angle)[:, free]
         return proposal, Memory(stream, belief, proposal, proposal, state.steps + 1)
 
     def read(self, state: Memory) -> Tensor:

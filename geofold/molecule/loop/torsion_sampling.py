@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from geofold.learn.data.chains import AMINO_ACIDS, dihedral
+from geofold.geometry import dihedral
+from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.torsion_prior.model import TorsionPrior, past
 from geofold.learn.von_mises import sample
 from geofold.molecule.energy.prior_term import CONTEXT, letters_of
@@ -46,6 +47,7 @@ def drawn_torsions(
     torsions = backbone_torsions(structure)[begin : build.before + 1, :3]
     # without a residue behind it, what the O of the last one says of its psi
     n, ca, c, o = (structure.xyz[structure.atom(build.before, name, structure.steering_mask)] for name in BACKBONE)
+    # `geometry.wrap` of the angle plus pi would add pi twice, which rounds differently
     torsions[-1, 1] = (float(dihedral(n, ca, c, o)) + 2 * np.pi) % (2 * np.pi) - np.pi
     known = torch.as_tensor(torsions).to(told)[:, None]
     state, before = prior.stream.init_state(count), torch.full((count, 3), torch.nan).to(told)

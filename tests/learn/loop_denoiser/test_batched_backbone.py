@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from geofold.geometry import wrap
 from geofold.learn.loop_denoiser.batched_backbone import (
     FLANK,
     Pieces,
@@ -17,7 +18,6 @@ from geofold.learn.loop_denoiser.batched_backbone import (
     pseudo_beta,
     rmsd,
     turned,
-    wrapped,
 )
 from geofold.learn.loop_denoiser.perturbation import bent
 from geofold.molecule.ideal_peptide import peptide
@@ -60,7 +60,7 @@ def test_a_turn_changes_the_torsions_it_says(pieces: Pieces) -> None:
     moved, end = turned(pieces.xyz, theta)
     # the last psi is measured to the next residue, which only moves in `end`
     moved[:, -FLANK, :3] = end
-    torch.testing.assert_close(wrapped(loop_torsions(moved) - loop_torsions(pieces.xyz)), theta, atol=1e-9, rtol=0)
+    torch.testing.assert_close(wrap(loop_torsions(moved) - loop_torsions(pieces.xyz)), theta, atol=1e-9, rtol=0)
     torch.testing.assert_close(bonds(moved)[:, : -3 * FLANK + 3], bonds(pieces.xyz)[:, : -3 * FLANK + 3])
 
 

@@ -12,9 +12,10 @@ import torch
 
 from geofold.cli import main
 from geofold.errors import InputFileError
+from geofold.geometry import wrap
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.loop_denoiser import training as loop_training
-from geofold.learn.loop_denoiser.batched_backbone import FLANK, loop_torsions, wrapped
+from geofold.learn.loop_denoiser.batched_backbone import FLANK, loop_torsions
 from geofold.learn.loop_denoiser.dataset import Loops, Window
 from geofold.learn.loop_denoiser.features import INNOVATION, look
 from geofold.learn.loop_denoiser.model import APART, GRID, Increments, LoopModel
@@ -106,7 +107,7 @@ def test_course_records_what_is_missing(loops: Loops) -> None:
     native = loops.batch(0, 0, 3)
     been = course(LoopModel(**SMALL), native, torch.Generator().manual_seed(0), sweeps=2)
     assert been.features.shape[0] == 2 * native.length
-    missing = wrapped(loop_torsions(native.xyz) - loop_torsions(been.start.xyz))
+    missing = wrap(loop_torsions(native.xyz) - loop_torsions(been.start.xyz))
     counted = been.counted[0]
     torch.testing.assert_close(been.missing[0][counted], windowed(missing, 0)[counted])
     assert not bool(been.counted[0, :, : -min(APART) // 3].any()), "residues before the loop are not moved"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from app_cases import STRUCTURES
 
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral
 from geofold.learn.loop_score.confidence import Confidence
 from geofold.learn.loop_score.model import LoopScore, shipped_score
 from geofold.learn.loop_score.training import BRED, CROSSED, DISTURBED, DRAWN, LED

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geofold.geometry import wrap
 from geofold.modelling.options import TORSION_CAP
 from geofold.modelling.peptide.streaming import goal_of
 from geofold.molecule.datasets.peptide_demonstrations import placed
@@ -86,6 +87,6 @@ def walk_to_contact(structure: Structure, domain: PeptideDomain, contact: Contac
 
 def interpolate_torsions(end: Floats) -> Floats:
     """Torsions (T + 1, n) from zero to an end (n,), by the shorter turns, in as few equal steps as the cap allows."""
-    rotation = (end + np.pi) % (2 * np.pi) - np.pi
+    rotation = wrap(end)
     steps = int(np.ceil(np.abs(rotation).max(initial=0.0) / TORSION_CAP - 1e-9))
     return np.linspace(0.0, 1.0, steps + 1)[:, None] * rotation
