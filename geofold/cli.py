@@ -19,9 +19,9 @@ from geofold.app.commands.console import INTERRUPTED, told, told_along
 from geofold.app.commands.maze import maze
 from geofold.app.commands.train import data_app, train_app
 from geofold.app.inputs import content_of, name_of
-from geofold.app.paths import require_outputs
-from geofold.app.streams import finish_output, say, unprinted
 from geofold.errors import GeofoldError
+from geofold.paths import require_outputs
+from geofold.streams import finish_output, say, unprinted
 from geofold.terminal import printable
 
 UsageError: Any = typer.BadParameter.__base__

@@ -17,9 +17,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from geofold.app.paths import STANDARD, require_writable
-from geofold.app.streams import deliver
 from geofold.errors import OutputError
+from geofold.paths import STANDARD, require_writable
+from geofold.streams import deliver
 
 __all__ = ["STANDARD", "encoded", "read_json_lines", "remove_leftovers", "require_writable", "temporary_folder",
            "write_all"]  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from geofold.app.paths import STANDARD
 from geofold.errors import InputFileError
+from geofold.paths import STANDARD
 
 STRUCTURE = "a file in PDB or mmCIF format"
 

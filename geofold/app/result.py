@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.app.report.energies import infinite
-from geofold.app.streams import say
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import OptionError
 from geofold.files import require_writable, temporary_folder, write_all
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import links_among
+from geofold.streams import say
 from geofold.terminal import printable_values
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 from geofold import __version__
 from geofold.app.batch.columns import COLUMNS, EITHER, NEEDED, WRITTEN
 from geofold.app.outputs import Targets
-from geofold.app.paths import identity, require_writable
 from geofold.app.result import require_trajectory_name
 from geofold.errors import GeofoldError, JobsError
+from geofold.paths import identity, require_writable
 from geofold.resources import shipped_weights
 
 

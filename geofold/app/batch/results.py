@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from geofold.app.paths import require_writable
 from geofold.errors import OptionError
 from geofold.files import encoded, read_json_lines, write_all
+from geofold.paths import require_writable
 from geofold.terminal import printable_values
 
 FIELDS = (

@@ -12,10 +12,10 @@ from geofold.app.batch.columns import COLUMNS
 from geofold.app.batch.jobs import Job, digest, read_jobs
 from geofold.app.batch.results import FIELDS, Results
 from geofold.app.batch.workers import Workers
-from geofold.app.paths import require_apart
 from geofold.errors import GeofoldError, OptionError
 from geofold.files import remove_leftovers, write_all
 from geofold.molecule.io.content import read_bytes
+from geofold.paths import require_apart
 
 PASSED, FAILED, ERROR = "passed", "failed audit", "error"
 """What becomes of a job: written and good, written but failing its audit, or not written for the reason told."""

@@ -10,7 +10,7 @@ import typer
 
 from geofold.app.batch.columns import described
 from geofold.app.commands.console import told
-from geofold.app.streams import say
+from geofold.streams import say
 from geofold.terminal import printable
 
 batch_app = typer.Typer(no_args_is_help=True, help="Many jobs side by side, from a CSV; a killed run goes on.")

@@ -11,8 +11,8 @@ from typing import Any
 import typer
 
 from geofold.app.interrupts import Interrupts
-from geofold.app.streams import say
 from geofold.errors import GeofoldError
+from geofold.streams import say
 from geofold.terminal import printable
 
 INTERRUPTED = "geofold: interrupted; nothing was written"

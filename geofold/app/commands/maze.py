@@ -29,8 +29,8 @@ def maze(
     with told():
         import json
 
-        from geofold.app.paths import require_apart, require_writable
         from geofold.files import write_all
+        from geofold.paths import require_apart, require_writable
 
         _require(output, heat_map, steps, move_at)
         paths = [path for path in (output, heat_map, report) if path is not None]

@@ -51,11 +51,11 @@ def pack(
 ) -> None:
     """Pack side chains on training backbones once, for `geofold train loop`."""
     with told():
-        from geofold.app.paths import require_apart, require_writable
         from geofold.app.train.driver import progress
         from geofold.learn.data.chains import read_chains
         from geofold.learn.training_loop import data_hash
         from geofold.molecule.datasets.packed_chains import pack_chains
+        from geofold.paths import require_apart, require_writable
 
         require_writable(output)
         require_apart([output], {"data": data})

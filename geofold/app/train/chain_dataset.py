@@ -19,15 +19,15 @@ from rich.markup import escape
 from rich.progress import Progress
 from scipy.spatial import cKDTree
 
-from geofold.app.paths import require_apart
-from geofold.app.streams import say
 from geofold.errors import GeofoldError, InputFileError
 from geofold.files import require_writable, write_all
 from geofold.geometry import dihedral
 from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS
 from geofold.molecule.sidechains.rotamer_library import SAME_AS, letter_of
 from geofold.molecule.structure import Structure, read
+from geofold.paths import require_apart
 from geofold.plugins.mdtraj import trajectory_from
+from geofold.streams import say
 from geofold.terminal import printable
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".pdb.gz", ".ent.gz", ".cif.gz")
