@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all.
+"""Files that are written atomically: complete or not at all.
 
-A set of outputs is written beside its targets under temporary names and renamed at the end; whatever goes
-wrong before that (disk full, Ctrl-C) leaves nothing behind and nothing changed.
+Contents go to temporary files in the folder of their target, which are renamed at the end. An error before that (disk
+full, Ctrl-C) leaves no new file and changes no existing one.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from geofold.errors import OutputError
 
@@ -22,11 +24,12 @@ STANDARD = "-"
 
 
 def require_writable(path: str) -> None:
-    """Complain early about an output that cannot be written, before a long run.
+    """Raise early, before a long run, if an output cannot be written.
 
     Raises
     ------
     OutputError
+        If the path is a folder, or its folder is missing or write-protected.
     """
     if path == STANDARD or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
         return
@@ -41,7 +44,9 @@ def require_writable(path: str) -> None:
 
 
 def write_all(outputs: Mapping[str, bytes]) -> None:
-    """Write every output or none; a name ending in .gz is compressed; ``-`` is standard output, written last.
+    """Write every output or none.
+
+    Contents of names that end in .gz are compressed; ``-`` is standard output and is written last.
 
     Raises
     ------
@@ -76,15 +81,46 @@ def write_all(outputs: Mapping[str, bytes]) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def write_whole(path: Path, write: Callable[[str], Any]) -> None:
+    """Write one file by a function that takes a file name; the file appears complete or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Target; an existing file is replaced.
+    write : callable
+        Called with the name of a temporary file in the same folder.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(handle)
+    try:
+        write(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write compressed arrays (.npz); the file appears complete or not at all."""
+
+    def save(name: str) -> None:
+        with open(name, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    write_whole(path, save)
+
+
 def remove_leftovers(path: str) -> None:
-    """What a killed run left beside a target: its temporary files, of which nobody will ask again."""
+    """Delete the temporary files that an interrupted run left in the folder of a target."""
     target = Path(os.path.realpath(path))
     for temporary in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         temporary.unlink(missing_ok=True)
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
-    """Objects of a file that holds one a line; what a kill cut short is left out."""
+    """Read a file of one JSON object per line; incomplete lines of an interrupted run are skipped."""
     rows = []
     for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n"):
         try:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from geofold.backbone.protocol import StreamingBackbone, StreamState
+from geofold.files import write_whole
 
 COMPLEX = ":complex"
 
@@ -40,29 +38,6 @@ def save_state(state: StreamState, path: str | Path) -> None:
         name, part = (name + COMPLEX, torch.view_as_real(part.resolve_conj())) if part.is_complex() else (name, part)
         real[name] = part.detach().cpu().contiguous().clone()
     write_whole(Path(path), lambda name: save_file(real, name))
-
-
-def write_whole(path: Path, write: Callable[[str], Any]) -> None:
-    """A file that appears whole or not at all: `write` is given a name beside it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    try:
-        write(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def write_npz(path: Path, arrays: dict[str, Any]) -> None:
-    """Compressed arrays in a file that appears whole or not at all."""
-
-    def save(name: str) -> None:
-        with open(name, "wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    write_whole(path, save)
 
 
 def load_state(path: str | Path, backbone: StreamingBackbone) -> StreamState:

@@ -52,7 +52,7 @@ def pack(
 
         from geofold.files import require_writable
         from geofold.learn.data.chains import read_chains
-        from geofold.learn.training_loop import data_hash
+        from geofold.learn.weights import data_hash
         from geofold.molecule.datasets.packed_chains import pack_chains
 
         require_writable(output)

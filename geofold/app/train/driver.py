@@ -14,7 +14,8 @@ from rich.progress import Progress, TextColumn, TimeRemainingColumn
 
 from geofold.backbone.registry import NAMES
 from geofold.errors import OptionError
-from geofold.learn.training_loop import Told, data_hash
+from geofold.learn.training_loop import Told
+from geofold.learn.weights import data_hash
 
 BENT = 100
 """Bent loops of the validation split that the trigger of --auto is judged by."""

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from geofold.app.train.driver import watched
-from geofold.backbone.state_io import write_npz
 from geofold.errors import OptionError
+from geofold.files import write_npz
 from geofold.learn.maze_predictor import KINDS, Lessons, train_predictor
 from geofold.maze.demonstrations import lessons
 

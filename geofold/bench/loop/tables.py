@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from geofold.app.report.audit import ANGLE, BOND, CLOSURE, OMEGA
-from geofold.backbone.state_io import write_whole
 from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
+from geofold.files import write_whole
 
 ORDER = ("geofold", "openmm_min", "openmm_anneal", "pdbfixer", "promod3")
 Row = dict[str, Any]

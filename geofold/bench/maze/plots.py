@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from geofold.backbone.state_io import write_whole
 from geofold.bench.common.records import Records, mean_and_half_width
 from geofold.bench.maze.agents.registry import AGENTS
 from geofold.bench.peptide.tables import per_episode
+from geofold.files import write_whole
 from geofold.maze.world import DRAGS, MOVE_AT
 
 

@@ -22,9 +22,10 @@ from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, ThresholdGate
 from geofold.errors import GeofoldError, OptionError
 from geofold.learn.data.chains import Chains, read_chains
-from geofold.learn.gate import shipped_gate
-from geofold.learn.loop_denoiser.training import coverage, shipped_loop_model, told_increments
-from geofold.learn.training_loop import data_hash
+from geofold.learn.loop_denoiser.model import shipped_loop_model
+from geofold.learn.loop_denoiser.training import coverage, told_increments
+from geofold.learn.pretrained import shipped_gate
+from geofold.learn.weights import data_hash
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
 from geofold.molecule.datasets.bent_loops import Episode, bent_structure, episodes, sensed
 from geofold.molecule.datasets.loop_windows import loop_windows

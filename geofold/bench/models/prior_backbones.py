@@ -19,8 +19,8 @@ from geofold.backbone.registry import NAMES
 from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.errors import OptionError
 from geofold.learn.data.chains import read_chains
-from geofold.learn.torsion_prior.model import TorsionPrior
-from geofold.learn.torsion_prior.training import SIZE, WEIGHTS, batch, likelihoods, load_prior, train_prior
+from geofold.learn.torsion_prior.model import WEIGHTS, TorsionPrior, load_prior
+from geofold.learn.torsion_prior.training import SIZE, batch, likelihoods, train_prior
 
 SECONDS, QUICK_SECONDS = 120.0, 4.0
 LONGER, FINALISTS = 5.0, 3

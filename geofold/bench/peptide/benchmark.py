@@ -17,7 +17,6 @@ import torch
 
 from geofold.app.report.audit import audit
 from geofold.app.report.measure import measure
-from geofold.backbone.state_io import write_npz
 from geofold.bench.common.openmm_min import peptide_to_contact
 from geofold.bench.common.records import Records, gather
 from geofold.bench.peptide.agents.lbfgs import walked_to_contact
@@ -28,6 +27,7 @@ from geofold.bench.peptide.reference_ensemble import Ensemble, ensemble, loaded,
 from geofold.bench.peptide.rollout import LIMIT, Played, Stage, ca_of, overlaps_per_step, play, staged, whole
 from geofold.bench.peptide.tables import summarise
 from geofold.bench.peptide.train_rivals import require_rivals
+from geofold.files import write_npz
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.topology.torsion_tree import torsion_tree
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from geofold.backbone.state_io import write_npz, write_whole
 from geofold.bench.common.records import Records, mean_and_half_width, table_of, write_summary
 from geofold.bench.peptide.agents.agent import tuned
 from geofold.bench.peptide.agents.registry import AGENTS
 from geofold.bench.peptide.episodes import CHANGES
+from geofold.files import write_npz, write_whole
 
 PAPER_SUCCESS = {"greedy_mlp": 0.0, "se3": 0.74, "se3_mpc": 0.80, "latent_precondition": 0.85, "geossm": 0.91}
 """GeoSSM, Table 2: a rival that stays below on the tuning split is called weak."""

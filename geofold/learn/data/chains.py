@@ -17,6 +17,7 @@ from geofold.errors import InputFileError
 from geofold.geometry import dihedral
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
+PROLINE = AMINO_ACIDS.index("P")
 SPLITS = ("train", "valid", "test")
 FIELDS = ("dxyz", "aa", "start", "length", "split")
 DSSP = "HGIEBTSC"

@@ -11,7 +11,7 @@ import torch
 
 from geofold.core.population import Plan, evolve, take
 from geofold.errors import GeofoldError
-from geofold.learn.gate import shipped_gate
+from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import guided
 from geofold.modelling.force_field_stage import ENERGY_WEIGHT
 from geofold.modelling.options import STREAMS, TORSION_CAP, RunOptions

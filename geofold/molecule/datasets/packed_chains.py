@@ -16,8 +16,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.backbone.state_io import write_whole
 from geofold.errors import InputFileError
+from geofold.files import write_whole
 from geofold.learn.data.chains import SPLITS, Chains
 from geofold.molecule.sidechains.packing import backbone_torsions, pack
 from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, names_of, side_chain
