@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all.
+"""Files that are written atomically: complete or not at all.
 
 A set of outputs is written beside its targets under temporary names and renamed at the end; whatever goes
 wrong before that (disk full, Ctrl-C) leaves nothing behind and nothing changed. A run that is killed leaves its
@@ -12,17 +12,19 @@ import gzip
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 from geofold.errors import OutputError
 from geofold.paths import STANDARD, require_writable
 from geofold.streams import deliver
 
 __all__ = ["STANDARD", "encoded", "read_json_lines", "remove_leftovers", "require_writable", "temporary_folder",
-           "write_all"]  # fmt: skip
+           "write_all", "write_atomically", "write_npz"]  # fmt: skip
 
 
 def write_all(outputs: Mapping[str, bytes]) -> None:
@@ -59,6 +61,37 @@ def write_all(outputs: Mapping[str, bytes]) -> None:
             ) from error
 
 
+def write_atomically(path: Path, write: Callable[[str], Any]) -> None:
+    """Write one file by a function that takes a file name; the file appears complete or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Target; an existing file is replaced.
+    write : callable
+        Called with the name of a temporary file in the same folder.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(handle)
+    try:
+        write(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write compressed arrays (.npz); the file appears complete or not at all."""
+
+    def save(name: str) -> None:
+        with open(name, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    write_atomically(path, save)
+
+
 def remove_leftovers(path: str) -> None:
     """Remove the temporary files that killed runs left beside a target; those of a run that lives stay."""
     target = Path(os.path.realpath(path))
@@ -92,7 +125,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
-    """Objects of a file that holds one a line; what a kill cut short is left out."""
+    """Read a file of one JSON object per line; incomplete lines of an interrupted run are skipped."""
     rows = []
     for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n"):
         try:

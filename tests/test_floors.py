@@ -80,6 +80,28 @@ def test_imports_point_down(path):
         assert here is not None and FLOOR[there] < FLOOR[here], f"{where}: {there} is not below {here}"
 
 
+def training_code(module: str) -> bool:
+    """Whether a module trains, or makes what models are trained on."""
+    parts = module.split(".")
+    trainers = {"training_loop", "gate", "metric", "maze_predictor"}
+    if parts[:2] == ["geofold", "learn"]:
+        return parts[-1] in {"training", "perturbation", "dataset"} or (len(parts) == 3 and parts[2] in trainers)
+    return ".".join(parts[:3]) in ("geofold.molecule.datasets", "geofold.app.train")
+
+
+def test_the_product_imports_no_training_code():
+    """From the Python interface on, deferred imports included."""
+    left, reached = ["geofold.app.api"], {"geofold.app.api"}
+    while left:
+        path = ROOT / (left.pop().replace(".", "/") + ".py")
+        for module, line in imports(path):
+            assert not training_code(module), f"{name_of(path)}:{line} imports {module}"
+            if module not in reached and (ROOT / (module.replace(".", "/") + ".py")).exists():
+                reached.add(module)
+                left.append(module)
+    assert "geofold.molecule.loop.predictor" in reached and "geofold.learn.loop_denoiser.inference" in reached
+
+
 @pytest.mark.parametrize("name", sorted(EVERYWHERE))
 def test_what_everyone_may_import_imports_nothing_else_of_ours(name):
     for module, line in imports(PACKAGE / f"{name}.py"):

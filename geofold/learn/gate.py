@@ -16,25 +16,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from geofold import resources
 from geofold.core.controller import Controller
 from geofold.core.domain import Selectable
 from geofold.core.gate import Features, Gate, LearnedGate
 from geofold.core.population import select_rows
 from geofold.core.state import ControllerState
-from geofold.errors import InputFileError
-from geofold.learn.training_loop import load_card
 
-WEIGHTS, PEPTIDE_WEIGHTS = "gate.safetensors", "peptide_gate.safetensors"
 RANDOM = 0.25
 """Share of the spans whose K is drawn."""
 ITERATIONS, RATE, DOUBT = 1500, 0.02, 1e-3
@@ -166,24 +158,3 @@ def trained_gate(seen: Outcomes, price: float, *, still: float = math.inf, seed:
         loss.backward()
         optimiser.step()
     return LearnedGate.of({name: value.detach() for name, value in weights.items()})
-
-
-@cache
-def shipped_gate(name: str = WEIGHTS) -> LearnedGate:
-    """The gate of the loop domain that ships, or another one by the name of its file."""
-    return load_gate(resources.find(name))
-
-
-def load_gate(path: str | Path) -> LearnedGate:
-    """Gate of a weights file.
-
-    Raises
-    ------
-    InputFileError
-        If the file is missing, truncated, changed, or holds something else.
-    """
-    load_card(path)
-    try:
-        return LearnedGate.of(load_file(path))
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputFileError(f"{path} holds no gate ({error})", "weights of a gate", "train again") from None

@@ -21,7 +21,8 @@ from geofold.backbone.attention import Attention, FeedForward
 from geofold.backbone.protocol import StreamingBackbone
 from geofold.backbone.registry import build_backbone
 from geofold.core.draws import DrawsFrom
-from geofold.learn.training_loop import Schedule, Told, frozen, save_weights, train, write_curve
+from geofold.learn.training_loop import Schedule, Told, train, write_curve
+from geofold.learn.weights import frozen, save_weights
 
 WIDTH, DEPTH = 64, 2
 WINDOW = 128

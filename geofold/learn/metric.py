@@ -12,25 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from geofold import resources
 from geofold.core.controller import Controller
 from geofold.core.domain import Domain
 from geofold.core.learned_metric import LearnedMetric
 from geofold.core.linearise import Linearisation, evaluate_loss, linearise
 from geofold.core.state import ControllerState
-from geofold.errors import InputFileError
-from geofold.learn.training_loop import load_card
 
-WEIGHTS = "metric.safetensors"
 RATE, CLIP = 3e-3, 1.0
 FLOOR = 0.05
 """Loss that is added where one is divided by it: who is content has nothing to teach."""
@@ -96,24 +88,3 @@ def train_metric(
         if told is not None:
             told(number + 1)
     return start.with_weights({name: value.detach() for name, value in weights.items()})
-
-
-@cache
-def shipped_metric() -> LearnedMetric:
-    """G_psi of the peptide domain that ships."""
-    return load_metric(resources.find(WEIGHTS))
-
-
-def load_metric(path: str | Path) -> LearnedMetric:
-    """Metric of a weights file.
-
-    Raises
-    ------
-    InputFileError
-        If the file is missing, truncated, changed, or holds something else.
-    """
-    card = load_card(path)
-    try:
-        return LearnedMetric(**load_file(path), damping=card["damping"])
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError):
-        raise InputFileError(f"{path} holds no metric", "weights of a metric", "train again") from None

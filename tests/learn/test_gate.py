@@ -15,17 +15,9 @@ from geofold.core.gate import FixedGate, LearnedGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.errors import InputFileError
-from geofold.learn.gate import (
-    Case,
-    ForcedGate,
-    Outcomes,
-    expected,
-    joined,
-    load_gate,
-    outcomes,
-    trained_gate,
-)
-from geofold.learn.training_loop import save_weights
+from geofold.learn.gate import Case, ForcedGate, Outcomes, expected, joined, outcomes, trained_gate
+from geofold.learn.pretrained import load_gate
+from geofold.learn.weights import save_weights
 
 
 def made(count: int = 600, largest: int = 2) -> Outcomes:

@@ -16,8 +16,9 @@ from geofold.core.learned_metric import LearnedMetric
 from geofold.core.linearise import evaluate_loss, linearise
 from geofold.core.trust_region import TrustRegion
 from geofold.errors import InputFileError
-from geofold.learn.metric import FLOOR, Course, load_metric, natural_step, promise, train_metric
-from geofold.learn.training_loop import save_weights
+from geofold.learn.metric import FLOOR, Course, natural_step, promise, train_metric
+from geofold.learn.pretrained import load_metric
+from geofold.learn.weights import save_weights
 
 PROBLEM = linear_gaussian()
 START = LearnedMetric.start(PROBLEM.latent_dim, rank=2, hidden=8, seed=1)

@@ -53,7 +53,7 @@ def pack(
     with told():
         from geofold.app.train.driver import progress
         from geofold.learn.data.chains import read_chains
-        from geofold.learn.training_loop import data_hash
+        from geofold.learn.weights import data_hash
         from geofold.molecule.datasets.packed_chains import pack_chains
         from geofold.paths import require_apart, require_writable
 

@@ -17,7 +17,8 @@ from rich.progress import Progress, ProgressColumn, TextColumn, TimeRemainingCol
 from geofold.app.train.folder import open_run
 from geofold.backbone.registry import BACKBONE_NAMES
 from geofold.errors import GeofoldError, OptionError, WorkersError
-from geofold.learn.training_loop import Told, data_hash
+from geofold.learn.training_loop import Told
+from geofold.learn.weights import data_hash
 
 BENT = 100
 """Bent loops of the validation split that the trigger of --auto is judged by."""

@@ -18,15 +18,16 @@ from safetensors.torch import load_file, save_file
 
 from geofold.app.train.driver import progress
 from geofold.app.train.folder import MADE_AGAIN, open_run
-from geofold.backbone.state_io import write_atomically
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, LearnedGate, ThresholdGate
 from geofold.errors import InputFileError, OptionError
+from geofold.files import write_atomically
 from geofold.learn.data.chains import SPLITS, read_chains
-from geofold.learn.gate import PEPTIDE_WEIGHTS, WEIGHTS, Case, Outcomes, joined, outcomes, trained_gate
-from geofold.learn.loop_denoiser.training import shipped_loop_model
-from geofold.learn.peptide_policy.training import shipped_policy
-from geofold.learn.training_loop import data_hash, save_weights
+from geofold.learn.gate import Case, Outcomes, joined, outcomes, trained_gate
+from geofold.learn.loop_denoiser.model import shipped_loop_model
+from geofold.learn.peptide_policy.model import shipped_policy
+from geofold.learn.pretrained import GATE_WEIGHTS, PEPTIDE_GATE_WEIGHTS
+from geofold.learn.weights import data_hash, save_weights
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import controller, plain_gate
@@ -98,7 +99,7 @@ def loop_school(data: str, packed: str) -> School:
         return gate_cases(chains, side, split, count, loop_controller, gate, sweeps=GUIDED_SWEEPS, seed=seed)
 
     return School(
-        "gate of the loop domain", WEIGHTS, cases, ThresholdGate(0.05, largest=LARGEST, max_motion=STILL), STILL,
+        "gate of the loop domain", GATE_WEIGHTS, cases, ThresholdGate(0.05, largest=LARGEST, max_motion=STILL), STILL,
         "geofold train gate",
         {
             "loop_model_sha256": shipped_loop_model()[1]["sha256"], "data_sha256": digest,
@@ -118,7 +119,7 @@ def peptide_school() -> School:
         return peptide_cases(count, parts, gate, seed=seed + JUDGED_SEED * judged)
 
     return School(
-        "gate of the peptide domain", PEPTIDE_WEIGHTS, cases, plain_gate(), math.inf,
+        "gate of the peptide domain", PEPTIDE_GATE_WEIGHTS, cases, plain_gate(), math.inf,
         "geofold train gate --domain peptide", {"policy_sha256": shipped_policy()[1]["sha256"]},
     )  # fmt: skip
 

@@ -11,8 +11,8 @@ import typer
 
 from geofold.app.train.driver import progress, watched
 from geofold.app.train.folder import MADE_AGAIN, open_run
-from geofold.backbone.state_io import write_npz
 from geofold.errors import OptionError
+from geofold.files import write_npz
 from geofold.learn.arrays import FLOATS, Field, read_arrays
 from geofold.learn.maze_predictor import KINDS, Lessons, train_predictor
 from geofold.maze.demonstrations import demonstrate

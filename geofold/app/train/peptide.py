@@ -12,16 +12,16 @@ import typer
 
 from geofold.app.train.driver import make_once, progress, require_backbone, watched
 from geofold.app.train.folder import MADE_AGAIN, open_run
-from geofold.backbone.state_io import write_npz
 from geofold.core.gate import FixedGate
 from geofold.core.learned_metric import LearnedMetric
 from geofold.errors import OptionError
+from geofold.files import write_npz
 from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
-from geofold.learn.metric import WEIGHTS as METRIC_WEIGHTS
 from geofold.learn.metric import Course, train_metric
-from geofold.learn.peptide_policy.model import PeptidePolicy
-from geofold.learn.peptide_policy.training import shipped_policy, train_peptide
-from geofold.learn.training_loop import save_weights
+from geofold.learn.peptide_policy.model import PeptidePolicy, shipped_policy
+from geofold.learn.peptide_policy.training import train_peptide
+from geofold.learn.pretrained import METRIC_WEIGHTS as METRIC_WEIGHTS
+from geofold.learn.weights import save_weights
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import DAMPING, controller
 from geofold.molecule.datasets.peptide_demonstrations import Demo, demonstrations, lesson, loaded, placed, saved

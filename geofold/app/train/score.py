@@ -20,10 +20,10 @@ from geofold.app.train.driver import make_once
 from geofold.app.train.folder import open_run
 from geofold.app.train.score_loops import SIZE, Lesson, lessons
 from geofold.app.train.score_options import DECOYS, ScoreRun
-from geofold.backbone.state_io import write_npz
 from geofold.errors import GeofoldError, InputFileError
+from geofold.files import write_npz
 from geofold.learn.data.chains import SPLITS, Chains, read_chains
-from geofold.learn.loop_denoiser.training import shipped_loop_model
+from geofold.learn.loop_denoiser.model import shipped_loop_model
 from geofold.learn.loop_score.model import WEIGHTS, LoopScore, load_score
 from geofold.learn.loop_score.training import (
     BRED,
@@ -36,8 +36,8 @@ from geofold.learn.loop_score.training import (
     saved,
     train_score,
 )  # fmt: skip
-from geofold.learn.torsion_prior.training import shipped_prior
-from geofold.learn.training_loop import data_hash
+from geofold.learn.torsion_prior.model import shipped_prior
+from geofold.learn.weights import data_hash
 from geofold.modelling.search.decoys import decoys_of, search_decoys
 from geofold.molecule.datasets.packed_chains import backbone_structure, with_betas
 from geofold.molecule.structure import Structure

@@ -26,9 +26,8 @@ from geofold.bench.models.loop_controller import ALWAYS_GAINS, NEVER_OPEN, UNIFO
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
 from geofold.errors import GeofoldError
-from geofold.learn.gate import shipped_gate
-from geofold.learn.loop_denoiser.model import LoopModel
-from geofold.learn.loop_denoiser.training import load_loop
+from geofold.learn.loop_denoiser.model import LoopModel, load_loop
+from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
 from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.bent_loops import Episode, bent_structure, episodes, sensed

@@ -20,8 +20,9 @@ from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, ThresholdGate
 from geofold.errors import GeofoldError
 from geofold.learn.data.chains import Chains
-from geofold.learn.gate import shipped_gate
-from geofold.learn.loop_denoiser.training import coverage, shipped_loop_model, told_increments
+from geofold.learn.loop_denoiser.model import shipped_loop_model
+from geofold.learn.loop_denoiser.training import coverage, told_increments
+from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
 from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.bent_loops import Episode, bent_structure, episodes, sensed

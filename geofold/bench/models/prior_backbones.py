@@ -19,8 +19,8 @@ from geofold.bench.common.data import require_data
 from geofold.bench.common.records import Records, gather, table_of, write_summary
 from geofold.bench.common.statistics import mean_and_half_width
 from geofold.learn.data.chains import read_chains
-from geofold.learn.torsion_prior.model import TorsionPrior
-from geofold.learn.torsion_prior.training import SIZE, WEIGHTS, batch, likelihoods, load_prior, train_prior
+from geofold.learn.torsion_prior.model import WEIGHTS, TorsionPrior, load_prior
+from geofold.learn.torsion_prior.training import SIZE, batch, likelihoods, train_prior
 
 FIRST_BUDGET, QUICK_BUDGET = 120.0, 4.0
 SECOND_BUDGET_FACTOR, FINALISTS = 5.0, 3

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from geofold.bench.common.data import require_data
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.learn.data.chains import AMINO_ACIDS, Chains, read_chains
-from geofold.learn.torsion_prior.model import TorsionPrior
-from geofold.learn.torsion_prior.training import SIZE, likelihoods, shipped_prior
+from geofold.learn.torsion_prior.model import TorsionPrior, shipped_prior
+from geofold.learn.torsion_prior.training import SIZE, likelihoods
 from geofold.molecule.energy import ramachandran
 from geofold.molecule.sidechains.rotamer_library import names_of
 

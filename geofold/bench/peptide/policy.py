@@ -19,8 +19,9 @@ from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
 from geofold.core.metric import EuclideanMetric
 from geofold.learn.loop_denoiser.training import coverage
-from geofold.learn.metric import shipped_metric
-from geofold.learn.peptide_policy.training import shipped_policy, told_turns
+from geofold.learn.peptide_policy.model import shipped_policy
+from geofold.learn.peptide_policy.training import told_turns
+from geofold.learn.pretrained import shipped_metric
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.peptide.streaming import HELD, KEEP, Parts, constrain_peptide, controller, plain_gate
 from geofold.molecule.datasets.peptide_demonstrations import demonstrations, lesson

@@ -17,6 +17,7 @@ from geofold.geometry import dihedral
 from geofold.learn.arrays import INTEGERS, Field, read_arrays
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
+PROLINE = AMINO_ACIDS.index("P")
 SPLITS = ("train", "valid", "test")
 FIELDS: dict[str, Field] = {
     "dxyz": (INTEGERS, ("R", 4, 3)), "aa": (INTEGERS, ("R",)), "start": (INTEGERS, ("C",)),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from geofold.learn.judge.encoder import InverseFolding
-from geofold.learn.training_loop import frozen, save_weights
+from geofold.learn.weights import frozen, save_weights
 
 WEIGHTS = "loop_judge.safetensors"
 

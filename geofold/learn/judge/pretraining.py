@@ -21,7 +21,8 @@ from geofold.learn.judge.crops import Crops, batch_of, epoch_batches, held_out
 from geofold.learn.judge.encoder import InverseFolding, Reading
 from geofold.learn.judge.pretrained import save_network
 from geofold.learn.judge.task import Task, task_of
-from geofold.learn.training_loop import Schedule, Told, data_hash, train, write_curve
+from geofold.learn.training_loop import Schedule, Told, train, write_curve
+from geofold.learn.weights import data_hash
 
 SIZE = 1024
 """Residues of a batch, on average."""

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geofold.learn.data.chains import AMINO_ACIDS
+from geofold.learn.data.chains import AMINO_ACIDS, PROLINE
 from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces
 
 Floats = NDArray[np.float32]
 BARE = 0.3
 """Share of loops whose surroundings are shown without side chains."""
-PROLINE = AMINO_ACIDS.index("P")
 
 
 @dataclass(frozen=True)

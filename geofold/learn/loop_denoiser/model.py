@@ -10,15 +10,20 @@ residues around it. Increments come with a precision: that of the mixture's circ
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from geofold import resources
 from geofold.backbone.registry import build_backbone
 from geofold.core.draws import DrawsFrom
 from geofold.learn.loop_denoiser.features import FEATURES, NEIGHBOURS
+from geofold.learn.weights import frozen
 
+WEIGHTS = "loop.safetensors"
 LATENT = 64
 WINDOW = 2 * NEIGHBOURS + 1
 APART = (-6, -5, -4, -3, -2, 2, 3, 4, 5, 6)
@@ -108,3 +113,14 @@ class LoopModel(nn.Module):
         # untrained, everything stays about where it is
         mean = torch.atan2(y, x + 1.0)
         return Told(Increments(weight.log_softmax(-1), mean, concentration), distance, spread.clamp(-4.0, 4.0))
+
+
+@cache
+def shipped_loop_model() -> tuple[LoopModel, dict[str, Any]]:
+    """The loop model that ships, and its card."""
+    return load_loop(resources.find(WEIGHTS))
+
+
+def load_loop(path: str | Path) -> tuple[LoopModel, dict[str, Any]]:
+    """Model of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
+    return frozen(path, lambda card: LoopModel(**card.get("options", {}), temperature=card.get("temperature", 1.0)))

@@ -12,24 +12,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from geofold import resources
 from geofold.geometry import wrap
 from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces, closed_move, loop_torsions, rmsd
 from geofold.learn.loop_denoiser.dataset import Loops
-from geofold.learn.loop_denoiser.features import NEIGHBOURS, look
-from geofold.learn.loop_denoiser.model import APART, WINDOW, Increments, LoopModel, Told
+from geofold.learn.loop_denoiser.features import look
+from geofold.learn.loop_denoiser.inference import SWEEPS, believed, time_of, windowed
+from geofold.learn.loop_denoiser.model import APART, WEIGHTS, Increments, LoopModel, Told
 from geofold.learn.loop_denoiser.perturbation import bent
-from geofold.learn.training_loop import Schedule, frozen, save_weights, train, write_curve
+from geofold.learn.training_loop import Schedule, train, write_curve
 from geofold.learn.training_loop import Told as Tell
+from geofold.learn.weights import save_weights
 
-SWEEPS = 3
 ROWS, PASSES, PARTS = 128, 2, 2
 """Loops of a course, how often it is gone through, and updates made in one go."""
 BENT = (0.5, 6.0)
@@ -41,7 +40,6 @@ WIDTH, FLOOR = 3.0, 0.3
 """How far hinges follow a step: a bump around the cursor above a floor, as in the loop domain."""
 JUDGED, JUDGED_ROWS = 6, 64
 STEPS = 950
-WEIGHTS = "loop.safetensors"
 TEMPERATURES = torch.linspace(0.5, 2.5, 41)
 LEVELS = (0.68, 0.95)
 KEPT = 12_000
@@ -70,17 +68,6 @@ def reach(length: int, cursor: int, like: Tensor) -> Tensor:
     return (FLOOR + (1 - FLOOR) * torch.exp(-0.5 * (apart / WIDTH).square())).repeat_interleave(2)
 
 
-def windowed(hinges: Tensor, cursor: int) -> Tensor:
-    """Values (B, W, 2) around the cursor of values (B, h) of hinges, zero beyond the loop."""
-    padded = torch.nn.functional.pad(hinges.unflatten(1, (-1, 2)), (0, 0, NEIGHBOURS, NEIGHBOURS))
-    return padded[:, cursor : cursor + WINDOW]
-
-
-def time_of(sweep: int) -> float:
-    """What the model is told of time: sweeps over, up to one."""
-    return min(sweep / SWEEPS, 1.0)
-
-
 @torch.no_grad()
 def course(
     model: LoopModel, native: Pieces, noise: torch.Generator, *, meddle: bool = True, sweeps: int = SWEEPS
@@ -107,17 +94,6 @@ def course(
         now, _ = closed_move(now, proposal + innovation, reach(length, cursor, angle))
     features, missing, counted, distance = (torch.stack(part) for part in zip(*told, strict=True))
     return Course(features, missing, counted, distance, start, now)
-
-
-def believed(belief: Tensor, angle: Tensor, mean: Tensor, cursor: int) -> Tensor:
-    """Where each hinge (B, h) is believed to belong, after the increments (B, W, 2) told around the cursor."""
-    length = belief.shape[1] // 2
-    first, last = max(cursor - NEIGHBOURS, 0), min(cursor + NEIGHBOURS + 1, length)
-    offset = first - cursor + NEIGHBOURS
-    part = slice(2 * first, 2 * last)
-    after = belief.clone()
-    after[:, part] = angle[:, part] + mean[:, offset : offset + last - first].flatten(1)
-    return after
 
 
 def _wanted(native: Pieces, now: Pieces, missing: Tensor, cursor: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -243,14 +219,3 @@ def coverage(said: Increments, missing: Tensor, temperature: float = 1.0) -> tup
     """Shares of increments within the smallest regions of probability 68 % and 95 %."""
     level = said._replace(kappa=said.kappa / temperature).level(missing)
     return tuple(float((level <= share).float().mean()) for share in LEVELS)
-
-
-@cache
-def shipped_loop_model() -> tuple[LoopModel, dict[str, Any]]:
-    """The loop model that ships, and its card."""
-    return load_loop(resources.find(WEIGHTS))
-
-
-def load_loop(path: str | Path) -> tuple[LoopModel, dict[str, Any]]:
-    """Model of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
-    return frozen(path, lambda card: LoopModel(**card.get("options", {}), temperature=card.get("temperature", 1.0)))

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 
 from geofold import resources
 from geofold.core.draws import DrawsFrom
-from geofold.learn.data.chains import AMINO_ACIDS
+from geofold.learn.data.chains import PROLINE
 from geofold.learn.loop_denoiser.batched_backbone import pseudo_beta, torsions
 from geofold.learn.loop_denoiser.features import backbone_frames
 from geofold.learn.torsion_prior.model import LETTERS
-from geofold.learn.training_loop import frozen
+from geofold.learn.weights import frozen
 
 WEIGHTS, JUDGE = "score.safetensors", "judge.safetensors"
 NEIGHBOURS = 32
@@ -53,7 +53,6 @@ AMIDE = 1.01
 """A: from N to H."""
 COULOMB, WEAKEST, STRONGEST = 27.9, -0.5, -3.5
 """kcal/mol: of the hydrogen bond's energy (Kabsch and Sander, Biopolymers 22, 2577, 1983), and where it is cut."""
-PROLINE = AMINO_ACIDS.index("P")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from geofold.geometry import pairwise_rmsd
 from geofold.learn.arrays import FLOATS, INTEGERS, Field, read_arrays
 from geofold.learn.loop_score.confidence import AGREED, Confidence, agreement, fitted, numbers
 from geofold.learn.loop_score.model import WEIGHTS, LoopScore, Surroundings, load_score
-from geofold.learn.training_loop import Schedule, Told, load_weights, save_weights, train, write_curve
+from geofold.learn.training_loop import Schedule, Told, train, write_curve
+from geofold.learn.weights import load_weights, save_weights
 
 STEPS = 2000
 RATE = 2e-3

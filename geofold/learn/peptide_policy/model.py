@@ -9,16 +9,21 @@ Glossary: ``L`` residues, ``F`` features, ``h`` channels, ``d`` of the latent.
 from __future__ import annotations
 
 import math
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from geofold import resources
 from geofold.backbone.registry import build_backbone
 from geofold.core.draws import DrawsFrom
 from geofold.learn.loop_denoiser.model import LATENT, SHARPEST, Increments
 from geofold.learn.peptide_policy.features import FEATURES, TURNS
+from geofold.learn.weights import frozen
 
+WEIGHTS = "peptide.safetensors"
 COMPONENTS = 3
 CHANNELS, ROUNDS = 64, 2
 
@@ -120,3 +125,14 @@ class PeptidePolicy(nn.Module):
     def decode(self, z: Tensor) -> Increments:
         """Increments (..., 4) of phi, psi, chi1 and chi2 that a latent (..., d) tells, as mixtures."""
         return self.decoder.increments(z, self.temperature)
+
+
+@cache
+def shipped_policy() -> tuple[PeptidePolicy, dict[str, Any]]:
+    """The policy that ships, and its card."""
+    return load_policy(resources.find(WEIGHTS))
+
+
+def load_policy(path: str | Path) -> tuple[PeptidePolicy, dict[str, Any]]:
+    """Policy of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
+    return frozen(path, lambda card: PeptidePolicy(**card.get("options", {}), temperature=card.get("temperature", 1.0)))

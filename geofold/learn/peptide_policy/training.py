@@ -6,7 +6,6 @@ Glossary: ``T`` steps, ``P`` peptides side by side, ``L`` residues, ``F`` featur
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold import resources
 from geofold.learn.loop_denoiser.model import Increments
 from geofold.learn.loop_denoiser.training import TEMPERATURES, nearest_temperature
-from geofold.learn.peptide_policy.model import PeptidePolicy, Policy
-from geofold.learn.training_loop import Schedule, Told, frozen, save_weights, train, write_curve
+from geofold.learn.peptide_policy.model import WEIGHTS, PeptidePolicy, Policy
+from geofold.learn.training_loop import Schedule, Told, train, write_curve
+from geofold.learn.weights import save_weights
 
 ROWS = 32
 """Peptides of a batch."""
@@ -27,7 +26,6 @@ JUDGED = 0.1
 """Share of the lessons that the curve is judged by."""
 CALIBRATED = 10_000
 """About how many held-out increments the temperature is found on."""
-WEIGHTS = "peptide.safetensors"
 
 
 class Lesson(NamedTuple):
@@ -111,14 +109,3 @@ def told_turns(policy: Policy, lessons: Sequence[Lesson]) -> tuple[Increments, T
     every = max(int(known.sum()) // CALIBRATED, 1)
     said = policy.decode(scanned(policy, whole))
     return Increments(*(part[known][::every] for part in said)), whole.missing[known][::every]
-
-
-@cache
-def shipped_policy() -> tuple[PeptidePolicy, dict[str, Any]]:
-    """The policy that ships, and its card."""
-    return load_policy(resources.find(WEIGHTS))
-
-
-def load_policy(path: str | Path) -> tuple[PeptidePolicy, dict[str, Any]]:
-    """Policy of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
-    return frozen(path, lambda card: PeptidePolicy(**card.get("options", {}), temperature=card.get("temperature", 1.0)))

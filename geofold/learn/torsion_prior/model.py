@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geofold import resources
 from geofold.backbone.registry import build_backbone
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.von_mises import Mixture, log_density, mixture, parameters, sample
+from geofold.learn.weights import frozen
 
+WEIGHTS = "prior.safetensors"
 LETTERS = len(AMINO_ACIDS) + 1
 """Amino acids, and one for whatever else stands in a chain."""
 PAST = 6
@@ -117,3 +122,14 @@ def past(torsions: Tensor) -> Tensor:
     told = angles.isfinite().all(-1, keepdim=True)
     circles = torch.cat([angles.sin(), angles.cos()], -1).nan_to_num(0.0) * told
     return torch.cat([circles, told.to(circles), (omega.abs() < math.pi / 2).to(circles)], -1)
+
+
+@cache
+def shipped_prior() -> tuple[TorsionPrior, dict[str, Any]]:
+    """The prior that ships, and its card."""
+    return load_prior(resources.find(WEIGHTS))
+
+
+def load_prior(path: str | Path) -> tuple[TorsionPrior, dict[str, Any]]:
+    """Prior of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
+    return frozen(path, lambda card: TorsionPrior(**card.get("options", {})))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold import resources
 from geofold.learn.data.chains import Chains, read_chains, require_splits
-from geofold.learn.torsion_prior.model import TorsionPrior
-from geofold.learn.training_loop import Schedule, Told, data_hash, frozen, save_weights, train, write_curve
+from geofold.learn.torsion_prior.model import WEIGHTS, TorsionPrior
+from geofold.learn.training_loop import Schedule, Told, train, write_curve
+from geofold.learn.weights import data_hash, save_weights
 
 ROWS, SIZE, SHORTEST = 16, 128, 16
 """Windows of a batch and residues of a window; with short chains it is halved down to the shortest."""
@@ -24,7 +23,6 @@ CIS_WEIGHT = 1.0
 WINDOW, RARE = 5, 0.005
 """Residues of a stretch, and the share of nature's stretches that count as unlikely."""
 STEPS = 10000
-WEIGHTS = "prior.safetensors"
 
 
 def batch(
@@ -121,14 +119,3 @@ def unlikely(model: TorsionPrior, held_out: list[tuple[Tensor, Tensor]]) -> floa
         means = each.unfold(0, WINDOW, 1).mean(-1)
         found.append(means[torsions[..., :2].isfinite().all(-1).unfold(0, WINDOW, 1).all(-1)])
     return float(torch.cat(found).quantile(RARE))
-
-
-@cache
-def shipped_prior() -> tuple[TorsionPrior, dict[str, Any]]:
-    """The prior that ships, and its card."""
-    return load_prior(resources.find(WEIGHTS))
-
-
-def load_prior(path: str | Path) -> tuple[TorsionPrior, dict[str, Any]]:
-    """Prior of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
-    return frozen(path, lambda card: TorsionPrior(**card.get("options", {})))

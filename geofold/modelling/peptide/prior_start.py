@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geofold.learn.torsion_prior.training import shipped_prior
+from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.molecule.energy.prior_term import letters_of
 from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.peptide.domain import PeptideDomain

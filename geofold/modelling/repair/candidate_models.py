@@ -9,7 +9,7 @@ import torch
 
 from geofold.core.population import PopulationPlan, evolve, select_rows
 from geofold.errors import GeofoldError
-from geofold.learn.gate import shipped_gate
+from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import refinement_controller, run_guided
 from geofold.modelling.evaluation import evaluate_geometry, potential_of_local
 from geofold.modelling.options import STREAMS, RunOptions

@@ -19,7 +19,7 @@ import torch
 from geofold.errors import BuildError
 from geofold.geometry import dihedral, wrap
 from geofold.learn.loop_score.model import LoopScore, Surroundings
-from geofold.learn.torsion_prior.training import shipped_prior
+from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.controllers import minimise, run_guided
 from geofold.modelling.options import TORSION_CAP
 from geofold.molecule.energy.loop_score_input import surroundings

@@ -15,8 +15,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.backbone.state_io import write_atomically
 from geofold.errors import InputFileError
+from geofold.files import write_atomically
 from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
 from geofold.learn.data.chains import SPLITS, Chains
 from geofold.molecule.sidechains.packing import backbone_torsions, pack

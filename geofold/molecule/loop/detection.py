@@ -18,8 +18,8 @@ from scipy.spatial import cKDTree
 
 from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces
 from geofold.learn.loop_denoiser.features import INNOVATION, NEIGHBOURS, look
+from geofold.learn.loop_denoiser.inference import time_of
 from geofold.learn.loop_denoiser.model import LoopModel
-from geofold.learn.loop_denoiser.training import time_of
 from geofold.molecule.energy.vdw_radii import POLAR, POLAR_ALLOWANCE, radius_of
 from geofold.molecule.loop.predictor import pieces_of
 from geofold.molecule.structure import WATER, Structure

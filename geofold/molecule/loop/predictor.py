@@ -14,11 +14,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from geofold.geometry import wrap
+from geofold.learn.data.chains import PROLINE
 from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces
-from geofold.learn.loop_denoiser.dataset import PROLINE
 from geofold.learn.loop_denoiser.features import FEATURES, INNOVATION, TIME, look
+from geofold.learn.loop_denoiser.inference import believed, time_of, windowed
 from geofold.learn.loop_denoiser.model import LoopModel
-from geofold.learn.loop_denoiser.training import believed, time_of, windowed
 from geofold.learn.torsion_prior.model import LETTERS
 from geofold.molecule.energy.prior_term import letters_of
 from geofold.molecule.energy.vdw_radii import radius_of

@@ -18,12 +18,11 @@ from geofold.app.train import score as train_score
 from geofold.app.train import score_loops as score_lessons
 from geofold.app.train.gate import UNIFORM, choose
 from geofold.cli import main
-from geofold.learn.gate import load_gate, shipped_gate
 from geofold.learn.loop_denoiser import training as loop_training
-from geofold.learn.loop_denoiser.model import LoopModel
-from geofold.learn.loop_denoiser.training import load_loop, shipped_loop_model
+from geofold.learn.loop_denoiser.model import LoopModel, load_loop, shipped_loop_model
 from geofold.learn.loop_score import training as score_training
 from geofold.learn.loop_score.model import load_score
+from geofold.learn.pretrained import load_gate, shipped_gate
 from geofold.learn.torsion_prior.model import TorsionPrior
 from geofold.modelling import controllers as loop_parts
 from geofold.modelling.search import decoys as score_decoys

@@ -17,7 +17,7 @@ from geofold.cli import main
 from geofold.learn.arrays import read_arrays
 from geofold.learn.data.chains import read_chains
 from geofold.learn.loop_score.training import FIELDS as DECOYS
-from geofold.learn.training_loop import data_hash
+from geofold.learn.weights import data_hash
 from geofold.molecule.datasets.packed_chains import pack_chains
 
 

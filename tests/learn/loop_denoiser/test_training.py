@@ -18,17 +18,9 @@ from geofold.learn.loop_denoiser import training as loop_training
 from geofold.learn.loop_denoiser.batched_backbone import FLANK, loop_torsions
 from geofold.learn.loop_denoiser.dataset import Loops, Window
 from geofold.learn.loop_denoiser.features import INNOVATION, look
-from geofold.learn.loop_denoiser.model import APART, GRID, Increments, LoopModel
-from geofold.learn.loop_denoiser.training import (
-    WEIGHTS,
-    believed,
-    course,
-    coverage,
-    load_loop,
-    losses,
-    train_loop,
-    windowed,
-)
+from geofold.learn.loop_denoiser.inference import believed, windowed
+from geofold.learn.loop_denoiser.model import APART, GRID, WEIGHTS, Increments, LoopModel, load_loop
+from geofold.learn.loop_denoiser.training import course, coverage, losses, train_loop
 from geofold.molecule.structure import read
 from geofold.resources import find
 

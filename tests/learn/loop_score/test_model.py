@@ -26,7 +26,7 @@ from geofold.learn.loop_score.training import (
     saved,
     train_score,
 )  # fmt: skip
-from geofold.learn.training_loop import save_weights
+from geofold.learn.weights import save_weights
 from geofold.molecule.energy.loop_score_input import backbone_of, surroundings
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import read

@@ -12,7 +12,7 @@ from geofold import resources
 from geofold.cli import main
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import read_chains
-from geofold.learn.training_loop import data_hash
+from geofold.learn.weights import data_hash
 from geofold.molecule.datasets.packed_chains import (
     backbone_structure,
     chosen_chains,

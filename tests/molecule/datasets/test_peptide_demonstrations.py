@@ -16,8 +16,8 @@ from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.peptide_policy import training as peptide_training
 from geofold.learn.peptide_policy.features import FEATURES, MEMORY, POSE
-from geofold.learn.peptide_policy.model import PeptidePolicy
-from geofold.learn.peptide_policy.training import joined, load_policy, train_peptide
+from geofold.learn.peptide_policy.model import PeptidePolicy, load_policy
+from geofold.learn.peptide_policy.training import joined, train_peptide
 from geofold.molecule.datasets import peptide_demonstrations as peptide_demos
 from geofold.molecule.datasets.peptide_demonstrations import (
     CAP,

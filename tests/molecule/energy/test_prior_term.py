@@ -13,7 +13,7 @@ from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
-from geofold.learn.torsion_prior.training import shipped_prior
+from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.molecule.energy.prior_term import CONTEXT, PriorTerm, letters_of
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal
 from geofold.molecule.sidechains.packing import backbone_torsions

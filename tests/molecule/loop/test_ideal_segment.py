@@ -11,7 +11,7 @@ from app_cases import STRUCTURES
 from build_cases import without, without_records
 
 from geofold.geometry import dihedral
-from geofold.learn.torsion_prior.training import shipped_prior
+from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.kinematics.forward import Kinematics, positions

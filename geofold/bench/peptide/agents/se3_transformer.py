@@ -34,7 +34,7 @@ from geofold.core.draws import DrawsFrom
 from geofold.learn.loop_denoiser.model import LATENT, Increments
 from geofold.learn.peptide_policy.features import FEATURES
 from geofold.learn.peptide_policy.model import Decoder
-from geofold.learn.training_loop import frozen
+from geofold.learn.weights import frozen
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import PeptidePredictor
 
