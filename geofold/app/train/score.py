@@ -26,14 +26,14 @@ from geofold.learn.data.chains import SPLITS, Chains, read_chains
 from geofold.learn.loop_denoiser.model import shipped_loop_model
 from geofold.learn.loop_score.model import WEIGHTS, LoopScore, load_score
 from geofold.learn.loop_score.training import (
-    BRED,
-    FEWEST,
+    EVOLVED,
+    MIN_CANDIDATES,
     Decoys,
-    mixed,
-    parted,
+    average_rounds,
+    decoys_to_arrays,
     read_decoys,
     save_score,
-    saved,
+    split_ensemble,
     train_score,
 )  # fmt: skip
 from geofold.learn.torsion_prior.model import shipped_prior
@@ -109,7 +109,7 @@ def train_score_model(run: ScoreRun) -> None:
     first, weights, begun, rounds = 0, None, None, list[list[Path]]()
     if run.begin is not None:
         first, weights = before["begin"]["rounds"] + 1, Path(run.begin)
-        begun = parted(load_score(weights)[0], folder / "begun")
+        begun = split_ensemble(load_score(weights)[0], folder / "begun")
     last = first + run.rounds - (1 if run.begin is not None else 0)
     kept: Files = {split: [] for split in SPLITS[:2]}
     for number in range(first, last + 1):
@@ -123,12 +123,12 @@ def train_score_model(run: ScoreRun) -> None:
         else:
             steps = run.steps if begun is None else max(run.steps // 2, 1)
             if number == last and run.judge is not None:
-                begun, steps = parted(load_score(run.judge)[0], folder / "judge"), run.steps
+                begun, steps = split_ensemble(load_score(run.judge)[0], folder / "judge"), run.steps
                 rounds = [begun]
             begun = trained(run, here, learnt, steps, begun)
             rounds.append(begun)
         if number == last:
-            begun = mixed(rounds, folder / "mean") if run.begin is not None and not run.anew else begun
+            begun = average_rounds(rounds, folder / "mean") if run.begin is not None and not run.anew else begun
             ends = _searches(run, [weights] if run.judges and weights is not None else begun)
         weights = here / WEIGHTS
         count = len(_read(learnt["train"]))
@@ -161,7 +161,7 @@ def _require_decoys(run: ScoreRun, files: Files) -> None:
         if not _read(own):
             raise InputFileError(
                 f"{run.data} gave too few candidates of each of {len(own)} loops of its split {split!r}",
-                f"a loop with {FEWEST} that close", "give more structures, or larger --loops",
+                f"a loop with {MIN_CANDIDATES} that close", "give more structures, or larger --loops",
             )  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def _learn(
 
     options: dict[str, Any] = {"width": width} if begun is None else load_score(begun)[0].options
     every = _read(learnt)
-    lured = [one for one in every if bool((one.kind == BRED).any())]
+    lured = [one for one in every if bool((one.kind == EVOLVED).any())]
     train_score(every + (REPEATED - 1) * lured, _read(judged), path.parent, steps=steps, seed=seed, begun=begun,
                 told=told, **options)  # fmt: skip
 
@@ -190,7 +190,7 @@ def _learn(
 def _read(files: Sequence[Path], fewest: int | None = None) -> list[Decoys]:
     """Decoys of files; a loop that could not be made has an empty one, so that it is not tried again."""
     found = [read_decoys(path) for path in files]
-    return [one for one in found if one is not None and len(one.rmsd) >= (FEWEST if fewest is None else fewest)]
+    return [one for one in found if one is not None and len(one.rmsd) >= (MIN_CANDIDATES if fewest is None else fewest)]
 
 
 def made(data: str, folder: Path, split: str, wanted: Sequence[Lesson], weights: Path | None, seed: int) -> list[Path]:
@@ -212,7 +212,7 @@ def _keep(path: Path, data: str, lesson: Lesson, decoys: Callable[[Structure, in
     torch.set_num_threads(1)
     native = with_betas(backbone_structure(_data(data), lesson.chain))
     try:
-        parts = saved(decoys(native, lesson.first, lesson.last))
+        parts = decoys_to_arrays(decoys(native, lesson.first, lesson.last))
     except GeofoldError:
         parts = {}
     write_npz(path, parts)

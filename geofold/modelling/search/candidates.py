@@ -18,7 +18,7 @@ import torch
 
 from geofold.errors import BuildError
 from geofold.geometry import dihedral, wrap
-from geofold.learn.loop_score.model import LoopScore, Surroundings
+from geofold.learn.loop_score.model import LoopEnvironment, LoopScore
 from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.controllers import minimise, run_guided
 from geofold.modelling.options import TORSION_CAP
@@ -136,7 +136,7 @@ class LoopCandidates:
         return replace(domain, sense=LoopSense.of(self.structure, domain.fold))
 
     @cached_property
-    def environment(self) -> Surroundings:
+    def environment(self) -> LoopEnvironment:
         """Input of the learned potential: all residues with a backbone, the loop among them."""
         return surroundings(self.structure, *self.span, self.structure.steering(self.altloc))
 

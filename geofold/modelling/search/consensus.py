@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from geofold.geometry import pairwise_rmsd
-from geofold.learn.loop_score.confidence import Confidence, agreement, numbers
-from geofold.learn.loop_score.model import LoopScore, shipped_judge
+from geofold.learn.loop_score.confidence import Confidence, confidence_features, consensus_distance
+from geofold.learn.loop_score.model import LoopScore, shipped_reranker
 from geofold.modelling.evaluation import backbone_of_end, potential_of
 from geofold.modelling.outcome import LoopModel
 from geofold.modelling.scoring import CONSENSUS, REFINED
@@ -55,9 +55,9 @@ def rerank_by_consensus(loop: LoopCandidates, pool: Candidates, judge: LoopScore
     """
     if not len(pool.rows):
         return pool
-    potential = loop.potential(pool.rows, shipped_judge()[0] if judge is None else judge)
+    potential = loop.potential(pool.rows, shipped_reranker()[0] if judge is None else judge)
     backbone = loop.backbone(pool.rows)
-    distance = agreement(potential, Ensemble(backbone, potential).rmsd(backbone))
+    distance = consensus_distance(potential, Ensemble(backbone, potential).predict_rmsd(backbone))
     return Candidates.rank(pool.rows, replace(pool.scores, potential=potential, consensus=distance), CONSENSUS)
 
 
@@ -66,7 +66,7 @@ def add_consensus(structure: Structure, models: Sequence[LoopModel], ensemble: E
     if ensemble is None:
         return list(models)
     backbone = np.array([backbone_of_end(structure, model) for model in models])
-    distance = agreement(ensemble.potential, ensemble.rmsd(backbone))
+    distance = consensus_distance(ensemble.potential, ensemble.rmsd(backbone))
     return [
         model.with_terms(consensus=REFINED.consensus * float(own)) for model, own in zip(models, distance, strict=True)
     ]
@@ -83,11 +83,14 @@ def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble |
     ensemble : Ensemble or None
         Candidates of the search.
     """
-    calibration = Confidence.of(shipped_judge()[1])
+    calibration = Confidence.of(shipped_reranker()[1])
     backbone = backbone_of_end(structure, model)
     if calibration is None or ensemble is None or not np.isfinite(backbone).all():
         return model
     coordinates = model.outcome.apply(structure.xyz)[None]
     potential = float(potential_of(structure, model.outcome.tree, coordinates)[0])
     rmsd = ensemble.rmsd(backbone[None])[0]
-    return replace(model, confidence=calibration.rmsd(numbers(ensemble.potential, rmsd, potential, len(backbone))))
+    return replace(
+        model,
+        confidence=calibration.predict_rmsd(confidence_features(ensemble.potential, rmsd, potential, len(backbone))),
+    )
