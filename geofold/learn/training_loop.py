@@ -45,13 +45,13 @@ class Schedule:
         return self.rate * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 
-Told = Callable[[int, float, float], None]
+ProgressCallback = Callable[[int, float, float], None]
 M = TypeVar("M", bound=nn.Module)
 
 
 def train(
     model: nn.Module, losses: Callable[[int], Iterable[Tensor]], validate: Callable[[], float], folder: str | Path,
-    schedule: Schedule, told: Told | None = None, *, stop: int | None = None,
+    schedule: Schedule, told: ProgressCallback | None = None, *, stop: int | None = None,
 ) -> list[tuple[int, float, float]]:  # fmt: skip
     """Train a model in place, from its last checkpoint in the folder if there is one.
 

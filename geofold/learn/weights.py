@@ -65,7 +65,7 @@ def load_weights(path: str | Path, model: nn.Module) -> None:
                              "train again with the same options") from None  # fmt: skip
 
 
-def frozen(path: str | Path, build: Callable[[dict[str, Any]], M]) -> tuple[M, dict[str, Any]]:
+def load_frozen(path: str | Path, build: Callable[[dict[str, Any]], M]) -> tuple[M, dict[str, Any]]:
     """Model of a weights file, and its card.
 
     Parameters

@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 from geofold.core.domain import Prediction
-from geofold.learn.maze_predictor import Lessons
+from geofold.learn.maze_predictor import Demonstrations
 from geofold.maze.domain import MOVES, MazeDomain
 from geofold.maze.episode import REACHED
 from geofold.maze.fields import STEP, capped
@@ -33,7 +33,7 @@ AHEAD = 28
 """Cells of the oracle's way that a plan is cut from: enough for eight steps from one cell to the next."""
 
 
-def lessons(number: int, *, seed: int = 0) -> Lessons:
+def lessons(number: int, *, seed: int = 0) -> Demonstrations:
     """Ways through one world by number; every second one has corridors."""
     rng = np.random.default_rng([seed, number])
     world = make_world(int(rng.integers(2**31)), ("world", "corridors")[number % 2])
@@ -54,7 +54,7 @@ def lessons(number: int, *, seed: int = 0) -> Lessons:
         move = capped(STEP * (plan[:, 0] + noise), state.here.slope)
         state = domain.commit(Prediction(move, torch.ones_like(move), torch.ones_like(going)), state)
         going = going & ((state.here.position - domain.targets[0]).norm(dim=-1) > REACHED)
-    return Lessons(*(torch.stack(part, 1) for part in (seen, plans, known)))
+    return Demonstrations(*(torch.stack(part, 1) for part in (seen, plans, known)))
 
 
 class Guide:

@@ -143,9 +143,9 @@ def gate(
             raise OptionError(f"domain {domain}", "loop or peptide", "choose one of them")
         if domain == "loop" and (data is None or packed is None):
             raise OptionError("a gate of loops without its data", "--data and --packed", "add both")
-        from geofold.app.train.gate import loop_school, peptide_school, train_gate_model
+        from geofold.app.train.gate import loop_task, peptide_task, train_gate_model
 
-        school = loop_school(str(data), str(packed)) if domain == "loop" else peptide_school()
+        school = loop_task(str(data), str(packed)) if domain == "loop" else peptide_task()
         train_gate_model(school, out, cases=cases, seed=seed)
 
 

@@ -14,10 +14,10 @@ from rich.progress import Progress, TextColumn, TimeRemainingColumn
 
 from geofold.backbone.registry import NAMES
 from geofold.errors import OptionError
-from geofold.learn.training_loop import Told
+from geofold.learn.training_loop import ProgressCallback
 from geofold.learn.weights import data_hash
 
-BENT = 100
+VALIDATION_LOOPS = 100
 """Bent loops of the validation split that the trigger of --auto is judged by."""
 
 
@@ -26,7 +26,7 @@ def train_prior_model(data: str, out: str, *, steps: int, kind: str, seed: int) 
     from geofold.learn.torsion_prior.training import train_prior
 
     require_backbone(kind)
-    judged = watched("prior", out, steps, lambda tell: train_prior(
+    judged = run_training("prior", out, steps, lambda tell: train_prior(
         data, out, steps=steps, seed=seed, told=tell, kind=kind))  # fmt: skip
     typer.echo(f"{out}: validation {judged:.3f} nat a residue after {steps} batches")
 
@@ -36,7 +36,7 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
     from geofold.learn.data.chains import SPLITS, read_chains
     from geofold.learn.loop_denoiser.model import LoopModel
     from geofold.learn.loop_denoiser.training import train_loop
-    from geofold.molecule.datasets.bent_loops import bent_structures
+    from geofold.molecule.datasets.bent_loops import perturbed_structures
     from geofold.molecule.datasets.loop_windows import loop_windows
     from geofold.molecule.datasets.packed_chains import packed_structure, read_packed
     from geofold.molecule.loop.detection import Trouble, trouble_level, trouble_of
@@ -55,13 +55,16 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
             return trouble_of(structure, [(0, len(structure.residues) - 1)], model)
 
         found = [told(packed_structure(chains, side, c)) for c in intact]
-        bent = [(told(structure), e.first, e.last) for structure, e in bent_structures(chains, side, "valid", BENT)]
+        bent = [
+            (told(structure), e.first, e.last)
+            for structure, e in perturbed_structures(chains, side, "valid", VALIDATION_LOOPS)
+        ]
         return {
             "trouble": trouble_level(found, bent), "data_sha256": digest, "packed_sha256": data_hash(packed),
             "command": f"geofold train loop --steps {steps} --seed {seed}{usual}",
         }  # fmt: skip
 
-    judged = watched("loop", out, steps, lambda tell: train_loop(
+    judged = run_training("loop", out, steps, lambda tell: train_loop(
         loops, out, steps=steps, seed=seed, told=tell, card=card, kind=kind))  # fmt: skip
     typer.echo(f"{out}: validation {judged:.3f} nat a torsion after {steps} batches")
 
@@ -72,7 +75,9 @@ def require_backbone(kind: str) -> None:
         raise OptionError(f"backbone {kind}", f"one of {', '.join(NAMES)}", "choose one of them")
 
 
-def watched(name: str, out: str, steps: int, train: Callable[[Told], float], *, unit: str = "nat") -> float:
+def run_training(
+    name: str, out: str, steps: int, train: Callable[[ProgressCallback], float], *, unit: str = "nat"
+) -> float:
     """Train on one thread, for the same bits whatever the machine has, with a bar on standard error."""
     torch.set_num_threads(1)
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))

@@ -26,14 +26,14 @@ from geofold.learn.data.chains import SPLITS, Chains, read_chains
 from geofold.learn.loop_denoiser.model import shipped_loop_model
 from geofold.learn.loop_score.model import WEIGHTS, LoopScore, load_score
 from geofold.learn.loop_score.training import (
-    BRED,
-    FEWEST,
+    EVOLVED,
+    MIN_CANDIDATES,
     Decoys,
-    loaded,
-    mixed,
-    parted,
+    average_rounds,
+    decoys_from_arrays,
+    decoys_to_arrays,
     save_score,
-    saved,
+    split_ensemble,
     train_score,
 )  # fmt: skip
 from geofold.learn.torsion_prior.model import shipped_prior
@@ -106,7 +106,7 @@ def train_score_model(run: ScoreRun) -> None:
     first, weights, begun, rounds = 0, None, None, list[list[Path]]()
     if run.begin is not None:
         first, weights = before["begin"]["rounds"] + 1, Path(run.begin)
-        begun = parted(load_score(weights)[0], folder / "begun")
+        begun = split_ensemble(load_score(weights)[0], folder / "begun")
     last = first + run.rounds - (1 if run.begin is not None else 0)
     kept: Files = {split: [] for split in SPLITS[:2]}
     for number in range(first, last + 1):
@@ -119,12 +119,12 @@ def train_score_model(run: ScoreRun) -> None:
         else:
             steps = run.steps if begun is None else run.steps // 2
             if number == last and run.judge is not None:
-                begun, steps = parted(load_score(run.judge)[0], folder / "judge"), run.steps
+                begun, steps = split_ensemble(load_score(run.judge)[0], folder / "judge"), run.steps
                 rounds = [begun]
             begun = trained(run, here, learnt, steps, begun)
             rounds.append(begun)
         if number == last:
-            begun = mixed(rounds, folder / "mean") if run.begin is not None and not run.anew else begun
+            begun = average_rounds(rounds, folder / "mean") if run.begin is not None and not run.anew else begun
             ends = _searches(run, [weights] if run.judges and weights is not None else begun)
         weights = here / WEIGHTS
         count = len(_read(learnt["train"]))
@@ -154,7 +154,7 @@ def _learn(
 
     options: dict[str, Any] = {"width": width} if begun is None else load_score(begun)[0].options
     every = _read(learnt)
-    lured = [one for one in every if bool((one.kind == BRED).any())]
+    lured = [one for one in every if bool((one.kind == EVOLVED).any())]
     train_score(every + (REPEATED - 1) * lured, _read(judged), path.parent, steps=steps, seed=seed, begun=begun,
                 told=told, **options)  # fmt: skip
 
@@ -162,7 +162,11 @@ def _learn(
 def _read(files: Sequence[Path], fewest: int | None = None) -> list[Decoys]:
     """Decoys of files; a loop that could not be made has an empty one, so that it is not tried again."""
     found = [dict(np.load(path)) for path in files]
-    return [loaded(parts) for parts in found if parts and len(parts["rmsd"]) >= (FEWEST if fewest is None else fewest)]
+    return [
+        decoys_from_arrays(parts)
+        for parts in found
+        if parts and len(parts["rmsd"]) >= (MIN_CANDIDATES if fewest is None else fewest)
+    ]
 
 
 def made(data: str, folder: Path, split: str, wanted: Sequence[Lesson], weights: Path | None, seed: int) -> list[Path]:
@@ -184,7 +188,7 @@ def _keep(path: Path, data: str, lesson: Lesson, decoys: Callable[[Structure, in
     torch.set_num_threads(1)
     native = with_betas(backbone_structure(_data(data), lesson.chain))
     try:
-        parts = saved(decoys(native, lesson.first, lesson.last))
+        parts = decoys_to_arrays(decoys(native, lesson.first, lesson.last))
     except GeofoldError:
         parts = {}
     write_npz(path, parts)

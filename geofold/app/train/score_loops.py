@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from geofold.learn.data.chains import SPLITS, Chains
-from geofold.molecule.datasets.loop_windows import IRREGULAR, drawn
+from geofold.molecule.datasets.loop_windows import IRREGULAR, draw_loop
 
 LENGTHS = (12, 8, 10, 12, 6, 14, 12, 9, 11, 7, 12, 5, 10, 16, 13, 8)
 SIZE = (60, 400)
@@ -59,7 +59,7 @@ def lessons(
             break
         length = LENGTHS[len(found) % len(LENGTHS)]
         here = np.random.default_rng([seed, round_, chain])
-        places = (drawn(chains, chain, here, (length, length), irregular) for _ in range(TRIES))
+        places = (draw_loop(chains, chain, here, (length, length), irregular) for _ in range(TRIES))
         place = next((one for one in places if one is not None), None)
         if place is not None:
             found.append(Lesson(round_, len(found), chain, *place))

@@ -24,9 +24,9 @@ from geofold.bench.models.loop_controller import read_both
 from geofold.errors import InputFileError, OptionError
 from geofold.modelling.options import RunOptions
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, Shell
-from geofold.molecule.datasets.bent_loops import Episode as ChainLoop
-from geofold.molecule.datasets.bent_loops import bent_structure
-from geofold.molecule.datasets.bent_loops import episodes as chain_loops
+from geofold.molecule.datasets.bent_loops import BentLoop as ChainLoop
+from geofold.molecule.datasets.bent_loops import choose_loops as chain_loops
+from geofold.molecule.datasets.bent_loops import perturb_structure
 from geofold.molecule.datasets.loop_windows import IRREGULAR
 from geofold.molecule.datasets.packed_chains import packed_structure
 from geofold.molecule.io.edit import without_atoms
@@ -150,7 +150,7 @@ def _of_chains(set_name: str, data: str, count: int) -> Iterator[Episode]:
 
 def bent_and_settled(native: Structure, loop: ChainLoop) -> Structure:
     """A native with a loop bent closed, packed with the side chains around it and settled among them."""
-    bent = bent_structure(native, loop)
+    bent = perturb_structure(native, loop)
     shell = Shell(bent, loop.first, loop.last, ANGSTROM * SHELL)
     end = shell.settled(bent.xyz, (), RunOptions()).move.apply(bent.xyz)
     return read(bent.render(end, np.abs(end - native.xyz).max(1) > 0), name=loop.name)

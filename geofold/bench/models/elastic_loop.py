@@ -30,7 +30,7 @@ from geofold.errors import GeofoldError
 from geofold.learn.loop_denoiser.model import LoopModel, load_loop
 from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
-from geofold.molecule.datasets.bent_loops import Episode, bent_structure, episodes, sensed
+from geofold.molecule.datasets.bent_loops import BentLoop, choose_loops, domain_with_features, perturb_structure
 from geofold.molecule.datasets.packed_chains import packed_structure
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.loop.domain import LoopDomain
@@ -66,7 +66,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     chains, packed = read_both(data)
     split = "valid" if quick or limit is not None else "test"
     count = limit or (QUICK if quick else EPISODES)
-    every = episodes(chains, packed, split, count, seed=SEED, most=MOST)
+    every = choose_loops(chains, packed, split, count, seed=SEED, most=MOST)
     left = [(data, episode, seed) for episode in every if not records.has(episode.name, "done")]
     gather(records, "loops", played, left, WORKERS)
     summarise(records, split, quick=quick or limit is not None, began=began)
@@ -88,16 +88,16 @@ def parts_of(agent: str, domain: LoopDomain, seed: int) -> Controller:
     return loop_controller(domain, gate, seed=seed)
 
 
-def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
+def played(data: str, episode: BentLoop, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Records of one episode: each agent's, and one that says it is done."""
     torch.set_num_threads(1)
     native = packed_structure(*read_both(data), episode.chain)
     first, last = episode.first, episode.last
     try:
-        start = bent_structure(native, episode)
+        start = perturb_structure(native, episode)
     except GeofoldError as error:
         return [(episode.name, "done", {"left_out": str(error)})]
-    domain = sensed(start, first, last)
+    domain = domain_with_features(start, first, last)
     model = EnergyModel.of(native, domain.tree.steering, seed=seed)
     atoms = domain.fold.kin.atoms.numpy()
 

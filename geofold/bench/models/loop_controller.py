@@ -23,11 +23,11 @@ from geofold.core.gate import FixedGate, Gate, ThresholdGate
 from geofold.errors import GeofoldError, OptionError
 from geofold.learn.data.chains import Chains, read_chains
 from geofold.learn.loop_denoiser.model import shipped_loop_model
-from geofold.learn.loop_denoiser.training import coverage, told_increments
+from geofold.learn.loop_denoiser.training import coverage, predict_increments
 from geofold.learn.pretrained import shipped_gate
 from geofold.learn.weights import data_hash
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
-from geofold.molecule.datasets.bent_loops import Episode, bent_structure, episodes, sensed
+from geofold.molecule.datasets.bent_loops import BentLoop, choose_loops, domain_with_features, perturb_structure
 from geofold.molecule.datasets.loop_windows import loop_windows
 from geofold.molecule.datasets.packed_chains import PackedChains, packed_structure, read_packed
 from geofold.molecule.energy.openmm_energy import EnergyModel
@@ -90,23 +90,23 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     count = limit or (QUICK_EPISODES if quick else EPISODES)
     if not records.has("calibration", split):
         loops = loop_windows(chains, packed, split)
-        said, missing = told_increments(shipped_loop_model()[0], loops)
+        said, missing = predict_increments(shipped_loop_model()[0], loops)
         inside = coverage(said, missing)
         records.add("calibration", split, coverage_68=inside[0], coverage_95=inside[1], increments=len(missing))
-    for episode in episodes(chains, packed, split, SCANNED if count == EPISODES else count, seed=13, most=MOST):
+    for episode in choose_loops(chains, packed, split, SCANNED if count == EPISODES else count, seed=13, most=MOST):
         if not records.has(episode.name, "scan"):
             records.add(episode.name, "scan", **scanned(chains, packed, episode))
-    every = episodes(chains, packed, split, count, most=MOST)
+    every = choose_loops(chains, packed, split, count, most=MOST)
     left = [(data, episode, seed) for episode in every if not records.has(episode.name, "done")]
     gather(records, "loops", played, left, WORKERS)
     summarise(records, split, quick=quick or limit is not None, began=began)
 
 
-def scanned(chains: Chains, packed: PackedChains, episode: Episode) -> dict[str, Any]:
+def scanned(chains: Chains, packed: PackedChains, episode: BentLoop) -> dict[str, Any]:
     """What is found in a whole protein, bent and as it is, with no range given."""
     native = packed_structure(chains, packed, episode.chain)
     try:
-        bent = bent_structure(native, episode)
+        bent = perturb_structure(native, episode)
     except GeofoldError as error:
         return {"left_out": str(error)}
     model, card = shipped_loop_model()
@@ -131,7 +131,7 @@ def corrections(structure: Structure, found: list[tuple[int, int]], seed: int = 
     """Corrections (N,) a sweep at each residue while what was found is streamed over; zero elsewhere."""
     spent = np.zeros(len(structure.residues))
     for first, last in found:
-        domain = sensed(structure, first, last)
+        domain = domain_with_features(structure, first, last)
         parts = loop_controller(domain, shipped_gate(), seed=seed)
         state = parts.init(domain, domain.start(structure.xyz))
         for _ in range(GUIDED_SWEEPS * domain.length):
@@ -168,17 +168,17 @@ def read_both(folder: str) -> tuple[Chains, PackedChains]:
     return read_chains(file), read_packed(packed, data_hash(file))
 
 
-def played(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
+def played(data: str, episode: BentLoop, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Records of one episode: each agent's, and one that says it is done."""
     torch.set_num_threads(1)
     chains, packed = read_both(data)
     native = packed_structure(chains, packed, episode.chain)
     first, last = episode.first, episode.last
     try:
-        start = bent_structure(native, episode)
+        start = perturb_structure(native, episode)
     except GeofoldError as error:
         return [(episode.name, "done", {"left_out": str(error)})]
-    bent, domain = start.xyz, sensed(start, first, last)
+    bent, domain = start.xyz, domain_with_features(start, first, last)
     model = EnergyModel.of(native, domain.tree.steering, seed=seed)
     found = []
 

@@ -20,7 +20,7 @@ from geofold.bench.common.records import Records, mean_and_half_width, table_of,
 from geofold.errors import OptionError
 from geofold.learn.data.chains import read_chains
 from geofold.learn.torsion_prior.model import WEIGHTS, TorsionPrior, load_prior
-from geofold.learn.torsion_prior.training import SIZE, batch, likelihoods, train_prior
+from geofold.learn.torsion_prior.training import WINDOW_SIZE, draw_batch, negative_log_likelihoods, train_prior
 
 SECONDS, QUICK_SECONDS = 120.0, 4.0
 LONGER, FINALISTS = 5.0, 3
@@ -60,12 +60,12 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
 def pace(file: Path, name: str) -> dict[str, float]:
     """Milliseconds of a batch of training, and parameters."""
     chains = read_chains(file)
-    part = batch(chains, chains.windows("train", SIZE), 0, 0)
+    part = draw_batch(chains, chains.windows("train", WINDOW_SIZE), 0, 0)
     model = TorsionPrior(name)
     found = []
     for _ in range(TIMED):
         began = time.perf_counter()
-        sum(likelihoods(model, *part), torch.zeros(())).backward()
+        sum(negative_log_likelihoods(model, *part), torch.zeros(())).backward()
         found.append(1e3 * (time.perf_counter() - began))
     return {"milliseconds": float(np.median(found)), "parameters": sum(p.numel() for p in model.parameters())}
 
@@ -98,10 +98,10 @@ def trained(file: Path, folder: Path, name: str, steps: int, seed: int) -> dict[
 def judged(model: TorsionPrior, file: Path) -> list[float]:
     """Negative log-likelihood (nat a residue) of (phi, psi) of every validation window."""
     chains = read_chains(file)
-    starts = chains.windows("valid", SIZE)
+    starts = chains.windows("valid", WINDOW_SIZE)
     found: list[float] = []
     for k in range(0, len(starts), JUDGED):
-        place = starts[k : k + JUDGED] + np.arange(SIZE)[:, None]
+        place = starts[k : k + JUDGED] + np.arange(WINDOW_SIZE)[:, None]
         torsions = torch.as_tensor(chains.torsions[place])
         each, _ = model.log_likelihood(torch.as_tensor(chains.residue[place]).long(), torsions)
         found += (-each.sum(0) / torsions[..., :2].isfinite().all(-1).sum(0)).tolist()

@@ -20,7 +20,7 @@ from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.loop.bent_set import FILES
 from geofold.errors import OptionError
 from geofold.geometry import wrap
-from geofold.molecule.datasets.packed_chains import completed, relabelled
+from geofold.molecule.datasets.packed_chains import relabel_row, with_added_atoms
 from geofold.molecule.energy.all_atom import missing_atoms
 from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
 from geofold.molecule.sidechains.packing import pack, placed, shell
@@ -93,7 +93,7 @@ def bare_backbone(structure: Structure) -> Structure:
     atoms = np.flatnonzero(structure.steering_mask & np.isin(structure.name, ("N", "CA", "C", "O")))
     kept = [a for a in atoms.tolist() if structure.is_amino_acid(int(structure.residue_of[a]))]
     return Structure.from_rows(
-        [relabelled(structure, a, structure.xyz[a]) for a in kept], f"backbone of {structure.source}",
+        [relabel_row(structure, a, structure.xyz[a]) for a in kept], f"backbone of {structure.source}",
         [int(structure.residue_of[a]) for a in kept],
     )  # fmt: skip
 
@@ -109,7 +109,7 @@ def _numbers(
     began = time.perf_counter()
     added = build(bare)
     seconds = time.perf_counter() - began
-    model = completed(bare, added)
+    model = with_added_atoms(bare, added)
     ca = bare.xyz[bare.name == "CA"]
     counts = dict.fromkeys(("residues", "chi1", "buried", "buried_chi1", "both", "chi12"), 0)
     for k, residue in enumerate(bare.residues):

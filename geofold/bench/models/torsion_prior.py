@@ -13,7 +13,7 @@ from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.errors import OptionError
 from geofold.learn.data.chains import AMINO_ACIDS, Chains, read_chains
 from geofold.learn.torsion_prior.model import TorsionPrior, shipped_prior
-from geofold.learn.torsion_prior.training import SIZE, likelihoods
+from geofold.learn.torsion_prior.training import WINDOW_SIZE, negative_log_likelihoods
 from geofold.molecule.energy import ramachandran
 from geofold.molecule.sidechains.rotamer_library import names_of
 
@@ -39,8 +39,8 @@ def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:
     records = Records(out)
     chains = read_chains(Path(data) / "backbones.npz")
     model, card = shipped_prior()
-    windows = chains.windows("test", SIZE)[: 64 if quick else None]
-    place = windows + np.arange(SIZE)[:, None]
+    windows = chains.windows("test", WINDOW_SIZE)[: 64 if quick else None]
+    place = windows + np.arange(WINDOW_SIZE)[:, None]
     torsions = chains.torsions[place].astype(float)
     said = [_judged(model, chains, place[:, k : k + 32]) for k in range(0, place.shape[1], 32)]
     weight = np.array([count for *_, count in said], dtype=float)
@@ -80,7 +80,7 @@ def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:
 @torch.no_grad()
 def _judged(model: TorsionPrior, chains: Chains, place: NDArray[np.int64]) -> tuple[float, float, int]:
     letters, torsions = torch.as_tensor(chains.residue[place]).long(), torch.as_tensor(chains.torsions[place])
-    torsion, turn = likelihoods(model, letters, torsions)
+    torsion, turn = negative_log_likelihoods(model, letters, torsions)
     return float(torsion), float(turn), int(torsions[..., :2].isfinite().all(-1).sum())
 
 

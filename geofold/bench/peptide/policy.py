@@ -20,11 +20,11 @@ from geofold.core.gate import FixedGate
 from geofold.core.metric import EuclideanMetric
 from geofold.learn.loop_denoiser.training import coverage
 from geofold.learn.peptide_policy.model import shipped_policy
-from geofold.learn.peptide_policy.training import told_turns
+from geofold.learn.peptide_policy.training import predict_increments
 from geofold.learn.pretrained import shipped_metric
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.peptide.streaming import HELD, KEEP, Parts, constrain_peptide, controller, plain_gate
-from geofold.molecule.datasets.peptide_demonstrations import demonstrations, lesson
+from geofold.molecule.datasets.peptide_demonstrations import make_demonstration, solve_contacts
 from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
@@ -77,8 +77,10 @@ def run(out: str, *, quick: bool, limit: int | None, seed: int) -> None:
 
 def calibration(count: int) -> dict[str, float]:
     """Shares of what demonstrations with new peptides still miss that lie in the policy's 68 % and 95 % regions."""
-    demos = [demo for k in range(count) for demo in demonstrations(FRESH + k)]
-    said, missing = told_turns(shipped_policy()[0], [lesson(demo, seed=FRESH + k) for k, demo in enumerate(demos)])
+    demos = [demo for k in range(count) for demo in solve_contacts(FRESH + k)]
+    said, missing = predict_increments(
+        shipped_policy()[0], [make_demonstration(demo, seed=FRESH + k) for k, demo in enumerate(demos)]
+    )
     inside = coverage(said, missing)
     return {"coverage_68": inside[0], "coverage_95": inside[1], "increments": len(missing)}
 

@@ -23,7 +23,7 @@ from scipy.optimize import minimize
 from geofold.geometry import superposed_rmsd
 from geofold.modelling.force_field_stage import steered
 from geofold.modelling.peptide.streaming import goal_of
-from geofold.molecule.datasets.peptide_demonstrations import placed
+from geofold.molecule.datasets.peptide_demonstrations import state_at
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.peptide.annealing import Course, annealed
@@ -106,7 +106,7 @@ def ensemble(
     energy = np.full(len(found), np.nan)
     if energies and len(found):
         found = found[:CANDIDATES]
-        local = placed(domain, structure.xyz, torch.as_tensor(found)).fold.xyz.numpy()
+        local = state_at(domain, structure.xyz, torch.as_tensor(found)).fold.xyz.numpy()
         rest = [relaxed(structure, domain, xyz, seed=seed) for xyz in local]
         found = found + np.array([one.turn for one in rest])
         energy = np.array([one.energy for one in rest])
@@ -205,7 +205,7 @@ def _clean(structure: Structure, domain: PeptideDomain, contact: Contact, turn: 
     """Which rows (k,) of torsions (k, n) keep the contact, with neither severe overlaps nor outliers."""
     if not len(turn):
         return np.zeros(0, dtype=bool)
-    state = placed(domain, structure.xyz, torch.as_tensor(turn))
+    state = state_at(domain, structure.xyz, torch.as_tensor(turn))
     kept = np.array([contact.satisfied(float(d)) for d in domain.distances(state.fold.xyz, (contact,))[:, 0]])
     severe = domain.sterics.severe(state.fold.xyz, state.pairs).numpy()
     return kept & (severe == 0) & (np.array(domain.angles.outliers(state.fold.angle)) == 0)
@@ -217,7 +217,9 @@ def _ca(structure: Structure, domain: PeptideDomain, turn: Floats) -> Floats:
     alpha = [a for a in found if a is not None]
     whole = np.repeat(structure.xyz[None], len(turn), axis=0)
     if len(turn):
-        whole[:, domain.fold.kin.atoms.numpy()] = placed(domain, structure.xyz, torch.as_tensor(turn)).fold.xyz.numpy()
+        whole[:, domain.fold.kin.atoms.numpy()] = state_at(
+            domain, structure.xyz, torch.as_tensor(turn)
+        ).fold.xyz.numpy()
     return whole[:, alpha]
 
 

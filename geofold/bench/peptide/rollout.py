@@ -20,7 +20,7 @@ from geofold.bench.peptide.episodes import Episode
 from geofold.core.stream import stream
 from geofold.modelling.options import TORSION_CAP
 from geofold.modelling.peptide.streaming import HELD, goal_of, patience
-from geofold.molecule.datasets.peptide_demonstrations import placed
+from geofold.molecule.datasets.peptide_demonstrations import state_at
 from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import Contact, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain, PeptideGoal, PeptideState
@@ -79,7 +79,7 @@ def staged(episode: Episode, seed: int) -> Stage:
     domain = PeptideDomain.of(structure, 0, len(structure.residues) - 1, cap=TORSION_CAP)
     domain = replace(domain, sense=PeptideSense.of(structure, domain.fold))
     contacts = [parse_contact(structure, text) for text in (episode.contact, *episode.later)]
-    start = placed(domain, structure.xyz, _shaken(domain, structure, seed, contacts[0], episode.name))
+    start = state_at(domain, structure.xyz, _shaken(domain, structure, seed, contacts[0], episode.name))
     goals = [goal_of((contact,)) for contact in contacts]
     change = episode.change if len(goals) > 1 else 0
     return Stage(structure, domain, start, lambda step: goals[-1] if step >= change else goals[0], change)
@@ -92,7 +92,7 @@ def _shaken(domain: PeptideDomain, structure: Structure, seed: int, contact: Con
     noise = np.random.default_rng([seed, crc32(name.encode())])
     for _ in range(TRIES):
         angle = torch.as_tensor(SHAKEN * noise.standard_normal((1, len(domain.tree))) * domain.tree.backbone)
-        state = placed(domain, structure.xyz, angle)
+        state = state_at(domain, structure.xyz, angle)
         apart = float(domain.distances(state.fold.xyz, (contact,))[0, 0])
         clean = int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0
         if clean and domain.angles.outliers(angle)[0] == 0 and not contact.satisfied(apart):

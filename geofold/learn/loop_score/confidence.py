@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-WARMTH = 0.5
+SPREAD_TEMPERATURE = 0.5
 """Of the potential's unit: how much worse a candidate may be liked and still count."""
-LIKED, AGREED = 1.0, 0.5
+CONSENSUS_TEMPERATURE, CONSENSUS_WEIGHT = 1.0, 0.5
 """The same, of those that have a say in where the loop is, and what an Angstrom away from there is worth. In 30
 searches for loops of 8-16 residues of validation proteins the first choice is 2.53 A off in the mean without that,
 2.50 A with it (median 1.50 A either way), 2.52 and 2.56 A where it is worth 1 and 2 (`geofold train score` keeps such
@@ -35,7 +35,7 @@ LEVEL = 0.68
 NAMES = ("one", "log_length", "spread", "lead", "share")
 
 
-def agreement(value: Floats, apart: Floats) -> Floats:
+def consensus_distance(value: Floats, apart: Floats) -> Floats:
     """How far (A) ends are from what the candidates of a search agree on, (E,): the mean of their distances, those that
     are liked counting most.
 
@@ -48,11 +48,11 @@ def agreement(value: Floats, apart: Floats) -> Floats:
     """
     if not len(value):
         return np.zeros(len(apart))
-    weight = np.exp(-(value - value.min()) / LIKED)
+    weight = np.exp(-(value - value.min()) / CONSENSUS_TEMPERATURE)
     return np.asarray(apart @ (weight / weight.sum()))
 
 
-def numbers(value: Floats, apart: Floats, own: float, length: int) -> Floats:
+def confidence_features(value: Floats, apart: Floats, own: float, length: int) -> Floats:
     """What a search says of one of its ends, (F,).
 
     Parameters
@@ -66,7 +66,7 @@ def numbers(value: Floats, apart: Floats, own: float, length: int) -> Floats:
     length
         Residues of the loop.
     """
-    weight = np.exp(-np.clip((value - min(value.min(initial=own), own)) / WARMTH, 0.0, 60.0))
+    weight = np.exp(-np.clip((value - min(value.min(initial=own), own)) / SPREAD_TEMPERATURE, 0.0, 60.0))
     spread = float((weight * apart).sum() / weight.sum()) if len(value) else 0.0
     others = value[apart > ELSEWHERE]
     lead = float(np.clip(others.min() - own, -WIDEST, WIDEST)) if len(others) else WIDEST
@@ -108,7 +108,7 @@ class Confidence:
         return None if kept is None else cls(tuple(kept["weight"]), kept["low"], kept["high"], kept["loops"])
 
 
-def fitted(told: Sequence[Floats], rmsd: Sequence[float]) -> Confidence:
+def fit_confidence(told: Sequence[Floats], rmsd: Sequence[float]) -> Confidence:
     """Ridge regression; the interval by what each loop is missed by when it is left out (68 % of them inside)."""
     x, y = np.array(told), np.log(np.maximum(rmsd, FLOOR))
     penalty = RIDGE * np.diag([0.0, *np.ones(x.shape[1] - 1)])

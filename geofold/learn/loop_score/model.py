@@ -26,23 +26,23 @@ from torch import Tensor, nn
 
 from geofold import resources
 from geofold.learn.data.chains import PROLINE
-from geofold.learn.loop_denoiser.batched_backbone import pseudo_beta, torsions
+from geofold.learn.loop_denoiser.batched_backbone import phi_psi, pseudo_beta
 from geofold.learn.loop_denoiser.features import backbone_frames
-from geofold.learn.torsion_prior.model import LETTERS
-from geofold.learn.weights import frozen
+from geofold.learn.torsion_prior.model import ALPHABET_SIZE
+from geofold.learn.weights import load_frozen
 
-WEIGHTS, JUDGE = "score.safetensors", "judge.safetensors"
-NEIGHBOURS = 32
-REACH = 14.0
+WEIGHTS, RERANKER_WEIGHTS = "score.safetensors", "judge.safetensors"
+MAX_NEIGHBOURS = 32
+CUTOFF = 14.0
 """A between CB atoms beyond which a residue is not seen."""
 CENTRES = torch.arange(2.0, 15.0)
 """A: of the bumps that tell a distance, 1 A wide."""
 OFFSETS = (-3, -2, -1, 1, 2, 3)
 BURIED = (8.0, 10.0, 14.0)
 """A: within which CB atoms are counted, softly."""
-FEATURES = 4 * 3 + 9 + 4 * len(CENTRES) + len(OFFSETS) + 2 + 5
-OWN = 4 + len(BURIED) + 2
-ROWS = 64
+PAIR_FEATURES = 4 * 3 + 9 + 4 * len(CENTRES) + len(OFFSETS) + 2 + 5
+RESIDUE_FEATURES = 4 + len(BURIED) + 2
+SCORE_BATCH = 64
 """Candidates that are scored at a time."""
 ALONG = 2
 """Layers by which residues hear of their neighbours along the loop."""
@@ -55,7 +55,7 @@ COULOMB, WEAKEST, STRONGEST = 27.9, -0.5, -3.5
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class LoopEnvironment:
     """A loop's place.
 
     Attributes
@@ -63,7 +63,7 @@ class Surroundings:
     xyz : (N, 4, 3)
         N, CA, C and O of all residues, A; those of the loop are not looked at.
     letters : (N,) int
-        See `geofold.learn.torsion_prior.model.LETTERS`.
+        See `geofold.learn.torsion_prior.model.ALPHABET_SIZE`.
     number : (N,) int
         Where residues stand along their chains: neighbours by one are bonded; far from any other's in another chain.
     first, length : int
@@ -90,7 +90,7 @@ class Surroundings:
         return torch.cat([(close.sum(-1, keepdim=True) - 1.0) / BURIED[1], known], -1)
 
 
-class Sight(NamedTuple):
+class ScoreFeatures(NamedTuple):
     """Pairs (K, L, m, F), letters of the neighbours (K, L, m), who is in reach (K, L, m), residues (K, L, O)."""
 
     pairs: Tensor
@@ -99,7 +99,7 @@ class Sight(NamedTuple):
     own: Tensor
 
 
-def look(candidates: Tensor, around: Surroundings) -> Sight:
+def featurise(candidates: Tensor, around: LoopEnvironment) -> ScoreFeatures:
     """What residues of candidates (K, L, 4, 3) see."""
     count, length = candidates.shape[:2]
     own = slice(around.first, around.first + length)
@@ -110,7 +110,7 @@ def look(candidates: Tensor, around: Surroundings) -> Sight:
     itself = torch.zeros(length, xyz.shape[1], dtype=torch.bool, device=xyz.device)
     itself[at, around.first + at] = True
     apart = torch.cdist(beta[:, own], beta).masked_fill(itself, torch.inf)
-    gap, who = apart.topk(min(NEIGHBOURS, apart.shape[-1] - 1), largest=False)
+    gap, who = apart.topk(min(MAX_NEIGHBOURS, apart.shape[-1] - 1), largest=False)
     rows = torch.arange(count, device=xyz.device)[:, None, None]
 
     def here(part: Tensor) -> Tensor:
@@ -145,16 +145,16 @@ def look(candidates: Tensor, around: Surroundings) -> Sight:
     others[:, own] = torch.cat([counts[..., 1:2], turned], -1)
     pairs = torch.cat([*directions, (mine @ yours.mT).flatten(-2), bumps, flags, there(others)], -1)
     seen = torch.cat([turned, counts, _hydrogen_bonds(xyz, around)], -1)
-    return Sight(pairs, around.letters[who], (gap < REACH).to(xyz), seen)
+    return ScoreFeatures(pairs, around.letters[who], (gap < CUTOFF).to(xyz), seen)
 
 
 def _circles(xyz: Tensor) -> Tensor:
     """Sines and cosines (K, L, 4) of phi and psi of all residues of stretches (K, L + 2, 4, 3) but the outermost."""
-    phi, psi = torsions(xyz).unbind(-1)
+    phi, psi = phi_psi(xyz).unbind(-1)
     return torch.stack([phi.sin(), phi.cos(), psi.sin(), psi.cos()], -1)
 
 
-def _hydrogen_bonds(xyz: Tensor, around: Surroundings) -> Tensor:
+def _hydrogen_bonds(xyz: Tensor, around: LoopEnvironment) -> Tensor:
     """The strongest hydrogen bond (K, L, 2) that each residue of the loop gives by its N-H, and takes by its O; 1 is
     as good as it gets."""
     n, ca, c, o = xyz.unbind(2)
@@ -180,20 +180,20 @@ def _hydrogen_bonds(xyz: Tensor, around: Surroundings) -> Tensor:
     return torch.stack([strongest(own, every, 2), strongest(every, own, 1)], -1)
 
 
-class Reader(nn.Module):
+class ScoreNetwork(nn.Module):
     """One network of the potential; see `LoopScore` for what it is made with."""
 
     def __init__(self, *, width: int, letters: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
-        self.mine, self.yours = (nn.Embedding(LETTERS, width) for _ in range(2))
-        self.around = nn.ModuleList(nn.Embedding(LETTERS, letters) for _ in range(3))
-        self.pair, self.hidden = nn.Linear(FEATURES, width), nn.Linear(width, width)
-        self.enter = nn.Linear(width + 3 * letters + OWN, width)
+        self.mine, self.yours = (nn.Embedding(ALPHABET_SIZE, width) for _ in range(2))
+        self.around = nn.ModuleList(nn.Embedding(ALPHABET_SIZE, letters) for _ in range(3))
+        self.pair, self.hidden = nn.Linear(PAIR_FEATURES, width), nn.Linear(width, width)
+        self.enter = nn.Linear(width + 3 * letters + RESIDUE_FEATURES, width)
         self.along = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for _ in range(ALONG))
         self.leave = nn.Linear(width, 1)
 
-    def forward(self, seen: Sight, letters: Tensor) -> Tensor:
+    def forward(self, seen: ScoreFeatures, letters: Tensor) -> Tensor:
         """Each residue's share (K, L) of the score; letters are those of the loop and of its anchors, (L + 2,)."""
         own = [letters[k : len(letters) - 2 + k] for k in range(3)]
         h = self.pair(seen.pairs) + self.mine(own[1])[:, None] + self.yours(seen.letters)
@@ -235,7 +235,7 @@ class LoopScore(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.readers = nn.ModuleList(
-                Reader(width=width, letters=letters, dropout=dropout) for _ in range(members)
+                ScoreNetwork(width=width, letters=letters, dropout=dropout) for _ in range(members)
             )  # fmt: skip
 
     @classmethod
@@ -246,21 +246,21 @@ class LoopScore(nn.Module):
         joined.readers = nn.ModuleList(readers)
         return joined.eval().requires_grad_(False)
 
-    def shares(self, candidates: Tensor, around: Surroundings) -> Tensor:
+    def shares(self, candidates: Tensor, around: LoopEnvironment) -> Tensor:
         """Each residue's share (K, L) of the score of candidates (K, L, 4, 3)."""
-        seen, length = look(candidates, around), candidates.shape[1]
+        seen, length = featurise(candidates, around), candidates.shape[1]
         letters = around.letters[around.first - 1 : around.first + length + 1]
         return torch.stack([reader(seen, letters) for reader in self.readers]).mean(0)
 
-    def forward(self, candidates: Tensor, around: Surroundings) -> Tensor:
+    def forward(self, candidates: Tensor, around: LoopEnvironment) -> Tensor:
         """Scores (K,) of candidates (K, L, 4, 3)."""
         return self.shares(candidates, around).sum(-1)
 
     @torch.no_grad()
-    def scores(self, candidates: Tensor, around: Surroundings) -> Tensor:
+    def scores(self, candidates: Tensor, around: LoopEnvironment) -> Tensor:
         """Scores (K,), many candidates a few at a time."""
         like = next(self.parameters())
-        return torch.cat([self(part.to(like), around) for part in candidates.split(ROWS)])
+        return torch.cat([self(part.to(like), around) for part in candidates.split(SCORE_BATCH)])
 
 
 @cache
@@ -270,15 +270,15 @@ def shipped_score() -> tuple[LoopScore, dict[str, Any]]:
 
 
 @cache
-def shipped_judge() -> tuple[LoopScore, dict[str, Any]]:
+def shipped_reranker() -> tuple[LoopScore, dict[str, Any]]:
     """The potential that ranks what searches found, and its card.
 
     A search finds, among much else, what its own potential wrongly likes; this one has learned from that, and leads no
     search.
     """
-    return load_score(resources.find(JUDGE))
+    return load_score(resources.find(RERANKER_WEIGHTS))
 
 
 def load_score(path: str | Path) -> tuple[LoopScore, dict[str, Any]]:
     """Potential of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
-    return frozen(path, lambda card: LoopScore(**card.get("options", {})))
+    return load_frozen(path, lambda card: LoopScore(**card.get("options", {})))

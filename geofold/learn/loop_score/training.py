@@ -18,31 +18,37 @@ import torch
 from torch import Tensor
 
 from geofold.geometry import pairwise_rmsd
-from geofold.learn.loop_score.confidence import AGREED, Confidence, agreement, fitted, numbers
-from geofold.learn.loop_score.model import WEIGHTS, LoopScore, Surroundings, load_score
-from geofold.learn.training_loop import Schedule, Told, train, write_curve
+from geofold.learn.loop_score.confidence import (
+    CONSENSUS_WEIGHT,
+    Confidence,
+    confidence_features,
+    consensus_distance,
+    fit_confidence,
+)
+from geofold.learn.loop_score.model import WEIGHTS, LoopEnvironment, LoopScore, load_score
+from geofold.learn.training_loop import ProgressCallback, Schedule, train, write_curve
 from geofold.learn.weights import load_weights, save_weights
 
 STEPS = 2000
 RATE = 2e-3
 DECAY = 0.05
 """Of the weights (AdamW)."""
-LOOPS, CANDIDATES = 4, 48
+BATCH_LOOPS, BATCH_CANDIDATES = 4, 48
 """Of a batch, and of each of its loops."""
-NEAREST, CLOSE = 1 / 4, 48
+NEAREST_SHARE, NEAREST_POOL = 1 / 4, 48
 """Share of the candidates that are drawn from the nearest ones, and how many those are."""
-WARMTH = 0.7
+RMSD_TEMPERATURE = 0.7
 """A: T of the RMSD's softmax."""
-DRAWN, DISTURBED, LED, BRED, CROSSED, SEARCHED = range(6)
+SAMPLED, PERTURBED, GUIDED, EVOLVED, CROSSOVER, SEARCH_END = range(6)
 """Kinds of candidates: drawn by the prior; the native's torsions disturbed; led by the loop model and polished; bred as
 an earlier potential liked; crosses near the native; what a search by the potential itself ended with."""
-LIKED, LURE = (LED, BRED), 3.0
+SEARCHED_KINDS, SEARCHED_WEIGHT = (GUIDED, EVOLVED), 3.0
 """Kinds that a search by the potential has to tell apart, and how much likelier than others they are in a lesson."""
-FEWEST = 60
+MIN_CANDIDATES = 60
 """Candidates without which a loop is left out."""
-ENOUGH = 12
+MIN_SEARCHES = 12
 """Searches of validation loops from which a confidence is fitted."""
-JUDGED = (8, 12)
+LENGTH_CLASSES = (8, 12)
 """Lengths whose figures the card tells: shorter, between, and from the second on."""
 
 
@@ -55,30 +61,30 @@ class Decoys(NamedTuple):
     xyz: Tensor
     rmsd: Tensor
     kind: Tensor
-    around: Surroundings
+    around: LoopEnvironment
 
 
-def chosen(decoys: Decoys, noise: np.random.Generator) -> Tensor:
+def choose_candidates(decoys: Decoys, noise: np.random.Generator) -> Tensor:
     """Candidates of a lesson: some of the nearest, and others at random, more of those that a potential liked."""
     order = decoys.rmsd.argsort().numpy()
-    near = noise.choice(order[:CLOSE], min(round(NEAREST * CANDIDATES), len(order)), replace=False)
+    near = noise.choice(order[:NEAREST_POOL], min(round(NEAREST_SHARE * BATCH_CANDIDATES), len(order)), replace=False)
     rest = np.setdiff1d(order, near)
-    share = np.where(np.isin(decoys.kind.numpy()[rest], LIKED), LURE, 1.0)
-    count = min(CANDIDATES - len(near), len(rest))
+    share = np.where(np.isin(decoys.kind.numpy()[rest], SEARCHED_KINDS), SEARCHED_WEIGHT, 1.0)
+    count = min(BATCH_CANDIDATES - len(near), len(rest))
     others = noise.choice(rest, count, replace=False, p=share / share.sum())
     return torch.as_tensor(np.concatenate([near, others]))
 
 
-def loss_of(score: LoopScore, decoys: Decoys, rows: Tensor) -> Tensor:
+def ranking_loss(score: LoopScore, decoys: Decoys, rows: Tensor) -> Tensor:
     """Kullback-Leibler divergence, nat, of what the scores say from what the RMSDs say."""
-    wanted = torch.log_softmax(-decoys.rmsd[rows] / WARMTH, 0)
+    wanted = torch.log_softmax(-decoys.rmsd[rows] / RMSD_TEMPERATURE, 0)
     said = torch.log_softmax(-score(decoys.xyz[rows], decoys.around), 0)
     return (wanted.exp() * (wanted - said)).sum()
 
 
 def train_score(
     learnt: Sequence[Decoys], judged: Sequence[Decoys], folder: str | Path, *, steps: int = STEPS, seed: int = 0,
-    begun: Path | None = None, told: Told | None = None, stop: int | None = None, **options: Any,
+    begun: Path | None = None, told: ProgressCallback | None = None, stop: int | None = None, **options: Any,
 ) -> float:  # fmt: skip
     """Train one network on the decoys of training loops, judge on others; returns the last validation loss.
 
@@ -92,20 +98,22 @@ def train_score(
     score = LoopScore(seed=seed, **options)
     if begun is not None:
         load_weights(begun, score)
-    held = [(decoys, chosen(decoys, np.random.default_rng([seed, k]))) for k, decoys in enumerate(judged)]
+    held = [(decoys, choose_candidates(decoys, np.random.default_rng([seed, k]))) for k, decoys in enumerate(judged)]
 
     def losses(number: int) -> Iterator[Tensor]:
         noise = np.random.default_rng([seed, 1, number])
-        batch = [learnt[int(k)] for k in noise.integers(len(learnt), size=LOOPS)]
+        batch = [learnt[int(k)] for k in noise.integers(len(learnt), size=BATCH_LOOPS)]
         score.train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1_000_003 * seed + number)  # which channels are silent
-            loss = torch.stack([loss_of(score, decoys, chosen(decoys, noise)) for decoys in batch]).mean()
+            loss = torch.stack(
+                [ranking_loss(score, decoys, choose_candidates(decoys, noise)) for decoys in batch]
+            ).mean()
         yield loss
 
     def validate() -> float:
         score.eval()
-        return float(np.mean([float(loss_of(score, decoys, rows)) for decoys, rows in held]))
+        return float(np.mean([float(ranking_loss(score, decoys, rows)) for decoys, rows in held]))
 
     schedule = Schedule(steps, rate=RATE if begun is None else RATE / 2, decay=DECAY)
     curve = train(score, losses, validate, folder, schedule, told, stop=stop)
@@ -128,25 +136,34 @@ def save_score(
         Decoys of validation loops, and what searches by this potential ended with for others.
     """
     score = LoopScore.together([load_score(one)[0] for one in parts])
-    losses = [loss_of(score, decoys, chosen(decoys, np.random.default_rng(k))) for k, decoys in enumerate(judged)]
+    losses = [
+        ranking_loss(score, decoys, choose_candidates(decoys, np.random.default_rng(k)))
+        for k, decoys in enumerate(judged)
+    ]
     value = float(torch.stack(losses).mean()) if losses else math.nan
     whole = {
         "model": "potential of loops", "options": score.options, "valid_loss": value,
         "parameters": sum(p.numel() for p in score.parameters()),
     }  # fmt: skip
-    told, sure = figures(score, [*judged, *ends]), confidence(score, ends)
+    told, sure = summarise_ranking(score, [*judged, *ends]), fit_search_confidence(score, ends)
     told |= {} if sure is None else {"confidence": sure.as_dict()}
     save_weights(path, score.state_dict(), whole | told | card)
     return value
 
 
-def figures(score: LoopScore, judged: Sequence[Decoys]) -> dict[str, Any]:
+def summarise_ranking(score: LoopScore, judged: Sequence[Decoys]) -> dict[str, Any]:
     """Medians over loops of some length, of drawn and of led candidates: RMSD of the best by score, of the nearest."""
     found: dict[str, list[tuple[float, ...]]] = {}
     for decoys in judged:
         length = decoys.xyz.shape[1]
-        size = f"to_{JUDGED[0]}" if length <= JUDGED[0] else f"from_{JUDGED[1]}" if length >= JUDGED[1] else "between"
-        for kind, name in ((DRAWN, "drawn"), (LED, "led"), (SEARCHED, "searched")):
+        size = (
+            f"to_{LENGTH_CLASSES[0]}"
+            if length <= LENGTH_CLASSES[0]
+            else f"from_{LENGTH_CLASSES[1]}"
+            if length >= LENGTH_CLASSES[1]
+            else "between"
+        )
+        for kind, name in ((SAMPLED, "drawn"), (GUIDED, "led"), (SEARCH_END, "searched")):
             rows = decoys.kind == kind
             if bool(rows.any()):
                 value, rmsd = score.scores(decoys.xyz[rows], decoys.around), decoys.rmsd[rows]
@@ -159,21 +176,21 @@ def figures(score: LoopScore, judged: Sequence[Decoys]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def confidence(score: LoopScore, judged: Sequence[Decoys]) -> Confidence | None:
+def fit_search_confidence(score: LoopScore, judged: Sequence[Decoys]) -> Confidence | None:
     """How far searches end from the native, by what they end with; None with fewer than `ENOUGH` of them."""
     told, rmsd = [], []
     for decoys in judged:
-        rows = decoys.kind == SEARCHED
+        rows = decoys.kind == SEARCH_END
         if bool(rows.any()):
             xyz, value = decoys.xyz[rows], score.scores(decoys.xyz[rows], decoys.around).double()
             apart = pairwise_rmsd(xyz.double(), xyz.double()).numpy()
-            best = int((value.numpy() + AGREED * agreement(value.numpy(), apart)).argmin())
-            told.append(numbers(value.numpy(), apart[best], float(value[best]), xyz.shape[1]))
+            best = int((value.numpy() + CONSENSUS_WEIGHT * consensus_distance(value.numpy(), apart)).argmin())
+            told.append(confidence_features(value.numpy(), apart[best], float(value[best]), xyz.shape[1]))
             rmsd.append(float(decoys.rmsd[rows][best]))
-    return fitted(told, rmsd) if len(told) >= ENOUGH else None
+    return fit_confidence(told, rmsd) if len(told) >= MIN_SEARCHES else None
 
 
-def parted(score: LoopScore, folder: Path) -> list[Path]:
+def split_ensemble(score: LoopScore, folder: Path) -> list[Path]:
     """Weights of a potential's networks, each in a file of its own."""
     files = []
     for number, reader in enumerate(score.readers):
@@ -183,7 +200,7 @@ def parted(score: LoopScore, folder: Path) -> list[Path]:
     return files
 
 
-def mixed(rounds: Sequence[Sequence[Path]], folder: Path) -> list[Path]:
+def average_rounds(rounds: Sequence[Sequence[Path]], folder: Path) -> list[Path]:
     """Each network's mean over rounds that went on from one another, as weights and card.
 
     What one round forgets while it learns from where the last was led astray, the mean keeps (Wortsman et al., Model
@@ -206,7 +223,7 @@ def _kept(score: LoopScore, folder: Path, number: int) -> Path:
     return path
 
 
-def saved(decoys: Decoys) -> dict[str, np.ndarray]:
+def decoys_to_arrays(decoys: Decoys) -> dict[str, np.ndarray]:
     """As arrays."""
     around = decoys.around
     return {
@@ -216,9 +233,9 @@ def saved(decoys: Decoys) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def loaded(parts: dict[str, np.ndarray]) -> Decoys:
+def decoys_from_arrays(parts: dict[str, np.ndarray]) -> Decoys:
     """From arrays."""
     xyz, rmsd, kind, around, letters, number = (
         torch.as_tensor(parts[name]) for name in ("xyz", "rmsd", "kind", "around", "letters", "number")
     )
-    return Decoys(xyz, rmsd, kind, Surroundings(around, letters, number, int(parts["first"]), xyz.shape[1]))
+    return Decoys(xyz, rmsd, kind, LoopEnvironment(around, letters, number, int(parts["first"]), xyz.shape[1]))

@@ -12,26 +12,28 @@ from torch import Tensor
 
 from geofold.learn.data.chains import Chains, read_chains
 from geofold.learn.torsion_prior.model import WEIGHTS, TorsionPrior
-from geofold.learn.training_loop import Schedule, Told, train, write_curve
+from geofold.learn.training_loop import ProgressCallback, Schedule, train, write_curve
 from geofold.learn.weights import data_hash, save_weights
 
-ROWS, SIZE = 16, 128
-JUDGED = 12
+BATCH_SIZE, WINDOW_SIZE = 16, 128
+VALIDATION_BATCHES = 12
 """Batches of the validation split that the curve is judged by."""
 CIS_WEIGHT = 1.0
-WINDOW, RARE = 5, 0.005
+UNLIKELY_WINDOW, UNLIKELY_SHARE = 5, 0.005
 """Residues of a stretch, and the share of nature's stretches that count as unlikely."""
 STEPS = 10000
 
 
-def batch(chains: Chains, starts: np.ndarray, number: int, seed: int, rows: int = ROWS) -> tuple[Tensor, Tensor]:
+def draw_batch(
+    chains: Chains, starts: np.ndarray, number: int, seed: int, rows: int = BATCH_SIZE
+) -> tuple[Tensor, Tensor]:
     """Letters (T, B) and torsions (T, B, 3) of windows drawn by number."""
     chosen = starts[np.random.default_rng([seed, number]).integers(len(starts), size=rows)]
-    place = chosen + np.arange(SIZE)[:, None]
+    place = chosen + np.arange(WINDOW_SIZE)[:, None]
     return torch.as_tensor(chains.residue[place]).long(), torch.as_tensor(chains.torsions[place])
 
 
-def likelihoods(model: TorsionPrior, letters: Tensor, torsions: Tensor) -> tuple[Tensor, Tensor]:
+def negative_log_likelihoods(model: TorsionPrior, letters: Tensor, torsions: Tensor) -> tuple[Tensor, Tensor]:
     """Mean negative log-likelihood of (phi, psi) and of omega, in nat a residue that has them."""
     torsion, turn = model.log_likelihood(letters, torsions)
     known = torsions[..., :2].isfinite().all(-1)
@@ -39,7 +41,7 @@ def likelihoods(model: TorsionPrior, letters: Tensor, torsions: Tensor) -> tuple
 
 
 def train_prior(
-    data: str | Path, folder: str | Path, *, steps: int = STEPS, seed: int = 0, told: Told | None = None,
+    data: str | Path, folder: str | Path, *, steps: int = STEPS, seed: int = 0, told: ProgressCallback | None = None,
     stop: int | None = None, **options: Any,
 ) -> float:  # fmt: skip
     """Train on the training split of a `backbones.npz`; returns the last validation loss.
@@ -55,23 +57,23 @@ def train_prior(
         Of `TorsionPrior`.
     """
     chains = read_chains(data)
-    starts = {split: chains.windows(split, SIZE) for split in ("train", "valid")}
+    starts = {split: chains.windows(split, WINDOW_SIZE) for split in ("train", "valid")}
     model = TorsionPrior(seed=seed, **options)
-    held_out = [batch(chains, starts["valid"], k, 1) for k in range(JUDGED)]
+    held_out = [draw_batch(chains, starts["valid"], k, 1) for k in range(VALIDATION_BATCHES)]
 
     def losses(number: int) -> Iterator[Tensor]:
-        torsion, turn = likelihoods(model, *batch(chains, starts["train"], number, seed))
+        torsion, turn = negative_log_likelihoods(model, *draw_batch(chains, starts["train"], number, seed))
         yield torsion + CIS_WEIGHT * turn
 
     def validate() -> float:
-        return float(np.mean([float(likelihoods(model, *part)[0]) for part in held_out]))
+        return float(np.mean([float(negative_log_likelihoods(model, *part)[0]) for part in held_out]))
 
     curve = train(model, losses, validate, folder, Schedule(steps), told, stop=stop)
     write_curve(folder, curve, "negative log-likelihood (nat a residue)")
     if curve[-1][0] == steps:
         card = {
-            "model": "torsion prior", "options": model.options, "seed": seed, "steps": steps, "rows": ROWS,
-            "size": SIZE, "window": WINDOW, "unlikely_nat": unlikely(model, held_out),
+            "model": "torsion prior", "options": model.options, "seed": seed, "steps": steps, "rows": BATCH_SIZE,
+            "size": WINDOW_SIZE, "window": UNLIKELY_WINDOW, "unlikely_nat": unlikely_threshold(model, held_out),
             "data_sha256": data_hash(data), "valid_nll": curve[-1][2],
             "parameters": sum(p.numel() for p in model.parameters()),
             "command": f"geofold train prior --steps {steps} --seed {seed}" + _asked(model),
@@ -87,11 +89,11 @@ def _asked(model: TorsionPrior) -> str:
 
 
 @torch.no_grad()
-def unlikely(model: TorsionPrior, held_out: list[tuple[Tensor, Tensor]]) -> float:
+def unlikely_threshold(model: TorsionPrior, held_out: list[tuple[Tensor, Tensor]]) -> float:
     """Mean log-likelihood (nat) below which a stretch of `WINDOW` residues is rarer than `RARE` in nature."""
     found = []
     for letters, torsions in held_out:
         each, _ = model.log_likelihood(letters, torsions)
-        means = each.unfold(0, WINDOW, 1).mean(-1)
-        found.append(means[torsions[..., :2].isfinite().all(-1).unfold(0, WINDOW, 1).all(-1)])
-    return float(torch.cat(found).quantile(RARE))
+        means = each.unfold(0, UNLIKELY_WINDOW, 1).mean(-1)
+        found.append(means[torsions[..., :2].isfinite().all(-1).unfold(0, UNLIKELY_WINDOW, 1).all(-1)])
+    return float(torch.cat(found).quantile(UNLIKELY_SHARE))

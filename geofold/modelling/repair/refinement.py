@@ -18,7 +18,7 @@ from geofold.core.gate import ThresholdGate
 from geofold.core.pullback import Pullback
 from geofold.core.state import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
-from geofold.learn.loop_score.model import shipped_judge
+from geofold.learn.loop_score.model import shipped_reranker
 from geofold.modelling.force_field_stage import ENERGY_WEIGHT, relax, steered
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import Model, Move
@@ -131,7 +131,7 @@ def _scores(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np.ndar
     first, last, steering = tree.first, tree.last, tree.steering
     around = surroundings(structure, first, last, steering)
     rows = backbone_of(structure, first, last, steering, xyz)
-    return np.asarray(shipped_judge()[0].scores(rows, around).numpy())
+    return np.asarray(shipped_reranker()[0].scores(rows, around).numpy())
 
 
 def energy_of(

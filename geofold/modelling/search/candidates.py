@@ -18,7 +18,7 @@ import torch
 
 from geofold.errors import BuildError
 from geofold.geometry import dihedral, wrap
-from geofold.learn.loop_score.model import LoopScore, Surroundings
+from geofold.learn.loop_score.model import LoopEnvironment, LoopScore
 from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.controllers import guided, polished
 from geofold.modelling.options import TORSION_CAP
@@ -121,7 +121,7 @@ class LoopCandidates:
         return replace(domain, sense=LoopSense.of(self.structure, domain.fold))
 
     @cached_property
-    def around(self) -> Surroundings:
+    def around(self) -> LoopEnvironment:
         """What the potential sees: all residues with a backbone, the loop among them."""
         return surroundings(self.structure, *self.span, self.structure.steering(self.altloc))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from geofold.geometry import pairwise_rmsd
-from geofold.learn.loop_score.confidence import AGREED, Confidence, agreement, numbers
-from geofold.learn.loop_score.model import LoopScore, shipped_judge
+from geofold.learn.loop_score.confidence import CONSENSUS_WEIGHT, Confidence, confidence_features, consensus_distance
+from geofold.learn.loop_score.model import LoopScore, shipped_reranker
 from geofold.modelling.outcome import Model
 from geofold.modelling.repair.refinement import scored_whole
 from geofold.modelling.search.candidates import LoopCandidates
@@ -49,10 +49,10 @@ def agreed(loop: LoopCandidates, pool: Ranked, judge: LoopScore | None = None) -
     """
     if not len(pool.rows):
         return pool
-    liked = loop.scores(pool.rows, shipped_judge()[0] if judge is None else judge)
+    liked = loop.scores(pool.rows, shipped_reranker()[0] if judge is None else judge)
     judged = replace(pool, value=pool.value + liked - pool.liked, liked=liked)
     found = Searched.of(loop, judged)
-    value = judged.value + AGREED * agreement(found.value, found.apart(found.backbone))
+    value = judged.value + CONSENSUS_WEIGHT * consensus_distance(found.value, found.apart(found.backbone))
     return replace(judged, value=value).taken(np.argsort(value, kind="stable"))
 
 
@@ -61,7 +61,7 @@ def agreeing(structure: Structure, models: list[Model], found: Searched | None) 
     if found is None:
         return models
     own = np.array([end_backbone(structure, model) for model in models])
-    away = SETTLED * agreement(found.value, found.apart(own))
+    away = SETTLED * consensus_distance(found.value, found.apart(own))
     return [replace(model, score=model.score + float(more)) for model, more in zip(models, away, strict=True)]
 
 
@@ -81,7 +81,7 @@ def sure(structure: Structure, models: list[Model], found: Searched | None) -> l
     structure
         That the models' moves are of.
     """
-    known = Confidence.of(shipped_judge()[1])
+    known = Confidence.of(shipped_reranker()[1])
     if known is None or found is None:
         return models
     told = []
@@ -91,6 +91,6 @@ def sure(structure: Structure, models: list[Model], found: Searched | None) -> l
             told.append(model)
             continue
         value = scored_whole(structure, model.move.tree, model.move.apply(structure.xyz))
-        said = numbers(found.value, found.apart(own[None])[0], value, len(own))
+        said = confidence_features(found.value, found.apart(own[None])[0], value, len(own))
         told.append(replace(model, confidence=known.rmsd(said)))
     return told

@@ -10,7 +10,7 @@ import torch
 from geofold import geometry
 from geofold.errors import BuildError
 from geofold.learn.loop_score.model import LoopScore
-from geofold.learn.loop_score.training import BRED, CROSSED, DISTURBED, DRAWN, LED, SEARCHED, Decoys
+from geofold.learn.loop_score.training import CROSSOVER, EVOLVED, GUIDED, PERTURBED, SAMPLED, SEARCH_END, Decoys
 from geofold.modelling.search.candidates import LoopCandidates, rebuilt
 from geofold.modelling.search.evolutionary import Effort, bred, searched, unlike
 from geofold.molecule.selection import backbone_atoms
@@ -47,13 +47,13 @@ def decoys_of(native: Structure, first: int, last: int, score: LoopScore | None,
     order = np.argsort(_rmsd(loop, native, first, last, every), kind="stable")
     kept = np.concatenate([order[:NEAREST], noise.permutation(order[NEAREST:])[: KEPT - NEAREST]])
     near = np.concatenate([every[order[: PARENTS[0]]], disturbed[:: max(1, len(disturbed) // PARENTS[1])]])
-    parts = [(DRAWN, every[kept]), (DISTURBED, disturbed), (CROSSED, loop.crossed(near, CROSSES, noise))]
+    parts = [(SAMPLED, every[kept]), (PERTURBED, disturbed), (CROSSOVER, loop.crossed(near, CROSSES, noise))]
     if score is not None:
         pool = bred(loop, every, HARD, score, noise)
         liked = pool.taken(unlike(pool.rows, pool.value, LIKED)).rows
         led, _ = loop.led(np.concatenate([liked[:LEADING], disturbed[:: max(1, len(disturbed) // NATIVES)]]))
         polished, _ = loop.polished(led, score)
-        parts += [(BRED, liked), (LED, np.concatenate([led, polished]))]
+        parts += [(EVOLVED, liked), (GUIDED, np.concatenate([led, polished]))]
     return _decoys(loop, native, first, last, parts)
 
 
@@ -74,7 +74,7 @@ def ends_of(native: Structure, first: int, last: int, score: LoopScore, *, seed:
     """
     loop = LoopCandidates.of(native, rebuilt(native, first, last), seed=seed)
     ends = searched(loop, SEARCHES, seed=seed, score=score).rows
-    return _decoys(loop, native, first, last, [(SEARCHED, ends)])
+    return _decoys(loop, native, first, last, [(SEARCH_END, ends)])
 
 
 def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: Floats) -> Floats:

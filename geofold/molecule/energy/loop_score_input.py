@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.learn.loop_score.model import Surroundings
+from geofold.learn.loop_score.model import LoopEnvironment
 from geofold.molecule.energy.prior_term import letters_of
 from geofold.molecule.selection import BACKBONE, backbone_atoms
 from geofold.molecule.structure import Floats, Mask, Structure
@@ -15,7 +15,7 @@ BREAK = 1000
 """What a break of a chain adds to the places of the residues behind it."""
 
 
-def surroundings(structure: Structure, first: int, last: int, steering: Mask) -> Surroundings:
+def surroundings(structure: Structure, first: int, last: int, steering: Mask) -> LoopEnvironment:
     """All residues with a backbone, residues `first` to `last` (indices) as the loop among them."""
     size = len(structure.residues)
     own = [k for k in range(size) if structure.is_amino_acid(k)]
@@ -28,7 +28,7 @@ def surroundings(structure: Structure, first: int, last: int, steering: Mask) ->
         number[row] = place
     letters = letters_of(structure, 0, size - 1)[own, 0]
     made = torch.as_tensor(10 * xyz, dtype=torch.float32)
-    return Surroundings(made, letters, torch.as_tensor(number), own.index(first), last - first + 1)
+    return LoopEnvironment(made, letters, torch.as_tensor(number), own.index(first), last - first + 1)
 
 
 def backbone_of(structure: Structure, first: int, last: int, steering: Mask, xyz: Floats) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.learn.loop_score.model import LoopScore, Surroundings
+from geofold.learn.loop_score.model import LoopEnvironment, LoopScore
 from geofold.molecule.energy.loop_score_input import surroundings
 from geofold.molecule.kinematics.decoder import Fold
 from geofold.molecule.selection import BACKBONE
@@ -30,7 +30,7 @@ class PotentialTerm:
     """
 
     score: LoopScore
-    around: Surroundings
+    around: LoopEnvironment
     backbone: Tensor
     still: Tensor
 

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces
-from geofold.learn.loop_denoiser.features import INNOVATION, NEIGHBOURS, look
-from geofold.learn.loop_denoiser.inference import time_of
+from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch
+from geofold.learn.loop_denoiser.features import HALF_WINDOW, INNOVATION_SIZE, featurise
+from geofold.learn.loop_denoiser.inference import stream_time
 from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.molecule.energy.vdw_radii import POLAR, POLAR_ALLOWANCE, radius_of
 from geofold.molecule.loop.predictor import pieces_of
@@ -181,13 +181,13 @@ def windows(first: int, last: int) -> list[tuple[int, int]]:
     """First residues and lengths of the windows of a stretch; both ends of a window need a residue to hang from."""
     low, high = first + 1, last - 1
     length = min(LENGTH, high - low + 1)
-    if length < 2 * NEIGHBOURS + 1:
+    if length < 2 * HALF_WINDOW + 1:
         return []
     starts = sorted({*range(low, high - length + 2, STRIDE), high - length + 1})
     return [(start, length) for start in starts]
 
 
-def joined(rows: list[Pieces]) -> Pieces:
+def joined(rows: list[BackboneBatch]) -> BackboneBatch:
     """Pieces of one row each, of one length, as one batch; the atoms around are padded."""
     most = max(row.around.shape[1] for row in rows)
 
@@ -196,21 +196,21 @@ def joined(rows: list[Pieces]) -> Pieces:
 
     xyz, letters, there, free = (torch.cat(parts) for parts in zip(*(row[:4] for row in rows), strict=True))
     around, weight = (torch.cat([padded(part) for part in parts]) for parts in zip(*(r[4:] for r in rows), strict=True))
-    return Pieces(xyz, letters, there, free, around, weight)
+    return BackboneBatch(xyz, letters, there, free, around, weight)
 
 
 @torch.no_grad()
-def window_surprise(pieces: Pieces, model: LoopModel) -> torch.Tensor:
+def window_surprise(pieces: BackboneBatch, model: LoopModel) -> torch.Tensor:
     """Surprise (w, L) of the residues of windows, mean over their free torsions; NaN where none is free."""
     rows, length = len(pieces.xyz), pieces.length
-    state, none = model.stream.init_state(rows), torch.zeros(rows, INNOVATION)
+    state, none = model.stream.init_state(rows), torch.zeros(rows, INNOVATION_SIZE)
     zero = torch.zeros(rows, 2)
     found = []
     for step in range(SWEEPS * length):
-        seen = look(pieces, step % length, time_of(step // length), none)
+        seen = featurise(pieces, step % length, stream_time(step // length), none)
         z, state = model.stream.step(seen.to(model.stream.enter.weight), state)
         own = model.decode(z).increments
-        own = type(own)(*(part[:, NEIGHBOURS] for part in own))
+        own = type(own)(*(part[:, HALF_WINDOW] for part in own))
         found.append(-own.log_density(zero.to(z)))
     told = torch.stack(found[-length:], 1)
     free = pieces.free.unflatten(1, (-1, 2))

@@ -11,7 +11,7 @@ import torch
 
 from geofold.geometry import dihedral
 from geofold.learn.data.chains import AMINO_ACIDS
-from geofold.learn.torsion_prior.model import TorsionPrior, past
+from geofold.learn.torsion_prior.model import TorsionPrior, encode_previous
 from geofold.learn.von_mises import sample
 from geofold.molecule.energy.prior_term import CONTEXT, letters_of
 from geofold.molecule.loop.build_plan import Build
@@ -53,7 +53,7 @@ def drawn_torsions(
     state, before = prior.stream.init_state(count), torch.full((count, 3), torch.nan).to(told)
     found, odds = [], 0.0
     for place, here in enumerate(told[: len(known) + len(own) + 1]):
-        z, state = prior.stream.step(torch.cat([here.expand(count, -1), past(before)], -1), state)
+        z, state = prior.stream.step(torch.cat([here.expand(count, -1), encode_previous(before)], -1), state)
         if place < len(known):
             before = known[place].expand(count, -1)
             continue

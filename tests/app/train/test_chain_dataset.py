@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from geofold import resources
-from geofold.app.train.chain_dataset import build_data, loops, related, segments, split_of
+from geofold.app.train.chain_dataset import assign_splits, build_data, cut_segments, find_loops, group_related
 from geofold.cli import main
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import AMINO_ACIDS, read_chains
@@ -57,9 +57,9 @@ def test_same_seed_same_bytes(folder: Path) -> None:
 
 def test_strained_geometry_is_cut_out() -> None:
     native = read(resources.find("structures", "1ubi.pdb"))
-    assert [s.first for s in segments(native, "1ubi")] == [0]
+    assert [s.first for s in cut_segments(native, "1ubi")] == [0]
     native.xyz[native.atom(45, "CA", native.steering_mask)] += 0.05
-    parts = segments(native, "1ubi", 20)
+    parts = cut_segments(native, "1ubi", 20)
     assert [(s.first, len(s.letters)) for s in parts] == [(0, 45), (46, 30)]
 
 
@@ -68,10 +68,10 @@ def test_related_chains_share_a_group_and_a_split() -> None:
     first = "".join(noise.choice(list(AMINO_ACIDS), 100))
     near = first[:60] + "".join(noise.choice(list(AMINO_ACIDS), 40))
     other = "".join(noise.choice(list(AMINO_ACIDS), 100))
-    group = related([first, other, near, other[::-1]], ["a", "b", "c", "b"])
+    group = group_related([first, other, near, other[::-1]], ["a", "b", "c", "b"])
     assert group[0] == group[2] != group[1] == group[3]
     many = np.arange(400, dtype=np.int32)
-    split = split_of(np.repeat(many, 2), np.full(800, 50, np.int32), 3)
+    split = assign_splits(np.repeat(many, 2), np.full(800, 50, np.int32), 3)
     assert (split[::2] == split[1::2]).all()
     assert np.bincount(split, minlength=3) / 800 == pytest.approx([0.9, 0.05, 0.05], abs=0.01)
 
@@ -79,7 +79,7 @@ def test_related_chains_share_a_group_and_a_split() -> None:
 def test_loops_lie_between_regular_structure() -> None:
     letters = np.array(["HGIEBTSC".index(k) for k in "CCHHHHTTSEEECCEHHHCC"])
     # the lone E is no strand: the loop goes through it
-    assert loops(letters) == [(6, 3, 1, 2, 4, 3), (12, 3, 2, 1, 3, 3)]
+    assert find_loops(letters) == [(6, 3, 1, 2, 4, 3), (12, 3, 2, 1, 3, 3)]
 
 
 def test_nothing_to_build_from(tmp_path: Path, capsys) -> None:

@@ -16,7 +16,7 @@ from geofold.app.train import driver as train_models
 from geofold.app.train import gate as train_gate
 from geofold.app.train import score as train_score
 from geofold.app.train import score_loops as score_lessons
-from geofold.app.train.gate import UNIFORM, choose
+from geofold.app.train.gate import UNIFORM_DEPTH, choose_penalty
 from geofold.cli import main
 from geofold.learn.loop_denoiser import training as loop_training
 from geofold.learn.loop_denoiser.model import LoopModel, load_loop, shipped_loop_model
@@ -43,7 +43,7 @@ def asked(data: Path, out: Path) -> list[str]:
 def test_loop(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     for name, value in (("ROWS", 2), ("JUDGED", 1), ("JUDGED_ROWS", 2), ("SWEEPS", 1), ("TEMPERATURES", torch.ones(1))):
         monkeypatch.setattr(loop_training, name, value)
-    monkeypatch.setattr(train_models, "BENT", 6)
+    monkeypatch.setattr(train_models, "VALIDATION_LOOPS", 6)
     args = ["train", "loop", *asked(data, tmp_path), "--steps", "2", "--backbone", "rnn"]
     assert main(args) == 0
     assert "after 2 batches" in capsys.readouterr().out
@@ -65,7 +65,7 @@ def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
         monkeypatch.setattr(train_score, name, value)
     monkeypatch.setattr(train_score, "make_once", in_turn)
     monkeypatch.setattr(loop_parts, "GUIDED_SWEEPS", 1)
-    monkeypatch.setattr(score_training, "CANDIDATES", 8)
+    monkeypatch.setattr(score_training, "BATCH_CANDIDATES", 8)
     args = ["train", "score", "--data", str(data / "backbones.npz"), "--out", str(tmp_path), "--loops", "1"]
     args += ["--searches", "1", "--rounds", "1", "--steps", "2"]
     assert main(args) == 0
@@ -93,7 +93,7 @@ def test_score(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     # another loop than before, and what the potential likes there once it is bred
     (made,) = (tmp_path / "further" / "decoys").glob("train_*")
     assert made.name not in [path.name for path in (tmp_path / "decoys").iterdir()]
-    assert bool((np.load(made)["kind"] == score_training.BRED).any())
+    assert bool((np.load(made)["kind"] == score_training.EVOLVED).any())
     assert main([*further, "--members", "3"]) == 2 == main([*further, "--rounds", "0"])
     # trained from scratch on the decoys of this run and of that before: of another width, and the same again
     anew = [*further, "--anew", "2", "--width", "16", "--earlier", str(tmp_path), "--irregular", "0.25"]
@@ -133,23 +133,23 @@ def in_turn(name: str, folder: Path, files: dict, make, workers: int) -> None:
 
 def test_gate(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(train_gate, "GUIDED_SWEEPS", 1)
-    monkeypatch.setattr(train_gate, "PRICES", (0.1, 1.0))
+    monkeypatch.setattr(train_gate, "PENALTIES", (0.1, 1.0))
     args = ["train", "gate", *asked(data, tmp_path), "--cases", "1"]
     assert main(args) == 0
     assert "price" in capsys.readouterr().out
     card = json.loads((tmp_path / "gate.json").read_text())
     assert card["loop_model_sha256"] == shipped_loop_model()[1]["sha256"]
-    assert [row["price"] for row in card["front"]] == [UNIFORM, 0.1, 1.0]
+    assert [row["price"] for row in card["front"]] == [UNIFORM_DEPTH, 0.1, 1.0]
     before = (tmp_path / "gate.safetensors").read_bytes()
     (tmp_path / "outcomes" / "1_0.safetensors").unlink()  # as if killed in the second round
     assert main(args) == 0 and (tmp_path / "gate.safetensors").read_bytes() == before
-    assert load_gate(tmp_path / "gate.safetensors").largest == train_gate.LARGEST
+    assert load_gate(tmp_path / "gate.safetensors").largest == train_gate.MAX_DEPTH
     assert (tmp_path / "front.png").stat().st_size > 5000
 
 
 def test_the_highest_price_that_costs_nothing_is_chosen() -> None:
-    rows = [(UNIFORM, -5.0), (0.1, 1.0), (0.3, 0.98), (1.0, 1.02), (3.0, 2.0)]
-    assert choose([{"price": price, "task": task, "inner": 1.0} for price, task in rows]) == 1.0
+    rows = [(UNIFORM_DEPTH, -5.0), (0.1, 1.0), (0.3, 0.98), (1.0, 1.02), (3.0, 2.0)]
+    assert choose_penalty([{"price": price, "task": task, "inner": 1.0} for price, task in rows]) == 1.0
 
 
 def test_what_ships_is_what_the_commands_make_by_default() -> None:

@@ -16,7 +16,7 @@ from geofold.bench.loop import tables as loop_table
 from geofold.bench.loop.benchmark import outside
 from geofold.bench.loop.sets import Episode, bent_and_settled, episodes, native_cis, taken_out
 from geofold.errors import InputFileError, OptionError
-from geofold.molecule.datasets.bent_loops import Episode as ChainLoop
+from geofold.molecule.datasets.bent_loops import BentLoop as ChainLoop
 from geofold.molecule.ideal_peptide import peptide
 from geofold.molecule.loop.perturbation import backbone_rmsd
 from geofold.molecule.selection import find_range

@@ -21,7 +21,7 @@ from geofold.bench.maze.benchmark import CASES, Episode, clocked, episodes, jobs
 from geofold.bench.maze.hotspots import hotspots, shares
 from geofold.cli import main
 from geofold.core.gate import FixedGate
-from geofold.learn.maze_predictor import predictor
+from geofold.learn.maze_predictor import build_predictor
 from geofold.maze.domain import MOVES
 from geofold.maze.episode import drive, maze_controller
 from geofold.maze.features import FEATURES
@@ -36,7 +36,9 @@ NAMES = [
 @pytest.fixture
 def untrained(monkeypatch) -> None:
     """Predictors as they are before training, so that a test needs no weights."""
-    made = {kind: predictor(kind, FEATURES, 2 * MOVES).double().requires_grad_(False) for kind in maze_roster.KINDS}
+    made = {
+        kind: build_predictor(kind, FEATURES, 2 * MOVES).double().requires_grad_(False) for kind in maze_roster.KINDS
+    }
     monkeypatch.setattr(maze_roster, "shipped", made.__getitem__)
     monkeypatch.setattr(maze, "require_predictors", lambda: None)
 

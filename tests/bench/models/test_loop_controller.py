@@ -12,7 +12,7 @@ from geofold.bench.common.records import Records
 from geofold.bench.models import loop_controller as learning_controller
 from geofold.bench.models.loop_controller import AGENTS, auc, paired
 from geofold.learn.data.chains import read_chains
-from geofold.molecule.datasets.bent_loops import bent_structure, episodes
+from geofold.molecule.datasets.bent_loops import choose_loops, perturb_structure
 from geofold.molecule.datasets.packed_chains import packed_structure, read_packed
 
 
@@ -38,11 +38,11 @@ def test_a_limited_run_looks_at_the_validation_split(data: Path, tmp_path: Path,
 
 def test_episodes_are_the_same_every_time_and_of_their_split(data: Path) -> None:
     chains, packed = read_chains(data / "backbones.npz"), read_packed(data / "packed.npz")
-    one, two = (list(episodes(chains, packed, "train", 4)) for _ in range(2))
+    one, two = (list(choose_loops(chains, packed, "train", 4)) for _ in range(2))
     assert one == two and {int(chains.split[e.chain]) for e in one} == {0}
-    still = list(episodes(chains, packed, "train", 6, intact=1.0))
+    still = list(choose_loops(chains, packed, "train", 6, intact=1.0))
     native = packed_structure(chains, packed, still[0].chain)
-    assert all(e.target == 0.0 for e in still) and bent_structure(native, still[0]) is native
+    assert all(e.target == 0.0 for e in still) and perturb_structure(native, still[0]) is native
 
 
 def test_pairs_and_ranks(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from geofold.core.gate import FixedGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.loop_denoiser.model import LATENT
-from geofold.learn.peptide_policy.features import FEATURES, TURNS
+from geofold.learn.peptide_policy.features import FEATURE_COUNT, TORSIONS
 from geofold.learn.peptide_policy.model import PeptidePolicy
-from geofold.learn.peptide_policy.training import Lesson, joined, loss_of, scanned
-from geofold.molecule.datasets.peptide_demonstrations import built
+from geofold.learn.peptide_policy.training import Demonstration, imitation_loss, scan_latents, stack_demonstrations
+from geofold.molecule.datasets.peptide_demonstrations import build_peptide
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideGoal
 from geofold.molecule.peptide.predictor import PeptidePredictor, PeptideSense
@@ -44,12 +44,14 @@ def turned(generator: torch.Generator, *shape: int) -> Tensor:
     return q * q.det().sign()[..., None, None]
 
 
-def toy(*shape: int, seed: int = 0) -> Lesson:
+def toy(*shape: int, seed: int = 0) -> Demonstration:
     """Chains (..., L) that nobody folded, and turns that their features tell."""
     generator = torch.Generator().manual_seed(seed)
-    features = torch.randn(*shape, FEATURES, generator=generator, dtype=torch.float64)
+    features = torch.randn(*shape, FEATURE_COUNT, generator=generator, dtype=torch.float64)
     ca = (0.3 * torch.randn(*shape, 3, generator=generator, dtype=torch.float64)).cumsum(-2)
-    return Lesson(features, torch.cat([ca, turned(generator, *shape).flatten(-2)], -1), 0.3 * features[..., :TURNS])
+    return Demonstration(
+        features, torch.cat([ca, turned(generator, *shape).flatten(-2)], -1), 0.3 * features[..., :TORSIONS]
+    )
 
 
 def test_turning_and_shifting_a_peptide_changes_no_latent_and_turns_its_vectors() -> None:
@@ -95,17 +97,20 @@ def test_residues_hear_one_another_or_do_not() -> None:
 def test_residues_that_are_not_there_change_nothing(name: str) -> None:
     policy, (short, long) = made(name).double(), (toy(4, 6, seed=2), toy(4, 9, seed=3))
     with torch.no_grad():
-        alone, beside = scanned(policy, joined([short])), scanned(policy, joined([short, long]))
+        alone, beside = (
+            scan_latents(policy, stack_demonstrations([short])),
+            scan_latents(policy, stack_demonstrations([short, long])),
+        )
     torch.testing.assert_close(beside[:, :1, :6], alone, atol=1e-12, rtol=0)
-    nobody = policy.enters(torch.zeros(1, 3, FEATURES).double(), torch.zeros(1, 3, 12).double())
+    nobody = policy.enters(torch.zeros(1, 3, FEATURE_COUNT).double(), torch.zeros(1, 3, 12).double())
     assert bool(nobody.isfinite().all())
 
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_scan_equals_step_after_step(name: str) -> None:
-    policy, lesson = made(name, **SMALL[name]).double(), joined([toy(5, 8), toy(5, 8, seed=1)])
+    policy, lesson = made(name, **SMALL[name]).double(), stack_demonstrations([toy(5, 8), toy(5, 8, seed=1)])
     with torch.no_grad():
-        whole, state = scanned(policy, lesson), policy.stream.init_state(16)
+        whole, state = scan_latents(policy, lesson), policy.stream.init_state(16)
         for t in range(5):
             enters = policy.enters(lesson.features[t], lesson.pose[t])
             z, state = policy.stream.step(enters.flatten(0, 1), state)
@@ -121,12 +126,12 @@ def test_no_memory_has_rows_to_take() -> None:
 @pytest.mark.parametrize("name", RIVALS)
 def test_every_parameter_learns(name: str) -> None:
     policy = made(name, **SMALL[name])
-    lesson = Lesson(*(part.float() for part in joined([toy(4, 8), toy(4, 6, seed=1)])))
+    lesson = Demonstration(*(part.float() for part in stack_demonstrations([toy(4, 8), toy(4, 6, seed=1)])))
     optimiser = torch.optim.Adam(policy.parameters(), lr=3e-3)
     losses = []
     for number in range(12):
         optimiser.zero_grad()
-        loss = loss_of(policy, lesson)
+        loss = imitation_loss(policy, lesson)
         loss.backward()
         if number == 0:
             still = [key for key, p in policy.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
@@ -150,7 +155,7 @@ def test_rivals_are_of_the_policys_size_and_begin_as_they_are_told(name: str) ->
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_rivals_lead_a_peptide_in_the_controller(name: str) -> None:
-    structure, domain = built(SEQUENCE)
+    structure, domain = build_peptide(SEQUENCE)
     sense = PeptideSense.of(structure, domain.fold)
     domain = replace(domain, sense=sense)
     controller = Controller(

@@ -7,20 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofold.learn.loop_score.confidence import AGREED, Confidence, agreement, fitted, numbers
+from geofold.learn.loop_score.confidence import (
+    CONSENSUS_WEIGHT,
+    Confidence,
+    confidence_features,
+    consensus_distance,
+    fit_confidence,
+)
 
 
 def test_liked_ones_that_lie_together_are_more_telling_than_those_apart() -> None:
     value = np.linspace(-6.0, -4.0, 20)
-    together, apart = numbers(value, np.full(20, 0.5), -6.0, 12), numbers(value, np.full(20, 5.0), -6.0, 12)
+    together, apart = (
+        confidence_features(value, np.full(20, 0.5), -6.0, 12),
+        confidence_features(value, np.full(20, 5.0), -6.0, 12),
+    )
     assert together[2] < apart[2] and together[3] > apart[3]
 
 
 def test_a_lead_is_over_other_loops_only() -> None:
     value, near = np.array([-6.0, -5.9, -4.0]), np.array([0.0, 0.4, 6.0])
-    assert numbers(value, near, -6.0, 8)[3] == pytest.approx(2.0)
-    assert numbers(value, np.zeros(3), -6.0, 8)[3] == 3.0
-    assert np.isfinite(numbers(np.empty(0), np.empty(0), -6.0, 8)).all()
+    assert confidence_features(value, near, -6.0, 8)[3] == pytest.approx(2.0)
+    assert confidence_features(value, np.zeros(3), -6.0, 8)[3] == 3.0
+    assert np.isfinite(confidence_features(np.empty(0), np.empty(0), -6.0, 8)).all()
 
 
 def test_the_fit_finds_what_made_the_data_and_its_interval_holds_its_share() -> None:
@@ -29,7 +38,7 @@ def test_the_fit_finds_what_made_the_data_and_its_interval_holds_its_share() -> 
                             noise.normal(1, 1, 400), noise.normal(-0.5, 0.1, 400)])  # fmt: skip
     truth = np.array([-0.5, 0.4, 0.6, -0.2, 0.3])
     rmsd = np.exp(told @ truth + 0.4 * noise.standard_normal(400))
-    model = fitted(list(told), rmsd.tolist())
+    model = fit_confidence(list(told), rmsd.tolist())
     assert np.array(model.weight)[2:4] == pytest.approx(truth[2:4], abs=0.08)
     fresh = np.exp(told @ truth + 0.4 * noise.standard_normal(400))
     ends = np.array([model.rmsd(row) for row in told])
@@ -42,7 +51,7 @@ def test_the_fit_finds_what_made_the_data_and_its_interval_holds_its_share() -> 
 @given(st.lists(st.floats(-8, 2), min_size=1, max_size=30), st.floats(-8, 2), st.integers(3, 20))
 def test_numbers_are_numbers(values: list[float], own: float, length: int) -> None:
     apart = np.abs(np.sin(np.arange(len(values)))) * 8
-    told = numbers(np.array(values), apart, own, length)
+    told = confidence_features(np.array(values), apart, own, length)
     assert told.shape == (5,) and np.isfinite(told).all()
     low, high = sorted((-0.5, 0.7))
     middle, below, above = Confidence((0.1, 0.2, 0.3, -0.1, 0.0), low, high, 9).rmsd(told)
@@ -52,9 +61,9 @@ def test_numbers_are_numbers(values: list[float], own: float, length: int) -> No
 def test_the_middle_of_what_is_liked_agrees_most() -> None:
     place = np.array([0.0, 0.3, 0.1, 6.0])
     apart, value = np.abs(place[:, None] - place), np.array([-5.0, -5.0, -5.0, -5.2])
-    away = agreement(value, apart)
+    away = consensus_distance(value, apart)
     assert away.argmin() in (0, 1, 2) and away.argmax() == 3
-    assert (value + AGREED * away).argmin() != value.argmin()
-    assert np.array_equal(agreement(np.empty(0), np.empty((3, 0))), np.zeros(3))
-    alone = agreement(np.array([-9.0, 0.0]), np.array([[0.0, 2.0], [2.0, 0.0]]))
+    assert (value + CONSENSUS_WEIGHT * away).argmin() != value.argmin()
+    assert np.array_equal(consensus_distance(np.empty(0), np.empty((3, 0))), np.zeros(3))
+    alone = consensus_distance(np.array([-9.0, 0.0]), np.array([[0.0, 2.0], [2.0, 0.0]]))
     assert alone[0] < 0.01 < 1.9 < alone[1]  # nobody likes the second

@@ -11,19 +11,19 @@ from app_cases import STRUCTURES
 
 from geofold.learn import training_loop as training
 from geofold.learn.loop_score import training as score_training
-from geofold.learn.loop_score.model import WEIGHTS, LoopScore, load_score, look
+from geofold.learn.loop_score.model import WEIGHTS, LoopScore, featurise, load_score
 from geofold.learn.loop_score.training import (
-    DISTURBED,
-    DRAWN,
-    LED,
+    GUIDED,
+    PERTURBED,
+    SAMPLED,
     Decoys,
-    chosen,
-    figures,
-    loaded,
-    loss_of,
-    mixed,
+    average_rounds,
+    choose_candidates,
+    decoys_from_arrays,
+    decoys_to_arrays,
+    ranking_loss,
     save_score,
-    saved,
+    summarise_ranking,
     train_score,
 )  # fmt: skip
 from geofold.learn.weights import save_weights
@@ -88,7 +88,7 @@ def test_what_is_far_away_is_not_seen() -> None:
     gone = around.xyz.clone()
     far = (around.xyz[:, 1] - around.xyz[FIRST : LAST + 1, 1].mean(0)).norm(dim=-1) > 45
     gone[far] += 100.0
-    seen = look(given.xyz, around)
+    seen = featurise(given.xyz, around)
     assert 0 < float(seen.near.mean()) < 1 and not bool(seen.pairs.isnan().any())
     other = type(around)(gone, around.letters, around.number, around.first, around.length)
     torch.testing.assert_close(LoopScore().eval()(given.xyz, other), LoopScore().eval()(given.xyz, around))
@@ -97,7 +97,7 @@ def test_what_is_far_away_is_not_seen() -> None:
 def test_scores_a_few_at_a_time_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     given, score = decoys(), LoopScore(seed=2).eval()
     whole = score(given.xyz, given.around).detach()
-    monkeypatch.setattr("geofold.learn.loop_score.model.ROWS", 7)
+    monkeypatch.setattr("geofold.learn.loop_score.model.SCORE_BATCH", 7)
     torch.testing.assert_close(score.scores(given.xyz.double(), given.around), whole, rtol=1e-4, atol=1e-5)
 
 
@@ -106,24 +106,24 @@ def test_loss_is_nothing_where_scores_are_distances_and_more_elsewhere() -> None
     rows = torch.arange(20)
 
     def perfect(xyz: torch.Tensor, around: object) -> torch.Tensor:
-        return given.rmsd[rows] / score_training.WARMTH + 5.0
+        return given.rmsd[rows] / score_training.RMSD_TEMPERATURE + 5.0
 
-    assert float(loss_of(perfect, given, rows)) == pytest.approx(0.0, abs=1e-6)  # type: ignore[arg-type]
-    assert float(loss_of(LoopScore(), given, rows).detach()) > 0.01
+    assert float(ranking_loss(perfect, given, rows)) == pytest.approx(0.0, abs=1e-6)  # type: ignore[arg-type]
+    assert float(ranking_loss(LoopScore(), given, rows).detach()) > 0.01
 
 
 def test_lessons_hold_the_nearest() -> None:
     given = decoys()
-    rows = chosen(given, np.random.default_rng(0))
-    near = round(score_training.NEAREST * score_training.CANDIDATES)
-    assert len(set(rows.tolist())) == score_training.CANDIDATES
-    nearest = set(given.rmsd.argsort()[: score_training.CLOSE].tolist())
+    rows = choose_candidates(given, np.random.default_rng(0))
+    near = round(score_training.NEAREST_SHARE * score_training.BATCH_CANDIDATES)
+    assert len(set(rows.tolist())) == score_training.BATCH_CANDIDATES
+    nearest = set(given.rmsd.argsort()[: score_training.NEAREST_POOL].tolist())
     assert set(rows[:near].tolist()) <= nearest and len(set(rows.tolist()) - nearest) > 0
 
 
 def test_files_hold_decoys() -> None:
     given = decoys()
-    again = loaded(saved(given))
+    again = decoys_from_arrays(decoys_to_arrays(given))
     for one, two in zip((*given[:3], given.around.xyz), (*again[:3], again.around.xyz), strict=True):
         assert torch.equal(one, two)
     assert again.around.first == FIRST and again.around.length == LAST - FIRST + 1
@@ -142,12 +142,12 @@ def test_it_learns_and_a_killed_run_ends_with_the_same_weights(tmp_path: Path, m
     score, card = load_score(tmp_path / "whole" / WEIGHTS)
     assert card["loops"] == 3 and card["options"]["members"] == 1
     with torch.no_grad():
-        lost, left = (float(loss_of(one, held[0], torch.arange(48))) for one in (untrained, score))
+        lost, left = (float(ranking_loss(one, held[0], torch.arange(48))) for one in (untrained, score))
     assert left < 0.7 * lost
-    told = figures(score, held)["valid_drawn_to_8"]
-    drawn = held[0].rmsd[held[0].kind == DRAWN]
+    told = summarise_ranking(score, held)["valid_drawn_to_8"]
+    drawn = held[0].rmsd[held[0].kind == SAMPLED]
     assert told["nearest"] == pytest.approx(float(drawn.min()), abs=1e-3)
-    assert told["nearest"] <= told["best_by_score"] and {DRAWN, DISTURBED, LED} == {0, 1, 2}
+    assert told["nearest"] <= told["best_by_score"] and {SAMPLED, PERTURBED, GUIDED} == {0, 1, 2}
 
 
 def test_several_networks_are_put_together_as_their_mean(tmp_path: Path) -> None:
@@ -160,10 +160,10 @@ def test_several_networks_are_put_together_as_their_mean(tmp_path: Path) -> None
     own = [load_score(path) for path in paths]
     said = torch.stack([one.scores(held[0].xyz, held[0].around) for one, _ in own]).mean(0)
     torch.testing.assert_close(score.scores(held[0].xyz, held[0].around), said)
-    rows = chosen(held[0], np.random.default_rng(0))
-    alone = [float(loss_of(one, held[0], rows)) for one, _ in own]
+    rows = choose_candidates(held[0], np.random.default_rng(0))
+    alone = [float(ranking_loss(one, held[0], rows)) for one, _ in own]
     # the divergence is convex in the scores: together they are no worse than in the mean
-    assert card["valid_loss"] == value == pytest.approx(float(loss_of(score, held[0], rows)))
+    assert card["valid_loss"] == value == pytest.approx(float(ranking_loss(score, held[0], rows)))
     assert value <= sum(alone) / 2
     assert card["options"]["members"] == 2 and "valid_drawn_to_8" in card and card["command"] == "none"
 
@@ -174,7 +174,7 @@ def test_rounds_are_mixed_weight_by_weight(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True)
         one = LoopScore(seed=seed, width=8)
         save_weights(path, one.state_dict(), {"options": one.options})
-    for number, path in enumerate(mixed(rounds, tmp_path / "mean")):
+    for number, path in enumerate(average_rounds(rounds, tmp_path / "mean")):
         found = load_score(path)[0].state_dict()
         every = [load_score(parts[number])[0].state_dict() for parts in rounds]
         for name, value in found.items():
@@ -187,7 +187,7 @@ def test_hydrogen_bonds_are_those_of_a_helix_and_no_others() -> None:
     steering = structure.steering_mask
     first, last = find_range(structure, "A:25-32")
     native = backbone_of(structure, first, last, steering, structure.xyz[None]).float()
-    gives, takes = look(native, surroundings(structure, first, last, steering)).own[0, :, -2:].unbind(-1)
+    gives, takes = featurise(native, surroundings(structure, first, last, steering)).own[0, :, -2:].unbind(-1)
     assert bool((gives[2:] > 0.2).all()) and bool((takes[:-2] > 0.2).all())
-    away = look(native + 60.0, surroundings(structure, first, last, steering)).own[0, :, -2:]
+    away = featurise(native + 60.0, surroundings(structure, first, last, steering)).own[0, :, -2:]
     assert float(away[:2, 0].max()) == 0.0, "the first two have nobody of the loop four before them"

@@ -23,9 +23,9 @@ from geofold.core.gate import FixedGate
 from geofold.core.metric import EuclideanMetric
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.loop_denoiser.model import LATENT, Increments
-from geofold.learn.peptide_policy.features import FEATURES
+from geofold.learn.peptide_policy.features import FEATURE_COUNT
 from geofold.learn.peptide_policy.model import Decoder
-from geofold.learn.weights import frozen
+from geofold.learn.weights import load_frozen
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import PeptidePredictor
 
@@ -52,7 +52,7 @@ class GreedyMlp(nn.Module):
         self.stream = Memoryless()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
-            self.enter = nn.Linear(FEATURES, width)
+            self.enter = nn.Linear(FEATURE_COUNT, width)
             self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
             self.leave = nn.Linear(width, LATENT)
             self.decoder = Decoder()
@@ -77,7 +77,7 @@ def led(predictor: PeptidePredictor, seed: int) -> Controller:
 @cache
 def trained() -> GreedyMlp:
     """With the weights of `geofold bench rivals`."""
-    return frozen(
+    return load_frozen(
         resources.find("rivals", WEIGHTS), lambda card: GreedyMlp(**card["options"], temperature=card["temperature"])
     )[0]
 

@@ -16,7 +16,7 @@ from geofold.core.covariance import LatentCovariance
 from geofold.core.trust_region import TrustRegion
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import controller
-from geofold.molecule.datasets.peptide_streams import drawn
+from geofold.molecule.datasets.peptide_streams import draw_stream
 from geofold.molecule.peptide.domain import PeptideDomain
 
 GATHERED, STEPS, SEED = 40, 16, 17
@@ -29,7 +29,7 @@ def latents() -> Tensor:
     """Latents (t, 96) of the policy with its corrector on streams of training peptides, zero beyond their length."""
     found = []
     for number in range(GATHERED):
-        structure, domain, goal, _ = drawn(number, SEED)
+        structure, domain, goal, _ = draw_stream(number, SEED)
         parts = controller(RunOptions(), domain)
         state = parts.init(domain, domain.start(structure.xyz))
         for _ in range(STEPS):

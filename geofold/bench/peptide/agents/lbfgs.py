@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from geofold.geometry import wrap
 from geofold.modelling.options import TORSION_CAP
 from geofold.modelling.peptide.streaming import goal_of
-from geofold.molecule.datasets.peptide_demonstrations import placed
+from geofold.molecule.datasets.peptide_demonstrations import state_at
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.lbfgs import search
@@ -77,7 +77,7 @@ def walked_to_contact(structure: Structure, domain: PeptideDomain, contact: Cont
     found = search(domain, domain.start(structure.xyz), goal_of((contact,)), TORSION_CAP, seed=seed)
     seconds = time.perf_counter() - began
     angle = straight(found.turn)
-    frames = placed(domain, structure.xyz, torch.as_tensor(angle)).fold.xyz.numpy()
+    frames = state_at(domain, structure.xyz, torch.as_tensor(angle)).fold.xyz.numpy()
     return Walk(frames, angle, found.reached, seconds, found.starts, found.evaluations)
 
 

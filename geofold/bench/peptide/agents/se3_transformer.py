@@ -31,9 +31,9 @@ from geofold.bench.peptide.agents.greedy_mlp import TRIALS, led
 from geofold.bench.peptide.agents.memoryless import Memoryless
 from geofold.core.controller import Controller
 from geofold.learn.loop_denoiser.model import LATENT, Increments
-from geofold.learn.peptide_policy.features import FEATURES
+from geofold.learn.peptide_policy.features import FEATURE_COUNT
 from geofold.learn.peptide_policy.model import Decoder
-from geofold.learn.weights import frozen
+from geofold.learn.weights import load_frozen
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import PeptidePredictor
 
@@ -164,7 +164,7 @@ class Se3Policy(nn.Module):
         self.stream = Memoryless()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
-            self.enter = nn.Linear(FEATURES, 4 * channels)
+            self.enter = nn.Linear(FEATURE_COUNT, 4 * channels)
             self.hear = nn.ModuleList(Attention(channels) for _ in range(depth))
             self.think = nn.ModuleList(Alone(channels) for _ in range(depth))
             self.leave = nn.Linear(4 * channels, LATENT)
@@ -196,7 +196,7 @@ class Se3Policy(nn.Module):
 @cache
 def trained() -> Se3Policy:
     """With the weights of `geofold bench rivals`."""
-    return frozen(
+    return load_frozen(
         resources.find("rivals", WEIGHTS), lambda card: Se3Policy(**card["options"], temperature=card["temperature"])
     )[0]
 
