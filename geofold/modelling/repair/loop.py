@@ -11,6 +11,7 @@ import torch
 
 from geofold.core.population import Plan, evolve, take
 from geofold.errors import GeofoldError
+from geofold.learn.loop_denoiser.model import TRAINED_LENGTHS
 from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import guided
 from geofold.modelling.force_field_stage import ENERGY_WEIGHT
@@ -32,7 +33,6 @@ from geofold.modelling.search.candidates import LoopCandidates, rebuilt
 from geofold.modelling.search.consensus import Searched, agreed, agreeing, end_backbone, sure
 from geofold.modelling.search.evolutionary import WORTH, between, effort_of, searched, spread, unlike
 from geofold.modelling.time_budget import Clock
-from geofold.molecule.datasets.loop_windows import LENGTHS
 from geofold.molecule.loop.batch_states import with_own_bonds
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.loop.predictor import LoopPredictor, LoopSense
@@ -203,7 +203,7 @@ def contenders(
     if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
         return [], np.empty(0), None
     candidates = [_search(structure, domain, start, options, told("mend"), Path())]
-    if domain.tree.closed and domain.length <= LENGTHS[1] and options.predictor != STILL:
+    if domain.tree.closed and domain.length <= TRAINED_LENGTHS[1] and options.predictor != STILL:
         # the loop model may know better, and may not: what the input itself leads to stays in the race
         ahead = Path(LED, f"{shipped_gate().name}, threshold")
         led = _predicted(structure, domain, options, ahead)

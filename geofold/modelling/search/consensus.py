@@ -92,5 +92,5 @@ def sure(structure: Structure, models: list[Model], found: Searched | None) -> l
             continue
         value = scored_whole(structure, model.move.tree, model.move.apply(structure.xyz))
         said = confidence_features(found.value, found.apart(own[None])[0], value, len(own))
-        told.append(replace(model, confidence=known.rmsd(said)))
+        told.append(replace(model, confidence=known.predict_rmsd(said)))
     return told

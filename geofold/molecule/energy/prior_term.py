@@ -78,7 +78,7 @@ class PriorTerm:
         phi, psi = self.angles.at(angle)
         torsions = self.torsions[:, None].repeat(1, len(angle), 1)
         torsions[self.place, :, 0], torsions[self.place, :, 1] = phi.mT.to(torsions), psi.mT.to(torsions)
-        said = self.prior.outlook(self.letters.expand(-1, len(angle)), torsions)
+        said = self.prior.predict(self.letters.expand(-1, len(angle)), torsions)
         is_cis = (self.torsions[self.place, 2].abs() < torch.pi / 2)[:, None]
         parts = []
         for trans, cis in zip(said.trans, said.cis, strict=True):
