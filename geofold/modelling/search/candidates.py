@@ -18,7 +18,8 @@ import torch
 
 from geofold.errors import BuildError
 from geofold.geometry import dihedral, wrap
-from geofold.learn.loop_score.model import LoopEnvironment, LoopScore
+from geofold.learn.loop_score.features import LoopEnvironment
+from geofold.learn.loop_score.model import LoopScore
 from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.controllers import minimise, run_guided
 from geofold.modelling.options import TORSION_CAP

@@ -57,7 +57,7 @@ def rerank_by_consensus(loop: LoopCandidates, pool: Candidates, judge: LoopScore
         return pool
     potential = loop.potential(pool.rows, shipped_reranker()[0] if judge is None else judge)
     backbone = loop.backbone(pool.rows)
-    distance = consensus_distance(potential, Ensemble(backbone, potential).predict_rmsd(backbone))
+    distance = consensus_distance(potential, Ensemble(backbone, potential).rmsd(backbone))
     return Candidates.rank(pool.rows, replace(pool.scores, potential=potential, consensus=distance), CONSENSUS)
 
 

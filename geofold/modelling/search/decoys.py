@@ -9,8 +9,8 @@ import torch
 
 from geofold import geometry
 from geofold.errors import BuildError
+from geofold.learn.loop_score.decoys import CROSSOVER, EVOLVED, GUIDED, PERTURBED, SAMPLED, SEARCH_END, Decoys
 from geofold.learn.loop_score.model import LoopScore
-from geofold.learn.loop_score.training import CROSSOVER, EVOLVED, GUIDED, PERTURBED, SAMPLED, SEARCH_END, Decoys
 from geofold.modelling.search.candidates import LoopCandidates, rebuild_plan
 from geofold.modelling.search.evolutionary import Effort, breed, search_loop
 from geofold.molecule.selection import backbone_atoms

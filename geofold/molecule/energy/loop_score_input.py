@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.learn.loop_score.model import LoopEnvironment
+from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.molecule.energy.prior_term import letters_of
 from geofold.molecule.selection import BACKBONE, backbone_atoms
 from geofold.molecule.structure import Floats, Mask, Structure

@@ -16,7 +16,7 @@ from geofold.app.train.chain_dataset import assign_splits, build_data
 from geofold.cli import main
 from geofold.learn.arrays import read_arrays
 from geofold.learn.data.chains import read_chains
-from geofold.learn.loop_score.training import FIELDS as DECOYS
+from geofold.learn.loop_score.decoys import DECOY_FIELDS as DECOYS
 from geofold.learn.weights import data_hash
 from geofold.molecule.datasets.packed_chains import pack_chains
 

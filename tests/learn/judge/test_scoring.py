@@ -15,7 +15,7 @@ from geofold.learn.judge.encoder import InverseFolding
 from geofold.learn.judge.pretraining import read_task
 from geofold.learn.judge.scoring import embed
 from geofold.learn.judge.task import task_of
-from geofold.learn.loop_score.model import LoopEnvironment
+from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.molecule.energy.loop_score_input import surroundings
 from geofold.molecule.structure import read
 

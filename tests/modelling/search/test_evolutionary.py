@@ -11,8 +11,8 @@ from app_cases import STRUCTURES
 
 from geofold.geometry import dihedral
 from geofold.learn.loop_score.confidence import Confidence
+from geofold.learn.loop_score.decoys import CROSSOVER, EVOLVED, GUIDED, PERTURBED, SAMPLED
 from geofold.learn.loop_score.model import LoopScore, shipped_score
-from geofold.learn.loop_score.training import CROSSOVER, EVOLVED, GUIDED, PERTURBED, SAMPLED
 from geofold.modelling import controllers
 from geofold.modelling.controllers import POTENTIAL_WEIGHT
 from geofold.modelling.options import RunOptions
