@@ -12,10 +12,12 @@ import gzip
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 from geofold.errors import OutputError
 from geofold.paths import STANDARD, require_writable
@@ -29,6 +31,8 @@ __all__ = [
     "require_writable",
     "temporary_folder",
     "write_all",
+    "write_atomically",
+    "write_npz",
 ]
 
 
@@ -69,6 +73,37 @@ def write_all(outputs: Mapping[str, bytes]) -> None:
                 "room and permission to write",
                 "free space or choose another place",
             ) from error
+
+
+def write_atomically(path: Path, write: Callable[[str], Any]) -> None:
+    """Write one file by a function that takes a file name; the file appears complete or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Target; an existing file is replaced.
+    write : callable
+        Called with the name of a temporary file in the same folder.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(handle)
+    try:
+        write(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write compressed arrays (.npz); the file appears complete or not at all."""
+
+    def save(name: str) -> None:
+        with open(name, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    write_atomically(path, save)
 
 
 def remove_leftovers(path: str) -> None:

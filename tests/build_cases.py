@@ -7,7 +7,7 @@ import pytest
 from app_cases import STRUCTURES
 
 from geofold.app.result import Result
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral
 from geofold.molecule.io.read import read
 from geofold.molecule.residues import letter_of
 from geofold.molecule.selection import find_range

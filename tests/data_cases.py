@@ -9,7 +9,7 @@ import numpy as np
 from geofold import resources
 from geofold.app.train.chain_dataset import build_data
 from geofold.learn.data.chains import read_chains
-from geofold.learn.training_loop import data_hash
+from geofold.learn.weights import data_hash
 from geofold.molecule.datasets.packed_chains import pack_chains
 
 NAMES = ("1ubi.pdb", "1ajj.pdb", "1orc.pdb")

@@ -124,7 +124,7 @@ def test_a_table_of_jobs_spares_its_inputs_and_itself(folder: Path) -> None:
 def test_temporary_files_of_a_killed_run_go_and_those_of_a_live_one_stay(tmp_path: Path) -> None:
     target = str(tmp_path / "o.pdb")
     program = (
-        "import sys, time; from geofold.app import files\n"
+        "import sys, time; from geofold import files\n"
         "with files._written_beside(sys.argv[1], b'half'): print('there', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program, target], cwd=ROOT, stdout=subprocess.PIPE) as writing:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from geofold.backbone.protocol import StreamingBackbone, StreamState
+from geofold.files import write_atomically
 
 COMPLEX_SUFFIX = ":complex"
 """Suffix of the names of complex tensors, which are stored as pairs of real numbers."""
@@ -43,29 +41,6 @@ def save_state(state: StreamState, path: str | Path) -> None:
         )
         real[name] = part.detach().cpu().contiguous().clone()
     write_atomically(Path(path), lambda name: save_file(real, name))
-
-
-def write_atomically(path: Path, write: Callable[[str], Any]) -> None:
-    """Write a file atomically: `write` is called with a temporary name in the same folder, which is then renamed."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    try:
-        write(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def write_npz(path: Path, arrays: dict[str, Any]) -> None:
-    """Write compressed arrays (npz), atomically."""
-
-    def save(name: str) -> None:
-        with open(name, "wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    write_atomically(path, save)
 
 
 def load_state(path: str | Path, backbone: StreamingBackbone) -> StreamState:

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from geofold import geometry
+
 
 class Space(Protocol):
     """Space whose `retract` and `minus` are inverse to each other within the injectivity radius."""
@@ -73,6 +75,6 @@ class Product:
 
 def wrap(angle: Tensor) -> Tensor:
     """Wrap angles (rad) to [-pi, pi). Angles within the interval are returned unchanged, bit for bit."""
-    wrapped = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+    wrapped = geometry.wrap(angle)
     wrapped = torch.where(wrapped >= math.pi, torch.full_like(wrapped, -math.pi), wrapped)
     return torch.where((angle >= -math.pi) & (angle < math.pi), angle, wrapped)

@@ -16,28 +16,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from geofold import resources
 from geofold.core.controller import Controller
 from geofold.core.domain import Selectable
 from geofold.core.gate import Features, Gate, LearnedGate
 from geofold.core.population import select_rows
 from geofold.core.state import ControllerState
-from geofold.errors import InputFileError
-from geofold.learn.training_loop import load_card
 
-WEIGHTS, PEPTIDE_WEIGHTS = "gate.safetensors", "peptide_gate.safetensors"
-RANDOM = 0.25
+EXPLORATION = 0.25
 """Share of the spans whose K is drawn."""
-ITERATIONS, RATE, DOUBT = 1500, 0.02, 1e-3
+ADAM_STEPS, LEARNING_RATE, LOGIT_PENALTY = 1500, 0.02, 1e-3
 """Adam's, and the price of a squared logit: a gate that is certain too soon learns no more."""
 
 
@@ -78,7 +70,7 @@ class Outcomes(NamedTuple):
         return Features(self.loss, self.change, self.violation, self.radius, self.kappa, self.motion)
 
 
-class Case(NamedTuple):
+class GateCase(NamedTuple):
     """A stream of one row to learn from.
 
     controller : its gate is replaced.
@@ -96,7 +88,7 @@ class Case(NamedTuple):
     judge: Callable[[Any], Tensor]
 
 
-def outcomes(case: Case, gate: Gate, *, largest: int, seed: int) -> Outcomes:
+def record_outcomes(case: GateCase, gate: Gate, *, largest: int, seed: int) -> Outcomes:
     """What each K leads to, span after span of a stream that goes on with the gate's choice.
 
     Parameters
@@ -122,7 +114,7 @@ def outcomes(case: Case, gate: Gate, *, largest: int, seed: int) -> Outcomes:
         told = [torch.cat([_filled(one)[k] for one in forced.seen]) for k in range(6)]
         found.append([*told, task, (spent / case.steps).expand_as(task)])
         chosen = int(torch.randint(largest + 1, (1,), generator=noise))
-        if float(torch.rand(1, generator=noise)) > RANDOM:
+        if float(torch.rand(1, generator=noise)) > EXPLORATION:
             first = forced.seen[0]
             chosen = int(torch.where(gate.open(first), gate.depth(first), 0)[0])
         state = select_rows(case.domain, wide, torch.tensor([min(chosen, largest)]))
@@ -135,12 +127,12 @@ def _filled(seen: Features) -> list[Tensor]:
     return [seen.loss, seen.change, seen.violation, seen.radius, kappa, motion]
 
 
-def joined(parts: list[Outcomes]) -> Outcomes:
+def concatenate(parts: list[Outcomes]) -> Outcomes:
     """Outcomes of several streams."""
     return Outcomes(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def expected(gate: LearnedGate, seen: Outcomes, price: float) -> Tensor:
+def expected_cost(gate: LearnedGate, seen: Outcomes, price: float) -> Tensor:
     """Mean over steps of E[task + price K], against K = 0; differentiable in the gate's weights."""
     told = seen.features()
     open_ = gate.open_logit(told).sigmoid()
@@ -150,40 +142,19 @@ def expected(gate: LearnedGate, seen: Outcomes, price: float) -> Tensor:
     return (share * (cost - cost[:, :1])).sum(-1).mean()
 
 
-def trained_gate(seen: Outcomes, price: float, *, still: float = math.inf, seed: int = 0) -> LearnedGate:
+def fit_gate(seen: Outcomes, price: float, *, still: float = math.inf, seed: int = 0) -> LearnedGate:
     """Gate that minimises `expected` on the outcomes of steps in which the predictor moves by no more than `still`."""
     first = LearnedGate.start(seen.task.shape[1] - 1, max_motion=still, seed=seed)
     weights = {name: value.clone().requires_grad_(name != "still") for name, value in first.weights.items()}
     seen = Outcomes(*(part[seen.motion <= still] for part in seen))
     told = seen.features()
-    optimiser = torch.optim.Adam([value for value in weights.values() if value.requires_grad], lr=RATE)
-    for iteration in range(ITERATIONS):
-        optimiser.param_groups[0]["lr"] = RATE * (1 - iteration / ITERATIONS)
+    optimiser = torch.optim.Adam([value for value in weights.values() if value.requires_grad], lr=LEARNING_RATE)
+    for iteration in range(ADAM_STEPS):
+        optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 - iteration / ADAM_STEPS)
         gate = LearnedGate.of(weights)
         logits = torch.cat([gate.open_logit(told)[:, None], gate.depth_logits(told)], -1)
-        loss = expected(gate, seen, price) + DOUBT * logits.square().mean()
+        loss = expected_cost(gate, seen, price) + LOGIT_PENALTY * logits.square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     return LearnedGate.of({name: value.detach() for name, value in weights.items()})
-
-
-@cache
-def shipped_gate(name: str = WEIGHTS) -> LearnedGate:
-    """The gate of the loop domain that ships, or another one by the name of its file."""
-    return load_gate(resources.find(name))
-
-
-def load_gate(path: str | Path) -> LearnedGate:
-    """Gate of a weights file.
-
-    Raises
-    ------
-    InputFileError
-        If the file is missing, truncated, changed, or holds something else.
-    """
-    load_card(path)
-    try:
-        return LearnedGate.of(load_file(path))
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputFileError(f"{path} holds no gate ({error})", "weights of a gate", "train again") from None

@@ -12,31 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from geofold import resources
 from geofold.core.controller import Controller
 from geofold.core.domain import Domain
 from geofold.core.learned_metric import LearnedMetric
 from geofold.core.linearise import Linearisation, evaluate_loss, linearise
 from geofold.core.state import ControllerState
-from geofold.errors import InputFileError
-from geofold.learn.training_loop import load_card
 
-WEIGHTS = "metric.safetensors"
 RATE, CLIP = 3e-3, 1.0
-FLOOR = 0.05
+LOSS_FLOOR = 0.05
 """Loss that is added where one is divided by it: who is content has nothing to teach."""
 
 
-class Course(NamedTuple):
+class MetricStream(NamedTuple):
     """A stream of several rows to learn from: its controller's metric is replaced."""
 
     controller: Controller
@@ -62,7 +54,9 @@ def natural_step(metric: LearnedMetric, at: Linearisation, parts: Controller, ra
     return torch.where(bound, radius / length, alpha)[:, None] * v
 
 
-def promise(metric: LearnedMetric, parts: Controller, domain: Domain, state: ControllerState, goal: Any) -> Tensor:
+def loss_surrogate(
+    metric: LearnedMetric, parts: Controller, domain: Domain, state: ControllerState, goal: Any
+) -> Tensor:
     """Scalar whose gradient by the metric's weights is that of the relative loss after a step, mean over rows."""
     z, _ = parts.backbone.step(domain.observe(state.domain, goal), state.memory)
     seen = evaluate_loss(domain, z, state.domain, goal)
@@ -70,12 +64,16 @@ def promise(metric: LearnedMetric, parts: Controller, domain: Domain, state: Con
     step = natural_step(metric, at, parts, state.radius)
     trial = domain.space.retract(z, step.detach())
     after = linearise(domain, trial, state.domain, evaluate_loss(domain, trial, state.domain, goal)).gradient
-    scale = 1 / (seen.loss.total + FLOOR)
+    scale = 1 / (seen.loss.total + LOSS_FLOOR)
     return (scale[:, None] * after * step).sum(-1).mean()
 
 
 def train_metric(
-    courses: Callable[[int], Course], count: int, start: LearnedMetric, *, told: Callable[[int], None] | None = None
+    courses: Callable[[int], MetricStream],
+    count: int,
+    start: LearnedMetric,
+    *,
+    told: Callable[[int], None] | None = None,
 ) -> LearnedMetric:
     """G_psi after so many courses, each streamed over once; the same courses give the same weights."""
     weights = {name: value.clone().requires_grad_(True) for name, value in start.weights.items()}
@@ -88,7 +86,7 @@ def train_metric(
             metric = start.with_weights(weights)
             frozen = start.with_weights({name: value.detach() for name, value in weights.items()})
             optimiser.zero_grad()
-            promise(metric, course.controller, course.domain, state, course.goal).backward()
+            loss_surrogate(metric, course.controller, course.domain, state, course.goal).backward()
             torch.nn.utils.clip_grad_norm_(weights.values(), CLIP)
             parts = replace(course.controller, metric=frozen)
             state, _ = parts.step(course.domain, state, course.goal)
@@ -96,24 +94,3 @@ def train_metric(
         if told is not None:
             told(number + 1)
     return start.with_weights({name: value.detach() for name, value in weights.items()})
-
-
-@cache
-def shipped_metric() -> LearnedMetric:
-    """G_psi of the peptide domain that ships."""
-    return load_metric(resources.find(WEIGHTS))
-
-
-def load_metric(path: str | Path) -> LearnedMetric:
-    """Metric of a weights file.
-
-    Raises
-    ------
-    InputFileError
-        If the file is missing, truncated, changed, or holds something else.
-    """
-    card = load_card(path)
-    try:
-        return LearnedMetric(**load_file(path), damping=card["damping"])
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError):
-        raise InputFileError(f"{path} holds no metric", "weights of a metric", "train again") from None

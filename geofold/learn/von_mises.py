@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NODES = 96
+from geofold.geometry import wrap
+
+QUADRATURE_NODES = 96
 """Nodes of the midpoint rule."""
-SHARPEST = 400.0
+MAX_KAPPA = 400.0
 """Largest concentration: three degrees of standard deviation."""
-GRID = 720
+SAMPLING_GRID = 720
 """Places from which the first angle of a sample is drawn: half a degree apart, a sixth of the sharpest deviation."""
 
 
@@ -34,12 +36,12 @@ class Mixture(NamedTuple):
     coupling: Tensor
 
 
-def parameters(components: int) -> int:
+def parameter_count(components: int) -> int:
     """Numbers that `mixture` makes a mixture of."""
     return 8 * components
 
 
-def mixture(outputs: Tensor) -> Mixture:
+def mixture_from_outputs(outputs: Tensor) -> Mixture:
     """Mixture of unconstrained numbers (..., 8 K).
 
     The coupling stays below sqrt(k1 k2), so that every component has one peak.
@@ -47,7 +49,7 @@ def mixture(outputs: Tensor) -> Mixture:
     weight, direction, spread, coupling = outputs.unflatten(-1, (-1, 8)).split([1, 4, 2, 1], -1)
     direction = direction.unflatten(-1, (2, 2))
     mean = torch.atan2(direction[..., 1], direction[..., 0] + 1e-6)
-    kappa = SHARPEST * torch.sigmoid(spread - math.log(SHARPEST / 3)) + 1e-3
+    kappa = MAX_KAPPA * torch.sigmoid(spread - math.log(MAX_KAPPA / 3)) + 1e-3
     bound = kappa.prod(-1).sqrt()
     return Mixture(weight[..., 0].log_softmax(-1), mean, kappa, 0.99 * bound * torch.tanh(coupling[..., 0]))
 
@@ -55,11 +57,13 @@ def mixture(outputs: Tensor) -> Mixture:
 def log_normaliser(kappa: Tensor, coupling: Tensor) -> Tensor:
     """log Z (...) of concentrations (..., 2) and couplings (...)."""
     # the other half of the circle is this one's mirror image
-    nodes = (torch.arange(NODES // 2, dtype=kappa.dtype, device=kappa.device) + 0.5) * (2 * math.pi / NODES)
+    nodes = (torch.arange(QUADRATURE_NODES // 2, dtype=kappa.dtype, device=kappa.device) + 0.5) * (
+        2 * math.pi / QUADRATURE_NODES
+    )
     one, other = kappa[..., :1], kappa[..., 1:]
     along = (other.square() + (coupling[..., None] * nodes.sin()).square()).sqrt()
     values = one * nodes.cos() + along + torch.special.i0e(along).log()
-    return torch.logsumexp(values, -1) + math.log(8 * math.pi**2 / NODES)
+    return torch.logsumexp(values, -1) + math.log(8 * math.pi**2 / QUADRATURE_NODES)
 
 
 def log_density(given: Mixture, angles: Tensor) -> Tensor:
@@ -81,13 +85,13 @@ def sample(given: Mixture, noise: np.random.Generator) -> Tensor:
     rows = np.arange(len(flat))
     m, k = (part.reshape(len(flat), -1, 2)[rows, chosen] for part in (mean, kappa))
     coupled = coupling.reshape(len(flat), -1)[rows, chosen]
-    grid = (np.arange(GRID) + 0.5) * (2 * np.pi / GRID) - np.pi
+    grid = (np.arange(SAMPLING_GRID) + 0.5) * (2 * np.pi / SAMPLING_GRID) - np.pi
     along = np.sqrt(k[:, 1:] ** 2 + (coupled[:, None] * np.sin(grid)) ** 2)
     marginal = k[:, :1] * np.cos(grid) + along + np.log(torch.special.i0e(torch.as_tensor(along)).numpy())
     share = np.cumsum(np.exp(marginal - marginal.max(-1, keepdims=True)), -1)
     place = (share > noise.random((len(flat), 1)) * share[:, -1:]).argmax(-1)
-    x = grid[place] + (noise.random(len(flat)) - 0.5) * (2 * np.pi / GRID)
+    x = grid[place] + (noise.random(len(flat)) - 0.5) * (2 * np.pi / SAMPLING_GRID)
     pull = coupled * np.sin(x)
     y = np.arctan2(pull, k[:, 1]) + noise.vonmises(0.0, np.hypot(k[:, 1], pull))
     found = np.stack([x, y], -1) + m
-    return torch.as_tensor(((found + np.pi) % (2 * np.pi) - np.pi).reshape(*shape, 2)).to(given.mean)
+    return torch.as_tensor(wrap(found).reshape(*shape, 2)).to(given.mean)

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 from geofold.core.domain import Prediction
-from geofold.learn.maze_predictor import Lessons
+from geofold.learn.maze_predictor import Demonstrations
 from geofold.maze.domain import PLAN_MOVES, MazeDomain
 from geofold.maze.episode_log import TARGET_RADIUS
 from geofold.maze.fields import STEP_LENGTH, cap_length
@@ -34,7 +34,7 @@ PATH_CELLS = 28
 """Cells of the shortest path from which a plan is cut: enough for eight steps."""
 
 
-def demonstrate(number: int, *, seed: int = 0) -> Lessons:
+def demonstrate(number: int, *, seed: int = 0) -> Demonstrations:
     """Demonstrate walks through one world.
 
     Parameters
@@ -68,7 +68,7 @@ def demonstrate(number: int, *, seed: int = 0) -> Lessons:
         move = cap_length(STEP_LENGTH * (plan[:, 0] + noise), state.origin.slope)
         state = domain.commit(Prediction(move, torch.ones_like(move), torch.ones_like(active)), state)
         active = active & ((state.origin.position - domain.targets[0]).norm(dim=-1) > TARGET_RADIUS)
-    return Lessons(*(torch.stack(part, 1) for part in (features, plans, mask)))
+    return Demonstrations(*(torch.stack(part, 1) for part in (features, plans, mask)))
 
 
 class OraclePlanner:

@@ -12,8 +12,8 @@ from geofold.core.gate import FixedGate, Gate, ThresholdGate
 from geofold.core.pullback import Pullback
 from geofold.core.state import StepInfo
 from geofold.core.trust_region import TrustRegion
-from geofold.learn.gate import shipped_gate
-from geofold.learn.loop_denoiser.training import shipped_loop_model
+from geofold.learn.loop_denoiser.model import shipped_loop_model
+from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.force_field_stage import run_force_field
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.loop.predictor import LoopPredictor

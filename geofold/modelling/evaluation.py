@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from geofold.learn.loop_score.model import shipped_judge
+from geofold.learn.loop_score.model import shipped_reranker
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
 from geofold.modelling.scoring import REFINED, Scores, finite_energies
@@ -86,7 +86,7 @@ def potential_of(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np
     first, last, steering = tree.first, tree.last, tree.steering
     around = surroundings(structure, first, last, steering)
     rows = backbone_of(structure, first, last, steering, xyz)
-    return np.asarray(shipped_judge()[0].scores(rows, around).numpy())
+    return np.asarray(shipped_reranker()[0].scores(rows, around).numpy())
 
 
 def energy_of(structure: Structure, xyz: np.ndarray, options: RunOptions, only: Collection[int] | None = None) -> float:

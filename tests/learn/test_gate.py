@@ -15,17 +15,9 @@ from geofold.core.gate import FixedGate, LearnedGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.errors import InputFileError
-from geofold.learn.gate import (
-    Case,
-    ForcedGate,
-    Outcomes,
-    expected,
-    joined,
-    load_gate,
-    outcomes,
-    trained_gate,
-)
-from geofold.learn.training_loop import save_weights
+from geofold.learn.gate import ForcedGate, GateCase, Outcomes, concatenate, expected_cost, fit_gate, record_outcomes
+from geofold.learn.pretrained import load_gate
+from geofold.learn.weights import save_weights
 
 
 def made(count: int = 600, largest: int = 2) -> Outcomes:
@@ -48,7 +40,7 @@ def test_expectation_is_that_of_sampling() -> None:
         depth = 1 + torch.multinomial(gate.depth_logits(told).softmax(-1), 1, generator=noise)[:, 0]
         chosen = torch.where(opened, depth, 0)
         total += seen.task.gather(1, chosen[:, None])[:, 0] + 0.1 * chosen
-    assert float(expected(gate, seen, 0.1)) == pytest.approx(float(total.mean() / 2000), abs=0.01)
+    assert float(expected_cost(gate, seen, 0.1)) == pytest.approx(float(total.mean() / 2000), abs=0.01)
 
 
 def test_it_opens_where_it_pays_and_less_at_a_higher_price() -> None:
@@ -56,7 +48,7 @@ def test_it_opens_where_it_pays_and_less_at_a_higher_price() -> None:
     told = seen.features()
     shares = []
     for price in (0.05, 3.0):
-        gate = trained_gate(seen, price)
+        gate = fit_gate(seen, price)
         opened = gate.open(told)
         shares.append(float(opened.double().mean()))
         if price < 1:
@@ -71,15 +63,15 @@ def test_it_waits_for_the_predictor_where_that_pays() -> None:
     seen = made()
     moving = torch.arange(len(seen.loss)) % 2 == 0
     seen = seen._replace(motion=moving.double(), task=torch.where(moving[:, None], -seen.task, seen.task))
-    gate = trained_gate(seen, 0.05)
+    gate = fit_gate(seen, 0.05)
     opened = gate.open(seen.features())
     trouble = seen.loss > 3.0
     assert not bool(opened[moving].any()) and float(opened[~moving & trouble].double().mean()) > 0.95
-    told = trained_gate(seen, 0.05, still=0.5)
+    told = fit_gate(seen, 0.05, still=0.5)
     assert not bool(told.open(seen.features())[moving].any()), "told to wait, it need not learn to"
 
 
-def case(steps: int = 6, span: int = 2) -> Case:
+def case(steps: int = 6, span: int = 2) -> GateCase:
     problem = linear_gaussian()
     parts = Controller(NoMotion(), Pullback(), TrustRegion(), FixedGate(1), horizon=1)
 
@@ -87,12 +79,12 @@ def case(steps: int = 6, span: int = 2) -> Case:
         at = problem.decode(torch.zeros(len(problem.observe(state, None)), problem.latent_dim).double(), state)
         return torch.log(problem.loss(at, state, problem.goal).total)
 
-    return Case(parts, problem, parts.init(problem, problem.start(1, 0.3)), problem.goal, steps, span, judge)
+    return GateCase(parts, problem, parts.init(problem, problem.start(1, 0.3)), problem.goal, steps, span, judge)
 
 
 def test_outcomes_are_the_streams_with_each_depth() -> None:
     given = case(steps=4, span=2)
-    seen = outcomes(given, FixedGate(1), largest=2, seed=0)
+    seen = record_outcomes(given, FixedGate(1), largest=2, seed=0)
     assert seen.task.shape == (12, 3)
     for depth in range(3):
         state, spent = given.state, 0
@@ -105,10 +97,10 @@ def test_outcomes_are_the_streams_with_each_depth() -> None:
 
 
 def test_outcomes_come_from_the_seed_and_join() -> None:
-    one, two = (outcomes(case(), FixedGate(1), largest=2, seed=4) for _ in range(2))
+    one, two = (record_outcomes(case(), FixedGate(1), largest=2, seed=4) for _ in range(2))
     assert torch.equal(one.task, two.task)
-    assert len(joined([one, two]).loss) == 2 * len(one.loss)
-    followed = outcomes(case(), trained_gate(one, 0.01), largest=2, seed=4)
+    assert len(concatenate([one, two]).loss) == 2 * len(one.loss)
+    followed = record_outcomes(case(), fit_gate(one, 0.01), largest=2, seed=4)
     assert followed.task.shape == one.task.shape
 
 

@@ -16,8 +16,9 @@ from geofold.core.learned_metric import LearnedMetric
 from geofold.core.linearise import evaluate_loss, linearise
 from geofold.core.trust_region import TrustRegion
 from geofold.errors import InputFileError
-from geofold.learn.metric import FLOOR, Course, load_metric, natural_step, promise, train_metric
-from geofold.learn.training_loop import save_weights
+from geofold.learn.metric import LOSS_FLOOR, MetricStream, loss_surrogate, natural_step, train_metric
+from geofold.learn.pretrained import load_metric
+from geofold.learn.weights import save_weights
 
 PROBLEM = linear_gaussian()
 START = LearnedMetric.start(PROBLEM.latent_dim, rank=2, hidden=8, seed=1)
@@ -46,12 +47,12 @@ def test_the_promised_gradient_is_that_of_the_loss_after_the_step(radius: float)
         alpha = controller.trust_region.step_fraction(length.detach(), state.radius)
         step = torch.where(alpha < 0.25, state.radius / length, alpha)[:, None] * v
         loss = PROBLEM.loss(PROBLEM.decode(z + step, state.domain), state.domain, PROBLEM.goal).total
-        return (loss / (seen.loss.total + FLOOR)).mean()
+        return (loss / (seen.loss.total + LOSS_FLOOR)).mean()
 
     wanted = torch.autograd.grad(after(head := START.head_weight.clone().requires_grad_(True)), head)[0]
     head = START.head_weight.clone().requires_grad_(True)
     found = torch.autograd.grad(
-        promise(replace(START, head_weight=head), controller, PROBLEM, state, PROBLEM.goal), head
+        loss_surrogate(replace(START, head_weight=head), controller, PROBLEM, state, PROBLEM.goal), head
     )[0]
     assert float(wanted.abs().max()) > 1e-6
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-10)
@@ -60,9 +61,9 @@ def test_the_promised_gradient_is_that_of_the_loss_after_the_step(radius: float)
 def test_it_learns_to_lead_lower_and_comes_from_its_courses() -> None:
     controller = parts(1e3)
 
-    def course(number: int) -> Course:
+    def course(number: int) -> MetricStream:
         start = controller.init(PROBLEM, PROBLEM.start(8, 0.1 + number % 5))
-        return Course(controller, PROBLEM, start, PROBLEM.goal, 2)
+        return MetricStream(controller, PROBLEM, start, PROBLEM.goal, 2)
 
     one, two = (train_metric(course, 40, START) for _ in range(2))
     assert all(torch.equal(value, two.weights[name]) for name, value in one.weights.items())

@@ -12,8 +12,10 @@ import torch
 from geofold.cli import main
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import AMINO_ACIDS
-from geofold.learn.torsion_prior.training import WEIGHTS, load_prior, train_prior
-from geofold.learn.training_loop import Schedule, load_weights
+from geofold.learn.torsion_prior.model import WEIGHTS, load_prior
+from geofold.learn.torsion_prior.training import train_prior
+from geofold.learn.training_loop import Schedule
+from geofold.learn.weights import load_weights
 
 SMALL = {"width": 16, "components": 2, "ahead": 8, "kind": "rnn"}
 

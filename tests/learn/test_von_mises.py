@@ -9,17 +9,17 @@ import pytest
 import torch
 from scipy.special import comb, ive
 
-from geofold.learn.von_mises import log_density, log_normaliser, mixture, parameters, sample
+from geofold.learn.von_mises import log_density, log_normaliser, mixture_from_outputs, parameter_count, sample
 
 
 def outputs(*shape: int, components: int = 4, seed: int = 0) -> torch.Tensor:
     noise = torch.Generator().manual_seed(seed)
-    return 2 * torch.randn(*shape, parameters(components), generator=noise, dtype=torch.float64)
+    return 2 * torch.randn(*shape, parameter_count(components), generator=noise, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_density_sums_to_one_and_is_periodic(seed: int) -> None:
-    given = mixture(outputs(seed=seed))
+    given = mixture_from_outputs(outputs(seed=seed))
     grid = (torch.arange(720, dtype=torch.float64) + 0.5) * 2 * math.pi / 720
     angles = torch.stack(torch.meshgrid(grid, grid, indexing="ij"), -1)
     density = log_density(given, angles).exp()
@@ -46,15 +46,15 @@ def test_normaliser_is_the_series_of_the_paper(k1: float, k2: float, l: float) -
 def test_gradient_is_finite_where_densities_are_sharp_or_flat() -> None:
     for scale in (0.0, 30.0):
         raw = (scale * outputs(50)).requires_grad_(True)
-        log_density(mixture(raw), torch.zeros(50, 2, dtype=torch.float64)).sum().backward()
+        log_density(mixture_from_outputs(raw), torch.zeros(50, 2, dtype=torch.float64)).sum().backward()
         assert raw.grad is not None and bool(raw.grad.isfinite().all())
 
 
 def test_single_precision_follows_double() -> None:
     raw, angles = outputs(200), torch.rand(200, 2, dtype=torch.float64) * 6
     torch.testing.assert_close(
-        log_density(mixture(raw.float()), angles.float()).double(),
-        log_density(mixture(raw), angles),
+        log_density(mixture_from_outputs(raw.float()), angles.float()).double(),
+        log_density(mixture_from_outputs(raw), angles),
         rtol=1e-4,
         atol=1e-3,
     )
@@ -62,7 +62,7 @@ def test_single_precision_follows_double() -> None:
 
 def test_samples_have_the_density() -> None:
     """Frequencies in the cells of a coarse grid, and the coupling's sign."""
-    given = mixture(outputs(components=2, seed=5))
+    given = mixture_from_outputs(outputs(components=2, seed=5))
     drawn = sample(type(given)(*(part.expand(40_000, *part.shape) for part in given)), np.random.default_rng(0))
     assert float(drawn.abs().max()) <= math.pi
     edges = np.linspace(-math.pi, math.pi, 9)
@@ -74,6 +74,6 @@ def test_samples_have_the_density() -> None:
 
 
 def test_same_seed_same_samples() -> None:
-    given = mixture(outputs(30))
+    given = mixture_from_outputs(outputs(30))
     one, other = (sample(given, np.random.default_rng(3)) for _ in range(2))
     assert torch.equal(one, other)

@@ -12,7 +12,14 @@ import torch
 from geofold.cli import main
 from geofold.core.checks import check_backbone
 from geofold.learn import maze_predictor as maze_training
-from geofold.learn.maze_predictor import KINDS, Lessons, load_predictor, predictor, train_predictor, weights_of
+from geofold.learn.maze_predictor import (
+    PREDICTORS,
+    Demonstrations,
+    build_predictor,
+    load_predictor,
+    train_predictor,
+    weights_name,
+)
 from geofold.maze.demonstrations import OraclePlanner, demonstrate
 from geofold.maze.domain import PLAN_MOVES
 from geofold.maze.features import N_FEATURES, N_RAYS, decode_features, featurise
@@ -21,9 +28,9 @@ from geofold.maze.world import make_world
 
 
 @pytest.fixture(scope="module")
-def shown() -> Lessons:
+def shown() -> Demonstrations:
     parts = [demonstrate(number) for number in range(2)]
-    return Lessons(
+    return Demonstrations(
         *(
             torch.cat(part).float() if part[0].is_floating_point() else torch.cat(part)
             for part in zip(*parts, strict=True)
@@ -52,7 +59,7 @@ def test_plans_lead_to_the_target_at_full_pace(layout: str) -> None:
     assert (taken <= 1.2 * far + 3).all()
 
 
-def test_lessons_are_what_a_predictor_reads_and_says(shown: Lessons) -> None:
+def test_lessons_are_what_a_predictor_reads_and_says(shown: Demonstrations) -> None:
     assert shown.features.shape == (32, 64, N_FEATURES) and shown.plan.shape == (32, 64, 2 * PLAN_MOVES)
     assert shown.known[:, 0].all() and shown.features.isfinite().all()
     again = demonstrate(0)
@@ -73,28 +80,28 @@ def test_features_can_be_read_again() -> None:
     assert float(seen.gap[0, 0]) == pytest.approx(float(fields.distance(there[None], scene)) / STEP_LENGTH, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_predictors_are_backbones_that_learn(kind: str, shown: Lessons) -> None:
-    model = predictor(kind, N_FEATURES, 2 * PLAN_MOVES)
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_predictors_are_backbones_that_learn(kind: str, shown: Demonstrations) -> None:
+    model = build_predictor(kind, N_FEATURES, 2 * PLAN_MOVES)
     check_backbone(model.double().requires_grad_(False), batch=2, features=N_FEATURES, dim=2 * PLAN_MOVES)
     assert not torch.equal(
-        predictor(kind, N_FEATURES, 16, seed=1).enter.weight, predictor(kind, N_FEATURES, 16).enter.weight
+        build_predictor(kind, N_FEATURES, 16, seed=1).enter.weight, build_predictor(kind, N_FEATURES, 16).enter.weight
     )
 
 
-def test_a_killed_run_ends_in_the_same_weights(tmp_path: Path, shown: Lessons, monkeypatch) -> None:
-    monkeypatch.setattr(maze_training, "ROWS", 4)
+def test_a_killed_run_ends_in_the_same_weights(tmp_path: Path, shown: Demonstrations, monkeypatch) -> None:
+    monkeypatch.setattr(maze_training, "BATCH_SIZE", 4)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train_predictor(shown, whole, kind="transformer", steps=6)
     train_predictor(shown, cut, kind="transformer", steps=6, stop=3)
-    assert not (cut / weights_of("transformer")).exists()
+    assert not (cut / weights_name("transformer")).exists()
     train_predictor(shown, cut, kind="transformer", steps=6)
-    one, other = (load_predictor(folder / weights_of("transformer"))[0].state_dict() for folder in (whole, cut))
+    one, other = (load_predictor(folder / weights_name("transformer"))[0].state_dict() for folder in (whole, cut))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_from_the_command_line(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(maze_training, "ROWS", 2)
+    monkeypatch.setattr(maze_training, "BATCH_SIZE", 2)
     args = ["train", "maze", "--out", str(tmp_path), "--worlds", "2", "--steps", "2"]
     assert main(args) == 0
     assert "after 2 batches, 2 worlds" in capsys.readouterr().out

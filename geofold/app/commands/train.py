@@ -53,7 +53,7 @@ def pack(
     with told():
         from geofold.app.train.driver import progress
         from geofold.learn.data.chains import read_chains
-        from geofold.learn.training_loop import data_hash
+        from geofold.learn.weights import data_hash
         from geofold.molecule.datasets.packed_chains import pack_chains
         from geofold.paths import require_apart, require_writable
 
@@ -148,9 +148,9 @@ def gate(
             raise OptionError(f"domain {domain}", "loop or peptide", "choose one of them")
         if domain == "loop" and (data is None or packed is None):
             raise OptionError("a gate of loops without its data", "--data and --packed", "add both")
-        from geofold.app.train.gate import loop_school, peptide_school, train_gate_model
+        from geofold.app.train.gate import loop_task, peptide_task, train_gate_model
 
-        school = loop_school(str(data), str(packed)) if domain == "loop" else peptide_school()
+        school = loop_task(str(data), str(packed)) if domain == "loop" else peptide_task()
         train_gate_model(school, out, cases=cases, seed=seed)
 
 

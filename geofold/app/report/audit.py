@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geofold.app.report.energies import ENERGY, infinite
 from geofold.app.report.measure import backbone
+from geofold.geometry import wrap
 from geofold.molecule.analysis.chirality import chiral_volumes
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree
@@ -89,7 +90,7 @@ def audit(
     fixed_shift = float(np.abs(after - before)[~moving].max(initial=0.0) * 10)
     bond, angle = _covalent(trees, before, after)
     omegas = [backbone(structure, xyz, altloc).omega for xyz in (before, after)]
-    omega = np.degrees(np.abs((omegas[1] - omegas[0] + np.pi) % (2 * np.pi) - np.pi))
+    omega = np.degrees(np.abs(wrap(omegas[1] - omegas[0])))
     steering = structure.steering(altloc)
     flipped = chiral_volumes(structure, before, steering) * chiral_volumes(structure, after, steering) < 0
     start, end = numbers

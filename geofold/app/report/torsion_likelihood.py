@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geofold.learn.torsion_prior.training import shipped_prior
+from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.molecule.encoding import encode_residues
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Structure

@@ -22,7 +22,8 @@ from scipy.spatial import cKDTree
 
 from geofold.errors import GeofoldError, InputFileError
 from geofold.files import require_writable, write_all
-from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS, dihedral
+from geofold.geometry import dihedral
+from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS
 from geofold.molecule.io.read import read
 from geofold.molecule.residues import SAME_AS, letter_of
 from geofold.molecule.structure import Structure
@@ -97,7 +98,7 @@ def build_data(
         if progress is not None:
             progress(number, len(files), file.name)
         try:
-            made = segments(read(file), file.name.split(".")[0], shortest)
+            made = cut_segments(read(file), file.name.split(".")[0], shortest)
         except GeofoldError as error:
             left.append(f"{file.name}: {error}")
             continue
@@ -139,7 +140,7 @@ def write_data(folder: str, output: str, *, shortest: int, seed: int) -> None:
     say(f"{printable(output)}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
 
 
-def segments(structure: Structure, name: str, shortest: int = SHORTEST) -> list[Segment]:
+def cut_segments(structure: Structure, name: str, shortest: int = SHORTEST) -> list[Segment]:
     """Stretches of a structure, the steering conformer."""
     import mdtraj
 
@@ -220,8 +221,8 @@ def _arrays(found: list[Segment], seed: int) -> dict[str, NDArray[np.generic]]:
     length = np.array([len(s.letters) for s in found], dtype=np.int32)
     start = np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64)
     grid = np.concatenate([np.rint(100 * (s.xyz - s.xyz.mean((0, 1)))) for s in found]).astype(np.int16)
-    group = related(["".join(AMINO_ACIDS[k] for k in s.letters) for s in found], [s.name for s in found])
-    runs = np.array([(c, *run) for c, s in enumerate(found) for run in loops(s.dssp)], dtype=np.int32)
+    group = group_related(["".join(AMINO_ACIDS[k] for k in s.letters) for s in found], [s.name for s in found])
+    runs = np.array([(c, *run) for c, s in enumerate(found) for run in find_loops(s.dssp)], dtype=np.int32)
     return {
         "dxyz": np.diff(grid.reshape(-1, 3), axis=0, prepend=np.zeros((1, 3), np.int16)).reshape(-1, 4, 3),
         "aa": np.concatenate([s.letters for s in found]).astype(np.uint8),
@@ -230,14 +231,14 @@ def _arrays(found: list[Segment], seed: int) -> dict[str, NDArray[np.generic]]:
         "depth": np.concatenate([s.depth for s in found]).astype(np.float16),
         "pdb_id": np.array([s.name for s in found]), "chain": np.array([s.chain for s in found]),
         "db_offset": np.array([s.first for s in found], dtype=np.int32), "start": start, "length": length,
-        "split": split_of(group, length, seed), "group": group,
+        "split": assign_splits(group, length, seed), "group": group,
         "cluster_size": np.bincount(group)[group].astype(np.int32),
         "runs": runs.reshape(-1, len(RUN_COLUMNS)), "run_columns": np.array(RUN_COLUMNS),
         "aa_letters": np.array(AMINO_ACIDS), "dssp_letters": np.array(DSSP), "split_names": np.array(SPLITS),
     }  # fmt: skip
 
 
-def related(sequences: list[str], names: list[str]) -> NDArray[np.int32]:
+def group_related(sequences: list[str], names: list[str]) -> NDArray[np.int32]:
     """Group (C,) of each chain: the same file, or a share of common words (of the shorter chain's)."""
     parent = list(range(len(sequences)))
 
@@ -263,7 +264,7 @@ def related(sequences: list[str], names: list[str]) -> NDArray[np.int32]:
     return np.unique([top(k) for k in range(len(sequences))], return_inverse=True)[1].astype(np.int32)
 
 
-def split_of(group: NDArray[np.int32], length: NDArray[np.int32], seed: int) -> NDArray[np.uint8]:
+def assign_splits(group: NDArray[np.int32], length: NDArray[np.int32], seed: int) -> NDArray[np.uint8]:
     """Split (C,) of each chain: whole groups, drawn until each split has its share of the residues.
 
     No split stays empty as long as there are groups enough: training needs one that is held out.
@@ -283,7 +284,7 @@ def split_of(group: NDArray[np.int32], length: NDArray[np.int32], seed: int) -> 
     return np.asarray(split[group])
 
 
-def loops(dssp: NDArray[np.int64]) -> list[tuple[int, int, int, int, int, int]]:
+def find_loops(dssp: NDArray[np.int64]) -> list[tuple[int, int, int, int, int, int]]:
     """Loops between regular structure: start, length, kind (1 helix, 2 strand) and length of what is on either side."""
     helix, strand = np.isin(dssp, [DSSP.index(k) for k in "HGI"]), dssp == DSSP.index("E")
     spans = []

@@ -17,9 +17,10 @@ from rich.progress import Progress, ProgressColumn, TextColumn, TimeRemainingCol
 from geofold.app.train.folder import open_run
 from geofold.backbone.registry import BACKBONE_NAMES
 from geofold.errors import GeofoldError, OptionError, WorkersError
-from geofold.learn.training_loop import Told, data_hash
+from geofold.learn.training_loop import ProgressCallback
+from geofold.learn.weights import data_hash
 
-BENT = 100
+VALIDATION_LOOPS = 100
 """Bent loops of the validation split that the trigger of --auto is judged by."""
 
 
@@ -33,7 +34,7 @@ def train_prior_model(data: str, out: str, *, steps: int, kind: str, seed: int) 
     size = window_size(read_chains(data), data)
     usual = "" if kind == TorsionPrior.USUAL else f" --backbone {kind}"
     open_run(out, f"geofold train prior --steps {steps} --seed {seed}{usual}", data_sha256=data_hash(data))
-    judged = watched("prior", out, steps, lambda tell: train_prior(
+    judged = run_training("prior", out, steps, lambda tell: train_prior(
         data, out, steps=steps, seed=seed, told=tell, kind=kind))  # fmt: skip
     typer.echo(f"{out}: validation {judged:.3f} nat a residue after {steps} batches of windows of {size} residues")
 
@@ -43,7 +44,7 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
     from geofold.learn.data.chains import SPLITS, read_chains
     from geofold.learn.loop_denoiser.model import LoopModel
     from geofold.learn.loop_denoiser.training import train_loop
-    from geofold.molecule.datasets.bent_loops import bent_structures
+    from geofold.molecule.datasets.bent_loops import perturbed_structures
     from geofold.molecule.datasets.loop_windows import loop_windows, require_loops
     from geofold.molecule.datasets.packed_chains import packed_structure, read_packed
     from geofold.molecule.loop.detection import Trouble, trouble_level, trouble_of
@@ -66,13 +67,16 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
             return trouble_of(structure, [(0, len(structure.residues) - 1)], model)
 
         found = [told(packed_structure(chains, side, c)) for c in intact]
-        bent = [(told(structure), e.first, e.last) for structure, e in bent_structures(chains, side, "valid", BENT)]
+        bent = [
+            (told(structure), e.first, e.last)
+            for structure, e in perturbed_structures(chains, side, "valid", VALIDATION_LOOPS)
+        ]
         return {
             "trouble": trouble_level(found, bent), "data_sha256": digest, "packed_sha256": packed_digest,
             "command": command,
         }  # fmt: skip
 
-    judged = watched("loop", out, steps, lambda tell: train_loop(
+    judged = run_training("loop", out, steps, lambda tell: train_loop(
         loops, out, steps=steps, seed=seed, told=tell, card=card, kind=kind))  # fmt: skip
     typer.echo(f"{out}: validation {judged:.3f} nat a torsion after {steps} batches")
 
@@ -96,7 +100,9 @@ def progress(*columns: str | ProgressColumn) -> Iterator[Progress]:
             raise
 
 
-def watched(name: str, out: str, steps: int, train: Callable[[Told], float], *, unit: str = "nat") -> float:
+def run_training(
+    name: str, out: str, steps: int, train: Callable[[ProgressCallback], float], *, unit: str = "nat"
+) -> float:
     """Train on one thread, for the same bits whatever the machine has, with a bar on standard error."""
     torch.set_num_threads(1)
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))

@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from geofold.backbone.state_io import write_atomically
 from geofold.errors import InputFileError, OutputError
+from geofold.files import write_atomically
 
 RUN = "run.json"
 """Which command the folder belongs to, and the hashes of what it was given."""

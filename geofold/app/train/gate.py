@@ -18,15 +18,16 @@ from safetensors.torch import load_file, save_file
 
 from geofold.app.train.driver import progress
 from geofold.app.train.folder import MADE_AGAIN, open_run
-from geofold.backbone.state_io import write_atomically
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, LearnedGate, ThresholdGate
 from geofold.errors import InputFileError, OptionError
+from geofold.files import write_atomically
 from geofold.learn.data.chains import SPLITS, read_chains
-from geofold.learn.gate import PEPTIDE_WEIGHTS, WEIGHTS, Case, Outcomes, joined, outcomes, trained_gate
-from geofold.learn.loop_denoiser.training import shipped_loop_model
-from geofold.learn.peptide_policy.training import shipped_policy
-from geofold.learn.training_loop import data_hash, save_weights
+from geofold.learn.gate import GateCase, Outcomes, concatenate, fit_gate, record_outcomes
+from geofold.learn.loop_denoiser.model import shipped_loop_model
+from geofold.learn.peptide_policy.model import shipped_policy
+from geofold.learn.pretrained import GATE_WEIGHTS, PEPTIDE_GATE_WEIGHTS
+from geofold.learn.weights import data_hash, save_weights
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import controller, plain_gate
@@ -36,13 +37,13 @@ from geofold.molecule.datasets.packed_chains import read_packed
 from geofold.molecule.datasets.peptide_streams import peptide_cases
 from geofold.molecule.peptide.domain import PeptideDomain
 
-PRICES = (0.03, 0.1, 0.3, 1.0, 3.0)
+PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
 """lambda: task loss (a sum of two logarithms) that a correction at every step has to be worth."""
-LARGEST = 2
+MAX_DEPTH = 2
 STILL = 0.0
 """The gate of a loop waits until the predictor rests. Left to find that out from eighty streams, it did not always:
 median RMSD 2.3 A on eighty validation loops, where a plain threshold that waits reached 2.1 A."""
-UNIFORM = 0.0
+UNIFORM_DEPTH = 0.0
 """Stands for uniform depth in the front."""
 ROUNDS, CASES, JUDGED = 2, 40, 40
 WORSE = 0.05
@@ -54,7 +55,7 @@ JUDGED_SEED = 1_000_000
 
 
 @dataclass(frozen=True)
-class School:
+class GateTask:
     """What a gate is trained on.
 
     Attributes
@@ -79,7 +80,7 @@ class School:
 
     name: str
     weights: str
-    cases: Callable[[bool, int, Gate, int], Iterator[Case]]
+    cases: Callable[[bool, int, Gate, int], Iterator[GateCase]]
     first: Gate
     still: float
     command: str
@@ -87,18 +88,18 @@ class School:
     source: str = "random peptides"
 
 
-def loop_school(data: str, packed: str) -> School:
+def loop_task(data: str, packed: str) -> GateTask:
     """Loops of packed training chains, the loop model frozen."""
     chains = read_chains(data)
     digest = data_hash(data)
     side = read_packed(packed, digest, chains)
 
-    def cases(judged: bool, count: int, gate: Gate, seed: int) -> Iterator[Case]:
+    def cases(judged: bool, count: int, gate: Gate, seed: int) -> Iterator[GateCase]:
         split = "valid" if judged else "train"
         return gate_cases(chains, side, split, count, loop_controller, gate, sweeps=GUIDED_SWEEPS, seed=seed)
 
-    return School(
-        "gate of the loop domain", WEIGHTS, cases, ThresholdGate(0.05, largest=LARGEST, max_motion=STILL), STILL,
+    return GateTask(
+        "gate of the loop domain", GATE_WEIGHTS, cases, ThresholdGate(0.05, largest=MAX_DEPTH, max_motion=STILL), STILL,
         "geofold train gate",
         {
             "loop_model_sha256": shipped_loop_model()[1]["sha256"], "data_sha256": digest,
@@ -107,23 +108,23 @@ def loop_school(data: str, packed: str) -> School:
     )  # fmt: skip
 
 
-def peptide_school() -> School:
+def peptide_task() -> GateTask:
     """Random peptides, the peptide policy frozen."""
     options = RunOptions()
 
     def parts(domain: PeptideDomain, gate: Gate) -> Controller:
         return controller(options, domain, gate)
 
-    def cases(judged: bool, count: int, gate: Gate, seed: int) -> Iterator[Case]:
+    def cases(judged: bool, count: int, gate: Gate, seed: int) -> Iterator[GateCase]:
         return peptide_cases(count, parts, gate, seed=seed + JUDGED_SEED * judged)
 
-    return School(
-        "gate of the peptide domain", PEPTIDE_WEIGHTS, cases, plain_gate(), math.inf,
+    return GateTask(
+        "gate of the peptide domain", PEPTIDE_GATE_WEIGHTS, cases, plain_gate(), math.inf,
         "geofold train gate --domain peptide", {"policy_sha256": shipped_policy()[1]["sha256"]},
     )  # fmt: skip
 
 
-def train_gate_model(school: School, out: str, *, cases: int, seed: int) -> None:
+def train_gate_model(school: GateTask, out: str, *, cases: int, seed: int) -> None:
     """Record, train, judge, choose; what is in the folder already is not done again.
 
     Raises
@@ -137,7 +138,7 @@ def train_gate_model(school: School, out: str, *, cases: int, seed: int) -> None
     command = f"{school.command} --cases {cases} --seed {seed}"
     folder = open_run(out, command, **school.sources)
     with progress() as bar:
-        task = bar.add_task("gate", total=ROUNDS * cases + (len(PRICES) + 1) * judged)
+        task = bar.add_task("gate", total=ROUNDS * cases + (len(PENALTIES) + 1) * judged)
 
         def done() -> None:
             bar.advance(task)
@@ -147,7 +148,7 @@ def train_gate_model(school: School, out: str, *, cases: int, seed: int) -> None
         except KeyboardInterrupt:
             typer.echo(f"geofold: interrupted; the same command goes on from what is in {out}", err=True)
             raise typer.Exit(130) from None
-    chosen = choose(front)
+    chosen = choose_penalty(front)
     write_front(folder, front, chosen)
     card = {
         "model": school.name, "price": chosen, "seed": seed, "cases": cases, "front": front,
@@ -159,7 +160,7 @@ def train_gate_model(school: School, out: str, *, cases: int, seed: int) -> None
     typer.echo(f"{out}: price {chosen}, mean K {row['inner']:.2f}, task loss {row['task']:.3f}")
 
 
-def _require_streams(school: School, cases: int, judged: int, seed: int) -> None:
+def _require_streams(school: GateTask, cases: int, judged: int, seed: int) -> None:
     """Make sure that there is a stream to learn from and one to be judged by, before hours go into the others."""
     for split, count in ((False, cases), (True, judged)):
         if next(school.cases(split, count, FixedGate(school.first.largest), seed + split), None) is None:
@@ -171,20 +172,20 @@ def _require_streams(school: School, cases: int, judged: int, seed: int) -> None
 
 
 def _trained(
-    school: School, folder: Path, cases: int, judged: int, seed: int, done: Callable[[], None]
+    school: GateTask, folder: Path, cases: int, judged: int, seed: int, done: Callable[[], None]
 ) -> tuple[dict[float, LearnedGate], list[dict[str, float]]]:
     seen: Outcomes | None = None
     gate, still = school.first, school.still
     for number in range(ROUNDS):
         part = _recorded(school, folder, cases, seed, number, gate, done)
-        seen = part if seen is None else joined([seen, part])
+        seen = part if seen is None else concatenate([seen, part])
         if not bool((seen.motion <= still).any()):
             raise OptionError(f"--cases {cases}, in none of which the predictor comes to rest", "more of them",
                               "give a larger number")  # fmt: skip
-        gate = trained_gate(seen, FIRST_PRICE, still=still, seed=seed)
+        gate = fit_gate(seen, FIRST_PRICE, still=still, seed=seed)
     assert seen is not None
-    gates = {price: trained_gate(seen, price, still=still, seed=seed) for price in PRICES}
-    named: list[tuple[float, Gate]] = [(UNIFORM, FixedGate(school.first.largest)), *gates.items()]
+    gates = {price: fit_gate(seen, price, still=still, seed=seed) for price in PENALTIES}
+    named: list[tuple[float, Gate]] = [(UNIFORM_DEPTH, FixedGate(school.first.largest)), *gates.items()]
     front = []
     for price, one in named:
         found = [_played(case, done) for case in school.cases(True, judged, one, seed + 1)]
@@ -194,7 +195,7 @@ def _trained(
 
 
 def _recorded(
-    school: School, folder: Path, cases: int, seed: int, number: int, gate: Gate, done: Callable[[], None]
+    school: GateTask, folder: Path, cases: int, seed: int, number: int, gate: Gate, done: Callable[[], None]
 ) -> Outcomes:
     """Outcomes of a round, one file a case, so that a killed run goes on at the next."""
     rows: list[Outcomes] = []
@@ -205,13 +206,13 @@ def _recorded(
         if path.exists():
             rows.append(_read_outcomes(path, largest))
         else:
-            found = outcomes(case, gate, largest=largest, seed=place)
+            found = record_outcomes(case, gate, largest=largest, seed=place)
             path.parent.mkdir(exist_ok=True)
             tensors = {name: part.contiguous() for name, part in found._asdict().items()}
             write_atomically(path, lambda name, kept=tensors: save_file(kept, name))  # type: ignore[misc]
             rows.append(found)
         done()
-    return joined(rows)
+    return concatenate(rows)
 
 
 def _read_outcomes(path: Path, largest: int) -> Outcomes:
@@ -228,7 +229,7 @@ def _read_outcomes(path: Path, largest: int) -> Outcomes:
     return found
 
 
-def _played(case: Case, done: Callable[[], None]) -> tuple[float, float]:
+def _played(case: GateCase, done: Callable[[], None]) -> tuple[float, float]:
     """Task loss at the end of a stream, and its mean K."""
     state, spent = case.state, 0
     for _ in range(case.steps):
@@ -238,9 +239,9 @@ def _played(case: Case, done: Callable[[], None]) -> tuple[float, float]:
     return float(case.judge(state.domain)[0]), spent / case.steps
 
 
-def choose(front: list[dict[str, float]]) -> float:
+def choose_penalty(front: list[dict[str, float]]) -> float:
     """The highest price that ends within `WORSE` of the best."""
-    rows = [row for row in front if row["price"] != UNIFORM]
+    rows = [row for row in front if row["price"] != UNIFORM_DEPTH]
     best = min(row["task"] for row in rows)
     return max(row["price"] for row in rows if row["task"] <= best + WORSE)
 
@@ -259,9 +260,9 @@ def write_front(folder: Path, front: list[dict[str, float]], chosen: float) -> N
 
     figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for row in front:
-        colour = "#d55e00" if row["price"] == chosen else "0.5" if row["price"] != UNIFORM else "#0072b2"
+        colour = "#d55e00" if row["price"] == chosen else "0.5" if row["price"] != UNIFORM_DEPTH else "#0072b2"
         axis.plot(row["inner"], row["task"], "o", color=colour)
-        name = f"$\\lambda$ = {row['price']:g}" if row["price"] != UNIFORM else "uniform depth"
+        name = f"$\\lambda$ = {row['price']:g}" if row["price"] != UNIFORM_DEPTH else "uniform depth"
         axis.annotate(name, (row["inner"], row["task"]), xytext=(5, 4), textcoords="offset points")
     axis.set(xlabel="corrections a step (mean K)", ylabel="task loss at the end")
     write_atomically(folder / "front.png", lambda name: figure.savefig(name, dpi=120, format="png"))

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 import typer
 
-from geofold.app.train.driver import watched
+from geofold.app.train.driver import run_training
 from geofold.errors import OptionError
-from geofold.learn.training_loop import Told
+from geofold.learn.training_loop import ProgressCallback
 
 BACKBONES = "backbones.npz"
 
@@ -21,11 +21,11 @@ def train_judge_model(data: str, out: str, *, steps: int, device: str, seed: int
     require_device(device)
     found: list[Recovery] = []
 
-    def train(tell: Told) -> float:
+    def train(tell: ProgressCallback) -> float:
         found.append(pretrain(backbones(data), out, steps=steps, seed=seed, device=device, told=tell))
         return found[-1].loss
 
-    watched("judge", out, steps, train)
+    run_training("judge", out, steps, train)
     last = found[-1]
     typer.echo(
         f"{out}: after {steps} batches, {last.residues} masked residues of validation chains: perplexity "

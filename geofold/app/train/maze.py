@@ -9,12 +9,12 @@ import numpy as np
 import torch
 import typer
 
-from geofold.app.train.driver import progress, watched
+from geofold.app.train.driver import progress, run_training
 from geofold.app.train.folder import MADE_AGAIN, open_run
-from geofold.backbone.state_io import write_npz
 from geofold.errors import OptionError
+from geofold.files import write_npz
 from geofold.learn.arrays import FLOATS, Field, read_arrays
-from geofold.learn.maze_predictor import KINDS, Lessons, train_predictor
+from geofold.learn.maze_predictor import PREDICTORS, Demonstrations, train_predictor
 from geofold.maze.demonstrations import demonstrate
 
 FIELDS: dict[str, Field] = {
@@ -24,19 +24,19 @@ FIELDS: dict[str, Field] = {
 
 def train_maze_predictor(out: str, *, worlds: int, steps: int, kind: str, seed: int) -> None:
     """Make what lessons are missing, then train."""
-    if kind not in KINDS:
-        raise OptionError(f"backbone {kind}", " or ".join(KINDS), "choose one of them")
+    if kind not in PREDICTORS:
+        raise OptionError(f"backbone {kind}", " or ".join(PREDICTORS), "choose one of them")
     torch.set_num_threads(1)
     command = f"geofold train maze --worlds {worlds} --steps {steps} --backbone {kind} --seed {seed}"
     folder = open_run(Path(out) / kind, command)
-    made = shown(Path(out), worlds, seed)
-    judged = watched("maze", str(folder), steps, lambda tell: train_predictor(
+    made = make_demonstrations(Path(out), worlds, seed)
+    judged = run_training("maze", str(folder), steps, lambda tell: train_predictor(
         made, folder, kind=kind, steps=steps, seed=seed, told=tell, card={"worlds": worlds, "command": command},
     ), unit="steps")  # fmt: skip
     typer.echo(f"{folder}: plans off by {judged:.3f} steps (validation) after {steps} batches, {worlds} worlds")
 
 
-def shown(folder: Path, worlds: int, seed: int) -> Lessons:
+def make_demonstrations(folder: Path, worlds: int, seed: int) -> Demonstrations:
     """Lessons of so many worlds, one file a world, so that a killed run goes on at the next."""
     folder = folder / "ways"
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,9 @@ def shown(folder: Path, worlds: int, seed: int) -> Lessons:
                 write_npz(files[number], small)
                 bar.advance(task)
     loaded = [_read(path) for path in files]
-    return Lessons(*(torch.as_tensor(np.concatenate([one[name] for one in loaded])) for name in Lessons._fields))
+    return Demonstrations(
+        *(torch.as_tensor(np.concatenate([one[name] for one in loaded])) for name in Demonstrations._fields)
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,22 +10,29 @@ from typing import Any
 import torch
 import typer
 
-from geofold.app.train.driver import make_once, progress, require_backbone, watched
+from geofold.app.train.driver import make_once, progress, require_backbone, run_training
 from geofold.app.train.folder import MADE_AGAIN, open_run
-from geofold.backbone.state_io import write_npz
 from geofold.core.gate import FixedGate
 from geofold.core.learned_metric import LearnedMetric
 from geofold.errors import OptionError
+from geofold.files import write_npz
 from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
-from geofold.learn.metric import WEIGHTS as METRIC_WEIGHTS
-from geofold.learn.metric import Course, train_metric
-from geofold.learn.peptide_policy.model import PeptidePolicy
-from geofold.learn.peptide_policy.training import shipped_policy, train_peptide
-from geofold.learn.training_loop import save_weights
+from geofold.learn.metric import MetricStream, train_metric
+from geofold.learn.peptide_policy.model import PeptidePolicy, shipped_policy
+from geofold.learn.peptide_policy.training import train_peptide
+from geofold.learn.pretrained import METRIC_WEIGHTS as METRIC_WEIGHTS
+from geofold.learn.weights import save_weights
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import DAMPING, controller
-from geofold.molecule.datasets.peptide_demonstrations import Demo, demonstrations, lesson, loaded, placed, saved
-from geofold.molecule.datasets.peptide_streams import drawn
+from geofold.molecule.datasets.peptide_demonstrations import (
+    SolvedContact,
+    contacts_from_arrays,
+    contacts_to_arrays,
+    make_demonstration,
+    solve_contacts,
+    state_at,
+)
+from geofold.molecule.datasets.peptide_streams import draw_stream
 from geofold.molecule.kinematics.decoder import LATENT
 
 WAYS = 4
@@ -47,13 +54,13 @@ def train_peptide_policy(out: str, *, peptides: int, steps: int, kind: str, seed
     require_backbone(kind)
     usual = "" if kind == PeptidePolicy.USUAL else f" --backbone {kind}"
     command = f"geofold train peptide --peptides {peptides} --steps {steps} --seed {seed}{usual}"
-    demos = made(open_run(out, command), peptides, seed)
+    demos = solved_contacts(open_run(out, command), peptides, seed)
     if not demos:
         raise OptionError(f"--peptides {peptides}, none of which reaches its contact", "more of them",
                           "give a larger number, or another --seed")  # fmt: skip
-    lessons = [lesson(demo, seed=WAYS * k + way) for k, demo in enumerate(demos) for way in range(WAYS)]
+    lessons = [make_demonstration(demo, seed=WAYS * k + way) for k, demo in enumerate(demos) for way in range(WAYS)]
     card = {"demonstrations": len(demos), "ways": WAYS, "command": command}
-    judged = watched("peptide", out, steps, lambda tell: train_peptide(
+    judged = run_training("peptide", out, steps, lambda tell: train_peptide(
         lessons.__getitem__, len(lessons), out, steps=steps, seed=seed, told=tell, card=card, kind=kind))  # fmt: skip
     typer.echo(f"{out}: validation {judged:.3f} nat a torsion after {steps} batches, {len(demos)} demonstrations")
 
@@ -66,15 +73,15 @@ def train_peptide_metric(out: str, *, courses: int, seed: int) -> None:
     start = LearnedMetric.start(LATENT, damping=DAMPING, seed=seed)
     options = RunOptions(seed=seed)
 
-    def course(number: int) -> Course:
+    def course(number: int) -> MetricStream:
         # a latent is longer where a peptide has more torsions than it has places
         structure, domain, goal, noise = next(
-            found for k in count() if (found := drawn(SPREAD * number + k, seed))[1].latent_dim == LATENT
+            found for k in count() if (found := draw_stream(SPREAD * number + k, seed))[1].latent_dim == LATENT
         )
         shaken = SHAKEN * torch.as_tensor(noise.standard_normal((ROWS, len(domain.tree))))
         parts = replace(controller(options, domain, FixedGate(1)), metric=start)
-        state = parts.init(domain, placed(domain, structure.xyz, shaken))
-        return Course(parts, domain, state, goal, STREAMED)
+        state = parts.init(domain, state_at(domain, structure.xyz, shaken))
+        return MetricStream(parts, domain, state, goal, STREAMED)
 
     with progress() as bar:
         task = bar.add_task("metric", total=courses)
@@ -87,13 +94,13 @@ def train_peptide_metric(out: str, *, courses: int, seed: int) -> None:
     typer.echo(f"{out}: a metric after {courses} courses")
 
 
-def made(folder: Path, peptides: int, seed: int) -> list[Demo]:
+def solved_contacts(folder: Path, peptides: int, seed: int) -> list[SolvedContact]:
     """Demonstrations with so many peptides, one file a peptide, so that a killed run goes on at the next."""
     folder = folder / "demonstrations"
     folder.mkdir(parents=True, exist_ok=True)
     files = {folder / f"{seed}_{number:05d}.npz": (number, seed) for number in range(peptides)}
     make_once("demonstrations", folder, files, _make, WORKERS)
-    return [demo for path in files for demo in loaded(_read(path))]
+    return [demo for path in files for demo in contacts_from_arrays(_read(path))]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -104,4 +111,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _make(path: Path, number: int, seed: int) -> None:
     torch.set_num_threads(1)
-    write_npz(path, saved(demonstrations(number, seed=seed)))
+    write_npz(path, contacts_to_arrays(solve_contacts(number, seed=seed)))

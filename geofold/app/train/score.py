@@ -1,15 +1,17 @@
-"""The potential of loops, trained on decoys that are made once and kept in the folder.
+"""Train the potential of loops, round by round, on decoys that are made once and kept in the output folder.
 
-The decoys of the first round are drawn, or a native's torsions disturbed and crossed. A potential that learned from
-those is held against loops it has not seen: what it likes there, once bred, led and polished, is what the next round
-learns from besides, and so on. Chains are bare (backbones and CB), as loops are searched for where the side chains
-around them may be wrong.
+Decoys of the first round are sampled from the torsion prior, or are a native's torsions disturbed and crossed. In each
+later round the potential so far searches for loops that it has not seen, and what it scores too well there joins the
+decoys. Chains are bare (backbones and CB), since loops are searched for where side chains may be wrong.
+
+`plan` reads the options and decides what each round does; `train_round` does it. An interrupted run resumes: files
+that exist are not made again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,223 +20,281 @@ import typer
 
 from geofold.app.train.driver import make_once
 from geofold.app.train.folder import open_run
-from geofold.app.train.score_loops import SIZE, Lesson, lessons
-from geofold.app.train.score_options import DECOYS, ScoreRun
-from geofold.backbone.state_io import write_npz
-from geofold.errors import GeofoldError, InputFileError
-from geofold.learn.data.chains import SPLITS, Chains, read_chains
-from geofold.learn.loop_denoiser.training import shipped_loop_model
-from geofold.learn.loop_score.model import WEIGHTS, LoopScore, load_score
-from geofold.learn.loop_score.training import (
-    BRED,
-    FEWEST,
-    Decoys,
-    mixed,
-    parted,
+from geofold.app.train.score_decoys import (
+    SCRATCH,
+    WORKERS,
+    make_decoys,
+    read_chains_once,
     read_decoys,
-    save_score,
-    saved,
-    train_score,
-)  # fmt: skip
-from geofold.learn.torsion_prior.training import shipped_prior
-from geofold.learn.training_loop import data_hash
-from geofold.modelling.search.decoys import decoys_of, search_decoys
-from geofold.molecule.datasets.packed_chains import backbone_structure, with_betas
-from geofold.molecule.structure import Structure
+    search_validation_loops,
+)
+from geofold.app.train.score_loops import CHAIN_LENGTHS, choose_sites
+from geofold.app.train.score_options import DECOYS, ScoreRun
+from geofold.errors import InputFileError
+from geofold.learn.data.chains import SPLITS
+from geofold.learn.loop_denoiser.model import shipped_loop_model
+from geofold.learn.loop_score.decoys import EVOLVED, MIN_CANDIDATES, Decoys
+from geofold.learn.loop_score.ensemble import average_rounds, network_files, save_score, split_ensemble
+from geofold.learn.loop_score.model import WEIGHTS, load_score
+from geofold.learn.loop_score.training import train_score
+from geofold.learn.torsion_prior.model import shipped_prior
+from geofold.learn.weights import data_hash
 
-HELD_OUT, JUDGED = 10, 60
-"""One loop of the validation split for so many of the training split, and at most."""
-REPEATED = 3
-"""Times that a loop whose decoys a potential liked is among the lessons."""
-WORKERS = 2
-ASKED = 48
-"""Validation loops whose searches tell how sure the final potential may be."""
-CARDS = {"begin": "begun_sha256", "judge": "judge_sha256"}
-"""What a card calls the weights that were gone on from."""
-ANEW = "anew"
-"""Folder of networks trained from scratch at the end."""
+VALIDATION_RATIO, MAX_VALIDATION_LOOPS = 10, 60
+"""Training loops per validation loop, and the largest number of validation loops in a round."""
+FALSE_POSITIVE_REPEATS = 3
+"""Times that a loop with decoys of searches counts among the training loops: there the potential was wrong."""
+CARD_KEYS = {"begin": "begun_sha256", "judge": "judge_sha256"}
+"""Card entry of the hash of the weights given by an option."""
 Files = dict[str, list[Path]]
-"""Of decoys, by split."""
+"""Decoy files by split."""
 
 
-def gathered(run: ScoreRun, number: int, weights: Path | None, fresh: int) -> Files:
-    """Files of the decoys of a round, made where they are missing: of searches by weights, and drawn ones."""
-    found = Files()
-    for split in SPLITS[:2]:
-        count = [_most(split, many) for many in (run.searches if weights is not None else 0, fresh)]
-        every = lessons(_data(run.data), split, sum(count), number, run.seed, run.irregular)
-        found[split] = [
-            *made(run.data, run.folder / DECOYS, split, every[: count[0]], weights, run.seed),
-            *made(run.data, run.folder / DECOYS, split, every[count[0] :], None, run.seed),
-        ]
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What one round of a training does.
+
+    Attributes
+    ----------
+    number : int
+        Number of the round, counted on from the weights of `--begin`; chooses the loops.
+    drawn : int
+        Training loops for which decoys are sampled without a potential.
+    searched_with : Path or None
+        Potential whose searches add decoys; None for sampled decoys only.
+    start_from : Path or None
+        Folder of the networks that training starts from; None from scratch.
+    split : Path or None
+        Potential whose networks are put into `start_from` first.
+    steps : int
+        Batches for each network.
+    networks : Path
+        Folder of the trained networks.
+    all_decoys : bool
+        Whether the decoys of `--earlier` are included, and all are taken in the order of their names.
+    averaged : tuple of Path
+        Folders of networks whose mean is the potential of the round; empty: the trained networks are.
+    output : Path
+        Weights of the potential.
+    last : bool
+        Whether validation loops are searched for at the end, to fit a confidence.
+    confidence_with : Path or None
+        Potential of those searches; None for the one of this round.
+    """
+
+    number: int
+    drawn: int
+    searched_with: Path | None
+    start_from: Path | None
+    split: Path | None = None
+    steps: int
+    networks: Path
+    all_decoys: bool = False
+    averaged: tuple[Path, ...] = ()
+    output: Path
+    last: bool
+    confidence_with: Path | None = None
 
 
-def everything(run: ScoreRun, files: Files) -> Files:
-    """Files of decoys and those of an earlier run, in the order of their names."""
-    before = [] if run.earlier is None else sorted((Path(run.earlier) / DECOYS).glob("*.npz"))
-    return {
-        split: [path for path in before if path.name.startswith(f"{split}_")] + sorted(own)
-        for split, own in files.items()
-    }
+def plan(run: ScoreRun, cards: Mapping[str, Mapping[str, Any]]) -> list[Round]:
+    """Decide what each round of a training does; reads no file.
 
+    Parameters
+    ----------
+    run : ScoreRun
+        The options.
+    cards : mapping
+        Cards of the given potentials, by option (see `ScoreRun.check`).
 
-def trained(
-    run: ScoreRun, folder: Path, files: Files, steps: int, begun: Sequence[Path] | None
-) -> list[Path]:  # fmt: skip
-    """Weights of networks trained in a folder, from scratch or from those of a round."""
-    parts: dict[Path, tuple[Any, ...]] = {
-        folder / f"member_{k}" / WEIGHTS: (
-            files["train"], files["valid"], steps, 100 * run.seed + k, None if begun is None else begun[k],
-            run.width,
-        ) for k in range(run.members)
-    }  # fmt: skip
-    make_once(f"{folder.name}: networks", folder, parts, _learn, WORKERS)
-    return list(parts)
+    Returns
+    -------
+    list of Round
+        In order; later rounds start from the files of earlier ones.
+    """
+    folder, continued = run.folder, run.init_weights is not None
+    first = cards["begin"]["rounds"] + 1 if continued else 0
+    last = first + run.rounds - (1 if continued else 0)
+    potential = None if run.init_weights is None else Path(run.init_weights)
+    start_from, split = (folder / "begun", potential) if continued else (None, None)
+    rounds: list[Round] = []
+    for number in range(first, last + 1):
+        is_last = number == last
+        here = folder if is_last else folder / f"round_{number}"
+        networks, steps = here, run.steps if start_from is None else max(run.steps // 2, 1)
+        averaged = (*(earlier.networks for earlier in rounds), here) if continued else ()
+        if is_last and run.scratch_steps:
+            start_from, split, networks, steps, averaged = None, None, folder / SCRATCH, run.scratch_steps, ()
+        elif is_last and run.reranker is not None:
+            start_from, split, steps = folder / "judge", Path(run.reranker), run.steps
+            averaged = (start_from, here)
+        rounds.append(
+            Round(
+                number=number,
+                drawn=run.loops if number == first else 0,
+                searched_with=potential,
+                start_from=start_from,
+                split=split,
+                steps=steps,
+                networks=networks,
+                all_decoys=is_last and bool(run.scratch_steps),
+                averaged=averaged if is_last else (),
+                output=here / WEIGHTS,
+                last=is_last,
+                confidence_with=potential if is_last and run.trains_reranker else None,
+            )
+        )
+        start_from, split, potential = networks, None, here / WEIGHTS
+    return rounds
 
 
 def train_score_model(run: ScoreRun) -> None:
-    """Make what decoys are missing and train, round by round.
+    """Make missing decoys and train, round by round.
 
     Raises
     ------
     InputFileError, OptionError
-        See `ScoreRun.checked`; if the data have no loop in one of the two splits, or too few candidates of any.
+        See `ScoreRun.check`; if a split of the data has no loop, or too few candidates of each.
     """
     torch.set_num_threads(1)
-    before = run.checked()
-    _require_lessons(run)
-    sources = {CARDS[option]: str(known["sha256"]) for option, known in before.items()}
-    folder = open_run(run.out, run.command, data_sha256=data_hash(run.data), **sources)
-    first, weights, begun, rounds = 0, None, None, list[list[Path]]()
-    if run.begin is not None:
-        first, weights = before["begin"]["rounds"] + 1, Path(run.begin)
-        begun = parted(load_score(weights)[0], folder / "begun")
-    last = first + run.rounds - (1 if run.begin is not None else 0)
-    kept: Files = {split: [] for split in SPLITS[:2]}
-    for number in range(first, last + 1):
-        for split, files in gathered(run, number, weights, run.loops if number == first else 0).items():
-            kept[split] += files
-        _require_decoys(run, kept)
-        learnt, ends, here = kept, list[Decoys](), folder if number == last else folder / f"round_{number}"
-        if number == last and run.anew:
-            learnt = everything(run, kept)
-            begun = trained(run, folder / ANEW, learnt, run.anew, None)
-        else:
-            steps = run.steps if begun is None else max(run.steps // 2, 1)
-            if number == last and run.judge is not None:
-                begun, steps = parted(load_score(run.judge)[0], folder / "judge"), run.steps
-                rounds = [begun]
-            begun = trained(run, here, learnt, steps, begun)
-            rounds.append(begun)
-        if number == last:
-            begun = mixed(rounds, folder / "mean") if run.begin is not None and not run.anew else begun
-            ends = _searches(run, [weights] if run.judges and weights is not None else begun)
-        weights = here / WEIGHTS
-        count = len(_read(learnt["train"]))
-        card = {
-            "data_sha256": data_hash(run.data), "prior_sha256": shipped_prior()[1]["sha256"],
-            "loop_sha256": shipped_loop_model()[1]["sha256"], "loops": count, "rounds": number, "steps": run.steps,
-            "seed": run.seed, "command": run.command,
-        } | {CARDS[option]: known["sha256"] for option, known in before.items()}  # fmt: skip
-        value = save_score(weights, begun, _read(learnt["valid"]), ends, card)
-        typer.echo(f"{weights}: validation {value:.3f} nat a loop, learned from {count} loops")
+    cards = run.check()
+    _require_sites(run)
+    sources = {CARD_KEYS[option]: str(card["sha256"]) for option, card in cards.items()}
+    open_run(run.out, run.command, data_sha256=data_hash(run.data), **sources)
+    decoys: Files = {split: [] for split in SPLITS[:2]}
+    for round_ in plan(run, cards):
+        for split, files in collect_decoys(run, round_).items():
+            decoys[split] += files
+        _require_decoys(run, decoys)
+        train_round(run, round_, decoys, cards)
 
 
-def _require_lessons(run: ScoreRun) -> None:
-    """Make sure that there is a loop to learn from and one to be judged by."""
-    chains = _data(run.data)
+def train_round(run: ScoreRun, round_: Round, decoys: Files, cards: Mapping[str, Mapping[str, Any]]) -> None:
+    """Train the networks of a round and write its potential.
+
+    Parameters
+    ----------
+    run : ScoreRun
+        The options.
+    round_ : Round
+        What the round does.
+    decoys : dict
+        Decoy files of this round and of those before it.
+    cards : mapping
+        Cards of the given potentials, for their hashes.
+    """
+    if round_.split is not None and round_.start_from is not None:
+        split_ensemble(load_score(round_.split)[0], round_.start_from)
+    if round_.all_decoys:
+        decoys = with_earlier_decoys(run, decoys)
+    networks = train_networks(run, round_, decoys)
+    if round_.averaged:
+        folders = [network_files(folder, run.members) for folder in round_.averaged]
+        networks = average_rounds(folders, run.folder / "mean")
+    ends = list[Decoys]()
+    if round_.last:
+        ends = search_validation_loops(run, [round_.confidence_with] if round_.confidence_with else networks)
+    count = len(read_decoys(decoys["train"]))
+    card = {
+        "data_sha256": data_hash(run.data),
+        "prior_sha256": shipped_prior()[1]["sha256"],
+        "loop_sha256": shipped_loop_model()[1]["sha256"],
+        "loops": count,
+        "rounds": round_.number,
+        "steps": run.steps,
+        "seed": run.seed,
+        "command": run.command,
+    } | {CARD_KEYS[option]: given["sha256"] for option, given in cards.items()}
+    value = save_score(round_.output, networks, read_decoys(decoys["valid"]), ends, card)
+    typer.echo(f"{round_.output}: validation {value:.3f} nat per loop, trained on {count} loops")
+
+
+def collect_decoys(run: ScoreRun, round_: Round) -> Files:
+    """Decoy files of a round, by split; missing ones are made: those of searches first, then sampled ones."""
+    files = Files()
     for split in SPLITS[:2]:
-        if not lessons(chains, split, 1, 0, run.seed, run.irregular):
-            own = chains.split == SPLITS.index(split)
+        searches = run.searches if round_.searched_with is not None else 0
+        count = [loops_in_split(split, number) for number in (searches, round_.drawn)]
+        sites = choose_sites(read_chains_once(run.data), split, sum(count), round_.number, run.seed, run.irregular)
+        files[split] = [
+            *make_decoys(run, split, sites[: count[0]], round_.searched_with),
+            *make_decoys(run, split, sites[count[0] :], None),
+        ]
+    return files
+
+
+def with_earlier_decoys(run: ScoreRun, files: Files) -> Files:
+    """Decoy files of the run of `--earlier`, then those of this run, each in the order of their names."""
+    earlier = [] if run.reuse_decoys is None else sorted((Path(run.reuse_decoys) / DECOYS).glob("*.npz"))
+    return {
+        split: [path for path in earlier if path.name.startswith(f"{split}_")] + sorted(paths)
+        for split, paths in files.items()
+    }
+
+
+def train_networks(run: ScoreRun, round_: Round, decoys: Files) -> list[Path]:
+    """Train the networks of a round; returns their weights files."""
+    paths = network_files(round_.networks, run.members)
+    starts = [None] * run.members if round_.start_from is None else network_files(round_.start_from, run.members)
+    jobs: dict[Path, tuple[Any, ...]] = {
+        path: (decoys["train"], decoys["valid"], round_.steps, 100 * run.seed + k, start, run.width)
+        for k, (path, start) in enumerate(zip(paths, starts, strict=True))
+    }
+    make_once(f"{round_.networks.name}: networks", round_.networks, jobs, _train_network, WORKERS)
+    return paths
+
+
+def _require_sites(run: ScoreRun) -> None:
+    """Make sure that both splits have a loop."""
+    chains = read_chains_once(run.data)
+    for split in SPLITS[:2]:
+        if not choose_sites(chains, split, 1, 0, run.seed, run.irregular):
+            in_split = chains.split == SPLITS.index(split)
             raise InputFileError(
-                f"{run.data} has no loop to learn from in its split {split!r} ({int(own.sum())} chains in this split,"
-                f" the longest of {chains.length[own].max(initial=0)} residues)",
-                f"chains of {SIZE[0]} to {SIZE[1]} residues, with loops, in both train and valid",
+                f"{run.data} has no loop to learn from in its split {split!r} ({int(in_split.sum())} chains in this"
+                f" split, the longest of {chains.length[in_split].max(initial=0)} residues)",
+                f"chains of {CHAIN_LENGTHS[0]} to {CHAIN_LENGTHS[1]} residues, with loops, in both train and valid",
                 "give `geofold data build` more structures, or this command a smaller --irregular",
-            )  # fmt: skip
+            )
 
 
 def _require_decoys(run: ScoreRun, files: Files) -> None:
-    """Make sure that enough candidates of some loop were made in each split."""
-    for split, own in files.items():
-        if not _read(own):
+    """Make sure that each split has a loop with enough candidates."""
+    for split, paths in files.items():
+        if not read_decoys(paths):
             raise InputFileError(
-                f"{run.data} gave too few candidates of each of {len(own)} loops of its split {split!r}",
-                f"a loop with {FEWEST} that close", "give more structures, or larger --loops",
-            )  # fmt: skip
+                f"{run.data} gave too few candidates of each of {len(paths)} loops of its split {split!r}",
+                f"a loop with {MIN_CANDIDATES} that close",
+                "give more structures, or larger --loops",
+            )
 
 
-def _most(split: str, count: int) -> int:
-    """Loops of a split for so many of the training split."""
-    return count if split == "train" or not count else min(max(count // HELD_OUT, 1), JUDGED)
+def loops_in_split(split: str, count: int) -> int:
+    """Number of loops of a split, from that of the training split."""
+    return count if split == "train" or not count else min(max(count // VALIDATION_RATIO, 1), MAX_VALIDATION_LOOPS)
 
 
-def _learn(
-    path: Path, learnt: list[Path], judged: list[Path], steps: int, seed: int, begun: Path | None, width: int
-) -> None:  # fmt: skip
-    """Train one network in the folder of its weights, from scratch or from those of the last round."""
+def _train_network(
+    path: Path, train: list[Path], valid: list[Path], steps: int, seed: int, start: Path | None, width: int
+) -> None:
+    """Train one network in the folder of its weights, from scratch or from the weights `start`."""
     torch.set_num_threads(1)
 
-    def told(step: int, loss: float, held: float) -> None:
-        done = f"{step} of {steps} batches, training {loss:.3f}, validation {held:.3f} nat"
-        typer.echo(f"{path.parent}: {done}", err=True)
+    def progress(step: int, loss: float, valid_loss: float) -> None:
+        typer.echo(
+            f"{path.parent}: {step} of {steps} batches, training {loss:.3f}, validation {valid_loss:.3f} nat", err=True
+        )
 
-    options: dict[str, Any] = {"width": width} if begun is None else load_score(begun)[0].options
-    every = _read(learnt)
-    lured = [one for one in every if bool((one.kind == BRED).any())]
-    train_score(every + (REPEATED - 1) * lured, _read(judged), path.parent, steps=steps, seed=seed, begun=begun,
-                told=told, **options)  # fmt: skip
-
-
-def _read(files: Sequence[Path], fewest: int | None = None) -> list[Decoys]:
-    """Decoys of files; a loop that could not be made has an empty one, so that it is not tried again."""
-    found = [read_decoys(path) for path in files]
-    return [one for one in found if one is not None and len(one.rmsd) >= (FEWEST if fewest is None else fewest)]
-
-
-def made(data: str, folder: Path, split: str, wanted: Sequence[Lesson], weights: Path | None, seed: int) -> list[Path]:
-    """Files of decoys, one a loop, so that a killed run goes on at the next."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {folder / f"{split}_{seed}_{lesson.name}.npz": (data, lesson, weights, seed) for lesson in wanted}
-    how = "drawn" if weights is None else "bred as the potential likes"
-    make_once(f"decoys ({split}, {how})", folder, files, _make, WORKERS)
-    return list(files)
-
-
-def _make(path: Path, data: str, lesson: Lesson, weights: Path | None, seed: int) -> None:
-    score = None if weights is None else load_score(weights)[0]
-    _keep(path, data, lesson, partial(decoys_of, score=score, seed=1000 * seed + lesson.number))
-
-
-def _keep(path: Path, data: str, lesson: Lesson, decoys: Callable[[Structure, int, int], Decoys]) -> None:
-    """Write the decoys of a lesson; an empty file where there can be none."""
-    torch.set_num_threads(1)
-    native = with_betas(backbone_structure(_data(data), lesson.chain))
-    try:
-        parts = saved(decoys(native, lesson.first, lesson.last))
-    except GeofoldError:
-        parts = {}
-    write_npz(path, parts)
-
-
-@cache
-def _data(data: str) -> Chains:
-    return read_chains(data)
-
-
-def _searches(run: ScoreRun, weights: list[Path]) -> list[Decoys]:
-    """What searches by a potential end with, for validation loops."""
-    folder = (run.folder / ANEW if run.anew else run.folder) / "searched"
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[Path, tuple[Any, ...]] = {
-        folder / f"{run.seed}_{lesson.name}.npz": (run.data, lesson, weights, run.seed)
-        for lesson in lessons(_data(run.data), "valid", ASKED, 0, run.seed, run.irregular)
-    }
-    make_once("searches (valid)", folder, files, _search, WORKERS)
-    return _read(list(files), fewest=1)
-
-
-def _search(path: Path, data: str, lesson: Lesson, weights: list[Path], seed: int) -> None:
-    score = LoopScore.together([load_score(one)[0] for one in weights])
-    _keep(path, data, lesson, partial(search_decoys, score=score, seed=seed))
+    options: dict[str, Any] = {"width": width} if start is None else load_score(start)[0].options
+    loops = read_decoys(train)
+    false_positives = [loop for loop in loops if bool((loop.kind == EVOLVED).any())]
+    loops += (FALSE_POSITIVE_REPEATS - 1) * false_positives
+    train_score(
+        loops,
+        read_decoys(valid),
+        path.parent,
+        steps=steps,
+        seed=seed,
+        init_weights=start,
+        progress=progress,
+        **options,
+    )

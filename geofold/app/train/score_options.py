@@ -1,4 +1,4 @@
-"""What can be asked of a training of the potential of loops."""
+"""Options of a training of the potential of loops."""
 
 from __future__ import annotations
 
@@ -11,40 +11,48 @@ from geofold.learn.loop_score.model import load_score
 from geofold.molecule.datasets.loop_windows import IRREGULAR
 
 DECOYS = "decoys"
-"""Folder of decoys."""
+"""Folder of decoys in the output folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRun:
-    """How the potential is trained.
+    """Options of a training; `geofold.app.train.score.plan` turns them into rounds.
 
     Parameters
     ----------
-    data, out : str
-        The chains, and the folder of everything that is made.
-    loops, searches, rounds
-        Training loops of the first round, those of each later one that the potential so far is led astray on, and how
-        many rounds follow the first.
-    steps
-        Batches of the first round; half as many in the others.
-    members
+    data : str
+        The chains, a `backbones.npz`.
+    out : str
+        Folder of everything that is made.
+    loops : int
+        Training loops with sampled decoys, in the first round.
+    searches : int
+        Training loops of each round that the potential so far searches for; its false positives become decoys.
+    rounds : int
+        Rounds after the first; with `init_weights`, all rounds.
+    steps : int
+        Batches of the first round; half as many in the others, which start from it.
+    members : int
         Networks whose mean is the potential.
-    irregular
-        Share of the loops' residues that are in no helix or strand, at least.
-    begin
-        Weights of a potential to go on from: `rounds` follow those that its card tells of, the first of them with
-        `loops` drawn afresh beside its searches, and what comes out is the mean of their weights. None: from scratch,
-        a first round of `loops` and `rounds` after it, and what comes out is the last one's.
-    anew
-        Batches by which networks are trained from scratch in the last round, on the decoys of all rounds; what comes
-        out is these: a judge of what searches by the potential before it find. Zero: they go on from the round before.
-    earlier
-        Folder of an earlier run, whose decoys the training from scratch learns from too.
-    judge
-        Weights of a judge that goes on in the last round, for `steps` batches: it learns from what `begin` is led
-        astray by, and what comes out is the mean of its weights before and after.
-    width
+    irregular : float
+        Minimum fraction of a loop's residues outside helices and strands.
+    init_weights : str or None
+        `--begin`: weights of a potential that is trained further. Rounds are counted on from its card, the first one
+        also has `loops` with sampled decoys, and the result is the mean of the weights of the rounds. None: the result
+        is the potential of the last round.
+    scratch_steps : int
+        `--anew`: batches by which networks are trained from scratch in the last round, on the decoys of all rounds. The
+        result is a potential that reranks what searches with the potential of the round before end with. Zero: the
+        networks start from the round before.
+    reuse_decoys : str or None
+        `--earlier`: folder of an earlier run, whose decoys the training from scratch includes.
+    reranker : str or None
+        `--judge`: weights of a reranking potential that is trained further in the last round, for `steps` batches, on
+        the false positives of `init_weights`; the result is the mean of its weights before and after.
+    width : int
         Channels of networks that are trained from scratch.
+    seed : int
+        Seed of loops, decoys and networks.
     """
 
     data: str
@@ -55,55 +63,63 @@ class ScoreRun:
     steps: int
     members: int
     irregular: float
-    begin: str | None
-    anew: int
-    earlier: str | None
-    judge: str | None
+    init_weights: str | None
+    scratch_steps: int
+    reuse_decoys: str | None
+    reranker: str | None
     width: int
     seed: int
 
     @property
     def folder(self) -> Path:
-        """Of everything that is made."""
+        """Folder of everything that is made."""
         return Path(self.out)
 
     @property
     def command(self) -> str:
-        """That does the same, where data and folders are."""
-        told = f"geofold train score --loops {self.loops} --searches {self.searches} --rounds {self.rounds}"
-        told += f" --steps {self.steps} --members {self.members} --seed {self.seed}"
-        told += "" if self.begin is None else f" --begin {Path(self.begin).name}"
-        told += "" if self.irregular == IRREGULAR else f" --irregular {self.irregular}"
-        told += "" if self.judge is None else f" --judge {Path(self.judge).name}"
-        if not self.anew:
-            return told
-        return f"{told} --anew {self.anew} --width {self.width}" + (
-            "" if self.earlier is None else f" --earlier {Path(self.earlier).name}"
+        """Command line that reproduces this run (file names without folders)."""
+        text = f"geofold train score --loops {self.loops} --searches {self.searches} --rounds {self.rounds}"
+        text += f" --steps {self.steps} --members {self.members} --seed {self.seed}"
+        text += "" if self.init_weights is None else f" --begin {Path(self.init_weights).name}"
+        text += "" if self.irregular == IRREGULAR else f" --irregular {self.irregular}"
+        text += "" if self.reranker is None else f" --judge {Path(self.reranker).name}"
+        if not self.scratch_steps:
+            return text
+        return f"{text} --anew {self.scratch_steps} --width {self.width}" + (
+            "" if self.reuse_decoys is None else f" --earlier {Path(self.reuse_decoys).name}"
         )
 
     @property
-    def judges(self) -> bool:
-        """Whether a judge of another potential's searches is trained."""
-        return bool(self.anew) or self.judge is not None
+    def trains_reranker(self) -> bool:
+        """Whether the result reranks the searches of another potential."""
+        return bool(self.scratch_steps) or self.reranker is not None
 
-    def checked(self) -> dict[str, dict[str, Any]]:
-        """Cards of the potentials that it goes on from, by their options.
+    def check(self) -> dict[str, dict[str, Any]]:
+        """Check the options against one another and against the given files.
+
+        Returns
+        -------
+        dict
+            Cards of the potentials that are trained further, by option ("begin", "judge").
 
         Raises
         ------
-        InputFileError, OptionError
-            If `begin` or `judge` is no such potential, or one of another number of networks; if `earlier` holds no
-            decoys.
+        InputFileError
+            If a given potential is not one, or the folder of `--earlier` has no decoys.
+        OptionError
+            If options exclude one another, or a given potential has another number of networks.
         """
-        if self.earlier is not None and not self.anew:
+        if self.reuse_decoys is not None and not self.scratch_steps:
             raise OptionError("--earlier without --anew", "a training from scratch that it is for", "add --anew STEPS")
-        if self.earlier is not None and not any((Path(self.earlier) / DECOYS).glob("*.npz")):
-            raise InputFileError(f"{self.earlier} has no {DECOYS}/*.npz", "the --out of an earlier run", "check it")
-        if self.judge is not None and (self.begin is None or self.anew):
-            given = f"--judge {self.judge} " + ("with --anew" if self.anew else "without --begin")
+        if self.reuse_decoys is not None and not any((Path(self.reuse_decoys) / DECOYS).glob("*.npz")):
+            raise InputFileError(
+                f"{self.reuse_decoys} has no {DECOYS}/*.npz", "the --out of an earlier run", "check it"
+            )
+        if self.reranker is not None and (self.init_weights is None or self.scratch_steps):
+            given = f"--judge {self.reranker} " + ("with --anew" if self.scratch_steps else "without --begin")
             raise OptionError(given, "--begin, whose searches it judges, and no --anew", "add or leave out")
         cards = dict[str, dict[str, Any]]()
-        for option, path in (("begin", self.begin), ("judge", self.judge)):
+        for option, path in (("begin", self.init_weights), ("judge", self.reranker)):
             if path is None:
                 continue
             score, cards[option] = load_score(path)

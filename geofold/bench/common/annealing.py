@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.all_atom import platform
-from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.structure import Structure
 
 GUARD, GUARD_ENERGY = "guard", "guard*(1 - cos(theta - aim))"
@@ -110,7 +110,7 @@ def make_guard(xyz: NDArray[np.float64], torsions: Iterable[list[int]], strength
     force.addGlobalParameter(GUARD, strength)
     force.addPerTorsionParameter("aim")
     for particles in torsions:
-        force.addTorsion(*particles, [float(dihedral(torch.as_tensor(xyz[particles])))])
+        force.addTorsion(*particles, [float(dihedral_of_points(torch.as_tensor(xyz[particles])))])
     return force
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from geofold import resources
 from geofold.errors import OptionError
 from geofold.learn.data.chains import Chains, read_chains
-from geofold.learn.training_loop import data_hash
+from geofold.learn.weights import data_hash
 from geofold.molecule.datasets.packed_chains import PackedChains, read_packed
 
 PROTEINS = (

@@ -24,9 +24,9 @@ from geofold.bench.loop import bent_set
 from geofold.errors import InputFileError, OptionError
 from geofold.modelling.options import RunOptions
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell
-from geofold.molecule.datasets.bent_loops import Episode as ChainLoop
-from geofold.molecule.datasets.bent_loops import bent_structure
-from geofold.molecule.datasets.bent_loops import episodes as chain_loops
+from geofold.molecule.datasets.bent_loops import BentLoop as ChainLoop
+from geofold.molecule.datasets.bent_loops import choose_loops as chain_loops
+from geofold.molecule.datasets.bent_loops import perturb_structure
 from geofold.molecule.datasets.loop_windows import IRREGULAR
 from geofold.molecule.datasets.packed_chains import packed_structure
 from geofold.molecule.io.edit import without_atoms
@@ -162,7 +162,7 @@ def _chain_episodes(set_name: str, data: str, count: int) -> Iterator[Episode]:
 
 def bend_and_refine(native: Structure, loop: ChainLoop) -> Structure:
     """Bend a loop of a native with its ends closed, pack it with the surrounding side chains, and refine it."""
-    bent = bent_structure(native, loop)
+    bent = perturb_structure(native, loop)
     shell = SideChainShell(bent, loop.first, loop.last, ANGSTROM * SHELL_RADIUS)
     xyz = shell.refine(bent.xyz, (), RunOptions()).outcome.apply(bent.xyz)
     return read(render(bent, xyz, np.abs(xyz - native.xyz).max(1) > 0), name=loop.name)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from geofold.app.report.audit import ANGLE, BOND, CLOSURE, OMEGA
-from geofold.backbone.state_io import write_atomically
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.common.statistics import mean_and_half_width
+from geofold.files import write_atomically
 
 AGENT_ORDER = ("geofold", "openmm_min", "openmm_anneal", "pdbfixer", "promod3")
 Row = dict[str, Any]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from geofold.backbone.state_io import write_atomically
 from geofold.bench.common.records import Records
 from geofold.bench.common.statistics import mean_and_half_width, mean_per_episode
 from geofold.bench.maze.agents.registry import AGENTS
+from geofold.files import write_atomically
 from geofold.maze.world import DRAG_LENGTHS, DRAG_STEPS
 
 

@@ -26,12 +26,11 @@ from geofold.bench.models.loop_controller import ALWAYS_GAINS, NEVER_OPEN, UNIFO
 from geofold.core.controller import Controller
 from geofold.core.gate import ThresholdGate
 from geofold.errors import GeofoldError
-from geofold.learn.gate import shipped_gate
-from geofold.learn.loop_denoiser.model import LoopModel
-from geofold.learn.loop_denoiser.training import load_loop
+from geofold.learn.loop_denoiser.model import LoopModel, load_loop
+from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
 from geofold.molecule.analysis.clashes import count_severe_overlaps
-from geofold.molecule.datasets.bent_loops import Episode, bent_structure, episodes, sensed
+from geofold.molecule.datasets.bent_loops import BentLoop, choose_loops, domain_with_features, perturb_structure
 from geofold.molecule.datasets.packed_chains import packed_structure
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.loop.domain import LoopDomain
@@ -80,7 +79,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     chains, packed = read_chains_and_side_chains(data)
     split = "valid" if quick or limit is not None else "test"
     count = limit or (QUICK_EPISODES if quick else EPISODES)
-    selected = episodes(chains, packed, split, count, seed=LOOP_SEED, most=MAX_RESIDUES)
+    selected = choose_loops(chains, packed, split, count, seed=LOOP_SEED, most=MAX_RESIDUES)
     jobs = [(data, episode, seed) for episode in selected if not records.has(episode.name, "done")]
     gather(records, "loops", run_episode, jobs, WORKERS)
     summarise(records, split, quick=quick or limit is not None, began=began)
@@ -106,15 +105,15 @@ def make_controller(agent: str, domain: LoopDomain, seed: int) -> Controller:
     return loop_controller(domain, gate, seed=seed)
 
 
-def run_episode(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
+def run_episode(data: str, episode: BentLoop, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Run all agents on an episode; the last record marks the episode as done."""
     native = packed_structure(*read_chains_and_side_chains(data), episode.chain)
     first, last = episode.first, episode.last
     try:
-        start = bent_structure(native, episode)
+        start = perturb_structure(native, episode)
     except GeofoldError as error:
         return [(episode.name, "done", {"left_out": str(error)})]
-    domain = sensed(start, first, last)
+    domain = domain_with_features(start, first, last)
     model = EnergyModel.of(native, domain.tree.steering, seed=seed)
     atoms = domain.fold.kin.atoms.numpy()
 

@@ -20,11 +20,12 @@ from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, ThresholdGate
 from geofold.errors import GeofoldError
 from geofold.learn.data.chains import Chains
-from geofold.learn.gate import shipped_gate
-from geofold.learn.loop_denoiser.training import coverage, shipped_loop_model, told_increments
+from geofold.learn.loop_denoiser.model import shipped_loop_model
+from geofold.learn.loop_denoiser.training import coverage, predict_increments
+from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
 from geofold.molecule.analysis.clashes import count_severe_overlaps
-from geofold.molecule.datasets.bent_loops import Episode, bent_structure, episodes, sensed
+from geofold.molecule.datasets.bent_loops import BentLoop, choose_loops, domain_with_features, perturb_structure
 from geofold.molecule.datasets.loop_windows import loop_windows
 from geofold.molecule.datasets.packed_chains import PackedChains, packed_structure
 from geofold.molecule.energy.openmm_energy import EnergyModel
@@ -102,25 +103,25 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     count = limit or (QUICK_EPISODES if quick else EPISODES)
     if not records.has("calibration", split):
         loops = loop_windows(chains, packed, split)
-        predicted, missing = told_increments(shipped_loop_model()[0], loops)
+        predicted, missing = predict_increments(shipped_loop_model()[0], loops)
         coverages = coverage(predicted, missing)
         records.add("calibration", split, coverage_68=coverages[0], coverage_95=coverages[1], increments=len(missing))
-    for episode in episodes(
+    for episode in choose_loops(
         chains, packed, split, SCANNED_PROTEINS if count == EPISODES else count, seed=13, most=MAX_RESIDUES
     ):
         if not records.has(episode.name, "scan"):
             records.add(episode.name, "scan", **scan_protein(chains, packed, episode))
-    selected = episodes(chains, packed, split, count, most=MAX_RESIDUES)
+    selected = choose_loops(chains, packed, split, count, most=MAX_RESIDUES)
     jobs = [(data, episode, seed) for episode in selected if not records.has(episode.name, "done")]
     gather(records, "loops", run_episode, jobs, WORKERS)
     summarise(records, split, quick=quick or limit is not None, began=began)
 
 
-def scan_protein(chains: Chains, packed: PackedChains, episode: Episode) -> dict[str, Any]:
+def scan_protein(chains: Chains, packed: PackedChains, episode: BentLoop) -> dict[str, Any]:
     """Detect loops in a whole protein, bent and native, without a given range."""
     native = packed_structure(chains, packed, episode.chain)
     try:
-        bent = bent_structure(native, episode)
+        bent = perturb_structure(native, episode)
     except GeofoldError as error:
         return {"left_out": str(error)}
     model, card = shipped_loop_model()
@@ -150,7 +151,7 @@ def count_corrections(structure: Structure, segments: list[tuple[int, int]], see
     """Corrections (N,) per sweep at each residue while the detected segments are streamed; zero elsewhere."""
     corrections = np.zeros(len(structure.residues))
     for first, last in segments:
-        domain = sensed(structure, first, last)
+        domain = domain_with_features(structure, first, last)
         controller = loop_controller(domain, shipped_gate(), seed=seed)
         state = controller.init(domain, domain.start(structure.xyz))
         for _ in range(GUIDED_SWEEPS * domain.length):
@@ -163,16 +164,16 @@ def count_corrections(structure: Structure, segments: list[tuple[int, int]], see
     return corrections / GUIDED_SWEEPS
 
 
-def run_episode(data: str, episode: Episode, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
+def run_episode(data: str, episode: BentLoop, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Run all agents on an episode; the last record marks the episode as done."""
     chains, packed = read_chains_and_side_chains(data)
     native = packed_structure(chains, packed, episode.chain)
     first, last = episode.first, episode.last
     try:
-        start = bent_structure(native, episode)
+        start = perturb_structure(native, episode)
     except GeofoldError as error:
         return [(episode.name, "done", {"left_out": str(error)})]
-    bent, domain = start.xyz, sensed(start, first, last)
+    bent, domain = start.xyz, domain_with_features(start, first, last)
     model = EnergyModel.of(native, domain.tree.steering, seed=seed)
     rows = []
 

@@ -19,8 +19,8 @@ from geofold.bench.common.data import require_data
 from geofold.bench.common.records import Records, gather, table_of, write_summary
 from geofold.bench.common.statistics import mean_and_half_width
 from geofold.learn.data.chains import read_chains
-from geofold.learn.torsion_prior.model import TorsionPrior
-from geofold.learn.torsion_prior.training import SIZE, WEIGHTS, batch, likelihoods, load_prior, train_prior
+from geofold.learn.torsion_prior.model import WEIGHTS, TorsionPrior, load_prior
+from geofold.learn.torsion_prior.training import WINDOW_SIZE, draw_batch, negative_log_likelihoods, train_prior
 
 FIRST_BUDGET, QUICK_BUDGET = 120.0, 4.0
 SECOND_BUDGET_FACTOR, FINALISTS = 5.0, 3
@@ -72,12 +72,12 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
 def measure_pace(file: Path, name: str) -> dict[str, float]:
     """Time (ms) of a training batch, and number of parameters."""
     chains = read_chains(file)
-    part = batch(chains, chains.windows("train", SIZE), 0, 0)
+    part = draw_batch(chains, chains.windows("train", WINDOW_SIZE), 0, 0)
     model = TorsionPrior(name)
     times = []
     for _ in range(TIMED_BATCHES):
         began = time.perf_counter()
-        sum(likelihoods(model, *part), torch.zeros(())).backward()
+        sum(negative_log_likelihoods(model, *part), torch.zeros(())).backward()
         times.append(1e3 * (time.perf_counter() - began))
     return {"milliseconds": float(np.median(times)), "parameters": sum(p.numel() for p in model.parameters())}
 
@@ -126,10 +126,10 @@ def _train_one(
 def evaluate(model: TorsionPrior, file: Path) -> list[float]:
     """Negative log-likelihood (nat per residue) of (phi, psi) of every validation window."""
     chains = read_chains(file)
-    starts = chains.windows("valid", SIZE)
+    starts = chains.windows("valid", WINDOW_SIZE)
     times: list[float] = []
     for k in range(0, len(starts), EVALUATION_ROWS):
-        index = starts[k : k + EVALUATION_ROWS] + np.arange(SIZE)[:, None]
+        index = starts[k : k + EVALUATION_ROWS] + np.arange(WINDOW_SIZE)[:, None]
         torsions = torch.as_tensor(chains.torsions[index])
         each, _ = model.log_likelihood(torch.as_tensor(chains.residue[index]).long(), torsions)
         times += (-each.sum(0) / torsions[..., :2].isfinite().all(-1).sum(0)).tolist()

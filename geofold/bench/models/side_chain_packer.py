@@ -17,8 +17,9 @@ from rich.progress import track
 from geofold import resources
 from geofold.bench.common.data import PROTEINS
 from geofold.bench.common.records import Records, table_of, write_summary
+from geofold.geometry import wrap
 from geofold.molecule.analysis.clashes import count_severe_overlaps
-from geofold.molecule.datasets.packed_chains import completed, relabelled
+from geofold.molecule.datasets.packed_chains import relabel_row, with_added_atoms
 from geofold.molecule.energy.all_atom import missing_atoms
 from geofold.molecule.io.read import read
 from geofold.molecule.sidechains.packing import pack, placed, shell
@@ -70,7 +71,7 @@ def strip_side_chains(structure: Structure) -> Structure:
     atoms = np.flatnonzero(structure.steering_mask & np.isin(structure.name, ("N", "CA", "C", "O")))
     backbone_atoms = [a for a in atoms.tolist() if structure.is_amino_acid(int(structure.residue_of[a]))]
     return Structure.from_rows(
-        [relabelled(structure, a, structure.xyz[a]) for a in backbone_atoms],
+        [relabel_row(structure, a, structure.xyz[a]) for a in backbone_atoms],
         f"backbone of {structure.source}",
         [int(structure.residue_of[a]) for a in backbone_atoms],
     )
@@ -89,7 +90,7 @@ def _measure_packing(
     began = time.perf_counter()
     added = build(bare)
     seconds = time.perf_counter() - began
-    model = completed(bare, added)
+    model = with_added_atoms(bare, added)
     ca = bare.xyz[bare.name == "CA"]
     counts = dict.fromkeys(("residues", "chi1", "buried", "buried_chi1", "both", "chi12"), 0)
     for k, residue in enumerate(bare.residues):
@@ -111,7 +112,7 @@ def _measure_packing(
 
 def _chi_agree(chi: NDArray[np.float64], native_chi: NDArray[np.float64], name: str) -> NDArray[np.bool_]:
     """Mask of chi within 40 degrees of the native; the last one of a symmetric group is compared modulo 180 degrees."""
-    turn = np.abs((chi - native_chi + math.pi) % (2 * math.pi) - math.pi)
+    turn = np.abs(wrap(chi - native_chi))
     if name in FLIPPED:
         turn[-1] = min(turn[-1], math.pi - turn[-1])
     return turn < CHI_TOLERANCE

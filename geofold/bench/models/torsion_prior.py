@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from geofold.bench.common.data import require_data
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.learn.data.chains import AMINO_ACIDS, Chains, read_chains
-from geofold.learn.torsion_prior.model import TorsionPrior
-from geofold.learn.torsion_prior.training import SIZE, likelihoods, shipped_prior
+from geofold.learn.torsion_prior.model import TorsionPrior, shipped_prior
+from geofold.learn.torsion_prior.training import WINDOW_SIZE, negative_log_likelihoods
 from geofold.molecule.energy import ramachandran
 from geofold.molecule.residues import names_of
 
@@ -53,8 +53,8 @@ def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:
     records = Records(out)
     chains = read_chains(Path(data) / "backbones.npz")
     model, card = shipped_prior()
-    windows = chains.windows("test", SIZE)[: 64 if quick else None]
-    index = windows + np.arange(SIZE)[:, None]
+    windows = chains.windows("test", WINDOW_SIZE)[: 64 if quick else None]
+    index = windows + np.arange(WINDOW_SIZE)[:, None]
     torsions = chains.torsions[index].astype(float)
     results = [_evaluate_windows(model, chains, index[:, k : k + 32]) for k in range(0, index.shape[1], 32)]
     weight = np.array([count for *_, count in results], dtype=float)
@@ -98,7 +98,7 @@ def _tables(metrics: dict[str, float]) -> str:
 @torch.no_grad()
 def _evaluate_windows(model: TorsionPrior, chains: Chains, index: NDArray[np.int64]) -> tuple[float, float, int]:
     letters, torsions = torch.as_tensor(chains.residue[index]).long(), torch.as_tensor(chains.torsions[index])
-    torsion, cis_nll = likelihoods(model, letters, torsions)
+    torsion, cis_nll = negative_log_likelihoods(model, letters, torsions)
     return float(torsion), float(cis_nll), int(torsions[..., :2].isfinite().all(-1).sum())
 
 

@@ -21,7 +21,7 @@ from geofold.bench.peptide.observation_spaces import SPACES, Observer, observing
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
 from geofold.core.pullback import Pullback
-from geofold.learn.metric import shipped_metric
+from geofold.learn.pretrained import shipped_metric
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import DAMPING, controller, plain_gate
 from geofold.molecule.peptide.domain import PeptideDomain

@@ -18,7 +18,6 @@ import torch
 
 from geofold.app.report.audit import audit
 from geofold.app.report.measure import measure
-from geofold.backbone.state_io import write_npz
 from geofold.bench.common.openmm_min import minimise_to_contact
 from geofold.bench.common.records import Records, gather
 from geofold.bench.peptide.agents.lbfgs import walk_to_contact
@@ -45,6 +44,7 @@ from geofold.bench.peptide.rollout import (
 )
 from geofold.bench.peptide.tables import summarise
 from geofold.bench.peptide.train_rivals import require_rivals
+from geofold.files import write_npz
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.topology.torsion_tree import torsion_tree
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from geofold.backbone.state_io import write_atomically
 from geofold.bench.common.records import Records
 from geofold.bench.peptide.agents.agent import Agent
 from geofold.bench.peptide.agents.registry import AGENTS
 from geofold.bench.peptide.episodes import Episode, episodes
 from geofold.bench.peptide.reference_ensemble import relaxed_energy
 from geofold.bench.peptide.rollout import MAX_STEPS, Rollout, Setup, make_setup, run_episode
+from geofold.files import write_atomically
 
 COLOURS = ("#999999", "#e69f00", "#d55e00", "#cc79a7", "#f0e442", "#56b4e9", "#0072b2", "#009e73")
 """Palette of Okabe and Ito, which colour-blind readers can distinguish."""

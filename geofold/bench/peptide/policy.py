@@ -19,11 +19,12 @@ from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
 from geofold.core.metric import EuclideanMetric
 from geofold.learn.loop_denoiser.training import coverage
-from geofold.learn.metric import shipped_metric
-from geofold.learn.peptide_policy.training import shipped_policy, told_turns
+from geofold.learn.peptide_policy.model import shipped_policy
+from geofold.learn.peptide_policy.training import predict_increments
+from geofold.learn.pretrained import shipped_metric
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.peptide.streaming import HELD, KEEP, Parts, constrain_peptide, controller, plain_gate
-from geofold.molecule.datasets.peptide_demonstrations import demonstrations, lesson
+from geofold.molecule.datasets.peptide_demonstrations import make_demonstration, solve_contacts
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
@@ -88,9 +89,10 @@ def run(out: str, *, quick: bool, limit: int | None, seed: int) -> None:
 
 def measure_calibration(count: int) -> dict[str, float]:
     """Fractions of the missing increments of new demonstrations inside the policy's 68 % and 95 % regions."""
-    demonstrated = [demo for k in range(count) for demo in demonstrations(FIRST_NEW_PEPTIDE + k)]
-    predicted, missing = told_turns(
-        shipped_policy()[0], [lesson(demo, seed=FIRST_NEW_PEPTIDE + k) for k, demo in enumerate(demonstrated)]
+    demonstrated = [demo for k in range(count) for demo in solve_contacts(FIRST_NEW_PEPTIDE + k)]
+    predicted, missing = predict_increments(
+        shipped_policy()[0],
+        [make_demonstration(demo, seed=FIRST_NEW_PEPTIDE + k) for k, demo in enumerate(demonstrated)],
     )
     coverages = coverage(predicted, missing)
     return {"coverage_68": coverages[0], "coverage_95": coverages[1], "increments": len(missing)}

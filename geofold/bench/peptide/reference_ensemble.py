@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.spatial.transform import Rotation
 
+from geofold.geometry import superposed_rmsd
 from geofold.modelling.force_field_stage import with_force_field
 from geofold.modelling.peptide.streaming import goal_of
-from geofold.molecule.datasets.peptide_demonstrations import placed
+from geofold.molecule.datasets.peptide_demonstrations import state_at
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.peptide.annealing import Course, annealed
@@ -115,7 +115,7 @@ def make_ensemble(
     energy = np.full(len(torsions), np.nan)
     if energies and len(torsions):
         torsions = torsions[:MAX_RELAXED]
-        local = placed(domain, structure.xyz, torch.as_tensor(torsions)).fold.xyz.numpy()
+        local = state_at(domain, structure.xyz, torch.as_tensor(torsions)).fold.xyz.numpy()
         relaxed = [relax_side_chains(structure, domain, xyz, seed=seed) for xyz in local]
         torsions = torsions + np.array([result.turn for result in relaxed])
         energy = np.array([result.energy for result in relaxed])
@@ -194,7 +194,7 @@ def relax_side_chains(structure: Structure, domain: PeptideDomain, local: Floats
 
 def nearest_rmsd(ca: Floats, members: Floats) -> float:
     """Smallest CA RMSD (A) of (L, 3) to members (k, L, 3), both in nm, after superposition; NaN without members."""
-    return min((10 * _superposed_rmsd(ca, member) for member in members), default=float("nan"))
+    return min((10 * superposed_rmsd(ca, member) for member in members), default=float("nan"))
 
 
 def to_arrays(members: Ensemble) -> dict[str, NDArray[Any]]:
@@ -225,7 +225,7 @@ def _are_clean(structure: Structure, domain: PeptideDomain, contact: Contact, tu
     """Mask (k,) of torsions (k, n) that satisfy the contact without severe overlaps and outliers."""
     if not len(turn):
         return np.zeros(0, dtype=bool)
-    state = placed(domain, structure.xyz, torch.as_tensor(turn))
+    state = state_at(domain, structure.xyz, torch.as_tensor(turn))
     satisfied = np.array([contact.satisfied(float(d)) for d in domain.distances(state.fold.xyz, (contact,))[:, 0]])
     severe = domain.sterics.severe(state.fold.xyz, state.pairs).numpy()
     return satisfied & (severe == 0) & (np.array(domain.angles.outliers(state.fold.angle)) == 0)
@@ -237,7 +237,7 @@ def _ca_coordinates(structure: Structure, domain: PeptideDomain, turn: Floats) -
     alpha = [a for a in atoms if a is not None]
     xyz = np.repeat(structure.xyz[None], len(turn), axis=0)
     if len(turn):
-        xyz[:, domain.fold.kin.atoms.numpy()] = placed(domain, structure.xyz, torch.as_tensor(turn)).fold.xyz.numpy()
+        xyz[:, domain.fold.kin.atoms.numpy()] = state_at(domain, structure.xyz, torch.as_tensor(turn)).fold.xyz.numpy()
     return xyz[:, alpha]
 
 
@@ -246,13 +246,7 @@ def _select_distinct(ca: Floats, order: NDArray[np.int64]) -> list[int]:
     selected_rows: list[int] = []
     for k in order.tolist():
         if len(selected_rows) < ENSEMBLE_SIZE and all(
-            _superposed_rmsd(ca[k], ca[row]) > MIN_RMSD for row in selected_rows
+            superposed_rmsd(ca[k], ca[row]) > MIN_RMSD for row in selected_rows
         ):
             selected_rows.append(k)
     return selected_rows
-
-
-def _superposed_rmsd(a: Floats, b: Floats) -> float:
-    """RMSD (nm) of two sets of points (L, 3) after optimal superposition."""
-    _, distance = Rotation.align_vectors(a - a.mean(0), b - b.mean(0))
-    return float(distance) / np.sqrt(len(a))

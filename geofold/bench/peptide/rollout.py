@@ -20,7 +20,7 @@ from geofold.bench.peptide.episodes import Episode
 from geofold.core.stream import stream
 from geofold.modelling.options import TORSION_CAP
 from geofold.modelling.peptide.streaming import HELD, goal_of, stuck_criterion
-from geofold.molecule.datasets.peptide_demonstrations import placed
+from geofold.molecule.datasets.peptide_demonstrations import state_at
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import Contact, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
@@ -80,7 +80,7 @@ def make_setup(episode: Episode, seed: int) -> Setup:
     domain = PeptideDomain.of(structure, 0, len(structure.residues) - 1, cap=TORSION_CAP)
     domain = replace(domain, sense=PeptideSense.of(structure, domain.fold))
     contacts = [parse_contact(structure, text) for text in (episode.contact, *episode.later_contacts)]
-    start = placed(domain, structure.xyz, _perturbed_start(domain, structure, seed, contacts[0], episode.name))
+    start = state_at(domain, structure.xyz, _perturbed_start(domain, structure, seed, contacts[0], episode.name))
     goals = [goal_of((contact,)) for contact in contacts]
     change = episode.change if len(goals) > 1 else 0
     return Setup(structure, domain, start, lambda step: goals[-1] if step >= change else goals[0], change)
@@ -95,7 +95,7 @@ def _perturbed_start(
     noise = np.random.default_rng([seed, crc32(name.encode())])
     for _ in range(MAX_TRIES):
         angle = torch.as_tensor(PERTURBATION * noise.standard_normal((1, len(domain.tree))) * domain.tree.backbone)
-        state = placed(domain, structure.xyz, angle)
+        state = state_at(domain, structure.xyz, angle)
         distance = float(domain.distances(state.fold.xyz, (contact,))[0, 0])
         clean = int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0
         if clean and domain.angles.outliers(angle)[0] == 0 and not contact.satisfied(distance):

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from geofold.backbone.state_io import write_atomically, write_npz
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.common.statistics import compare_means, mean_and_half_width, mean_per_episode
 from geofold.bench.peptide.agents.agent import read_tuning
 from geofold.bench.peptide.agents.registry import AGENTS
 from geofold.bench.peptide.episodes import CHANGE_STEPS
+from geofold.files import write_atomically, write_npz
 
 PAPER_SUCCESS = {"greedy_mlp": 0.0, "se3": 0.74, "se3_mpc": 0.80, "latent_precondition": 0.85, "geossm": 0.91}
 """Success in Table 2 of the GeoSSM paper; a rival with less success on the tuning split is called weak."""

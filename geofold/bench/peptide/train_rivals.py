@@ -18,7 +18,7 @@ from geofold.bench.peptide.agents import greedy_mlp
 from geofold.bench.peptide.agents import se3_transformer as se3
 from geofold.errors import OptionError
 from geofold.learn.peptide_policy.training import train_peptide
-from geofold.molecule.datasets.peptide_demonstrations import lesson, loaded
+from geofold.molecule.datasets.peptide_demonstrations import contacts_from_arrays, make_demonstration
 
 RIVALS: dict[str, tuple[Callable[..., nn.Module], str, int]] = {
     "greedy_mlp": (greedy_mlp.GreedyMlp, greedy_mlp.WEIGHTS, 3000),
@@ -61,8 +61,10 @@ def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:
             "add --data FOLDER",
         )
     torch.set_num_threads(1)
-    demonstrated = [demo for path in files for demo in loaded(dict(np.load(path)))]
-    lessons = [lesson(demo, seed=WAYS * k + way) for k, demo in enumerate(demonstrated) for way in range(WAYS)]
+    demonstrated = [demo for path in files for demo in contacts_from_arrays(dict(np.load(path)))]
+    lessons = [
+        make_demonstration(demo, seed=WAYS * k + way) for k, demo in enumerate(demonstrated) for way in range(WAYS)
+    ]
     rows = []
     for name, (build, weights, steps) in RIVALS.items():
         policy: Any = build(seed=seed)

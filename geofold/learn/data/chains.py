@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import InputFileError
+from geofold.geometry import dihedral
 from geofold.learn.arrays import INTEGERS, Field, read_arrays
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
+PROLINE = AMINO_ACIDS.index("P")
 SPLITS = ("train", "valid", "test")
 FIELDS: dict[str, Field] = {
     "dxyz": (INTEGERS, ("R", 4, 3)), "aa": (INTEGERS, ("R",)), "start": (INTEGERS, ("C",)),
@@ -135,11 +137,3 @@ def require_splits(chains: Chains, path: str | Path, shortest: int, splits: tupl
                 f"one in each of {' and '.join(splits)}",
                 "give `geofold data build` more structures that are not related, or a smaller --shortest",
             )  # fmt: skip
-
-
-def dihedral(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """Dihedral angles (..., ) of points (..., 3), radian, IUPAC sign."""
-    one, axis, two = b - a, c - b, d - c
-    left, right = np.cross(one, axis), np.cross(axis, two)
-    sine = (np.cross(left, right) * axis).sum(-1) / np.maximum(np.linalg.norm(axis, axis=-1), 1e-9)
-    return np.asarray(np.arctan2(sine, (left * right).sum(-1)))

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from geofold.core.draws import DrawsFrom
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.judge.graph import FEATURES, NODE_FEATURES, OFFSETS, Graph
-from geofold.learn.torsion_prior.model import LETTERS
+from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 
-UNKNOWN = LETTERS - 1
+UNKNOWN = ALPHABET_SIZE - 1
 """Letter of a residue that is none of the twenty amino acids, or is not told."""
 
 
@@ -111,7 +111,7 @@ class InverseFolding(nn.Module):
         }  # fmt: skip
         self.neighbours = neighbours
         with DrawsFrom(seed):
-            self.letter, self.sent_letter = nn.Embedding(LETTERS, width), nn.Embedding(LETTERS, width)
+            self.letter, self.sent_letter = nn.Embedding(ALPHABET_SIZE, width), nn.Embedding(ALPHABET_SIZE, width)
             self.node, self.node_norm = nn.Linear(NODE_FEATURES, width), nn.LayerNorm(width)
             self.edge, self.edge_norm = nn.Linear(FEATURES, message), nn.LayerNorm(message)
             self.offset = nn.Embedding(OFFSETS, message)

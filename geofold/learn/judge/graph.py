@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from geofold.learn.loop_denoiser.batched_backbone import dihedral, pseudo_beta
-from geofold.learn.loop_denoiser.features import frames
+from geofold.geometry import dihedral, frames
+from geofold.learn.loop_denoiser.batched_backbone import pseudo_beta
 
 ATOMS = 5
 """N, CA, C, O and a virtual CB."""
@@ -52,7 +52,7 @@ class Sites(NamedTuple):
     def of(cls, xyz: Tensor, number: Tensor) -> Sites:
         """Sites of backbones (N, 4, 3)."""
         atoms = torch.cat([xyz, pseudo_beta(xyz)[..., None, :]], -2)
-        return cls(atoms.flatten(-2), frames(xyz).flatten(-2), number)
+        return cls(atoms.flatten(-2), frames(xyz[..., 1, :], xyz[..., 2, :], xyz[..., 0, :]).flatten(-2), number)
 
     @property
     def beta(self) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from geofold.learn.judge.encoder import InverseFolding
-from geofold.learn.training_loop import frozen, save_weights
+from geofold.learn.weights import load_frozen, save_weights
 
 WEIGHTS = "loop_judge.safetensors"
 
@@ -35,5 +35,5 @@ def load_network(path: str | Path, device: str = "cpu") -> tuple[InverseFolding,
     InputFileError
         If the file is missing, truncated, changed, or holds something else.
     """
-    network, card = frozen(path, lambda card: InverseFolding(**card.get("options", {})))
+    network, card = load_frozen(path, lambda card: InverseFolding(**card.get("options", {})))
     return network.to(device), card

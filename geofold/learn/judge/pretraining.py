@@ -21,7 +21,8 @@ from geofold.learn.judge.crops import Crops, batch_of, epoch_batches, held_out
 from geofold.learn.judge.encoder import InverseFolding, Reading
 from geofold.learn.judge.pretrained import save_network
 from geofold.learn.judge.task import Task, task_of
-from geofold.learn.training_loop import Schedule, Told, data_hash, train, write_curve
+from geofold.learn.training_loop import ProgressCallback, Schedule, train, write_curve
+from geofold.learn.weights import data_hash
 
 SIZE = 1024
 """Residues of a batch, on average."""
@@ -80,7 +81,7 @@ def evaluate(network: InverseFolding, batches: Iterable[Crops], device: str = "c
 
 
 def pretrain(
-    data: str | Path, folder: str | Path, *, steps: int, seed: int = 0, device: str = "cpu", told: Told | None = None,
+    data: str | Path, folder: str | Path, *, steps: int, seed: int = 0, device: str = "cpu", told: ProgressCallback | None = None,
     stop: int | None = None, size: int = SIZE, every: int = EVERY, **options: Any,
 ) -> Recovery:  # fmt: skip
     """Train on the training split of a `backbones.npz`; returns perplexity and recovery on validation chains.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from geofold.learn.judge.encoder import InverseFolding, Reading
 from geofold.learn.judge.graph import Graph, Sites, connect, nearest, torsion_features
-from geofold.learn.loop_score.model import Surroundings
+from geofold.learn.loop_score.features import LoopEnvironment
 
 ROWS = 256
 """Residues of candidates that are read at a time; more no longer fit a processor's cache."""
@@ -89,7 +89,7 @@ class Environment:
 
 
 @torch.no_grad()
-def embed(network: InverseFolding, around: Surroundings) -> Environment:
+def embed(network: InverseFolding, around: LoopEnvironment) -> Environment:
     """Embed the environment of a loop; its residues in `around` are not looked at, their letters are.
 
     Parameters

@@ -15,22 +15,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from geofold import geometry
+from geofold.geometry import cross, dihedral
+
 FLANK = 2
-CAP = math.radians(9.0)
+MAX_TURN = math.radians(9.0)
 """What a step may turn a torsion by before closing."""
 NEWTON_STEPS = 3
 DAMPING = 1e-5
-CLOSED = 0.004
+CLOSURE_TOLERANCE = 0.004
 """A: closing error up to which a move counts."""
 CB = (-0.58273431, 0.56802827, -0.54067466)
 """Pseudo CB from CA - N, C - CA and their cross product (Dauparas et al., Science 378:49, 2022)."""
 
 
-class Pieces(NamedTuple):
+class BackboneBatch(NamedTuple):
     """Loops with what surrounds them.
 
     xyz : (B, S, 4, 3) N, CA, C, O.
-    letters : (B, S) int; `geofold.learn.torsion_prior.model.LETTERS` - 1 where there is no residue.
+    letters : (B, S) int; `geofold.learn.torsion_prior.model.ALPHABET_SIZE` - 1 where there is no residue.
     there : (B, S) bool: residue exists.
     free : (B, h) bool: hinges that may turn (not proline's phi).
     around : (B, E, 3), and a weight (B, E): zero where there is no atom.
@@ -48,7 +51,7 @@ class Pieces(NamedTuple):
         """L."""
         return int(self.xyz.shape[1]) - 2 * FLANK
 
-    def moved(self, xyz: Tensor) -> Pieces:
+    def moved(self, xyz: Tensor) -> BackboneBatch:
         """The same loops elsewhere."""
         return self._replace(xyz=xyz)
 
@@ -56,19 +59,11 @@ class Pieces(NamedTuple):
 def pseudo_beta(xyz: Tensor) -> Tensor:
     """CB (..., 3) of backbones (..., 4, 3), ideal, glycine's too."""
     b, c = xyz[..., 1, :] - xyz[..., 0, :], xyz[..., 2, :] - xyz[..., 1, :]
-    a = torch.linalg.cross(b, c)
+    a = cross(b, c)
     return CB[0] * a + CB[1] * b + CB[2] * c + xyz[..., 1, :]
 
 
-def dihedral(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """Dihedral angles (...) of points (..., 3), radian, IUPAC sign."""
-    one, axis, two = b - a, c - b, d - c
-    left, right = torch.linalg.cross(one, axis), torch.linalg.cross(axis, two)
-    sine = (torch.linalg.cross(left, right) * axis).sum(-1) / axis.norm(dim=-1).clamp_min(1e-9)
-    return torch.atan2(sine, (left * right).sum(-1))
-
-
-def torsions(xyz: Tensor) -> Tensor:
+def phi_psi(xyz: Tensor) -> Tensor:
     """phi and psi (B, S - 2, 2) of all residues of pieces (B, S, 4, 3) but the outermost."""
     n, ca, c = xyz[:, :, 0], xyz[:, :, 1], xyz[:, :, 2]
     phi = dihedral(c[:, :-2], n[:, 1:-1], ca[:, 1:-1], c[:, 1:-1])
@@ -78,12 +73,7 @@ def torsions(xyz: Tensor) -> Tensor:
 
 def loop_torsions(xyz: Tensor) -> Tensor:
     """Hinge angles (B, h): phi and psi of the loop's residues in turn."""
-    return torsions(xyz)[:, FLANK - 1 : 1 - FLANK].flatten(1)
-
-
-def wrapped(angle: Tensor) -> Tensor:
-    """The same angle in [-pi, pi)."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi
+    return phi_psi(xyz)[:, FLANK - 1 : 1 - FLANK].flatten(1)
 
 
 def _hinges(xyz: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +83,7 @@ def _hinges(xyz: Tensor) -> tuple[Tensor, Tensor]:
     return axis / axis.norm(dim=-1, keepdim=True), torch.stack([ca, c], 2).flatten(1, 2)
 
 
-def turned(xyz: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+def rotate_torsions(xyz: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
     """Pieces after their hinges turned by theta (B, h), and where that takes N, CA, C of the next residue (B, 3, 3)."""
     axis, origin = _hinges(xyz)
     cosine, sine = theta.cos()[..., None], theta.sin()[..., None]
@@ -126,12 +116,12 @@ def _rotations(axis: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return cosine * torch.eye(3).to(axis) + sine * skew + (1 - cosine) * outer
 
 
-def opening(xyz: Tensor, free: Tensor) -> Tensor:
+def closure_jacobian(xyz: Tensor, free: Tensor) -> Tensor:
     """Rates (B, 9, h) at which N, CA, C of the next residue move with each hinge."""
     axis, origin = _hinges(xyz)
     after = xyz[:, -FLANK, :3]
     arm = after[:, None] - origin[:, :, None]
-    rate = torch.linalg.cross(axis[:, :, None].expand_as(arm), arm) * free[:, :, None, None]
+    rate = cross(axis[:, :, None].expand_as(arm), arm) * free[:, :, None, None]
     return rate.flatten(2).mT
 
 
@@ -142,7 +132,7 @@ def _least(jacobian: Tensor, residual: Tensor) -> Tensor:
     return (jacobian.mT @ torch.linalg.solve(gram, residual[..., None]))[..., 0]
 
 
-def closed_move(pieces: Pieces, delta: Tensor, reach: Tensor | float = 1.0) -> tuple[Pieces, Tensor]:
+def move_closed(pieces: BackboneBatch, delta: Tensor, reach: Tensor | float = 1.0) -> tuple[BackboneBatch, Tensor]:
     """Move along increments as the loop domain does: projected, capped, closed.
 
     Parameters
@@ -159,21 +149,20 @@ def closed_move(pieces: Pieces, delta: Tensor, reach: Tensor | float = 1.0) -> t
     """
     delta = delta * pieces.free
     # seen through the reach, so that what is projected out and what closes again follow it too
-    slope = opening(pieces.xyz, pieces.free) * reach
+    slope = closure_jacobian(pieces.xyz, pieces.free) * reach
     delta = reach * (delta - _least(slope, (slope @ delta[..., None])[..., 0]))
-    delta = delta * (CAP / delta.abs().amax(-1, keepdim=True).clamp_min(CAP))
+    delta = delta * (MAX_TURN / delta.abs().amax(-1, keepdim=True).clamp_min(MAX_TURN))
     target = pieces.xyz[:, -FLANK, :3]
-    moved, end = turned(pieces.xyz, delta)
+    moved, end = rotate_torsions(pieces.xyz, delta)
     for _ in range(NEWTON_STEPS):
         delta = delta - reach * _least(slope, (end - target).flatten(1))
-        moved, end = turned(pieces.xyz, delta)
+        moved, end = rotate_torsions(pieces.xyz, delta)
     missed = (end - target).flatten(1).abs().amax(-1)
-    good = (missed < CLOSED) & (delta.abs().amax(-1) < 2 * CAP)
+    good = (missed < CLOSURE_TOLERANCE) & (delta.abs().amax(-1) < 2 * MAX_TURN)
     xyz = torch.where(good[:, None, None, None], moved, pieces.xyz)
     return pieces.moved(xyz), torch.where(good[:, None], delta, 0.0)
 
 
-def rmsd(one: Tensor, other: Tensor) -> Tensor:
-    """Backbone RMSD (B,) of the loops of two sets of pieces' coordinates, in their frame."""
-    apart = (one - other)[:, FLANK:-FLANK]
-    return apart.square().sum(-1).mean((1, 2)).sqrt()
+def loop_rmsd(one: Tensor, other: Tensor) -> Tensor:
+    """Backbone RMSD (B,) of the loops of two sets of coordinates (B, S, 4, 3), without superposition."""
+    return geometry.rmsd(one[:, FLANK:-FLANK], other[:, FLANK:-FLANK], (1, 2))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces, pseudo_beta, torsions
-from geofold.learn.torsion_prior.model import LETTERS
+from geofold.geometry import frames
+from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch, phi_psi, pseudo_beta
+from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 
 ATOMS = 5
 """N, CA, C, O and a pseudo CB."""
@@ -20,27 +21,25 @@ SHELLS = (5.0, 8.0, 11.0)
 """A: of CB; atoms around are counted within."""
 CROWDED = (12.0, 60.0, 150.0)
 """What counts are divided by."""
-NEIGHBOURS = 2
+HALF_WINDOW = 2
 SCALE = 10.0
 """A: what lengths are divided by."""
-INNOVATION = 2 * (2 * NEIGHBOURS + 1)
-FEATURES = (
-    (2 * NEIGHBOURS + 1) * (LETTERS + 4 + 2 + 3)
-    + ATOMS * 4 + 4 * len(SHELLS) + 2 * 12 + 5 + INNOVATION
+INNOVATION_SIZE = 2 * (2 * HALF_WINDOW + 1)
+FEATURE_COUNT = (
+    (2 * HALF_WINDOW + 1) * (ALPHABET_SIZE + 4 + 2 + 3)
+    + ATOMS * 4 + 4 * len(SHELLS) + 2 * 12 + 5 + INNOVATION_SIZE
 )  # fmt: skip
-TIME = FEATURES - INNOVATION - 2
+TIME_COLUMN = FEATURE_COUNT - INNOVATION_SIZE - 2
 """Column of the time."""
 
 
-def frames(xyz: Tensor) -> Tensor:
-    """Rows of local axes (..., 3, 3) of backbones (..., 4, 3)."""
-    x = torch.nn.functional.normalize(xyz[..., 2, :] - xyz[..., 1, :], dim=-1)
-    y = xyz[..., 0, :] - xyz[..., 1, :]
-    y = torch.nn.functional.normalize(y - (y * x).sum(-1, keepdim=True) * x, dim=-1)
-    return torch.stack([x, y, torch.linalg.cross(x, y)], -2)
+def backbone_frames(xyz: Tensor) -> Tensor:
+    """Local axes of residues as rows (..., 3, 3), from backbones (..., >= 3, 3) that begin with N, CA and C."""
+    n, ca, c = (xyz[..., k, :] for k in range(3))
+    return frames(ca, c, n)
 
 
-def look(pieces: Pieces, cursor: int, time: float, innovation: Tensor) -> Tensor:
+def featurise(pieces: BackboneBatch, cursor: int, time: float, innovation: Tensor) -> Tensor:
     """Features (B, F) at a residue of the loop.
 
     Parameters
@@ -53,17 +52,17 @@ def look(pieces: Pieces, cursor: int, time: float, innovation: Tensor) -> Tensor
         What a corrector added to the last proposal around the cursor, radian.
     """
     centre, xyz = FLANK + cursor, pieces.xyz
-    near = slice(centre - NEIGHBOURS, centre + NEIGHBOURS + 1)
-    axes, origin = frames(xyz[:, centre]), xyz[:, centre, 1]
+    near = slice(centre - HALF_WINDOW, centre + HALF_WINDOW + 1)
+    axes, origin = backbone_frames(xyz[:, centre]), xyz[:, centre, 1]
 
     def local(points: Tensor) -> Tensor:
         """Points (B, m, 3) in the frame of the residue, in units of `SCALE`."""
         return (points - origin[:, None]) @ axes.mT / SCALE
 
     there = pieces.there[:, near]
-    told = torch.nn.functional.one_hot(pieces.letters[:, near], LETTERS).to(xyz)
+    told = torch.nn.functional.one_hot(pieces.letters[:, near], ALPHABET_SIZE).to(xyz)
     circles = torch.nn.functional.pad(_circles(pieces), (0, 0, 1, 1))[:, near]
-    inside = torch.arange(centre - NEIGHBOURS, centre + NEIGHBOURS + 1, device=xyz.device)
+    inside = torch.arange(centre - HALF_WINDOW, centre + HALF_WINDOW + 1, device=xyz.device)
     inside = ((inside >= FLANK) & (inside < xyz.shape[1] - FLANK)).to(xyz).expand(len(xyz), -1)
     flags = torch.stack([inside, there.to(xyz)], -1)
     depth, push = _in_the_way(pieces, centre)
@@ -81,14 +80,14 @@ def look(pieces: Pieces, cursor: int, time: float, innovation: Tensor) -> Tensor
     )  # fmt: skip
 
 
-def _circles(pieces: Pieces) -> Tensor:
+def _circles(pieces: BackboneBatch) -> Tensor:
     """Sine and cosine of phi and psi (B, S - 2, 4); zero where the residue that one leans on is not there."""
-    angle = torsions(pieces.xyz)
+    angle = phi_psi(pieces.xyz)
     known = torch.stack([pieces.there[:, :-2], pieces.there[:, 2:]], -1).to(angle)
     return torch.cat([angle.sin() * known, angle.cos() * known], -1)
 
 
-def _in_the_way(pieces: Pieces, centre: int) -> tuple[Tensor, Tensor]:
+def _in_the_way(pieces: BackboneBatch, centre: int) -> tuple[Tensor, Tensor]:
     """How deep the atoms (B, 5) of a residue are in others, and where they are pushed (B, 5, 3)."""
     others = torch.cat([pieces.xyz, pseudo_beta(pieces.xyz)[:, :, None]], 2)
     residue = torch.arange(others.shape[1], device=others.device)
@@ -102,7 +101,7 @@ def _in_the_way(pieces: Pieces, centre: int) -> tuple[Tensor, Tensor]:
     return overlap.sum(-1), (far[:, :, None] @ arm)[:, :, 0]
 
 
-def _around(pieces: Pieces, beta: Tensor) -> tuple[Tensor, Tensor]:
+def _around(pieces: BackboneBatch, beta: Tensor) -> tuple[Tensor, Tensor]:
     """Atoms around (B, shells) within shells of CB (B, 3), scaled, and the mean directions to them (B, shells, 3)."""
     arm = pieces.around - beta[:, None]
     length = arm.norm(dim=-1).clamp_min(0.1)

@@ -10,22 +10,27 @@ residues around it. Increments come with a precision: that of the mixture's circ
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from geofold import resources
 from geofold.backbone.registry import build_backbone
 from geofold.core.draws import DrawsFrom
-from geofold.learn.loop_denoiser.features import FEATURES, NEIGHBOURS
+from geofold.learn.loop_denoiser.features import FEATURE_COUNT, HALF_WINDOW
+from geofold.learn.weights import load_frozen
 
+WEIGHTS = "loop.safetensors"
 LATENT = 64
-WINDOW = 2 * NEIGHBOURS + 1
-APART = (-6, -5, -4, -3, -2, 2, 3, 4, 5, 6)
+WINDOW = 2 * HALF_WINDOW + 1
+DISTANCE_OFFSETS = (-6, -5, -4, -3, -2, 2, 3, 4, 5, 6)
 """Residues, counted from the cursor, whose CA distances are told."""
 COMPONENTS = 3
-SHARPEST = 200.0
-GRID = 720
+MAX_KAPPA = 200.0
+LEVEL_GRID = 720
 
 
 class Increments(NamedTuple):
@@ -56,7 +61,7 @@ class Increments(NamedTuple):
 
         An angle lies in the smallest region of probability p where this is at most p.
         """
-        grid = torch.arange(GRID, dtype=angle.dtype, device=angle.device) * (2 * math.pi / GRID) - math.pi
+        grid = torch.arange(LEVEL_GRID, dtype=angle.dtype, device=angle.device) * (2 * math.pi / LEVEL_GRID) - math.pi
         wide = Increments(*(part[..., None, :] for part in self))
         density = wide.log_density(grid)
         higher = density > self.log_density(angle)[..., None]
@@ -64,7 +69,7 @@ class Increments(NamedTuple):
         return (share * higher).sum(-1)
 
 
-class Told(NamedTuple):
+class LoopPrediction(NamedTuple):
     """What the decoder reads from a latent: increments (..., W, 2, K), distances (..., 10) as mean and log of sigma."""
 
     increments: Increments
@@ -93,18 +98,35 @@ class LoopModel(nn.Module):
         super().__init__()
         self.options = {"kind": kind, "width": width, "depth": depth}
         self.temperature = temperature
-        self.stream = build_backbone(kind, FEATURES, LATENT, width=width, depth=depth, seed=seed)
+        self.stream = build_backbone(kind, FEATURE_COUNT, LATENT, width=width, depth=depth, seed=seed)
         with DrawsFrom(seed + 1):
             self.decoder = nn.Sequential(
                 nn.Linear(LATENT, 2 * LATENT), nn.SiLU(),
-                nn.Linear(2 * LATENT, WINDOW * 2 * COMPONENTS * 4 + 2 * len(APART)),
+                nn.Linear(2 * LATENT, WINDOW * 2 * COMPONENTS * 4 + 2 * len(DISTANCE_OFFSETS)),
             )  # fmt: skip
 
-    def decode(self, z: Tensor) -> Told:
+    def decode(self, z: Tensor) -> LoopPrediction:
         """What a latent (..., d) says."""
-        angles, distance, spread = self.decoder(z).split([WINDOW * 2 * COMPONENTS * 4, len(APART), len(APART)], -1)
+        angles, distance, spread = self.decoder(z).split(
+            [WINDOW * 2 * COMPONENTS * 4, len(DISTANCE_OFFSETS), len(DISTANCE_OFFSETS)], -1
+        )
         weight, x, y, kappa = angles.unflatten(-1, (WINDOW, 2, COMPONENTS, 4)).unbind(-1)
-        concentration = SHARPEST * torch.sigmoid(kappa - math.log(SHARPEST / 2)) / self.temperature + 1e-3
+        concentration = MAX_KAPPA * torch.sigmoid(kappa - math.log(MAX_KAPPA / 2)) / self.temperature + 1e-3
         # untrained, everything stays about where it is
         mean = torch.atan2(y, x + 1.0)
-        return Told(Increments(weight.log_softmax(-1), mean, concentration), distance, spread.clamp(-4.0, 4.0))
+        return LoopPrediction(
+            Increments(weight.log_softmax(-1), mean, concentration), distance, spread.clamp(-4.0, 4.0)
+        )
+
+
+@cache
+def shipped_loop_model() -> tuple[LoopModel, dict[str, Any]]:
+    """The loop model that ships, and its card."""
+    return load_loop(resources.find(WEIGHTS))
+
+
+def load_loop(path: str | Path) -> tuple[LoopModel, dict[str, Any]]:
+    """Model of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
+    return load_frozen(
+        path, lambda card: LoopModel(**card.get("options", {}), temperature=card.get("temperature", 1.0))
+    )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from geofold.learn.loop_denoiser.batched_backbone import Pieces, closed_move, loop_torsions, rmsd, wrapped
+from geofold.geometry import wrap
+from geofold.learn.loop_denoiser.batched_backbone import BackboneBatch, loop_rmsd, loop_torsions, move_closed
 
 KINDS = ("many", "few", "flips", "swap")
 """Many torsions by little, few by much, crankshafts (a psi against the next phi), another loop's torsions."""
@@ -19,7 +20,7 @@ NONE = 0.15
 """Share of loops that are left as they are."""
 
 
-def bent(pieces: Pieces, target: Tensor, noise: torch.Generator) -> Pieces:
+def perturb(pieces: BackboneBatch, target: Tensor, noise: torch.Generator) -> BackboneBatch:
     """The loops bent, each by a kind of its own, until their RMSD reaches the target (B,) in A or moves run out."""
     count, hinges = pieces.free.shape
     kind = torch.randint(len(KINDS), (count,), generator=noise)[:, None]
@@ -39,11 +40,11 @@ def bent(pieces: Pieces, target: Tensor, noise: torch.Generator) -> Pieces:
     wanted = loop_torsions(pieces.xyz)[torch.randperm(count, generator=noise)]
     now = pieces
     for _ in range(MOVES):
-        going = ~still & (rmsd(now.xyz, pieces.xyz) < target)
+        going = ~still & (loop_rmsd(now.xyz, pieces.xyz) < target)
         if not bool(going.any()):
             break
-        swap = wrapped(wanted - loop_torsions(now.xyz))
+        swap = wrap(wanted - loop_torsions(now.xyz))
         options = torch.stack([many + 2 / 3 * LASTING * normal(), few, flips, swap], 1)
         step = options.gather(1, kind[..., None].expand(-1, 1, hinges))[:, 0] * going[:, None]
-        now, _ = closed_move(now, step)
+        now, _ = move_closed(now, step)
     return now

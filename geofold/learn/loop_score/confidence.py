@@ -1,10 +1,10 @@
-"""How far a modelled loop is from the native one, told before anybody knows: by how a search ended.
+"""Predict the RMSD of a loop model to the native from statistics of the search that found it.
 
-Where many candidates that lie apart are liked about as well, the best of them is a guess; where the liked ones lie
-together, it hardly is. A linear model of the logarithm of the RMSD on a few such numbers is fitted on loops that the
-potential was not trained on; what it misses there is the width of what it tells.
+If many low-scoring candidates of a search are far apart, the best of them is a guess; if they agree, it is reliable. A
+linear model of the logarithm of the RMSD is fitted to a few such statistics, on loops outside the training set of the
+potential; its residuals give the width of the interval.
 
-Glossary: ``K`` candidates of a search, ``F`` numbers.
+Glossary: ``K`` candidates of a search, ``E`` models, ``F`` features. Scores are lower for better candidates.
 """
 
 from __future__ import annotations
@@ -17,60 +17,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-WARMTH = 0.5
-"""Of the potential's unit: how much worse a candidate may be liked and still count."""
-LIKED, AGREED = 1.0, 0.5
-"""The same, of those that have a say in where the loop is, and what an Angstrom away from there is worth. In 30
-searches for loops of 8-16 residues of validation proteins the first choice is 2.53 A off in the mean without that,
-2.50 A with it (median 1.50 A either way), 2.52 and 2.56 A where it is worth 1 and 2 (`geofold train score` keeps such
-searches)."""
-ELSEWHERE = 1.5
-"""A: from which a candidate is another loop."""
-WIDEST = 3.0
-"""Of the potential's unit: a lead over all other loops that needs no telling apart from a larger one."""
+SPREAD_TEMPERATURE = 0.5
+"""Score difference at which the weight of a candidate in the spread falls to 1 / e."""
+CONSENSUS_TEMPERATURE, CONSENSUS_WEIGHT = 1.0, 0.5
+"""Score difference at which the weight of a candidate in the consensus falls to 1 / e, and score per A of distance from
+the consensus. Mean error of the first choice in 30 searches for loops of 8-16 residues of validation proteins: 2.53 A
+without consensus, 2.50 A with weight 0.5, 2.52 and 2.56 A with 1 and 2."""
+OTHER_LOOP_RMSD = 1.5
+"""RMSD (A) from which a candidate counts as another conformation."""
+MAX_LEAD = 3.0
+"""Largest lead (score) over all other conformations; larger ones are not distinguished."""
 RIDGE = 1.0
-FLOOR = 0.1
-"""A: nearer than this nobody can tell."""
+MIN_RMSD = 0.1
+"""Lower bound (A) of a predicted RMSD."""
 LEVEL = 0.68
-NAMES = ("one", "log_length", "spread", "lead", "share")
 
 
-def agreement(value: Floats, apart: Floats) -> Floats:
-    """How far (A) ends are from what the candidates of a search agree on, (E,): the mean of their distances, those that
-    are liked counting most.
+def consensus_distance(score: Floats, rmsd: Floats) -> Floats:
+    """Mean distance (A) of models from the candidates of a search, low scores weighing most.
 
     Parameters
     ----------
-    value : (K,)
-        Of the candidates, lower is better.
-    apart : (E, K)
-        RMSD (A) of the ends from them.
+    score : (K,)
+        Scores of the candidates.
+    rmsd : (E, K)
+        RMSD (A) of the models from the candidates.
+
+    Returns
+    -------
+    (E,)
+        Zero if there are no candidates.
     """
-    if not len(value):
-        return np.zeros(len(apart))
-    weight = np.exp(-(value - value.min()) / LIKED)
-    return np.asarray(apart @ (weight / weight.sum()))
+    if not len(score):
+        return np.zeros(len(rmsd))
+    weight = np.exp(-(score - score.min()) / CONSENSUS_TEMPERATURE)
+    return np.asarray(rmsd @ (weight / weight.sum()))
 
 
-def numbers(value: Floats, apart: Floats, own: float, length: int) -> Floats:
-    """What a search says of one of its ends, (F,).
+def confidence_features(score: Floats, rmsd: Floats, model_score: float, length: int) -> Floats:
+    """Features of one model of a search: 1, log length, log spread, lead, score per residue.
 
     Parameters
     ----------
-    value : (K,)
-        Of the candidates, lower is better.
-    apart : (K,)
-        RMSD (A) of the candidates from the end.
-    own
-        The end's own value.
-    length
+    score : (K,)
+        Scores of the candidates.
+    rmsd : (K,)
+        RMSD (A) of the candidates from the model.
+    model_score : float
+        Score of the model itself.
+    length : int
         Residues of the loop.
+
+    Returns
+    -------
+    (F,)
     """
-    weight = np.exp(-np.clip((value - min(value.min(initial=own), own)) / WARMTH, 0.0, 60.0))
-    spread = float((weight * apart).sum() / weight.sum()) if len(value) else 0.0
-    others = value[apart > ELSEWHERE]
-    lead = float(np.clip(others.min() - own, -WIDEST, WIDEST)) if len(others) else WIDEST
-    return np.array([1.0, np.log(length), np.log(FLOOR + spread), lead, own / length])
+    lowest = min(score.min(initial=model_score), model_score)
+    weight = np.exp(-np.clip((score - lowest) / SPREAD_TEMPERATURE, 0.0, 60.0))
+    spread = float((weight * rmsd).sum() / weight.sum()) if len(score) else 0.0
+    distant = score[rmsd > OTHER_LOOP_RMSD]
+    lead = float(np.clip(distant.min() - model_score, -MAX_LEAD, MAX_LEAD)) if len(distant) else MAX_LEAD
+    return np.array([1.0, np.log(length), np.log(MIN_RMSD + spread), lead, model_score / length])
 
 
 @dataclass(frozen=True)
@@ -80,11 +87,11 @@ class Confidence:
     Attributes
     ----------
     weight : tuple of float
-        Of the numbers, for the logarithm of RMSD / A.
+        Coefficients (F,) of the features, for the logarithm of RMSD / A.
     low, high : float
-        What is to be added for the ends of the 68 % interval.
+        Shifts of the logarithm to the ends of the 68 % interval.
     loops : int
-        That it was fitted on.
+        Number of loops that it was fitted to.
     """
 
     weight: tuple[float, ...]
@@ -92,29 +99,37 @@ class Confidence:
     high: float
     loops: int
 
-    def rmsd(self, told: Floats) -> tuple[float, float, float]:
-        """Expected (median) RMSD in A, and the ends of its 68 % interval."""
-        middle = float(np.dot(self.weight, told))
+    def predict_rmsd(self, features: Floats) -> tuple[float, float, float]:
+        """Median of the expected RMSD (A) and the ends of its 68 % interval, from features (F,)."""
+        middle = float(np.dot(self.weight, features))
         return tuple(float(np.exp(middle + shift)) for shift in (0.0, self.low, self.high))  # type: ignore[return-value]
 
     def as_dict(self) -> dict[str, Any]:
-        """For a card."""
+        """Return the entry of a card."""
         return asdict(self) | {"weight": [round(w, 6) for w in self.weight]}
 
     @classmethod
     def of(cls, card: dict[str, Any]) -> Confidence | None:
-        """From a card; None where it has none."""
-        kept = card.get("confidence")
-        return None if kept is None else cls(tuple(kept["weight"]), kept["low"], kept["high"], kept["loops"])
+        """Read the entry of a card; None if it has none."""
+        entry = card.get("confidence")
+        return None if entry is None else cls(tuple(entry["weight"]), entry["low"], entry["high"], entry["loops"])
 
 
-def fitted(told: Sequence[Floats], rmsd: Sequence[float]) -> Confidence:
-    """Ridge regression; the interval by what each loop is missed by when it is left out (68 % of them inside)."""
-    x, y = np.array(told), np.log(np.maximum(rmsd, FLOOR))
+def fit_confidence(features: Sequence[Floats], rmsd: Sequence[float]) -> Confidence:
+    """Fit by ridge regression; the interval holds 68 % of the leave-one-out residuals.
+
+    Parameters
+    ----------
+    features : sequence of (F,)
+        Features of the models of some loops.
+    rmsd : sequence of float
+        Their RMSD (A) to the native.
+    """
+    x, y = np.array(features), np.log(np.maximum(rmsd, MIN_RMSD))
     penalty = RIDGE * np.diag([0.0, *np.ones(x.shape[1] - 1)])
     gram = x.T @ x + penalty
     weight = np.linalg.solve(gram, x.T @ y)
     leverage = np.einsum("ij,jk,ik->i", x, np.linalg.inv(gram), x)
-    missed = (y - x @ weight) / np.maximum(1 - leverage, 1e-6)  # leave-one-out, in closed form
-    low, high = np.quantile(missed, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    residual = (y - x @ weight) / np.maximum(1 - leverage, 1e-6)  # leave-one-out, in closed form
+    low, high = np.quantile(residual, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Confidence(tuple(float(w) for w in weight), float(low), float(high), len(y))

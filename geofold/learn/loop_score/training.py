@@ -1,246 +1,111 @@
-"""How the potential of loops is trained: of many candidates of one loop, the nearer to the native one the better.
+"""Train the networks of the potential of loops: the nearer a candidate is to the native, the lower its score.
 
-Scores of the candidates of a loop are read as probabilities, softmax(-score), and held against softmax(-RMSD / T)
-(ListNet: Cao et al., ICML 2007). So only differences within a loop count, and the near ones most.
+Scores of the candidates of a loop are read as probabilities, softmax(-score), and compared with softmax(-RMSD / T)
+(ListNet: Cao et al., ICML 2007). So only differences within a loop count, and those of near-native candidates most.
 
-Glossary: ``K`` candidates, ``L`` residues, ``N`` residues of everything.
+Glossary: ``K`` candidates.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.learn.arrays import FLOATS, INTEGERS, Field, read_arrays
-from geofold.learn.loop_score.confidence import AGREED, Confidence, agreement, fitted, numbers
-from geofold.learn.loop_score.model import WEIGHTS, LoopScore, Surroundings, load_score
-from geofold.learn.training_loop import Schedule, Told, load_weights, save_weights, train, write_curve
+from geofold.learn.loop_score.decoys import EVOLVED, GUIDED, Decoys
+from geofold.learn.loop_score.model import WEIGHTS, LoopScore
+from geofold.learn.training_loop import ProgressCallback, Schedule, train, write_curve
+from geofold.learn.weights import load_weights, save_weights
 
 STEPS = 2000
 RATE = 2e-3
 DECAY = 0.05
-"""Of the weights (AdamW)."""
-LOOPS, CANDIDATES = 4, 48
-"""Of a batch, and of each of its loops."""
-NEAREST, CLOSE = 1 / 4, 48
-"""Share of the candidates that are drawn from the nearest ones, and how many those are."""
-WARMTH = 0.7
-"""A: T of the RMSD's softmax."""
-DRAWN, DISTURBED, LED, BRED, CROSSED, SEARCHED = range(6)
-"""Kinds of candidates: drawn by the prior; the native's torsions disturbed; led by the loop model and polished; bred as
-an earlier potential liked; crosses near the native; what a search by the potential itself ended with."""
-LIKED, LURE = (LED, BRED), 3.0
-"""Kinds that a search by the potential has to tell apart, and how much likelier than others they are in a lesson."""
-FEWEST = 60
-"""Candidates without which a loop is left out."""
-ENOUGH = 12
-"""Searches of validation loops from which a confidence is fitted."""
-JUDGED = (8, 12)
-"""Lengths whose figures the card tells: shorter, between, and from the second on."""
+"""Weight decay of AdamW."""
+BATCH_LOOPS, BATCH_CANDIDATES = 4, 48
+"""Loops of a batch, and candidates of each."""
+NEAREST_SHARE, NEAREST_POOL = 1 / 4, 48
+"""Fraction of the candidates drawn from those nearest to the native, and number of these."""
+RMSD_TEMPERATURE = 0.7
+"""T (A) of the softmax of RMSD."""
+SEARCHED_KINDS, SEARCHED_WEIGHT = (GUIDED, EVOLVED), 3.0
+"""Origins of candidates that a search must distinguish, and their weight in the draw relative to others."""
 
 
-FIELDS: dict[str, Field] = {
-    "xyz": (FLOATS, ("K", "L", 4, 3)), "rmsd": (FLOATS, ("K",)), "kind": (INTEGERS, ("K",)),
-    "around": (FLOATS, ("N", 4, 3)), "letters": (INTEGERS, ("N",)), "number": (INTEGERS, ("N",)),
-    "first": (INTEGERS, ()),
-}  # fmt: skip
-"""Of a file of decoys."""
-
-
-class Decoys(NamedTuple):
-    """Candidates of one loop.
-
-    xyz : (K, L, 4, 3) float32, N, CA, C, O in A; rmsd : (K,) to the native backbone, A; kind : (K,) int.
-    """
-
-    xyz: Tensor
-    rmsd: Tensor
-    kind: Tensor
-    around: Surroundings
-
-
-def chosen(decoys: Decoys, noise: np.random.Generator) -> Tensor:
-    """Candidates of a lesson: some of the nearest, and others at random, more of those that a potential liked."""
+def choose_candidates(decoys: Decoys, noise: np.random.Generator) -> Tensor:
+    """Draw candidates of a loop for a batch: some of the nearest, others at random, preferring those of searches."""
     order = decoys.rmsd.argsort().numpy()
-    near = noise.choice(order[:CLOSE], min(round(NEAREST * CANDIDATES), len(order)), replace=False)
+    near = noise.choice(order[:NEAREST_POOL], min(round(NEAREST_SHARE * BATCH_CANDIDATES), len(order)), replace=False)
     rest = np.setdiff1d(order, near)
-    share = np.where(np.isin(decoys.kind.numpy()[rest], LIKED), LURE, 1.0)
-    count = min(CANDIDATES - len(near), len(rest))
-    others = noise.choice(rest, count, replace=False, p=share / share.sum())
+    weight = np.where(np.isin(decoys.kind.numpy()[rest], SEARCHED_KINDS), SEARCHED_WEIGHT, 1.0)
+    count = min(BATCH_CANDIDATES - len(near), len(rest))
+    others = noise.choice(rest, count, replace=False, p=weight / weight.sum())
     return torch.as_tensor(np.concatenate([near, others]))
 
 
-def loss_of(score: LoopScore, decoys: Decoys, rows: Tensor) -> Tensor:
-    """Kullback-Leibler divergence, nat, of what the scores say from what the RMSDs say."""
-    wanted = torch.log_softmax(-decoys.rmsd[rows] / WARMTH, 0)
-    said = torch.log_softmax(-score(decoys.xyz[rows], decoys.around), 0)
-    return (wanted.exp() * (wanted - said)).sum()
+def ranking_loss(score: LoopScore, decoys: Decoys, rows: Tensor) -> Tensor:
+    """Kullback-Leibler divergence (nat) of the distribution by score from that by RMSD, over some candidates."""
+    target = torch.log_softmax(-decoys.rmsd[rows] / RMSD_TEMPERATURE, 0)
+    predicted = torch.log_softmax(-score(decoys.xyz[rows], decoys.around), 0)
+    return (target.exp() * (target - predicted)).sum()
 
 
 def train_score(
-    learnt: Sequence[Decoys], judged: Sequence[Decoys], folder: str | Path, *, steps: int = STEPS, seed: int = 0,
-    begun: Path | None = None, told: Told | None = None, stop: int | None = None, **options: Any,
-) -> float:  # fmt: skip
-    """Train one network on the decoys of training loops, judge on others; returns the last validation loss.
+    training: Sequence[Decoys],
+    validation: Sequence[Decoys],
+    folder: str | Path,
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+    init_weights: Path | None = None,
+    progress: ProgressCallback | None = None,
+    stop: int | None = None,
+    **options: Any,
+) -> float:
+    """Train one network of the potential; returns the last validation loss (nat per loop).
 
     The folder gets checkpoint, curve, weights and card, as in `geofold.learn.torsion_prior.training.train_prior`.
 
     Parameters
     ----------
-    begun
-        Weights to go on from, at half the rate; none: from scratch.
+    training, validation : sequence of Decoys
+        Decoys of training and of validation loops.
+    folder : str or Path
+        Output folder.
+    steps, seed : int
+        Number of batches, and seed of weights, batches and dropout.
+    init_weights : Path, optional
+        Weights to start from, at half the learning rate; from scratch by default.
+    progress, stop
+        See `geofold.learn.training_loop.train`.
+    options
+        Options of `LoopScore`.
     """
     score = LoopScore(seed=seed, **options)
-    if begun is not None:
-        load_weights(begun, score)
-    held = [(decoys, chosen(decoys, np.random.default_rng([seed, k]))) for k, decoys in enumerate(judged)]
+    if init_weights is not None:
+        load_weights(init_weights, score)
+    sources = [np.random.default_rng([seed, k]) for k in range(len(validation))]
+    held_out = [(loop, choose_candidates(loop, noise)) for loop, noise in zip(validation, sources, strict=True)]
 
     def losses(number: int) -> Iterator[Tensor]:
         noise = np.random.default_rng([seed, 1, number])
-        batch = [learnt[int(k)] for k in noise.integers(len(learnt), size=LOOPS)]
+        batch = [training[int(k)] for k in noise.integers(len(training), size=BATCH_LOOPS)]
         score.train()
         score.silence_by(torch.Generator().manual_seed(1_000_003 * seed + number))
-        yield torch.stack([loss_of(score, decoys, chosen(decoys, noise)) for decoys in batch]).mean()
+        terms = [ranking_loss(score, loop, choose_candidates(loop, noise)) for loop in batch]
+        yield torch.stack(terms).mean()
 
     def validate() -> float:
         score.eval()
-        return float(np.mean([float(loss_of(score, decoys, rows)) for decoys, rows in held]))
+        return float(np.mean([float(ranking_loss(score, decoys, rows)) for decoys, rows in held_out]))
 
-    schedule = Schedule(steps, rate=RATE if begun is None else RATE / 2, decay=DECAY)
-    curve = train(score, losses, validate, folder, schedule, told, stop=stop)
-    write_curve(folder, curve, "divergence (nat a loop)")
+    schedule = Schedule(steps, rate=RATE if init_weights is None else RATE / 2, decay=DECAY)
+    curve = train(score, losses, validate, folder, schedule, progress, stop=stop)
+    write_curve(folder, curve, "divergence (nat per loop)")
     if curve[-1][0] == steps:
-        told_of = {"seed": seed, "steps": steps, "loops": len(learnt), "valid_loss": curve[-1][2]}
-        card = {"options": score.options} | told_of
-        save_weights(Path(folder) / WEIGHTS, score.state_dict(), card)
+        entries = {"seed": seed, "steps": steps, "loops": len(training), "valid_loss": curve[-1][2]}
+        save_weights(Path(folder) / WEIGHTS, score.state_dict(), {"options": score.options} | entries)
     return curve[-1][2]
-
-
-def save_score(
-    path: str | Path, parts: Sequence[Path], judged: Sequence[Decoys], ends: Sequence[Decoys], card: dict[str, Any]
-) -> float:  # fmt: skip
-    """Put trained networks together as one potential, with a card that tells what it is worth; returns its loss.
-
-    Parameters
-    ----------
-    judged, ends
-        Decoys of validation loops, and what searches by this potential ended with for others.
-    """
-    score = LoopScore.together([load_score(one)[0] for one in parts])
-    losses = [loss_of(score, decoys, chosen(decoys, np.random.default_rng(k))) for k, decoys in enumerate(judged)]
-    value = float(torch.stack(losses).mean()) if losses else math.nan
-    whole = {
-        "model": "potential of loops", "options": score.options, "valid_loss": value,
-        "parameters": sum(p.numel() for p in score.parameters()),
-    }  # fmt: skip
-    told, sure = figures(score, [*judged, *ends]), confidence(score, ends)
-    told |= {} if sure is None else {"confidence": sure.as_dict()}
-    save_weights(path, score.state_dict(), whole | told | card)
-    return value
-
-
-def figures(score: LoopScore, judged: Sequence[Decoys]) -> dict[str, Any]:
-    """Medians over loops of some length, of drawn and of led candidates: RMSD of the best by score, of the nearest."""
-    found: dict[str, list[tuple[float, ...]]] = {}
-    for decoys in judged:
-        length = decoys.xyz.shape[1]
-        size = f"to_{JUDGED[0]}" if length <= JUDGED[0] else f"from_{JUDGED[1]}" if length >= JUDGED[1] else "between"
-        for kind, name in ((DRAWN, "drawn"), (LED, "led"), (SEARCHED, "searched")):
-            rows = decoys.kind == kind
-            if bool(rows.any()):
-                value, rmsd = score.scores(decoys.xyz[rows], decoys.around), decoys.rmsd[rows]
-                best = float(rmsd[value.argmin()])
-                found.setdefault(f"{name}_{size}", []).append((best, float(rmsd.min()), float(rmsd.median())))
-    names = ("best_by_score", "nearest", "median")
-    return {
-        f"valid_{key}": dict(zip(names, np.round(np.median(values, 0), 3).tolist(), strict=True))
-        for key, values in sorted(found.items())
-    }  # fmt: skip
-
-
-def confidence(score: LoopScore, judged: Sequence[Decoys]) -> Confidence | None:
-    """How far searches end from the native, by what they end with; None with fewer than `ENOUGH` of them."""
-    told, rmsd = [], []
-    for decoys in judged:
-        rows = decoys.kind == SEARCHED
-        if bool(rows.any()):
-            xyz, value = decoys.xyz[rows], score.scores(decoys.xyz[rows], decoys.around).double()
-            flat = xyz.flatten(1).double()
-            apart = (torch.cdist(flat, flat) / math.sqrt(4 * xyz.shape[1])).numpy()
-            best = int((value.numpy() + AGREED * agreement(value.numpy(), apart)).argmin())
-            told.append(numbers(value.numpy(), apart[best], float(value[best]), xyz.shape[1]))
-            rmsd.append(float(decoys.rmsd[rows][best]))
-    return fitted(told, rmsd) if len(told) >= ENOUGH else None
-
-
-def parted(score: LoopScore, folder: Path) -> list[Path]:
-    """Weights of a potential's networks, each in a file of its own."""
-    files = []
-    for number, reader in enumerate(score.readers):
-        one = LoopScore(**score.options | {"members": 1})
-        one.readers[0].load_state_dict(reader.state_dict())
-        files.append(_kept(one, folder, number))
-    return files
-
-
-def mixed(rounds: Sequence[Sequence[Path]], folder: Path) -> list[Path]:
-    """Each network's mean over rounds that went on from one another, as weights and card.
-
-    What one round forgets while it learns from where the last was led astray, the mean keeps (Wortsman et al., Model
-    soups, ICML 2022).
-    """
-    files = []
-    for number, parts in enumerate(zip(*rounds, strict=True)):
-        every = [load_score(part)[0] for part in parts]
-        score, states = LoopScore(**every[0].options), [one.state_dict() for one in every]
-        score.load_state_dict({name: torch.stack([own[name] for own in states]).mean(0) for name in states[0]})
-        files.append(_kept(score, folder, number))
-    return files
-
-
-def _kept(score: LoopScore, folder: Path, number: int) -> Path:
-    """File of the weights of one network among several."""
-    path = folder / f"member_{number}" / WEIGHTS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(path, score.state_dict(), {"options": score.options})
-    return path
-
-
-def saved(decoys: Decoys) -> dict[str, np.ndarray]:
-    """As arrays."""
-    around = decoys.around
-    return {
-        "xyz": decoys.xyz.numpy(), "rmsd": decoys.rmsd.numpy(), "kind": decoys.kind.numpy(),
-        "around": around.xyz.numpy(), "letters": around.letters.numpy(), "number": around.number.numpy(),
-        "first": np.array(around.first),
-    }  # fmt: skip
-
-
-def read_decoys(path: Path) -> Decoys | None:
-    """Decoys of a file; None where a loop had none.
-
-    Raises
-    ------
-    InputFileError
-        If the file holds something else.
-    """
-    read_fields = partial(
-        read_arrays, path, FIELDS, content="decoys", expected="what an earlier run of `geofold train score` wrote",
-        remedy="remove it, and the command that wrote it makes it again",
-    )  # fmt: skip
-    return loaded(read_fields()) if read_fields(optional=tuple(FIELDS)) else None
-
-
-def loaded(parts: dict[str, np.ndarray]) -> Decoys:
-    """From arrays."""
-    xyz, rmsd, kind, around, letters, number = (
-        torch.as_tensor(parts[name]) for name in ("xyz", "rmsd", "kind", "around", "letters", "number")
-    )
-    return Decoys(xyz, rmsd, kind, Surroundings(around, letters, number, int(parts["first"]), xyz.shape[1]))

@@ -12,28 +12,28 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geofold.learn.loop_denoiser.features import frames
-from geofold.learn.torsion_prior.model import LETTERS
+from geofold.learn.loop_denoiser.features import backbone_frames
+from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 
 CONTACTS = 2
 SCALE = 10.0
 """A: what lengths are divided by."""
-NEAR = 1
+HALF_WINDOW = 1
 """Residues on either side that are seen."""
-APART = 3
+MIN_SEPARATION = 3
 """Residues from which another is in the way."""
-TURNS = 4
+TORSIONS = 4
 """Torsions of a residue that are led: phi, psi, chi1, chi2."""
-PUSH = 7
-MEMORY = TURNS + 1
-OWN = (2 * NEAR + 1) * (LETTERS + 5) + 2 * (TURNS - 2) + PUSH + 3 + 4
-FEATURES = OWN + CONTACTS * 16 + MEMORY
+PUSH_SIZE = 7
+MEMORY_SIZE = TORSIONS + 1
+OWN = (2 * HALF_WINDOW + 1) * (ALPHABET_SIZE + 5) + 2 * (TORSIONS - 2) + PUSH_SIZE + 3 + 4
+FEATURE_COUNT = OWN + CONTACTS * 16 + MEMORY_SIZE
 """The last ones: the last moves, and the time since the goal changed."""
-POSE = 12
+POSE_SIZE = 12
 """CA and the axes of the residue's frame."""
 
 
-class Wanted(NamedTuple):
+class ContactTargets(NamedTuple):
     """Contacts as the policy takes them.
 
     place : (B, c, 2, 3) of their atoms; residue : (B, c, 2) counted from the first; excess : (B, c) in A, above the
@@ -47,13 +47,15 @@ class Wanted(NamedTuple):
     there: Tensor
 
 
-def look(letters: Tensor, xyz: Tensor, angle: Tensor, push: Tensor, wanted: Wanted) -> tuple[Tensor, Tensor]:
+def featurise(
+    letters: Tensor, xyz: Tensor, angle: Tensor, push: Tensor, wanted: ContactTargets
+) -> tuple[Tensor, Tensor]:
     """Features (B, L, F), those of the last moves and the time zero, and poses (B, L, 12).
 
     Parameters
     ----------
     letters : (L,)
-        See `geofold.learn.torsion_prior.model.LETTERS`.
+        See `geofold.learn.torsion_prior.model.ALPHABET_SIZE`.
     xyz : (B, L, 3, 3)
         N, CA, C.
     angle : (B, L, 4)
@@ -62,20 +64,20 @@ def look(letters: Tensor, xyz: Tensor, angle: Tensor, push: Tensor, wanted: Want
         What overlaps cost the residue, and how they push its backbone and its side chain.
     """
     rows, length = xyz.shape[:2]
-    known = torch.nn.functional.one_hot(letters, LETTERS).to(xyz).expand(rows, -1, -1)
+    known = torch.nn.functional.one_hot(letters, ALPHABET_SIZE).to(xyz).expand(rows, -1, -1)
     circles = torch.stack([angle.sin(), angle.cos()], -1).nan_to_num(0.0)
     own = torch.cat([known, circles[:, :, :2].flatten(2), torch.ones_like(known[..., :1])], -1)
-    wide = torch.nn.functional.pad(own, (0, 0, NEAR, NEAR)).unfold(1, 2 * NEAR + 1, 1).flatten(2)
+    wide = torch.nn.functional.pad(own, (0, 0, HALF_WINDOW, HALF_WINDOW)).unfold(1, 2 * HALF_WINDOW + 1, 1).flatten(2)
     at = torch.arange(length, device=xyz.device).to(xyz)
     place = torch.stack([at / length, (length - 1 - at) / length, torch.full_like(at, length / SCALE)], -1)
-    axes, ca = frames(xyz), xyz[:, :, 1]
-    gap = torch.cdist(ca, ca) + 1e3 * ((at[:, None] - at).abs() < APART)
+    axes, ca = backbone_frames(xyz), xyz[:, :, 1]
+    gap = torch.cdist(ca, ca) + 1e3 * ((at[:, None] - at).abs() < MIN_SEPARATION)
     close, who = gap.min(-1)
     arm = torch.gather(ca, 1, who[..., None].expand(-1, -1, 3)) - ca
     near = torch.cat([(axes @ arm[..., None])[..., 0], close[..., None]], -1) / SCALE
     near = torch.where(close[..., None] < 1e3, near, 0.0)
-    told = [_contact(xyz, axes, at, Wanted(*(part[:, k] for part in wanted))) for k in range(CONTACTS)]
-    memory = xyz.new_zeros(rows, length, MEMORY)
+    told = [_contact(xyz, axes, at, ContactTargets(*(part[:, k] for part in wanted))) for k in range(CONTACTS)]
+    memory = xyz.new_zeros(rows, length, MEMORY_SIZE)
     pushed = torch.cat([push[..., :1], *((axes @ part[..., None])[..., 0] for part in push[..., 1:].split(3, -1))], -1)
     pushed = pushed / (1 + pushed.abs())
     chi = circles[:, :, 2:].flatten(2)
@@ -83,7 +85,7 @@ def look(letters: Tensor, xyz: Tensor, angle: Tensor, push: Tensor, wanted: Want
     return features, torch.cat([ca / SCALE, axes.flatten(2)], -1)
 
 
-def _contact(xyz: Tensor, axes: Tensor, at: Tensor, wanted: Wanted) -> Tensor:
+def _contact(xyz: Tensor, axes: Tensor, at: Tensor, wanted: ContactTargets) -> Tensor:
     """Features (B, L, 16) of one contact."""
     ca, one, two = xyz[:, :, 1], wanted.place[:, None, 0], wanted.place[:, None, 1]
     low, high = wanted.residue[:, :1].to(xyz), wanted.residue[:, 1:].to(xyz)

@@ -6,7 +6,6 @@ Glossary: ``T`` steps, ``P`` peptides side by side, ``L`` residues, ``F`` featur
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,23 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold import resources
 from geofold.learn.loop_denoiser.model import Increments
-from geofold.learn.loop_denoiser.training import TEMPERATURES, nearest_temperature
-from geofold.learn.peptide_policy.model import PeptidePolicy, Policy
-from geofold.learn.training_loop import Schedule, Told, frozen, save_weights, train, write_curve
+from geofold.learn.loop_denoiser.training import TEMPERATURES, fit_temperature
+from geofold.learn.peptide_policy.model import WEIGHTS, PeptidePolicy, Policy
+from geofold.learn.training_loop import ProgressCallback, Schedule, train, write_curve
+from geofold.learn.weights import save_weights
 
-ROWS = 32
+BATCH_SIZE = 32
 """Peptides of a batch."""
 STEPS = 3000
-JUDGED = 0.1
+HELD_OUT_SHARE = 0.1
 """Share of the lessons that the curve is judged by."""
-CALIBRATED = 10_000
+CALIBRATION_SIZE = 10_000
 """About how many held-out increments the temperature is found on."""
-WEIGHTS = "peptide.safetensors"
 
 
-class Lesson(NamedTuple):
+class Demonstration(NamedTuple):
     """A way of a peptide: features (T, L, F), poses (T, L, 12), increments (T, L, 4) still missing, NaN where fixed."""
 
     features: Tensor
@@ -38,7 +36,7 @@ class Lesson(NamedTuple):
     missing: Tensor
 
 
-def joined(lessons: Sequence[Lesson]) -> Lesson:
+def stack_demonstrations(lessons: Sequence[Demonstration]) -> Demonstration:
     """Several peptides side by side (T, P, L, ...), the shorter ones filled up with residues that are not there."""
     longest = max(lesson.features.shape[1] for lesson in lessons)
 
@@ -47,25 +45,25 @@ def joined(lessons: Sequence[Lesson]) -> Lesson:
         return torch.stack(wide, 1)
 
     features, pose, missing = zip(*lessons, strict=True)
-    return Lesson(stacked(features), stacked(pose), stacked(missing, torch.nan))
+    return Demonstration(stacked(features), stacked(pose), stacked(missing, torch.nan))
 
 
-def scanned(policy: Policy, lesson: Lesson) -> Tensor:
+def scan_latents(policy: Policy, lesson: Demonstration) -> Tensor:
     """Latents (T, P, L, d) along lessons."""
     enters = policy.enters(lesson.features, lesson.pose)
     rows = enters.shape[1:3]
     return policy.stream.scan(enters.flatten(1, 2), policy.stream.init_state(rows.numel()))[0].unflatten(1, rows)
 
 
-def loss_of(policy: Policy, lesson: Lesson) -> Tensor:
+def imitation_loss(policy: Policy, lesson: Demonstration) -> Tensor:
     """Mean negative log-likelihood of what is missing, nat a torsion."""
     known = lesson.missing.isfinite()
-    return -policy.decode(scanned(policy, lesson)).log_density(lesson.missing.nan_to_num(0.0))[known].mean()
+    return -policy.decode(scan_latents(policy, lesson)).log_density(lesson.missing.nan_to_num(0.0))[known].mean()
 
 
 def train_peptide(
-    lessons: Callable[[int], Lesson], count: int, folder: str | Path, *, steps: int = STEPS, seed: int = 0,
-    told: Told | None = None, stop: int | None = None, card: dict[str, Any] | None = None,
+    lessons: Callable[[int], Demonstration], count: int, folder: str | Path, *, steps: int = STEPS, seed: int = 0,
+    told: ProgressCallback | None = None, stop: int | None = None, card: dict[str, Any] | None = None,
     policy: Policy | None = None, weights: str = WEIGHTS, **options: Any,
 ) -> float:  # fmt: skip
     """Train on lessons by number, the last tenth of them held out; returns the last validation loss.
@@ -80,23 +78,29 @@ def train_peptide(
         Another model than a `PeptidePolicy` of the options, and the name of its file.
     """
     model: Any = PeptidePolicy(seed=seed, **options) if policy is None else policy
-    learnt = count - max(int(JUDGED * count), 1)
-    held_out = joined([lessons(k) for k in range(learnt, count)])
+    learnt = count - max(int(HELD_OUT_SHARE * count), 1)
+    held_out = stack_demonstrations([lessons(k) for k in range(learnt, count)])
 
     def losses(number: int) -> Iterator[Tensor]:
-        chosen = np.random.default_rng([seed, number]).integers(learnt, size=ROWS)
-        yield loss_of(model, joined([lessons(int(k)) for k in chosen]))
+        chosen = np.random.default_rng([seed, number]).integers(learnt, size=BATCH_SIZE)
+        yield imitation_loss(model, stack_demonstrations([lessons(int(k)) for k in chosen]))
 
     curve = train(
-        model, losses, lambda: float(loss_of(model, held_out)), folder, Schedule(steps, rate=2e-3), told, stop=stop
+        model,
+        losses,
+        lambda: float(imitation_loss(model, held_out)),
+        folder,
+        Schedule(steps, rate=2e-3),
+        told,
+        stop=stop,
     )
     write_curve(folder, curve, "negative log-likelihood (nat a torsion)")
     if curve[-1][0] == steps:
-        said, missing = told_turns(model, [lessons(k) for k in range(learnt, count)])
-        model.temperature = nearest_temperature(said, missing, TEMPERATURES)
+        said, missing = predict_increments(model, [lessons(k) for k in range(learnt, count)])
+        model.temperature = fit_temperature(said, missing, TEMPERATURES)
         whole = {
             "model": "peptide policy", "options": model.options, "temperature": model.temperature, "seed": seed,
-            "steps": steps, "rows": ROWS, "lessons": count, "valid_nll": curve[-1][2],
+            "steps": steps, "rows": BATCH_SIZE, "lessons": count, "valid_nll": curve[-1][2],
             "parameters": sum(p.numel() for p in model.parameters()),
         }  # fmt: skip
         save_weights(Path(folder) / weights, model.state_dict(), whole | (card or {}))
@@ -104,21 +108,10 @@ def train_peptide(
 
 
 @torch.no_grad()
-def told_turns(policy: Policy, lessons: Sequence[Lesson]) -> tuple[Increments, Tensor]:
+def predict_increments(policy: Policy, lessons: Sequence[Demonstration]) -> tuple[Increments, Tensor]:
     """What a policy says of about `CALIBRATED` increments of lessons, and the increments themselves (n,)."""
-    whole = joined(lessons)
+    whole = stack_demonstrations(lessons)
     known = whole.missing.isfinite()
-    every = max(int(known.sum()) // CALIBRATED, 1)
-    said = policy.decode(scanned(policy, whole))
+    every = max(int(known.sum()) // CALIBRATION_SIZE, 1)
+    said = policy.decode(scan_latents(policy, whole))
     return Increments(*(part[known][::every] for part in said)), whole.missing[known][::every]
-
-
-@cache
-def shipped_policy() -> tuple[PeptidePolicy, dict[str, Any]]:
-    """The policy that ships, and its card."""
-    return load_policy(resources.find(WEIGHTS))
-
-
-def load_policy(path: str | Path) -> tuple[PeptidePolicy, dict[str, Any]]:
-    """Policy of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
-    return frozen(path, lambda card: PeptidePolicy(**card.get("options", {}), temperature=card.get("temperature", 1.0)))

@@ -11,22 +11,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geofold import resources
 from geofold.backbone.registry import build_backbone
 from geofold.learn.data.chains import AMINO_ACIDS
-from geofold.learn.von_mises import Mixture, log_density, mixture, parameters, sample
+from geofold.learn.von_mises import Mixture, log_density, mixture_from_outputs, parameter_count, sample
+from geofold.learn.weights import load_frozen
 
-LETTERS = len(AMINO_ACIDS) + 1
+WEIGHTS = "prior.safetensors"
+ALPHABET_SIZE = len(AMINO_ACIDS) + 1
 """Amino acids, and one for whatever else stands in a chain."""
-PAST = 6
+PREVIOUS_SIZE = 6
 
 
-class Outlook(NamedTuple):
+class TorsionPrediction(NamedTuple):
     """What the prior says of residues (...): mixtures of (phi, psi) if trans and if cis, log-odds of cis."""
 
     trans: Mixture
@@ -58,20 +63,22 @@ class TorsionPrior(nn.Module):
         super().__init__()
         self.options = {"kind": kind, "width": width, "depth": depth, "components": components, "ahead": ahead}
         self.components = components
-        self.ahead = build_backbone(kind, LETTERS, ahead, width=max(width // 2, 8), depth=1, seed=seed)
-        outputs = 2 * parameters(components) + 1
-        self.stream = build_backbone(kind, LETTERS + ahead + PAST, outputs, width=width, depth=depth, seed=seed + 1)
+        self.ahead = build_backbone(kind, ALPHABET_SIZE, ahead, width=max(width // 2, 8), depth=1, seed=seed)
+        outputs = 2 * parameter_count(components) + 1
+        self.stream = build_backbone(
+            kind, ALPHABET_SIZE + ahead + PREVIOUS_SIZE, outputs, width=width, depth=depth, seed=seed + 1
+        )
 
     def context(self, letters: Tensor) -> Tensor:
         """What the stream is told of the sequence (T, B, LETTERS + A) for letters (T, B) int."""
-        told = nn.functional.one_hot(letters.long(), LETTERS).to(self.stream.enter.weight)
+        told = nn.functional.one_hot(letters.long(), ALPHABET_SIZE).to(self.stream.enter.weight)
         follows, _ = self.ahead.scan(told.flip(0), self.ahead.init_state(letters.shape[1]))
         return torch.cat([told, follows.flip(0)], -1)
 
-    def outlook(self, letters: Tensor, torsions: Tensor) -> Outlook:
+    def outlook(self, letters: Tensor, torsions: Tensor) -> TorsionPrediction:
         """Of all residues of chains at once: letters (T, B) int, torsions (T, B, 3), NaN where there are none."""
         before = torch.cat([torch.full_like(torsions[:1], torch.nan), torsions[:-1]])
-        inputs = torch.cat([self.context(letters), past(before)], -1)
+        inputs = torch.cat([self.context(letters), encode_previous(before)], -1)
         return self.read(self.stream.scan(inputs, self.stream.init_state(letters.shape[1]))[0])
 
     def log_likelihood(self, letters: Tensor, torsions: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,7 +104,7 @@ class TorsionPrior(nn.Module):
         told, state = self.context(letters), self.stream.init_state(letters.shape[1])
         before = torch.full((letters.shape[1], 3), torch.nan, dtype=told.dtype)
         for here in told:
-            z, state = self.stream.step(torch.cat([here, past(before)], -1), state)
+            z, state = self.stream.step(torch.cat([here, encode_previous(before)], -1), state)
             said = self.read(z)
             cis = torch.as_tensor(noise.random(len(here))) < said.odds.sigmoid().cpu()
             angles = torch.where(cis[:, None], sample(said.cis, noise), sample(said.trans, noise))
@@ -105,15 +112,26 @@ class TorsionPrior(nn.Module):
             before = torch.cat([angles, omega[:, None]], -1)
             yield before
 
-    def read(self, outputs: Tensor) -> Outlook:
+    def read(self, outputs: Tensor) -> TorsionPrediction:
         """What outputs (..., O) of the stream say."""
-        trans, cis, odds = outputs.split([parameters(self.components)] * 2 + [1], -1)
-        return Outlook(mixture(trans), mixture(cis), odds[..., 0] - 6.0)
+        trans, cis, odds = outputs.split([parameter_count(self.components)] * 2 + [1], -1)
+        return TorsionPrediction(mixture_from_outputs(trans), mixture_from_outputs(cis), odds[..., 0] - 6.0)
 
 
-def past(torsions: Tensor) -> Tensor:
+def encode_previous(torsions: Tensor) -> Tensor:
     """Torsions (..., 3) of the residue before as inputs (..., PAST): circles of phi and psi, whether known, cis."""
     angles, omega = torsions[..., :2], torsions[..., 2:]
     told = angles.isfinite().all(-1, keepdim=True)
     circles = torch.cat([angles.sin(), angles.cos()], -1).nan_to_num(0.0) * told
     return torch.cat([circles, told.to(circles), (omega.abs() < math.pi / 2).to(circles)], -1)
+
+
+@cache
+def shipped_prior() -> tuple[TorsionPrior, dict[str, Any]]:
+    """The prior that ships, and its card."""
+    return load_prior(resources.find(WEIGHTS))
+
+
+def load_prior(path: str | Path) -> tuple[TorsionPrior, dict[str, Any]]:
+    """Prior of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
+    return load_frozen(path, lambda card: TorsionPrior(**card.get("options", {})))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold import resources
 from geofold.learn.data.chains import Chains, read_chains, require_splits
-from geofold.learn.torsion_prior.model import TorsionPrior
-from geofold.learn.training_loop import Schedule, Told, data_hash, frozen, save_weights, train, write_curve
+from geofold.learn.torsion_prior.model import WEIGHTS, TorsionPrior
+from geofold.learn.training_loop import ProgressCallback, Schedule, train, write_curve
+from geofold.learn.weights import data_hash, save_weights
 
-ROWS, SIZE, SHORTEST = 16, 128, 16
+BATCH_SIZE, WINDOW_SIZE, SHORTEST = 16, 128, 16
 """Windows of a batch and residues of a window; with short chains it is halved down to the shortest."""
-JUDGED = 12
+VALIDATION_BATCHES = 12
 """Batches of the validation split that the curve is judged by."""
 CIS_WEIGHT = 1.0
-WINDOW, RARE = 5, 0.005
+UNLIKELY_WINDOW, UNLIKELY_SHARE = 5, 0.005
 """Residues of a stretch, and the share of nature's stretches that count as unlikely."""
 STEPS = 10000
-WEIGHTS = "prior.safetensors"
 
 
-def batch(
-    chains: Chains, starts: np.ndarray, number: int, seed: int, rows: int = ROWS, size: int = SIZE
+def draw_batch(
+    chains: Chains, starts: np.ndarray, number: int, seed: int, rows: int = BATCH_SIZE, size: int = WINDOW_SIZE
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Letters (T, B) and torsions (T, B, 3) of windows drawn by number."""
     chosen = starts[np.random.default_rng([seed, number]).integers(len(starts), size=rows)]
@@ -45,13 +43,13 @@ def window_size(chains: Chains, path: str | Path) -> int:
         If one of them has no chain of `SHORTEST` residues.
     """
     require_splits(chains, path, SHORTEST)
-    size = SIZE
+    size = WINDOW_SIZE
     while not all(len(chains.windows(split, size)) for split in ("train", "valid")):
         size //= 2
     return size
 
 
-def likelihoods(model: TorsionPrior, letters: Tensor, torsions: Tensor) -> tuple[Tensor, Tensor]:
+def negative_log_likelihoods(model: TorsionPrior, letters: Tensor, torsions: Tensor) -> tuple[Tensor, Tensor]:
     """Mean negative log-likelihood of (phi, psi) and of omega, in nat a residue that has them."""
     torsion, turn = model.log_likelihood(letters, torsions)
     known = torsions[..., :2].isfinite().all(-1)
@@ -59,7 +57,7 @@ def likelihoods(model: TorsionPrior, letters: Tensor, torsions: Tensor) -> tuple
 
 
 def train_prior(
-    data: str | Path, folder: str | Path, *, steps: int = STEPS, seed: int = 0, told: Told | None = None,
+    data: str | Path, folder: str | Path, *, steps: int = STEPS, seed: int = 0, told: ProgressCallback | None = None,
     stop: int | None = None, **options: Any,
 ) -> float:  # fmt: skip
     """Train on the training split of a `backbones.npz`; returns the last validation loss.
@@ -83,21 +81,21 @@ def train_prior(
     size = window_size(chains, data)
     starts = {split: chains.windows(split, size) for split in ("train", "valid")}
     model = TorsionPrior(seed=seed, **options)
-    held_out = [batch(chains, starts["valid"], k, 1, size=size) for k in range(JUDGED)]
+    held_out = [draw_batch(chains, starts["valid"], k, 1, size=size) for k in range(VALIDATION_BATCHES)]
 
     def losses(number: int) -> Iterator[Tensor]:
-        torsion, turn = likelihoods(model, *batch(chains, starts["train"], number, seed, size=size))
+        torsion, turn = negative_log_likelihoods(model, *draw_batch(chains, starts["train"], number, seed, size=size))
         yield torsion + CIS_WEIGHT * turn
 
     def validate() -> float:
-        return float(np.mean([float(likelihoods(model, *part)[0]) for part in held_out]))
+        return float(np.mean([float(negative_log_likelihoods(model, *part)[0]) for part in held_out]))
 
     curve = train(model, losses, validate, folder, Schedule(steps), told, stop=stop)
     write_curve(folder, curve, "negative log-likelihood (nat a residue)")
     if curve[-1][0] == steps:
         card = {
-            "model": "torsion prior", "options": model.options, "seed": seed, "steps": steps, "rows": ROWS,
-            "size": size, "window": WINDOW, "unlikely_nat": unlikely(model, held_out),
+            "model": "torsion prior", "options": model.options, "seed": seed, "steps": steps, "rows": BATCH_SIZE,
+            "size": size, "window": UNLIKELY_WINDOW, "unlikely_nat": unlikely_threshold(model, held_out),
             "data_sha256": data_hash(data), "valid_nll": curve[-1][2],
             "parameters": sum(p.numel() for p in model.parameters()),
             "command": f"geofold train prior --steps {steps} --seed {seed}" + _asked(model),
@@ -113,22 +111,11 @@ def _asked(model: TorsionPrior) -> str:
 
 
 @torch.no_grad()
-def unlikely(model: TorsionPrior, held_out: list[tuple[Tensor, Tensor]]) -> float:
+def unlikely_threshold(model: TorsionPrior, held_out: list[tuple[Tensor, Tensor]]) -> float:
     """Mean log-likelihood (nat) below which a stretch of `WINDOW` residues is rarer than `RARE` in nature."""
     found = []
     for letters, torsions in held_out:
         each, _ = model.log_likelihood(letters, torsions)
-        means = each.unfold(0, WINDOW, 1).mean(-1)
-        found.append(means[torsions[..., :2].isfinite().all(-1).unfold(0, WINDOW, 1).all(-1)])
-    return float(torch.cat(found).quantile(RARE))
-
-
-@cache
-def shipped_prior() -> tuple[TorsionPrior, dict[str, Any]]:
-    """The prior that ships, and its card."""
-    return load_prior(resources.find(WEIGHTS))
-
-
-def load_prior(path: str | Path) -> tuple[TorsionPrior, dict[str, Any]]:
-    """Prior of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
-    return frozen(path, lambda card: TorsionPrior(**card.get("options", {})))
+        means = each.unfold(0, UNLIKELY_WINDOW, 1).mean(-1)
+        found.append(means[torsions[..., :2].isfinite().all(-1).unfold(0, UNLIKELY_WINDOW, 1).all(-1)])
+    return float(torch.cat(found).quantile(UNLIKELY_SHARE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geofold.learn.torsion_prior.training import shipped_prior
+from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.molecule.encoding import encode_residues
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.domain import PeptideDomain

@@ -14,8 +14,8 @@ from geofold.core.gate import Gate, ThresholdGate
 from geofold.core.pullback import Pullback
 from geofold.core.stream import StuckCriterion, stream
 from geofold.core.trust_region import TrustRegion
-from geofold.learn.gate import PEPTIDE_WEIGHTS, shipped_gate
-from geofold.learn.peptide_policy.training import shipped_policy
+from geofold.learn.peptide_policy.model import shipped_policy
+from geofold.learn.pretrained import PEPTIDE_GATE_WEIGHTS, shipped_gate
 from geofold.modelling.force_field_stage import ENERGY_WEIGHT, run_force_field, with_force_field
 from geofold.modelling.options import PREDICTORS, TORSION_CAP, RunOptions
 from geofold.modelling.outcome import StreamOutcome
@@ -50,7 +50,7 @@ def controller(options: RunOptions, domain: PeptideDomain | None = None, gate: G
     if domain is not None and domain.sense is not None:
         backbone = PeptidePredictor(shipped_policy()[0], domain.sense.turns)
     if gate is None:
-        gate = shipped_gate(PEPTIDE_WEIGHTS) if predicts else plain_gate()
+        gate = shipped_gate(PEPTIDE_GATE_WEIGHTS) if predicts else plain_gate()
     return Controller(
         backbone=backbone,
         metric=Pullback(damping=DAMPING, decay=0.9),

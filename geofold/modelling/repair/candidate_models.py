@@ -9,7 +9,8 @@ import torch
 
 from geofold.core.population import PopulationPlan, evolve, select_rows
 from geofold.errors import GeofoldError
-from geofold.learn.gate import shipped_gate
+from geofold.learn.loop_denoiser.model import TRAINED_LENGTHS
+from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import refinement_controller, run_guided
 from geofold.modelling.evaluation import evaluate_geometry, potential_of_local
 from geofold.modelling.options import STREAMS, RunOptions
@@ -23,7 +24,6 @@ from geofold.modelling.search.diversity import select_diverse
 from geofold.modelling.search.evolutionary import choose_effort, search_loop
 from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import NO_PREDICTOR, TrajectoryRecorder
-from geofold.molecule.datasets.loop_windows import LENGTHS
 from geofold.molecule.loop.batch_states import with_own_bonds
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.loop.predictor import LoopPredictor, LoopSense
@@ -95,7 +95,7 @@ def candidate_models(
         return CandidateModels([], Scores.of(np.empty(0)))
     outcomes = [_evolve(structure, domain, start, options, progress.begin("refine input"), TrajectoryRecorder())]
     predicts = domain.tree.closed and options.predictor != NO_PREDICTOR
-    if predicts and domain.length <= LENGTHS[1]:
+    if predicts and domain.length <= TRAINED_LENGTHS[1]:
         # The loop model is not always better, so what the input leads to remains a candidate.
         recorder = TrajectoryRecorder(LoopPredictor.name, f"{shipped_gate().name}, threshold")
         guided = _guide(structure, domain, options, recorder)

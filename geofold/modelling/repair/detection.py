@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.learn.loop_denoiser.training import shipped_loop_model
+from geofold.learn.loop_denoiser.model import shipped_loop_model
 from geofold.molecule.loop.detection import Trouble, bad_stretches, trouble_of
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import stretches

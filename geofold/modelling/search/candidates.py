@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from geofold.errors import BuildError
-from geofold.learn.data.chains import dihedral
-from geofold.learn.loop_score.model import LoopScore, Surroundings
-from geofold.learn.torsion_prior.training import shipped_prior
+from geofold.geometry import dihedral, wrap
+from geofold.learn.loop_score.features import LoopEnvironment
+from geofold.learn.loop_score.model import LoopScore
+from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.controllers import minimise, run_guided
 from geofold.modelling.options import TORSION_CAP
 from geofold.molecule.energy.loop_score_input import surroundings
@@ -136,7 +137,7 @@ class LoopCandidates:
         return replace(domain, sense=LoopSense.of(self.structure, domain.fold))
 
     @cached_property
-    def environment(self) -> Surroundings:
+    def environment(self) -> LoopEnvironment:
         """Input of the learned potential: all residues with a backbone, the loop among them."""
         return surroundings(self.structure, *self.span, self.structure.steering(self.altloc))
 
@@ -198,7 +199,7 @@ class LoopCandidates:
         size = np.radians(noise.choice(MUTATION_SIZES, size=(count, 1, 1)))
         mutated = noise.random((count, n + 1, 1)) < noise.choice(MUTATION_SHARES, size=(count, 1, 1))
         torsions = torsions + size * mutated * noise.standard_normal(torsions.shape)
-        return self.close((torsions + np.pi) % (2 * np.pi) - np.pi)
+        return self.close(wrap(torsions))
 
     def guide(self, rows: Floats, *, seed: int = 0) -> tuple[Floats, Floats]:
         """Candidates (K, m, 3) after a stream under loop model, gate and corrector, and their cost (K,)."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
-from geofold.learn.loop_score.confidence import Confidence, agreement, numbers
-from geofold.learn.loop_score.model import LoopScore, shipped_judge
+from geofold.geometry import pairwise_rmsd
+from geofold.learn.loop_score.confidence import Confidence, confidence_features, consensus_distance
+from geofold.learn.loop_score.model import LoopScore, shipped_reranker
 from geofold.modelling.evaluation import backbone_of_end, potential_of
 from geofold.modelling.outcome import LoopModel
 from geofold.modelling.scoring import CONSENSUS, REFINED
@@ -35,10 +35,7 @@ class Ensemble:
 
     def rmsd(self, backbone: Floats) -> Floats:
         """RMSD (E, K) in A of backbones (E, n, 4, 3) in nm from the candidates, without superposition."""
-        atoms = int(np.prod(backbone.shape[1:3]))
-        flat = 3 * atoms
-        distance = cdist(backbone.reshape(len(backbone), flat), self.backbone.reshape(len(self.backbone), flat))
-        return np.asarray(10 * distance / np.sqrt(atoms))
+        return pairwise_rmsd(backbone, self.backbone, 10)
 
     @classmethod
     def of(cls, loop: LoopCandidates, pool: Candidates) -> Ensemble:
@@ -58,9 +55,9 @@ def rerank_by_consensus(loop: LoopCandidates, pool: Candidates, judge: LoopScore
     """
     if not len(pool.rows):
         return pool
-    potential = loop.potential(pool.rows, shipped_judge()[0] if judge is None else judge)
+    potential = loop.potential(pool.rows, shipped_reranker()[0] if judge is None else judge)
     backbone = loop.backbone(pool.rows)
-    distance = agreement(potential, Ensemble(backbone, potential).rmsd(backbone))
+    distance = consensus_distance(potential, Ensemble(backbone, potential).rmsd(backbone))
     return Candidates.rank(pool.rows, replace(pool.scores, potential=potential, consensus=distance), CONSENSUS)
 
 
@@ -69,7 +66,7 @@ def add_consensus(structure: Structure, models: Sequence[LoopModel], ensemble: E
     if ensemble is None:
         return list(models)
     backbone = np.array([backbone_of_end(structure, model) for model in models])
-    distance = agreement(ensemble.potential, ensemble.rmsd(backbone))
+    distance = consensus_distance(ensemble.potential, ensemble.rmsd(backbone))
     return [
         model.with_terms(consensus=REFINED.consensus * float(own)) for model, own in zip(models, distance, strict=True)
     ]
@@ -86,11 +83,14 @@ def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble |
     ensemble : Ensemble or None
         Candidates of the search.
     """
-    calibration = Confidence.of(shipped_judge()[1])
+    calibration = Confidence.of(shipped_reranker()[1])
     backbone = backbone_of_end(structure, model)
     if calibration is None or ensemble is None or not np.isfinite(backbone).all():
         return model
     coordinates = model.outcome.apply(structure.xyz)[None]
     potential = float(potential_of(structure, model.outcome.tree, coordinates)[0])
     rmsd = ensemble.rmsd(backbone[None])[0]
-    return replace(model, confidence=calibration.rmsd(numbers(ensemble.potential, rmsd, potential, len(backbone))))
+    return replace(
+        model,
+        confidence=calibration.predict_rmsd(confidence_features(ensemble.potential, rmsd, potential, len(backbone))),
+    )

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from geofold import geometry
 from geofold.errors import BuildError
+from geofold.learn.loop_score.decoys import CROSSOVER, EVOLVED, GUIDED, PERTURBED, SAMPLED, SEARCH_END, Decoys
 from geofold.learn.loop_score.model import LoopScore
-from geofold.learn.loop_score.training import BRED, CROSSED, DISTURBED, DRAWN, LED, SEARCHED, Decoys
 from geofold.modelling.search.candidates import LoopCandidates, rebuild_plan
 from geofold.modelling.search.evolutionary import Effort, breed, search_loop
 from geofold.molecule.selection import backbone_atoms
@@ -57,14 +58,14 @@ def decoys_of(native: Structure, first: int, last: int, score: LoopScore | None,
     rest = noise.permutation(order[NEAREST_KEPT:])[: DRAWN_KEPT - NEAREST_KEPT]
     kept = np.concatenate([order[:NEAREST_KEPT], rest])
     near = np.concatenate([drawn[order[: PARENTS[0]]], perturbed[:: max(1, len(perturbed) // PARENTS[1])]])
-    parts = [(DRAWN, drawn[kept]), (DISTURBED, perturbed), (CROSSED, loop.cross(near, OFFSPRING, noise))]
+    parts = [(SAMPLED, drawn[kept]), (PERTURBED, perturbed), (CROSSOVER, loop.cross(near, OFFSPRING, noise))]
     if score is not None:
         pool = breed(loop, drawn, HARD_EFFORT, score, noise)
         best = pool.distinct(BRED_KEPT).rows
         natives = perturbed[:: max(1, len(perturbed) // GUIDED_NATIVES)]
         guided, _ = loop.guide(np.concatenate([best[:GUIDED_BRED], natives]))
         minimised, _ = loop.minimise(guided, score)
-        parts += [(BRED, best), (LED, np.concatenate([guided, minimised]))]
+        parts += [(EVOLVED, best), (GUIDED, np.concatenate([guided, minimised]))]
     return _decoys(loop, native, first, last, parts)
 
 
@@ -87,7 +88,7 @@ def search_decoys(native: Structure, first: int, last: int, score: LoopScore, *,
     """
     loop = LoopCandidates.of(native, rebuild_plan(native, first, last), seed=seed)
     rows = search_loop(loop, SEARCH_EFFORT, seed=seed, score=score).rows
-    return _decoys(loop, native, first, last, [(SEARCHED, rows)])
+    return _decoys(loop, native, first, last, [(SEARCH_END, rows)])
 
 
 def _perturb_native(
@@ -102,7 +103,7 @@ def _perturb_native(
 def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: Floats) -> Floats:
     """Backbone RMSD (K,) in A of conformations (K, m, 3) from the native."""
     reference = native.xyz[np.array(backbone_atoms(native, first, last, native.steering_mask))].reshape(-1, 4, 3)
-    return np.asarray(10 * np.sqrt(((loop.backbone(rows) - reference) ** 2).sum(-1).mean((1, 2))))
+    return 10 * geometry.rmsd(loop.backbone(rows), reference, (1, 2))
 
 
 def _decoys(

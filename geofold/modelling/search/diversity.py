@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from geofold.geometry import rmsd
 from geofold.modelling.evaluation import backbone_of_end
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel
@@ -37,7 +38,7 @@ def select_distinct(rows: Floats, cost: Floats, count: int, radius: float = MIN_
     """
     chosen: list[int] = []
     for k in np.argsort(cost, kind="stable").tolist():
-        if not chosen or np.sqrt(((rows[chosen] - rows[k]) ** 2).sum(-1).mean(-1)).min() > radius:
+        if not chosen or rmsd(rows[chosen], rows[k], -1).min() > radius:
             chosen.append(k)
             if len(chosen) == count:
                 break

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.ramachandran import class_of, score, verdict
 from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
-from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import WATER, Floats, Structure
 from geofold.molecule.topology.bonds import bond_list, neighbours, separations
@@ -105,7 +105,7 @@ class Watch:
         """Numbers of coordinates (n_atoms, 3) in nm, all finite."""
         there: NDArray[np.bool_] = np.all(self.torsions >= 0, axis=-1)
         points = torch.as_tensor(xyz[self.torsions.clip(0)])
-        phi, psi, omega = np.where(there, dihedral(points).numpy(), np.nan)
+        phi, psi, omega = np.where(there, dihedral_of_points(points).numpy(), np.nan)
         names = [residue.resname for residue in self.structure.residues]
         kind = np.array(
             [

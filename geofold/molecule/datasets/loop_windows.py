@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS, Chains
 from geofold.learn.loop_denoiser.batched_backbone import CB, FLANK
-from geofold.learn.loop_denoiser.dataset import Loops, Window
+from geofold.learn.loop_denoiser.dataset import LoopDataset, LoopWindow
 from geofold.molecule.datasets.packed_chains import PackedChains
 from geofold.molecule.residues import names_of
 from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, side_chain
@@ -32,7 +32,7 @@ RADIUS = 12.0
 def loop_windows(
     chains: Chains, packed: PackedChains, split: str, *, seed: int = 0, lengths: tuple[int, int] = LENGTHS,
     most: int | None = None, told: Callable[[int, int], None] | None = None,
-) -> Loops:  # fmt: skip
+) -> LoopDataset:  # fmt: skip
     """Loops of the packed chains of a split, drawn by a seed.
 
     Parameters
@@ -41,19 +41,19 @@ def loop_windows(
         Chains to look at.
     """
     own = [int(c) for c in packed.chain if chains.split[c] == SPLITS.index(split)][:most]
-    found: list[Window] = []
+    found: list[LoopWindow] = []
     for done, number in enumerate(own):
         noise = np.random.default_rng([seed, number])
-        places = [drawn(chains, number, noise, lengths) for _ in range(int(chains.length[number]) // EVERY)]
+        places = [draw_loop(chains, number, noise, lengths) for _ in range(int(chains.length[number]) // EVERY)]
         wanted = sorted({place for place in places if place is not None})
         if wanted:
-            found += windows_of(chains, packed, number, wanted)
+            found += cut_windows(chains, packed, number, wanted)
         if told is not None:
             told(done + 1, len(own))
-    return Loops.of(found)
+    return LoopDataset.of(found)
 
 
-def require_loops(loops: Loops, path: str | Path, packed: PackedChains, chains: Chains, split: str) -> None:
+def require_loops(loops: LoopDataset, path: str | Path, packed: PackedChains, chains: Chains, split: str) -> None:
     """Make sure that the packed chains of a file gave a split some loops.
 
     Raises
@@ -69,7 +69,7 @@ def require_loops(loops: Loops, path: str | Path, packed: PackedChains, chains: 
         )  # fmt: skip
 
 
-def drawn(
+def draw_loop(
     chains: Chains, number: int, noise: np.random.Generator, lengths: tuple[int, int], irregular: float = IRREGULAR
 ) -> tuple[int, int] | None:  # fmt: skip
     """First residue and length of a loop of a chain; None if what was drawn is none.
@@ -90,12 +90,12 @@ def drawn(
     return (start, length) if np.mean(~np.isin(here, REGULAR)) >= irregular else None
 
 
-def windows_of(
+def cut_windows(
     chains: Chains, packed: PackedChains, number: int, places: list[tuple[int, int]]
-) -> list[Window]:  # fmt: skip
+) -> list[LoopWindow]:  # fmt: skip
     """Windows of a chain: (first residue, length) each."""
     xyz, letters = chains.xyz(number), chains.letters(number)
-    side, owner = side_chains(letters, xyz, packed.of(number, len(letters)))
+    side, owner = place_side_chains(letters, xyz, packed.of(number, len(letters)))
     beta = pseudo_beta(xyz)
     glycine = np.array([letter == "G" for letter in letters])
     backbone = np.concatenate([xyz, beta[:, None]], 1)
@@ -114,11 +114,13 @@ def windows_of(
         piece = (of >= start - FLANK) & (of < end + FLANK)
         near &= ~(piece & ~beyond) & ~((of >= start) & (of < end))
         part = slice(start - FLANK, end + FLANK)
-        found.append(Window(xyz[part].astype(np.float32), codes[part], atoms[near].astype(np.float32), beyond[near]))
+        found.append(
+            LoopWindow(xyz[part].astype(np.float32), codes[part], atoms[near].astype(np.float32), beyond[near])
+        )
     return found
 
 
-def side_chains(letters: str, xyz: Floats, chi: NDArray[np.float16]) -> tuple[Floats, NDArray[np.int64]]:
+def place_side_chains(letters: str, xyz: Floats, chi: NDArray[np.float16]) -> tuple[Floats, NDArray[np.int64]]:
     """Atoms beyond CB (m, 3) in A of a packed chain, and the residue (m,) of each."""
     rotation, origin = backbone_frames(xyz[:, 0] / 10, xyz[:, 1] / 10, xyz[:, 2] / 10)
     atoms, owner = [np.zeros((0, 3))], [np.zeros(0, dtype=np.int64)]

@@ -15,8 +15,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.backbone.state_io import write_atomically
 from geofold.errors import InputFileError
+from geofold.files import write_atomically
 from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
 from geofold.learn.data.chains import SPLITS, Chains
 from geofold.molecule.residues import names_of
@@ -25,9 +25,9 @@ from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, 
 from geofold.molecule.structure import AddedAtom, Row, Structure
 
 Floats = NDArray[np.float64]
-MOST_CHI = 4
+MAX_CHI = 4
 FIELDS: dict[str, Field] = {
-    "chain": (INTEGERS, ("C",)), "start": (INTEGERS, ("C",)), "chi": (FLOATS, ("P", MOST_CHI)),
+    "chain": (INTEGERS, ("C",)), "start": (INTEGERS, ("C",)), "chi": (FLOATS, ("P", MAX_CHI)),
     "data_sha256": (TEXT, ()),
 }  # fmt: skip
 BATCH = 20
@@ -77,14 +77,14 @@ def backbone_structure(chains: Chains, number: int) -> Structure:
 
 def with_betas(structure: Structure) -> Structure:
     """A bare backbone with the CB atoms of its residues."""
-    chi = np.zeros((len(structure.residues), MOST_CHI), dtype=np.float16)
-    return completed(structure, [atom for atom in side_chain_atoms(structure, chi) if atom.name == "CB"])
+    chi = np.zeros((len(structure.residues), MAX_CHI), dtype=np.float16)
+    return with_added_atoms(structure, [atom for atom in side_chain_atoms(structure, chi) if atom.name == "CB"])
 
 
-def packed_chi(chains: Chains, number: int) -> NDArray[np.float16]:
+def pack_chi(chains: Chains, number: int) -> NDArray[np.float16]:
     """Chi (n, 4) of the best rotamers of a chain."""
     found = pack(backbone_structure(chains, number))
-    chi = np.full((int(chains.length[number]), MOST_CHI), np.nan, dtype=np.float16)
+    chi = np.full((int(chains.length[number]), MAX_CHI), np.nan, dtype=np.float16)
     for k, angles in zip(found.residue.tolist(), found.chi, strict=True):
         chi[k, : len(angles)] = angles
     return chi
@@ -111,15 +111,15 @@ def side_chain_atoms(structure: Structure, chi: NDArray[np.float16]) -> list[Add
     return added
 
 
-def completed(structure: Structure, added: Sequence[AddedAtom]) -> Structure:
+def with_added_atoms(structure: Structure, added: Sequence[AddedAtom]) -> Structure:
     """A structure with its added atoms, each behind the others of its residue."""
     rows, keys = [], []
     for k, residue in enumerate(structure.residues):
-        own = [relabelled(structure, a, structure.xyz[a]) for a in residue.atoms.tolist()]
+        own = [relabel_row(structure, a, structure.xyz[a]) for a in residue.atoms.tolist()]
         for atom in added:
             if atom.residue == k:
                 first = residue.atoms[0]
-                row = list(relabelled(structure, int(first), atom.xyz))
+                row = list(relabel_row(structure, int(first), atom.xyz))
                 row[0], row[5] = atom.name, atom.element
                 own.append(cast(Row, tuple(row)))
         rows += own
@@ -127,7 +127,7 @@ def completed(structure: Structure, added: Sequence[AddedAtom]) -> Structure:
     return Structure.from_rows(rows, structure.source, keys)
 
 
-def relabelled(structure: Structure, a: int, xyz: NDArray[np.float64]) -> Row:
+def relabel_row(structure: Structure, a: int, xyz: NDArray[np.float64]) -> Row:
     """Row of an atom of a structure, elsewhere."""
     labels = (structure.name[a], structure.resname[a], structure.chain[a], structure.icode[a], "", structure.element[a])
     numbers = (int(structure.resnum[a]), a, False, 1.0, 0.0, *map(float, xyz))
@@ -137,10 +137,10 @@ def relabelled(structure: Structure, a: int, xyz: NDArray[np.float64]) -> Row:
 def packed_structure(chains: Chains, packed: PackedChains, number: int) -> Structure:
     """A chain of the data with its packed side chains."""
     bare = backbone_structure(chains, number)
-    return completed(bare, side_chain_atoms(bare, packed.of(number, int(chains.length[number]))))
+    return with_added_atoms(bare, side_chain_atoms(bare, packed.of(number, int(chains.length[number]))))
 
 
-def chosen_chains(chains: Chains, count: int, seed: int) -> NDArray[np.int64]:
+def choose_chains(chains: Chains, count: int, seed: int) -> NDArray[np.int64]:
     """Numbers of `count` training chains drawn by a seed, and a tenth as many of each other split, in order."""
     noise = np.random.default_rng(seed)
     parts = []
@@ -165,7 +165,7 @@ def pack_chains(
         Called with the number of chains done and of all.
     """
     path = Path(path)
-    wanted = chosen_chains(chains, count, seed)
+    wanted = choose_chains(chains, count, seed)
     done: dict[int, NDArray[np.float16]] = {}
     if path.exists():
         old = read_packed(path, data_sha256, chains)
@@ -186,7 +186,7 @@ def _packed_in_batches(
     batches = [left[k : k + BATCH * workers] for k in range(0, len(left), BATCH * workers)]
     if workers == 1:
         for batch in batches:
-            yield batch, [packed_chi(chains, c) for c in batch]
+            yield batch, [pack_chi(chains, c) for c in batch]
         return
     with ProcessPoolExecutor(workers, initializer=_hold, initargs=(chains,)) as pool:
         for batch in batches:
@@ -199,7 +199,7 @@ def _hold(chains: Chains) -> None:
 
 
 def _packed_held(number: int) -> NDArray[np.float16]:
-    return packed_chi(_HELD["chains"], number)
+    return pack_chi(_HELD["chains"], number)
 
 
 _HELD: dict[str, Chains] = {}

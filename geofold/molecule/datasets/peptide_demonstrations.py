@@ -25,8 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geofold.learn.peptide_policy.features import FEATURES, MEMORY, POSE
-from geofold.learn.peptide_policy.training import Lesson
+from geofold.learn.peptide_policy.features import FEATURE_COUNT, MEMORY_SIZE, POSE_SIZE
+from geofold.learn.peptide_policy.training import Demonstration
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.kinematics.forward import carry, frames
@@ -45,13 +45,13 @@ SIZES = (8, 12)
 GOALS = 2
 """Contacts asked for one after the other, the second from where the first was reached."""
 BOUND = 6.0
-STEPS = 12
-WANDER = math.radians(4.0)
+DEMONSTRATION_STEPS = 12
+MAX_NOISE = math.radians(4.0)
 """Of a lesson: steps, and the largest standard deviation of what meddles with them."""
 
 
 @dataclass(frozen=True)
-class Demo:
+class SolvedContact:
     """A sequence, a contact as text, and total increments (n,) of the built chain: at the start, at the end."""
 
     sequence: str
@@ -60,28 +60,28 @@ class Demo:
     end: NDArray[np.float64]
 
 
-def demonstrations(number: int, *, seed: int = 0) -> list[Demo]:
+def solve_contacts(number: int, *, seed: int = 0) -> list[SolvedContact]:
     """Demonstrations with a random peptide of 8-12 residues: contacts asked for by turns, until one is not reached."""
     noise = np.random.default_rng([seed, number])
-    sequence = drawn_sequence(noise)
-    structure, domain = built(sequence)
+    sequence = draw_sequence(noise)
+    structure, domain = build_peptide(sequence)
     angle, found = np.zeros(len(domain.tree)), []
     for part in range(GOALS):
-        contact = drawn_contact(len(sequence), noise)
-        end = solved(structure, domain, contact, angle, seed=number * GOALS + part)
+        contact = draw_contact(len(sequence), noise)
+        end = solve_contact(structure, domain, contact, angle, seed=number * GOALS + part)
         if end is None:
             break
-        found.append(Demo(sequence, contact, angle, end))
+        found.append(SolvedContact(sequence, contact, angle, end))
         angle = end
     return found
 
 
-def drawn_sequence(noise: np.random.Generator) -> str:
+def draw_sequence(noise: np.random.Generator) -> str:
     """A random sequence of 8-12 residues."""
     return "".join(noise.choice(list(LETTERS), int(noise.integers(SIZES[0], SIZES[1] + 1))))
 
 
-def drawn_contact(length: int, noise: np.random.Generator) -> str:
+def draw_contact(length: int, noise: np.random.Generator) -> str:
     """A random contact of residues far enough apart."""
     while True:
         i, j = sorted(int(k) for k in noise.integers(1, length + 1, 2))
@@ -90,27 +90,27 @@ def drawn_contact(length: int, noise: np.random.Generator) -> str:
 
 
 @lru_cache(8)
-def built(sequence: str) -> tuple[Structure, PeptideDomain]:
+def build_peptide(sequence: str) -> tuple[Structure, PeptideDomain]:
     """An extended peptide and its domain."""
     structure = peptide(sequence)
     return structure, PeptideDomain.of(structure, 0, len(structure.residues) - 1)
 
 
-def placed(domain: PeptideDomain, xyz: np.ndarray, angle: Tensor) -> PeptideState:
+def state_at(domain: PeptideDomain, xyz: np.ndarray, angle: Tensor) -> PeptideState:
     """State (B) of total increments (B, n) of coordinates of the whole structure in nm."""
     start = domain.start(xyz, len(angle)).fold.xyz
     moved = carry(domain.fold.kin, frames(domain.fold.kin, start, angle), start)
     return PeptideState(domain.fold.at(moved, angle, domain.reach()), domain.sterics.pairs(moved))
 
 
-def solved(
+def solve_contact(
     structure: Structure, domain: PeptideDomain, contact: str, angle: NDArray[np.float64], *, seed: int
 ) -> NDArray[np.float64] | None:
     """Total increments (n,) at which a contact is kept; None if no row gets there clean."""
     goal = PeptideGoal((parse_contact(structure, contact),), contact=CONTACT_WEIGHT)
     before = torch.as_tensor(angle)
-    turn = annealed(domain, placed(domain, structure.xyz, before[None]), goal, COURSE, seed=seed)
-    state = placed(domain, structure.xyz, before + turn)
+    turn = annealed(domain, state_at(domain, structure.xyz, before[None]), goal, COURSE, seed=seed)
+    state = state_at(domain, structure.xyz, before + turn)
     clean = domain.sterics.severe(state.fold.xyz, state.pairs) == 0
     clean &= torch.tensor(domain.angles.outliers(state.fold.angle)) == 0
     clean &= domain.distances(state.fold.xyz, goal.contacts)[:, 0] <= goal.contacts[0].bound
@@ -133,31 +133,31 @@ def _whole(xyz: np.ndarray, atoms: np.ndarray, local: Tensor) -> np.ndarray:
     return after
 
 
-def lesson(demo: Demo, *, seed: int) -> Lesson:
+def make_demonstration(demo: SolvedContact, *, seed: int) -> Demonstration:
     """A noisy way from where a demonstration starts to where it ends, as the policy would see it."""
-    structure, domain = built(demo.sequence)
+    structure, domain = build_peptide(demo.sequence)
     sense = PeptideSense.of(structure, domain.fold)
     assert sense is not None
     noise = np.random.default_rng(seed)
-    backbone, wander = domain.tree.backbone, noise.random() * WANDER
+    backbone, wander = domain.tree.backbone, noise.random() * MAX_NOISE
     way = [np.asarray(demo.start)]
-    while len(way) < STEPS:
+    while len(way) < DEMONSTRATION_STEPS:
         left = demo.end - way[-1]
         busiest = np.abs(left[backbone]).max(initial=1e-9)
         move = np.where(backbone, left * min(1.0, CAP / busiest), left.clip(-CAP, CAP))
         way.append(way[-1] + move + wander * noise.standard_normal(len(left)) * backbone)
     angle = torch.as_tensor(np.array(way))
-    state = placed(domain, structure.xyz, angle)
+    state = state_at(domain, structure.xyz, angle)
     goal = PeptideGoal((parse_contact(structure, demo.contact),))
-    seen = sense.seen(domain, state, goal)[:, :-2].unflatten(1, (-1, FEATURES + POSE))
-    features, pose = seen.split((FEATURES, POSE), -1)
-    features[..., -MEMORY:-1] = sense.of_residues(torch.diff(angle, dim=0, prepend=angle[:1]))
-    features[..., -1] = (torch.arange(STEPS) / FADING)[:, None]
+    seen = sense.seen(domain, state, goal)[:, :-2].unflatten(1, (-1, FEATURE_COUNT + POSE_SIZE))
+    features, pose = seen.split((FEATURE_COUNT, POSE_SIZE), -1)
+    features[..., -MEMORY_SIZE:-1] = sense.of_residues(torch.diff(angle, dim=0, prepend=angle[:1]))
+    features[..., -1] = (torch.arange(DEMONSTRATION_STEPS) / FADING)[:, None]
     missing = torch.where(sense.turns < 0, torch.nan, sense.of_residues(torch.as_tensor(demo.end) - angle))
-    return Lesson(features.float(), pose.float(), missing.float())
+    return Demonstration(features.float(), pose.float(), missing.float())
 
 
-def saved(demos: list[Demo]) -> dict[str, NDArray[np.generic]]:
+def contacts_to_arrays(demos: list[SolvedContact]) -> dict[str, NDArray[np.generic]]:
     """As arrays, for a file."""
     return {
         "sequence": np.array([d.sequence for d in demos]), "contact": np.array([d.contact for d in demos]),
@@ -167,10 +167,10 @@ def saved(demos: list[Demo]) -> dict[str, NDArray[np.generic]]:
     }  # fmt: skip
 
 
-def loaded(parts: dict[str, NDArray[np.generic]]) -> Iterator[Demo]:
+def contacts_from_arrays(parts: dict[str, NDArray[np.generic]]) -> Iterator[SolvedContact]:
     """Demonstrations of such arrays."""
     edge = np.concatenate([[0], np.cumsum(parts["size"])]).astype(int)
     for k, (sequence, contact) in enumerate(zip(parts["sequence"], parts["contact"], strict=True)):
         part = slice(edge[k], edge[k + 1])
         start, end = (np.asarray(parts[name][part], dtype=np.float64) for name in ("start", "end"))
-        yield Demo(str(sequence), str(contact), start, end)
+        yield SolvedContact(str(sequence), str(contact), start, end)

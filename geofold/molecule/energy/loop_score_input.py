@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.learn.loop_score.model import Surroundings
+from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.molecule.encoding import encode_residues
 from geofold.molecule.residues import BACKBONE
 from geofold.molecule.selection import backbone_atoms
@@ -16,7 +16,7 @@ BREAK = 1000
 """Increment of the sequence position at a chain break, beyond any separation that the potential distinguishes."""
 
 
-def surroundings(structure: Structure, first: int, last: int, steering: Mask) -> Surroundings:
+def surroundings(structure: Structure, first: int, last: int, steering: Mask) -> LoopEnvironment:
     """Backbones of all amino acids, with residues `first` to `last` (indices) marked as the loop.
 
     Parameters
@@ -39,7 +39,7 @@ def surroundings(structure: Structure, first: int, last: int, steering: Mask) ->
         number[row] = position
     letters = encode_residues(structure, 0, size - 1)[amino_acids, 0]
     coordinates = torch.as_tensor(10 * xyz, dtype=torch.float32)
-    return Surroundings(coordinates, letters, torch.as_tensor(number), amino_acids.index(first), last - first + 1)
+    return LoopEnvironment(coordinates, letters, torch.as_tensor(number), amino_acids.index(first), last - first + 1)
 
 
 def backbone_of(structure: Structure, first: int, last: int, steering: Mask, xyz: Floats) -> Tensor:

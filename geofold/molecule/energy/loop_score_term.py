@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.learn.loop_score.model import LoopScore, Surroundings
+from geofold.learn.loop_score.features import LoopEnvironment
+from geofold.learn.loop_score.model import LoopScore
 from geofold.molecule.energy.loop_score_input import surroundings
 from geofold.molecule.kinematics.decoder import Fold
 from geofold.molecule.residues import BACKBONE
@@ -32,7 +33,7 @@ class PotentialTerm:
     """
 
     score: LoopScore
-    around: Surroundings
+    around: LoopEnvironment
     backbone: Tensor
     still: Tensor
 

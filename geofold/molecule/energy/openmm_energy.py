@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geofold.geometry import frames_by_normal
 from geofold.molecule.energy.all_atom import Completed, complete, platform
 from geofold.molecule.energy.amber import amber_system, native_born
 from geofold.molecule.structure import Structure
@@ -76,7 +77,10 @@ class EnergyModel:
         known = np.flatnonzero(self.completed.source >= 0)
         placed[known] = xyz[self.completed.source[known]]
         if len(self.riders):
-            before, after = _frames(self.completed.xyz, self.riders), _frames(placed, self.riders)
+            before, after = (
+                frames_by_normal(*(whole[self.riders[:, k]] for k in (1, 2, 3)))
+                for whole in (self.completed.xyz, placed)
+            )
             rider, origin = self.riders[:, 0], self.riders[:, 1]
             lever = self.completed.xyz[rider] - self.completed.xyz[origin]
             moved = placed[origin] + np.einsum("qij,qkj,qk->qi", after, before, lever)
@@ -154,15 +158,3 @@ def _riders(completed: Completed) -> NDArray[np.int64]:
         if len(frame) >= 3:
             rows.append([int(p), *frame[:3]])
     return np.array(rows, dtype=np.int64).reshape(-1, 4)
-
-
-def _frames(xyz: NDArray[np.float64], riders: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Orthonormal frames (q, 3, 3) of the three reference particles of each added one (Gram-Schmidt)."""
-    a, b, c = (xyz[riders[:, k]] for k in (1, 2, 3))
-    x = _unit(b - a)
-    z = _unit(np.cross(x, c - a))
-    return np.stack([x, np.cross(z, x), z], axis=-1)
-
-
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geofold.errors import ForceFieldError
+from geofold.geometry import frames_by_normal
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.openmm_energy import EnergyModel, force_of
 
@@ -101,7 +102,7 @@ class SteeringEnergy:
         placed = base.index_copy(1, target, local[:, origin])
         riders = self.model.riders[self._on[self.model.riders[:, 0]]] if len(self.model.riders) else self.model.riders
         if len(riders):
-            before, after = _torch_frames(base, riders), _torch_frames(placed, riders)
+            before, after = (frames_by_normal(*(whole[:, riders[:, k]] for k in (1, 2, 3))) for whole in (base, placed))
             lever = (base[:, riders[:, 0]] - base[:, riders[:, 1]])[..., None]
             moved = placed[:, riders[:, 1]] + (after @ (before.transpose(-1, -2) @ lever))[..., 0]
             placed = placed.index_copy(1, torch.as_tensor(riders[:, 0], device=local.device), moved)
@@ -164,11 +165,3 @@ def _sliced(system: Any, kept: NDArray[np.int64], on: NDArray[np.bool_]) -> Any:
     for force in (torsions, nonbonded, born):
         small.addForce(force)
     return small
-
-
-def _torch_frames(xyz: Tensor, riders: NDArray[np.int64]) -> Tensor:
-    """Orthonormal frames (B, q, 3, 3) of the three reference particles of each added one, as in `openmm_energy`."""
-    a, b, c = (xyz[:, riders[:, k]] for k in (1, 2, 3))
-    x = torch.nn.functional.normalize(b - a, dim=-1)
-    z = torch.nn.functional.normalize(torch.linalg.cross(x, c - a), dim=-1)
-    return torch.stack([x, torch.linalg.cross(z, x), z], dim=-1)

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.ramachandran import OUTLIER, class_of, score, verdict
 from geofold.molecule.energy.ramachandran_density import RamachandranDensity
-from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
@@ -115,7 +115,7 @@ def _row(structure: Structure, tree: TorsionTree, k: int) -> tuple[int, float, f
         found = [structure.atom(r, name, tree.steering) for r, name in atoms]
         if any(a is None for a in found):
             return None
-        return float(dihedral(torch.as_tensor(structure.xyz[np.array(found, dtype=int)])))
+        return float(dihedral_of_points(torch.as_tensor(structure.xyz[np.array(found, dtype=int)])))
 
     phi = angle((k - 1, "C"), (k, "N"), (k, "CA"), (k, "C"))
     psi = angle((k, "N"), (k, "CA"), (k, "C"), (k + 1, "N"))

@@ -280,11 +280,3 @@ def acceleration(
     speed = torch.linalg.cross(omega[:, None].expand_as(lever), lever)
     bend = torch.linalg.cross((2 * before + omega)[:, None].expand_as(lever), speed)
     return (bend * kin.influence[carrier][..., None]).sum(2)
-
-
-def dihedral(points: Tensor) -> Tensor:
-    """Dihedral angle of four points (..., 4, 3), in radian, IUPAC sign, differentiable."""
-    b0, b1, b2 = (points[..., k + 1, :] - points[..., k, :] for k in range(3))
-    n0, n1 = torch.linalg.cross(b0, b1), torch.linalg.cross(b1, b2)
-    sine = (torch.linalg.cross(n0, n1) * torch.nn.functional.normalize(b1, dim=-1)).sum(-1)
-    return torch.atan2(sine, (n0 * n1).sum(-1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral, wrap
 from geofold.molecule.kinematics.forward import positions
 from geofold.molecule.kinematics.inverse import closed_anew
 from geofold.molecule.loop.domain import LoopDomain, LoopState
@@ -64,10 +64,7 @@ def with_own_bonds(
     angles, fold, tree = domain.angles, domain.fold, domain.tree
     reference = domain.select(state, torch.zeros(len(torsions), dtype=torch.long)).fold
     target_torsions = torch.as_tensor(torsions).to(reference.angle)[:, angles.residue.cpu()]
-    gaps = [
-        torch.remainder(target_torsions[..., k] - current + torch.pi, 2 * torch.pi) - torch.pi
-        for k, current in enumerate(angles.at(reference.angle))
-    ]
+    gaps = [wrap(target_torsions[..., k] - current) for k, current in enumerate(angles.at(reference.angle))]
     initial = gaps[0] @ angles.phi_of + gaps[1] @ angles.psi_of
     rotatable = torch.as_tensor(tree.backbone).to(initial.device)
     atoms, moved_atoms = backbone_atoms(structure, tree.first, tree.last, tree.steering), set(tree.atoms.tolist())
@@ -99,7 +96,7 @@ def _increments(domain: LoopDomain, structure: Structure, loop_atoms: np.ndarray
     increments[:, known] = dihedral(*np.moveaxis(coordinates, 2, 0)) - dihedral(
         *np.moveaxis(structure.xyz[quartets], 1, 0)
     )
-    return np.asarray((increments + np.pi) % (2 * np.pi) - np.pi)
+    return wrap(increments)
 
 
 def _beside(table: list[list[int]], atom: int, axis_end: int) -> int:

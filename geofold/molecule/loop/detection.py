@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces
-from geofold.learn.loop_denoiser.features import INNOVATION, NEIGHBOURS, look
+from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch
+from geofold.learn.loop_denoiser.features import HALF_WINDOW, INNOVATION_SIZE, featurise
+from geofold.learn.loop_denoiser.inference import stream_time
 from geofold.learn.loop_denoiser.model import LoopModel
-from geofold.learn.loop_denoiser.training import time_of
 from geofold.molecule.energy.vdw_radii import POLAR, POLAR_ALLOWANCE, radius_of
 from geofold.molecule.loop.predictor import pieces_of
 from geofold.molecule.structure import WATER, Structure
@@ -195,13 +195,13 @@ def windows(first: int, last: int) -> list[tuple[int, int]]:
     """First residues and lengths of the windows of a segment; a window needs an anchor residue at both ends."""
     low, high = first + 1, last - 1
     length = min(LENGTH, high - low + 1)
-    if length < 2 * NEIGHBOURS + 1:
+    if length < 2 * HALF_WINDOW + 1:
         return []
     starts = sorted({*range(low, high - length + 2, STRIDE), high - length + 1})
     return [(start, length) for start in starts]
 
 
-def joined(rows: list[Pieces]) -> Pieces:
+def joined(rows: list[BackboneBatch]) -> BackboneBatch:
     """Concatenate single-row pieces of equal length to one batch; the surrounding atoms are padded."""
     most = max(row.around.shape[1] for row in rows)
 
@@ -210,24 +210,24 @@ def joined(rows: list[Pieces]) -> Pieces:
 
     xyz, letters, there, free = (torch.cat(parts) for parts in zip(*(row[:4] for row in rows), strict=True))
     around, weight = (torch.cat([padded(part) for part in parts]) for parts in zip(*(r[4:] for r in rows), strict=True))
-    return Pieces(xyz, letters, there, free, around, weight)
+    return BackboneBatch(xyz, letters, there, free, around, weight)
 
 
 @torch.no_grad()
-def window_surprise(pieces: Pieces, model: LoopModel) -> torch.Tensor:
+def window_surprise(pieces: BackboneBatch, model: LoopModel) -> torch.Tensor:
     """Surprise (w, L) of the residues of windows, averaged over their free torsions; NaN where none is free."""
     rows, length = len(pieces.xyz), pieces.length
-    state, no_innovation = model.stream.init_state(rows), torch.zeros(rows, INNOVATION)
+    state, no_innovation = model.stream.init_state(rows), torch.zeros(rows, INNOVATION_SIZE)
     zero = torch.zeros(rows, 2)
     log_densities = []
     for step in range(SWEEPS * length):
-        features = look(pieces, step % length, time_of(step // length), no_innovation)
+        features = featurise(pieces, step % length, stream_time(step // length), no_innovation)
         z, state = model.stream.step(features.to(model.stream.enter.weight), state)
         increments = model.decode(z).increments
-        increments = type(increments)(*(part[:, NEIGHBOURS] for part in increments))
+        increments = type(increments)(*(part[:, HALF_WINDOW] for part in increments))
         log_densities.append(-increments.log_density(zero.to(z)))
     values = torch.stack(log_densities[-length:], 1)
     free = pieces.free.unflatten(1, (-1, 2))
     values = torch.where(free, values, 0.0).sum(-1) / free.sum(-1)
-    there = pieces.there[:, FLANK:-FLANK]
+    there = pieces.present[:, FLANK:-FLANK]
     return torch.where(there & free.any(-1), values, torch.nan)

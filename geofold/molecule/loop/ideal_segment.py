@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral, wrap
 from geofold.molecule.io.ideal_peptide import PHI, PROLINE_PHI, PSI, peptide
 from geofold.molecule.kinematics.forward import Kinematics, carry, frames
 from geofold.molecule.kinematics.inverse import meet
@@ -108,7 +108,7 @@ class Bridge:
         current = backbone_torsions(self.peptide)
         column = [0 if kind == "phi" else 1 for kind in self.tree.kind]
         delta = torsions[:, self.tree.residue - 1, column] - current[self.tree.residue, column]
-        delta = (np.nan_to_num(delta) + np.pi) % (2 * np.pi) - np.pi
+        delta = wrap(np.nan_to_num(delta))
         return torch.as_tensor(delta) * self.turning
 
     def close(self, delta: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geofold.geometry import rmsd
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Structure
@@ -65,4 +66,4 @@ def bend(structure: Structure, first: int, last: int, *, seed: int, target: floa
 def backbone_rmsd(structure: Structure, first: int, last: int, one: Floats, other: Floats) -> float:
     """RMSD (angstrom) of N, CA, C, O of the loop between two coordinate sets (n_atoms, 3), without superposition."""
     atoms = [a for a in backbone_atoms(structure, first, last, structure.steering_mask) if a is not None]
-    return float(10 * np.sqrt(((one[atoms] - other[atoms]) ** 2).sum(-1).mean()))
+    return float(10 * rmsd(one[atoms], other[atoms]))

@@ -14,12 +14,13 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from geofold.learn.loop_denoiser.batched_backbone import FLANK, Pieces, wrapped
-from geofold.learn.loop_denoiser.dataset import PROLINE
-from geofold.learn.loop_denoiser.features import FEATURES, INNOVATION, TIME, look
+from geofold.geometry import wrap
+from geofold.learn.data.chains import PROLINE
+from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch
+from geofold.learn.loop_denoiser.features import FEATURE_COUNT, INNOVATION_SIZE, TIME_COLUMN, featurise
+from geofold.learn.loop_denoiser.inference import stream_time, update_belief, window_values
 from geofold.learn.loop_denoiser.model import LoopModel
-from geofold.learn.loop_denoiser.training import believed, time_of, windowed
-from geofold.learn.torsion_prior.model import LETTERS
+from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 from geofold.molecule.encoding import encode_residues
 from geofold.molecule.energy.vdw_radii import radius_of
 from geofold.molecule.kinematics.decoder import Fold
@@ -45,7 +46,7 @@ class LoopSense:
         Torsion of each hinge; -1 for fixed hinges.
     """
 
-    pieces: Pieces
+    pieces: BackboneBatch
     local: Tensor
     hinge: Tensor
 
@@ -56,27 +57,29 @@ class LoopSense:
         atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in NAMES]
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
         hinge = [torsion.get((k, kind), -1) for k in range(tree.first, tree.last + 1) for kind in ("phi", "psi")]
-        pieces = Pieces(*(part.to(device) for part in pieces_of(structure, tree.first, tree.last, tree.steering)))
+        pieces = BackboneBatch(
+            *(part.to(device) for part in pieces_of(structure, tree.first, tree.last, tree.steering))
+        )
         pieces = pieces._replace(free=torch.tensor([hinge], device=device) >= 0)
         return cls(pieces, fold.kin.rows(atoms).view(-1, len(NAMES)), torch.tensor(hinge, device=device))
 
-    def at(self, xyz: Tensor) -> Pieces:
-        """Pieces with local coordinates (B, m, 3) in nm."""
+    def at(self, xyz: Tensor) -> BackboneBatch:
+        """BackboneBatch with local coordinates (B, m, 3) in nm."""
         rows = len(xyz)
         moved = self.pieces.xyz.repeat(rows, 1, 1, 1)
         loop = 10 * xyz[:, self.local.clamp_min(0)].to(moved)
         moved[:, FLANK:-FLANK] = torch.where(self.local[..., None] >= 0, loop, moved[:, FLANK:-FLANK])
-        return Pieces(moved, *(part.expand(rows, *part.shape[1:]) for part in self.pieces[1:]))
+        return BackboneBatch(moved, *(part.expand(rows, *part.shape[1:]) for part in self.pieces[1:]))
 
     def seen(self, state: FoldState, cursor: int) -> Tensor:
         """Input (B, F + n + 1) of the predictor: features, total increments, cursor."""
         rows = len(state.angle)
-        features = look(self.at(state.xyz), cursor, 0.0, state.xyz.new_zeros(rows, INNOVATION).float())
+        features = featurise(self.at(state.xyz), cursor, 0.0, state.xyz.new_zeros(rows, INNOVATION_SIZE).float())
         position = state.angle.new_full((rows, 1), cursor)
         return torch.cat([features.to(state.angle), state.angle, position], -1)
 
 
-def pieces_of(structure: Structure, first: int, last: int, steering: np.ndarray) -> Pieces:
+def pieces_of(structure: Structure, first: int, last: int, steering: np.ndarray) -> BackboneBatch:
     """Residues `first` to `last` of a structure as a single row; all hinges are free except proline's phi."""
     size = len(structure.residues)
     span = range(first - FLANK, last + FLANK + 1)
@@ -89,13 +92,13 @@ def pieces_of(structure: Structure, first: int, last: int, steering: np.ndarray)
         # a missing O is placed on its C, where it adds no overlap
         known = [a if a is not None else atoms[2] for a in atoms]
         xyz[row] = 10 * structure.xyz[np.array(known, dtype=np.int64)]
-    letters = np.full(len(span), LETTERS - 1)
+    letters = np.full(len(span), ALPHABET_SIZE - 1)
     rows = np.flatnonzero(present)
     letters[rows] = [int(encode_residues(structure, span[row], span[row])) for row in rows]
     around = _around(structure, first, last, steering, present)
     free = np.ones((last - first + 1, 2), dtype=bool)
     free[:, 0] = letters[FLANK:-FLANK] != PROLINE
-    return Pieces(
+    return BackboneBatch(
         *(
             torch.as_tensor(part)[None]
             for part in (
@@ -187,17 +190,17 @@ class LoopPredictor:
         """Proposal (B, d) for an observation (see `LoopSense.seen`)."""
         length, cursor = len(self.hinge) // 2, int(x[0, -1])
         sweep = state.steps // length
-        angle = self._of_hinges(x[:, FEATURES:-1])
-        features = x[:, :FEATURES].to(self.model.stream.enter.weight)
-        features[:, TIME] = time_of(sweep)
-        features[:, -INNOVATION:] = windowed(self._of_hinges(state.z - state.proposal), cursor).flatten(1)
+        angle = self._of_hinges(x[:, FEATURE_COUNT:-1])
+        features = x[:, :FEATURE_COUNT].to(self.model.stream.enter.weight)
+        features[:, TIME_COLUMN] = stream_time(sweep)
+        features[:, -INNOVATION_SIZE:] = window_values(self._of_hinges(state.z - state.proposal), cursor).flatten(1)
         z, stream = self.model.stream.step(features, state.stream)
         mean, _ = self.model.decode(z).increments.circular_mean()
-        belief = believed(torch.where(state.belief.isnan(), angle, state.belief), angle, mean.to(angle), cursor)
+        belief = update_belief(torch.where(state.belief.isnan(), angle, state.belief), angle, mean.to(angle), cursor)
         proposal = torch.zeros_like(state.z)
         if self.fading is None or sweep < self.fading:
             free = self.hinge >= 0
-            proposal[:, self.hinge[free]] = wrapped(belief - angle)[:, free]
+            proposal[:, self.hinge[free]] = wrap(belief - angle)[:, free]
         return proposal, Memory(stream, belief, proposal, proposal, state.steps + 1)
 
     def read(self, state: Memory) -> Tensor:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from geofold.learn.data.chains import AMINO_ACIDS, dihedral
-from geofold.learn.torsion_prior.model import TorsionPrior, past
+from geofold.geometry import dihedral
+from geofold.learn.data.chains import AMINO_ACIDS
+from geofold.learn.torsion_prior.model import TorsionPrior, encode_previous
 from geofold.learn.von_mises import sample
 from geofold.molecule.encoding import encode_residues
 from geofold.molecule.loop.build_plan import Build
@@ -63,12 +64,15 @@ def drawn_torsions(
     torsions = backbone_torsions(structure)[begin : build.before + 1, :3]
     # the residue before the gap has no successor, so its psi is inferred from its O
     n, ca, c, o = (structure.xyz[structure.atom(build.before, name, structure.steering_mask)] for name in BACKBONE)
+    # `geometry.wrap` of the angle plus pi would add pi twice, which rounds differently
     torsions[-1, 1] = (float(dihedral(n, ca, c, o)) + 2 * np.pi) % (2 * np.pi) - np.pi
     known = torch.as_tensor(torsions).to(context)[:, None]
     state, previous = prior.stream.init_state(count), torch.full((count, 3), torch.nan).to(context)
     samples, odds = [], 0.0
     for place, letter_context in enumerate(context[: len(known) + len(new_letters) + 1]):
-        z, state = prior.stream.step(torch.cat([letter_context.expand(count, -1), past(previous)], -1), state)
+        z, state = prior.stream.step(
+            torch.cat([letter_context.expand(count, -1), encode_previous(previous)], -1), state
+        )
         if place < len(known):
             previous = known[place].expand(count, -1)
             continue

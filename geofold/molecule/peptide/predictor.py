@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from geofold.core.backbone import map_tensors
-from geofold.learn.peptide_policy.features import CONTACTS, FEATURES, MEMORY, POSE, Wanted, look
+from geofold.learn.peptide_policy.features import (
+    CONTACTS,
+    FEATURE_COUNT,
+    MEMORY_SIZE,
+    POSE_SIZE,
+    ContactTargets,
+    featurise,
+)
 from geofold.learn.peptide_policy.model import Policy
 from geofold.molecule.encoding import encode_residues
 from geofold.molecule.energy.ramachandran_term import BackboneAngles
@@ -124,10 +131,10 @@ class PeptideSense:
         every = torch.cat([state.fold.xyz, self.still.expand(len(state.fold.xyz), -1, -1)], 1)
         xyz = 10 * every[:, self.local.flatten()].unflatten(1, (-1, 3))
         wanted, which = self._wanted(domain, state.fold.xyz, goal)
-        told = look(
+        told = featurise(
             self.letters, xyz, self.angles(domain.angles, state.fold.angle), self._pushed(domain, state), wanted
         )
-        worst = (wanted.excess * wanted.there).amax(-1, keepdim=True).clamp_min(0.0)
+        worst = (wanted.excess * wanted.present).amax(-1, keepdim=True).clamp_min(0.0)
         return torch.cat([torch.cat(told, -1).flatten(1), worst, torch.full_like(worst, which)], -1)
 
     def angles(self, angles: BackboneAngles, turned: Tensor) -> Tensor:
@@ -151,10 +158,10 @@ class PeptideSense:
         parts = sums.unflatten(1, (length, 2)) / PUSHED
         return torch.cat([parts[..., 3].sum(-1, keepdim=True), parts[..., :3].flatten(2)], -1)
 
-    def _wanted(self, domain: ObservedPeptide, xyz: Tensor, goal: PeptideGoal | None) -> tuple[Wanted, float]:
+    def _wanted(self, domain: ObservedPeptide, xyz: Tensor, goal: PeptideGoal | None) -> tuple[ContactTargets, float]:
         contacts = () if goal is None else goal.contacts
         rows, like = len(xyz), xyz
-        none = Wanted(
+        none = ContactTargets(
             like.new_zeros(rows, CONTACTS, 2, 3),
             torch.zeros(rows, CONTACTS, 2, dtype=torch.long, device=like.device),
             *(like.new_zeros(rows, CONTACTS) for _ in range(3)),
@@ -175,12 +182,12 @@ class PeptideSense:
             target[:, :taken] = torch.gather(values, 1, wide)
             return target
 
-        filled = Wanted(
+        filled = ContactTargets(
             put(none.place, 10 * place),
             put(none.residue, residue.expand(rows, -1, -1)),
             put(none.excess, 10 * excess),
             put(none.sign, sign.expand(rows, -1)),
-            put(none.there, torch.ones_like(excess)),
+            put(none.present, torch.ones_like(excess)),
         )
         return filled, float(crc32(" ".join(c.text for c in contacts).encode()))
 
@@ -227,11 +234,11 @@ class PeptidePredictor:
         proposal = self.keep * state.z
         if steps < self.leading:
             weight = self.policy.enter.weight
-            seen = x[:, :-2].reshape(rows, length, FEATURES + POSE).to(weight)
-            features, pose = seen.split((FEATURES, POSE), -1)
-            features[..., -MEMORY:-1] = torch.where(self.turns >= 0, state.z[:, self.turns.clamp_min(0)], 0.0)
+            seen = x[:, :-2].reshape(rows, length, FEATURE_COUNT + POSE_SIZE).to(weight)
+            features, pose = seen.split((FEATURE_COUNT, POSE_SIZE), -1)
+            features[..., -MEMORY_SIZE:-1] = torch.where(self.turns >= 0, state.z[:, self.turns.clamp_min(0)], 0.0)
             features[..., -1] = steps / FADING
-            enters = self.policy.enters(features, pose).flatten(0, 1)
+            enters = self.policy.embed(features, pose).flatten(0, 1)
             z, after = self.policy.stream.step(enters, map_tensors(stream, lambda part: part.flatten(0, 1)))
             stream = map_tensors(after, lambda part: part.unflatten(0, (rows, length)))
             led = self._led(z.unflatten(0, (rows, length)), proposal)

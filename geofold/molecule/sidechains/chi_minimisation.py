@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral
 from geofold.molecule.energy.vdw_radii import CONTACT, EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, radius_of
 from geofold.molecule.sidechains.rotamer_library import beyond, side_chain
 from geofold.molecule.structure import WATER, Floats, Mask, Structure

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral
 from geofold.molecule.sidechains.dead_end_elimination import (
     METAL,
     RADIUS,

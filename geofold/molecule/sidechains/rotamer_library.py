@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold import resources
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral, frames
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.residues import SAME_AS, one_letter_codes
 from geofold.molecule.structure import Structure
@@ -73,12 +73,7 @@ class SideChain:
 
 def backbone_frames(n: Floats, ca: Floats, c: Floats) -> tuple[Floats, Floats]:
     """Rotations (..., 3, 3), whose rows are the axes, and origins (..., 3) of backbones N, CA, C (..., 3)."""
-    x = c - ca
-    x = x / np.linalg.norm(x, axis=-1, keepdims=True)
-    y = n - ca
-    y = y - (y * x).sum(-1, keepdims=True) * x
-    y = y / np.linalg.norm(y, axis=-1, keepdims=True)
-    return np.stack([x, y, np.cross(x, y)], -2), ca
+    return frames(ca, c, n), ca
 
 
 @cache

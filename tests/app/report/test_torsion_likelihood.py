@@ -11,7 +11,7 @@ from geofold.app.report.torsion_likelihood import likelihood
 from geofold.cli import main
 from geofold.errors import OptionError
 from geofold.learn.data.chains import AMINO_ACIDS
-from geofold.learn.torsion_prior.training import shipped_prior
+from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.peptide.prior_start import draw_peptide
 from geofold.molecule.encoding import encode_residues
 from geofold.molecule.io.ideal_peptide import peptide

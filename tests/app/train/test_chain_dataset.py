@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from geofold.app.train.chain_groups import assign_splits, group_related
 
 from geofold import resources
-from geofold.app.train.chain_dataset import build_data, loops, related, segments, split_of
+from geofold.app.train.chain_dataset import build_data, cut_segments, find_loops
 from geofold.cli import main
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import AMINO_ACIDS, read_chains
@@ -21,34 +22,34 @@ from geofold.molecule.io.read import read
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "in" / "deep"
-    made.mkdir(parents=True)
+    inside = tmp_path / "in" / "deep"
+    inside.mkdir(parents=True)
     for name in ("1ubi.pdb", "5pti.cif", "1bhl.pdb"):
-        shutil.copy(resources.find("structures", name), made / name)
-    (made / "2erl.pdb.gz").write_bytes(gzip.compress(resources.find("structures", "2erl.pdb").read_bytes()))
-    (made / "broken.pdb").write_text("no protein")
-    (made / "notes.txt").write_text("left alone")
+        shutil.copy(resources.find("structures", name), inside / name)
+    (inside / "2erl.pdb.gz").write_bytes(gzip.compress(resources.find("structures", "2erl.pdb").read_bytes()))
+    (inside / "broken.pdb").write_text("no protein")
+    (inside / "notes.txt").write_text("left alone")
     return tmp_path / "in"
 
 
 def test_command_writes_what_the_reader_reads(folder: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "data.npz"
     assert main(["data", "build", str(folder), "-o", str(out)]) == 0
-    said = capsys.readouterr()
-    assert "4 files, 5 chains" in said.out and "left out: broken.pdb" in said.err
+    printed = capsys.readouterr()
+    assert "4 files, 5 chains" in printed.out and "left out: broken.pdb" in printed.err
     chains = read_chains(out)
     native = read(resources.find("structures", "1ubi.pdb"))
     with np.load(out) as file:
-        which = int(np.flatnonzero(file["pdb_id"] == "1ubi")[0])
+        number = int(np.flatnonzero(file["pdb_id"] == "1ubi")[0])
         assert file["dssp"].shape == file["acc"].shape == file["depth"].shape == chains.residue.shape
         assert set(file["runs"][:, 0]) <= set(range(5)) and file["run_columns"][2] == "length"
         xyz = np.cumsum(file["dxyz"].reshape(-1, 3), axis=0, dtype=np.int16).reshape(-1, 4, 3) / 100
-    own = slice(chains.start[which], chains.start[which] + chains.length[which])
-    assert "".join(AMINO_ACIDS[k] for k in chains.residue[own][:8]) == "MQIFVKTL"
-    ca = 10 * native.xyz[(native.name == "CA") & native.steering_mask][: chains.length[which]]
-    found = xyz[own, 1]
-    apart = np.linalg.norm(found[:, None] - found, axis=-1) - np.linalg.norm(ca[:, None] - ca, axis=-1)
-    assert np.abs(apart).max() < 0.03
+    part = slice(chains.start[number], chains.start[number] + chains.length[number])
+    assert "".join(AMINO_ACIDS[k] for k in chains.residue[part][:8]) == "MQIFVKTL"
+    ca = 10 * native.xyz[(native.name == "CA") & native.steering_mask][: chains.length[number]]
+    built = xyz[part, 1]
+    difference = np.linalg.norm(built[:, None] - built, axis=-1) - np.linalg.norm(ca[:, None] - ca, axis=-1)
+    assert np.abs(difference).max() < 0.03
     # the break of 1bhl splits its chain
     assert (np.diff(chains.start) == chains.length[:-1]).all()
 
@@ -59,9 +60,9 @@ def test_same_seed_same_bytes(folder: Path) -> None:
 
 def test_strained_geometry_is_cut_out() -> None:
     native = read(resources.find("structures", "1ubi.pdb"))
-    assert [s.first for s in segments(native, "1ubi")] == [0]
+    assert [s.first for s in cut_segments(native, "1ubi")] == [0]
     native.xyz[native.atom(45, "CA", native.steering_mask)] += 0.05
-    parts = segments(native, "1ubi", 20)
+    parts = cut_segments(native, "1ubi", 20)
     assert [(s.first, len(s.letters)) for s in parts] == [(0, 45), (46, 30)]
 
 
@@ -70,18 +71,18 @@ def test_related_chains_share_a_group_and_a_split() -> None:
     first = "".join(noise.choice(list(AMINO_ACIDS), 100))
     near = first[:60] + "".join(noise.choice(list(AMINO_ACIDS), 40))
     other = "".join(noise.choice(list(AMINO_ACIDS), 100))
-    group = related([first, other, near, other[::-1]], ["a", "b", "c", "b"])
+    group = group_related([first, other, near, other[::-1]], ["a", "b", "c", "b"])
     assert group[0] == group[2] != group[1] == group[3]
     many = np.arange(400, dtype=np.int32)
-    split = split_of(np.repeat(many, 2), np.full(800, 50, np.int32), 3)
+    split = assign_splits(np.repeat(many, 2), np.full(800, 50, np.int32), 3)
     assert (split[::2] == split[1::2]).all()
     assert np.bincount(split, minlength=3) / 800 == pytest.approx([0.9, 0.05, 0.05], abs=0.01)
 
 
 def test_loops_lie_between_regular_structure() -> None:
     letters = np.array(["HGIEBTSC".index(k) for k in "CCHHHHTTSEEECCEHHHCC"])
-    # the lone E is no strand: the loop goes through it
-    assert loops(letters) == [(6, 3, 1, 2, 4, 3), (12, 3, 2, 1, 3, 3)]
+    # a single E is not a strand: the loop continues through it
+    assert find_loops(letters) == [(6, 3, 1, 2, 4, 3), (12, 3, 2, 1, 3, 3)]
 
 
 def test_nothing_to_build_from(tmp_path: Path, capsys) -> None:

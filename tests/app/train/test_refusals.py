@@ -12,12 +12,12 @@ import pytest
 from data_cases import small_data
 
 from geofold import resources
-from geofold.app.train.chain_dataset import build_data, split_of
+from geofold.app.train.chain_dataset import assign_splits, build_data
 from geofold.cli import main
 from geofold.learn.arrays import read_arrays
 from geofold.learn.data.chains import read_chains
-from geofold.learn.loop_score.training import FIELDS as DECOYS
-from geofold.learn.training_loop import data_hash
+from geofold.learn.loop_score.decoys import DECOY_FIELDS as DECOYS
+from geofold.learn.weights import data_hash
 from geofold.molecule.datasets.packed_chains import pack_chains
 
 
@@ -64,7 +64,7 @@ def test_no_split_stays_empty_while_there_are_groups() -> None:
     for count in range(1, 12):
         for seed in range(20):
             length = np.random.default_rng(seed).integers(20, 400, count).astype(np.int32)
-            split = split_of(np.arange(count, dtype=np.int32), length, seed)
+            split = assign_splits(np.arange(count, dtype=np.int32), length, seed)
             assert set(split) >= set(range(min(count, 3))), (count, seed)
 
 

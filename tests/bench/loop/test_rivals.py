@@ -16,10 +16,10 @@ from geofold.bench.loop.rivals import promod3 as promod3_loop
 from geofold.bench.loop.rivals.modelled_loop import ModelledLoop, Stopwatch, insert_loop
 from geofold.bench.loop.rivals.openmm_anneal import anneal_in_place
 from geofold.errors import BuildError, OptionError
+from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
-from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.loop.build_plan import Build
 from geofold.molecule.residues import BACKBONE
 from geofold.molecule.structure import Structure
@@ -71,7 +71,7 @@ def require_whole(native: Structure, build: Build, loop: ModelledLoop) -> None:
 
 
 def angles(xyz: np.ndarray, rows: Iterable[list[int]]) -> np.ndarray:
-    return dihedral(torch.as_tensor(xyz[np.array(list(rows))])).numpy()
+    return dihedral_of_points(torch.as_tensor(xyz[np.array(list(rows))])).numpy()
 
 
 def test_pdbfixer_ignores_the_coordinates_of_the_input_loop(

@@ -21,7 +21,7 @@ from geofold.bench.maze.benchmark import CASES, Episode, make_episodes, make_job
 from geofold.bench.maze.hotspots import compute_shares, count_hotspots
 from geofold.cli import main
 from geofold.core.gate import FixedGate
-from geofold.learn.maze_predictor import predictor
+from geofold.learn.maze_predictor import build_predictor
 from geofold.maze.domain import PLAN_MOVES
 from geofold.maze.episode import maze_controller, run_episode
 from geofold.maze.features import N_FEATURES
@@ -37,7 +37,8 @@ NAMES = [
 def untrained(monkeypatch) -> None:
     """Use untrained predictors, so that a test needs no weights."""
     made = {
-        kind: predictor(kind, N_FEATURES, 2 * PLAN_MOVES).double().requires_grad_(False) for kind in maze_roster.KINDS
+        kind: build_predictor(kind, N_FEATURES, 2 * PLAN_MOVES).double().requires_grad_(False)
+        for kind in maze_roster.KINDS
     }
     monkeypatch.setattr(maze_roster, "load_shipped", made.__getitem__)
     monkeypatch.setattr(maze, "require_predictors", lambda: None)

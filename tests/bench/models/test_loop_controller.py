@@ -13,7 +13,7 @@ from geofold.bench.common.statistics import auc, compare_paired
 from geofold.bench.models import loop_controller as learning_controller
 from geofold.bench.models.loop_controller import AGENTS
 from geofold.learn.data.chains import read_chains
-from geofold.molecule.datasets.bent_loops import bent_structure, episodes
+from geofold.molecule.datasets.bent_loops import choose_loops, perturb_structure
 from geofold.molecule.datasets.packed_chains import packed_structure, read_packed
 
 
@@ -39,11 +39,11 @@ def test_a_small_run_takes_the_validation_split(data: Path, tmp_path: Path, monk
 
 def test_episodes_are_the_same_every_time_and_of_their_split(data: Path) -> None:
     chains, packed = read_chains(data / "backbones.npz"), read_packed(data / "packed.npz")
-    first, second = (list(episodes(chains, packed, "train", 4)) for _ in range(2))
+    first, second = (list(choose_loops(chains, packed, "train", 4)) for _ in range(2))
     assert first == second and {int(chains.split[e.chain]) for e in first} == {0}
-    intact = list(episodes(chains, packed, "train", 6, intact=1.0))
+    intact = list(choose_loops(chains, packed, "train", 6, intact=1.0))
     native = packed_structure(chains, packed, intact[0].chain)
-    assert all(e.target == 0.0 for e in intact) and bent_structure(native, intact[0]) is native
+    assert all(e.target == 0.0 for e in intact) and perturb_structure(native, intact[0]) is native
 
 
 def test_paired_differences_and_ranks(tmp_path: Path) -> None:

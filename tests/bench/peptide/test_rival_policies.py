@@ -16,10 +16,10 @@ from geofold.core.gate import FixedGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.loop_denoiser.model import LATENT
-from geofold.learn.peptide_policy.features import FEATURES, TURNS
+from geofold.learn.peptide_policy.features import FEATURE_COUNT, TORSIONS
 from geofold.learn.peptide_policy.model import PeptidePolicy
-from geofold.learn.peptide_policy.training import Lesson, joined, loss_of, scanned
-from geofold.molecule.datasets.peptide_demonstrations import built
+from geofold.learn.peptide_policy.training import Demonstration, imitation_loss, scan_latents, stack_demonstrations
+from geofold.molecule.datasets.peptide_demonstrations import build_peptide
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.predictor import PeptidePredictor, PeptideSense
 from geofold.molecule.peptide.state import PeptideGoal
@@ -44,12 +44,14 @@ def turned(generator: torch.Generator, *shape: int) -> Tensor:
     return q * q.det().sign()[..., None, None]
 
 
-def toy(*shape: int, seed: int = 0) -> Lesson:
+def toy(*shape: int, seed: int = 0) -> Demonstration:
     """Random chains (..., L) with targets that depend on their features."""
     generator = torch.Generator().manual_seed(seed)
-    features = torch.randn(*shape, FEATURES, generator=generator, dtype=torch.float64)
+    features = torch.randn(*shape, FEATURE_COUNT, generator=generator, dtype=torch.float64)
     ca = (0.3 * torch.randn(*shape, 3, generator=generator, dtype=torch.float64)).cumsum(-2)
-    return Lesson(features, torch.cat([ca, turned(generator, *shape).flatten(-2)], -1), 0.3 * features[..., :TURNS])
+    return Demonstration(
+        features, torch.cat([ca, turned(generator, *shape).flatten(-2)], -1), 0.3 * features[..., :TORSIONS]
+    )
 
 
 def test_latents_are_invariant_and_vectors_equivariant() -> None:
@@ -59,7 +61,7 @@ def test_latents_are_invariant_and_vectors_equivariant() -> None:
     axes = pose[..., 3:].unflatten(-1, (3, 3)) @ turn.mT
     moved = torch.cat([pose[..., :3] @ turn.mT + torch.tensor([1.0, -2.0, 0.5]), axes.flatten(-2)], -1)
     with torch.no_grad():
-        first, second = (policy.enters(lesson.features, at) for at in (pose, moved))
+        first, second = (policy.embed(lesson.features, at) for at in (pose, moved))
         mine, theirs = (policy.equivariant_features(lesson.features, at) for at in (pose, moved))
     torch.testing.assert_close(first, second, atol=1e-9, rtol=0)
     torch.testing.assert_close(theirs[..., :1, :], mine[..., :1, :], atol=1e-9, rtol=0)
@@ -86,7 +88,7 @@ def test_only_attention_reaches_other_residues() -> None:
     for name in RIVALS:
         policy = made(name).double()
         with torch.no_grad():
-            change = policy.enters(lesson.features, moved_pose) - policy.enters(lesson.features, lesson.pose)
+            change = policy.embed(lesson.features, moved_pose) - policy.embed(lesson.features, lesson.pose)
         response[name] = change[0, :-1].abs().amax(-1)
     assert not response["greedy"].any() and bool((response["se3"] > 1e-6).all())
 
@@ -95,19 +97,22 @@ def test_only_attention_reaches_other_residues() -> None:
 def test_padding_changes_nothing(name: str) -> None:
     policy, (short, long) = made(name).double(), (toy(4, 6, seed=2), toy(4, 9, seed=3))
     with torch.no_grad():
-        alone, padded = scanned(policy, joined([short])), scanned(policy, joined([short, long]))
+        alone, padded = (
+            scan_latents(policy, stack_demonstrations([short])),
+            scan_latents(policy, stack_demonstrations([short, long])),
+        )
     torch.testing.assert_close(padded[:, :1, :6], alone, atol=1e-12, rtol=0)
-    padding = policy.enters(torch.zeros(1, 3, FEATURES).double(), torch.zeros(1, 3, 12).double())
+    padding = policy.embed(torch.zeros(1, 3, FEATURE_COUNT).double(), torch.zeros(1, 3, 12).double())
     assert bool(padding.isfinite().all())
 
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_scan_equals_step_after_step(name: str) -> None:
-    policy, lesson = made(name, **SMALL[name]).double(), joined([toy(5, 8), toy(5, 8, seed=1)])
+    policy, lesson = made(name, **SMALL[name]).double(), stack_demonstrations([toy(5, 8), toy(5, 8, seed=1)])
     with torch.no_grad():
-        scanned_latents, state = scanned(policy, lesson), policy.stream.init_state(16)
+        scanned_latents, state = scan_latents(policy, lesson), policy.stream.init_state(16)
         for t in range(5):
-            enters = policy.enters(lesson.features[t], lesson.pose[t])
+            enters = policy.embed(lesson.features[t], lesson.pose[t])
             z, state = policy.stream.step(enters.flatten(0, 1), state)
             torch.testing.assert_close(z.unflatten(0, (2, 8)), scanned_latents[t], atol=1e-12, rtol=0)
     assert z.shape[-1] == LATENT
@@ -121,12 +126,12 @@ def test_an_empty_state_has_rows_to_take() -> None:
 @pytest.mark.parametrize("name", RIVALS)
 def test_every_parameter_learns(name: str) -> None:
     policy = made(name, **SMALL[name])
-    lesson = Lesson(*(part.float() for part in joined([toy(4, 8), toy(4, 6, seed=1)])))
+    lesson = Demonstration(*(part.float() for part in stack_demonstrations([toy(4, 8), toy(4, 6, seed=1)])))
     optimiser = torch.optim.Adam(policy.parameters(), lr=3e-3)
     losses = []
     for number in range(12):
         optimiser.zero_grad()
-        loss = loss_of(policy, lesson)
+        loss = imitation_loss(policy, lesson)
         loss.backward()
         if number == 0:
             without_gradient = [
@@ -154,7 +159,7 @@ def test_rivals_have_the_size_of_the_policy_and_seeded_weights(name: str) -> Non
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_rivals_propose_moves_in_the_controller(name: str) -> None:
-    structure, domain = built(SEQUENCE)
+    structure, domain = build_peptide(SEQUENCE)
     sense = PeptideSense.of(structure, domain.fold)
     domain = replace(domain, sense=sense)
     controller = Controller(

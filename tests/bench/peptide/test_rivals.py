@@ -27,7 +27,7 @@ from geofold.bench.peptide.reference_ensemble import (
 from geofold.errors import ContactError
 from geofold.modelling.options import TORSION_CAP
 from geofold.modelling.peptide.streaming import goal_of
-from geofold.molecule.datasets.peptide_demonstrations import built, placed
+from geofold.molecule.datasets.peptide_demonstrations import build_peptide, state_at
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide import lbfgs as peptide_search
@@ -49,7 +49,7 @@ def chain() -> Structure:
 
 @pytest.fixture(scope="module")
 def domain() -> PeptideDomain:
-    return built(SEQUENCE)[1]
+    return build_peptide(SEQUENCE)[1]
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_lbfgs_walks_to_its_contact_within_the_cap(chain: Structure, domain: Pep
     result = damage(chain, end)
     assert all(value <= 0.1 for name, value in result.items()), result
     # frames on the path agree with their torsions
-    between = placed(domain, chain.xyz, torch.as_tensor(first.angle[1:2])).fold.xyz[0].numpy()
+    between = state_at(domain, chain.xyz, torch.as_tensor(first.angle[1:2])).fold.xyz[0].numpy()
     np.testing.assert_allclose(first.frames[1], between, atol=1e-12)
 
 
@@ -137,14 +137,14 @@ def test_interpolation_takes_the_shorter_turn() -> None:
 
 def test_relaxation_moves_side_chains_only_and_lowers_the_energy(chain: Structure, domain: PeptideDomain) -> None:
     angle = torch.as_tensor(0.3 * np.random.default_rng(2).standard_normal((1, len(domain.tree))))
-    local = placed(domain, chain.xyz, angle).fold.xyz[0].numpy()
+    local = state_at(domain, chain.xyz, angle).fold.xyz[0].numpy()
     rest = relax_side_chains(chain, domain, local, seed=5)
     before, after = whole(chain, domain, local), whole(chain, domain, rest.xyz)
     backbone = np.isin(chain.name, ("N", "CA", "C", "O", "OXT"))
     np.testing.assert_array_equal(after[backbone], before[backbone])
     np.testing.assert_allclose(after[chain.name == "CB"], before[chain.name == "CB"], atol=1e-12)
     assert np.abs(after - before).max() > 0.01 and not rest.turn[domain.tree.backbone].any()
-    repeated = placed(domain, chain.xyz, angle + torch.as_tensor(rest.turn)).fold.xyz[0].numpy()
+    repeated = state_at(domain, chain.xyz, angle + torch.as_tensor(rest.turn)).fold.xyz[0].numpy()
     np.testing.assert_allclose(repeated, rest.xyz, atol=1e-9)
     model = EnergyModel.of(replace(chain, xyz=before), domain.tree.steering, seed=5)
     assert rest.energy < model.energy(before) and rest.energy <= model.energy(after)
@@ -159,7 +159,7 @@ def test_members_satisfy_the_contact_and_are_distinct(
     monkeypatch.setattr(peptide_reference, "MAX_RELAXED", 5)
     members = make_ensemble(chain, domain, contact, seed=1)
     assert members.complete and members.ca.shape == (3, len(SEQUENCE), 3)
-    state = placed(domain, chain.xyz, torch.as_tensor(members.turn))
+    state = state_at(domain, chain.xyz, torch.as_tensor(members.turn))
     assert all(contact.satisfied(float(d)) for d in domain.distances(state.fold.xyz, (contact,))[:, 0])
     assert not domain.sterics.severe(state.fold.xyz, state.pairs).any() and not any(
         domain.angles.outliers(state.fold.angle)

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from geofold import resources
 from geofold.errors import InputFileError
-from geofold.learn.data.chains import AMINO_ACIDS, dihedral, read_chains
+from geofold.geometry import wrap
+from geofold.learn.data.chains import AMINO_ACIDS, read_chains
 from geofold.molecule.io.read import read
-from geofold.molecule.kinematics import forward as kinematics
 from geofold.plugins.mdtraj import trajectory_from
 
 NAMES = (
@@ -48,9 +47,8 @@ def test_torsions_are_mdtrajs(tmp_path: Path, ubiquitin) -> None:
     trajectory = trajectory_from(ubiquitin, ubiquitin.xyz[None])
     phi, psi = (compute(trajectory)[1][0] for compute in (mdtraj.compute_phi, mdtraj.compute_psi))
     inner = np.r_[1:39, 41:75]
-    turn = lambda d: np.abs((d + np.pi) % (2 * np.pi) - np.pi).max()  # noqa: E731
-    assert turn(chains.torsions[inner, 0] - phi[inner - 1]) < 0.02  # coordinates are rounded to 0.01 A
-    assert turn(chains.torsions[inner, 1] - psi[inner]) < 0.02
+    assert np.abs(wrap(chains.torsions[inner, 0] - phi[inner - 1])).max() < 0.02  # coordinates are rounded to 0.01 A
+    assert np.abs(wrap(chains.torsions[inner, 1] - psi[inner])).max() < 0.02
     assert "".join(AMINO_ACIDS[k] for k in chains.residue[:8]) == "MQIFVKTL"
 
 
@@ -67,12 +65,6 @@ def test_windows_stay_in_their_chain_and_split(tmp_path: Path, ubiquitin) -> Non
     assert chains.windows("test", 36).tolist() == [40]
     assert chains.windows("valid", 16).tolist() == []
     assert chains.windows("train", 41).tolist() == []
-
-
-def test_dihedral_is_the_differentiable_one() -> None:
-    points = np.random.default_rng(0).standard_normal((50, 4, 3))
-    wanted = kinematics.dihedral(torch.as_tensor(points)).numpy()
-    np.testing.assert_allclose(dihedral(*points.swapaxes(0, 1)), wanted, atol=1e-12)
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from geofold.learn.judge.encoder import InverseFolding
 from geofold.learn.judge.pretraining import read_task
 from geofold.learn.judge.scoring import embed
 from geofold.learn.judge.task import task_of
-from geofold.learn.loop_score.model import Surroundings
+from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.molecule.energy.loop_score_input import surroundings
 from geofold.molecule.io.read import read
 
@@ -29,20 +29,20 @@ def network() -> InverseFolding:
 
 
 @pytest.fixture(scope="module")
-def around() -> Surroundings:
+def around() -> LoopEnvironment:
     structure = read(STRUCTURES / "1ubi.pdb")
     return surroundings(structure, FIRST, FIRST + LENGTH - 1, structure.steering_mask)
 
 
 @pytest.fixture(scope="module")
-def candidates(around: Surroundings) -> torch.Tensor:
+def candidates(around: LoopEnvironment) -> torch.Tensor:
     """The native loop shifted about."""
     noise = torch.Generator().manual_seed(0)
     shift = torch.randn(70, 1, 1, 3, generator=noise) + 0.2 * torch.randn(70, LENGTH, 4, 3, generator=noise)
     return around.xyz[OWN] + shift
 
 
-def crops_of(around: Surroundings, candidate: torch.Tensor) -> Crops:
+def crops_of(around: LoopEnvironment, candidate: torch.Tensor) -> Crops:
     """The protein with a candidate in place as one crop, as in training."""
     xyz, masked = around.xyz.clone(), torch.zeros(len(around.letters), dtype=torch.bool)
     xyz[OWN], masked[OWN] = candidate, True
@@ -51,7 +51,7 @@ def crops_of(around: Surroundings, candidate: torch.Tensor) -> Crops:
 
 @pytest.mark.parametrize("neighbours", [32, 100])
 def test_the_environment_once_equals_the_full_computation(
-    around: Surroundings, candidates: torch.Tensor, neighbours: int
+    around: LoopEnvironment, candidates: torch.Tensor, neighbours: int
 ) -> None:
     network = InverseFolding(width=24, message=16, neighbours=neighbours, seed=1).eval().requires_grad_(False)
     reading = embed(network, around).read(candidates[:5])
@@ -63,7 +63,7 @@ def test_the_environment_once_equals_the_full_computation(
 
 
 def test_scores_are_log_likelihoods_of_the_loops_own_letters(
-    network: InverseFolding, around: Surroundings, candidates: torch.Tensor
+    network: InverseFolding, around: LoopEnvironment, candidates: torch.Tensor
 ) -> None:
     place = embed(network, around)
     scores = place.score(candidates)
@@ -75,7 +75,7 @@ def test_scores_are_log_likelihoods_of_the_loops_own_letters(
 
 
 def test_a_candidate_in_a_batch_is_scored_as_by_itself(
-    network: InverseFolding, around: Surroundings, candidates: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+    network: InverseFolding, around: LoopEnvironment, candidates: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = embed(network, around)
     together = place.score(candidates)
@@ -86,7 +86,7 @@ def test_a_candidate_in_a_batch_is_scored_as_by_itself(
 
 
 def test_scores_do_not_change_when_all_is_moved_as_a_rigid_body_but_do_in_the_mirror(
-    network: InverseFolding, around: Surroundings, candidates: torch.Tensor
+    network: InverseFolding, around: LoopEnvironment, candidates: torch.Tensor
 ) -> None:
     exact = InverseFolding(width=24, message=16, seed=1).double().eval().requires_grad_(False)
     axis = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64))[0]
@@ -103,7 +103,7 @@ def test_scores_do_not_change_when_all_is_moved_as_a_rigid_body_but_do_in_the_mi
 
 
 def test_the_loop_in_its_surroundings_is_not_looked_at(
-    network: InverseFolding, around: Surroundings, candidates: torch.Tensor
+    network: InverseFolding, around: LoopEnvironment, candidates: torch.Tensor
 ) -> None:
     xyz = around.xyz.clone()
     xyz[OWN] += 50.0
@@ -113,7 +113,7 @@ def test_the_loop_in_its_surroundings_is_not_looked_at(
 
 @pytest.mark.parametrize("residue", [0, 4, LENGTH - 1])
 def test_a_residues_logits_do_not_depend_on_its_own_letter(
-    network: InverseFolding, around: Surroundings, candidates: torch.Tensor, residue: int
+    network: InverseFolding, around: LoopEnvironment, candidates: torch.Tensor, residue: int
 ) -> None:
     letters = around.letters.clone()
     letters[FIRST + residue] = (letters[FIRST + residue] + 7) % len(AMINO_ACIDS)
@@ -126,7 +126,7 @@ def test_a_residues_logits_do_not_depend_on_its_own_letter(
 
 
 def test_letters_of_the_environment_matter(
-    network: InverseFolding, around: Surroundings, candidates: torch.Tensor
+    network: InverseFolding, around: LoopEnvironment, candidates: torch.Tensor
 ) -> None:
     letters = around.letters.clone()
     letters[FIRST + LENGTH + 1] = (letters[FIRST + LENGTH + 1] + 7) % len(AMINO_ACIDS)
@@ -135,7 +135,7 @@ def test_letters_of_the_environment_matter(
 
 
 def test_scores_have_gradients_with_respect_to_candidates(
-    network: InverseFolding, around: Surroundings, candidates: torch.Tensor
+    network: InverseFolding, around: LoopEnvironment, candidates: torch.Tensor
 ) -> None:
     exact = InverseFolding(width=24, message=16, seed=1).double().eval().requires_grad_(False)
     place = embed(exact, replace(around, xyz=around.xyz.double()))

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from geofold.geometry import wrap
 from geofold.learn.loop_denoiser.batched_backbone import (
     FLANK,
-    Pieces,
-    closed_move,
+    BackboneBatch,
+    closure_jacobian,
+    loop_rmsd,
     loop_torsions,
-    opening,
+    move_closed,
     pseudo_beta,
-    rmsd,
-    turned,
-    wrapped,
+    rotate_torsions,
 )
-from geofold.learn.loop_denoiser.perturbation import bent
+from geofold.learn.loop_denoiser.perturbation import perturb
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
 from geofold.resources import find
@@ -28,7 +28,7 @@ LENGTH = 9
 
 
 @pytest.fixture(scope="module")
-def pieces() -> Pieces:
+def pieces() -> BackboneBatch:
     """Windows of ubiquitin."""
     structure = read(find("structures", "1ubi.pdb"))
     rows = []
@@ -41,7 +41,7 @@ def pieces() -> Pieces:
     letters = torch.zeros(count, LENGTH + 2 * FLANK, dtype=torch.long)
     free = torch.ones(count, 2 * LENGTH, dtype=torch.bool)
     free[:, 4] = False
-    return Pieces(xyz, letters, letters >= 0, free, xyz.new_zeros(count, 0, 3), xyz.new_zeros(count, 0))
+    return BackboneBatch(xyz, letters, letters >= 0, free, xyz.new_zeros(count, 0, 3), xyz.new_zeros(count, 0))
 
 
 def bonds(xyz: torch.Tensor) -> torch.Tensor:
@@ -55,40 +55,40 @@ def angles(xyz: torch.Tensor) -> torch.Tensor:
     return torch.acos((one * two).sum(-1) / one.norm(dim=-1) / two.norm(dim=-1))
 
 
-def test_a_turn_changes_the_torsions_it_says(pieces: Pieces) -> None:
+def test_a_turn_changes_the_torsions_it_says(pieces: BackboneBatch) -> None:
     theta = 0.1 * torch.randn(len(pieces.xyz), 2 * LENGTH, generator=torch.Generator().manual_seed(0)).double()
-    moved, end = turned(pieces.xyz, theta)
+    moved, end = rotate_torsions(pieces.xyz, theta)
     # the last psi is measured to the next residue, which only moves in `end`
     moved[:, -FLANK, :3] = end
-    torch.testing.assert_close(wrapped(loop_torsions(moved) - loop_torsions(pieces.xyz)), theta, atol=1e-9, rtol=0)
+    torch.testing.assert_close(wrap(loop_torsions(moved) - loop_torsions(pieces.xyz)), theta, atol=1e-9, rtol=0)
     torch.testing.assert_close(bonds(moved)[:, : -3 * FLANK + 3], bonds(pieces.xyz)[:, : -3 * FLANK + 3])
 
 
-def test_opening_is_the_derivative_of_the_end(pieces: Pieces) -> None:
-    slope = opening(pieces.xyz, torch.ones_like(pieces.free))
+def test_opening_is_the_derivative_of_the_end(pieces: BackboneBatch) -> None:
+    slope = closure_jacobian(pieces.xyz, torch.ones_like(pieces.free))
     zero = torch.zeros(len(pieces.xyz), 2 * LENGTH, dtype=torch.float64)
-    wanted = torch.func.jacfwd(lambda t: turned(pieces.xyz, t)[1].flatten(1))(zero)
+    wanted = torch.func.jacfwd(lambda t: rotate_torsions(pieces.xyz, t)[1].flatten(1))(zero)
     torch.testing.assert_close(slope, torch.stack([wanted[b, :, b] for b in range(len(zero))]), atol=1e-9, rtol=0)
 
 
-def test_moves_are_closed_and_keep_bonds_angles_and_fixed_torsions(pieces: Pieces) -> None:
+def test_moves_are_closed_and_keep_bonds_angles_and_fixed_torsions(pieces: BackboneBatch) -> None:
     noise = torch.Generator().manual_seed(1)
     now = pieces
     for _ in range(20):
-        now, made = closed_move(now, 0.3 * torch.randn(len(pieces.xyz), 2 * LENGTH, generator=noise).double())
+        now, made = move_closed(now, 0.3 * torch.randn(len(pieces.xyz), 2 * LENGTH, generator=noise).double())
         assert float(made[:, 4].abs().max()) == 0.0
-    assert float(rmsd(now.xyz, pieces.xyz).min()) > 0.2
+    assert float(loop_rmsd(now.xyz, pieces.xyz).min()) > 0.2
     assert float((bonds(now.xyz) - bonds(pieces.xyz)).abs().max()) < 0.01
     assert float((angles(now.xyz) - angles(pieces.xyz)).abs().max()) < math.radians(1.0)
     torch.testing.assert_close(now.xyz[:, :FLANK], pieces.xyz[:, :FLANK], rtol=0, atol=0)
     torch.testing.assert_close(now.xyz[:, -FLANK:], pieces.xyz[:, -FLANK:], rtol=0, atol=0)
 
 
-def test_bends_reach_their_target_and_come_from_the_seed(pieces: Pieces) -> None:
+def test_bends_reach_their_target_and_come_from_the_seed(pieces: BackboneBatch) -> None:
     target = torch.full((len(pieces.xyz),), 1.5, dtype=torch.float64)
-    one, two = (bent(pieces, target, torch.Generator().manual_seed(3)).xyz for _ in range(2))
+    one, two = (perturb(pieces, target, torch.Generator().manual_seed(3)).xyz for _ in range(2))
     assert torch.equal(one, two)
-    far = rmsd(one, pieces.xyz)
+    far = loop_rmsd(one, pieces.xyz)
     assert float(far.max()) < 3.0 and int((far > 1.4).sum()) >= len(far) // 2
 
 

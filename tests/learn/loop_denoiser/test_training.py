@@ -12,22 +12,22 @@ import torch
 
 from geofold.cli import main
 from geofold.errors import InputFileError
+from geofold.geometry import wrap
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.loop_denoiser import training as loop_training
-from geofold.learn.loop_denoiser.batched_backbone import FLANK, loop_torsions, wrapped
-from geofold.learn.loop_denoiser.dataset import Loops, Window
-from geofold.learn.loop_denoiser.features import INNOVATION, look
-from geofold.learn.loop_denoiser.model import APART, GRID, Increments, LoopModel
-from geofold.learn.loop_denoiser.training import (
+from geofold.learn.loop_denoiser.batched_backbone import FLANK, loop_torsions
+from geofold.learn.loop_denoiser.dataset import LoopDataset, LoopWindow
+from geofold.learn.loop_denoiser.features import INNOVATION_SIZE, featurise
+from geofold.learn.loop_denoiser.inference import update_belief, window_values
+from geofold.learn.loop_denoiser.model import (
+    DISTANCE_OFFSETS,
+    LEVEL_GRID,
     WEIGHTS,
-    believed,
-    course,
-    coverage,
+    Increments,
+    LoopModel,
     load_loop,
-    losses,
-    train_loop,
-    windowed,
 )
+from geofold.learn.loop_denoiser.training import coverage, loss_terms, roll_out, train_loop
 from geofold.molecule.io.read import read
 from geofold.resources import find
 
@@ -35,7 +35,7 @@ SMALL = {"width": 16, "depth": 1, "kind": "rnn"}
 
 
 @pytest.fixture(scope="module")
-def loops() -> Loops:
+def loops() -> LoopDataset:
     """Windows of ubiquitin with all other backbone atoms around them."""
     structure = read(find("structures", "1ubi.pdb"))
     atoms = [[structure.atom(k, n, structure.steering_mask) for n in ("N", "CA", "C", "O")] for k in range(76)]
@@ -45,40 +45,40 @@ def loops() -> Loops:
     for start, length in ((4, 5), (20, 5), (30, 8), (50, 8), (60, 8)):
         part = slice(start - FLANK, start + length + FLANK)
         around = np.delete(xyz, np.arange(part.start, part.stop), axis=0).reshape(-1, 3)
-        found.append(Window(xyz[part], letters[part], around, np.arange(len(around)) % 4 == 3))
-    return Loops.of(found)
+        found.append(LoopWindow(xyz[part], letters[part], around, np.arange(len(around)) % 4 == 3))
+    return LoopDataset.of(found)
 
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch) -> None:
-    monkeypatch.setattr(loop_training, "ROWS", 3)
-    monkeypatch.setattr(loop_training, "JUDGED", 1)
-    monkeypatch.setattr(loop_training, "JUDGED_ROWS", 3)
+    monkeypatch.setattr(loop_training, "BATCH_SIZE", 3)
+    monkeypatch.setattr(loop_training, "VALIDATION_BATCHES", 1)
+    monkeypatch.setattr(loop_training, "VALIDATION_BATCH_SIZE", 3)
     monkeypatch.setattr(loop_training, "SWEEPS", 1)
     monkeypatch.setattr(loop_training, "TEMPERATURES", torch.tensor([0.8, 1.0]))
 
 
-def test_features_do_not_change_when_all_is_turned_and_shifted(loops: Loops) -> None:
+def test_features_do_not_change_when_all_is_turned_and_shifted(loops: LoopDataset) -> None:
     pieces = loops.batch(0, 0, 4)
     turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))
     turn = turn * torch.linalg.det(turn).sign()
     other = pieces._replace(xyz=pieces.xyz @ turn.T + 3.0, around=pieces.around @ turn.T + 3.0)
-    innovation = torch.zeros(4, INNOVATION)
+    innovation = torch.zeros(4, INNOVATION_SIZE)
     torch.testing.assert_close(
-        look(pieces, 2, 0.3, innovation), look(other, 2, 0.3, innovation), atol=1e-4, rtol=0
+        featurise(pieces, 2, 0.3, innovation), featurise(other, 2, 0.3, innovation), atol=1e-4, rtol=0
     )  # fmt: skip
 
 
-def test_features_tell_what_is_in_the_way(loops: Loops) -> None:
+def test_features_tell_what_is_in_the_way(loops: LoopDataset) -> None:
     pieces = loops.batch(1, 0, 2)
-    none = torch.zeros(2, INNOVATION)
-    free = look(pieces, 1, 0.0, none)
+    none = torch.zeros(2, INNOVATION_SIZE)
+    free = featurise(pieces, 1, 0.0, none)
     struck = pieces._replace(around=pieces.around.clone())
     struck.around[0, 0] = pieces.xyz[0, FLANK + 1, 1] + 1.0
-    changed = (look(struck, 1, 0.0, none) - free).abs().amax(1)
+    changed = (featurise(struck, 1, 0.0, none) - free).abs().amax(1)
     assert float(changed[0]) > 0.5 and float(changed[1]) == 0.0
     gone = struck._replace(weight=torch.zeros_like(struck.weight))
-    assert torch.equal(look(gone, 1, 0.0, none), look(pieces._replace(weight=gone.weight), 1, 0.0, none))
+    assert torch.equal(featurise(gone, 1, 0.0, none), featurise(pieces._replace(weight=gone.weight), 1, 0.0, none))
 
 
 def test_density_has_mass_one_and_levels_of_its_own_draws_are_uniform() -> None:
@@ -87,9 +87,9 @@ def test_density_has_mass_one_and_levels_of_its_own_draws_are_uniform() -> None:
         torch.tensor([[0.3, 0.7]]).log().repeat(4000, 1), torch.tensor([[-1.0, 0.5]]).repeat(4000, 1),
         torch.tensor([[20.0, 3.0]]).repeat(4000, 1),
     )  # fmt: skip
-    grid = torch.arange(GRID) * (2 * math.pi / GRID) - math.pi
+    grid = torch.arange(LEVEL_GRID) * (2 * math.pi / LEVEL_GRID) - math.pi
     one = Increments(*(part[:1, None] for part in said))
-    assert float(one.log_density(grid).exp().sum() * 2 * math.pi / GRID) == pytest.approx(1.0, abs=1e-4)
+    assert float(one.log_density(grid).exp().sum() * 2 * math.pi / LEVEL_GRID) == pytest.approx(1.0, abs=1e-4)
     which = noise.random(4000) < 0.3
     drawn = np.where(which, noise.vonmises(-1.0, 20.0, 4000), noise.vonmises(0.5, 3.0, 4000))
     level = said.level(torch.as_tensor(drawn, dtype=torch.float32)).numpy()
@@ -102,33 +102,33 @@ def test_density_has_mass_one_and_levels_of_its_own_draws_are_uniform() -> None:
     assert float(length[0]) == pytest.approx(abs(told), abs=0.03)
 
 
-def test_course_records_what_is_missing(loops: Loops) -> None:
+def test_course_records_what_is_missing(loops: LoopDataset) -> None:
     native = loops.batch(0, 0, 3)
-    been = course(LoopModel(**SMALL), native, torch.Generator().manual_seed(0), sweeps=2)
+    been = roll_out(LoopModel(**SMALL), native, torch.Generator().manual_seed(0), sweeps=2)
     assert been.features.shape[0] == 2 * native.length
-    missing = wrapped(loop_torsions(native.xyz) - loop_torsions(been.start.xyz))
+    missing = wrap(loop_torsions(native.xyz) - loop_torsions(been.start.xyz))
     counted = been.counted[0]
-    torch.testing.assert_close(been.missing[0][counted], windowed(missing, 0)[counted])
-    assert not bool(been.counted[0, :, : -min(APART) // 3].any()), "residues before the loop are not moved"
+    torch.testing.assert_close(been.missing[0][counted], window_values(missing, 0)[counted])
+    assert not bool(been.counted[0, :, : -min(DISTANCE_OFFSETS) // 3].any()), "residues before the loop are not moved"
     assert float((been.end.xyz - been.start.xyz).abs().max()) > 0.0
 
 
 def test_belief_is_renewed_around_the_cursor_alone() -> None:
     belief, angle = torch.zeros(2, 16), torch.full((2, 16), 0.1)
-    after = believed(belief, angle, torch.full((2, 5, 2), 1.0), 0)
+    after = update_belief(belief, angle, torch.full((2, 5, 2), 1.0), 0)
     assert torch.equal(after[:, :6], torch.full((2, 6), 1.1)) and not bool(after[:, 6:].any())
 
 
-def test_gradients_reach_every_weight(loops: Loops) -> None:
+def test_gradients_reach_every_weight(loops: LoopDataset) -> None:
     model = LoopModel(width=16, depth=1)
-    been = course(model, loops.batch(0, 0, 3), torch.Generator().manual_seed(0))
+    been = roll_out(model, loops.batch(0, 0, 3), torch.Generator().manual_seed(0))
     z = model.stream.scan(been.features, model.stream.init_state(3))[0]
-    sum(losses(model.decode(z), been)).backward()  # type: ignore[union-attr]
+    sum(loss_terms(model.decode(z), been)).backward()  # type: ignore[union-attr]
     missing = [name for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.isfinite().all())]
     assert missing == []
 
 
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(loops: Loops, tmp_path: Path) -> None:
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(loops: LoopDataset, tmp_path: Path) -> None:
     one, other, again = (tmp_path / name for name in ("one", "other", "again"))
     train_loop((loops, loops), one, steps=4, seed=3, **SMALL)
     train_loop((loops, loops), other, steps=4, seed=3, stop=2, **SMALL)
@@ -145,15 +145,15 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(loops: Loops, tm
         load_loop(one / WEIGHTS)
 
 
-def test_it_learns_to_undo_one_bend(loops: Loops) -> None:
+def test_it_learns_to_undo_one_bend(loops: LoopDataset) -> None:
     """A few batches on five loops: what is missing becomes likelier by far."""
     model = LoopModel(width=32, depth=1, kind="rnn")
     optimiser = torch.optim.Adam(model.parameters(), lr=0.005)
     found = []
     for number in range(40):
-        been = course(model, loops.batch(number % 2, 0, 8), torch.Generator().manual_seed(number % 2))
+        been = roll_out(model, loops.batch(number % 2, 0, 8), torch.Generator().manual_seed(number % 2))
         z = model.stream.scan(been.features, model.stream.init_state(8))[0]
-        loss = losses(model.decode(z), been)[0]
+        loss = loss_terms(model.decode(z), been)[0]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

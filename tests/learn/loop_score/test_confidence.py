@@ -1,4 +1,4 @@
-"""How sure a search may be of its end."""
+"""Confidence in the end of a search: features, fit and consensus."""
 
 from __future__ import annotations
 
@@ -7,54 +7,67 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofold.learn.loop_score.confidence import AGREED, Confidence, agreement, fitted, numbers
+from geofold.learn.loop_score.confidence import (
+    CONSENSUS_WEIGHT,
+    Confidence,
+    confidence_features,
+    consensus_distance,
+    fit_confidence,
+)
 
 
-def test_liked_ones_that_lie_together_are_more_telling_than_those_apart() -> None:
+def test_low_scores_close_together_give_less_spread_and_a_larger_lead() -> None:
     value = np.linspace(-6.0, -4.0, 20)
-    together, apart = numbers(value, np.full(20, 0.5), -6.0, 12), numbers(value, np.full(20, 5.0), -6.0, 12)
-    assert together[2] < apart[2] and together[3] > apart[3]
+    close, distance = (
+        confidence_features(value, np.full(20, 0.5), -6.0, 12),
+        confidence_features(value, np.full(20, 5.0), -6.0, 12),
+    )
+    assert close[2] < distance[2] and close[3] > distance[3]
 
 
 def test_a_lead_is_over_other_loops_only() -> None:
     value, near = np.array([-6.0, -5.9, -4.0]), np.array([0.0, 0.4, 6.0])
-    assert numbers(value, near, -6.0, 8)[3] == pytest.approx(2.0)
-    assert numbers(value, np.zeros(3), -6.0, 8)[3] == 3.0
-    assert np.isfinite(numbers(np.empty(0), np.empty(0), -6.0, 8)).all()
+    assert confidence_features(value, near, -6.0, 8)[3] == pytest.approx(2.0)
+    assert confidence_features(value, np.zeros(3), -6.0, 8)[3] == 3.0
+    assert np.isfinite(confidence_features(np.empty(0), np.empty(0), -6.0, 8)).all()
 
 
 def test_the_fit_finds_what_made_the_data_and_its_interval_holds_its_share() -> None:
     noise = np.random.default_rng(0)
-    told = np.column_stack([np.ones(400), noise.normal(2.2, 0.3, 400), noise.normal(0, 1, 400),
+    features = np.column_stack([np.ones(400), noise.normal(2.2, 0.3, 400), noise.normal(0, 1, 400),
                             noise.normal(1, 1, 400), noise.normal(-0.5, 0.1, 400)])  # fmt: skip
     truth = np.array([-0.5, 0.4, 0.6, -0.2, 0.3])
-    rmsd = np.exp(told @ truth + 0.4 * noise.standard_normal(400))
-    model = fitted(list(told), rmsd.tolist())
+    rmsd = np.exp(features @ truth + 0.4 * noise.standard_normal(400))
+    model = fit_confidence(list(features), rmsd.tolist())
     assert np.array(model.weight)[2:4] == pytest.approx(truth[2:4], abs=0.08)
-    fresh = np.exp(told @ truth + 0.4 * noise.standard_normal(400))
-    ends = np.array([model.rmsd(row) for row in told])
+    fresh = np.exp(features @ truth + 0.4 * noise.standard_normal(400))
+    ends = np.array([model.predict_rmsd(row) for row in features])
     inside = ((fresh > ends[:, 1]) & (fresh < ends[:, 2])).mean()
     assert inside == pytest.approx(0.68, abs=0.07)
-    assert Confidence.of({"confidence": model.as_dict()}).rmsd(told[0]) == pytest.approx(model.rmsd(told[0]), rel=1e-3)
+    assert Confidence.of({"confidence": model.as_dict()}).predict_rmsd(features[0]) == pytest.approx(
+        model.predict_rmsd(features[0]), rel=1e-3
+    )
     assert Confidence.of({}) is None
 
 
 @given(st.lists(st.floats(-8, 2), min_size=1, max_size=30), st.floats(-8, 2), st.integers(3, 20))
-def test_numbers_are_numbers(values: list[float], own: float, length: int) -> None:
-    apart = np.abs(np.sin(np.arange(len(values)))) * 8
-    told = numbers(np.array(values), apart, own, length)
-    assert told.shape == (5,) and np.isfinite(told).all()
+def test_features_are_finite_and_the_interval_holds_the_median(
+    values: list[float], model_score: float, length: int
+) -> None:
+    distance = np.abs(np.sin(np.arange(len(values)))) * 8
+    features = confidence_features(np.array(values), distance, model_score, length)
+    assert features.shape == (5,) and np.isfinite(features).all()
     low, high = sorted((-0.5, 0.7))
-    middle, below, above = Confidence((0.1, 0.2, 0.3, -0.1, 0.0), low, high, 9).rmsd(told)
+    middle, below, above = Confidence((0.1, 0.2, 0.3, -0.1, 0.0), low, high, 9).predict_rmsd(features)
     assert 0 < below < middle < above
 
 
-def test_the_middle_of_what_is_liked_agrees_most() -> None:
+def test_the_middle_of_the_low_scoring_candidates_is_nearest_to_the_consensus() -> None:
     place = np.array([0.0, 0.3, 0.1, 6.0])
-    apart, value = np.abs(place[:, None] - place), np.array([-5.0, -5.0, -5.0, -5.2])
-    away = agreement(value, apart)
-    assert away.argmin() in (0, 1, 2) and away.argmax() == 3
-    assert (value + AGREED * away).argmin() != value.argmin()
-    assert np.array_equal(agreement(np.empty(0), np.empty((3, 0))), np.zeros(3))
-    alone = agreement(np.array([-9.0, 0.0]), np.array([[0.0, 2.0], [2.0, 0.0]]))
-    assert alone[0] < 0.01 < 1.9 < alone[1]  # nobody likes the second
+    distance, value = np.abs(place[:, None] - place), np.array([-5.0, -5.0, -5.0, -5.2])
+    consensus = consensus_distance(value, distance)
+    assert consensus.argmin() in (0, 1, 2) and consensus.argmax() == 3
+    assert (value + CONSENSUS_WEIGHT * consensus).argmin() != value.argmin()
+    assert np.array_equal(consensus_distance(np.empty(0), np.empty((3, 0))), np.zeros(3))
+    outlier = consensus_distance(np.array([-9.0, 0.0]), np.array([[0.0, 2.0], [2.0, 0.0]]))
+    assert outlier[0] < 0.01 < 1.9 < outlier[1]  # the second has no weight

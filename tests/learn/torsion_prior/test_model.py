@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from geofold.learn.torsion_prior.model import LETTERS, TorsionPrior
+from geofold.learn.torsion_prior.model import ALPHABET_SIZE, TorsionPrior
 from geofold.learn.von_mises import log_density
 
 
@@ -18,7 +18,7 @@ def prior(**options) -> TorsionPrior:
 
 def chain(length: int = 20, rows: int = 2, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     noise = torch.Generator().manual_seed(seed)
-    letters = torch.randint(LETTERS, (length, rows), generator=noise)
+    letters = torch.randint(ALPHABET_SIZE, (length, rows), generator=noise)
     torsions = (torch.rand(length, rows, 3, generator=noise, dtype=torch.float64) - 0.5) * 2 * math.pi
     torsions[..., 2] = math.pi
     torsions[0, :, [0, 2]] = torch.nan
@@ -30,16 +30,16 @@ def chain(length: int = 20, rows: int = 2, seed: int = 0) -> tuple[torch.Tensor,
 def test_torsions_to_come_are_not_seen_and_letters_are() -> None:
     model = prior()
     letters, torsions = chain()
-    said = model.outlook(letters, torsions)
+    said = model.predict(letters, torsions)
     later = torsions.clone()
     later[8:] += 0.5
-    apart = (model.outlook(letters, later).odds - said.odds).abs().amax(1)
+    apart = (model.predict(letters, later).odds - said.odds).abs().amax(1)
     # a convolution by FFT spreads its rounding over all steps
     assert float(apart[:9].max()) < 1e-12, "a residue sees itself or its future"
     assert float(apart[9:].max()) > 1e-6
     other = letters.clone()
-    other[15] = (other[15] + 1) % LETTERS
-    changed = ((model.outlook(other, torsions).odds - said.odds).abs() > 1e-10).any(1)
+    other[15] = (other[15] + 1) % ALPHABET_SIZE
+    changed = ((model.predict(other, torsions).odds - said.odds).abs() > 1e-10).any(1)
     assert bool(changed[:16].all()), "the sequence to come tells nothing"
 
 
@@ -48,13 +48,13 @@ def test_streaming_says_what_the_scan_says() -> None:
     model = prior()
     letters, _ = chain()
     drawn = torch.stack(list(model.stream_sample(letters, np.random.default_rng(0))))
-    said = model.outlook(letters, drawn)
+    said = model.predict(letters, drawn)
     told, state = model.context(letters), model.stream.init_state(2)
-    from geofold.learn.torsion_prior.model import past
+    from geofold.learn.torsion_prior.model import encode_previous
 
     before = torch.full((2, 3), torch.nan, dtype=torch.float64)
     for t in range(len(letters)):
-        z, state = model.stream.step(torch.cat([told[t], past(before)], -1), state)
+        z, state = model.stream.step(torch.cat([told[t], encode_previous(before)], -1), state)
         torch.testing.assert_close(model.read(z).odds, said.odds[t], rtol=1e-9, atol=1e-9)
         before = drawn[t]
 
@@ -65,7 +65,7 @@ def test_likelihood_is_that_of_the_mixtures() -> None:
     letters, torsions = chain()
     torsions[5, 0, 2] = 0.1
     torsion, turn = model.log_likelihood(letters, torsions)
-    said = model.outlook(letters, torsions)
+    said = model.predict(letters, torsions)
     assert float(torsion[0].abs().max()) == float(torsion[-1].abs().max()) == float(turn[0].abs().max()) == 0.0
     wanted = log_density(type(said.cis)(*(part[5, 0] for part in said.cis)), torsions[5, 0, :2])
     assert float(torsion[5, 0]) == pytest.approx(float(wanted))
@@ -90,7 +90,7 @@ def test_it_learns_a_rule_of_the_sequence() -> None:
     noise = torch.Generator().manual_seed(0)
     found = []
     for _ in range(100):
-        letters = torch.randint(LETTERS, (24, 8), generator=noise)
+        letters = torch.randint(ALPHABET_SIZE, (24, 8), generator=noise)
         place = torch.where(letters[..., None] < 10, torch.tensor([-1.1, -0.7]), torch.tensor([-2.1, 2.3]))
         angles = place + 0.1 * torch.randn(place.shape, generator=noise)
         torsions = torch.cat([angles, torch.full((*letters.shape, 1), math.pi)], -1)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from app_cases import STRUCTURES
 
-from geofold.learn.data.chains import dihedral
+from geofold.geometry import dihedral
 from geofold.learn.loop_score.confidence import Confidence
+from geofold.learn.loop_score.decoys import CROSSOVER, EVOLVED, GUIDED, PERTURBED, SAMPLED
 from geofold.learn.loop_score.model import LoopScore, shipped_score
-from geofold.learn.loop_score.training import BRED, CROSSED, DISTURBED, DRAWN, LED
 from geofold.modelling import controllers
 from geofold.modelling.controllers import POTENTIAL_WEIGHT
 from geofold.modelling.options import RunOptions
@@ -281,14 +281,14 @@ def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(decoys, name, value)
     monkeypatch.setattr(controllers, "GUIDED_SWEEPS", 1)
     bare = decoys_of(NATIVE, FIRST, LAST, None, seed=0)
-    assert set(bare.kind.tolist()) == {DRAWN, DISTURBED, CROSSED}
+    assert set(bare.kind.tolist()) == {SAMPLED, PERTURBED, CROSSOVER}
     made = decoys_of(NATIVE, FIRST, LAST, LoopScore().eval(), seed=0)
     kinds = made.kind.tolist()
-    assert {DRAWN, DISTURBED, CROSSED, BRED, LED} == set(kinds) and kinds.count(DRAWN) == 20
+    assert {SAMPLED, PERTURBED, CROSSOVER, EVOLVED, GUIDED} == set(kinds) and kinds.count(SAMPLED) == 20
     assert torch.equal(bare.xyz, made.xyz[: len(bare.xyz)]), "those of the first round are the same"
     assert made.xyz.shape == (len(kinds), LAST - FIRST + 1, 4, 3)
-    disturbed = made.rmsd[made.kind == DISTURBED]
-    assert float(disturbed.min()) < 1.0 < float(made.rmsd[made.kind == DRAWN].median())
+    disturbed = made.rmsd[made.kind == PERTURBED]
+    assert float(disturbed.min()) < 1.0 < float(made.rmsd[made.kind == SAMPLED].median())
     own = [NATIVE.atom(k, name, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for name in ("N", "CA", "C", "O")]
     there = torch.as_tensor(10 * NATIVE.xyz[np.array(own)], dtype=torch.float32).unflatten(0, (-1, 4))
     torch.testing.assert_close((made.xyz - there).square().sum(-1).mean((1, 2)).sqrt(), made.rmsd, rtol=1e-4, atol=1e-3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from geofold import resources
 from geofold.molecule.analysis.clashes import count_severe_overlaps
-from geofold.molecule.datasets.packed_chains import completed
+from geofold.molecule.datasets.packed_chains import with_added_atoms
 from geofold.molecule.io.read import read
 from geofold.molecule.structure import AddedAtom
 
@@ -14,4 +14,4 @@ def test_overlaps_are_counted_beyond_three_bonds() -> None:
     count = count_severe_overlaps(native)
     assert count <= 5
     ghost = AddedAtom(10, "XX", "C", native.xyz[native.atom(50, "CA", native.steering_mask)] + 0.02)
-    assert count_severe_overlaps(completed(native, [ghost])) > count
+    assert count_severe_overlaps(with_added_atoms(native, [ghost])) > count

@@ -12,10 +12,10 @@ from geofold import resources
 from geofold.cli import main
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import read_chains
-from geofold.learn.training_loop import data_hash
+from geofold.learn.weights import data_hash
 from geofold.molecule.datasets.packed_chains import (
     backbone_structure,
-    chosen_chains,
+    choose_chains,
     pack_chains,
     read_packed,
     side_chain_atoms,
@@ -85,7 +85,7 @@ def test_file_of_other_data_is_refused(data: Path, tmp_path: Path) -> None:
 
 def test_choice_is_the_seeds(data: Path) -> None:
     chains = read_chains(data)
-    assert chosen_chains(chains, 1, 0).tolist() == chosen_chains(chains, 1, 0).tolist()
+    assert choose_chains(chains, 1, 0).tolist() == choose_chains(chains, 1, 0).tolist()
 
 
 def test_command(data: Path, tmp_path: Path, capsys) -> None:

@@ -15,20 +15,20 @@ from geofold.core.population import select_rows
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.peptide_policy import training as peptide_training
-from geofold.learn.peptide_policy.features import FEATURES, MEMORY, POSE
-from geofold.learn.peptide_policy.model import PeptidePolicy
-from geofold.learn.peptide_policy.training import joined, load_policy, train_peptide
+from geofold.learn.peptide_policy.features import FEATURE_COUNT, MEMORY_SIZE, POSE_SIZE
+from geofold.learn.peptide_policy.model import PeptidePolicy, load_policy
+from geofold.learn.peptide_policy.training import stack_demonstrations, train_peptide
 from geofold.molecule.datasets import peptide_demonstrations as peptide_demos
 from geofold.molecule.datasets.peptide_demonstrations import (
     CAP,
-    STEPS,
-    Demo,
-    built,
-    demonstrations,
-    lesson,
-    loaded,
-    placed,
-    saved,
+    DEMONSTRATION_STEPS,
+    SolvedContact,
+    build_peptide,
+    contacts_from_arrays,
+    contacts_to_arrays,
+    make_demonstration,
+    solve_contacts,
+    state_at,
 )
 from geofold.molecule.peptide.annealing import POWER, Course, busiest_slope
 from geofold.molecule.peptide.contacts import parse_contact
@@ -40,23 +40,23 @@ WANTED = "A:3-A:9<6.0"
 
 
 @pytest.fixture(scope="module")
-def demo() -> Demo:
+def demo() -> SolvedContact:
     noise = np.random.default_rng(0)
-    _, domain = built(SEQUENCE)
+    _, domain = build_peptide(SEQUENCE)
     start = 0.2 * noise.standard_normal(len(domain.tree))
-    return Demo(SEQUENCE, WANTED, start, start + 0.5 * noise.standard_normal(len(start)))
+    return SolvedContact(SEQUENCE, WANTED, start, start + 0.5 * noise.standard_normal(len(start)))
 
 
 def test_demonstrations_end_clean_with_the_contact_kept(monkeypatch) -> None:
     monkeypatch.setattr(peptide_demos, "COURSE", Course(rows=12, iterations=160, spread=0.15, speed=0.6))
-    found = [demonstrations(3, seed=5) for _ in range(2)]
+    found = [solve_contacts(3, seed=5) for _ in range(2)]
     assert found[0] and all(np.array_equal(a.end, b.end) for a, b in zip(*found, strict=True))
     assert not found[0][0].start.any() and all(
         np.array_equal(a.end, b.start) for a, b in zip(found[0], found[0][1:], strict=False)
     )
     for one in found[0]:
-        structure, domain = built(one.sequence)
-        state = placed(domain, structure.xyz, torch.as_tensor(one.end)[None])
+        structure, domain = build_peptide(one.sequence)
+        state = state_at(domain, structure.xyz, torch.as_tensor(one.end)[None])
         contact = parse_contact(structure, one.contact)
         assert contact.satisfied(float(domain.distances(state.fold.xyz, (contact,))[0, 0]))
         assert int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0
@@ -73,51 +73,55 @@ def test_the_slope_of_the_busiest_torsion_is_that_of_its_cost() -> None:
     torch.testing.assert_close(busiest_slope(theta, backbone), torch.func.grad(cost)(theta), atol=1e-6, rtol=1e-6)
 
 
-def test_demonstrations_go_through_a_file(demo: Demo) -> None:
-    (again,) = loaded(saved([demo]))
+def test_demonstrations_go_through_a_file(demo: SolvedContact) -> None:
+    (again,) = contacts_from_arrays(contacts_to_arrays([demo]))
     assert (again.sequence, again.contact) == (demo.sequence, demo.contact)
     np.testing.assert_array_equal(again.end, demo.end)
-    assert list(loaded(saved([]))) == []
+    assert list(contacts_from_arrays(contacts_to_arrays([]))) == []
 
 
-def test_a_lesson_tells_what_is_missing(demo: Demo, monkeypatch) -> None:
-    monkeypatch.setattr(peptide_demos, "WANDER", 0.0)
-    told = lesson(demo, seed=1)
-    assert told.features.shape == (STEPS, len(SEQUENCE), FEATURES) and bool(told.features.isfinite().all())
+def test_a_lesson_tells_what_is_missing(demo: SolvedContact, monkeypatch) -> None:
+    monkeypatch.setattr(peptide_demos, "MAX_NOISE", 0.0)
+    told = make_demonstration(demo, seed=1)
+    assert told.features.shape == (DEMONSTRATION_STEPS, len(SEQUENCE), FEATURE_COUNT) and bool(
+        told.features.isfinite().all()
+    )
     proline = SEQUENCE.index("P")
     assert bool(told.missing[:, proline, 0].isnan().all()) and bool(told.missing[:, proline, 1].isfinite().all())
     left = told.missing.nan_to_num(0.0).abs().amax((1, 2))
     whole = np.abs(demo.end - demo.start).max()
     assert bool((left[1:] < left[:-1]).all()) or left[-1] < 1e-6
     assert float(left[0]) <= whole + 1e-6 and float(left[0] - left[1]) <= CAP + 1e-6
-    moves = told.features[..., -MEMORY:-1].double()
+    moves = told.features[..., -MEMORY_SIZE:-1].double()
     torch.testing.assert_close(
         moves[1:], (told.missing[:-1] - told.missing[1:]).nan_to_num(0.0).double(), atol=1e-6, rtol=0
     )
 
 
-def test_what_is_seen_does_not_turn_with_the_peptide(demo: Demo) -> None:
-    structure, _ = built(SEQUENCE)
+def test_what_is_seen_does_not_turn_with_the_peptide(demo: SolvedContact) -> None:
+    structure, _ = build_peptide(SEQUENCE)
     turn, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((3, 3)))
     turn *= np.sign(np.linalg.det(turn))
     elsewhere = replace(structure, xyz=structure.xyz @ turn.T + [1.0, -2.0, 0.5])
     seen, policy = [], PeptidePolicy().double()
     for one in (structure, elsewhere):
-        domain = type(built(SEQUENCE)[1]).of(one, 0, len(SEQUENCE) - 1)
+        domain = type(build_peptide(SEQUENCE)[1]).of(one, 0, len(SEQUENCE) - 1)
         domain = replace(domain, sense=PeptideSense.of(one, domain.fold))
-        state = placed(domain, one.xyz, torch.as_tensor(demo.start)[None])
+        state = state_at(domain, one.xyz, torch.as_tensor(demo.start)[None])
         told = domain.observe(state, PeptideGoal((parse_contact(one, WANTED),)))
-        features, pose = told[:, :-2].unflatten(1, (-1, FEATURES + POSE)).split((FEATURES, POSE), -1)
+        features, pose = (
+            told[:, :-2].unflatten(1, (-1, FEATURE_COUNT + POSE_SIZE)).split((FEATURE_COUNT, POSE_SIZE), -1)
+        )
         # a pose turns along, and residues see one another's in their own frames
-        seen.append((features, policy.enters(features, pose).detach(), pose))
+        seen.append((features, policy.embed(features, pose).detach(), pose))
     torch.testing.assert_close(seen[0][:2], seen[1][:2], atol=1e-6, rtol=0)
     assert not torch.allclose(seen[0][2], seen[1][2], atol=0.1)
 
 
-def test_contacts_come_worst_first_and_in_either_order(demo: Demo) -> None:
-    structure, domain = built(SEQUENCE)
+def test_contacts_come_worst_first_and_in_either_order(demo: SolvedContact) -> None:
+    structure, domain = build_peptide(SEQUENCE)
     sense = PeptideSense.of(structure, domain.fold)
-    state = placed(domain, structure.xyz, torch.as_tensor(demo.start)[None])
+    state = state_at(domain, structure.xyz, torch.as_tensor(demo.start)[None])
 
     def seen(*texts: str) -> torch.Tensor:
         goal = PeptideGoal(tuple(parse_contact(structure, text) for text in texts))
@@ -135,8 +139,8 @@ def parts(predictor) -> Controller:
     )
 
 
-def test_the_predictor_moves_phi_and_psi_until_the_contact_is_kept(demo: Demo) -> None:
-    structure, domain = built(SEQUENCE)
+def test_the_predictor_moves_phi_and_psi_until_the_contact_is_kept(demo: SolvedContact) -> None:
+    structure, domain = build_peptide(SEQUENCE)
     sense = PeptideSense.of(structure, domain.fold)
     domain = replace(domain, sense=sense)
     predictor = PeptidePredictor(PeptidePolicy().eval(), sense.turns, leading=3)
@@ -156,14 +160,14 @@ def test_the_predictor_moves_phi_and_psi_until_the_contact_is_kept(demo: Demo) -
     assert Momentum(KEEP).name != predictor.name
 
 
-def test_rows_of_the_predictor_can_be_rearranged(demo: Demo) -> None:
-    structure, domain = built(SEQUENCE)
+def test_rows_of_the_predictor_can_be_rearranged(demo: SolvedContact) -> None:
+    structure, domain = build_peptide(SEQUENCE)
     sense = PeptideSense.of(structure, domain.fold)
     domain = replace(domain, sense=sense)
     controller = parts(PeptidePredictor(PeptidePolicy().eval(), sense.turns))
     goal = PeptideGoal((parse_contact(structure, WANTED),))
     angle = torch.as_tensor(np.stack([demo.start, 0.5 * demo.start, -demo.start]))
-    state = controller.init(domain, placed(domain, structure.xyz, angle))
+    state = controller.init(domain, state_at(domain, structure.xyz, angle))
     state, _ = controller.step(domain, state, goal)
     chosen = torch.tensor([2, 0, 2])
     after = controller.step(domain, select_rows(domain, state, chosen), goal)[0]
@@ -171,9 +175,11 @@ def test_rows_of_the_predictor_can_be_rearranged(demo: Demo) -> None:
     torch.testing.assert_close(after.domain.fold.xyz, wanted.domain.fold.xyz[chosen], rtol=0, atol=1e-7)
 
 
-def test_the_policy_learns_what_it_is_shown_and_goes_on_after_a_kill(demo: Demo, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(peptide_training, "ROWS", 2)
-    lessons = [lesson(demo, seed=k) for k in range(6)]
+def test_the_policy_learns_what_it_is_shown_and_goes_on_after_a_kill(
+    demo: SolvedContact, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(peptide_training, "BATCH_SIZE", 2)
+    lessons = [make_demonstration(demo, seed=k) for k in range(6)]
     small = {"width": 16, "depth": 1}
 
     def run(name: str, **more) -> float:
@@ -186,5 +192,5 @@ def test_the_policy_learns_what_it_is_shown_and_goes_on_after_a_kill(demo: Demo,
     weights = [(tmp_path / name / peptide_training.WEIGHTS).read_bytes() for name in ("one", "two")]
     assert weights[0] == weights[1]
     policy, card = load_policy(tmp_path / "one" / peptide_training.WEIGHTS)
-    untrained = peptide_training.loss_of(PeptidePolicy(**small, seed=3), joined(lessons))
+    untrained = peptide_training.imitation_loss(PeptidePolicy(**small, seed=3), stack_demonstrations(lessons))
     assert last < float(untrained.detach()) and card["lessons"] == 6 and policy.options["width"] == 16

@@ -9,11 +9,11 @@ import torch
 
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate
-from geofold.learn.gate import outcomes
+from geofold.learn.gate import record_outcomes
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import controller
-from geofold.molecule.datasets.peptide_demonstrations import drawn_sequence
-from geofold.molecule.datasets.peptide_streams import SPAN, STEPS, drawn, judge_of, peptide_cases
+from geofold.molecule.datasets.peptide_demonstrations import draw_sequence
+from geofold.molecule.datasets.peptide_streams import SPAN, STREAM_LENGTHS, draw_stream, peptide_cases, task_loss_of
 from geofold.molecule.peptide.domain import PeptideDomain
 
 
@@ -22,15 +22,15 @@ def parts(domain: PeptideDomain, gate: Gate) -> Controller:
 
 
 def test_they_are_drawn_by_number_and_seed() -> None:
-    letters = [drawn(number, seed)[1].sense.letters.tolist() for number, seed in ((0, 1), (0, 1), (1, 1), (0, 2))]
+    letters = [draw_stream(number, seed)[1].sense.letters.tolist() for number, seed in ((0, 1), (0, 1), (1, 1), (0, 2))]
     assert letters[0] == letters[1] and letters[2] != letters[0] != letters[3]
-    demos = drawn_sequence(np.random.default_rng([1, 0]))
+    demos = draw_sequence(np.random.default_rng([1, 0]))
     assert len(demos) in range(8, 13)
 
 
 def test_a_stream_is_judged_by_its_loss_at_its_own_length() -> None:
     (case,) = peptide_cases(1, parts, FixedGate(1), seed=3)
-    assert case.steps in STEPS and case.span == SPAN
+    assert case.steps in STREAM_LENGTHS and case.span == SPAN
     state = case.state
     before = float(case.judge(state.domain)[0])
     for _ in range(case.steps):
@@ -39,12 +39,12 @@ def test_a_stream_is_judged_by_its_loss_at_its_own_length() -> None:
     assert after < before
     loss = np.exp(after) - 0.05
     assert loss == np.float64(loss) and abs(loss - float(info.loss_after[0])) < 1e-9
-    assert torch.equal(judge_of(case.domain, case.goal)(state.domain), case.judge(state.domain))
+    assert torch.equal(task_loss_of(case.domain, case.goal)(state.domain), case.judge(state.domain))
 
 
 def test_every_depth_is_tried_from_every_span() -> None:
     (case,) = peptide_cases(1, parts, FixedGate(1), seed=3)
     case = case._replace(steps=4)
-    seen = outcomes(case, FixedGate(1), largest=3, seed=0)
+    seen = record_outcomes(case, FixedGate(1), largest=3, seed=0)
     assert seen.task.shape == (2 * SPAN * 4, 4) and bool(seen.task.isfinite().all())
     assert bool((seen.spent[:, 0] <= seen.spent[:, 3]).all())

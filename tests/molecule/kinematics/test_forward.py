@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geofold.geometry import dihedral_of_points
 from geofold.molecule.io.read import read
-from geofold.molecule.kinematics.forward import Kinematics, acceleration, dihedral, frames, jacobian, positions
+from geofold.molecule.kinematics.forward import Kinematics, acceleration, frames, jacobian, positions
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
 from geofold.resources import find
@@ -143,7 +144,10 @@ def test_dihedrals_in_double_precision(stretch):
         for a in [x for x in root_side if {near, x} not in map(set, tree.links)]:
             for b in beyond:
                 quad = np.array([a, near, far, b])
-                change = float(dihedral(torch.as_tensor(after[quad])) - dihedral(torch.as_tensor(structure.xyz[quad])))
+                change = float(
+                    dihedral_of_points(torch.as_tensor(after[quad]))
+                    - dihedral_of_points(torch.as_tensor(structure.xyz[quad]))
+                )
                 assert abs(np.angle(np.exp(1j * (change - float(delta[0, j]))))) < 1e-9
                 checked += 1
     assert checked >= len(tree) - 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from geofold.learn.loop_denoiser.training import shipped_loop_model
+from geofold.learn.loop_denoiser.model import shipped_loop_model
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.detection import (
     LENGTH,

@@ -10,8 +10,8 @@ import torch
 from app_cases import STRUCTURES
 from build_cases import without, without_records
 
-from geofold.learn.data.chains import dihedral
-from geofold.learn.torsion_prior.training import shipped_prior
+from geofold.geometry import dihedral
+from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.io.read import read

@@ -15,13 +15,13 @@ from geofold.core.gate import ThresholdGate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.data.chains import Chains
-from geofold.learn.loop_denoiser.batched_backbone import FLANK, closed_move, loop_torsions
-from geofold.learn.loop_denoiser.dataset import stacked
-from geofold.learn.loop_denoiser.features import FEATURES, INNOVATION, look
+from geofold.learn.loop_denoiser.batched_backbone import FLANK, loop_torsions, move_closed
+from geofold.learn.loop_denoiser.dataset import stack_windows
+from geofold.learn.loop_denoiser.features import FEATURE_COUNT, INNOVATION_SIZE, featurise
 from geofold.learn.loop_denoiser.model import LoopModel
-from geofold.learn.loop_denoiser.training import reach
-from geofold.molecule.datasets.loop_windows import windows_of
-from geofold.molecule.datasets.packed_chains import PackedChains, packed_chi, packed_structure
+from geofold.learn.loop_denoiser.training import turn_weights
+from geofold.molecule.datasets.loop_windows import cut_windows
+from geofold.molecule.datasets.packed_chains import PackedChains, pack_chi, packed_structure
 from geofold.molecule.encoding import encode_residues
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain
@@ -48,7 +48,7 @@ def packed() -> tuple[Structure, Chains, PackedChains]:
     bare = strip_side_chains(read(find("structures", "1ubi.pdb")))
     bare = replace(bare, xyz=bare.xyz - bare.xyz.mean(0))
     chains = chains_of(bare)
-    chi = packed_chi(chains, 0)
+    chi = pack_chi(chains, 0)
     kept = PackedChains(np.array([0]), np.array([0]), chi, "")
     return packed_structure(chains, kept, 0), chains, kept
 
@@ -65,15 +65,15 @@ def model(kind: str = "selective") -> LoopModel:
 
 def test_the_product_sees_what_training_sees(packed, domain) -> None:
     structure, chains, kept = packed
-    pieces = stacked(windows_of(chains, kept, 0, [(FIRST, LAST - FIRST + 1)]))
+    pieces = stack_windows(cut_windows(chains, kept, 0, [(FIRST, LAST - FIRST + 1)]))
     state = domain.start(structure.xyz)
     shift = torch.as_tensor(10 * structure.xyz[structure.atom(FIRST, "CA", structure.steering_mask)]).float()
     shift = shift - pieces.xyz[0, FLANK, 1]
     assert torch.equal(domain.sense.pieces.letters, pieces.letters)
     assert torch.equal(domain.sense.pieces.free, pieces.free)
     for cursor in range(LAST - FIRST + 1):
-        wanted = look(pieces, cursor, 0.0, torch.zeros(1, INNOVATION))
-        found = domain.sense.seen(state.fold, cursor)[:, :FEATURES].float()
+        wanted = featurise(pieces, cursor, 0.0, torch.zeros(1, INNOVATION_SIZE))
+        found = domain.sense.seen(state.fold, cursor)[:, :FEATURE_COUNT].float()
         # training rounds to 0.01 A and stops 2 A earlier, where atoms count for little
         assert float((found - wanted).abs().max()) < 0.05
     assert float((domain.sense.at(state.fold.xyz).xyz[0] - pieces.xyz[0] - shift).abs().max()) < 0.03
@@ -82,10 +82,10 @@ def test_the_product_sees_what_training_sees(packed, domain) -> None:
 def test_the_training_twin_moves_as_the_domain_does(packed, domain) -> None:
     """Same wanted increments: the same torsions turn by the same amounts, to second order in the closing."""
     structure, chains, kept = packed
-    pieces = stacked(windows_of(chains, kept, 0, [(FIRST, LAST - FIRST + 1)]))
+    pieces = stack_windows(cut_windows(chains, kept, 0, [(FIRST, LAST - FIRST + 1)]))
     noise = torch.Generator().manual_seed(0)
     wanted = 0.05 * torch.randn(1, 2 * (LAST - FIRST + 1), generator=noise)
-    _, made = closed_move(pieces, wanted, reach(LAST - FIRST + 1, 0, wanted))
+    _, made = move_closed(pieces, wanted, turn_weights(LAST - FIRST + 1, 0, wanted))
     state = domain.start(structure.xyz)
     z = torch.zeros(1, domain.latent_dim, dtype=torch.float64)
     free = domain.sense.hinge >= 0
@@ -120,7 +120,7 @@ class Standing:
 def test_predictor_keeps_the_contract(domain, kind) -> None:
     predictor = LoopPredictor(model(kind), domain.sense.hinge)
     n = len(domain.tree)
-    check_backbone(Standing(predictor), 3, FEATURES + n + 1, domain.latent_dim)
+    check_backbone(Standing(predictor), 3, FEATURE_COUNT + n + 1, domain.latent_dim)
 
 
 def test_a_stream_moves_the_loop_and_nothing_breaks(packed, domain) -> None:
@@ -158,7 +158,7 @@ def test_loops_at_chain_ends_and_breaks_are_seen(packed) -> None:
         sense = LoopSense.of(structure, made.fold)
         seen = sense.seen(made.start(structure.xyz).fold, 0)
         assert bool(seen.isfinite().all())
-        assert not bool(sense.pieces.there.all())
+        assert not bool(sense.pieces.present.all())
 
 
 def test_hinge_angles_are_the_domains(packed, domain) -> None:

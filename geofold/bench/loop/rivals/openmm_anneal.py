@@ -51,9 +51,9 @@ from geofold.bench.common.openmm_min import (
     read_energy,
     read_positions,
 )
+from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.kinematics.forward import dihedral
 from geofold.molecule.structure import Structure
 
 DEFAULT_SCHEDULE = Schedule(hot=600.0, cold=300.0, hot_steps=1500, cooling_steps=800, stages=10, rounds=3)
@@ -159,4 +159,6 @@ def _find_guarded_particles(
 
 def _measure_torsions(positions: Floats, guarded_torsions: list[list[int]]) -> Floats:
     """Torsions (k,) of the guarded particles, in radian."""
-    return dihedral(torch.as_tensor(positions[np.array(guarded_torsions, dtype=np.int64).reshape(-1, 4)])).numpy()
+    return dihedral_of_points(
+        torch.as_tensor(positions[np.array(guarded_torsions, dtype=np.int64).reshape(-1, 4)])
+    ).numpy()

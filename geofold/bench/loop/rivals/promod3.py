@@ -38,7 +38,7 @@ import torch
 
 from geofold.bench.loop.rivals.modelled_loop import ModelledLoop, Stopwatch, insert_loop
 from geofold.errors import BuildError, OptionError
-from geofold.molecule.kinematics.forward import dihedral
+from geofold.geometry import dihedral_of_points
 from geofold.molecule.loop.build_plan import STANDARD, Build
 from geofold.molecule.residues import letter_of
 from geofold.molecule.structure import Mask, Structure
@@ -157,6 +157,7 @@ def make_task(structure: Structure, build: Build, steering: Mask) -> dict[str, A
         "sequence": letters[number - 1 : end + 1],
         "letters": [letters[number - 2] if number > 1 else "A", letters[end + 1] if end + 1 < len(letters) else "A"],
         "phi": _measure_torsion([outer[0], *before[:3]]) if number > 1 else TERMINAL_PHI,
+        # math.remainder subtracts the nearest multiple of a turn at once, which rounds differently from `geometry.wrap`
         "psi": math.remainder(_measure_torsion(before) + math.pi, math.tau),  # the nitrogen is opposite to the oxygen
         "after_psi": _measure_torsion([*after, outer[1]]) if end + 1 < len(letters) else TERMINAL_PSI,
     }
@@ -178,4 +179,4 @@ def _position(structure: Structure, k: int, name: str, steering: Mask) -> Any:
 
 
 def _measure_torsion(points: list[Any]) -> float:
-    return float(dihedral(torch.as_tensor(np.array(points))))
+    return float(dihedral_of_points(torch.as_tensor(np.array(points))))

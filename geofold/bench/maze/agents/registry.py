@@ -23,7 +23,7 @@ from geofold.core.gate import FixedGate, Gate
 from geofold.core.metric import EuclideanMetric, Metric
 from geofold.core.pullback import Pullback
 from geofold.errors import OptionError
-from geofold.learn.maze_predictor import KINDS, load_predictor, weights_of
+from geofold.learn.maze_predictor import PREDICTORS, load_predictor, weights_name
 from geofold.maze.demonstrations import demonstrate
 from geofold.maze.episode import StepController, maze_controller
 
@@ -62,7 +62,7 @@ class MazeAgent:
 @cache
 def load_shipped(kind: str) -> StreamingBackbone:
     """Load a trained predictor, one of `KINDS`."""
-    return load_predictor(resources.find("maze", weights_of(kind)))[0]
+    return load_predictor(resources.find("maze", weights_name(kind)))[0]
 
 
 def require_predictors() -> None:
@@ -73,13 +73,13 @@ def require_predictors() -> None:
     OptionError
         If one is missing.
     """
-    for kind in KINDS:
+    for kind in PREDICTORS:
         try:
-            resources.find("maze", weights_of(kind))
+            resources.find("maze", weights_name(kind))
         except FileNotFoundError:
             raise OptionError(
                 f"the maze benchmark without the weights of {kind}",
-                f"geofold/data/maze/{weights_of(kind)} with its card",
+                f"geofold/data/maze/{weights_name(kind)} with its card",
                 f"train it with geofold train maze --backbone {kind}, and put it there",
             ) from None
 

@@ -23,9 +23,9 @@ from geofold.core.gate import FixedGate
 from geofold.core.metric import EuclideanMetric
 from geofold.core.trust_region import TrustRegion
 from geofold.learn.loop_denoiser.model import LATENT, Increments
-from geofold.learn.peptide_policy.features import FEATURES
+from geofold.learn.peptide_policy.features import FEATURE_COUNT
 from geofold.learn.peptide_policy.model import Decoder
-from geofold.learn.training_loop import frozen
+from geofold.learn.weights import load_frozen
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import PeptidePredictor
 
@@ -51,12 +51,12 @@ class GreedyMlp(nn.Module):
         self.temperature = temperature
         self.stream = Memoryless()
         with DrawsFrom(seed + 1):
-            self.enter = nn.Linear(FEATURES, width)
+            self.enter = nn.Linear(FEATURE_COUNT, width)
             self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
             self.leave = nn.Linear(width, LATENT)
             self.decoder = Decoder()
 
-    def enters(self, features: Tensor, pose: Tensor) -> Tensor:
+    def embed(self, features: Tensor, pose: Tensor) -> Tensor:
         """Latents (..., L, d) of features (..., L, F); poses are ignored."""
         h = nn.functional.silu(self.enter(features))
         for layer in self.layers:
@@ -76,7 +76,7 @@ def make_uncorrected(predictor: PeptidePredictor, seed: int) -> Controller:
 @cache
 def load_policy() -> GreedyMlp:
     """Load the weights of `geofold bench rivals`."""
-    return frozen(
+    return load_frozen(
         resources.find("rivals", WEIGHTS), lambda card: GreedyMlp(**card["options"], temperature=card["temperature"])
     )[0]
 

@@ -16,7 +16,7 @@ from geofold.core.covariance import LatentCovariance
 from geofold.core.trust_region import TrustRegion
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import controller
-from geofold.molecule.datasets.peptide_streams import drawn
+from geofold.molecule.datasets.peptide_streams import draw_stream
 from geofold.molecule.peptide.domain import PeptideDomain
 
 PEPTIDES, STEPS_PER_PEPTIDE, SEED = 40, 16, 17
@@ -29,7 +29,7 @@ def collect_latents() -> Tensor:
     """Collect latents (t, 96) of the shipped controller on training peptides, padded with zeros."""
     rows = []
     for number in range(PEPTIDES):
-        structure, domain, goal, _ = drawn(number, SEED)
+        structure, domain, goal, _ = draw_stream(number, SEED)
         make_controller = controller(RunOptions(), domain)
         state = make_controller.init(domain, domain.start(structure.xyz))
         for _ in range(STEPS_PER_PEPTIDE):

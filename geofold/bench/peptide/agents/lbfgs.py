@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geofold.geometry import wrap
 from geofold.modelling.options import TORSION_CAP
 from geofold.modelling.peptide.streaming import goal_of
-from geofold.molecule.datasets.peptide_demonstrations import placed
+from geofold.molecule.datasets.peptide_demonstrations import state_at
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.lbfgs import search
@@ -80,12 +81,12 @@ def walk_to_contact(structure: Structure, domain: PeptideDomain, contact: Contac
     optimum = search(domain, domain.start(structure.xyz), goal_of((contact,)), TORSION_CAP, seed=seed)
     seconds = time.perf_counter() - began
     angle = interpolate_torsions(optimum.turn)
-    frames = placed(domain, structure.xyz, torch.as_tensor(angle)).fold.xyz.numpy()
+    frames = state_at(domain, structure.xyz, torch.as_tensor(angle)).fold.xyz.numpy()
     return Walk(frames, angle, optimum.reached, seconds, optimum.starts, optimum.evaluations)
 
 
 def interpolate_torsions(end: Floats) -> Floats:
     """Torsions (T + 1, n) from zero to an end (n,), by the shorter turns, in as few equal steps as the cap allows."""
-    rotation = (end + np.pi) % (2 * np.pi) - np.pi
+    rotation = wrap(end)
     steps = int(np.ceil(np.abs(rotation).max(initial=0.0) / TORSION_CAP - 1e-9))
     return np.linspace(0.0, 1.0, steps + 1)[:, None] * rotation

@@ -32,9 +32,9 @@ from geofold.bench.peptide.agents.memoryless import Memoryless
 from geofold.core.controller import Controller
 from geofold.core.draws import DrawsFrom
 from geofold.learn.loop_denoiser.model import LATENT, Increments
-from geofold.learn.peptide_policy.features import FEATURES
+from geofold.learn.peptide_policy.features import FEATURE_COUNT
 from geofold.learn.peptide_policy.model import Decoder
-from geofold.learn.training_loop import frozen
+from geofold.learn.weights import load_frozen
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import PeptidePredictor
 
@@ -187,7 +187,7 @@ class Se3Policy(nn.Module):
         self.temperature = temperature
         self.stream = Memoryless()
         with DrawsFrom(seed + 1):
-            self.enter = nn.Linear(FEATURES, 4 * channels)
+            self.enter = nn.Linear(FEATURE_COUNT, 4 * channels)
             self.hear = nn.ModuleList(Attention(channels) for _ in range(depth))
             self.think = nn.ModuleList(GatedSelfInteraction(channels) for _ in range(depth))
             self.leave = nn.Linear(4 * channels, LATENT)
@@ -206,7 +206,7 @@ class Se3Policy(nn.Module):
             f = f + think(normalise(f))
         return f
 
-    def enters(self, features: Tensor, pose: Tensor) -> Tensor:
+    def embed(self, features: Tensor, pose: Tensor) -> Tensor:
         """Latents (..., L, d) of features (..., L, F) and poses (..., L, 12); poses of zeros are padding."""
         axes, f = pose[..., 3:].unflatten(-1, (3, 3)), normalise(self.equivariant_features(features, pose))
         return self.leave(torch.cat([f[..., :1, :], axes @ f[..., 1:, :]], -2).flatten(-2))
@@ -219,7 +219,7 @@ class Se3Policy(nn.Module):
 @cache
 def load_policy() -> Se3Policy:
     """Load the weights of `geofold bench rivals`."""
-    return frozen(
+    return load_frozen(
         resources.find("rivals", WEIGHTS), lambda card: Se3Policy(**card["options"], temperature=card["temperature"])
     )[0]
 
