@@ -1,4 +1,4 @@
-"""What stands between the train commands and the training: progress, threads, interruptions."""
+"""Shared driver of the training commands: progress bars, threads, interruptions; and the two simplest trainings."""
 
 from __future__ import annotations
 
@@ -18,21 +18,55 @@ from geofold.learn.training_loop import ProgressCallback
 from geofold.learn.weights import data_hash
 
 VALIDATION_LOOPS = 100
-"""Bent loops of the validation split that the trigger of --auto is judged by."""
+"""Perturbed loops of the validation split from which the threshold of --auto is found."""
 
 
 def train_prior_model(data: str, out: str, *, steps: int, kind: str, seed: int) -> None:
-    """The torsion prior."""
+    """Train the torsion prior.
+
+    Parameters
+    ----------
+    data : str
+        A `backbones.npz`.
+    out : str
+        Output folder.
+    steps : int
+        Number of batches.
+    kind : str
+        Name of the backbone.
+    seed : int
+        Seed of weights and batches.
+    """
     from geofold.learn.torsion_prior.training import train_prior
 
     require_backbone(kind)
-    judged = run_training("prior", out, steps, lambda tell: train_prior(
-        data, out, steps=steps, seed=seed, told=tell, kind=kind))  # fmt: skip
-    typer.echo(f"{out}: validation {judged:.3f} nat a residue after {steps} batches")
+    valid_loss = run_training(
+        "prior",
+        out,
+        steps,
+        lambda progress: train_prior(data, out, steps=steps, seed=seed, progress=progress, kind=kind),
+    )
+    typer.echo(f"{out}: validation {valid_loss:.3f} nat per residue after {steps} batches")
 
 
 def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str, seed: int) -> None:
-    """The loop model."""
+    """Train the loop model, and find the threshold of --auto on validation chains.
+
+    Parameters
+    ----------
+    data : str
+        A `backbones.npz`.
+    packed : str
+        Its packed side chains.
+    out : str
+        Output folder.
+    steps : int
+        Number of batches.
+    kind : str
+        Name of the backbone.
+    seed : int
+        Seed of weights, batches and rollouts.
+    """
     from geofold.learn.data.chains import SPLITS, read_chains
     from geofold.learn.loop_denoiser.model import LoopModel
     from geofold.learn.loop_denoiser.training import train_loop
@@ -45,32 +79,38 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
     require_backbone(kind)
     chains = read_chains(data)
     digest = data_hash(data)
-    side = read_packed(packed, digest)
-    loops = loop_windows(chains, side, "train"), loop_windows(chains, side, "valid")
-    usual = "" if kind == LoopModel.USUAL else f" --backbone {kind}"
-    intact = [int(c) for c in side.chain if chains.split[c] == SPLITS.index("valid")]
+    side_chains = read_packed(packed, digest)
+    loops = loop_windows(chains, side_chains, "train"), loop_windows(chains, side_chains, "valid")
+    backbone = "" if kind == LoopModel.USUAL else f" --backbone {kind}"
+    intact = [int(c) for c in side_chains.chain if chains.split[c] == SPLITS.index("valid")]
 
     def card(model: LoopModel) -> dict[str, Any]:
-        def told(structure: Structure) -> Trouble:
+        def detect(structure: Structure) -> Trouble:
             return trouble_of(structure, [(0, len(structure.residues) - 1)], model)
 
-        found = [told(packed_structure(chains, side, c)) for c in intact]
-        bent = [
-            (told(structure), e.first, e.last)
-            for structure, e in perturbed_structures(chains, side, "valid", VALIDATION_LOOPS)
+        native = [detect(packed_structure(chains, side_chains, c)) for c in intact]
+        perturbed = [
+            (detect(structure), loop.first, loop.last)
+            for structure, loop in perturbed_structures(chains, side_chains, "valid", VALIDATION_LOOPS)
         ]
         return {
-            "trouble": trouble_level(found, bent), "data_sha256": digest, "packed_sha256": data_hash(packed),
-            "command": f"geofold train loop --steps {steps} --seed {seed}{usual}",
-        }  # fmt: skip
+            "trouble": trouble_level(native, perturbed),
+            "data_sha256": digest,
+            "packed_sha256": data_hash(packed),
+            "command": f"geofold train loop --steps {steps} --seed {seed}{backbone}",
+        }
 
-    judged = run_training("loop", out, steps, lambda tell: train_loop(
-        loops, out, steps=steps, seed=seed, told=tell, card=card, kind=kind))  # fmt: skip
-    typer.echo(f"{out}: validation {judged:.3f} nat a torsion after {steps} batches")
+    valid_loss = run_training(
+        "loop",
+        out,
+        steps,
+        lambda progress: train_loop(loops, out, steps=steps, seed=seed, progress=progress, card=card, kind=kind),
+    )
+    typer.echo(f"{out}: validation {valid_loss:.3f} nat per torsion after {steps} batches")
 
 
 def require_backbone(kind: str) -> None:
-    """OptionError for a name that no backbone has."""
+    """Raise OptionError if no backbone has the name."""
     if kind not in NAMES:
         raise OptionError(f"backbone {kind}", f"one of {', '.join(NAMES)}", "choose one of them")
 
@@ -78,40 +118,77 @@ def require_backbone(kind: str) -> None:
 def run_training(
     name: str, out: str, steps: int, train: Callable[[ProgressCallback], float], *, unit: str = "nat"
 ) -> float:
-    """Train on one thread, for the same bits whatever the machine has, with a bar on standard error."""
+    """Run a training with a progress bar on standard error, on one thread, which makes it reproducible bit for bit.
+
+    Parameters
+    ----------
+    name : str
+        Label of the bar.
+    out : str
+        Output folder, for the message after an interruption.
+    steps : int
+        Number of batches.
+    train : callable
+        Trains, given a progress callback; returns the validation loss.
+    unit : str
+        Unit of the loss.
+
+    Returns
+    -------
+    float
+        Validation loss.
+
+    Raises
+    ------
+    typer.Exit
+        After Ctrl-C, with status 130.
+    """
     torch.set_num_threads(1)
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(name, total=steps, loss="")
 
-        def tell(step: int, loss: float, judged: float) -> None:
-            bar.update(task, completed=step, loss=f"training {loss:.3f}, validation {judged:.3f} {unit}")
+        def progress(step: int, loss: float, valid_loss: float) -> None:
+            bar.update(task, completed=step, loss=f"training {loss:.3f}, validation {valid_loss:.3f} {unit}")
 
         try:
-            return train(tell)
+            return train(progress)
         except KeyboardInterrupt:
-            typer.echo(f"geofold: interrupted; the same command goes on from the checkpoint in {out}", err=True)
+            typer.echo(f"geofold: interrupted; the same command resumes from the checkpoint in {out}", err=True)
             raise typer.Exit(130) from None
 
 
 def make_once(
-    name: str, folder: Path, files: dict[Path, tuple[Any, ...]], make: Callable[..., None], workers: int
+    name: str, folder: Path, jobs: dict[Path, tuple[Any, ...]], make: Callable[..., None], workers: int
 ) -> None:
-    """Make those of the files that are not there, side by side, so that a killed run goes on at the next.
+    """Make those files that do not exist, in parallel; an interrupted run resumes after the last complete file.
 
     Parameters
     ----------
-    files
-        What `make` is called with, behind the path, for each.
+    name : str
+        Label of the progress bar.
+    folder : Path
+        Folder of the files, for the message after an interruption.
+    jobs : dict
+        Arguments of `make` after the path, by path.
+    make : callable
+        Makes one file.
+    workers : int
+        Number of processes.
+
+    Raises
+    ------
+    typer.Exit
+        After Ctrl-C, with status 130.
     """
-    left = {path: given for path, given in files.items() if not path.exists()}
+    missing = {path: arguments for path, arguments in jobs.items() if not path.exists()}
     with Progress(console=Console(stderr=True)) as bar, ProcessPoolExecutor(workers) as pool:
-        task = bar.add_task(name, total=len(files), completed=len(files) - len(left))
+        task = bar.add_task(name, total=len(jobs), completed=len(jobs) - len(missing))
         try:
-            for job in as_completed([pool.submit(make, path, *given) for path, given in left.items()]):
+            for job in as_completed([pool.submit(make, path, *arguments) for path, arguments in missing.items()]):
                 job.result()
                 bar.advance(task)
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
-            typer.echo(f"geofold: interrupted; the same command goes on from what is in {folder}", err=True)
+            typer.echo(f"geofold: interrupted; the same command resumes from the files in {folder}", err=True)
             raise typer.Exit(130) from None

@@ -1,4 +1,4 @@
-"""The peptide policy, from demonstrations made once and kept in the folder; and a metric on the frozen policy."""
+"""Train the peptide policy on demonstrations that are made once, and a metric on the frozen policy."""
 
 from __future__ import annotations
 
@@ -33,67 +33,114 @@ from geofold.molecule.datasets.peptide_demonstrations import (
 from geofold.molecule.datasets.peptide_streams import draw_stream
 from geofold.molecule.kinematics.decoder import LATENT
 
-WAYS = 4
-"""Noisy ways that each demonstration is learned from."""
+PATHS = 4
+"""Noisy demonstrations of each solved contact."""
 WORKERS = 2
-ROWS, STREAMED, SHAKEN = 16, 12, 0.3
-"""Of a course that a metric learns from: rows, steps, and how far (radian) its rows start apart."""
+METRIC_ROWS, METRIC_STEPS, METRIC_NOISE = 16, 12, 0.3
+"""Rows and steps of a stream that a metric learns from, and standard deviation (radian) of its initial torsions."""
 TRIES = 20
+"""Random peptides among which one whose latent has the usual size is found."""
 
 
 def train_peptide_policy(out: str, *, peptides: int, steps: int, kind: str, seed: int) -> None:
-    """Make what demonstrations are missing, then train."""
+    """Solve missing contacts, then train the policy.
+
+    Parameters
+    ----------
+    out : str
+        Output folder.
+    peptides : int
+        Random peptides with contacts to solve.
+    steps : int
+        Number of batches.
+    kind : str
+        Name of the backbone.
+    seed : int
+        Seed of peptides, weights and batches.
+    """
     require_backbone(kind)
-    demos = solved_contacts(Path(out), peptides, seed)
-    lessons = [make_demonstration(demo, seed=WAYS * k + way) for k, demo in enumerate(demos) for way in range(WAYS)]
-    usual = "" if kind == PeptidePolicy.USUAL else f" --backbone {kind}"
+    contacts = solved_contacts(Path(out), peptides, seed)
+    demonstrations = [
+        make_demonstration(contact, seed=PATHS * k + path)
+        for k, contact in enumerate(contacts)
+        for path in range(PATHS)
+    ]
+    backbone = "" if kind == PeptidePolicy.USUAL else f" --backbone {kind}"
     card = {
-        "demonstrations": len(demos), "ways": WAYS,
-        "command": f"geofold train peptide --peptides {peptides} --steps {steps} --seed {seed}{usual}",
-    }  # fmt: skip
-    judged = run_training("peptide", out, steps, lambda tell: train_peptide(
-        lessons.__getitem__, len(lessons), out, steps=steps, seed=seed, told=tell, card=card, kind=kind))  # fmt: skip
-    typer.echo(f"{out}: validation {judged:.3f} nat a torsion after {steps} batches, {len(demos)} demonstrations")
+        "demonstrations": len(contacts),
+        "ways": PATHS,
+        "command": f"geofold train peptide --peptides {peptides} --steps {steps} --seed {seed}{backbone}",
+    }
+    valid_loss = run_training(
+        "peptide",
+        out,
+        steps,
+        lambda progress: train_peptide(
+            demonstrations.__getitem__,
+            len(demonstrations),
+            out,
+            steps=steps,
+            seed=seed,
+            progress=progress,
+            card=card,
+            kind=kind,
+        ),
+    )
+    typer.echo(
+        f"{out}: validation {valid_loss:.3f} nat per torsion after {steps} batches, {len(contacts)} demonstrations"
+    )
 
 
 def train_peptide_metric(out: str, *, courses: int, seed: int) -> None:
-    """G_psi on streams of random peptides, several rows each, that start from torsions shaken at random."""
+    """Train G_psi on streams of random peptides, whose rows start from randomly turned torsions.
+
+    Parameters
+    ----------
+    out : str
+        Output folder.
+    courses : int
+        Number of peptides.
+    seed : int
+        Seed of peptides and weights.
+    """
     torch.set_num_threads(1)
     start = LearnedMetric.start(LATENT, damping=DAMPING, seed=seed)
     options = RunOptions(seed=seed)
 
-    def course(number: int) -> MetricStream:
-        # a latent is longer where a peptide has more torsions than it has places
-        structure, domain, goal, noise = next(
-            found for k in range(TRIES) if (found := draw_stream(TRIES * number + k, seed))[1].latent_dim == LATENT
-        )
-        shaken = SHAKEN * torch.as_tensor(noise.standard_normal((ROWS, len(domain.tree))))
+    def stream(number: int) -> MetricStream:
+        # the latent is larger than usual for a peptide with more torsions
+        draws = (draw_stream(TRIES * number + k, seed) for k in range(TRIES))
+        structure, domain, goal, noise = next(draw for draw in draws if draw[1].latent_dim == LATENT)
+        angle = METRIC_NOISE * torch.as_tensor(noise.standard_normal((METRIC_ROWS, len(domain.tree))))
         parts = replace(controller(options, domain, FixedGate(1)), metric=start)
-        state = parts.init(domain, state_at(domain, structure.xyz, shaken))
-        return MetricStream(parts, domain, state, goal, STREAMED)
+        state = parts.init(domain, state_at(domain, structure.xyz, angle))
+        return MetricStream(parts, domain, state, goal, METRIC_STEPS)
 
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("metric", total=courses)
-        metric = train_metric(course, courses, start, told=lambda done: bar.update(task, completed=done))
+        metric = train_metric(stream, courses, start, progress=lambda done: bar.update(task, completed=done))
     card = {
-        "model": "metric of the peptide domain", "damping": DAMPING, "seed": seed, "courses": courses,
+        "model": "metric of the peptide domain",
+        "damping": DAMPING,
+        "seed": seed,
+        "courses": courses,
         "policy_sha256": shipped_policy()[1]["sha256"],
         "command": f"geofold train metric --courses {courses} --seed {seed}",
-    }  # fmt: skip
+    }
     Path(out).mkdir(parents=True, exist_ok=True)
     save_weights(Path(out) / METRIC_WEIGHTS, metric.weights, card)
     typer.echo(f"{out}: a metric after {courses} courses")
 
 
 def solved_contacts(folder: Path, peptides: int, seed: int) -> list[SolvedContact]:
-    """Demonstrations with so many peptides, one file a peptide, so that a killed run goes on at the next."""
+    """Solved contacts of some peptides, one file per peptide, so that an interrupted run resumes."""
     folder = folder / "demonstrations"
     folder.mkdir(parents=True, exist_ok=True)
-    files = {folder / f"{seed}_{number:05d}.npz": (number, seed) for number in range(peptides)}
-    make_once("demonstrations", folder, files, _make, WORKERS)
-    return [demo for path in files for demo in contacts_from_arrays(dict(np.load(path)))]
+    jobs = {folder / f"{seed}_{number:05d}.npz": (number, seed) for number in range(peptides)}
+    make_once("demonstrations", folder, jobs, _solve, WORKERS)
+    return [contact for path in jobs for contact in contacts_from_arrays(dict(np.load(path)))]
 
 
-def _make(path: Path, number: int, seed: int) -> None:
+def _solve(path: Path, number: int, seed: int) -> None:
     torch.set_num_threads(1)
     write_npz(path, contacts_to_arrays(solve_contacts(number, seed=seed)))

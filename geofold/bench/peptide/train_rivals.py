@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from geofold import resources
-from geofold.app.train.peptide import WAYS
+from geofold.app.train.peptide import PATHS
 from geofold.bench.common.records import table_of
 from geofold.bench.peptide.agents import greedy_mlp
 from geofold.bench.peptide.agents import se3_transformer as se3
@@ -67,15 +67,15 @@ def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:
         )  # fmt: skip
     torch.set_num_threads(1)
     demos = [demo for path in files for demo in contacts_from_arrays(dict(np.load(path)))]
-    lessons = [make_demonstration(demo, seed=WAYS * k + way) for k, demo in enumerate(demos) for way in range(WAYS)]
+    lessons = [make_demonstration(demo, seed=PATHS * k + way) for k, demo in enumerate(demos) for way in range(PATHS)]
     rows = []
     for name, (build, weights, steps) in RIVALS.items():
         policy: Any = build(seed=seed)
         steps = QUICK if quick else steps
         judged = train_peptide(
             lessons.__getitem__, len(lessons), Path(out) / name, steps=steps, seed=seed, policy=policy, weights=weights,
-            card={"model": name, "demonstrations": len(demos), "ways": WAYS, "command": "geofold bench rivals"},
-            told=lambda step, loss, valid, name=name: print(f"{name} {step}: {loss:.3f}, {valid:.3f}", flush=True),  # type: ignore[misc]
+            card={"model": name, "demonstrations": len(demos), "ways": PATHS, "command": "geofold bench rivals"},
+            progress=lambda step, loss, valid, name=name: print(f"{name} {step}: {loss:.3f}, {valid:.3f}", flush=True),  # type: ignore[misc]
         )  # fmt: skip
         card = json.loads((Path(out) / name / weights).with_suffix(".json").read_text(encoding="utf-8"))
         rows.append([name, str(steps), f"{judged:.3f}", str(card["parameters"])])

@@ -1,4 +1,4 @@
-"""Protein chains as sequences of residues and torsions, from a file of backbones.
+"""Protein chains as sequences of residues and torsions, from a file of backbones (`geofold data build`).
 
 Glossary: ``R`` residues of all chains end to end, ``C`` chains, ``T`` residues of a window. Angles are in radian,
 NaN where a chain ends.
@@ -20,6 +20,7 @@ AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 PROLINE = AMINO_ACIDS.index("P")
 SPLITS = ("train", "valid", "test")
 FIELDS = ("dxyz", "aa", "start", "length", "split")
+"""Arrays that a file of backbones must have."""
 DSSP = "HGIEBTSC"
 
 Floats = NDArray[np.float32]
@@ -32,15 +33,15 @@ class Chains:
     Attributes
     ----------
     residue : (R,) uint8
-        Index in `AMINO_ACIDS`.
+        Amino acids, as indices into `AMINO_ACIDS`.
     torsions : (R, 3) float32
-        phi, psi and omega, the one before the residue.
+        phi, psi and omega, the latter of the bond before the residue (radian).
     start, length, split : (C,) int
-        First residue, number of residues, and index in `SPLITS`.
+        First residue, number of residues, and index into `SPLITS`.
     steps : (R, 4, 3) int16
-        N, CA, C and O as steps of 0.01 A from atom to atom, in 16 bits that wrap around.
+        N, CA, C and O as differences of consecutive atoms, in units of 0.01 A and modulo 2^16.
     dssp : (R,) uint8 or None
-        Index in `DSSP`; None where the file does not tell.
+        Secondary structure, as indices into `DSSP`; None if the file has none.
     """
 
     residue: NDArray[np.uint8]
@@ -52,19 +53,19 @@ class Chains:
     dssp: NDArray[np.uint8] | None = None
 
     def xyz(self, number: int) -> NDArray[np.float64]:
-        """N, CA, C and O (n, 4, 3) of a chain, in A."""
+        """N, CA, C and O (n, 4, 3) of a chain (A), with its first N at the origin."""
         first = int(self.start[number])
-        own = self.steps[first : first + int(self.length[number])].copy()
-        own[0, 0] = 0  # where the last chain ended means nothing
-        return np.cumsum(own.reshape(-1, 3), axis=0, dtype=np.int16).reshape(-1, 4, 3) / 100
+        steps = self.steps[first : first + int(self.length[number])].copy()
+        steps[0, 0] = 0  # the step from the end of the chain before has no meaning
+        return np.cumsum(steps.reshape(-1, 3), axis=0, dtype=np.int16).reshape(-1, 4, 3) / 100
 
     def letters(self, number: int) -> str:
-        """One-letter codes of a chain."""
+        """One-letter sequence of a chain."""
         first = int(self.start[number])
         return "".join(AMINO_ACIDS[k] for k in self.residue[first : first + int(self.length[number])])
 
     def windows(self, split: str, size: int) -> NDArray[np.int64]:
-        """First residues of the windows of a split that do not overlap, (n,), in the order of the file."""
+        """First residues (n,) of non-overlapping windows of `size` residues of a split, in the order of the file."""
         chosen = np.flatnonzero((self.split == SPLITS.index(split)) & (self.length >= size))
         return np.concatenate(
             [np.arange(self.start[c], self.start[c] + self.length[c] - size + 1, size) for c in chosen]
@@ -73,12 +74,12 @@ class Chains:
 
 
 def read_chains(path: str | Path) -> Chains:
-    """Chains of a `backbones.npz`.
+    """Read the chains of a `backbones.npz`.
 
     Raises
     ------
     InputFileError
-        If the file is none.
+        If the file is missing or has another format.
     """
     try:
         with np.load(path) as file:
@@ -94,6 +95,5 @@ def read_chains(path: str | Path) -> Chains:
     torsions[1:, 2] = dihedral(ca[:-1], c[:-1], n[1:], ca[1:])
     first, last = start, start + length - 1
     torsions[first, 0] = torsions[first, 2] = torsions[last, 1] = np.nan
-    return Chains(
-        aa, torsions, start.astype(np.int64), length.astype(np.int64), split.astype(np.int64), dxyz, dssp
-    )  # fmt: skip
+    start, length, split = (part.astype(np.int64) for part in (start, length, split))
+    return Chains(aa, torsions, start, length, split, dxyz, dssp)

@@ -189,7 +189,7 @@ def windows(first: int, last: int) -> list[tuple[int, int]]:
 
 def joined(rows: list[BackboneBatch]) -> BackboneBatch:
     """Pieces of one row each, of one length, as one batch; the atoms around are padded."""
-    most = max(row.around.shape[1] for row in rows)
+    most = max(row.environment.shape[1] for row in rows)
 
     def padded(part: torch.Tensor) -> torch.Tensor:
         return torch.cat([part, part.new_zeros(1, most - part.shape[1], *part.shape[2:])], 1)
@@ -215,5 +215,5 @@ def window_surprise(pieces: BackboneBatch, model: LoopModel) -> torch.Tensor:
     told = torch.stack(found[-length:], 1)
     free = pieces.free.unflatten(1, (-1, 2))
     told = torch.where(free, told, 0.0).sum(-1) / free.sum(-1)
-    there = pieces.there[:, FLANK:-FLANK]
+    there = pieces.present[:, FLANK:-FLANK]
     return torch.where(there & free.any(-1), told, torch.nan)

@@ -119,7 +119,7 @@ class PeptideSense:
         told = featurise(
             self.letters, xyz, self.angles(domain.angles, state.fold.angle), self._pushed(domain, state), wanted
         )
-        worst = (wanted.excess * wanted.there).amax(-1, keepdim=True).clamp_min(0.0)
+        worst = (wanted.excess * wanted.present).amax(-1, keepdim=True).clamp_min(0.0)
         return torch.cat([torch.cat(told, -1).flatten(1), worst, torch.full_like(worst, which)], -1)
 
     def angles(self, angles: BackboneAngles, turned: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ class PeptideSense:
 
         filled = ContactTargets(
             put(none.place, 10 * place), put(none.residue, residue.expand(rows, -1, -1)), put(none.excess, 10 * excess),
-            put(none.sign, sign.expand(rows, -1)), put(none.there, torch.ones_like(excess)),
+            put(none.sign, sign.expand(rows, -1)), put(none.present, torch.ones_like(excess)),
         )  # fmt: skip
         return filled, float(crc32(" ".join(c.text for c in contacts).encode()))
 
@@ -219,7 +219,7 @@ class PeptidePredictor:
             features, pose = seen.split((FEATURE_COUNT, POSE_SIZE), -1)
             features[..., -MEMORY_SIZE:-1] = torch.where(self.turns >= 0, state.z[:, self.turns.clamp_min(0)], 0.0)
             features[..., -1] = steps / FADING
-            enters = self.policy.enters(features, pose).flatten(0, 1)
+            enters = self.policy.embed(features, pose).flatten(0, 1)
             z, after = self.policy.stream.step(enters, mapped(stream, lambda part: part.flatten(0, 1)))
             stream = mapped(after, lambda part: part.unflatten(0, (rows, length)))
             led = self._led(z.unflatten(0, (rows, length)), proposal)

@@ -61,7 +61,7 @@ def test_turning_and_shifting_a_peptide_changes_no_latent_and_turns_its_vectors(
     axes = pose[..., 3:].unflatten(-1, (3, 3)) @ turn.mT
     moved = torch.cat([pose[..., :3] @ turn.mT + torch.tensor([1.0, -2.0, 0.5]), axes.flatten(-2)], -1)
     with torch.no_grad():
-        one, other = (policy.enters(lesson.features, at) for at in (pose, moved))
+        one, other = (policy.embed(lesson.features, at) for at in (pose, moved))
         mine, theirs = (policy.typed(lesson.features, at) for at in (pose, moved))
     torch.testing.assert_close(one, other, atol=1e-9, rtol=0)
     torch.testing.assert_close(theirs[..., :1, :], mine[..., :1, :], atol=1e-9, rtol=0)
@@ -88,7 +88,7 @@ def test_residues_hear_one_another_or_do_not() -> None:
     for name in RIVALS:
         policy = made(name).double()
         with torch.no_grad():
-            change = policy.enters(lesson.features, farther) - policy.enters(lesson.features, lesson.pose)
+            change = policy.embed(lesson.features, farther) - policy.embed(lesson.features, lesson.pose)
         heard[name] = change[0, :-1].abs().amax(-1)
     assert not heard["greedy"].any() and bool((heard["se3"] > 1e-6).all())
 
@@ -102,7 +102,7 @@ def test_residues_that_are_not_there_change_nothing(name: str) -> None:
             scan_latents(policy, stack_demonstrations([short, long])),
         )
     torch.testing.assert_close(beside[:, :1, :6], alone, atol=1e-12, rtol=0)
-    nobody = policy.enters(torch.zeros(1, 3, FEATURE_COUNT).double(), torch.zeros(1, 3, 12).double())
+    nobody = policy.embed(torch.zeros(1, 3, FEATURE_COUNT).double(), torch.zeros(1, 3, 12).double())
     assert bool(nobody.isfinite().all())
 
 
@@ -112,7 +112,7 @@ def test_scan_equals_step_after_step(name: str) -> None:
     with torch.no_grad():
         whole, state = scan_latents(policy, lesson), policy.stream.init_state(16)
         for t in range(5):
-            enters = policy.enters(lesson.features[t], lesson.pose[t])
+            enters = policy.embed(lesson.features[t], lesson.pose[t])
             z, state = policy.stream.step(enters.flatten(0, 1), state)
             torch.testing.assert_close(z.unflatten(0, (2, 8)), whole[t], atol=1e-12, rtol=0)
     assert z.shape[-1] == LATENT

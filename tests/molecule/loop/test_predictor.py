@@ -157,7 +157,7 @@ def test_loops_at_chain_ends_and_breaks_are_seen(packed) -> None:
         sense = LoopSense.of(structure, made.fold)
         seen = sense.seen(made.start(structure.xyz).fold, 0)
         assert bool(seen.isfinite().all())
-        assert not bool(sense.pieces.there.all())
+        assert not bool(sense.pieces.present.all())
 
 
 def test_hinge_angles_are_the_domains(packed, domain) -> None:

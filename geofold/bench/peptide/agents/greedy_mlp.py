@@ -57,7 +57,7 @@ class GreedyMlp(nn.Module):
             self.leave = nn.Linear(width, LATENT)
             self.decoder = Decoder()
 
-    def enters(self, features: Tensor, pose: Tensor) -> Tensor:
+    def embed(self, features: Tensor, pose: Tensor) -> Tensor:
         """Latents (..., L, d) of features (..., L, F); poses are not looked at."""
         h = nn.functional.silu(self.enter(features))
         for layer in self.layers:

@@ -183,7 +183,7 @@ class Se3Policy(nn.Module):
             f = f + think(even(f))
         return f
 
-    def enters(self, features: Tensor, pose: Tensor) -> Tensor:
+    def embed(self, features: Tensor, pose: Tensor) -> Tensor:
         """Latents (..., L, d) of features (..., L, F) and poses (..., L, 12); residues of zeros are not there."""
         axes, f = pose[..., 3:].unflatten(-1, (3, 3)), even(self.typed(features, pose))
         return self.leave(torch.cat([f[..., :1, :], axes @ f[..., 1:, :]], -2).flatten(-2))
