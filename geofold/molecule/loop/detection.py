@@ -189,7 +189,7 @@ def windows(first: int, last: int) -> list[tuple[int, int]]:
 
 def joined(rows: list[BackboneBatch]) -> BackboneBatch:
     """Pieces of one row each, of one length, as one batch; the atoms around are padded."""
-    most = max(row.around.shape[1] for row in rows)
+    most = max(row.environment.shape[1] for row in rows)
 
     def padded(part: torch.Tensor) -> torch.Tensor:
         return torch.cat([part, part.new_zeros(1, most - part.shape[1], *part.shape[2:])], 1)
