@@ -16,7 +16,7 @@ NAMES = ("1ubi.pdb", "1ajj.pdb", "1orc.pdb")
 
 
 def small_data(folder: Path, *, packed: bool = False, times: int = 1) -> Path:
-    """Write `backbones.npz` (and `packed.npz`) into a folder; each chain stands in it so many times."""
+    """Write `backbones.npz` (and `packed.npz`) into a folder; each chain is in it `times` times."""
     source = folder / "structures"
     source.mkdir(parents=True)
     for name in NAMES:

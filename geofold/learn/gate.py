@@ -1,14 +1,15 @@
-"""How a gate is trained: task loss + lambda E[K], on streams of a frozen controller.
+"""Train a gate: task loss + lambda E[K], on streams of a frozen controller.
 
-Estimator: neither straight-through nor Gumbel nor a policy gradient. A stream is a pure function of its state, so at
-the start of each span of steps it is made with every K in 0..K_max side by side, each branch then goes on to the end
-of the stream as the present gate would have it, and there the task is judged. The expectation over K is an explicit,
-smooth function of the gate's probabilities: no variance from sampling K. One step ahead is not enough here, since a
-correction that pays at once may spoil a move that the predictor knows the end of.
-Streams follow the gate's own choices mixed with random ones and are renewed between rounds, so that the gate learns
-from the states it leads to.
+Estimator: the exact expectation over K, neither straight-through nor Gumbel nor a policy gradient. A stream is a pure
+function of its state, so at the start of each span of steps it is branched into all K in 0..K_max; each branch follows
+the present gate to the end of the stream, where the task loss is computed. The expectation over K is then an explicit,
+smooth function of the gate's probabilities, without variance from sampling K. Looking one step ahead would not suffice:
+a correction that pays at once may spoil a move whose end the predictor knows.
 
-Glossary: ``m`` steps, ``K`` in 0..K_max.
+Streams follow the gate's own choices mixed with random ones and are recorded again between rounds, so that the gate
+learns from states that it leads to.
+
+Glossary: ``m`` steps, ``K`` inner steps in 0..K_max.
 """
 
 from __future__ import annotations
@@ -28,33 +29,47 @@ from geofold.core.population import select_rows
 from geofold.core.state import ControllerState
 
 EXPLORATION = 0.25
-"""Share of the spans whose K is drawn."""
-ADAM_STEPS, LEARNING_RATE, LOGIT_PENALTY = 1500, 0.02, 1e-3
-"""Adam's, and the price of a squared logit: a gate that is certain too soon learns no more."""
+"""Fraction of the spans whose K is random."""
+ADAM_STEPS, LEARNING_RATE = 1500, 0.02
+LOGIT_PENALTY = 1e-3
+"""Weight of the squared logits: a gate that becomes certain too early stops learning."""
 
 
 @dataclass
 class ForcedGate:
-    """A gate that does as it is told, row by row, and remembers what it saw. For training alone."""
+    """A gate with a prescribed K per row that records the features it is given; for training only.
+
+    Attributes
+    ----------
+    budget : (B,) int
+        K of each row.
+    largest : int
+        K_max.
+    observed : list of Features
+        Features of the steps so far.
+    """
 
     budget: Tensor
     largest: int
     name: str = "forced"
-    seen: list[Features] = field(default_factory=list)
+    observed: list[Features] = field(default_factory=list)
 
     def open(self, features: Features) -> Tensor:
-        """Where the budget is not zero."""
+        """Rows (B,) whose K is not zero."""
         return self.budget > 0
 
     def depth(self, features: Features) -> Tensor:
-        """The budget."""
-        self.seen.append(features)
+        """Record the features; returns K (B,), at least one."""
+        self.observed.append(features)
         return self.budget.clamp_min(1)
 
 
 class Outcomes(NamedTuple):
-    """Features (m,) of steps, and what their span's K led to: task losses (m, K_max + 1) at the stream's end, and
-    mean K (m, K_max + 1) of the whole stream from there."""
+    """Features (m,) of steps and the consequences of each K in their span.
+
+    task : (m, K_max + 1) task losses at the end of the stream; spent : (m, K_max + 1) mean K of the whole stream from
+    there on.
+    """
 
     loss: Tensor
     change: Tensor
@@ -66,17 +81,15 @@ class Outcomes(NamedTuple):
     spent: Tensor
 
     def features(self) -> Features:
-        """As the gate takes them."""
+        """Features in the form that a gate takes."""
         return Features(self.loss, self.change, self.violation, self.radius, self.kappa, self.motion)
 
 
 class GateCase(NamedTuple):
     """A stream of one row to learn from.
 
-    controller : its gate is replaced.
-    domain, state, goal : where it starts, what it is asked for.
-    steps, span : of the stream, and of a decision.
-    judge : task loss (B,) of domain states.
+    controller : its gate is replaced; domain, state, goal : start and task; steps, span : length of the stream and of
+    a decision; judge : task loss (B,) of domain states.
     """
 
     controller: Controller
@@ -89,71 +102,90 @@ class GateCase(NamedTuple):
 
 
 def record_outcomes(case: GateCase, gate: Gate, *, largest: int, seed: int) -> Outcomes:
-    """What each K leads to, span after span of a stream that goes on with the gate's choice.
+    """Compute the consequences of each K, span after span of a stream.
 
     Parameters
     ----------
-    gate
-        How branches go on; its choices are followed but for `RANDOM`.
+    case : GateCase
+        The stream.
+    gate : Gate
+        Decides how branches continue, and where the stream continues from (except for `EXPLORATION`).
+    largest : int
+        K_max.
+    seed : int
+        Seed of the random choices.
     """
     noise = torch.Generator().manual_seed(seed)
     budget, rows = torch.arange(largest + 1), torch.zeros(largest + 1, dtype=torch.long)
-    own, state = replace(case.controller, gate=gate), case.state
-    found: list[list[Tensor]] = []
+    gated, state = replace(case.controller, gate=gate), case.state
+    parts: list[list[Tensor]] = []
     for begin in range(0, case.steps, case.span):
         forced = ForcedGate(budget, largest)
-        wide, spent = select_rows(case.domain, state, rows), torch.zeros(largest + 1)
+        branches, spent = select_rows(case.domain, state, rows), torch.zeros(largest + 1)
         for _ in range(min(case.span, case.steps - begin)):
-            wide, info = replace(case.controller, gate=forced).step(case.domain, wide, case.goal)
+            branches, info = replace(case.controller, gate=forced).step(case.domain, branches, case.goal)
             spent += info.inner_steps
-        after = wide
+        ends = branches
         for _ in range(begin + case.span, case.steps):
-            after, info = own.step(case.domain, after, case.goal)
+            ends, info = gated.step(case.domain, ends, case.goal)
             spent += info.inner_steps
-        task = case.judge(after.domain).expand(len(forced.seen) * (largest + 1), -1)
-        told = [torch.cat([_filled(one)[k] for one in forced.seen]) for k in range(6)]
-        found.append([*told, task, (spent / case.steps).expand_as(task)])
-        chosen = int(torch.randint(largest + 1, (1,), generator=noise))
+        task = case.judge(ends.domain).expand(len(forced.observed) * (largest + 1), -1)
+        features = [torch.cat([_columns(step)[k] for step in forced.observed]) for k in range(6)]
+        parts.append([*features, task, (spent / case.steps).expand_as(task)])
+        choice = int(torch.randint(largest + 1, (1,), generator=noise))
         if float(torch.rand(1, generator=noise)) > EXPLORATION:
-            first = forced.seen[0]
-            chosen = int(torch.where(gate.open(first), gate.depth(first), 0)[0])
-        state = select_rows(case.domain, wide, torch.tensor([min(chosen, largest)]))
-    return Outcomes(*(torch.cat(part).double() for part in zip(*found, strict=True)))
+            first = forced.observed[0]
+            choice = int(torch.where(gate.open(first), gate.depth(first), 0)[0])
+        state = select_rows(case.domain, branches, torch.tensor([min(choice, largest)]))
+    return Outcomes(*(torch.cat(part).double() for part in zip(*parts, strict=True)))
 
 
-def _filled(seen: Features) -> list[Tensor]:
-    motion = torch.zeros_like(seen.loss) if seen.motion is None else seen.motion
-    kappa = torch.zeros_like(seen.loss) if seen.kappa is None else seen.kappa
-    return [seen.loss, seen.change, seen.violation, seen.radius, kappa, motion]
+def _columns(features: Features) -> list[Tensor]:
+    """Features (B,) in the order of `Outcomes`; missing ones are zero."""
+    motion = torch.zeros_like(features.loss) if features.motion is None else features.motion
+    kappa = torch.zeros_like(features.loss) if features.kappa is None else features.kappa
+    return [features.loss, features.change, features.violation, features.radius, kappa, motion]
 
 
 def concatenate(parts: list[Outcomes]) -> Outcomes:
-    """Outcomes of several streams."""
+    """Concatenate the outcomes of several streams."""
     return Outcomes(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def expected_cost(gate: LearnedGate, seen: Outcomes, price: float) -> Tensor:
-    """Mean over steps of E[task + price K], against K = 0; differentiable in the gate's weights."""
-    told = seen.features()
-    open_ = gate.open_logit(told).sigmoid()
-    depth = gate.depth_logits(told).softmax(-1)
-    share = torch.cat([1 - open_[:, None], open_[:, None] * depth], -1)
-    cost = seen.task + price * seen.spent
-    return (share * (cost - cost[:, :1])).sum(-1).mean()
+def expected_cost(gate: LearnedGate, outcomes: Outcomes, penalty: float) -> Tensor:
+    """Mean over steps of E[task + penalty K] minus its value at K = 0; differentiable in the gate's weights."""
+    features = outcomes.features()
+    p_open = gate.open_logit(features).sigmoid()
+    depth = gate.depth_logits(features).softmax(-1)
+    probability = torch.cat([1 - p_open[:, None], p_open[:, None] * depth], -1)
+    cost = outcomes.task + penalty * outcomes.spent
+    return (probability * (cost - cost[:, :1])).sum(-1).mean()
 
 
-def fit_gate(seen: Outcomes, price: float, *, still: float = math.inf, seed: int = 0) -> LearnedGate:
-    """Gate that minimises `expected` on the outcomes of steps in which the predictor moves by no more than `still`."""
-    first = LearnedGate.start(seen.task.shape[1] - 1, max_motion=still, seed=seed)
+def fit_gate(outcomes: Outcomes, penalty: float, *, still: float = math.inf, seed: int = 0) -> LearnedGate:
+    """Fit the gate that minimises `expected_cost`.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+        Recorded steps; those in which the predictor moves by more than `still` are ignored.
+    penalty : float
+        lambda: task loss that one correction per step must save. A higher penalty gives fewer corrections.
+    still : float
+        See `geofold.core.gate.LearnedGate`.
+    seed : int
+        Seed of the initial weights.
+    """
+    first = LearnedGate.start(outcomes.task.shape[1] - 1, max_motion=still, seed=seed)
     weights = {name: value.clone().requires_grad_(name != "still") for name, value in first.weights.items()}
-    seen = Outcomes(*(part[seen.motion <= still] for part in seen))
-    told = seen.features()
+    outcomes = Outcomes(*(part[outcomes.motion <= still] for part in outcomes))
+    features = outcomes.features()
     optimiser = torch.optim.Adam([value for value in weights.values() if value.requires_grad], lr=LEARNING_RATE)
     for iteration in range(ADAM_STEPS):
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 - iteration / ADAM_STEPS)
         gate = LearnedGate.of(weights)
-        logits = torch.cat([gate.open_logit(told)[:, None], gate.depth_logits(told)], -1)
-        loss = expected_cost(gate, seen, price) + LOGIT_PENALTY * logits.square().mean()
+        logits = torch.cat([gate.open_logit(features)[:, None], gate.depth_logits(features)], -1)
+        loss = expected_cost(gate, outcomes, penalty) + LOGIT_PENALTY * logits.square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

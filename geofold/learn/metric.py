@@ -1,9 +1,8 @@
-"""How G_psi is trained on a frozen controller: a natural step in it should lead to the lowest loss.
+"""Train G_psi, a learned metric, on a frozen controller, so that one natural step in it reaches the lowest loss.
 
-Streams follow G_psi as it is; at each of their states the step that it gives is made once more, and its weights follow
-the gradient of the loss where that step ends (relative to the loss where it began). That gradient needs no
-differentiation of the domain: the closed-form slope at the end is carried back through the Woodbury solve and the
-trust region's scaling.
+Streams follow G_psi as it is. At each of their states its step is computed once more, and the weights follow the
+gradient of the loss at the end of that step, relative to the loss at its start. The domain need not be differentiated
+twice: the closed-form gradient at the end is propagated through the Woodbury solve and the scaling of the trust region.
 
 Glossary: ``B`` rows, ``d`` latent.
 """
@@ -24,12 +23,13 @@ from geofold.core.linearise import Linearisation, evaluate_loss, linearise
 from geofold.core.state import ControllerState
 
 RATE, CLIP = 3e-3, 1.0
+"""Learning rate of Adam, and largest norm of a gradient."""
 LOSS_FLOOR = 0.05
-"""Loss that is added where one is divided by it: who is content has nothing to teach."""
+"""Loss added to the denominator of the relative loss, so that converged rows contribute no gradient."""
 
 
 class MetricStream(NamedTuple):
-    """A stream of several rows to learn from: its controller's metric is replaced."""
+    """A stream of several rows to learn from; the metric of its controller is replaced."""
 
     controller: Controller
     domain: Domain
@@ -39,10 +39,26 @@ class MetricStream(NamedTuple):
 
 
 def natural_step(metric: LearnedMetric, at: Linearisation, parts: Controller, radius: Tensor) -> Tensor:
-    """The step (B, d) that a metric gives within a trust radius (B,), differentiable in the metric's weights."""
+    """Compute the step of a metric within the trust radius, differentiably in the metric's weights.
+
+    Parameters
+    ----------
+    metric : LearnedMetric
+        The metric.
+    at : Linearisation
+        Loss and decoder at the present latent.
+    parts : Controller
+        Its trust region scales the step.
+    radius : (B,)
+        Trust radius.
+
+    Returns
+    -------
+    (B, d)
+    """
     batch, dim = at.z.shape
-    learnt = metric.update(metric.init(batch, dim, at.z), at, torch.zeros_like(at.z), 0)
-    v = -metric.factor(learnt).solve(at.gradient)
+    updated = metric.update(metric.init(batch, dim, at.z), at, torch.zeros_like(at.z), 0)
+    v = -metric.factor(updated).solve(at.gradient)
     fixed = v.detach()
     with torch.no_grad():
         length = at.length_squared(fixed, metric.damping)
@@ -57,40 +73,62 @@ def natural_step(metric: LearnedMetric, at: Linearisation, parts: Controller, ra
 def loss_surrogate(
     metric: LearnedMetric, parts: Controller, domain: Domain, state: ControllerState, goal: Any
 ) -> Tensor:
-    """Scalar whose gradient by the metric's weights is that of the relative loss after a step, mean over rows."""
+    """Scalar whose gradient by the metric's weights is that of the relative loss after a step, averaged over rows.
+
+    Parameters
+    ----------
+    metric : LearnedMetric
+        The metric.
+    parts : Controller
+        Frozen predictor and trust region.
+    domain, state, goal
+        The domain, the state of the stream and the task.
+    """
     z, _ = parts.backbone.step(domain.observe(state.domain, goal), state.memory)
-    seen = evaluate_loss(domain, z, state.domain, goal)
-    at = linearise(domain, z, state.domain, seen)
+    evaluation = evaluate_loss(domain, z, state.domain, goal)
+    at = linearise(domain, z, state.domain, evaluation)
     step = natural_step(metric, at, parts, state.radius)
     trial = domain.space.retract(z, step.detach())
     after = linearise(domain, trial, state.domain, evaluate_loss(domain, trial, state.domain, goal)).gradient
-    scale = 1 / (seen.loss.total + LOSS_FLOOR)
+    scale = 1 / (evaluation.loss.total + LOSS_FLOOR)
     return (scale[:, None] * after * step).sum(-1).mean()
 
 
 def train_metric(
-    courses: Callable[[int], MetricStream],
+    streams: Callable[[int], MetricStream],
     count: int,
     start: LearnedMetric,
     *,
-    told: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> LearnedMetric:
-    """G_psi after so many courses, each streamed over once; the same courses give the same weights."""
+    """Train G_psi on streams, each once; the same streams give the same weights.
+
+    Parameters
+    ----------
+    streams : callable
+        Gives a stream by its number.
+    count : int
+        Number of streams.
+    start : LearnedMetric
+        Initial weights.
+    progress : callable, optional
+        Called with the number of streams done.
+    """
     weights = {name: value.clone().requires_grad_(True) for name, value in start.weights.items()}
     optimiser = torch.optim.Adam(weights.values(), lr=RATE)
     for number in range(count):
         optimiser.param_groups[0]["lr"] = RATE * (1 - number / count)
-        course = courses(number)
-        state = course.state
-        for _ in range(course.steps):
+        stream = streams(number)
+        state = stream.state
+        for _ in range(stream.steps):
             metric = start.with_weights(weights)
             frozen = start.with_weights({name: value.detach() for name, value in weights.items()})
             optimiser.zero_grad()
-            loss_surrogate(metric, course.controller, course.domain, state, course.goal).backward()
+            loss_surrogate(metric, stream.controller, stream.domain, state, stream.goal).backward()
             torch.nn.utils.clip_grad_norm_(weights.values(), CLIP)
-            parts = replace(course.controller, metric=frozen)
-            state, _ = parts.step(course.domain, state, course.goal)
+            parts = replace(stream.controller, metric=frozen)
+            state, _ = parts.step(stream.domain, state, stream.goal)
             optimiser.step()
-        if told is not None:
-            told(number + 1)
+        if progress is not None:
+            progress(number + 1)
     return start.with_weights({name: value.detach() for name, value in weights.items()})

@@ -1,4 +1,4 @@
-"""Gates and metric that are trained on frozen predictors, read from their files."""
+"""Gates and the metric that are trained on frozen predictors, read from their files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ METRIC_WEIGHTS = "metric.safetensors"
 
 @cache
 def shipped_gate(name: str = GATE_WEIGHTS) -> LearnedGate:
-    """The gate of the loop domain that ships, or another one by the name of its file."""
+    """Gate that ships with the package: that of the loop domain, or another one by its file name."""
     return load_gate(resources.find(name))
 
 
 def load_gate(path: str | Path) -> LearnedGate:
-    """Gate of a weights file.
+    """Read a gate from its weights file.
 
     Raises
     ------
@@ -41,12 +41,12 @@ def load_gate(path: str | Path) -> LearnedGate:
 
 @cache
 def shipped_metric() -> LearnedMetric:
-    """G_psi of the peptide domain that ships."""
+    """Learned metric G_psi of the peptide domain that ships with the package."""
     return load_metric(resources.find(METRIC_WEIGHTS))
 
 
 def load_metric(path: str | Path) -> LearnedMetric:
-    """Metric of a weights file.
+    """Read a learned metric from its weights file.
 
     Raises
     ------

@@ -49,41 +49,41 @@ def test_the_promised_gradient_is_that_of_the_loss_after_the_step(radius: float)
         loss = PROBLEM.loss(PROBLEM.decode(z + step, state.domain), state.domain, PROBLEM.goal).total
         return (loss / (seen.loss.total + LOSS_FLOOR)).mean()
 
-    wanted = torch.autograd.grad(after(head := START.head_weight.clone().requires_grad_(True)), head)[0]
+    expected = torch.autograd.grad(after(head := START.head_weight.clone().requires_grad_(True)), head)[0]
     head = START.head_weight.clone().requires_grad_(True)
-    found = torch.autograd.grad(
+    gradient = torch.autograd.grad(
         loss_surrogate(replace(START, head_weight=head), controller, PROBLEM, state, PROBLEM.goal), head
     )[0]
-    assert float(wanted.abs().max()) > 1e-6
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-10)
+    assert float(expected.abs().max()) > 1e-6
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-10)
 
 
 def test_it_learns_to_lead_lower_and_comes_from_its_courses() -> None:
     controller = parts(1e3)
 
-    def course(number: int) -> MetricStream:
+    def make_stream(number: int) -> MetricStream:
         start = controller.init(PROBLEM, PROBLEM.start(8, 0.1 + number % 5))
         return MetricStream(controller, PROBLEM, start, PROBLEM.goal, 2)
 
-    one, two = (train_metric(course, 40, START) for _ in range(2))
+    one, two = (train_metric(make_stream, 40, START) for _ in range(2))
     assert all(torch.equal(value, two.weights[name]) for name, value in one.weights.items())
 
-    def left(metric: LearnedMetric) -> float:
-        given = course(3)
-        state = replace(controller, metric=metric).init(PROBLEM, given.state.domain)
+    def relative_loss(metric: LearnedMetric) -> float:
+        stream = make_stream(3)
+        state = replace(controller, metric=metric).init(PROBLEM, stream.state.domain)
         at_z, _ = NoMotion().step(PROBLEM.observe(state.domain, PROBLEM.goal), state.memory)
         seen = evaluate_loss(PROBLEM, at_z, state.domain, PROBLEM.goal)
         step = natural_step(metric, linearise(PROBLEM, at_z, state.domain, seen), controller, state.radius)
         after = PROBLEM.loss(PROBLEM.decode(at_z + step, state.domain), state.domain, PROBLEM.goal).total
         return float((after / seen.loss.total).mean())
 
-    assert left(one) < 0.9 * left(START)
+    assert relative_loss(one) < 0.9 * relative_loss(START)
 
 
 def test_metrics_are_read_back_and_others_refused(tmp_path: Path) -> None:
     save_weights(tmp_path / "metric.safetensors", START.weights, {"damping": 0.5})
-    again = load_metric(tmp_path / "metric.safetensors")
-    assert again.damping == 0.5 and torch.equal(again.head_bias, START.head_bias)
+    loaded = load_metric(tmp_path / "metric.safetensors")
+    assert loaded.damping == 0.5 and torch.equal(loaded.head_bias, START.head_bias)
     save_weights(tmp_path / "other.safetensors", {"a": torch.zeros(2)}, {})
     with pytest.raises(InputFileError, match="holds no metric"):
         load_metric(tmp_path / "other.safetensors")

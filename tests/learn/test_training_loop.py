@@ -1,4 +1,4 @@
-"""Training: the same weights from one seed, and from a run that was killed."""
+"""Training: the same weights from one seed, and from an interrupted run."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def data(tmp_path_factory) -> Path:
     return path
 
 
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data: Path, tmp_path: Path) -> None:
-    one, other, again = (tmp_path / name for name in ("one", "other", "again"))
-    train_prior(data, one, steps=7, seed=3, **SMALL)
-    train_prior(data, other, steps=7, seed=3, stop=4, **SMALL)
-    assert not (other / WEIGHTS).exists(), "half a run writes no weights"
-    train_prior(data, other, steps=7, seed=3, **SMALL)
-    train_prior(data, again, steps=7, seed=4, **SMALL)
-    assert (one / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes() != (again / WEIGHTS).read_bytes()
-    rows = [line.split(",")[0] for line in (other / "curve.csv").read_text().splitlines()]
+def test_an_interrupted_run_ends_with_the_weights_of_a_complete_one(data: Path, tmp_path: Path) -> None:
+    complete, resumed, reseeded = (tmp_path / name for name in ("one", "other", "again"))
+    train_prior(data, complete, steps=7, seed=3, **SMALL)
+    train_prior(data, resumed, steps=7, seed=3, stop=4, **SMALL)
+    assert not (resumed / WEIGHTS).exists(), "half a run writes no weights"
+    train_prior(data, resumed, steps=7, seed=3, **SMALL)
+    train_prior(data, reseeded, steps=7, seed=4, **SMALL)
+    assert (complete / WEIGHTS).read_bytes() == (resumed / WEIGHTS).read_bytes() != (reseeded / WEIGHTS).read_bytes()
+    rows = [line.split(",")[0] for line in (resumed / "curve.csv").read_text().splitlines()]
     assert rows == ["step", "4", "7"]
-    assert not list(other.glob("*.part")) and (other / "curve.png").stat().st_size > 5000
+    assert not list(resumed.glob("*.part")) and (resumed / "curve.png").stat().st_size > 5000
 
 
 def test_weights_are_read_back_and_the_card_says_where_from(data: Path, tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_weights_are_read_back_and_the_card_says_where_from(data: Path, tmp_path
 def test_wrong_and_truncated_weights_are_refused(data: Path, tmp_path: Path) -> None:
     train_prior(data, tmp_path, steps=2, **SMALL)
     path = tmp_path / WEIGHTS
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-100])
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
     with pytest.raises(InputFileError, match="truncated"):
         load_prior(path)
     with pytest.raises(InputFileError, match="cannot be read"):

@@ -19,12 +19,12 @@ def outputs(*shape: int, components: int = 4, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_density_sums_to_one_and_is_periodic(seed: int) -> None:
-    given = mixture_from_outputs(outputs(seed=seed))
+    mixture = mixture_from_outputs(outputs(seed=seed))
     grid = (torch.arange(720, dtype=torch.float64) + 0.5) * 2 * math.pi / 720
     angles = torch.stack(torch.meshgrid(grid, grid, indexing="ij"), -1)
-    density = log_density(given, angles).exp()
+    density = log_density(mixture, angles).exp()
     assert float(density.sum()) * (2 * math.pi / 720) ** 2 == pytest.approx(1.0, abs=1e-9)
-    turned = log_density(given, angles - 2 * math.pi).exp()
+    turned = log_density(mixture, angles - 2 * math.pi).exp()
     torch.testing.assert_close(turned, density, rtol=1e-9, atol=1e-12)
 
 
@@ -38,9 +38,9 @@ def test_normaliser_is_the_series_of_the_paper(k1: float, k2: float, l: float) -
         logs = np.log(comb(2 * order, order)) + order * math.log(l * l / (4 * k1 * k2))
         terms = np.exp(logs) * ive(order, k1) * ive(order, k2)
     terms = terms[np.isfinite(terms)]
-    wanted = math.log(4 * math.pi**2 * terms.sum()) + k1 + k2
-    found = log_normaliser(torch.tensor([k1, k2], dtype=torch.float64), torch.tensor(l, dtype=torch.float64))
-    assert float(found) == pytest.approx(wanted, abs=1e-6 if k1 > 100 else 1e-10)
+    expected = math.log(4 * math.pi**2 * terms.sum()) + k1 + k2
+    value = log_normaliser(torch.tensor([k1, k2], dtype=torch.float64), torch.tensor(l, dtype=torch.float64))
+    assert float(value) == pytest.approx(expected, abs=1e-6 if k1 > 100 else 1e-10)
 
 
 def test_gradient_is_finite_where_densities_are_sharp_or_flat() -> None:
@@ -62,18 +62,18 @@ def test_single_precision_follows_double() -> None:
 
 def test_samples_have_the_density() -> None:
     """Frequencies in the cells of a coarse grid, and the coupling's sign."""
-    given = mixture_from_outputs(outputs(components=2, seed=5))
-    drawn = sample(type(given)(*(part.expand(40_000, *part.shape) for part in given)), np.random.default_rng(0))
+    mixture = mixture_from_outputs(outputs(components=2, seed=5))
+    drawn = sample(type(mixture)(*(part.expand(40_000, *part.shape) for part in mixture)), np.random.default_rng(0))
     assert float(drawn.abs().max()) <= math.pi
     edges = np.linspace(-math.pi, math.pi, 9)
     counts = np.histogram2d(drawn[:, 0].numpy(), drawn[:, 1].numpy(), bins=[edges, edges])[0] / len(drawn)
     fine = (torch.arange(400, dtype=torch.float64) + 0.5) * 2 * math.pi / 400 - math.pi
-    density = log_density(given, torch.stack(torch.meshgrid(fine, fine, indexing="ij"), -1)).exp()
-    wanted = density.view(8, 50, 8, 50).sum((1, 3)).numpy() * (2 * math.pi / 400) ** 2
-    assert np.abs(counts - wanted).max() < 4 * math.sqrt(0.25 / 40_000)
+    density = log_density(mixture, torch.stack(torch.meshgrid(fine, fine, indexing="ij"), -1)).exp()
+    expected = density.view(8, 50, 8, 50).sum((1, 3)).numpy() * (2 * math.pi / 400) ** 2
+    assert np.abs(counts - expected).max() < 4 * math.sqrt(0.25 / 40_000)
 
 
 def test_same_seed_same_samples() -> None:
-    given = mixture_from_outputs(outputs(30))
-    one, other = (sample(given, np.random.default_rng(3)) for _ in range(2))
-    assert torch.equal(one, other)
+    mixture = mixture_from_outputs(outputs(30))
+    one, second = (sample(mixture, np.random.default_rng(3)) for _ in range(2))
+    assert torch.equal(one, second)

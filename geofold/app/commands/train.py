@@ -1,4 +1,4 @@
-"""The commands that make data and train on it. Heavy libraries are imported inside."""
+"""The commands that make training data and train models. Heavy libraries are imported inside the commands."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from geofold.app.commands.console import told
 from geofold.errors import OptionError
 
 data_app = typer.Typer(no_args_is_help=True, help="Training data.")
-train_app = typer.Typer(no_args_is_help=True, help="Train a model; a killed run goes on from its last checkpoint.")
+train_app = typer.Typer(
+    no_args_is_help=True, help="Train a model; an interrupted run resumes from its last checkpoint."
+)
 
-MANY = 1_000_000
-"""Of anything that is counted: more is a slip of the pen, and would fill the memory with names of files."""
-Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same data, same seed: same weights.")]
+MAX_COUNT = 1_000_000
+"""Largest number of items; a larger one is a typing error, and file names of as many items would fill the memory."""
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="The same data and seed give the same weights.")]
 Data = Annotated[str, typer.Option(help="A backbones.npz (geofold data build).")]
-Packed = Annotated[str, typer.Option(help="Its side chains (geofold data pack).")]
-Out = Annotated[str, typer.Option(help="Folder of checkpoint, curve, weights and card.")]
-
-
-@train_app.callback()
-def _several() -> None:
-    """Keeps the name of the model a word of the command line while there is only one."""
+Packed = Annotated[str, typer.Option(help="Its packed side chains (geofold data pack).")]
+Out = Annotated[str, typer.Option(help="Output folder: checkpoint, curve, weights and card.")]
 
 
 @data_app.command("build")
 def build(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Searched for PDB and mmCIF files, plain or gzip.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="The data, as .npz.")] = "backbones.npz",
-    shortest: Annotated[int, typer.Option(min=2, help="Residues that a stretch has to have.")] = 40,
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="Folder searched recursively for PDB and mmCIF files, plain or gzip.")
+    ],
+    output: Annotated[str, typer.Option("-o", "--output", help="The data set (.npz).")] = "backbones.npz",
+    shortest: Annotated[int, typer.Option(min=2, help="Smallest number of residues of an unbroken segment.")] = 40,
     seed: Seed = 0,
 ) -> None:
-    """Put the backbones of a folder of structures together, to train on."""
+    """Build a training set from the backbones of a folder of structures."""
     with told():
         from geofold.app.train.chain_dataset import write_data
 
@@ -42,16 +41,18 @@ def build(
 @data_app.command("pack")
 def pack(
     data: Annotated[str, typer.Argument(metavar="BACKBONES", help="A backbones.npz (geofold data build).")],
-    output: Annotated[str, typer.Option("-o", "--output", help="Their side chains, as .npz; added to if there.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="Their side chains (.npz); an existing file is extended.")
+    ],
     chains: Annotated[
-        int, typer.Option(min=1, max=MANY, help="Training chains; a tenth as many of the other splits.")
+        int, typer.Option(min=1, max=MAX_COUNT, help="Training chains; a tenth as many of each other split.")
     ] = 2000,
-    workers: Annotated[int, typer.Option(min=1, max=1000, help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=1000, help="Number of processes.")] = 1,
     seed: Seed = 0,
 ) -> None:
-    """Pack side chains on training backbones once, for `geofold train loop`."""
+    """Pack side chains onto training backbones, for `geofold train loop` and `geofold train gate`."""
     with told():
-        from geofold.app.train.driver import progress
+        from geofold.app.train.driver import progress_bar
         from geofold.learn.data.chains import read_chains
         from geofold.learn.weights import data_hash
         from geofold.molecule.datasets.packed_chains import pack_chains
@@ -59,12 +60,17 @@ def pack(
 
         require_writable(output)
         require_apart([output], {"data": data})
-        with progress() as bar:
+        with progress_bar() as bar:
             task = bar.add_task("chains", total=None)
             packed = pack_chains(
-                read_chains(data), data_hash(data), output, count=chains, seed=seed, workers=workers,
-                told=lambda done, total: bar.update(task, completed=done, total=total),
-            )  # fmt: skip
+                read_chains(data),
+                data_hash(data),
+                output,
+                count=chains,
+                seed=seed,
+                workers=workers,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
         typer.echo(f"{output}: {len(packed.chain)} chains, {len(packed.chi)} residues")
 
 
@@ -76,7 +82,7 @@ def prior(
     kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "hyena",
     seed: Seed = 0,
 ) -> None:
-    """Train the torsion prior: phi, psi and cis or trans of a residue from its sequence and the torsions before it."""
+    """Train the torsion prior: phi, psi and cis or trans of a residue, from the sequence and the torsions before it."""
     with told():
         from geofold.app.train.driver import train_prior_model
 
@@ -88,11 +94,11 @@ def loop(
     data: Data,
     packed: Packed,
     out: Out = "loop",
-    steps: Annotated[int, typer.Option(min=1, help="Batches of 128 loops, streamed over three times.")] = 950,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 128 loops, with three sweeps over each.")] = 950,
     kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "selective",
     seed: Seed = 0,
 ) -> None:
-    """Train the loop model: how the torsions of a bent loop have to turn, from what is around it."""
+    """Train the loop model: how the torsions of a perturbed loop must turn, given its environment."""
     with told():
         from geofold.app.train.driver import train_loop_model
 
@@ -102,14 +108,14 @@ def loop(
 @train_app.command("peptide")
 def peptide(
     out: Annotated[
-        str, typer.Option(help="Folder of demonstrations, checkpoint, curve, weights and card.")
+        str, typer.Option(help="Output folder: demonstrations, checkpoint, curve, weights and card.")
     ] = "peptide",
-    peptides: Annotated[int, typer.Option(min=5, max=MANY, help="Random peptides that are shown where to go.")] = 700,
+    peptides: Annotated[int, typer.Option(min=5, max=MAX_COUNT, help="Random peptides with demonstrations.")] = 700,
     steps: Annotated[int, typer.Option(min=1, help="Batches of 32 demonstrations.")] = 3000,
     kind: Annotated[str, typer.Option("--backbone", help="Which backbone streams.")] = "selective",
     seed: Seed = 0,
 ) -> None:
-    """Train the peptide policy: where phi and psi have to go for a contact, as an offline optimiser would have it."""
+    """Train the peptide policy: how torsions must turn to make a contact, by imitation of an offline optimiser."""
     with told():
         from geofold.app.train.peptide import train_peptide_policy
 
@@ -118,13 +124,13 @@ def peptide(
 
 @train_app.command("maze")
 def maze(
-    out: Annotated[str, typer.Option(help="Folder of ways; each backbone has its own folder in it.")] = "maze",
-    worlds: Annotated[int, typer.Option(min=2, max=MANY, help="Worlds in which ways of the oracle are shown.")] = 300,
-    steps: Annotated[int, typer.Option(min=1, help="Batches of 32 ways of 64 steps.")] = 500,
+    out: Annotated[str, typer.Option(help="Output folder: demonstrations, and a folder for each backbone.")] = "maze",
+    worlds: Annotated[int, typer.Option(min=2, max=MAX_COUNT, help="Worlds with paths of the oracle.")] = 300,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 32 paths of 64 steps.")] = 500,
     kind: Annotated[str, typer.Option("--backbone", help="selective, transformer or selective_window.")] = "selective",
     seed: Seed = 0,
 ) -> None:
-    """Train a predictor of the maze on the oracle's ways: eight moves to come, from what an agent sees."""
+    """Train a predictor of the maze on paths of an oracle: the next eight moves, from what an agent observes."""
     with told():
         from geofold.app.train.maze import train_maze_predictor
 
@@ -133,16 +139,16 @@ def maze(
 
 @train_app.command("gate")
 def gate(
-    domain: Annotated[str, typer.Option(help="loop (the loop model is frozen) or peptide (the policy is).")] = "loop",
+    domain: Annotated[
+        str, typer.Option(help="loop (on the frozen loop model) or peptide (on the frozen peptide policy).")
+    ] = "loop",
     data: Annotated[str | None, typer.Option(help="Loops: a backbones.npz (geofold data build).")] = None,
     packed: Annotated[str | None, typer.Option(help="Loops: its side chains (geofold data pack).")] = None,
-    out: Annotated[str, typer.Option(help="Folder of recorded streams, front, weights and card.")] = "gate",
-    cases: Annotated[
-        int, typer.Option(min=1, max=MANY, help="Streams that are gone through in each of two rounds.")
-    ] = 40,
+    out: Annotated[str, typer.Option(help="Output folder: recorded streams, front, weights and card.")] = "gate",
+    cases: Annotated[int, typer.Option(min=1, max=MAX_COUNT, help="Streams in each of two rounds.")] = 40,
     seed: Seed = 0,
 ) -> None:
-    """Train a gate on a frozen model: where a correction is worth its price."""
+    """Train a gate on a frozen model: which steps deserve a correction."""
     with told():
         if domain not in ("loop", "peptide"):
             raise OptionError(f"domain {domain}", "loop or peptide", "choose one of them")
@@ -150,17 +156,20 @@ def gate(
             raise OptionError("a gate of loops without its data", "--data and --packed", "add both")
         from geofold.app.train.gate import loop_task, peptide_task, train_gate_model
 
-        school = loop_task(str(data), str(packed)) if domain == "loop" else peptide_task()
-        train_gate_model(school, out, cases=cases, seed=seed)
+        task = loop_task(str(data), str(packed)) if domain == "loop" else peptide_task()
+        train_gate_model(task, out, cases=cases, seed=seed)
 
 
 @train_app.command("score")
 def score(
     data: Data,
-    out: Annotated[str, typer.Option(help="Folder of decoys, checkpoints, curves, weights and card.")] = "score",
-    loops: Annotated[int, typer.Option(min=1, max=MANY, help="Training loops of the first round.")] = 1400,
+    out: Annotated[str, typer.Option(help="Output folder: decoys, checkpoints, curves, weights and card.")] = "score",
+    loops: Annotated[int, typer.Option(min=1, max=MAX_COUNT, help="Training loops of the first round.")] = 1400,
     searches: Annotated[
-        int, typer.Option(min=1, max=MANY, help="Of each round after it: there the potential so far is led astray.")
+        int,
+        typer.Option(
+            min=1, max=MAX_COUNT, help="Training loops of each later round, searched for with the potential so far."
+        ),
     ] = 230,
     rounds: Annotated[int, typer.Option(min=0, max=1000, help="Rounds after the first.")] = 1,
     steps: Annotated[
@@ -168,35 +177,49 @@ def score(
     ] = 1500,
     members: Annotated[int, typer.Option(min=1, max=100, help="Networks whose mean is the potential.")] = 2,
     begin: Annotated[
-        str | None, typer.Option(metavar="WEIGHTS", help="A potential to go on from, by so many more rounds.")
+        str | None,
+        typer.Option(metavar="WEIGHTS", help="A potential to train further; --rounds counts the further rounds."),
     ] = None,
     irregular: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of a loop's residues in no helix or strand, at least.")
+        float, typer.Option(min=0, max=1, help="Minimum fraction of a loop's residues outside helices and strands.")
     ] = 0.5,
     anew: Annotated[
-        int, typer.Option(min=0, help="Batches of a training from scratch in the last round, on the decoys of all.")
+        int, typer.Option(min=0, help="Batches of a training from scratch in the last round, on all decoys; 0: none.")
     ] = 0,
     earlier: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Of an earlier run, whose decoys it learns from too.")
+        str | None, typer.Option(metavar="DIR", help="Output folder of an earlier run, whose decoys --anew includes.")
     ] = None,
     judge: Annotated[
         str | None,
-        typer.Option(metavar="WEIGHTS", help="A judge that goes on: it learns from what --begin is led astray by."),
+        typer.Option(metavar="WEIGHTS", help="A reranking potential to train further, on false positives of --begin."),
     ] = None,
     width: Annotated[
         int, typer.Option(min=8, max=4096, help="Channels of networks that are trained from scratch.")
     ] = 96,
     seed: Seed = 0,
 ) -> None:
-    """Train the potential that ranks models of a loop: the nearer to the native one, the lower."""
+    """Train the potential that ranks models of a loop: the nearer to the native, the lower the score."""
     with told():
         from geofold.app.train.score import train_score_model
         from geofold.app.train.score_options import ScoreRun
 
-        train_score_model(ScoreRun(
-            data=data, out=out, loops=loops, searches=searches, rounds=rounds, steps=steps, members=members,
-            irregular=irregular, begin=begin, anew=anew, earlier=earlier, judge=judge, width=width, seed=seed,
-        ))  # fmt: skip
+        run = ScoreRun(
+            data=data,
+            out=out,
+            loops=loops,
+            searches=searches,
+            rounds=rounds,
+            steps=steps,
+            members=members,
+            irregular=irregular,
+            init_weights=begin,
+            scratch_steps=anew,
+            reuse_decoys=earlier,
+            reranker=judge,
+            width=width,
+            seed=seed,
+        )
+        train_score_model(run)
 
 
 @train_app.command("judge")
@@ -232,10 +255,10 @@ def judge_recovery(
 @train_app.command("metric")
 def metric(
     out: Annotated[str, typer.Option(help="Folder of weights and card.")] = "metric",
-    courses: Annotated[int, typer.Option(min=1, max=MANY, help="Peptides whose streams are learned from.")] = 300,
+    courses: Annotated[int, typer.Option(min=1, max=MAX_COUNT, help="Peptides whose streams are used.")] = 300,
     seed: Seed = 0,
 ) -> None:
-    """Train G_psi, a learned metric, on the frozen peptide policy: one natural step in it should lead lowest."""
+    """Train G_psi, a learned metric on the frozen peptide policy, for the lowest loss after one natural step."""
     with told():
         from geofold.app.train.peptide import train_peptide_metric
 

@@ -1,1 +1,1 @@
-"""Training commands."""
+"""Training commands: data sets, options, progress and the order of work."""

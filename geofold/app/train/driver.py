@@ -1,4 +1,4 @@
-"""What stands between the train commands and the training: progress, threads, interruptions."""
+"""Shared driver of the training commands: progress bars, threads, interruptions; and the two simplest trainings."""
 
 from __future__ import annotations
 
@@ -21,26 +21,61 @@ from geofold.learn.training_loop import ProgressCallback
 from geofold.learn.weights import data_hash
 
 VALIDATION_LOOPS = 100
-"""Bent loops of the validation split that the trigger of --auto is judged by."""
+"""Perturbed loops of the validation split from which the threshold of --auto is found."""
 
 
 def train_prior_model(data: str, out: str, *, steps: int, kind: str, seed: int) -> None:
-    """The torsion prior."""
+    """Train the torsion prior.
+
+    Parameters
+    ----------
+    data : str
+        A `backbones.npz`.
+    out : str
+        Output folder.
+    steps : int
+        Number of batches.
+    kind : str
+        Name of the backbone.
+    seed : int
+        Seed of weights and batches.
+    """
     from geofold.learn.data.chains import read_chains
     from geofold.learn.torsion_prior.model import TorsionPrior
     from geofold.learn.torsion_prior.training import train_prior, window_size
 
     require_backbone(kind)
     size = window_size(read_chains(data), data)
-    usual = "" if kind == TorsionPrior.USUAL else f" --backbone {kind}"
-    open_run(out, f"geofold train prior --steps {steps} --seed {seed}{usual}", data_sha256=data_hash(data))
-    judged = run_training("prior", out, steps, lambda tell: train_prior(
-        data, out, steps=steps, seed=seed, told=tell, kind=kind))  # fmt: skip
-    typer.echo(f"{out}: validation {judged:.3f} nat a residue after {steps} batches of windows of {size} residues")
+    backbone = "" if kind == TorsionPrior.USUAL else f" --backbone {kind}"
+    open_run(out, f"geofold train prior --steps {steps} --seed {seed}{backbone}", data_sha256=data_hash(data))
+    valid_loss = run_training(
+        "prior",
+        out,
+        steps,
+        lambda progress: train_prior(data, out, steps=steps, seed=seed, progress=progress, kind=kind),
+    )
+    summary = f"validation {valid_loss:.3f} nat per residue after {steps} batches of windows of {size} residues"
+    typer.echo(f"{out}: {summary}")
 
 
 def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str, seed: int) -> None:
-    """The loop model."""
+    """Train the loop model, and find the threshold of --auto on validation chains.
+
+    Parameters
+    ----------
+    data : str
+        A `backbones.npz`.
+    packed : str
+        Its packed side chains.
+    out : str
+        Output folder.
+    steps : int
+        Number of batches.
+    kind : str
+        Name of the backbone.
+    seed : int
+        Seed of weights, batches and rollouts.
+    """
     from geofold.learn.data.chains import SPLITS, read_chains
     from geofold.learn.loop_denoiser.model import LoopModel
     from geofold.learn.loop_denoiser.training import train_loop
@@ -53,97 +88,140 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
     require_backbone(kind)
     chains = read_chains(data)
     digest = data_hash(data)
-    side = read_packed(packed, digest, chains)
-    loops = loop_windows(chains, side, "train"), loop_windows(chains, side, "valid")
-    for split, found in zip(SPLITS[:2], loops, strict=True):
-        require_loops(found, packed, side, chains, split)
-    usual = "" if kind == LoopModel.USUAL else f" --backbone {kind}"
-    command, packed_digest = f"geofold train loop --steps {steps} --seed {seed}{usual}", data_hash(packed)
+    side_chains = read_packed(packed, digest, chains)
+    loops = loop_windows(chains, side_chains, "train"), loop_windows(chains, side_chains, "valid")
+    for split, dataset in zip(SPLITS[:2], loops, strict=True):
+        require_loops(dataset, packed, side_chains, chains, split)
+    backbone = "" if kind == LoopModel.USUAL else f" --backbone {kind}"
+    command, packed_digest = f"geofold train loop --steps {steps} --seed {seed}{backbone}", data_hash(packed)
     open_run(out, command, data_sha256=digest, packed_sha256=packed_digest)
-    intact = [int(c) for c in side.chain if chains.split[c] == SPLITS.index("valid")]
+    intact = [int(c) for c in side_chains.chain if chains.split[c] == SPLITS.index("valid")]
 
     def card(model: LoopModel) -> dict[str, Any]:
-        def told(structure: Structure) -> Trouble:
+        def detect(structure: Structure) -> Trouble:
             return trouble_of(structure, [(0, len(structure.residues) - 1)], model)
 
-        found = [told(packed_structure(chains, side, c)) for c in intact]
-        bent = [
-            (told(structure), e.first, e.last)
-            for structure, e in perturbed_structures(chains, side, "valid", VALIDATION_LOOPS)
+        native = [detect(packed_structure(chains, side_chains, c)) for c in intact]
+        perturbed = [
+            (detect(structure), loop.first, loop.last)
+            for structure, loop in perturbed_structures(chains, side_chains, "valid", VALIDATION_LOOPS)
         ]
         return {
-            "trouble": trouble_level(found, bent), "data_sha256": digest, "packed_sha256": packed_digest,
+            "trouble": trouble_level(native, perturbed),
+            "data_sha256": digest,
+            "packed_sha256": packed_digest,
             "command": command,
-        }  # fmt: skip
+        }
 
-    judged = run_training("loop", out, steps, lambda tell: train_loop(
-        loops, out, steps=steps, seed=seed, told=tell, card=card, kind=kind))  # fmt: skip
-    typer.echo(f"{out}: validation {judged:.3f} nat a torsion after {steps} batches")
+    valid_loss = run_training(
+        "loop",
+        out,
+        steps,
+        lambda progress: train_loop(loops, out, steps=steps, seed=seed, progress=progress, card=card, kind=kind),
+    )
+    typer.echo(f"{out}: validation {valid_loss:.3f} nat per torsion after {steps} batches")
 
 
 def require_backbone(kind: str) -> None:
-    """OptionError for a name that no backbone has."""
+    """Raise OptionError if no backbone has the name."""
     if kind not in BACKBONE_NAMES:
         raise OptionError(f"backbone {kind}", f"one of {', '.join(BACKBONE_NAMES)}", "choose one of them")
 
 
 @contextmanager
-def progress(*columns: str | ProgressColumn) -> Iterator[Progress]:
-    """A bar on standard error; it goes when what it shows is refused, so that one line is left."""
+def progress_bar(*columns: str | ProgressColumn) -> Iterator[Progress]:
+    """Show a progress bar on standard error; it is erased if bad input is refused, so that only one line remains."""
     with Progress(*columns, console=Console(stderr=True)) as bar:
         try:
             yield bar
         except GeofoldError:
             bar.live.transient = True
             bar.live.stop()
-            bar.disable = True  # else its end is an empty line where standard error is no terminal
+            bar.disable = True  # otherwise it ends with an empty line if standard error is not a terminal
             raise
 
 
 def run_training(
     name: str, out: str, steps: int, train: Callable[[ProgressCallback], float], *, unit: str = "nat"
 ) -> float:
-    """Train on one thread, for the same bits whatever the machine has, with a bar on standard error."""
+    """Run a training with a progress bar on standard error, on one thread, which makes it reproducible bit for bit.
+
+    Parameters
+    ----------
+    name : str
+        Label of the bar.
+    out : str
+        Output folder, for the message after an interruption.
+    steps : int
+        Number of batches.
+    train : callable
+        Trains, given a progress callback; returns the validation loss.
+    unit : str
+        Unit of the loss.
+
+    Returns
+    -------
+    float
+        Validation loss.
+
+    Raises
+    ------
+    typer.Exit
+        After Ctrl-C, with status 130.
+    """
     torch.set_num_threads(1)
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
-    with progress(*columns) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task(name, total=steps, loss="")
 
-        def tell(step: int, loss: float, judged: float) -> None:
-            bar.update(task, completed=step, loss=f"training {loss:.3f}, validation {judged:.3f} {unit}")
+        def progress(step: int, loss: float, valid_loss: float) -> None:
+            bar.update(task, completed=step, loss=f"training {loss:.3f}, validation {valid_loss:.3f} {unit}")
 
         try:
-            return train(tell)
+            return train(progress)
         except KeyboardInterrupt:
-            typer.echo(f"geofold: interrupted; the same command goes on from the checkpoint in {out}", err=True)
+            typer.echo(f"geofold: interrupted; the same command resumes from the checkpoint in {out}", err=True)
             raise typer.Exit(130) from None
 
 
 def make_once(
-    name: str, folder: Path, files: dict[Path, tuple[Any, ...]], make: Callable[..., None], workers: int
+    name: str, folder: Path, jobs: dict[Path, tuple[Any, ...]], make: Callable[..., None], workers: int
 ) -> None:
-    """Make those of the files that are not there, side by side, so that a killed run goes on at the next.
+    """Make those files that do not exist, in parallel; an interrupted run resumes after the last complete file.
 
     Parameters
     ----------
-    files
-        What `make` is called with, behind the path, for each.
+    name : str
+        Label of the progress bar.
+    folder : Path
+        Folder of the files, for the message after an interruption.
+    jobs : dict
+        Arguments of `make` after the path, by path.
+    make : callable
+        Makes one file.
+    workers : int
+        Number of processes.
+
+    Raises
+    ------
+    typer.Exit
+        After Ctrl-C, with status 130.
     """
-    left = {path: given for path, given in files.items() if not path.exists()}
-    if not left:
+    missing = {path: arguments for path, arguments in jobs.items() if not path.exists()}
+    if not missing:
         return
-    with progress() as bar, ProcessPoolExecutor(workers) as pool:
-        task = bar.add_task(name, total=len(files), completed=len(files) - len(left))
+    with progress_bar() as bar, ProcessPoolExecutor(workers) as pool:
+        task = bar.add_task(name, total=len(jobs), completed=len(jobs) - len(missing))
         try:
-            for job in as_completed([pool.submit(make, path, *given) for path, given in left.items()]):
+            for job in as_completed([pool.submit(make, path, *arguments) for path, arguments in missing.items()]):
                 job.result()
                 bar.advance(task)
         except BrokenProcessPool:
             raise WorkersError(
                 f"a process that made {name} in {folder} was killed", "enough memory for each of them",
-                "give the same command again: it goes on from what is there",
+                "give the same command again: it resumes from the complete files",
             ) from None  # fmt: skip
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
-            typer.echo(f"geofold: interrupted; the same command goes on from what is in {folder}", err=True)
+            typer.echo(f"geofold: interrupted; the same command resumes from the files in {folder}", err=True)
             raise typer.Exit(130) from None

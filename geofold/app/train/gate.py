@@ -1,5 +1,8 @@
-"""Gates of the loop and the peptide domain: streams recorded, gates trained at several prices, the front drawn, one
-chosen."""
+"""Train the gates of the loop and the peptide domain.
+
+Streams are recorded, gates are fitted at several penalties of a correction and evaluated on held-out streams, and the
+highest penalty that costs hardly any task loss is chosen.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ import typer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from geofold.app.train.driver import progress
+from geofold.app.train.driver import progress_bar
 from geofold.app.train.folder import MADE_AGAIN, open_run
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, LearnedGate, ThresholdGate
@@ -38,44 +41,45 @@ from geofold.molecule.datasets.peptide_streams import peptide_cases
 from geofold.molecule.peptide.domain import PeptideDomain
 
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
-"""lambda: task loss (a sum of two logarithms) that a correction at every step has to be worth."""
+"""lambda: task loss (a sum of two logarithms) that a correction at every step must save."""
 MAX_DEPTH = 2
 STILL = 0.0
-"""The gate of a loop waits until the predictor rests. Left to find that out from eighty streams, it did not always:
-median RMSD 2.3 A on eighty validation loops, where a plain threshold that waits reached 2.1 A."""
+"""Motion of the predictor above which the gate of a loop stays closed. Learned from eighty streams instead, it gave a
+median RMSD of 2.3 A on eighty validation loops; a plain threshold that waits gave 2.1 A."""
 UNIFORM_DEPTH = 0.0
-"""Stands for uniform depth in the front."""
-ROUNDS, CASES, JUDGED = 2, 40, 40
-WORSE = 0.05
-"""Task loss by which the gate that ships may end above the best."""
-FIRST_PRICE = 0.1
-"""Price of the gate that the second round's streams follow."""
-JUDGED_SEED = 1_000_000
-"""Peptides that gates are judged by are drawn apart from those that they learn from."""
+"""Entry of a fixed depth in the front, in place of a penalty."""
+ROUNDS, CASES, VALIDATION_CASES = 2, 40, 40
+"""Rounds of recording, and usual numbers of streams for training and validation."""
+TASK_TOLERANCE = 0.05
+"""Task loss by which the chosen gate may end above the best one."""
+FIRST_PENALTY = 0.1
+"""Penalty of the gate that the streams of the second round follow."""
+VALIDATION_SEED = 1_000_000
+"""Offset of the seed of validation peptides, which are other ones than those of training."""
 
 
 @dataclass(frozen=True)
 class GateTask:
-    """What a gate is trained on.
+    """What a gate is trained for and on.
 
     Attributes
     ----------
     name : str
-        Of the gate, for its card.
+        Name of the gate, for its card.
     weights : str
-        Name of its file.
+        File name of its weights.
     cases : callable
-        Streams (judged or learnt from, number of them, gate, seed).
+        Gives streams from (validation or training, count, gate, seed).
     first : Gate
-        What the first round's streams go on with; its K_max is that of the gate to be trained.
+        Gate that the streams of the first round follow; its K_max is that of the trained gate.
     still : float
         See `geofold.core.gate.LearnedGate`.
     command : str
-        That trains it, without the number of cases and the seed.
+        Command line, without the number of cases and the seed.
     sources : dict
-        Hashes of what it is trained with, for the card.
+        Hashes of models and data, for the card.
     source : str
-        Where its streams come from, for messages.
+        Origin of the streams, for messages.
     """
 
     name: str
@@ -89,165 +93,219 @@ class GateTask:
 
 
 def loop_task(data: str, packed: str) -> GateTask:
-    """Loops of packed training chains, the loop model frozen."""
+    """Gate of the loop domain, on loops of packed training chains, with the loop model frozen."""
     chains = read_chains(data)
     digest = data_hash(data)
-    side = read_packed(packed, digest, chains)
+    side_chains = read_packed(packed, digest, chains)
 
-    def cases(judged: bool, count: int, gate: Gate, seed: int) -> Iterator[GateCase]:
-        split = "valid" if judged else "train"
-        return gate_cases(chains, side, split, count, loop_controller, gate, sweeps=GUIDED_SWEEPS, seed=seed)
+    def cases(validation: bool, count: int, gate: Gate, seed: int) -> Iterator[GateCase]:
+        split = "valid" if validation else "train"
+        return gate_cases(chains, side_chains, split, count, loop_controller, gate, sweeps=GUIDED_SWEEPS, seed=seed)
 
     return GateTask(
-        "gate of the loop domain", GATE_WEIGHTS, cases, ThresholdGate(0.05, largest=MAX_DEPTH, max_motion=STILL), STILL,
-        "geofold train gate",
-        {
-            "loop_model_sha256": shipped_loop_model()[1]["sha256"], "data_sha256": digest,
+        name="gate of the loop domain",
+        weights=GATE_WEIGHTS,
+        cases=cases,
+        first=ThresholdGate(0.05, largest=MAX_DEPTH, max_motion=STILL),
+        still=STILL,
+        command="geofold train gate",
+        sources={
+            "loop_model_sha256": shipped_loop_model()[1]["sha256"],
+            "data_sha256": digest,
             "packed_sha256": data_hash(packed),
-        }, packed,
-    )  # fmt: skip
+        },
+        source=packed,
+    )
 
 
 def peptide_task() -> GateTask:
-    """Random peptides, the peptide policy frozen."""
+    """Gate of the peptide domain, on random peptides, with the peptide policy frozen."""
     options = RunOptions()
 
     def parts(domain: PeptideDomain, gate: Gate) -> Controller:
         return controller(options, domain, gate)
 
-    def cases(judged: bool, count: int, gate: Gate, seed: int) -> Iterator[GateCase]:
-        return peptide_cases(count, parts, gate, seed=seed + JUDGED_SEED * judged)
+    def cases(validation: bool, count: int, gate: Gate, seed: int) -> Iterator[GateCase]:
+        return peptide_cases(count, parts, gate, seed=seed + VALIDATION_SEED * validation)
 
     return GateTask(
-        "gate of the peptide domain", PEPTIDE_GATE_WEIGHTS, cases, plain_gate(), math.inf,
-        "geofold train gate --domain peptide", {"policy_sha256": shipped_policy()[1]["sha256"]},
-    )  # fmt: skip
+        name="gate of the peptide domain",
+        weights=PEPTIDE_GATE_WEIGHTS,
+        cases=cases,
+        first=plain_gate(),
+        still=math.inf,
+        command="geofold train gate --domain peptide",
+        sources={"policy_sha256": shipped_policy()[1]["sha256"]},
+    )
 
 
-def train_gate_model(school: GateTask, out: str, *, cases: int, seed: int) -> None:
-    """Record, train, judge, choose; what is in the folder already is not done again.
+def train_gate_model(task: GateTask, out: str, *, cases: int, seed: int) -> None:
+    """Record streams, fit gates, evaluate them and write the chosen one; recorded streams in the folder are reused.
+
+    Parameters
+    ----------
+    task : GateTask
+        What the gate is for.
+    out : str
+        Output folder.
+    cases : int
+        Streams of each round.
+    seed : int
+        Seed of streams and weights.
 
     Raises
     ------
     InputFileError
-        If the school has no stream to learn from, or none to be judged by.
+        If the data give no stream for training, or none for validation.
     """
     torch.set_num_threads(1)
-    judged = max(cases * JUDGED // CASES, 1)
-    _require_streams(school, cases, judged, seed)
-    command = f"{school.command} --cases {cases} --seed {seed}"
-    folder = open_run(out, command, **school.sources)
-    with progress() as bar:
-        task = bar.add_task("gate", total=ROUNDS * cases + (len(PENALTIES) + 1) * judged)
+    validation = max(cases * VALIDATION_CASES // CASES, 1)
+    _require_streams(task, cases, validation, seed)
+    command = f"{task.command} --cases {cases} --seed {seed}"
+    folder = open_run(out, command, **task.sources)
+    with progress_bar() as bar:
+        job = bar.add_task("gate", total=ROUNDS * cases + (len(PENALTIES) + 1) * validation)
 
-        def done() -> None:
-            bar.advance(task)
+        def advance() -> None:
+            bar.advance(job)
 
         try:
-            gates, front = _trained(school, folder, cases, judged, seed, done)
+            gates = _fit_gates(task, folder, cases, seed, advance)
+            front = _evaluate(task, gates, validation, seed + 1, advance)
         except KeyboardInterrupt:
-            typer.echo(f"geofold: interrupted; the same command goes on from what is in {out}", err=True)
+            typer.echo(f"geofold: interrupted; the same command resumes from the streams in {out}", err=True)
             raise typer.Exit(130) from None
-    chosen = choose_penalty(front)
-    write_front(folder, front, chosen)
+    penalty = choose_penalty(front)
+    write_front(folder, front, penalty)
     card = {
-        "model": school.name, "price": chosen, "seed": seed, "cases": cases, "front": front,
+        "model": task.name,
+        "price": penalty,
+        "seed": seed,
+        "cases": cases,
+        "front": front,
         "estimator": "exact expectation over K; each span made with each K, each branch judged at the stream's end",
-        **school.sources, "command": command,
-    }  # fmt: skip
-    save_weights(folder / school.weights, gates[chosen].weights, card)
-    row = next(row for row in front if row["price"] == chosen)
-    typer.echo(f"{out}: price {chosen}, mean K {row['inner']:.2f}, task loss {row['task']:.3f}")
+        **task.sources,
+        "command": command,
+    }
+    save_weights(folder / task.weights, gates[penalty].weights, card)
+    row = next(row for row in front if row["price"] == penalty)
+    typer.echo(f"{out}: penalty {penalty}, mean K {row['inner']:.2f}, task loss {row['task']:.3f}")
 
 
-def _require_streams(school: GateTask, cases: int, judged: int, seed: int) -> None:
-    """Make sure that there is a stream to learn from and one to be judged by, before hours go into the others."""
-    for split, count in ((False, cases), (True, judged)):
-        if next(school.cases(split, count, FixedGate(school.first.largest), seed + split), None) is None:
-            name = SPLITS[int(split)]
+def _require_streams(task: GateTask, cases: int, validation: int, seed: int) -> None:
+    """Make sure that there is a stream for training and one for validation, before hours go into the others."""
+    for is_validation, count in ((False, cases), (True, validation)):
+        streams = task.cases(is_validation, count, FixedGate(task.first.largest), seed + is_validation)
+        if next(streams, None) is None:
             raise InputFileError(
-                f"{school.source} has no loop in its split {name!r} that a gate can be trained on (none of {count}"
-                " tried)", "chains with loops in both train and valid", MORE_DATA,
-            )  # fmt: skip
+                f"{task.source} has no loop in its split {SPLITS[int(is_validation)]!r} that a gate can be trained on"
+                f" (none of {count} tried)",
+                "chains with loops in both train and valid",
+                MORE_DATA,
+            )
 
 
-def _trained(
-    school: GateTask, folder: Path, cases: int, judged: int, seed: int, done: Callable[[], None]
-) -> tuple[dict[float, LearnedGate], list[dict[str, float]]]:
-    seen: Outcomes | None = None
-    gate, still = school.first, school.still
+def _fit_gates(
+    task: GateTask, folder: Path, cases: int, seed: int, advance: Callable[[], None]
+) -> dict[float, LearnedGate]:
+    """Gates by penalty, fitted to the streams of all rounds."""
+    outcomes: Outcomes | None = None
+    gate = task.first
     for number in range(ROUNDS):
-        part = _recorded(school, folder, cases, seed, number, gate, done)
-        seen = part if seen is None else concatenate([seen, part])
-        if not bool((seen.motion <= still).any()):
-            raise OptionError(f"--cases {cases}, in none of which the predictor comes to rest", "more of them",
-                              "give a larger number")  # fmt: skip
-        gate = fit_gate(seen, FIRST_PRICE, still=still, seed=seed)
-    assert seen is not None
-    gates = {price: fit_gate(seen, price, still=still, seed=seed) for price in PENALTIES}
-    named: list[tuple[float, Gate]] = [(UNIFORM_DEPTH, FixedGate(school.first.largest)), *gates.items()]
+        part = _record_round(task, folder, cases, seed, number, gate, advance)
+        outcomes = part if outcomes is None else concatenate([outcomes, part])
+        if not bool((outcomes.motion <= task.still).any()):
+            raise OptionError(
+                f"--cases {cases}, in none of which the predictor comes to rest", "more of them", "give a larger number"
+            )
+        gate = fit_gate(outcomes, FIRST_PENALTY, still=task.still, seed=seed)
+    assert outcomes is not None
+    return {penalty: fit_gate(outcomes, penalty, still=task.still, seed=seed) for penalty in PENALTIES}
+
+
+def _evaluate(
+    task: GateTask, gates: dict[float, LearnedGate], count: int, seed: int, advance: Callable[[], None]
+) -> list[dict[str, float]]:
+    """Rows of the front: mean task loss and mean K of a fixed depth and of each gate, on validation streams."""
+    options: list[tuple[float, Gate]] = [(UNIFORM_DEPTH, FixedGate(task.first.largest)), *gates.items()]
     front = []
-    for price, one in named:
-        found = [_played(case, done) for case in school.cases(True, judged, one, seed + 1)]
-        task, inner = np.mean(found, 0)
-        front.append({"price": price, "task": float(task), "inner": float(inner)})
-    return gates, front
+    for penalty, gate in options:
+        results = [_run_stream(case, advance) for case in task.cases(True, count, gate, seed)]
+        loss, inner = np.mean(results, 0)
+        front.append({"price": penalty, "task": float(loss), "inner": float(inner)})
+    return front
 
 
-def _recorded(
-    school: GateTask, folder: Path, cases: int, seed: int, number: int, gate: Gate, done: Callable[[], None]
+def _record_round(
+    task: GateTask, folder: Path, cases: int, seed: int, number: int, gate: Gate, advance: Callable[[], None]
 ) -> Outcomes:
-    """Outcomes of a round, one file a case, so that a killed run goes on at the next."""
+    """Outcomes of a round, one file per stream, so that an interrupted run resumes.
+
+    Parameters
+    ----------
+    task : GateTask
+        Gives the streams.
+    folder : Path
+        Output folder.
+    cases, seed, number : int
+        Number of streams, seed, and number of the round.
+    gate : Gate
+        Gate that the streams follow.
+    advance : callable
+        Called after each stream.
+    """
     rows: list[Outcomes] = []
-    largest = school.first.largest
-    streams = school.cases(False, cases, FixedGate(largest), 1000 * number + seed)
+    largest = task.first.largest
+    streams = task.cases(False, cases, FixedGate(largest), 1000 * number + seed)
     for place, case in enumerate(streams):
         path = folder / "outcomes" / f"{number}_{place}.safetensors"
         if path.exists():
             rows.append(_read_outcomes(path, largest))
         else:
-            found = record_outcomes(case, gate, largest=largest, seed=place)
+            outcomes = record_outcomes(case, gate, largest=largest, seed=place)
             path.parent.mkdir(exist_ok=True)
-            tensors = {name: part.contiguous() for name, part in found._asdict().items()}
-            write_atomically(path, lambda name, kept=tensors: save_file(kept, name))  # type: ignore[misc]
-            rows.append(found)
-        done()
+            tensors = {name: part.contiguous() for name, part in outcomes._asdict().items()}
+            write_atomically(path, lambda name, tensors=tensors: save_file(tensors, name))  # type: ignore[misc]
+            rows.append(outcomes)
+        advance()
     return concatenate(rows)
 
 
 def _read_outcomes(path: Path, largest: int) -> Outcomes:
+    """Read the outcomes of a stream that an earlier run recorded."""
     try:
-        found = Outcomes(**load_file(path))
-        sizes = {part.shape for part in found[:6]}, {part.shape for part in found[6:]}
-        if any(len(own) != 1 for own in sizes) or min(sizes[1]) != (*min(sizes[0]), largest + 1):
+        outcomes = Outcomes(**load_file(path))
+        sizes = {part.shape for part in outcomes[:6]}, {part.shape for part in outcomes[6:]}
+        if any(len(shapes) != 1 for shapes in sizes) or min(sizes[1]) != (*min(sizes[0]), largest + 1):
             raise ValueError("its arrays are of other sizes")
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise InputFileError(
-            f"{path} holds no outcomes of this gate ({error})", "what an earlier run of the same command wrote",
+            f"{path} holds no outcomes of this gate ({error})",
+            "what an earlier run of the same command wrote",
             MADE_AGAIN,
-        ) from None  # fmt: skip
-    return found
+        ) from None
+    return outcomes
 
 
-def _played(case: GateCase, done: Callable[[], None]) -> tuple[float, float]:
+def _run_stream(case: GateCase, advance: Callable[[], None]) -> tuple[float, float]:
     """Task loss at the end of a stream, and its mean K."""
     state, spent = case.state, 0
     for _ in range(case.steps):
         state, info = case.controller.step(case.domain, state, case.goal)
         spent += int(info.inner_steps[0])
-    done()
+    advance()
     return float(case.judge(state.domain)[0]), spent / case.steps
 
 
 def choose_penalty(front: list[dict[str, float]]) -> float:
-    """The highest price that ends within `WORSE` of the best."""
+    """Choose the highest penalty whose gate ends within `TASK_TOLERANCE` of the best one."""
     rows = [row for row in front if row["price"] != UNIFORM_DEPTH]
     best = min(row["task"] for row in rows)
-    return max(row["price"] for row in rows if row["task"] <= best + WORSE)
+    return max(row["price"] for row in rows if row["task"] <= best + TASK_TOLERANCE)
 
 
-def write_front(folder: Path, front: list[dict[str, float]], chosen: float) -> None:
-    """The front as CSV, and as a figure."""
+def write_front(folder: Path, front: list[dict[str, float]], penalty: float) -> None:
+    """Write the front as CSV and as a figure, with the chosen penalty highlighted."""
     text = io.StringIO()
     writer = csv.DictWriter(text, ["price", "task", "inner"], lineterminator="\n")
     writer.writeheader()
@@ -260,10 +318,10 @@ def write_front(folder: Path, front: list[dict[str, float]], chosen: float) -> N
 
     figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for row in front:
-        colour = "#d55e00" if row["price"] == chosen else "0.5" if row["price"] != UNIFORM_DEPTH else "#0072b2"
+        colour = "#d55e00" if row["price"] == penalty else "0.5" if row["price"] != UNIFORM_DEPTH else "#0072b2"
         axis.plot(row["inner"], row["task"], "o", color=colour)
         name = f"$\\lambda$ = {row['price']:g}" if row["price"] != UNIFORM_DEPTH else "uniform depth"
         axis.annotate(name, (row["inner"], row["task"]), xytext=(5, 4), textcoords="offset points")
-    axis.set(xlabel="corrections a step (mean K)", ylabel="task loss at the end")
+    axis.set(xlabel="corrections per step (mean K)", ylabel="task loss at the end")
     write_atomically(folder / "front.png", lambda name: figure.savefig(name, dpi=120, format="png"))
     pyplot.close(figure)

@@ -1,4 +1,4 @@
-"""The peptide policy, from demonstrations made once and kept in the folder; and a metric on the frozen policy."""
+"""Train the peptide policy on demonstrations that are made once, and a metric on the frozen policy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import typer
 
-from geofold.app.train.driver import make_once, progress, require_backbone, run_training
+from geofold.app.train.driver import make_once, progress_bar, require_backbone, run_training
 from geofold.app.train.folder import MADE_AGAIN, open_run
 from geofold.core.gate import FixedGate
 from geofold.core.learned_metric import LearnedMetric
@@ -20,7 +20,7 @@ from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
 from geofold.learn.metric import MetricStream, train_metric
 from geofold.learn.peptide_policy.model import PeptidePolicy, shipped_policy
 from geofold.learn.peptide_policy.training import train_peptide
-from geofold.learn.pretrained import METRIC_WEIGHTS as METRIC_WEIGHTS
+from geofold.learn.pretrained import METRIC_WEIGHTS
 from geofold.learn.weights import save_weights
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import DAMPING, controller
@@ -35,80 +35,143 @@ from geofold.molecule.datasets.peptide_demonstrations import (
 from geofold.molecule.datasets.peptide_streams import draw_stream
 from geofold.molecule.kinematics.decoder import LATENT
 
-WAYS = 4
-"""Noisy ways that each demonstration is learned from."""
+PATHS = 4
+"""Noisy demonstrations of each solved contact."""
 WORKERS = 2
-ROWS, STREAMED, SHAKEN = 16, 12, 0.3
-"""Of a course that a metric learns from: rows, steps, and how far (radian) its rows start apart."""
-SPREAD = 20
-"""Numbers of random peptides from one course to the next, until one of the right size is found."""
-DEMO_FIELDS: dict[str, Field] = {
-    # no demonstration at all leaves arrays without a type
-    "sequence": (TEXT + FLOATS, ("D",)), "contact": (TEXT + FLOATS, ("D",)), "size": (INTEGERS, ("D",)),
-    "start": (FLOATS, ("n",)), "end": (FLOATS, ("n",)),
-}  # fmt: skip
+METRIC_ROWS, METRIC_STEPS, METRIC_NOISE = 16, 12, 0.3
+"""Rows and steps of a stream that a metric learns from, and standard deviation (radian) of its initial torsions."""
+STREAM_SPACING = 20
+"""Numbers of random peptides between the first draws of two streams of a metric."""
+DEMONSTRATION_FIELDS: dict[str, Field] = {
+    # arrays of a file without demonstrations have no type
+    "sequence": (TEXT + FLOATS, ("D",)),
+    "contact": (TEXT + FLOATS, ("D",)),
+    "size": (INTEGERS, ("D",)),
+    "start": (FLOATS, ("n",)),
+    "end": (FLOATS, ("n",)),
+}
+"""Arrays of a file of solved contacts."""
 
 
 def train_peptide_policy(out: str, *, peptides: int, steps: int, kind: str, seed: int) -> None:
-    """Make what demonstrations are missing, then train."""
+    """Solve missing contacts, then train the policy.
+
+    Parameters
+    ----------
+    out : str
+        Output folder.
+    peptides : int
+        Random peptides with contacts to solve.
+    steps : int
+        Number of batches.
+    kind : str
+        Name of the backbone.
+    seed : int
+        Seed of peptides, weights and batches.
+
+    Raises
+    ------
+    OptionError
+        If no peptide reaches its contact, or no backbone has the name.
+    """
     require_backbone(kind)
-    usual = "" if kind == PeptidePolicy.USUAL else f" --backbone {kind}"
-    command = f"geofold train peptide --peptides {peptides} --steps {steps} --seed {seed}{usual}"
-    demos = solved_contacts(open_run(out, command), peptides, seed)
-    if not demos:
-        raise OptionError(f"--peptides {peptides}, none of which reaches its contact", "more of them",
-                          "give a larger number, or another --seed")  # fmt: skip
-    lessons = [make_demonstration(demo, seed=WAYS * k + way) for k, demo in enumerate(demos) for way in range(WAYS)]
-    card = {"demonstrations": len(demos), "ways": WAYS, "command": command}
-    judged = run_training("peptide", out, steps, lambda tell: train_peptide(
-        lessons.__getitem__, len(lessons), out, steps=steps, seed=seed, told=tell, card=card, kind=kind))  # fmt: skip
-    typer.echo(f"{out}: validation {judged:.3f} nat a torsion after {steps} batches, {len(demos)} demonstrations")
+    backbone = "" if kind == PeptidePolicy.USUAL else f" --backbone {kind}"
+    command = f"geofold train peptide --peptides {peptides} --steps {steps} --seed {seed}{backbone}"
+    contacts = solved_contacts(open_run(out, command), peptides, seed)
+    if not contacts:
+        raise OptionError(
+            f"--peptides {peptides}, none of which reaches its contact",
+            "more of them",
+            "give a larger number, or another --seed",
+        )
+    demonstrations = [
+        make_demonstration(contact, seed=PATHS * k + path)
+        for k, contact in enumerate(contacts)
+        for path in range(PATHS)
+    ]
+    card = {"demonstrations": len(contacts), "ways": PATHS, "command": command}
+    valid_loss = run_training(
+        "peptide",
+        out,
+        steps,
+        lambda progress: train_peptide(
+            demonstrations.__getitem__,
+            len(demonstrations),
+            out,
+            steps=steps,
+            seed=seed,
+            progress=progress,
+            card=card,
+            kind=kind,
+        ),
+    )
+    typer.echo(
+        f"{out}: validation {valid_loss:.3f} nat per torsion after {steps} batches, {len(contacts)} demonstrations"
+    )
 
 
 def train_peptide_metric(out: str, *, courses: int, seed: int) -> None:
-    """G_psi on streams of random peptides, several rows each, that start from torsions shaken at random."""
+    """Train G_psi on streams of random peptides, whose rows start from randomly turned torsions.
+
+    Parameters
+    ----------
+    out : str
+        Output folder.
+    courses : int
+        Number of peptides.
+    seed : int
+        Seed of peptides and weights.
+    """
     torch.set_num_threads(1)
     policy, command = shipped_policy()[1]["sha256"], f"geofold train metric --courses {courses} --seed {seed}"
     folder = open_run(out, command, policy_sha256=policy)
     start = LearnedMetric.start(LATENT, damping=DAMPING, seed=seed)
     options = RunOptions(seed=seed)
 
-    def course(number: int) -> MetricStream:
-        # a latent is longer where a peptide has more torsions than it has places
-        structure, domain, goal, noise = next(
-            found for k in count() if (found := draw_stream(SPREAD * number + k, seed))[1].latent_dim == LATENT
-        )
-        shaken = SHAKEN * torch.as_tensor(noise.standard_normal((ROWS, len(domain.tree))))
+    def stream(number: int) -> MetricStream:
+        # the latent is larger than usual for a peptide with more torsions
+        draws = (draw_stream(STREAM_SPACING * number + k, seed) for k in count())
+        structure, domain, goal, noise = next(draw for draw in draws if draw[1].latent_dim == LATENT)
+        angle = METRIC_NOISE * torch.as_tensor(noise.standard_normal((METRIC_ROWS, len(domain.tree))))
         parts = replace(controller(options, domain, FixedGate(1)), metric=start)
-        state = parts.init(domain, state_at(domain, structure.xyz, shaken))
-        return MetricStream(parts, domain, state, goal, STREAMED)
+        state = parts.init(domain, state_at(domain, structure.xyz, angle))
+        return MetricStream(parts, domain, state, goal, METRIC_STEPS)
 
-    with progress() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("metric", total=courses)
-        metric = train_metric(course, courses, start, told=lambda done: bar.update(task, completed=done))
+        metric = train_metric(stream, courses, start, progress=lambda done: bar.update(task, completed=done))
     card = {
-        "model": "metric of the peptide domain", "damping": DAMPING, "seed": seed, "courses": courses,
-        "policy_sha256": policy, "command": command,
-    }  # fmt: skip
+        "model": "metric of the peptide domain",
+        "damping": DAMPING,
+        "seed": seed,
+        "courses": courses,
+        "policy_sha256": policy,
+        "command": command,
+    }
     save_weights(folder / METRIC_WEIGHTS, metric.weights, card)
     typer.echo(f"{out}: a metric after {courses} courses")
 
 
 def solved_contacts(folder: Path, peptides: int, seed: int) -> list[SolvedContact]:
-    """Demonstrations with so many peptides, one file a peptide, so that a killed run goes on at the next."""
+    """Solved contacts of some peptides, one file per peptide, so that an interrupted run resumes."""
     folder = folder / "demonstrations"
     folder.mkdir(parents=True, exist_ok=True)
-    files = {folder / f"{seed}_{number:05d}.npz": (number, seed) for number in range(peptides)}
-    make_once("demonstrations", folder, files, _make, WORKERS)
-    return [demo for path in files for demo in contacts_from_arrays(_read(path))]
+    jobs = {folder / f"{seed}_{number:05d}.npz": (number, seed) for number in range(peptides)}
+    make_once("demonstrations", folder, jobs, _solve, WORKERS)
+    return [contact for path in jobs for contact in contacts_from_arrays(_read(path))]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Arrays of the demonstrations with one peptide."""
-    return read_arrays(path, DEMO_FIELDS, content="demonstrations", expected="what an earlier run wrote",
-                       remedy=MADE_AGAIN)  # fmt: skip
+    """Read the solved contacts of one peptide."""
+    return read_arrays(
+        path,
+        DEMONSTRATION_FIELDS,
+        content="demonstrations",
+        expected="what an earlier run wrote",
+        remedy=MADE_AGAIN,
+    )
 
 
-def _make(path: Path, number: int, seed: int) -> None:
+def _solve(path: Path, number: int, seed: int) -> None:
     torch.set_num_threads(1)
     write_npz(path, contacts_to_arrays(solve_contacts(number, seed=seed)))

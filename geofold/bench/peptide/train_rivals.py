@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from geofold.app.train.peptide import WAYS
+from geofold.app.train.peptide import PATHS
 from geofold.bench.common.data import require_weights
 from geofold.bench.common.records import table_of
 from geofold.bench.peptide.agents import greedy_mlp
@@ -63,7 +63,7 @@ def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:
     torch.set_num_threads(1)
     demonstrated = [demo for path in files for demo in contacts_from_arrays(dict(np.load(path)))]
     lessons = [
-        make_demonstration(demo, seed=WAYS * k + way) for k, demo in enumerate(demonstrated) for way in range(WAYS)
+        make_demonstration(demo, seed=PATHS * k + way) for k, demo in enumerate(demonstrated) for way in range(PATHS)
     ]
     rows = []
     for name, (build, weights, steps) in RIVALS.items():
@@ -77,8 +77,8 @@ def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:
             seed=seed,
             policy=policy,
             weights=weights,
-            card={"model": name, "demonstrations": len(demonstrated), "ways": WAYS, "command": "geofold bench rivals"},
-            told=lambda step, loss, valid, name=name: print(f"{name} {step}: {loss:.3f}, {valid:.3f}", flush=True),  # type: ignore[misc]
+            card={"model": name, "demonstrations": len(demonstrated), "ways": PATHS, "command": "geofold bench rivals"},
+            progress=lambda step, loss, valid, name=name: print(f"{name} {step}: {loss:.3f}, {valid:.3f}", flush=True),  # type: ignore[misc]
         )
         card = json.loads((Path(out) / name / weights).with_suffix(".json").read_text(encoding="utf-8"))
         rows.append([name, str(steps), f"{validation:.3f}", str(card["parameters"])])

@@ -1,1 +1,1 @@
-"""Training chains."""
+"""Training data: protein chains."""

@@ -1,4 +1,4 @@
-"""Protein chains as sequences of residues and torsions, from a file of backbones.
+"""Protein chains as sequences of residues and torsions, from a file of backbones (`geofold data build`).
 
 Glossary: ``R`` residues of all chains end to end, ``C`` chains, ``T`` residues of a window. Angles are in radian,
 NaN where a chain ends.
@@ -20,9 +20,14 @@ AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 PROLINE = AMINO_ACIDS.index("P")
 SPLITS = ("train", "valid", "test")
 FIELDS: dict[str, Field] = {
-    "dxyz": (INTEGERS, ("R", 4, 3)), "aa": (INTEGERS, ("R",)), "start": (INTEGERS, ("C",)),
-    "length": (INTEGERS, ("C",)), "split": (INTEGERS, ("C",)), "dssp": (INTEGERS, ("R",)),
-}  # fmt: skip
+    "dxyz": (INTEGERS, ("R", 4, 3)),
+    "aa": (INTEGERS, ("R",)),
+    "start": (INTEGERS, ("C",)),
+    "length": (INTEGERS, ("C",)),
+    "split": (INTEGERS, ("C",)),
+    "dssp": (INTEGERS, ("R",)),
+}
+"""Arrays of a file of backbones; the secondary structure is optional."""
 DSSP = "HGIEBTSC"
 CHECK_DATA = "give --data a file that `geofold data build` wrote"
 
@@ -36,15 +41,15 @@ class Chains:
     Attributes
     ----------
     residue : (R,) uint8
-        Index in `AMINO_ACIDS`.
+        Amino acids, as indices into `AMINO_ACIDS`.
     torsions : (R, 3) float32
-        phi, psi and omega, the one before the residue.
+        phi, psi and omega, the latter of the bond before the residue (radian).
     start, length, split : (C,) int
-        First residue, number of residues, and index in `SPLITS`.
+        First residue, number of residues, and index into `SPLITS`.
     steps : (R, 4, 3) int16
-        N, CA, C and O as steps of 0.01 A from atom to atom, in 16 bits that wrap around.
+        N, CA, C and O as differences of consecutive atoms, in units of 0.01 A and modulo 2^16.
     dssp : (R,) uint8 or None
-        Index in `DSSP`; None where the file does not tell.
+        Secondary structure, as indices into `DSSP`; None if the file has none.
     """
 
     residue: NDArray[np.uint8]
@@ -56,19 +61,19 @@ class Chains:
     dssp: NDArray[np.uint8] | None = None
 
     def xyz(self, number: int) -> NDArray[np.float64]:
-        """N, CA, C and O (n, 4, 3) of a chain, in A."""
+        """N, CA, C and O (n, 4, 3) of a chain (A), with its first N at the origin."""
         first = int(self.start[number])
-        own = self.steps[first : first + int(self.length[number])].copy()
-        own[0, 0] = 0  # where the last chain ended means nothing
-        return np.cumsum(own.reshape(-1, 3), axis=0, dtype=np.int16).reshape(-1, 4, 3) / 100
+        steps = self.steps[first : first + int(self.length[number])].copy()
+        steps[0, 0] = 0  # the step from the end of the chain before has no meaning
+        return np.cumsum(steps.reshape(-1, 3), axis=0, dtype=np.int16).reshape(-1, 4, 3) / 100
 
     def letters(self, number: int) -> str:
-        """One-letter codes of a chain."""
+        """One-letter sequence of a chain."""
         first = int(self.start[number])
         return "".join(AMINO_ACIDS[k] for k in self.residue[first : first + int(self.length[number])])
 
     def windows(self, split: str, size: int) -> NDArray[np.int64]:
-        """First residues of the windows of a split that do not overlap, (n,), in the order of the file."""
+        """First residues (n,) of non-overlapping windows of `size` residues of a split, in the order of the file."""
         chosen = np.flatnonzero((self.split == SPLITS.index(split)) & (self.length >= size))
         return np.concatenate(
             [np.arange(self.start[c], self.start[c] + self.length[c] - size + 1, size) for c in chosen]
@@ -77,12 +82,12 @@ class Chains:
 
 
 def read_chains(path: str | Path) -> Chains:
-    """Chains of a `backbones.npz`.
+    """Read the chains of a `backbones.npz`.
 
     Raises
     ------
     InputFileError
-        If the file is none, or its arrays contradict one another.
+        If the file is missing, has another format, or its arrays contradict one another.
     """
     arrays = read_arrays(
         path, FIELDS, optional=("dssp",), content="backbones", expected="a backbones.npz", remedy=CHECK_DATA
@@ -105,7 +110,7 @@ def read_chains(path: str | Path) -> Chains:
 
 
 def _contradiction(arrays: dict[str, NDArray[np.generic]]) -> str | None:
-    """What arrays of chains say that cannot be; None if they agree."""
+    """Why the arrays cannot be those of chains; None if they can."""
     for name, count in (("aa", len(AMINO_ACIDS)), ("split", len(SPLITS)), ("dssp", len(DSSP))):
         values = arrays.get(name, np.zeros(1, np.uint8))
         if not len(values):
@@ -116,24 +121,35 @@ def _contradiction(arrays: dict[str, NDArray[np.generic]]) -> str | None:
     size = len(arrays["aa"])
     inside = (start >= 0) & (start < size) & (length >= 1) & (length <= size)
     if not inside.all() or (start + length > np.append(start[1:], size)).any():
-        return "start and length are not those of chains one behind the other"
+        return "start and length are not those of consecutive chains"
     return None
 
 
 def require_splits(chains: Chains, path: str | Path, shortest: int, splits: tuple[str, ...] = SPLITS[:2]) -> None:
-    """Make sure that each of some splits has a chain of so many residues.
+    """Make sure that each of some splits has a chain that is long enough.
+
+    Parameters
+    ----------
+    chains : Chains
+        The data.
+    path : str or Path
+        Their file, for the message.
+    shortest : int
+        Smallest number of residues.
+    splits : tuple of str
+        The splits.
 
     Raises
     ------
     InputFileError
-        If one has none.
+        If a split has no such chain.
     """
     for split in splits:
-        own = chains.length[chains.split == SPLITS.index(split)]
-        if not len(own) or own.max() < shortest:
+        lengths = chains.length[chains.split == SPLITS.index(split)]
+        if not len(lengths) or lengths.max() < shortest:
             raise InputFileError(
                 f"{path} has no chain of {shortest} residues in its split {split!r} ({len(chains.length)} chains in"
-                f" all, {len(own)} in this split, the longest of {own.max(initial=0)} residues)",
+                f" all, {len(lengths)} in this split, the longest of {lengths.max(initial=0)} residues)",
                 f"one in each of {' and '.join(splits)}",
                 "give `geofold data build` more structures that are not related, or a smaller --shortest",
-            )  # fmt: skip
+            )

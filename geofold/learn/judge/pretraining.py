@@ -81,8 +81,8 @@ def evaluate(network: InverseFolding, batches: Iterable[Crops], device: str = "c
 
 
 def pretrain(
-    data: str | Path, folder: str | Path, *, steps: int, seed: int = 0, device: str = "cpu", told: ProgressCallback | None = None,
-    stop: int | None = None, size: int = SIZE, every: int = EVERY, **options: Any,
+    data: str | Path, folder: str | Path, *, steps: int, seed: int = 0, device: str = "cpu",
+    told: ProgressCallback | None = None, stop: int | None = None, size: int = SIZE, every: int = EVERY, **options: Any,
 ) -> Recovery:  # fmt: skip
     """Train on the training split of a `backbones.npz`; returns perplexity and recovery on validation chains.
 

@@ -1,1 +1,1 @@
-"""The loop model: increments that lead a bent loop back."""
+"""The loop model: a denoiser that predicts the torsion increments from a perturbed loop to the native one."""

@@ -1,7 +1,8 @@
-"""What the loop model sees at one residue: sequence and torsions nearby, the anchors, and what is in the way.
+"""Features of the loop model at one residue: sequence and torsions nearby, anchors, and overlaps with other atoms.
 
-Glossary: see `loop_pieces`; ``F`` features. Everything is told in the frame of the residue (N, CA, C), so that turning
-and shifting the whole protein changes nothing.
+All vectors are in the local frame of the residue (N, CA, C), so features are invariant under rigid motions.
+
+Glossary: see `geofold.learn.loop_denoiser.batched_backbone`; ``F`` features.
 """
 
 from __future__ import annotations
@@ -14,23 +15,22 @@ from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch, p
 from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 
 ATOMS = 5
-"""N, CA, C, O and a pseudo CB."""
-TOUCH = (3.1, 3.6, 3.6, 3.1, 3.6)
-"""A: distances below which an atom around is in the way of N, CA, C, O, CB."""
+"""Atoms per residue: N, CA, C, O and an ideal CB."""
+CONTACT_DISTANCE = (3.1, 3.6, 3.6, 3.1, 3.6)
+"""Distance (A) of N, CA, C, O, CB from another atom below which the two overlap."""
 SHELLS = (5.0, 8.0, 11.0)
-"""A: of CB; atoms around are counted within."""
-CROWDED = (12.0, 60.0, 150.0)
-"""What counts are divided by."""
+"""Radii (A) around CB within which atoms of the environment are counted."""
+COUNT_SCALE = (12.0, 60.0, 150.0)
+"""Typical counts within the shells, by which counts are divided."""
 HALF_WINDOW = 2
+"""Residues on either side of the cursor in the window."""
 SCALE = 10.0
-"""A: what lengths are divided by."""
+"""Length (A) by which lengths are divided."""
 INNOVATION_SIZE = 2 * (2 * HALF_WINDOW + 1)
 FEATURE_COUNT = (
-    (2 * HALF_WINDOW + 1) * (ALPHABET_SIZE + 4 + 2 + 3)
-    + ATOMS * 4 + 4 * len(SHELLS) + 2 * 12 + 5 + INNOVATION_SIZE
-)  # fmt: skip
+    (2 * HALF_WINDOW + 1) * (ALPHABET_SIZE + 4 + 2 + 3) + ATOMS * 4 + 4 * len(SHELLS) + 2 * 12 + 5 + INNOVATION_SIZE
+)
 TIME_COLUMN = FEATURE_COUNT - INNOVATION_SIZE - 2
-"""Column of the time."""
 
 
 def backbone_frames(xyz: Tensor) -> Tensor:
@@ -39,19 +39,25 @@ def backbone_frames(xyz: Tensor) -> Tensor:
     return frames(ca, c, n)
 
 
-def featurise(pieces: BackboneBatch, cursor: int, time: float, innovation: Tensor) -> Tensor:
-    """Features (B, F) at a residue of the loop.
+def featurise(loops: BackboneBatch, cursor: int, time: float, innovation: Tensor) -> Tensor:
+    """Compute the features at one residue of each loop.
 
     Parameters
     ----------
+    loops : BackboneBatch
+        The loops.
     cursor : int
-        Residue of the loop.
+        Residue of the loop, counted from its first.
     time : float
-        Share of the stream that is over.
-    innovation : (B, INNOVATION)
-        What a corrector added to the last proposal around the cursor, radian.
+        Fraction of the stream that is over.
+    innovation : (B, INNOVATION_SIZE)
+        Correction of the last proposal in the window around the cursor (radian).
+
+    Returns
+    -------
+    (B, F)
     """
-    centre, xyz = FLANK + cursor, pieces.xyz
+    centre, xyz = FLANK + cursor, loops.xyz
     near = slice(centre - HALF_WINDOW, centre + HALF_WINDOW + 1)
     axes, origin = backbone_frames(xyz[:, centre]), xyz[:, centre, 1]
 
@@ -59,54 +65,59 @@ def featurise(pieces: BackboneBatch, cursor: int, time: float, innovation: Tenso
         """Points (B, m, 3) in the frame of the residue, in units of `SCALE`."""
         return (points - origin[:, None]) @ axes.mT / SCALE
 
-    there = pieces.there[:, near]
-    told = torch.nn.functional.one_hot(pieces.letters[:, near], ALPHABET_SIZE).to(xyz)
-    circles = torch.nn.functional.pad(_circles(pieces), (0, 0, 1, 1))[:, near]
+    present = loops.present[:, near]
+    sequence = torch.nn.functional.one_hot(loops.letters[:, near], ALPHABET_SIZE).to(xyz)
+    circles = torch.nn.functional.pad(_circles(loops), (0, 0, 1, 1))[:, near]
     inside = torch.arange(centre - HALF_WINDOW, centre + HALF_WINDOW + 1, device=xyz.device)
     inside = ((inside >= FLANK) & (inside < xyz.shape[1] - FLANK)).to(xyz).expand(len(xyz), -1)
-    flags = torch.stack([inside, there.to(xyz)], -1)
-    depth, push = _in_the_way(pieces, centre)
-    window = torch.cat([told, circles, flags, local(xyz[:, near, 1])], -1) * there[..., None]
-    counts, directions = _around(pieces, pseudo_beta(xyz[:, centre]))
+    flags = torch.stack([inside, present.to(xyz)], -1)
+    depth, push = _overlaps(loops, centre)
+    window = torch.cat([sequence, circles, flags, local(xyz[:, near, 1])], -1) * present[..., None]
+    counts, directions = _density(loops, pseudo_beta(xyz[:, centre]))
     sides = [*range(FLANK - 1, FLANK), *range(xyz.shape[1] - FLANK, xyz.shape[1] - FLANK + 1)]
     anchors = torch.cat([local(xyz[:, side]).flatten(1) for side in sides], 1)
-    length = pieces.length
+    length = loops.length
     place = xyz.new_tensor([cursor / length, (length - 1 - cursor) / length, length / SCALE, time, 1.0])
-    return torch.cat(
-        [
-            window.flatten(1), depth, (push @ axes.mT).flatten(1), counts, (directions @ axes.mT).flatten(1), anchors,
-            place.expand(len(xyz), -1), innovation,
-        ], 1,
-    )  # fmt: skip
+    parts = [
+        window.flatten(1),
+        depth,
+        (push @ axes.mT).flatten(1),
+        counts,
+        (directions @ axes.mT).flatten(1),
+        anchors,
+        place.expand(len(xyz), -1),
+        innovation,
+    ]
+    return torch.cat(parts, 1)
 
 
-def _circles(pieces: BackboneBatch) -> Tensor:
-    """Sine and cosine of phi and psi (B, S - 2, 4); zero where the residue that one leans on is not there."""
-    angle = phi_psi(pieces.xyz)
-    known = torch.stack([pieces.there[:, :-2], pieces.there[:, 2:]], -1).to(angle)
+def _circles(loops: BackboneBatch) -> Tensor:
+    """Sine and cosine of phi and psi (B, S - 2, 4); zero if the neighbouring residue is missing."""
+    angle = phi_psi(loops.xyz)
+    known = torch.stack([loops.present[:, :-2], loops.present[:, 2:]], -1).to(angle)
     return torch.cat([angle.sin() * known, angle.cos() * known], -1)
 
 
-def _in_the_way(pieces: BackboneBatch, centre: int) -> tuple[Tensor, Tensor]:
-    """How deep the atoms (B, 5) of a residue are in others, and where they are pushed (B, 5, 3)."""
-    others = torch.cat([pieces.xyz, pseudo_beta(pieces.xyz)[:, :, None]], 2)
-    residue = torch.arange(others.shape[1], device=others.device)
-    apart = ((centre - residue).abs() > 1).to(others) * pieces.there
-    points = torch.cat([others.flatten(1, 2), pieces.around], 1)
-    counted = torch.cat([apart.repeat_interleave(ATOMS, 1), pieces.weight], 1)
-    arm = others[:, centre, :, None] - points[:, None]
-    between = arm.norm(dim=-1)
-    overlap = torch.relu(others.new_tensor(TOUCH)[:, None] - between) * counted[:, None]
-    far = overlap / between.clamp_min(0.1)
-    return overlap.sum(-1), (far[:, :, None] @ arm)[:, :, 0]
+def _overlaps(loops: BackboneBatch, centre: int) -> tuple[Tensor, Tensor]:
+    """Summed overlap (B, 5) of the atoms of a residue with others (A), and the summed repulsions (B, 5, 3)."""
+    atoms = torch.cat([loops.xyz, pseudo_beta(loops.xyz)[:, :, None]], 2)
+    residue = torch.arange(atoms.shape[1], device=atoms.device)
+    counted = ((centre - residue).abs() > 1).to(atoms) * loops.present
+    points = torch.cat([atoms.flatten(1, 2), loops.environment], 1)
+    weight = torch.cat([counted.repeat_interleave(ATOMS, 1), loops.weight], 1)
+    arm = atoms[:, centre, :, None] - points[:, None]
+    distance = arm.norm(dim=-1)
+    overlap = torch.relu(atoms.new_tensor(CONTACT_DISTANCE)[:, None] - distance) * weight[:, None]
+    share = overlap / distance.clamp_min(0.1)
+    return overlap.sum(-1), (share[:, :, None] @ arm)[:, :, 0]
 
 
-def _around(pieces: BackboneBatch, beta: Tensor) -> tuple[Tensor, Tensor]:
-    """Atoms around (B, shells) within shells of CB (B, 3), scaled, and the mean directions to them (B, shells, 3)."""
-    arm = pieces.around - beta[:, None]
+def _density(loops: BackboneBatch, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """Scaled counts (B, shells) of atoms within shells of CB (B, 3), and mean directions to them (B, shells, 3)."""
+    arm = loops.environment - beta[:, None]
     length = arm.norm(dim=-1).clamp_min(0.1)
     unit = arm / length[..., None]
-    inside = torch.sigmoid(2.0 * (arm.new_tensor(SHELLS)[:, None] - length[:, None])) * pieces.weight[:, None]
+    inside = torch.sigmoid(2.0 * (arm.new_tensor(SHELLS)[:, None] - length[:, None])) * loops.weight[:, None]
     counts = inside.sum(-1)
     directions = inside @ unit / counts[..., None].clamp_min(1.0)
-    return counts / arm.new_tensor(CROWDED), directions
+    return counts / arm.new_tensor(COUNT_SCALE), directions

@@ -1,8 +1,9 @@
-"""Streaming the loop model: the time it is given, the window that it reads and what it believes of the torsions.
+"""Streaming the loop model: the time it is given, its window, and the belief about the torsions that it updates.
 
-Shared by training (`geofold.learn.loop_denoiser.training`) and by the predictor of the product
-(`geofold.molecule.loop.predictor`). Glossary: see `geofold.learn.loop_denoiser.batched_backbone`; ``W`` residues of
-the window.
+Shared by training (`geofold.learn.loop_denoiser.training`) and the predictor of the loop domain
+(`geofold.molecule.loop.predictor`).
+
+Glossary: see `geofold.learn.loop_denoiser.batched_backbone`; ``W`` residues of the window.
 """
 
 from __future__ import annotations
@@ -14,22 +15,38 @@ from geofold.learn.loop_denoiser.features import HALF_WINDOW
 from geofold.learn.loop_denoiser.model import WINDOW
 
 SWEEPS = 3
-"""Sweeps over a loop in training; the time is one from then on."""
-
-
-def window_values(hinges: Tensor, cursor: int) -> Tensor:
-    """Values (B, W, 2) around the cursor of values (B, h) of hinges, zero beyond the loop."""
-    padded = torch.nn.functional.pad(hinges.unflatten(1, (-1, 2)), (0, 0, HALF_WINDOW, HALF_WINDOW))
-    return padded[:, cursor : cursor + WINDOW]
+"""Sweeps over a loop in training, after which the time is one."""
 
 
 def stream_time(sweep: int) -> float:
-    """What the model is told of time: sweeps over, up to one."""
+    """Time that the model is given: the fraction of `SWEEPS` that is over, at most one."""
     return min(sweep / SWEEPS, 1.0)
 
 
+def window_values(values: Tensor, cursor: int) -> Tensor:
+    """Values (B, W, 2) around the cursor, from values (B, h) of the torsions; zero beyond the loop."""
+    padded = torch.nn.functional.pad(values.unflatten(1, (-1, 2)), (0, 0, HALF_WINDOW, HALF_WINDOW))
+    return padded[:, cursor : cursor + WINDOW]
+
+
 def update_belief(belief: Tensor, angle: Tensor, mean: Tensor, cursor: int) -> Tensor:
-    """Where each hinge (B, h) is believed to belong, after the increments (B, W, 2) told around the cursor."""
+    """Update the angles that torsions are believed to have in the native loop, around the cursor only.
+
+    Parameters
+    ----------
+    belief : (B, h)
+        Believed angles so far (radian).
+    angle : (B, h)
+        Present angles.
+    mean : (B, W, 2)
+        Predicted increments around the cursor.
+    cursor : int
+        Residue of the loop, counted from its first.
+
+    Returns
+    -------
+    (B, h)
+    """
     length = belief.shape[1] // 2
     first, last = max(cursor - HALF_WINDOW, 0), min(cursor + HALF_WINDOW + 1, length)
     offset = first - cursor + HALF_WINDOW

@@ -1,1 +1,1 @@
-"""The peptide policy."""
+"""The peptide policy: a model that predicts where the torsions of a peptide must go for contacts asked for."""

@@ -1,7 +1,7 @@
-"""The peptide policy: a streaming backbone at each residue that tells where its torsions have to go.
+"""The peptide policy: message passing between residues, and a streaming backbone at each residue.
 
-Residues look at one another, then stream side by side, each with a memory of its own: one policy serves peptides of
-any length.
+Residues exchange messages, then stream side by side, each with its own memory. One policy serves peptides of any
+length.
 
 Glossary: ``L`` residues, ``F`` features, ``h`` channels, ``d`` of the latent.
 """
@@ -29,24 +29,24 @@ CHANNELS, ROUNDS = 64, 2
 
 
 class MessagePassing(nn.Module):
-    """One round in which every residue hears all others, told where they are in its own frame."""
+    """One round of messages from every residue to every other, with relative positions in the receiver's frame."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.here, self.there = nn.Linear(channels, channels), nn.Linear(channels, channels, bias=False)
         self.between, self.out = nn.Linear(6, channels, bias=False), nn.Linear(channels, channels)
 
-    def forward(self, h: Tensor, between: Tensor, known: Tensor) -> Tensor:
-        """Channels (..., L, h) after hearing the others: pairs (..., L, L, 6), who is known (..., L)."""
-        heard = nn.functional.silu(
+    def forward(self, h: Tensor, between: Tensor, present: Tensor) -> Tensor:
+        """Channels (..., L, h) after the messages, for pairs (..., L, L, 6) and residues present (..., L)."""
+        message = nn.functional.silu(
             self.here(h)[..., :, None, :] + self.there(h)[..., None, :, :] + self.between(between)
         )
-        share = known / known.sum(-1, keepdim=True).clamp_min(1.0)
-        return nn.functional.silu(h + self.out((heard * share[..., None, :, None]).sum(-2)))
+        share = present / present.sum(-1, keepdim=True).clamp_min(1.0)
+        return nn.functional.silu(h + self.out((message * share[..., None, :, None]).sum(-2)))
 
 
 def pair_features(pose: Tensor) -> Tensor:
-    """Of residue j in the frame of residue i (..., L, L, 6): place, distance, offset along the chain, nearness."""
+    """Residue j in the frame of residue i, (..., L, L, 6): position, distance, offset in sequence, proximity."""
     ca, axes = pose[..., :3], pose[..., 3:].unflatten(-1, (3, 3))
     arm = ca[..., None, :, :] - ca[..., :, None, :]
     place = (axes[..., :, None, :, :] @ arm[..., None])[..., 0]
@@ -57,23 +57,31 @@ def pair_features(pose: Tensor) -> Tensor:
 
 
 class Decoder(nn.Sequential):
-    """What a latent says of the torsions of its residue; rival policies read theirs with it too."""
+    """Read-out of the torsion increments of a residue from its latent; baseline policies use it too."""
 
     def __init__(self) -> None:
         super().__init__(nn.Linear(LATENT, 2 * LATENT), nn.SiLU(), nn.Linear(2 * LATENT, TORSIONS * COMPONENTS * 4))
 
     def increments(self, z: Tensor, temperature: float) -> Increments:
-        """Increments (..., 4) of phi, psi, chi1 and chi2 that a latent (..., d) tells, as mixtures."""
+        """Mixtures (..., 4) of the increments of phi, psi, chi1 and chi2, from latents (..., d)."""
         weight, x, y, kappa = self(z).unflatten(-1, (TORSIONS, COMPONENTS, 4)).unbind(-1)
         concentration = MAX_KAPPA * torch.sigmoid(kappa - math.log(MAX_KAPPA / 2)) / temperature + 1e-3
         return Increments(weight.log_softmax(-1), torch.atan2(y, x + 1.0), concentration)
 
 
 class Policy(Protocol):
-    """What stands where the peptide policy does: it leads a peptide, and learns from the same lessons.
+    """Interface of the peptide policy and its baselines, in training and in the predictor of the peptide domain.
 
-    enter : its first layer, which tells the floating type. stream : what remembers from step to step (`init_state`,
-    `step` and `scan` of `geofold.backbone.protocol.StreamingBackbone`).
+    Attributes
+    ----------
+    enter : Linear
+        First layer, whose floating type is that of the policy.
+    stream
+        Streaming part, with `init_state`, `step` and `scan` of `geofold.backbone.protocol.StreamingBackbone`.
+    options : dict
+        Arguments of the constructor, for the card.
+    temperature : float
+        Divisor of concentrations.
     """
 
     enter: nn.Linear
@@ -81,22 +89,26 @@ class Policy(Protocol):
     options: dict[str, Any]
     temperature: float
 
-    def enters(self, features: Tensor, pose: Tensor) -> Tensor:
-        """What streams (..., L, h) of features (..., L, F) and poses (..., L, 12)."""
+    def embed(self, features: Tensor, pose: Tensor) -> Tensor:
+        """Input (..., L, h) of the stream, from features (..., L, F) and poses (..., L, 12)."""
 
     def decode(self, z: Tensor) -> Increments:
-        """Increments (..., 4) of phi, psi, chi1 and chi2 that a latent (..., d) tells."""
+        """Mixtures (..., 4) of the increments of phi, psi, chi1 and chi2, from latents (..., d)."""
 
 
 class PeptidePolicy(nn.Module):
-    """Backbone and decoder.
+    """Message passing, backbone and decoder.
 
     Parameters
     ----------
-    kind, width, depth
-        Of the backbone (`geofold.backbone.registry.BACKBONE_NAMES`).
+    kind : str
+        Name of the backbone (`geofold.backbone.registry.BACKBONE_NAMES`).
+    width, depth : int
+        Channels and blocks of the backbone.
+    seed : int
+        Seed of the initial weights.
     temperature : float
-        What concentrations are divided by, found on held-out peptides.
+        Divisor of concentrations, fitted on held-out peptides.
     """
 
     USUAL = "selective"
@@ -113,28 +125,30 @@ class PeptidePolicy(nn.Module):
             self.rounds = nn.ModuleList(MessagePassing(CHANNELS) for _ in range(ROUNDS))
             self.decoder = Decoder()
 
-    def enters(self, features: Tensor, pose: Tensor) -> Tensor:
-        """What streams (..., L, h) of features (..., L, F) and poses (..., L, 12); residues of zeros are not there."""
-        known = pose.abs().sum(-1).gt(0).to(features)
+    def embed(self, features: Tensor, pose: Tensor) -> Tensor:
+        """Input (..., L, h) of the stream, from features (..., L, F) and poses (..., L, 12), zero for padding."""
+        present = pose.abs().sum(-1).gt(0).to(features)
         between = pair_features(pose)
         h = nn.functional.silu(self.enter(features))
         for round_ in self.rounds:
-            h = round_(h, between, known)
+            h = round_(h, between, present)
         return h
 
     def decode(self, z: Tensor) -> Increments:
-        """Increments (..., 4) of phi, psi, chi1 and chi2 that a latent (..., d) tells, as mixtures."""
+        """Mixtures (..., 4) of the increments of phi, psi, chi1 and chi2, from latents (..., d)."""
         return self.decoder.increments(z, self.temperature)
 
 
 @cache
 def shipped_policy() -> tuple[PeptidePolicy, dict[str, Any]]:
-    """The policy that ships, and its card."""
+    """Policy that ships with the package, and its card."""
     return load_policy(resources.find(WEIGHTS))
 
 
 def load_policy(path: str | Path) -> tuple[PeptidePolicy, dict[str, Any]]:
-    """Policy of a weights file, and its card; see `geofold.learn.training_loop.frozen`."""
-    return load_frozen(
-        path, lambda card: PeptidePolicy(**card.get("options", {}), temperature=card.get("temperature", 1.0))
-    )
+    """Read a policy and its card; see `geofold.learn.weights.load_frozen`."""
+
+    def build_policy(card: dict[str, Any]) -> PeptidePolicy:
+        return PeptidePolicy(**card.get("options", {}), temperature=card.get("temperature", 1.0))
+
+    return load_frozen(path, build_policy)

@@ -1,1 +1,1 @@
-"""The torsion prior."""
+"""The torsion prior: the distribution of backbone torsions given the sequence."""

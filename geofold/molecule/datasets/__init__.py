@@ -1,1 +1,1 @@
-"""Training and test examples made of structures."""
+"""Training and test examples made from structures."""

@@ -1,4 +1,4 @@
-"""Streams that a gate learns from: loops of packed training chains, bent or as they are."""
+"""Perturbed and native loops of packed training chains: benchmark episodes, and streams that a gate learns from."""
 
 from __future__ import annotations
 
@@ -22,18 +22,28 @@ from geofold.molecule.loop.predictor import LoopSense
 from geofold.molecule.structure import Structure
 
 INTACT = 0.3
-"""Share of loops that are not bent: there nothing should be spent."""
+"""Fraction of the loops of a gate's training that are left native: there no correction should be spent."""
+GATE_LENGTHS = (6, 8, 10, 12)
 TARGET_RMSD = (0.5, 5.0)
+"""Range of the backbone RMSD (A) of perturbed loops in a gate's training."""
 TRIES = 200
 FLOOR = 0.1
-"""Of the loss and of the square distance, whose logarithms count: below it a loop is as good as it gets."""
+"""Added to the loss and to the square distance (A^2) before the logarithm, so that smaller values do not count."""
 MAX_RESIDUES = 600
-"""Residues; longer chains are left out."""
+"""Longest chain that is used."""
 
 
 @dataclass(frozen=True)
 class BentLoop:
-    """A loop of the data: number, chain, first residue, length, and how far it is bent (A; zero: not at all)."""
+    """A loop of the data and its perturbation.
+
+    Attributes
+    ----------
+    number, chain, first, length : int
+        Number of the loop, its chain, first residue and length.
+    target : float
+        Backbone RMSD (A) of the perturbation; zero leaves the loop native.
+    """
 
     number: int
     chain: int
@@ -43,7 +53,7 @@ class BentLoop:
 
     @property
     def name(self) -> str:
-        """For records."""
+        """Name in records."""
         return f"{self.number:03d}_{self.chain}_{self.first}_{self.length}"
 
     @property
@@ -53,15 +63,45 @@ class BentLoop:
 
 
 def choose_loops(
-    chains: Chains, packed: PackedChains, split: str, count: int, *, seed: int = 11,
-    lengths: tuple[int, ...] = (8, 12), bent: tuple[float, float] = (2.0, 5.0), intact: float = 0.0,
-    most: int = MAX_RESIDUES, irregular: float = IRREGULAR,
-) -> Iterator[BentLoop]:  # fmt: skip
-    """Loops of the packed chains of a split, by turns, the same ones every time; none if it has no chain."""
-    own = [int(c) for c in packed.chain if chains.split[c] == SPLITS.index(split) and chains.length[c] <= most]
-    for number in range(count if own else 0):
+    chains: Chains,
+    packed: PackedChains,
+    split: str,
+    count: int,
+    *,
+    seed: int = 11,
+    lengths: tuple[int, ...] = (8, 12),
+    bent: tuple[float, float] = (2.0, 5.0),
+    intact: float = 0.0,
+    most: int = MAX_RESIDUES,
+    irregular: float = IRREGULAR,
+) -> Iterator[BentLoop]:
+    """Choose loops of the packed chains of a split; the same arguments give the same loops, and none without chains.
+
+    Parameters
+    ----------
+    chains, packed : Chains, PackedChains
+        The data.
+    split : str
+        One of `SPLITS`.
+    count : int
+        Number of loops; loops that are not found in `TRIES` draws are left out.
+    seed : int
+        Seed of the choice.
+    lengths : tuple of int
+        Lengths, cyclically.
+    bent : (float, float)
+        Range of the RMSD (A) of the perturbation.
+    intact : float
+        Fraction of loops that are left native.
+    most : int
+        Longest chain (residues).
+    irregular : float
+        Minimum fraction of residues outside helices and strands.
+    """
+    usable = [int(c) for c in packed.chain if chains.split[c] == SPLITS.index(split) and chains.length[c] <= most]
+    for number in range(count if usable else 0):
         noise = np.random.default_rng([seed, number])
-        chain, length = own[number % len(own)], lengths[number % len(lengths)]
+        chain, length = usable[number % len(usable)], lengths[number % len(lengths)]
         for _ in range(TRIES):
             place = draw_loop(chains, chain, noise, (length, length), irregular)
             if place is not None:
@@ -70,49 +110,67 @@ def choose_loops(
                 break
 
 
-def perturb_structure(native: Structure, episode: BentLoop) -> Structure:
-    """A native with the episode's loop bent closed."""
-    if episode.target == 0.0:
+def perturb_structure(native: Structure, loop: BentLoop) -> Structure:
+    """Return a native structure with its loop perturbed under closure."""
+    if loop.target == 0.0:
         return native
-    xyz = bend(native, episode.first, episode.last, seed=episode.number, target=episode.target)
+    xyz = bend(native, loop.first, loop.last, seed=loop.number, target=loop.target)
     return replace(native, xyz=xyz)
 
 
 def perturbed_structures(
     chains: Chains, packed: PackedChains, split: str, count: int, *, seed: int = 11
 ) -> Iterator[tuple[Structure, BentLoop]]:
-    """Whole proteins with one bent loop, of the episodes of a split; loops that cannot be bent are left out."""
-    for episode in choose_loops(chains, packed, split, count, seed=seed):
+    """Proteins with one perturbed loop each; loops that cannot be perturbed are left out.
+
+    Parameters
+    ----------
+    chains, packed, split, count, seed
+        See `choose_loops`.
+    """
+    for loop in choose_loops(chains, packed, split, count, seed=seed):
         try:
-            yield perturb_structure(packed_structure(chains, packed, episode.chain), episode), episode
+            yield perturb_structure(packed_structure(chains, packed, loop.chain), loop), loop
         except GeofoldError:
             continue
 
 
 def domain_with_features(structure: Structure, first: int, last: int) -> LoopDomain:
-    """Domain of a loop that the loop model can see."""
+    """Domain of residues `first` to `last` with the features of the loop model."""
     domain = LoopDomain.of(structure, first, last)
     return replace(domain, sense=LoopSense.of(structure, domain.fold))
 
 
 def gate_cases(
-    chains: Chains, packed: PackedChains, split: str, count: int, controller: Callable[[LoopDomain, Gate], Controller],
-    gate: Gate, *, sweeps: int, seed: int,
-) -> Iterator[GateCase]:  # fmt: skip
-    """Streams of one row each over loops of a split; a sweep is a span, the task is to end near the native and clean.
+    chains: Chains,
+    packed: PackedChains,
+    split: str,
+    count: int,
+    controller: Callable[[LoopDomain, Gate], Controller],
+    gate: Gate,
+    *,
+    sweeps: int,
+    seed: int,
+) -> Iterator[GateCase]:
+    """Streams of one row each over loops of a split; a span is one sweep, the task is to end near the native and clean.
 
     Parameters
     ----------
-    controller
-        Parts for a domain and a gate.
+    chains, packed, split, count, seed
+        See `choose_loops`.
+    controller : callable
+        Makes a controller for a domain and a gate.
+    gate : Gate
+        The gate of the controller.
+    sweeps : int
+        Sweeps over each loop.
     """
-    for episode in choose_loops(
-        chains, packed, split, count, seed=seed, lengths=(6, 8, 10, 12), bent=TARGET_RMSD, intact=INTACT
-    ):  # fmt: skip
-        native = packed_structure(chains, packed, episode.chain)
+    loops = choose_loops(chains, packed, split, count, seed=seed, lengths=GATE_LENGTHS, bent=TARGET_RMSD, intact=INTACT)
+    for loop in loops:
+        native = packed_structure(chains, packed, loop.chain)
         try:
-            structure = perturb_structure(native, episode)
-            domain = domain_with_features(structure, episode.first, episode.last)
+            structure = perturb_structure(native, loop)
+            domain = domain_with_features(structure, loop.first, loop.last)
         except GeofoldError:
             continue
         parts = controller(domain, gate)
@@ -122,13 +180,13 @@ def gate_cases(
 
 
 def task_loss_of(domain: LoopDomain, native: np.ndarray) -> Callable[[LoopState], Tensor]:
-    """Task loss (B,) of states: log of the loss, and of the mean square distance (A^2) of the loop from its native."""
+    """Task loss (B,) of states: log of the loss plus log of the loop's mean square distance (A^2) from the native."""
     assert domain.sense is not None
     local = domain.sense.local[domain.sense.local >= 0]
     truth = torch.as_tensor(native)[domain.fold.kin.atoms.cpu()].to(domain.fold.weight)[local]
 
-    def judge(state: LoopState) -> Tensor:
-        apart = 100 * (state.fold.xyz[:, local] - truth).square().sum(-1).mean(-1)
-        return torch.log(domain.worth(state) + FLOOR) + torch.log(apart + FLOOR)
+    def task_loss(state: LoopState) -> Tensor:
+        distance = 100 * (state.fold.xyz[:, local] - truth).square().sum(-1).mean(-1)
+        return torch.log(domain.worth(state) + FLOOR) + torch.log(distance + FLOOR)
 
-    return judge
+    return task_loss

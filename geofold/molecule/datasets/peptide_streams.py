@@ -1,4 +1,4 @@
-"""Streams of random peptides towards random contacts, for what is trained on the frozen policy: gate and metric."""
+"""Streams of random peptides towards random contacts, on which a gate and a metric are trained."""
 
 from __future__ import annotations
 
@@ -20,17 +20,28 @@ from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
 
 STREAM_LENGTHS = (8, 12, 16, 24)
-"""A stream is judged after so many steps: who is fast is ahead in the short ones."""
+"""Steps after which a stream is evaluated; the short ones reward fast convergence."""
 SPAN = 2
 FLOOR = 0.05
-"""Loss below which a peptide is as good as it gets."""
-STREAM = 29
-"""Keeps these peptides apart from those of the demonstrations."""
+"""Added to the loss before the logarithm, so that smaller values do not count."""
+SEED_STREAM = 29
+"""Part of the seed that makes these peptides others than those of the demonstrations."""
 
 
 def draw_stream(number: int, seed: int) -> tuple[Structure, PeptideDomain, PeptideGoal, np.random.Generator]:
-    """A random peptide, extended, as the policy sees it; a contact to reach; and what further draws come from."""
-    noise = np.random.default_rng([seed, STREAM, number])
+    """Draw a random extended peptide and a contact.
+
+    Parameters
+    ----------
+    number, seed : int
+        Number of the stream, and seed.
+
+    Returns
+    -------
+    Structure, PeptideDomain, PeptideGoal, Generator
+        The peptide, its domain with the features of the policy, the task, and the source of further draws.
+    """
+    noise = np.random.default_rng([seed, SEED_STREAM, number])
     sequence = draw_sequence(noise)
     structure, domain = build_peptide(sequence)
     contact = parse_contact(structure, draw_contact(len(sequence), noise))
@@ -41,12 +52,18 @@ def draw_stream(number: int, seed: int) -> tuple[Structure, PeptideDomain, Pepti
 def peptide_cases(
     count: int, controller: Callable[[PeptideDomain, Gate], Controller], gate: Gate, *, seed: int
 ) -> Iterator[GateCase]:
-    """Streams of one row each, the task of each: to be as far as it can after its number of steps.
+    """Streams of one row each, whose task is the lowest loss after a random number of steps.
 
     Parameters
     ----------
-    controller
-        Parts for a domain and a gate.
+    count : int
+        Number of streams.
+    controller : callable
+        Makes a controller for a domain and a gate.
+    gate : Gate
+        The gate of the controller.
+    seed : int
+        Seed of peptides, contacts and lengths.
     """
     for number in range(count):
         structure, domain, goal, noise = draw_stream(number, seed)
@@ -58,8 +75,8 @@ def peptide_cases(
 def task_loss_of(domain: PeptideDomain, goal: PeptideGoal) -> Callable[[PeptideState], Tensor]:
     """Task loss (B,) of states: the logarithm of the loss."""
 
-    def judge(state: PeptideState) -> Tensor:
+    def task_loss(state: PeptideState) -> Tensor:
         with torch.no_grad():
             return torch.log(domain.cost(state.fold.xyz, state.fold.angle, state.pairs, goal) + FLOOR)
 
-    return judge
+    return task_loss

@@ -203,7 +203,7 @@ def windows(first: int, last: int) -> list[tuple[int, int]]:
 
 def joined(rows: list[BackboneBatch]) -> BackboneBatch:
     """Concatenate single-row pieces of equal length to one batch; the surrounding atoms are padded."""
-    most = max(row.around.shape[1] for row in rows)
+    most = max(row.environment.shape[1] for row in rows)
 
     def padded(part: torch.Tensor) -> torch.Tensor:
         return torch.cat([part, part.new_zeros(1, most - part.shape[1], *part.shape[2:])], 1)

@@ -20,6 +20,7 @@ from geofold.learn.loop_denoiser import training as loop_training
 from geofold.learn.loop_denoiser.model import LoopModel, load_loop, shipped_loop_model
 from geofold.learn.pretrained import load_gate, shipped_gate
 from geofold.learn.torsion_prior.model import TorsionPrior
+from geofold.modelling import controllers as loop_parts
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def small(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setattr(learning_backbones, "QUICK_BUDGET", 0.2)
     monkeypatch.setattr(learning_backbones, "FINALISTS", 1)
     for module in (learning_backbones, prior_training):
-        monkeypatch.setattr(module, "SIZE", 32)
+        monkeypatch.setattr(module, "WINDOW_SIZE", 32)
     monkeypatch.setattr(learning_backbones, "WORKERS", 1)
     small_data(tmp_path / "data")
     return tmp_path

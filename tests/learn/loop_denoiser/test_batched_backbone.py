@@ -1,4 +1,4 @@
-"""Closed moves of many loops at once, held against geometry and against the loop domain."""
+"""Closed moves of many loops at once, compared with geometry and numerical derivatives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LENGTH = 9
 
 
 @pytest.fixture(scope="module")
-def pieces() -> BackboneBatch:
+def loops() -> BackboneBatch:
     """Windows of ubiquitin."""
     structure = read(find("structures", "1ubi.pdb"))
     rows = []
@@ -55,40 +55,40 @@ def angles(xyz: torch.Tensor) -> torch.Tensor:
     return torch.acos((one * two).sum(-1) / one.norm(dim=-1) / two.norm(dim=-1))
 
 
-def test_a_turn_changes_the_torsions_it_says(pieces: BackboneBatch) -> None:
-    theta = 0.1 * torch.randn(len(pieces.xyz), 2 * LENGTH, generator=torch.Generator().manual_seed(0)).double()
-    moved, end = rotate_torsions(pieces.xyz, theta)
+def test_rotations_change_torsions_by_their_angles(loops: BackboneBatch) -> None:
+    theta = 0.1 * torch.randn(len(loops.xyz), 2 * LENGTH, generator=torch.Generator().manual_seed(0)).double()
+    moved, end = rotate_torsions(loops.xyz, theta)
     # the last psi is measured to the next residue, which only moves in `end`
     moved[:, -FLANK, :3] = end
-    torch.testing.assert_close(wrap(loop_torsions(moved) - loop_torsions(pieces.xyz)), theta, atol=1e-9, rtol=0)
-    torch.testing.assert_close(bonds(moved)[:, : -3 * FLANK + 3], bonds(pieces.xyz)[:, : -3 * FLANK + 3])
+    torch.testing.assert_close(wrap(loop_torsions(moved) - loop_torsions(loops.xyz)), theta, atol=1e-9, rtol=0)
+    torch.testing.assert_close(bonds(moved)[:, : -3 * FLANK + 3], bonds(loops.xyz)[:, : -3 * FLANK + 3])
 
 
-def test_opening_is_the_derivative_of_the_end(pieces: BackboneBatch) -> None:
-    slope = closure_jacobian(pieces.xyz, torch.ones_like(pieces.free))
-    zero = torch.zeros(len(pieces.xyz), 2 * LENGTH, dtype=torch.float64)
-    wanted = torch.func.jacfwd(lambda t: rotate_torsions(pieces.xyz, t)[1].flatten(1))(zero)
-    torch.testing.assert_close(slope, torch.stack([wanted[b, :, b] for b in range(len(zero))]), atol=1e-9, rtol=0)
+def test_the_closure_jacobian_is_the_derivative_of_the_end(loops: BackboneBatch) -> None:
+    slope = closure_jacobian(loops.xyz, torch.ones_like(loops.free))
+    zero = torch.zeros(len(loops.xyz), 2 * LENGTH, dtype=torch.float64)
+    expected = torch.func.jacfwd(lambda t: rotate_torsions(loops.xyz, t)[1].flatten(1))(zero)
+    torch.testing.assert_close(slope, torch.stack([expected[b, :, b] for b in range(len(zero))]), atol=1e-9, rtol=0)
 
 
-def test_moves_are_closed_and_keep_bonds_angles_and_fixed_torsions(pieces: BackboneBatch) -> None:
+def test_moves_are_closed_and_keep_bonds_angles_and_fixed_torsions(loops: BackboneBatch) -> None:
     noise = torch.Generator().manual_seed(1)
-    now = pieces
+    state = loops
     for _ in range(20):
-        now, made = move_closed(now, 0.3 * torch.randn(len(pieces.xyz), 2 * LENGTH, generator=noise).double())
-        assert float(made[:, 4].abs().max()) == 0.0
-    assert float(loop_rmsd(now.xyz, pieces.xyz).min()) > 0.2
-    assert float((bonds(now.xyz) - bonds(pieces.xyz)).abs().max()) < 0.01
-    assert float((angles(now.xyz) - angles(pieces.xyz)).abs().max()) < math.radians(1.0)
-    torch.testing.assert_close(now.xyz[:, :FLANK], pieces.xyz[:, :FLANK], rtol=0, atol=0)
-    torch.testing.assert_close(now.xyz[:, -FLANK:], pieces.xyz[:, -FLANK:], rtol=0, atol=0)
+        state, increments = move_closed(state, 0.3 * torch.randn(len(loops.xyz), 2 * LENGTH, generator=noise).double())
+        assert float(increments[:, 4].abs().max()) == 0.0
+    assert float(loop_rmsd(state.xyz, loops.xyz).min()) > 0.2
+    assert float((bonds(state.xyz) - bonds(loops.xyz)).abs().max()) < 0.01
+    assert float((angles(state.xyz) - angles(loops.xyz)).abs().max()) < math.radians(1.0)
+    torch.testing.assert_close(state.xyz[:, :FLANK], loops.xyz[:, :FLANK], rtol=0, atol=0)
+    torch.testing.assert_close(state.xyz[:, -FLANK:], loops.xyz[:, -FLANK:], rtol=0, atol=0)
 
 
-def test_bends_reach_their_target_and_come_from_the_seed(pieces: BackboneBatch) -> None:
-    target = torch.full((len(pieces.xyz),), 1.5, dtype=torch.float64)
-    one, two = (perturb(pieces, target, torch.Generator().manual_seed(3)).xyz for _ in range(2))
+def test_perturbations_reach_their_target_and_depend_on_the_seed_alone(loops: BackboneBatch) -> None:
+    target = torch.full((len(loops.xyz),), 1.5, dtype=torch.float64)
+    one, two = (perturb(loops, target, torch.Generator().manual_seed(3)).xyz for _ in range(2))
     assert torch.equal(one, two)
-    far = loop_rmsd(one, pieces.xyz)
+    far = loop_rmsd(one, loops.xyz)
     assert float(far.max()) < 3.0 and int((far > 1.4).sum()) >= len(far) // 2
 
 

@@ -1,4 +1,4 @@
-"""The torsion prior: what it may see, what it says, what it draws."""
+"""The torsion prior: its inputs, predictions and samples."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def chain(length: int = 20, rows: int = 2, seed: int = 0) -> tuple[torch.Tensor,
 def test_torsions_to_come_are_not_seen_and_letters_are() -> None:
     model = prior()
     letters, torsions = chain()
-    said = model.predict(letters, torsions)
+    prediction = model.predict(letters, torsions)
     later = torsions.clone()
     later[8:] += 0.5
-    apart = (model.predict(letters, later).odds - said.odds).abs().amax(1)
+    difference = (model.predict(letters, later).odds - prediction.odds).abs().amax(1)
     # a convolution by FFT spreads its rounding over all steps
-    assert float(apart[:9].max()) < 1e-12, "a residue sees itself or its future"
-    assert float(apart[9:].max()) > 1e-6
-    other = letters.clone()
-    other[15] = (other[15] + 1) % ALPHABET_SIZE
-    changed = ((model.predict(other, torsions).odds - said.odds).abs() > 1e-10).any(1)
-    assert bool(changed[:16].all()), "the sequence to come tells nothing"
+    assert float(difference[:9].max()) < 1e-12, "a residue depends on itself or on later torsions"
+    assert float(difference[9:].max()) > 1e-6
+    changed_letters = letters.clone()
+    changed_letters[15] = (changed_letters[15] + 1) % ALPHABET_SIZE
+    changed = ((model.predict(changed_letters, torsions).odds - prediction.odds).abs() > 1e-10).any(1)
+    assert bool(changed[:16].all()), "the sequence after a residue has no effect"
 
 
 @torch.no_grad()
@@ -48,14 +48,14 @@ def test_streaming_says_what_the_scan_says() -> None:
     model = prior()
     letters, _ = chain()
     drawn = torch.stack(list(model.stream_sample(letters, np.random.default_rng(0))))
-    said = model.predict(letters, drawn)
-    told, state = model.context(letters), model.stream.init_state(2)
+    prediction = model.predict(letters, drawn)
+    context, state = model.context(letters), model.stream.init_state(2)
     from geofold.learn.torsion_prior.model import encode_previous
 
     before = torch.full((2, 3), torch.nan, dtype=torch.float64)
     for t in range(len(letters)):
-        z, state = model.stream.step(torch.cat([told[t], encode_previous(before)], -1), state)
-        torch.testing.assert_close(model.read(z).odds, said.odds[t], rtol=1e-9, atol=1e-9)
+        z, state = model.stream.step(torch.cat([context[t], encode_previous(before)], -1), state)
+        torch.testing.assert_close(model.read(z).odds, prediction.odds[t], rtol=1e-9, atol=1e-9)
         before = drawn[t]
 
 
@@ -65,12 +65,12 @@ def test_likelihood_is_that_of_the_mixtures() -> None:
     letters, torsions = chain()
     torsions[5, 0, 2] = 0.1
     torsion, turn = model.log_likelihood(letters, torsions)
-    said = model.predict(letters, torsions)
+    prediction = model.predict(letters, torsions)
     assert float(torsion[0].abs().max()) == float(torsion[-1].abs().max()) == float(turn[0].abs().max()) == 0.0
-    wanted = log_density(type(said.cis)(*(part[5, 0] for part in said.cis)), torsions[5, 0, :2])
-    assert float(torsion[5, 0]) == pytest.approx(float(wanted))
-    assert float(turn[5, 0]) == pytest.approx(math.log(torch.sigmoid(said.odds[5, 0])))
-    assert float(turn[5, 1]) == pytest.approx(math.log(1 - torch.sigmoid(said.odds[5, 1])))
+    expected = log_density(type(prediction.cis)(*(part[5, 0] for part in prediction.cis)), torsions[5, 0, :2])
+    assert float(torsion[5, 0]) == pytest.approx(float(expected))
+    assert float(turn[5, 0]) == pytest.approx(math.log(torch.sigmoid(prediction.odds[5, 0])))
+    assert float(turn[5, 1]) == pytest.approx(math.log(1 - torch.sigmoid(prediction.odds[5, 1])))
 
 
 def test_gradients_reach_every_weight() -> None:
@@ -105,5 +105,5 @@ def test_it_learns_a_rule_of_the_sequence() -> None:
 def test_same_seed_same_draw() -> None:
     model = prior()
     letters, _ = chain()
-    one, other = (torch.stack(list(model.stream_sample(letters, np.random.default_rng(1)))) for _ in range(2))
-    assert torch.equal(one, other) and bool(one.isfinite().all())
+    one, changed_letters = (torch.stack(list(model.stream_sample(letters, np.random.default_rng(1)))) for _ in range(2))
+    assert torch.equal(one, changed_letters) and bool(one.isfinite().all())

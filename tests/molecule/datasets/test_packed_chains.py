@@ -1,4 +1,4 @@
-"""Packed training chains: the file is the packing, goes on where it ended, and belongs to its data."""
+"""Packed training chains: the file holds the packing, is extended after an interruption, and belongs to its data."""
 
 from __future__ import annotations
 
@@ -35,42 +35,42 @@ def test_chains_have_their_coordinates_back(data: Path) -> None:
     native = read(resources.find("structures", "1ubi.pdb"))
     number = next(k for k in range(len(chains.start)) if chains.letters(k).startswith("MQIFVKTL"))
     ca = native.xyz[[native.atom(k, "CA", native.steering_mask) for k in range(chains.length[number])]]
-    found = backbone_structure(chains, number)
-    apart = np.linalg.norm(np.diff(found.xyz[found.name == "CA"], axis=0), axis=1)
-    assert np.abs(apart - np.linalg.norm(np.diff(ca, axis=0), axis=1)).max() < 0.002
+    structure = backbone_structure(chains, number)
+    distances = np.linalg.norm(np.diff(structure.xyz[structure.name == "CA"], axis=0), axis=1)
+    assert np.abs(distances - np.linalg.norm(np.diff(ca, axis=0), axis=1)).max() < 0.002
 
 
-def test_file_holds_what_the_packer_says(data: Path, tmp_path: Path) -> None:
+def test_the_file_holds_the_result_of_the_packer(data: Path, tmp_path: Path) -> None:
     chains, digest = read_chains(data), data_hash(data)
     packed = pack_chains(chains, digest, tmp_path / "packed.npz", count=1)
     assert len(packed.chain) == 3
     number = int(packed.chain[0])
     bare = backbone_structure(chains, number)
     direct = {(a.residue, a.name): a.xyz for a in placed(bare, pack(bare))[1]}
-    again = side_chain_atoms(bare, packed.of(number, int(chains.length[number])))
-    assert {(a.residue, a.name) for a in again} == set(direct)
+    rebuilt = side_chain_atoms(bare, packed.of(number, int(chains.length[number])))
+    assert {(a.residue, a.name) for a in rebuilt} == set(direct)
     # angles are kept in 16 bits: a thousandth of a radian at the end of a lysine
-    assert max(np.abs(a.xyz - direct[a.residue, a.name]).max() for a in again) < 0.002
+    assert max(np.abs(a.xyz - direct[a.residue, a.name]).max() for a in rebuilt) < 0.002
 
 
-def test_packing_goes_on_where_it_ended(data: Path, tmp_path: Path, monkeypatch) -> None:
+def test_interrupted_packing_resumes(data: Path, tmp_path: Path, monkeypatch) -> None:
     from geofold.molecule.datasets import packed_chains
 
     chains, digest = read_chains(data), data_hash(data)
-    whole = pack_chains(chains, digest, tmp_path / "whole.npz", count=1)
+    complete = pack_chains(chains, digest, tmp_path / "whole.npz", count=1)
     monkeypatch.setattr(packed_chains, "BATCH", 1)
-    told = []
+    calls = []
 
     def stop(done: int, total: int) -> None:
-        told.append((done, total))
+        calls.append((done, total))
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pack_chains(chains, digest, tmp_path / "half.npz", count=1, told=stop)
-    assert told == [(1, 3), (2, 3)] and len(read_packed(tmp_path / "half.npz").chain) == 2
-    rest = pack_chains(chains, digest, tmp_path / "half.npz", count=1)
-    np.testing.assert_array_equal(rest.chi, whole.chi)
+        pack_chains(chains, digest, tmp_path / "half.npz", count=1, progress=stop)
+    assert calls == [(1, 3), (2, 3)] and len(read_packed(tmp_path / "half.npz").chain) == 2
+    resumed = pack_chains(chains, digest, tmp_path / "half.npz", count=1)
+    np.testing.assert_array_equal(resumed.chi, complete.chi)
 
 
 def test_file_of_other_data_is_refused(data: Path, tmp_path: Path) -> None:
@@ -83,12 +83,12 @@ def test_file_of_other_data_is_refused(data: Path, tmp_path: Path) -> None:
         read_packed(path)
 
 
-def test_choice_is_the_seeds(data: Path) -> None:
+def test_the_choice_depends_on_the_seed_alone(data: Path) -> None:
     chains = read_chains(data)
     assert choose_chains(chains, 1, 0).tolist() == choose_chains(chains, 1, 0).tolist()
 
 
-def test_command(data: Path, tmp_path: Path, capsys) -> None:
+def test_packing_from_the_command_line(data: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "packed.npz"
     assert main(["data", "pack", str(data), "-o", str(out), "--chains", "1"]) == 0
     assert "3 chains" in capsys.readouterr().out

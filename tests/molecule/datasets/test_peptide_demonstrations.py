@@ -1,4 +1,4 @@
-"""Demonstrations end clean with the contact kept; lessons tell what is missing; the predictor does as it is told."""
+"""Solved contacts are clean, demonstrations record the missing increments, and the predictor follows its policy."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def demo() -> SolvedContact:
 
 def test_demonstrations_end_clean_with_the_contact_kept(monkeypatch) -> None:
     monkeypatch.setattr(peptide_demos, "COURSE", Course(rows=12, iterations=160, spread=0.15, speed=0.6))
-    found = [solve_contacts(3, seed=5) for _ in range(2)]
-    assert found[0] and all(np.array_equal(a.end, b.end) for a, b in zip(*found, strict=True))
-    assert not found[0][0].start.any() and all(
-        np.array_equal(a.end, b.start) for a, b in zip(found[0], found[0][1:], strict=False)
+    solutions = [solve_contacts(3, seed=5) for _ in range(2)]
+    assert solutions[0] and all(np.array_equal(a.end, b.end) for a, b in zip(*solutions, strict=True))
+    assert not solutions[0][0].start.any() and all(
+        np.array_equal(a.end, b.start) for a, b in zip(solutions[0], solutions[0][1:], strict=False)
     )
-    for one in found[0]:
+    for one in solutions[0]:
         structure, domain = build_peptide(one.sequence)
         state = state_at(domain, structure.xyz, torch.as_tensor(one.end)[None])
         contact = parse_contact(structure, one.contact)
@@ -74,48 +74,50 @@ def test_the_slope_of_the_busiest_torsion_is_that_of_its_cost() -> None:
 
 
 def test_demonstrations_go_through_a_file(demo: SolvedContact) -> None:
-    (again,) = contacts_from_arrays(contacts_to_arrays([demo]))
-    assert (again.sequence, again.contact) == (demo.sequence, demo.contact)
-    np.testing.assert_array_equal(again.end, demo.end)
+    (loaded,) = contacts_from_arrays(contacts_to_arrays([demo]))
+    assert (loaded.sequence, loaded.contact) == (demo.sequence, demo.contact)
+    np.testing.assert_array_equal(loaded.end, demo.end)
     assert list(contacts_from_arrays(contacts_to_arrays([]))) == []
 
 
-def test_a_lesson_tells_what_is_missing(demo: SolvedContact, monkeypatch) -> None:
+def test_a_demonstration_records_the_missing_increments(demo: SolvedContact, monkeypatch) -> None:
     monkeypatch.setattr(peptide_demos, "MAX_NOISE", 0.0)
-    told = make_demonstration(demo, seed=1)
-    assert told.features.shape == (DEMONSTRATION_STEPS, len(SEQUENCE), FEATURE_COUNT) and bool(
-        told.features.isfinite().all()
+    demonstration = make_demonstration(demo, seed=1)
+    assert demonstration.features.shape == (DEMONSTRATION_STEPS, len(SEQUENCE), FEATURE_COUNT) and bool(
+        demonstration.features.isfinite().all()
     )
     proline = SEQUENCE.index("P")
-    assert bool(told.missing[:, proline, 0].isnan().all()) and bool(told.missing[:, proline, 1].isfinite().all())
-    left = told.missing.nan_to_num(0.0).abs().amax((1, 2))
-    whole = np.abs(demo.end - demo.start).max()
-    assert bool((left[1:] < left[:-1]).all()) or left[-1] < 1e-6
-    assert float(left[0]) <= whole + 1e-6 and float(left[0] - left[1]) <= CAP + 1e-6
-    moves = told.features[..., -MEMORY_SIZE:-1].double()
+    assert bool(demonstration.missing[:, proline, 0].isnan().all()) and bool(
+        demonstration.missing[:, proline, 1].isfinite().all()
+    )
+    remaining = demonstration.missing.nan_to_num(0.0).abs().amax((1, 2))
+    turn = np.abs(demo.end - demo.start).max()
+    assert bool((remaining[1:] < remaining[:-1]).all()) or remaining[-1] < 1e-6
+    assert float(remaining[0]) <= turn + 1e-6 and float(remaining[0] - remaining[1]) <= CAP + 1e-6
+    moves = demonstration.features[..., -MEMORY_SIZE:-1].double()
     torch.testing.assert_close(
-        moves[1:], (told.missing[:-1] - told.missing[1:]).nan_to_num(0.0).double(), atol=1e-6, rtol=0
+        moves[1:], (demonstration.missing[:-1] - demonstration.missing[1:]).nan_to_num(0.0).double(), atol=1e-6, rtol=0
     )
 
 
-def test_what_is_seen_does_not_turn_with_the_peptide(demo: SolvedContact) -> None:
+def test_features_are_invariant_under_rigid_motions(demo: SolvedContact) -> None:
     structure, _ = build_peptide(SEQUENCE)
     turn, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((3, 3)))
     turn *= np.sign(np.linalg.det(turn))
     elsewhere = replace(structure, xyz=structure.xyz @ turn.T + [1.0, -2.0, 0.5])
-    seen, policy = [], PeptidePolicy().double()
+    observed, policy = [], PeptidePolicy().double()
     for one in (structure, elsewhere):
         domain = type(build_peptide(SEQUENCE)[1]).of(one, 0, len(SEQUENCE) - 1)
         domain = replace(domain, sense=PeptideSense.of(one, domain.fold))
         state = state_at(domain, one.xyz, torch.as_tensor(demo.start)[None])
-        told = domain.observe(state, PeptideGoal((parse_contact(one, WANTED),)))
+        demonstration = domain.observe(state, PeptideGoal((parse_contact(one, WANTED),)))
         features, pose = (
-            told[:, :-2].unflatten(1, (-1, FEATURE_COUNT + POSE_SIZE)).split((FEATURE_COUNT, POSE_SIZE), -1)
+            demonstration[:, :-2].unflatten(1, (-1, FEATURE_COUNT + POSE_SIZE)).split((FEATURE_COUNT, POSE_SIZE), -1)
         )
         # a pose turns along, and residues see one another's in their own frames
-        seen.append((features, policy.embed(features, pose).detach(), pose))
-    torch.testing.assert_close(seen[0][:2], seen[1][:2], atol=1e-6, rtol=0)
-    assert not torch.allclose(seen[0][2], seen[1][2], atol=0.1)
+        observed.append((features, policy.embed(features, pose).detach(), pose))
+    torch.testing.assert_close(observed[0][:2], observed[1][:2], atol=1e-6, rtol=0)
+    assert not torch.allclose(observed[0][2], observed[1][2], atol=0.1)
 
 
 def test_contacts_come_worst_first_and_in_either_order(demo: SolvedContact) -> None:
@@ -123,14 +125,14 @@ def test_contacts_come_worst_first_and_in_either_order(demo: SolvedContact) -> N
     sense = PeptideSense.of(structure, domain.fold)
     state = state_at(domain, structure.xyz, torch.as_tensor(demo.start)[None])
 
-    def seen(*texts: str) -> torch.Tensor:
+    def observed(*texts: str) -> torch.Tensor:
         goal = PeptideGoal(tuple(parse_contact(structure, text) for text in texts))
         return sense.seen(domain, state, goal)[:, :-1]
 
-    torch.testing.assert_close(seen(WANTED), seen("A:9-A:3<6.0"))
-    torch.testing.assert_close(seen(WANTED, "A:1-A:5<20.0"), seen("A:1-A:5<20.0", WANTED))
-    assert not torch.equal(seen(WANTED), seen(WANTED, "A:1-A:5<20.0"))
-    assert not bool(seen().isnan().any())
+    torch.testing.assert_close(observed(WANTED), observed("A:9-A:3<6.0"))
+    torch.testing.assert_close(observed(WANTED, "A:1-A:5<20.0"), observed("A:1-A:5<20.0", WANTED))
+    assert not torch.equal(observed(WANTED), observed(WANTED, "A:1-A:5<20.0"))
+    assert not bool(observed().isnan().any())
 
 
 def parts(predictor) -> Controller:
@@ -151,12 +153,12 @@ def test_the_predictor_moves_phi_and_psi_until_the_contact_is_kept(demo: SolvedC
         state, info = controller.step(domain, state, goal)
         moved = set(info.z[0].nonzero()[:, 0].tolist())
         assert moved <= led
-    other = PeptideGoal((parse_contact(structure, "A:1-A:5<6.0"),))
+    other_goal = PeptideGoal((parse_contact(structure, "A:1-A:5<6.0"),))
     gliding = controller.step(domain, state, goal)[1].z
     torch.testing.assert_close(gliding, KEEP * info.z)
-    assert not torch.equal(controller.step(domain, state, other)[1].z, gliding), "a new goal is a new beginning"
-    kept = PeptideGoal((parse_contact(structure, "A:3-A:9<60.0"),))
-    torch.testing.assert_close(controller.step(domain, state, kept)[1].z, KEEP * info.z)
+    assert not torch.equal(controller.step(domain, state, other_goal)[1].z, gliding), "a new goal is a new beginning"
+    loose_goal = PeptideGoal((parse_contact(structure, "A:3-A:9<60.0"),))
+    torch.testing.assert_close(controller.step(domain, state, loose_goal)[1].z, KEEP * info.z)
     assert Momentum(KEEP).name != predictor.name
 
 
@@ -171,26 +173,24 @@ def test_rows_of_the_predictor_can_be_rearranged(demo: SolvedContact) -> None:
     state, _ = controller.step(domain, state, goal)
     chosen = torch.tensor([2, 0, 2])
     after = controller.step(domain, select_rows(domain, state, chosen), goal)[0]
-    wanted = controller.step(domain, state, goal)[0]
-    torch.testing.assert_close(after.domain.fold.xyz, wanted.domain.fold.xyz[chosen], rtol=0, atol=1e-7)
+    expected = controller.step(domain, state, goal)[0]
+    torch.testing.assert_close(after.domain.fold.xyz, expected.domain.fold.xyz[chosen], rtol=0, atol=1e-7)
 
 
-def test_the_policy_learns_what_it_is_shown_and_goes_on_after_a_kill(
-    demo: SolvedContact, tmp_path, monkeypatch
-) -> None:
+def test_the_policy_learns_and_an_interrupted_run_resumes(demo: SolvedContact, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(peptide_training, "BATCH_SIZE", 2)
-    lessons = [make_demonstration(demo, seed=k) for k in range(6)]
+    demonstrations = [make_demonstration(demo, seed=k) for k in range(6)]
     small = {"width": 16, "depth": 1}
 
     def run(name: str, **more) -> float:
-        return train_peptide(lessons.__getitem__, 6, tmp_path / name, steps=30, seed=3, **small, **more)
+        return train_peptide(demonstrations.__getitem__, 6, tmp_path / name, steps=30, seed=3, **small, **more)
 
-    told: list[float] = []
-    last = run("one", told=lambda step, loss, judged: told.append(judged))
+    demonstration: list[float] = []
+    last = run("one", progress=lambda step, loss, judged: demonstration.append(judged))
     run("two", stop=11)
     run("two")
     weights = [(tmp_path / name / peptide_training.WEIGHTS).read_bytes() for name in ("one", "two")]
     assert weights[0] == weights[1]
     policy, card = load_policy(tmp_path / "one" / peptide_training.WEIGHTS)
-    untrained = peptide_training.imitation_loss(PeptidePolicy(**small, seed=3), stack_demonstrations(lessons))
+    untrained = peptide_training.imitation_loss(PeptidePolicy(**small, seed=3), stack_demonstrations(demonstrations))
     assert last < float(untrained.detach()) and card["lessons"] == 6 and policy.options["width"] == 16

@@ -1,4 +1,4 @@
-"""Streams of random peptides to learn from: the same every time, apart from the demonstrations', judged by the loss."""
+"""Streams of random peptides: reproducible, different from the demonstrations, evaluated by the loss."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def test_a_stream_is_judged_by_its_loss_at_its_own_length() -> None:
 def test_every_depth_is_tried_from_every_span() -> None:
     (case,) = peptide_cases(1, parts, FixedGate(1), seed=3)
     case = case._replace(steps=4)
-    seen = record_outcomes(case, FixedGate(1), largest=3, seed=0)
-    assert seen.task.shape == (2 * SPAN * 4, 4) and bool(seen.task.isfinite().all())
-    assert bool((seen.spent[:, 0] <= seen.spent[:, 3]).all())
+    outcomes = record_outcomes(case, FixedGate(1), largest=3, seed=0)
+    assert outcomes.task.shape == (2 * SPAN * 4, 4) and bool(outcomes.task.isfinite().all())
+    assert bool((outcomes.spent[:, 0] <= outcomes.spent[:, 3]).all())
