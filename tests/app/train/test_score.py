@@ -102,10 +102,11 @@ def small() -> Iterator[None]:
             if not path.exists():
                 make(path, *arguments)
 
-    few = Effort(draws=48, crosses=16, broods=1, led=2, generations=1, parents=2)
-    counts = {"DRAWS": 48, "KEPT": 12, "NEAREST": 4, "EACH": 2, "LIKED": 4, "LEADING": 1, "NATIVES": 1, "CROSSES": 8}
+    few = Effort(draws=48, crosses=16, generations=1, guided=2, restarts=1, parents=2)
+    counts = {"DRAWS": 48, "DRAWN_KEPT": 12, "NEAREST_KEPT": 4, "PERTURBATIONS": 2, "BRED_KEPT": 4, "OFFSPRING": 8}
+    counts |= {"GUIDED_BRED": 1, "GUIDED_NATIVES": 1}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (counts | {"HARD": few, "SEARCHES": few}).items():
+        for name, value in (counts | {"HARD_EFFORT": few, "SEARCH_EFFORT": few}).items():
             patch.setattr(search_decoys, name, value)
         patch.setattr(score_loops, "LENGTHS", (5,))
         patch.setattr(score_loops, "CHAIN_LENGTHS", (20, 400))

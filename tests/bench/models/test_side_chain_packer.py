@@ -10,7 +10,8 @@ import pytest
 
 from geofold import resources
 from geofold.bench.models import side_chain_packer as learning
-from geofold.bench.models.side_chain_packer import completed, strip_side_chains
+from geofold.bench.models.side_chain_packer import strip_side_chains
+from geofold.molecule.datasets.packed_chains import with_added_atoms
 from geofold.molecule.io.read import read
 from geofold.molecule.sidechains.packing import pack, placed
 
@@ -19,7 +20,7 @@ def test_side_chains_are_added_in_the_order_of_the_backbone() -> None:
     native = read(resources.find("structures", "1ajj.pdb"))
     bare = strip_side_chains(native)
     assert set(bare.name.tolist()) == {"N", "CA", "C", "O"}
-    model = completed(bare, placed(bare, pack(bare))[1])
+    model = with_added_atoms(bare, placed(bare, pack(bare))[1])
     assert len(model.residues) == len(bare.residues)
     for one, other in zip(model.residues, bare.residues, strict=True):
         assert (one.label, one.resname) == (other.label, other.resname)

@@ -311,7 +311,7 @@ def test_a_potential_that_had_no_part_in_the_search_reorders_its_candidates() ->
 def test_confidence_follows_from_the_spread_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     score = shipped_score()[0]
     calibration = Confidence((0.0, 0.0, 1.0, 0.0, 0.0), -0.5, 0.5, 20)  # all weight on the spread
-    monkeypatch.setattr(consensus, "shipped_judge", lambda: (score, {"confidence": calibration.as_dict()}))
+    monkeypatch.setattr(consensus, "shipped_reranker", lambda: (score, {"confidence": calibration.as_dict()}))
     loop = candidates()
     rows = loop.draw(32, np.random.default_rng(0))
     ensemble = Ensemble(loop.backbone(rows), loop.potential(rows, score))
@@ -325,5 +325,5 @@ def test_confidence_follows_from_the_spread_of_the_search(monkeypatch: pytest.Mo
     empty = Ensemble(ensemble.backbone[:0], ensemble.potential[:0])
     assert with_confidence(NATIVE, model, empty).confidence[0] < 0.2
     assert with_confidence(NATIVE, model, None) == model
-    monkeypatch.setattr(consensus, "shipped_judge", lambda: (score, {}))
+    monkeypatch.setattr(consensus, "shipped_reranker", lambda: (score, {}))
     assert with_confidence(NATIVE, model, ensemble) == model
