@@ -40,7 +40,7 @@ def untrained(monkeypatch) -> None:
         kind: build_predictor(kind, N_FEATURES, 2 * PLAN_MOVES).double().requires_grad_(False)
         for kind in maze_roster.PREDICTORS
     }
-    monkeypatch.setattr(maze_roster, "load_predictor", made.__getitem__)
+    monkeypatch.setattr(maze_roster, "load_shipped", made.__getitem__)
     monkeypatch.setattr(maze, "require_predictors", lambda: None)
 
 
