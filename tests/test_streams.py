@@ -92,8 +92,16 @@ def test_no_folder_for_temporary_files(tmp_path: Path, monkeypatch: pytest.Monke
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("seconds", [0.25, 0.5, 0.8, 1.2])
+def seconds_to_start() -> float:
+    """Time that Python needs at present until our first line runs; before that, Ctrl-C is Python's own affair."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import geofold"], cwd=ROOT, check=True)
+    return time.perf_counter() - began
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.8, 1.2])
 def test_ctrl_c_early_is_one_line_and_status_130(seconds: float, tmp_path: Path) -> None:
+    seconds += 2 * seconds_to_start()
     asked = ["repair", str(BENT), "--loop", LOOP, "-o", str(tmp_path / "o.pdb")]
     with subprocess.Popen(
         [sys.executable, "-m", "geofold", *asked], cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True
