@@ -10,15 +10,16 @@ results are reproducible bit for bit and some of them were computed with the one
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # the force field judges in a process that does without torch
+    from torch import Tensor
 
 Array = NDArray[Any]
-Angle = TypeVar("Angle", float, NDArray[Any], Tensor)
+Angle = TypeVar("Angle", float, NDArray[Any], "Tensor")
 MIN_LENGTH = 1e-9
 """Length below which an axis counts as this long, so that a dihedral about coincident points is finite."""
 MIN_NORM = 1e-12
@@ -55,7 +56,9 @@ def dihedral(a: Any, b: Any, c: Any, d: Any) -> Any:
     left, right = cross(first, axis), cross(axis, last)
     sine = (cross(left, right) * axis).sum(-1)
     cosine = (left * right).sum(-1)
-    if isinstance(axis, Tensor):
+    if _is_tensor(axis):
+        import torch
+
         return torch.atan2(sine / axis.norm(dim=-1).clamp_min(MIN_LENGTH), cosine)
     return np.asarray(np.arctan2(sine / np.maximum(np.linalg.norm(axis, axis=-1), MIN_LENGTH), cosine))
 
@@ -65,6 +68,8 @@ def dihedral_of_points(points: Tensor) -> Tensor:
 
     As `dihedral`, but the axis is normalised before the scalar product, which rounds differently.
     """
+    import torch
+
     first, axis, last = (points[..., k + 1, :] - points[..., k, :] for k in range(3))
     left, right = cross(first, axis), cross(axis, last)
     sine = (cross(left, right) * torch.nn.functional.normalize(axis, dim=-1)).sum(-1)
@@ -91,7 +96,9 @@ def frames(origin: Any, axis: Any, plane: Any) -> Any:
     """
     x = _unit(axis - origin)
     arm = plane - origin
-    if isinstance(x, Tensor):
+    if _is_tensor(x):
+        import torch
+
         y = _unit(arm - (arm * x).sum(-1, keepdim=True) * x)
         return torch.stack([x, y, cross(x, y)], -2)
     y = _unit(arm - (arm * x).sum(-1, keepdims=True) * x)
@@ -118,7 +125,9 @@ def frames_by_normal(origin: Any, axis: Any, plane: Any) -> Any:
         x, y and z as columns: `frame @ v` is a vector v of the frame in the coordinates of the points. Columns of
         zeros for coincident points.
     """
-    if isinstance(origin, Tensor):
+    if _is_tensor(origin):
+        import torch
+
         x = _unit(axis - origin)
         z = _unit(cross(x, plane - origin))
         return torch.stack([x, cross(z, x), z], dim=-1)
@@ -141,7 +150,7 @@ def rmsd(one: Any, other: Any, axis: int | tuple[int, ...] | None = None) -> Any
     axis : int or tuple of int, optional
         Axes of the points (without the last one, of their coordinates) to average over; all of them by default.
     """
-    if isinstance(one, Tensor):
+    if _is_tensor(one):
         square = (one - other).square().sum(-1)
         return (square.mean() if axis is None else square.mean(axis)).sqrt()
     return np.sqrt(((one - other) ** 2).sum(-1).mean(axis))
@@ -169,7 +178,9 @@ def pairwise_rmsd(one: Any, other: Any, scale: float = 1.0) -> Any:
     """
     points = math.prod(one.shape[1:-1])
     rows, columns = (part.reshape(len(part), 3 * points) for part in (one, other))
-    if isinstance(rows, Tensor):
+    if _is_tensor(rows):
+        import torch
+
         return scale * torch.cdist(rows, columns) / math.sqrt(points)
     from scipy.spatial.distance import cdist
 
@@ -191,12 +202,18 @@ def cross(one: Array, other: Array) -> Array: ...
 def cross(one: Tensor, other: Tensor) -> Tensor: ...
 def cross(one: Any, other: Any) -> Any:
     """Cross products (..., 3) of vectors (..., 3)."""
-    return torch.linalg.cross(one, other) if isinstance(one, Tensor) else np.cross(one, other)
+    if _is_tensor(one):
+        import torch
+
+        return torch.linalg.cross(one, other)
+    return np.cross(one, other)
 
 
 def _unit(vectors: Any) -> Any:
     """Vectors (..., 3) scaled to unit length."""
-    if isinstance(vectors, Tensor):
+    if _is_tensor(vectors):
+        import torch
+
         return torch.nn.functional.normalize(vectors, dim=-1, eps=MIN_NORM)
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
@@ -204,3 +221,8 @@ def _unit(vectors: Any) -> Any:
 def _finite_unit(vectors: Array) -> Array:
     """Vectors (..., 3) scaled to unit length; zeros stay zeros."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), MIN_NORM))
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether a value is a torch tensor, without an import of torch for arrays."""
+    return not isinstance(value, np.ndarray | np.generic)

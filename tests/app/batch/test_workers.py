@@ -102,7 +102,7 @@ def test_what_slurm_does_not_take_is_told(slurm: Path, monkeypatch: pytest.Monke
         with pytest.raises((WorkersError, OptionError), match=word), asked.started(5):
             pass
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(OptionError, match="no sbatch"):
+    with pytest.raises(OptionError, match="without sbatch"):
         Workers(1, None, True, "3GB", "00:20:00", ()).require()
 
 
