@@ -84,7 +84,7 @@ _OUTPUTS = {
     "trajectory": _path("also write the trajectory: .pdb, .dcd or .xtc"),
     "report": _path("also write measurements before and after, as JSON"),
     "view": _path("also write a viewer page, as HTML"),
-    "offline": Column(_switch, _YES, "yes: put 3Dmol.js into the page"),
+    "offline": Column(_switch, _YES, "yes: embed 3Dmol.js in the page"),
 }
 _RUN = {
     "seed": _within("seed", int, "0 if empty"),
