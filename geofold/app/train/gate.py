@@ -6,8 +6,6 @@ highest penalty that costs hardly any task loss is chosen.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from geofold.app.train.driver import progress_bar
 from geofold.app.train.folder import MADE_AGAIN, open_run
+from geofold.app.train.gate_front import UNIFORM_DEPTH, choose_penalty, write_front
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, LearnedGate, ThresholdGate
 from geofold.errors import InputFileError, OptionError
@@ -46,12 +45,8 @@ MAX_DEPTH = 2
 STILL = 0.0
 """Motion of the predictor above which the gate of a loop stays closed. Learned from eighty streams instead, it gave a
 median RMSD of 2.3 A on eighty validation loops; a plain threshold that waits gave 2.1 A."""
-UNIFORM_DEPTH = 0.0
-"""Entry of a fixed depth in the front, in place of a penalty."""
 ROUNDS, CASES, VALIDATION_CASES = 2, 40, 40
 """Rounds of recording, and usual numbers of streams for training and validation."""
-TASK_TOLERANCE = 0.05
-"""Task loss by which the chosen gate may end above the best one."""
 FIRST_PENALTY = 0.1
 """Penalty of the gate that the streams of the second round follow."""
 VALIDATION_SEED = 1_000_000
@@ -295,33 +290,3 @@ def _run_stream(case: GateCase, advance: Callable[[], None]) -> tuple[float, flo
         spent += int(info.inner_steps[0])
     advance()
     return float(case.judge(state.domain)[0]), spent / case.steps
-
-
-def choose_penalty(front: list[dict[str, float]]) -> float:
-    """Choose the highest penalty whose gate ends within `TASK_TOLERANCE` of the best one."""
-    rows = [row for row in front if row["price"] != UNIFORM_DEPTH]
-    best = min(row["task"] for row in rows)
-    return max(row["price"] for row in rows if row["task"] <= best + TASK_TOLERANCE)
-
-
-def write_front(folder: Path, front: list[dict[str, float]], penalty: float) -> None:
-    """Write the front as CSV and as a figure, with the chosen penalty highlighted."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["price", "task", "inner"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(front)
-    write_atomically(folder / "front.csv", lambda name: Path(name).write_text(text.getvalue(), encoding="utf-8"))
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    for row in front:
-        colour = "#d55e00" if row["price"] == penalty else "0.5" if row["price"] != UNIFORM_DEPTH else "#0072b2"
-        axis.plot(row["inner"], row["task"], "o", color=colour)
-        name = f"$\\lambda$ = {row['price']:g}" if row["price"] != UNIFORM_DEPTH else "uniform depth"
-        axis.annotate(name, (row["inner"], row["task"]), xytext=(5, 4), textcoords="offset points")
-    axis.set(xlabel="corrections per step (mean K)", ylabel="task loss at the end")
-    write_atomically(folder / "front.png", lambda name: figure.savefig(name, dpi=120, format="png"))
-    pyplot.close(figure)

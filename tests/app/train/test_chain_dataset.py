@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from geofold.app.train.chain_groups import assign_splits, group_related
 
 from geofold import resources
 from geofold.app.train.chain_dataset import build_data, cut_segments, find_loops
+from geofold.app.train.chain_groups import assign_splits, group_related
 from geofold.cli import main
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import AMINO_ACIDS, read_chains
@@ -91,12 +91,12 @@ def test_nothing_to_build_from(tmp_path: Path, capsys) -> None:
     (tmp_path / "a.pdb").write_text("no protein")
     out = tmp_path / "out.npz"
     assert main(["data", "build", str(tmp_path), "-o", str(out)]) == 2
-    assert "holds no stretch" in capsys.readouterr().err and not out.exists()
+    assert "holds no segment" in capsys.readouterr().err and not out.exists()
 
 
 def test_atoms_in_one_place_do_not_end_the_process(folder: Path, tmp_path: Path) -> None:
     """The C code that computes accessible areas calls exit() for them; so does a process of its own end."""
-    odd = Path(__file__).resolve().parents[1] / "data" / "odd"
+    odd = Path(__file__).resolve().parents[2] / "data" / "odd"
     for path in odd.iterdir():
         shutil.copy(path, folder / "deep" / path.name)
     lines = resources.find("structures", "1ubi.pdb").read_text().splitlines()

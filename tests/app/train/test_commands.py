@@ -14,7 +14,7 @@ from geofold.app.commands.train import loop as loop_command
 from geofold.app.commands.train import prior as prior_command
 from geofold.app.train import driver as train_models
 from geofold.app.train import gate as train_gate
-from geofold.app.train.gate import UNIFORM_DEPTH, choose_penalty
+from geofold.app.train.gate_front import UNIFORM_DEPTH, choose_penalty
 from geofold.cli import main
 from geofold.learn.loop_denoiser import training as loop_training
 from geofold.learn.loop_denoiser.model import LoopModel, load_loop, shipped_loop_model
