@@ -4,7 +4,8 @@ Angles are in radian, lengths in the unit of the input. Every function takes eit
 and is differentiable for tensors where the formula is.
 
 Two formulas of a dihedral and two of a frame are equal in exact arithmetic but round differently. Both are here, since
-results are reproducible bit for bit and some of them were computed with the one, some with the other.
+results are reproducible bit for bit and some of them were computed with the one, some with the other. So are gradients,
+which are sums over the uses of a tensor: these depend on the order of the operations, too.
 """
 
 from __future__ import annotations
@@ -55,12 +56,13 @@ def dihedral(a: Any, b: Any, c: Any, d: Any) -> Any:
     first, axis, last = b - a, c - b, d - c
     left, right = cross(first, axis), cross(axis, last)
     sine = (cross(left, right) * axis).sum(-1)
-    cosine = (left * right).sum(-1)
     if _is_tensor(axis):
         import torch
 
-        return torch.atan2(sine / axis.norm(dim=-1).clamp_min(MIN_LENGTH), cosine)
-    return np.asarray(np.arctan2(sine / np.maximum(np.linalg.norm(axis, axis=-1), MIN_LENGTH), cosine))
+        sine = sine / axis.norm(dim=-1).clamp_min(MIN_LENGTH)
+        return torch.atan2(sine, (left * right).sum(-1))
+    sine = sine / np.maximum(np.linalg.norm(axis, axis=-1), MIN_LENGTH)
+    return np.asarray(np.arctan2(sine, (left * right).sum(-1)))
 
 
 def dihedral_of_points(points: Tensor) -> Tensor:
@@ -77,31 +79,30 @@ def dihedral_of_points(points: Tensor) -> Tensor:
 
 
 @overload
-def frames(origin: Array, axis: Array, plane: Array) -> Array: ...
+def frames(axis: Array, plane: Array) -> Array: ...
 @overload
-def frames(origin: Tensor, axis: Tensor, plane: Tensor) -> Tensor: ...
-def frames(origin: Any, axis: Any, plane: Any) -> Any:
-    """Orthonormal frames of three points each, by Gram-Schmidt.
+def frames(axis: Tensor, plane: Tensor) -> Tensor: ...
+def frames(axis: Any, plane: Any) -> Any:
+    """Orthonormal frames of two vectors each, by Gram-Schmidt.
 
     Parameters
     ----------
-    origin, axis, plane : (..., 3)
-        x points from `origin` to `axis`; `plane` lies in the half-plane of x and positive y. Of a residue: CA, C, N.
+    axis, plane : (..., 3)
+        x is along `axis`; `plane` is in the half-plane of x and positive y. Of a residue: C - CA and N - CA.
 
     Returns
     -------
     (..., 3, 3)
-        x, y and z = x cross y as rows: `frame @ v` is a vector v in the frame. For coincident points, rows of zeros
+        x, y and z = x cross y as rows: `frame @ v` is a vector v in the frame. For parallel vectors, rows of zeros
         (tensors) or of NaN (arrays).
     """
-    x = _unit(axis - origin)
-    arm = plane - origin
+    x = _unit(axis)
     if _is_tensor(x):
         import torch
 
-        y = _unit(arm - (arm * x).sum(-1, keepdim=True) * x)
+        y = _unit(plane - (plane * x).sum(-1, keepdim=True) * x)
         return torch.stack([x, y, cross(x, y)], -2)
-    y = _unit(arm - (arm * x).sum(-1, keepdims=True) * x)
+    y = _unit(plane - (plane * x).sum(-1, keepdims=True) * x)
     return np.stack([x, y, np.cross(x, y)], -2)
 
 
@@ -112,7 +113,8 @@ def frames_by_normal(origin: Tensor, axis: Tensor, plane: Tensor) -> Tensor: ...
 def frames_by_normal(origin: Any, axis: Any, plane: Any) -> Any:
     """Orthonormal frames of three points each, by cross products.
 
-    As `frames`, but z is made first, which rounds differently, and the axes are the columns of the result.
+    As `frames` of `axis - origin` and `plane - origin`, but z is made first, which rounds differently, and the axes are
+    the columns of the result.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def test_dihedrals_of_arrays_tensors_and_both_formulas_agree():
 
 def test_frames_are_right_handed_and_both_formulas_agree():
     origin, axis, plane = POINTS.swapaxes(0, 1)[:3]
-    rows = frames(origin, axis, plane)
+    rows = frames(axis - origin, plane - origin)
     np.testing.assert_allclose(rows @ rows.swapaxes(1, 2), np.broadcast_to(np.eye(3), rows.shape), atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(rows), 1.0)
     local = (rows @ (plane - origin)[..., None])[..., 0]
@@ -66,7 +66,7 @@ def test_frames_are_right_handed_and_both_formulas_agree():
     columns = frames_by_normal(origin, axis, plane)
     np.testing.assert_allclose(columns.swapaxes(1, 2), rows, atol=1e-9)
     tensors = TENSORS.unbind(1)[:3]
-    np.testing.assert_allclose(frames(*tensors).numpy(), rows, atol=1e-12)
+    np.testing.assert_allclose(frames(tensors[1] - tensors[0], tensors[2] - tensors[0]).numpy(), rows, atol=1e-12)
     np.testing.assert_allclose(frames_by_normal(*tensors).numpy(), columns, atol=1e-12)
 
 

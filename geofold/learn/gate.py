@@ -89,7 +89,7 @@ class GateCase(NamedTuple):
     """A stream of one row to learn from.
 
     controller : its gate is replaced; domain, state, goal : start and task; steps, span : length of the stream and of
-    a decision; judge : task loss (B,) of domain states.
+    a decision; task_loss : task loss (B,) of domain states.
     """
 
     controller: Controller
@@ -98,7 +98,7 @@ class GateCase(NamedTuple):
     goal: Any
     steps: int
     span: int
-    judge: Callable[[Any], Tensor]
+    task_loss: Callable[[Any], Tensor]
 
 
 def record_outcomes(case: GateCase, gate: Gate, *, largest: int, seed: int) -> Outcomes:
@@ -129,7 +129,7 @@ def record_outcomes(case: GateCase, gate: Gate, *, largest: int, seed: int) -> O
         for _ in range(begin + case.span, case.steps):
             ends, info = gated.step(case.domain, ends, case.goal)
             spent += info.inner_steps
-        task = case.judge(ends.domain).expand(len(forced.observed) * (largest + 1), -1)
+        task = case.task_loss(ends.domain).expand(len(forced.observed) * (largest + 1), -1)
         features = [torch.cat([_columns(step)[k] for step in forced.observed]) for k in range(6)]
         parts.append([*features, task, (spent / case.steps).expand_as(task)])
         choice = int(torch.randint(largest + 1, (1,), generator=noise))

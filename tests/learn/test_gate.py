@@ -77,11 +77,11 @@ def case(steps: int = 6, span: int = 2) -> GateCase:
     problem = linear_gaussian()
     parts = Controller(NoMotion(), Pullback(), TrustRegion(), FixedGate(1), horizon=1)
 
-    def judge(state) -> torch.Tensor:
+    def task_loss(state) -> torch.Tensor:
         at = problem.decode(torch.zeros(len(problem.observe(state, None)), problem.latent_dim).double(), state)
         return torch.log(problem.loss(at, state, problem.goal).total)
 
-    return GateCase(parts, problem, parts.init(problem, problem.start(1, 0.3)), problem.goal, steps, span, judge)
+    return GateCase(parts, problem, parts.init(problem, problem.start(1, 0.3)), problem.goal, steps, span, task_loss)
 
 
 def test_outcomes_are_the_streams_with_each_depth() -> None:
@@ -94,7 +94,7 @@ def test_outcomes_are_the_streams_with_each_depth() -> None:
             gate = ForcedGate(torch.tensor([depth]), 2) if step < 2 else FixedGate(1)
             state, info = replace(stream.controller, gate=gate).step(stream.domain, state, stream.goal)
             spent += int(info.inner_steps[0])
-        torch.testing.assert_close(outcomes.task[0, depth], stream.judge(state.domain)[0].double())
+        torch.testing.assert_close(outcomes.task[0, depth], stream.task_loss(state.domain)[0].double())
         assert float(outcomes.spent[0, depth]) == spent / 4
 
 

@@ -289,4 +289,4 @@ def _run_stream(case: GateCase, advance: Callable[[], None]) -> tuple[float, flo
         state, info = case.controller.step(case.domain, state, case.goal)
         spent += int(info.inner_steps[0])
     advance()
-    return float(case.judge(state.domain)[0]), spent / case.steps
+    return float(case.task_loss(state.domain)[0]), spent / case.steps

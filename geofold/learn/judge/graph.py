@@ -52,7 +52,11 @@ class Sites(NamedTuple):
     def of(cls, xyz: Tensor, number: Tensor) -> Sites:
         """Sites of backbones (N, 4, 3)."""
         atoms = torch.cat([xyz, pseudo_beta(xyz)[..., None, :]], -2)
-        return cls(atoms.flatten(-2), frames(xyz[..., 1, :], xyz[..., 2, :], xyz[..., 0, :]).flatten(-2), number)
+        return cls(
+            atoms.flatten(-2),
+            frames(xyz[..., 2, :] - xyz[..., 1, :], xyz[..., 0, :] - xyz[..., 1, :]).flatten(-2),
+            number,
+        )
 
     @property
     def beta(self) -> Tensor:

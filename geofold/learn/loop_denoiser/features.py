@@ -35,8 +35,7 @@ TIME_COLUMN = FEATURE_COUNT - INNOVATION_SIZE - 2
 
 def backbone_frames(xyz: Tensor) -> Tensor:
     """Local axes of residues as rows (..., 3, 3), from backbones (..., >= 3, 3) that begin with N, CA and C."""
-    n, ca, c = (xyz[..., k, :] for k in range(3))
-    return frames(ca, c, n)
+    return frames(xyz[..., 2, :] - xyz[..., 1, :], xyz[..., 0, :] - xyz[..., 1, :])
 
 
 def featurise(loops: BackboneBatch, cursor: int, time: float, innovation: Tensor) -> Tensor:

@@ -93,60 +93,65 @@ def featurise(candidates: Tensor, around: LoopEnvironment) -> ScoreFeatures:
     inside = slice(around.first, around.first + length)
     xyz = around.xyz.to(candidates).expand(count, -1, -1, -1).clone()
     xyz[:, inside] = candidates
-    beta = pseudo_beta(xyz)
+    beta, axes = pseudo_beta(xyz), backbone_frames(xyz)
     position = torch.arange(length, device=xyz.device)
     is_self = torch.zeros(length, xyz.shape[1], dtype=torch.bool, device=xyz.device)
     is_self[position, around.first + position] = True
     distance = torch.cdist(beta[:, inside], beta).masked_fill(is_self, torch.inf)
     gap, neighbour = distance.topk(min(MAX_NEIGHBOURS, distance.shape[-1] - 1), largest=False)
-    burial = torch.stack([torch.sigmoid(2 * (radius - distance)).sum(-1) / radius for radius in BURIAL_RADII], -1)
-    circles = _circles(xyz[:, around.first - 1 : inside.stop + 1])
-    residues = around.residue_features.to(xyz).expand(count, -1, -1).clone()
-    residues[:, inside] = torch.cat([burial[..., 1:2], circles], -1)
-    rows = torch.arange(count, device=xyz.device)[:, None, None]
+    # the order of the operations is that in which gradients are summed: another one changes their last bits
+    geometry = _pair_geometry(xyz, beta, axes, inside, neighbour)
     offset = around.number[neighbour] - around.number[around.first + position][:, None]
     outside = (neighbour < around.first) | (neighbour >= around.first + length)
     flags = torch.stack([*(offset == k for k in OFFSETS), offset.abs() > OFFSETS[-1], outside], -1).to(xyz)
-    geometry = _pair_geometry(xyz, beta, inside, neighbour, rows)
-    pairs = torch.cat([geometry, flags, residues[rows, neighbour]], -1)
+    circles = _circles(xyz[:, around.first - 1 : inside.stop + 1])
+    residues = around.residue_features.to(xyz).expand(count, -1, -1).clone()
+    burial = torch.stack([torch.sigmoid(2 * (radius - distance)).sum(-1) / radius for radius in BURIAL_RADII], -1)
+    residues[:, inside] = torch.cat([burial[..., 1:2], circles], -1)
+    pairs = torch.cat([geometry, flags, _at(residues, neighbour)], -1)
     own = torch.cat([circles, burial, _hydrogen_bonds(xyz, around)], -1)
     return ScoreFeatures(pairs, around.letters[neighbour], (gap < CUTOFF).to(xyz), own)
 
 
-def _pair_geometry(xyz: Tensor, beta: Tensor, inside: slice, neighbour: Tensor, rows: Tensor) -> Tensor:
+def _at(part: Tensor, neighbour: Tensor) -> Tensor:
+    """Values (K, L, m, ...) of the neighbours (K, L, m) of residues, from those of all residues (K, N, ...)."""
+    rows = torch.arange(len(part), device=part.device)[:, None, None]
+    return part[rows, neighbour]
+
+
+def _pair_geometry(xyz: Tensor, beta: Tensor, axes: Tensor, inside: slice, neighbour: Tensor) -> Tensor:
     """Directions, relative orientation and distances of pairs, (K, L, m, ...).
 
     Parameters
     ----------
-    xyz : (K, N, 4, 3)
-        N, CA, C and O of all residues.
-    beta : (K, N, 3)
-        CB of all residues.
+    xyz, beta : (K, N, 4, 3) and (K, N, 3)
+        N, CA, C and O, and CB, of all residues.
+    axes : (K, N, 3, 3)
+        Local frames.
     inside : slice
         Residues of the loop.
-    neighbour, rows : (K, L, m) and (K, 1, 1) int
-        Residue and candidate of each neighbour.
+    neighbour : (K, L, m) int
+        Their neighbours.
     """
 
     def here(part: Tensor) -> Tensor:
         return part[:, inside, None]
 
     def there(part: Tensor) -> Tensor:
-        return part[rows, neighbour]
+        return _at(part, neighbour)
 
     def direction(start: Tensor, end: Tensor, frame: Tensor) -> Tensor:
         """Direction (..., 3) from start to end in a frame."""
         return (frame @ nn.functional.normalize(end - start, dim=-1)[..., None])[..., 0]
 
-    axes = backbone_frames(xyz)
-    n, ca, o = xyz[:, :, 0], xyz[:, :, 1], xyz[:, :, 3]
-    frame, neighbour_frame = here(axes), there(axes)
+    ca, frame, neighbour_frame = xyz[:, :, 1], here(axes), there(axes)
     directions = [
         direction(here(ca), there(ca), frame),
         direction(here(beta), there(beta), frame),
         direction(there(ca), here(ca), neighbour_frame),
         direction(there(beta), here(beta), neighbour_frame),
     ]
+    n, o = xyz[:, :, 0], xyz[:, :, 3]
     atoms = ((ca, ca), (beta, beta), (n, o), (o, n))
     distances = torch.stack([(here(a) - there(b)).norm(dim=-1) for a, b in atoms], -1)
     gaussians = (-(distances[..., None] - CENTRES.to(xyz)).square()).exp().flatten(-2)

@@ -73,7 +73,7 @@ class SideChain:
 
 def backbone_frames(n: Floats, ca: Floats, c: Floats) -> tuple[Floats, Floats]:
     """Rotations (..., 3, 3), whose rows are the axes, and origins (..., 3) of backbones N, CA, C (..., 3)."""
-    return frames(ca, c, n), ca
+    return frames(c - ca, n - ca), ca
 
 
 @cache

@@ -32,14 +32,14 @@ def test_a_stream_is_judged_by_its_loss_at_its_own_length() -> None:
     (case,) = peptide_cases(1, parts, FixedGate(1), seed=3)
     assert case.steps in STREAM_LENGTHS and case.span == SPAN
     state = case.state
-    before = float(case.judge(state.domain)[0])
+    before = float(case.task_loss(state.domain)[0])
     for _ in range(case.steps):
         state, info = case.controller.step(case.domain, state, case.goal)
-    after = float(case.judge(state.domain)[0])
+    after = float(case.task_loss(state.domain)[0])
     assert after < before
     loss = np.exp(after) - 0.05
     assert loss == np.float64(loss) and abs(loss - float(info.loss_after[0])) < 1e-9
-    assert torch.equal(task_loss_of(case.domain, case.goal)(state.domain), case.judge(state.domain))
+    assert torch.equal(task_loss_of(case.domain, case.goal)(state.domain), case.task_loss(state.domain))
 
 
 def test_every_depth_is_tried_from_every_span() -> None:
