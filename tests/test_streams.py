@@ -101,7 +101,7 @@ def seconds_to_start() -> float:
 
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 0.8, 1.2])
 def test_ctrl_c_early_is_one_line_and_status_130(seconds: float, tmp_path: Path) -> None:
-    seconds += 2 * seconds_to_start()
+    seconds += 4 * seconds_to_start()
     asked = ["repair", str(BENT), "--loop", LOOP, "-o", str(tmp_path / "o.pdb")]
     with subprocess.Popen(
         [sys.executable, "-m", "geofold", *asked], cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True
