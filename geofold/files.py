@@ -20,20 +20,8 @@ from typing import IO, Any
 import numpy as np
 
 from geofold.errors import OutputError
-from geofold.paths import STANDARD, require_writable
+from geofold.paths import STANDARD
 from geofold.streams import deliver
-
-__all__ = [
-    "STANDARD",
-    "encoded",
-    "read_json_lines",
-    "remove_leftovers",
-    "require_writable",
-    "temporary_folder",
-    "write_all",
-    "write_atomically",
-    "write_npz",
-]
 
 
 def write_all(outputs: Mapping[str, bytes]) -> None:

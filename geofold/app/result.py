@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from geofold.app.report.energies import infinite
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import OptionError
-from geofold.files import require_writable, temporary_folder, write_all
+from geofold.files import temporary_folder, write_all
 from geofold.molecule.io.write import trajectory_pdb
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import links_among
+from geofold.paths import require_writable
 from geofold.streams import say
 from geofold.terminal import printable_values
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from geofold.errors import OptionError
+from geofold.modelling.threads import use_one_thread
 
 
 class Benchmark(NamedTuple):
@@ -74,9 +75,8 @@ def run(name: str, *, out: str, part: str = USUAL_PART, **options: Any) -> None:
         If the name or the part is unknown.
     """
     benchmark = find(name, part)
-    import torch
 
-    torch.set_num_threads(1)
+    use_one_thread()
     module = import_module(f"geofold.bench.{benchmark.module}")
     module.run(out, **{key: options[key] for key in benchmark.options if key in options})
     if benchmark.prints_table:

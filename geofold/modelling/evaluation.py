@@ -67,6 +67,18 @@ def rank_models(
     )
 
 
+def evaluate_model(
+    structure: Structure,
+    domain: LoopDomain,
+    outcome: StreamOutcome,
+    options: RunOptions,
+    only: Collection[int] | None = None,
+) -> LoopModel:
+    """Model of one refined end; see `evaluate_geometry` and `rank_models`."""
+    scores = evaluate_geometry(structure, domain, [outcome])
+    return rank_models(structure, [outcome], scores, options, only)[0]
+
+
 def sort_models(models: Iterable[LoopModel]) -> list[LoopModel]:
     """Models, lowest cost first."""
     return sorted(models, key=lambda model: model.cost)

@@ -20,3 +20,10 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def use_one_thread() -> None:
+    """Restrict torch to one thread for the rest of this process; see `one_thread`."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -192,6 +192,10 @@ class Structure:
         c, n = self.atom(i, "C", self.steering_mask), self.atom(j, "N", self.steering_mask)
         return None if c is None or n is None else float(np.linalg.norm(self.xyz[c] - self.xyz[n]))
 
+    def atoms_within(self, first: int, last: int) -> Mask:
+        """Atoms of residues `first` to `last` inclusive, (n_atoms,) bool."""
+        return (self.residue_of >= first) & (self.residue_of <= last)
+
     def bonded(self, i: int, j: int) -> bool:
         """Whether residue j follows residue i in the chain, by the C-N distance (0.10-0.20 nm)."""
         distance = self.peptide_distance(i, j)

@@ -24,7 +24,8 @@ def check(
         import json
 
         from geofold.app.report.check_text import check_text
-        from geofold.files import STANDARD, encoded, write_all
+        from geofold.files import encoded, write_all
+        from geofold.paths import STANDARD
 
         outputs = [] if report is None else [report]
         require_outputs(outputs, {"input": source})

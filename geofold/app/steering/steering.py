@@ -75,7 +75,7 @@ class Steering:
         self._parts = controller(options, self._domain)
         with one_thread():
             self._state = self._parts.init(self._domain, self._domain.start(whole.xyz))
-        if not len(tree) or int(self._state.domain.fold.space.freedom[0]) <= 0:
+        if not self._domain.fold.can_move(self._state.domain.fold):
             raise OptionError(
                 f"{whole.residues[first].label} to {whole.residues[last].label}, where nothing can turn",
                 "a chain with free torsions",

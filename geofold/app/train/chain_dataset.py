@@ -22,13 +22,13 @@ from scipy.spatial import cKDTree
 
 from geofold.app.train.chain_groups import assign_splits, group_related
 from geofold.errors import GeofoldError, InputFileError
-from geofold.files import require_writable, write_all
+from geofold.files import write_all
 from geofold.geometry import dihedral
 from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS
 from geofold.molecule.io.read import read
 from geofold.molecule.residues import SAME_AS, letter_of
 from geofold.molecule.structure import Structure
-from geofold.paths import require_apart
+from geofold.paths import require_apart, require_writable
 from geofold.plugins.mdtraj import trajectory_from
 from geofold.streams import say
 from geofold.terminal import printable

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -19,6 +18,7 @@ from geofold.backbone.registry import BACKBONE_NAMES
 from geofold.errors import GeofoldError, OptionError, WorkersError
 from geofold.learn.training_loop import ProgressCallback
 from geofold.learn.weights import data_hash
+from geofold.modelling.threads import use_one_thread
 
 VALIDATION_LOOPS = 100
 """Perturbed loops of the validation split from which the threshold of --auto is found."""
@@ -169,7 +169,7 @@ def run_training(
     typer.Exit
         After Ctrl-C, with status 130.
     """
-    torch.set_num_threads(1)
+    use_one_thread()
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
     with progress_bar(*columns) as bar:
         task = bar.add_task(name, total=steps, loss="")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 import typer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -33,6 +32,7 @@ from geofold.learn.weights import data_hash, save_weights
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import controller, plain_gate
+from geofold.modelling.threads import use_one_thread
 from geofold.molecule.datasets.bent_loops import gate_cases
 from geofold.molecule.datasets.loop_windows import MORE_DATA
 from geofold.molecule.datasets.packed_chains import read_packed
@@ -153,7 +153,7 @@ def train_gate_model(task: GateTask, out: str, *, cases: int, seed: int) -> None
     InputFileError
         If the data give no stream for training, or none for validation.
     """
-    torch.set_num_threads(1)
+    use_one_thread()
     validation = max(cases * VALIDATION_CASES // CASES, 1)
     _require_streams(task, cases, validation, seed)
     command = f"{task.command} --cases {cases} --seed {seed}"

@@ -10,6 +10,7 @@ import typer
 from geofold.app.train.driver import run_training
 from geofold.errors import OptionError
 from geofold.learn.training_loop import ProgressCallback
+from geofold.modelling.threads import use_one_thread
 
 BACKBONES = "backbones.npz"
 
@@ -43,7 +44,7 @@ def report_recovery(data: str, weights: str, *, split: str, limit: int | None, d
     if split not in SPLITS:
         raise OptionError(f"split {split}", " or ".join(SPLITS), "choose one of them")
     require_device(device)
-    torch.set_num_threads(1)
+    use_one_thread()
     network, _ = load_network(weights, device)
     found = recoveries(network, read_chains(backbones(data)), split, count=limit, device=device)
     typer.echo("masked    residues  perplexity  recovery  from structure alone: perplexity  recovery")

@@ -16,6 +16,7 @@ from geofold.files import write_npz
 from geofold.learn.arrays import FLOATS, Field, read_arrays
 from geofold.learn.maze_predictor import PREDICTORS, Demonstrations, train_predictor
 from geofold.maze.demonstrations import demonstrate
+from geofold.modelling.threads import use_one_thread
 
 FIELDS: dict[str, Field] = {
     "features": (FLOATS, ("N", "T", "F")), "plan": (FLOATS, ("N", "T", "d")), "known": ("b", ("N", "T")),
@@ -46,7 +47,7 @@ def train_maze_predictor(out: str, *, worlds: int, steps: int, kind: str, seed: 
     """
     if kind not in PREDICTORS:
         raise OptionError(f"backbone {kind}", " or ".join(PREDICTORS), "choose one of them")
-    torch.set_num_threads(1)
+    use_one_thread()
     command = f"geofold train maze --worlds {worlds} --steps {steps} --backbone {kind} --seed {seed}"
     folder, card = open_run(Path(out) / kind, command), {"worlds": worlds, "command": command}
     demonstrations = make_demonstrations(Path(out), worlds, seed)

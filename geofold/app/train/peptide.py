@@ -24,6 +24,7 @@ from geofold.learn.pretrained import METRIC_WEIGHTS
 from geofold.learn.weights import save_weights
 from geofold.modelling.options import RunOptions
 from geofold.modelling.peptide.streaming import DAMPING, controller
+from geofold.modelling.threads import use_one_thread
 from geofold.molecule.datasets.peptide_demonstrations import (
     SolvedContact,
     contacts_from_arrays,
@@ -122,7 +123,7 @@ def train_peptide_metric(out: str, *, courses: int, seed: int) -> None:
     seed : int
         Seed of peptides and weights.
     """
-    torch.set_num_threads(1)
+    use_one_thread()
     policy, command = shipped_policy()[1]["sha256"], f"geofold train metric --courses {courses} --seed {seed}"
     folder = open_run(out, command, policy_sha256=policy)
     start = LearnedMetric.start(LATENT, damping=DAMPING, seed=seed)
@@ -173,5 +174,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _solve(path: Path, number: int, seed: int) -> None:
-    torch.set_num_threads(1)
+    use_one_thread()
     write_npz(path, contacts_to_arrays(solve_contacts(number, seed=seed)))

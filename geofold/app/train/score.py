@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import typer
 
 from geofold.app.train.driver import make_once
@@ -39,6 +38,7 @@ from geofold.learn.loop_score.model import WEIGHTS, load_score
 from geofold.learn.loop_score.training import train_score
 from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.learn.weights import data_hash
+from geofold.modelling.threads import use_one_thread
 
 VALIDATION_RATIO, MAX_VALIDATION_LOOPS = 10, 60
 """Training loops per validation loop, and the largest number of validation loops in a round."""
@@ -155,7 +155,7 @@ def train_score_model(run: ScoreRun) -> None:
     InputFileError, OptionError
         See `ScoreRun.check`; if a split of the data has no loop, or too few candidates of each.
     """
-    torch.set_num_threads(1)
+    use_one_thread()
     cards = run.check()
     _require_sites(run)
     sources = {CARD_KEYS[option]: str(card["sha256"]) for option, card in cards.items()}
@@ -277,7 +277,7 @@ def _train_network(
     path: Path, train: list[Path], valid: list[Path], steps: int, seed: int, start: Path | None, width: int
 ) -> None:
     """Train one network in the folder of its weights, from scratch or from the weights `start`."""
-    torch.set_num_threads(1)
+    use_one_thread()
 
     def progress(step: int, loss: float, valid_loss: float) -> None:
         typer.echo(

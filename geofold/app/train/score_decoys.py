@@ -7,8 +7,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from geofold.app.train.driver import make_once
 from geofold.app.train.score_loops import LoopSite, choose_sites
 from geofold.app.train.score_options import DECOYS, ScoreRun
@@ -18,6 +16,7 @@ from geofold.learn.data.chains import Chains, read_chains
 from geofold.learn.loop_score.decoys import MIN_CANDIDATES, Decoys, decoys_to_arrays, read_decoy_file
 from geofold.learn.loop_score.model import LoopScore, load_score
 from geofold.modelling.search.decoys import decoys_of, search_decoys
+from geofold.modelling.threads import use_one_thread
 from geofold.molecule.datasets.packed_chains import backbone_structure, with_betas
 from geofold.molecule.structure import Structure
 
@@ -69,7 +68,7 @@ def _make_decoys(path: Path, data: str, site: LoopSite, weights: Path | None, se
 
 def _write_decoys(path: Path, data: str, site: LoopSite, make: Callable[[Structure, int, int], Decoys]) -> None:
     """Write the decoys of a loop; an empty file if there can be none, so that it is not tried again."""
-    torch.set_num_threads(1)
+    use_one_thread()
     native = with_betas(backbone_structure(read_chains_once(data), site.chain))
     try:
         parts = decoys_to_arrays(make(native, site.first, site.last))

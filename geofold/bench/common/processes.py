@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import Progress
 
+from geofold.modelling.threads import use_one_thread
+
 Result = TypeVar("Result")
 
 
@@ -39,10 +41,3 @@ def run_jobs(
         for done in as_completed([pool.submit(function, *job) for job in jobs]):
             yield done.result()
             bar.advance(task)
-
-
-def use_one_thread() -> None:
-    """Restrict torch to one thread for the rest of this process."""
-    import torch
-
-    torch.set_num_threads(1)

@@ -207,7 +207,7 @@ def remove_loop(name: str, native: Structure, loop: str, *, reach: float = 0.0, 
         `repack_shell` (A) of the episode.
     """
     first, last = find_range(native, loop)
-    inside = (native.residue_of >= first) & (native.residue_of <= last)
+    inside = native.atoms_within(first, last)
     removed = inside.copy()
     if reach:
         side = ~np.isin(native.name, list(KEPT)) & ~native.hetatm & ~inside

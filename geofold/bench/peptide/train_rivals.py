@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from geofold.app.train.peptide import PATHS
@@ -18,6 +17,7 @@ from geofold.bench.peptide.agents import greedy_mlp
 from geofold.bench.peptide.agents import se3_transformer as se3
 from geofold.errors import OptionError
 from geofold.learn.peptide_policy.training import train_peptide
+from geofold.modelling.threads import use_one_thread
 from geofold.molecule.datasets.peptide_demonstrations import contacts_from_arrays, make_demonstration
 
 RIVALS: dict[str, tuple[Callable[..., nn.Module], str, int]] = {
@@ -60,7 +60,7 @@ def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:
             "the folder of a finished `geofold train peptide`",
             "add --data FOLDER",
         )
-    torch.set_num_threads(1)
+    use_one_thread()
     demonstrated = [demo for path in files for demo in contacts_from_arrays(dict(np.load(path)))]
     lessons = [
         make_demonstration(demo, seed=PATHS * k + way) for k, demo in enumerate(demonstrated) for way in range(PATHS)

@@ -126,7 +126,7 @@ def _clash_cost(structure: Structure, first: int, last: int, rows: Floats, optio
         domain = LoopDomain.of(structure, first, last, altloc=options.altloc, device=options.device)
         return np.asarray(domain.worth(state_of_rows(domain, structure, rows)).cpu().numpy())
     shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell)
-    atoms, cost = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last)), []
+    atoms, cost = np.flatnonzero(structure.atoms_within(first, last)), []
     for row in rows:
         xyz = structure.xyz.copy()
         xyz[atoms] = row
@@ -138,7 +138,7 @@ def _clash_cost(structure: Structure, first: int, last: int, rows: Floats, optio
 
 def _pack_row(structure: Structure, first: int, last: int, row: Floats, options: RunOptions) -> list[NewResidue]:
     """New residues with side chains packed onto the backbone (m, 3) of one conformation."""
-    atoms = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last))
+    atoms = np.flatnonzero(structure.atoms_within(first, last))
     xyz = structure.xyz.copy()
     xyz[atoms] = row
     with_row = replace(structure, xyz=xyz)

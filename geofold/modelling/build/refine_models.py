@@ -8,18 +8,17 @@ import numpy as np
 import torch
 
 from geofold.modelling.build.initial_models import InitialModels
-from geofold.modelling.evaluation import evaluate_geometry, rank_models
-from geofold.modelling.options import TORSION_CAP, RunOptions
+from geofold.modelling.evaluation import evaluate_model
+from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel
 from geofold.modelling.progress import Progress
-from geofold.modelling.repair.loop import FINALISTS
-from geofold.modelling.repair.refinement import refine
+from geofold.modelling.repair.candidate_models import FINALISTS
+from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell
 from geofold.modelling.search.consensus import add_consensus
 from geofold.modelling.search.diversity import distinct_models, select_diverse
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.loop.batch_states import state_of_rows
-from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.structure import Floats, Structure
 
 RETRIES = 3
@@ -74,12 +73,12 @@ def _in_place(
     structure: Structure, first: int, last: int, rows: Floats, options: RunOptions
 ) -> Callable[[int], LoopModel]:
     """Refines a row while all other residues stay."""
-    domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
+    domain = loop_domain(structure, first, last, options)
     state = state_of_rows(domain, structure, rows)
 
     def refine_row(row: int) -> LoopModel:
         outcome = refine(structure, domain, domain.select(state, torch.tensor([row])), options)
-        return rank_models(structure, [outcome], evaluate_geometry(structure, domain, [outcome]), options)[0]
+        return evaluate_model(structure, domain, outcome, options)
 
     return refine_row
 
@@ -89,7 +88,7 @@ def _in_shell(
 ) -> Callable[[int], LoopModel]:
     """Refines a row after the side chains around it were repacked."""
     shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell).restricted_to(rows)
-    atoms = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last))
+    atoms = np.flatnonzero(structure.atoms_within(first, last))
 
     def refine_row(row: int) -> LoopModel:
         xyz = structure.xyz.copy()

@@ -128,7 +128,7 @@ def constrain_peptide(
     start = domain.start(structure.xyz)
     parts, goal = parts_for(options, domain), goal_of(contacts)
     predictor = parts.backbone.name
-    if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
+    if not domain.fold.can_move(start.fold):
         return StreamOutcome(domain.tree, atoms, structure.xyz[atoms][None], "rigid", predictor)
     frames, trace, milliseconds = [start.fold.xyz[0].cpu().numpy()], [], []
     accepted, held, best = 0, 0, (float("inf"), 0)

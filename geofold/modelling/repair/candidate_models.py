@@ -91,7 +91,7 @@ def candidate_models(
     """
     progress = Progress() if progress is None else progress
     start = domain.start(structure.xyz, options.streams)
-    if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
+    if not domain.fold.can_move(start.fold):
         return CandidateModels([], Scores.of(np.empty(0)))
     outcomes = [_evolve(structure, domain, start, options, progress.begin("refine input"), TrajectoryRecorder())]
     predicts = domain.tree.closed and options.predictor != NO_PREDICTOR

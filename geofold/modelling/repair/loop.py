@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from geofold.errors import GeofoldError
-from geofold.modelling.evaluation import energy_of, evaluate_geometry, rank_models, sort_models
+from geofold.modelling.evaluation import energy_of, evaluate_model, rank_models, sort_models
 from geofold.modelling.force_field_stage import ENERGY_WEIGHT
-from geofold.modelling.options import TORSION_CAP, RunOptions
+from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, embed_fragment
 from geofold.modelling.progress import Progress
-from geofold.modelling.repair.candidate_models import candidate_models
-from geofold.modelling.repair.refinement import refine
+from geofold.modelling.repair.candidate_models import FINALISTS, candidate_models
+from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell, without_reachable_side_chains
 from geofold.modelling.search.candidates import rebuild_plan
 from geofold.modelling.search.consensus import Ensemble, add_consensus, with_confidence
@@ -26,8 +26,6 @@ from geofold.molecule.structure import Structure
 
 STRICT_WEIGHT = 1.0
 """Energy weight (per kJ/mol) large enough that the energy alone decides."""
-FINALISTS = 3
-"""Models of a search that are packed with their shell and refined."""
 
 
 class ShellModels(NamedTuple):
@@ -77,10 +75,7 @@ class LoopRepair:
         return self._finish([best, *models, *packed.models], ensemble)
 
     def _domain(self, structure: Structure) -> LoopDomain:
-        options = self.options
-        return LoopDomain.of(
-            structure, self.first, self.last, cap=TORSION_CAP, altloc=options.altloc, device=options.device
-        )
+        return loop_domain(structure, self.first, self.last, self.options)
 
     def _finish(self, models: list[LoopModel], ensemble: Ensemble | None) -> list[LoopModel]:
         """Distinct models with their confidence, where they were found by a search."""
@@ -107,8 +102,7 @@ class LoopRepair:
         """The input's loop, refined from its own coordinates."""
         start = domain.start(self.structure.xyz)
         outcome = refine(self.structure, domain, start, self.options, weight=weight)
-        scores = evaluate_geometry(self.structure, domain, [outcome])
-        return rank_models(self.structure, [outcome], scores, self.options)[0]
+        return evaluate_model(self.structure, domain, outcome, self.options)
 
     def _models_in_shell(self) -> ShellModels:
         """Models found without the side chains around, packed with them and refined.

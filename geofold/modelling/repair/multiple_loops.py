@@ -12,14 +12,13 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from geofold.modelling.evaluation import evaluate_geometry, rank_models
-from geofold.modelling.options import TORSION_CAP, RunOptions
+from geofold.modelling.evaluation import evaluate_model
+from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, embed_fragment
 from geofold.modelling.progress import Progress
 from geofold.modelling.repair.loop import repair_loop
-from geofold.modelling.repair.refinement import refine
+from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.trajectory import TrajectoryRecorder, no_motion
-from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.sidechains.repacking import RepackedSideChains, subset
 from geofold.molecule.structure import Floats, Structure
 
@@ -71,7 +70,7 @@ def repair_loops(
 
 def may_touch(structure: Structure, first: Range, second: Range) -> bool:
     """Whether two ranges of residues have atoms near one another."""
-    points = [structure.xyz[(structure.residue_of >= a) & (structure.residue_of <= b)] for a, b in (first, second)]
+    points = [structure.xyz[structure.atoms_within(*residues)] for residues in (first, second)]
     nearest = cKDTree(points[0]).query(points[1], distance_upper_bound=TOUCHING_DISTANCE)[0].min()
     return bool(nearest <= TOUCHING_DISTANCE)
 
@@ -80,12 +79,11 @@ def _refined_among_others(
     structure: Structure, loop: Range, model: LoopModel, frames: list[Floats], options: RunOptions
 ) -> LoopModel:
     """The model refined among all loops; the frames (n_atoms, 3) that led to it come first."""
-    domain = LoopDomain.of(structure, *loop, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
+    domain = loop_domain(structure, *loop, options)
     start, before = domain.start(structure.xyz), model.outcome
-    if not len(domain.tree) or int(start.fold.space.freedom[0]) <= 0:
+    if not domain.fold.can_move(start.fold):
         return replace(model, outcome=no_motion(domain, structure.xyz))
     outcome = refine(structure, domain, start, options, TrajectoryRecorder(before.predictor, before.gate))
     path = np.concatenate([np.array([frame[outcome.atoms] for frame in frames]), outcome.frames])
-    scores = evaluate_geometry(structure, domain, [outcome])
-    (refined,) = rank_models(structure, [outcome], scores, options)
+    refined = evaluate_model(structure, domain, outcome, options)
     return replace(refined, outcome=replace(outcome, frames=path, repacked=before.repacked))

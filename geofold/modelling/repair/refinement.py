@@ -7,13 +7,18 @@ from dataclasses import replace
 from geofold.core.state import ControllerState
 from geofold.modelling.controllers import refinement_controller
 from geofold.modelling.force_field_stage import ENERGY_WEIGHT, run_force_field, with_force_field
-from geofold.modelling.options import RunOptions
+from geofold.modelling.options import TORSION_CAP, RunOptions
 from geofold.modelling.outcome import StreamOutcome
 from geofold.modelling.trajectory import TrajectoryRecorder
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.structure import Structure
 
 REFINEMENT_SWEEPS = 4
+
+
+def loop_domain(structure: Structure, first: int, last: int, options: RunOptions) -> LoopDomain:
+    """Domain of residues `first` to `last` of a structure under the options of a run."""
+    return LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
 
 
 def refine(

@@ -13,15 +13,14 @@ from functools import cached_property
 
 import numpy as np
 
-from geofold.modelling.evaluation import evaluate_geometry, rank_models
+from geofold.modelling.evaluation import evaluate_model
 from geofold.modelling.force_field_stage import REGION
-from geofold.modelling.options import TORSION_CAP, RunOptions
+from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel
-from geofold.modelling.repair.refinement import refine
+from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.molecule.energy.all_atom import region
 from geofold.molecule.loop.build_plan import Build
-from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.sidechains.repacking import RepackedSideChains, near, repackable, repacked, without_side_chains
 from geofold.molecule.sidechains.rotamer_library import side_chain
 from geofold.molecule.structure import Floats, Structure
@@ -75,8 +74,7 @@ class SideChainShell:
 
     def repack(self, xyz: Floats, seed: int) -> RepackedSideChains:
         """Pack the loop's side chains and those around it for coordinates (n_atoms, 3) in nm."""
-        residue = self.structure.residue_of
-        loop = xyz[(residue >= self.first) & (residue <= self.last) & self.structure.steering_mask]
+        loop = xyz[self.structure.atoms_within(self.first, self.last) & self.structure.steering_mask]
         return repacked(replace(self.structure, xyz=xyz), self.loop, self.neighbours(loop), seed=seed)
 
     def refine(self, xyz: Floats, before: Sequence[Floats], options: RunOptions) -> LoopModel:
@@ -92,12 +90,9 @@ class SideChainShell:
         """
         side_chains = self.repack(xyz, options.seed)
         structure = replace(self.structure, xyz=side_chains.apply(xyz))
-        domain = LoopDomain.of(
-            structure, self.first, self.last, cap=TORSION_CAP, altloc=options.altloc, device=options.device
-        )
+        domain = loop_domain(structure, self.first, self.last, options)
         outcome = refine(structure, domain, domain.start(structure.xyz), options)
-        scores = evaluate_geometry(structure, domain, [outcome])
-        (model,) = rank_models(structure, [outcome], scores, options, self.region)
+        model = evaluate_model(structure, domain, outcome, options, self.region)
         frames = np.array([frame[outcome.atoms] for frame in before]).reshape(-1, *outcome.frames.shape[1:])
         outside = ~np.isin(side_chains.atoms, domain.tree.atoms)
         neighbours = RepackedSideChains(side_chains.atoms[outside], side_chains.xyz[outside])

@@ -126,7 +126,7 @@ class LoopCandidates:
     def atoms(self) -> np.ndarray:
         """Atoms of the loop in `structure`, (m,) int."""
         first, last = self.span
-        return np.flatnonzero((self.structure.residue_of >= first) & (self.structure.residue_of <= last))
+        return np.flatnonzero(self.structure.atoms_within(first, last))
 
     @cached_property
     def domain(self) -> LoopDomain:

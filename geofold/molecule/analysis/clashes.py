@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
+from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, SEVERE_OVERLAP, contact_distance, radius_of
 from geofold.molecule.structure import WATER, Structure
 from geofold.molecule.topology.bonds import bond_list, neighbours, separations
 
@@ -21,7 +21,7 @@ def count_severe_overlaps(structure: Structure) -> int:
     pairs = cKDTree(structure.xyz).query_pairs(2 * radius.max() - SEVERE_OVERLAP, output_type="ndarray")
     i, j = pairs.T
     counted = (radius > 0) & ~np.isin(structure.resname, list(WATER))
-    contact = np.where(counted[i] & counted[j], radius[i] + radius[j] - POLAR_ALLOWANCE * (polar[i] & polar[j]), 0.0)
+    contact = np.where(counted[i] & counted[j], contact_distance(radius, polar, i, j), 0.0)
     overlap = contact - np.linalg.norm(structure.xyz[i] - structure.xyz[j], axis=1)
     severe = pairs[overlap >= SEVERE_OVERLAP]
     adjacent = neighbours(bond_list(structure, structure.steering_mask), len(structure))

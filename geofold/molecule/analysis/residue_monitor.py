@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.ramachandran import class_of, score, verdict
-from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
+from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, SEVERE_OVERLAP, contact_distance, radius_of
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import WATER, Floats, Structure
 from geofold.molecule.topology.bonds import bond_list, neighbours, separations
@@ -127,7 +127,7 @@ class Watch:
         found = cKDTree(xyz[self.own]).sparse_distance_matrix(cKDTree(xyz[self.heavy]), reach, output_type="ndarray")
         i, j, apart = found["i"].astype(np.int64), found["j"].astype(np.int64), found["v"]
         at = np.searchsorted(self.heavy, self.own)[i]
-        touching = self.radius[at] + self.radius[j] - POLAR_ALLOWANCE * (self.polar[at] & self.polar[j])
+        touching = contact_distance(self.radius, self.polar, at, j)
         counts = (at != j) & (touching - apart >= SEVERE_OVERLAP) & ~np.isin(i * len(self.heavy) + j, self.near)
         pairs = np.sort(np.stack([self.own[i[counts]], self.heavy[j[counts]]], -1), axis=1)
         return np.unique(pairs, axis=0)

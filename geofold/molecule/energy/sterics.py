@@ -231,6 +231,7 @@ class Sterics:
         return PairList(one, other, self._contact(one, other), inner, self.fixed[other[inner:] - m], built)
 
     def _contact(self, i: Tensor, j: Tensor) -> Tensor:
+        """`vdw_radii.contact_distance` of tensors, in their own precision."""
         allowance = POLAR_ALLOWANCE * (self.polar[i] & self.polar[j]).to(self.radius)
         return self.radius[i] + self.radius[j] - allowance
 

@@ -8,6 +8,9 @@ the 0.4 A of MolProbity's clash (Word et al., J. Mol. Biol. 285:1711, 1999), her
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 RADIUS = {
     "C": 0.170,
     "N": 0.155,
@@ -38,3 +41,20 @@ def radius_of(element: str) -> float:
     """Radius of an element in nm; zero for hydrogen, which is left to the all-atom force field."""
     symbol = element.upper()
     return 0.0 if symbol in ("H", "D") else RADIUS.get(symbol, METAL_RADIUS)
+
+
+def contact_distance(
+    radius: NDArray[np.float64], polar: NDArray[np.bool_], i: NDArray[np.int64], j: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Distances (p,) in nm below which pairs of atoms overlap.
+
+    Parameters
+    ----------
+    radius : (n,)
+        Radii of all atoms (nm).
+    polar : (n,) bool
+        Atoms that can form a hydrogen bond.
+    i, j : (p,) int
+        Atoms of each pair.
+    """
+    return np.asarray(radius[i] + radius[j] - POLAR_ALLOWANCE * (polar[i] & polar[j]))

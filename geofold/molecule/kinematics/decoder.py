@@ -112,6 +112,10 @@ class Fold:
         maps = ClosedMotion(self, state, capped, basis, frame, moved)
         return Expansion(prediction, maps.push, maps.pull, maps.bend, maps.gram)
 
+    def can_move(self, state: FoldState) -> bool:
+        """Whether closure leaves the torsions any freedom in a state."""
+        return len(self.tree) > 0 and int(state.space.freedom[0]) > 0
+
     def commit(self, prediction: Prediction, state: FoldState, reach: Tensor) -> FoldState:
         """The predicted move applied; `reach` is that of the next step. Rows that did not close stay."""
         theta, moved = self.split(prediction.mean)

@@ -20,7 +20,7 @@ from geofold.molecule.structure import Floats, Structure
 def state_of_rows(domain: LoopDomain, structure: Structure, rows: Floats) -> LoopState:
     """State of a batch of conformations: coordinates (B, m, 3) in nm of all atoms of the loop, in structure order."""
     tree = domain.tree
-    loop_atoms = np.flatnonzero((structure.residue_of >= tree.first) & (structure.residue_of <= tree.last))
+    loop_atoms = np.flatnonzero(structure.atoms_within(tree.first, tree.last))
     local = domain.fold.kin.atoms.cpu().numpy()
     xyz = np.repeat(structure.xyz[None, local], len(rows), 0)
     moving = np.isin(loop_atoms, local)

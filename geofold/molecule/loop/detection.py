@@ -20,7 +20,7 @@ from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch
 from geofold.learn.loop_denoiser.features import HALF_WINDOW, INNOVATION_SIZE, featurise
 from geofold.learn.loop_denoiser.inference import stream_time
 from geofold.learn.loop_denoiser.model import LoopModel
-from geofold.molecule.energy.vdw_radii import POLAR, POLAR_ALLOWANCE, radius_of
+from geofold.molecule.energy.vdw_radii import POLAR, contact_distance, radius_of
 from geofold.molecule.loop.predictor import pieces_of
 from geofold.molecule.structure import WATER, Structure
 
@@ -105,7 +105,7 @@ def overlaps(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float6
     if not len(atoms):
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
     i, j = cKDTree(structure.xyz[atoms]).query_pairs(2 * radius.max() - NOTED, output_type="ndarray").T
-    touching = radius[i] + radius[j] - POLAR_ALLOWANCE * (polar[i] & polar[j])
+    touching = contact_distance(radius, polar, i, j)
     depth = touching - np.linalg.norm(structure.xyz[atoms[i]] - structure.xyz[atoms[j]], axis=1)
     counted = (np.abs(residue[i] - residue[j]) > 1) & (depth > NOTED)
     return np.stack([residue[i[counted]], residue[j[counted]]], -1), 10 * depth[counted]

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from geofold.geometry import dihedral
-from geofold.molecule.energy.vdw_radii import CONTACT, EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, radius_of
+from geofold.molecule.energy.vdw_radii import CONTACT, EXCLUDED_BONDS, POLAR, contact_distance, radius_of
 from geofold.molecule.sidechains.rotamer_library import beyond, side_chain
 from geofold.molecule.structure import WATER, Floats, Mask, Structure
 from geofold.molecule.topology.bonds import separations
@@ -131,7 +131,7 @@ class SideChains:
         ]
         pairs = np.array(listed, dtype=np.int64).reshape(-1, 2)
         i, j = pairs.T
-        touching = self._radius[i] + self._radius[j] - POLAR_ALLOWANCE * (self._polar[i] & self._polar[j])
+        touching = contact_distance(self._radius, self._polar, i, j)
         # what turns together keeps its distance
         apart = (self.carried[:, i] != self.carried[:, j]).any(0)
         excess = touching - np.linalg.norm(xyz[i] - xyz[j], axis=-1) - TOLERATED

@@ -153,7 +153,7 @@ def _find_guarded_particles(
     """Particles of the omegas and chiral centres that involve residues `first` to `last`."""
     particle = {int(atom): p for p, atom in enumerate(source) if atom >= 0}
     torsions = [atoms for atoms in find_guarded_torsions(structure, steering) if particle.keys() >= set(atoms)]
-    inside = (structure.residue_of >= first) & (structure.residue_of <= last)
+    inside = structure.atoms_within(first, last)
     return [[particle[atom] for atom in atoms] for atoms in torsions if inside[atoms].any()]
 
 
