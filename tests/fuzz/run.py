@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -14,6 +11,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cases import make_case
 from pool import Worker
+
+from geofold.bench.common.records import table_of, write_summary
 
 OUTCOMES = {"crash": "uncaught exceptions", "cpu": "over 20 CPU s", "memory": "over 1 GB"}
 
@@ -24,9 +23,9 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=10000)
     parser.add_argument("--first", type=int, default=0, help="seed of the first case")
     parser.add_argument("--keep", type=Path, help="folder for the files of findings, such as tests/data/odd")
-    parser.add_argument("--out", type=Path, help="folder for summary.json")
+    parser.add_argument("--out", type=Path, help="folder for table.md and summary.json")
     options = parser.parse_args()
-    began = time.perf_counter()
+    began = time.time()
     worker, counts, seconds = Worker(), Counter[str](), 0.0
     for seed in range(options.first, options.first + options.cases):
         answer = worker.ask(seed=seed)
@@ -48,35 +47,12 @@ def main() -> int:
     if options.out is not None:
         metrics = {"fuzz.cases": options.cases, "fuzz.analysed": counts["fine"], "fuzz.refused": counts["refused"]}
         metrics |= {f"fuzz.{key}": counts[key] for key in OUTCOMES} | {"fuzz.cpu_seconds_most": round(seconds, 1)}
-        write_summary(options.out, metrics, time.perf_counter() - began)
+        options.out.mkdir(parents=True, exist_ok=True)
+        named = {"fine": "analysed", "refused": "refused in one line"} | OUTCOMES
+        table = table_of(["outcome", "cases"], [[name, str(counts[key])] for key, name in named.items()])
+        note = f"damaged files of seeds {options.first} to {options.first + options.cases - 1}"
+        write_summary(options.out, metrics, quick=options.cases < 10000, began=began, table=table, note=note)
     return int(any(counts[key] for key in OUTCOMES))
-
-
-def write_summary(folder: Path, metrics: dict[str, float], seconds: float) -> None:
-    """Write summary.json in the form of `geofold bench`."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
-    ).stdout.strip()
-    cpu = next(
-        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor(),
-    )
-    summary = {
-        "metrics": metrics,
-        "quick": False,
-        "commit": commit or "unknown",
-        "seconds": round(seconds, 1),
-        "cpu": cpu,
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
 
 
 if __name__ == "__main__":
