@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.core.domain import Expansion, Loss, LossWithGradient, Prediction
-from geofold.core.tangent import Euclid
+from geofold.core.domain import Loss, LossWithGradient, Prediction
 from geofold.molecule.energy.loop_score_term import PotentialTerm
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
 from geofold.molecule.energy.ramachandran_term import BackboneAngles
@@ -27,9 +26,10 @@ from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.kinematics.decoder import Fold, window
 from geofold.molecule.kinematics.decoder_state import FoldState
+from geofold.molecule.kinematics.torsion_domain import TorsionDomain
 from geofold.molecule.loop.predictor import LoopSense
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
+from geofold.molecule.topology.torsion_tree import torsion_tree
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,11 @@ class LoopState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LoopDomain:
+class LoopDomain(TorsionDomain[LoopState]):
     """Domain of one loop; build it with `LoopDomain.of`.
 
     Attributes
     ----------
-    fold : Fold
-        Decoder from latents to torsion increments and coordinates.
     sterics : Sterics
         Heavy-atom pairs of the loop and its surroundings.
     angles : BackboneAngles
@@ -95,7 +93,6 @@ class LoopDomain:
         Features of the loop model, prepended to the observation.
     """
 
-    fold: Fold
     sterics: Sterics
     angles: BackboneAngles
     residue_of: np.ndarray
@@ -127,29 +124,9 @@ class LoopDomain:
         )
 
     @property
-    def rests(self) -> bool:
-        """Whether a zero increment changes neither the coordinates nor the loss: always."""
-        return True
-
-    @property
-    def tree(self) -> TorsionTree:
-        """Torsion tree of the loop."""
-        return self.fold.tree
-
-    @property
     def length(self) -> int:
         """Number of residues in the loop."""
         return self.tree.last - self.tree.first + 1
-
-    @property
-    def latent_dim(self) -> int:
-        """Dimension of the latent."""
-        return self.fold.latent_dim
-
-    @property
-    def space(self) -> Euclid:
-        """Euclidean space: the latent is a vector of increments; only the decoded torsions are periodic."""
-        return Euclid()
 
     def start(self, xyz: np.ndarray, batch: int = 1) -> LoopState:
         """Initial state for coordinates (n_atoms, 3) in nm of the complete structure."""
@@ -175,14 +152,6 @@ class LoopDomain:
             return self.sense.seen(state.fold, state.cursor)
         place = state.fold.angle.new_full((len(state.fold.angle), 1), state.cursor / max(self.length - 1, 1))
         return torch.cat([state.fold.angle, place], dim=-1)
-
-    def decode(self, z: Tensor, state: LoopState) -> Prediction:
-        """See `Fold.decode`."""
-        return self.fold.decode(z, state.fold)
-
-    def expand(self, z: Tensor, state: LoopState) -> Expansion:
-        """See `Fold.expand`."""
-        return self.fold.expand(z, state.fold)
 
     def loss(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> Loss:
         """Soft sterics and Ramachandran penalty of the loop; the difficulty is their share around the cursor."""

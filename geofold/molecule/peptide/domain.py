@@ -15,30 +15,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.core.domain import Expansion, Loss, LossWithGradient, Prediction
-from geofold.core.tangent import Euclid
+from geofold.core.domain import Loss, LossWithGradient, Prediction
 from geofold.molecule.energy.clash_cost import TINY, Clashes
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
 from geofold.molecule.energy.ramachandran_term import BackboneAngles
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.kinematics.decoder import Fold
+from geofold.molecule.kinematics.torsion_domain import TorsionDomain
 from geofold.molecule.peptide import contacts as contact_terms
 from geofold.molecule.peptide.contact_tensors import Bounds, beyond, stiff
 from geofold.molecule.peptide.contacts import MARGIN, Contact
 from geofold.molecule.peptide.predictor import PeptideSense
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
+from geofold.molecule.topology.torsion_tree import torsion_tree
 
 REMEMBERED = 64
 """Sets of contacts whose tensors are kept."""
 
 
 @dataclass(frozen=True)
-class PeptideDomain:
+class PeptideDomain(TorsionDomain[PeptideState]):
     """One chain of a structure, everything else fixed. Build with `PeptideDomain.of`."""
 
-    fold: Fold
     sterics: Sterics
     angles: BackboneAngles
     still: dict[int, Tensor]
@@ -74,26 +73,6 @@ class PeptideDomain:
         }
         return cls(fold, sterics, angles, still, side_chains)
 
-    @property
-    def rests(self) -> bool:
-        """Without an increment nothing moves and nothing changes its price."""
-        return True
-
-    @property
-    def tree(self) -> TorsionTree:
-        """The chain's torsions."""
-        return self.fold.tree
-
-    @property
-    def latent_dim(self) -> int:
-        """Dimension of the latent."""
-        return self.fold.latent_dim
-
-    @property
-    def space(self) -> Euclid:
-        """The latent is a vector of increments; only what it decodes to wraps."""
-        return Euclid()
-
     def start(self, xyz: np.ndarray, batch: int = 1) -> PeptideState:
         """State of the coordinates (n_atoms, 3) in nm of the whole structure."""
         fold = self.fold.start(xyz, self.reach(), batch)
@@ -107,14 +86,6 @@ class PeptideDomain:
     def observe(self, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
         """What the policy sees, with a `sense`; else torsions so far: enough for a predictor that holds still."""
         return state.fold.angle if self.sense is None else self.sense.seen(self, state, goal)
-
-    def decode(self, z: Tensor, state: PeptideState) -> Prediction:
-        """See `Fold.decode`."""
-        return self.fold.decode(z, state.fold)
-
-    def expand(self, z: Tensor, state: PeptideState) -> Expansion:
-        """See `Fold.expand`."""
-        return self.fold.expand(z, state.fold)
 
     def loss(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Loss:
         """Contact errors, soft sterics and Ramachandran penalty."""
