@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geofold.core.allocator import keep_freed_memory
+from geofold.allocator import keep_freed_memory
 from geofold.core.backbone import Backbone
 from geofold.core.correction import LocalModel, StepContext, Work, merge_rows
 from geofold.core.domain import Domain, Loss, RowGoal

@@ -11,8 +11,7 @@ import torch
 from problems import ZOO, Expanded, Problem, curved_surface, expanded, rosenbrock, torus_arm
 
 from geofold.core.backbone import Momentum, NoMotion
-from geofold.core.checks import check_backbone, check_domain, check_metric
-from geofold.core.contract import ContractError
+from geofold.core.checks import ContractError, check_backbone, check_domain, check_metric
 from geofold.core.covariance import LatentCovariance
 from geofold.core.domain import Loss, Prediction
 from geofold.core.learned_metric import LearnedMetric

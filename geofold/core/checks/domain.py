@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geofold.core.contract import Probe, require, require_close, require_finite, require_shape, require_unchanged
+from geofold.core.checks.assertions import (
+    Probe,
+    require,
+    require_close,
+    require_finite,
+    require_shape,
+    require_unchanged,
+)
 from geofold.core.domain import Domain, Expansion, Prediction
 from geofold.core.linearise import differentiate, evaluate_loss, linearise
 

@@ -1,9 +1,4 @@
-"""Executable contracts of domains, backbones and metrics.
-
-Run them on a domain of your own before you stream it (`examples/04_your_own_domain.py`). The checks run from basic to
-specific, and the first violation raises a `ContractError` with the value found, the value expected and advice.
-Arguments are not modified.
-"""
+"""The checks of a whole domain, backbone or metric, each composed of single assertions."""
 
 from __future__ import annotations
 
@@ -13,9 +8,15 @@ import torch
 from torch import Tensor
 
 from geofold.core.backbone import Backbone, take_rows
-from geofold.core.contract import Probe, require, require_close, require_finite, require_shape, require_unchanged
-from geofold.core.domain import Domain
-from geofold.core.domain_checks import (
+from geofold.core.checks.assertions import (
+    Probe,
+    require,
+    require_close,
+    require_finite,
+    require_shape,
+    require_unchanged,
+)
+from geofold.core.checks.domain import (
     check_commit,
     check_decode,
     check_derivatives,
@@ -24,6 +25,7 @@ from geofold.core.domain_checks import (
     check_slope,
     check_space,
 )
+from geofold.core.domain import Domain
 from geofold.core.linearise import Linearisation
 from geofold.core.metric import Metric
 
