@@ -23,7 +23,7 @@ from geofold.molecule.topology.torsion_tree import TorsionTree
 def evaluate_geometry(structure: Structure, domain: LoopDomain, outcomes: Sequence[StreamOutcome]) -> Scores:
     """Scores (M,) of refined ends without their energies: potential, clashes, outliers, and how they were found."""
     ends = np.array([outcome.frames[-1] for outcome in outcomes])
-    xyz = torch.as_tensor(ends).to(domain.fold.weight)
+    xyz = torch.as_tensor(ends).to(domain.decoder.weight)
     overlap, _ = domain.sterics.overlaps(xyz, domain.sterics.pairs(xyz))
     return Scores.of(
         potential_of_local(structure, domain, ends),
@@ -89,7 +89,7 @@ def potential_of_local(structure: Structure, domain: LoopDomain, local: np.ndarr
     if not domain.tree.closed:
         return np.zeros(len(local))
     xyz = np.repeat(structure.xyz[None], len(local), 0)
-    xyz[:, domain.fold.kin.atoms.cpu().numpy()] = local
+    xyz[:, domain.decoder.kinematics.atoms.cpu().numpy()] = local
     return potential_of(structure, domain.tree, xyz)
 
 

@@ -89,14 +89,14 @@ def overlaps_along(structure: Structure, tree: TorsionTree, frames: Floats) -> I
 
     import torch
 
-    kin, sterics = Kinematics.of(tree), None
-    outside = np.setdiff1d(np.arange(len(structure)), kin.atoms.cpu().numpy())
+    kinematics, sterics = Kinematics.of(tree), None
+    outside = np.setdiff1d(np.arange(len(structure)), kinematics.atoms.cpu().numpy())
     # a single frame needs its surroundings only; further frames may move anywhere
     reach = OVERLAP_REACH if len(frames) == 1 else np.inf
     for number, xyz in enumerate(frames):
         if sterics is None or not np.array_equal(xyz[outside], frames[number - 1][outside]):
-            sterics = Sterics.of(replace(structure, xyz=xyz), tree, kin, reach)
-        local = torch.as_tensor(xyz)[kin.atoms][None]
+            sterics = Sterics.of(replace(structure, xyz=xyz), tree, kinematics, reach)
+        local = torch.as_tensor(xyz)[kinematics.atoms][None]
         pairs = sterics.pairs(local)
         size = sterics.overlaps(local, pairs)[0][0].numpy()
         severe = np.flatnonzero(size >= SEVERE_OVERLAP)

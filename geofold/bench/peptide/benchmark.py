@@ -211,7 +211,7 @@ def _evaluate_end(
     setup: Setup, xyz: np.ndarray, reached: bool, seconds: float, reference: Ensemble | None, seed: int
 ) -> dict[str, Any]:
     damage = _audit_end(setup, xyz)
-    local = xyz[setup.domain.fold.kin.atoms.numpy()]
+    local = xyz[setup.domain.decoder.kinematics.atoms.numpy()]
     numbers = {
         "panel": RANDOM,
         "success": bool(reached and damage["overlaps"] == 0 and damage["outliers"] == 0),

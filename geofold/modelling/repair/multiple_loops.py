@@ -81,7 +81,7 @@ def _refined_among_others(
     """The model refined among all loops; the frames (n_atoms, 3) that led to it come first."""
     domain = loop_domain(structure, *loop, options)
     start, before = domain.start(structure.xyz), model.outcome
-    if not domain.fold.can_move(start.fold):
+    if not domain.decoder.can_move(start.conformation):
         return replace(model, outcome=no_motion(domain, structure.xyz))
     outcome = refine(structure, domain, start, options, TrajectoryRecorder(before.predictor, before.gate))
     path = np.concatenate([np.array([frame[outcome.atoms] for frame in frames]), outcome.frames])

@@ -134,7 +134,7 @@ class LoopCandidates:
         domain = LoopDomain.of(self.structure, *self.span, cap=TORSION_CAP, altloc=self.altloc)
         if not self.predicts:
             return domain
-        return replace(domain, sense=LoopSense.of(self.structure, domain.fold))
+        return replace(domain, sense=LoopSense.of(self.structure, domain.decoder))
 
     @cached_property
     def environment(self) -> LoopEnvironment:
@@ -210,14 +210,14 @@ class LoopCandidates:
 
     def minimise(self, rows: Floats, score: LoopScore, *, seed: int = 0) -> tuple[Floats, Floats]:
         """Candidates (K, m, 3) after natural steps down a learned potential, and their cost (K,)."""
-        term = PotentialTerm.of(self.structure, self.domain.fold, score)
+        term = PotentialTerm.of(self.structure, self.domain.decoder, score)
         domain = replace(self.domain, potential=term)
         return self._end(minimise(domain, state_of_rows(domain, self.structure, rows), seed=seed))
 
     def _end(self, state: LoopState) -> tuple[Floats, Floats]:
         """Candidates (K, m, 3) of a state, and their cost (K,)."""
-        xyz = np.repeat(self.structure.xyz[None], len(state.fold.xyz), 0)
-        xyz[:, self.domain.fold.kin.atoms.numpy()] = state.fold.xyz.numpy()
+        xyz = np.repeat(self.structure.xyz[None], len(state.conformation.xyz), 0)
+        xyz[:, self.domain.decoder.kinematics.atoms.numpy()] = state.conformation.xyz.numpy()
         with torch.no_grad():
             return xyz[:, self.atoms], np.asarray(self.domain.worth(state).numpy())
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.learn.loop_score.model import LoopScore
 from geofold.molecule.energy.loop_score_input import surroundings
-from geofold.molecule.kinematics.decoder import Fold
+from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.residues import BACKBONE
 from geofold.molecule.structure import Structure
 
@@ -38,13 +38,15 @@ class PotentialTerm:
     still: Tensor
 
     @classmethod
-    def of(cls, structure: Structure, fold: Fold, score: LoopScore) -> PotentialTerm:
+    def of(cls, structure: Structure, decoder: TorsionDecoder, score: LoopScore) -> PotentialTerm:
         """Potential of the loop that a decoder moves; all of its residues need N, CA, C and O."""
-        tree = fold.tree
+        tree = decoder.tree
         atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
         around = surroundings(structure, tree.first, tree.last, tree.steering)
-        still = torch.as_tensor(structure.xyz[np.array(atoms)]).to(fold.weight)
-        return cls(score, around, fold.kin.rows(atoms).view(-1, len(BACKBONE)), still.view(-1, len(BACKBONE), 3))
+        still = torch.as_tensor(structure.xyz[np.array(atoms)]).to(decoder.weight)
+        return cls(
+            score, around, decoder.kinematics.rows(atoms).view(-1, len(BACKBONE)), still.view(-1, len(BACKBONE), 3)
+        )
 
     def cost(self, xyz: Tensor) -> Tensor:
         """Scores (B,) of local coordinates (B, m, 3) in nm, differentiable."""

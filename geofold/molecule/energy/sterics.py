@@ -76,7 +76,7 @@ class Sterics:
     radius : (m' + e,) float
         nm.
     polar : (m' + e,) bool
-    carrier : (m' + e,) int
+    body : (m' + e,) int
         Torsion that carries each atom; the fixed ones share a number of their own.
     bonded : (b,) int
         Pairs of few bonds, in ascending order: row of the local atom times m' + e, plus row of the other.
@@ -90,7 +90,7 @@ class Sterics:
     fixed: Tensor
     radius: Tensor
     polar: Tensor
-    carrier: np.ndarray
+    body: np.ndarray
     bonded: np.ndarray
     residue: Tensor
     tree: cKDTree
@@ -98,9 +98,9 @@ class Sterics:
     kept: int
 
     @classmethod
-    def of(cls, structure: Structure, tree: TorsionTree, kin: Kinematics, reach: float) -> Sterics:
+    def of(cls, structure: Structure, tree: TorsionTree, kinematics: Kinematics, reach: float) -> Sterics:
         """Pairs of a torsion tree with everything within `reach` (nm) of its moving atoms."""
-        local_atoms = kin.atoms.cpu().numpy()
+        local_atoms = kinematics.atoms.cpu().numpy()
         heavy = np.array([radius_of(str(e)) > 0 for e in structure.element]) & tree.steering
         heavy &= ~np.isin(structure.resname, list(WATER))
         rows = np.flatnonzero(heavy[local_atoms])
@@ -109,8 +109,8 @@ class Sterics:
         around = cKDTree(structure.xyz[tree.atoms]).query(structure.xyz[outside], distance_upper_bound=reach)[0]
         outside = outside[np.isfinite(around)]
         atoms = np.concatenate([inside, outside]).astype(np.int64)
-        carrier = np.concatenate([kin.carrier.cpu().numpy()[rows], np.full(len(outside), len(tree))])
-        device, dtype = kin.near.device, kin.dtype
+        body = np.concatenate([kinematics.body.cpu().numpy()[rows], np.full(len(outside), len(tree))])
+        device, dtype = kinematics.near.device, kinematics.dtype
         element = [str(structure.element[a]) for a in atoms]
         residue = np.clip(structure.residue_of[inside], tree.first, tree.last) - tree.first
         return cls(
@@ -118,7 +118,7 @@ class Sterics:
             fixed=torch.as_tensor(structure.xyz[outside], dtype=dtype, device=device),
             radius=torch.as_tensor([radius_of(e) for e in element], dtype=dtype, device=device),
             polar=torch.as_tensor([e in POLAR for e in element], dtype=torch.bool, device=device),
-            carrier=carrier,
+            body=body,
             bonded=_bonded(tree, inside, atoms),
             residue=torch.as_tensor(residue, device=device),
             tree=cKDTree(structure.xyz[outside].reshape(-1, 3)),
@@ -128,7 +128,7 @@ class Sterics:
 
     def pairs(self, xyz: Tensor) -> PairList:
         """Neighbour list of local coordinates (B, m, 3), one for all rows of the batch."""
-        width = len(self.carrier)
+        width = len(self.body)
         if len(self.local) * width <= FEW:
             i, j = np.nonzero(~self.excluded)
             return self._listed(i, j, None)
@@ -146,15 +146,15 @@ class Sterics:
 
     def counted(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Whether pairs of local atoms i and any atoms j (k,) are included, (k,) bool; local pairs only for i < j."""
-        pair = i * len(self.carrier) + j
+        pair = i * len(self.body) + j
         place = np.searchsorted(self.bonded, pair)
         bonded = np.append(self.bonded, -1)[place] == pair
-        return (j > i) & (self.carrier[i] != self.carrier[j]) & ~bonded
+        return (j > i) & (self.body[i] != self.body[j]) & ~bonded
 
     @cached_property
     def excluded(self) -> np.ndarray:
         """Table (m', m' + e) bool of excluded pairs; quadratic in memory, for few atoms only."""
-        rows, width = np.arange(len(self.local)), len(self.carrier)
+        rows, width = np.arange(len(self.local)), len(self.body)
         return ~self.counted(rows.repeat(width), np.tile(np.arange(width), len(rows))).reshape(len(rows), width)
 
     def overlaps(self, xyz: Tensor, pairs: PairList) -> tuple[Tensor, PairList]:
@@ -191,7 +191,7 @@ class Sterics:
     @cached_property
     def _touching(self) -> Tensor:
         """(m', w): distance at which two atoms touch."""
-        i, j = (torch.arange(k, device=self.radius.device) for k in (len(self.local), len(self.carrier)))
+        i, j = (torch.arange(k, device=self.radius.device) for k in (len(self.local), len(self.body)))
         return self._contact(i[:, None], j[None])
 
     @cached_property

@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from geofold.molecule.kinematics.decoder_state import FoldState
-from geofold.molecule.kinematics.differential import Motion
+from geofold.molecule.kinematics.decoder_state import DecoderState
+from geofold.molecule.kinematics.differential import DifferentialKinematics
 from geofold.molecule.kinematics.forward import Kinematics, axes, moved_axes
 from geofold.molecule.kinematics.loop_closure import Closure
 from geofold.molecule.topology.torsion_tree import TorsionTree
@@ -27,22 +27,22 @@ class DecoderParts(Protocol):
     @property
     def tree(self) -> TorsionTree: ...
     @property
-    def kin(self) -> Kinematics: ...
+    def kinematics(self) -> Kinematics: ...
     @property
     def closure(self) -> Closure: ...
     @property
     def latent_dim(self) -> int: ...
 
 
-class Capped:
+class CappedIncrements:
     """Increments delta min(1, limit / max |delta|) of a latent (B, n), projected on the closed tangent under the reach.
 
     Forwards: reach * (v - N N'v), then the derivative of the cap; backwards the transposes in turn.
     """
 
-    def __init__(self, latent: Tensor, state: FoldState, limit: float) -> None:
-        self._normal, self._reach = state.space.normal, state.reach
-        self._free = state.reach * state.space.project(latent)
+    def __init__(self, latent: Tensor, state: DecoderState, limit: float) -> None:
+        self._normal, self._reach = state.space.normal, state.mobility
+        self._free = state.mobility * state.space.project(latent)
         self._largest, self._where = self._free.abs().max(dim=-1, keepdim=True)
         self._limit = limit
 
@@ -75,38 +75,38 @@ class Capped:
         """The capped increments (B, n)."""
         return self._free * self._scale if self.acts else self._free
 
-    def _projected(self, v: Tensor) -> Tensor:
+    def _project(self, v: Tensor) -> Tensor:
         """v - N N'v for v (p, B, n)."""
         if not self._normal.shape[-1]:
             return v
         return v - (self._normal @ (self._normal.mT @ v[..., None]))[..., 0]
 
-    def forwards(self, v: Tensor) -> Tensor:
+    def push(self, v: Tensor) -> Tensor:
         """Rates (p, B, n) of the capped increments for rates of the latent."""
-        rate = self._reach * self._projected(v)
+        rate = self._reach * self._project(v)
         if not self.acts:
             return rate
         return self._scale * (rate - self._unit * (self._leader * rate).sum(-1, keepdim=True))
 
-    def backwards(self, c: Tensor) -> Tensor:
-        """The transpose of `forwards`."""
+    def pull(self, c: Tensor) -> Tensor:
+        """The transpose of `push`."""
         if self.acts:
             c = self._scale * c
             c = c - self._leader * (self._unit * c).sum(-1, keepdim=True)
-        return self._projected(self._reach * c)
+        return self._project(self._reach * c)
 
     def bend(self, v: Tensor) -> Tensor:
         """Second derivative along v, (B, n): zero where the cap does not act."""
         if not self.acts:
             return torch.zeros_like(v)
-        rate = self._reach * self._projected(v)
+        rate = self._reach * self._project(v)
         lead = (self._leader * rate).sum(-1, keepdim=True)
         largest = torch.where(self._over, self._largest, 1.0)
         return 2 * self._scale * lead / largest * (self._unit * lead - torch.where(self._over, rate, 0.0))
 
 
-class ClosedMotion:
-    """The linear maps of one expansion. Built by `Fold.expand`.
+class DecoderDerivatives:
+    """The linear maps of one expansion. Built by `TorsionDecoder.expand`.
 
     Parameters
     ----------
@@ -119,88 +119,96 @@ class ClosedMotion:
     """
 
     def __init__(
-        self, fold: DecoderParts, state: FoldState, capped: Capped, basis: Tensor, frame: Tensor | None, moved: Tensor
+        self,
+        decoder: DecoderParts,
+        state: DecoderState,
+        capped: CappedIncrements,
+        basis: Tensor,
+        frame: Tensor | None,
+        moved: Tensor,
     ) -> None:
-        self._fold, self._state, self._capped, self._basis = fold, state, capped, basis
-        self._given, self._moved = frame, moved
+        self._decoder, self._state, self._capped, self._basis = decoder, state, capped, basis
+        self._given_frame, self._moved = frame, moved
 
     @cached_property
-    def _motion(self) -> Motion:
-        kin, xyz = self._fold.kin, self._state.xyz
-        hinges = axes(kin, xyz) if self._given is None else moved_axes(kin, self._given, xyz)
-        return Motion(kin, hinges, self._moved)
+    def _differential(self) -> DifferentialKinematics:
+        kinematics, xyz = self._decoder.kinematics, self._state.xyz
+        torsion_axes = (
+            axes(kinematics, xyz) if self._given_frame is None else moved_axes(kinematics, self._given_frame, xyz)
+        )
+        return DifferentialKinematics(kinematics, torsion_axes, self._moved)
 
     @cached_property
     def _frame(self) -> Tensor:
-        if self._given is not None:
-            return self._given
-        kin = self._fold.kin
-        return kin.identity.expand(len(self._moved), len(kin.near) + 1, 4, 4)
+        if self._given_frame is not None:
+            return self._given_frame
+        kinematics = self._decoder.kinematics
+        return kinematics.identity.expand(len(self._moved), len(kinematics.near) + 1, 4, 4)
 
     @cached_property
-    def _opening(self) -> Tensor:
+    def _closure_rates(self) -> Tensor:
         """(B, r, n): rates of the closure rows."""
-        return self._fold.closure.jacobian(self._fold.kin, self._state.xyz, self._frame)
+        return self._decoder.closure.jacobian(self._decoder.kinematics, self._state.xyz, self._frame)
 
     @cached_property
-    def _lift(self) -> Tensor:
+    def _correction(self) -> Tensor:
         """(B, n, r): what closes again what an increment opened (implicit-function theorem)."""
-        return self._basis @ torch.linalg.pinv(self._opening @ self._basis, rtol=1e-9)
+        return self._basis @ torch.linalg.pinv(self._closure_rates @ self._basis, rtol=1e-9)
 
     def _rates(self, v: Tensor) -> Tensor:
         """Torsion rates (p, B, n) of latent rates (p, B, d)."""
-        rate = self._capped.forwards(v[..., : len(self._fold.tree)])
-        if self._fold.closure.rows:
-            rate = rate - (self._lift @ (self._opening @ rate[..., None]))[..., 0]
+        rate = self._capped.push(v[..., : len(self._decoder.tree)])
+        if self._decoder.closure.rows:
+            rate = rate - (self._correction @ (self._closure_rates @ rate[..., None]))[..., 0]
         return rate
 
     def push(self, v: Tensor) -> Tensor:
         """J v: (p, B, d) -> (p, B, k)."""
         rate = self._rates(v)
-        return torch.cat([rate, self._motion.velocities(rate).flatten(-2)], -1)
+        return torch.cat([rate, self._differential.velocities(rate).flatten(-2)], -1)
 
     def pull(self, c: Tensor) -> Tensor:
         """J'c: (p, B, k) -> (p, B, d)."""
-        n = len(self._fold.tree)
-        torque = c[..., :n] + self._motion.torques(c[..., n:].unflatten(-1, (-1, 3)))
-        if self._fold.closure.rows:
-            torque = torque - (self._opening.mT @ (self._lift.mT @ torque[..., None]))[..., 0]
-        return torch.nn.functional.pad(self._capped.backwards(torque), (0, self._fold.latent_dim - n))
+        n = len(self._decoder.tree)
+        torque = c[..., :n] + self._differential.torques(c[..., n:].unflatten(-1, (-1, 3)))
+        if self._decoder.closure.rows:
+            torque = torque - (self._closure_rates.mT @ (self._correction.mT @ torque[..., None]))[..., 0]
+        return torch.nn.functional.pad(self._capped.pull(torque), (0, self._decoder.latent_dim - n))
 
     def bend(self, v: Tensor) -> Tensor:
         """Second derivative of the observations along v (B, d), (B, k)."""
         rate = self._rates(v[None])[0]
-        turn = self._capped.bend(v[:, : len(self._fold.tree)])
-        swing = self._motion.acceleration(rate)
-        closure = self._fold.closure
+        turn = self._capped.bend(v[:, : len(self._decoder.tree)])
+        swing = self._differential.acceleration(rate)
+        closure = self._decoder.closure
         if closure.rows:
-            again = closure.acceleration(self._fold.kin, self._state.xyz, self._frame, rate)
-            again = again + (self._opening @ turn[..., None])[..., 0]
-            turn = turn - (self._lift @ again[..., None])[..., 0]
+            again = closure.acceleration(self._decoder.kinematics, self._state.xyz, self._frame, rate)
+            again = again + (self._closure_rates @ turn[..., None])[..., 0]
+            turn = turn - (self._correction @ again[..., None])[..., 0]
         elif not self._capped.acts:  # the torsions are linear in the latent
             return torch.cat([turn, swing.flatten(1)], -1)
-        return torch.cat([turn, (swing + self._motion.velocities(turn[None])[0]).flatten(1)], -1)
+        return torch.cat([turn, (swing + self._differential.velocities(turn[None])[0]).flatten(1)], -1)
 
     def gram(self, weight: Tensor) -> Tensor:
         """J'WJ (B, d, d) for W (B, k): through the inertia of the tree where W is one number per atom."""
-        n = len(self._fold.tree)
+        n = len(self._decoder.tree)
         own, atoms = weight[..., :n], weight[..., n:].unflatten(-1, (-1, 3))
         eye = torch.eye(n, dtype=weight.dtype, device=weight.device)
         if bool((atoms == atoms[..., :1]).all()):
-            matrix = self._motion.gram(atoms[..., 0]) + torch.diag_embed(own)
+            matrix = self._differential.gram(atoms[..., 0]) + torch.diag_embed(own)
         else:
             columns = torch.cat(
                 [
                     eye[:, None].expand(n, len(weight), n),
-                    self._motion.velocities(eye[:, None].expand(n, len(weight), n)).flatten(-2),
+                    self._differential.velocities(eye[:, None].expand(n, len(weight), n)).flatten(-2),
                 ],
                 -1,
             )
             matrix = torch.einsum("ibk,bk,jbk->bij", columns, weight, columns)
-        if self._fold.closure.rows or self._capped.acts:
+        if self._decoder.closure.rows or self._capped.acts:
             slope = self._rates(eye[:, None].expand(n, len(weight), n)).permute(1, 2, 0)
             matrix = slope.mT @ matrix @ slope
         else:
-            matrix = self._state.reach[:, None] * matrix * self._state.reach
-        spare = self._fold.latent_dim - n
+            matrix = self._state.mobility[:, None] * matrix * self._state.mobility
+        spare = self._decoder.latent_dim - n
         return torch.nn.functional.pad(matrix, (0, spare, 0, spare))

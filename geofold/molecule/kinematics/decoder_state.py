@@ -9,7 +9,7 @@ from torch import Tensor
 from geofold.molecule.kinematics.loop_closure import Tangent
 
 
-class FoldState(NamedTuple):
+class DecoderState(NamedTuple):
     """Conformation of a segment of residues.
 
     Attributes
@@ -19,12 +19,12 @@ class FoldState(NamedTuple):
     angle : (B, n)
         Torsions that may turn, relative to the input's (radian, not wrapped).
     space : Tangent
-        Tangent space at `xyz`, under the reach of the present step.
-    reach : (n,)
+        Tangent space at `xyz`, at the mobility of the present step.
+    mobility : (n,)
         Share of the latent that each torsion follows in this step, 0 to 1.
     """
 
     xyz: Tensor
     angle: Tensor
     space: Tangent
-    reach: Tensor
+    mobility: Tensor

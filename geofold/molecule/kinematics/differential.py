@@ -17,34 +17,34 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from geofold.molecule.kinematics.forward import Hinges, Kinematics
+from geofold.molecule.kinematics.forward import Kinematics, TorsionAxes
 
 LARGE = 20_000
 """Entries from which a cross product is taken component by component: the library's own is not vectorised."""
 
 
 @dataclass(frozen=True)
-class Motion:
+class DifferentialKinematics:
     """A segment in its current conformation.
 
     Parameters
     ----------
-    kin
+    kinematics
         Its kinematics.
-    hinges
+    torsion_axes
         Unit axes and a point on each, (B, n, 3), where they are now.
     moved : (B, m, 3)
         The atoms where they are now, nm.
     """
 
-    kin: Kinematics
-    hinges: Hinges
+    kinematics: Kinematics
+    torsion_axes: TorsionAxes
     moved: Tensor
 
     @cached_property
     def _screws(self) -> tuple[Tensor, Tensor]:
         """Axes and their moments o x a, (B, n, 3)."""
-        axis, origin = self.hinges
+        axis, origin = self.torsion_axes
         return axis, torch.linalg.cross(origin, axis)
 
     @cached_property
@@ -71,7 +71,7 @@ class Motion:
     def velocities(self, rate: Tensor) -> Tensor:
         """J v: velocities (p, B, m, 3) of rates (p, B, n) in radian per unit."""
         probes, rows, n = rate.shape
-        flat = torch.mm((self._twists * rate[..., None, :]).view(-1, n), self.kin.carried_by)
+        flat = torch.mm((self._twists * rate[..., None, :]).view(-1, n), self.kinematics.moves)
         spin, speed = flat.view(probes, rows, 6, -1).split(3, dim=-2)
         return (_cross(spin, self._rows) + speed).mT
 
@@ -81,7 +81,7 @@ class Motion:
         wrench = force.new_empty(probes, rows, 6, m)
         wrench[..., 3:, :] = force.mT
         _cross(wrench[..., 3:, :], self._rows, out=wrench[..., :3, :])
-        carried = torch.mm(wrench.view(-1, m), self.kin.moved_by).view(probes, rows, 6, -1)
+        carried = torch.mm(wrench.view(-1, m), self.kinematics.moved_by).view(probes, rows, 6, -1)
         return (self._wrench_twists * carried).sum(-2)
 
     def acceleration(self, rate: Tensor) -> Tensor:
@@ -90,13 +90,13 @@ class Motion:
         Torsion j adds (2 omega_before + omega_j) x (omega_j x (x - o_j)), linear in x with the matrix
         omega b' - (b . omega) I for b = 2 omega_before + omega_j.
         """
-        axis, origin = self._axes, self.hinges[1].mT
+        axis, origin = self._axes, self.torsion_axes[1].mT
         omega = rate[:, None] * axis
-        b = 2 * (omega @ self.kin.ancestors) - omega
+        b = 2 * (omega @ self.kinematics.ancestors) - omega
         matrix = omega[:, :, None] * b[:, None]
         matrix.diagonal(dim1=1, dim2=2).sub_((b * omega).sum(1)[..., None])
         offset = (matrix * origin[:, None]).sum(2)
-        summed = torch.cat([matrix.flatten(1, 2), offset], 1) @ self.kin.carried_by
+        summed = torch.cat([matrix.flatten(1, 2), offset], 1) @ self.kinematics.moves
         linear, shift = summed[:, :9].unflatten(1, (3, 3)), summed[:, 9:]
         return ((linear * self._rows[:, None]).sum(2) - shift).mT
 
@@ -112,13 +112,13 @@ class Motion:
             ],
             -1,
         )
-        carried = self.kin.moved_by.mT @ moments
+        carried = self.kinematics.moved_by.mT @ moments
         mass, first, second = carried[..., :1], carried[..., 1:4], carried[..., 4:].unflatten(-1, (3, 3))
         trace = second.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
         turning = trace * axis - (second @ axis[..., None])[..., 0] + torch.linalg.cross(first, moment)
         pushing = torch.linalg.cross(axis, first) + mass * moment
         # entry (i, j) with i on the way to j; the lower half is its mirror image
-        upper = (axis @ turning.mT + moment @ pushing.mT) * self.kin.influence[:-1].mT
+        upper = (axis @ turning.mT + moment @ pushing.mT) * self.kinematics.influence[:-1].mT
         return upper + upper.mT - torch.diag_embed(upper.diagonal(dim1=-2, dim2=-1))
 
 

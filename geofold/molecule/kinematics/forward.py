@@ -36,7 +36,7 @@ class Kinematics:
     ----------
     near, far : (n,) int
         Axis atoms as rows of the local coordinates.
-    carrier : (m,) int
+    body : (m,) int
         Torsion that carries each local atom; n for the atoms that stay (the identity frame).
     jumps : (levels, n + 1) int
         Pointers for the doubling, n standing for the identity.
@@ -49,7 +49,7 @@ class Kinematics:
 
     near: Tensor
     far: Tensor
-    carrier: Tensor
+    body: Tensor
     jumps: Tensor
     atoms: Tensor
     tree: TorsionTree
@@ -64,10 +64,10 @@ class Kinematics:
     @cached_property
     def moved_by(self) -> Tensor:
         """(m, n) float: 1 where torsion j moves atom a."""
-        return self.influence[self.carrier]
+        return self.influence[self.body]
 
     @cached_property
-    def carried_by(self) -> Tensor:
+    def moves(self) -> Tensor:
         """(n, m): the transpose of `moved_by`, laid out for products from the left."""
         return self.moved_by.mT.contiguous()
 
@@ -106,8 +106,8 @@ class Kinematics:
         # the neighbours of a link hold its angles
         linked = [a for link in tree.links for end in link for a in (end, *tree.table[end])]
         atoms = np.unique(np.concatenate([tree.atoms, tree.near, tree.far, anchor, linked]).astype(np.int64))
-        carrier = np.full(len(atoms), len(tree), dtype=np.int64)
-        carrier[np.searchsorted(atoms, tree.atoms)] = tree.carrier
+        body = np.full(len(atoms), len(tree), dtype=np.int64)
+        body[np.searchsorted(atoms, tree.atoms)] = tree.body
 
         def integers(values: np.ndarray) -> Tensor:
             return torch.as_tensor(values, dtype=torch.long, device=device)
@@ -115,7 +115,7 @@ class Kinematics:
         return cls(
             near=integers(np.searchsorted(atoms, tree.near)),
             far=integers(np.searchsorted(atoms, tree.far)),
-            carrier=integers(carrier),
+            body=integers(body),
             jumps=integers(_jumps(tree.parent)),
             atoms=integers(atoms),
             tree=tree,
@@ -144,23 +144,23 @@ def _jumps(parent: np.ndarray) -> np.ndarray:
     return np.array(levels, dtype=np.int64).reshape(len(levels), n + 1)
 
 
-def axes(kin: Kinematics, xyz: Tensor) -> tuple[Tensor, Tensor]:
+def axes(kinematics: Kinematics, xyz: Tensor) -> tuple[Tensor, Tensor]:
     """Unit axes (B, n, 3), from the near to the far atom, and a point on each (B, n, 3), in nm."""
-    origin = xyz[:, kin.far]
-    return torch.nn.functional.normalize(origin - xyz[:, kin.near], dim=-1), origin
+    origin = xyz[:, kinematics.far]
+    return torch.nn.functional.normalize(origin - xyz[:, kinematics.near], dim=-1), origin
 
 
-def frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
+def frames(kinematics: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
     """Frame of every torsion after turning all of them, (B, n + 1, 4, 4); the last one is the identity.
 
     The turn about one axis is I + sin(delta) K + (1 - cos(delta)) K^2 (Rodrigues' formula), with the cross-product
     matrix K of the axis and the translation -K o of a point o on it: what a zero turn adds is exactly zero.
     """
     if len(xyz) >= MANY:
-        return _many_frames(kin, xyz, delta)
-    axis, origin = axes(kin, xyz)
-    cross = (axis @ kin.generator.to(axis)).unflatten(-1, (3, 3))
-    identity = kin.identity.to(axis)
+        return _many_frames(kinematics, xyz, delta)
+    axis, origin = axes(kinematics, xyz)
+    cross = (axis @ kinematics.generator.to(axis)).unflatten(-1, (3, 3))
+    identity = kinematics.identity.to(axis)
     square = axis[..., :, None] * axis[..., None, :] - identity[:3, :3]
     sine, versine = torch.sin(delta), 2 * torch.sin(delta / 2).square()
     departure = sine[..., None, None] * cross + versine[..., None, None] * square
@@ -168,16 +168,16 @@ def frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
     turn = torch.nn.functional.pad(torch.cat([departure, shift], -1), (0, 0, 0, 1, 0, 1)) + identity
     rows, width = turn.shape[:2]
     flat = turn.flatten(0, 1)
-    for pointer in kin.pointers(rows):
+    for pointer in kinematics.pointers(rows):
         flat = torch.bmm(flat[pointer], flat)
     return flat.unflatten(0, (rows, width))
 
 
-def _many_frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
+def _many_frames(kinematics: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
     """`frames` with the components first: thousands of products of 4 x 4 matrices are faster as twelve long rows."""
     points = xyz.permute(2, 0, 1).contiguous()
-    origin = points.index_select(2, kin.far)
-    axis = torch.nn.functional.normalize(origin - points.index_select(2, kin.near), dim=0)
+    origin = points.index_select(2, kinematics.far)
+    axis = torch.nn.functional.normalize(origin - points.index_select(2, kinematics.near), dim=0)
     sine, versine = torch.sin(delta) * axis, 2 * torch.sin(delta / 2).square()
     turn = (versine * axis)[:, None] * axis
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
@@ -185,77 +185,84 @@ def _many_frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
         turn[j, i] += sine[k]
         turn[i, i] -= versine
     shift = -(turn * origin).sum(1, keepdim=True)
-    wide = torch.nn.functional.pad(torch.cat([turn, shift], 1), (0, 1)) + kin.identity.to(axis)[:3, :, None, None]
-    for pointer in kin.jumps:
+    wide = (
+        torch.nn.functional.pad(torch.cat([turn, shift], 1), (0, 1)) + kinematics.identity.to(axis)[:3, :, None, None]
+    )
+    for pointer in kinematics.jumps:
         before = wide.index_select(3, pointer)
         after = before[:, 0, None] * wide[0]
         after.addcmul_(before[:, 1, None], wide[1]).addcmul_(before[:, 2, None], wide[2])
         after[:, 3] += before[:, 3]
         wide = after
-    last = kin.identity.to(axis)[3, None, :, None, None].expand(1, 4, *wide.shape[2:])
+    last = kinematics.identity.to(axis)[3, None, :, None, None].expand(1, 4, *wide.shape[2:])
     return torch.cat([wide, last]).permute(2, 3, 0, 1)
 
 
-def carry(kin: Kinematics, frame: Tensor, xyz: Tensor, rows: Tensor | None = None) -> Tensor:
+def transform_atoms(kinematics: Kinematics, frame: Tensor, xyz: Tensor, rows: Tensor | None = None) -> Tensor:
     """Local coordinates (B, m, 3) carried by their frames; `rows` selects some of the local atoms."""
-    carrier = kin.carrier if rows is None else kin.carrier[rows]
+    body = kinematics.body if rows is None else kinematics.body[rows]
     points = xyz if rows is None else xyz[:, rows]
     # multiplied and summed by hand: thousands of products of tiny matrices are slow
     if len(points) >= MANY:
         turn, (x, y, z) = (
-            frame.permute(2, 3, 0, 1)[:3].index_select(3, carrier).unbind(1),
+            frame.permute(2, 3, 0, 1)[:3].index_select(3, body).unbind(1),
             points.permute(2, 0, 1).unbind(0),
         )
         return torch.addcmul(torch.addcmul(torch.addcmul(turn[3], turn[0], x), turn[1], y), turn[2], z).permute(1, 2, 0)
-    return (frame[:, carrier, :3] * torch.nn.functional.pad(points, (0, 1), value=1.0)[..., None, :]).sum(-1)
+    return (frame[:, body, :3] * torch.nn.functional.pad(points, (0, 1), value=1.0)[..., None, :]).sum(-1)
 
 
-def positions(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
+def positions(kinematics: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
     """Local coordinates (B, m, 3) in nm after turning the torsions by delta (B, n) radian."""
-    return carry(kin, frames(kin, xyz, delta), xyz)
+    return transform_atoms(kinematics, frames(kinematics, xyz, delta), xyz)
 
 
-Hinges = tuple[Tensor, Tensor]
+TorsionAxes = tuple[Tensor, Tensor]
 """Unit axes and a point on each, (B, n, 3)."""
 
 
-def moved_axes(kin: Kinematics, frame: Tensor, xyz: Tensor) -> Hinges:
+def moved_axes(kinematics: Kinematics, frame: Tensor, xyz: Tensor) -> TorsionAxes:
     """Axes and origins (B, n, 3) where the frames have brought them."""
-    axis, origin = axes(kin, xyz)
+    axis, origin = axes(kinematics, xyz)
     own = frame[:, :-1]
     turned = (own[..., :3, :3] @ axis[..., None])[..., 0]
     return turned, (own[..., :3, :3] @ origin[..., None])[..., 0] + own[..., :3, 3]
 
 
 def jacobian(
-    kin: Kinematics, frame: Tensor, xyz: Tensor, moved: Tensor, rows: Tensor | None = None, hinges: Hinges | None = None
+    kinematics: Kinematics,
+    frame: Tensor,
+    xyz: Tensor,
+    moved: Tensor,
+    rows: Tensor | None = None,
+    torsion_axes: TorsionAxes | None = None,
 ) -> Tensor:
     """Analytic derivative of positions by torsions: axis x lever, (B, m, 3, n) in nm per radian.
 
     Parameters
     ----------
     frame, moved
-        As `frames` and `carry` returned them, so that the derivative is taken where the atoms are now.
+        As `frames` and `transform_atoms` returned them, so that the derivative is taken where the atoms are now.
     rows
         Some of the local atoms; `moved` then holds these only.
-    hinges
+    torsion_axes
         `moved_axes` of the same frames, where they are at hand.
     """
-    carrier = kin.carrier if rows is None else kin.carrier[rows]
-    axis, origin = hinges or moved_axes(kin, frame, xyz)
+    body = kinematics.body if rows is None else kinematics.body[rows]
+    axis, origin = torsion_axes or moved_axes(kinematics, frame, xyz)
     lever = moved[:, :, None, :] - origin[:, None, :, :]
     column = torch.linalg.cross(axis[:, None].expand_as(lever), lever)
-    return (column * kin.influence[carrier][..., None]).transpose(-1, -2)
+    return (column * kinematics.influence[body][..., None]).transpose(-1, -2)
 
 
 def acceleration(
-    kin: Kinematics,
+    kinematics: Kinematics,
     frame: Tensor,
     xyz: Tensor,
     moved: Tensor,
     rate: Tensor,
-    carrier: Tensor,
-    hinges: Hinges | None = None,
+    body: Tensor,
+    torsion_axes: TorsionAxes | None = None,
 ) -> Tensor:
     """Second derivative of positions while the torsions turn at constant rates, (B, m, 3).
 
@@ -268,15 +275,15 @@ def acceleration(
         Where the atoms are now.
     rate : (B, n)
         Radian per unit.
-    carrier : (m,) int
+    body : (m,) int
         Torsion that carries each of these atoms.
-    hinges
+    torsion_axes
         `moved_axes` of the same frames, where they are at hand.
     """
-    axis, origin = hinges or moved_axes(kin, frame, xyz)
+    axis, origin = torsion_axes or moved_axes(kinematics, frame, xyz)
     omega = rate[..., None] * axis
-    before = kin.influence[:-1] @ omega - omega
+    before = kinematics.influence[:-1] @ omega - omega
     lever = moved[:, :, None, :] - origin[:, None, :, :]
     speed = torch.linalg.cross(omega[:, None].expand_as(lever), lever)
     bend = torch.linalg.cross((2 * before + omega)[:, None].expand_as(lever), speed)
-    return (bend * kin.influence[carrier][..., None]).sum(2)
+    return (bend * kinematics.influence[body][..., None]).sum(2)

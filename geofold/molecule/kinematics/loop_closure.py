@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geofold.molecule.kinematics.forward import Kinematics, acceleration, carry, frames, jacobian, moved_axes
+from geofold.molecule.kinematics.forward import Kinematics, acceleration, frames, jacobian, moved_axes, transform_atoms
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 ORIENTATION_ARM = 0.15
@@ -50,20 +50,20 @@ class Closure:
     pairs: Tensor
 
     @classmethod
-    def of(cls, tree: TorsionTree, kin: Kinematics) -> Closure:
+    def of(cls, tree: TorsionTree, kinematics: Kinematics) -> Closure:
         """Rows of a tree: its anchor and its links."""
-        local = set(kin.atoms.tolist())
+        local = set(kinematics.atoms.tolist())
         pairs = []
         for i, j in tree.links:
             pairs.append((i, j))
             pairs.extend((k, j) for k in tree.table[i] if k != j and k in local)
             pairs.extend((i, k) for k in tree.table[j] if k != i and k in local)
-        carrier = dict(zip(kin.atoms.tolist(), kin.carrier.tolist(), strict=True))
+        body = dict(zip(kinematics.atoms.tolist(), kinematics.body.tolist(), strict=True))
         # A pair inside one rigid piece keeps its distance anyway and would only make the rows singular.
-        kept = sorted({(min(p), max(p)) for p in pairs if carrier[p[0]] != carrier[p[1]]})
-        device = kin.atoms.device
-        rows = kin.local(np.array(kept, dtype=np.int64).reshape(-1)).reshape(-1, 2)
-        anchor = kin.local(tree.anchor) if tree.anchor else torch.zeros(0, dtype=torch.long, device=device)
+        kept = sorted({(min(p), max(p)) for p in pairs if body[p[0]] != body[p[1]]})
+        device = kinematics.atoms.device
+        rows = kinematics.local(np.array(kept, dtype=np.int64).reshape(-1)).reshape(-1, 2)
+        anchor = kinematics.local(tree.anchor) if tree.anchor else torch.zeros(0, dtype=torch.long, device=device)
         return cls(end=tree.end, anchor=anchor, pairs=rows)
 
     @property
@@ -71,11 +71,11 @@ class Closure:
         """Number of scalar conditions."""
         return (6 if self.end >= 0 else 0) + len(self.pairs)
 
-    def residual(self, kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
+    def residual(self, kinematics: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
         """How far each row is from where it has to be, (B, rows) in nm."""
-        return self.residual_at(kin, xyz, frames(kin, xyz, delta))
+        return self.residual_at(kinematics, xyz, frames(kinematics, xyz, delta))
 
-    def residual_at(self, kin: Kinematics, xyz: Tensor, frame: Tensor) -> Tensor:
+    def residual_at(self, kinematics: Kinematics, xyz: Tensor, frame: Tensor) -> Tensor:
         """The same, of frames (B, n + 1, 4, 4) that are known."""
         parts = []
         if self.end >= 0:
@@ -85,48 +85,50 @@ class Closure:
             skew = end[:, :3, :3] - end[:, :3, :3].transpose(-1, -2)
             parts.append(0.5 * ORIENTATION_ARM * torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], dim=-1))
         if len(self.pairs):
-            ends = carry(kin, frame, xyz, self.pairs.flatten()).unflatten(1, (-1, 2))
+            ends = transform_atoms(kinematics, frame, xyz, self.pairs.flatten()).unflatten(1, (-1, 2))
             now = xyz[:, self.pairs]
             parts.append((ends[:, :, 0] - ends[:, :, 1]).norm(dim=-1) - (now[:, :, 0] - now[:, :, 1]).norm(dim=-1))
         return torch.cat(parts, dim=-1)
 
-    def jacobian(self, kin: Kinematics, xyz: Tensor, frame: Tensor) -> Tensor:
+    def jacobian(self, kinematics: Kinematics, xyz: Tensor, frame: Tensor) -> Tensor:
         """Derivative of the residual by the torsions, (B, rows, n); exact where the loop is closed."""
         parts = []
         if self.end >= 0:
-            axis, origin = moved_axes(kin, frame, xyz)
+            axis, origin = moved_axes(kinematics, frame, xyz)
             end = frame[:, self.end]
             point = (end[:, :3, :3] @ xyz[:, self.anchor[1], :, None])[..., 0] + end[:, :3, 3]
-            on = kin.influence[self.end][None, :, None]
+            on = kinematics.influence[self.end][None, :, None]
             moment = torch.linalg.cross(axis, point[:, None] - origin) * on
             parts += [moment.transpose(-1, -2), (ORIENTATION_ARM * axis * on).transpose(-1, -2)]
         if len(self.pairs):
             rows = self.pairs.flatten()
-            ends = carry(kin, frame, xyz, rows)
-            columns = jacobian(kin, frame, xyz, ends, rows).unflatten(1, (-1, 2))
+            ends = transform_atoms(kinematics, frame, xyz, rows)
+            columns = jacobian(kinematics, frame, xyz, ends, rows).unflatten(1, (-1, 2))
             ends = ends.unflatten(1, (-1, 2))
             unit = torch.nn.functional.normalize(ends[:, :, 0] - ends[:, :, 1], dim=-1)
             parts.append((unit[..., None] * (columns[:, :, 0] - columns[:, :, 1])).sum(-2))
         return torch.cat(parts, dim=-2)
 
-    def acceleration(self, kin: Kinematics, xyz: Tensor, frame: Tensor, rate: Tensor) -> Tensor:
+    def acceleration(self, kinematics: Kinematics, xyz: Tensor, frame: Tensor, rate: Tensor) -> Tensor:
         """Second derivative of the residual (B, rows) while the torsions turn at constant `rate` (B, n)."""
         parts = []
         if self.end >= 0:
             end, point = frame[:, self.end], xyz[:, self.anchor[1:2]]
             at = (end[:, None, :3, :3] @ point[..., None])[..., 0] + end[:, None, :3, 3]
             owner = torch.tensor([self.end], device=xyz.device)
-            parts.append(acceleration(kin, frame, xyz, at, rate, owner)[:, 0])
+            parts.append(acceleration(kinematics, frame, xyz, at, rate, owner)[:, 0])
             # the skew part of a rotation's second derivative: sum over pairs of (a_i a_j' - a_j a_i') / 2
-            axis, _ = moved_axes(kin, frame, xyz)
-            spin = rate[..., None] * axis * kin.influence[self.end][None, :, None]
-            order = kin.influence[: len(kin.near)] @ spin - spin
+            axis, _ = moved_axes(kinematics, frame, xyz)
+            spin = rate[..., None] * axis * kinematics.influence[self.end][None, :, None]
+            order = kinematics.influence[: len(kinematics.near)] @ spin - spin
             parts.append(ORIENTATION_ARM * torch.linalg.cross(order, spin).sum(1))
         if len(self.pairs):
             rows = self.pairs.flatten()
-            ends = carry(kin, frame, xyz, rows)
-            speed = (jacobian(kin, frame, xyz, ends, rows) @ rate[:, None, :, None])[..., 0].unflatten(1, (-1, 2))
-            bend = acceleration(kin, frame, xyz, ends, rate, kin.carrier[rows]).unflatten(1, (-1, 2))
+            ends = transform_atoms(kinematics, frame, xyz, rows)
+            speed = (jacobian(kinematics, frame, xyz, ends, rows) @ rate[:, None, :, None])[..., 0].unflatten(
+                1, (-1, 2)
+            )
+            bend = acceleration(kinematics, frame, xyz, ends, rate, kinematics.body[rows]).unflatten(1, (-1, 2))
             ends = ends.unflatten(1, (-1, 2))
             gap, drift = ends[:, :, 0] - ends[:, :, 1], speed[:, :, 0] - speed[:, :, 1]
             length = gap.norm(dim=-1)
@@ -159,21 +161,23 @@ class Tangent:
         return delta - (self.normal @ (self.normal.transpose(-1, -2) @ delta[..., None]))[..., 0]
 
 
-def tangent(closure: Closure, kin: Kinematics, xyz: Tensor, active: Tensor) -> Tangent:
+def tangent(closure: Closure, kinematics: Kinematics, xyz: Tensor, active: Tensor) -> Tangent:
     """Tangent space at the coordinates; `active` (n,) says how far each torsion may turn, 0 to 1."""
-    batch, n = xyz.shape[0], len(kin.near)
+    batch, n = xyz.shape[0], len(kinematics.near)
     free = int((active > 0).sum())
     if not closure.rows:
         return Tangent(xyz.new_zeros(batch, n, 0), torch.full((batch,), free, device=xyz.device))
-    still = frames(kin, xyz, xyz.new_zeros(batch, n))
-    rows = closure.jacobian(kin, xyz, still) * active
+    still = frames(kinematics, xyz, xyz.new_zeros(batch, n))
+    rows = closure.jacobian(kinematics, xyz, still) * active
     left, size, right = torch.linalg.svd(rows, full_matrices=False)
     del left
     kept = size > RANK_TOLERANCE * size[:, :1].clamp_min(1e-30)
     return Tangent(right.transpose(-1, -2) * kept[:, None], free - kept.sum(-1))
 
 
-def close(closure: Closure, kin: Kinematics, xyz: Tensor, delta: Tensor, space: Tangent) -> tuple[Tensor, Tensor]:
+def close(
+    closure: Closure, kinematics: Kinematics, xyz: Tensor, delta: Tensor, space: Tangent
+) -> tuple[Tensor, Tensor]:
     """Close the loop after an increment.
 
     Parameters
@@ -193,35 +197,37 @@ def close(closure: Closure, kin: Kinematics, xyz: Tensor, delta: Tensor, space: 
         return delta, torch.ones(len(delta), dtype=torch.bool, device=delta.device)
     basis = space.normal
     with torch.no_grad():
-        theta, inverse, closed = _newton(closure, kin, xyz, delta.detach(), basis)
+        theta, inverse, closed = _newton(closure, kinematics, xyz, delta.detach(), basis)
         shift = theta - delta.detach()
     if not torch.is_grad_enabled():
         return theta, closed
     theta = delta + shift
     for _ in range(2):
-        step = inverse @ closure.residual(kin, xyz, theta)[..., None]
+        step = inverse @ closure.residual(kinematics, xyz, theta)[..., None]
         theta = theta - (basis @ step)[..., 0]
     return theta, closed
 
 
 def _newton(
-    closure: Closure, kin: Kinematics, xyz: Tensor, delta: Tensor, basis: Tensor
+    closure: Closure, kinematics: Kinematics, xyz: Tensor, delta: Tensor, basis: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Newton's iteration in the subspace `basis`; values only."""
     theta = delta
     inverse = torch.zeros(len(delta), basis.shape[-1], closure.rows, dtype=delta.dtype, device=delta.device)
     error = delta.new_full((len(delta),), torch.inf)
     for _ in range(NEWTON_STEPS):
-        frame = frames(kin, xyz, theta)
-        residual = closure.residual_at(kin, xyz, frame)
+        frame = frames(kinematics, xyz, theta)
+        residual = closure.residual_at(kinematics, xyz, frame)
         error = residual.abs().amax(-1)
-        inverse = torch.linalg.pinv((closure.jacobian(kin, xyz, frame) @ basis).nan_to_num(0.0, 0.0, 0.0), rtol=1e-9)
+        inverse = torch.linalg.pinv(
+            (closure.jacobian(kinematics, xyz, frame) @ basis).nan_to_num(0.0, 0.0, 0.0), rtol=1e-9
+        )
         if bool((error < TOLERANCE).all()):
             break
         theta = theta - (basis @ (inverse @ residual[..., None]))[..., 0]
     else:
-        frame = frames(kin, xyz, theta)
-        error = closure.residual_at(kin, xyz, frame).abs().amax(-1)
+        frame = frames(kinematics, xyz, theta)
+        error = closure.residual_at(kinematics, xyz, frame).abs().amax(-1)
     closed = error < TOLERANCE
     if closure.end >= 0:
         # half a turn has no skew part either: it would pass for closed

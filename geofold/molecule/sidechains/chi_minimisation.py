@@ -4,7 +4,7 @@ Packing knows rotamers and atoms smaller than they are; what overlaps then by a 
 mend. The steps are Gauss-Newton steps of the overlaps, damped by the metric that the motion of the atoms pulls back to
 the torsions (Levenberg-Marquardt with that metric in the place of the identity), and cut to a trust region.
 
-Glossary: ``q`` torsions, ``s`` atoms they carry, ``p`` overlapping pairs. nm and radian.
+Glossary: ``q`` torsions, ``s`` atoms they transform_atoms, ``p`` overlapping pairs. nm and radian.
 """
 
 from __future__ import annotations

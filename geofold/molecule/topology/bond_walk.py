@@ -28,7 +28,7 @@ class TorsionTree:
         'phi', 'psi' or 'chi1' ... 'chi4', one per torsion (n).
     residue, near, far, parent : (n,) int
         Residue index, axis atoms (the axis points from near to far), parent torsion (-1: the root).
-    atoms, carrier : (m,) int
+    atoms, body : (m,) int
         Moving atoms (every conformer, ascending) and the torsion that carries each.
     anchor : (3,) int or None
         N, CA and C of the residue after a closed stretch (or N, CA, CA where C is missing).
@@ -51,7 +51,7 @@ class TorsionTree:
     far: NDArray[np.int64]
     parent: NDArray[np.int64]
     atoms: NDArray[np.int64]
-    carrier: NDArray[np.int64]
+    body: NDArray[np.int64]
     anchor: tuple[int, int, int] | None
     end: int
     links: tuple[tuple[int, int], ...]
@@ -128,7 +128,7 @@ class Walk:
             far=column[3],
             parent=parent,
             atoms=atoms,
-            carrier=np.array([self.group[int(a)] for a in atoms], dtype=np.int64),
+            body=np.array([self.group[int(a)] for a in atoms], dtype=np.int64),
             anchor=anchor,
             end=end,
             links=tuple(self.links),

@@ -187,7 +187,7 @@ def test_models_of_a_search_are_guided_again_only_around_side_chains_that_stay(
     first, last = find_range(native, SPAN)
 
     def run_guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[tuple[LoopState, StepInfo, int]]:
-        rows.append(len(state.fold.xyz))
+        rows.append(len(state.conformation.xyz))
         return controllers.run_guided(domain, state, seed=seed)
 
     monkeypatch.setattr(candidates, "run_guided", run_guided)
