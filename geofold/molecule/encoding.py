@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from geofold.learn.data.chains import AMINO_ACIDS
-from geofold.molecule.residues import SAME_AS, letter_of
+from geofold.molecule.residues import STANDARD_PARENT, one_letter_code
 from geofold.molecule.structure import Structure
 
 
@@ -16,5 +16,5 @@ def encode_residues(structure: Structure, first: int, last: int) -> Tensor:
     Protonation states and modified residues count as their standard parents.
     """
     names = [structure.residues[k].resname for k in range(first, last + 1)]
-    indices = [AMINO_ACIDS.find(letter_of(SAME_AS.get(name, name))) for name in names]
+    indices = [AMINO_ACIDS.find(one_letter_code(STANDARD_PARENT.get(name, name))) for name in names]
     return torch.tensor([[k if k >= 0 else len(AMINO_ACIDS)] for k in indices])

@@ -8,7 +8,7 @@ from typing import overload
 
 from geofold.molecule.selection import Number, ResidueRange
 
-LETTERS = 26
+MAX_INSERTION_CODES = 26
 """Insertion codes of one number, A to Z."""
 
 
@@ -45,11 +45,11 @@ class Interval(Sequence[Number]):
 def numbers_between(one: Number, two: Number) -> Interval:
     """Numbers that the numbering leaves free between two residues."""
     if one[0] == two[0]:
-        free = lettered(one[0], _letter(one[1]) + 1, _letter(two[1]) - 1) if one[1] < two[1] else ()
+        free = with_insertion_codes(one[0], _letter(one[1]) + 1, _letter(two[1]) - 1) if one[1] < two[1] else ()
         return Interval(free, range(0), ())
     if one[0] > two[0]:
-        return Interval((), range(0), lettered(two[0], 0, _letter(two[1]) - 1))
-    return Interval((), range(one[0] + 1, two[0]), lettered(two[0], 0, _letter(two[1]) - 1))
+        return Interval((), range(0), with_insertion_codes(two[0], 0, _letter(two[1]) - 1))
+    return Interval((), range(one[0] + 1, two[0]), with_insertion_codes(two[0], 0, _letter(two[1]) - 1))
 
 
 def numbers_of(span: ResidueRange) -> Interval:
@@ -60,15 +60,17 @@ def numbers_of(span: ResidueRange) -> Interval:
     """
     (low, start), (high, end) = span.first, span.last
     if low == high:
-        return Interval(lettered(low, _letter(start), _letter(end)), range(0), ())
+        return Interval(with_insertion_codes(low, _letter(start), _letter(end)), range(0), ())
     if low > high:
         return Interval((), range(0), ())
-    return Interval(((low, start),), range(low + 1, high), lettered(high, 0, _letter(end)))
+    return Interval(((low, start),), range(low + 1, high), with_insertion_codes(high, 0, _letter(end)))
 
 
-def lettered(number: int, first: int, last: int) -> tuple[Number, ...]:
+def with_insertion_codes(number: int, first: int, last: int) -> tuple[Number, ...]:
     """One number with its insertion codes from the first to the last; code 0 is none, 1 is A, 26 is Z."""
-    return tuple((number, "" if code == 0 else chr(64 + code)) for code in range(first, min(last, LETTERS) + 1))
+    return tuple(
+        (number, "" if code == 0 else chr(64 + code)) for code in range(first, min(last, MAX_INSERTION_CODES) + 1)
+    )
 
 
 def _letter(icode: str) -> int:

@@ -17,7 +17,7 @@ LARGEST_REAL = 1e5
 Single precision, which trajectories use, holds positions to 0.01 A up to here; the largest assemblies are ten times
 smaller, and the columns of PDB files end at 9,999.999 A.
 """
-SHOWN = 40
+MAX_SHOWN = 40
 """Characters of a text that a message shows."""
 
 INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -62,6 +62,6 @@ def _within_limit(text: str) -> float | None:
     return value if abs(value) <= LARGEST_REAL else None
 
 
-def shown(text: str) -> str:
+def abbreviate(text: str) -> str:
     """A text as a message shows it: its beginning, where it is long."""
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... ({len(text)} characters)"

@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from geofold.errors import BackboneError, ChainBreakError, ResidueRangeError
-from geofold.molecule.numbers import LARGEST_INTEGER, parse_int, shown
+from geofold.molecule.numbers import LARGEST_INTEGER, abbreviate, parse_int
 from geofold.molecule.residues import AMINO_NAMES, BACKBONE
 from geofold.molecule.structure import Link, Mask, Structure
 from geofold.terminal import shell_quoted
 
 Number = tuple[int, str]
 """Residue number and insertion code."""
-Place = tuple[str, int, str, str]
+AtomSite = tuple[str, int, str, str]
 """chain, resnum, icode, atom name."""
 
 SYMBOLS = (
@@ -27,10 +27,10 @@ SYMBOLS = (
     "TL PB BI TH U"
 )
 ELEMENTS = frozenset(SYMBOLS.split())
-SHOWN_SPANS = 12
+MAX_LISTED = 12
 """As many pieces of chain as a message lists."""
 RANGE = re.compile(r"([^:]*):(-?[0-9]+)([A-Za-z]?)(?:-(-?[0-9]+)([A-Za-z]?))?")
-EXAMPLES = "CHAIN:FIRST-LAST such as A:45-56, A:45A-56, :45-56 for a blank chain id, or A:45"
+RANGE_EXAMPLES = "CHAIN:FIRST-LAST such as A:45-56, A:45A-56, :45-56 for a blank chain id, or A:45"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ def parse_range(text: str) -> ResidueRange:
     """
     match = RANGE.fullmatch(text.strip())
     if match is None:
-        raise ResidueRangeError(f"'{shown(text)}' is not a residue range", EXAMPLES, "write the range like that")
+        raise ResidueRangeError(
+            f"'{abbreviate(text)}' is not a residue range", RANGE_EXAMPLES, "write the range like that"
+        )
     chain, first, first_icode, last, last_icode = match.groups()
     start = (_number(first), first_icode)
     return ResidueRange(chain.strip(), start, start if last is None else (_number(last), last_icode))
@@ -66,7 +68,7 @@ def _number(text: str) -> int:
     number = parse_int(text)
     if number is None:
         raise ResidueRangeError(
-            f"residue number {shown(text)}", f"a number up to {LARGEST_INTEGER}", "give a number of the file"
+            f"residue number {abbreviate(text)}", f"a number up to {LARGEST_INTEGER}", "give a number of the file"
         )
     return number
 
@@ -80,7 +82,7 @@ def _missing(structure: Structure, residue: int, names: tuple[str, ...] = BACKBO
     return [name for name in names if structure.atom(residue, name, structure.steering_mask) is None]
 
 
-def residue_spans(structure: Structure) -> list[str]:
+def segment_labels(structure: Structure) -> list[str]:
     """Unbroken stretches of amino acids, e.g. ``['A:1-76', 'B:5-9']``."""
     spans: list[list[int]] = []
     for index, residue in enumerate(structure.residues):
@@ -106,11 +108,11 @@ def incomplete_backbones(structure: Structure) -> list[str]:
     return found
 
 
-def holds(structure: Structure) -> str:
+def describe_contents(structure: Structure) -> str:
     """Chains and ranges of a structure, as the end of a message."""
-    spans = residue_spans(structure)
-    more = f" and {len(spans) - SHOWN_SPANS} more pieces" if len(spans) > SHOWN_SPANS else ""
-    return f"residues it holds: {', '.join(spans[:SHOWN_SPANS])}{more}"
+    spans = segment_labels(structure)
+    more = f" and {len(spans) - MAX_LISTED} more pieces" if len(spans) > MAX_LISTED else ""
+    return f"residues it holds: {', '.join(spans[:MAX_LISTED])}{more}"
 
 
 def _lookup(structure: Structure, chain: str, number: Number) -> int:
@@ -131,12 +133,12 @@ def _lookup(structure: Structure, chain: str, number: Number) -> int:
         )
     if named:
         given = f"{label} of {structure.source} is {structure.residues[named[0]].resname}"
-        raise ResidueRangeError(given, "an amino acid", holds(structure))
+        raise ResidueRangeError(given, "an amino acid", describe_contents(structure))
     chains = dict.fromkeys(r.chain for i, r in enumerate(structure.residues) if structure.is_amino_acid(i))
     absent = f"chain '{chain}'" if chain not in chains else f"residue {label}"
-    ids = " ".join(f"'{c}'" for c in list(chains)[:SHOWN_SPANS]) + (" ..." if len(chains) > SHOWN_SPANS else "")
+    ids = " ".join(f"'{c}'" for c in list(chains)[:MAX_LISTED]) + (" ..." if len(chains) > MAX_LISTED else "")
     expected = f"a chain of {ids}" if chain not in chains else f"a residue number of chain '{chain}'"
-    raise ResidueRangeError(f"{structure.source} has no {absent}", expected, holds(structure))
+    raise ResidueRangeError(f"{structure.source} has no {absent}", expected, describe_contents(structure))
 
 
 def find_residue(structure: Structure, text: str) -> int:
@@ -228,17 +230,17 @@ def guess_element(field: str, resname: str) -> str:
     return next((letter for letter in name if letter.isalpha()), "")
 
 
-def atoms_by_place(structure: Structure) -> dict[Place, dict[str, int]]:
+def atoms_by_site(structure: Structure) -> dict[AtomSite, dict[str, int]]:
     """Index of the first atom of each conformer, by its letter, under each place."""
-    places: dict[Place, dict[str, int]] = {}
+    places: dict[AtomSite, dict[str, int]] = {}
     columns = (column.tolist() for column in (structure.chain, structure.resnum, structure.icode, structure.name))
     for i, (place, letter) in enumerate(zip(zip(*columns, strict=True), structure.altloc.tolist(), strict=True)):
         places.setdefault(place, {}).setdefault(letter, i)
     return places
 
 
-def bonds_between(
-    structure: Structure, places: dict[Place, dict[str, int]], sites: list[tuple[Place, str]], source: str
+def links_between(
+    structure: Structure, places: dict[AtomSite, dict[str, int]], sites: list[tuple[AtomSite, str]], source: str
 ) -> list[Link]:
     """Links between two sites, (place, altloc) each, for every two conformers that exist together.
 

@@ -30,7 +30,7 @@ from geofold.modelling.threads import one_thread
 from geofold.molecule.peptide.contacts import Contact, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.gaps import stretches
+from geofold.molecule.topology.gaps import chain_segments
 
 if TYPE_CHECKING:
     from geofold.app.steering.notebook_panel import Panel
@@ -286,7 +286,7 @@ def _parse(structure: Structure, texts: list[str], altloc: str | None) -> tuple[
 
 
 def _only_chain(structure: Structure) -> tuple[int, int]:
-    segments = stretches(structure)
+    segments = chain_segments(structure)
     if len(segments) != 1:
         raise ContactError(
             f"no contact, and {len(segments)} unbroken chains that could move",

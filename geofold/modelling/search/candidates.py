@@ -34,7 +34,7 @@ from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.loop.ideal_segment import Bridge
 from geofold.molecule.loop.predictor import LoopSense
 from geofold.molecule.loop.torsion_sampling import drawn_torsions
-from geofold.molecule.residues import SAME_AS
+from geofold.molecule.residues import STANDARD_PARENT
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
 
@@ -266,7 +266,7 @@ def rebuild_plan(structure: Structure, first: int, last: int) -> Build:
         last + 1,
         tuple(range(first, last + 1)),
         tuple((residue.resnum, residue.icode) for residue in residues),
-        tuple(SAME_AS.get(residue.resname, residue.resname) for residue in residues),
+        tuple(STANDARD_PARENT.get(residue.resname, residue.resname) for residue in residues),
         "the file",
     )
 

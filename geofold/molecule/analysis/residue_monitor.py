@@ -22,7 +22,7 @@ from geofold.molecule.energy.ramachandran import class_of, score, verdict
 from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, SEVERE_OVERLAP, contact_distance, radius_of
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import WATER, Floats, Structure
-from geofold.molecule.topology.bonds import bond_list, neighbours, separations
+from geofold.molecule.topology.bonds import adjacency_list, bond_list, pairs_within_bonds
 
 Ints = NDArray[np.int64]
 
@@ -88,8 +88,10 @@ class Watch:
         atoms = np.flatnonzero(heavy & ~np.isin(structure.resname, list(WATER)))
         own = atoms[np.isin(structure.residue_of[atoms], chosen)]
         row, column = ({int(a): k for k, a in enumerate(part)} for part in (own, atoms))
-        table = neighbours(bond_list(structure, steering), len(structure))
-        near = [row[a] * len(atoms) + column[b] for a, b in separations(table, own, EXCLUDED_BONDS) if b in column]
+        table = adjacency_list(bond_list(structure, steering), len(structure))
+        near = [
+            row[a] * len(atoms) + column[b] for a, b in pairs_within_bonds(table, own, EXCLUDED_BONDS) if b in column
+        ]
         return cls(
             structure,
             chosen,

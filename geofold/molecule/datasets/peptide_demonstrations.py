@@ -36,7 +36,7 @@ from geofold.molecule.peptide.contacts import CLOSEST, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import CAP, FADING, PeptideSense
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
-from geofold.molecule.residues import LETTERS
+from geofold.molecule.residues import AMINO_ACID_LETTERS
 from geofold.molecule.structure import Structure
 
 CONTACT_WEIGHT = 20.0
@@ -90,7 +90,7 @@ def solve_contacts(number: int, *, seed: int = 0) -> list[SolvedContact]:
 
 def draw_sequence(noise: np.random.Generator) -> str:
     """Draw a sequence of 8-12 residues."""
-    return "".join(noise.choice(list(LETTERS), int(noise.integers(LENGTHS[0], LENGTHS[1] + 1))))
+    return "".join(noise.choice(list(AMINO_ACID_LETTERS), int(noise.integers(LENGTHS[0], LENGTHS[1] + 1))))
 
 
 def draw_contact(length: int, noise: np.random.Generator) -> str:

@@ -45,7 +45,7 @@ class PotentialTerm:
         around = surroundings(structure, tree.first, tree.last, tree.steering)
         still = torch.as_tensor(structure.xyz[np.array(atoms)]).to(decoder.weight)
         return cls(
-            score, around, decoder.kinematics.rows(atoms).view(-1, len(BACKBONE)), still.view(-1, len(BACKBONE), 3)
+            score, around, decoder.kinematics.find_rows(atoms).view(-1, len(BACKBONE)), still.view(-1, len(BACKBONE), 3)
         )
 
     def cost(self, xyz: Tensor) -> Tensor:

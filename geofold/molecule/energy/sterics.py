@@ -23,7 +23,7 @@ from geofold.molecule.energy.clash_cost import SCREEN_MARGIN, TINY, TOLERATED, C
 from geofold.molecule.energy.vdw_radii import CONTACT, EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
 from geofold.molecule.kinematics.forward import Kinematics
 from geofold.molecule.structure import WATER, Structure
-from geofold.molecule.topology.bonds import separations
+from geofold.molecule.topology.bonds import pairs_within_bonds
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 SKIN = 0.25
@@ -257,5 +257,7 @@ def _unique(lists: list[np.ndarray], bound: int) -> np.ndarray:
 def _bonded(tree: TorsionTree, inside: np.ndarray, atoms: np.ndarray) -> np.ndarray:
     """Pairs at most three bonds apart, as `Sterics.bonded` has them."""
     row = {int(a): k for k, a in enumerate(atoms)}  # the local ones come first
-    pairs = [row[a] * len(atoms) + row[b] for a, b in separations(tree.table, inside, EXCLUDED_BONDS) if b in row]
+    pairs = [
+        row[a] * len(atoms) + row[b] for a, b in pairs_within_bonds(tree.adjacency, inside, EXCLUDED_BONDS) if b in row
+    ]
     return np.array(sorted(pairs), dtype=np.int64)

@@ -104,7 +104,7 @@ class Kinematics:
         """Tensors for a tree; the local atoms are the moving ones and the axis, anchor and link atoms."""
         anchor = tree.anchor or ()
         # the neighbours of a link hold its angles
-        linked = [a for link in tree.links for end in link for a in (end, *tree.table[end])]
+        linked = [a for link in tree.links for end in link for a in (end, *tree.adjacency[end])]
         atoms = np.unique(np.concatenate([tree.atoms, tree.near, tree.far, anchor, linked]).astype(np.int64))
         body = np.full(len(atoms), len(tree), dtype=np.int64)
         body[np.searchsorted(atoms, tree.atoms)] = tree.body
@@ -122,12 +122,12 @@ class Kinematics:
             dtype=dtype,
         )
 
-    def local(self, atoms: np.ndarray | tuple[int, ...] | list[int]) -> Tensor:
+    def local_rows(self, atoms: np.ndarray | tuple[int, ...] | list[int]) -> Tensor:
         """Rows of the local coordinates for atoms of the structure (all must be local)."""
         wanted = torch.as_tensor(np.asarray(atoms, dtype=np.int64), device=self.atoms.device)
         return torch.searchsorted(self.atoms, wanted)
 
-    def rows(self, atoms: Sequence[int | None]) -> Tensor:
+    def find_rows(self, atoms: Sequence[int | None]) -> Tensor:
         """Rows of the local coordinates for atoms of the structure, -1 for those that are none or not local."""
         place = {atom: row for row, atom in enumerate(self.atoms.tolist())}
         found = [-1 if atom is None else place.get(int(atom), -1) for atom in atoms]

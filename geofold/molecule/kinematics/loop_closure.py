@@ -56,14 +56,14 @@ class Closure:
         pairs = []
         for i, j in tree.links:
             pairs.append((i, j))
-            pairs.extend((k, j) for k in tree.table[i] if k != j and k in local)
-            pairs.extend((i, k) for k in tree.table[j] if k != i and k in local)
+            pairs.extend((k, j) for k in tree.adjacency[i] if k != j and k in local)
+            pairs.extend((i, k) for k in tree.adjacency[j] if k != i and k in local)
         body = dict(zip(kinematics.atoms.tolist(), kinematics.body.tolist(), strict=True))
         # A pair inside one rigid piece keeps its distance anyway and would only make the rows singular.
         kept = sorted({(min(p), max(p)) for p in pairs if body[p[0]] != body[p[1]]})
         device = kinematics.atoms.device
-        rows = kinematics.local(np.array(kept, dtype=np.int64).reshape(-1)).reshape(-1, 2)
-        anchor = kinematics.local(tree.anchor) if tree.anchor else torch.zeros(0, dtype=torch.long, device=device)
+        rows = kinematics.local_rows(np.array(kept, dtype=np.int64).reshape(-1)).reshape(-1, 2)
+        anchor = kinematics.local_rows(tree.anchor) if tree.anchor else torch.zeros(0, dtype=torch.long, device=device)
         return cls(end=tree.end, anchor=anchor, pairs=rows)
 
     @property

@@ -70,7 +70,7 @@ def with_own_bonds(
     atoms, moved_atoms = backbone_atoms(structure, tree.first, tree.last, tree.steering), set(tree.atoms.tolist())
     moving = [column for column, atom in enumerate(atoms) if atom in moved_atoms]
     target = torch.as_tensor(backbone.reshape(len(backbone), -1, 3)[:, moving]).to(reference.xyz)
-    rows = decoder.kinematics.rows([atoms[column] for column in moving])
+    rows = decoder.kinematics.find_rows([atoms[column] for column in moving])
     theta, closed = reclose(decoder.closure, decoder.kinematics, reference.xyz, initial, rotatable, rows, target)
     if not bool(closed.any()):
         return state, closed.cpu().numpy()
@@ -83,7 +83,7 @@ def _increments(domain: LoopDomain, structure: Structure, loop_atoms: np.ndarray
     """Torsions (B, n) of the rows minus those of the structure, wrapped to [-pi, pi), in radian."""
     tree = domain.tree
     axes = [
-        (_beside(tree.table, a, b), a, b, _beside(tree.table, b, a))
+        (_beside(tree.adjacency, a, b), a, b, _beside(tree.adjacency, b, a))
         for a, b in zip(tree.near.tolist(), tree.far.tolist(), strict=True)
     ]
     # a torsion that moves no atom yet (its side chain is still missing) has no increment

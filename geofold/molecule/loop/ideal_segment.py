@@ -22,7 +22,7 @@ from geofold.molecule.io.ideal_peptide import PHI, PROLINE_PHI, PSI, peptide
 from geofold.molecule.kinematics.forward import Kinematics, frames, transform_atoms
 from geofold.molecule.kinematics.inverse import solve_ik
 from geofold.molecule.loop.build_plan import Build
-from geofold.molecule.residues import SAME_AS, letter_of
+from geofold.molecule.residues import STANDARD_PARENT, one_letter_code
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.sidechains.rotamer_library import backbone_frames
 from geofold.molecule.structure import Floats, Structure
@@ -90,14 +90,16 @@ class Bridge:
         kinematics = Kinematics.of(tree)
         kind = np.array(tree.kind)
         turning = (tree.residue < last) | ((kind == "phi") & (fixed_phi is None))
-        return cls(made, tree, kinematics, torch.as_tensor(turning), kinematics.local(ghost), torch.as_tensor(anchor))
+        return cls(
+            made, tree, kinematics, torch.as_tensor(turning), kinematics.local_rows(ghost), torch.as_tensor(anchor)
+        )
 
     @property
     def reach(self) -> tuple[float, float]:
         """Distance from the C before to the N after the gap, and the largest distance the residues can span (nm)."""
         carbon = self.peptide.atom(0, "C", self.peptide.steering_mask)
         nitrogen = self.peptide.atom(len(self.peptide.residues) - 1, "N", self.peptide.steering_mask)
-        row = self.kinematics.local([nitrogen or 0])
+        row = self.kinematics.local_rows([nitrogen or 0])
         straight = np.full((1, len(self.peptide.residues) - 1, 2), np.pi)
         extended = transform_atoms(
             self.kinematics, frames(self.kinematics, self._start(1), self.increments(straight)), self._start(1), row
@@ -139,7 +141,7 @@ class Bridge:
 def _letter(structure: Structure, k: int) -> str:
     """One-letter code of an anchor; alanine for a non-standard residue."""
     name = structure.residues[k].resname
-    return letter_of(SAME_AS.get(name, name)).replace("-", "A")
+    return one_letter_code(STANDARD_PARENT.get(name, name)).replace("-", "A")
 
 
 def _held_phi(structure: Structure, k: int, steering: np.ndarray) -> float | None:

@@ -61,7 +61,7 @@ class LoopSense:
             *(part.to(device) for part in pieces_of(structure, tree.first, tree.last, tree.steering))
         )
         pieces = pieces._replace(free=torch.tensor([hinge], device=device) >= 0)
-        return cls(pieces, decoder.kinematics.rows(atoms).view(-1, len(NAMES)), torch.tensor(hinge, device=device))
+        return cls(pieces, decoder.kinematics.find_rows(atoms).view(-1, len(NAMES)), torch.tensor(hinge, device=device))
 
     def at(self, xyz: Tensor) -> BackboneBatch:
         """BackboneBatch with local coordinates (B, m, 3) in nm."""

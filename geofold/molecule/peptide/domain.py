@@ -236,7 +236,9 @@ class PeptideDomain(TorsionDomain[PeptideState]):
             local = len(self.decoder.kinematics.atoms)
 
             def row(atom: int) -> int:
-                return local + fixed.index(atom) if atom in self.still else int(self.decoder.kinematics.local([atom]))
+                return (
+                    local + fixed.index(atom) if atom in self.still else int(self.decoder.kinematics.local_rows([atom]))
+                )
 
             like = self.decoder.weight
             self.seen[contacts] = Bounds(

@@ -22,7 +22,7 @@ from geofold.geometry import dihedral
 from geofold.molecule.energy.vdw_radii import CONTACT, EXCLUDED_BONDS, POLAR, contact_distance, radius_of
 from geofold.molecule.sidechains.rotamer_library import beyond, side_chain
 from geofold.molecule.structure import WATER, Floats, Mask, Structure
-from geofold.molecule.topology.bonds import separations
+from geofold.molecule.topology.bonds import pairs_within_bonds
 
 STEPS = 24
 TOLERATED = 0.03
@@ -50,7 +50,7 @@ class SideChains:
         Atoms that turn with it.
     depth : (q,) int
         How many torsions of the same side chain come before.
-    table : list of list of int
+    adjacency : list of list of int
         Bonded atoms of each atom.
     """
 
@@ -59,10 +59,12 @@ class SideChains:
     quartet: NDArray[np.int64]
     carried: NDArray[np.bool_]
     depth: NDArray[np.int64]
-    table: list[list[int]]
+    adjacency: list[list[int]]
 
     @classmethod
-    def of(cls, structure: Structure, residues: Sequence[int], steering: Mask, table: list[list[int]]) -> SideChains:
+    def of(
+        cls, structure: Structure, residues: Sequence[int], steering: Mask, adjacency: list[list[int]]
+    ) -> SideChains:
         """Side chains of those of the residues whose chi atoms are complete."""
         owners, quartets = list[int](), list[list[int]]()
         carried, depth = list[NDArray[np.bool_]](), list[int]()
@@ -74,7 +76,7 @@ class SideChains:
                     break
                 quartets.append([int(a) for a in atoms if a is not None])
                 own = np.zeros(len(structure), dtype=bool)
-                own[sorted(beyond(table.__getitem__, *quartets[-1][1:3]))] = True
+                own[sorted(beyond(adjacency.__getitem__, *quartets[-1][1:3]))] = True
                 owners.append(k)
                 carried.append(own)
                 depth.append(number)
@@ -85,7 +87,7 @@ class SideChains:
             np.array(quartets, dtype=np.int64).reshape(-1, 4),
             np.array(carried, dtype=bool).reshape(shape),
             np.array(depth, dtype=np.int64),
-            table,
+            adjacency,
         )
 
     @property
@@ -117,7 +119,7 @@ class SideChains:
 
     @cached_property
     def _bonded(self) -> set[tuple[int, int]]:
-        return set(separations(self.table, self.moving, EXCLUDED_BONDS))
+        return set(pairs_within_bonds(self.adjacency, self.moving, EXCLUDED_BONDS))
 
     def overlaps(self, xyz: Floats) -> tuple[NDArray[np.int64], Floats]:
         """Pairs (p, 2) that overlap by more than is tolerated, the first atom a carried one, and by how much more."""

@@ -20,7 +20,7 @@ from geofold.molecule.sidechains.packing import pack, placed
 from geofold.molecule.sidechains.rotamer_library import side_chain
 from geofold.molecule.structure import AddedAtom, Floats, Mask, Structure
 from geofold.molecule.topology.bond_walk import BACKBONE
-from geofold.molecule.topology.bonds import bond_list, links_among, neighbours
+from geofold.molecule.topology.bonds import adjacency_list, bond_list, links_among
 
 RIGID = frozenset({"PRO", "HYP"})
 """Residues with rigid rings, which are not repacked."""
@@ -82,14 +82,14 @@ def near(structure: Structure, places: Floats, radius: float, steering: Mask) ->
 def repackable(structure: Structure, steering: Mask) -> list[int]:
     """Residues whose side chains may turn: complete or to be completed, in one conformer, linked to nothing."""
     linked = set(structure.residue_of[[end for link in structure.links for end in (link.i, link.j)]].tolist())
-    table = neighbours(bond_list(structure, steering), len(structure))
+    adjacency = adjacency_list(bond_list(structure, steering), len(structure))
     found = []
     for k, residue in enumerate(structure.residues):
         if residue.resname in RIGID or k in linked or side_chain(residue.resname) is None:
             continue
         own = set(residue.atoms.tolist())
         away = any(
-            other not in own for a in residue.atoms.tolist() if structure.name[a] not in KEPT for other in table[a]
+            other not in own for a in residue.atoms.tolist() if structure.name[a] not in KEPT for other in adjacency[a]
         )
         if structure.is_amino_acid(k) and not away and not np.any(structure.altloc[residue.atoms] != ""):
             found.append(k)
@@ -161,10 +161,10 @@ def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *,
     """
     steering = structure.steering_mask
     packed = pack(structure, [*loop, *shell], seed=seed)
-    table = neighbours(bond_list(structure, steering), len(structure))
+    adjacency = adjacency_list(bond_list(structure, steering), len(structure))
     chosen = dict(zip(packed.residue.tolist(), packed.chi, strict=True))
     turning = [k for k in chosen if structure.residues[k].resname not in RIGID]
-    chains = SideChains.of(structure, turning, steering, table)
+    chains = SideChains.of(structure, turning, steering, adjacency)
     wanted = np.array([chosen[k][depth] for k, depth in zip(chains.residue.tolist(), chains.depth, strict=True)])
     xyz = eased(chains, chains.turned(structure.xyz, wanted - chains.chi(structure.xyz)))
     atoms = np.flatnonzero(chains.carried.any(0))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from geofold import resources
 from geofold.geometry import dihedral, frames
 from geofold.molecule.io.ideal_peptide import peptide
-from geofold.molecule.residues import SAME_AS, one_letter_codes
+from geofold.molecule.residues import STANDARD_PARENT, one_letter_codes
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import templates
 from geofold.molecule.topology.torsion_tree import CHI_ATOMS
@@ -79,7 +79,7 @@ def backbone_frames(n: Floats, ca: Floats, c: Floats) -> tuple[Floats, Floats]:
 @cache
 def side_chain(name: str) -> SideChain | None:
     """Template of a residue type; None where there is nothing beyond CB."""
-    standard = SAME_AS.get(name, name)
+    standard = STANDARD_PARENT.get(name, name)
     if standard not in one_letter_codes() or standard in ("GLY", "ALA"):
         return None
     built = peptide("A" + one_letter_codes()[standard] + "A")
@@ -176,7 +176,7 @@ def library() -> Library:
 
 def kind_of(name: str, omega: float) -> str:
     """Library type of a residue: prolines by the omega before them (radian)."""
-    standard = SAME_AS.get(name, name)
+    standard = STANDARD_PARENT.get(name, name)
     if standard == "PRO":
         return "CPR" if math.isfinite(omega) and abs(omega) < math.pi / 2 else "TPR"
     return standard

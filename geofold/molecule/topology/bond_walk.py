@@ -38,7 +38,7 @@ class TorsionTree:
         Covalent links from a moving atom to a fixed atom, or across the tree: more rows for the closure.
     steering : (n_atoms,) bool
         The conformer that the tree was built on.
-    table : list of list of int
+    adjacency : list of list of int
         Adjacency list of the bond graph.
     """
 
@@ -56,7 +56,7 @@ class TorsionTree:
     end: int
     links: tuple[tuple[int, int], ...]
     steering: NDArray[np.bool_]
-    table: list[list[int]]
+    adjacency: list[list[int]]
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -83,12 +83,12 @@ class Walk:
         self,
         structure: Structure,
         steering: NDArray[np.bool_],
-        table: list[list[int]],
+        adjacency: list[list[int]],
         axes: dict[tuple[int, int], tuple[str, int]],
         first: int,
         last: int,
     ) -> None:
-        self.structure, self.steering, self.table, self.axes = structure, steering, table, axes
+        self.structure, self.steering, self.adjacency, self.axes = structure, steering, adjacency, axes
         self.first, self.last = first, last
         self.group: dict[int, int] = {}
         self.torsions: list[tuple[str, int, int, int, int]] = []  # kind, residue, near, far, parent
@@ -101,7 +101,7 @@ class Walk:
         queue = deque([start])
         while queue:
             atom = queue.popleft()
-            for other in self.table[atom]:
+            for other in self.adjacency[atom]:
                 if other in self.group:
                     continue
                 if self._same_part(atom, other) or other in riders:
@@ -109,7 +109,7 @@ class Walk:
                     queue.append(other)
         self.links = self._cross_links()
 
-    def beyond(self, carbon: int) -> int:
+    def torsion_of(self, carbon: int) -> int:
         """Torsion that carries what follows the last carbonyl carbon."""
         return self.group[carbon]
 
@@ -133,7 +133,7 @@ class Walk:
             end=end,
             links=tuple(self.links),
             steering=self.steering,
-            table=self.table,
+            adjacency=self.adjacency,
         )
 
     def _enter(self, atom: int, other: int) -> int:
@@ -158,10 +158,10 @@ class Walk:
     def _riders(self) -> set[int]:
         """Atoms of ligands and glycans that hang from the stretch and from nothing else."""
         riders: set[int] = set()
-        for start in range(len(self.table)):
+        for start in range(len(self.adjacency)):
             if not self._inside(start):
                 continue
-            for other in self.table[start]:
+            for other in self.adjacency[start]:
                 residue = int(self.structure.residue_of[other])
                 if self._inside(other) or self.structure.is_amino_acid(residue) or other in riders:
                     continue
@@ -174,7 +174,7 @@ class Walk:
         """The non-protein group around `start`, and whether it touches no atom outside the stretch."""
         seen, queue, free = {start}, [start], True
         while queue:
-            for other in self.table[queue.pop()]:
+            for other in self.adjacency[queue.pop()]:
                 if other in seen or self._inside(other):
                     continue
                 if self.structure.is_amino_acid(int(self.structure.residue_of[other])):
@@ -188,7 +188,7 @@ class Walk:
         """Bonds that the tree does not hold together by itself, peptide bonds to the anchors excepted."""
         links = []
         for atom, group in self.group.items():
-            for other in self.table[atom]:
+            for other in self.adjacency[atom]:
                 if other in self.group:
                     crossing = atom < other and not self._tree_bond(atom, other)
                     if crossing and group != self.group[other]:

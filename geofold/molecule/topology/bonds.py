@@ -91,7 +91,7 @@ def link_bonds(structure: Structure, steering: NDArray[np.bool_]) -> set[tuple[i
     return found
 
 
-def is_complete(structure: Structure, index: int, steering: NDArray[np.bool_]) -> bool:
+def has_all_heavy_atoms(structure: Structure, index: int, steering: NDArray[np.bool_]) -> bool:
     """Whether a residue has all heavy atoms of its template, OXT apart; one without a template counts as complete."""
     known = templates().get(standard_name(structure.residues[index].resname))
     if known is None:
@@ -103,23 +103,23 @@ def is_complete(structure: Structure, index: int, steering: NDArray[np.bool_]) -
     return heavy <= there
 
 
-def neighbours(bonds: list[tuple[int, int]], n: int) -> list[list[int]]:
+def adjacency_list(bonds: list[tuple[int, int]], n: int) -> list[list[int]]:
     """Adjacency list of the bond graph, each list in ascending order."""
-    table: list[list[int]] = [[] for _ in range(n)]
+    adjacency: list[list[int]] = [[] for _ in range(n)]
     for i, j in bonds:
-        table[i].append(j)
-        table[j].append(i)
-    return [sorted(row) for row in table]
+        adjacency[i].append(j)
+        adjacency[j].append(i)
+    return [sorted(row) for row in adjacency]
 
 
-def separations(table: list[list[int]], atoms: NDArray[np.int64], depth: int) -> list[tuple[int, int]]:
+def pairs_within_bonds(adjacency: list[list[int]], atoms: NDArray[np.int64], depth: int) -> list[tuple[int, int]]:
     """Pairs (atom of `atoms`, other atom) at most `depth` bonds apart."""
     pairs: list[tuple[int, int]] = []
     for start in atoms:
         seen = {int(start)}
         frontier = [int(start)]
         for _ in range(depth):
-            frontier = [b for a in frontier for b in table[a] if b not in seen]
+            frontier = [b for a in frontier for b in adjacency[a] if b not in seen]
             frontier = list(dict.fromkeys(frontier))
             seen.update(frontier)
         pairs.extend((int(start), other) for other in sorted(seen) if other != start)

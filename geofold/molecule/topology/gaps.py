@@ -17,7 +17,7 @@ from geofold.molecule.residues import standard_name
 from geofold.molecule.selection import Number
 from geofold.molecule.structure import Structure
 
-Stretch = tuple[int, int]
+Segment = tuple[int, int]
 """First and last residue index."""
 LEFT_OUT = 1000
 """Cost of a residue that the recorded sequence has no place for: a ligand that is an amino acid, for example."""
@@ -48,9 +48,9 @@ class Gap:
     source: str
 
 
-def stretches(structure: Structure, chain: str | None = None) -> list[Stretch]:
+def chain_segments(structure: Structure, chain: str | None = None) -> list[Segment]:
     """First and last residue of the unbroken stretches of amino acids, of all chains or of one."""
-    spans: list[Stretch] = []
+    spans: list[Segment] = []
     for k in range(len(structure.residues)):
         if chain not in (None, structure.residues[k].chain) or not structure.is_amino_acid(k):
             continue
@@ -61,11 +61,11 @@ def stretches(structure: Structure, chain: str | None = None) -> list[Stretch]:
     return spans
 
 
-def gaps(structure: Structure, chain: str | None = None, removed: frozenset[int] = frozenset()) -> list[Gap]:
+def find_gaps(structure: Structure, chain: str | None = None, removed: frozenset[int] = frozenset()) -> list[Gap]:
     """Gaps between stretches of each chain id, or of one, as if the residues `removed` were not there."""
     recorded = recorded_sequences(structure)
-    chains: dict[str, list[Stretch]] = {}
-    for first, last in stretches(structure, chain):
+    chains: dict[str, list[Segment]] = {}
+    for first, last in chain_segments(structure, chain):
         for part in _without(first, last, removed):
             chains.setdefault(structure.residues[first].chain, []).append(part)
     found = []
@@ -86,14 +86,14 @@ def gaps(structure: Structure, chain: str | None = None, removed: frozenset[int]
     return found
 
 
-def _without(first: int, last: int, removed: frozenset[int]) -> list[Stretch]:
+def _without(first: int, last: int, removed: frozenset[int]) -> list[Segment]:
     """Remaining residues of a segment."""
     kept = np.array([False, *(k not in removed for k in range(first, last + 1)), False])
     edge = np.flatnonzero(np.diff(kept.astype(int)))
     return [(first + int(a), first + int(b) - 1) for a, b in edge.reshape(-1, 2)]
 
 
-def _contents(structure: Structure, spans: Sequence[Stretch], record: Recorded) -> dict[int, tuple[int, int]]:
+def _contents(structure: Structure, spans: Sequence[Segment], record: Recorded) -> dict[int, tuple[int, int]]:
     """Where in the record the gap behind each stretch lies, for those where all best placements agree."""
     names, places = [standard_name(name) for name in record.names], list[list[int]]()
     count = 0
@@ -120,7 +120,7 @@ def _contents(structure: Structure, spans: Sequence[Stretch], record: Recorded) 
     return found
 
 
-def _places(structure: Structure, span: Stretch, record: Recorded, there: list[str]) -> list[int]:
+def _places(structure: Structure, span: Segment, record: Recorded, there: list[str]) -> list[int]:
     """Places where the record, by its standard names, reads as the stretch does, numbers included where it has them."""
     residues = [structure.residues[k] for k in range(span[0], span[1] + 1)]
     own = [standard_name(residue.resname) for residue in residues]
@@ -137,7 +137,7 @@ Node = tuple[int, int]
 
 
 def _costs(
-    structure: Structure, spans: Sequence[Stretch], places: list[list[int]], start: list[int]
+    structure: Structure, spans: Sequence[Segment], places: list[list[int]], start: list[int]
 ) -> tuple[dict[Node, int], dict[Node, int]]:
     """Cost of the best way from the chain's start to each placed stretch, and from there to its end.
 
@@ -158,7 +158,7 @@ def _costs(
     return forward, backward
 
 
-def _step(structure: Structure, spans: Sequence[Stretch], start: list[int], one: Node, two: Node) -> int:
+def _step(structure: Structure, spans: Sequence[Segment], start: list[int], one: Node, two: Node) -> int:
     """Cost of two placed stretches in a row: those left out between them, and a gap that the numbers deny."""
     if two[0] != one[0] + 1:
         return LEFT_OUT * (start[two[0]] - start[one[0] + 1])

@@ -17,7 +17,7 @@ from geofold.errors import AltlocError, BackboneError
 from geofold.molecule.residues import standard_name
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bond_walk import BACKBONE, TorsionTree, Walk
-from geofold.molecule.topology.bonds import bond_list, neighbours
+from geofold.molecule.topology.bonds import adjacency_list, bond_list
 
 CHI_ATOMS: dict[str, tuple[str, ...]] = {
     "ARG": ("CA", "CB", "CG", "CD", "NE"),
@@ -69,7 +69,7 @@ def torsion_tree(
     steering = structure.steering(altloc)
     if altloc is None:
         _require_single_backbone(structure, first, last)
-    table = neighbours(bond_list(structure, steering), len(structure.name))
+    adjacency = adjacency_list(bond_list(structure, steering), len(structure.name))
     backbone = {(k, name): structure.atom(k, name, steering) for k in range(first, last + 1) for name in BACKBONE}
     for (k, name), atom in backbone.items():
         if atom is None and name != "O":
@@ -85,14 +85,14 @@ def torsion_tree(
     root, root_names = _root(first, last, before, after)
     start = backbone[(root, root_names)]
     assert start is not None
-    walk = Walk(structure, steering, table, axes, first, last)
+    walk = Walk(structure, steering, adjacency, axes, first, last)
     walk.run(start)
     anchor = _anchor(structure, last + 1, steering) if before and after else None
     end = -1
     if anchor is not None:
         carbon = backbone[(last, "C")]
         assert carbon is not None
-        end = walk.beyond(carbon)
+        end = walk.torsion_of(carbon)
     return walk.tree(closed=before and after, anchor=anchor, end=end)
 
 

@@ -213,7 +213,9 @@ def test_transferred_conformations_stay_nearer_than_by_their_torsions_alone(monk
         assert closed.all()
         there = backbone.reshape(len(rows), -1, 3)
         return np.sqrt(
-            ((state.conformation.xyz[:, domain.decoder.kinematics.rows(places)].numpy() - there) ** 2).sum(-1).mean(-1)
+            ((state.conformation.xyz[:, domain.decoder.kinematics.find_rows(places)].numpy() - there) ** 2)
+            .sum(-1)
+            .mean(-1)
         )
 
     near = moved()

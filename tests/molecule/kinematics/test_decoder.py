@@ -223,7 +223,7 @@ def test_a_long_stream_keeps_geometry_and_its_own_count_of_angles():
             state = decoder.commit(decoder.decode(latent(decoder, step, 0.1), state), state, state.mobility)
     after = structure.xyz.copy()
     after[decoder.kinematics.atoms.numpy()] = state.xyz[0].numpy()
-    for a, bonded in enumerate(decoder.tree.table):
+    for a, bonded in enumerate(decoder.tree.adjacency):
         for b in bonded:
             assert abs(np.linalg.norm(after[a] - after[b]) - np.linalg.norm(structure.xyz[a] - structure.xyz[b])) < 1e-7
     topology = mdtraj.load(str(find("structures", "1ubi.pdb"))).topology
@@ -271,7 +271,7 @@ def test_controller_bends_a_loop_back():
         assert (info.loss_after <= info.loss_before).all()
         losses.append(float(info.loss_after))
     assert losses[-1] < 0.7 * float(losses[0])
-    row = int(domain.decoder.kinematics.local([structure.atom(52, "C", domain.tree.steering)])[0])
+    row = int(domain.decoder.kinematics.local_rows([structure.atom(52, "C", domain.tree.steering)])[0])
     nitrogen = domain.tree.anchor[0]
     bond = float((stream.domain.conformation.xyz[0, row] - torch.as_tensor(structure.xyz[nitrogen])).norm())
     assert abs(bond - structure.peptide_distance(52, 53)) < 1e-6

@@ -85,7 +85,7 @@ def test_bonds_angles_and_chirality_stay(stretch, seed, size):
     after = moved_structure(structure, kinematics, random_turns(tree, seed, size))
     pairs, centres = [], []
     broken = {frozenset(link) for link in tree.links}  # closure keeps these, free motion does not
-    for atom, bonded in enumerate(tree.table):
+    for atom, bonded in enumerate(tree.adjacency):
         kept = [b for b in bonded if frozenset((atom, b)) not in broken]
         pairs += [(atom, b) for b in kept] + [(a, b) for a in kept for b in kept if a < b]
         centres += [(atom, *kept[:3])] if len(kept) >= 3 else []
@@ -138,7 +138,7 @@ def test_dihedrals_in_double_precision(stretch):
     inside = set(tree.atoms.tolist()) | set(tree.near.tolist())
     checked = 0
     for j, (near, far) in enumerate(zip(tree.near.tolist(), tree.far.tolist(), strict=True)):
-        ends = [[x for x in tree.table[a] if x != b] for a, b in ((near, far), (far, near))]
+        ends = [[x for x in tree.adjacency[a] if x != b] for a, b in ((near, far), (far, near))]
         root_side = [a for a in ends[0] if not (tree.closed and a in inside and structure.residue_of[a] > tree.last)]
         beyond = [b for b in ends[1] if b in inside and {far, b} not in map(set, tree.links)]
         for a in [x for x in root_side if {near, x} not in map(set, tree.links)]:

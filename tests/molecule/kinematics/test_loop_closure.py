@@ -48,7 +48,7 @@ def increments(tree: TorsionTree, space: Tangent, seed: int, size: float = CAP, 
 def anchors(structure: Structure, tree: TorsionTree, kinematics: Kinematics, theta: torch.Tensor) -> torch.Tensor:
     """How far each anchor atom would be carried, (B, 3) in nm."""
     xyz = local(structure, kinematics, len(theta))
-    rows = kinematics.local(tree.anchor)
+    rows = kinematics.local_rows(tree.anchor)
     end = frames(kinematics, xyz, theta)[:, tree.end, None]
     return ((end[..., :3, :3] @ xyz[:, rows, :, None])[..., 0] + end[..., :3, 3] - xyz[:, rows]).norm(dim=-1)
 
@@ -68,7 +68,7 @@ def test_loops_close(loop, seed, size):
     assert float(anchors(structure, tree, kinematics, theta).max()) < 1e-7
     moved = positions(kinematics, xyz, theta)[0].numpy()
     carbon, nitrogen = structure.atom(tree.last, "C", tree.steering), tree.anchor[0]
-    row = int(kinematics.local([carbon])[0])
+    row = int(kinematics.local_rows([carbon])[0])
     before = np.linalg.norm(structure.xyz[carbon] - structure.xyz[nitrogen])
     assert abs(np.linalg.norm(moved[row] - structure.xyz[nitrogen]) - before) < 1e-7
     assert float(theta.abs().max()) > 0.1 * size
@@ -205,12 +205,12 @@ def test_disulfides_keep_bond_and_both_angles(loop, chi, seed):
     assert tree.links
     for i, j in tree.links:
         for centre, other in ((i, j), (j, i)):
-            for atom in [other, *tree.table[centre]]:
+            for atom in [other, *tree.adjacency[centre]]:
                 pair = [atom, other] if atom != other else [centre, other]
                 before, now = (np.linalg.norm(x[pair[0]] - x[pair[1]]) for x in (structure.xyz, after))
                 names = [f"{structure.residue_of[a]}.{structure.name[a]}" for a in pair]
                 assert abs(now - before) < 1e-6, names
-    for atom, bonded in enumerate(tree.table):
+    for atom, bonded in enumerate(tree.adjacency):
         for other in bonded:
             before, now = (np.linalg.norm(x[atom] - x[other]) for x in (structure.xyz, after))
             assert abs(now - before) < 1e-6, (atom, other)

@@ -22,7 +22,7 @@ from geofold.molecule.loop.build_request import find_build
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.ideal_segment import Bridge
 from geofold.molecule.loop.torsion_sampling import drawn_torsions
-from geofold.molecule.residues import letter_of
+from geofold.molecule.residues import one_letter_code
 from geofold.molecule.selection import find_range, parse_range
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Structure
@@ -41,7 +41,7 @@ def native(name: str, span: str) -> str:
     """The range with the sequence that stands there."""
     structure = read(STRUCTURES / name)
     first, last = find_range(structure, span)
-    return f"{span}=" + "".join(letter_of(residue.resname) for residue in structure.residues[first : last + 1])
+    return f"{span}=" + "".join(one_letter_code(residue.resname) for residue in structure.residues[first : last + 1])
 
 
 def bridged(name: str, span: str) -> tuple[Structure, Bridge, torch.Tensor, torch.Tensor]:

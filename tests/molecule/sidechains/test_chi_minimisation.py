@@ -14,7 +14,7 @@ from geofold.molecule.loop.detection import overlaps
 from geofold.molecule.sidechains.chi_minimisation import SideChains, eased
 from geofold.molecule.sidechains.repacking import repackable
 from geofold.molecule.structure import Floats, Structure
-from geofold.molecule.topology.bonds import bond_list, neighbours
+from geofold.molecule.topology.bonds import adjacency_list, bond_list
 
 INSIDE = range(20, 50)
 
@@ -23,8 +23,8 @@ def chains_of(name: str) -> tuple[Structure, SideChains]:
     structure = read(resources.find("structures", name))
     steering = structure.steering_mask
     turning = [k for k in repackable(structure, steering) if k in INSIDE]
-    table = neighbours(bond_list(structure, steering), len(structure))
-    return structure, SideChains.of(structure, turning, steering, table)
+    adjacency = adjacency_list(bond_list(structure, steering), len(structure))
+    return structure, SideChains.of(structure, turning, steering, adjacency)
 
 
 def severe(structure: Structure, xyz: Floats) -> tuple[int, float]:
@@ -73,7 +73,7 @@ def test_what_overlaps_nothing_stays_to_the_last_bit() -> None:
     owner, steering = structure.residue_of, structure.steering_mask
     near = set(owner[chains.overlaps(structure.xyz)[0].ravel()].tolist())
     turning = [k for k in repackable(structure, steering) if k in INSIDE and k not in near]
-    free = SideChains.of(structure, turning, steering, chains.table)
+    free = SideChains.of(structure, turning, steering, chains.adjacency)
     assert len(free.axis) > 10 and eased(free, structure.xyz) is structure.xyz
-    nobody = SideChains.of(structure, [], structure.steering_mask, chains.table)
+    nobody = SideChains.of(structure, [], structure.steering_mask, chains.adjacency)
     assert eased(nobody, structure.xyz) is structure.xyz

@@ -14,7 +14,7 @@ from geofold import resources
 from geofold.bench.models.side_chain_packer import strip_side_chains
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
-from geofold.molecule.residues import LETTERS
+from geofold.molecule.residues import AMINO_ACID_LETTERS
 from geofold.molecule.sidechains import packing
 from geofold.molecule.sidechains.dead_end_elimination import anneal, eliminate, interactions
 from geofold.molecule.sidechains.packing import backbone_torsions, pack, placed, shell
@@ -29,7 +29,7 @@ from geofold.molecule.sidechains.rotamer_library import (
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import link_bonds, templates
 
-NAMES = sorted({residue.resname for residue in peptide(LETTERS).residues} - {"ALA", "GLY"})
+NAMES = sorted({residue.resname for residue in peptide(AMINO_ACID_LETTERS).residues} - {"ALA", "GLY"})
 
 
 def shipped(name: str) -> Structure:
@@ -46,7 +46,9 @@ def test_what_is_built_has_the_chi_that_was_asked_for(name: str) -> None:
     chain = side_chain(name)
     assert chain is not None
     kinds = ("TPR", "CPR") if name == "PRO" else (name,)
-    structure = peptide("A" + LETTERS[[r.resname for r in peptide(LETTERS).residues].index(name)] + "A")
+    structure = peptide(
+        "A" + AMINO_ACID_LETTERS[[r.resname for r in peptide(AMINO_ACID_LETTERS).residues].index(name)] + "A"
+    )
     place = {str(structure.name[a]): int(a) for a in structure.residues[1].atoms}
     rotation, origin = backbone_frames(*(structure.xyz[place[k]] for k in ("N", "CA", "C")))
     for kind in kinds:

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components, shortest_path
 from geofold.errors import AltlocError, BackboneError
 from geofold.molecule.io.read import read
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.bonds import bond_list, neighbours, separations
+from geofold.molecule.topology.bonds import adjacency_list, bond_list, pairs_within_bonds
 from geofold.molecule.topology.torsion_tree import CHI_ATOMS, TorsionTree, torsion_tree
 from geofold.resources import find
 
@@ -49,7 +49,7 @@ def test_protein_bonds_are_those_of_mdtraj(name):
     theirs |= {(int(sulphur[a]), int(sulphur[b])) for a, b in zip(*np.nonzero(np.triu(near, 1)), strict=True)}
     heavy = amino & ~np.isin(structure.element, ["H", "D"])
     assert {b for b in ours if heavy[list(b)].all()} == {b for b in theirs if heavy[list(b)].all()}
-    table = neighbours(sorted(ours), len(structure))
+    table = adjacency_list(sorted(ours), len(structure))
     hydrogens = np.flatnonzero((structure.element == "H") & amino)
     assert all(len(table[h]) == 1 for h in hydrogens)
 
@@ -62,7 +62,7 @@ def test_separations_are_shortest_paths():
     graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(n, n))
     distance = shortest_path(graph, directed=False, unweighted=True)
     for depth in (1, 2, 3):
-        found = set(separations(neighbours(bonds, n), np.arange(n), depth))
+        found = set(pairs_within_bonds(adjacency_list(bonds, n), np.arange(n), depth))
         assert found == {(a, b) for a, b in zip(*np.nonzero(distance <= depth), strict=True) if a != b}
 
 
@@ -144,7 +144,7 @@ def test_hydrogens_ride_with_their_heavy_atoms():
     hydrogens = [a for a in tree.atoms if structure.element[a] == "H"]
     assert len(hydrogens) > 5
     for hydrogen in hydrogens:
-        (heavy,) = tree.table[hydrogen]
+        (heavy,) = tree.adjacency[hydrogen]
         own = {j for j in range(len(tree)) if tree.far[j] == heavy}
         assert body[hydrogen] == body.get(heavy, -1) or body[hydrogen] in own
 
