@@ -19,7 +19,7 @@ from geofold.modelling.progress import Progress
 from geofold.modelling.repair.loop import repair_loop
 from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.trajectory import TrajectoryRecorder, no_motion
-from geofold.molecule.sidechains.repacking import RepackedSideChains, subset
+from geofold.molecule.sidechains.repacking import RepackedSideChains, select_atoms
 from geofold.molecule.structure import Floats, Structure
 
 TOUCHING_DISTANCE = 1.2
@@ -55,7 +55,7 @@ def repair_loops(
             continue
         removed = np.isin(present.residue_of, [k for a, b in later for k in range(a, b + 1)])
         atoms, shift = np.flatnonzero(~removed), sum(b - a + 1 for a, b in later if b < first)
-        part = subset(present, ~removed)
+        part = select_atoms(present, ~removed)
         model = repair_loop(part, first - shift, last - shift, options, progress(first, last))[0]
         frames = [embed_fragment(present.xyz, atoms, model.outcome, frame) for frame in model.outcome.frames]
         repacked = RepackedSideChains(atoms[model.outcome.repacked.atoms], model.outcome.repacked.xyz)

@@ -20,7 +20,7 @@ from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
 from geofold.learn.data.chains import SPLITS, Chains
 from geofold.molecule.residues import three_letter_names
 from geofold.molecule.sidechains.packing import backbone_torsions, pack
-from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, side_chain
+from geofold.molecule.sidechains.rotamer_library import backbone_frames, build_rotamers, side_chain
 from geofold.molecule.structure import AddedAtom, Row, Structure
 
 Floats = NDArray[np.float64]
@@ -106,7 +106,7 @@ def side_chain_atoms(structure: Structure, chi: NDArray[np.float16]) -> list[Add
         added.append(AddedAtom(k, "CB", "C", template.cb @ rotation + origin))
         if residue.resname != "ALA":
             angles = chi[k, : len(template.axes)].astype(float)[None]
-            places = built(template, angles, rotation, origin)[0]
+            places = build_rotamers(template, angles, rotation, origin)[0]
             for name, element, place in zip(template.names, template.elements, places, strict=True):
                 added.append(AddedAtom(k, name, element, place))
     return added

@@ -20,18 +20,18 @@ from scipy.spatial.transform import Rotation
 
 from geofold.geometry import dihedral
 from geofold.molecule.energy.vdw_radii import CONTACT, EXCLUDED_BONDS, POLAR, contact_distance, radius_of
-from geofold.molecule.sidechains.rotamer_library import beyond, side_chain
+from geofold.molecule.sidechains.rotamer_library import atoms_beyond, side_chain
 from geofold.molecule.structure import WATER, Floats, Mask, Structure
 from geofold.molecule.topology.bonds import pairs_within_bonds
 
-STEPS = 24
-TOLERATED = 0.03
+MAX_STEPS = 24
+OVERLAP_TOLERANCE = 0.03
 """Overlap without cost (nm); severe overlaps begin at 0.04."""
-STRAY = np.radians(60.0)
-"""As far from its rotamer as this costs a torsion what an overlap of `TOLERATED` beyond the tolerated one costs."""
-LARGEST = np.radians(10.0)
+RESTRAINT_ANGLE = np.radians(60.0)
+"""Deviation from the rotamer (rad) that costs as much as an overlap of twice `OVERLAP_TOLERANCE`."""
+MAX_ROTATION = np.radians(10.0)
 """Largest rotation of a torsion per step (radian)."""
-DAMPING, EASIER, HARDER = 0.1, 0.5, 4.0
+INITIAL_DAMPING, DAMPING_DECREASE, DAMPING_INCREASE = 0.1, 0.5, 4.0
 """Initial damping, and its factors after an accepted and after a rejected step."""
 
 
@@ -46,7 +46,7 @@ class SideChains:
         Whose each torsion is.
     quartet : (q, 4) int
         Atoms that each torsion is measured by; it turns about the middle two.
-    carried : (q, n_atoms) bool
+    moved_atoms : (q, n_atoms) bool
         Atoms that turn with it.
     depth : (q,) int
         How many torsions of the same side chain come before.
@@ -57,7 +57,7 @@ class SideChains:
     structure: Structure
     residue: NDArray[np.int64]
     quartet: NDArray[np.int64]
-    carried: NDArray[np.bool_]
+    moved_atoms: NDArray[np.bool_]
     depth: NDArray[np.int64]
     adjacency: list[list[int]]
 
@@ -76,7 +76,7 @@ class SideChains:
                     break
                 quartets.append([int(a) for a in atoms if a is not None])
                 own = np.zeros(len(structure), dtype=bool)
-                own[sorted(beyond(adjacency.__getitem__, *quartets[-1][1:3]))] = True
+                own[sorted(atoms_beyond(adjacency.__getitem__, *quartets[-1][1:3]))] = True
                 owners.append(k)
                 carried.append(own)
                 depth.append(number)
@@ -102,7 +102,7 @@ class SideChains:
     @cached_property
     def moving(self) -> NDArray[np.int64]:
         """Heavy atoms that any torsion carries."""
-        return np.flatnonzero(self.carried.any(0) & self._heavy)
+        return np.flatnonzero(self.moved_atoms.any(0) & self._heavy)
 
     @cached_property
     def _heavy(self) -> NDArray[np.bool_]:
@@ -129,70 +129,70 @@ class SideChains:
             (int(a), int(b))
             for a, close in zip(self.moving, near, strict=True)
             for b in heavy[close]
-            if a != b and not (a > b and self._moves[b]) and (int(a), int(b)) not in self._bonded
+            if a != b and not (a > b and self._is_moving[b]) and (int(a), int(b)) not in self._bonded
         ]
         pairs = np.array(listed, dtype=np.int64).reshape(-1, 2)
         i, j = pairs.T
         touching = contact_distance(self._radius, self._polar, i, j)
         # what turns together keeps its distance
-        apart = (self.carried[:, i] != self.carried[:, j]).any(0)
-        excess = touching - np.linalg.norm(xyz[i] - xyz[j], axis=-1) - TOLERATED
+        apart = (self.moved_atoms[:, i] != self.moved_atoms[:, j]).any(0)
+        excess = touching - np.linalg.norm(xyz[i] - xyz[j], axis=-1) - OVERLAP_TOLERANCE
         kept = apart & (excess > 0)
         return pairs[kept], excess[kept]
 
     @cached_property
-    def _moves(self) -> NDArray[np.bool_]:
+    def _is_moving(self) -> NDArray[np.bool_]:
         found = np.zeros(len(self.structure), dtype=bool)
         found[self.moving] = True
         return found
 
-    def motion(self, xyz: Floats, atoms: NDArray[np.int64]) -> Floats:
+    def jacobian(self, xyz: Floats, atoms: NDArray[np.int64]) -> Floats:
         """How atoms (p,) move with each torsion: (p, q, 3), nm per radian."""
         origin = xyz[self.axis[:, 1]]
         along = origin - xyz[self.axis[:, 0]]
         along /= np.linalg.norm(along, axis=-1, keepdims=True)
         lever = xyz[atoms][:, None] - origin
-        return np.cross(along, lever) * self.carried[:, atoms].T[..., None]
+        return np.cross(along, lever) * self.moved_atoms[:, atoms].T[..., None]
 
-    def turned(self, xyz: Floats, delta: Floats) -> Floats:
+    def rotate(self, xyz: Floats, delta: Floats) -> Floats:
         """Coordinates (n_atoms, 3) after turns (q,), those nearest to the backbone last."""
         xyz = xyz.copy()
         # about axes as they stand: an outer axis has not moved yet when its turn comes
         for k in np.argsort(-self.depth, kind="stable"):
             b, c = self.axis[k]
             axis = (xyz[c] - xyz[b]) / np.linalg.norm(xyz[c] - xyz[b])
-            own = self.carried[k]
+            own = self.moved_atoms[k]
             xyz[own] = Rotation.from_rotvec(delta[k] * axis).apply(xyz[own] - xyz[c]) + xyz[c]
         return xyz
 
 
-def eased(chains: SideChains, xyz: Floats) -> Floats:
+def relax_chi(chains: SideChains, xyz: Floats) -> Floats:
     """Coordinates (n_atoms, 3) after natural steps of side chains away from what they overlap, near their torsions."""
     total = np.zeros(len(chains.axis))
     pairs, excess = chains.overlaps(xyz)
     if not len(excess):
         return xyz
-    stiff, damping = (TOLERATED / STRAY) ** 2, DAMPING
+    stiff, damping = (OVERLAP_TOLERANCE / RESTRAINT_ANGLE) ** 2, INITIAL_DAMPING
     now, cost = xyz, float((excess**2).sum())
-    carried = chains.motion(xyz, chains.moving)
+    carried = chains.jacobian(xyz, chains.moving)
     metric = np.einsum("pqi,pri->qr", carried, carried) / max(len(chains.moving), 1)
-    for _ in range(STEPS):
+    for _ in range(MAX_STEPS):
         i, j = pairs.T
         apart = now[i] - now[j]
         apart /= np.linalg.norm(apart, axis=-1, keepdims=True)
-        slope = -np.einsum("pqi,pi->pq", chains.motion(now, i) - chains.motion(now, j), apart)
+        slope = -np.einsum("pqi,pi->pq", chains.jacobian(now, i) - chains.jacobian(now, j), apart)
         down = slope.T @ excess + stiff * total
         curved = slope.T @ slope + stiff * np.eye(len(total)) + damping * metric
         delta = -np.linalg.solve(curved, down)
-        delta *= min(1.0, LARGEST / max(float(np.abs(delta).max()), 1e-12))
-        there = chains.turned(now, delta)
+        delta *= min(1.0, MAX_ROTATION / max(float(np.abs(delta).max()), 1e-12))
+        there = chains.rotate(now, delta)
         found = chains.overlaps(there)
         value = float((found[1] ** 2).sum() + stiff * ((total + delta) ** 2).sum())
         if value < cost:
             gain, now, cost, total = cost - value, there, value, total + delta
-            (pairs, excess), damping = found, damping * EASIER
+            (pairs, excess), damping = found, damping * DAMPING_DECREASE
             if not len(excess) or gain < 1e-3 * cost:
                 break
         else:
-            damping = max(damping, 1e-3) * HARDER
+            damping = max(damping, 1e-3) * DAMPING_INCREASE
     return now

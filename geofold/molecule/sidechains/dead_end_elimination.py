@@ -18,18 +18,18 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Pairs = dict[tuple[int, int], Floats]
 
-RADIUS = {"C": 0.16, "N": 0.13, "O": 0.13, "S": 0.17, "SE": 0.18}
-"""nm, SCWRL3's: smaller than Bondi's, as atoms of discrete rotamers must be; other elements take `METAL`."""
-METAL = 0.12
-RISE, SOFT, WORST = 57.273, 0.8254, 10.0
-"""Repulsion: zero from the contact distance R, RISE (1 - r / R) below it, WORST below SOFT R."""
-DISULFIDE, BRIDGE = (0.185, 0.225), 15.0
+PACKING_RADIUS = {"C": 0.16, "N": 0.13, "O": 0.13, "S": 0.17, "SE": 0.18}
+"""nm, SCWRL3's: smaller than Bondi's, as atoms of discrete rotamers must be; other elements take `DEFAULT_RADIUS`."""
+DEFAULT_RADIUS = 0.12
+REPULSION_SLOPE, SOFT_FRACTION, MAX_REPULSION = 57.273, 0.8254, 10.0
+"""Repulsion: zero from the contact distance R, RISE (1 - r / R) below it, MAX_REPULSION below SOFT R."""
+DISULFIDE_RANGE, DISULFIDE_GAIN = (0.185, 0.225), 15.0
 """Range of S-S distances of a disulfide (nm), and the energy gained by it."""
-SWEEPS, HOT, COLD = 60, 5.0, 0.05
+ANNEALING_SWEEPS, START_TEMPERATURE, END_TEMPERATURE = 60, 5.0, 0.05
 
 
 @dataclass
-class Site:
+class ResidueRotamers:
     """One residue that is packed: rotamers chi (K, L), atoms (K, m, 3) and energies (K,) with what is fixed."""
 
     residue: int
@@ -45,7 +45,7 @@ class Site:
     @property
     def radius(self) -> Floats:
         """(m,)."""
-        return np.array([RADIUS.get(element, METAL) for element in self.chain.elements])
+        return np.array([PACKING_RADIUS.get(element, DEFAULT_RADIUS) for element in self.chain.elements])
 
     @property
     def sulphur(self) -> int | None:
@@ -56,10 +56,10 @@ class Site:
 def repulsion(apart: Floats, touching: Floats) -> Floats:
     """Energy of pairs of atoms apart (..., 3) that touch at some distance."""
     ratio = np.sqrt((apart * apart).sum(-1)) / touching
-    return np.where(ratio < SOFT, WORST, np.maximum(RISE * (1 - ratio), 0.0))
+    return np.where(ratio < SOFT_FRACTION, MAX_REPULSION, np.maximum(REPULSION_SLOPE * (1 - ratio), 0.0))
 
 
-def interactions(sites: list[Site]) -> Pairs:
+def interactions(sites: list[ResidueRotamers]) -> Pairs:
     """Energies (K_i, K_j) of the pairs of residues, i < j, that can touch at all."""
     if len(sites) < 2:
         return {}
@@ -70,27 +70,27 @@ def interactions(sites: list[Site]) -> Pairs:
     close = close[apart < extent[close].sum(1) + 0.35]
     found: Pairs = {}
     for i, j in close.tolist():
-        energy = _between(sites[i], sites[j])
+        energy = _pair_energy(sites[i], sites[j])
         if energy.any():
             found[i, j] = energy
     return found
 
 
-def _between(one: Site, other: Site) -> Floats:
+def _pair_energy(one: ResidueRotamers, other: ResidueRotamers) -> Floats:
     """Energy (K, K') of two residues' rotamers."""
     a, b = one.xyz.reshape(-1, 3), other.xyz.reshape(-1, 3)
     shape = (*one.xyz.shape[:2], *other.xyz.shape[:2])
     square = (a * a).sum(-1)[:, None] + (b * b).sum(-1) - 2 * a @ b.T
     touching = one.radius[:, None, None] + other.radius
     ratio = np.sqrt(np.maximum(square, 0.0)).reshape(shape) / touching
-    energy = np.where(ratio < SOFT, WORST, np.maximum(RISE * (1 - ratio), 0.0)).sum((1, 3))
+    energy = np.where(ratio < SOFT_FRACTION, MAX_REPULSION, np.maximum(REPULSION_SLOPE * (1 - ratio), 0.0)).sum((1, 3))
     if one.sulphur is not None and other.sulphur is not None:
         distance = np.sqrt(np.maximum(square, 0.0)).reshape(shape)[:, 0, :, 0]
-        energy[(DISULFIDE[0] < distance) & (distance < DISULFIDE[1])] = -BRIDGE
+        energy[(DISULFIDE_RANGE[0] < distance) & (distance < DISULFIDE_RANGE[1])] = -DISULFIDE_GAIN
     return np.asarray(energy)
 
 
-def eliminate(sites: list[Site], pairs: Pairs) -> None:
+def eliminate(sites: list[ResidueRotamers], pairs: Pairs) -> None:
     """Goldstein's criterion until nothing more goes: r is out if some s is better whatever the others do."""
     around: list[list[int]] = [[] for _ in sites]
     for i, j in pairs:
@@ -116,7 +116,7 @@ def eliminate(sites: list[Site], pairs: Pairs) -> None:
         waiting.add(i)
 
 
-def anneal(sites: list[Site], pairs: Pairs, seed: int) -> tuple[list[int], float]:
+def anneal(sites: list[ResidueRotamers], pairs: Pairs, seed: int) -> tuple[list[int], float]:
     """Residues with a choice left, redrawn one by one from their Boltzmann weights while it cools; then the best."""
     noise = np.random.default_rng(seed)
     picks = [int(site.energy.argmin()) for site in sites]
@@ -132,7 +132,7 @@ def anneal(sites: list[Site], pairs: Pairs, seed: int) -> tuple[list[int], float
             energy += table[:, picks[j]]
         return energy
 
-    for temperature in np.geomspace(HOT, COLD, SWEEPS if free else 0):
+    for temperature in np.geomspace(START_TEMPERATURE, END_TEMPERATURE, ANNEALING_SWEEPS if free else 0):
         for i in free:
             energy = field(i)
             weight = np.exp((energy.min() - energy) / temperature)

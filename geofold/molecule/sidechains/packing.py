@@ -18,31 +18,37 @@ from scipy.spatial import cKDTree
 
 from geofold.geometry import dihedral
 from geofold.molecule.sidechains.dead_end_elimination import (
-    METAL,
-    RADIUS,
-    Site,
+    DEFAULT_RADIUS,
+    PACKING_RADIUS,
+    ResidueRotamers,
     anneal,
     eliminate,
     interactions,
     repulsion,
 )
-from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, kind_of, library, side_chain
+from geofold.molecule.sidechains.rotamer_library import (
+    backbone_frames,
+    build_rotamers,
+    library_type,
+    load_library,
+    side_chain,
+)
 from geofold.molecule.structure import WATER, AddedAtom, Structure
 from geofold.molecule.topology.bond_walk import BACKBONE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-RARE = 3.0
+PROBABILITY_WEIGHT = 3.0
 """Weight of -log(p / p_max)."""
-SPREAD = 1.0
+CHI1_OFFSET = 1.0
 """Standard deviations by which chi1 is also tried to either side."""
-KEPT, HOPELESS = 0.98, 30.0
+CUMULATIVE_PROBABILITY, MAX_EXCESS_ENERGY = 0.98, 30.0
 """Rotamers are kept up to this share of the probability, and up to this energy above the best."""
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedSideChains:
     """Side chains that were chosen.
 
     Attributes
@@ -54,7 +60,7 @@ class Packed:
         Atoms beyond CB, in the order of `side_chain(name).names`.
     energy : float
         Of the choice, in the units of the module.
-    beta : dict of int to (3,)
+    cb : dict of int to (3,)
         CB atoms that the backbone lacked, alanine's included.
     """
 
@@ -62,10 +68,10 @@ class Packed:
     chi: list[Floats]
     xyz: list[Floats]
     energy: float
-    beta: dict[int, Floats]
+    cb: dict[int, Floats]
 
 
-def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed: int = 0) -> Packed:
+def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed: int = 0) -> PackedSideChains:
     """Choose rotamers for some residues, everything else held; their present side chains are not looked at.
 
     Parameters
@@ -79,22 +85,24 @@ def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed
     torsions = backbone_torsions(structure)
     wanted = range(len(structure.residues)) if residues is None else residues
     chosen = [k for k in wanted if side_chain(structure.residues[k].resname) and np.isfinite(torsions[k, 3])]
-    beta = _missing_beta(structure, torsions, steering)
-    fixed = _fixed(structure, chosen, steering, beta)
-    sites = [_site(structure, k, torsions[k], steering, fixed) for k in chosen]
+    cb = _missing_cb(structure, torsions, steering)
+    fixed = _fixed_atoms(structure, chosen, steering, cb)
+    sites = [_candidate_rotamers(structure, k, torsions[k], steering, fixed) for k in chosen]
     pairs = interactions(sites)
     eliminate(sites, pairs)
     picks, energy = anneal(sites, pairs, seed)
-    return Packed(
+    return PackedSideChains(
         np.array(chosen, dtype=np.int64),
         [s.chi[p] for s, p in zip(sites, picks, strict=True)],
         [s.xyz[p] for s, p in zip(sites, picks, strict=True)],
         energy,
-        {k: beta[k] for k in wanted if k in beta},
+        {k: cb[k] for k in wanted if k in cb},
     )
 
 
-def placed(structure: Structure, packed: Packed) -> tuple[Floats, list[AddedAtom], NDArray[np.bool_]]:
+def place_side_chains(
+    structure: Structure, packed: PackedSideChains
+) -> tuple[Floats, list[AddedAtom], NDArray[np.bool_]]:
     """The choice as coordinates of a structure.
 
     Returns
@@ -108,7 +116,7 @@ def placed(structure: Structure, packed: Packed) -> tuple[Floats, list[AddedAtom
     """
     steering = structure.steering_mask
     xyz, stale = structure.xyz.copy(), np.zeros(len(structure), dtype=bool)
-    added = [AddedAtom(k, "CB", "C", place) for k, place in packed.beta.items()]
+    added = [AddedAtom(k, "CB", "C", place) for k, place in packed.cb.items()]
     for k, atoms in zip(packed.residue.tolist(), packed.xyz, strict=True):
         chain = side_chain(structure.residues[k].resname)
         assert chain is not None
@@ -123,7 +131,7 @@ def placed(structure: Structure, packed: Packed) -> tuple[Floats, list[AddedAtom
     return xyz, added, stale
 
 
-def shell(structure: Structure, residues: list[int] | Ints, radius: float = 0.6) -> Ints:
+def find_shell(structure: Structure, residues: list[int] | Ints, radius: float = 0.6) -> Ints:
     """Residues given and their neighbours: those with an atom within `radius` (nm) of any of theirs."""
     steering = structure.steering_mask
     own = np.isin(structure.residue_of, residues) & steering
@@ -151,7 +159,7 @@ def backbone_torsions(structure: Structure) -> Floats:
 
 
 @dataclass(frozen=True)
-class _Fixed:
+class _FixedAtoms:
     """Fixed atoms: coordinates (F, 3), radii, residues (-1 if not an amino acid), and a backbone mask."""
 
     xyz: Floats
@@ -161,7 +169,9 @@ class _Fixed:
     tree: cKDTree
 
 
-def _fixed(structure: Structure, chosen: list[int], steering: NDArray[np.bool_], beta: dict[int, Floats]) -> _Fixed:
+def _fixed_atoms(
+    structure: Structure, chosen: list[int], steering: NDArray[np.bool_], cb: dict[int, Floats]
+) -> _FixedAtoms:
     packed = np.zeros(len(structure.residues), dtype=bool)
     packed[chosen] = True
     heavy = steering & ~np.isin(structure.element, ("H", "D")) & ~np.isin(structure.resname, list(WATER))
@@ -169,54 +179,56 @@ def _fixed(structure: Structure, chosen: list[int], steering: NDArray[np.bool_],
     atoms = np.flatnonzero(stays)
     xyz, residue, name = structure.xyz[atoms], structure.residue_of[atoms], structure.name[atoms]
     element = structure.element[atoms]
-    if beta:
-        xyz, residue = np.concatenate([xyz, list(beta.values())]), np.concatenate([residue, list(beta)])
-        name = np.concatenate([name, ["CB"] * len(beta)])
-        element = np.concatenate([element, ["C"] * len(beta)])
-    radius = np.array([RADIUS.get(str(e), METAL) for e in element])
-    return _Fixed(xyz, radius, residue, name, cKDTree(xyz))
+    if cb:
+        xyz, residue = np.concatenate([xyz, list(cb.values())]), np.concatenate([residue, list(cb)])
+        name = np.concatenate([name, ["CB"] * len(cb)])
+        element = np.concatenate([element, ["C"] * len(cb)])
+    radius = np.array([PACKING_RADIUS.get(str(e), DEFAULT_RADIUS) for e in element])
+    return _FixedAtoms(xyz, radius, residue, name, cKDTree(xyz))
 
 
-def _frame(structure: Structure, k: int, steering: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _backbone_frame(structure: Structure, k: int, steering: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     atoms = [structure.atom(k, name, steering) for name in ("N", "CA", "C")]
     return backbone_frames(*(structure.xyz[a] for a in atoms if a is not None))
 
 
-def _missing_beta(structure: Structure, torsions: Floats, steering: NDArray[np.bool_]) -> dict[int, Floats]:
+def _missing_cb(structure: Structure, torsions: Floats, steering: NDArray[np.bool_]) -> dict[int, Floats]:
     """Where CB belongs (3,) in the amino acids that lack it."""
     found = {}
     for k in np.flatnonzero(np.isfinite(torsions[:, 3])).tolist():
         name = structure.residues[k].resname
         chain = side_chain("SER" if name == "ALA" else name)
         if chain is not None and structure.atom(k, "CB", steering) is None:
-            rotation, origin = _frame(structure, k, steering)
+            rotation, origin = _backbone_frame(structure, k, steering)
             found[k] = np.asarray(chain.cb @ rotation + origin)
     return found
 
 
-def _site(structure: Structure, k: int, torsions: Floats, steering: NDArray[np.bool_], fixed: _Fixed) -> Site:
+def _candidate_rotamers(
+    structure: Structure, k: int, torsions: Floats, steering: NDArray[np.bool_], fixed: _FixedAtoms
+) -> ResidueRotamers:
     """A residue's rotamers, the hopeless ones left out."""
     name = structure.residues[k].resname
     chain = side_chain(name)
     assert chain is not None
-    probability, chi, sigma = library().rotamers(kind_of(name, torsions[2]), torsions[0], torsions[1])
-    few = max(int(np.searchsorted(np.cumsum(probability), KEPT)) + 1, 3)
+    probability, chi, sigma = load_library().rotamers(library_type(name, torsions[2]), torsions[0], torsions[1])
+    few = max(int(np.searchsorted(np.cumsum(probability), CUMULATIVE_PROBABILITY)) + 1, 3)
     probability, chi, sigma = probability[:few], chi[:few], sigma[:few]
-    cost = -RARE * np.log(probability / probability[0])
-    if SPREAD and name != "PRO":
+    cost = -PROBABILITY_WEIGHT * np.log(probability / probability[0])
+    if CHI1_OFFSET and name != "PRO":
         # a rotamer is a peak with a width: its flanks are tried too, at the price of their density
         aside = np.zeros_like(chi)
-        aside[:, 0] = SPREAD * sigma[:, 0]
+        aside[:, 0] = CHI1_OFFSET * sigma[:, 0]
         chi = np.concatenate([chi, chi - aside, chi + aside])
-        cost = np.concatenate([cost, *[cost + RARE * SPREAD**2 / 2] * 2])
-    rotation, origin = _frame(structure, k, steering)
-    site = Site(k, chain, chi, built(chain, chi, rotation, origin), cost)
-    site.energy = cost + _against(site, fixed)
-    site.keep(np.flatnonzero(site.energy < site.energy.min() + HOPELESS))
+        cost = np.concatenate([cost, *[cost + PROBABILITY_WEIGHT * CHI1_OFFSET**2 / 2] * 2])
+    rotation, origin = _backbone_frame(structure, k, steering)
+    site = ResidueRotamers(k, chain, chi, build_rotamers(chain, chi, rotation, origin), cost)
+    site.energy = cost + _repulsion_from_fixed(site, fixed)
+    site.keep(np.flatnonzero(site.energy < site.energy.min() + MAX_EXCESS_ENERGY))
     return site
 
 
-def _against(site: Site, fixed: _Fixed) -> Floats:
+def _repulsion_from_fixed(site: ResidueRotamers, fixed: _FixedAtoms) -> Floats:
     """Repulsion (K,) between a residue's rotamers and the fixed atoms, excluding bonded neighbours."""
     reach = np.linalg.norm(site.xyz - site.xyz.mean((0, 1)), axis=-1).max() + 0.35
     near = np.array(fixed.tree.query_ball_point(site.xyz.mean((0, 1)), reach), dtype=np.int64)

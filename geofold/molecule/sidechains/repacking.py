@@ -15,16 +15,16 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from geofold.molecule.io.edit import with_atoms
-from geofold.molecule.sidechains.chi_minimisation import SideChains, eased
-from geofold.molecule.sidechains.packing import pack, placed
+from geofold.molecule.sidechains.chi_minimisation import SideChains, relax_chi
+from geofold.molecule.sidechains.packing import pack, place_side_chains
 from geofold.molecule.sidechains.rotamer_library import side_chain
 from geofold.molecule.structure import AddedAtom, Floats, Mask, Structure
 from geofold.molecule.topology.bond_walk import BACKBONE
 from geofold.molecule.topology.bonds import adjacency_list, bond_list, links_among
 
-RIGID = frozenset({"PRO", "HYP"})
+RIGID_RINGS = frozenset({"PRO", "HYP"})
 """Residues with rigid rings, which are not repacked."""
-KEPT = frozenset((*BACKBONE, "CB", "OXT", "H", "HA", "HA2", "HA3", "H1", "H2", "H3"))
+BACKBONE_AND_CB = frozenset((*BACKBONE, "CB", "OXT", "H", "HA", "HA2", "HA3", "H1", "H2", "H3"))
 """Atoms that remain of a residue without its side chain."""
 
 
@@ -50,10 +50,10 @@ class RepackedSideChains:
         return moved
 
 
-NOTHING = RepackedSideChains(np.empty(0, dtype=np.int64), np.empty((0, 3)))
+NO_REPACKING = RepackedSideChains(np.empty(0, dtype=np.int64), np.empty((0, 3)))
 
 
-def near(structure: Structure, places: Floats, radius: float, steering: Mask) -> np.ndarray:
+def mark_near_residues(structure: Structure, places: Floats, radius: float, steering: Mask) -> np.ndarray:
     """Whether the CB of each of K residues (its CA, where there is none) lies within `radius` (nm) of places.
 
     Parameters
@@ -79,24 +79,27 @@ def near(structure: Structure, places: Floats, radius: float, steering: Mask) ->
     return found.reshape(*places.shape[:-2], -1)
 
 
-def repackable(structure: Structure, steering: Mask) -> list[int]:
+def find_repackable(structure: Structure, steering: Mask) -> list[int]:
     """Residues whose side chains may turn: complete or to be completed, in one conformer, linked to nothing."""
     linked = set(structure.residue_of[[end for link in structure.links for end in (link.i, link.j)]].tolist())
     adjacency = adjacency_list(bond_list(structure, steering), len(structure))
     found = []
     for k, residue in enumerate(structure.residues):
-        if residue.resname in RIGID or k in linked or side_chain(residue.resname) is None:
+        if residue.resname in RIGID_RINGS or k in linked or side_chain(residue.resname) is None:
             continue
         own = set(residue.atoms.tolist())
         away = any(
-            other not in own for a in residue.atoms.tolist() if structure.name[a] not in KEPT for other in adjacency[a]
+            other not in own
+            for a in residue.atoms.tolist()
+            if structure.name[a] not in BACKBONE_AND_CB
+            for other in adjacency[a]
         )
         if structure.is_amino_acid(k) and not away and not np.any(structure.altloc[residue.atoms] != ""):
             found.append(k)
     return found
 
 
-def lacking(structure: Structure, residues: Sequence[int], steering: Mask) -> list[int]:
+def find_incomplete(structure: Structure, residues: Sequence[int], steering: Mask) -> list[int]:
     """Those of some residues that lack atoms of their side chains, CB included."""
     found = []
     for k in residues:
@@ -107,26 +110,28 @@ def lacking(structure: Structure, residues: Sequence[int], steering: Mask) -> li
     return found
 
 
-def completed(structure: Structure, residues: Sequence[int], *, seed: int = 0) -> tuple[Structure, list[AddedAtom]]:
+def complete_side_chains(
+    structure: Structure, residues: Sequence[int], *, seed: int = 0
+) -> tuple[Structure, list[AddedAtom]]:
     """The structure with the side-chain atoms that some residues lack, packed, and what was added.
 
     What is there of those side chains stays where it is.
     """
-    missing = lacking(structure, residues, structure.steering_mask)
+    missing = find_incomplete(structure, residues, structure.steering_mask)
     if not missing:
         return structure, []
-    added = placed(structure, pack(structure, missing, seed=seed))[1]
+    added = place_side_chains(structure, pack(structure, missing, seed=seed))[1]
     return with_atoms(structure, added), added
 
 
 def without_side_chains(structure: Structure, residues: Sequence[int]) -> tuple[Structure, np.ndarray]:
     """The structure with some residues cut down to their backbone and CB, and which atoms it kept, (n_atoms,) bool."""
     cut = np.isin(structure.residue_of, np.asarray(residues, dtype=np.int64))
-    kept = ~cut | np.isin(structure.name, list(KEPT))
-    return subset(structure, kept), kept
+    kept = ~cut | np.isin(structure.name, list(BACKBONE_AND_CB))
+    return select_atoms(structure, kept), kept
 
 
-def subset(structure: Structure, kept: Mask) -> Structure:
+def select_atoms(structure: Structure, kept: Mask) -> Structure:
     """The structure of some of its atoms (n_atoms,) bool; residues that keep none are gone."""
     place = np.cumsum(kept) - 1
     left = [(residue, place[residue.atoms[kept[residue.atoms]]]) for residue in structure.residues]
@@ -151,7 +156,7 @@ def subset(structure: Structure, kept: Mask) -> Structure:
     return replace(structure, **fewer, residues=tuple(own), links=links_among(structure, kept), document=None)
 
 
-def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *, seed: int = 0) -> RepackedSideChains:
+def repack(structure: Structure, loop: Sequence[int], shell: Sequence[int], *, seed: int = 0) -> RepackedSideChains:
     """Side chains of a loop and of its shell, packed together on the structure's backbone, and eased (`SideChains`).
 
     Returns
@@ -163,9 +168,9 @@ def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *,
     packed = pack(structure, [*loop, *shell], seed=seed)
     adjacency = adjacency_list(bond_list(structure, steering), len(structure))
     chosen = dict(zip(packed.residue.tolist(), packed.chi, strict=True))
-    turning = [k for k in chosen if structure.residues[k].resname not in RIGID]
+    turning = [k for k in chosen if structure.residues[k].resname not in RIGID_RINGS]
     chains = SideChains.of(structure, turning, steering, adjacency)
     wanted = np.array([chosen[k][depth] for k, depth in zip(chains.residue.tolist(), chains.depth, strict=True)])
-    xyz = eased(chains, chains.turned(structure.xyz, wanted - chains.chi(structure.xyz)))
-    atoms = np.flatnonzero(chains.carried.any(0))
+    xyz = relax_chi(chains, chains.rotate(structure.xyz, wanted - chains.chi(structure.xyz)))
+    atoms = np.flatnonzero(chains.moved_atoms.any(0))
     return RepackedSideChains(atoms, xyz[atoms])

@@ -1,6 +1,6 @@
 """Side-chain rotamers: a backbone-dependent library, and the atoms that it puts on a backbone.
 
-Glossary: ``R`` residues, ``K`` rotamers of a residue, ``m`` side-chain atoms beyond CB, ``L`` chi torsions.
+Glossary: ``R`` residues, ``K`` rotamers of a residue, ``m`` side-chain atoms atoms_beyond CB, ``L`` chi torsions.
 
 The library is ProMod3's (Studer et al., PLoS Comput. Biol. 17:e1008667, 2021; see `geofold/data/README.md`): rotamers
 on a grid of ten degrees in phi and psi, with means, standard deviations and probabilities. Bond lengths and angles are
@@ -29,14 +29,14 @@ from geofold.molecule.topology.torsion_tree import CHI_ATOMS
 Floats = NDArray[np.float64]
 Atom = TypeVar("Atom", int, str)
 
-STEP = 10.0
+GRID_STEP = 10.0
 """Degrees between the points of the grid."""
-PROLINE = ("CA", "CB", "CG")
+PROLINE_CHI_ATOMS = ("CA", "CB", "CG")
 """Axis atoms of proline's chi1 and chi2, which pucker its ring."""
-RING = -1.33
+PROLINE_CHI2_RATIO = -1.33
 """chi2 over chi1 of a proline whose ring is closed; the library has its chi1 only."""
-RENAMED = {("MSE", "SD"): "SE", ("SEC", "SG"): "SE"}
-FLIPPED = frozenset({"PHE", "TYR", "ASP"})
+SELENIUM_NAMES = {("MSE", "SD"): "SE", ("SEC", "SG"): "SE"}
+SYMMETRIC_RESIDUES = frozenset({"PHE", "TYR", "ASP"})
 """Residues whose last chi looks the same after half a turn."""
 
 
@@ -53,7 +53,7 @@ class SideChain:
     cb : (3,)
     axes : (L, 2, 3)
         Two points on each chi's axis, in the template.
-    turned : (L, m) bool
+    moved_atoms : (L, m) bool
         What each chi turns.
     chi : (L,)
         Of the template, radian.
@@ -66,7 +66,7 @@ class SideChain:
     xyz: Floats
     cb: Floats
     axes: NDArray[np.int64]
-    turned: NDArray[np.bool_]
+    moved_atoms: NDArray[np.bool_]
     chi: Floats
     quartets: tuple[tuple[str, ...], ...]
 
@@ -89,7 +89,7 @@ def side_chain(name: str) -> SideChain | None:
     place = {atom: (xyz - origin) @ axis.T for atom, xyz in place.items()}
     names = tuple(atom for atom in place if atom not in ("N", "CA", "C", "O", "CB"))
     every = ("N", "CA", "CB", *names)
-    along = PROLINE if standard == "PRO" else CHI_ATOMS[standard]
+    along = PROLINE_CHI_ATOMS if standard == "PRO" else CHI_ATOMS[standard]
     table: dict[str, set[str]] = {atom: set() for atom in every}
     for one, other in templates()[standard]:
         if one in table and other in table and {one, other} != {"N", "CD"}:
@@ -98,7 +98,7 @@ def side_chain(name: str) -> SideChain | None:
     turned, chi, axes, quartets = [], [], [], []
     for level in range(1, len(along)):
         near, far = along[level - 1], along[level]
-        behind = beyond(table.__getitem__, near, far)
+        behind = atoms_beyond(table.__getitem__, near, far)
         turned.append([atom in behind for atom in names])
         before = "N" if level == 1 else along[level - 2]
         after = along[level + 1] if level + 1 < len(along) else sorted(table[far] - {near}, key=_rank)[0]
@@ -118,14 +118,14 @@ def side_chain(name: str) -> SideChain | None:
     )
 
 
-def built(chain: SideChain, chi: Floats, rotation: Floats, origin: Floats) -> Floats:
+def build_rotamers(chain: SideChain, chi: Floats, rotation: Floats, origin: Floats) -> Floats:
     """Atoms (K, m, 3) of rotamers chi (K, L), radian, on backbones (K, 3, 3) and (K, 3), or one for all."""
     count = len(chi)
     fixed = np.stack([np.zeros(3), np.zeros(3), chain.cb])
     xyz = np.broadcast_to(np.concatenate([fixed, chain.xyz]), (count, 3 + len(chain.xyz), 3)).copy()
     for level, (near, far) in enumerate(chain.axes):
         turn = chi[:, level] - chain.chi[level]
-        moved = 3 + np.flatnonzero(chain.turned[level])
+        moved = 3 + np.flatnonzero(chain.moved_atoms[level])
         start = xyz[:, far]
         axis = start - xyz[:, near]
         axis = (axis / np.linalg.norm(axis, axis=-1, keepdims=True))[:, None]
@@ -136,8 +136,8 @@ def built(chain: SideChain, chi: Floats, rotation: Floats, origin: Floats) -> Fl
     return xyz[:, 3:] @ rotation + (origin if origin.ndim == 1 else origin[:, None])
 
 
-class Library:
-    """The rotamer library. Build with `library()`."""
+class RotamerLibrary:
+    """The rotamer library. Build with `load_library()`."""
 
     def __init__(self, path: str) -> None:
         with np.load(path) as file:
@@ -157,24 +157,24 @@ class Library:
         if not (math.isfinite(phi) and math.isfinite(psi)):
             # at the ends of a chain: as in an extended strand, where all rotamers have room
             phi, psi = (v if math.isfinite(v) else w for v, w in ((phi, -2.1), (psi, 2.4)))
-        i, j = (round((math.degrees(v) + 180) / STEP) % 36 for v in (phi, psi))
+        i, j = (round((math.degrees(v) + 180) / GRID_STEP) % 36 for v in (phi, psi))
         count = int(self._tables[f"{kind}_n"][i, j])
         p = self._tables[f"{kind}_p"][i, j][:count].astype(float)
         chi = np.radians(self._tables[f"{kind}_chi"][i, j][:count] / 50.0)
         sigma = np.radians(np.maximum(self._tables[f"{kind}_sig"][i, j][:count] / 50.0, 1.0))
         if kind in ("TPR", "CPR"):
-            chi = np.concatenate([chi[:, :1], RING * chi[:, :1]], -1)
+            chi = np.concatenate([chi[:, :1], PROLINE_CHI2_RATIO * chi[:, :1]], -1)
             sigma = np.repeat(sigma[:, :1], 2, -1)
         return p / p.sum(), chi, sigma
 
 
 @cache
-def library() -> Library:
+def load_library() -> RotamerLibrary:
     """The library that ships."""
-    return Library(str(resources.find("rotamers.npz")))
+    return RotamerLibrary(str(resources.find("rotamers.npz")))
 
 
-def kind_of(name: str, omega: float) -> str:
+def library_type(name: str, omega: float) -> str:
     """Library type of a residue: prolines by the omega before them (radian)."""
     standard = STANDARD_PARENT.get(name, name)
     if standard == "PRO":
@@ -197,10 +197,10 @@ def chi_angles(structure: Structure, k: int, steering: NDArray[np.bool_]) -> Flo
 
 
 def _renamed(residue: str, atom: str) -> str:
-    return RENAMED.get((residue, atom), atom)
+    return SELENIUM_NAMES.get((residue, atom), atom)
 
 
-def beyond(bonded: Callable[[Atom], Iterable[Atom]], near: Atom, far: Atom) -> set[Atom]:
+def atoms_beyond(bonded: Callable[[Atom], Iterable[Atom]], near: Atom, far: Atom) -> set[Atom]:
     """Atoms that turn with `far` about the bond from `near` to it, `far` apart; `bonded` gives an atom's neighbours."""
     seen, front = {near, far}, [far]
     while front:
