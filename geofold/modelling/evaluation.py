@@ -12,7 +12,7 @@ from geofold.learn.loop_score.model import shipped_reranker
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
 from geofold.modelling.scoring import REFINED, Scores, finite_energies
-from geofold.molecule.energy.loop_score_input import backbone_of, surroundings
+from geofold.molecule.energy.loop_score_input import backbone_coordinates, make_loop_environment
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.selection import backbone_atoms
@@ -96,8 +96,8 @@ def potential_of_local(structure: Structure, domain: LoopDomain, local: np.ndarr
 def potential_of(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np.ndarray:
     """Learned potential (K,) of a loop between two residues in coordinates (K, n_atoms, 3)."""
     first, last, steering = tree.first, tree.last, tree.steering
-    around = surroundings(structure, first, last, steering)
-    rows = backbone_of(structure, first, last, steering, xyz)
+    around = make_loop_environment(structure, first, last, steering)
+    rows = backbone_coordinates(structure, first, last, steering, xyz)
     return np.asarray(shipped_reranker()[0].scores(rows, around).numpy())
 
 

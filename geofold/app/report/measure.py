@@ -65,7 +65,7 @@ def backbones(structure: Structure, frames: Floats, altloc: str | None = None) -
     kind = np.array(
         [
             [
-                ramachandran.class_of(name, following, None if np.isnan(turn) else float(turn))
+                ramachandran.ramachandran_class(name, following, None if np.isnan(turn) else float(turn))
                 for name, following, turn in zip(names, [*names[1:], None], row, strict=True)
             ]
             for row in omega
@@ -73,8 +73,8 @@ def backbones(structure: Structure, frames: Floats, altloc: str | None = None) -
     )
     both = ~np.isnan(phi) & ~np.isnan(psi)
     verdict = np.full(phi.shape, ramachandran.UNDEFINED)
-    score = ramachandran.score(phi[both], psi[both], kind[both])
-    verdict[both] = ramachandran.verdict(score, kind[both])
+    score = ramachandran.percentile(phi[both], psi[both], kind[both])
+    verdict[both] = ramachandran.classify(score, kind[both])
     return Backbone(phi, psi, omega, kind, verdict)
 
 

@@ -170,8 +170,8 @@ class Steering:
             loss=float(info.loss_after[0]),
             terms={name: float(term[0]) for name, term in info.terms.items()},
             inner_steps=self._trace[-1],
-            severe_overlaps=int(domain.sterics.severe(state.conformation.xyz, state.pairs)[0]),
-            outliers=domain.angles.outliers(state.conformation.angle)[0],
+            severe_overlaps=int(domain.sterics.count_severe(state.conformation.xyz, state.pairs)[0]),
+            outliers=domain.angles.count_outliers(state.conformation.angle)[0],
             milliseconds=info.milliseconds,
         )
 

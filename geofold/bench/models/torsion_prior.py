@@ -141,11 +141,13 @@ def _describe_torsions(angles: Floats, letters: NDArray[np.int64]) -> dict[str, 
     names = three_letter_names(AMINO_ACIDS)
     kind = np.array(
         [
-            [ramachandran.class_of(names[a], names[b], w) for a, b, w in zip(*row, strict=True)]
+            [ramachandran.ramachandran_class(names[a], names[b], w) for a, b, w in zip(*row, strict=True)]
             for row in zip(letters_here, following, omega, strict=True)
         ]
     )
-    verdict = ramachandran.verdict(ramachandran.score(phi[is_known], psi[is_known], kind[is_known]), kind[is_known])
+    verdict = ramachandran.classify(
+        ramachandran.percentile(phi[is_known], psi[is_known], kind[is_known]), kind[is_known]
+    )
     proline = letters_here == AMINO_ACIDS.index("P")
     shares = {
         "favoured": float((verdict == ramachandran.FAVOURED).mean()),

@@ -229,8 +229,8 @@ def _are_clean(structure: Structure, domain: PeptideDomain, contact: Contact, tu
     satisfied = np.array(
         [contact.satisfied(float(d)) for d in domain.distances(state.conformation.xyz, (contact,))[:, 0]]
     )
-    severe = domain.sterics.severe(state.conformation.xyz, state.pairs).numpy()
-    return satisfied & (severe == 0) & (np.array(domain.angles.outliers(state.conformation.angle)) == 0)
+    severe = domain.sterics.count_severe(state.conformation.xyz, state.pairs).numpy()
+    return satisfied & (severe == 0) & (np.array(domain.angles.count_outliers(state.conformation.angle)) == 0)
 
 
 def _ca_coordinates(structure: Structure, domain: PeptideDomain, turn: Floats) -> Floats:

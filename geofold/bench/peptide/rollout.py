@@ -97,8 +97,8 @@ def _perturbed_start(
         angle = torch.as_tensor(PERTURBATION * noise.standard_normal((1, len(domain.tree))) * domain.tree.backbone)
         state = state_at(domain, structure.xyz, angle)
         distance = float(domain.distances(state.conformation.xyz, (contact,))[0, 0])
-        clean = int(domain.sterics.severe(state.conformation.xyz, state.pairs)[0]) == 0
-        if clean and domain.angles.outliers(angle)[0] == 0 and not contact.satisfied(distance):
+        clean = int(domain.sterics.count_severe(state.conformation.xyz, state.pairs)[0]) == 0
+        if clean and domain.angles.count_outliers(angle)[0] == 0 and not contact.satisfied(distance):
             return angle
     return torch.zeros(1, len(domain.tree), dtype=torch.float64)
 
@@ -166,7 +166,7 @@ def run_controller(
 def overlaps_per_step(domain: PeptideDomain, frames: NDArray[np.float64]) -> float:
     """Mean number of severe overlaps (0.4 A or more, all heavy atoms) along a path, without its start."""
     xyz = torch.as_tensor(frames[1:])
-    return float(domain.sterics.severe(xyz, domain.sterics.pairs(xyz)).double().mean()) if len(xyz) else 0.0
+    return float(domain.sterics.count_severe(xyz, domain.sterics.pairs(xyz)).double().mean()) if len(xyz) else 0.0
 
 
 def ca_coordinates(setup: Setup, local: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,10 +23,10 @@ from geofold.learn.loop_score.model import LoopScore
 from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.controllers import minimise, run_guided
 from geofold.modelling.options import TORSION_CAP
-from geofold.molecule.energy.loop_score_input import surroundings
-from geofold.molecule.energy.loop_score_term import PotentialTerm
-from geofold.molecule.energy.ramachandran import OUTLIER, class_of, verdict
-from geofold.molecule.energy.ramachandran import score as ramachandran
+from geofold.molecule.energy.loop_score_input import make_loop_environment
+from geofold.molecule.energy.loop_score_term import LoopScoreTerm
+from geofold.molecule.energy.ramachandran import OUTLIER, classify, ramachandran_class
+from geofold.molecule.energy.ramachandran import percentile as ramachandran
 from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.loop.batch_states import state_of_rows
 from geofold.molecule.loop.build_plan import Build
@@ -139,7 +139,7 @@ class LoopCandidates:
     @cached_property
     def environment(self) -> LoopEnvironment:
         """Input of the learned potential: all residues with a backbone, the loop among them."""
-        return surroundings(self.structure, *self.span, self.structure.steering(self.altloc))
+        return make_loop_environment(self.structure, *self.span, self.structure.steering(self.altloc))
 
     def draw(self, count: int, noise: np.random.Generator) -> Floats:
         """The closed conformations out of `count` draws, and the one in `structure`, (K, m, 3)."""
@@ -210,7 +210,7 @@ class LoopCandidates:
 
     def minimise(self, rows: Floats, score: LoopScore, *, seed: int = 0) -> tuple[Floats, Floats]:
         """Candidates (K, m, 3) after natural steps down a learned potential, and their cost (K,)."""
-        term = PotentialTerm.of(self.structure, self.domain.decoder, score)
+        term = LoopScoreTerm.of(self.structure, self.domain.decoder, score)
         domain = replace(self.domain, potential=term)
         return self._end(minimise(domain, state_of_rows(domain, self.structure, rows), seed=seed))
 
@@ -240,8 +240,8 @@ class LoopCandidates:
             for residue, name in ((k, "N"), (k, "CA"), (k, "C"), (k + 1, "N"))
         )
         phi, psi = dihedral(self.backbone(rows)[:, -1, 2], n, ca, c), dihedral(n, ca, c, following)
-        kind = class_of(residues[k].resname, residues[k + 1].resname, np.pi)
-        return np.asarray(verdict(ramachandran(phi, psi, kind), kind) == OUTLIER)
+        kind = ramachandran_class(residues[k].resname, residues[k + 1].resname, np.pi)
+        return np.asarray(classify(ramachandran(phi, psi, kind), kind) == OUTLIER)
 
     def potential(self, rows: Floats, score: LoopScore) -> Floats:
         """Learned potential (K,) of candidates (K, m, 3)."""

@@ -150,8 +150,8 @@ def solve_contact(
     start = torch.as_tensor(angle)
     turn = annealed(domain, state_at(domain, structure.xyz, start[None]), goal, COURSE, seed=seed)
     state = state_at(domain, structure.xyz, start + turn)
-    clean = domain.sterics.severe(state.conformation.xyz, state.pairs) == 0
-    clean &= torch.tensor(domain.angles.outliers(state.conformation.angle)) == 0
+    clean = domain.sterics.count_severe(state.conformation.xyz, state.pairs) == 0
+    clean &= torch.tensor(domain.angles.count_outliers(state.conformation.angle)) == 0
     clean &= domain.distances(state.conformation.xyz, goal.contacts)[:, 0] <= goal.contacts[0].bound
     if not bool(clean.any()):
         return None

@@ -16,7 +16,7 @@ BREAK = 1000
 """Increment of the sequence position at a chain break, beyond any separation that the potential distinguishes."""
 
 
-def surroundings(structure: Structure, first: int, last: int, steering: Mask) -> LoopEnvironment:
+def make_loop_environment(structure: Structure, first: int, last: int, steering: Mask) -> LoopEnvironment:
     """Backbones of all amino acids, with residues `first` to `last` (indices) marked as the loop.
 
     Parameters
@@ -42,7 +42,7 @@ def surroundings(structure: Structure, first: int, last: int, steering: Mask) ->
     return LoopEnvironment(coordinates, letters, torch.as_tensor(number), amino_acids.index(first), last - first + 1)
 
 
-def backbone_of(structure: Structure, first: int, last: int, steering: Mask, xyz: Floats) -> Tensor:
+def backbone_coordinates(structure: Structure, first: int, last: int, steering: Mask, xyz: Floats) -> Tensor:
     """N, CA, C and O (K, L, 4, 3) in angstrom of residues `first` to `last` from coordinates (K, n_atoms, 3) in nm."""
     atoms = backbone_atoms(structure, first, last, steering)
     return torch.as_tensor(10 * xyz[:, np.array(atoms)]).unflatten(1, (-1, 4))

@@ -2,7 +2,7 @@
 
 The percentile of a (phi, psi) pair is the share of well-ordered Top8000 residues of its class that lie in sparser
 territory; the contours are those of Lovell et al. (Proteins 50:437, 2003), re-made from the Top8000 (Hintze et al.,
-Proteins 84:1177, 2016; Williams et al., Protein Sci. 27:293, 2018). ``score`` and ``verdict`` judge, exactly as
+Proteins 84:1177, 2016; Williams et al., Protein Sci. 27:293, 2018). ``percentile`` and ``classify`` judge, exactly as
 MolProbity does; what steers is ``ramachandran_density``.
 
 Angles are in radians. Shapes: T frames, L residues, C = 6 classes; maps are indexed [class, phi, psi].
@@ -26,8 +26,8 @@ CLASSES = ("general", "ile_val", "pre_pro", "gly", "trans_pro", "cis_pro")
 GENERAL, ILE_VAL, PRE_PRO, GLY, TRANS_PRO, CIS_PRO = range(len(CLASSES))
 
 FAVOURED, ALLOWED, OUTLIER, UNDEFINED = 0, 1, 2, -1
-FAVOURED_FROM = 0.02
-ALLOWED_FROM = np.array([0.0005, 0.001, 0.001, 0.001, 0.001, 0.002])
+FAVOURED_PERCENTILE = 0.02
+ALLOWED_PERCENTILE = np.array([0.0005, 0.001, 0.001, 0.001, 0.001, 0.002])
 """Percentile at which a class becomes allowed, in the order of ``CLASSES`` (MolProbity, as in cctbx's rama_eval)."""
 
 BINS = 180
@@ -37,7 +37,7 @@ _MAX_CN = 0.2
 """Longest C-N distance of a peptide bond, nm: 0.133 nm is ideal, anything above 0.2 nm is a gap in the chain."""
 
 
-def class_of(resname: str, next_resname: str | None, omega: float | None) -> int:
+def ramachandran_class(resname: str, next_resname: str | None, omega: float | None) -> int:
     """Class of a residue by MolProbity's rules, as an index into ``CLASSES``.
 
     Glycine and proline come first, then whatever precedes a proline, then isoleucine and valine; everything else,
@@ -55,15 +55,17 @@ def class_of(resname: str, next_resname: str | None, omega: float | None) -> int
     return ILE_VAL if name in ("ILE", "VAL") else GENERAL
 
 
-def classes_of(topology: mdtraj.Topology, omega: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
+def ramachandran_classes(topology: mdtraj.Topology, omega: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
     """Classes (L,) of all residues of a topology; ``omega`` (L,) as ``phi_psi_omega`` gives it, for one frame."""
     names = [[residue.name for residue in chain.residues] for chain in topology.chains]
     pairs = [pair for chain in names for pair in zip(chain, [*chain[1:], None], strict=True)]
-    return np.array([class_of(name, after, float(w)) for (name, after), w in zip(pairs, omega, strict=True)], dtype=int)
+    return np.array(
+        [ramachandran_class(name, after, float(w)) for (name, after), w in zip(pairs, omega, strict=True)], dtype=int
+    )
 
 
 @cache
-def percentiles() -> NDArray[np.float64]:
+def load_percentiles() -> NDArray[np.float64]:
     """The six maps (6, 180, 180), bins centred at odd degrees."""
     with np.load(find("ramachandran_top8000.npz"), allow_pickle=False) as data:
         if tuple(data["classes"]) != CLASSES:
@@ -73,7 +75,7 @@ def percentiles() -> NDArray[np.float64]:
     return table
 
 
-def score(phi: ArrayLike, psi: ArrayLike, cls: ArrayLike) -> NDArray[np.float64]:
+def percentile(phi: ArrayLike, psi: ArrayLike, cls: ArrayLike) -> NDArray[np.float64]:
     """Top8000 percentile, from 0 to 1, by bilinear periodic interpolation (cctbx's ``RamachandranEval.evaluate``).
 
     Parameters
@@ -88,7 +90,7 @@ def score(phi: ArrayLike, psi: ArrayLike, cls: ArrayLike) -> NDArray[np.float64]
     x, y = np.where(known, x, 0.0), np.where(known, y, 0.0)
     i, j = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     u, v = x - i, y - j
-    table, kind = percentiles(), np.asarray(cls)
+    table, kind = load_percentiles(), np.asarray(cls)
 
     def corner(di: int, dj: int) -> NDArray[np.float64]:
         return np.asarray(table[kind, (i + di) % BINS, (j + dj) % BINS])
@@ -98,11 +100,11 @@ def score(phi: ArrayLike, psi: ArrayLike, cls: ArrayLike) -> NDArray[np.float64]
     return np.where(known, (1.0 - v) * low + v * high, np.nan)
 
 
-def verdict(score: ArrayLike, cls: ArrayLike) -> NDArray[np.int64]:
+def classify(score: ArrayLike, cls: ArrayLike) -> NDArray[np.int64]:
     """Favoured (0), allowed (1) or outlier (2) for each percentile; -1 where it is NaN, as at the ends of a chain."""
     value = np.asarray(score, dtype=np.float64)
-    allowed = value >= ALLOWED_FROM[np.asarray(cls)]
-    judged = np.where(value >= FAVOURED_FROM, FAVOURED, np.where(allowed, ALLOWED, OUTLIER))
+    allowed = value >= ALLOWED_PERCENTILE[np.asarray(cls)]
+    judged = np.where(value >= FAVOURED_PERCENTILE, FAVOURED, np.where(allowed, ALLOWED, OUTLIER))
     return np.where(np.isnan(value), UNDEFINED, judged)
 
 

@@ -15,17 +15,17 @@ from scipy import ndimage
 from torch import Tensor
 
 from geofold.molecule.energy.ramachandran import (
-    ALLOWED_FROM,
+    ALLOWED_PERCENTILE,
     BINS,
     CLASSES,
-    FAVOURED_FROM,
+    FAVOURED_PERCENTILE,
     ORIGIN,
     STEP,
-    percentiles,
-    score,
+    load_percentiles,
+    percentile,
 )
 
-CORE_FROM = 0.05
+CORE_PERCENTILE = 0.05
 """Percentile from which ``penalty`` is zero: inside the favoured contour, so that minima do not sit on its edge."""
 
 _PADDED = BINS + 3
@@ -61,20 +61,20 @@ def _landscape(funnel: bool) -> tuple[NDArray[np.float64], NDArray[np.float64], 
     def blur(maps: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
         return np.stack([ndimage.gaussian_filter(m, degrees / 2.0, mode="wrap", truncate=6.0) for m in maps])
 
-    table = percentiles()
+    table = load_percentiles()
     height = np.log(blur(table, 2.0) + 0.003 * blur(table, 12.0) + 1e-5)
     if funnel:
-        height = blur(_funnel(height, table >= FAVOURED_FROM, slope=0.1), 3.0)
+        height = blur(_funnel(height, table >= FAVOURED_PERCENTILE, slope=0.1), 3.0)
     coefficients = np.stack([ndimage.spline_filter(m, order=3, mode="grid-wrap") for m in height])
 
     fine = np.arange(0.0, BINS, 0.5)
     grid = np.stack(np.meshgrid(fine, fine, indexing="ij"))
     core, outlier = np.empty(len(CLASSES)), np.empty(len(CLASSES))
-    for k, allowed in enumerate(ALLOWED_FROM):
+    for k, allowed in enumerate(ALLOWED_PERCENTILE):
         value = ndimage.map_coordinates(coefficients[k], grid, order=3, mode="grid-wrap", prefilter=False)
-        share = score(grid[0] * STEP + ORIGIN, grid[1] * STEP + ORIGIN, k)
+        share = percentile(grid[0] * STEP + ORIGIN, grid[1] * STEP + ORIGIN, k)
         # Sampled extremes miss the true ones by a little; the gap between the levels is about 3.
-        core[k] = value[share >= CORE_FROM].min() - 0.05
+        core[k] = value[share >= CORE_PERCENTILE].min() - 0.05
         outlier[k] = value[share < allowed].max() + 0.1
     return coefficients, core, outlier
 
@@ -150,9 +150,9 @@ class RamachandranDensity:
         Parameters
         ----------
         knots : Tensor (..., 2, L)
-            Phi and psi as `in_knots` counts them.
+            Phi and psi as `to_knots` counts them.
         first : Tensor (L,) int
-            `first_knot` of the residues' classes.
+            `map_offset` of the residues' classes.
         cls : int Tensor (L,)
 
         Returns
@@ -168,7 +168,7 @@ class RamachandranDensity:
         weight = torch.mm(powers.view(-1, 4), self._basis).view(2, -1, 2, 4)
         cell = below.remainder_(BINS).long()
         corner = cell[0] * _PADDED + cell[1] + first
-        patch = self._patches[corner.view(-1, 1) + self._around].view(-1, 4, 4)
+        patch = self._patches[corner.view(-1, 1) + self._patch_offsets].view(-1, 4, 4)
         # value in the first entry, derivatives in the second and third
         found = torch.bmm(torch.bmm(weight[0], patch), weight[1].mT).view(*shape[:-2], shape[-1], 4)
         value, by_psi, by_phi, _ = found.unbind(-1)
@@ -183,11 +183,11 @@ class RamachandranDensity:
 
         return penalty, slopes
 
-    def in_knots(self, angle: Tensor, total: bool = True) -> Tensor:
+    def to_knots(self, angle: Tensor, total: bool = True) -> Tensor:
         """Angles (radian) in units of the knots' spacing, from the first knot; `total=False`: differences of angles."""
         return (angle - ORIGIN if total else angle) / STEP
 
-    def first_knot(self, cls: Tensor) -> Tensor:
+    def map_offset(self, cls: Tensor) -> Tensor:
         """Place of each class's map among all of them, for `penalty_and_slopes`."""
         return cls.long() * _PADDED**2
 
@@ -199,7 +199,7 @@ class RamachandranDensity:
         return maps[:, reach][:, :, reach].reshape(-1).contiguous()
 
     @cached_property
-    def _around(self) -> Tensor:
+    def _patch_offsets(self) -> Tensor:
         """(16,): the knots around a cell, from its first one."""
         step = torch.arange(4, device=self._cubic.device)
         return (step[:, None] * _PADDED + step).flatten()

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from geofold.geometry import dihedral_of_points
-from geofold.molecule.energy.ramachandran import OUTLIER, class_of, score, verdict
+from geofold.molecule.energy.ramachandran import OUTLIER, classify, percentile, ramachandran_class
 from geofold.molecule.energy.ramachandran_density import RamachandranDensity
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 
 @dataclass(frozen=True)
-class BackboneAngles:
+class RamachandranTerm:
     """Residues of a stretch that have both phi and psi.
 
     Attributes
@@ -33,7 +33,7 @@ class BackboneAngles:
         Input angles, radian.
     phi_of, psi_of : (L, n) float
         One where a torsion is that residue's phi or psi.
-    kind : (L,) int
+    residue_class : (L,) int
         Ramachandran class.
     density : RamachandranDensity
     """
@@ -43,11 +43,11 @@ class BackboneAngles:
     psi: Tensor
     phi_of: Tensor
     psi_of: Tensor
-    kind: Tensor
+    residue_class: Tensor
     density: RamachandranDensity
 
     @classmethod
-    def of(cls, structure: Structure, tree: TorsionTree, like: Tensor) -> BackboneAngles:
+    def of(cls, structure: Structure, tree: TorsionTree, like: Tensor) -> RamachandranTerm:
         """Angles of the stretch that a tree moves."""
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
         rows = [r for k in range(tree.first, tree.last + 1) if (r := _row(structure, tree, k)) is not None]
@@ -67,7 +67,7 @@ class BackboneAngles:
             psi=make([r[2] for r in rows]),
             phi_of=make(turn[0]),
             psi_of=make(turn[1]),
-            kind=torch.tensor([r[3] for r in rows], dtype=torch.long, device=like.device),
+            residue_class=torch.tensor([r[3] for r in rows], dtype=torch.long, device=like.device),
             density=RamachandranDensity(like.dtype, like.device),
         )
 
@@ -77,33 +77,33 @@ class BackboneAngles:
 
     def penalty(self, angle: Tensor) -> Tensor:
         """Smooth Ramachandran penalty (B, L): zero in favoured territory, at least one for an outlier."""
-        return self.density.penalty(*self.at(angle), self.kind)
+        return self.density.penalty(*self.at(angle), self.residue_class)
 
     def penalty_and_slope(self, angle: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
         """`penalty` (B, L), and what gives the derivative (B, n) of its sum by the increments."""
         knots = torch.addmm(self._start, angle, self._turns).unflatten(-1, (2, -1))
-        penalty, slopes = self.density.penalty_and_slopes(knots, self._first, self.kind)
+        penalty, slopes = self.density.penalty_and_slopes(knots, self._first, self.residue_class)
         return penalty, lambda: slopes().flatten(-2) @ self._turns.mT
 
     @cached_property
     def _start(self) -> Tensor:
         """(2L,): phi and psi of the input, in knots of the density."""
-        return self.density.in_knots(torch.cat([self.phi, self.psi]))
+        return self.density.to_knots(torch.cat([self.phi, self.psi]))
 
     @cached_property
     def _turns(self) -> Tensor:
         """(n, 2L): how far, in knots, a torsion turns whose phi, then whose psi."""
-        return self.density.in_knots(torch.cat([self.phi_of, self.psi_of]).mT.contiguous(), total=False)
+        return self.density.to_knots(torch.cat([self.phi_of, self.psi_of]).mT.contiguous(), total=False)
 
     @cached_property
     def _first(self) -> Tensor:
-        return self.density.first_knot(self.kind)
+        return self.density.map_offset(self.residue_class)
 
-    def outliers(self, angle: Tensor) -> list[int]:
+    def count_outliers(self, angle: Tensor) -> list[int]:
         """Number of Ramachandran outliers of each row after total increments (B, n), by the contours themselves."""
         phi, psi = (a.detach().cpu().numpy() for a in self.at(angle))
-        kind = self.kind.cpu().numpy()
-        return [int((verdict(score(p, q, kind), kind) == OUTLIER).sum()) for p, q in zip(phi, psi, strict=True)]
+        kind = self.residue_class.cpu().numpy()
+        return [int((classify(percentile(p, q, kind), kind) == OUTLIER).sum()) for p, q in zip(phi, psi, strict=True)]
 
 
 def _row(structure: Structure, tree: TorsionTree, k: int) -> tuple[int, float, float, int] | None:
@@ -122,4 +122,4 @@ def _row(structure: Structure, tree: TorsionTree, k: int) -> tuple[int, float, f
     omega = angle((k - 1, "CA"), (k - 1, "C"), (k, "N"), (k, "CA"))
     if phi is None or psi is None:
         return None
-    return k, phi, psi, class_of(structure.residues[k].resname, structure.residues[k + 1].resname, omega)
+    return k, phi, psi, ramachandran_class(structure.residues[k].resname, structure.residues[k + 1].resname, omega)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-RADIUS = {
+BONDI_RADIUS = {
     "C": 0.170,
     "N": 0.155,
     "O": 0.152,
@@ -31,7 +31,7 @@ METAL_RADIUS = 0.120
 POLAR = frozenset({"N", "O", "S"})
 POLAR_ALLOWANCE = 0.040
 SEVERE_OVERLAP = 0.040
-CONTACT = 0.42
+MAX_CONTACT = 0.42
 """No two radii add up to more, so pairs further apart never overlap."""
 EXCLUDED_BONDS = 3
 """Pairs up to this many bonds apart (1-2, 1-3, 1-4) are not compared."""
@@ -40,7 +40,7 @@ EXCLUDED_BONDS = 3
 def radius_of(element: str) -> float:
     """Radius of an element in nm; zero for hydrogen, which is left to the all-atom force field."""
     symbol = element.upper()
-    return 0.0 if symbol in ("H", "D") else RADIUS.get(symbol, METAL_RADIUS)
+    return 0.0 if symbol in ("H", "D") else BONDI_RADIUS.get(symbol, METAL_RADIUS)
 
 
 def contact_distance(

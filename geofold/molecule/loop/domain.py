@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from geofold.core.domain import Loss, LossWithGradient, Prediction
-from geofold.molecule.energy.loop_score_term import PotentialTerm
+from geofold.molecule.energy.loop_score_term import LoopScoreTerm
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
-from geofold.molecule.energy.ramachandran_term import BackboneAngles
+from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.kinematics.decoder import TorsionDecoder, focus_mobility
@@ -79,7 +79,7 @@ class LoopDomain(TorsionDomain[LoopState]):
     ----------
     sterics : Sterics
         Heavy-atom pairs of the loop and its surroundings.
-    angles : BackboneAngles
+    angles : RamachandranTerm
         Phi and psi of the loop and their Ramachandran penalty.
     residue_of : (n_atoms,) int
         Residue index of each atom of the structure.
@@ -87,18 +87,18 @@ class LoopDomain(TorsionDomain[LoopState]):
         Weights and options of the loss.
     steering : SteeringEnergy or None
         Force field in the loss.
-    potential : PotentialTerm or None
+    potential : LoopScoreTerm or None
         Learned loop potential in the loss.
     sense : LoopSense or None
         Features of the loop model, prepended to the observation.
     """
 
     sterics: Sterics
-    angles: BackboneAngles
+    angles: RamachandranTerm
     residue_of: np.ndarray
     goal: LoopGoal = LoopGoal()
     steering: SteeringEnergy | None = None
-    potential: PotentialTerm | None = None
+    potential: LoopScoreTerm | None = None
     sense: LoopSense | None = None
 
     @classmethod
@@ -122,7 +122,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         return cls(
             decoder,
             sterics,
-            BackboneAngles.of(structure, tree, decoder.weight),
+            RamachandranTerm.of(structure, tree, decoder.weight),
             structure.residue_of,
             goal or LoopGoal(),
         )
@@ -192,7 +192,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         terms |= {name: part.detach() for name, part in energies.items()}
 
         def slope() -> Tensor:
-            by_atom = clashes.gradient(weight, self.sterics.place, xyz.shape[1])
+            by_atom = clashes.gradient(weight, self.sterics.local_row, xyz.shape[1])
             gradient = torch.cat([goal.ramachandran * strain_slope(), by_atom.flatten(1)], -1)
             if energies:
                 total = torch.stack(list(energies.values())).sum()
@@ -226,7 +226,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         """Apply the move, advance the cursor, and rebuild the neighbour list if atoms moved beyond its skin."""
         cursor = (state.cursor + 1) % self.length
         conformation = self.decoder.commit(prediction, state.conformation, self.mobility(cursor))
-        pairs = self.sterics.fresh(conformation.xyz, state.pairs)
+        pairs = self.sterics.update_pairs(conformation.xyz, state.pairs)
         return LoopState(conformation, pairs, cursor)
 
     def select(self, state: LoopState, rows: Tensor) -> LoopState:
@@ -240,8 +240,10 @@ class LoopDomain(TorsionDomain[LoopState]):
 
     def clean(self, state: LoopState) -> list[bool]:
         """Whether each row has neither a severe overlap nor a Ramachandran outlier."""
-        severe = self.sterics.severe(state.conformation.xyz, state.pairs).tolist()
-        return [not a and not b for a, b in zip(severe, self.angles.outliers(state.conformation.angle), strict=True)]
+        severe = self.sterics.count_severe(state.conformation.xyz, state.pairs).tolist()
+        return [
+            not a and not b for a, b in zip(severe, self.angles.count_outliers(state.conformation.angle), strict=True)
+        ]
 
     def trouble(self, state: LoopState) -> Tensor:
         """Share (B, L) of each residue in the loss with unit weights."""

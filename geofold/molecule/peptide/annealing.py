@@ -58,7 +58,9 @@ def annealed(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal, cour
         hard = replace(goal, sterics=min(1.0, SOFT ** (1 - 2 * done)))
         seen = evaluate_loss(free, theta, rows, hard)
         if iteration % RENEWED == 0:
-            rows = rows._replace(pairs=free.sterics.fresh(free.decoder.split(seen.prediction.mean)[1], rows.pairs))
+            rows = rows._replace(
+                pairs=free.sterics.update_pairs(free.decoder.split(seen.prediction.mean)[1], rows.pairs)
+            )
         theta.grad = linearise(free, theta, rows, seen).gradient
         theta.grad[:, :n] += course.speed * busiest_slope(theta[:, :n], backbone)
         optimiser.step()

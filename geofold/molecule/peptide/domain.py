@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from geofold.core.domain import Loss, LossWithGradient, Prediction
-from geofold.molecule.energy.clash_cost import TINY, Clashes
+from geofold.molecule.energy.clash_cost import DISTANCE_OFFSET, Clashes
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
-from geofold.molecule.energy.ramachandran_term import BackboneAngles
+from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.kinematics.torsion_domain import TorsionDomain
@@ -39,7 +39,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
     """One chain of a structure, everything else fixed. Build with `PeptideDomain.of`."""
 
     sterics: Sterics
-    angles: BackboneAngles
+    angles: RamachandranTerm
     still: dict[int, Tensor]
     side_chains: bool
     steering: SteeringEnergy | None = None
@@ -63,7 +63,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         tree = torsion_tree(structure, first, last, altloc=altloc)
         decoder = TorsionDecoder.of(structure, tree, cap=cap, device=device)
         sterics = Sterics.of(structure, tree, decoder.kinematics, 0.38 * (last - first + 2))
-        angles = BackboneAngles.of(structure, tree, decoder.weight)
+        angles = RamachandranTerm.of(structure, tree, decoder.weight)
         local = set(decoder.kinematics.atoms.tolist())
         # a contact may name an atom that stays: its place is kept here
         still = {
@@ -111,7 +111,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
         bounds = self._bounds(goal.contacts) if goal.contacts else None
         weights = (goal.contact, goal.sterics, goal.ramachandran)
-        if self.kernel is None or state.pairs.built is not None:
+        if self.kernel is None or state.pairs.reference is not None:
             clashes, _ = self.sterics.clashes(self.decoder.split(prediction.mean)[1], state.pairs)
             terms, violation, slope = self._price(prediction.mean, state.conformation.angle, clashes, bounds, weights)
         else:
@@ -148,7 +148,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         strain, strain_slope = self.angles.penalty_and_slope(angle + theta)
         if bounds is not None:
             ends = self._ends(xyz, bounds)
-            gap = (ends.square().sum(-1) + TINY).sqrt()
+            gap = (ends.square().sum(-1) + DISTANCE_OFFSET).sqrt()
             excess = (gap - bounds.aim) * bounds.sign
             reached = contact_terms.cost(excess).sum(-1)
             violation = beyond(gap, bounds)
@@ -160,7 +160,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         }
 
         def slope() -> Tensor:
-            by_atom = overlap * clashes.gradient(None, self.sterics.place, local)
+            by_atom = overlap * clashes.gradient(None, self.sterics.local_row, local)
             if bounds is not None:
                 pull = contact * bounds.sign * contact_terms.cost_slope(excess) / gap
                 pair = pull[..., None] * ends
@@ -177,7 +177,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         def kernel(
             mean: Tensor, angle: Tensor, pairs: PairList, bounds: Bounds | None, weights: tuple[float, float, float]
         ) -> tuple[dict[str, Tensor], Tensor | None, Tensor]:
-            clashes = self.sterics.every_pair(self.decoder.split(mean)[1], pairs)
+            clashes = self.sterics.all_pairs(self.decoder.split(mean)[1], pairs)
             terms, violation, slope = self._price(mean, angle, clashes, bounds, weights)
             return terms, violation, slope()
 
@@ -190,7 +190,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
         """Apply the move; renew the neighbour list where atoms went far."""
         conformation = self.decoder.commit(prediction, state.conformation, state.conformation.mobility)
-        return PeptideState(conformation, self.sterics.fresh(conformation.xyz, state.pairs))
+        return PeptideState(conformation, self.sterics.update_pairs(conformation.xyz, state.pairs))
 
     def select(self, state: PeptideState, rows: Tensor) -> PeptideState:
         """The state with its rows rearranged; the neighbour list serves all rows."""
@@ -208,15 +208,15 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         """Distances (B, c) in nm of the contacts' atoms in local coordinates (B, m, 3)."""
         if not contacts:
             return xyz.new_zeros(len(xyz), 0)
-        return (self._ends(xyz, self._bounds(contacts)).square().sum(-1) + TINY).sqrt()
+        return (self._ends(xyz, self._bounds(contacts)).square().sum(-1) + DISTANCE_OFFSET).sqrt()
 
     def reached(self, state: PeptideState, goal: PeptideGoal) -> bool:
         """Whether one row is clean: every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
         distance = self.distances(state.conformation.xyz, goal.contacts)[0].tolist()
         if not all(c.satisfied(d) for c, d in zip(goal.contacts, distance, strict=True)):
             return False
-        severe = int(self.sterics.severe(state.conformation.xyz, state.pairs)[0])
-        return severe == 0 and self.angles.outliers(state.conformation.angle)[0] == 0
+        severe = int(self.sterics.count_severe(state.conformation.xyz, state.pairs)[0])
+        return severe == 0 and self.angles.count_outliers(state.conformation.angle)[0] == 0
 
     def _ends(self, xyz: Tensor, ends: Bounds) -> Tensor:
         """From the second to the first atom of each contact, (B, c, 3)."""

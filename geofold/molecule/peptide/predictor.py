@@ -25,7 +25,7 @@ from geofold.learn.peptide_policy.features import (
 )
 from geofold.learn.peptide_policy.model import Policy
 from geofold.molecule.encoding import encode_residues
-from geofold.molecule.energy.ramachandran_term import BackboneAngles
+from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import Sterics
 from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.peptide.contacts import Contact
@@ -40,7 +40,7 @@ class ObservedPeptide(Protocol):
     @property
     def sterics(self) -> Sterics: ...
     @property
-    def angles(self) -> BackboneAngles: ...
+    def angles(self) -> RamachandranTerm: ...
     def wanted(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
@@ -137,7 +137,7 @@ class PeptideSense:
         worst = (wanted.excess * wanted.present).amax(-1, keepdim=True).clamp_min(0.0)
         return torch.cat([torch.cat(told, -1).flatten(1), worst, torch.full_like(worst, which)], -1)
 
-    def angles(self, angles: BackboneAngles, turned: Tensor) -> Tensor:
+    def angles(self, angles: RamachandranTerm, turned: Tensor) -> Tensor:
         """Phi, psi, chi1 and chi2 (B, L, 4) after total increments (B, n); NaN where there is none."""
         found = turned.new_full((len(turned), len(self.letters), len(KINDS)), torch.nan)
         found[:, angles.residue, :2] = torch.stack(angles.at(turned), -1)
@@ -152,7 +152,7 @@ class PeptideSense:
         """(B, L, 7): how strongly overlaps push each residue, where they push its backbone and its side chain."""
         rows, length = len(state.conformation.xyz), len(self.letters)
         clashes, _ = domain.sterics.clashes(state.conformation.xyz, state.pairs)
-        force = clashes.gradient(None, domain.sterics.place, state.conformation.xyz.shape[1])
+        force = clashes.gradient(None, domain.sterics.local_row, state.conformation.xyz.shape[1])
         sums = force.new_zeros(rows, 2 * length, 4)
         sums.index_add_(1, self.part, torch.cat([force, force.norm(dim=-1, keepdim=True)], -1))
         parts = sums.unflatten(1, (length, 2)) / PUSHED

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from geofold.geometry import dihedral
-from geofold.molecule.energy.vdw_radii import CONTACT, EXCLUDED_BONDS, POLAR, contact_distance, radius_of
+from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, MAX_CONTACT, POLAR, contact_distance, radius_of
 from geofold.molecule.sidechains.rotamer_library import atoms_beyond, side_chain
 from geofold.molecule.structure import WATER, Floats, Mask, Structure
 from geofold.molecule.topology.bonds import pairs_within_bonds
@@ -124,7 +124,7 @@ class SideChains:
     def overlaps(self, xyz: Floats) -> tuple[NDArray[np.int64], Floats]:
         """Pairs (p, 2) that overlap by more than is tolerated, the first atom a carried one, and by how much more."""
         heavy = np.flatnonzero(self._heavy)
-        near = cKDTree(xyz[self.moving]).query_ball_tree(cKDTree(xyz[heavy]), CONTACT)
+        near = cKDTree(xyz[self.moving]).query_ball_tree(cKDTree(xyz[heavy]), MAX_CONTACT)
         listed = [
             (int(a), int(b))
             for a, close in zip(self.moving, near, strict=True)

@@ -73,7 +73,7 @@ def test_starts_depend_on_the_seed_and_are_clean(setup: Setup) -> None:
     first, repeated, different = (make_setup(episode, seed).start.conformation.angle for seed in (1, 1, 2))
     assert torch.equal(first, repeated) and not torch.equal(first, different)
     shaken = make_setup(episode, 1)
-    assert int(shaken.domain.sterics.severe(shaken.start.conformation.xyz, shaken.start.pairs)[0]) == 0
+    assert int(shaken.domain.sterics.count_severe(shaken.start.conformation.xyz, shaken.start.pairs)[0]) == 0
 
 
 def test_steps_respect_the_cap_and_the_goal_is_held(setup: Setup) -> None:

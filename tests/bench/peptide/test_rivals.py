@@ -161,8 +161,8 @@ def test_members_satisfy_the_contact_and_are_distinct(
     assert members.complete and members.ca.shape == (3, len(SEQUENCE), 3)
     state = state_at(domain, chain.xyz, torch.as_tensor(members.turn))
     assert all(contact.satisfied(float(d)) for d in domain.distances(state.conformation.xyz, (contact,))[:, 0])
-    assert not domain.sterics.severe(state.conformation.xyz, state.pairs).any() and not any(
-        domain.angles.outliers(state.conformation.angle)
+    assert not domain.sterics.count_severe(state.conformation.xyz, state.pairs).any() and not any(
+        domain.angles.count_outliers(state.conformation.angle)
     )
     assert (np.diff(members.energy) >= 0).all()
     for k, first in enumerate(members.ca):

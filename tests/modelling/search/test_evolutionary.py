@@ -37,7 +37,7 @@ from geofold.modelling.search.evolutionary import (
     choose_effort,
     search_loop,
 )
-from geofold.molecule.energy.loop_score_input import surroundings
+from geofold.molecule.energy.loop_score_input import make_loop_environment
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics import inverse
 from geofold.molecule.kinematics.forward import positions
@@ -246,13 +246,13 @@ def test_a_link_closes_with_the_loop_that_holds_it() -> None:
 
 
 def test_surroundings_know_chain_breaks() -> None:
-    around = surroundings(NATIVE, FIRST, LAST, NATIVE.steering_mask)
+    around = make_loop_environment(NATIVE, FIRST, LAST, NATIVE.steering_mask)
     assert around.first == FIRST and around.length == LAST - FIRST + 1
     assert (np.diff(around.number.numpy()) == 1).all()
     cut = np.flatnonzero(NATIVE.residue_of == 10)
     moved = NATIVE.xyz.copy()
     moved[cut] += 3.0
-    broken = surroundings(_at(moved), FIRST, LAST, NATIVE.steering_mask)
+    broken = make_loop_environment(_at(moved), FIRST, LAST, NATIVE.steering_mask)
     assert (np.diff(broken.number.numpy()) > 1).sum() == 2
 
 

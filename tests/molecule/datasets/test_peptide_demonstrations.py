@@ -59,8 +59,8 @@ def test_demonstrations_end_clean_with_the_contact_kept(monkeypatch) -> None:
         state = state_at(domain, structure.xyz, torch.as_tensor(one.end)[None])
         contact = parse_contact(structure, one.contact)
         assert contact.satisfied(float(domain.distances(state.conformation.xyz, (contact,))[0, 0]))
-        assert int(domain.sterics.severe(state.conformation.xyz, state.pairs)[0]) == 0
-        assert domain.angles.outliers(state.conformation.angle) == [0]
+        assert int(domain.sterics.count_severe(state.conformation.xyz, state.pairs)[0]) == 0
+        assert domain.angles.count_outliers(state.conformation.angle) == [0]
 
 
 def test_the_slope_of_the_busiest_torsion_is_that_of_its_cost() -> None:

@@ -15,9 +15,16 @@ from scipy.sparse.csgraph import shortest_path
 from geofold.app.report.measure import overlaps
 from geofold.molecule import structure as structures
 from geofold.molecule.energy import sterics as module
-from geofold.molecule.energy.clash_cost import SCREEN_MARGIN, TOLERATED, screen
-from geofold.molecule.energy.sterics import CONTACT, SKIN, Sterics
-from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, RADIUS, SEVERE_OVERLAP, radius_of
+from geofold.molecule.energy.clash_cost import OVERLAP_TOLERANCE, SCREEN_MARGIN, screen
+from geofold.molecule.energy.sterics import MAX_CONTACT, SKIN, Sterics
+from geofold.molecule.energy.vdw_radii import (
+    BONDI_RADIUS,
+    EXCLUDED_BONDS,
+    POLAR,
+    POLAR_ALLOWANCE,
+    SEVERE_OVERLAP,
+    radius_of,
+)
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
 from geofold.molecule.structure import Structure
@@ -94,9 +101,9 @@ def test_overlaps_equal_all_pairs(stretch, size):
     overlap, used = sterics.overlaps(moved, old)
     want = reference(structure, tree, kinematics, moved[0])
     same(listed(sterics, overlap[0], used), want)
-    assert int(sterics.severe(moved, old)) == sum(value >= SEVERE_OVERLAP for value in want.values())
+    assert int(sterics.count_severe(moved, old)) == sum(value >= SEVERE_OVERLAP for value in want.values())
     far = float((moved - start(structure, kinematics))[:, sterics.local].norm(dim=-1).max()) > SKIN / 2
-    assert (far and old.built is not None) == (used is not old)
+    assert (far and old.reference is not None) == (used is not old)
     assert size < 1 or (far and len(want) > 10)
 
 
@@ -119,7 +126,7 @@ def test_list_does_not_grow_with_the_protein():
     xyz = start(structure, kinematics)
     pairs = sterics.pairs(xyz)
     overlap = sterics.overlaps(xyz, pairs)[0]
-    assert float((pairs.distance - overlap).max()) <= CONTACT + SKIN + 1e-9
+    assert float((pairs.distance - overlap).max()) <= MAX_CONTACT + SKIN + 1e-9
     assert not sterics.excluded[pairs.i, pairs.j].any()
 
 
@@ -157,7 +164,7 @@ def test_pairs_sorted_or_marked_in_a_table_are_the_same(monkeypatch) -> None:
         [turned(structure, tree, kinematics, seed, size) for seed, size in ((1, 0.02), (2, 1.0), (3, 3.0))]
     )
     one = sterics.pairs(rows)
-    monkeypatch.setattr(module, "TABLE", 0)
+    monkeypatch.setattr(module, "MAX_TABLE_ENTRIES", 0)
     for mine, other in zip(one, sterics.pairs(rows), strict=True):
         assert torch.equal(torch.as_tensor(mine), torch.as_tensor(other))
 
@@ -196,14 +203,14 @@ def test_cost_is_zero_where_natives_are_one_at_a_clash_and_linear_when_deep():
     _, _, _, sterics = build("1ubi.pdb", 43, 52)
     overlap = torch.linspace(-0.3, 0.35, 651, dtype=torch.float64)
     cost = sterics.cost(overlap)
-    assert not cost[overlap <= TOLERATED].any() and (cost[overlap > TOLERATED + 1e-12] > 0).all()
+    assert not cost[overlap <= OVERLAP_TOLERANCE].any() and (cost[overlap > OVERLAP_TOLERANCE + 1e-12] > 0).all()
     assert float(sterics.cost(torch.tensor(SEVERE_OVERLAP))) == pytest.approx(1, abs=0.02)
     assert (cost.diff() >= 0).all() and (cost.diff().diff() >= -1e-12).all()
     assert float(cost[-1] / cost[-101]) < 0.35**2 / 0.25**2  # slower than quadratic
 
 
 def test_no_two_radii_reach_beyond_the_contact_distance():
-    assert 2 * max(RADIUS.values()) <= CONTACT
+    assert 2 * max(BONDI_RADIUS.values()) <= MAX_CONTACT
 
 
 @pytest.mark.parametrize("name", sorted(structures.WATER))
@@ -237,7 +244,7 @@ def test_clashes_cost_what_all_pairs_cost(stretch, every, batch):
     pairs = sterics.pairs(start(structure, kinematics))
     if every:
         i, j = np.nonzero(~sterics.excluded)
-        pairs = sterics._listed(i, j, None)
+        pairs = sterics._pair_list(i, j, None)
     moved = torch.cat([turned(structure, tree, kinematics, seed, 0.3) for seed in range(batch)])
     truth = moved.clone().requires_grad_(True)
     overlap, used = sterics.overlaps(truth, pairs)
@@ -245,9 +252,9 @@ def test_clashes_cost_what_all_pairs_cost(stretch, every, batch):
     slow.sum().backward()
     clashes, _ = sterics.clashes(moved, pairs)
     torch.testing.assert_close(clashes.total(clashes.cost()), slow.detach(), rtol=1e-12, atol=1e-12)
-    gradient = clashes.gradient(None, sterics.place, moved.shape[1])
+    gradient = clashes.gradient(None, sterics.local_row, moved.shape[1])
     torch.testing.assert_close(gradient, truth.grad, rtol=1e-9, atol=1e-9)
-    doubled = clashes.gradient(torch.full_like(clashes.gap, 2.0), sterics.place, moved.shape[1])
+    doubled = clashes.gradient(torch.full_like(clashes.distance, 2.0), sterics.local_row, moved.shape[1])
     torch.testing.assert_close(doubled, 2 * gradient)
     assert float(slow.max()) > 0
     worst = torch.relu(overlap.detach() - SEVERE_OVERLAP).amax(-1)
