@@ -24,7 +24,7 @@ class LoopScoreTerm:
     ----------
     score : LoopScore
         Trained potential.
-    environment : Surroundings
+    environment : LoopEnvironment
         Backbones of the structure.
     backbone : (L, 4) int
         Local rows of the N, CA, C and O of the loop; -1 for fixed atoms (the N of a leading proline).
@@ -39,7 +39,7 @@ class LoopScoreTerm:
 
     @classmethod
     def of(cls, structure: Structure, decoder: TorsionDecoder, score: LoopScore) -> LoopScoreTerm:
-        """Potential of the loop that a decoder moves; all of its residues need N, CA, C and O."""
+        """Build the potential of the loop that a decoder moves; all of its residues need N, CA, C and O."""
         tree = decoder.tree
         atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
         environment = make_loop_environment(structure, tree.first, tree.last, tree.steering)
@@ -52,6 +52,6 @@ class LoopScoreTerm:
         )
 
     def cost(self, xyz: Tensor) -> Tensor:
-        """Scores (B,) of local coordinates (B, m, 3) in nm, differentiable."""
+        """Evaluate the potential (B,) at local coordinates (B, m, 3) in nm; lower is better, differentiable."""
         coordinates = torch.where(self.backbone[..., None] >= 0, xyz[:, self.backbone.clamp_min(0)], self.input_xyz)
         return self.score(10 * coordinates.to(next(self.score.parameters())), self.environment).to(xyz)

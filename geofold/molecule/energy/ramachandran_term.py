@@ -1,7 +1,7 @@
-"""Phi and psi of a moving stretch as functions of the torsion increments, and their Ramachandran classes.
+"""Ramachandran term of the loss: phi and psi of a segment as linear functions of the torsion increments.
 
-Torsions only ever turn about their own bonds, so phi and psi are the input's angles plus the increments:
-exact, linear and free, where computing them from coordinates would cost a kinematic pass.
+Each torsion turns about its own bond, so phi and psi are exactly the input's angles plus the increments; computing
+them from coordinates would cost a kinematic pass.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from geofold.molecule.topology.torsion_tree import TorsionTree
 
 @dataclass(frozen=True)
 class RamachandranTerm:
-    """Residues of a stretch that have both phi and psi.
+    """Residues of a segment that have both phi and psi. Build with `RamachandranTerm.of`.
 
     Attributes
     ----------
     residue : (L,) int
-        Counted from the first residue of the stretch.
+        Index counted from the first residue of the segment.
     phi, psi : (L,) float
         Input angles, radian.
     phi_of, psi_of : (L, n) float
-        One where a torsion is that residue's phi or psi.
+        1 if a torsion is that residue's phi or psi, else 0.
     residue_class : (L,) int
         Ramachandran class.
     density : RamachandranDensity
+        Penalty of phi and psi.
     """
 
     residue: Tensor
@@ -48,7 +49,7 @@ class RamachandranTerm:
 
     @classmethod
     def of(cls, structure: Structure, tree: TorsionTree, like: Tensor) -> RamachandranTerm:
-        """Angles of the stretch that a tree moves."""
+        """Build the term of the segment that a tree moves; `like` gives the dtype and the device."""
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
         rows = [r for k in range(tree.first, tree.last + 1) if (r := _row(structure, tree, k)) is not None]
         n = len(tree)
@@ -72,15 +73,15 @@ class RamachandranTerm:
         )
 
     def at(self, angle: Tensor) -> tuple[Tensor, Tensor]:
-        """Phi and psi (B, L) after total increments (B, n)."""
+        """Return phi and psi (B, L) after total increments (B, n)."""
         return self.phi + angle @ self.phi_of.T, self.psi + angle @ self.psi_of.T
 
     def penalty(self, angle: Tensor) -> Tensor:
-        """Smooth Ramachandran penalty (B, L): zero in favoured territory, at least one for an outlier."""
+        """Evaluate the Ramachandran penalty (B, L): zero in favoured regions, at least one for an outlier."""
         return self.density.penalty(*self.at(angle), self.residue_class)
 
     def penalty_and_slope(self, angle: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
-        """`penalty` (B, L), and what gives the derivative (B, n) of its sum by the increments."""
+        """Evaluate `penalty` (B, L), and a function for the derivative (B, n) of its sum by the increments."""
         knots = torch.addmm(self._start, angle, self._turns).unflatten(-1, (2, -1))
         penalty, slopes = self.density.penalty_and_slopes(knots, self._first, self.residue_class)
         return penalty, lambda: slopes().flatten(-2) @ self._turns.mT
@@ -92,7 +93,7 @@ class RamachandranTerm:
 
     @cached_property
     def _turns(self) -> Tensor:
-        """(n, 2L): how far, in knots, a torsion turns whose phi, then whose psi."""
+        """(n, 2L): derivative of phi, then psi (in knots) by each torsion."""
         return self.density.to_knots(torch.cat([self.phi_of, self.psi_of]).mT.contiguous(), total=False)
 
     @cached_property
@@ -100,14 +101,14 @@ class RamachandranTerm:
         return self.density.map_offset(self.residue_class)
 
     def count_outliers(self, angle: Tensor) -> list[int]:
-        """Number of Ramachandran outliers of each row after total increments (B, n), by the contours themselves."""
+        """Count the Ramachandran outliers of each row after total increments (B, n), by the percentiles themselves."""
         phi, psi = (a.detach().cpu().numpy() for a in self.at(angle))
         kind = self.residue_class.cpu().numpy()
         return [int((classify(percentile(p, q, kind), kind) == OUTLIER).sum()) for p, q in zip(phi, psi, strict=True)]
 
 
 def _row(structure: Structure, tree: TorsionTree, k: int) -> tuple[int, float, float, int] | None:
-    """Residue, phi, psi and class; None where the chain ends."""
+    """Find residue, phi, psi and class; None at an end of the chain."""
     if not (0 < k < len(structure.residues) - 1 and structure.bonded(k - 1, k) and structure.bonded(k, k + 1)):
         return None
 
