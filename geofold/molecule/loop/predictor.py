@@ -1,6 +1,6 @@
 """Features of a loop for the loop model, and the loop model as the predictor of the loop domain.
 
-Glossary: ``B`` rows, ``n`` torsions of the tree, ``h`` torsion_axes (phi and psi of each residue, interleaved), ``F``
+Glossary: ``B`` rows, ``n`` torsions of the tree, ``h`` hinges (phi and psi of each residue, interleaved), ``F``
 features.
 """
 
