@@ -17,11 +17,11 @@ class DecoderState(NamedTuple):
     xyz : (B, m, 3)
         Coordinates of the local atoms (nm).
     angle : (B, n)
-        Torsions that may turn, relative to the input's (radian, not wrapped).
+        Torsions relative to the input's (radian, not wrapped).
     space : Tangent
         Tangent space at `xyz`, at the mobility of the present step.
     mobility : (n,)
-        Share of the latent that each torsion follows in this step, 0 to 1.
+        Fraction of the latent that each torsion follows in this step, 0 to 1.
     """
 
     xyz: Tensor

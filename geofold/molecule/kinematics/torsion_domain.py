@@ -1,4 +1,4 @@
-"""What domains whose decoder is a `TorsionDecoder` have in common."""
+"""Base class of domains whose decoder is a `TorsionDecoder`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from geofold.molecule.topology.torsion_tree import TorsionTree
 
 
 class HasConformation(Protocol):
-    """A state with the decoder's state in it."""
+    """State of a domain that contains the state of the decoder."""
 
     @property
     def conformation(self) -> DecoderState:

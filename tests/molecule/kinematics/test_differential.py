@@ -10,8 +10,8 @@ import torch
 from geofold.core.domain import Prediction
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
-from geofold.molecule.kinematics.differential import DifferentialKinematics
-from geofold.molecule.kinematics.forward import Kinematics, acceleration, frames, jacobian, moved_axes, transform_atoms
+from geofold.molecule.kinematics.differential import DifferentialKinematics, acceleration, jacobian, moved_axes
+from geofold.molecule.kinematics.forward import Kinematics, frames, transform_atoms
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal
 from geofold.molecule.peptide import contacts
 from geofold.molecule.peptide.contacts import MARGIN, parse_contact

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from geofold.geometry import dihedral_of_points
 from geofold.molecule.io.read import read
-from geofold.molecule.kinematics.forward import Kinematics, acceleration, frames, jacobian, positions
+from geofold.molecule.kinematics.differential import acceleration, jacobian
+from geofold.molecule.kinematics.forward import Kinematics, frames, positions
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
 from geofold.resources import find
