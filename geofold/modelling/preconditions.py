@@ -13,7 +13,7 @@ from geofold.molecule.energy.pdbfixer_input import pieces
 from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import AddedAtom, Structure
-from geofold.molecule.topology.bonds import has_all_heavy_atoms
+from geofold.molecule.topology.bonds import is_complete
 
 
 def separate(structure: Structure, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -107,7 +107,7 @@ def require_parameters(structure: Structure, options: RunOptions, gone: Collecti
 
 
 def _complete(structure: Structure, k: int, altloc: str | None) -> bool:
-    return has_all_heavy_atoms(structure, k, structure.steering(altloc))
+    return is_complete(structure, k, structure.steering(altloc))
 
 
 def chain_of(structure: Structure, contacts: tuple[Contact, ...]) -> tuple[int, int]:

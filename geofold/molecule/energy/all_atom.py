@@ -24,7 +24,7 @@ from geofold.molecule.energy.hydrogens import add_hydrogens
 from geofold.molecule.energy.pdbfixer_input import pdb_text, pieces
 from geofold.molecule.residues import AMINO_NAMES
 from geofold.molecule.structure import AddedAtom, Mask, Structure
-from geofold.molecule.topology.bonds import has_all_heavy_atoms
+from geofold.molecule.topology.bonds import is_complete
 from geofold.molecule.topology.covalent_links import covalent_links
 
 CAPS = {
@@ -178,9 +178,7 @@ def _tied(structure: Structure, steering: Mask, included: list[int]) -> list[int
         ends = [int(structure.residue_of[atom]) for atom in link]
         between_amino_acids = all(structure.is_amino_acid(k) for k in ends)
         linked |= {
-            k
-            for k in ends
-            if k in included and (between_amino_acids or not has_all_heavy_atoms(structure, k, steering))
+            k for k in ends if k in included and (between_amino_acids or not is_complete(structure, k, steering))
         }
     return sorted(linked)
 

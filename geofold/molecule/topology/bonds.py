@@ -91,7 +91,7 @@ def link_bonds(structure: Structure, steering: NDArray[np.bool_]) -> set[tuple[i
     return found
 
 
-def has_all_heavy_atoms(structure: Structure, index: int, steering: NDArray[np.bool_]) -> bool:
+def is_complete(structure: Structure, index: int, steering: NDArray[np.bool_]) -> bool:
     """Whether a residue has all heavy atoms of its template, OXT apart; one without a template counts as complete."""
     known = templates().get(standard_name(structure.residues[index].resname))
     if known is None:
