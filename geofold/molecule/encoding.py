@@ -1,4 +1,4 @@
-"""Residues as indices of amino acids, the input of learned models."""
+"""Encoding of residues as indices of amino acids, the input of learned models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geofold.molecule.structure import Structure
 
 
 def encode_residues(structure: Structure, first: int, last: int) -> Tensor:
-    """Amino acids (T, 1) of residues `first` to `last` as indices of `AMINO_ACIDS`; an unknown residue gets its length.
+    """Encode residues `first` to `last` as indices of `AMINO_ACIDS` (T, 1); an unknown residue is its length.
 
     Protonation states and modified residues count as their standard parents.
     """
