@@ -107,14 +107,14 @@ class Clashes:
         start = self.overlap.new_zeros(self.batch)
         return start.scatter_reduce_(0, self.row, self.overlap - SEVERE_OVERLAP, "amax")
 
-    def gradient(self, weight: Tensor | None, place: Tensor, local: int) -> Tensor:
+    def gradient(self, weight: Tensor | None, local_row: Tensor, local: int) -> Tensor:
         """Compute the gradient (B, m, 3) of the summed cost (1/nm).
 
         Parameters
         ----------
         weight : (h,) or None
             Factor of each hit's cost.
-        place : (w,) int
+        local_row : (w,) int
             Local row of each atom of the sterics, `local` for the fixed ones.
         local : int
             Number of local atoms m.
@@ -123,7 +123,7 @@ class Clashes:
         force = self.separation * (pull if weight is None else pull * weight)[:, None]
         base = self.row * (local + 1)
         sums = force.new_zeros(self.batch * (local + 1), 3)
-        sums.index_add_(0, base + place[self.i], force).index_add_(0, base + place[self.j], force, alpha=-1)
+        sums.index_add_(0, base + local_row[self.i], force).index_add_(0, base + local_row[self.j], force, alpha=-1)
         return sums.view(self.batch, local + 1, 3)[:, :local]
 
 

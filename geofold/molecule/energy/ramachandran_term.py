@@ -113,10 +113,10 @@ def _row(structure: Structure, tree: TorsionTree, k: int) -> tuple[int, float, f
         return None
 
     def angle(*atoms: tuple[int, str]) -> float | None:
-        found = [structure.atom(r, name, tree.steering) for r, name in atoms]
-        if any(a is None for a in found):
+        indices = [structure.atom(r, name, tree.steering) for r, name in atoms]
+        if any(a is None for a in indices):
             return None
-        return float(dihedral_of_points(torch.as_tensor(structure.xyz[np.array(found, dtype=int)])))
+        return float(dihedral_of_points(torch.as_tensor(structure.xyz[np.array(indices, dtype=int)])))
 
     phi = angle((k - 1, "C"), (k, "N"), (k, "CA"), (k, "C"))
     psi = angle((k, "N"), (k, "CA"), (k, "C"), (k + 1, "N"))

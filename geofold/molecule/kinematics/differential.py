@@ -119,10 +119,10 @@ class DifferentialKinematics:
         summed = self.kinematics.moved_by.mT @ moments
         mass, first, second = summed[..., :1], summed[..., 1:4], summed[..., 4:].unflatten(-1, (3, 3))
         trace = second.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
-        turning = trace * axis - (second @ axis[..., None])[..., 0] + torch.linalg.cross(first, moment)
-        pushing = torch.linalg.cross(axis, first) + mass * moment
+        angular = trace * axis - (second @ axis[..., None])[..., 0] + torch.linalg.cross(first, moment)
+        linear_part = torch.linalg.cross(axis, first) + mass * moment
         # entry (i, j) with i an ancestor of j; the lower triangle follows by symmetry
-        upper = (axis @ turning.mT + moment @ pushing.mT) * self.kinematics.influence[:-1].mT
+        upper = (axis @ angular.mT + moment @ linear_part.mT) * self.kinematics.influence[:-1].mT
         return upper + upper.mT - torch.diag_embed(upper.diagonal(dim1=-2, dim2=-1))
 
 

@@ -119,7 +119,7 @@ def place_side_chains(
     """
     steering = structure.steering_mask
     xyz, stale = structure.xyz.copy(), np.zeros(len(structure), dtype=bool)
-    added = [AddedAtom(k, "CB", "C", place) for k, place in packed.cb.items()]
+    added = [AddedAtom(k, "CB", "C", position) for k, position in packed.cb.items()]
     for k, atoms in zip(packed.residue.tolist(), packed.xyz, strict=True):
         chain = side_chain(structure.residues[k].resname)
         assert chain is not None
@@ -127,12 +127,12 @@ def place_side_chains(
         stale[residue_atoms] = (
             ~np.isin(structure.name[residue_atoms], (*BACKBONE, "OXT", "CB", "H", "HA")) | ~steering[residue_atoms]
         )
-        for name, element, place in zip(chain.names, chain.elements, atoms, strict=True):
+        for name, element, position in zip(chain.names, chain.elements, atoms, strict=True):
             atom = structure.atom(k, name, steering)
             if atom is None:
-                added.append(AddedAtom(k, name, element, place))
+                added.append(AddedAtom(k, name, element, position))
             else:
-                xyz[atom], stale[atom] = place, False
+                xyz[atom], stale[atom] = position, False
     return xyz, added, stale
 
 
@@ -150,19 +150,19 @@ def backbone_torsions(structure: Structure) -> Floats:
     Angles are in radian, NaN at chain ends; the last column is 1 for complete residues and NaN for others.
     """
     steering = structure.steering_mask
-    place = np.full((len(structure.residues), 3, 3), np.nan)
+    xyz = np.full((len(structure.residues), 3, 3), np.nan)
     for k in range(len(structure.residues)):
         for level, name in enumerate(("N", "CA", "C")):
             atom = structure.atom(k, name, steering)
             if atom is not None:
-                place[k, level] = structure.xyz[atom]
-    n, ca, c = place[:, 0], place[:, 1], place[:, 2]
-    bonded = np.array([structure.bonded(k, k + 1) for k in range(len(place) - 1)], dtype=bool)
-    torsions = np.full((len(place), 4), np.nan)
+                xyz[k, level] = structure.xyz[atom]
+    n, ca, c = xyz[:, 0], xyz[:, 1], xyz[:, 2]
+    bonded = np.array([structure.bonded(k, k + 1) for k in range(len(xyz) - 1)], dtype=bool)
+    torsions = np.full((len(xyz), 4), np.nan)
     torsions[1:, 0][bonded] = dihedral(c[:-1], n[1:], ca[1:], c[1:])[bonded]
     torsions[:-1, 1][bonded] = dihedral(n[:-1], ca[:-1], c[:-1], n[1:])[bonded]
     torsions[1:, 2][bonded] = dihedral(ca[:-1], c[:-1], n[1:], ca[1:])[bonded]
-    torsions[np.isfinite(place).all((1, 2)), 3] = 1.0
+    torsions[np.isfinite(xyz).all((1, 2)), 3] = 1.0
     return torsions
 
 

@@ -116,12 +116,12 @@ class Walk:
         queue = deque([start])
         while queue:
             atom = queue.popleft()
-            for other in self.adjacency[atom]:
-                if other in self.group:
+            for neighbour in self.adjacency[atom]:
+                if neighbour in self.group:
                     continue
-                if self._same_part(atom, other) or other in ligand_atoms:
-                    self.group[other] = self._enter(atom, other)
-                    queue.append(other)
+                if self._same_part(atom, neighbour) or neighbour in ligand_atoms:
+                    self.group[neighbour] = self._enter(atom, neighbour)
+                    queue.append(neighbour)
         self.links = self._cross_links()
 
     def torsion_of(self, atom: int) -> int:
@@ -152,23 +152,23 @@ class Walk:
             adjacency=self.adjacency,
         )
 
-    def _enter(self, atom: int, other: int) -> int:
-        """Return the last torsion that moves `other`, reached from `atom`: a new one if the bond is rotatable."""
-        torsion = self.axes.get((min(atom, other), max(atom, other)))
+    def _enter(self, atom: int, neighbour: int) -> int:
+        """Return the last torsion that moves `neighbour`, reached from `atom`: a new one if the bond is rotatable."""
+        torsion = self.axes.get((min(atom, neighbour), max(atom, neighbour)))
         if torsion is None:
             return self.group[atom]
-        self.torsions.append((*torsion, atom, other, self.group[atom]))
+        self.torsions.append((*torsion, atom, neighbour, self.group[atom]))
         return len(self.torsions) - 1
 
     def _inside(self, atom: int) -> bool:
         return self.first <= self.structure.residue_of[atom] <= self.last
 
-    def _same_part(self, atom: int, other: int) -> bool:
+    def _same_part(self, atom: int, neighbour: int) -> bool:
         """Return whether a bond is within a residue of the segment, or a peptide bond inside it."""
-        if not self._inside(other) or not self._inside(atom):
+        if not self._inside(neighbour) or not self._inside(atom):
             return False
-        first, second = self.structure.residue_of[atom], self.structure.residue_of[other]
-        names = {str(self.structure.name[atom]), str(self.structure.name[other])}
+        first, second = self.structure.residue_of[atom], self.structure.residue_of[neighbour]
+        names = {str(self.structure.name[atom]), str(self.structure.name[neighbour])}
         return bool(first == second or (abs(first - second) == 1 and names == {"N", "C"}))
 
     def _ligand_atoms(self) -> set[int]:
@@ -177,11 +177,11 @@ class Walk:
         for start in range(len(self.adjacency)):
             if not self._inside(start):
                 continue
-            for other in self.adjacency[start]:
-                residue = int(self.structure.residue_of[other])
-                if self._inside(other) or self.structure.is_amino_acid(residue) or other in ligand_atoms:
+            for neighbour in self.adjacency[start]:
+                residue = int(self.structure.residue_of[neighbour])
+                if self._inside(neighbour) or self.structure.is_amino_acid(residue) or neighbour in ligand_atoms:
                     continue
-                component, free = self._component(other)
+                component, free = self._component(neighbour)
                 if free:
                     ligand_atoms |= component
         return ligand_atoms
@@ -190,41 +190,41 @@ class Walk:
         """Find the non-protein group around `start`, and whether it is bonded to no amino acid outside the segment."""
         visited, queue, free = {start}, [start], True
         while queue:
-            for other in self.adjacency[queue.pop()]:
-                if other in visited or self._inside(other):
+            for neighbour in self.adjacency[queue.pop()]:
+                if neighbour in visited or self._inside(neighbour):
                     continue
-                if self.structure.is_amino_acid(int(self.structure.residue_of[other])):
+                if self.structure.is_amino_acid(int(self.structure.residue_of[neighbour])):
                     free = False
                     continue
-                visited.add(other)
-                queue.append(other)
+                visited.add(neighbour)
+                queue.append(neighbour)
         return visited, free
 
     def _cross_links(self) -> list[tuple[int, int]]:
         """Find bonds whose length the torsions can change, except the peptide bonds to the anchors."""
         links = []
         for atom, group in self.group.items():
-            for other in self.adjacency[atom]:
-                if other in self.group:
-                    crossing = atom < other and not self._tree_bond(atom, other)
-                    if crossing and group != self.group[other]:
-                        links.append((atom, other))
-                elif group >= 0 and not self._to_anchor(atom, other):
-                    links.append((atom, other))
+            for neighbour in self.adjacency[atom]:
+                if neighbour in self.group:
+                    crossing = atom < neighbour and not self._tree_bond(atom, neighbour)
+                    if crossing and group != self.group[neighbour]:
+                        links.append((atom, neighbour))
+                elif group >= 0 and not self._to_anchor(atom, neighbour):
+                    links.append((atom, neighbour))
         return links
 
-    def _tree_bond(self, atom: int, other: int) -> bool:
+    def _tree_bond(self, atom: int, neighbour: int) -> bool:
         """Return whether a bond is along the tree, so that its length does not depend on the torsions."""
-        first, second = self.group[atom], self.group[other]
-        for inner, outer, far in ((first, second, other), (second, first, atom)):
+        first, second = self.group[atom], self.group[neighbour]
+        for inner, outer, far in ((first, second, neighbour), (second, first, atom)):
             if outer >= 0 and self.torsions[outer][4] == inner and self.torsions[outer][3] == far:
                 return True
         return first == second
 
-    def _to_anchor(self, atom: int, other: int) -> bool:
+    def _to_anchor(self, atom: int, neighbour: int) -> bool:
         """Return whether a bond is the peptide bond to an anchor."""
-        inner, outer = int(self.structure.residue_of[atom]), int(self.structure.residue_of[other])
-        names = (str(self.structure.name[atom]), str(self.structure.name[other]))
+        inner, outer = int(self.structure.residue_of[atom]), int(self.structure.residue_of[neighbour])
+        names = (str(self.structure.name[atom]), str(self.structure.name[neighbour]))
         return (outer == self.last + 1 and inner == self.last and names == ("C", "N")) or (
             outer == self.first - 1 and inner == self.first and names == ("N", "C")
         )

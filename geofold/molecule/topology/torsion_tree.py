@@ -129,7 +129,7 @@ def _require_single_backbone(structure: Structure, first: int, last: int) -> Non
                 raise AltlocError(
                     f"residue {residue.label} has its backbone atom {structure.name[atom]} in several conformers "
                     f"({', '.join(letters)})",
-                    "one backbone inside the stretch that moves",
+                    "a single backbone conformer inside the segment that moves",
                     f"choose one with --altloc {letters[0]}",
                 )
 
