@@ -9,7 +9,7 @@ from app_cases import STRUCTURES
 from geofold.app.result import Result
 from geofold.geometry import dihedral
 from geofold.molecule.io.read import read
-from geofold.molecule.residues import letter_of
+from geofold.molecule.residues import one_letter_code
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import Structure
 
@@ -44,7 +44,7 @@ def checked(result: Result, span: str, sequence: str) -> Structure:
     structure = read(result.content)
     first, last = find_range(structure, span)  # all there, bonded to each other, in order
     built = structure.residues[first : last + 1]
-    assert "".join(letter_of(residue.resname) for residue in built) == sequence
+    assert "".join(one_letter_code(residue.resname) for residue in built) == sequence
     mask = structure.steering_mask
 
     def place(k: int, name: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from geofold.learn.loop_score.model import shipped_reranker
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
 from geofold.modelling.scoring import REFINED, Scores, finite_energies
-from geofold.molecule.energy.loop_score_input import backbone_of, surroundings
+from geofold.molecule.energy.loop_score_input import backbone_coordinates, make_loop_environment
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.selection import backbone_atoms
@@ -23,7 +23,7 @@ from geofold.molecule.topology.torsion_tree import TorsionTree
 def evaluate_geometry(structure: Structure, domain: LoopDomain, outcomes: Sequence[StreamOutcome]) -> Scores:
     """Scores (M,) of refined ends without their energies: potential, clashes, outliers, and how they were found."""
     ends = np.array([outcome.frames[-1] for outcome in outcomes])
-    xyz = torch.as_tensor(ends).to(domain.fold.weight)
+    xyz = torch.as_tensor(ends).to(domain.decoder.weight)
     overlap, _ = domain.sterics.overlaps(xyz, domain.sterics.pairs(xyz))
     return Scores.of(
         potential_of_local(structure, domain, ends),
@@ -89,15 +89,15 @@ def potential_of_local(structure: Structure, domain: LoopDomain, local: np.ndarr
     if not domain.tree.closed:
         return np.zeros(len(local))
     xyz = np.repeat(structure.xyz[None], len(local), 0)
-    xyz[:, domain.fold.kin.atoms.cpu().numpy()] = local
+    xyz[:, domain.decoder.kinematics.atoms.cpu().numpy()] = local
     return potential_of(structure, domain.tree, xyz)
 
 
 def potential_of(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np.ndarray:
     """Learned potential (K,) of a loop between two residues in coordinates (K, n_atoms, 3)."""
     first, last, steering = tree.first, tree.last, tree.steering
-    around = surroundings(structure, first, last, steering)
-    rows = backbone_of(structure, first, last, steering, xyz)
+    around = make_loop_environment(structure, first, last, steering)
+    rows = backbone_coordinates(structure, first, last, steering, xyz)
     return np.asarray(shipped_reranker()[0].scores(rows, around).numpy())
 
 

@@ -15,7 +15,7 @@ from geofold.core.trust_region import TrustRegion
 from geofold.molecule.energy.all_atom import region
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
-from geofold.molecule.kinematics.decoder import Fold
+from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.structure import Structure
@@ -40,16 +40,16 @@ def with_force_field(structure: Structure, domain: Domain, xyz: np.ndarray, seed
     seed : int
         Seed of the placement of hydrogens.
     """
-    fold: Fold = domain.fold
-    atoms = fold.kin.atoms.cpu().numpy()
+    decoder: TorsionDecoder = domain.decoder
+    atoms = decoder.kinematics.atoms.cpu().numpy()
     whole = structure.xyz.copy()
     whole[atoms] = xyz
     moving = np.zeros(len(whole), dtype=bool)
-    moving[fold.tree.atoms] = True
+    moving[decoder.tree.atoms] = True
     current = replace(structure, xyz=whole)
     # residues further away are beyond the cutoff; placing their hydrogens would take most of the time
     around = region(current, whole[moving], REGION)
-    model = EnergyModel.of(current, fold.tree.steering, seed=seed, only=around)
+    model = EnergyModel.of(current, decoder.tree.steering, seed=seed, only=around)
     return replace(domain, steering=SteeringEnergy(model, whole, moving))
 
 

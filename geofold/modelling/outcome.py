@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.molecule.sidechains.repacking import NOTHING, RepackedSideChains
+from geofold.molecule.sidechains.repacking import NO_REPACKING, RepackedSideChains
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 Floats = NDArray[np.float64]
@@ -61,7 +61,7 @@ class StreamOutcome:
     accepted: int = 0
     goal_milliseconds: float = 0.0
     gate: str = "threshold"
-    repacked: RepackedSideChains = NOTHING
+    repacked: RepackedSideChains = NO_REPACKING
     depth: tuple[int | None, ...] = ()
 
     @property

@@ -64,7 +64,7 @@ class TrajectoryRecorder:
         first = domain.tree.first
         return StreamOutcome(
             domain.tree,
-            domain.fold.kin.atoms.cpu().numpy(),
+            domain.decoder.kinematics.atoms.cpu().numpy(),
             np.array(self.frames),
             status,
             self.predictor,
@@ -80,5 +80,5 @@ class TrajectoryRecorder:
 
 def no_motion(domain: LoopDomain, xyz: np.ndarray) -> StreamOutcome:
     """Outcome of a loop that closure leaves no freedom, in coordinates (n_atoms, 3) of its structure."""
-    atoms = domain.fold.kin.atoms.cpu().numpy()
+    atoms = domain.decoder.kinematics.atoms.cpu().numpy()
     return StreamOutcome(domain.tree, atoms, xyz[atoms][None], "rigid", NO_PREDICTOR)

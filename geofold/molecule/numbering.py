@@ -1,4 +1,4 @@
-"""Residue numbers and insertion codes as they follow each other, held as intervals: a gap may be of any size."""
+"""Sequences of residue numbers with insertion codes, stored as intervals, since a gap may have any size."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from typing import overload
 
 from geofold.molecule.selection import Number, ResidueRange
 
-LETTERS = 26
-"""Insertion codes of one number, A to Z."""
+MAX_INSERTION_CODES = 26
+"""Number of insertion codes, A to Z."""
 
 
 @dataclass(frozen=True)
 class Interval(Sequence[Number]):
-    """Consecutive numbers: `lead`, then those of `plain` without insertion codes, then `tail`.
+    """Consecutive residue numbers in constant memory.
 
-    It takes the memory of its ends, however many numbers lie between them.
+    Attributes
+    ----------
+    lead : tuple of (int, str)
+        First numbers, with insertion codes.
+    plain : range
+        Numbers without insertion codes that follow.
+    tail : tuple of (int, str)
+        Last numbers, with insertion codes.
     """
 
     lead: tuple[Number, ...]
@@ -24,6 +31,7 @@ class Interval(Sequence[Number]):
     tail: tuple[Number, ...]
 
     def __len__(self) -> int:
+        """Return the count of numbers."""
         return len(self.lead) + len(self.plain) + len(self.tail)
 
     @overload
@@ -33,44 +41,46 @@ class Interval(Sequence[Number]):
     def __getitem__(self, index: slice) -> tuple[Number, ...]: ...
 
     def __getitem__(self, index: int | slice) -> Number | tuple[Number, ...]:
+        """Return the number at an index, or those of a slice."""
         if isinstance(index, slice):
             return tuple(self[k] for k in range(*index.indices(len(self))))
-        place = range(len(self))[index]
-        if place < len(self.lead):
-            return self.lead[place]
-        place -= len(self.lead)
-        return (self.plain[place], "") if place < len(self.plain) else self.tail[place - len(self.plain)]
+        k = range(len(self))[index]
+        if k < len(self.lead):
+            return self.lead[k]
+        k -= len(self.lead)
+        return (self.plain[k], "") if k < len(self.plain) else self.tail[k - len(self.plain)]
 
 
-def numbers_between(one: Number, two: Number) -> Interval:
-    """Numbers that the numbering leaves free between two residues."""
-    if one[0] == two[0]:
-        free = lettered(one[0], _letter(one[1]) + 1, _letter(two[1]) - 1) if one[1] < two[1] else ()
+def numbers_between(before: Number, after: Number) -> Interval:
+    """List the free numbers between those of two residues."""
+    low, high = before[0], after[0]
+    if low == high:
+        free = with_insertion_codes(low, _letter(before[1]) + 1, _letter(after[1]) - 1) if before[1] < after[1] else ()
         return Interval(free, range(0), ())
-    if one[0] > two[0]:
-        return Interval((), range(0), lettered(two[0], 0, _letter(two[1]) - 1))
-    return Interval((), range(one[0] + 1, two[0]), lettered(two[0], 0, _letter(two[1]) - 1))
+    tail = with_insertion_codes(high, 0, _letter(after[1]) - 1)
+    return Interval((), range(0) if low > high else range(low + 1, high), tail)
 
 
 def numbers_of(span: ResidueRange) -> Interval:
-    """All numbers of a range, both ends included; empty if it runs backwards.
+    """List the numbers of a range, both ends included; empty if it runs backwards.
 
-    A number is followed by the next one, but the last number by its insertion codes, as in A:99-100B: 99, 100, 100A,
-    100B.
+    Numbers between the ends have no insertion codes: A:99-100B is 99, 100, 100A, 100B.
     """
     (low, start), (high, end) = span.first, span.last
     if low == high:
-        return Interval(lettered(low, _letter(start), _letter(end)), range(0), ())
+        return Interval(with_insertion_codes(low, _letter(start), _letter(end)), range(0), ())
     if low > high:
         return Interval((), range(0), ())
-    return Interval(((low, start),), range(low + 1, high), lettered(high, 0, _letter(end)))
+    return Interval(((low, start),), range(low + 1, high), with_insertion_codes(high, 0, _letter(end)))
 
 
-def lettered(number: int, first: int, last: int) -> tuple[Number, ...]:
-    """One number with its insertion codes from the first to the last; code 0 is none, 1 is A, 26 is Z."""
-    return tuple((number, "" if code == 0 else chr(64 + code)) for code in range(first, min(last, LETTERS) + 1))
+def with_insertion_codes(number: int, first: int, last: int) -> tuple[Number, ...]:
+    """List a number with insertion codes `first` to `last`; code 0 is none, 1 is A, 26 is Z."""
+    return tuple(
+        (number, "" if code == 0 else chr(64 + code)) for code in range(first, min(last, MAX_INSERTION_CODES) + 1)
+    )
 
 
 def _letter(icode: str) -> int:
-    """Place of an insertion code; 0 for none, and for a code that is no letter, whose order nobody knows."""
+    """Return the index of an insertion code, from 1 for A; 0 without one, and for a code that is not a letter."""
     return ord(icode.upper()) - 64 if len(icode) == 1 and icode.isascii() and icode.isalpha() else 0

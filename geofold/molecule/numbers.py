@@ -1,8 +1,8 @@
-"""Where text becomes numbers: what counts as a number in a file or an argument, and within which limits.
+"""Parsing of numbers in files and arguments, within fixed limits.
 
-`int` and `float` accept more than the file formats do (underscores, digits of any script, ``nan``, ``1e400``), and
-numbers larger than an array can hold. Readers of files and arguments call the functions here instead. They return
-None for what is no number; the caller knows where the text stood and raises the error.
+`int` and `float` accept more than the file formats (underscores, digits of any script, ``nan``, ``1e400``) and numbers
+that overflow an array. Readers of files and arguments therefore call the functions of this module. They return None if
+a text is not a number; the caller knows its origin and raises the error.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 
 LARGEST_INTEGER = 2**31 - 1
-"""Of residue numbers and atom ids, positive and negative: what programs with 32-bit integers hold."""
+"""Largest absolute value of residue numbers and atom ids, that of 32-bit integers."""
 LARGEST_REAL = 1e5
-"""Of coordinates in A, occupancies and B-factors.
+"""Largest absolute value of coordinates (A), occupancies and B-factors.
 
-Single precision, which trajectories use, holds positions to 0.01 A up to here; the largest assemblies are ten times
-smaller, and the columns of PDB files end at 9,999.999 A.
+Up to this value the single precision of trajectories resolves 0.01 A; the largest assemblies are ten times smaller, and
+coordinates of PDB files end at 9,999.999 A.
 """
-SHOWN = 40
-"""Characters of a text that a message shows."""
+MAX_SHOWN = 40
+"""Largest number of characters of a text in a message."""
 
 INTEGER = re.compile(r"[+-]?[0-9]+")
 DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
@@ -26,7 +26,7 @@ CIF_REAL = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(
 
 
 def parse_int(text: str) -> int | None:
-    """Integer in ASCII digits up to `LARGEST_INTEGER`, blanks around it allowed; None for anything else."""
+    """Parse an integer in ASCII digits up to `LARGEST_INTEGER`, with or without blanks around it; None otherwise."""
     text = text.strip(" \t")
     if not INTEGER.fullmatch(text):
         return None
@@ -40,18 +40,15 @@ def parse_int(text: str) -> int | None:
 
 
 def parse_decimal(text: str) -> float | None:
-    """Number of a PDB column, Real(n.m): digits with a decimal point, no exponent; None for anything else.
-
-    Numbers beyond `LARGEST_REAL` are none either.
-    """
+    """Parse a number of a PDB column, Real(n.m), without exponent; None otherwise or beyond `LARGEST_REAL`."""
     text = text.strip(" \t")
     return _within_limit(text) if DECIMAL.fullmatch(text) else None
 
 
 def parse_cif_real(text: str) -> float | None:
-    """Number of a CIF value: an exponent and a standard uncertainty, ``1.25(3)``, are allowed; None for anything else.
+    """Parse a number of a CIF value, which may have an exponent and a standard uncertainty such as ``1.25(3)``.
 
-    Numbers beyond `LARGEST_REAL` are none either.
+    The result is None if the value is not a number or beyond `LARGEST_REAL`.
     """
     match = CIF_REAL.fullmatch(text)
     return _within_limit(match[1]) if match else None
@@ -62,6 +59,6 @@ def _within_limit(text: str) -> float | None:
     return value if abs(value) <= LARGEST_REAL else None
 
 
-def shown(text: str) -> str:
-    """A text as a message shows it: its beginning, where it is long."""
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+def abbreviate(text: str) -> str:
+    """Abbreviate a long text for a message."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... ({len(text)} characters)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-LETTERS = "ACDEFGHIKLMNPQRSTVWY"
+AMINO_ACID_LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 """One-letter codes of the twenty amino acids."""
 BACKBONE = ("N", "CA", "C", "O")
 STANDARD_RESIDUES = frozenset(
@@ -44,32 +44,32 @@ FORCE_FIELD_NAMES = {
     "GLH": "GLU",
     "LYN": "LYS",
 }
-"""Standard residue of each name by which force fields denote a protonation state."""
+"""Standard residue of each force-field name of a protonation state."""
 AMINO_NAMES = STANDARD_RESIDUES | FORCE_FIELD_NAMES.keys()
-"""All names of the twenty amino acids."""
-SAME_AS = FORCE_FIELD_NAMES | {"MSE": "MET", "SEC": "CYS"}
-"""Standard residue with the same side-chain torsions."""
+"""Names of the twenty amino acids, protonation states included."""
+STANDARD_PARENT = FORCE_FIELD_NAMES | {"MSE": "MET", "SEC": "CYS"}
+"""Standard residue with the same side-chain torsions, by the name of a modified residue or protonation state."""
 
 
 def standard_name(resname: str) -> str:
-    """The name of an amino acid without its protonation; any other name as it is."""
+    """Replace the name of a protonation state by that of the amino acid; other names are unchanged."""
     return FORCE_FIELD_NAMES.get(resname, resname)
 
 
 @cache
 def one_letter_codes() -> dict[str, str]:
-    """One-letter code of each standard amino acid, by its three-letter name."""
+    """Load the one-letter codes of the standard amino acids, by three-letter name."""
     from Bio.Data.IUPACData import protein_letters_1to3
 
-    return {protein_letters_1to3[letter].upper(): letter for letter in LETTERS}
+    return {protein_letters_1to3[letter].upper(): letter for letter in AMINO_ACID_LETTERS}
 
 
-def letter_of(name: str) -> str:
-    """One-letter code of a standard amino acid, '-' for other residues."""
+def one_letter_code(name: str) -> str:
+    """Return the one-letter code of a standard amino acid, '-' for other residues."""
     return one_letter_codes().get(name, "-")
 
 
-def names_of(letters: str) -> list[str]:
-    """Three-letter names of one-letter codes."""
+def three_letter_names(letters: str) -> list[str]:
+    """List the three-letter names of one-letter codes."""
     names = {letter: name for name, letter in one_letter_codes().items()}
     return [names[letter] for letter in letters]

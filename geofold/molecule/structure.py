@@ -1,6 +1,7 @@
-"""A structure as its file has it: every atom of the first model, and the file to write it back into.
+"""Structure of a file: all atoms of its first model, and the document that writes it back.
 
-Coordinates are in nm, B-factors in square Angstrom. All alternate locations are kept; ``steering`` picks one.
+Coordinates are in nm, B-factors in square angstrom. All alternate locations are kept; `Structure.steering` selects one
+conformer.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from geofold.errors import AltlocError
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Row = tuple[str, str, str, str, str, str, int, int, bool, float, float, float, float, float]
-"""name, resname, chain, icode, altloc, element, resnum, serial, hetatm, occupancy, bfactor, x, y, z (nm)."""
+"""Name, resname, chain, icode, altloc, element, resnum, serial, hetatm, occupancy, bfactor, x, y, z (nm)."""
 
 WATER = frozenset({"HOH", "DOD", "WAT", "H2O", "D2O", "TIP", "TIP3", "TIP4", "TP3", "SOL", "SPC"})
 BONDED = (0.10, 0.20)
-"""C-N distances in nm that count as a peptide bond, strained ones included."""
+"""Range of the C-N distance (nm) of a peptide bond, strained ones included."""
 
 
 @dataclass(frozen=True, eq=False)
 class Residue:
-    """Atoms that follow each other under one chain, number and insertion code, all conformers together."""
+    """Consecutive atoms with the same chain, number and insertion code, in all conformers."""
 
     chain: str
     resnum: int
@@ -37,13 +38,13 @@ class Residue:
 
     @property
     def label(self) -> str:
-        """As ranges are written: ``A:45A``, or ``:45`` for a blank chain id."""
+        """Label of the residue, as in ranges: ``A:45A``, or ``:45`` for a blank chain id."""
         return f"{self.chain}:{self.resnum}{self.icode}"
 
 
 @dataclass(frozen=True)
 class Link:
-    """A bond the file names between atoms i < j; ``source`` is LINK, SSBOND, CONECT or struct_conn."""
+    """Recorded bond between atoms i < j; ``source`` is LINK, SSBOND, CONECT or struct_conn."""
 
     i: int
     j: int
@@ -52,7 +53,7 @@ class Link:
 
 @dataclass(frozen=True, eq=False)
 class AddedAtom:
-    """An atom the file lacks: index of its residue, name, element, position (3,) in nm."""
+    """Atom that the file lacks: index of its residue, name, element, and position (3,) in nm."""
 
     residue: int
     name: str
@@ -67,10 +68,10 @@ class Document(Protocol):  # what can write its file again
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Structure:
-    """Columns of shape (n,) over the atoms of the first model in file order; ``xyz`` is (n, 3) in nm.
+    """Atoms of the first model in file order, as columns of shape (n,); ``xyz`` is (n, 3) in nm.
 
-    Blank chain, insertion code or altloc is ``''``; names and elements are upper case. ``document`` is
-    opaque; without one (a structure from another program) a PDB file is made when it is written.
+    A blank chain, insertion code or altloc is ``''``; names and elements are upper case. ``document`` is opaque; a
+    structure without one, from another program, is written as a PDB file.
     """
 
     source: str
@@ -96,7 +97,7 @@ class Structure:
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row], source: str, keys: Sequence[object] | None = None) -> Structure:
-        """Structure without links; ``keys``, one per atom, tell residues apart where the numbers do not."""
+        """Build a structure without links; ``keys``, one per atom, separate residues that share their number."""
         columns: list[Any] = list(zip(*rows, strict=True))
         name, resname, chain, icode, altloc, element = (np.array(c, dtype=np.str_) for c in columns[:6])
         resnum, serial = (np.array(c, dtype=np.int64) for c in columns[6:8])
@@ -107,11 +108,11 @@ class Structure:
         residues = []
         for start, length in zip(starts, lengths.tolist(), strict=True):
             atoms = np.arange(start, start + length)
-            kept = atoms[_conformer(name[atoms], altloc[atoms], occupancy[atoms], None)]
-            lettered = kept[altloc[kept] != ""]
-            shown = lettered[0] if len(lettered) else kept[0]
-            number, letter = int(resnum[start]), str(icode[start])
-            residues.append(Residue(str(chain[start]), number, letter, str(resname[shown]), atoms))
+            selected = atoms[_conformer(name[atoms], altloc[atoms], occupancy[atoms], None)]
+            lettered = selected[altloc[selected] != ""]
+            representative = lettered[0] if len(lettered) else selected[0]
+            number, code = int(resnum[start]), str(icode[start])
+            residues.append(Residue(str(chain[start]), number, code, str(resname[representative]), atoms))
         return cls(
             source,
             name,
@@ -131,20 +132,23 @@ class Structure:
         )
 
     def __len__(self) -> int:
+        """Return the number of atoms."""
         return len(self.name)
 
     def __repr__(self) -> str:
+        """Return the source and the numbers of atoms and residues."""
         return f"<Structure of {self.source}: {len(self)} atoms, {len(self.residues)} residues>"
 
     def steering(self, altloc: str | None = None) -> Mask:
-        """Mask (n,) of exactly one conformer per residue.
+        """Select one conformer per residue, as a mask (n,).
 
-        It holds the atoms without altloc and those of one letter: ``altloc`` where the residue has it, else the
-        letter of the highest summed occupancy. Of equal letters, and of atoms that repeat a name, the first.
+        It includes the atoms without altloc and those of one letter: ``altloc`` if the residue has it, otherwise the
+        letter of the highest summed occupancy; the first of equal letters, and of atoms that repeat a name.
 
         Raises
         ------
-        AltlocError : no residue has the requested letter.
+        AltlocError
+            If no residue has the requested letter.
         """
         letters = sorted(set(self.altloc.tolist()) - {""})
         if altloc is not None and altloc not in letters:
@@ -161,13 +165,13 @@ class Structure:
 
     @cached_property
     def steering_mask(self) -> Mask:
-        """``steering()``, made once and not to be written to."""
+        """Mask of ``steering()``, computed once and read-only."""
         mask = self.steering()
         mask.flags.writeable = False
         return mask
 
     def atom(self, residue_index: int, name: str, mask: Mask) -> int | None:
-        """Index of the residue's atom of that name within ``mask`` (n,), or None."""
+        """Find the index of a residue's atom by name within ``mask`` (n,); None if it is absent."""
         atoms = self.residues[residue_index].atoms
         return next((int(i) for i in atoms if mask[i] and self.name[i] == name), None)
 
@@ -180,38 +184,38 @@ class Structure:
         return amino
 
     def is_amino_acid(self, residue_index: int) -> bool:
-        """Whether the steering conformer has N, CA and C: selenomethionine has, a calcium ion has not."""
+        """Return whether the conformer of ``steering_mask`` has N, CA and C with these elements."""
         return bool(self._amino[residue_index])
 
     def is_water(self, residue_index: int) -> bool:
-        """Whether the residue is water by its name."""
+        """Return whether the residue has a name of water."""
         return self.residues[residue_index].resname in WATER
 
     def peptide_distance(self, i: int, j: int) -> float | None:
-        """Distance in nm from the carbonyl C of residue i to the N of residue j, None if either is absent."""
+        """Compute the distance in nm from the carbonyl C of residue i to the N of residue j; None if one is absent."""
         c, n = self.atom(i, "C", self.steering_mask), self.atom(j, "N", self.steering_mask)
         return None if c is None or n is None else float(np.linalg.norm(self.xyz[c] - self.xyz[n]))
 
     def atoms_within(self, first: int, last: int) -> Mask:
-        """Atoms of residues `first` to `last` inclusive, (n_atoms,) bool."""
+        """Mark the atoms of residues `first` to `last` inclusive, (n_atoms,) bool."""
         return (self.residue_of >= first) & (self.residue_of <= last)
 
     def bonded(self, i: int, j: int) -> bool:
-        """Whether residue j follows residue i in the chain, by the C-N distance (0.10-0.20 nm)."""
+        """Return whether residue j follows residue i in the chain, by the C-N distance (0.10-0.20 nm)."""
         distance = self.peptide_distance(i, j)
         return distance is not None and BONDED[0] <= distance <= BONDED[1]
 
 
-def _conformer(name: NDArray[np.str_], altloc: NDArray[np.str_], occupancy: Floats, wanted: str | None) -> Mask:
-    """Mask over one residue's atoms: those shared by its conformers and those of one of them."""
+def _conformer(name: NDArray[np.str_], altloc: NDArray[np.str_], occupancy: Floats, letter: str | None) -> Mask:
+    """Mark the atoms of one conformer of a residue, including those shared by its conformers."""
     blank: Mask = altloc == ""
-    # Some files leave the first conformer's letter blank: its atoms then share a name with lettered ones.
-    rivals = blank & np.isin(name, name[~blank])
+    # in some files the first conformer has no letter; its atoms then share a name with lettered ones
+    unlettered = blank & np.isin(name, name[~blank])
     totals: dict[str, float] = {}
-    for i in np.flatnonzero(~blank | rivals):
+    for i in np.flatnonzero(~blank | unlettered):
         totals[str(altloc[i])] = totals.get(str(altloc[i]), 0.0) + float(occupancy[i])
     if not totals:
         return blank
-    chosen = wanted if wanted in totals else max(totals, key=lambda letter: round(totals[letter], 6))
-    taken: Mask = altloc == chosen
-    return taken if not chosen else taken | (blank & ~np.isin(name, name[taken]))
+    chosen = letter if letter in totals else max(totals, key=lambda candidate: round(totals[candidate], 6))
+    selected: Mask = altloc == chosen
+    return selected if not chosen else selected | (blank & ~np.isin(name, name[selected]))

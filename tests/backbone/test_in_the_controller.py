@@ -35,7 +35,7 @@ def test_twenty_steps(name: str) -> None:
         assert torch.equal(model.read(state.memory), info.z)
         taken += int(info.accepted[0])
     assert taken >= 5
-    assert bool(state.domain.fold.xyz.isfinite().all())
+    assert bool(state.domain.conformation.xyz.isfinite().all())
 
 
 def test_rows_of_a_stream_can_be_separated() -> None:

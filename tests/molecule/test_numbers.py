@@ -17,7 +17,7 @@ from geofold.molecule.io.sequence_records import recorded_sequences
 from geofold.molecule.numbers import LARGEST_INTEGER, LARGEST_REAL, parse_cif_real, parse_decimal, parse_int
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.selection import find_range, find_residue, parse_range
-from geofold.molecule.topology.gaps import gaps
+from geofold.molecule.topology.gaps import find_gaps
 from geofold.resources import find
 
 UBIQUITIN = find("structures", "1ubi.pdb").read_text()
@@ -150,4 +150,4 @@ def test_odd_numbers_in_the_sequence_record_are_unknown(number):
     structure = read("".join(lines).encode())
     record = recorded_sequences(structure)["A"]
     assert record.numbers[0] is None and None not in record.numbers[1:]
-    assert gaps(structure) == []
+    assert find_gaps(structure) == []

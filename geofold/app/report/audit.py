@@ -134,8 +134,8 @@ def _covalent(trees: list[TorsionTree], before: Floats, after: Floats) -> tuple[
     angles: set[tuple[int, int, int]] = set()
     for tree in trees:
         touched = set(tree.atoms.tolist())
-        for atom in list(touched) + [b for a in touched for b in tree.table[a]]:
-            around = tree.table[atom]
+        for atom in list(touched) + [b for a in touched for b in tree.adjacency[a]]:
+            around = tree.adjacency[atom]
             bonds.update((min(atom, b), max(atom, b)) for b in around if atom in touched or b in touched)
             angles.update((b, atom, c) for b in around for c in around if b < c and touched & {b, atom, c})
     pairs = np.array(sorted(bonds), dtype=np.int64).reshape(-1, 2)

@@ -8,10 +8,10 @@ from typing import Any
 from geofold.errors import GeofoldError
 from geofold.molecule.loop.build_plan import sequence_of
 from geofold.molecule.loop.build_request import LONGEST, SHORTEST, find_build
-from geofold.molecule.numbering import lettered
+from geofold.molecule.numbering import with_insertion_codes
 from geofold.molecule.selection import Number, ResidueRange
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.gaps import Gap, gaps
+from geofold.molecule.topology.gaps import Gap, find_gaps
 
 
 def breaks(structure: Structure) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def breaks(structure: Structure) -> list[dict[str, Any]]:
         `sequence_from` (None if the file has no sequence), `build` (argument of `repair --build`) or, if that is
         None, `not_built_because`.
     """
-    return [_as_dict(structure, gap) for gap in gaps(structure)]
+    return [_as_dict(structure, gap) for gap in find_gaps(structure)]
 
 
 def _as_dict(structure: Structure, gap: Gap) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _numbers(structure: Structure, gap: Gap) -> Sequence[Number]:
     if len(gap.numbers) >= count:
         return gap.numbers if len(gap.numbers) == count else gap.numbers[:count]
     number, icode = _number(structure, gap.before)
-    return lettered(number, 1, count) if not icode else gap.numbers
+    return with_insertion_codes(number, 1, count) if not icode else gap.numbers
 
 
 def _number(structure: Structure, k: int) -> Number:

@@ -12,9 +12,9 @@ from geofold.app.report.report import REPORT_SCHEMA, chemistry_notes, described,
 from geofold.app.report.torsion_likelihood import likelihood
 from geofold.errors import ForceFieldError
 from geofold.modelling.repair.detection import trouble
-from geofold.molecule.selection import SHOWN_SPANS, incomplete_backbones, residue_spans
+from geofold.molecule.selection import MAX_LISTED, incomplete_backbones, segment_labels
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.gaps import stretches
+from geofold.molecule.topology.gaps import chain_segments
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
 
@@ -38,7 +38,7 @@ def inspect(
     dict
         Schema ``geofold-report/1``, without ``after``.
     """
-    spans = stretches(structure)
+    spans = chain_segments(structure)
     trees = []
     for first, last in spans:
         if last > first:
@@ -50,7 +50,7 @@ def inspect(
         "command": "check",
         "versions": versions(),
         "input": described(structure),
-        "residues": residue_spans(structure),
+        "residues": segment_labels(structure),
         "chain_breaks": breaks(structure),
         "before": measure(structure, trees, structure.xyz, None, altloc),
         "prior": likelihood(structure, [span for span in spans if span[1] > span[0]]),
@@ -70,8 +70,8 @@ def inspect(
 def _torn(structure: Structure) -> list[str]:
     """Note on the residues that lack backbone atoms."""
     spans = incomplete_backbones(structure)
-    rest = f" and {len(spans) - SHOWN_SPANS} more" if len(spans) > SHOWN_SPANS else ""
-    return [f"incomplete backbones: {'; '.join(spans[:SHOWN_SPANS])}{rest}"] if spans else []
+    rest = f" and {len(spans) - MAX_LISTED} more" if len(spans) > MAX_LISTED else ""
+    return [f"incomplete backbones: {'; '.join(spans[:MAX_LISTED])}{rest}"] if spans else []
 
 
 def any_altloc(structure: Structure, first: int, last: int) -> str | None:

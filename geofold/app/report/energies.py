@@ -20,7 +20,7 @@ from geofold.molecule.energy.amber import NAME
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.read import read
 from geofold.molecule.structure import Floats, Mask, Structure
-from geofold.molecule.topology.gaps import stretches
+from geofold.molecule.topology.gaps import chain_segments
 
 ENERGY = "energy_kj_mol"
 NumbersAndNotes = tuple[dict[str, Any], list[str]]
@@ -86,7 +86,7 @@ def as_it_is(structure: Structure, altloc: str | None = None) -> NumbersAndNotes
         If the force field cannot describe a residue.
     """
     moving = np.zeros(len(structure.residues), dtype=bool)
-    for first, last in stretches(structure):
+    for first, last in chain_segments(structure):
         moving[first : last + 1] = last > first
     model = EnergyModel.of(structure, structure.steering(altloc))
     numbers = energies(model, structure.xyz, moving)

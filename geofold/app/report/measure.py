@@ -65,7 +65,7 @@ def backbones(structure: Structure, frames: Floats, altloc: str | None = None) -
     kind = np.array(
         [
             [
-                ramachandran.class_of(name, following, None if np.isnan(turn) else float(turn))
+                ramachandran.ramachandran_class(name, following, None if np.isnan(turn) else float(turn))
                 for name, following, turn in zip(names, [*names[1:], None], row, strict=True)
             ]
             for row in omega
@@ -73,8 +73,8 @@ def backbones(structure: Structure, frames: Floats, altloc: str | None = None) -
     )
     both = ~np.isnan(phi) & ~np.isnan(psi)
     verdict = np.full(phi.shape, ramachandran.UNDEFINED)
-    score = ramachandran.score(phi[both], psi[both], kind[both])
-    verdict[both] = ramachandran.verdict(score, kind[both])
+    score = ramachandran.percentile(phi[both], psi[both], kind[both])
+    verdict[both] = ramachandran.classify(score, kind[both])
     return Backbone(phi, psi, omega, kind, verdict)
 
 
@@ -89,14 +89,14 @@ def overlaps_along(structure: Structure, tree: TorsionTree, frames: Floats) -> I
 
     import torch
 
-    kin, sterics = Kinematics.of(tree), None
-    outside = np.setdiff1d(np.arange(len(structure)), kin.atoms.cpu().numpy())
+    kinematics, sterics = Kinematics.of(tree), None
+    outside = np.setdiff1d(np.arange(len(structure)), kinematics.atoms.cpu().numpy())
     # a single frame needs its surroundings only; further frames may move anywhere
     reach = OVERLAP_REACH if len(frames) == 1 else np.inf
     for number, xyz in enumerate(frames):
         if sterics is None or not np.array_equal(xyz[outside], frames[number - 1][outside]):
-            sterics = Sterics.of(replace(structure, xyz=xyz), tree, kin, reach)
-        local = torch.as_tensor(xyz)[kin.atoms][None]
+            sterics = Sterics.of(replace(structure, xyz=xyz), tree, kinematics, reach)
+        local = torch.as_tensor(xyz)[kinematics.atoms][None]
         pairs = sterics.pairs(local)
         size = sterics.overlaps(local, pairs)[0][0].numpy()
         severe = np.flatnonzero(size >= SEVERE_OVERLAP)

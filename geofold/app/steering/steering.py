@@ -30,7 +30,7 @@ from geofold.modelling.threads import one_thread
 from geofold.molecule.peptide.contacts import Contact, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.gaps import stretches
+from geofold.molecule.topology.gaps import chain_segments
 
 if TYPE_CHECKING:
     from geofold.app.steering.notebook_panel import Panel
@@ -69,13 +69,13 @@ class Steering:
         self._domain = with_features(
             whole, PeptideDomain.of(whole, first, last, cap=TORSION_CAP, altloc=options.altloc), options
         )
-        tree, kin = self._domain.tree, self._domain.fold.kin
-        self._atoms = kin.atoms.cpu().numpy()
+        tree, kinematics = self._domain.tree, self._domain.decoder.kinematics
+        self._atoms = kinematics.atoms.cpu().numpy()
         self._carried = np.isin(self._atoms, tree.atoms)
         self._parts = controller(options, self._domain)
         with one_thread():
             self._state = self._parts.init(self._domain, self._domain.start(whole.xyz))
-        if not self._domain.fold.can_move(self._state.domain.fold):
+        if not self._domain.decoder.can_move(self._state.domain.conformation):
             raise OptionError(
                 f"{whole.residues[first].label} to {whole.residues[last].label}, where nothing can turn",
                 "a chain with free torsions",
@@ -152,7 +152,7 @@ class Steering:
 
     def _record(self, info: StepInfo) -> SteeringStep:
         domain, state = self._domain, self._state.domain
-        distances = domain.distances(state.fold.xyz, self.wanted)[0].tolist()
+        distances = domain.distances(state.conformation.xyz, self.wanted)[0].tolist()
         self._reached = domain.reached(state, goal_of(self.wanted))
         self._held = self._held + 1 if self._reached else 0
         self._number += 1
@@ -170,8 +170,8 @@ class Steering:
             loss=float(info.loss_after[0]),
             terms={name: float(term[0]) for name, term in info.terms.items()},
             inner_steps=self._trace[-1],
-            severe_overlaps=int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]),
-            outliers=domain.angles.outliers(state.fold.angle)[0],
+            severe_overlaps=int(domain.sterics.count_severe(state.conformation.xyz, state.pairs)[0]),
+            outliers=domain.angles.count_outliers(state.conformation.angle)[0],
             milliseconds=info.milliseconds,
         )
 
@@ -183,7 +183,7 @@ class Steering:
         return xyz
 
     def _local(self) -> Floats:
-        local: Floats = self._state.domain.fold.xyz[0].cpu().numpy().copy()
+        local: Floats = self._state.domain.conformation.xyz[0].cpu().numpy().copy()
         return local
 
     def result(self, *, energy: bool = True) -> Result:
@@ -286,7 +286,7 @@ def _parse(structure: Structure, texts: list[str], altloc: str | None) -> tuple[
 
 
 def _only_chain(structure: Structure) -> tuple[int, int]:
-    segments = stretches(structure)
+    segments = chain_segments(structure)
     if len(segments) != 1:
         raise ContactError(
             f"no contact, and {len(segments)} unbroken chains that could move",

@@ -26,7 +26,7 @@ from geofold.files import write_all
 from geofold.geometry import dihedral
 from geofold.learn.data.chains import AMINO_ACIDS, DSSP, SPLITS
 from geofold.molecule.io.read import read
-from geofold.molecule.residues import SAME_AS, letter_of
+from geofold.molecule.residues import STANDARD_PARENT, one_letter_code
 from geofold.molecule.structure import Structure
 from geofold.paths import require_apart, require_writable
 from geofold.plugins.mdtraj import trajectory_from
@@ -218,7 +218,7 @@ def _backbones(structure: Structure, steering: NDArray[np.bool_]) -> tuple[Float
     xyz = np.full((len(structure.residues), 4, 3), np.nan)
     kinds = np.full(len(xyz), -1)
     for k, residue in enumerate(structure.residues):
-        kinds[k] = AMINO_ACIDS.find(letter_of(SAME_AS.get(residue.resname, residue.resname)))
+        kinds[k] = AMINO_ACIDS.find(one_letter_code(STANDARD_PARENT.get(residue.resname, residue.resname)))
         for column, name in enumerate(("N", "CA", "C", "O")):
             atom = structure.atom(k, name, steering)
             if atom is not None:

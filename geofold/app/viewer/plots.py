@@ -256,8 +256,8 @@ def contours() -> tuple[str, str]:
     180 - psi, in degrees.
     """
     middle = np.arange(-179.5, 180.0)
-    score = ramachandran.score(np.deg2rad(middle)[None], np.deg2rad(middle)[:, None], ramachandran.GENERAL)
-    levels = (float(ramachandran.ALLOWED_FROM[ramachandran.GENERAL]), ramachandran.FAVOURED_FROM)
+    score = ramachandran.percentile(np.deg2rad(middle)[None], np.deg2rad(middle)[:, None], ramachandran.GENERAL)
+    levels = (float(ramachandran.ALLOWED_PERCENTILE[ramachandran.GENERAL]), ramachandran.FAVOURED_PERCENTILE)
     allowed, favoured = (_runs(score >= level) for level in levels)
     return allowed, favoured
 

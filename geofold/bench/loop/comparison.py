@@ -10,7 +10,7 @@ from geofold.app.result import Result
 from geofold.bench.loop.sets import Episode
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
-from geofold.molecule.sidechains.repacking import KEPT
+from geofold.molecule.sidechains.repacking import BACKBONE_AND_CB
 
 
 def is_rest_identical(episode: Episode, result: Result) -> bool:
@@ -43,7 +43,7 @@ def lines_outside(content: bytes, loop: set[str], repacked: set[str], added: Col
         np.isin(structure.residue_of, [k for k, residue in enumerate(structure.residues) if residue.label in labels])
         for labels in (loop, repacked)
     )
-    dropped = in_loop | (in_repacked & ~np.isin(structure.name, list(KEPT)))
+    dropped = in_loop | (in_repacked & ~np.isin(structure.name, list(BACKBONE_AND_CB)))
     labels = [structure.residues[k].label for k in structure.residue_of]
     dropped |= np.array([f"{label}@{name}" in added for label, name in zip(labels, structure.name, strict=True)])
     lines = content.decode("latin-1").splitlines()

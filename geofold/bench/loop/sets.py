@@ -32,9 +32,9 @@ from geofold.molecule.datasets.packed_chains import packed_structure
 from geofold.molecule.io.edit import without_atoms
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
-from geofold.molecule.residues import letter_of
+from geofold.molecule.residues import one_letter_code
 from geofold.molecule.selection import find_range
-from geofold.molecule.sidechains.repacking import KEPT
+from geofold.molecule.sidechains.repacking import BACKBONE_AND_CB
 from geofold.molecule.structure import Structure
 
 SEEDED_SETS = {"bent": bent_set.TEST_SEED, "tuning": bent_set.TUNING_SEED}
@@ -210,10 +210,10 @@ def remove_loop(name: str, native: Structure, loop: str, *, reach: float = 0.0, 
     inside = native.atoms_within(first, last)
     removed = inside.copy()
     if reach:
-        side = ~np.isin(native.name, list(KEPT)) & ~native.hetatm & ~inside
+        side = ~np.isin(native.name, list(BACKBONE_AND_CB)) & ~native.hetatm & ~inside
         near = cKDTree(native.xyz[inside]).query(native.xyz, distance_upper_bound=reach)[0] < reach
         removed |= side & np.isin(native.residue_of, native.residue_of[side & near])
-    sequence = "".join(letter_of(native.residues[k].resname) for k in range(first, last + 1))
+    sequence = "".join(one_letter_code(native.residues[k].resname) for k in range(first, last + 1))
     return Episode(name, without_atoms(native, removed), loop, native, sequence, shell)
 
 

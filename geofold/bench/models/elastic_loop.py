@@ -115,7 +115,7 @@ def run_episode(data: str, episode: BentLoop, seed: int) -> list[tuple[str, str,
         return [(episode.name, "done", {"left_out": str(error)})]
     domain = domain_with_features(start, first, last)
     model = EnergyModel.of(native, domain.tree.steering, seed=seed)
-    atoms = domain.fold.kin.atoms.numpy()
+    atoms = domain.decoder.kinematics.atoms.numpy()
 
     def evaluate(xyz: np.ndarray) -> dict[str, float]:
         minimised = minimise_loop(replace(native, xyz=xyz), first, last, seed=seed)
@@ -149,7 +149,7 @@ def _run_agent(
         corrections += int(info.inner_steps[0])
         milliseconds.append(info.milliseconds)
     xyz = start.copy()
-    xyz[atoms] = state.domain.fold.xyz[0].numpy()
+    xyz[atoms] = state.domain.conformation.xyz[0].numpy()
     # counting slows a step down
     cost = (
         {"operations": counter.total / len(milliseconds)} if count else {"milliseconds": float(np.median(milliseconds))}

@@ -159,7 +159,7 @@ def count_corrections(structure: Structure, segments: list[tuple[int, int]], see
             state, info = controller.step(domain, state, domain.goal)
             corrections[residue] += int(info.inner_steps[0])
         xyz = structure.xyz.copy()
-        xyz[domain.fold.kin.atoms.numpy()] = state.domain.fold.xyz[0].numpy()
+        xyz[domain.decoder.kinematics.atoms.numpy()] = state.domain.conformation.xyz[0].numpy()
         structure = replace(structure, xyz=xyz)
     return corrections / GUIDED_SWEEPS
 
@@ -188,7 +188,7 @@ def run_episode(data: str, episode: BentLoop, seed: int) -> list[tuple[str, str,
 
     add_record("native", native.xyz)
     add_record("start", bent)
-    atoms = domain.fold.kin.atoms.numpy()
+    atoms = domain.decoder.kinematics.atoms.numpy()
     for agent, controller in make_agents(domain, seed).items():
         state, corrections, milliseconds = controller.init(domain, domain.start(bent)), 0, []
         for _ in range(GUIDED_SWEEPS * domain.length):
@@ -196,7 +196,7 @@ def run_episode(data: str, episode: BentLoop, seed: int) -> list[tuple[str, str,
             corrections += int(info.inner_steps[0])
             milliseconds.append(info.milliseconds)
         xyz = bent.copy()
-        xyz[atoms] = state.domain.fold.xyz[0].numpy()
+        xyz[atoms] = state.domain.conformation.xyz[0].numpy()
         loss = float(domain.worth(state.domain)[0])
         add_record(
             agent, xyz, loss=loss, inner=corrections / len(milliseconds), milliseconds=float(np.median(milliseconds))

@@ -22,8 +22,8 @@ from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.packed_chains import relabel_row, with_added_atoms
 from geofold.molecule.energy.all_atom import missing_atoms
 from geofold.molecule.io.read import read
-from geofold.molecule.sidechains.packing import pack, placed, shell
-from geofold.molecule.sidechains.rotamer_library import FLIPPED, chi_angles
+from geofold.molecule.sidechains.packing import find_shell, pack, place_side_chains
+from geofold.molecule.sidechains.rotamer_library import SYMMETRIC_RESIDUES, chi_angles
 from geofold.molecule.structure import AddedAtom, Structure
 
 CHI_TOLERANCE = math.radians(40.0)
@@ -51,7 +51,7 @@ def run(out: str, *, quick: bool, limit: int | None, seed: int) -> None:
     began = time.time()
     records = Records(out)
     agents: dict[str, Callable[[Structure], Sequence[AddedAtom]]] = {
-        "geofold": lambda bare: placed(bare, pack(bare, seed=seed))[1],
+        "geofold": lambda bare: place_side_chains(bare, pack(bare, seed=seed))[1],
         "pdbfixer": lambda bare: missing_atoms(bare, 0, len(bare.residues) - 1, seed=seed),
     }
     pack(strip_side_chains(read(resources.find("structures", "1ajj.pdb"))))  # loads the libraries before timing
@@ -113,7 +113,7 @@ def _measure_packing(
 def _chi_agree(chi: NDArray[np.float64], native_chi: NDArray[np.float64], name: str) -> NDArray[np.bool_]:
     """Mask of chi within 40 degrees of the native; the last one of a symmetric group is compared modulo 180 degrees."""
     turn = np.abs(wrap(chi - native_chi))
-    if name in FLIPPED:
+    if name in SYMMETRIC_RESIDUES:
         turn[-1] = min(turn[-1], math.pi - turn[-1])
     return turn < CHI_TOLERANCE
 
@@ -121,7 +121,7 @@ def _chi_agree(chi: NDArray[np.float64], native_chi: NDArray[np.float64], name: 
 def _time_shell(native: Structure) -> float:
     """Seconds to pack twelve residues in the middle of the chain and their neighbours."""
     middle = len(native.residues) // 2
-    shell_residues = shell(native, list(range(middle - SHELL_LOOP // 2, middle + SHELL_LOOP // 2)))
+    shell_residues = find_shell(native, list(range(middle - SHELL_LOOP // 2, middle + SHELL_LOOP // 2)))
     began = time.perf_counter()
     pack(native, shell_residues)
     return time.perf_counter() - began

@@ -15,7 +15,7 @@ from geofold.learn.data.chains import AMINO_ACIDS, Chains, read_chains
 from geofold.learn.torsion_prior.model import TorsionPrior, shipped_prior
 from geofold.learn.torsion_prior.training import WINDOW_SIZE, negative_log_likelihoods
 from geofold.molecule.energy import ramachandran
-from geofold.molecule.residues import names_of
+from geofold.molecule.residues import three_letter_names
 
 Floats = NDArray[np.float64]
 BINS, PSEUDOCOUNT = 72, 0.5
@@ -138,14 +138,16 @@ def _describe_torsions(angles: Floats, letters: NDArray[np.int64]) -> dict[str, 
     is_known = np.isfinite(phi) & np.isfinite(psi) & np.isfinite(omega)
     cis = np.abs(omega) < np.pi / 2
     letters_here, following = letters[1:-1], letters[2:]
-    names = names_of(AMINO_ACIDS)
+    names = three_letter_names(AMINO_ACIDS)
     kind = np.array(
         [
-            [ramachandran.class_of(names[a], names[b], w) for a, b, w in zip(*row, strict=True)]
+            [ramachandran.ramachandran_class(names[a], names[b], w) for a, b, w in zip(*row, strict=True)]
             for row in zip(letters_here, following, omega, strict=True)
         ]
     )
-    verdict = ramachandran.verdict(ramachandran.score(phi[is_known], psi[is_known], kind[is_known]), kind[is_known])
+    verdict = ramachandran.classify(
+        ramachandran.percentile(phi[is_known], psi[is_known], kind[is_known]), kind[is_known]
+    )
     proline = letters_here == AMINO_ACIDS.index("P")
     shares = {
         "favoured": float((verdict == ramachandran.FAVOURED).mean()),

@@ -149,7 +149,7 @@ def _measure_rollout(
         "made": len(rollout.inner),
         "inner": int(rollout.inner.sum()),
         "ms": [round(float(ms), 3) for ms in rollout.milliseconds],
-        "outliers": int(setup.domain.angles.outliers(torch.as_tensor(rollout.angle[-1:]))[0]),
+        "outliers": int(setup.domain.angles.count_outliers(torch.as_tensor(rollout.angle[-1:]))[0]),
         "change": setup.change,
         "cis_made": 0,
         "chirality_changed": 0,
@@ -211,7 +211,7 @@ def _evaluate_end(
     setup: Setup, xyz: np.ndarray, reached: bool, seconds: float, reference: Ensemble | None, seed: int
 ) -> dict[str, Any]:
     damage = _audit_end(setup, xyz)
-    local = xyz[setup.domain.fold.kin.atoms.numpy()]
+    local = xyz[setup.domain.decoder.kinematics.atoms.numpy()]
     numbers = {
         "panel": RANDOM,
         "success": bool(reached and damage["overlaps"] == 0 and damage["outliers"] == 0),

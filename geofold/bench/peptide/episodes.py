@@ -11,7 +11,7 @@ from numpy.random import Generator
 from geofold import resources
 from geofold.molecule.io.read import read
 from geofold.molecule.peptide.contacts import CLOSEST
-from geofold.molecule.residues import LETTERS, letter_of
+from geofold.molecule.residues import AMINO_ACID_LETTERS, one_letter_code
 from geofold.molecule.structure import Structure
 
 TEST_SEED, TUNING_SEED = 7000, 6000
@@ -41,7 +41,7 @@ def episodes(count: int, *, seed: int = TEST_SEED) -> list[Episode]:
     result = []
     for number in range(count):
         length = int(rng.integers(8, 13))
-        sequence = "".join(rng.choice(list(LETTERS), length))
+        sequence = "".join(rng.choice(list(AMINO_ACID_LETTERS), length))
         i, j = _draw_pair(rng, length)
         result.append(Episode(f"{number:03d}_{sequence}_{i}_{j}", sequence, _contact_text(i, j)))
     return result
@@ -72,7 +72,7 @@ def real_episodes() -> list[Episode]:
                 contacts = _find_contacts(structure, start, end)
                 if contacts:
                     i, j = max(contacts, key=lambda pair: pair[1] - pair[0])
-                    sequence = "".join(letter_of(structure.residues[k].resname) for k in range(start, end + 1))
+                    sequence = "".join(one_letter_code(structure.residues[k].resname) for k in range(start, end + 1))
                     name = f"{file.split('.')[0]}_{structure.residues[start].label}_{sequence}_{i}_{j}"
                     result.append(Episode(name, sequence, _contact_text(i, j)))
     return sorted({(e.sequence, e.contact): e for e in result}.values(), key=lambda e: e.name)
@@ -94,7 +94,9 @@ def _find_segments(structure: Structure) -> Iterator[tuple[int, int]]:
     first = None
     size = len(structure.residues)
     for k in range(size):
-        is_standard = letter_of(structure.residues[k].resname) in LETTERS and structure.is_amino_acid(k)
+        is_standard = one_letter_code(structure.residues[k].resname) in AMINO_ACID_LETTERS and structure.is_amino_acid(
+            k
+        )
         is_bonded = first is not None and structure.bonded(k - 1, k)
         if first is not None and not (is_standard and is_bonded):
             yield first, k - 1

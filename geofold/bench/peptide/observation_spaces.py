@@ -53,10 +53,10 @@ class ObservedPeptide(PeptideDomain):
         """
         if space not in SPACES or domain.sense is None:
             raise ValueError(f"observations {space!r}; expected one of {', '.join(SPACES)}, of a domain with a sense")
-        weight, n = domain.fold.weight.clone(), len(domain.tree)
+        weight, n = domain.decoder.weight.clone(), len(domain.tree)
         # indices beyond the local atoms are CA atoms that do not move
         ca = domain.sense.local[:, 1]
-        ca = ca[ca < len(domain.fold.kin.atoms)].to(weight.device)
+        ca = ca[ca < len(domain.decoder.kinematics.atoms)].to(weight.device)
         pairs = torch.combinations(ca).mT if space != TORSIONS else ca.new_zeros(2, 0)
         if space != ALL_OBSERVATIONS:
             weight[n:] = 0.0

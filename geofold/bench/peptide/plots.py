@@ -90,10 +90,10 @@ def _plot_torsions(folder: Path, episode: Episode, setup: Setup, agents: list[Ag
     """Paths of phi and psi of all residues on the general Ramachandran contours."""
     import torch
 
-    from geofold.molecule.energy.ramachandran import percentiles
+    from geofold.molecule.energy.ramachandran import load_percentiles
 
     pyplot, figure, axes = _figure(len(agents))
-    contours = percentiles()[0]
+    contours = load_percentiles()[0]
     edge = np.linspace(-179, 179, contours.shape[0])
     for axis, agent, path in zip(axes, agents, paths, strict=True):
         axis.contourf(edge, edge, contours.T, levels=[0.0005, 0.02, 1.0], colors=["#e8f1fa", "#bcd7ee"])

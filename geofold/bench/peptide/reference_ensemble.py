@@ -115,7 +115,7 @@ def make_ensemble(
     energy = np.full(len(torsions), np.nan)
     if energies and len(torsions):
         torsions = torsions[:MAX_RELAXED]
-        local = state_at(domain, structure.xyz, torch.as_tensor(torsions)).fold.xyz.numpy()
+        local = state_at(domain, structure.xyz, torch.as_tensor(torsions)).conformation.xyz.numpy()
         relaxed = [relax_side_chains(structure, domain, xyz, seed=seed) for xyz in local]
         torsions = torsions + np.array([result.turn for result in relaxed])
         energy = np.array([result.energy for result in relaxed])
@@ -166,20 +166,20 @@ def relax_side_chains(structure: Structure, domain: PeptideDomain, local: Floats
     with_energy = with_force_field(structure, domain, local, seed)
     assert with_energy.steering is not None
     energy_term, model = with_energy.steering, with_energy.steering.model
-    fold = replace(domain.fold, cap=UNCAPPED)
-    atoms, n = fold.kin.atoms.numpy(), len(fold.tree)
-    chi = np.flatnonzero(~fold.tree.backbone)
-    x = torch.as_tensor(local, dtype=fold.weight.dtype)[None]
-    state = fold.at(x, x.new_zeros(1, n), torch.as_tensor(~fold.tree.backbone, dtype=x.dtype))
+    decoder = replace(domain.decoder, cap=UNCAPPED)
+    atoms, n = decoder.kinematics.atoms.numpy(), len(decoder.tree)
+    chi = np.flatnonzero(~decoder.tree.backbone)
+    x = torch.as_tensor(local, dtype=decoder.weight.dtype)[None]
+    state = decoder.at(x, x.new_zeros(1, n), torch.as_tensor(~decoder.tree.backbone, dtype=x.dtype))
 
     def latent(turn: Floats) -> torch.Tensor:
-        full = np.zeros((1, fold.latent_dim))
+        full = np.zeros((1, decoder.latent_dim))
         full[0, chi] = turn
         return torch.as_tensor(full)
 
     def energy_and_slope(turn: Floats) -> tuple[float, Floats]:
-        expansion = fold.expand(latent(turn), state)
-        energy, slope = energy_term.energy_and_gradient(fold.split(expansion.prediction.mean)[1], atoms)
+        expansion = decoder.expand(latent(turn), state)
+        energy, slope = energy_term.energy_and_gradient(decoder.split(expansion.prediction.mean)[1], atoms)
         torque = expansion.pull(torch.nn.functional.pad(slope.flatten(1), (n, 0))[None])[0, 0]
         return float(energy[0]), torque.numpy()[chi]
 
@@ -188,7 +188,7 @@ def relax_side_chains(structure: Structure, domain: PeptideDomain, local: Floats
         options = {"maxiter": CHI_STEPS, "ftol": CHI_TOLERANCE}
         turn[chi] = minimize(energy_and_slope, turn[chi], jac=True, method="L-BFGS-B", options=options).x
     xyz = structure.xyz.copy()
-    xyz[atoms] = fold.split(fold.decode(latent(turn[chi]), state).mean)[1][0].numpy()
+    xyz[atoms] = decoder.split(decoder.decode(latent(turn[chi]), state).mean)[1][0].numpy()
     return RelaxedSideChains(turn, xyz[atoms], _relax_hydrogens(model, xyz))
 
 
@@ -226,9 +226,11 @@ def _are_clean(structure: Structure, domain: PeptideDomain, contact: Contact, tu
     if not len(turn):
         return np.zeros(0, dtype=bool)
     state = state_at(domain, structure.xyz, torch.as_tensor(turn))
-    satisfied = np.array([contact.satisfied(float(d)) for d in domain.distances(state.fold.xyz, (contact,))[:, 0]])
-    severe = domain.sterics.severe(state.fold.xyz, state.pairs).numpy()
-    return satisfied & (severe == 0) & (np.array(domain.angles.outliers(state.fold.angle)) == 0)
+    satisfied = np.array(
+        [contact.satisfied(float(d)) for d in domain.distances(state.conformation.xyz, (contact,))[:, 0]]
+    )
+    severe = domain.sterics.count_severe(state.conformation.xyz, state.pairs).numpy()
+    return satisfied & (severe == 0) & (np.array(domain.angles.count_outliers(state.conformation.angle)) == 0)
 
 
 def _ca_coordinates(structure: Structure, domain: PeptideDomain, turn: Floats) -> Floats:
@@ -237,7 +239,9 @@ def _ca_coordinates(structure: Structure, domain: PeptideDomain, turn: Floats) -
     alpha = [a for a in atoms if a is not None]
     xyz = np.repeat(structure.xyz[None], len(turn), axis=0)
     if len(turn):
-        xyz[:, domain.fold.kin.atoms.numpy()] = state_at(domain, structure.xyz, torch.as_tensor(turn)).fold.xyz.numpy()
+        xyz[:, domain.decoder.kinematics.atoms.numpy()] = state_at(
+            domain, structure.xyz, torch.as_tensor(turn)
+        ).conformation.xyz.numpy()
     return xyz[:, alpha]
 
 

@@ -78,7 +78,7 @@ def make_setup(episode: Episode, seed: int) -> Setup:
     """Make the setup of an episode; its start depends on the seed and is the same for every agent."""
     structure = peptide(episode.sequence)
     domain = PeptideDomain.of(structure, 0, len(structure.residues) - 1, cap=TORSION_CAP)
-    domain = replace(domain, sense=PeptideSense.of(structure, domain.fold))
+    domain = replace(domain, sense=PeptideSense.of(structure, domain.decoder))
     contacts = [parse_contact(structure, text) for text in (episode.contact, *episode.later_contacts)]
     start = state_at(domain, structure.xyz, _perturbed_start(domain, structure, seed, contacts[0], episode.name))
     goals = [goal_of((contact,)) for contact in contacts]
@@ -96,9 +96,9 @@ def _perturbed_start(
     for _ in range(MAX_TRIES):
         angle = torch.as_tensor(PERTURBATION * noise.standard_normal((1, len(domain.tree))) * domain.tree.backbone)
         state = state_at(domain, structure.xyz, angle)
-        distance = float(domain.distances(state.fold.xyz, (contact,))[0, 0])
-        clean = int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0
-        if clean and domain.angles.outliers(angle)[0] == 0 and not contact.satisfied(distance):
+        distance = float(domain.distances(state.conformation.xyz, (contact,))[0, 0])
+        clean = int(domain.sterics.count_severe(state.conformation.xyz, state.pairs)[0]) == 0
+        if clean and domain.angles.count_outliers(angle)[0] == 0 and not contact.satisfied(distance):
             return angle
     return torch.zeros(1, len(domain.tree), dtype=torch.float64)
 
@@ -138,7 +138,7 @@ def run_controller(
         Makes the controller that takes over once the stream has been stuck; None: the same one continues.
     """
     domain, start = setup.domain, setup.start
-    frames, angle = [start.fold.xyz[0].numpy()], [start.fold.angle[0].numpy()]
+    frames, angle = [start.conformation.xyz[0].numpy()], [start.conformation.angle[0].numpy()]
     inner, milliseconds, held = [], [], 0
     fallback = parts if fallback_controller is None else fallback_controller(parts)
     steps = stream(
@@ -151,8 +151,8 @@ def run_controller(
         seed=seed,
     )
     for number, (state, info) in enumerate(islice(steps, setup.change + MAX_STEPS)):
-        frames.append(state.domain.fold.xyz[0].numpy())
-        angle.append(state.domain.fold.angle[0].numpy())
+        frames.append(state.domain.conformation.xyz[0].numpy())
+        angle.append(state.domain.conformation.angle[0].numpy())
         inner.append(int(info.inner_steps[0]))
         milliseconds.append(info.milliseconds)
         converged = number >= setup.change and domain.reached(state.domain, setup.goal(number))
@@ -166,7 +166,7 @@ def run_controller(
 def overlaps_per_step(domain: PeptideDomain, frames: NDArray[np.float64]) -> float:
     """Mean number of severe overlaps (0.4 A or more, all heavy atoms) along a path, without its start."""
     xyz = torch.as_tensor(frames[1:])
-    return float(domain.sterics.severe(xyz, domain.sterics.pairs(xyz)).double().mean()) if len(xyz) else 0.0
+    return float(domain.sterics.count_severe(xyz, domain.sterics.pairs(xyz)).double().mean()) if len(xyz) else 0.0
 
 
 def ca_coordinates(setup: Setup, local: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -180,5 +180,5 @@ def ca_coordinates(setup: Setup, local: NDArray[np.float64]) -> NDArray[np.float
 def with_local_atoms(setup: Setup, local: NDArray[np.float64]) -> NDArray[np.float64]:
     """Coordinates (n_atoms, 3) of the structure, with those of the local atoms replaced by (m, 3)."""
     xyz = setup.structure.xyz.copy()
-    xyz[setup.domain.fold.kin.atoms.numpy()] = local
+    xyz[setup.domain.decoder.kinematics.atoms.numpy()] = local
     return xyz

@@ -21,7 +21,7 @@ from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.loop.batch_states import state_of_rows
 from geofold.molecule.loop.build_plan import Build
 from geofold.molecule.loop.domain import LoopDomain
-from geofold.molecule.sidechains.packing import pack, placed
+from geofold.molecule.sidechains.packing import pack, place_side_chains
 from geofold.molecule.structure import Floats, Structure
 
 
@@ -142,7 +142,7 @@ def _pack_row(structure: Structure, first: int, last: int, row: Floats, options:
     xyz = structure.xyz.copy()
     xyz[atoms] = row
     with_row = replace(structure, xyz=xyz)
-    _, added, _ = placed(with_row, pack(with_row, list(range(first, last + 1)), seed=options.seed))
+    _, added, _ = place_side_chains(with_row, pack(with_row, list(range(first, last + 1)), seed=options.seed))
     new = []
     for k in range(first, last + 1):
         residue, side_chain = structure.residues[k], [atom for atom in added if atom.residue == k]

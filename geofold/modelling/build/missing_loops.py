@@ -19,7 +19,7 @@ from geofold.modelling.search.consensus import with_confidence
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.loop.build_plan import Build
 from geofold.molecule.loop.build_request import find_builds
-from geofold.molecule.sidechains.repacking import completed
+from geofold.molecule.sidechains.repacking import complete_side_chains
 from geofold.molecule.structure import AddedAtom, Structure
 
 LONGEST_SIDE_CHAIN = 8.0
@@ -174,7 +174,7 @@ def _complete_side_chains(
     """
     radius = ANGSTROM * (options.repack_shell + LONGEST_SIDE_CHAIN)
     near = {k for build in builds for k in reachable_residues(structure, build, radius, options, EVER_REACHED)}
-    return completed(structure, sorted(near), seed=options.seed)
+    return complete_side_chains(structure, sorted(near), seed=options.seed)
 
 
 def _spans(initial: Sequence[InitialModels]) -> list[tuple[int, int]]:

@@ -41,4 +41,4 @@ def _count_overlaps(structure: Structure) -> int:
     """Number of severe overlaps."""
     domain = PeptideDomain.of(structure, 0, len(structure.residues) - 1)
     state = domain.start(structure.xyz)
-    return int(domain.sterics.severe(state.fold.xyz, state.pairs)[0])
+    return int(domain.sterics.count_severe(state.conformation.xyz, state.pairs)[0])

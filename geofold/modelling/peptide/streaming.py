@@ -73,7 +73,7 @@ def plain_gate() -> ThresholdGate:
 def with_features(structure: Structure, domain: PeptideDomain, options: RunOptions) -> PeptideDomain:
     """The domain with the policy's features, if the options ask for the trained predictor."""
     trained = options.predictor == PREDICTORS[0]
-    return replace(domain, sense=PeptideSense.of(structure, domain.fold)) if trained else domain
+    return replace(domain, sense=PeptideSense.of(structure, domain.decoder)) if trained else domain
 
 
 def fallback_controller(parts: Controller) -> Controller:
@@ -123,14 +123,14 @@ def constrain_peptide(
     """
     progress = Progress() if progress is None else progress
     domain = PeptideDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
-    atoms = domain.fold.kin.atoms.cpu().numpy()
+    atoms = domain.decoder.kinematics.atoms.cpu().numpy()
     domain = with_features(structure, domain, options)
     start = domain.start(structure.xyz)
     parts, goal = parts_for(options, domain), goal_of(contacts)
     predictor = parts.backbone.name
-    if not domain.fold.can_move(start.fold):
+    if not domain.decoder.can_move(start.conformation):
         return StreamOutcome(domain.tree, atoms, structure.xyz[atoms][None], "rigid", predictor)
-    frames, trace, milliseconds = [start.fold.xyz[0].cpu().numpy()], [], []
+    frames, trace, milliseconds = [start.conformation.xyz[0].cpu().numpy()], [], []
     accepted, held, best = 0, 0, (float("inf"), 0)
     steps = stream(
         parts,
@@ -142,7 +142,7 @@ def constrain_peptide(
         seed=options.seed,
     )
     for number, (state, info) in zip(range(options.steps), steps, strict=False):
-        frames.append(state.domain.fold.xyz[0].cpu().numpy())
+        frames.append(state.domain.conformation.xyz[0].cpu().numpy())
         trace.append(int(info.inner_steps[0]))
         milliseconds.append(info.milliseconds)
         accepted += int(info.accepted[0])
@@ -182,9 +182,9 @@ def _minimise_energy(
     options: RunOptions,
 ) -> list[np.ndarray]:
     """Frames (m, 3) of steps down the force field; steps that would lose a contact are left out."""
-    domain = with_force_field(structure, domain, state.fold.xyz[0].cpu().numpy(), options.seed)
+    domain = with_force_field(structure, domain, state.conformation.xyz[0].cpu().numpy(), options.seed)
     return [
-        run.domain.fold.xyz[0].cpu().numpy()
+        run.domain.conformation.xyz[0].cpu().numpy()
         for run, _ in run_force_field(parts, domain, state, goal)
         if domain.reached(run.domain, goal)
     ]
@@ -193,5 +193,5 @@ def _minimise_energy(
 @torch.no_grad()
 def _loss(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal) -> float:
     """Loss of a state without a move."""
-    no_move = domain.decode(state.fold.xyz.new_zeros(1, domain.latent_dim), state)
+    no_move = domain.decode(state.conformation.xyz.new_zeros(1, domain.latent_dim), state)
     return float(domain.loss(no_move, state, goal).total[0])

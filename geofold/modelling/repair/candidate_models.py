@@ -91,7 +91,7 @@ def candidate_models(
     """
     progress = Progress() if progress is None else progress
     start = domain.start(structure.xyz, options.streams)
-    if not domain.fold.can_move(start.fold):
+    if not domain.decoder.can_move(start.conformation):
         return CandidateModels([], Scores.of(np.empty(0)))
     outcomes = [_evolve(structure, domain, start, options, progress.begin("refine input"), TrajectoryRecorder())]
     predicts = domain.tree.closed and options.predictor != NO_PREDICTOR
@@ -139,7 +139,7 @@ def _evolve(
         soften,
         plan,
         cost=domain.worth,
-        snapshot=lambda s: (s.fold.xyz, s.cursor),
+        snapshot=lambda s: (s.conformation.xyz, s.cursor),
         seed=options.seed,
         progress=progress.update,
     )
@@ -153,11 +153,11 @@ def _evolve(
 
 def _guide(structure: Structure, domain: LoopDomain, options: RunOptions, recorder: TrajectoryRecorder) -> LoopState:
     """Rows at the end of a stream guided by the loop model, which the recorder records."""
-    with_features = replace(domain, sense=LoopSense.of(structure, domain.fold))
+    with_features = replace(domain, sense=LoopSense.of(structure, domain.decoder))
     start = domain.start(structure.xyz)
-    recorder.add(start.fold.xyz[0], None, 0, 0)
+    recorder.add(start.conformation.xyz[0], None, 0, 0)
     for state, info, cursor in run_guided(with_features, start, seed=options.seed):
-        recorder.add(state.fold.xyz[0], info, 0, cursor)
+        recorder.add(state.conformation.xyz[0], info, 0, cursor)
     rows = torch.zeros(min(GUIDED_STREAMS, options.streams), dtype=torch.long)
     return domain.select(state._replace(cursor=0), rows)
 
@@ -193,18 +193,18 @@ def _search(
     if not closed.any():
         return [], ensemble
     gates = f"{shipped_gate().name}, threshold"
-    recorders = [TrajectoryRecorder(LOOP_SEARCH, gates) for _ in range(len(transferred.fold.xyz))]
+    recorders = [TrajectoryRecorder(LOOP_SEARCH, gates) for _ in range(len(transferred.conformation.xyz))]
     for row, recorder in enumerate(recorders):
-        recorder.add(start.fold.xyz[0], None, 0, 0)
-        recorder.add(transferred.fold.xyz[row], None, 0, 0)
+        recorder.add(start.conformation.xyz[0], None, 0, 0)
+        recorder.add(transferred.conformation.xyz[row], None, 0, 0)
     state = transferred
     if not options.repack_shell:  # the side chains around, which the search has not seen, stay
-        with_features = replace(domain, sense=LoopSense.of(structure, domain.fold))
+        with_features = replace(domain, sense=LoopSense.of(structure, domain.decoder))
         for state, info, cursor in run_guided(with_features, transferred, seed=options.seed):
             for row, recorder in enumerate(recorders):
-                recorder.add(state.fold.xyz[row], info, row, cursor)
+                recorder.add(state.conformation.xyz[row], info, row, cursor)
     state = state._replace(cursor=0)
-    xyz = state.fold.xyz.cpu().numpy()
+    xyz = state.conformation.xyz.cpu().numpy()
     scores = Scores.of(potential_of_local(structure, domain, xyz), clash=domain.worth(state).cpu().numpy())
     cost = scores.total(REFINED)
     # with a shell the loop's side chains are packed later, so their present clashes say nothing

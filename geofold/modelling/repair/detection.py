@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from geofold.learn.loop_denoiser.model import shipped_loop_model
 from geofold.molecule.loop.detection import Trouble, bad_stretches, trouble_of
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.gaps import stretches
+from geofold.molecule.topology.gaps import chain_segments
 
 
 def find_loops(structure: Structure, altloc: str | None = None) -> tuple[list[tuple[int, int]], Trouble]:
@@ -25,7 +25,7 @@ def find_loops(structure: Structure, altloc: str | None = None) -> tuple[list[tu
     steering = structure.steering(altloc)
     model, card = shipped_loop_model()
     segments = [
-        part for first, last in stretches(structure) for part in _complete_parts(structure, first, last, steering)
+        part for first, last in chain_segments(structure) for part in _complete_parts(structure, first, last, steering)
     ]
     scores = trouble_of(structure, segments, model)
     return bad_stretches(scores, segments, float(card["trouble"])), scores

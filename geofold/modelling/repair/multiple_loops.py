@@ -19,7 +19,7 @@ from geofold.modelling.progress import Progress
 from geofold.modelling.repair.loop import repair_loop
 from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.trajectory import TrajectoryRecorder, no_motion
-from geofold.molecule.sidechains.repacking import RepackedSideChains, subset
+from geofold.molecule.sidechains.repacking import RepackedSideChains, select_atoms
 from geofold.molecule.structure import Floats, Structure
 
 TOUCHING_DISTANCE = 1.2
@@ -55,7 +55,7 @@ def repair_loops(
             continue
         removed = np.isin(present.residue_of, [k for a, b in later for k in range(a, b + 1)])
         atoms, shift = np.flatnonzero(~removed), sum(b - a + 1 for a, b in later if b < first)
-        part = subset(present, ~removed)
+        part = select_atoms(present, ~removed)
         model = repair_loop(part, first - shift, last - shift, options, progress(first, last))[0]
         frames = [embed_fragment(present.xyz, atoms, model.outcome, frame) for frame in model.outcome.frames]
         repacked = RepackedSideChains(atoms[model.outcome.repacked.atoms], model.outcome.repacked.xyz)
@@ -81,7 +81,7 @@ def _refined_among_others(
     """The model refined among all loops; the frames (n_atoms, 3) that led to it come first."""
     domain = loop_domain(structure, *loop, options)
     start, before = domain.start(structure.xyz), model.outcome
-    if not domain.fold.can_move(start.fold):
+    if not domain.decoder.can_move(start.conformation):
         return replace(model, outcome=no_motion(domain, structure.xyz))
     outcome = refine(structure, domain, start, options, TrajectoryRecorder(before.predictor, before.gate))
     path = np.concatenate([np.array([frame[outcome.atoms] for frame in frames]), outcome.frames])

@@ -52,11 +52,11 @@ def refine(
     recorder = TrajectoryRecorder() if recorder is None else recorder
     parts, all_atom = refinement_controller(options.seed), replace(domain, goal=LoopGoal(side_chains=True))
     run = parts.init(all_atom, all_atom.resume(state))
-    recorder.add(state.fold.xyz[0], None, 0, 0)
+    recorder.add(state.conformation.xyz[0], None, 0, 0)
     for _ in range(REFINEMENT_SWEEPS * domain.length if weight <= ENERGY_WEIGHT else 0):
         cursor = run.domain.cursor
         run, info = parts.step(all_atom, run, all_atom.goal)
-        recorder.add(run.domain.fold.xyz[0], info, 0, cursor)
+        recorder.add(run.domain.conformation.xyz[0], info, 0, cursor)
     if options.energy:
         run = _minimise_energy(structure, all_atom, run, recorder, options, weight)
     return recorder.outcome(domain, "done" if all_atom.clean(run.domain)[0] else "stuck")
@@ -72,9 +72,9 @@ def _minimise_energy(
 ) -> ControllerState:
     """Steps of the whole loop down the force field, with hydrogens placed for the present coordinates."""
     goal = LoopGoal(side_chains=True, floor=1.0, energy=weight)
-    present = run.domain.fold.xyz[0].cpu().numpy()
+    present = run.domain.conformation.xyz[0].cpu().numpy()
     domain = with_force_field(structure, replace(domain, goal=goal), present, options.seed)
     steps = run_force_field(refinement_controller(options.seed), domain, domain.resume(run.domain), goal)
     for run, info in steps:
-        recorder.add(run.domain.fold.xyz[0], info, 0, (run.domain.cursor - 1) % domain.length)
+        recorder.add(run.domain.conformation.xyz[0], info, 0, (run.domain.cursor - 1) % domain.length)
     return run

@@ -21,7 +21,13 @@ from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.molecule.energy.all_atom import region
 from geofold.molecule.loop.build_plan import Build
-from geofold.molecule.sidechains.repacking import RepackedSideChains, near, repackable, repacked, without_side_chains
+from geofold.molecule.sidechains.repacking import (
+    RepackedSideChains,
+    find_repackable,
+    mark_near_residues,
+    repack,
+    without_side_chains,
+)
 from geofold.molecule.sidechains.rotamer_library import side_chain
 from geofold.molecule.structure import Floats, Structure
 
@@ -60,7 +66,7 @@ class SideChainShell:
     @cached_property
     def repackable(self) -> list[int]:
         """Residues of the structure whose side chains can be repacked."""
-        return repackable(self.structure, self.structure.steering_mask)
+        return find_repackable(self.structure, self.structure.steering_mask)
 
     @property
     def loop(self) -> list[int]:
@@ -69,13 +75,13 @@ class SideChainShell:
 
     def neighbours(self, points: Floats) -> list[int]:
         """Residues outside the loop whose side chains are near points (p, 3) in nm and can be repacked."""
-        close = near(self.structure, points, self.radius, self.structure.steering_mask)
+        close = mark_near_residues(self.structure, points, self.radius, self.structure.steering_mask)
         return [k for k in self.repackable if close[k] and not self.first <= k <= self.last]
 
     def repack(self, xyz: Floats, seed: int) -> RepackedSideChains:
         """Pack the loop's side chains and those around it for coordinates (n_atoms, 3) in nm."""
         loop = xyz[self.structure.atoms_within(self.first, self.last) & self.structure.steering_mask]
-        return repacked(replace(self.structure, xyz=xyz), self.loop, self.neighbours(loop), seed=seed)
+        return repack(replace(self.structure, xyz=xyz), self.loop, self.neighbours(loop), seed=seed)
 
     def refine(self, xyz: Floats, before: Sequence[Floats], options: RunOptions) -> LoopModel:
         """Pack a loop with its surroundings and refine it.
@@ -122,7 +128,7 @@ def reachable_residues(
     """
     loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, predicts=False)
     rows = loop.draw(REACH_SAMPLES, np.random.default_rng([options.seed, 3]))
-    close = near(structure, rows, radius, structure.steering_mask).mean(0) >= share
+    close = mark_near_residues(structure, rows, radius, structure.steering_mask).mean(0) >= share
     remaining = set(range(len(structure.residues))) - set(build.removed)
     return [k for k in sorted(remaining) if close[k] and side_chain(structure.residues[k].resname) is not None]
 
@@ -132,7 +138,7 @@ def without_reachable_side_chains(
 ) -> tuple[Structure, np.ndarray]:
     """The structure without the side chains that a loop could reach, and which of its atoms remain, (n_atoms,) bool."""
     radius = ANGSTROM * options.repack_shell
-    removed = set(repackable(structure, structure.steering_mask))
+    removed = set(find_repackable(structure, structure.steering_mask))
     removed &= set(reachable_residues(structure, build, radius, options))
     if build.removed:
         shell = SideChainShell(structure, build.removed[0], build.removed[-1], radius)

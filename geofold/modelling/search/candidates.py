@@ -23,10 +23,10 @@ from geofold.learn.loop_score.model import LoopScore
 from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.controllers import minimise, run_guided
 from geofold.modelling.options import TORSION_CAP
-from geofold.molecule.energy.loop_score_input import surroundings
-from geofold.molecule.energy.loop_score_term import PotentialTerm
-from geofold.molecule.energy.ramachandran import OUTLIER, class_of, verdict
-from geofold.molecule.energy.ramachandran import score as ramachandran
+from geofold.molecule.energy.loop_score_input import make_loop_environment
+from geofold.molecule.energy.loop_score_term import LoopScoreTerm
+from geofold.molecule.energy.ramachandran import OUTLIER, classify, ramachandran_class
+from geofold.molecule.energy.ramachandran import percentile as ramachandran
 from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.loop.batch_states import state_of_rows
 from geofold.molecule.loop.build_plan import Build
@@ -34,7 +34,7 @@ from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.loop.ideal_segment import Bridge
 from geofold.molecule.loop.predictor import LoopSense
 from geofold.molecule.loop.torsion_sampling import drawn_torsions
-from geofold.molecule.residues import SAME_AS
+from geofold.molecule.residues import STANDARD_PARENT
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
 
@@ -134,12 +134,12 @@ class LoopCandidates:
         domain = LoopDomain.of(self.structure, *self.span, cap=TORSION_CAP, altloc=self.altloc)
         if not self.predicts:
             return domain
-        return replace(domain, sense=LoopSense.of(self.structure, domain.fold))
+        return replace(domain, sense=LoopSense.of(self.structure, domain.decoder))
 
     @cached_property
     def environment(self) -> LoopEnvironment:
         """Input of the learned potential: all residues with a backbone, the loop among them."""
-        return surroundings(self.structure, *self.span, self.structure.steering(self.altloc))
+        return make_loop_environment(self.structure, *self.span, self.structure.steering(self.altloc))
 
     def draw(self, count: int, noise: np.random.Generator) -> Floats:
         """The closed conformations out of `count` draws, and the one in `structure`, (K, m, 3)."""
@@ -210,14 +210,14 @@ class LoopCandidates:
 
     def minimise(self, rows: Floats, score: LoopScore, *, seed: int = 0) -> tuple[Floats, Floats]:
         """Candidates (K, m, 3) after natural steps down a learned potential, and their cost (K,)."""
-        term = PotentialTerm.of(self.structure, self.domain.fold, score)
+        term = LoopScoreTerm.of(self.structure, self.domain.decoder, score)
         domain = replace(self.domain, potential=term)
         return self._end(minimise(domain, state_of_rows(domain, self.structure, rows), seed=seed))
 
     def _end(self, state: LoopState) -> tuple[Floats, Floats]:
         """Candidates (K, m, 3) of a state, and their cost (K,)."""
-        xyz = np.repeat(self.structure.xyz[None], len(state.fold.xyz), 0)
-        xyz[:, self.domain.fold.kin.atoms.numpy()] = state.fold.xyz.numpy()
+        xyz = np.repeat(self.structure.xyz[None], len(state.conformation.xyz), 0)
+        xyz[:, self.domain.decoder.kinematics.atoms.numpy()] = state.conformation.xyz.numpy()
         with torch.no_grad():
             return xyz[:, self.atoms], np.asarray(self.domain.worth(state).numpy())
 
@@ -240,8 +240,8 @@ class LoopCandidates:
             for residue, name in ((k, "N"), (k, "CA"), (k, "C"), (k + 1, "N"))
         )
         phi, psi = dihedral(self.backbone(rows)[:, -1, 2], n, ca, c), dihedral(n, ca, c, following)
-        kind = class_of(residues[k].resname, residues[k + 1].resname, np.pi)
-        return np.asarray(verdict(ramachandran(phi, psi, kind), kind) == OUTLIER)
+        kind = ramachandran_class(residues[k].resname, residues[k + 1].resname, np.pi)
+        return np.asarray(classify(ramachandran(phi, psi, kind), kind) == OUTLIER)
 
     def potential(self, rows: Floats, score: LoopScore) -> Floats:
         """Learned potential (K,) of candidates (K, m, 3)."""
@@ -266,7 +266,7 @@ def rebuild_plan(structure: Structure, first: int, last: int) -> Build:
         last + 1,
         tuple(range(first, last + 1)),
         tuple((residue.resnum, residue.icode) for residue in residues),
-        tuple(SAME_AS.get(residue.resname, residue.resname) for residue in residues),
+        tuple(STANDARD_PARENT.get(residue.resname, residue.resname) for residue in residues),
         "the file",
     )
 

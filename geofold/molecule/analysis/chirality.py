@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geofold.molecule.selection import SHOWN_SPANS
+from geofold.molecule.selection import MAX_LISTED
 from geofold.molecule.structure import Floats, Mask, Structure
 
 BRANCHED = {"THR": ("CB", "CA", "OG1", "CG2"), "ILE": ("CB", "CA", "CG1", "CG2")}
@@ -45,6 +45,6 @@ def chirality_notes(structure: Structure, xyz: Floats, steering: Mask) -> list[s
 
 
 def _named(structure: Structure, residues: np.ndarray) -> str:
-    labels = [f"{structure.residues[k].label} {structure.residues[k].resname}" for k in residues[:SHOWN_SPANS]]
-    more = f" and {len(residues) - SHOWN_SPANS} more" if len(residues) > SHOWN_SPANS else ""
+    labels = [f"{structure.residues[k].label} {structure.residues[k].resname}" for k in residues[:MAX_LISTED]]
+    more = f" and {len(residues) - MAX_LISTED} more" if len(residues) > MAX_LISTED else ""
     return ", ".join(labels) + more

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from geofold.geometry import dihedral_of_points
-from geofold.molecule.energy.ramachandran import class_of, score, verdict
+from geofold.molecule.energy.ramachandran import classify, percentile, ramachandran_class
 from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, SEVERE_OVERLAP, contact_distance, radius_of
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import WATER, Floats, Structure
-from geofold.molecule.topology.bonds import bond_list, neighbours, separations
+from geofold.molecule.topology.bonds import adjacency_list, bond_list, pairs_within_bonds
 
 Ints = NDArray[np.int64]
 
@@ -88,8 +88,10 @@ class Watch:
         atoms = np.flatnonzero(heavy & ~np.isin(structure.resname, list(WATER)))
         own = atoms[np.isin(structure.residue_of[atoms], chosen)]
         row, column = ({int(a): k for k, a in enumerate(part)} for part in (own, atoms))
-        table = neighbours(bond_list(structure, steering), len(structure))
-        near = [row[a] * len(atoms) + column[b] for a, b in separations(table, own, EXCLUDED_BONDS) if b in column]
+        table = adjacency_list(bond_list(structure, steering), len(structure))
+        near = [
+            row[a] * len(atoms) + column[b] for a, b in pairs_within_bonds(table, own, EXCLUDED_BONDS) if b in column
+        ]
         return cls(
             structure,
             chosen,
@@ -109,18 +111,20 @@ class Watch:
         names = [residue.resname for residue in self.structure.residues]
         kind = np.array(
             [
-                class_of(names[k], names[k + 1] if psi_there else None, None if np.isnan(turn) else float(turn))
+                ramachandran_class(
+                    names[k], names[k + 1] if psi_there else None, None if np.isnan(turn) else float(turn)
+                )
                 for k, psi_there, turn in zip(self.residues.tolist(), there[1], omega, strict=True)
             ],
             dtype=np.int64,
         )
-        percentile = score(phi, psi, kind)
+        percentiles = percentile(phi, psi, kind)
         pairs = self._severe(xyz)
         ends = self.structure.residue_of[pairs]
         # a pair within one residue is one overlap of it
         counted = np.concatenate([ends[:, 0], ends[ends[:, 0] != ends[:, 1], 1]])
         overlaps = np.bincount(counted, minlength=len(names))[self.residues]
-        return Seen(phi, psi, omega, percentile, verdict(percentile, kind), overlaps, pairs)
+        return Seen(phi, psi, omega, percentiles, classify(percentiles, kind), overlaps, pairs)
 
     def _severe(self, xyz: Floats) -> Ints:
         reach = 2 * self.radius.max(initial=0.0) - SEVERE_OVERLAP

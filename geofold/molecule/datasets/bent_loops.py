@@ -138,7 +138,7 @@ def perturbed_structures(
 def domain_with_features(structure: Structure, first: int, last: int) -> LoopDomain:
     """Domain of residues `first` to `last` with the features of the loop model."""
     domain = LoopDomain.of(structure, first, last)
-    return replace(domain, sense=LoopSense.of(structure, domain.fold))
+    return replace(domain, sense=LoopSense.of(structure, domain.decoder))
 
 
 def gate_cases(
@@ -183,10 +183,10 @@ def task_loss_of(domain: LoopDomain, native: np.ndarray) -> Callable[[LoopState]
     """Task loss (B,) of states: log of the loss plus log of the loop's mean square distance (A^2) from the native."""
     assert domain.sense is not None
     local = domain.sense.local[domain.sense.local >= 0]
-    truth = torch.as_tensor(native)[domain.fold.kin.atoms.cpu()].to(domain.fold.weight)[local]
+    truth = torch.as_tensor(native)[domain.decoder.kinematics.atoms.cpu()].to(domain.decoder.weight)[local]
 
     def task_loss(state: LoopState) -> Tensor:
-        distance = 100 * (state.fold.xyz[:, local] - truth).square().sum(-1).mean(-1)
+        distance = 100 * (state.conformation.xyz[:, local] - truth).square().sum(-1).mean(-1)
         return torch.log(domain.worth(state) + FLOOR) + torch.log(distance + FLOOR)
 
     return task_loss

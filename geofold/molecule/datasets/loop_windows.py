@@ -15,8 +15,8 @@ from geofold.learn.loop_denoiser.batched_backbone import FLANK, pseudo_beta
 from geofold.learn.loop_denoiser.dataset import LoopDataset, LoopWindow
 from geofold.learn.loop_denoiser.model import TRAINED_LENGTHS
 from geofold.molecule.datasets.packed_chains import PackedChains
-from geofold.molecule.residues import names_of
-from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, side_chain
+from geofold.molecule.residues import three_letter_names
+from geofold.molecule.sidechains.rotamer_library import backbone_frames, build_rotamers, side_chain
 
 Floats = NDArray[np.float64]
 RESIDUES_PER_WINDOW = 3
@@ -189,11 +189,11 @@ def place_side_chains(letters: str, xyz: Floats, chi: NDArray[np.float16]) -> tu
     rotation, origin = backbone_frames(xyz[:, 0] / 10, xyz[:, 1] / 10, xyz[:, 2] / 10)
     atoms, residue = [np.zeros((0, 3))], [np.zeros(0, dtype=np.int64)]
     for letter in sorted(set(letters)):
-        template = side_chain(names_of(letter)[0])
+        template = side_chain(three_letter_names(letter)[0])
         rows = np.flatnonzero(np.array(list(letters)) == letter)
         if template is None:
             continue
-        places = built(template, chi[rows, : len(template.axes)].astype(float), rotation[rows], origin[rows])
+        places = build_rotamers(template, chi[rows, : len(template.axes)].astype(float), rotation[rows], origin[rows])
         known = np.isfinite(places).all((1, 2))
         atoms.append(10 * places[known].reshape(-1, 3))
         residue.append(np.repeat(rows[known], places.shape[1]))

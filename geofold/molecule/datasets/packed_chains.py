@@ -18,9 +18,9 @@ from geofold.errors import InputFileError
 from geofold.files import write_npz
 from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
 from geofold.learn.data.chains import SPLITS, Chains
-from geofold.molecule.residues import names_of
+from geofold.molecule.residues import three_letter_names
 from geofold.molecule.sidechains.packing import backbone_torsions, pack
-from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, side_chain
+from geofold.molecule.sidechains.rotamer_library import backbone_frames, build_rotamers, side_chain
 from geofold.molecule.structure import AddedAtom, Row, Structure
 
 Floats = NDArray[np.float64]
@@ -70,7 +70,7 @@ def backbone_structure(chains: Chains, number: int) -> Structure:
     letters, xyz = chains.letters(number), chains.xyz(number) / 10
     rows: list[Row] = []
     keys: list[int] = []
-    for k, name in enumerate(names_of(letters)):
+    for k, name in enumerate(three_letter_names(letters)):
         for atom, place in zip(("N", "CA", "C", "O"), xyz[k].tolist(), strict=True):
             rows.append(cast(Row, (atom, name, "A", "", "", atom[0], k + 1, len(rows) + 1, False, 1.0, 0.0, *place)))
             keys.append(k)
@@ -106,7 +106,7 @@ def side_chain_atoms(structure: Structure, chi: NDArray[np.float16]) -> list[Add
         added.append(AddedAtom(k, "CB", "C", template.cb @ rotation + origin))
         if residue.resname != "ALA":
             angles = chi[k, : len(template.axes)].astype(float)[None]
-            places = built(template, angles, rotation, origin)[0]
+            places = build_rotamers(template, angles, rotation, origin)[0]
             for name, element, place in zip(template.names, template.elements, places, strict=True):
                 added.append(AddedAtom(k, name, element, place))
     return added

@@ -30,13 +30,13 @@ from geofold.learn.peptide_policy.features import FEATURE_COUNT, MEMORY_SIZE, PO
 from geofold.learn.peptide_policy.training import Demonstration
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.ideal_peptide import peptide
-from geofold.molecule.kinematics.forward import carry, frames
+from geofold.molecule.kinematics.forward import frames, transform_atoms
 from geofold.molecule.peptide.annealing import Course, annealed
 from geofold.molecule.peptide.contacts import CLOSEST, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.predictor import CAP, FADING, PeptideSense
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
-from geofold.molecule.residues import LETTERS
+from geofold.molecule.residues import AMINO_ACID_LETTERS
 from geofold.molecule.structure import Structure
 
 CONTACT_WEIGHT = 20.0
@@ -90,7 +90,7 @@ def solve_contacts(number: int, *, seed: int = 0) -> list[SolvedContact]:
 
 def draw_sequence(noise: np.random.Generator) -> str:
     """Draw a sequence of 8-12 residues."""
-    return "".join(noise.choice(list(LETTERS), int(noise.integers(LENGTHS[0], LENGTHS[1] + 1))))
+    return "".join(noise.choice(list(AMINO_ACID_LETTERS), int(noise.integers(LENGTHS[0], LENGTHS[1] + 1))))
 
 
 def draw_contact(length: int, noise: np.random.Generator) -> str:
@@ -120,9 +120,9 @@ def state_at(domain: PeptideDomain, xyz: np.ndarray, angle: Tensor) -> PeptideSt
     angle : (B, n)
         Increments from these (radian).
     """
-    start = domain.start(xyz, len(angle)).fold.xyz
-    moved = carry(domain.fold.kin, frames(domain.fold.kin, start, angle), start)
-    return PeptideState(domain.fold.at(moved, angle, domain.reach()), domain.sterics.pairs(moved))
+    start = domain.start(xyz, len(angle)).conformation.xyz
+    moved = transform_atoms(domain.decoder.kinematics, frames(domain.decoder.kinematics, start, angle), start)
+    return PeptideState(domain.decoder.at(moved, angle, domain.mobility()), domain.sterics.pairs(moved))
 
 
 def solve_contact(
@@ -150,9 +150,9 @@ def solve_contact(
     start = torch.as_tensor(angle)
     turn = annealed(domain, state_at(domain, structure.xyz, start[None]), goal, COURSE, seed=seed)
     state = state_at(domain, structure.xyz, start + turn)
-    clean = domain.sterics.severe(state.fold.xyz, state.pairs) == 0
-    clean &= torch.tensor(domain.angles.outliers(state.fold.angle)) == 0
-    clean &= domain.distances(state.fold.xyz, goal.contacts)[:, 0] <= goal.contacts[0].bound
+    clean = domain.sterics.count_severe(state.conformation.xyz, state.pairs) == 0
+    clean &= torch.tensor(domain.angles.count_outliers(state.conformation.angle)) == 0
+    clean &= domain.distances(state.conformation.xyz, goal.contacts)[:, 0] <= goal.contacts[0].bound
     if not bool(clean.any()):
         return None
     steps = (turn[:, torch.as_tensor(domain.tree.backbone)].abs().amax(-1) / CAP).ceil()
@@ -161,11 +161,11 @@ def solve_contact(
     best = finalists[0]
     if len(finalists) > 1:
         model = EnergyModel.of(structure, domain.tree.steering, seed=seed)
-        atoms = domain.fold.kin.atoms.numpy()
+        atoms = domain.decoder.kinematics.atoms.numpy()
 
         def energy(row: int) -> float:
             xyz = structure.xyz.copy()
-            xyz[atoms] = state.fold.xyz[row].numpy()
+            xyz[atoms] = state.conformation.xyz[row].numpy()
             return model.energy(xyz)
 
         best = min(finalists, key=energy)
@@ -175,7 +175,7 @@ def solve_contact(
 def make_demonstration(contact: SolvedContact, *, seed: int) -> Demonstration:
     """Make a noisy path from the start of a solved contact towards its end, with the features of the policy."""
     structure, domain = build_peptide(contact.sequence)
-    sense = PeptideSense.of(structure, domain.fold)
+    sense = PeptideSense.of(structure, domain.decoder)
     assert sense is not None
     noise = np.random.default_rng(seed)
     backbone, deviation = domain.tree.backbone, noise.random() * MAX_NOISE

@@ -45,7 +45,7 @@ def draw_stream(number: int, seed: int) -> tuple[Structure, PeptideDomain, Pepti
     sequence = draw_sequence(noise)
     structure, domain = build_peptide(sequence)
     contact = parse_contact(structure, draw_contact(len(sequence), noise))
-    domain = replace(domain, sense=PeptideSense.of(structure, domain.fold))
+    domain = replace(domain, sense=PeptideSense.of(structure, domain.decoder))
     return structure, domain, PeptideGoal((contact,), contact=CONTACT_WEIGHT), noise
 
 
@@ -77,6 +77,6 @@ def task_loss_of(domain: PeptideDomain, goal: PeptideGoal) -> Callable[[PeptideS
 
     def task_loss(state: PeptideState) -> Tensor:
         with torch.no_grad():
-            return torch.log(domain.cost(state.fold.xyz, state.fold.angle, state.pairs, goal) + FLOOR)
+            return torch.log(domain.cost(state.conformation.xyz, state.conformation.angle, state.pairs, goal) + FLOOR)
 
     return task_loss

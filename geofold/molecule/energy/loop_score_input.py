@@ -16,8 +16,8 @@ BREAK = 1000
 """Increment of the sequence position at a chain break, beyond any separation that the potential distinguishes."""
 
 
-def surroundings(structure: Structure, first: int, last: int, steering: Mask) -> LoopEnvironment:
-    """Backbones of all amino acids, with residues `first` to `last` (indices) marked as the loop.
+def make_loop_environment(structure: Structure, first: int, last: int, steering: Mask) -> LoopEnvironment:
+    """Collect the backbones of all amino acids, with residues `first` to `last` (indices) marked as the loop.
 
     Parameters
     ----------
@@ -42,7 +42,19 @@ def surroundings(structure: Structure, first: int, last: int, steering: Mask) ->
     return LoopEnvironment(coordinates, letters, torch.as_tensor(number), amino_acids.index(first), last - first + 1)
 
 
-def backbone_of(structure: Structure, first: int, last: int, steering: Mask, xyz: Floats) -> Tensor:
-    """N, CA, C and O (K, L, 4, 3) in angstrom of residues `first` to `last` from coordinates (K, n_atoms, 3) in nm."""
+def backbone_coordinates(structure: Structure, first: int, last: int, steering: Mask, xyz: Floats) -> Tensor:
+    """Select N, CA, C and O of residues `first` to `last`, (K, L, 4, 3) in angstrom.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure with the residues.
+    first, last : int
+        Indices of the first and the last residue.
+    steering : (n_atoms,) bool
+        Atoms of the conformer.
+    xyz : (K, n_atoms, 3)
+        Coordinates, nm.
+    """
     atoms = backbone_atoms(structure, first, last, steering)
     return torch.as_tensor(10 * xyz[:, np.array(atoms)]).unflatten(1, (-1, 4))

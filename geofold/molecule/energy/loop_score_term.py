@@ -10,43 +10,48 @@ from torch import Tensor
 
 from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.learn.loop_score.model import LoopScore
-from geofold.molecule.energy.loop_score_input import surroundings
-from geofold.molecule.kinematics.decoder import Fold
+from geofold.molecule.energy.loop_score_input import make_loop_environment
+from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.residues import BACKBONE
 from geofold.molecule.structure import Structure
 
 
 @dataclass(frozen=True, eq=False)
-class PotentialTerm:
+class LoopScoreTerm:
     """Learned potential of one loop.
 
     Attributes
     ----------
     score : LoopScore
         Trained potential.
-    around : Surroundings
+    environment : LoopEnvironment
         Backbones of the structure.
     backbone : (L, 4) int
         Local rows of the N, CA, C and O of the loop; -1 for fixed atoms (the N of a leading proline).
-    still : (L, 4, 3) float
+    input_xyz : (L, 4, 3) float
         Input coordinates of these atoms, nm.
     """
 
     score: LoopScore
-    around: LoopEnvironment
+    environment: LoopEnvironment
     backbone: Tensor
-    still: Tensor
+    input_xyz: Tensor
 
     @classmethod
-    def of(cls, structure: Structure, fold: Fold, score: LoopScore) -> PotentialTerm:
-        """Potential of the loop that a decoder moves; all of its residues need N, CA, C and O."""
-        tree = fold.tree
+    def of(cls, structure: Structure, decoder: TorsionDecoder, score: LoopScore) -> LoopScoreTerm:
+        """Build the potential of the loop that a decoder moves; all of its residues need N, CA, C and O."""
+        tree = decoder.tree
         atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
-        around = surroundings(structure, tree.first, tree.last, tree.steering)
-        still = torch.as_tensor(structure.xyz[np.array(atoms)]).to(fold.weight)
-        return cls(score, around, fold.kin.rows(atoms).view(-1, len(BACKBONE)), still.view(-1, len(BACKBONE), 3))
+        environment = make_loop_environment(structure, tree.first, tree.last, tree.steering)
+        input_xyz = torch.as_tensor(structure.xyz[np.array(atoms)]).to(decoder.weight)
+        return cls(
+            score,
+            environment,
+            decoder.kinematics.find_rows(atoms).view(-1, len(BACKBONE)),
+            input_xyz.view(-1, len(BACKBONE), 3),
+        )
 
     def cost(self, xyz: Tensor) -> Tensor:
-        """Scores (B,) of local coordinates (B, m, 3) in nm, differentiable."""
-        coordinates = torch.where(self.backbone[..., None] >= 0, xyz[:, self.backbone.clamp_min(0)], self.still)
-        return self.score(10 * coordinates.to(next(self.score.parameters())), self.around).to(xyz)
+        """Evaluate the potential (B,) at local coordinates (B, m, 3) in nm; lower is better, differentiable."""
+        coordinates = torch.where(self.backbone[..., None] >= 0, xyz[:, self.backbone.clamp_min(0)], self.input_xyz)
+        return self.score(10 * coordinates.to(next(self.score.parameters())), self.environment).to(xyz)

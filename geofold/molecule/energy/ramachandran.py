@@ -1,9 +1,9 @@
-"""Ramachandran classes, percentiles and verdicts after MolProbity.
+"""Ramachandran classes, percentiles and categories after MolProbity.
 
-The percentile of a (phi, psi) pair is the share of well-ordered Top8000 residues of its class that lie in sparser
-territory; the contours are those of Lovell et al. (Proteins 50:437, 2003), re-made from the Top8000 (Hintze et al.,
-Proteins 84:1177, 2016; Williams et al., Protein Sci. 27:293, 2018). ``score`` and ``verdict`` judge, exactly as
-MolProbity does; what steers is ``ramachandran_density``.
+The percentile of a (phi, psi) pair is the fraction of well-ordered Top8000 residues of its class that lie in less
+populated regions; the contours are those of Lovell et al. (Proteins 50:437, 2003), derived again from the Top8000
+(Hintze et al., Proteins 84:1177, 2016; Williams et al., Protein Sci. 27:293, 2018). `percentile` and `classify` give
+MolProbity's results exactly; the differentiable penalty is in `ramachandran_density`.
 
 Angles are in radians. Shapes: T frames, L residues, C = 6 classes; maps are indexed [class, phi, psi].
 """
@@ -26,24 +26,24 @@ CLASSES = ("general", "ile_val", "pre_pro", "gly", "trans_pro", "cis_pro")
 GENERAL, ILE_VAL, PRE_PRO, GLY, TRANS_PRO, CIS_PRO = range(len(CLASSES))
 
 FAVOURED, ALLOWED, OUTLIER, UNDEFINED = 0, 1, 2, -1
-FAVOURED_FROM = 0.02
-ALLOWED_FROM = np.array([0.0005, 0.001, 0.001, 0.001, 0.001, 0.002])
-"""Percentile at which a class becomes allowed, in the order of ``CLASSES`` (MolProbity, as in cctbx's rama_eval)."""
+FAVOURED_PERCENTILE = 0.02
+ALLOWED_PERCENTILE = np.array([0.0005, 0.001, 0.001, 0.001, 0.001, 0.002])
+"""Percentile from which a residue is allowed, by class (MolProbity, as in cctbx's rama_eval)."""
 
 BINS = 180
 STEP = 2.0 * np.pi / BINS
 ORIGIN = np.deg2rad(-179.0)
 _MAX_CN = 0.2
-"""Longest C-N distance of a peptide bond, nm: 0.133 nm is ideal, anything above 0.2 nm is a gap in the chain."""
+"""Longest C-N distance (nm) of a peptide bond; 0.133 nm is ideal, and a longer distance is a gap in the chain."""
 
 
-def class_of(resname: str, next_resname: str | None, omega: float | None) -> int:
-    """Class of a residue by MolProbity's rules, as an index into ``CLASSES``.
+def ramachandran_class(resname: str, next_resname: str | None, omega: float | None) -> int:
+    """Find the class of a residue by MolProbity's rules, as an index into ``CLASSES``.
 
-    Glycine and proline come first, then whatever precedes a proline, then isoleucine and valine; everything else,
-    modified residues included, is general. A proline is cis when the peptide bond before it has ``|omega|`` below
-    90 degrees: MolProbity once asked for 30 (ramalyze's ``is_cis_peptide``) and now sends twisted bonds to
-    the nearer class (``is_cislike_peptide``). An omega that is None or NaN counts as trans, as it does there.
+    Glycine and proline come first, then residues before a proline, then isoleucine and valine; all others, modified
+    residues included, are general. A proline is cis if the peptide bond before it has ``|omega|`` below 90 degrees:
+    MolProbity's limit was 30 degrees (ramalyze's ``is_cis_peptide``), and its present rule assigns twisted bonds to the
+    nearer class (``is_cislike_peptide``). An omega that is None or NaN counts as trans, as in MolProbity.
     """
     name = resname.strip().upper()
     if name == "GLY":
@@ -55,16 +55,18 @@ def class_of(resname: str, next_resname: str | None, omega: float | None) -> int
     return ILE_VAL if name in ("ILE", "VAL") else GENERAL
 
 
-def classes_of(topology: mdtraj.Topology, omega: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
-    """Classes (L,) of all residues of a topology; ``omega`` (L,) as ``phi_psi_omega`` gives it, for one frame."""
+def ramachandran_classes(topology: mdtraj.Topology, omega: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
+    """Find the classes (L,) of all residues of a topology from the `omega` (L,) of one frame (`phi_psi_omega`)."""
     names = [[residue.name for residue in chain.residues] for chain in topology.chains]
     pairs = [pair for chain in names for pair in zip(chain, [*chain[1:], None], strict=True)]
-    return np.array([class_of(name, after, float(w)) for (name, after), w in zip(pairs, omega, strict=True)], dtype=int)
+    return np.array(
+        [ramachandran_class(name, after, float(w)) for (name, after), w in zip(pairs, omega, strict=True)], dtype=int
+    )
 
 
 @cache
-def percentiles() -> NDArray[np.float64]:
-    """The six maps (6, 180, 180), bins centred at odd degrees."""
+def load_percentiles() -> NDArray[np.float64]:
+    """Load the percentile maps of the six classes, (6, 180, 180), with bins centred at odd degrees."""
     with np.load(find("ramachandran_top8000.npz"), allow_pickle=False) as data:
         if tuple(data["classes"]) != CLASSES:
             raise ValueError(f"ramachandran_top8000.npz holds the classes {data['classes']}, expected {CLASSES}")
@@ -73,8 +75,8 @@ def percentiles() -> NDArray[np.float64]:
     return table
 
 
-def score(phi: ArrayLike, psi: ArrayLike, cls: ArrayLike) -> NDArray[np.float64]:
-    """Top8000 percentile, from 0 to 1, by bilinear periodic interpolation (cctbx's ``RamachandranEval.evaluate``).
+def percentile(phi: ArrayLike, psi: ArrayLike, cls: ArrayLike) -> NDArray[np.float64]:
+    """Interpolate the Top8000 percentile, from 0 to 1, bilinearly and periodically (cctbx's `RamachandranEval`).
 
     Parameters
     ----------
@@ -88,7 +90,7 @@ def score(phi: ArrayLike, psi: ArrayLike, cls: ArrayLike) -> NDArray[np.float64]
     x, y = np.where(known, x, 0.0), np.where(known, y, 0.0)
     i, j = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     u, v = x - i, y - j
-    table, kind = percentiles(), np.asarray(cls)
+    table, kind = load_percentiles(), np.asarray(cls)
 
     def corner(di: int, dj: int) -> NDArray[np.float64]:
         return np.asarray(table[kind, (i + di) % BINS, (j + dj) % BINS])
@@ -98,12 +100,12 @@ def score(phi: ArrayLike, psi: ArrayLike, cls: ArrayLike) -> NDArray[np.float64]
     return np.where(known, (1.0 - v) * low + v * high, np.nan)
 
 
-def verdict(score: ArrayLike, cls: ArrayLike) -> NDArray[np.int64]:
-    """Favoured (0), allowed (1) or outlier (2) for each percentile; -1 where it is NaN, as at the ends of a chain."""
+def classify(score: ArrayLike, cls: ArrayLike) -> NDArray[np.int64]:
+    """Classify percentiles as favoured (0), allowed (1) or outlier (2); -1 for NaN, as at the ends of a chain."""
     value = np.asarray(score, dtype=np.float64)
-    allowed = value >= ALLOWED_FROM[np.asarray(cls)]
-    judged = np.where(value >= FAVOURED_FROM, FAVOURED, np.where(allowed, ALLOWED, OUTLIER))
-    return np.where(np.isnan(value), UNDEFINED, judged)
+    allowed = value >= ALLOWED_PERCENTILE[np.asarray(cls)]
+    category = np.where(value >= FAVOURED_PERCENTILE, FAVOURED, np.where(allowed, ALLOWED, OUTLIER))
+    return np.where(np.isnan(value), UNDEFINED, category)
 
 
 class BackboneDihedrals(NamedTuple):
@@ -115,25 +117,25 @@ class BackboneDihedrals(NamedTuple):
 
 
 def phi_psi_omega(trajectory: mdtraj.Trajectory) -> BackboneDihedrals:
-    """Phi, psi and omega of every residue of every frame, by mdtraj.
+    """Compute phi, psi and omega of every residue of every frame by mdtraj.
 
-    NaN at chain ends, for what is no amino acid, and across gaps: mdtraj links consecutive residues of a chain
-    however far apart they are, so a dihedral whose C-N distance exceeds 0.2 nm in a frame is taken out there.
-    Coordinates are taken as they are, without minimum images. ``omega`` of a residue is CA(i-1)-C(i-1)-N(i)-CA(i),
+    They are NaN at chain ends, for residues that are not amino acids, and across gaps: mdtraj links consecutive
+    residues of a chain at any distance, so a dihedral whose C-N distance exceeds 0.2 nm in a frame is removed.
+    Minimum images are not taken. ``omega`` of a residue is CA(i-1)-C(i-1)-N(i)-CA(i),
     the bond that makes a proline cis or trans.
     """
     import mdtraj as md
 
     owner = np.array([atom.residue.index for atom in trajectory.topology.atoms], dtype=int)
 
-    # Position, in the four atoms, of one atom of the residue itself, then of the C and the N of the peptide bond.
-    def aligned(compute: str, own: int, carbon: int, nitrogen: int) -> NDArray[np.float64]:
+    # `member`, `carbon`, `nitrogen`: positions among the four atoms of an atom of the residue and of the peptide bond
+    def aligned(compute: str, member: int, carbon: int, nitrogen: int) -> NDArray[np.float64]:
         result = np.full((trajectory.n_frames, trajectory.n_residues), np.nan)
         atoms, angles = getattr(md, compute)(trajectory, periodic=False)
         if len(atoms):
             bond = trajectory.xyz[:, atoms[:, carbon]] - trajectory.xyz[:, atoms[:, nitrogen]]
             linked = np.linalg.norm(bond, axis=-1) <= _MAX_CN
-            result[:, owner[atoms[:, own]]] = np.where(linked, angles, np.nan)
+            result[:, owner[atoms[:, member]]] = np.where(linked, angles, np.nan)
         return result
 
     return BackboneDihedrals(

@@ -1,6 +1,6 @@
-"""A smooth Ramachandran landscape to climb: twice differentiable, and with a slope where the maps are flat zero.
+"""Smooth Ramachandran density: twice differentiable, with a non-zero gradient where the percentile maps are zero.
 
-Made of the percentiles of ``ramachandran``, the same units and shapes: angles in radians, L residues, C = 6 classes.
+It is derived from the percentiles of `ramachandran`. Angles are in radians; L residues, C = 6 classes.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from scipy import ndimage
 from torch import Tensor
 
 from geofold.molecule.energy.ramachandran import (
-    ALLOWED_FROM,
+    ALLOWED_PERCENTILE,
     BINS,
     CLASSES,
-    FAVOURED_FROM,
+    FAVOURED_PERCENTILE,
     ORIGIN,
     STEP,
-    percentiles,
-    score,
+    load_percentiles,
+    percentile,
 )
 
-CORE_FROM = 0.05
-"""Percentile from which ``penalty`` is zero: inside the favoured contour, so that minima do not sit on its edge."""
+CORE_PERCENTILE = 0.05
+"""Percentile from which ``penalty`` is zero: inside the favoured contour, so that minima are not on its edge."""
 
 _PADDED = BINS + 3
 
@@ -34,8 +34,8 @@ _PADDED = BINS + 3
 def _funnel(height: NDArray[np.float64], seed: NDArray[np.bool_], slope: float) -> NDArray[np.float64]:
     """Lower ``height`` until every point outside ``seed`` has a neighbour that is higher by ``slope`` per bin.
 
-    Greyscale reconstruction by dilation (Vincent, IEEE Trans. Image Process. 2:176, 1993) with a toll for the
-    distance: hilltops outside the seed are cut down to their pass and tilted, so no path of ascent ends on them.
+    Greyscale reconstruction by dilation (Vincent, IEEE Trans. Image Process. 2:176, 1993) with a cost per
+    distance: maxima outside the seed are lowered to their saddle point and tilted, so no path of ascent ends there.
     """
     moves = [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b]
     reached = np.where(seed, height, -np.inf)
@@ -51,31 +51,32 @@ def _funnel(height: NDArray[np.float64], seed: NDArray[np.bool_], slope: float) 
 
 @cache
 def _landscape(funnel: bool) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Spline coefficients (6, 180, 180) of the log-density, and its levels (6,) at the core and at the outliers.
+    """Compute spline coefficients (6, 180, 180) of the log-density, and its levels (6,) at the core and at outliers.
 
-    log(p * G2 + 0.003 p * G12 + 1e-5), where Gn is a Gaussian of n degrees: the narrow one keeps the contours,
-    the wide one softens the cliffs of the small classes, the floor closes the empty rest. The funnel then gives at
-    least 0.05 per degree outside favoured territory, and a last Gaussian of 3 degrees rounds its creases.
+    The density is log(p * G2 + 0.003 p * G12 + 1e-5), where Gn is a Gaussian of n degrees: the narrow one preserves
+    the contours, the wide one smooths the edges of the small classes, and the constant bounds empty regions. The
+    funnel then gives a slope of at least 0.05 per degree outside favoured regions, and a last Gaussian of 3 degrees
+    smooths its creases.
     """
 
     def blur(maps: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
         return np.stack([ndimage.gaussian_filter(m, degrees / 2.0, mode="wrap", truncate=6.0) for m in maps])
 
-    table = percentiles()
+    table = load_percentiles()
     height = np.log(blur(table, 2.0) + 0.003 * blur(table, 12.0) + 1e-5)
     if funnel:
-        height = blur(_funnel(height, table >= FAVOURED_FROM, slope=0.1), 3.0)
+        height = blur(_funnel(height, table >= FAVOURED_PERCENTILE, slope=0.1), 3.0)
     coefficients = np.stack([ndimage.spline_filter(m, order=3, mode="grid-wrap") for m in height])
 
     fine = np.arange(0.0, BINS, 0.5)
     grid = np.stack(np.meshgrid(fine, fine, indexing="ij"))
     core, outlier = np.empty(len(CLASSES)), np.empty(len(CLASSES))
-    for k, allowed in enumerate(ALLOWED_FROM):
+    for k, allowed in enumerate(ALLOWED_PERCENTILE):
         value = ndimage.map_coordinates(coefficients[k], grid, order=3, mode="grid-wrap", prefilter=False)
-        share = score(grid[0] * STEP + ORIGIN, grid[1] * STEP + ORIGIN, k)
-        # Sampled extremes miss the true ones by a little; the gap between the levels is about 3.
-        core[k] = value[share >= CORE_FROM].min() - 0.05
-        outlier[k] = value[share < allowed].max() + 0.1
+        level = percentile(grid[0] * STEP + ORIGIN, grid[1] * STEP + ORIGIN, k)
+        # The margins cover the error of sampled extremes; the two levels differ by about 3.
+        core[k] = value[level >= CORE_PERCENTILE].min() - 0.05
+        outlier[k] = value[level < allowed].max() + 0.1
     return coefficients, core, outlier
 
 
@@ -84,16 +85,16 @@ _CUBIC = np.array([[1, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 1]]) 
 
 
 class RamachandranDensity:
-    """Smooth, periodic Ramachandran landscape for losses; every method works under ``torch.func`` transforms.
+    """Smooth, periodic Ramachandran density for losses; every method works under ``torch.func`` transforms.
 
     Parameters
     ----------
     dtype, device
-        Of the stored maps; angles should have the same.
+        Type and device of the stored maps; angles should have the same.
     funnel : bool
-        True (default): no local maxima outside favoured territory, so ascent from anywhere ends there. The price is
-        that islands which are merely allowed, such as left-handed helix for Ile and Val, count as low as the pass
-        that leads out of them. False: the plain statistical landscape, islands included.
+        True (default): no local maxima outside favoured regions, so ascent from anywhere ends in one. The drawback
+        is that islands which are merely allowed, such as left-handed helix for Ile and Val, are as low as the saddle
+        point next to them. False: the plain statistical density, islands included.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class RamachandranDensity:
         self._cubic = torch.tensor(_CUBIC, dtype=dtype, device=device)
 
     def _knots(self, angle: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices and weights, both (..., L, 4), of the knots around an angle."""
+        """Find indices and weights, both (..., L, 4), of the knots around an angle."""
         x = (angle - ORIGIN) / STEP
         below = x.floor()
         t = x - below
@@ -116,12 +117,13 @@ class RamachandranDensity:
         return (below.long().unsqueeze(-1) + self._offsets).remainder(BINS), powers @ self._cubic
 
     def log_density(self, phi: Tensor, psi: Tensor, cls: Tensor) -> Tensor:
-        """Log of the smoothed percentile (not normalised), twice continuously differentiable.
+        """Evaluate the log of the smoothed percentile (not normalised), twice continuously differentiable.
 
         Parameters
         ----------
-        phi, psi : Tensor (..., L), radians
-        cls : int Tensor (L,)
+        phi, psi : (..., L)
+            Angles in radians.
+        cls : (L,) int
             Indices into ``CLASSES``.
 
         Returns
@@ -134,9 +136,9 @@ class RamachandranDensity:
         return ((self._coefficients[flat] @ weight[1].unsqueeze(-1)).squeeze(-1) * weight[0]).sum(-1)
 
     def penalty(self, phi: Tensor, psi: Tensor, cls: Tensor) -> Tensor:
-        """Hinge (..., L): 0 from the 5 % contour inwards, at least 1 for every outlier; shapes as ``log_density``.
+        """Evaluate the penalty (..., L): 0 within the 5 % contour, at least 1 for outliers; shapes as ``log_density``.
 
-        A function of the log-density only: with u its depth below the core in units of the gap between core and
+        It is a function of the log-density only: with u its depth below the core in units of the gap between core and
         outliers, 2u^3 - u^4 up to u = 1 and its tangent 2u - 1 beyond, which is C2.
         """
         core, outlier = self._core[cls.long()], self._outlier[cls.long()]
@@ -145,14 +147,14 @@ class RamachandranDensity:
         return u**3 * (2.0 - u) + 2.0 * torch.relu(depth - 1.0)
 
     def penalty_and_slopes(self, knots: Tensor, first: Tensor, cls: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
-        """`penalty` of angles counted in knots, and what gives its derivatives, in closed form and few operations.
+        """Evaluate `penalty` of angles in units of knots, and a function for its derivatives, in few operations.
 
         Parameters
         ----------
         knots : Tensor (..., 2, L)
-            Phi and psi as `in_knots` counts them.
+            Phi and psi as converted by `to_knots`.
         first : Tensor (L,) int
-            `first_knot` of the residues' classes.
+            `map_offset` of the residues' classes.
         cls : int Tensor (L,)
 
         Returns
@@ -168,10 +170,10 @@ class RamachandranDensity:
         weight = torch.mm(powers.view(-1, 4), self._basis).view(2, -1, 2, 4)
         cell = below.remainder_(BINS).long()
         corner = cell[0] * _PADDED + cell[1] + first
-        patch = self._patches[corner.view(-1, 1) + self._around].view(-1, 4, 4)
+        patch = self._patches[corner.view(-1, 1) + self._patch_offsets].view(-1, 4, 4)
         # value in the first entry, derivatives in the second and third
-        found = torch.bmm(torch.bmm(weight[0], patch), weight[1].mT).view(*shape[:-2], shape[-1], 4)
-        value, by_psi, by_phi, _ = found.unbind(-1)
+        values = torch.bmm(torch.bmm(weight[0], patch), weight[1].mT).view(*shape[:-2], shape[-1], 4)
+        value, by_psi, by_phi, _ = values.unbind(-1)
         gap = self._gap[cls]
         beyond = ((self._core[cls] - value) / gap).clamp_min_(0.0)
         u = beyond.clamp_max(1.0)
@@ -183,24 +185,24 @@ class RamachandranDensity:
 
         return penalty, slopes
 
-    def in_knots(self, angle: Tensor, total: bool = True) -> Tensor:
-        """Angles (radian) in units of the knots' spacing, from the first knot; `total=False`: differences of angles."""
+    def to_knots(self, angle: Tensor, total: bool = True) -> Tensor:
+        """Convert angles (radian) to units of the knot spacing, from the first knot; `total=False` for differences."""
         return (angle - ORIGIN if total else angle) / STEP
 
-    def first_knot(self, cls: Tensor) -> Tensor:
-        """Place of each class's map among all of them, for `penalty_and_slopes`."""
+    def map_offset(self, cls: Tensor) -> Tensor:
+        """Compute the offset (L,) of each class's map in the flat array of all maps, for `penalty_and_slopes`."""
         return cls.long() * _PADDED**2
 
     @cached_property
     def _patches(self) -> Tensor:
-        """The maps with a wrapped margin (one knot before, two after), flat: no index has to be wrapped."""
+        """Flat maps with a periodic margin (one knot before, two after), so that no index has to be wrapped."""
         maps = self._coefficients.view(-1, BINS, BINS)
         reach = torch.arange(-1, BINS + 2, device=maps.device).remainder(BINS)
         return maps[:, reach][:, :, reach].reshape(-1).contiguous()
 
     @cached_property
-    def _around(self) -> Tensor:
-        """(16,): the knots around a cell, from its first one."""
+    def _patch_offsets(self) -> Tensor:
+        """(16,): offsets of the knots around a cell, from its first one."""
         step = torch.arange(4, device=self._cubic.device)
         return (step[:, None] * _PADDED + step).flatten()
 

@@ -1,7 +1,7 @@
-"""Phi and psi of a moving stretch as functions of the torsion increments, and their Ramachandran classes.
+"""Ramachandran term of the loss: phi and psi of a segment as linear functions of the torsion increments.
 
-Torsions only ever turn about their own bonds, so phi and psi are the input's angles plus the increments:
-exact, linear and free, where computing them from coordinates would cost a kinematic pass.
+Each torsion turns about its own bond, so phi and psi are exactly the input's angles plus the increments; computing
+them from coordinates would cost a kinematic pass.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ import torch
 from torch import Tensor
 
 from geofold.geometry import dihedral_of_points
-from geofold.molecule.energy.ramachandran import OUTLIER, class_of, score, verdict
+from geofold.molecule.energy.ramachandran import OUTLIER, classify, percentile, ramachandran_class
 from geofold.molecule.energy.ramachandran_density import RamachandranDensity
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 
 @dataclass(frozen=True)
-class BackboneAngles:
-    """Residues of a stretch that have both phi and psi.
+class RamachandranTerm:
+    """Residues of a segment that have both phi and psi. Build with `RamachandranTerm.of`.
 
     Attributes
     ----------
     residue : (L,) int
-        Counted from the first residue of the stretch.
+        Index counted from the first residue of the segment.
     phi, psi : (L,) float
         Input angles, radian.
     phi_of, psi_of : (L, n) float
-        One where a torsion is that residue's phi or psi.
-    kind : (L,) int
+        1 if a torsion is that residue's phi or psi, else 0.
+    residue_class : (L,) int
         Ramachandran class.
     density : RamachandranDensity
+        Penalty of phi and psi.
     """
 
     residue: Tensor
@@ -43,12 +44,12 @@ class BackboneAngles:
     psi: Tensor
     phi_of: Tensor
     psi_of: Tensor
-    kind: Tensor
+    residue_class: Tensor
     density: RamachandranDensity
 
     @classmethod
-    def of(cls, structure: Structure, tree: TorsionTree, like: Tensor) -> BackboneAngles:
-        """Angles of the stretch that a tree moves."""
+    def of(cls, structure: Structure, tree: TorsionTree, like: Tensor) -> RamachandranTerm:
+        """Build the term of the segment that a tree moves; `like` gives the dtype and the device."""
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
         rows = [r for k in range(tree.first, tree.last + 1) if (r := _row(structure, tree, k)) is not None]
         n = len(tree)
@@ -67,59 +68,59 @@ class BackboneAngles:
             psi=make([r[2] for r in rows]),
             phi_of=make(turn[0]),
             psi_of=make(turn[1]),
-            kind=torch.tensor([r[3] for r in rows], dtype=torch.long, device=like.device),
+            residue_class=torch.tensor([r[3] for r in rows], dtype=torch.long, device=like.device),
             density=RamachandranDensity(like.dtype, like.device),
         )
 
     def at(self, angle: Tensor) -> tuple[Tensor, Tensor]:
-        """Phi and psi (B, L) after total increments (B, n)."""
+        """Return phi and psi (B, L) after total increments (B, n)."""
         return self.phi + angle @ self.phi_of.T, self.psi + angle @ self.psi_of.T
 
     def penalty(self, angle: Tensor) -> Tensor:
-        """Smooth Ramachandran penalty (B, L): zero in favoured territory, at least one for an outlier."""
-        return self.density.penalty(*self.at(angle), self.kind)
+        """Evaluate the Ramachandran penalty (B, L): zero in favoured regions, at least one for an outlier."""
+        return self.density.penalty(*self.at(angle), self.residue_class)
 
     def penalty_and_slope(self, angle: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
-        """`penalty` (B, L), and what gives the derivative (B, n) of its sum by the increments."""
+        """Evaluate `penalty` (B, L), and a function for the derivative (B, n) of its sum by the increments."""
         knots = torch.addmm(self._start, angle, self._turns).unflatten(-1, (2, -1))
-        penalty, slopes = self.density.penalty_and_slopes(knots, self._first, self.kind)
+        penalty, slopes = self.density.penalty_and_slopes(knots, self._first, self.residue_class)
         return penalty, lambda: slopes().flatten(-2) @ self._turns.mT
 
     @cached_property
     def _start(self) -> Tensor:
         """(2L,): phi and psi of the input, in knots of the density."""
-        return self.density.in_knots(torch.cat([self.phi, self.psi]))
+        return self.density.to_knots(torch.cat([self.phi, self.psi]))
 
     @cached_property
     def _turns(self) -> Tensor:
-        """(n, 2L): how far, in knots, a torsion turns whose phi, then whose psi."""
-        return self.density.in_knots(torch.cat([self.phi_of, self.psi_of]).mT.contiguous(), total=False)
+        """(n, 2L): derivative of phi, then psi (in knots) by each torsion."""
+        return self.density.to_knots(torch.cat([self.phi_of, self.psi_of]).mT.contiguous(), total=False)
 
     @cached_property
     def _first(self) -> Tensor:
-        return self.density.first_knot(self.kind)
+        return self.density.map_offset(self.residue_class)
 
-    def outliers(self, angle: Tensor) -> list[int]:
-        """Number of Ramachandran outliers of each row after total increments (B, n), by the contours themselves."""
+    def count_outliers(self, angle: Tensor) -> list[int]:
+        """Count the Ramachandran outliers of each row after total increments (B, n), by the percentiles themselves."""
         phi, psi = (a.detach().cpu().numpy() for a in self.at(angle))
-        kind = self.kind.cpu().numpy()
-        return [int((verdict(score(p, q, kind), kind) == OUTLIER).sum()) for p, q in zip(phi, psi, strict=True)]
+        kind = self.residue_class.cpu().numpy()
+        return [int((classify(percentile(p, q, kind), kind) == OUTLIER).sum()) for p, q in zip(phi, psi, strict=True)]
 
 
 def _row(structure: Structure, tree: TorsionTree, k: int) -> tuple[int, float, float, int] | None:
-    """Residue, phi, psi and class; None where the chain ends."""
+    """Find residue, phi, psi and class; None at an end of the chain."""
     if not (0 < k < len(structure.residues) - 1 and structure.bonded(k - 1, k) and structure.bonded(k, k + 1)):
         return None
 
     def angle(*atoms: tuple[int, str]) -> float | None:
-        found = [structure.atom(r, name, tree.steering) for r, name in atoms]
-        if any(a is None for a in found):
+        indices = [structure.atom(r, name, tree.steering) for r, name in atoms]
+        if any(a is None for a in indices):
             return None
-        return float(dihedral_of_points(torch.as_tensor(structure.xyz[np.array(found, dtype=int)])))
+        return float(dihedral_of_points(torch.as_tensor(structure.xyz[np.array(indices, dtype=int)])))
 
     phi = angle((k - 1, "C"), (k, "N"), (k, "CA"), (k, "C"))
     psi = angle((k, "N"), (k, "CA"), (k, "C"), (k + 1, "N"))
     omega = angle((k - 1, "CA"), (k - 1, "C"), (k, "N"), (k, "CA"))
     if phi is None or psi is None:
         return None
-    return k, phi, psi, class_of(structure.residues[k].resname, structure.residues[k + 1].resname, omega)
+    return k, phi, psi, ramachandran_class(structure.residues[k].resname, structure.residues[k + 1].resname, omega)

@@ -1,7 +1,7 @@
 """Soft sterics between heavy atoms: neighbour lists and the cost of overlaps.
 
 Glossary: ``B`` rows, ``m`` local (moving) atoms, ``e`` fixed surrounding atoms, ``p`` pairs. Pairs at constant
-distance (moved by the same torsion, or both fixed) and pairs up to three bonds apart are excluded, and so are waters,
+distance (in the same rigid body, or both fixed) and pairs up to three bonds apart are excluded, and so are waters,
 which are mobile.
 
 The pair list is a neighbour list with a skin. It is exact while no atom has moved by more than half the skin, and is
@@ -19,18 +19,32 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from geofold.molecule.energy.clash_cost import SCREEN_MARGIN, TINY, TOLERATED, Clashes, overlap_cost, screen
-from geofold.molecule.energy.vdw_radii import CONTACT, EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, SEVERE_OVERLAP, radius_of
+from geofold.molecule.energy.clash_cost import (
+    DISTANCE_OFFSET,
+    OVERLAP_TOLERANCE,
+    SCREEN_MARGIN,
+    Clashes,
+    overlap_cost,
+    screen,
+)
+from geofold.molecule.energy.vdw_radii import (
+    EXCLUDED_BONDS,
+    MAX_CONTACT,
+    POLAR,
+    POLAR_ALLOWANCE,
+    SEVERE_OVERLAP,
+    radius_of,
+)
 from geofold.molecule.kinematics.forward import Kinematics
 from geofold.molecule.structure import WATER, Structure
-from geofold.molecule.topology.bonds import separations
+from geofold.molecule.topology.bonds import pairs_within_bonds
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 SKIN = 0.25
 """Skin of the neighbour list (nm)."""
-FEW = 20_000
+MAX_COMPLETE_PAIRS = 20_000
 """Number of pairs up to which all are listed (peptides), which is cheaper than rebuilding a neighbour list."""
-TABLE = 2**22
+MAX_TABLE_ENTRIES = 2**22
 """Number of pairs up to which duplicates are removed by a table (4 MB), which is faster than sorting."""
 
 
@@ -45,9 +59,9 @@ class PairList(NamedTuple):
         Contact distance, nm.
     inner : int
         Number of pairs of two local atoms.
-    around : (p - inner, 3) float
+    fixed_xyz : (p - inner, 3) float
         Coordinates of the fixed atoms of the remaining pairs, nm.
-    built : (B, m, 3) float or None
+    reference : (B, m, 3) float or None
         Coordinates at which the list was built; None for a complete list, which never expires.
     """
 
@@ -55,34 +69,40 @@ class PairList(NamedTuple):
     j: Tensor
     distance: Tensor
     inner: int
-    around: Tensor
-    built: Tensor | None
+    fixed_xyz: Tensor
+    reference: Tensor | None
 
     def select(self, rows: Tensor) -> PairList:
         """Return the list for rearranged rows; its pairs are common to all rows."""
-        return self if self.built is None else self._replace(built=self.built[rows])
+        return self if self.reference is None else self._replace(reference=self.reference[rows])
 
 
 @dataclass(frozen=True)
 class Sterics:
-    """Heavy-atom pairs of a moving segment and its surroundings.
+    """Heavy-atom pairs of a moving segment and its surroundings. Build with `Sterics.of`.
 
     Attributes
     ----------
     local : (m',) int
-        Local rows of the heavy steering atoms.
+        Local rows of the heavy atoms of the conformer.
     fixed : (e, 3) float
         Coordinates of the fixed heavy atoms.
     radius : (m' + e,) float
-        nm.
+        Van der Waals radii, nm.
     polar : (m' + e,) bool
-    carrier : (m' + e,) int
-        Torsion that carries each atom; the fixed ones share a number of their own.
+        Atoms that can form a hydrogen bond.
+    body : (m' + e,) int
+        Rigid body of each atom; the fixed ones share an index of their own.
     bonded : (b,) int
-        Pairs of few bonds, in ascending order: row of the local atom times m' + e, plus row of the other.
+        Pairs at most `EXCLUDED_BONDS` apart, in ascending order: row of the local atom times m' + e, plus row of the
+        second atom.
     residue : (m',) int
-        Residue index of each local heavy atom, counted from the first of the stretch (clamped to it).
-    kept : int
+        Residue index of each local heavy atom, counted from the first of the segment (clamped to it).
+    tree : cKDTree
+        Positions of the fixed atoms.
+    atoms : (m' + e,) int
+        Indices of the atoms in the structure.
+    local_count : int
         Number m of local atoms, hydrogens included.
     """
 
@@ -90,27 +110,39 @@ class Sterics:
     fixed: Tensor
     radius: Tensor
     polar: Tensor
-    carrier: np.ndarray
+    body: np.ndarray
     bonded: np.ndarray
     residue: Tensor
     tree: cKDTree
     atoms: np.ndarray
-    kept: int
+    local_count: int
 
     @classmethod
-    def of(cls, structure: Structure, tree: TorsionTree, kin: Kinematics, reach: float) -> Sterics:
-        """Pairs of a torsion tree with everything within `reach` (nm) of its moving atoms."""
-        local_atoms = kin.atoms.cpu().numpy()
+    def of(cls, structure: Structure, tree: TorsionTree, kinematics: Kinematics, cutoff: float) -> Sterics:
+        """Sterics of a torsion tree and of everything near its moving atoms.
+
+        Parameters
+        ----------
+        structure : Structure
+            Structure that the tree belongs to.
+        tree : TorsionTree
+            Torsions of the segment.
+        kinematics : Kinematics
+            Kinematics of the tree, which numbers the local atoms.
+        cutoff : float
+            Fixed atoms up to this distance (nm) from a moving atom are included.
+        """
+        local_atoms = kinematics.atoms.cpu().numpy()
         heavy = np.array([radius_of(str(e)) > 0 for e in structure.element]) & tree.steering
         heavy &= ~np.isin(structure.resname, list(WATER))
         rows = np.flatnonzero(heavy[local_atoms])
         inside = local_atoms[rows]
         outside = np.setdiff1d(np.flatnonzero(heavy), inside)
-        around = cKDTree(structure.xyz[tree.atoms]).query(structure.xyz[outside], distance_upper_bound=reach)[0]
-        outside = outside[np.isfinite(around)]
+        distance = cKDTree(structure.xyz[tree.atoms]).query(structure.xyz[outside], distance_upper_bound=cutoff)[0]
+        outside = outside[np.isfinite(distance)]
         atoms = np.concatenate([inside, outside]).astype(np.int64)
-        carrier = np.concatenate([kin.carrier.cpu().numpy()[rows], np.full(len(outside), len(tree))])
-        device, dtype = kin.near.device, kin.dtype
+        body = np.concatenate([kinematics.body.cpu().numpy()[rows], np.full(len(outside), len(tree))])
+        device, dtype = kinematics.near.device, kinematics.dtype
         element = [str(structure.element[a]) for a in atoms]
         residue = np.clip(structure.residue_of[inside], tree.first, tree.last) - tree.first
         return cls(
@@ -118,119 +150,124 @@ class Sterics:
             fixed=torch.as_tensor(structure.xyz[outside], dtype=dtype, device=device),
             radius=torch.as_tensor([radius_of(e) for e in element], dtype=dtype, device=device),
             polar=torch.as_tensor([e in POLAR for e in element], dtype=torch.bool, device=device),
-            carrier=carrier,
+            body=body,
             bonded=_bonded(tree, inside, atoms),
             residue=torch.as_tensor(residue, device=device),
             tree=cKDTree(structure.xyz[outside].reshape(-1, 3)),
             atoms=atoms,
-            kept=len(local_atoms),
+            local_count=len(local_atoms),
         )
 
     def pairs(self, xyz: Tensor) -> PairList:
         """Neighbour list of local coordinates (B, m, 3), one for all rows of the batch."""
-        width = len(self.carrier)
-        if len(self.local) * width <= FEW:
+        width = len(self.body)
+        if len(self.local) * width <= MAX_COMPLETE_PAIRS:
             i, j = np.nonzero(~self.excluded)
-            return self._listed(i, j, None)
+            return self._pair_list(i, j, None)
         points = xyz[:, self.local].detach()
         near = list[np.ndarray]()
         for row in points.cpu().numpy():
-            here = cKDTree(row)
-            for other, offset in ((here, 0), (self.tree, len(row))):
-                if other.n:
-                    found = here.sparse_distance_matrix(other, CONTACT + SKIN, output_type="ndarray")
-                    near.append(found["i"] * width + (found["j"] + offset))
+            moving = cKDTree(row)
+            for partners, offset in ((moving, 0), (self.tree, len(row))):
+                if partners.n:
+                    pairs = moving.sparse_distance_matrix(partners, MAX_CONTACT + SKIN, output_type="ndarray")
+                    near.append(pairs["i"] * width + (pairs["j"] + offset))
         i, j = np.divmod(_unique(near, len(self.local) * width), width)
-        counted = self.counted(i, j)
-        return self._listed(i[counted], j[counted], points)
+        included = self.includes(i, j)
+        return self._pair_list(i[included], j[included], points)
 
-    def counted(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def includes(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Whether pairs of local atoms i and any atoms j (k,) are included, (k,) bool; local pairs only for i < j."""
-        pair = i * len(self.carrier) + j
-        place = np.searchsorted(self.bonded, pair)
-        bonded = np.append(self.bonded, -1)[place] == pair
-        return (j > i) & (self.carrier[i] != self.carrier[j]) & ~bonded
+        pair = i * len(self.body) + j
+        index = np.searchsorted(self.bonded, pair)
+        bonded = np.append(self.bonded, -1)[index] == pair
+        return (j > i) & (self.body[i] != self.body[j]) & ~bonded
 
     @cached_property
     def excluded(self) -> np.ndarray:
         """Table (m', m' + e) bool of excluded pairs; quadratic in memory, for few atoms only."""
-        rows, width = np.arange(len(self.local)), len(self.carrier)
-        return ~self.counted(rows.repeat(width), np.tile(np.arange(width), len(rows))).reshape(len(rows), width)
+        rows, width = np.arange(len(self.local)), len(self.body)
+        return ~self.includes(rows.repeat(width), np.tile(np.arange(width), len(rows))).reshape(len(rows), width)
 
     def overlaps(self, xyz: Tensor, pairs: PairList) -> tuple[Tensor, PairList]:
-        """Overlap (B, p) in nm of every listed pair, negative for separated atoms, and the list that was used."""
+        """Compute the overlap (B, p) in nm of every listed pair, negative for separated atoms, and the list used."""
         points = xyz[:, self.local]
-        pairs = self._fresh(points, pairs, xyz)
+        pairs = self._update_pairs(points, pairs, xyz)
         # the tiny offset keeps the gradient finite where two atoms coincide
-        return pairs.distance - (_separation(points, pairs).square().sum(-1) + TINY).sqrt(), pairs
+        return pairs.distance - (_separation(points, pairs).square().sum(-1) + DISTANCE_OFFSET).sqrt(), pairs
 
     def clashes(self, xyz: Tensor, pairs: PairList) -> tuple[Clashes, PairList]:
         """Overlaps beyond the tolerance, of all rows in one list, and the pair list that was used."""
         points = xyz[:, self.local]
-        pairs = self._fresh(points, pairs, xyz)
-        if pairs.built is None:
-            every = torch.cat([points, self.fixed.expand(len(points), -1, -1)], 1) if len(self.fixed) else points
-            row, i, j = screen(every, points.shape[1], self._limit)
-            return Clashes.of(row, i, j, every[row, i] - every[row, j], self._touching[i, j], len(xyz)), pairs
-        apart = _separation(points, pairs)
-        row, k = (apart.square().sum(-1) < (pairs.distance - TOLERATED).square()).nonzero().unbind(1)
-        return Clashes.of(row, pairs.i[k], pairs.j[k], apart[row, k], pairs.distance[k], len(xyz)), pairs
+        pairs = self._update_pairs(points, pairs, xyz)
+        if pairs.reference is None:
+            atoms = torch.cat([points, self.fixed.expand(len(points), -1, -1)], 1) if len(self.fixed) else points
+            row, i, j = screen(atoms, points.shape[1], self._limit)
+            return Clashes.of(row, i, j, atoms[row, i] - atoms[row, j], self._contact_distances[i, j], len(xyz)), pairs
+        separation = _separation(points, pairs)
+        row, k = (separation.square().sum(-1) < (pairs.distance - OVERLAP_TOLERANCE).square()).nonzero().unbind(1)
+        return Clashes.of(row, pairs.i[k], pairs.j[k], separation[row, k], pairs.distance[k], len(xyz)), pairs
 
-    def every_pair(self, xyz: Tensor, pairs: PairList) -> Clashes:
-        """All listed pairs, overlapping or not, so that shapes do not depend on the coordinates (for compilation)."""
-        apart = _separation(xyz[:, self.local], pairs)
-        rows, count = apart.shape[:2]
+    def all_pairs(self, xyz: Tensor, pairs: PairList) -> Clashes:
+        """Return all listed pairs, overlapping or not.
+
+        The shapes do not depend on the coordinates, as compilation requires.
+        """
+        separation = _separation(xyz[:, self.local], pairs)
+        rows, count = separation.shape[:2]
         row = torch.arange(rows, device=xyz.device).repeat_interleave(count)
         i, j, touching = pairs.i.repeat(rows), pairs.j.repeat(rows), pairs.distance.repeat(rows)
-        return Clashes.of(row, i, j, apart.flatten(0, 1), touching, rows)
+        return Clashes.of(row, i, j, separation.flatten(0, 1), touching, rows)
 
-    def fresh(self, xyz: Tensor, pairs: PairList) -> PairList:
-        """The list, or a new one if atoms went further than its skin allows."""
-        return pairs if pairs.built is None else self._fresh(xyz[:, self.local], pairs, xyz)
+    def update_pairs(self, xyz: Tensor, pairs: PairList) -> PairList:
+        """Return the list, or a new one if an atom has moved by more than half the skin."""
+        return pairs if pairs.reference is None else self._update_pairs(xyz[:, self.local], pairs, xyz)
 
     @cached_property
-    def _touching(self) -> Tensor:
-        """(m', w): distance at which two atoms touch."""
-        i, j = (torch.arange(k, device=self.radius.device) for k in (len(self.local), len(self.carrier)))
-        return self._contact(i[:, None], j[None])
+    def _contact_distances(self) -> Tensor:
+        """(m', w): contact distance of two atoms, nm."""
+        i, j = (torch.arange(k, device=self.radius.device) for k in (len(self.local), len(self.body)))
+        return self._contact_distance(i[:, None], j[None])
 
     @cached_property
     def _limit(self) -> Tensor:
         """(m', w): squared distance below which an overlap costs something, for `screen`."""
-        limit = (self._touching - TOLERATED).square() + SCREEN_MARGIN
+        limit = (self._contact_distances - OVERLAP_TOLERANCE).square() + SCREEN_MARGIN
         return limit.masked_fill(torch.as_tensor(self.excluded, device=limit.device), -1.0).to(torch.float32)
 
     @cached_property
-    def place(self) -> Tensor:
-        """(w,): local row of each atom, the number of local atoms for the fixed ones."""
-        outside = self.local.new_full((len(self.fixed),), self.kept)
+    def local_row(self) -> Tensor:
+        """(w,): local row of each atom; the number of local atoms for fixed atoms."""
+        outside = self.local.new_full((len(self.fixed),), self.local_count)
         return torch.cat([self.local, outside])
 
     def cost(self, overlap: Tensor) -> Tensor:
         """Cost (B, p) of overlaps: see `overlap_cost`."""
         return overlap_cost(overlap)
 
-    def severe(self, xyz: Tensor, pairs: PairList) -> Tensor:
-        """Number of severe overlaps in each row, (B,)."""
+    def count_severe(self, xyz: Tensor, pairs: PairList) -> Tensor:
+        """Count the severe overlaps of each row, (B,)."""
         with torch.no_grad():
             return (self.overlaps(xyz, pairs)[0] >= SEVERE_OVERLAP).sum(-1)
 
-    def _fresh(self, points: Tensor, pairs: PairList, xyz: Tensor) -> PairList:
-        """The list, or a new one if atoms went further than its skin allows."""
-        if pairs.built is None:
+    def _update_pairs(self, points: Tensor, pairs: PairList, xyz: Tensor) -> PairList:
+        """Return the list, or a new one if an atom has moved by more than half the skin."""
+        if pairs.reference is None:
             return pairs
-        moved = (points.detach() - pairs.built).square().sum(-1).amax()
+        moved = (points.detach() - pairs.reference).square().sum(-1).amax()
         return self.pairs(xyz) if float(moved) > (SKIN / 2) ** 2 else pairs
 
-    def _listed(self, i: np.ndarray, j: np.ndarray, built: Tensor | None) -> PairList:
+    def _pair_list(self, i: np.ndarray, j: np.ndarray, reference: Tensor | None) -> PairList:
         """Pair list with the pairs of two local atoms first."""
         m = len(self.local)
         order = np.argsort(j >= m, kind="stable")
-        one, other = (torch.as_tensor(index[order], device=self.local.device) for index in (i, j))
+        first, second = (torch.as_tensor(index[order], device=self.local.device) for index in (i, j))
         inner = int((j < m).sum())
-        return PairList(one, other, self._contact(one, other), inner, self.fixed[other[inner:] - m], built)
+        return PairList(
+            first, second, self._contact_distance(first, second), inner, self.fixed[second[inner:] - m], reference
+        )
 
-    def _contact(self, i: Tensor, j: Tensor) -> Tensor:
+    def _contact_distance(self, i: Tensor, j: Tensor) -> Tensor:
         """`vdw_radii.contact_distance` of tensors, in their own precision."""
         allowance = POLAR_ALLOWANCE * (self.polar[i] & self.polar[j]).to(self.radius)
         return self.radius[i] + self.radius[j] - allowance
@@ -241,12 +278,12 @@ def _separation(points: Tensor, pairs: PairList) -> Tensor:
     inside = points[:, pairs.i[: pairs.inner]] - points[:, pairs.j[: pairs.inner]]
     if pairs.inner == len(pairs.i):
         return inside
-    return torch.cat([inside, points[:, pairs.i[pairs.inner :]] - pairs.around], dim=1)
+    return torch.cat([inside, points[:, pairs.i[pairs.inner :]] - pairs.fixed_xyz], dim=1)
 
 
 def _unique(lists: list[np.ndarray], bound: int) -> np.ndarray:
     """Distinct values of the lists, all below `bound`, in ascending order."""
-    if bound > TABLE:
+    if bound > MAX_TABLE_ENTRIES:
         return np.unique(np.concatenate(lists))
     table = np.zeros(bound, dtype=bool)
     for values in lists:
@@ -255,7 +292,9 @@ def _unique(lists: list[np.ndarray], bound: int) -> np.ndarray:
 
 
 def _bonded(tree: TorsionTree, inside: np.ndarray, atoms: np.ndarray) -> np.ndarray:
-    """Pairs at most three bonds apart, as `Sterics.bonded` has them."""
+    """Pairs at most `EXCLUDED_BONDS` bonds apart, encoded as in `Sterics.bonded`."""
     row = {int(a): k for k, a in enumerate(atoms)}  # the local ones come first
-    pairs = [row[a] * len(atoms) + row[b] for a, b in separations(tree.table, inside, EXCLUDED_BONDS) if b in row]
+    pairs = [
+        row[a] * len(atoms) + row[b] for a, b in pairs_within_bonds(tree.adjacency, inside, EXCLUDED_BONDS) if b in row
+    ]
     return np.array(sorted(pairs), dtype=np.int64)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from geofold.errors import SequenceError
 from geofold.molecule.io.read import read
-from geofold.molecule.residues import LETTERS
+from geofold.molecule.residues import AMINO_ACID_LETTERS
 from geofold.molecule.structure import Structure
 
 PHI, PSI, PROLINE_PHI = -135.0, 135.0, -65.0
@@ -46,11 +46,13 @@ def parse_sequence(sequence: str, name: str) -> str:
         For a letter outside the twenty amino acids; `name` is what the message calls the sequence.
     """
     letters = "".join(sequence.split()).upper()
-    unknown = [f"{letter!r} at position {k + 1}" for k, letter in enumerate(letters) if letter not in LETTERS]
+    unknown = [
+        f"{letter!r} at position {k + 1}" for k, letter in enumerate(letters) if letter not in AMINO_ACID_LETTERS
+    ]
     if unknown:
         raise SequenceError(
             f"{name} holds {', '.join(unknown[:3])}",
-            f"letters out of {LETTERS}",
+            f"letters out of {AMINO_ACID_LETTERS}",
             "replace each by one of the twenty amino acids",
         )
     return letters

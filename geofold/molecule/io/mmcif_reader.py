@@ -15,8 +15,8 @@ import numpy as np
 from geofold.errors import CoordinateError, InputFileError, NoProteinError
 from geofold.molecule.io.cif_tokens import Category, scan, tokens
 from geofold.molecule.io.mmcif_writer import AXES, CifDocument
-from geofold.molecule.numbers import LARGEST_INTEGER, LARGEST_REAL, parse_cif_real, parse_int, shown
-from geofold.molecule.selection import Place, atoms_by_place, bonds_between, guess_element, unique_links
+from geofold.molecule.numbers import LARGEST_INTEGER, LARGEST_REAL, abbreviate, parse_cif_real, parse_int
+from geofold.molecule.selection import AtomSite, atoms_by_site, guess_element, links_between, unique_links
 from geofold.molecule.structure import Link, Row, Structure
 
 COVALENT = ("covale", "disulf", "metalc")
@@ -84,8 +84,8 @@ def _rows(sites: Category, kept: list[int], source: str) -> Iterator[Row]:
         x, y, z = (parse_cif_real(column[r]) for column in xyz)
         number = parse_int(resnum[r]) if resnum[r] else 0
         if x is None or y is None or z is None or number is None or not name[r]:
-            place = f"{chain[r]}:{shown(resnum[r])}{icode[r]}"
-            where = f"{source}, line {_line(sites, r)}: atom {shown(name[r])} of {place}"
+            place = f"{chain[r]}:{abbreviate(resnum[r])}{icode[r]}"
+            where = f"{source}, line {_line(sites, r)}: atom {abbreviate(name[r])} of {place}"
             if number is None or not name[r]:
                 raise InputFileError(
                     f"{where} has no valid number or name",
@@ -94,7 +94,7 @@ def _rows(sites: Category, kept: list[int], source: str) -> Iterator[Row]:
                 )
             bad = next(column[r] or "?" for column, value in zip(xyz, (x, y, z), strict=True) if value is None)
             raise CoordinateError(
-                f"{where} has coordinate '{shown(bad)}'",
+                f"{where} has coordinate '{abbreviate(bad)}'",
                 f"three numbers up to {LARGEST_REAL:,.0f} A in Cartn_x, _y and _z",
                 "mend or remove that atom",
             )
@@ -118,16 +118,16 @@ def _rows(sites: Category, kept: list[int], source: str) -> Iterator[Row]:
 
 def _links(structure: Structure, table: Category) -> Iterator[Link]:
     """Covalent and metal bonds of struct_conn inside the asymmetric unit."""
-    sides: list[list[tuple[Place, str]]] = []
+    sides: list[list[tuple[AtomSite, str]]] = []
     for k in (1, 2):
         chain, resnum = (table.column(f"ptnr{k}_auth_{x}", f"ptnr{k}_label_{x}") for x in ("asym_id", "seq_id"))
         name, icode = table.column(f"ptnr{k}_label_atom_id"), table.column(f"pdbx_ptnr{k}_pdb_ins_code")
         numbers = [parse_int(value) or 0 for value in resnum]
         places = zip(chain, numbers, icode, [value.upper() for value in name], strict=True)
         sides.append(list(zip(places, table.column(f"pdbx_ptnr{k}_label_alt_id"), strict=True)))
-    by_place = atoms_by_place(structure) if table.spans else {}
+    by_place = atoms_by_site(structure) if table.spans else {}
     kinds = table.column("conn_type_id")
     symmetry = zip(table.column("ptnr1_symmetry"), table.column("ptnr2_symmetry"), strict=True)
     for one, two, kind, operators in zip(*sides, kinds, symmetry, strict=True):
         if kind.lower().startswith(COVALENT) and all(operator in ("", "1_555") for operator in operators):
-            yield from bonds_between(structure, by_place, [one, two], "struct_conn")
+            yield from links_between(structure, by_place, [one, two], "struct_conn")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geofold.errors import CoordinateError, InputFileError, NoProteinError, OutputError
 from geofold.molecule.io.hybrid36 import DIGITS36, decode36, encode36
 from geofold.molecule.numbers import LARGEST_REAL, parse_decimal, parse_int
-from geofold.molecule.selection import ELEMENTS, atoms_by_place, bonds_between, guess_element, unique_links
+from geofold.molecule.selection import ELEMENTS, atoms_by_site, guess_element, links_between, unique_links
 from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Row, Structure
 
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
@@ -104,7 +104,7 @@ def _links(structure: Structure, lines: Sequence[str], atom_lines: Sequence[int]
     keys = [_serial(lines[k]) for k in atom_lines]
     count = Counter(keys)
     atom_of = {key: i for i, key in enumerate(keys) if count[key] == 1}  # a wrapped serial names two atoms: neither
-    places = atoms_by_place(structure) if any(line.startswith(("LINK", "SSBOND")) for line in lines) else {}
+    places = atoms_by_site(structure) if any(line.startswith(("LINK", "SSBOND")) for line in lines) else {}
     for line in (line.rstrip("\r\n").ljust(80) for line in lines):
         if line.startswith("CONECT"):
             ends = [atom_of.get(line[c : c + 5].strip()) for c in range(6, 31, 5)]
@@ -121,7 +121,7 @@ def _links(structure: Structure, lines: Sequence[str], atom_lines: Sequence[int]
                 if resnum is not None:
                     sites.append(((line[chain].strip(), resnum, icode, label.upper()), altloc))
             if len(sites) == 2:
-                yield from bonds_between(structure, places, sites, "SSBOND" if disulfide else "LINK")
+                yield from links_between(structure, places, sites, "SSBOND" if disulfide else "LINK")
 
 
 def recognises(text: str) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 from geofold.molecule.kinematics.loop_closure import Tangent
 
 
-class FoldState(NamedTuple):
+class DecoderState(NamedTuple):
     """Conformation of a segment of residues.
 
     Attributes
@@ -17,14 +17,14 @@ class FoldState(NamedTuple):
     xyz : (B, m, 3)
         Coordinates of the local atoms (nm).
     angle : (B, n)
-        Torsions that may turn, relative to the input's (radian, not wrapped).
+        Torsions relative to the input's (radian, not wrapped).
     space : Tangent
-        Tangent space at `xyz`, under the reach of the present step.
-    reach : (n,)
-        Share of the latent that each torsion follows in this step, 0 to 1.
+        Tangent space at `xyz`, at the mobility of the present step.
+    mobility : (n,)
+        Fraction of the latent that each torsion follows in this step, 0 to 1.
     """
 
     xyz: Tensor
     angle: Tensor
     space: Tangent
-    reach: Tensor
+    mobility: Tensor

@@ -1,15 +1,15 @@
-"""Moving atoms by turning torsions: batched, differentiable, log-depth.
+"""Forward kinematics: atoms from torsion increments, batched, differentiable and of logarithmic depth.
 
-Glossary: ``B`` batch, ``n`` torsions, ``m`` moving atoms; ``delta`` (B, n) increments in radian on the
-torsions of the coordinates ``xyz``; a frame is a (4, 4) homogeneous matrix.
+Glossary: ``B`` rows of a batch, ``n`` torsions, ``m`` local atoms; ``delta`` (B, n) increments in radian relative to
+the coordinates ``xyz``; a frame is a (4, 4) homogeneous matrix.
 
-Each torsion turns what it carries about its own bond as it lies now. The frame of torsion j is the product
-of the turns of all its ancestors and itself; the product over the whole tree takes log2(depth) batched
-matrix products by pointer jumping (each frame absorbs the frame its pointer names, then the pointer jumps
-twice as far), so nothing loops over residues.
+Each torsion rotates the atoms that it moves about its bond in the present coordinates. The frame of torsion j is the
+product of the rotations of its ancestors and its own. The frames of the whole tree take log2(depth) batched matrix
+products by pointer jumping (each frame is multiplied by the frame at its pointer, then the pointer jumps twice as
+far), without a loop over residues.
 
-No bond length, angle or omega can change: every atom is carried rigidly, nothing is rebuilt from ideal
-geometry, and ``delta = 0`` gives the input back to the last bit.
+Bond lengths, angles and omega cannot change: atoms move as rigid bodies, no ideal geometry is used, and ``delta = 0``
+reproduces the input exactly.
 """
 
 from __future__ import annotations
@@ -24,32 +24,33 @@ from torch import Tensor
 
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
-MANY = 8
-"""Rows from which frames are multiplied component by component."""
+MIN_ROWS_BY_COMPONENT = 8
+"""Number of rows from which frames are multiplied by components."""
 
 
 @dataclass(frozen=True)
 class Kinematics:
-    """A torsion tree as tensors over the moving atoms and the few fixed atoms that axes need.
+    """A torsion tree as tensors over its local atoms: moving atoms, and the fixed atoms that axes and closure need.
 
     Attributes
     ----------
     near, far : (n,) int
         Axis atoms as rows of the local coordinates.
-    carrier : (m,) int
-        Torsion that carries each local atom; n for the atoms that stay (the identity frame).
+    body : (m,) int
+        Rigid body of each local atom: its last torsion, or n for fixed atoms (the identity frame).
     jumps : (levels, n + 1) int
-        Pointers for the doubling, n standing for the identity.
-    tree : TorsionTree
-    dtype : torch.dtype
-        Of coordinates.
+        Pointers of the pointer jumping; n is the identity.
     atoms : (m,) int
         Indices of the local atoms in the whole structure.
+    tree : TorsionTree
+        Torsion tree.
+    dtype : torch.dtype
+        Type of coordinates.
     """
 
     near: Tensor
     far: Tensor
-    carrier: Tensor
+    body: Tensor
     jumps: Tensor
     atoms: Tensor
     tree: TorsionTree
@@ -57,27 +58,27 @@ class Kinematics:
 
     @cached_property
     def influence(self) -> Tensor:
-        """(n + 1, n) float: 1 where torsion j moves what torsion k carries; the last row (identity) is zero."""
+        """(n + 1, n) float: 1 if torsion j moves the rigid body of torsion k; the last row (identity) is zero."""
         rows = np.concatenate([self.tree.influence, np.zeros((1, len(self.tree)), dtype=bool)])
         return torch.as_tensor(rows, dtype=self.dtype, device=self.near.device)
 
     @cached_property
     def moved_by(self) -> Tensor:
-        """(m, n) float: 1 where torsion j moves atom a."""
-        return self.influence[self.carrier]
+        """(m, n) float: 1 if torsion j moves atom a."""
+        return self.influence[self.body]
 
     @cached_property
-    def carried_by(self) -> Tensor:
-        """(n, m): the transpose of `moved_by`, laid out for products from the left."""
+    def moves(self) -> Tensor:
+        """(n, m) float: 1 if torsion j moves atom a, contiguous for products from the left."""
         return self.moved_by.mT.contiguous()
 
     @cached_property
     def ancestors(self) -> Tensor:
-        """(n, n): 1 where torsion i (row) moves, or is, torsion j (column)."""
+        """(n, n) float: 1 if torsion i (row) is torsion j (column) or one of its ancestors."""
         return self.influence[:-1].mT.contiguous()
 
     def pointers(self, rows: int) -> tuple[Tensor, ...]:
-        """`jumps` in the flat list of the frames of so many rows, one tensor a level."""
+        """Compute the pointers into the flat list of the frames of `rows` rows, one tensor per level."""
         width = self.jumps.shape[1]
         start = width * torch.arange(rows, device=self.jumps.device)[:, None]
         return tuple((level + start).flatten() if rows > 1 else level for level in self._levels)
@@ -88,7 +89,7 @@ class Kinematics:
 
     @cached_property
     def generator(self) -> Tensor:
-        """(3, 9): an axis times this is its cross-product matrix, row by row."""
+        """(3, 9): matrix that maps an axis to its cross-product matrix, row by row."""
         levi_civita = torch.zeros(3, 3, 3)
         for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
             levi_civita[i, j, k], levi_civita[i, k, j] = -1.0, 1.0
@@ -96,18 +97,18 @@ class Kinematics:
 
     @cached_property
     def identity(self) -> Tensor:
-        """(4, 4)."""
+        """(4, 4): identity frame."""
         return torch.eye(4).to(self.near.device, self.dtype)
 
     @classmethod
     def of(cls, tree: TorsionTree, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Kinematics:
-        """Tensors for a tree; the local atoms are the moving ones and the axis, anchor and link atoms."""
+        """Build the tensors of a tree; local atoms are moving atoms, and those of axes, anchor and links."""
         anchor = tree.anchor or ()
-        # the neighbours of a link hold its angles
-        linked = [a for link in tree.links for end in link for a in (end, *tree.table[end])]
+        # the neighbours of a link define its angles
+        linked = [a for link in tree.links for end in link for a in (end, *tree.adjacency[end])]
         atoms = np.unique(np.concatenate([tree.atoms, tree.near, tree.far, anchor, linked]).astype(np.int64))
-        carrier = np.full(len(atoms), len(tree), dtype=np.int64)
-        carrier[np.searchsorted(atoms, tree.atoms)] = tree.carrier
+        body = np.full(len(atoms), len(tree), dtype=np.int64)
+        body[np.searchsorted(atoms, tree.atoms)] = tree.body
 
         def integers(values: np.ndarray) -> Tensor:
             return torch.as_tensor(values, dtype=torch.long, device=device)
@@ -115,23 +116,23 @@ class Kinematics:
         return cls(
             near=integers(np.searchsorted(atoms, tree.near)),
             far=integers(np.searchsorted(atoms, tree.far)),
-            carrier=integers(carrier),
+            body=integers(body),
             jumps=integers(_jumps(tree.parent)),
             atoms=integers(atoms),
             tree=tree,
             dtype=dtype,
         )
 
-    def local(self, atoms: np.ndarray | tuple[int, ...] | list[int]) -> Tensor:
-        """Rows of the local coordinates for atoms of the structure (all must be local)."""
-        wanted = torch.as_tensor(np.asarray(atoms, dtype=np.int64), device=self.atoms.device)
-        return torch.searchsorted(self.atoms, wanted)
+    def local_rows(self, atoms: np.ndarray | tuple[int, ...] | list[int]) -> Tensor:
+        """Find the rows in the local coordinates of atoms of the structure, which must all be local."""
+        indices = torch.as_tensor(np.asarray(atoms, dtype=np.int64), device=self.atoms.device)
+        return torch.searchsorted(self.atoms, indices)
 
-    def rows(self, atoms: Sequence[int | None]) -> Tensor:
-        """Rows of the local coordinates for atoms of the structure, -1 for those that are none or not local."""
-        place = {atom: row for row, atom in enumerate(self.atoms.tolist())}
-        found = [-1 if atom is None else place.get(int(atom), -1) for atom in atoms]
-        return torch.tensor(found, device=self.atoms.device)
+    def find_rows(self, atoms: Sequence[int | None]) -> Tensor:
+        """Find the rows in the local coordinates of atoms of the structure; -1 if None or not local."""
+        row_of = {atom: row for row, atom in enumerate(self.atoms.tolist())}
+        rows = [-1 if atom is None else row_of.get(int(atom), -1) for atom in atoms]
+        return torch.tensor(rows, device=self.atoms.device)
 
 
 def _jumps(parent: np.ndarray) -> np.ndarray:
@@ -144,23 +145,23 @@ def _jumps(parent: np.ndarray) -> np.ndarray:
     return np.array(levels, dtype=np.int64).reshape(len(levels), n + 1)
 
 
-def axes(kin: Kinematics, xyz: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit axes (B, n, 3), from the near to the far atom, and a point on each (B, n, 3), in nm."""
-    origin = xyz[:, kin.far]
-    return torch.nn.functional.normalize(origin - xyz[:, kin.near], dim=-1), origin
+def axes(kinematics: Kinematics, xyz: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute unit axes (B, n, 3), from the near to the far atom, and a point on each (B, n, 3), in nm."""
+    origin = xyz[:, kinematics.far]
+    return torch.nn.functional.normalize(origin - xyz[:, kinematics.near], dim=-1), origin
 
 
-def frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
-    """Frame of every torsion after turning all of them, (B, n + 1, 4, 4); the last one is the identity.
+def frames(kinematics: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
+    """Compute the frames of all torsions after increments delta (B, n), (B, n + 1, 4, 4); the last is the identity.
 
-    The turn about one axis is I + sin(delta) K + (1 - cos(delta)) K^2 (Rodrigues' formula), with the cross-product
-    matrix K of the axis and the translation -K o of a point o on it: what a zero turn adds is exactly zero.
+    The rotation about one axis is I + sin(delta) K + (1 - cos(delta)) K^2 (Rodrigues' formula), with the cross-product
+    matrix K of the axis and the translation -K o of a point o on it: a zero increment adds exactly zero.
     """
-    if len(xyz) >= MANY:
-        return _many_frames(kin, xyz, delta)
-    axis, origin = axes(kin, xyz)
-    cross = (axis @ kin.generator.to(axis)).unflatten(-1, (3, 3))
-    identity = kin.identity.to(axis)
+    if len(xyz) >= MIN_ROWS_BY_COMPONENT:
+        return _frames_by_component(kinematics, xyz, delta)
+    axis, origin = axes(kinematics, xyz)
+    cross = (axis @ kinematics.generator.to(axis)).unflatten(-1, (3, 3))
+    identity = kinematics.identity.to(axis)
     square = axis[..., :, None] * axis[..., None, :] - identity[:3, :3]
     sine, versine = torch.sin(delta), 2 * torch.sin(delta / 2).square()
     departure = sine[..., None, None] * cross + versine[..., None, None] * square
@@ -168,16 +169,16 @@ def frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
     turn = torch.nn.functional.pad(torch.cat([departure, shift], -1), (0, 0, 0, 1, 0, 1)) + identity
     rows, width = turn.shape[:2]
     flat = turn.flatten(0, 1)
-    for pointer in kin.pointers(rows):
+    for pointer in kinematics.pointers(rows):
         flat = torch.bmm(flat[pointer], flat)
     return flat.unflatten(0, (rows, width))
 
 
-def _many_frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
-    """`frames` with the components first: thousands of products of 4 x 4 matrices are faster as twelve long rows."""
+def _frames_by_component(kinematics: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
+    """Compute `frames` with components first: twelve long rows are faster than thousands of 4 x 4 matrices."""
     points = xyz.permute(2, 0, 1).contiguous()
-    origin = points.index_select(2, kin.far)
-    axis = torch.nn.functional.normalize(origin - points.index_select(2, kin.near), dim=0)
+    origin = points.index_select(2, kinematics.far)
+    axis = torch.nn.functional.normalize(origin - points.index_select(2, kinematics.near), dim=0)
     sine, versine = torch.sin(delta) * axis, 2 * torch.sin(delta / 2).square()
     turn = (versine * axis)[:, None] * axis
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
@@ -185,98 +186,50 @@ def _many_frames(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
         turn[j, i] += sine[k]
         turn[i, i] -= versine
     shift = -(turn * origin).sum(1, keepdim=True)
-    wide = torch.nn.functional.pad(torch.cat([turn, shift], 1), (0, 1)) + kin.identity.to(axis)[:3, :, None, None]
-    for pointer in kin.jumps:
+    wide = (
+        torch.nn.functional.pad(torch.cat([turn, shift], 1), (0, 1)) + kinematics.identity.to(axis)[:3, :, None, None]
+    )
+    for pointer in kinematics.jumps:
         before = wide.index_select(3, pointer)
         after = before[:, 0, None] * wide[0]
         after.addcmul_(before[:, 1, None], wide[1]).addcmul_(before[:, 2, None], wide[2])
         after[:, 3] += before[:, 3]
         wide = after
-    last = kin.identity.to(axis)[3, None, :, None, None].expand(1, 4, *wide.shape[2:])
+    last = kinematics.identity.to(axis)[3, None, :, None, None].expand(1, 4, *wide.shape[2:])
     return torch.cat([wide, last]).permute(2, 3, 0, 1)
 
 
-def carry(kin: Kinematics, frame: Tensor, xyz: Tensor, rows: Tensor | None = None) -> Tensor:
-    """Local coordinates (B, m, 3) carried by their frames; `rows` selects some of the local atoms."""
-    carrier = kin.carrier if rows is None else kin.carrier[rows]
+def transform_atoms(kinematics: Kinematics, frame: Tensor, xyz: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Transform local coordinates by the frames of their rigid bodies.
+
+    Parameters
+    ----------
+    kinematics : Kinematics
+        Kinematics of the segment.
+    frame : (B, n + 1, 4, 4)
+        Frames (see `frames`).
+    xyz : (B, m, 3)
+        Local coordinates, nm.
+    rows : (r,) int or None
+        Local atoms to transform; None for all.
+
+    Returns
+    -------
+    (B, m, 3) or (B, r, 3)
+        New coordinates, nm.
+    """
+    body = kinematics.body if rows is None else kinematics.body[rows]
     points = xyz if rows is None else xyz[:, rows]
-    # multiplied and summed by hand: thousands of products of tiny matrices are slow
-    if len(points) >= MANY:
+    # element by element, since thousands of products of small matrices are slow
+    if len(points) >= MIN_ROWS_BY_COMPONENT:
         turn, (x, y, z) = (
-            frame.permute(2, 3, 0, 1)[:3].index_select(3, carrier).unbind(1),
+            frame.permute(2, 3, 0, 1)[:3].index_select(3, body).unbind(1),
             points.permute(2, 0, 1).unbind(0),
         )
         return torch.addcmul(torch.addcmul(torch.addcmul(turn[3], turn[0], x), turn[1], y), turn[2], z).permute(1, 2, 0)
-    return (frame[:, carrier, :3] * torch.nn.functional.pad(points, (0, 1), value=1.0)[..., None, :]).sum(-1)
+    return (frame[:, body, :3] * torch.nn.functional.pad(points, (0, 1), value=1.0)[..., None, :]).sum(-1)
 
 
-def positions(kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
-    """Local coordinates (B, m, 3) in nm after turning the torsions by delta (B, n) radian."""
-    return carry(kin, frames(kin, xyz, delta), xyz)
-
-
-Hinges = tuple[Tensor, Tensor]
-"""Unit axes and a point on each, (B, n, 3)."""
-
-
-def moved_axes(kin: Kinematics, frame: Tensor, xyz: Tensor) -> Hinges:
-    """Axes and origins (B, n, 3) where the frames have brought them."""
-    axis, origin = axes(kin, xyz)
-    own = frame[:, :-1]
-    turned = (own[..., :3, :3] @ axis[..., None])[..., 0]
-    return turned, (own[..., :3, :3] @ origin[..., None])[..., 0] + own[..., :3, 3]
-
-
-def jacobian(
-    kin: Kinematics, frame: Tensor, xyz: Tensor, moved: Tensor, rows: Tensor | None = None, hinges: Hinges | None = None
-) -> Tensor:
-    """Analytic derivative of positions by torsions: axis x lever, (B, m, 3, n) in nm per radian.
-
-    Parameters
-    ----------
-    frame, moved
-        As `frames` and `carry` returned them, so that the derivative is taken where the atoms are now.
-    rows
-        Some of the local atoms; `moved` then holds these only.
-    hinges
-        `moved_axes` of the same frames, where they are at hand.
-    """
-    carrier = kin.carrier if rows is None else kin.carrier[rows]
-    axis, origin = hinges or moved_axes(kin, frame, xyz)
-    lever = moved[:, :, None, :] - origin[:, None, :, :]
-    column = torch.linalg.cross(axis[:, None].expand_as(lever), lever)
-    return (column * kin.influence[carrier][..., None]).transpose(-1, -2)
-
-
-def acceleration(
-    kin: Kinematics,
-    frame: Tensor,
-    xyz: Tensor,
-    moved: Tensor,
-    rate: Tensor,
-    carrier: Tensor,
-    hinges: Hinges | None = None,
-) -> Tensor:
-    """Second derivative of positions while the torsions turn at constant rates, (B, m, 3).
-
-    For torsions i before j on the way to an atom, d2x / di dj = a_i x (a_j x lever_j), so each torsion adds
-    its own turn and twice those of its ancestors: (2 omega_before + omega_j) x (omega_j x lever_j).
-
-    Parameters
-    ----------
-    moved : (B, m, 3)
-        Where the atoms are now.
-    rate : (B, n)
-        Radian per unit.
-    carrier : (m,) int
-        Torsion that carries each of these atoms.
-    hinges
-        `moved_axes` of the same frames, where they are at hand.
-    """
-    axis, origin = hinges or moved_axes(kin, frame, xyz)
-    omega = rate[..., None] * axis
-    before = kin.influence[:-1] @ omega - omega
-    lever = moved[:, :, None, :] - origin[:, None, :, :]
-    speed = torch.linalg.cross(omega[:, None].expand_as(lever), lever)
-    bend = torch.linalg.cross((2 * before + omega)[:, None].expand_as(lever), speed)
-    return (bend * kin.influence[carrier][..., None]).sum(2)
+def positions(kinematics: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
+    """Compute local coordinates (B, m, 3) in nm after increments delta (B, n) in radian."""
+    return transform_atoms(kinematics, frames(kinematics, xyz, delta), xyz)

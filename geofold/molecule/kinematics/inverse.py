@@ -1,7 +1,7 @@
-"""Loops that are torn apart brought together again, from however far.
+"""Inverse kinematics: torsion increments that bring atoms to targets or close an open loop.
 
-What `closure` keeps closed along a stream is closed here in the first place: by Gauss-Newton steps, damped while the
-gap is wide, and small enough that the torsions find their way.
+`loop_closure` keeps a closed loop closed; here loops with wide gaps are closed by Gauss-Newton steps, which are damped
+in proportion to the remaining gap and limited in size.
 """
 
 from __future__ import annotations
@@ -11,140 +11,175 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from geofold.molecule.kinematics.forward import Kinematics, carry, frames, jacobian
+from geofold.molecule.kinematics.differential import jacobian
+from geofold.molecule.kinematics.forward import Kinematics, frames, transform_atoms
 from geofold.molecule.kinematics.loop_closure import TOLERANCE, Closure
 
-MEETING_STEPS, MET = 150, 1e-6
-"""Of the way from a wide gap, and nm within which it is closed: a file shows a hundred times as much."""
-LARGEST_TURN = 0.3
-"""rad: of one torsion in one of these steps."""
+IK_STEPS, IK_TOLERANCE = 150, 1e-6
+"""Largest number of steps, and closure tolerance (nm), 1/100 of the precision of a PDB file."""
+MAX_TURN = 0.3
+"""Largest rotation (rad) of one torsion in one step."""
 DAMPING = 0.01
-"""Of these steps, as a share of the square of what is left open."""
-NEARING_STEPS, PULL = 20, 10.0
-"""Towards places that other bonds and angles led to, which these come near but never meet; and how much more an anchor
-counts than one of these places."""
+"""Damping of a step, as a fraction of the squared error."""
+APPROACH_STEPS, ANCHOR_WEIGHT = 20, 10.0
+"""Number of steps towards targets that cannot be met exactly, and weight of an anchor atom relative to a target."""
 
 
 @torch.no_grad()
-def meet(
-    kin: Kinematics,
+def solve_ik(
+    kinematics: Kinematics,
     xyz: Tensor,
     delta: Tensor,
     rows: Tensor,
     target: Tensor,
-    turning: Tensor,
+    rotatable: Tensor,
     *,
-    tolerance: float = MET,
+    tolerance: float = IK_TOLERANCE,
 ) -> tuple[Tensor, Tensor]:
-    """Increments turned as little as it takes to bring some atoms where they belong, from however far.
-
-    Gauss-Newton steps of least length, damped while the gap is wide.
+    """Solve for the smallest torsion increments that bring atoms to their targets (damped Gauss-Newton).
 
     Parameters
     ----------
+    kinematics : Kinematics
+        Kinematics of the segment.
     xyz : (B, m, 3)
         Local coordinates, nm.
     delta : (B, n)
-        Increments to begin with, radian.
+        Initial increments, radian.
     rows : (r,) int
         Local atoms.
     target : (r, 3) or (B, r, 3)
-        Their places.
-    turning : (n,) bool
+        Their target positions, nm.
+    rotatable : (n,) bool
         Torsions that may turn.
+    tolerance : float
+        Largest error of a coordinate, nm.
 
     Returns
     -------
     (B, n), (B,) bool
-        Increments, and which rows of the batch got there.
+        Increments, and which rows of the batch converged.
     """
-    for _ in range(MEETING_STEPS):
-        frame = frames(kin, xyz, delta)
-        ends = carry(kin, frame, xyz, rows)
+    for _ in range(IK_STEPS):
+        frame = frames(kinematics, xyz, delta)
+        ends = transform_atoms(kinematics, frame, xyz, rows)
         error = (ends - target).flatten(1)
         if bool((error.abs().amax(-1) < tolerance).all()):
             break
-        delta = delta - _least(jacobian(kin, frame, xyz, ends, rows).flatten(1, 2) * turning, error)
-    ends = carry(kin, frames(kin, xyz, delta), xyz, rows)
+        delta = delta - _damped_step(jacobian(kinematics, frame, xyz, ends, rows).flatten(1, 2) * rotatable, error)
+    ends = transform_atoms(kinematics, frames(kinematics, xyz, delta), xyz, rows)
     return delta, (ends - target).abs().amax((1, 2)) < tolerance
 
 
 @torch.no_grad()
-def closed_anew(
-    closure: Closure, kin: Kinematics, xyz: Tensor, delta: Tensor, turning: Tensor, rows: Tensor, target: Tensor
+def reclose(
+    closure: Closure,
+    kinematics: Kinematics,
+    xyz: Tensor,
+    delta: Tensor,
+    rotatable: Tensor,
+    rows: Tensor,
+    target: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Increments of a loop that is torn apart, turned towards where some atoms should be, then until it closes.
+    """Close an open loop: first approach target positions of some atoms, then close the gap.
 
     Parameters
     ----------
+    closure : Closure
+        Conditions of closure.
+    kinematics : Kinematics
+        Kinematics of the loop.
     xyz : (B, m, 3)
-        Local coordinates, closed, nm.
+        Local coordinates of the closed loop, nm.
     delta : (B, n)
-        Increments to begin with, radian.
-    turning : (n,) bool
+        Increments that open it, radian.
+    rotatable : (n,) bool
         Torsions that may turn.
     rows : (r,) int
         Local atoms.
     target : (B, r, 3)
-        Where they should be, as nearly as the loop's own bonds and angles let them.
+        Target positions of these atoms, nm; bonds and angles of the loop may keep them from being met exactly.
 
     Returns
     -------
     (B, n), (B,) bool
-        Increments, and which rows of the batch closed, with all their links.
+        Increments, and which rows of the batch closed, including all links.
     """
-    carrier = kin.carrier.clone()
-    carrier[closure.anchor] = closure.end
-    hung, anchor = replace(kin, carrier=carrier), xyz[:, closure.anchor]
-    every, places = torch.cat([rows, closure.anchor]), torch.cat([target, anchor], 1)
-    weight = xyz.new_ones(len(every))
-    weight[len(rows) :] = PULL
-    near = _towards(hung, xyz, delta, every, places, turning, weight)
-    theta, closed = meet(hung, xyz, near, closure.anchor, anchor, turning, tolerance=TOLERANCE)
+    body = kinematics.body.clone()
+    body[closure.anchor] = closure.end
+    anchored, anchor = replace(kinematics, body=body), xyz[:, closure.anchor]
+    all_rows, all_targets = torch.cat([rows, closure.anchor]), torch.cat([target, anchor], 1)
+    weight = xyz.new_ones(len(all_rows))
+    weight[len(rows) :] = ANCHOR_WEIGHT
+    near = _approach(anchored, xyz, delta, all_rows, all_targets, rotatable, weight)
+    theta, closed = solve_ik(anchored, xyz, near, closure.anchor, anchor, rotatable, tolerance=TOLERANCE)
     if not len(closure.pairs) or not bool(closed.any()):
         return theta, closed
-    theta[closed] = _linked(closure, kin, xyz[closed], theta[closed])
-    ends = carry(hung, frames(hung, xyz, theta), xyz, closure.anchor)
-    met = (ends - anchor).abs().amax((1, 2)) < MET  # half a turn of the anchor has no residual
-    return theta, closed & met & (closure.residual(kin, xyz, theta).abs().amax(-1) < TOLERANCE)
+    theta[closed] = _close_links(closure, kinematics, xyz[closed], theta[closed])
+    ends = transform_atoms(anchored, frames(anchored, xyz, theta), xyz, closure.anchor)
+    # the residual is also zero after half a turn of the anchor
+    anchor_met = (ends - anchor).abs().amax((1, 2)) < IK_TOLERANCE
+    return theta, closed & anchor_met & (closure.residual(kinematics, xyz, theta).abs().amax(-1) < TOLERANCE)
 
 
-def _towards(
-    kin: Kinematics, xyz: Tensor, delta: Tensor, rows: Tensor, target: Tensor, turning: Tensor, weight: Tensor
+def _approach(
+    kinematics: Kinematics, xyz: Tensor, delta: Tensor, rows: Tensor, target: Tensor, rotatable: Tensor, weight: Tensor
 ) -> Tensor:
-    """Increments (B, n) of the least sum of squared distances of atoms (r,), weighted (r,), from their targets
-    (B, r, 3)."""
+    """Minimise the weighted sum of squared distances of atoms from targets.
+
+    Parameters
+    ----------
+    kinematics : Kinematics
+        Kinematics of the loop, with the anchor as a moving atom.
+    xyz : (B, m, 3)
+        Local coordinates, nm.
+    delta : (B, n)
+        Initial increments, radian.
+    rows : (r,) int
+        Local atoms.
+    target : (B, r, 3)
+        Their targets, nm.
+    rotatable : (n,) bool
+        Torsions that may turn.
+    weight : (r,)
+        Weights of the atoms.
+
+    Returns
+    -------
+    (B, n)
+        Increments, radian.
+    """
     weight = weight.repeat_interleave(3)
-    for _ in range(NEARING_STEPS):
-        frame = frames(kin, xyz, delta)
-        ends = carry(kin, frame, xyz, rows)
+    for _ in range(APPROACH_STEPS):
+        frame = frames(kinematics, xyz, delta)
+        ends = transform_atoms(kinematics, frame, xyz, rows)
         error = weight * (ends - target).flatten(1)
-        slope = weight[:, None] * jacobian(kin, frame, xyz, ends, rows).flatten(1, 2) * turning
+        slope = weight[:, None] * jacobian(kinematics, frame, xyz, ends, rows).flatten(1, 2) * rotatable
         square = slope.mT @ slope
-        # torsions that do not turn have nothing else on their diagonal
+        # fixed torsions have no other term on the diagonal
         square.diagonal(dim1=-2, dim2=-1).add_(error.square().mean(-1, keepdim=True) + 1e-9)
-        delta = delta - _kept_small(torch.linalg.solve(square, (slope.mT @ error[..., None])[..., 0]))
+        delta = delta - _limit_turns(torch.linalg.solve(square, (slope.mT @ error[..., None])[..., 0]))
     return delta
 
 
-def _linked(closure: Closure, kin: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
-    """Increments (B, n) of closed loops turned as little as it takes to close their links too, side chains as well."""
-    for _ in range(MEETING_STEPS):
-        frame = frames(kin, xyz, delta)
-        error = closure.residual_at(kin, xyz, frame)
+def _close_links(closure: Closure, kinematics: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
+    """Close the links of closed loops by the smallest increments (B, n), side chains included."""
+    for _ in range(IK_STEPS):
+        frame = frames(kinematics, xyz, delta)
+        error = closure.residual_at(kinematics, xyz, frame)
         if bool((error.abs().amax(-1) < TOLERANCE).all()):
             break
-        delta = delta - _least(closure.jacobian(kin, xyz, frame), error)
+        delta = delta - _damped_step(closure.jacobian(kinematics, xyz, frame), error)
     return delta
 
 
-def _least(slope: Tensor, error: Tensor) -> Tensor:
-    """Damped step (B, n) of least length that an error (B, r) and its derivative (B, r, n) ask for."""
+def _damped_step(slope: Tensor, error: Tensor) -> Tensor:
+    """Compute the damped step (B, n) of least length from an error (B, r) and its derivative (B, r, n)."""
     square = slope @ slope.mT
     square.diagonal(dim1=-2, dim2=-1).add_(DAMPING * error.square().sum(-1, keepdim=True) + 1e-12)
-    return _kept_small((slope.mT @ torch.linalg.solve(square, error)[..., None])[..., 0])
+    return _limit_turns((slope.mT @ torch.linalg.solve(square, error)[..., None])[..., 0])
 
 
-def _kept_small(step: Tensor) -> Tensor:
-    """A step (B, n) in which no torsion turns by more than `LARGEST_TURN`."""
-    return step * (LARGEST_TURN / step.abs().amax(-1, keepdim=True).clamp_min(LARGEST_TURN))
+def _limit_turns(step: Tensor) -> Tensor:
+    """Scale a step (B, n) so that no torsion turns by more than `MAX_TURN`."""
+    return step * (MAX_TURN / step.abs().amax(-1, keepdim=True).clamp_min(MAX_TURN))

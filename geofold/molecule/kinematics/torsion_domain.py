@@ -1,4 +1,4 @@
-"""What domains whose decoder is a `Fold` have in common."""
+"""Base class of domains whose decoder is a `TorsionDecoder`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor
 
 from geofold.core.domain import Expansion, Prediction
 from geofold.core.tangent import Euclid
-from geofold.molecule.kinematics.decoder import Fold
-from geofold.molecule.kinematics.decoder_state import FoldState
+from geofold.molecule.kinematics.decoder import TorsionDecoder
+from geofold.molecule.kinematics.decoder_state import DecoderState
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 
-class Folded(Protocol):
-    """A state with the decoder's state in it."""
+class HasConformation(Protocol):
+    """State of a domain that contains the state of the decoder."""
 
     @property
-    def fold(self) -> FoldState:
+    def conformation(self) -> DecoderState:
         """State of the decoder."""
 
 
-State = TypeVar("State", bound=Folded)
+State = TypeVar("State", bound=HasConformation)
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class TorsionDomain(Generic[State]):
 
     Attributes
     ----------
-    fold : Fold
+    decoder : TorsionDecoder
         Decoder from latents to torsion increments and coordinates.
     """
 
-    fold: Fold
+    decoder: TorsionDecoder
 
     @property
     def rests(self) -> bool:
@@ -45,12 +45,12 @@ class TorsionDomain(Generic[State]):
     @property
     def tree(self) -> TorsionTree:
         """Torsion tree of the segment."""
-        return self.fold.tree
+        return self.decoder.tree
 
     @property
     def latent_dim(self) -> int:
         """Dimension of the latent."""
-        return self.fold.latent_dim
+        return self.decoder.latent_dim
 
     @property
     def space(self) -> Euclid:
@@ -58,9 +58,9 @@ class TorsionDomain(Generic[State]):
         return Euclid()
 
     def decode(self, z: Tensor, state: State) -> Prediction:
-        """See `Fold.decode`."""
-        return self.fold.decode(z, state.fold)
+        """See `TorsionDecoder.decode`."""
+        return self.decoder.decode(z, state.conformation)
 
     def expand(self, z: Tensor, state: State) -> Expansion:
-        """See `Fold.expand`."""
-        return self.fold.expand(z, state.fold)
+        """See `TorsionDecoder.expand`."""
+        return self.decoder.expand(z, state.conformation)

@@ -11,7 +11,7 @@ import torch
 
 from geofold.geometry import dihedral, wrap
 from geofold.molecule.kinematics.forward import positions
-from geofold.molecule.kinematics.inverse import closed_anew
+from geofold.molecule.kinematics.inverse import reclose
 from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
@@ -21,15 +21,15 @@ def state_of_rows(domain: LoopDomain, structure: Structure, rows: Floats) -> Loo
     """State of a batch of conformations: coordinates (B, m, 3) in nm of all atoms of the loop, in structure order."""
     tree = domain.tree
     loop_atoms = np.flatnonzero(structure.atoms_within(tree.first, tree.last))
-    local = domain.fold.kin.atoms.cpu().numpy()
+    local = domain.decoder.kinematics.atoms.cpu().numpy()
     xyz = np.repeat(structure.xyz[None, local], len(rows), 0)
     moving = np.isin(loop_atoms, local)
     xyz[:, np.searchsorted(local, loop_atoms[moving])] = rows[:, moving]
     state = domain.start(structure.xyz, len(rows))
-    like = state.fold.xyz
+    like = state.conformation.xyz
     angle = _increments(domain, structure, loop_atoms, rows)
-    fold = domain.fold.at(torch.as_tensor(xyz).to(like), torch.as_tensor(angle).to(like), domain.reach(0))
-    return state._replace(fold=fold, pairs=domain.sterics.pairs(fold.xyz))
+    conformation = domain.decoder.at(torch.as_tensor(xyz).to(like), torch.as_tensor(angle).to(like), domain.mobility(0))
+    return state._replace(conformation=conformation, pairs=domain.sterics.pairs(conformation.xyz))
 
 
 @torch.no_grad()
@@ -61,8 +61,8 @@ def with_own_bonds(
     closed : (K,) bool
         Conformations that close.
     """
-    angles, fold, tree = domain.angles, domain.fold, domain.tree
-    reference = domain.select(state, torch.zeros(len(torsions), dtype=torch.long)).fold
+    angles, decoder, tree = domain.angles, domain.decoder, domain.tree
+    reference = domain.select(state, torch.zeros(len(torsions), dtype=torch.long)).conformation
     target_torsions = torch.as_tensor(torsions).to(reference.angle)[:, angles.residue.cpu()]
     gaps = [wrap(target_torsions[..., k] - current) for k, current in enumerate(angles.at(reference.angle))]
     initial = gaps[0] @ angles.phi_of + gaps[1] @ angles.psi_of
@@ -70,20 +70,20 @@ def with_own_bonds(
     atoms, moved_atoms = backbone_atoms(structure, tree.first, tree.last, tree.steering), set(tree.atoms.tolist())
     moving = [column for column, atom in enumerate(atoms) if atom in moved_atoms]
     target = torch.as_tensor(backbone.reshape(len(backbone), -1, 3)[:, moving]).to(reference.xyz)
-    rows = fold.kin.rows([atoms[column] for column in moving])
-    theta, closed = closed_anew(fold.closure, fold.kin, reference.xyz, initial, rotatable, rows, target)
+    rows = decoder.kinematics.find_rows([atoms[column] for column in moving])
+    theta, closed = reclose(decoder.closure, decoder.kinematics, reference.xyz, initial, rotatable, rows, target)
     if not bool(closed.any()):
         return state, closed.cpu().numpy()
-    moved = positions(fold.kin, reference.xyz, theta)[closed]
-    closed_fold = fold.at(moved, (reference.angle + theta)[closed], domain.reach(0))
-    return LoopState(closed_fold, domain.sterics.pairs(moved), 0), closed.cpu().numpy()
+    moved = positions(decoder.kinematics, reference.xyz, theta)[closed]
+    closed_conformation = decoder.at(moved, (reference.angle + theta)[closed], domain.mobility(0))
+    return LoopState(closed_conformation, domain.sterics.pairs(moved), 0), closed.cpu().numpy()
 
 
 def _increments(domain: LoopDomain, structure: Structure, loop_atoms: np.ndarray, rows: Floats) -> Floats:
     """Torsions (B, n) of the rows minus those of the structure, wrapped to [-pi, pi), in radian."""
     tree = domain.tree
     axes = [
-        (_beside(tree.table, a, b), a, b, _beside(tree.table, b, a))
+        (_beside(tree.adjacency, a, b), a, b, _beside(tree.adjacency, b, a))
         for a, b in zip(tree.near.tolist(), tree.far.tolist(), strict=True)
     ]
     # a torsion that moves no atom yet (its side chain is still missing) has no increment

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from geofold.errors import BuildError, SequenceError
 from geofold.molecule.io.ideal_peptide import parse_sequence
-from geofold.molecule.residues import FORCE_FIELD_NAMES, STANDARD_RESIDUES, letter_of, names_of
+from geofold.molecule.residues import FORCE_FIELD_NAMES, STANDARD_RESIDUES, one_letter_code, three_letter_names
 from geofold.molecule.selection import Number, ResidueRange
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import Gap
@@ -58,7 +58,7 @@ class Build:
     @property
     def sequence(self) -> str:
         """One-letter codes of the new residues."""
-        return "".join(letter_of(name) for name in self.names)
+        return "".join(one_letter_code(name) for name in self.names)
 
     def cis_prolines(self) -> list[Build]:
         """Plans of the same loop with one cis proline each, one plan per proline."""
@@ -91,7 +91,7 @@ def with_given(build: Build, gap: Gap, text: str, given: str) -> Build:
             "a letter for each number",
             "give another sequence, or another range (insertion codes count: A:45-46B)",
         )
-    names = tuple(names_of(letters))
+    names = tuple(three_letter_names(letters))
     if gap.names is not None and not _agree(names, gap.names):
         raise SequenceError(
             f"{build.label}={letters} disagrees with {gap.source}",
@@ -142,7 +142,7 @@ def with_recorded(build: Build, gap: Gap, structure: Structure) -> Build:
 
 def sequence_of(names: Iterable[str]) -> str:
     """One-letter codes of residue names, X for non-standard ones."""
-    return "".join(letter_of(STANDARD.get(name, name)) for name in names).replace("-", "X")
+    return "".join(one_letter_code(STANDARD.get(name, name)) for name in names).replace("-", "X")
 
 
 def _agree(given: tuple[str, ...], recorded: tuple[str, ...]) -> bool:

@@ -13,9 +13,16 @@ from geofold.errors import BuildError, OverlappingLoopsError, ResidueRangeError,
 from geofold.molecule.loop.build_plan import Build, with_given, with_recorded
 from geofold.molecule.numbering import numbers_between, numbers_of
 from geofold.molecule.residues import AMINO_NAMES, BACKBONE
-from geofold.molecule.selection import EXAMPLES, Number, ResidueRange, holds, parse_range, require_backbone
+from geofold.molecule.selection import (
+    RANGE_EXAMPLES,
+    Number,
+    ResidueRange,
+    describe_contents,
+    parse_range,
+    require_backbone,
+)
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.gaps import Gap, gaps
+from geofold.molecule.topology.gaps import Gap, find_gaps
 
 CHAIN_END, CHAIN_START = frozenset({"OXT", "OT2"}), frozenset({"H2", "H3", "HT2", "HT3"})
 """Atoms of chain termini, which occupy the position of the following and of the preceding residue."""
@@ -54,7 +61,7 @@ def find_build(structure: Structure, text: str) -> Build:
         raise SequenceError(f"'{text}' ends without a sequence", "A:45-56=SEQUENCE or A:45-56", "add it, or drop the =")
     own = numbers_of(wanted)
     if not own:
-        raise ResidueRangeError(f"{wanted} runs backwards", EXAMPLES, "swap its ends")
+        raise ResidueRangeError(f"{wanted} runs backwards", RANGE_EXAMPLES, "swap its ends")
     before, after, removed = _anchors(structure, wanted, own)
     gap = _gap(structure, wanted, before, after, removed)
     known = gap.names is not None and len(gap.names) == len(gap.numbers)
@@ -97,7 +104,9 @@ def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) 
     if not chain:
         ids = dict.fromkeys(r.chain for k, r in enumerate(structure.residues) if structure.is_amino_acid(k))
         expected = f"a chain of {' '.join(repr(one) for one in ids)}"
-        raise ResidueRangeError(f"{structure.source} has no chain '{wanted.chain}'", expected, holds(structure))
+        raise ResidueRangeError(
+            f"{structure.source} has no chain '{wanted.chain}'", expected, describe_contents(structure)
+        )
     number = {k: (structure.residues[k].resnum, structure.residues[k].icode) for k in chain}
     inside = tuple(k for k in chain if own[0] <= number[k] <= own[-1])
     if inside:
@@ -113,7 +122,7 @@ def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) 
         raise BuildError(
             f"{structure.source} has no residue on one side of {wanted}",
             "a gap between two residues of a chain (chain ends are not built)",
-            f"choose a range between existing residues; {holds(structure)}",
+            f"choose a range between existing residues; {describe_contents(structure)}",
         )
     before, after = (chain[place] for place in pairs[0])
     if len(pairs) > 1 or after - before - 1 != len(inside):
@@ -145,7 +154,7 @@ def _gap(structure: Structure, wanted: ResidueRange, before: int, after: int, re
     """
     joined = [before, *removed, after]
     if not all(structure.bonded(one, two) for one, two in pairwise(joined)):
-        found = gaps(structure, wanted.chain, frozenset(removed))
+        found = find_gaps(structure, wanted.chain, frozenset(removed))
         return next(gap for gap in found if (gap.before, gap.after) == (before, after))
     if removed:
         raise BuildError(

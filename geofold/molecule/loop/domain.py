@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from geofold.core.domain import Loss, LossWithGradient, Prediction
-from geofold.molecule.energy.loop_score_term import PotentialTerm
+from geofold.molecule.energy.loop_score_term import LoopScoreTerm
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
-from geofold.molecule.energy.ramachandran_term import BackboneAngles
+from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
-from geofold.molecule.kinematics.decoder import Fold, window
-from geofold.molecule.kinematics.decoder_state import FoldState
+from geofold.molecule.kinematics.decoder import TorsionDecoder, focus_mobility
+from geofold.molecule.kinematics.decoder_state import DecoderState
 from geofold.molecule.kinematics.torsion_domain import TorsionDomain
 from geofold.molecule.loop.predictor import LoopSense
 from geofold.molecule.structure import Structure
@@ -66,7 +66,7 @@ class LoopGoal:
 class LoopState(NamedTuple):
     """Decoder state, neighbour list, and cursor (index of a residue in the loop)."""
 
-    fold: FoldState
+    conformation: DecoderState
     pairs: PairList
     cursor: int
 
@@ -79,7 +79,7 @@ class LoopDomain(TorsionDomain[LoopState]):
     ----------
     sterics : Sterics
         Heavy-atom pairs of the loop and its surroundings.
-    angles : BackboneAngles
+    angles : RamachandranTerm
         Phi and psi of the loop and their Ramachandran penalty.
     residue_of : (n_atoms,) int
         Residue index of each atom of the structure.
@@ -87,18 +87,18 @@ class LoopDomain(TorsionDomain[LoopState]):
         Weights and options of the loss.
     steering : SteeringEnergy or None
         Force field in the loss.
-    potential : PotentialTerm or None
+    potential : LoopScoreTerm or None
         Learned loop potential in the loss.
     sense : LoopSense or None
         Features of the loop model, prepended to the observation.
     """
 
     sterics: Sterics
-    angles: BackboneAngles
+    angles: RamachandranTerm
     residue_of: np.ndarray
     goal: LoopGoal = LoopGoal()
     steering: SteeringEnergy | None = None
-    potential: PotentialTerm | None = None
+    potential: LoopScoreTerm | None = None
     sense: LoopSense | None = None
 
     @classmethod
@@ -115,12 +115,16 @@ class LoopDomain(TorsionDomain[LoopState]):
     ) -> LoopDomain:
         """Domain of residues `first` to `last` (inclusive indices) of a structure."""
         tree = torsion_tree(structure, first, last, altloc=altloc)
-        fold = Fold.of(structure, tree, cap=cap, device=device)
+        decoder = TorsionDecoder.of(structure, tree, cap=cap, device=device)
         # No atom of a closed loop is further from its anchors than half the contour length plus a side chain.
         reach = 1.0 + 0.19 * (last - first + 1) if tree.closed else 1.0 + 0.38 * (last - first + 1)
-        sterics = Sterics.of(structure, tree, fold.kin, reach)
+        sterics = Sterics.of(structure, tree, decoder.kinematics, reach)
         return cls(
-            fold, sterics, BackboneAngles.of(structure, tree, fold.weight), structure.residue_of, goal or LoopGoal()
+            decoder,
+            sterics,
+            RamachandranTerm.of(structure, tree, decoder.weight),
+            structure.residue_of,
+            goal or LoopGoal(),
         )
 
     @property
@@ -130,35 +134,37 @@ class LoopDomain(TorsionDomain[LoopState]):
 
     def start(self, xyz: np.ndarray, batch: int = 1) -> LoopState:
         """Initial state for coordinates (n_atoms, 3) in nm of the complete structure."""
-        fold = self.fold.start(xyz, self.reach(0), batch)
-        return LoopState(fold, self.sterics.pairs(fold.xyz), 0)
+        conformation = self.decoder.start(xyz, self.mobility(0), batch)
+        return LoopState(conformation, self.sterics.pairs(conformation.xyz), 0)
 
     def resume(self, state: LoopState) -> LoopState:
         """Adopt a state of a domain with a different goal."""
-        fold = self.fold.at(state.fold.xyz, state.fold.angle, self.reach(state.cursor))
-        return LoopState(fold, state.pairs, state.cursor)
+        conformation = self.decoder.at(state.conformation.xyz, state.conformation.angle, self.mobility(state.cursor))
+        return LoopState(conformation, state.pairs, state.cursor)
 
-    def reach(self, cursor: int) -> Tensor:
+    def mobility(self, cursor: int) -> Tensor:
         """Mobility (n,) of each torsion in a step at the cursor: the fraction of the latent that it follows."""
-        bump = window(self.tree, self.tree.first + cursor, self.goal.width, self.goal.floor)
+        bump = focus_mobility(self.tree, self.tree.first + cursor, self.goal.width, self.goal.floor)
         # a linked side chain (a disulfide) would pin the backbone if its torsions were fixed
         linked = np.isin(self.tree.residue, [int(self.residue_of[a]) for link in self.tree.links for a in link])
         allowed = self.tree.backbone | linked | self.goal.side_chains
-        return torch.as_tensor(bump * allowed, dtype=self.fold.weight.dtype, device=self.fold.weight.device)
+        return torch.as_tensor(bump * allowed, dtype=self.decoder.weight.dtype, device=self.decoder.weight.device)
 
     def observe(self, state: LoopState, goal: LoopGoal | None) -> Tensor:
         """Total increments and cursor position, preceded by the features of the loop model if `sense` is set."""
         if self.sense is not None:
-            return self.sense.seen(state.fold, state.cursor)
-        place = state.fold.angle.new_full((len(state.fold.angle), 1), state.cursor / max(self.length - 1, 1))
-        return torch.cat([state.fold.angle, place], dim=-1)
+            return self.sense.seen(state.conformation, state.cursor)
+        place = state.conformation.angle.new_full(
+            (len(state.conformation.angle), 1), state.cursor / max(self.length - 1, 1)
+        )
+        return torch.cat([state.conformation.angle, place], dim=-1)
 
     def loss(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> Loss:
         """Soft sterics and Ramachandran penalty of the loop; the difficulty is their share around the cursor."""
-        theta, xyz = self.fold.split(prediction.mean)
+        theta, xyz = self.decoder.split(prediction.mean)
         overlap, pairs = self.sterics.overlaps(xyz, state.pairs)
         clash = _weight(goal, overlap)[:, None] * self.sterics.cost(overlap)
-        strain = goal.ramachandran * self.angles.penalty(state.fold.angle + theta)
+        strain = goal.ramachandran * self.angles.penalty(state.conformation.angle + theta)
         share = self._per_residue(clash.detach(), pairs, strain.detach())
         terms = {"sterics": clash.sum(-1), "ramachandran": strain.sum(-1)} | self._energies(xyz, theta, state, goal)
         worst = torch.relu(overlap.detach() - SEVERE_OVERLAP)
@@ -167,9 +173,9 @@ class LoopDomain(TorsionDomain[LoopState]):
 
     def loss_and_gradient(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> LossWithGradient:
         """Evaluate `loss` with its gradient in closed form, which only visits overlapping pairs."""
-        theta, xyz = self.fold.split(prediction.mean)
+        theta, xyz = self.decoder.split(prediction.mean)
         clashes, _ = self.sterics.clashes(xyz, state.pairs)
-        strain, strain_slope = self.angles.penalty_and_slope(state.fold.angle + theta)
+        strain, strain_slope = self.angles.penalty_and_slope(state.conformation.angle + theta)
         strain = goal.ramachandran * strain
         weight = _weight(goal, xyz)[clashes.row]
         each = weight * clashes.cost()
@@ -181,12 +187,12 @@ class LoopDomain(TorsionDomain[LoopState]):
         terms = {"sterics": clashes.total(each), "ramachandran": strain.sum(-1)}
         leaf = torch.cat([theta, xyz.flatten(1)], -1)
         with torch.enable_grad():
-            turned, moved = self.fold.split(leaf.requires_grad_(True))
+            turned, moved = self.decoder.split(leaf.requires_grad_(True))
             energies = self._energies(moved, turned, state, goal)
         terms |= {name: part.detach() for name, part in energies.items()}
 
         def slope() -> Tensor:
-            by_atom = clashes.gradient(weight, self.sterics.place, xyz.shape[1])
+            by_atom = clashes.gradient(weight, self.sterics.local_row, xyz.shape[1])
             gradient = torch.cat([goal.ramachandran * strain_slope(), by_atom.flatten(1)], -1)
             if energies:
                 total = torch.stack(list(energies.values())).sum()
@@ -200,7 +206,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         """Force-field and learned terms (B,) to which the goal assigns a weight."""
         terms: dict[str, Tensor] = {}
         if self.steering is not None and goal.energy > 0:
-            terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
+            terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.decoder.kinematics.atoms.cpu().numpy())
         if self.potential is not None and goal.potential > 0:
             terms["potential"] = goal.potential * self.potential.cost(xyz)
         return terms
@@ -219,28 +225,30 @@ class LoopDomain(TorsionDomain[LoopState]):
     def commit(self, prediction: Prediction, state: LoopState) -> LoopState:
         """Apply the move, advance the cursor, and rebuild the neighbour list if atoms moved beyond its skin."""
         cursor = (state.cursor + 1) % self.length
-        fold = self.fold.commit(prediction, state.fold, self.reach(cursor))
-        pairs = self.sterics.fresh(fold.xyz, state.pairs)
-        return LoopState(fold, pairs, cursor)
+        conformation = self.decoder.commit(prediction, state.conformation, self.mobility(cursor))
+        pairs = self.sterics.update_pairs(conformation.xyz, state.pairs)
+        return LoopState(conformation, pairs, cursor)
 
     def select(self, state: LoopState, rows: Tensor) -> LoopState:
         """Rearrange the rows of a state; the pairs of the neighbour list are common to all rows."""
-        return LoopState(self.fold.select(state.fold, rows), state.pairs.select(rows), state.cursor)
+        return LoopState(self.decoder.select(state.conformation, rows), state.pairs.select(rows), state.cursor)
 
     def worth(self, state: LoopState) -> Tensor:
         """Loss (B,) of a state with unit weights, independent of the current goal."""
-        overlap, _ = self.sterics.overlaps(state.fold.xyz, state.pairs)
-        return self.sterics.cost(overlap).sum(-1) + self.angles.penalty(state.fold.angle).sum(-1)
+        overlap, _ = self.sterics.overlaps(state.conformation.xyz, state.pairs)
+        return self.sterics.cost(overlap).sum(-1) + self.angles.penalty(state.conformation.angle).sum(-1)
 
     def clean(self, state: LoopState) -> list[bool]:
         """Whether each row has neither a severe overlap nor a Ramachandran outlier."""
-        severe = self.sterics.severe(state.fold.xyz, state.pairs).tolist()
-        return [not a and not b for a, b in zip(severe, self.angles.outliers(state.fold.angle), strict=True)]
+        severe = self.sterics.count_severe(state.conformation.xyz, state.pairs).tolist()
+        return [
+            not a and not b for a, b in zip(severe, self.angles.count_outliers(state.conformation.angle), strict=True)
+        ]
 
     def trouble(self, state: LoopState) -> Tensor:
         """Share (B, L) of each residue in the loss with unit weights."""
-        overlap, pairs = self.sterics.overlaps(state.fold.xyz, state.pairs)
-        return self._per_residue(self.sterics.cost(overlap), pairs, self.angles.penalty(state.fold.angle))
+        overlap, pairs = self.sterics.overlaps(state.conformation.xyz, state.pairs)
+        return self._per_residue(self.sterics.cost(overlap), pairs, self.angles.penalty(state.conformation.angle))
 
     def _per_residue(self, clash: Tensor, pairs: PairList, strain: Tensor) -> Tensor:
         share = clash.new_zeros(len(clash), self.length)

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from geofold.geometry import dihedral, wrap
 from geofold.molecule.io.ideal_peptide import PHI, PROLINE_PHI, PSI, peptide
-from geofold.molecule.kinematics.forward import Kinematics, carry, frames
-from geofold.molecule.kinematics.inverse import meet
+from geofold.molecule.kinematics.forward import Kinematics, frames, transform_atoms
+from geofold.molecule.kinematics.inverse import solve_ik
 from geofold.molecule.loop.build_plan import Build
-from geofold.molecule.residues import SAME_AS, letter_of
+from geofold.molecule.residues import STANDARD_PARENT, one_letter_code
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.sidechains.rotamer_library import backbone_frames
 from geofold.molecule.structure import Floats, Structure
@@ -42,7 +42,7 @@ class Bridge:
         ghost.
     tree : TorsionTree
         Torsions of residues 1 to n + 1.
-    kin : Kinematics
+    kinematics : Kinematics
         Forward kinematics of the tree.
     turning : (t,) bool
         Rotatable torsions.
@@ -54,7 +54,7 @@ class Bridge:
 
     peptide: Structure
     tree: TorsionTree
-    kin: Kinematics
+    kinematics: Kinematics
     turning: Tensor
     ends: Tensor
     target: Tensor
@@ -87,19 +87,23 @@ class Bridge:
         xyz[ghost] = _ghost(carbon, xyz[ghost], anchor, math.radians(PHI) if fixed_phi is None else fixed_phi)
         made = replace(made, xyz=xyz)
         tree = torsion_tree(made, 1, last, chi=False)
-        kin = Kinematics.of(tree)
+        kinematics = Kinematics.of(tree)
         kind = np.array(tree.kind)
         turning = (tree.residue < last) | ((kind == "phi") & (fixed_phi is None))
-        return cls(made, tree, kin, torch.as_tensor(turning), kin.local(ghost), torch.as_tensor(anchor))
+        return cls(
+            made, tree, kinematics, torch.as_tensor(turning), kinematics.local_rows(ghost), torch.as_tensor(anchor)
+        )
 
     @property
     def reach(self) -> tuple[float, float]:
         """Distance from the C before to the N after the gap, and the largest distance the residues can span (nm)."""
         carbon = self.peptide.atom(0, "C", self.peptide.steering_mask)
         nitrogen = self.peptide.atom(len(self.peptide.residues) - 1, "N", self.peptide.steering_mask)
-        row = self.kin.local([nitrogen or 0])
+        row = self.kinematics.local_rows([nitrogen or 0])
         straight = np.full((1, len(self.peptide.residues) - 1, 2), np.pi)
-        extended = carry(self.kin, frames(self.kin, self._start(1), self.increments(straight)), self._start(1), row)
+        extended = transform_atoms(
+            self.kinematics, frames(self.kinematics, self._start(1), self.increments(straight)), self._start(1), row
+        )
         start = torch.as_tensor(self.peptide.xyz[carbon])
         return float((self.target[0] - start).norm()), float((extended[0, 0] - start).norm())
 
@@ -113,7 +117,7 @@ class Bridge:
 
     def close(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """Closest increments (B, t) that close the loop, and whether each row closed, (B,)."""
-        return meet(self.kin, self._start(len(delta)), delta, self.ends, self.target, self.turning)
+        return solve_ik(self.kinematics, self._start(len(delta)), delta, self.ends, self.target, self.turning)
 
     def places(self, delta: Tensor) -> tuple[list[tuple[str, ...]], Floats]:
         """Names of the backbone and CB atoms of each new residue, and their coordinates (B, atoms, 3) in nm."""
@@ -125,17 +129,19 @@ class Bridge:
         xyz = self._start(len(delta))
         # an atom that no torsion moves and no axis needs (the N of a leading proline) is not a local atom
         coordinates = np.repeat(self.peptide.xyz[None], len(delta), 0)
-        coordinates[:, self.kin.atoms.numpy()] = carry(self.kin, frames(self.kin, xyz, delta), xyz).numpy()
+        coordinates[:, self.kinematics.atoms.numpy()] = transform_atoms(
+            self.kinematics, frames(self.kinematics, xyz, delta), xyz
+        ).numpy()
         return names, coordinates[:, rows]
 
     def _start(self, rows: int) -> Tensor:
-        return torch.as_tensor(self.peptide.xyz)[self.kin.atoms].expand(rows, -1, -1)
+        return torch.as_tensor(self.peptide.xyz)[self.kinematics.atoms].expand(rows, -1, -1)
 
 
 def _letter(structure: Structure, k: int) -> str:
     """One-letter code of an anchor; alanine for a non-standard residue."""
     name = structure.residues[k].resname
-    return letter_of(SAME_AS.get(name, name)).replace("-", "A")
+    return one_letter_code(STANDARD_PARENT.get(name, name)).replace("-", "A")
 
 
 def _held_phi(structure: Structure, k: int, steering: np.ndarray) -> float | None:

@@ -45,15 +45,15 @@ def bend(structure: Structure, first: int, last: int, *, seed: int, target: floa
     """
     domain = LoopDomain.of(structure, first, last, cap=math.radians(10.0))
     mobility = torch.as_tensor(domain.tree.backbone.astype(float))
-    atoms = domain.fold.kin.atoms.numpy()
+    atoms = domain.decoder.kinematics.atoms.numpy()
     backbone = np.isin(atoms, domain.tree.atoms) & np.isin(structure.name[atoms], ("N", "CA", "C", "O"))
-    state = domain.fold.start(structure.xyz, mobility)
+    state = domain.decoder.start(structure.xyz, mobility)
     native = state.xyz.clone()
     generator = np.random.default_rng(seed)
     drift = generator.standard_normal(domain.latent_dim)
     for _ in range(MOVES):
         latent = KICK * (drift + 2 / 3 * generator.standard_normal(domain.latent_dim))
-        state = domain.fold.commit(domain.fold.decode(torch.as_tensor(latent)[None], state), state, mobility)
+        state = domain.decoder.commit(domain.decoder.decode(torch.as_tensor(latent)[None], state), state, mobility)
         displacement = (state.xyz - native)[0, torch.as_tensor(backbone)]
         if 10 * float(displacement.square().sum(-1).mean().sqrt()) >= target:
             break

@@ -23,8 +23,8 @@ from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 from geofold.molecule.encoding import encode_residues
 from geofold.molecule.energy.vdw_radii import radius_of
-from geofold.molecule.kinematics.decoder import Fold
-from geofold.molecule.kinematics.decoder_state import FoldState
+from geofold.molecule.kinematics.decoder import TorsionDecoder
+from geofold.molecule.kinematics.decoder_state import DecoderState
 from geofold.molecule.structure import WATER, Structure
 
 RADIUS = 1.4
@@ -51,9 +51,9 @@ class LoopSense:
     hinge: Tensor
 
     @classmethod
-    def of(cls, structure: Structure, fold: Fold) -> LoopSense:
+    def of(cls, structure: Structure, decoder: TorsionDecoder) -> LoopSense:
         """Features of the segment that a decoder moves; float32."""
-        tree, device = fold.tree, fold.weight.device
+        tree, device = decoder.tree, decoder.weight.device
         atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in NAMES]
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
         hinge = [torsion.get((k, kind), -1) for k in range(tree.first, tree.last + 1) for kind in ("phi", "psi")]
@@ -61,7 +61,7 @@ class LoopSense:
             *(part.to(device) for part in pieces_of(structure, tree.first, tree.last, tree.steering))
         )
         pieces = pieces._replace(free=torch.tensor([hinge], device=device) >= 0)
-        return cls(pieces, fold.kin.rows(atoms).view(-1, len(NAMES)), torch.tensor(hinge, device=device))
+        return cls(pieces, decoder.kinematics.find_rows(atoms).view(-1, len(NAMES)), torch.tensor(hinge, device=device))
 
     def at(self, xyz: Tensor) -> BackboneBatch:
         """BackboneBatch with local coordinates (B, m, 3) in nm."""
@@ -71,7 +71,7 @@ class LoopSense:
         moved[:, FLANK:-FLANK] = torch.where(self.local[..., None] >= 0, loop, moved[:, FLANK:-FLANK])
         return BackboneBatch(moved, *(part.expand(rows, *part.shape[1:]) for part in self.pieces[1:]))
 
-    def seen(self, state: FoldState, cursor: int) -> Tensor:
+    def seen(self, state: DecoderState, cursor: int) -> Tensor:
         """Input (B, F + n + 1) of the predictor: features, total increments, cursor."""
         rows = len(state.angle)
         features = featurise(self.at(state.xyz), cursor, 0.0, state.xyz.new_zeros(rows, INNOVATION_SIZE).float())

@@ -45,7 +45,7 @@ def annealed(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal, cour
     n, backbone = len(domain.tree), torch.as_tensor(domain.tree.backbone)
 
     def normal() -> Tensor:
-        wide = torch.zeros(course.rows, domain.latent_dim, dtype=state.fold.xyz.dtype)
+        wide = torch.zeros(course.rows, domain.latent_dim, dtype=state.conformation.xyz.dtype)
         wide[:, :n] = torch.randn(course.rows, n, generator=noise, dtype=wide.dtype)
         return wide
 
@@ -58,7 +58,9 @@ def annealed(domain: PeptideDomain, state: PeptideState, goal: PeptideGoal, cour
         hard = replace(goal, sterics=min(1.0, SOFT ** (1 - 2 * done)))
         seen = evaluate_loss(free, theta, rows, hard)
         if iteration % RENEWED == 0:
-            rows = rows._replace(pairs=free.sterics.fresh(free.fold.split(seen.prediction.mean)[1], rows.pairs))
+            rows = rows._replace(
+                pairs=free.sterics.update_pairs(free.decoder.split(seen.prediction.mean)[1], rows.pairs)
+            )
         theta.grad = linearise(free, theta, rows, seen).gradient
         theta.grad[:, :n] += course.speed * busiest_slope(theta[:, :n], backbone)
         optimiser.step()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geofold.molecule.energy.clash_cost import TINY
+from geofold.molecule.energy.clash_cost import DISTANCE_OFFSET
 from geofold.molecule.peptide.contacts import cost_curvature
 
 
@@ -42,7 +42,7 @@ def stiff(bounds: Bounds, ends: Tensor, weight: float, torsions: int, local: int
     torsions, local
         n and m.
     """
-    gap = (ends.square().sum(-1) + TINY).sqrt()
+    gap = (ends.square().sum(-1) + DISTANCE_OFFSET).sqrt()
     size = (weight * cost_curvature((gap - bounds.aim) * bounds.sign)).sqrt()
     if not bool((size > 0).any()):
         return None

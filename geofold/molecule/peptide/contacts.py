@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from geofold.errors import ContactError
-from geofold.molecule.numbers import parse_decimal, shown
+from geofold.molecule.numbers import abbreviate, parse_decimal
 from geofold.molecule.selection import find_residue
 from geofold.molecule.structure import Structure
 
@@ -71,7 +71,7 @@ def parse_contact(structure: Structure, text: str, altloc: str | None = None) ->
     match = FORM.fullmatch(text)
     if not match:
         raise ContactError(
-            f"contact {shown(text)!r}",
+            f"contact {abbreviate(text)!r}",
             "the form A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0 (distance in Angstrom)",
             "write it as chain, residue number, dash, chain, residue number, < or >, distance",
         )
@@ -79,7 +79,9 @@ def parse_contact(structure: Structure, text: str, altloc: str | None = None) ->
     bound = (parse_decimal(value) or 0.0) / 10
     if not 0.1 <= bound <= 100.0:
         raise ContactError(
-            f"contact {shown(text)!r} with the distance {shown(value)}", "a distance from 1 to 1000 Angstrom", "mend it"
+            f"contact {abbreviate(text)!r} with the distance {abbreviate(value)}",
+            "a distance from 1 to 1000 Angstrom",
+            "mend it",
         )
     first, second = find_residue(structure, one), find_residue(structure, two)
     if structure.residues[first].chain == structure.residues[second].chain and abs(first - second) < CLOSEST:

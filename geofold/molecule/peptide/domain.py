@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from geofold.core.domain import Loss, LossWithGradient, Prediction
-from geofold.molecule.energy.clash_cost import TINY, Clashes
+from geofold.molecule.energy.clash_cost import DISTANCE_OFFSET, Clashes
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
-from geofold.molecule.energy.ramachandran_term import BackboneAngles
+from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
-from geofold.molecule.kinematics.decoder import Fold
+from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.kinematics.torsion_domain import TorsionDomain
 from geofold.molecule.peptide import contacts as contact_terms
 from geofold.molecule.peptide.contact_tensors import Bounds, beyond, stiff
@@ -39,7 +39,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
     """One chain of a structure, everything else fixed. Build with `PeptideDomain.of`."""
 
     sterics: Sterics
-    angles: BackboneAngles
+    angles: RamachandranTerm
     still: dict[int, Tensor]
     side_chains: bool
     steering: SteeringEnergy | None = None
@@ -61,38 +61,38 @@ class PeptideDomain(TorsionDomain[PeptideState]):
     ) -> PeptideDomain:
         """Domain of the residues `first` to `last`; `side_chains` lets chi torsions turn too."""
         tree = torsion_tree(structure, first, last, altloc=altloc)
-        fold = Fold.of(structure, tree, cap=cap, device=device)
-        sterics = Sterics.of(structure, tree, fold.kin, 0.38 * (last - first + 2))
-        angles = BackboneAngles.of(structure, tree, fold.weight)
-        local = set(fold.kin.atoms.tolist())
+        decoder = TorsionDecoder.of(structure, tree, cap=cap, device=device)
+        sterics = Sterics.of(structure, tree, decoder.kinematics, 0.38 * (last - first + 2))
+        angles = RamachandranTerm.of(structure, tree, decoder.weight)
+        local = set(decoder.kinematics.atoms.tolist())
         # a contact may name an atom that stays: its place is kept here
         still = {
-            int(a): torch.as_tensor(structure.xyz[a], dtype=fold.weight.dtype, device=device)
+            int(a): torch.as_tensor(structure.xyz[a], dtype=decoder.weight.dtype, device=device)
             for a in np.flatnonzero(tree.steering)
             if int(a) not in local
         }
-        return cls(fold, sterics, angles, still, side_chains)
+        return cls(decoder, sterics, angles, still, side_chains)
 
     def start(self, xyz: np.ndarray, batch: int = 1) -> PeptideState:
         """State of the coordinates (n_atoms, 3) in nm of the whole structure."""
-        fold = self.fold.start(xyz, self.reach(), batch)
-        return PeptideState(fold, self.sterics.pairs(fold.xyz))
+        conformation = self.decoder.start(xyz, self.mobility(), batch)
+        return PeptideState(conformation, self.sterics.pairs(conformation.xyz))
 
-    def reach(self) -> Tensor:
+    def mobility(self) -> Tensor:
         """Which torsions may turn, (n,)."""
         allowed = self.tree.backbone | np.full(len(self.tree), self.side_chains)
-        return torch.as_tensor(allowed, dtype=self.fold.weight.dtype, device=self.fold.weight.device)
+        return torch.as_tensor(allowed, dtype=self.decoder.weight.dtype, device=self.decoder.weight.device)
 
     def observe(self, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
         """What the policy sees, with a `sense`; else torsions so far: enough for a predictor that holds still."""
-        return state.fold.angle if self.sense is None else self.sense.seen(self, state, goal)
+        return state.conformation.angle if self.sense is None else self.sense.seen(self, state, goal)
 
     def loss(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Loss:
         """Contact errors, soft sterics and Ramachandran penalty."""
-        theta, xyz = self.fold.split(prediction.mean)
-        terms = self._terms(xyz, state.fold.angle + theta, state.pairs, goal)
+        theta, xyz = self.decoder.split(prediction.mean)
+        terms = self._terms(xyz, state.conformation.angle + theta, state.pairs, goal)
         if self.steering is not None and goal.energy > 0:
-            terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.fold.kin.atoms.cpu().numpy())
+            terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.decoder.kinematics.atoms.cpu().numpy())
         return Loss(torch.stack(list(terms.values())).sum(0), terms, violation=self._violation(xyz, goal))
 
     def cost(self, xyz: Tensor, angle: Tensor, pairs: PairList, goal: PeptideGoal) -> Tensor:
@@ -111,11 +111,13 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
         bounds = self._bounds(goal.contacts) if goal.contacts else None
         weights = (goal.contact, goal.sterics, goal.ramachandran)
-        if self.kernel is None or state.pairs.built is not None:
-            clashes, _ = self.sterics.clashes(self.fold.split(prediction.mean)[1], state.pairs)
-            terms, violation, slope = self._price(prediction.mean, state.fold.angle, clashes, bounds, weights)
+        if self.kernel is None or state.pairs.reference is not None:
+            clashes, _ = self.sterics.clashes(self.decoder.split(prediction.mean)[1], state.pairs)
+            terms, violation, slope = self._price(prediction.mean, state.conformation.angle, clashes, bounds, weights)
         else:
-            terms, violation, gradient = self.kernel(prediction.mean, state.fold.angle, state.pairs, bounds, weights)
+            terms, violation, gradient = self.kernel(
+                prediction.mean, state.conformation.angle, state.pairs, bounds, weights
+            )
 
             def slope() -> Tensor:
                 return gradient
@@ -123,14 +125,14 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         def stiff_directions() -> Tensor | None:
             if bounds is None:
                 return None
-            xyz = self.fold.split(prediction.mean)[1]
+            xyz = self.decoder.split(prediction.mean)[1]
             return stiff(bounds, self._ends(xyz, bounds), goal.contact, len(self.tree), xyz.shape[1])
 
         total = torch.stack(list(terms.values())).sum(0)
         if self.steering is None or goal.energy <= 0:
             return LossWithGradient(Loss(total, terms, violation=violation), slope, stiff_directions)
-        theta, xyz = self.fold.split(prediction.mean)
-        energy, force = self.steering.energy_and_gradient(xyz, self.fold.kin.atoms.cpu().numpy())
+        theta, xyz = self.decoder.split(prediction.mean)
+        energy, force = self.steering.energy_and_gradient(xyz, self.decoder.kinematics.atoms.cpu().numpy())
         terms = terms | {"energy": goal.energy * energy}
         by_energy = torch.nn.functional.pad(goal.energy * force.flatten(1), (theta.shape[1], 0))
         return LossWithGradient(
@@ -141,12 +143,12 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         self, mean: Tensor, angle: Tensor, clashes: Clashes, bounds: Bounds | None, weights: tuple[float, float, float]
     ) -> tuple[dict[str, Tensor], Tensor | None, Callable[[], Tensor]]:
         """Terms and violation (B,) of what the weights weigh, and what gives the gradient (B, k) of their sum."""
-        theta, xyz = self.fold.split(mean)
+        theta, xyz = self.decoder.split(mean)
         local, reached, violation = xyz.shape[1], xyz.new_zeros(len(xyz)), None
         strain, strain_slope = self.angles.penalty_and_slope(angle + theta)
         if bounds is not None:
             ends = self._ends(xyz, bounds)
-            gap = (ends.square().sum(-1) + TINY).sqrt()
+            gap = (ends.square().sum(-1) + DISTANCE_OFFSET).sqrt()
             excess = (gap - bounds.aim) * bounds.sign
             reached = contact_terms.cost(excess).sum(-1)
             violation = beyond(gap, bounds)
@@ -158,7 +160,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         }
 
         def slope() -> Tensor:
-            by_atom = overlap * clashes.gradient(None, self.sterics.place, local)
+            by_atom = overlap * clashes.gradient(None, self.sterics.local_row, local)
             if bounds is not None:
                 pull = contact * bounds.sign * contact_terms.cost_slope(excess) / gap
                 pair = pull[..., None] * ends
@@ -175,24 +177,24 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         def kernel(
             mean: Tensor, angle: Tensor, pairs: PairList, bounds: Bounds | None, weights: tuple[float, float, float]
         ) -> tuple[dict[str, Tensor], Tensor | None, Tensor]:
-            clashes = self.sterics.every_pair(self.fold.split(mean)[1], pairs)
+            clashes = self.sterics.all_pairs(self.decoder.split(mean)[1], pairs)
             terms, violation, slope = self._price(mean, angle, clashes, bounds, weights)
             return terms, violation, slope()
 
         # what is computed once and kept has to be there before: a graph cannot keep it
-        like = self.fold.weight.new_zeros(1, len(self.fold.weight))
-        angle, xyz = self.fold.split(like)
+        like = self.decoder.weight.new_zeros(1, len(self.decoder.weight))
+        angle, xyz = self.decoder.split(like)
         kernel(like, angle, self.sterics.pairs(xyz), None, (1.0, 1.0, 1.0))
         return replace(self, kernel=torch.compile(kernel, fullgraph=True, dynamic=False))
 
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
         """Apply the move; renew the neighbour list where atoms went far."""
-        fold = self.fold.commit(prediction, state.fold, state.fold.reach)
-        return PeptideState(fold, self.sterics.fresh(fold.xyz, state.pairs))
+        conformation = self.decoder.commit(prediction, state.conformation, state.conformation.mobility)
+        return PeptideState(conformation, self.sterics.update_pairs(conformation.xyz, state.pairs))
 
     def select(self, state: PeptideState, rows: Tensor) -> PeptideState:
         """The state with its rows rearranged; the neighbour list serves all rows."""
-        return PeptideState(self.fold.select(state.fold, rows), state.pairs.select(rows))
+        return PeptideState(self.decoder.select(state.conformation, rows), state.pairs.select(rows))
 
     def wanted(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Atoms (B, c, 2, 3) of contacts, how far their bounds are violated (B, c; negative where kept), signs (c,)."""
@@ -206,15 +208,15 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         """Distances (B, c) in nm of the contacts' atoms in local coordinates (B, m, 3)."""
         if not contacts:
             return xyz.new_zeros(len(xyz), 0)
-        return (self._ends(xyz, self._bounds(contacts)).square().sum(-1) + TINY).sqrt()
+        return (self._ends(xyz, self._bounds(contacts)).square().sum(-1) + DISTANCE_OFFSET).sqrt()
 
     def reached(self, state: PeptideState, goal: PeptideGoal) -> bool:
         """Whether one row is clean: every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
-        distance = self.distances(state.fold.xyz, goal.contacts)[0].tolist()
+        distance = self.distances(state.conformation.xyz, goal.contacts)[0].tolist()
         if not all(c.satisfied(d) for c, d in zip(goal.contacts, distance, strict=True)):
             return False
-        severe = int(self.sterics.severe(state.fold.xyz, state.pairs)[0])
-        return severe == 0 and self.angles.outliers(state.fold.angle)[0] == 0
+        severe = int(self.sterics.count_severe(state.conformation.xyz, state.pairs)[0])
+        return severe == 0 and self.angles.count_outliers(state.conformation.angle)[0] == 0
 
     def _ends(self, xyz: Tensor, ends: Bounds) -> Tensor:
         """From the second to the first atom of each contact, (B, c, 3)."""
@@ -231,12 +233,14 @@ class PeptideDomain(TorsionDomain[PeptideState]):
             if len(self.seen) >= REMEMBERED:
                 self.seen.clear()
             fixed = sorted({a for c in contacts for a in (c.i, c.j) if a in self.still})
-            local = len(self.fold.kin.atoms)
+            local = len(self.decoder.kinematics.atoms)
 
             def row(atom: int) -> int:
-                return local + fixed.index(atom) if atom in self.still else int(self.fold.kin.local([atom]))
+                return (
+                    local + fixed.index(atom) if atom in self.still else int(self.decoder.kinematics.local_rows([atom]))
+                )
 
-            like = self.fold.weight
+            like = self.decoder.weight
             self.seen[contacts] = Bounds(
                 i=torch.tensor([row(c.i) for c in contacts], device=like.device),
                 j=torch.tensor([row(c.j) for c in contacts], device=like.device),

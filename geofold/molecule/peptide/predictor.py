@@ -25,9 +25,9 @@ from geofold.learn.peptide_policy.features import (
 )
 from geofold.learn.peptide_policy.model import Policy
 from geofold.molecule.encoding import encode_residues
-from geofold.molecule.energy.ramachandran_term import BackboneAngles
+from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import Sterics
-from geofold.molecule.kinematics.decoder import Fold
+from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.sidechains.rotamer_library import chi_angles
@@ -40,7 +40,7 @@ class ObservedPeptide(Protocol):
     @property
     def sterics(self) -> Sterics: ...
     @property
-    def angles(self) -> BackboneAngles: ...
+    def angles(self) -> RamachandranTerm: ...
     def wanted(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
@@ -90,10 +90,10 @@ class PeptideSense:
     residue: np.ndarray
 
     @classmethod
-    def of(cls, structure: Structure, fold: Fold) -> PeptideSense | None:
-        """Of the stretch that a fold moves; None where a residue lacks N, CA or C."""
-        tree, device = fold.tree, fold.weight.device
-        place = {int(a): k for k, a in enumerate(fold.kin.atoms.cpu().tolist())}
+    def of(cls, structure: Structure, decoder: TorsionDecoder) -> PeptideSense | None:
+        """Features of the segment that a decoder moves; None if a residue lacks N, CA or C."""
+        tree, device = decoder.tree, decoder.weight.device
+        place = {int(a): k for k, a in enumerate(decoder.kinematics.atoms.cpu().tolist())}
         span = range(tree.first, tree.last + 1)
         atoms = [[structure.atom(k, name, tree.steering) for name in NAMES] for k in span]
         if any(None in row for row in atoms):
@@ -109,12 +109,12 @@ class PeptideSense:
         for row, k in enumerate(span):
             found = chi_angles(structure, k, tree.steering)[:2]
             chi[row, : len(found)] = found
-        atoms_of = fold.kin.atoms.cpu().numpy()
+        atoms_of = decoder.kinematics.atoms.cpu().numpy()
         side = ~np.isin(structure.name[atoms_of].astype(str), BACKBONE)
         part = 2 * (structure.residue_of[atoms_of] - tree.first) + side
 
         def made(values: Any) -> Tensor:
-            return torch.as_tensor(values, dtype=fold.weight.dtype, device=device)
+            return torch.as_tensor(values, dtype=decoder.weight.dtype, device=device)
 
         return cls(
             torch.tensor(letters, device=device),
@@ -128,16 +128,16 @@ class PeptideSense:
 
     def seen(self, domain: ObservedPeptide, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
         """What the predictor is told (B, L (F + 12) + 2): features and pose, worst violation (A), which goal it is."""
-        every = torch.cat([state.fold.xyz, self.still.expand(len(state.fold.xyz), -1, -1)], 1)
+        every = torch.cat([state.conformation.xyz, self.still.expand(len(state.conformation.xyz), -1, -1)], 1)
         xyz = 10 * every[:, self.local.flatten()].unflatten(1, (-1, 3))
-        wanted, which = self._wanted(domain, state.fold.xyz, goal)
+        wanted, which = self._wanted(domain, state.conformation.xyz, goal)
         told = featurise(
-            self.letters, xyz, self.angles(domain.angles, state.fold.angle), self._pushed(domain, state), wanted
+            self.letters, xyz, self.angles(domain.angles, state.conformation.angle), self._pushed(domain, state), wanted
         )
         worst = (wanted.excess * wanted.present).amax(-1, keepdim=True).clamp_min(0.0)
         return torch.cat([torch.cat(told, -1).flatten(1), worst, torch.full_like(worst, which)], -1)
 
-    def angles(self, angles: BackboneAngles, turned: Tensor) -> Tensor:
+    def angles(self, angles: RamachandranTerm, turned: Tensor) -> Tensor:
         """Phi, psi, chi1 and chi2 (B, L, 4) after total increments (B, n); NaN where there is none."""
         found = turned.new_full((len(turned), len(self.letters), len(KINDS)), torch.nan)
         found[:, angles.residue, :2] = torch.stack(angles.at(turned), -1)
@@ -150,9 +150,9 @@ class PeptideSense:
 
     def _pushed(self, domain: ObservedPeptide, state: PeptideState) -> Tensor:
         """(B, L, 7): how strongly overlaps push each residue, where they push its backbone and its side chain."""
-        rows, length = len(state.fold.xyz), len(self.letters)
-        clashes, _ = domain.sterics.clashes(state.fold.xyz, state.pairs)
-        force = clashes.gradient(None, domain.sterics.place, state.fold.xyz.shape[1])
+        rows, length = len(state.conformation.xyz), len(self.letters)
+        clashes, _ = domain.sterics.clashes(state.conformation.xyz, state.pairs)
+        force = clashes.gradient(None, domain.sterics.local_row, state.conformation.xyz.shape[1])
         sums = force.new_zeros(rows, 2 * length, 4)
         sums.index_add_(1, self.part, torch.cat([force, force.norm(dim=-1, keepdim=True)], -1))
         parts = sums.unflatten(1, (length, 2)) / PUSHED

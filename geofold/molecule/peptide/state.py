@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from geofold.molecule.energy.sterics import PairList
-from geofold.molecule.kinematics.decoder_state import FoldState
+from geofold.molecule.kinematics.decoder_state import DecoderState
 from geofold.molecule.peptide.contacts import Contact
 
 
@@ -33,5 +33,5 @@ class PeptideGoal:
 class PeptideState(NamedTuple):
     """Conformation and neighbour list."""
 
-    fold: FoldState
+    conformation: DecoderState
     pairs: PairList

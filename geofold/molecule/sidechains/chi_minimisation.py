@@ -1,10 +1,11 @@
-"""Natural steps of side chains about their chi axes, from the rotamers that packing chose to where nothing overlaps.
+"""Minimisation of side-chain overlaps along chi, starting from packed rotamers.
 
-Packing knows rotamers and atoms smaller than they are; what overlaps then by a few tenths of an Angstrom a few degrees
-mend. The steps are Gauss-Newton steps of the overlaps, damped by the metric that the motion of the atoms pulls back to
-the torsions (Levenberg-Marquardt with that metric in the place of the identity), and cut to a trust region.
+Packing uses discrete rotamers and reduced radii. The remaining overlaps, a few tenths of an angstrom, are removed by
+rotations of a few degrees. The steps are Gauss-Newton steps on the overlaps, damped by the metric that the motion of
+the atoms pulls back to the torsions (Levenberg-Marquardt with that metric in place of the identity), and limited to a
+trust region.
 
-Glossary: ``q`` torsions, ``s`` atoms they carry, ``p`` overlapping pairs. nm and radian.
+Glossary: ``q`` torsions, ``p`` overlapping pairs. Lengths are in nm, angles in radian.
 """
 
 from __future__ import annotations
@@ -19,53 +20,69 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from geofold.geometry import dihedral
-from geofold.molecule.energy.vdw_radii import CONTACT, EXCLUDED_BONDS, POLAR, contact_distance, radius_of
-from geofold.molecule.sidechains.rotamer_library import beyond, side_chain
+from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, MAX_CONTACT, POLAR, contact_distance, radius_of
+from geofold.molecule.sidechains.rotamer_library import atoms_beyond, side_chain
 from geofold.molecule.structure import WATER, Floats, Mask, Structure
-from geofold.molecule.topology.bonds import separations
+from geofold.molecule.topology.bonds import pairs_within_bonds
 
-STEPS = 24
-TOLERATED = 0.03
+MAX_STEPS = 24
+"""Largest number of steps."""
+OVERLAP_TOLERANCE = 0.03
 """Overlap without cost (nm); severe overlaps begin at 0.04."""
-STRAY = np.radians(60.0)
-"""As far from its rotamer as this costs a torsion what an overlap of `TOLERATED` beyond the tolerated one costs."""
-LARGEST = np.radians(10.0)
+RESTRAINT_ANGLE = np.radians(60.0)
+"""Deviation from the rotamer (rad) that costs as much as an overlap of twice `OVERLAP_TOLERANCE`."""
+MAX_ROTATION = np.radians(10.0)
 """Largest rotation of a torsion per step (radian)."""
-DAMPING, EASIER, HARDER = 0.1, 0.5, 4.0
+INITIAL_DAMPING, DAMPING_DECREASE, DAMPING_INCREASE = 0.1, 0.5, 4.0
 """Initial damping, and its factors after an accepted and after a rejected step."""
 
 
 @dataclass(frozen=True, eq=False)
 class SideChains:
-    """Side chains of some residues that may turn, all else held. Build with `SideChains.of`.
+    """Side chains of some residues that may turn; all other atoms are fixed. Build with `SideChains.of`.
 
     Attributes
     ----------
     structure : Structure
+        Structure with the residues.
     residue : (q,) int
-        Whose each torsion is.
+        Residue of each torsion.
     quartet : (q, 4) int
-        Atoms that each torsion is measured by; it turns about the middle two.
-    carried : (q, n_atoms) bool
-        Atoms that turn with it.
+        Atoms that define each torsion; it turns about the middle two.
+    moved_atoms : (q, n_atoms) bool
+        Atoms that each torsion moves.
     depth : (q,) int
-        How many torsions of the same side chain come before.
-    table : list of list of int
+        Number of preceding torsions of the same side chain.
+    adjacency : list of list of int
         Bonded atoms of each atom.
     """
 
     structure: Structure
     residue: NDArray[np.int64]
     quartet: NDArray[np.int64]
-    carried: NDArray[np.bool_]
+    moved_atoms: NDArray[np.bool_]
     depth: NDArray[np.int64]
-    table: list[list[int]]
+    adjacency: list[list[int]]
 
     @classmethod
-    def of(cls, structure: Structure, residues: Sequence[int], steering: Mask, table: list[list[int]]) -> SideChains:
-        """Side chains of those of the residues whose chi atoms are complete."""
+    def of(
+        cls, structure: Structure, residues: Sequence[int], steering: Mask, adjacency: list[list[int]]
+    ) -> SideChains:
+        """Build the torsions of residues up to their first missing chi atom.
+
+        Parameters
+        ----------
+        structure : Structure
+            Structure with the residues.
+        residues : sequence of int
+            Residues whose side chains may turn.
+        steering : (n_atoms,) bool
+            Atoms of the conformer.
+        adjacency : list of list of int
+            Bonded atoms of each atom.
+        """
         owners, quartets = list[int](), list[list[int]]()
-        carried, depth = list[NDArray[np.bool_]](), list[int]()
+        moved_atoms, depth = list[NDArray[np.bool_]](), list[int]()
         for k in residues:
             chain = side_chain(structure.residues[k].resname)
             for number, quartet in enumerate(chain.quartets if chain is not None else ()):
@@ -73,39 +90,39 @@ class SideChains:
                 if any(a is None for a in atoms):
                     break
                 quartets.append([int(a) for a in atoms if a is not None])
-                own = np.zeros(len(structure), dtype=bool)
-                own[sorted(beyond(table.__getitem__, *quartets[-1][1:3]))] = True
+                moved = np.zeros(len(structure), dtype=bool)
+                moved[sorted(atoms_beyond(adjacency.__getitem__, *quartets[-1][1:3]))] = True
                 owners.append(k)
-                carried.append(own)
+                moved_atoms.append(moved)
                 depth.append(number)
         shape = (len(owners), len(structure))
         return cls(
             structure,
             np.array(owners, dtype=np.int64),
             np.array(quartets, dtype=np.int64).reshape(-1, 4),
-            np.array(carried, dtype=bool).reshape(shape),
+            np.array(moved_atoms, dtype=bool).reshape(shape),
             np.array(depth, dtype=np.int64),
-            table,
+            adjacency,
         )
 
     @property
     def axis(self) -> NDArray[np.int64]:
-        """Atoms that each torsion turns about, (q, 2)."""
+        """Axis atoms of each torsion, (q, 2)."""
         return self.quartet[:, 1:3]
 
     def chi(self, xyz: Floats) -> Floats:
-        """Torsions (q,) of coordinates (n_atoms, 3)."""
+        """Measure the torsions (q,) of coordinates (n_atoms, 3)."""
         return np.asarray(dihedral(*(xyz[self.quartet[:, k]] for k in range(4))))
 
     @cached_property
     def moving(self) -> NDArray[np.int64]:
-        """Heavy atoms that any torsion carries."""
-        return np.flatnonzero(self.carried.any(0) & self._heavy)
+        """Heavy atoms that any torsion moves."""
+        return np.flatnonzero(self.moved_atoms.any(0) & self._heavy)
 
     @cached_property
     def _heavy(self) -> NDArray[np.bool_]:
-        here = self.structure
-        return here.steering_mask & (self._radius > 0) & ~np.isin(here.resname, list(WATER))
+        structure = self.structure
+        return structure.steering_mask & (self._radius > 0) & ~np.isin(structure.resname, list(WATER))
 
     @cached_property
     def _radius(self) -> Floats:
@@ -117,80 +134,93 @@ class SideChains:
 
     @cached_property
     def _bonded(self) -> set[tuple[int, int]]:
-        return set(separations(self.table, self.moving, EXCLUDED_BONDS))
+        return set(pairs_within_bonds(self.adjacency, self.moving, EXCLUDED_BONDS))
 
     def overlaps(self, xyz: Floats) -> tuple[NDArray[np.int64], Floats]:
-        """Pairs (p, 2) that overlap by more than is tolerated, the first atom a carried one, and by how much more."""
+        """Find pairs (p, 2) that overlap by more than `OVERLAP_TOLERANCE`, moving atom first, and the excess (p,)."""
         heavy = np.flatnonzero(self._heavy)
-        near = cKDTree(xyz[self.moving]).query_ball_tree(cKDTree(xyz[heavy]), CONTACT)
+        near = cKDTree(xyz[self.moving]).query_ball_tree(cKDTree(xyz[heavy]), MAX_CONTACT)
         listed = [
             (int(a), int(b))
             for a, close in zip(self.moving, near, strict=True)
             for b in heavy[close]
-            if a != b and not (a > b and self._moves[b]) and (int(a), int(b)) not in self._bonded
+            if a != b and not (a > b and self._is_moving[b]) and (int(a), int(b)) not in self._bonded
         ]
         pairs = np.array(listed, dtype=np.int64).reshape(-1, 2)
         i, j = pairs.T
         touching = contact_distance(self._radius, self._polar, i, j)
-        # what turns together keeps its distance
-        apart = (self.carried[:, i] != self.carried[:, j]).any(0)
-        excess = touching - np.linalg.norm(xyz[i] - xyz[j], axis=-1) - TOLERATED
-        kept = apart & (excess > 0)
-        return pairs[kept], excess[kept]
+        # atoms moved by the same torsions keep their distance
+        variable = (self.moved_atoms[:, i] != self.moved_atoms[:, j]).any(0)
+        excess = touching - np.linalg.norm(xyz[i] - xyz[j], axis=-1) - OVERLAP_TOLERANCE
+        counted = variable & (excess > 0)
+        return pairs[counted], excess[counted]
 
     @cached_property
-    def _moves(self) -> NDArray[np.bool_]:
-        found = np.zeros(len(self.structure), dtype=bool)
-        found[self.moving] = True
-        return found
+    def _is_moving(self) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self.structure), dtype=bool)
+        mask[self.moving] = True
+        return mask
 
-    def motion(self, xyz: Floats, atoms: NDArray[np.int64]) -> Floats:
-        """How atoms (p,) move with each torsion: (p, q, 3), nm per radian."""
+    def jacobian(self, xyz: Floats, atoms: NDArray[np.int64]) -> Floats:
+        """Compute the derivative (p, q, 3) of atoms (p,) by each torsion, nm per radian."""
         origin = xyz[self.axis[:, 1]]
         along = origin - xyz[self.axis[:, 0]]
         along /= np.linalg.norm(along, axis=-1, keepdims=True)
         lever = xyz[atoms][:, None] - origin
-        return np.cross(along, lever) * self.carried[:, atoms].T[..., None]
+        return np.cross(along, lever) * self.moved_atoms[:, atoms].T[..., None]
 
-    def turned(self, xyz: Floats, delta: Floats) -> Floats:
-        """Coordinates (n_atoms, 3) after turns (q,), those nearest to the backbone last."""
+    def rotate(self, xyz: Floats, delta: Floats) -> Floats:
+        """Rotate coordinates (n_atoms, 3) by increments (q,), torsions nearest to the backbone last."""
         xyz = xyz.copy()
-        # about axes as they stand: an outer axis has not moved yet when its turn comes
+        # outer torsions first, so that each turns about an axis that has not moved yet
         for k in np.argsort(-self.depth, kind="stable"):
             b, c = self.axis[k]
             axis = (xyz[c] - xyz[b]) / np.linalg.norm(xyz[c] - xyz[b])
-            own = self.carried[k]
-            xyz[own] = Rotation.from_rotvec(delta[k] * axis).apply(xyz[own] - xyz[c]) + xyz[c]
+            moved = self.moved_atoms[k]
+            xyz[moved] = Rotation.from_rotvec(delta[k] * axis).apply(xyz[moved] - xyz[c]) + xyz[c]
         return xyz
 
 
-def eased(chains: SideChains, xyz: Floats) -> Floats:
-    """Coordinates (n_atoms, 3) after natural steps of side chains away from what they overlap, near their torsions."""
+def relax_chi(chains: SideChains, xyz: Floats) -> Floats:
+    """Minimise the overlaps of side chains along chi, restrained to the initial torsions.
+
+    Parameters
+    ----------
+    chains : SideChains
+        Side chains that may turn.
+    xyz : (n_atoms, 3)
+        Initial coordinates, nm.
+
+    Returns
+    -------
+    (n_atoms, 3)
+        Coordinates of the lowest cost found, nm.
+    """
     total = np.zeros(len(chains.axis))
     pairs, excess = chains.overlaps(xyz)
     if not len(excess):
         return xyz
-    stiff, damping = (TOLERATED / STRAY) ** 2, DAMPING
-    now, cost = xyz, float((excess**2).sum())
-    carried = chains.motion(xyz, chains.moving)
-    metric = np.einsum("pqi,pri->qr", carried, carried) / max(len(chains.moving), 1)
-    for _ in range(STEPS):
+    stiffness, damping = (OVERLAP_TOLERANCE / RESTRAINT_ANGLE) ** 2, INITIAL_DAMPING
+    current, cost = xyz, float((excess**2).sum())
+    slopes = chains.jacobian(xyz, chains.moving)
+    metric = np.einsum("pqi,pri->qr", slopes, slopes) / max(len(chains.moving), 1)
+    for _ in range(MAX_STEPS):
         i, j = pairs.T
-        apart = now[i] - now[j]
-        apart /= np.linalg.norm(apart, axis=-1, keepdims=True)
-        slope = -np.einsum("pqi,pi->pq", chains.motion(now, i) - chains.motion(now, j), apart)
-        down = slope.T @ excess + stiff * total
-        curved = slope.T @ slope + stiff * np.eye(len(total)) + damping * metric
-        delta = -np.linalg.solve(curved, down)
-        delta *= min(1.0, LARGEST / max(float(np.abs(delta).max()), 1e-12))
-        there = chains.turned(now, delta)
-        found = chains.overlaps(there)
-        value = float((found[1] ** 2).sum() + stiff * ((total + delta) ** 2).sum())
-        if value < cost:
-            gain, now, cost, total = cost - value, there, value, total + delta
-            (pairs, excess), damping = found, damping * EASIER
+        direction = current[i] - current[j]
+        direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+        slope = -np.einsum("pqi,pi->pq", chains.jacobian(current, i) - chains.jacobian(current, j), direction)
+        gradient = slope.T @ excess + stiffness * total
+        hessian = slope.T @ slope + stiffness * np.eye(len(total)) + damping * metric
+        delta = -np.linalg.solve(hessian, gradient)
+        delta *= min(1.0, MAX_ROTATION / max(float(np.abs(delta).max()), 1e-12))
+        trial = chains.rotate(current, delta)
+        overlaps = chains.overlaps(trial)
+        trial_cost = float((overlaps[1] ** 2).sum() + stiffness * ((total + delta) ** 2).sum())
+        if trial_cost < cost:
+            gain, current, cost, total = cost - trial_cost, trial, trial_cost, total + delta
+            (pairs, excess), damping = overlaps, damping * DAMPING_DECREASE
             if not len(excess) or gain < 1e-3 * cost:
                 break
         else:
-            damping = max(damping, 1e-3) * HARDER
-    return now
+            damping = max(damping, 1e-3) * DAMPING_INCREASE
+    return current

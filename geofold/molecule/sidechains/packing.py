@@ -1,11 +1,11 @@
-"""Packing side chains on a backbone: rotamers, their clashes, dead-end elimination, annealing of what is left.
+"""Packing of side chains onto a backbone: rotamers, dead-end elimination, annealing of the remaining rotamers.
 
 Glossary: ``R`` residues that are packed, ``K`` rotamers of a residue, ``m`` side-chain atoms beyond CB, ``F`` fixed
 atoms.
 
 The energy is that of SCWRL3 (Canutescu, Shelenkov and Dunbrack, Protein Sci. 12:2001, 2003): the logarithm of a
-rotamer's probability, a repulsion that rises linearly between heavy atoms that come too near, and a reward for
-cysteines in reach of a disulfide bond.
+rotamer's probability, a repulsion between heavy atoms that increases linearly with the overlap, and a bonus for
+cysteines at the distance of a disulfide bond.
 """
 
 from __future__ import annotations
@@ -18,84 +18,95 @@ from scipy.spatial import cKDTree
 
 from geofold.geometry import dihedral
 from geofold.molecule.sidechains.dead_end_elimination import (
-    METAL,
-    RADIUS,
-    Site,
+    DEFAULT_RADIUS,
+    PACKING_RADIUS,
+    ResidueRotamers,
     anneal,
     eliminate,
     interactions,
     repulsion,
 )
-from geofold.molecule.sidechains.rotamer_library import backbone_frames, built, kind_of, library, side_chain
+from geofold.molecule.sidechains.rotamer_library import (
+    backbone_frames,
+    build_rotamers,
+    library_type,
+    load_library,
+    side_chain,
+)
 from geofold.molecule.structure import WATER, AddedAtom, Structure
 from geofold.molecule.topology.bond_walk import BACKBONE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-RARE = 3.0
-"""Weight of -log(p / p_max)."""
-SPREAD = 1.0
-"""Standard deviations by which chi1 is also tried to either side."""
-KEPT, HOPELESS = 0.98, 30.0
-"""Rotamers are kept up to this share of the probability, and up to this energy above the best."""
+PROBABILITY_WEIGHT = 3.0
+"""Weight of -log(p / p_max) in the energy."""
+CHI1_OFFSET = 1.0
+"""Offset of chi1 (standard deviations) of two additional rotamers, one on each side."""
+CUMULATIVE_PROBABILITY, MAX_EXCESS_ENERGY = 0.98, 30.0
+"""Cumulative probability up to which rotamers are considered, and largest energy above the best rotamer."""
 
 
 @dataclass(frozen=True)
-class Packed:
-    """Side chains that were chosen.
+class PackedSideChains:
+    """Side chains of the chosen rotamers.
 
     Attributes
     ----------
     residue : (R,) int
+        Indices of the residues.
     chi : list of (L,)
-        Radian.
+        Torsions, radian.
     xyz : list of (m, 3)
-        Atoms beyond CB, in the order of `side_chain(name).names`.
+        Atoms beyond CB, in the order of `side_chain(name).names`, nm.
     energy : float
-        Of the choice, in the units of the module.
-    beta : dict of int to (3,)
-        CB atoms that the backbone lacked, alanine's included.
+        Energy of the choice (see the module).
+    cb : dict of int to (3,)
+        CB atoms that the backbone lacks, alanine's included, nm.
     """
 
     residue: Ints
     chi: list[Floats]
     xyz: list[Floats]
     energy: float
-    beta: dict[int, Floats]
+    cb: dict[int, Floats]
 
 
-def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed: int = 0) -> Packed:
-    """Choose rotamers for some residues, everything else held; their present side chains are not looked at.
+def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed: int = 0) -> PackedSideChains:
+    """Choose rotamers of some residues with all other atoms fixed; present side chains of these residues are ignored.
 
     Parameters
     ----------
-    residues
-        Indices; None: all amino acids with a side chain.
+    structure : Structure
+        Structure with complete N, CA and C of the residues.
+    residues : sequence of int or None
+        Indices; None packs all amino acids with a side chain.
     seed : int
-        Of the annealing.
+        Seed of the annealing.
     """
     steering = structure.steering_mask
     torsions = backbone_torsions(structure)
-    wanted = range(len(structure.residues)) if residues is None else residues
-    chosen = [k for k in wanted if side_chain(structure.residues[k].resname) and np.isfinite(torsions[k, 3])]
-    beta = _missing_beta(structure, torsions, steering)
-    fixed = _fixed(structure, chosen, steering, beta)
-    sites = [_site(structure, k, torsions[k], steering, fixed) for k in chosen]
+    requested = range(len(structure.residues)) if residues is None else residues
+    chosen = [k for k in requested if side_chain(structure.residues[k].resname) and np.isfinite(torsions[k, 3])]
+    cb = _missing_cb(structure, torsions, steering)
+    fixed = _fixed_atoms(structure, chosen, steering, cb)
+    sites = [_candidate_rotamers(structure, k, torsions[k], steering, fixed) for k in chosen]
     pairs = interactions(sites)
     eliminate(sites, pairs)
     picks, energy = anneal(sites, pairs, seed)
-    return Packed(
+    return PackedSideChains(
         np.array(chosen, dtype=np.int64),
         [s.chi[p] for s, p in zip(sites, picks, strict=True)],
         [s.xyz[p] for s, p in zip(sites, picks, strict=True)],
         energy,
-        {k: beta[k] for k in wanted if k in beta},
+        {k: cb[k] for k in requested if k in cb},
     )
 
 
-def placed(structure: Structure, packed: Packed) -> tuple[Floats, list[AddedAtom], NDArray[np.bool_]]:
-    """The choice as coordinates of a structure.
+def place_side_chains(
+    structure: Structure, packed: PackedSideChains
+) -> tuple[Floats, list[AddedAtom], NDArray[np.bool_]]:
+    """Place packed side chains in the coordinates of a structure.
 
     Returns
     -------
@@ -104,54 +115,59 @@ def placed(structure: Structure, packed: Packed) -> tuple[Floats, list[AddedAtom
     added : list of AddedAtom
         Atoms that the structure lacks, CB included.
     stale : (n_atoms,) bool
-        Atoms at the positions of the old side chains: their hydrogens and other conformers.
+        Atoms at positions of the previous side chains: their hydrogens and other conformers.
     """
     steering = structure.steering_mask
     xyz, stale = structure.xyz.copy(), np.zeros(len(structure), dtype=bool)
-    added = [AddedAtom(k, "CB", "C", place) for k, place in packed.beta.items()]
+    added = [AddedAtom(k, "CB", "C", position) for k, position in packed.cb.items()]
     for k, atoms in zip(packed.residue.tolist(), packed.xyz, strict=True):
         chain = side_chain(structure.residues[k].resname)
         assert chain is not None
-        own = structure.residues[k].atoms
-        stale[own] = ~np.isin(structure.name[own], (*BACKBONE, "OXT", "CB", "H", "HA")) | ~steering[own]
-        for name, element, place in zip(chain.names, chain.elements, atoms, strict=True):
+        residue_atoms = structure.residues[k].atoms
+        stale[residue_atoms] = (
+            ~np.isin(structure.name[residue_atoms], (*BACKBONE, "OXT", "CB", "H", "HA")) | ~steering[residue_atoms]
+        )
+        for name, element, position in zip(chain.names, chain.elements, atoms, strict=True):
             atom = structure.atom(k, name, steering)
             if atom is None:
-                added.append(AddedAtom(k, name, element, place))
+                added.append(AddedAtom(k, name, element, position))
             else:
-                xyz[atom], stale[atom] = place, False
+                xyz[atom], stale[atom] = position, False
     return xyz, added, stale
 
 
-def shell(structure: Structure, residues: list[int] | Ints, radius: float = 0.6) -> Ints:
-    """Residues given and their neighbours: those with an atom within `radius` (nm) of any of theirs."""
+def find_shell(structure: Structure, residues: list[int] | Ints, radius: float = 0.6) -> Ints:
+    """Find the given residues and all with an atom within `radius` (nm) of one of theirs."""
     steering = structure.steering_mask
-    own = np.isin(structure.residue_of, residues) & steering
-    near = cKDTree(structure.xyz[own]).query(structure.xyz, distance_upper_bound=radius)[0] <= radius
+    centre = np.isin(structure.residue_of, residues) & steering
+    near = cKDTree(structure.xyz[centre]).query(structure.xyz, distance_upper_bound=radius)[0] <= radius
     return np.unique(structure.residue_of[near & steering])
 
 
 def backbone_torsions(structure: Structure) -> Floats:
-    """phi, psi and the omega before (radian, NaN where the chain ends), and 1 where N, CA and C are there: (n, 4)."""
+    """Compute phi, psi, the omega before each residue, and whether N, CA and C are present, (n_residues, 4).
+
+    Angles are in radian, NaN at chain ends; the last column is 1 for complete residues and NaN for others.
+    """
     steering = structure.steering_mask
-    place = np.full((len(structure.residues), 3, 3), np.nan)
+    xyz = np.full((len(structure.residues), 3, 3), np.nan)
     for k in range(len(structure.residues)):
         for level, name in enumerate(("N", "CA", "C")):
             atom = structure.atom(k, name, steering)
             if atom is not None:
-                place[k, level] = structure.xyz[atom]
-    n, ca, c = place[:, 0], place[:, 1], place[:, 2]
-    bonded = np.array([structure.bonded(k, k + 1) for k in range(len(place) - 1)], dtype=bool)
-    found = np.full((len(place), 4), np.nan)
-    found[1:, 0][bonded] = dihedral(c[:-1], n[1:], ca[1:], c[1:])[bonded]
-    found[:-1, 1][bonded] = dihedral(n[:-1], ca[:-1], c[:-1], n[1:])[bonded]
-    found[1:, 2][bonded] = dihedral(ca[:-1], c[:-1], n[1:], ca[1:])[bonded]
-    found[np.isfinite(place).all((1, 2)), 3] = 1.0
-    return found
+                xyz[k, level] = structure.xyz[atom]
+    n, ca, c = xyz[:, 0], xyz[:, 1], xyz[:, 2]
+    bonded = np.array([structure.bonded(k, k + 1) for k in range(len(xyz) - 1)], dtype=bool)
+    torsions = np.full((len(xyz), 4), np.nan)
+    torsions[1:, 0][bonded] = dihedral(c[:-1], n[1:], ca[1:], c[1:])[bonded]
+    torsions[:-1, 1][bonded] = dihedral(n[:-1], ca[:-1], c[:-1], n[1:])[bonded]
+    torsions[1:, 2][bonded] = dihedral(ca[:-1], c[:-1], n[1:], ca[1:])[bonded]
+    torsions[np.isfinite(xyz).all((1, 2)), 3] = 1.0
+    return torsions
 
 
 @dataclass(frozen=True)
-class _Fixed:
+class _FixedAtoms:
     """Fixed atoms: coordinates (F, 3), radii, residues (-1 if not an amino acid), and a backbone mask."""
 
     xyz: Floats
@@ -161,7 +177,9 @@ class _Fixed:
     tree: cKDTree
 
 
-def _fixed(structure: Structure, chosen: list[int], steering: NDArray[np.bool_], beta: dict[int, Floats]) -> _Fixed:
+def _fixed_atoms(
+    structure: Structure, chosen: list[int], steering: NDArray[np.bool_], cb: dict[int, Floats]
+) -> _FixedAtoms:
     packed = np.zeros(len(structure.residues), dtype=bool)
     packed[chosen] = True
     heavy = steering & ~np.isin(structure.element, ("H", "D")) & ~np.isin(structure.resname, list(WATER))
@@ -169,64 +187,80 @@ def _fixed(structure: Structure, chosen: list[int], steering: NDArray[np.bool_],
     atoms = np.flatnonzero(stays)
     xyz, residue, name = structure.xyz[atoms], structure.residue_of[atoms], structure.name[atoms]
     element = structure.element[atoms]
-    if beta:
-        xyz, residue = np.concatenate([xyz, list(beta.values())]), np.concatenate([residue, list(beta)])
-        name = np.concatenate([name, ["CB"] * len(beta)])
-        element = np.concatenate([element, ["C"] * len(beta)])
-    radius = np.array([RADIUS.get(str(e), METAL) for e in element])
-    return _Fixed(xyz, radius, residue, name, cKDTree(xyz))
+    if cb:
+        xyz, residue = np.concatenate([xyz, list(cb.values())]), np.concatenate([residue, list(cb)])
+        name = np.concatenate([name, ["CB"] * len(cb)])
+        element = np.concatenate([element, ["C"] * len(cb)])
+    radius = np.array([PACKING_RADIUS.get(str(e), DEFAULT_RADIUS) for e in element])
+    return _FixedAtoms(xyz, radius, residue, name, cKDTree(xyz))
 
 
-def _frame(structure: Structure, k: int, steering: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _backbone_frame(structure: Structure, k: int, steering: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     atoms = [structure.atom(k, name, steering) for name in ("N", "CA", "C")]
     return backbone_frames(*(structure.xyz[a] for a in atoms if a is not None))
 
 
-def _missing_beta(structure: Structure, torsions: Floats, steering: NDArray[np.bool_]) -> dict[int, Floats]:
-    """Where CB belongs (3,) in the amino acids that lack it."""
-    found = {}
+def _missing_cb(structure: Structure, torsions: Floats, steering: NDArray[np.bool_]) -> dict[int, Floats]:
+    """Compute the position of CB (3,) in the amino acids that lack it."""
+    positions = {}
     for k in np.flatnonzero(np.isfinite(torsions[:, 3])).tolist():
         name = structure.residues[k].resname
         chain = side_chain("SER" if name == "ALA" else name)
         if chain is not None and structure.atom(k, "CB", steering) is None:
-            rotation, origin = _frame(structure, k, steering)
-            found[k] = np.asarray(chain.cb @ rotation + origin)
-    return found
+            rotation, origin = _backbone_frame(structure, k, steering)
+            positions[k] = np.asarray(chain.cb @ rotation + origin)
+    return positions
 
 
-def _site(structure: Structure, k: int, torsions: Floats, steering: NDArray[np.bool_], fixed: _Fixed) -> Site:
-    """A residue's rotamers, the hopeless ones left out."""
+def _candidate_rotamers(
+    structure: Structure, k: int, torsions: Floats, steering: NDArray[np.bool_], fixed: _FixedAtoms
+) -> ResidueRotamers:
+    """List the rotamers of a residue, without those of high energy.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure with the residue.
+    k : int
+        Index of the residue.
+    torsions : (4,)
+        Its row of `backbone_torsions`.
+    steering : (n_atoms,) bool
+        Atoms of the conformer.
+    fixed : _FixedAtoms
+        Atoms that stay.
+    """
     name = structure.residues[k].resname
     chain = side_chain(name)
     assert chain is not None
-    probability, chi, sigma = library().rotamers(kind_of(name, torsions[2]), torsions[0], torsions[1])
-    few = max(int(np.searchsorted(np.cumsum(probability), KEPT)) + 1, 3)
-    probability, chi, sigma = probability[:few], chi[:few], sigma[:few]
-    cost = -RARE * np.log(probability / probability[0])
-    if SPREAD and name != "PRO":
-        # a rotamer is a peak with a width: its flanks are tried too, at the price of their density
-        aside = np.zeros_like(chi)
-        aside[:, 0] = SPREAD * sigma[:, 0]
-        chi = np.concatenate([chi, chi - aside, chi + aside])
-        cost = np.concatenate([cost, *[cost + RARE * SPREAD**2 / 2] * 2])
-    rotation, origin = _frame(structure, k, steering)
-    site = Site(k, chain, chi, built(chain, chi, rotation, origin), cost)
-    site.energy = cost + _against(site, fixed)
-    site.keep(np.flatnonzero(site.energy < site.energy.min() + HOPELESS))
+    probability, chi, sigma = load_library().rotamers(library_type(name, torsions[2]), torsions[0], torsions[1])
+    count = max(int(np.searchsorted(np.cumsum(probability), CUMULATIVE_PROBABILITY)) + 1, 3)
+    probability, chi, sigma = probability[:count], chi[:count], sigma[:count]
+    cost = -PROBABILITY_WEIGHT * np.log(probability / probability[0])
+    if CHI1_OFFSET and name != "PRO":
+        # a rotamer is a distribution: chi1 off its mean is tried, too, weighted by its density
+        offset = np.zeros_like(chi)
+        offset[:, 0] = CHI1_OFFSET * sigma[:, 0]
+        chi = np.concatenate([chi, chi - offset, chi + offset])
+        cost = np.concatenate([cost, *[cost + PROBABILITY_WEIGHT * CHI1_OFFSET**2 / 2] * 2])
+    rotation, origin = _backbone_frame(structure, k, steering)
+    site = ResidueRotamers(k, chain, chi, build_rotamers(chain, chi, rotation, origin), cost)
+    site.energy = cost + _repulsion_from_fixed(site, fixed)
+    site.keep(np.flatnonzero(site.energy < site.energy.min() + MAX_EXCESS_ENERGY))
     return site
 
 
-def _against(site: Site, fixed: _Fixed) -> Floats:
-    """Repulsion (K,) between a residue's rotamers and the fixed atoms, excluding bonded neighbours."""
-    reach = np.linalg.norm(site.xyz - site.xyz.mean((0, 1)), axis=-1).max() + 0.35
-    near = np.array(fixed.tree.query_ball_point(site.xyz.mean((0, 1)), reach), dtype=np.int64)
-    own = fixed.residue[near] == site.residue
-    # within the residue all of the backbone is at most three bonds from the first atoms; farther ones do count
+def _repulsion_from_fixed(site: ResidueRotamers, fixed: _FixedAtoms) -> Floats:
+    """Compute the repulsion (K,) between rotamers and fixed atoms, excluding bonded neighbours."""
+    radius = np.linalg.norm(site.xyz - site.xyz.mean((0, 1)), axis=-1).max() + 0.35
+    near = np.array(fixed.tree.query_ball_point(site.xyz.mean((0, 1)), radius), dtype=np.int64)
+    same = fixed.residue[near] == site.residue
+    # the backbone of the residue is at most three bonds from the atoms next to CB, and excluded for these only
     first = np.array([name[1:2] == "G" for name in site.chain.names])
     energy = repulsion(site.xyz[:, :, None] - fixed.xyz[near], site.radius[:, None] + fixed.radius[near])
-    energy[:, first[:, None] & own] = 0.0
-    energy[:, :, own & np.isin(fixed.name[near], ("CA", "CB"))] = 0.0
+    energy[:, first[:, None] & same] = 0.0
+    energy[:, :, same & np.isin(fixed.name[near], ("CA", "CB"))] = 0.0
     if site.chain.names[-1:] == ("CD",) and "CG" in site.chain.names and len(site.chain.names) == 2:  # proline's ring
-        energy[:, :, own] = 0.0
+        energy[:, :, same] = 0.0
         energy[:, :, fixed.residue[near] == site.residue - 1] = 0.0
     return np.asarray(energy.sum((1, 2)))

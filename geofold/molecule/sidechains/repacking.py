@@ -1,7 +1,7 @@
 """Repacking of the side chains around a loop.
 
-Neighbours rotate about their own chi axes, so their bond lengths, angles and chiralities are preserved up to rounding;
-ideal geometry from the rotamer library is used for missing atoms only.
+Neighbouring side chains rotate about their chi axes, so their bond lengths, angles and chiralities are preserved up to
+rounding; ideal geometry from the rotamer library is used for missing atoms only.
 
 Glossary: ``s`` atoms of rotated side chains.
 """
@@ -15,16 +15,16 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from geofold.molecule.io.edit import with_atoms
-from geofold.molecule.sidechains.chi_minimisation import SideChains, eased
-from geofold.molecule.sidechains.packing import pack, placed
+from geofold.molecule.sidechains.chi_minimisation import SideChains, relax_chi
+from geofold.molecule.sidechains.packing import pack, place_side_chains
 from geofold.molecule.sidechains.rotamer_library import side_chain
 from geofold.molecule.structure import AddedAtom, Floats, Mask, Structure
 from geofold.molecule.topology.bond_walk import BACKBONE
-from geofold.molecule.topology.bonds import bond_list, links_among, neighbours
+from geofold.molecule.topology.bonds import adjacency_list, bond_list, links_among
 
-RIGID = frozenset({"PRO", "HYP"})
+RIGID_RINGS = frozenset({"PRO", "HYP"})
 """Residues with rigid rings, which are not repacked."""
-KEPT = frozenset((*BACKBONE, "CB", "OXT", "H", "HA", "HA2", "HA3", "H1", "H2", "H3"))
+BACKBONE_AND_CB = frozenset((*BACKBONE, "CB", "OXT", "H", "HA", "HA2", "HA3", "H1", "H2", "H3"))
 """Atoms that remain of a residue without its side chain."""
 
 
@@ -35,7 +35,7 @@ class RepackedSideChains:
     Attributes
     ----------
     atoms : (s,) int
-        Atoms of the structure.
+        Indices of atoms of the structure.
     xyz : (s, 3) float
         Their coordinates, nm.
     """
@@ -44,22 +44,28 @@ class RepackedSideChains:
     xyz: Floats
 
     def apply(self, xyz: Floats) -> Floats:
-        """Coordinates (n_atoms, 3) with these side chains in their new places."""
+        """Return coordinates (n_atoms, 3) with the repacked side chains."""
         moved = xyz.copy()
         moved[self.atoms] = self.xyz
         return moved
 
 
-NOTHING = RepackedSideChains(np.empty(0, dtype=np.int64), np.empty((0, 3)))
+NO_REPACKING = RepackedSideChains(np.empty(0, dtype=np.int64), np.empty((0, 3)))
 
 
-def near(structure: Structure, places: Floats, radius: float, steering: Mask) -> np.ndarray:
-    """Whether the CB of each of K residues (its CA, where there is none) lies within `radius` (nm) of places.
+def mark_near_residues(structure: Structure, points: Floats, radius: float, steering: Mask) -> np.ndarray:
+    """Mark the residues whose CB (or CA, if there is no CB) is near one of some points.
 
     Parameters
     ----------
-    places : (..., p, 3)
-        Sets of places.
+    structure : Structure
+        Structure with K residues.
+    points : (..., p, 3)
+        Sets of points, nm.
+    radius : float
+        Largest distance, nm.
+    steering : (n_atoms,) bool
+        Atoms of the conformer.
 
     Returns
     -------
@@ -72,65 +78,79 @@ def near(structure: Structure, places: Floats, radius: float, steering: Mask) ->
         if atom is not None and structure.is_amino_acid(k):
             residues.append(k)
             atoms.append(atom)
-    sets = places.reshape(-1, *places.shape[-2:])
-    found = np.zeros((len(sets), len(structure.residues)), dtype=bool)
-    for one, own in zip(sets, found, strict=True):
-        own[residues] = cKDTree(one).query(structure.xyz[atoms], distance_upper_bound=radius)[0] <= radius
-    return found.reshape(*places.shape[:-2], -1)
+    sets = points.reshape(-1, *points.shape[-2:])
+    near = np.zeros((len(sets), len(structure.residues)), dtype=bool)
+    for row, set_points in zip(near, sets, strict=True):
+        row[residues] = cKDTree(set_points).query(structure.xyz[atoms], distance_upper_bound=radius)[0] <= radius
+    return near.reshape(*points.shape[:-2], -1)
 
 
-def repackable(structure: Structure, steering: Mask) -> list[int]:
-    """Residues whose side chains may turn: complete or to be completed, in one conformer, linked to nothing."""
+def find_repackable(structure: Structure, steering: Mask) -> list[int]:
+    """Find residues whose side chains may be repacked: in a single conformer and without covalent links."""
     linked = set(structure.residue_of[[end for link in structure.links for end in (link.i, link.j)]].tolist())
-    table = neighbours(bond_list(structure, steering), len(structure))
-    found = []
+    adjacency = adjacency_list(bond_list(structure, steering), len(structure))
+    residues = []
     for k, residue in enumerate(structure.residues):
-        if residue.resname in RIGID or k in linked or side_chain(residue.resname) is None:
+        if residue.resname in RIGID_RINGS or k in linked or side_chain(residue.resname) is None:
             continue
-        own = set(residue.atoms.tolist())
-        away = any(
-            other not in own for a in residue.atoms.tolist() if structure.name[a] not in KEPT for other in table[a]
+        members = set(residue.atoms.tolist())
+        bonded_outside = any(
+            b not in members
+            for a in residue.atoms.tolist()
+            if structure.name[a] not in BACKBONE_AND_CB
+            for b in adjacency[a]
         )
-        if structure.is_amino_acid(k) and not away and not np.any(structure.altloc[residue.atoms] != ""):
-            found.append(k)
-    return found
+        if structure.is_amino_acid(k) and not bonded_outside and not np.any(structure.altloc[residue.atoms] != ""):
+            residues.append(k)
+    return residues
 
 
-def lacking(structure: Structure, residues: Sequence[int], steering: Mask) -> list[int]:
-    """Those of some residues that lack atoms of their side chains, CB included."""
-    found = []
+def find_incomplete(structure: Structure, residues: Sequence[int], steering: Mask) -> list[int]:
+    """Find those of some residues that lack atoms of their side chains, CB included."""
+    incomplete = []
     for k in residues:
         chain = side_chain(structure.residues[k].resname)
         names = ("CB", *(chain.names if chain is not None else ()))
         if structure.residues[k].resname != "GLY" and any(structure.atom(k, name, steering) is None for name in names):
-            found.append(k)
-    return found
+            incomplete.append(k)
+    return incomplete
 
 
-def completed(structure: Structure, residues: Sequence[int], *, seed: int = 0) -> tuple[Structure, list[AddedAtom]]:
-    """The structure with the side-chain atoms that some residues lack, packed, and what was added.
+def complete_side_chains(
+    structure: Structure, residues: Sequence[int], *, seed: int = 0
+) -> tuple[Structure, list[AddedAtom]]:
+    """Add the side-chain atoms that some residues lack, by packing; present atoms keep their positions.
 
-    What is there of those side chains stays where it is.
+    Returns
+    -------
+    Structure, list of AddedAtom
+        The completed structure, and the added atoms.
     """
-    missing = lacking(structure, residues, structure.steering_mask)
+    missing = find_incomplete(structure, residues, structure.steering_mask)
     if not missing:
         return structure, []
-    added = placed(structure, pack(structure, missing, seed=seed))[1]
+    added = place_side_chains(structure, pack(structure, missing, seed=seed))[1]
     return with_atoms(structure, added), added
 
 
 def without_side_chains(structure: Structure, residues: Sequence[int]) -> tuple[Structure, np.ndarray]:
-    """The structure with some residues cut down to their backbone and CB, and which atoms it kept, (n_atoms,) bool."""
-    cut = np.isin(structure.residue_of, np.asarray(residues, dtype=np.int64))
-    kept = ~cut | np.isin(structure.name, list(KEPT))
-    return subset(structure, kept), kept
+    """Remove the side chains of some residues beyond CB.
+
+    Returns
+    -------
+    Structure, (n_atoms,) bool
+        The remaining structure, and which atoms remain.
+    """
+    truncated = np.isin(structure.residue_of, np.asarray(residues, dtype=np.int64))
+    mask = ~truncated | np.isin(structure.name, list(BACKBONE_AND_CB))
+    return select_atoms(structure, mask), mask
 
 
-def subset(structure: Structure, kept: Mask) -> Structure:
-    """The structure of some of its atoms (n_atoms,) bool; residues that keep none are gone."""
-    place = np.cumsum(kept) - 1
-    left = [(residue, place[residue.atoms[kept[residue.atoms]]]) for residue in structure.residues]
-    own = [replace(residue, atoms=atoms) for residue, atoms in left if len(atoms)]
+def select_atoms(structure: Structure, mask: Mask) -> Structure:
+    """Select atoms of a structure by a mask (n_atoms,); residues without a selected atom are removed."""
+    index = np.cumsum(mask) - 1
+    parts = [(residue, index[residue.atoms[mask[residue.atoms]]]) for residue in structure.residues]
+    residues = [replace(residue, atoms=atoms) for residue, atoms in parts if len(atoms)]
     columns = (
         "name",
         "resname",
@@ -146,26 +166,35 @@ def subset(structure: Structure, kept: Mask) -> Structure:
         "xyz",
         "residue_of",
     )
-    fewer = {column: getattr(structure, column)[kept] for column in columns}
-    fewer["residue_of"] = np.unique(fewer["residue_of"], return_inverse=True)[1]
-    return replace(structure, **fewer, residues=tuple(own), links=links_among(structure, kept), document=None)
+    selected = {column: getattr(structure, column)[mask] for column in columns}
+    selected["residue_of"] = np.unique(selected["residue_of"], return_inverse=True)[1]
+    return replace(structure, **selected, residues=tuple(residues), links=links_among(structure, mask), document=None)
 
 
-def repacked(structure: Structure, loop: Sequence[int], shell: Sequence[int], *, seed: int = 0) -> RepackedSideChains:
-    """Side chains of a loop and of its shell, packed together on the structure's backbone, and eased (`SideChains`).
+def repack(structure: Structure, loop: Sequence[int], shell: Sequence[int], *, seed: int = 0) -> RepackedSideChains:
+    """Pack the side chains of a loop and of its shell together, then relax them along chi.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure, whose backbone stays.
+    loop, shell : sequence of int
+        Indices of residues.
+    seed : int
+        Seed of the annealing.
 
     Returns
     -------
     RepackedSideChains
-        Atoms of both, hydrogens with them; a residue that packing does not know stays.
+        Atoms of both, hydrogens included; residues without rotamers are unchanged.
     """
     steering = structure.steering_mask
     packed = pack(structure, [*loop, *shell], seed=seed)
-    table = neighbours(bond_list(structure, steering), len(structure))
+    adjacency = adjacency_list(bond_list(structure, steering), len(structure))
     chosen = dict(zip(packed.residue.tolist(), packed.chi, strict=True))
-    turning = [k for k in chosen if structure.residues[k].resname not in RIGID]
-    chains = SideChains.of(structure, turning, steering, table)
-    wanted = np.array([chosen[k][depth] for k, depth in zip(chains.residue.tolist(), chains.depth, strict=True)])
-    xyz = eased(chains, chains.turned(structure.xyz, wanted - chains.chi(structure.xyz)))
-    atoms = np.flatnonzero(chains.carried.any(0))
+    rotatable = [k for k in chosen if structure.residues[k].resname not in RIGID_RINGS]
+    chains = SideChains.of(structure, rotatable, steering, adjacency)
+    target = np.array([chosen[k][depth] for k, depth in zip(chains.residue.tolist(), chains.depth, strict=True)])
+    xyz = relax_chi(chains, chains.rotate(structure.xyz, target - chains.chi(structure.xyz)))
+    atoms = np.flatnonzero(chains.moved_atoms.any(0))
     return RepackedSideChains(atoms, xyz[atoms])

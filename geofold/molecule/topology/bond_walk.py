@@ -1,4 +1,4 @@
-"""Walking the bond graph: which torsions there are, what each carries, and which links tie it down."""
+"""Walk over the bond graph of a segment, which finds its torsions, the atoms that each moves, and covalent links."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ BACKBONE = ("N", "CA", "C", "O")
 
 @dataclass(frozen=True)
 class TorsionTree:
-    """Torsions of a stretch of residues and the atoms they carry.
+    """Torsions of a segment of residues and the atoms that they move.
 
     Attributes
     ----------
     first, last : int
-        Residue indices of the stretch, inclusive.
+        First and last residue index of the segment, inclusive.
     closed : bool
-        Whether both ends are anchored, so that the stretch has to stay closed.
+        Whether both ends are anchored, so that the segment has to stay closed.
     kind : tuple of str
         'phi', 'psi' or 'chi1' ... 'chi4', one per torsion (n).
     residue, near, far, parent : (n,) int
-        Residue index, axis atoms (the axis points from near to far), parent torsion (-1: the root).
-    atoms, carrier : (m,) int
-        Moving atoms (every conformer, ascending) and the torsion that carries each.
+        Residue index, axis atoms (the axis points from near to far), parent torsion (-1 for the root).
+    atoms, body : (m,) int
+        Moving atoms (of all conformers, ascending), and the rigid body of each: the last torsion that moves it.
     anchor : (3,) int or None
-        N, CA and C of the residue after a closed stretch (or N, CA, CA where C is missing).
+        N, CA and C of the residue after a closed segment (or N, CA, CA if C is missing).
     end : int
-        Torsion that carries the anchor of a closed stretch; -1 without one.
+        Rigid body of the anchor of a closed segment; -1 without an anchor.
     links : tuple of (int, int)
-        Covalent links from a moving atom to a fixed atom, or across the tree: more rows for the closure.
+        Covalent links from a moving atom to a fixed atom, or across the tree; they are conditions of closure.
     steering : (n_atoms,) bool
-        The conformer that the tree was built on.
-    table : list of list of int
+        Atoms of the conformer that the tree is built on.
+    adjacency : list of list of int
         Adjacency list of the bond graph.
     """
 
@@ -51,24 +51,25 @@ class TorsionTree:
     far: NDArray[np.int64]
     parent: NDArray[np.int64]
     atoms: NDArray[np.int64]
-    carrier: NDArray[np.int64]
+    body: NDArray[np.int64]
     anchor: tuple[int, int, int] | None
     end: int
     links: tuple[tuple[int, int], ...]
     steering: NDArray[np.bool_]
-    table: list[list[int]]
+    adjacency: list[list[int]]
 
     def __len__(self) -> int:
+        """Return the number of torsions."""
         return len(self.kind)
 
     @property
     def backbone(self) -> NDArray[np.bool_]:
-        """(n,) bool: the phi and psi torsions."""
+        """(n,) bool: whether a torsion is phi or psi."""
         return np.array([kind in ("phi", "psi") for kind in self.kind], dtype=bool)
 
     @cached_property
     def influence(self) -> NDArray[np.bool_]:
-        """(n, n) bool: ``influence[k, j]``, torsion j moves what torsion k carries (j is k or an ancestor of k)."""
+        """(n, n) bool: whether torsion j (column) is torsion k (row) or one of its ancestors."""
         influence = np.eye(len(self), dtype=bool)
         for k, parent in enumerate(self.parent.tolist()):  # parents are numbered before their children
             if parent >= 0:
@@ -77,44 +78,59 @@ class TorsionTree:
 
 
 class Walk:
-    """Breadth-first walk over the bonds of the moving stretch."""
+    """Breadth-first walk over the bonds of a moving segment.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure with the segment.
+    steering : (n_atoms,) bool
+        Atoms of the conformer.
+    adjacency : list of list of int
+        Adjacency list of the bond graph.
+    axes : dict
+        Rotatable bonds (lower atom, higher atom) with kind and residue of their torsion.
+    first, last : int
+        First and last residue index of the segment, inclusive.
+    """
 
     def __init__(
         self,
         structure: Structure,
         steering: NDArray[np.bool_],
-        table: list[list[int]],
+        adjacency: list[list[int]],
         axes: dict[tuple[int, int], tuple[str, int]],
         first: int,
         last: int,
     ) -> None:
-        self.structure, self.steering, self.table, self.axes = structure, steering, table, axes
+        self.structure, self.steering, self.adjacency, self.axes = structure, steering, adjacency, axes
         self.first, self.last = first, last
         self.group: dict[int, int] = {}
         self.torsions: list[tuple[str, int, int, int, int]] = []  # kind, residue, near, far, parent
         self.links: list[tuple[int, int]] = []
 
     def run(self, start: int) -> None:
-        """Visit everything that hangs from `start`, numbering torsions in the order they are met."""
-        riders = self._riders()
+        """Visit all atoms that are connected to `start`, numbering torsions in the order of the walk."""
+        ligand_atoms = self._ligand_atoms()
         self.group[start] = -1
         queue = deque([start])
         while queue:
             atom = queue.popleft()
-            for other in self.table[atom]:
-                if other in self.group:
+            for neighbour in self.adjacency[atom]:
+                if neighbour in self.group:
                     continue
-                if self._same_part(atom, other) or other in riders:
-                    self.group[other] = self._enter(atom, other)
-                    queue.append(other)
+                if self._same_part(atom, neighbour) or neighbour in ligand_atoms:
+                    self.group[neighbour] = self._enter(atom, neighbour)
+                    queue.append(neighbour)
         self.links = self._cross_links()
 
-    def beyond(self, carbon: int) -> int:
-        """Torsion that carries what follows the last carbonyl carbon."""
-        return self.group[carbon]
+    def torsion_of(self, atom: int) -> int:
+        """Return the last torsion that moves an atom, -1 if none does."""
+        return self.group[atom]
 
     def tree(self, *, closed: bool, anchor: tuple[int, int, int] | None, end: int) -> TorsionTree:
-        self._carry_other_conformers()
+        """Return the tree of a finished walk; for the arguments see `TorsionTree`."""
+        self._assign_other_conformers()
         atoms = np.array(sorted(a for a, g in self.group.items() if g >= 0), dtype=np.int64)
         parent = np.array([t[4] for t in self.torsions], dtype=np.int64)
         column = {i: np.array([t[i] for t in self.torsions], dtype=np.int64) for i in (1, 2, 3)}
@@ -128,92 +144,93 @@ class Walk:
             far=column[3],
             parent=parent,
             atoms=atoms,
-            carrier=np.array([self.group[int(a)] for a in atoms], dtype=np.int64),
+            body=np.array([self.group[int(a)] for a in atoms], dtype=np.int64),
             anchor=anchor,
             end=end,
             links=tuple(self.links),
             steering=self.steering,
-            table=self.table,
+            adjacency=self.adjacency,
         )
 
-    def _enter(self, atom: int, other: int) -> int:
-        """Torsion of `other`, reached from `atom`: a new one if this bond turns."""
-        turning = self.axes.get((min(atom, other), max(atom, other)))
-        if turning is None:
+    def _enter(self, atom: int, neighbour: int) -> int:
+        """Return the last torsion that moves `neighbour`, reached from `atom`: a new one if the bond is rotatable."""
+        torsion = self.axes.get((min(atom, neighbour), max(atom, neighbour)))
+        if torsion is None:
             return self.group[atom]
-        self.torsions.append((*turning, atom, other, self.group[atom]))
+        self.torsions.append((*torsion, atom, neighbour, self.group[atom]))
         return len(self.torsions) - 1
 
     def _inside(self, atom: int) -> bool:
         return self.first <= self.structure.residue_of[atom] <= self.last
 
-    def _same_part(self, atom: int, other: int) -> bool:
-        """Whether the bond stays within a residue of the stretch, or is a peptide bond inside it."""
-        if not self._inside(other) or not self._inside(atom):
+    def _same_part(self, atom: int, neighbour: int) -> bool:
+        """Return whether a bond is within a residue of the segment, or a peptide bond inside it."""
+        if not self._inside(neighbour) or not self._inside(atom):
             return False
-        here, there = self.structure.residue_of[atom], self.structure.residue_of[other]
-        names = {str(self.structure.name[atom]), str(self.structure.name[other])}
-        return bool(here == there or (abs(here - there) == 1 and names == {"N", "C"}))
+        first, second = self.structure.residue_of[atom], self.structure.residue_of[neighbour]
+        names = {str(self.structure.name[atom]), str(self.structure.name[neighbour])}
+        return bool(first == second or (abs(first - second) == 1 and names == {"N", "C"}))
 
-    def _riders(self) -> set[int]:
-        """Atoms of ligands and glycans that hang from the stretch and from nothing else."""
-        riders: set[int] = set()
-        for start in range(len(self.table)):
+    def _ligand_atoms(self) -> set[int]:
+        """Find atoms of ligands and glycans that are bonded to the segment and to no other residue."""
+        ligand_atoms: set[int] = set()
+        for start in range(len(self.adjacency)):
             if not self._inside(start):
                 continue
-            for other in self.table[start]:
-                residue = int(self.structure.residue_of[other])
-                if self._inside(other) or self.structure.is_amino_acid(residue) or other in riders:
+            for neighbour in self.adjacency[start]:
+                residue = int(self.structure.residue_of[neighbour])
+                if self._inside(neighbour) or self.structure.is_amino_acid(residue) or neighbour in ligand_atoms:
                     continue
-                component, free = self._component(other)
+                component, free = self._component(neighbour)
                 if free:
-                    riders |= component
-        return riders
+                    ligand_atoms |= component
+        return ligand_atoms
 
     def _component(self, start: int) -> tuple[set[int], bool]:
-        """The non-protein group around `start`, and whether it touches no atom outside the stretch."""
-        seen, queue, free = {start}, [start], True
+        """Find the non-protein group around `start`, and whether it is bonded to no amino acid outside the segment."""
+        visited, queue, free = {start}, [start], True
         while queue:
-            for other in self.table[queue.pop()]:
-                if other in seen or self._inside(other):
+            for neighbour in self.adjacency[queue.pop()]:
+                if neighbour in visited or self._inside(neighbour):
                     continue
-                if self.structure.is_amino_acid(int(self.structure.residue_of[other])):
+                if self.structure.is_amino_acid(int(self.structure.residue_of[neighbour])):
                     free = False
                     continue
-                seen.add(other)
-                queue.append(other)
-        return seen, free
+                visited.add(neighbour)
+                queue.append(neighbour)
+        return visited, free
 
     def _cross_links(self) -> list[tuple[int, int]]:
-        """Bonds that the tree does not hold together by itself, peptide bonds to the anchors excepted."""
+        """Find bonds whose length the torsions can change, except the peptide bonds to the anchors."""
         links = []
         for atom, group in self.group.items():
-            for other in self.table[atom]:
-                if other in self.group:
-                    crossing = atom < other and not self._tree_bond(atom, other)
-                    if crossing and group != self.group[other]:
-                        links.append((atom, other))
-                elif group >= 0 and not self._to_anchor(atom, other):
-                    links.append((atom, other))
+            for neighbour in self.adjacency[atom]:
+                if neighbour in self.group:
+                    crossing = atom < neighbour and not self._tree_bond(atom, neighbour)
+                    if crossing and group != self.group[neighbour]:
+                        links.append((atom, neighbour))
+                elif group >= 0 and not self._to_anchor(atom, neighbour):
+                    links.append((atom, neighbour))
         return links
 
-    def _tree_bond(self, atom: int, other: int) -> bool:
-        """Bonds along the tree: both sides keep their distance whatever turns."""
-        one, two = self.group[atom], self.group[other]
-        for inner, outer, far in ((one, two, other), (two, one, atom)):
+    def _tree_bond(self, atom: int, neighbour: int) -> bool:
+        """Return whether a bond is along the tree, so that its length does not depend on the torsions."""
+        first, second = self.group[atom], self.group[neighbour]
+        for inner, outer, far in ((first, second, neighbour), (second, first, atom)):
             if outer >= 0 and self.torsions[outer][4] == inner and self.torsions[outer][3] == far:
                 return True
-        return one == two
+        return first == second
 
-    def _to_anchor(self, atom: int, other: int) -> bool:
-        here, there = int(self.structure.residue_of[atom]), int(self.structure.residue_of[other])
-        names = (str(self.structure.name[atom]), str(self.structure.name[other]))
-        return (there == self.last + 1 and here == self.last and names == ("C", "N")) or (
-            there == self.first - 1 and here == self.first and names == ("N", "C")
+    def _to_anchor(self, atom: int, neighbour: int) -> bool:
+        """Return whether a bond is the peptide bond to an anchor."""
+        inner, outer = int(self.structure.residue_of[atom]), int(self.structure.residue_of[neighbour])
+        names = (str(self.structure.name[atom]), str(self.structure.name[neighbour]))
+        return (outer == self.last + 1 and inner == self.last and names == ("C", "N")) or (
+            outer == self.first - 1 and inner == self.first and names == ("N", "C")
         )
 
-    def _carry_other_conformers(self) -> None:
-        """Conformers that do not steer ride on their residue's N-CA-C frame, backbone ones on their namesake."""
+    def _assign_other_conformers(self) -> None:
+        """Move other conformers with their residue's N-CA-C frame, backbone atoms with the atom of the same name."""
         for k in range(self.first, self.last + 1):
             frame = self._frame_group(k)
             for atom in self.structure.residues[k].atoms:
@@ -223,6 +240,7 @@ class Walk:
                     self.group[int(atom)] = self.group.get(int(twin), frame) if backbone and twin is not None else frame
 
     def _frame_group(self, k: int) -> int:
+        """Return the last torsion that moves the N-CA-C frame of a residue."""
         for name in ("CB", "HA", "HA2", "C"):
             atom = self.structure.atom(k, name, self.steering)
             if atom is not None and atom in self.group:

@@ -1,10 +1,10 @@
-"""Covalent bonds of a structure: templates for known residues, distances for the rest, records for links.
+"""Covalent bonds of a structure: templates for known residues, distances for others, records for links.
 
-Distances alone would be wrong exactly where we are needed: in a clashing loop, atoms that are not bonded
-come as close as atoms that are. So standard residues take OpenMM's residue templates, other residues are
-bonded by distance within the residue only (whose inner geometry a bent loop keeps), peptide bonds join
-consecutive residues, and anything else between residues needs a record (LINK, SSBOND, CONECT,
-_struct_conn), two cysteine sulphurs at bonding distance, or what `links` can tell from a clash.
+Distances alone would fail in damaged loops, where atoms that clash are as close as bonded ones. Standard residues
+therefore have the bonds of OpenMM's residue templates. Other residues are bonded by distance, within the residue only,
+whose internal geometry a perturbed loop preserves. Peptide bonds join consecutive residues. Any other bond between
+residues needs a record (LINK, SSBOND, CONECT, _struct_conn), two cysteine sulphurs at bonding distance, or the evidence
+that `covalent_links` requires.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from geofold.molecule.structure import Floats, Link, Mask, Structure
 from geofold.molecule.topology.covalent_links import unrecorded_links
 
 COVALENT_RADIUS = {"H": 0.031, "D": 0.031, "C": 0.076, "N": 0.071, "O": 0.066, "S": 0.105, "SE": 0.120, "P": 0.107}
-"""Cordero et al., Dalton Trans. 2008, 2832, in nm; other elements take 0.14."""
+"""Covalent radii (nm) of Cordero et al. (Dalton Trans. 2008, 2832); 0.14 for other elements."""
 BOND_TOLERANCE = 0.045
+"""Largest excess (nm) of a bond over the sum of the covalent radii."""
 DISULFIDE = (0.18, 0.25)
+"""Range of S-S distances of a disulfide, nm."""
 CYSTEINES = sorted(name for name in AMINO_NAMES if standard_name(name) == "CYS")
 
 
 @cache
 def templates() -> dict[str, list[tuple[str, str]]]:
-    """Bonds inside each residue that OpenMM knows, as pairs of atom names."""
+    """Load the bonds inside each residue known to OpenMM, as pairs of atom names."""
     import openmm.app
 
     root = ElementTree.parse(Path(openmm.app.__file__).parent / "data" / "residues.xml").getroot()
@@ -46,12 +48,12 @@ def templates() -> dict[str, list[tuple[str, str]]]:
 
 
 def bond_list(structure: Structure, steering: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Every covalent bond between steering atoms, as pairs of atom indices.
+    """List the covalent bonds between the atoms of a conformer, as pairs of atom indices.
 
     Parameters
     ----------
-    structure
-        The molecule.
+    structure : Structure
+        Structure.
     steering : (n,) bool
         One conformer per residue, see `Structure.steering`.
 
@@ -78,58 +80,58 @@ def bond_list(structure: Structure, steering: NDArray[np.bool_]) -> list[tuple[i
 
 
 def link_bonds(structure: Structure, steering: NDArray[np.bool_]) -> set[tuple[int, int]]:
-    """Recorded links between residues; disulfides, amides and glycosidic bonds found without a record."""
-    found = set(unrecorded_links(structure, steering))
+    """Find links between residues: recorded ones, and unrecorded disulfides, amides and glycosidic bonds."""
+    links = set(unrecorded_links(structure, steering))
     for link in structure.links:
         different = structure.residue_of[link.i] != structure.residue_of[link.j]
         if steering[link.i] and steering[link.j] and different:
-            found.add((min(link.i, link.j), max(link.i, link.j)))
+            links.add((min(link.i, link.j), max(link.i, link.j)))
     sulphur = np.flatnonzero(steering & (structure.name == "SG") & np.isin(structure.resname, CYSTEINES))
     i, j, distance = _pairs_within(structure.xyz[sulphur], DISULFIDE[1])
     near = (distance >= DISULFIDE[0]) & (distance <= DISULFIDE[1])
-    found.update(zip(sulphur[i[near]].tolist(), sulphur[j[near]].tolist(), strict=True))
-    return found
+    links.update(zip(sulphur[i[near]].tolist(), sulphur[j[near]].tolist(), strict=True))
+    return links
 
 
 def is_complete(structure: Structure, index: int, steering: NDArray[np.bool_]) -> bool:
-    """Whether a residue has all heavy atoms of its template, OXT apart; one without a template counts as complete."""
+    """Return whether a residue has all heavy atoms of its template except OXT; True if it has no template."""
     known = templates().get(standard_name(structure.residues[index].resname))
     if known is None:
         return True
     heavy = {name for bond in known for name in bond if not name.startswith("H") and name != "OXT"}
-    there = {str(structure.name[a]) for a in structure.residues[index].atoms if steering[a]}
-    if structure.residues[index].resname == "ILE" and "CD" in there:  # CHARMM's name
-        there.add("CD1")
-    return heavy <= there
+    present = {str(structure.name[a]) for a in structure.residues[index].atoms if steering[a]}
+    if structure.residues[index].resname == "ILE" and "CD" in present:  # CHARMM's name
+        present.add("CD1")
+    return heavy <= present
 
 
-def neighbours(bonds: list[tuple[int, int]], n: int) -> list[list[int]]:
-    """Adjacency list of the bond graph, each list in ascending order."""
-    table: list[list[int]] = [[] for _ in range(n)]
+def adjacency_list(bonds: list[tuple[int, int]], n: int) -> list[list[int]]:
+    """Build the adjacency list of the bond graph of n atoms, each list in ascending order."""
+    adjacency: list[list[int]] = [[] for _ in range(n)]
     for i, j in bonds:
-        table[i].append(j)
-        table[j].append(i)
-    return [sorted(row) for row in table]
+        adjacency[i].append(j)
+        adjacency[j].append(i)
+    return [sorted(row) for row in adjacency]
 
 
-def separations(table: list[list[int]], atoms: NDArray[np.int64], depth: int) -> list[tuple[int, int]]:
-    """Pairs (atom of `atoms`, other atom) at most `depth` bonds apart."""
+def pairs_within_bonds(adjacency: list[list[int]], atoms: NDArray[np.int64], depth: int) -> list[tuple[int, int]]:
+    """List the pairs (atom of `atoms`, second atom) that are at most `depth` bonds apart."""
     pairs: list[tuple[int, int]] = []
     for start in atoms:
-        seen = {int(start)}
+        visited = {int(start)}
         frontier = [int(start)]
         for _ in range(depth):
-            frontier = [b for a in frontier for b in table[a] if b not in seen]
+            frontier = [b for a in frontier for b in adjacency[a] if b not in visited]
             frontier = list(dict.fromkeys(frontier))
-            seen.update(frontier)
-        pairs.extend((int(start), other) for other in sorted(seen) if other != start)
+            visited.update(frontier)
+        pairs.extend((int(start), other) for other in sorted(visited) if other != start)
     return pairs
 
 
 def _inside(
     structure: Structure, atoms: NDArray[np.int64], template: list[tuple[str, str]] | None
 ) -> list[tuple[int, int]]:
-    """Bonds inside one residue: by template where it speaks, each left-over atom to its nearest heavy atom."""
+    """List the bonds inside one residue from its template; atoms not in it are bonded to the nearest heavy atom."""
     if len(atoms) < 2:
         return []
     if template is None:
@@ -139,28 +141,28 @@ def _inside(
     bonded = {a for bond in bonds for a in bond}
     heavy = np.array([a for a in atoms if structure.element[a] not in ("H", "D")], dtype=np.int64)
     rest = [a for a in atoms.tolist() if a not in bonded]
-    if rest and len(heavy):  # an atom may be the nearest to itself, and of equally near ones the first is taken
+    if rest and len(heavy):  # the query may return the atom itself; of equally near atoms the first is taken
         k = range(1, min(3, len(heavy)) + 1)
-        distance, place = cKDTree(structure.xyz[heavy]).query(structure.xyz[rest], k=k)
-        for atom, *near in zip(rest, distance.tolist(), heavy[place].tolist(), strict=True):
-            others = [(apart, other) for apart, other in zip(*near, strict=True) if other != atom]
+        distance, nearest = cKDTree(structure.xyz[heavy]).query(structure.xyz[rest], k=k)
+        for atom, *near in zip(rest, distance.tolist(), heavy[nearest].tolist(), strict=True):
+            others = [(gap, other) for gap, other in zip(*near, strict=True) if other != atom]
             bonds += [(atom, min(others)[1])] if others else []
     return [(min(b), max(b)) for b in bonds]
 
 
 def _backbone_bonds(structure: Structure, index: int, steering: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """N-CA and CA-C of an amino acid: an unknown one with scattered atoms is a chain too, as a known one is."""
+    """List N-CA and CA-C of an amino acid, which are bonded at any distance, as template bonds are."""
     atoms = [structure.atom(index, name, steering) for name in ("N", "CA", "C")]
     return [(min(i, j), max(i, j)) for i, j in pairwise(atoms) if i is not None and j is not None]
 
 
-def links_among(structure: Structure, kept: Mask) -> tuple[Link, ...]:
-    """Links between atoms that are kept, (n,) bool, by their numbers among those."""
-    place = np.cumsum(kept) - 1
+def links_among(structure: Structure, mask: Mask) -> tuple[Link, ...]:
+    """Select the links between atoms of a mask (n,), with indices counted within the mask."""
+    index = np.cumsum(mask) - 1
     return tuple(
-        Link(int(place[link.i]), int(place[link.j]), link.source)
+        Link(int(index[link.i]), int(index[link.j]), link.source)
         for link in structure.links
-        if kept[link.i] and kept[link.j]
+        if mask[link.i] and mask[link.j]
     )
 
 
@@ -172,10 +174,10 @@ def _by_distance(structure: Structure, atoms: NDArray[np.int64]) -> list[tuple[i
     return list(zip(atoms[i[close]].tolist(), atoms[j[close]].tolist(), strict=True))
 
 
-def _pairs_within(xyz: Floats, reach: float) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """Pairs i < j of places (n, 3) at most about `reach` apart, and their distances (p,)."""
+def _pairs_within(xyz: Floats, cutoff: float) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Find pairs i < j of points (n, 3) within about `cutoff` of each other, and their distances (p,)."""
     if len(xyz) < 2:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
-    pairs = cKDTree(xyz).query_pairs(reach * (1 + 1e-9), output_type="ndarray")
+    pairs = cKDTree(xyz).query_pairs(cutoff * (1 + 1e-9), output_type="ndarray")
     i, j = pairs.T
     return i, j, np.linalg.norm(xyz[i] - xyz[j], axis=-1)

@@ -1,8 +1,8 @@
 """Covalent links between residues that are not neighbours in sequence: lactams, rings, glycans; not disulfides.
 
-Disulfides are in `geofold.molecule.topology.bonds`. A link is one that the file records (LINK, CONECT, struct_conn), or
-a bond that can be told from a clash by what is missing: an amide whose carbon lacks a second oxygen or nitrogen, or a
-carbon of a sugar at bonding distance from an atom at which proteins are glycosylated.
+Disulfides are in `geofold.molecule.topology.bonds`. A link is recorded in the file (LINK, CONECT, struct_conn),
+or is a bond that differs from a clash: an amide whose carbon lacks a second oxygen or nitrogen, or a carbon of a sugar
+at bonding distance from an atom at which proteins are glycosylated.
 """
 
 from __future__ import annotations
@@ -17,36 +17,38 @@ from geofold.molecule.structure import Mask, Structure
 Pair = tuple[int, int]
 """Two atoms, the lower index first."""
 RECORDED = 0.25
-"""nm: a recorded bond that is longer ties nothing."""
+"""Length (nm) up to which a recorded bond is a constraint."""
 AMIDE = (0.115, 0.16)
-"""nm, C-N."""
+"""Range of the C-N distance of an amide, nm."""
 GLYCOSIDIC = (0.12, 0.17)
-"""nm, from a sugar's carbon to N or O."""
+"""Range of the distance from a sugar's carbon to N or O in a glycosidic bond, nm."""
 NONMETALS = ("B", "C", "N", "O", "F", "SI", "P", "S", "CL", "SE", "BR", "I")
 ACYL = {"ASP": "CG", "ASN": "CG", "GLU": "CD", "GLN": "CD"}
-"""Side-chain carbons that become an amide's."""
+"""Side-chain carbons that form amides."""
 AMINE = {"LYS": "NZ", "ORN": "NE", "DAB": "ND", "DPR": "NG"}
-"""Side-chain nitrogens that become an amide's."""
+"""Side-chain nitrogens that form amides."""
 GLYCOSYLATED = {"ASN": "ND2", "SER": "OG", "THR": "OG1"}
 ANOMERIC = ("C1", "C2")
-"""Carbons by which sugars are bound."""
+"""Carbons that form glycosidic bonds."""
 
 
 def covalent_links(structure: Structure, steering: Mask) -> list[Pair]:
-    """Covalent links of amino acids, neither peptide bonds along the chain nor disulfides nor bonds to metals.
+    """Find covalent links of amino acids except peptide bonds along the chain, disulfides and bonds to metals.
 
     Parameters
     ----------
+    structure : Structure
+        Structure.
     steering : (n,) bool
         One conformer per residue.
     """
     recorded = [(link.i, link.j) for link in structure.links if steering[link.i] and steering[link.j]]
-    found = {(min(i, j), max(i, j)) for i, j in recorded if _ties(structure, i, j)}
-    return sorted(found | set(unrecorded_links(structure, steering)))
+    links = {(min(i, j), max(i, j)) for i, j in recorded if _is_link(structure, i, j)}
+    return sorted(links | set(unrecorded_links(structure, steering)))
 
 
 def unrecorded_links(structure: Structure, steering: Mask) -> list[Pair]:
-    """Amides and glycosidic bonds that are recognised without a record."""
+    """Find amides and glycosidic bonds without a record."""
     amides = _pairs(structure, _acyl_carbons(structure, steering), _amines(structure, steering), AMIDE)
     linked = np.isin(structure.resname, list(GLYCOSYLATED)) & steering
     bound = [a for a in np.flatnonzero(linked).tolist() if structure.name[a] == GLYCOSYLATED[str(structure.resname[a])]]
@@ -56,7 +58,7 @@ def unrecorded_links(structure: Structure, steering: Mask) -> list[Pair]:
 
 
 def link_notes(structure: Structure, steering: Mask) -> list[str]:
-    """A note that names the links; none where there are none."""
+    """Write a note that lists the links; empty without links."""
     names = [f"{_site(structure, i)} - {_site(structure, j)}" for i, j in covalent_links(structure, steering)]
     return [f"covalent links: {', '.join(names)}"] if names else []
 
@@ -66,10 +68,10 @@ def _site(structure: Structure, atom: int) -> str:
     return f"{residue.label} {residue.resname}@{structure.name[atom]}"
 
 
-def _ties(structure: Structure, i: int, j: int) -> bool:
-    """Whether a recorded bond is such a link."""
-    one, two = sorted((int(structure.residue_of[i]), int(structure.residue_of[j])))
-    if one == two or not (structure.is_amino_acid(one) or structure.is_amino_acid(two)):
+def _is_link(structure: Structure, i: int, j: int) -> bool:
+    """Return whether a recorded bond is a link in the sense of `covalent_links`."""
+    first, second = sorted((int(structure.residue_of[i]), int(structure.residue_of[j])))
+    if first == second or not (structure.is_amino_acid(first) or structure.is_amino_acid(second)):
         return False
     if not np.isin(structure.element[[i, j]], NONMETALS).all() or (structure.name[[i, j]] == "SG").all():
         return False
@@ -79,15 +81,15 @@ def _ties(structure: Structure, i: int, j: int) -> bool:
 
 
 def _follows(structure: Structure, carbon: int, nitrogen: int) -> bool:
-    """Whether the nitrogen's residue is the next of the chain, by its place in the file or its number."""
-    one, two = (int(structure.residue_of[a]) for a in (carbon, nitrogen))
-    before, after = structure.residues[one], structure.residues[two]
-    return before.chain == after.chain and (two == one + 1 or after.resnum == before.resnum + 1)
+    """Return whether the nitrogen's residue is next in the chain, by its position in the file or its number."""
+    first, second = (int(structure.residue_of[a]) for a in (carbon, nitrogen))
+    before, after = structure.residues[first], structure.residues[second]
+    return before.chain == after.chain and (second == first + 1 or after.resnum == before.resnum + 1)
 
 
 def _acyl_carbons(structure: Structure, steering: Mask) -> list[int]:
-    """Carbons with one oxygen or nitrogen of their own where an acid has two: of ends of chains and of side chains."""
-    found = []
+    """Find acyl carbons of chain ends and side chains that have one oxygen or nitrogen where an acid has two."""
+    carbons = []
     for k, residue in enumerate(structure.residues):
         if not structure.is_amino_acid(k):
             continue
@@ -99,35 +101,45 @@ def _acyl_carbons(structure: Structure, steering: Mask) -> list[int]:
         for name in names:
             carbon = structure.atom(k, name, steering) if name else None
             if carbon is not None:
-                own = np.linalg.norm(structure.xyz[polar] - structure.xyz[carbon], axis=1) < AMIDE[1]
-                found += [carbon] * int(own.sum() <= 1)
-    return found
+                bonded = np.linalg.norm(structure.xyz[polar] - structure.xyz[carbon], axis=1) < AMIDE[1]
+                carbons += [carbon] * int(bonded.sum() <= 1)
+    return carbons
 
 
 def _amines(structure: Structure, steering: Mask) -> list[int]:
-    """Nitrogens of beginnings of chains and of side chains."""
-    found = []
+    """Find amine nitrogens of chain starts and side chains."""
+    nitrogens = []
     for k, residue in enumerate(structure.residues):
         if not structure.is_amino_acid(k):
             continue
         names = [AMINE.get(standard_name(residue.resname))]
         if k == 0 or not structure.bonded(k - 1, k):
             names.append("N")
-        found += [a for name in names if name and (a := structure.atom(k, name, steering)) is not None]
-    return found
+        nitrogens += [a for name in names if name and (a := structure.atom(k, name, steering)) is not None]
+    return nitrogens
 
 
-def _pairs(structure: Structure, one: list[int], two: list[int], length: tuple[float, float]) -> list[Pair]:
-    """Atoms of different residues within bonding distance, excluding peptide bonds along the chain."""
-    if not one or not two:
+def _pairs(structure: Structure, first: list[int], second: list[int], length: tuple[float, float]) -> list[Pair]:
+    """Find atoms of different residues at bonding distance, excluding peptide bonds along the chain.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure.
+    first, second : list of int
+        Atoms that may form the bonds.
+    length : (float, float)
+        Range of the bond length, nm.
+    """
+    if not first or not second:
         return []
-    places: NDArray[np.float64] = structure.xyz[two]
-    near = cKDTree(places).query_ball_point(structure.xyz[one], length[1])
-    found = []
-    for i, rows in zip(one, near, strict=True):
-        for j in (two[row] for row in rows):
-            apart = float(np.linalg.norm(structure.xyz[i] - structure.xyz[j]))
+    points: NDArray[np.float64] = structure.xyz[second]
+    near = cKDTree(points).query_ball_point(structure.xyz[first], length[1])
+    pairs = []
+    for i, rows in zip(first, near, strict=True):
+        for j in (second[row] for row in rows):
+            distance = float(np.linalg.norm(structure.xyz[i] - structure.xyz[j]))
             along = (structure.name[i], structure.name[j]) == ("C", "N") and _follows(structure, i, j)
-            if apart >= length[0] and structure.residue_of[i] != structure.residue_of[j] and not along:
-                found.append((min(i, j), max(i, j)))
-    return found
+            if distance >= length[0] and structure.residue_of[i] != structure.residue_of[j] and not along:
+                pairs.append((min(i, j), max(i, j)))
+    return pairs

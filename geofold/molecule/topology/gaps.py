@@ -1,6 +1,6 @@
-"""Gaps of chains: which residues are missing, by the numbers and by what the file says of its sequences.
+"""Gaps of chains: missing residues, from residue numbers and from the sequences recorded in the file.
 
-Glossary: a stretch is an unbroken piece of chain; a place is where it begins in the recorded sequence.
+Glossary: a segment is an unbroken part of a chain; a position is the index of its first residue in the record.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from geofold.molecule.residues import standard_name
 from geofold.molecule.selection import Number
 from geofold.molecule.structure import Structure
 
-Stretch = tuple[int, int]
+Segment = tuple[int, int]
 """First and last residue index."""
-LEFT_OUT = 1000
-"""Cost of a residue that the recorded sequence has no place for: a ligand that is an amino acid, for example."""
-FAR_OFF = 50
-"""A gap whose length disagrees with the numbers costs its difference, up to this."""
-MOST_PLACES = 400
-"""A chain in so many small pieces that these have more places together is not compared with its record."""
+UNPLACED_COST = 1000
+"""Cost of a residue that is not in the recorded sequence, such as a ligand that is an amino acid."""
+MAX_MISMATCH_COST = 50
+"""Largest cost of a gap whose length disagrees with the residue numbers; the cost is the difference."""
+MAX_POSITIONS = 400
+"""Number of possible positions of all segments up to which a chain is compared with its record."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Gap:
     Attributes
     ----------
     numbers : sequence of (int, str)
-        Numbers of the missing residues: the record's, else as many as the numbering leaves.
+        Numbers of the missing residues from the record, otherwise all that the numbering leaves free.
     names : tuple of str or None
-        Their names by the record; None if it is ambiguous or missing.
+        Their names in the record; None if it is ambiguous or missing.
     source : str
-        Name of the record, '' without one.
+        Name of the record; empty without one.
     """
 
     before: int
@@ -48,120 +48,156 @@ class Gap:
     source: str
 
 
-def stretches(structure: Structure, chain: str | None = None) -> list[Stretch]:
-    """First and last residue of the unbroken stretches of amino acids, of all chains or of one."""
-    spans: list[Stretch] = []
+def chain_segments(structure: Structure, chain: str | None = None) -> list[Segment]:
+    """Find the unbroken segments of amino acids of all chains, or of one."""
+    segments: list[Segment] = []
     for k in range(len(structure.residues)):
         if chain not in (None, structure.residues[k].chain) or not structure.is_amino_acid(k):
             continue
-        if spans and spans[-1][1] == k - 1 and structure.bonded(k - 1, k):
-            spans[-1] = (spans[-1][0], k)
+        if segments and segments[-1][1] == k - 1 and structure.bonded(k - 1, k):
+            segments[-1] = (segments[-1][0], k)
         else:
-            spans.append((k, k))
-    return spans
+            segments.append((k, k))
+    return segments
 
 
-def gaps(structure: Structure, chain: str | None = None, removed: frozenset[int] = frozenset()) -> list[Gap]:
-    """Gaps between stretches of each chain id, or of one, as if the residues `removed` were not there."""
+def find_gaps(structure: Structure, chain: str | None = None, removed: frozenset[int] = frozenset()) -> list[Gap]:
+    """Find the gaps between segments of each chain, or of one, as if the residues `removed` were missing."""
     recorded = recorded_sequences(structure)
-    chains: dict[str, list[Stretch]] = {}
-    for first, last in stretches(structure, chain):
+    chains: dict[str, list[Segment]] = {}
+    for first, last in chain_segments(structure, chain):
         for part in _without(first, last, removed):
             chains.setdefault(structure.residues[first].chain, []).append(part)
-    found = []
-    for own, spans in chains.items():
-        told = _contents(structure, spans, recorded[own]) if own in recorded else {}
-        for k, ((_, before), (after, _)) in enumerate(pairwise(spans)):
-            one, two = ((structure.residues[i].resnum, structure.residues[i].icode) for i in (before, after))
-            content = told.get(k)
+    gaps = []
+    for name, segments in chains.items():
+        contents = _contents(structure, segments, recorded[name]) if name in recorded else {}
+        for k, ((_, before), (after, _)) in enumerate(pairwise(segments)):
+            ends = ((structure.residues[i].resnum, structure.residues[i].icode) for i in (before, after))
+            free = numbers_between(*ends)
+            content = contents.get(k)
             if content is None:
-                found.append(Gap(before, after, numbers_between(one, two), None, ""))
+                gaps.append(Gap(before, after, free, None, ""))
                 continue
-            record, place = recorded[own], slice(*content)
-            known = tuple(number for number in record.numbers[place] if number is not None)
-            complete = len(known) == len(record.names[place])
-            found.append(
-                Gap(before, after, known if complete else numbers_between(one, two), record.names[place], record.source)
-            )
-    return found
+            record, missing = recorded[name], slice(*content)
+            numbers = tuple(number for number in record.numbers[missing] if number is not None)
+            complete = len(numbers) == len(record.names[missing])
+            gaps.append(Gap(before, after, numbers if complete else free, record.names[missing], record.source))
+    return gaps
 
 
-def _without(first: int, last: int, removed: frozenset[int]) -> list[Stretch]:
-    """Remaining residues of a segment."""
-    kept = np.array([False, *(k not in removed for k in range(first, last + 1)), False])
-    edge = np.flatnonzero(np.diff(kept.astype(int)))
+def _without(first: int, last: int, removed: frozenset[int]) -> list[Segment]:
+    """List the remaining parts of a segment."""
+    present = np.array([False, *(k not in removed for k in range(first, last + 1)), False])
+    edge = np.flatnonzero(np.diff(present.astype(int)))
     return [(first + int(a), first + int(b) - 1) for a, b in edge.reshape(-1, 2)]
 
 
-def _contents(structure: Structure, spans: Sequence[Stretch], record: Recorded) -> dict[int, tuple[int, int]]:
-    """Where in the record the gap behind each stretch lies, for those where all best placements agree."""
-    names, places = [standard_name(name) for name in record.names], list[list[int]]()
+def _contents(structure: Structure, segments: Sequence[Segment], record: Recorded) -> dict[int, tuple[int, int]]:
+    """Find the slice of the record of the gap after each segment, if all optimal alignments agree on its names."""
+    names, positions = [standard_name(name) for name in record.names], list[list[int]]()
     count = 0
-    for span in spans:
-        places.append(_places(structure, span, record, names))
-        count += len(places[-1])
-        if count > MOST_PLACES:
+    for segment in segments:
+        positions.append(_positions(structure, segment, record, names))
+        count += len(positions[-1])
+        if count > MAX_POSITIONS:
             return {}
-    size = [last - first + 1 for first, last in spans]
+    size = [last - first + 1 for first, last in segments]
     start = [0, *accumulate(size)]
-    forward, backward = _costs(structure, spans, places, start)
+    forward, backward = _costs(structure, segments, positions, start)
     best = min((cost + backward[node] for node, cost in forward.items()), default=None)
-    found: dict[int, tuple[int, int]] = {}
-    for k in range(len(spans) - 1):
-        ways = {
+    contents: dict[int, tuple[int, int]] = {}
+    for k in range(len(segments) - 1):
+        optimal = {
             (q + size[k], p)
-            for q in places[k]
-            for p in places[k + 1]
+            for q in positions[k]
+            for p in positions[k + 1]
             if q + size[k] <= p
-            and forward[k, q] + _step(structure, spans, start, (k, q), (k + 1, p)) + backward[k + 1, p] == best
+            and forward[k, q] + _step(structure, segments, start, (k, q), (k + 1, p)) + backward[k + 1, p] == best
         }
-        if len({record.names[start:end] for start, end in ways}) == 1:
-            found[k] = min(ways)
-    return found
+        if len({record.names[start:end] for start, end in optimal}) == 1:
+            contents[k] = min(optimal)
+    return contents
 
 
-def _places(structure: Structure, span: Stretch, record: Recorded, there: list[str]) -> list[int]:
-    """Places where the record, by its standard names, reads as the stretch does, numbers included where it has them."""
-    residues = [structure.residues[k] for k in range(span[0], span[1] + 1)]
-    own = [standard_name(residue.resname) for residue in residues]
+def _positions(structure: Structure, segment: Segment, record: Recorded, names: list[str]) -> list[int]:
+    """List the positions at which the record has the names of a segment and, if recorded, its first number.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure with the segment.
+    segment : Segment
+        First and last residue index.
+    record : Recorded
+        Recorded sequence of the chain.
+    names : list of str
+        Its standard names.
+    """
+    residues = [structure.residues[k] for k in range(segment[0], segment[1] + 1)]
+    query = [standard_name(residue.resname) for residue in residues]
     number = (residues[0].resnum, residues[0].icode)
     return [
-        place
-        for place in range(len(there) - len(own) + 1)
-        if there[place] == own[0] and record.numbers[place] in (None, number) and there[place : place + len(own)] == own
+        k
+        for k in range(len(names) - len(query) + 1)
+        if names[k] == query[0] and record.numbers[k] in (None, number) and names[k : k + len(query)] == query
     ]
 
 
 Node = tuple[int, int]
-"""A stretch and its place."""
+"""Index of a segment and its position."""
 
 
 def _costs(
-    structure: Structure, spans: Sequence[Stretch], places: list[list[int]], start: list[int]
+    structure: Structure, segments: Sequence[Segment], positions: list[list[int]], start: list[int]
 ) -> tuple[dict[Node, int], dict[Node, int]]:
-    """Cost of the best way from the chain's start to each placed stretch, and from there to its end.
+    """Compute the least cost from the start of the chain to each placed segment, and from there to its end.
 
-    `start` (k + 1) counts the residues before each stretch, and those of all.
+    Parameters
+    ----------
+    structure : Structure
+        Structure with the chain.
+    segments : sequence of Segment
+        Segments of the chain.
+    positions : list of list of int
+        Possible positions of each segment.
+    start : list of int
+        Number of residues before each segment, then the total.
     """
-    size = [two - one for one, two in pairwise(start)]
-    nodes = [(k, p) for k, own in enumerate(places) for p in own]
-    forward = {node: LEFT_OUT * start[node[0]] for node in nodes}
+    size = [end - begin for begin, end in pairwise(start)]
+    nodes = [(k, p) for k, possible in enumerate(positions) for p in possible]
+    forward = {node: UNPLACED_COST * start[node[0]] for node in nodes}
     for j, node in enumerate(nodes):
-        for other in nodes[:j]:
-            if other[0] < node[0] and other[1] + size[other[0]] <= node[1]:
-                forward[node] = min(forward[node], forward[other] + _step(structure, spans, start, other, node))
-    backward = {node: LEFT_OUT * (start[-1] - start[node[0] + 1]) for node in nodes}
+        for neighbour in nodes[:j]:
+            if neighbour[0] < node[0] and neighbour[1] + size[neighbour[0]] <= node[1]:
+                forward[node] = min(
+                    forward[node], forward[neighbour] + _step(structure, segments, start, neighbour, node)
+                )
+    backward = {node: UNPLACED_COST * (start[-1] - start[node[0] + 1]) for node in nodes}
     for j, node in reversed(list(enumerate(nodes))):
-        for other in nodes[j + 1 :]:
-            if other[0] > node[0] and node[1] + size[node[0]] <= other[1]:
-                backward[node] = min(backward[node], backward[other] + _step(structure, spans, start, node, other))
+        for neighbour in nodes[j + 1 :]:
+            if neighbour[0] > node[0] and node[1] + size[node[0]] <= neighbour[1]:
+                backward[node] = min(
+                    backward[node], backward[neighbour] + _step(structure, segments, start, node, neighbour)
+                )
     return forward, backward
 
 
-def _step(structure: Structure, spans: Sequence[Stretch], start: list[int], one: Node, two: Node) -> int:
-    """Cost of two placed stretches in a row: those left out between them, and a gap that the numbers deny."""
-    if two[0] != one[0] + 1:
-        return LEFT_OUT * (start[two[0]] - start[one[0] + 1])
-    before, after = (structure.residues[k] for k in (spans[one[0]][1], spans[two[0]][0]))
+def _step(structure: Structure, segments: Sequence[Segment], start: list[int], first: Node, second: Node) -> int:
+    """Compute the cost between two placed segments: unplaced segments, and a gap that disagrees with the numbers.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure with the chain.
+    segments : sequence of Segment
+        Segments of the chain.
+    start : list of int
+        Number of residues before each segment, then the total.
+    first, second : Node
+        Two segments with their positions.
+    """
+    if second[0] != first[0] + 1:
+        return UNPLACED_COST * (start[second[0]] - start[first[0] + 1])
+    before, after = (structure.residues[k] for k in (segments[first[0]][1], segments[second[0]][0]))
     expected = len(numbers_between((before.resnum, before.icode), (after.resnum, after.icode)))
-    return min(abs(two[1] - one[1] - (start[two[0]] - start[one[0]]) - expected), FAR_OFF)
+    return min(abs(second[1] - first[1] - (start[second[0]] - start[first[0]]) - expected), MAX_MISMATCH_COST)

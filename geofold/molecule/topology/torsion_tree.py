@@ -1,11 +1,11 @@
-"""Which torsions may turn, and the tree they form.
+"""The rotatable torsions of a segment and the tree that they form.
 
-Glossary: ``n`` torsions, ``m`` moving atoms. A torsion turns everything beyond its bond, seen from the
-root; its parent is the torsion passed last on the way to it. Nothing here depends on coordinates except
-the choice of what is bonded, so a tree is built once and serves a whole stream.
+Glossary: ``n`` torsions, ``m`` moving atoms. A torsion moves all atoms beyond its bond, seen from the root; its parent
+is the last torsion on the way from the root. Only the bonds depend on coordinates, so a tree is built once and used for
+a whole stream.
 
-The tree is found by walking the bond graph from the root, which keeps rings, hydrogens, ligands bonded to
-the chain and unusual residues right without a table of what belongs where.
+The tree is found by a walk over the bond graph from the root, which treats rings, hydrogens, ligands bonded to the
+chain and unusual residues correctly without tables of their atoms.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from geofold.errors import AltlocError, BackboneError
 from geofold.molecule.residues import standard_name
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bond_walk import BACKBONE, TorsionTree, Walk
-from geofold.molecule.topology.bonds import bond_list, neighbours
+from geofold.molecule.topology.bonds import adjacency_list, bond_list
 
 CHI_ATOMS: dict[str, tuple[str, ...]] = {
     "ARG": ("CA", "CB", "CG", "CD", "NE"),
@@ -39,37 +39,50 @@ CHI_ATOMS: dict[str, tuple[str, ...]] = {
     "TYR": ("CA", "CB", "CG"),
     "VAL": ("CA", "CB"),
 }
-"""Axis atoms of the side-chain torsions by IUPAC: chi k turns about the bond between atoms k-1 and k. Polar
-hydrogens, methyl groups and the last chi of lysine are left as they are; proline's ring is rigid."""
+"""Axis atoms of the side-chain torsions by IUPAC: chi k is the rotation about the bond between atoms k-1 and k.
+
+Polar hydrogens, methyl groups and the last chi of lysine do not turn; proline's ring is rigid.
+"""
 CAPS = frozenset({"ACE", "FOR", "NH2", "NME", "NMA"})
+"""Names of terminal caps, which move with the end of the chain."""
 
 
 def torsion_tree(
     structure: Structure, first: int, last: int, *, chi: bool = True, altloc: str | None = None, torn: bool = False
 ) -> TorsionTree:
-    """Torsions of residues ``first`` to ``last`` (inclusive) and what they carry.
+    """Build the torsion tree of residues ``first`` to ``last`` (inclusive).
 
-    A stretch with a bonded residue on both sides is closed and rooted at its N end. A stretch at a chain
-    end hangs from its other end; a whole chain hangs from the CA of its middle residue.
+    A segment with a bonded residue on both sides is closed, and its root is its N end. The root of a segment at a chain
+    end is its other end; that of a whole chain is the CA of its middle residue.
 
     Parameters
     ----------
-    chi
-        Side chains turn too.
-    torn
-        A neighbour that lacks N or CA is taken for a chain end, where it would else be an error.
+    structure : Structure
+        Structure with the segment.
+    first, last : int
+        Indices of the first and the last residue.
+    chi : bool
+        Include side-chain torsions.
+    altloc : str or None
+        Letter of the conformer.
+    torn : bool
+        Treat a next residue that lacks CA as a chain end instead of raising.
+
+    Returns
+    -------
+    TorsionTree
 
     Raises
     ------
     AltlocError
-        If a backbone atom of the stretch has several conformers and none was chosen.
+        If a backbone atom of the segment has several conformers and none was chosen.
     BackboneError
-        If N, CA or C of a residue of the stretch, or an anchor atom, is missing.
+        If N, CA or C of a residue of the segment, or an anchor atom, is missing.
     """
     steering = structure.steering(altloc)
     if altloc is None:
         _require_single_backbone(structure, first, last)
-    table = neighbours(bond_list(structure, steering), len(structure.name))
+    adjacency = adjacency_list(bond_list(structure, steering), len(structure.name))
     backbone = {(k, name): structure.atom(k, name, steering) for k in range(first, last + 1) for name in BACKBONE}
     for (k, name), atom in backbone.items():
         if atom is None and name != "O":
@@ -78,27 +91,26 @@ def torsion_tree(
                 "N, CA and C in every residue that moves",
                 "rebuild the residue first, or leave it out of the range",
             )
-    before = first > 0 and _holds(structure, first - 1, first - 1, first)
-    after = last + 1 < len(structure.residues) and _holds(structure, last + 1, last, last + 1)
+    before = first > 0 and _is_anchor(structure, first - 1, first - 1, first)
+    after = last + 1 < len(structure.residues) and _is_anchor(structure, last + 1, last, last + 1)
     after = after and not (torn and structure.atom(last + 1, "CA", steering) is None)
     axes = _axes(structure, first, last, steering, chi)
-    root, root_names = _root(first, last, before, after)
-    start = backbone[(root, root_names)]
+    start = backbone[_root(first, last, before, after)]
     assert start is not None
-    walk = Walk(structure, steering, table, axes, first, last)
+    walk = Walk(structure, steering, adjacency, axes, first, last)
     walk.run(start)
     anchor = _anchor(structure, last + 1, steering) if before and after else None
     end = -1
     if anchor is not None:
         carbon = backbone[(last, "C")]
         assert carbon is not None
-        end = walk.beyond(carbon)
+        end = walk.torsion_of(carbon)
     return walk.tree(closed=before and after, anchor=anchor, end=end)
 
 
-def _holds(structure: Structure, neighbour: int, one: int, two: int) -> bool:
-    """Whether a neighbour is a residue that the stretch hangs from; a cap goes where its end goes."""
-    return structure.residues[neighbour].resname not in CAPS and structure.bonded(one, two)
+def _is_anchor(structure: Structure, neighbour: int, first: int, second: int) -> bool:
+    """Return whether a neighbour bonded to the segment anchors it; a cap moves with the end of the chain."""
+    return structure.residues[neighbour].resname not in CAPS and structure.bonded(first, second)
 
 
 def _root(first: int, last: int, before: bool, after: bool) -> tuple[int, str]:
@@ -117,7 +129,7 @@ def _require_single_backbone(structure: Structure, first: int, last: int) -> Non
                 raise AltlocError(
                     f"residue {residue.label} has its backbone atom {structure.name[atom]} in several conformers "
                     f"({', '.join(letters)})",
-                    "one backbone inside the stretch that moves",
+                    "a single backbone conformer inside the segment that moves",
                     f"choose one with --altloc {letters[0]}",
                 )
 
@@ -125,16 +137,16 @@ def _require_single_backbone(structure: Structure, first: int, last: int) -> Non
 def _axes(
     structure: Structure, first: int, last: int, steering: NDArray[np.bool_], chi: bool
 ) -> dict[tuple[int, int], tuple[str, int]]:
-    """Bonds that may turn: (lower atom, higher atom) -> (kind, residue)."""
+    """List the rotatable bonds: (lower atom, higher atom) -> (kind, residue)."""
     axes: dict[tuple[int, int], tuple[str, int]] = {}
 
-    def add(k: int, one: str, two: str, kind: str) -> None:
-        a, b = structure.atom(k, one, steering), structure.atom(k, two, steering)
+    def add(k: int, near: str, far: str, kind: str) -> None:
+        a, b = structure.atom(k, near, steering), structure.atom(k, far, steering)
         if a is not None and b is not None:
             axes[(min(a, b), max(a, b))] = (kind, k)
 
     for k in range(first, last + 1):
-        # Proline's ring holds phi: turning it would break the ring open.
+        # a change of phi would open proline's ring
         ring = structure.residues[k].resname in ("PRO", "HYP") or structure.atom(k, "CD", steering) in _bonded_to_n(
             structure, k, steering
         )
@@ -149,7 +161,7 @@ def _axes(
 
 
 def _bonded_to_n(structure: Structure, k: int, steering: NDArray[np.bool_]) -> list[int]:
-    """CD of a residue that is closed to its own N (an unusual proline), as a list for the membership test."""
+    """List the CD of a residue that forms a ring with its N (an unusual proline), for a membership test."""
     n, cd = structure.atom(k, "N", steering), structure.atom(k, "CD", steering)
     if n is None or cd is None:
         return []

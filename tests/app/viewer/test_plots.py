@@ -110,7 +110,7 @@ def test_the_contours_are_those_that_judge() -> None:
         for x, y, width in re.findall(r"M(\d+) ([\d.]+)h(\d+)", path):
             inside[int(359.5 - float(y)), int(x) : int(x) + int(width)] = True
         psi, phi = np.deg2rad(np.argwhere(inside | ~inside).T - 179.5)
-        score = ramachandran.score(phi, psi, ramachandran.GENERAL).reshape(360, 360)
+        score = ramachandran.percentile(phi, psi, ramachandran.GENERAL).reshape(360, 360)
         assert (inside == (score >= level)).all()
 
 

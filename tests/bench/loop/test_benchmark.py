@@ -21,7 +21,7 @@ from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.perturbation import backbone_rmsd
 from geofold.molecule.selection import find_range
-from geofold.molecule.sidechains.repacking import KEPT
+from geofold.molecule.sidechains.repacking import BACKBONE_AND_CB
 
 LOOP = "A:46-52"
 NATIVE = read(STRUCTURES / "1ubi.pdb")
@@ -44,10 +44,10 @@ def test_a_loop_is_removed_with_the_side_chains_near_it() -> None:
         if residue is None or NATIVE.hetatm[atom]:
             continue
         kept = name in episode.start.name[residue.atoms]
-        if name in KEPT:
+        if name in BACKBONE_AND_CB:
             assert kept
         elif not kept:
-            side = [a for (other, n), a in atom_of.items() if other == label and n not in KEPT]
+            side = [a for (other, n), a in atom_of.items() if other == label and n not in BACKBONE_AND_CB]
             reach = np.linalg.norm(atoms[:, None] - NATIVE.xyz[side], axis=-1).min()
             assert reach < 0.6
     without_reach = remove_loop("ubiquitin", NATIVE, LOOP)
@@ -59,7 +59,7 @@ def test_a_bent_loop_is_refined_among_repacked_side_chains() -> None:
     bent = bend_and_refine(NATIVE, ChainLoop(0, 0, first, last - first + 1, 2.0))
     assert bent.name.tolist() == NATIVE.name.tolist()
     inside = (NATIVE.residue_of >= first) & (NATIVE.residue_of <= last)
-    still = np.isin(NATIVE.name, list(KEPT)) & ~inside
+    still = np.isin(NATIVE.name, list(BACKBONE_AND_CB)) & ~inside
     assert np.array_equal(bent.xyz[still], NATIVE.xyz[still])
     assert (np.abs(bent.xyz - NATIVE.xyz).max(1) > 0)[~still & ~inside].any()
     assert backbone_rmsd(NATIVE, first, last, bent.xyz, NATIVE.xyz) > 1.0

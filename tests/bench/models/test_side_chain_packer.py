@@ -13,14 +13,14 @@ from geofold.bench.models import side_chain_packer as learning
 from geofold.bench.models.side_chain_packer import strip_side_chains
 from geofold.molecule.datasets.packed_chains import with_added_atoms
 from geofold.molecule.io.read import read
-from geofold.molecule.sidechains.packing import pack, placed
+from geofold.molecule.sidechains.packing import pack, place_side_chains
 
 
 def test_side_chains_are_added_in_the_order_of_the_backbone() -> None:
     native = read(resources.find("structures", "1ajj.pdb"))
     bare = strip_side_chains(native)
     assert set(bare.name.tolist()) == {"N", "CA", "C", "O"}
-    model = with_added_atoms(bare, placed(bare, pack(bare))[1])
+    model = with_added_atoms(bare, place_side_chains(bare, pack(bare))[1])
     assert len(model.residues) == len(bare.residues)
     for one, other in zip(model.residues, bare.residues, strict=True):
         assert (one.label, one.resname) == (other.label, other.resname)

@@ -69,11 +69,11 @@ def test_real_contacts_are_made_in_their_structures() -> None:
 
 def test_starts_depend_on_the_seed_and_are_clean(setup: Setup) -> None:
     episode = episodes(1, seed=TUNING_SEED)[0]
-    assert not bool(setup.start.fold.angle.any())
-    first, repeated, different = (make_setup(episode, seed).start.fold.angle for seed in (1, 1, 2))
+    assert not bool(setup.start.conformation.angle.any())
+    first, repeated, different = (make_setup(episode, seed).start.conformation.angle for seed in (1, 1, 2))
     assert torch.equal(first, repeated) and not torch.equal(first, different)
     shaken = make_setup(episode, 1)
-    assert int(shaken.domain.sterics.severe(shaken.start.fold.xyz, shaken.start.pairs)[0]) == 0
+    assert int(shaken.domain.sterics.count_severe(shaken.start.conformation.xyz, shaken.start.pairs)[0]) == 0
 
 
 def test_steps_respect_the_cap_and_the_goal_is_held(setup: Setup) -> None:
@@ -101,11 +101,13 @@ def test_a_planner_selects_the_candidate_with_the_lowest_loss(setup: Setup) -> N
     wide = Planner(Momentum(0.5), candidates=12, spread=0.1, horizon=1)
     state = wide.init(domain, setup.start)
     alone, _ = plain.step(domain, state, goal)
-    assert torch.equal(alone.domain.fold.xyz, setup.start.fold.xyz), "the first candidate is the policy's own move"
+    assert torch.equal(alone.domain.conformation.xyz, setup.start.conformation.xyz), (
+        "the first candidate is the policy's own move"
+    )
     after, info = wide.step(domain, state, goal)
     assert float(info.loss_after[0]) < float(info.loss_before[0])
     repeated, _ = wide.step(domain, state, goal)
-    assert torch.equal(after.domain.fold.xyz, repeated.domain.fold.xyz)
+    assert torch.equal(after.domain.conformation.xyz, repeated.domain.conformation.xyz)
     zero = torch.zeros(1, domain.latent_dim, dtype=torch.float64)
     loss_there = loss_value(domain, domain.decode(zero, after.domain), after.domain, goal).total
     torch.testing.assert_close(loss_there, info.loss_after, rtol=1e-6, atol=1e-9)

@@ -22,7 +22,7 @@ STRUCTURE = peptide("AEPKTWYN")
 
 def domain() -> PeptideDomain:
     made = PeptideDomain.of(STRUCTURE, 0, len(STRUCTURE.residues) - 1, cap=TORSION_CAP)
-    return replace(made, sense=PeptideSense.of(STRUCTURE, made.fold))
+    return replace(made, sense=PeptideSense.of(STRUCTURE, made.decoder))
 
 
 def latent(on: PeptideDomain, seed: int, scale: float = 0.05) -> torch.Tensor:
@@ -63,21 +63,22 @@ def test_loss_and_gradient_are_those_of_the_domain(space: str) -> None:
     assert not observation_weight[:, slope.shape[1] :].any()
     torch.testing.assert_close(observed.loss(observed.decode(z, state), state, goal).total, expected.loss.total)
     torch.testing.assert_close(
-        observed.commit(observed.decode(z, state), state).fold.xyz, base.commit(base.decode(z, state), state).fold.xyz
+        observed.commit(observed.decode(z, state), state).conformation.xyz,
+        base.commit(base.decode(z, state), state).conformation.xyz,
     )
 
 
 def test_observation_weights_of_each_space() -> None:
     base, n = domain(), len(domain().tree)
-    count = len(base.fold.weight)
+    count = len(base.decoder.weight)
     torsions, distances, complete = (
         ObservedPeptide.observing(base, space) for space in (TORSIONS, DISTANCES, ALL_OBSERVATIONS)
     )
     assert not torsions.observation_weight[n:].any() and len(torsions.observation_weight) == count
     assert not distances.observation_weight[n:count].any() and (distances.observation_weight[count:] > 0).all()
-    torch.testing.assert_close(complete.observation_weight[:count], base.fold.weight)
+    torch.testing.assert_close(complete.observation_weight[:count], base.decoder.weight)
     # distances together weigh as one coordinate of all positions
-    assert float(complete.observation_weight[count:].sum()) == pytest.approx(float(base.fold.weight[n:].sum()) / 3)
+    assert float(complete.observation_weight[count:].sum()) == pytest.approx(float(base.decoder.weight[n:].sum()) / 3)
 
 
 def test_unknown_spaces_are_refused() -> None:

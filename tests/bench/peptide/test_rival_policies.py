@@ -160,7 +160,7 @@ def test_rivals_have_the_size_of_the_policy_and_seeded_weights(name: str) -> Non
 @pytest.mark.parametrize("name", RIVALS)
 def test_rivals_propose_moves_in_the_controller(name: str) -> None:
     structure, domain = build_peptide(SEQUENCE)
-    sense = PeptideSense.of(structure, domain.fold)
+    sense = PeptideSense.of(structure, domain.decoder)
     domain = replace(domain, sense=sense)
     controller = Controller(
         backbone=PeptidePredictor(made(name).eval(), sense.turns),

@@ -69,7 +69,7 @@ def damage(chain: Structure, xyz: np.ndarray) -> dict[str, float]:
 
 def whole(chain: Structure, domain: PeptideDomain, local: np.ndarray) -> np.ndarray:
     xyz = chain.xyz.copy()
-    xyz[domain.fold.kin.atoms.numpy()] = local
+    xyz[domain.decoder.kinematics.atoms.numpy()] = local
     return xyz
 
 
@@ -108,13 +108,13 @@ def test_lbfgs_walks_to_its_contact_within_the_cap(chain: Structure, domain: Pep
     assert first.steps == len(first.angle) - 1 > 0 and first.evaluations > 0
     turns = np.abs(np.diff(first.angle, axis=0)).max(axis=1)
     assert (turns <= TORSION_CAP * (1 + 1e-9)).all() and turns.min() * first.steps > TORSION_CAP * (first.steps - 1)
-    np.testing.assert_allclose(first.frames[0], chain.xyz[domain.fold.kin.atoms.numpy()], atol=1e-12)
+    np.testing.assert_allclose(first.frames[0], chain.xyz[domain.decoder.kinematics.atoms.numpy()], atol=1e-12)
     end = whole(chain, domain, first.frames[-1])
     assert contact.satisfied(distance(end, contact))
     result = damage(chain, end)
     assert all(value <= 0.1 for name, value in result.items()), result
     # frames on the path agree with their torsions
-    between = state_at(domain, chain.xyz, torch.as_tensor(first.angle[1:2])).fold.xyz[0].numpy()
+    between = state_at(domain, chain.xyz, torch.as_tensor(first.angle[1:2])).conformation.xyz[0].numpy()
     np.testing.assert_allclose(first.frames[1], between, atol=1e-12)
 
 
@@ -137,14 +137,14 @@ def test_interpolation_takes_the_shorter_turn() -> None:
 
 def test_relaxation_moves_side_chains_only_and_lowers_the_energy(chain: Structure, domain: PeptideDomain) -> None:
     angle = torch.as_tensor(0.3 * np.random.default_rng(2).standard_normal((1, len(domain.tree))))
-    local = state_at(domain, chain.xyz, angle).fold.xyz[0].numpy()
+    local = state_at(domain, chain.xyz, angle).conformation.xyz[0].numpy()
     rest = relax_side_chains(chain, domain, local, seed=5)
     before, after = whole(chain, domain, local), whole(chain, domain, rest.xyz)
     backbone = np.isin(chain.name, ("N", "CA", "C", "O", "OXT"))
     np.testing.assert_array_equal(after[backbone], before[backbone])
     np.testing.assert_allclose(after[chain.name == "CB"], before[chain.name == "CB"], atol=1e-12)
     assert np.abs(after - before).max() > 0.01 and not rest.turn[domain.tree.backbone].any()
-    repeated = state_at(domain, chain.xyz, angle + torch.as_tensor(rest.turn)).fold.xyz[0].numpy()
+    repeated = state_at(domain, chain.xyz, angle + torch.as_tensor(rest.turn)).conformation.xyz[0].numpy()
     np.testing.assert_allclose(repeated, rest.xyz, atol=1e-9)
     model = EnergyModel.of(replace(chain, xyz=before), domain.tree.steering, seed=5)
     assert rest.energy < model.energy(before) and rest.energy <= model.energy(after)
@@ -160,14 +160,14 @@ def test_members_satisfy_the_contact_and_are_distinct(
     members = make_ensemble(chain, domain, contact, seed=1)
     assert members.complete and members.ca.shape == (3, len(SEQUENCE), 3)
     state = state_at(domain, chain.xyz, torch.as_tensor(members.turn))
-    assert all(contact.satisfied(float(d)) for d in domain.distances(state.fold.xyz, (contact,))[:, 0])
-    assert not domain.sterics.severe(state.fold.xyz, state.pairs).any() and not any(
-        domain.angles.outliers(state.fold.angle)
+    assert all(contact.satisfied(float(d)) for d in domain.distances(state.conformation.xyz, (contact,))[:, 0])
+    assert not domain.sterics.count_severe(state.conformation.xyz, state.pairs).any() and not any(
+        domain.angles.count_outliers(state.conformation.angle)
     )
     assert (np.diff(members.energy) >= 0).all()
     for k, first in enumerate(members.ca):
         assert nearest_rmsd(first, np.delete(members.ca, k, axis=0)) > 10 * peptide_reference.MIN_RMSD
-    path = whole(chain, domain, state.fold.xyz[0].numpy())
+    path = whole(chain, domain, state.conformation.xyz[0].numpy())
     alpha = [chain.atom(k, "CA", chain.steering_mask) for k in range(len(SEQUENCE))]
     np.testing.assert_allclose(members.ca[0], path[alpha], atol=1e-9)
     # without energies: the same candidates, not relaxed

@@ -16,7 +16,7 @@ from geofold.learn.judge.pretraining import read_task
 from geofold.learn.judge.scoring import embed
 from geofold.learn.judge.task import task_of
 from geofold.learn.loop_score.features import LoopEnvironment
-from geofold.molecule.energy.loop_score_input import surroundings
+from geofold.molecule.energy.loop_score_input import make_loop_environment
 from geofold.molecule.io.read import read
 
 FIRST, LENGTH = 44, 9
@@ -31,7 +31,7 @@ def network() -> InverseFolding:
 @pytest.fixture(scope="module")
 def around() -> LoopEnvironment:
     structure = read(STRUCTURES / "1ubi.pdb")
-    return surroundings(structure, FIRST, FIRST + LENGTH - 1, structure.steering_mask)
+    return make_loop_environment(structure, FIRST, FIRST + LENGTH - 1, structure.steering_mask)
 
 
 @pytest.fixture(scope="module")

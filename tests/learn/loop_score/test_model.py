@@ -18,7 +18,7 @@ from geofold.learn.loop_score.features import featurise
 from geofold.learn.loop_score.model import WEIGHTS, LoopScore, load_score
 from geofold.learn.loop_score.training import choose_candidates, ranking_loss, train_score
 from geofold.learn.weights import save_weights
-from geofold.molecule.energy.loop_score_input import backbone_of, surroundings
+from geofold.molecule.energy.loop_score_input import backbone_coordinates, make_loop_environment
 from geofold.molecule.io.read import read
 from geofold.molecule.selection import find_range
 
@@ -29,13 +29,13 @@ def decoys(seed: int = 0, count: int = 60) -> Decoys:
     """A native loop shifted about, as candidates."""
     structure = read(STRUCTURES / "1ubi.pdb")
     steering = structure.steering_mask
-    native = backbone_of(structure, FIRST, LAST, steering, structure.xyz[None])
+    native = backbone_coordinates(structure, FIRST, LAST, steering, structure.xyz[None])
     noise = torch.Generator().manual_seed(seed)
     moves = 4 * torch.rand(count, 1, 1, 1, generator=noise) * torch.randn(count, 1, 1, 3, generator=noise)
     xyz = (native + moves).float()
     rmsd = (xyz - native).square().sum(-1).mean((1, 2)).sqrt().float()
     kind = torch.arange(count) % 3
-    return Decoys(xyz, rmsd, kind, surroundings(structure, FIRST, LAST, steering))
+    return Decoys(xyz, rmsd, kind, make_loop_environment(structure, FIRST, LAST, steering))
 
 
 def turned(part: torch.Tensor) -> torch.Tensor:
@@ -177,8 +177,8 @@ def test_hydrogen_bonds_are_those_of_a_helix_and_no_others() -> None:
     structure = read(STRUCTURES / "1ubi.pdb")
     steering = structure.steering_mask
     first, last = find_range(structure, "A:25-32")
-    native = backbone_of(structure, first, last, steering, structure.xyz[None]).float()
-    gives, takes = featurise(native, surroundings(structure, first, last, steering)).own[0, :, -2:].unbind(-1)
+    native = backbone_coordinates(structure, first, last, steering, structure.xyz[None]).float()
+    gives, takes = featurise(native, make_loop_environment(structure, first, last, steering)).own[0, :, -2:].unbind(-1)
     assert bool((gives[2:] > 0.2).all()) and bool((takes[:-2] > 0.2).all())
-    away = featurise(native + 60.0, surroundings(structure, first, last, steering)).own[0, :, -2:]
+    away = featurise(native + 60.0, make_loop_environment(structure, first, last, steering)).own[0, :, -2:]
     assert float(away[:2, 0].max()) == 0.0, "no residue of the loop is four before the first two"

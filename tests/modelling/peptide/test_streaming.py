@@ -8,7 +8,7 @@ import pytest
 import geofold as gf
 from geofold.errors import ContactError, OptionError, SequenceError
 from geofold.molecule.io.ideal_peptide import peptide
-from geofold.molecule.residues import LETTERS
+from geofold.molecule.residues import AMINO_ACID_LETTERS
 
 
 def test_contact_is_reached_without_damage() -> None:
@@ -72,7 +72,7 @@ def test_out_of_time_is_told() -> None:
     assert not result.passed
 
 
-@pytest.mark.parametrize("letter", LETTERS)
+@pytest.mark.parametrize("letter", AMINO_ACID_LETTERS)
 def test_every_amino_acid_is_built_whole(letter: str) -> None:
     from geofold.molecule.topology.bonds import templates
 

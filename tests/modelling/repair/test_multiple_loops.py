@@ -13,7 +13,7 @@ from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
 from geofold.molecule.loop.perturbation import backbone_rmsd, bend
 from geofold.molecule.selection import find_range
-from geofold.molecule.sidechains.repacking import subset
+from geofold.molecule.sidechains.repacking import select_atoms
 
 NATIVE = read(STRUCTURES / "1ubi.pdb")
 LOOPS = ("A:6-11", "A:69-73")
@@ -44,7 +44,7 @@ def test_loops_that_touch_come_out_clean_and_the_rest_stays() -> None:
 
 def test_a_subset_keeps_what_it_keeps() -> None:
     gone = np.isin(NATIVE.residue_of, [5, 6, 7])
-    part = subset(NATIVE, ~gone)
+    part = select_atoms(NATIVE, ~gone)
     assert np.array_equal(part.xyz, NATIVE.xyz[~gone])
     assert len(part.residues) == len(NATIVE.residues) - 3
     for k, residue in enumerate(part.residues):

@@ -36,7 +36,7 @@ from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.loop.perturbation import backbone_rmsd
 from geofold.molecule.selection import find_range
-from geofold.molecule.sidechains.repacking import KEPT, lacking
+from geofold.molecule.sidechains.repacking import BACKBONE_AND_CB, find_incomplete
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
 SHELL = 6.0
@@ -56,7 +56,7 @@ def test_only_the_loop_and_the_listed_side_chains_move() -> None:
     moved = np.flatnonzero((before.xyz != after.xyz).any(1))
     outside = [a for a in moved if not first <= before.residue_of[a] <= last]
     assert {before.residues[before.residue_of[a]].label for a in outside} <= set(told["residues"])
-    assert not {str(before.name[a]) for a in outside} & KEPT
+    assert not {str(before.name[a]) for a in outside} & BACKBONE_AND_CB
     assert told["shell_angstrom"] == SHELL and outside
     own = np.isin(before.residue_of, range(first, last + 1))
     residue = {r.label: k for k, r in enumerate(before.residues)}
@@ -129,7 +129,7 @@ def test_a_loop_is_built_among_neighbours_that_lack_their_side_chains() -> None:
     cut = {native.residues[k].resnum for k in near}
     bare = "".join(
         line for line in lines
-        if not (line.startswith("ATOM") and int(line[22:26]) in cut and line[12:16].strip() not in KEPT)
+        if not (line.startswith("ATOM") and int(line[22:26]) in cut and line[12:16].strip() not in BACKBONE_AND_CB)
     )  # fmt: skip
     result = gf.repair(bare.encode(), build=f"{SPAN}={SEQUENCE}", repack_shell=SHELL, **QUICK)
     structure = checked(result, SPAN, SEQUENCE)
@@ -144,7 +144,7 @@ def test_a_loop_is_built_among_neighbours_that_lack_their_side_chains() -> None:
     # all are complete again, those that lie outside of the shell too: an energy would have built them blindly
     here = enumerate(structure.residues)
     numbers = [k for k, residue in here if residue.resnum in cut and structure.is_amino_acid(k)]
-    assert len(numbers) == len(cut) and not lacking(structure, numbers, structure.steering_mask)
+    assert len(numbers) == len(cut) and not find_incomplete(structure, numbers, structure.steering_mask)
 
 
 def test_more_residues_are_reached_at_least_once_than_often() -> None:
@@ -187,7 +187,7 @@ def test_models_of_a_search_are_guided_again_only_around_side_chains_that_stay(
     first, last = find_range(native, SPAN)
 
     def run_guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[tuple[LoopState, StepInfo, int]]:
-        rows.append(len(state.fold.xyz))
+        rows.append(len(state.conformation.xyz))
         return controllers.run_guided(domain, state, seed=seed)
 
     monkeypatch.setattr(candidates, "run_guided", run_guided)

@@ -37,7 +37,7 @@ from geofold.modelling.search.evolutionary import (
     choose_effort,
     search_loop,
 )
-from geofold.molecule.energy.loop_score_input import surroundings
+from geofold.molecule.energy.loop_score_input import make_loop_environment
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics import inverse
 from geofold.molecule.kinematics.forward import positions
@@ -174,21 +174,27 @@ def test_torsions_are_transferred_to_the_inputs_bonds_and_angles() -> None:
     native = NATIVE.xyz[places].reshape(1, -1, 4, 3)
     state, closed = with_own_bonds(domain, NATIVE, start, own[None], native)
     assert closed.all()
-    np.testing.assert_allclose(state.fold.xyz, start.fold.xyz, atol=1e-9)
+    np.testing.assert_allclose(state.conformation.xyz, start.conformation.xyz, atol=1e-9)
     loop = candidates()
     rows = loop.draw(24, np.random.default_rng(6))
     backbone = loop.backbone(rows)
     state, closed = with_own_bonds(domain, NATIVE, start, loop.torsions(rows), backbone)
-    assert closed.sum() >= 12 and len(state.fold.xyz) == closed.sum()
+    assert closed.sum() >= 12 and len(state.conformation.xyz) == closed.sum()
     # turned from the input by these increments, they are where they are, and closed
-    there = positions(domain.fold.kin, start.fold.xyz.expand(len(state.fold.xyz), -1, -1), state.fold.angle)
-    np.testing.assert_allclose(state.fold.xyz, there, atol=1e-9)
-    gap = domain.fold.closure.residual(domain.fold.kin, start.fold.xyz.expand_as(there), state.fold.angle)
+    there = positions(
+        domain.decoder.kinematics,
+        start.conformation.xyz.expand(len(state.conformation.xyz), -1, -1),
+        state.conformation.angle,
+    )
+    np.testing.assert_allclose(state.conformation.xyz, there, atol=1e-9)
+    gap = domain.decoder.closure.residual(
+        domain.decoder.kinematics, start.conformation.xyz.expand_as(there), state.conformation.angle
+    )
     assert float(gap.abs().max()) < 1e-8
     # increments are counted from the input's torsions
-    phi, _ = domain.angles.at(state.fold.angle)
+    phi, _ = domain.angles.at(state.conformation.angle)
     xyz = np.repeat(NATIVE.xyz[None], len(phi), 0)
-    xyz[:, domain.fold.kin.atoms.numpy()] = state.fold.xyz.numpy()
+    xyz[:, domain.decoder.kinematics.atoms.numpy()] = state.conformation.xyz.numpy()
     at = [NATIVE.atom(k, n, NATIVE.steering_mask) for k, n in ((FIRST, "C"), (FIRST + 1, "N"), (FIRST + 1, "CA"))]
     last = NATIVE.atom(FIRST + 1, "C", NATIVE.steering_mask)
     seen = dihedral(*(xyz[:, a] for a in (*at, last)))
@@ -206,10 +212,14 @@ def test_transferred_conformations_stay_nearer_than_by_their_torsions_alone(monk
         state, closed = with_own_bonds(domain, NATIVE, start, loop.torsions(rows), backbone)
         assert closed.all()
         there = backbone.reshape(len(rows), -1, 3)
-        return np.sqrt(((state.fold.xyz[:, domain.fold.kin.rows(places)].numpy() - there) ** 2).sum(-1).mean(-1))
+        return np.sqrt(
+            ((state.conformation.xyz[:, domain.decoder.kinematics.find_rows(places)].numpy() - there) ** 2)
+            .sum(-1)
+            .mean(-1)
+        )
 
     near = moved()
-    monkeypatch.setattr(inverse, "NEARING_STEPS", 0)
+    monkeypatch.setattr(inverse, "APPROACH_STEPS", 0)
     alone = moved()
     assert np.median(near) < 0.6 * np.median(alone) and (near < alone + 0.02).all()
 
@@ -223,26 +233,26 @@ def test_a_link_closes_with_the_loop_that_holds_it() -> None:
     start = domain.start(structure.xyz)
     state, closed = with_own_bonds(domain, structure, start, loop.torsions(rows), loop.backbone(rows))
     assert len(domain.tree.links) == 1 and closed.sum() >= 2
-    pairs = domain.fold.closure.pairs  # the bond, and what makes the angles at both its ends
+    pairs = domain.decoder.closure.pairs  # the bond, and what makes the angles at both its ends
 
     def lengths(xyz: torch.Tensor) -> np.ndarray:
         return (xyz[:, pairs[:, 0]] - xyz[:, pairs[:, 1]]).norm(dim=-1).numpy()
 
     assert len(pairs) == 3
-    begun = start.fold.xyz.repeat(int(closed.sum()), 1, 1)
-    np.testing.assert_allclose(lengths(state.fold.xyz), lengths(begun), atol=1e-7)
-    gap = domain.fold.closure.residual(domain.fold.kin, begun, state.fold.angle)
+    begun = start.conformation.xyz.repeat(int(closed.sum()), 1, 1)
+    np.testing.assert_allclose(lengths(state.conformation.xyz), lengths(begun), atol=1e-7)
+    gap = domain.decoder.closure.residual(domain.decoder.kinematics, begun, state.conformation.angle)
     assert float(gap.abs().max()) < 1e-7
 
 
 def test_surroundings_know_chain_breaks() -> None:
-    around = surroundings(NATIVE, FIRST, LAST, NATIVE.steering_mask)
+    around = make_loop_environment(NATIVE, FIRST, LAST, NATIVE.steering_mask)
     assert around.first == FIRST and around.length == LAST - FIRST + 1
     assert (np.diff(around.number.numpy()) == 1).all()
     cut = np.flatnonzero(NATIVE.residue_of == 10)
     moved = NATIVE.xyz.copy()
     moved[cut] += 3.0
-    broken = surroundings(_at(moved), FIRST, LAST, NATIVE.steering_mask)
+    broken = make_loop_environment(_at(moved), FIRST, LAST, NATIVE.steering_mask)
     assert (np.diff(broken.number.numpy()) > 1).sum() == 2
 
 
@@ -316,7 +326,7 @@ def test_confidence_follows_from_the_spread_of_the_search(monkeypatch: pytest.Mo
     rows = loop.draw(32, np.random.default_rng(0))
     ensemble = Ensemble(loop.backbone(rows), loop.potential(rows, score))
     domain = LoopDomain.of(NATIVE, FIRST, LAST)
-    atoms = domain.fold.kin.atoms.numpy()
+    atoms = domain.decoder.kinematics.atoms.numpy()
     outcome = StreamOutcome(domain.tree, atoms, NATIVE.xyz[atoms][None], "done", "hold-still")
     model = LoopModel(outcome, {"potential": -1.0})
     middle, low, high = with_confidence(NATIVE, model, ensemble).confidence

@@ -21,7 +21,7 @@ from geofold.molecule.datasets.packed_chains import (
     side_chain_atoms,
 )
 from geofold.molecule.io.read import read
-from geofold.molecule.sidechains.packing import pack, placed
+from geofold.molecule.sidechains.packing import pack, place_side_chains
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_the_file_holds_the_result_of_the_packer(data: Path, tmp_path: Path) -> 
     assert len(packed.chain) == 3
     number = int(packed.chain[0])
     bare = backbone_structure(chains, number)
-    direct = {(a.residue, a.name): a.xyz for a in placed(bare, pack(bare))[1]}
+    direct = {(a.residue, a.name): a.xyz for a in place_side_chains(bare, pack(bare))[1]}
     rebuilt = side_chain_atoms(bare, packed.of(number, int(chains.length[number])))
     assert {(a.residue, a.name) for a in rebuilt} == set(direct)
     # angles are kept in 16 bits: a thousandth of a radian at the end of a lysine

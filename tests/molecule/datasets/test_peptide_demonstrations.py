@@ -58,9 +58,9 @@ def test_demonstrations_end_clean_with_the_contact_kept(monkeypatch) -> None:
         structure, domain = build_peptide(one.sequence)
         state = state_at(domain, structure.xyz, torch.as_tensor(one.end)[None])
         contact = parse_contact(structure, one.contact)
-        assert contact.satisfied(float(domain.distances(state.fold.xyz, (contact,))[0, 0]))
-        assert int(domain.sterics.severe(state.fold.xyz, state.pairs)[0]) == 0
-        assert domain.angles.outliers(state.fold.angle) == [0]
+        assert contact.satisfied(float(domain.distances(state.conformation.xyz, (contact,))[0, 0]))
+        assert int(domain.sterics.count_severe(state.conformation.xyz, state.pairs)[0]) == 0
+        assert domain.angles.count_outliers(state.conformation.angle) == [0]
 
 
 def test_the_slope_of_the_busiest_torsion_is_that_of_its_cost() -> None:
@@ -108,7 +108,7 @@ def test_features_are_invariant_under_rigid_motions(demo: SolvedContact) -> None
     observed, policy = [], PeptidePolicy().double()
     for one in (structure, elsewhere):
         domain = type(build_peptide(SEQUENCE)[1]).of(one, 0, len(SEQUENCE) - 1)
-        domain = replace(domain, sense=PeptideSense.of(one, domain.fold))
+        domain = replace(domain, sense=PeptideSense.of(one, domain.decoder))
         state = state_at(domain, one.xyz, torch.as_tensor(demo.start)[None])
         demonstration = domain.observe(state, PeptideGoal((parse_contact(one, WANTED),)))
         features, pose = (
@@ -122,7 +122,7 @@ def test_features_are_invariant_under_rigid_motions(demo: SolvedContact) -> None
 
 def test_contacts_come_worst_first_and_in_either_order(demo: SolvedContact) -> None:
     structure, domain = build_peptide(SEQUENCE)
-    sense = PeptideSense.of(structure, domain.fold)
+    sense = PeptideSense.of(structure, domain.decoder)
     state = state_at(domain, structure.xyz, torch.as_tensor(demo.start)[None])
 
     def observed(*texts: str) -> torch.Tensor:
@@ -143,7 +143,7 @@ def parts(predictor) -> Controller:
 
 def test_the_predictor_moves_phi_and_psi_until_the_contact_is_kept(demo: SolvedContact) -> None:
     structure, domain = build_peptide(SEQUENCE)
-    sense = PeptideSense.of(structure, domain.fold)
+    sense = PeptideSense.of(structure, domain.decoder)
     domain = replace(domain, sense=sense)
     predictor = PeptidePredictor(PeptidePolicy().eval(), sense.turns, leading=3)
     controller, goal = parts(predictor), PeptideGoal((parse_contact(structure, WANTED),))
@@ -164,7 +164,7 @@ def test_the_predictor_moves_phi_and_psi_until_the_contact_is_kept(demo: SolvedC
 
 def test_rows_of_the_predictor_can_be_rearranged(demo: SolvedContact) -> None:
     structure, domain = build_peptide(SEQUENCE)
-    sense = PeptideSense.of(structure, domain.fold)
+    sense = PeptideSense.of(structure, domain.decoder)
     domain = replace(domain, sense=sense)
     controller = parts(PeptidePredictor(PeptidePolicy().eval(), sense.turns))
     goal = PeptideGoal((parse_contact(structure, WANTED),))
@@ -174,7 +174,9 @@ def test_rows_of_the_predictor_can_be_rearranged(demo: SolvedContact) -> None:
     chosen = torch.tensor([2, 0, 2])
     after = controller.step(domain, select_rows(domain, state, chosen), goal)[0]
     expected = controller.step(domain, state, goal)[0]
-    torch.testing.assert_close(after.domain.fold.xyz, expected.domain.fold.xyz[chosen], rtol=0, atol=1e-7)
+    torch.testing.assert_close(
+        after.domain.conformation.xyz, expected.domain.conformation.xyz[chosen], rtol=0, atol=1e-7
+    )
 
 
 def test_the_policy_learns_and_an_interrupted_run_resumes(demo: SolvedContact, tmp_path, monkeypatch) -> None:

@@ -47,15 +47,17 @@ def evaluate(system, xyz: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def local(
-    structure: Structure, kin: Kinematics, tree: TorsionTree, seed: int, size: float, batch: int = 1
+    structure: Structure, kinematics: Kinematics, tree: TorsionTree, seed: int, size: float, batch: int = 1
 ) -> torch.Tensor:
-    xyz = torch.as_tensor(structure.xyz)[kin.atoms].expand(batch, -1, -1)
-    return positions(kin, xyz, torch.as_tensor(np.random.default_rng(seed).uniform(-size, size, (batch, len(tree)))))
+    xyz = torch.as_tensor(structure.xyz)[kinematics.atoms].expand(batch, -1, -1)
+    return positions(
+        kinematics, xyz, torch.as_tensor(np.random.default_rng(seed).uniform(-size, size, (batch, len(tree))))
+    )
 
 
-def whole(structure: Structure, kin: Kinematics, moved: torch.Tensor) -> np.ndarray:
+def whole(structure: Structure, kinematics: Kinematics, moved: torch.Tensor) -> np.ndarray:
     xyz = structure.xyz.copy()
-    xyz[kin.atoms.numpy()] = moved.detach().numpy()
+    xyz[kinematics.atoms.numpy()] = moved.detach().numpy()
     return xyz
 
 
@@ -66,9 +68,9 @@ def moving(structure: Structure, tree: TorsionTree) -> np.ndarray:
 @pytest.mark.parametrize("case", [PEPTIDE, ("1a1p.pdb", 0, 12)], ids=str)
 def test_native_solvent_equals_the_official_one(case):
     """GBSAOBCForce with amber's radii against the CustomGBForce of implicit/obc2.xml: energy and every force."""
-    structure, tree, kin, model = build(*case)
+    structure, tree, kinematics, model = build(*case)
     for seed, size in ((0, 0.0), (1, 0.05), (2, 0.3)):
-        xyz = model.positions(whole(structure, kin, local(structure, kin, tree, seed, size)[0]))
+        xyz = model.positions(whole(structure, kinematics, local(structure, kinematics, tree, seed, size)[0]))
         official = amber_system(model.completed.topology)
         fast = native_born(amber_system(model.completed.topology))
         assert not any(isinstance(f, openmm.CustomGBForce) for f in fast.getForces())
@@ -83,8 +85,8 @@ def test_native_solvent_equals_the_official_one(case):
 
 
 def test_model_energy_is_that_of_the_whole_system():
-    structure, tree, kin, model = build(*PEPTIDE)
-    xyz = whole(structure, kin, local(structure, kin, tree, 3, 0.1)[0])
+    structure, tree, kinematics, model = build(*PEPTIDE)
+    xyz = whole(structure, kinematics, local(structure, kinematics, tree, 3, 0.1)[0])
     want = evaluate(amber_system(model.completed.topology), model.positions(xyz))[0]
     assert model.energy(xyz) == pytest.approx(want, rel=1e-5)
 
@@ -100,8 +102,8 @@ def test_input_coordinates_are_kept():
 @pytest.mark.parametrize("seed", [1, 2])
 def test_added_hydrogens_ride_rigidly(case, seed):
     """After large turns of all torsions, side chains too, every bond and angle with an added atom is as before."""
-    structure, tree, kin, model = build(*case)
-    after = model.positions(whole(structure, kin, local(structure, kin, tree, seed, 2.0)[0]))
+    structure, tree, kinematics, model = build(*case)
+    after = model.positions(whole(structure, kinematics, local(structure, kinematics, tree, seed, 2.0)[0]))
     before = model.completed.xyz
     bonded: dict[int, list[int]] = {}
     for one, two in model.completed.topology.bonds():
@@ -118,25 +120,25 @@ def test_added_hydrogens_ride_rigidly(case, seed):
 
 @pytest.mark.parametrize("case", [PEPTIDE, LOOP], ids=str)
 def test_torch_particles_equal_numpy_positions(case):
-    structure, tree, kin, model = build(*case)
+    structure, tree, kinematics, model = build(*case)
     steering = SteeringEnergy(model, structure.xyz, moving(structure, tree))
-    moved = local(structure, kin, tree, 4, 0.4, 2)
-    particles = steering.particles(moved, kin.atoms.numpy())
+    moved = local(structure, kinematics, tree, 4, 0.4, 2)
+    particles = steering.particles(moved, kinematics.atoms.numpy())
     for row in range(2):
-        want = model.positions(whole(structure, kin, moved[row]))
+        want = model.positions(whole(structure, kinematics, moved[row]))
         np.testing.assert_allclose(particles[row].numpy(), want, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("case", [PEPTIDE, LOOP], ids=str)
 def test_torsion_gradient_against_finite_differences(case, reference_platform):
     """dE/dtheta = -J'F through kinematics and riding hydrogens."""
-    structure, tree, kin, model = build(*case)
+    structure, tree, kinematics, model = build(*case)
     steering = SteeringEnergy(model, structure.xyz, moving(structure, tree))
-    xyz, atoms = torch.as_tensor(structure.xyz)[kin.atoms][None], kin.atoms.numpy()
+    xyz, atoms = torch.as_tensor(structure.xyz)[kinematics.atoms][None], kinematics.atoms.numpy()
     delta = torch.as_tensor(np.random.default_rng(0).uniform(-0.02, 0.02, (1, len(tree)))).requires_grad_(True)
 
     def value(theta: torch.Tensor) -> torch.Tensor:
-        return steering.of_atoms(positions(kin, xyz, theta), atoms)
+        return steering.of_atoms(positions(kinematics, xyz, theta), atoms)
 
     (gradient,) = torch.autograd.grad(value(delta).sum(), delta)
     rng = np.random.default_rng(1)
@@ -148,15 +150,15 @@ def test_torsion_gradient_against_finite_differences(case, reference_platform):
 
 
 def test_rows_of_a_batch_have_their_own_energy_and_gradient():
-    structure, tree, kin, model = build(*PEPTIDE)
+    structure, tree, kinematics, model = build(*PEPTIDE)
     steering = SteeringEnergy(model, structure.xyz, moving(structure, tree))
-    moved = local(structure, kin, tree, 5, 0.2, 3)
+    moved = local(structure, kinematics, tree, 5, 0.2, 3)
     leaf, weight = moved.clone().requires_grad_(True), torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
-    together = steering.of_atoms(leaf, kin.atoms.numpy())
+    together = steering.of_atoms(leaf, kinematics.atoms.numpy())
     (gradient,) = torch.autograd.grad((together * weight).sum(), leaf)
     for row in range(3):
         alone = moved[row : row + 1].clone().requires_grad_(True)
-        own = steering.of_atoms(alone, kin.atoms.numpy())
+        own = steering.of_atoms(alone, kinematics.atoms.numpy())
         assert float(own.detach()) == float(together[row].detach())
         (slope,) = torch.autograd.grad(own.sum(), alone)
         torch.testing.assert_close(gradient[row], weight[row] * slope[0], rtol=1e-9, atol=1e-9)
@@ -165,15 +167,15 @@ def test_rows_of_a_batch_have_their_own_energy_and_gradient():
 @pytest.mark.parametrize("seed", range(4))
 def test_cut_out_tells_the_difference_that_the_whole_system_tells(seed, reference_platform):
     """Energy difference of a small move, side chains included, within a few per cent."""
-    structure, tree, kin, model = build(*LOOP)
+    structure, tree, kinematics, model = build(*LOOP)
     steering = SteeringEnergy(model, structure.xyz, moving(structure, tree), reach=1.2)
     assert len(steering.kept) < len(model.completed.xyz)
-    rest = torch.as_tensor(structure.xyz)[kin.atoms][None]
-    moved = local(structure, kin, tree, seed, 0.02)
-    atoms = kin.atoms.numpy()
+    rest = torch.as_tensor(structure.xyz)[kinematics.atoms][None]
+    moved = local(structure, kinematics, tree, seed, 0.02)
+    atoms = kinematics.atoms.numpy()
     cut = float(steering.of_atoms(moved, atoms) - steering.of_atoms(rest, atoms))
     # the open loop pulls at its anchor: those bonds and angles, which closure keeps, are not in the cut-out
-    full = bonded_free(model, whole(structure, kin, moved[0])) - bonded_free(model, structure.xyz)
+    full = bonded_free(model, whole(structure, kinematics, moved[0])) - bonded_free(model, structure.xyz)
     assert abs(full) > 1 and cut == pytest.approx(full, rel=0.05, abs=0.5)
 
 
@@ -187,7 +189,7 @@ def bonded_free(model: EnergyModel, xyz: np.ndarray) -> float:
 
 
 def test_atoms_in_the_very_same_place_are_worse_than_close_ones():
-    structure, tree, kin, model = build(*LOOP)
+    structure, tree, kinematics, model = build(*LOOP)
     here = structure.xyz.copy()
     one = int(np.flatnonzero(np.isin(np.arange(len(here)), tree.atoms) & (structure.element == "C"))[-1])
     fixed = np.flatnonzero(~np.isin(np.arange(len(here)), tree.atoms) & structure.steering())
@@ -197,9 +199,9 @@ def test_atoms_in_the_very_same_place_are_worse_than_close_ones():
     steering = SteeringEnergy(model, here, moving)
     told = []
     for apart in (0.3, 0.03, 0.001, 0.0):
-        local = torch.as_tensor(here)[kin.atoms].clone()
-        local[kin.atoms.tolist().index(one)] = torch.as_tensor(here[other] + [apart, 0.0, 0.0])
-        energy, gradient = steering.energy_and_gradient(local[None], kin.atoms.numpy())
+        local = torch.as_tensor(here)[kinematics.atoms].clone()
+        local[kinematics.atoms.tolist().index(one)] = torch.as_tensor(here[other] + [apart, 0.0, 0.0])
+        energy, gradient = steering.energy_and_gradient(local[None], kinematics.atoms.numpy())
         assert bool(torch.isfinite(energy).all() and torch.isfinite(gradient).all())
         told.append(float(energy[0]))
     assert told == sorted(told) and told[-1] > 1e3 * told[-2]
@@ -209,7 +211,7 @@ def test_atoms_in_the_very_same_place_are_worse_than_close_ones():
 
 
 def test_fixed_atoms_that_coincide_take_no_direction_from_the_others():
-    structure, tree, kin, model = build(*LOOP)
+    structure, tree, kinematics, model = build(*LOOP)
     moving = np.isin(np.arange(len(structure)), tree.atoms)
     clean = SteeringEnergy(model, structure.xyz, moving)
     source, residue = model.completed.source[clean.kept], model.completed.residue
@@ -220,21 +222,21 @@ def test_fixed_atoms_that_coincide_take_no_direction_from_the_others():
     steering = SteeringEnergy(model, crowded, moving)
     left_out = set(structure.residue_of[[one, other]].tolist())
     assert left_out <= set(residue[clean.kept].tolist()) and not left_out & set(residue[steering.kept].tolist())
-    local = torch.as_tensor(crowded)[kin.atoms][None]
-    energy, gradient = steering.energy_and_gradient(local, kin.atoms.numpy())
+    local = torch.as_tensor(crowded)[kinematics.atoms][None]
+    energy, gradient = steering.energy_and_gradient(local, kinematics.atoms.numpy())
     assert abs(float(energy[0])) < 1e9 and float(gradient.abs().max()) > 1.0
 
 
 def test_same_input_gives_the_same_bits():
     structure = read(find("structures", "1ajj.pdb"))
     tree = torsion_tree(structure, 27, 33)
-    kin = Kinematics.of(tree)
+    kinematics = Kinematics.of(tree)
     results = []
     for _ in range(2):
         model = EnergyModel.of(structure, tree.steering)
         steering = SteeringEnergy(model, structure.xyz, moving(structure, tree))
-        moved = local(structure, kin, tree, 6, 0.05).requires_grad_(True)
-        value = steering.of_atoms(moved, kin.atoms.numpy())
+        moved = local(structure, kinematics, tree, 6, 0.05).requires_grad_(True)
+        value = steering.of_atoms(moved, kinematics.atoms.numpy())
         (gradient,) = torch.autograd.grad(value.sum(), moved)
         results.append((model.completed.xyz, model.energy(structure.xyz), float(value.detach()), gradient.numpy()))
     for one, other in zip(*results, strict=True):
@@ -243,10 +245,10 @@ def test_same_input_gives_the_same_bits():
 
 def test_lennard_jones_of_loop_and_surroundings():
     """Against a sum over all pairs with the force field's own parameters and exceptions."""
-    structure, tree, kin, model = build(*LOOP)
+    structure, tree, kinematics, model = build(*LOOP)
     residues = np.zeros(len(structure.residues), dtype=bool)
     residues[27:34] = True
-    xyz = whole(structure, kin, local(structure, kin, tree, 7, 0.05)[0])
+    xyz = whole(structure, kinematics, local(structure, kinematics, tree, 7, 0.05)[0])
     force = next(f for f in model.system.getForces() if isinstance(f, openmm.NonbondedForce))
     n = force.getNumParticles()
     sigma, epsilon = np.array(

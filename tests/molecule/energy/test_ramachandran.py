@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geofold.molecule.energy import ramachandran as rama
-from geofold.molecule.energy.ramachandran_density import CORE_FROM, RamachandranDensity
+from geofold.molecule.energy.ramachandran_density import CORE_PERCENTILE, RamachandranDensity
 from geofold.resources import find
 
 # Made with cctbx-base 2025.11: RamachandranEval().evaluate(name, (phi, psi)), degrees, one value each from
@@ -62,27 +62,27 @@ def random_angles(*shape: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tenso
 def test_score_is_that_of_cctbx(name):
     phi, psi, expected = np.array(CCTBX[name]).T
     cls = rama.CLASSES.index(name)
-    got = rama.score(np.deg2rad(phi), np.deg2rad(psi), cls)
+    got = rama.percentile(np.deg2rad(phi), np.deg2rad(psi), cls)
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-12)
-    assert rama.verdict(got, cls)[:3].tolist() == [rama.FAVOURED, rama.ALLOWED, rama.OUTLIER]
+    assert rama.classify(got, cls)[:3].tolist() == [rama.FAVOURED, rama.ALLOWED, rama.OUTLIER]
 
 
 @given(
     phi=st.floats(-10, 10), psi=st.floats(-10, 10), turns=st.integers(-3, 3), cls=st.integers(0, len(rama.CLASSES) - 1)
 )
 def test_score_is_periodic_and_a_share(phi, psi, turns, cls):
-    here = rama.score(phi, psi, cls)
+    here = rama.percentile(phi, psi, cls)
     assert 0.0 <= here <= 1.0
-    np.testing.assert_allclose(rama.score(phi + 2 * np.pi * turns, psi - 2 * np.pi * turns, cls), here, atol=1e-10)
+    np.testing.assert_allclose(rama.percentile(phi + 2 * np.pi * turns, psi - 2 * np.pi * turns, cls), here, atol=1e-10)
 
 
 def test_thresholds_include_their_value():
-    below = np.nextafter(rama.ALLOWED_FROM, 0.0)
+    below = np.nextafter(rama.ALLOWED_PERCENTILE, 0.0)
     kinds = np.array(KINDS)
-    assert (rama.verdict(np.full(6, 0.02), kinds) == rama.FAVOURED).all()
-    assert (rama.verdict(rama.ALLOWED_FROM, kinds) == rama.ALLOWED).all()
-    assert (rama.verdict(below, kinds) == rama.OUTLIER).all()
-    assert rama.verdict(rama.score(np.nan, 1.0, 0), 0) == rama.UNDEFINED
+    assert (rama.classify(np.full(6, 0.02), kinds) == rama.FAVOURED).all()
+    assert (rama.classify(rama.ALLOWED_PERCENTILE, kinds) == rama.ALLOWED).all()
+    assert (rama.classify(below, kinds) == rama.OUTLIER).all()
+    assert rama.classify(rama.percentile(np.nan, 1.0, 0), 0) == rama.UNDEFINED
 
 
 @pytest.mark.parametrize(
@@ -102,15 +102,15 @@ def test_thresholds_include_their_value():
     ],
 )
 def test_classes_follow_molprobity(resname, after, omega, expected):
-    assert rama.CLASSES[rama.class_of(resname, after, omega)] == expected
+    assert rama.CLASSES[rama.ramachandran_class(resname, after, omega)] == expected
 
 
 @pytest.mark.parametrize("name", RAMALYZE)
 def test_counts_are_those_of_ramalyze(name):
     trajectory = load(name)
     phi, psi, omega = rama.phi_psi_omega(trajectory)
-    cls = rama.classes_of(trajectory.topology, omega[0])
-    judged = rama.verdict(rama.score(phi, psi, cls), cls)
+    cls = rama.ramachandran_classes(trajectory.topology, omega[0])
+    judged = rama.classify(rama.percentile(phi, psi, cls), cls)
     assert tuple(np.bincount(judged[judged >= 0], minlength=3)) == RAMALYZE[name]
     assert np.mean(judged[judged >= 0] == rama.FAVOURED) > 0.9
 
@@ -205,7 +205,7 @@ def test_ascent_leads_into_favoured_territory():
     cls = torch.arange(6)
     arrived = np.zeros(phi.shape, dtype=bool)
     for _ in range(90):
-        arrived |= rama.verdict(rama.score(phi.numpy(), psi.numpy(), cls.numpy()), cls.numpy()) == rama.FAVOURED
+        arrived |= rama.classify(rama.percentile(phi.numpy(), psi.numpy(), cls.numpy()), cls.numpy()) == rama.FAVOURED
         _, pull = torch.func.vjp(lambda x, y: DENSITY.log_density(x, y, cls), phi, psi)
         slope = torch.stack(pull(torch.ones_like(phi)))
         length = slope.norm(dim=0)
@@ -217,7 +217,7 @@ def test_slope_is_useful_outside_favoured_territory():
     phi, psi, cls = random_angles(3000, 6)
     _, pull = torch.func.vjp(lambda x, y: DENSITY.log_density(x, y, cls), phi, psi)
     slope = torch.stack(pull(torch.ones_like(phi))).norm(dim=0).numpy()
-    outside = rama.score(phi.numpy(), psi.numpy(), cls.numpy()) < rama.FAVOURED_FROM
+    outside = rama.percentile(phi.numpy(), psi.numpy(), cls.numpy()) < rama.FAVOURED_PERCENTILE
     # Per radian. Minima and passes have none, as on every periodic map; they may take up 2 % of the area.
     assert [np.quantile(slope[outside[:, k], k], 0.02) > 1.0 for k in KINDS] == [True] * 6
 
@@ -228,11 +228,11 @@ def test_penalty_separates_core_from_outliers(cls, funnel):
     density = RamachandranDensity(funnel=funnel)
     phi, psi, _ = random_angles(20000, 1, seed=cls)
     kind = torch.tensor([cls])
-    share = rama.score(phi.numpy(), psi.numpy(), cls)
-    judged = rama.verdict(share, cls)
+    share = rama.percentile(phi.numpy(), psi.numpy(), cls)
+    judged = rama.classify(share, cls)
     penalty = density.penalty(phi, psi, kind).numpy()
     assert (penalty[judged == rama.OUTLIER] >= 1.0).all()
-    assert (penalty[share >= CORE_FROM] == 0.0).all()
+    assert (penalty[share >= CORE_PERCENTILE] == 0.0).all()
     assert (penalty[judged == rama.FAVOURED] < 0.1).all()
     falling = np.argsort(-density.log_density(phi, psi, kind).numpy().ravel())
     assert (np.diff(penalty.ravel()[falling]) >= 0.0).all()
@@ -242,7 +242,7 @@ def test_penalty_separates_core_from_outliers(cls, funnel):
 def test_plain_landscape_keeps_the_order_of_the_percentiles():
     plain = RamachandranDensity(funnel=False)
     phi, psi, cls = random_angles(5000, 6)
-    share = rama.score(phi.numpy(), psi.numpy(), cls.numpy())
+    share = rama.percentile(phi.numpy(), psi.numpy(), cls.numpy())
     inside = share > 0.01
     value = plain.log_density(phi, psi, cls).numpy()
     assert np.corrcoef(np.log(share[inside]), value[inside])[0, 1] > 0.99
@@ -265,8 +265,8 @@ def test_closed_form_slopes_are_those_of_the_penalty():
     leaf = angles.clone().requires_grad_(True)
     plain = DENSITY.penalty(leaf[:, 0], leaf[:, 1], kind)
     (gradient,) = torch.autograd.grad(plain.sum(), leaf)
-    value, slopes = DENSITY.penalty_and_slopes(DENSITY.in_knots(angles), DENSITY.first_knot(kind), kind)
+    value, slopes = DENSITY.penalty_and_slopes(DENSITY.to_knots(angles), DENSITY.map_offset(kind), kind)
     torch.testing.assert_close(value, plain.detach(), rtol=1e-12, atol=1e-12)
-    by_angle = DENSITY.in_knots(slopes(), total=False)
+    by_angle = DENSITY.to_knots(slopes(), total=False)
     torch.testing.assert_close(by_angle, gradient, rtol=1e-9, atol=1e-11)
     assert float(value.max()) > 1

@@ -15,9 +15,16 @@ from scipy.sparse.csgraph import shortest_path
 from geofold.app.report.measure import overlaps
 from geofold.molecule import structure as structures
 from geofold.molecule.energy import sterics as module
-from geofold.molecule.energy.clash_cost import SCREEN_MARGIN, TOLERATED, screen
-from geofold.molecule.energy.sterics import CONTACT, SKIN, Sterics
-from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, RADIUS, SEVERE_OVERLAP, radius_of
+from geofold.molecule.energy.clash_cost import OVERLAP_TOLERANCE, SCREEN_MARGIN, screen
+from geofold.molecule.energy.sterics import MAX_CONTACT, SKIN, Sterics
+from geofold.molecule.energy.vdw_radii import (
+    BONDI_RADIUS,
+    EXCLUDED_BONDS,
+    POLAR,
+    POLAR_ALLOWANCE,
+    SEVERE_OVERLAP,
+    radius_of,
+)
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
 from geofold.molecule.structure import Structure
@@ -33,39 +40,39 @@ STRETCHES += [("1lpbA.pdb", 50, 60), ("2erl.pdb", 5, 15)]
 def build(name: str, first: int, last: int) -> tuple[Structure, TorsionTree, Kinematics, Sterics]:
     structure = read(find("structures", name))
     tree = torsion_tree(structure, first, last)
-    kin = Kinematics.of(tree)
-    return structure, tree, kin, Sterics.of(structure, tree, kin, 1.0 + 0.38 * (last - first + 1))
+    kinematics = Kinematics.of(tree)
+    return structure, tree, kinematics, Sterics.of(structure, tree, kinematics, 1.0 + 0.38 * (last - first + 1))
 
 
-def start(structure: Structure, kin: Kinematics, batch: int = 1) -> torch.Tensor:
-    return torch.as_tensor(structure.xyz)[kin.atoms].expand(batch, -1, -1).clone()
+def start(structure: Structure, kinematics: Kinematics, batch: int = 1) -> torch.Tensor:
+    return torch.as_tensor(structure.xyz)[kinematics.atoms].expand(batch, -1, -1).clone()
 
 
-def turned(structure: Structure, tree: TorsionTree, kin: Kinematics, seed: int, size: float) -> torch.Tensor:
+def turned(structure: Structure, tree: TorsionTree, kinematics: Kinematics, seed: int, size: float) -> torch.Tensor:
     delta = np.random.default_rng(seed).uniform(-size, size, (1, len(tree)))
-    return positions(kin, start(structure, kin), torch.as_tensor(delta))
+    return positions(kinematics, start(structure, kinematics), torch.as_tensor(delta))
 
 
 Overlaps = dict[frozenset[int], float]
 
 
-def reference(structure: Structure, tree: TorsionTree, kin: Kinematics, moved: torch.Tensor) -> Overlaps:
+def reference(structure: Structure, tree: TorsionTree, kinematics: Kinematics, moved: torch.Tensor) -> Overlaps:
     """Every positive overlap (nm) of a moving atom, by brute force over the whole structure."""
     xyz = structure.xyz.copy()
-    xyz[kin.atoms.numpy()] = moved.numpy()
+    xyz[kinematics.atoms.numpy()] = moved.numpy()
     n = len(structure)
     i, j = np.array(bond_list(structure, tree.steering)).T
     graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(n, n))
     near = shortest_path(graph, directed=False, unweighted=True) <= EXCLUDED_BONDS
-    carrier = np.full(n, -1)
-    carrier[tree.atoms] = tree.carrier
+    body = np.full(n, -1)
+    body[tree.atoms] = tree.body
     counts = tree.steering & (np.char.str_len(structure.element) > 0) & ~np.isin(structure.element, ["H", "D"])
     counts &= ~np.array([structure.is_water(k) for k in range(len(structure.residues))])[structure.residue_of]
     radius = np.array([radius_of(str(e)) for e in structure.element])
     polar = np.isin(structure.element, list(POLAR))
     contact = radius[:, None] + radius - POLAR_ALLOWANCE * (polar[:, None] & polar)
     overlap = contact - np.linalg.norm(xyz[:, None] - xyz, axis=-1)
-    wanted = counts[:, None] & counts & ~near & (carrier[:, None] != carrier) & (overlap > 0)
+    wanted = counts[:, None] & counts & ~near & (body[:, None] != body) & (overlap > 0)
     pairs = zip(*np.nonzero(np.triu(wanted, 1)), strict=True)
     return {frozenset((int(a), int(b))): float(overlap[a, b]) for a, b in pairs}
 
@@ -88,36 +95,38 @@ def same(one: Overlaps, other: Overlaps) -> None:
 @pytest.mark.parametrize("size", [0.0, 0.01, 0.05, 0.5, 3.0])
 def test_overlaps_equal_all_pairs(stretch, size):
     """The list is built at the input and used far from it: beyond the skin it has to be renewed."""
-    structure, tree, kin, sterics = build(*stretch)
-    old = sterics.pairs(start(structure, kin))
-    moved = turned(structure, tree, kin, 1, size)
+    structure, tree, kinematics, sterics = build(*stretch)
+    old = sterics.pairs(start(structure, kinematics))
+    moved = turned(structure, tree, kinematics, 1, size)
     overlap, used = sterics.overlaps(moved, old)
-    want = reference(structure, tree, kin, moved[0])
+    want = reference(structure, tree, kinematics, moved[0])
     same(listed(sterics, overlap[0], used), want)
-    assert int(sterics.severe(moved, old)) == sum(value >= SEVERE_OVERLAP for value in want.values())
-    far = float((moved - start(structure, kin))[:, sterics.local].norm(dim=-1).max()) > SKIN / 2
-    assert (far and old.built is not None) == (used is not old)
+    assert int(sterics.count_severe(moved, old)) == sum(value >= SEVERE_OVERLAP for value in want.values())
+    far = float((moved - start(structure, kinematics))[:, sterics.local].norm(dim=-1).max()) > SKIN / 2
+    assert (far and old.reference is not None) == (used is not old)
     assert size < 1 or (far and len(want) > 10)
 
 
 @pytest.mark.parametrize("stretch", STRETCHES[:2], ids=str)
 def test_one_list_serves_all_rows(stretch):
-    structure, tree, kin, sterics = build(*stretch)
-    rows = torch.cat([turned(structure, tree, kin, seed, size) for seed, size in ((1, 0.02), (2, 1.0), (3, 3.0))])
-    overlap, used = sterics.overlaps(rows, sterics.pairs(start(structure, kin, 3)))
+    structure, tree, kinematics, sterics = build(*stretch)
+    rows = torch.cat(
+        [turned(structure, tree, kinematics, seed, size) for seed, size in ((1, 0.02), (2, 1.0), (3, 3.0))]
+    )
+    overlap, used = sterics.overlaps(rows, sterics.pairs(start(structure, kinematics, 3)))
     for row in range(3):
-        same(listed(sterics, overlap[row], used), reference(structure, tree, kin, rows[row]))
+        same(listed(sterics, overlap[row], used), reference(structure, tree, kinematics, rows[row]))
         alone, _ = sterics.overlaps(rows[row : row + 1], sterics.pairs(rows[row : row + 1]))
         torch.testing.assert_close(sterics.cost(alone).sum(-1), sterics.cost(overlap[row : row + 1]).sum(-1))
 
 
 def test_list_does_not_grow_with_the_protein():
     """Pairs lie within contact and skin of each other, so their number is that of neighbours, not of atoms."""
-    structure, _, kin, sterics = build("1ubi.pdb", 43, 52)
-    xyz = start(structure, kin)
+    structure, _, kinematics, sterics = build("1ubi.pdb", 43, 52)
+    xyz = start(structure, kinematics)
     pairs = sterics.pairs(xyz)
     overlap = sterics.overlaps(xyz, pairs)[0]
-    assert float((pairs.distance - overlap).max()) <= CONTACT + SKIN + 1e-9
+    assert float((pairs.distance - overlap).max()) <= MAX_CONTACT + SKIN + 1e-9
     assert not sterics.excluded[pairs.i, pairs.j].any()
 
 
@@ -150,18 +159,20 @@ def test_a_long_chain_takes_memory_linear_in_its_length() -> None:
 
 
 def test_pairs_sorted_or_marked_in_a_table_are_the_same(monkeypatch) -> None:
-    structure, tree, kin, sterics = build("1ubi.pdb", 43, 52)
-    rows = torch.cat([turned(structure, tree, kin, seed, size) for seed, size in ((1, 0.02), (2, 1.0), (3, 3.0))])
+    structure, tree, kinematics, sterics = build("1ubi.pdb", 43, 52)
+    rows = torch.cat(
+        [turned(structure, tree, kinematics, seed, size) for seed, size in ((1, 0.02), (2, 1.0), (3, 3.0))]
+    )
     one = sterics.pairs(rows)
-    monkeypatch.setattr(module, "TABLE", 0)
+    monkeypatch.setattr(module, "MAX_TABLE_ENTRIES", 0)
     for mine, other in zip(one, sterics.pairs(rows), strict=True):
         assert torch.equal(torch.as_tensor(mine), torch.as_tensor(other))
 
 
 @pytest.mark.parametrize("stretch", STRETCHES[:3], ids=str)
 def test_gradient_against_finite_differences(stretch):
-    structure, tree, kin, sterics = build(*stretch)
-    begin = turned(structure, tree, kin, 5, 0.3)
+    structure, tree, kinematics, sterics = build(*stretch)
+    begin = turned(structure, tree, kinematics, 5, 0.3)
     pairs = sterics.pairs(begin)
 
     def cost(xyz: torch.Tensor) -> torch.Tensor:
@@ -178,8 +189,8 @@ def test_gradient_against_finite_differences(stretch):
 
 
 def test_coinciding_atoms_have_a_finite_gradient():
-    structure, _, kin, sterics = build("1ubi.pdb", 43, 52)
-    xyz = start(structure, kin)
+    structure, _, kinematics, sterics = build("1ubi.pdb", 43, 52)
+    xyz = start(structure, kinematics)
     pairs = sterics.pairs(xyz)
     inner = torch.nonzero(pairs.j < len(sterics.local))[0, 0]
     xyz[0, sterics.local[pairs.i[inner]]] = xyz[0, sterics.local[pairs.j[inner]]]
@@ -192,14 +203,14 @@ def test_cost_is_zero_where_natives_are_one_at_a_clash_and_linear_when_deep():
     _, _, _, sterics = build("1ubi.pdb", 43, 52)
     overlap = torch.linspace(-0.3, 0.35, 651, dtype=torch.float64)
     cost = sterics.cost(overlap)
-    assert not cost[overlap <= TOLERATED].any() and (cost[overlap > TOLERATED + 1e-12] > 0).all()
+    assert not cost[overlap <= OVERLAP_TOLERANCE].any() and (cost[overlap > OVERLAP_TOLERANCE + 1e-12] > 0).all()
     assert float(sterics.cost(torch.tensor(SEVERE_OVERLAP))) == pytest.approx(1, abs=0.02)
     assert (cost.diff() >= 0).all() and (cost.diff().diff() >= -1e-12).all()
     assert float(cost[-1] / cost[-101]) < 0.35**2 / 0.25**2  # slower than quadratic
 
 
 def test_no_two_radii_reach_beyond_the_contact_distance():
-    assert 2 * max(RADIUS.values()) <= CONTACT
+    assert 2 * max(BONDI_RADIUS.values()) <= MAX_CONTACT
 
 
 @pytest.mark.parametrize("name", sorted(structures.WATER))
@@ -229,21 +240,21 @@ def test_hydrogens_and_other_conformers_are_left_out():
 @pytest.mark.parametrize("batch", [1, 7])
 def test_clashes_cost_what_all_pairs_cost(stretch, every, batch):
     """Along the neighbour list and by the screen of all pairs, small and large: the same sums, the same gradient."""
-    structure, tree, kin, sterics = build(*stretch)
-    pairs = sterics.pairs(start(structure, kin))
+    structure, tree, kinematics, sterics = build(*stretch)
+    pairs = sterics.pairs(start(structure, kinematics))
     if every:
         i, j = np.nonzero(~sterics.excluded)
-        pairs = sterics._listed(i, j, None)
-    moved = torch.cat([turned(structure, tree, kin, seed, 0.3) for seed in range(batch)])
+        pairs = sterics._pair_list(i, j, None)
+    moved = torch.cat([turned(structure, tree, kinematics, seed, 0.3) for seed in range(batch)])
     truth = moved.clone().requires_grad_(True)
     overlap, used = sterics.overlaps(truth, pairs)
     slow = sterics.cost(overlap).sum(-1)
     slow.sum().backward()
     clashes, _ = sterics.clashes(moved, pairs)
     torch.testing.assert_close(clashes.total(clashes.cost()), slow.detach(), rtol=1e-12, atol=1e-12)
-    gradient = clashes.gradient(None, sterics.place, moved.shape[1])
+    gradient = clashes.gradient(None, sterics.local_row, moved.shape[1])
     torch.testing.assert_close(gradient, truth.grad, rtol=1e-9, atol=1e-9)
-    doubled = clashes.gradient(torch.full_like(clashes.gap, 2.0), sterics.place, moved.shape[1])
+    doubled = clashes.gradient(torch.full_like(clashes.distance, 2.0), sterics.local_row, moved.shape[1])
     torch.testing.assert_close(doubled, 2 * gradient)
     assert float(slow.max()) > 0
     worst = torch.relu(overlap.detach() - SEVERE_OVERLAP).amax(-1)

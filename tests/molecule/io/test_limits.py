@@ -20,7 +20,7 @@ from geofold.molecule.loop.build_request import find_build
 from geofold.molecule.numbering import numbers_between, numbers_of
 from geofold.molecule.selection import parse_range
 from geofold.molecule.topology.bonds import bond_list
-from geofold.molecule.topology.gaps import gaps
+from geofold.molecule.topology.gaps import find_gaps
 from geofold.resources import find
 
 UBIQUITIN = find("structures", "1ubi.pdb").read_text()
@@ -141,10 +141,10 @@ HEAD = "data_x\nloop_\n" + "".join(f"_atom_site.{item}\n" for item in ITEMS)
 
 def test_a_gap_of_two_billion_residues_takes_no_memory():
     structure = read((HEAD + residue("1", 0.0) + residue("2000000000", 20.0)).encode())
-    (gap,) = gaps(structure)
+    (gap,) = find_gaps(structure)
     assert len(gap.numbers) == 1_999_999_998
     assert (gap.numbers[0], gap.numbers[-1]) == ((2, ""), (1_999_999_999, ""))
-    assert peak(lambda: gaps(structure)) < 10**6
+    assert peak(lambda: find_gaps(structure)) < 10**6
     (found,) = breaks(structure)
     assert found["missing"] == 1_999_999_998 and "too many" in found["not_built_because"]
     assert peak(lambda: breaks(structure)) < 10**6

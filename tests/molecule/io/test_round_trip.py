@@ -16,7 +16,7 @@ from geofold.errors import AltlocError, BackboneError, ChainBreakError, GeofoldE
 from geofold.molecule.io.hybrid36 import decode36, encode36
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render, trajectory_pdb
-from geofold.molecule.selection import find_range, find_residue, parse_range, residue_spans
+from geofold.molecule.selection import find_range, find_residue, parse_range, segment_labels
 from geofold.molecule.structure import AddedAtom, Structure
 from geofold.resources import find
 
@@ -299,9 +299,9 @@ def test_ranges_are_found():
     structure = read(path_of("1ubi.pdb"))
     assert find_range(structure, "A:45-56") == (44, 55)
     assert find_residue(structure, "A:3") == 2
-    assert residue_spans(structure) == ["A:1-76"]
+    assert segment_labels(structure) == ["A:1-76"]
     assert find_range(read(path_of("2erl.pdb")), ":3-5") == (2, 4)
-    assert residue_spans(read(path_of("1bhl.pdb"))) == ["A:57-137", "A:154-207"]
+    assert segment_labels(read(path_of("1bhl.pdb"))) == ["A:57-137", "A:154-207"]
 
 
 @pytest.mark.parametrize(
@@ -346,13 +346,13 @@ def test_insertion_codes_and_negative_numbers():
     structure = read(text.encode())
     assert find_range(structure, "A:42A-44") == (44, 46) and find_range(structure, "A:42-42A") == (43, 44)
     assert find_range(structure, "A:-1-3") == (0, 4) and find_range(structure, "A:-1--1") == (0, 0)
-    assert structure.residues[44].label == "A:42A" and residue_spans(structure) == ["A:-1-73"]
+    assert structure.residues[44].label == "A:42A" and segment_labels(structure) == ["A:-1-73"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_span_of_a_file_is_a_range_or_says_why(name):
     structure = read(path_of(name))
-    for span in residue_spans(structure):
+    for span in segment_labels(structure):
         try:
             first, last = find_range(structure, span)
         except GeofoldError as error:

@@ -10,8 +10,8 @@ import torch
 from geofold.core.domain import Prediction
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
-from geofold.molecule.kinematics.differential import Motion
-from geofold.molecule.kinematics.forward import Kinematics, acceleration, carry, frames, jacobian, moved_axes
+from geofold.molecule.kinematics.differential import DifferentialKinematics, acceleration, jacobian, moved_axes
+from geofold.molecule.kinematics.forward import Kinematics, frames, transform_atoms
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal
 from geofold.molecule.peptide import contacts
 from geofold.molecule.peptide.contacts import MARGIN, parse_contact
@@ -26,22 +26,22 @@ STRETCHES = [("1ubi.pdb", 43, 52), ("1ubi.pdb", 0, 25), ("1ajj.pdb", 5, 11), ("1
 def motion(name: str, first: int, last: int, batch: int):
     structure = read(find("structures", name))
     tree = torsion_tree(structure, first, last)
-    kin = Kinematics.of(tree)
-    xyz = torch.as_tensor(structure.xyz)[kin.atoms].expand(batch, -1, -1)
+    kinematics = Kinematics.of(tree)
+    xyz = torch.as_tensor(structure.xyz)[kinematics.atoms].expand(batch, -1, -1)
     noise = torch.Generator().manual_seed(1)
-    frame = frames(kin, xyz, 0.3 * torch.randn(batch, len(tree), generator=noise, dtype=torch.float64))
-    moved = carry(kin, frame, xyz)
-    hinges = moved_axes(kin, frame, xyz)
-    return kin, frame, xyz, moved, Motion(kin, hinges, moved), noise
+    frame = frames(kinematics, xyz, 0.3 * torch.randn(batch, len(tree), generator=noise, dtype=torch.float64))
+    moved = transform_atoms(kinematics, frame, xyz)
+    torsion_axes = moved_axes(kinematics, frame, xyz)
+    return kinematics, frame, xyz, moved, DifferentialKinematics(kinematics, torsion_axes, moved), noise
 
 
 @pytest.mark.parametrize("stretch", STRETCHES, ids=str)
 @pytest.mark.parametrize("batch", [1, 3, 20])
 def test_maps_equal_products_with_the_jacobian(stretch, batch):
     """Small and large batches take different ways through the frames."""
-    kin, frame, xyz, moved, maps, noise = motion(*stretch, batch)
-    n, m = len(kin.near), len(kin.atoms)
-    full = jacobian(kin, frame, xyz, moved)
+    kinematics, frame, xyz, moved, maps, noise = motion(*stretch, batch)
+    n, m = len(kinematics.near), len(kinematics.atoms)
+    full = jacobian(kinematics, frame, xyz, moved)
     rate = torch.randn(2, batch, n, generator=noise, dtype=torch.float64)
     force = torch.randn(2, batch, m, 3, generator=noise, dtype=torch.float64)
     torch.testing.assert_close(maps.velocities(rate), torch.einsum("bmcn,pbn->pbmc", full, rate), rtol=0, atol=1e-10)
@@ -49,18 +49,18 @@ def test_maps_equal_products_with_the_jacobian(stretch, batch):
     weight = torch.rand(batch, m, generator=noise, dtype=torch.float64)
     want = torch.einsum("bmci,bm,bmcj->bij", full, weight, full)
     torch.testing.assert_close(maps.gram(weight), want, rtol=0, atol=1e-9 * float(want.abs().max()))
-    bent = acceleration(kin, frame, xyz, moved, rate[0], kin.carrier)
+    bent = acceleration(kinematics, frame, xyz, moved, rate[0], kinematics.body)
     torch.testing.assert_close(maps.acceleration(rate[0]), bent, rtol=0, atol=1e-9 * float(bent.abs().max()))
 
 
 @pytest.mark.parametrize("stretch", STRETCHES, ids=str)
 def test_many_rows_turn_like_few(stretch):
-    kin, _, xyz, _, _, noise = motion(*stretch, 20)
-    delta = torch.randn(20, len(kin.near), generator=noise, dtype=torch.float64)
-    many = carry(kin, frames(kin, xyz, delta), xyz)
-    few = torch.cat([carry(kin, frames(kin, xyz[:1], d[None]), xyz[:1]) for d in delta])
+    kinematics, _, xyz, _, _, noise = motion(*stretch, 20)
+    delta = torch.randn(20, len(kinematics.near), generator=noise, dtype=torch.float64)
+    many = transform_atoms(kinematics, frames(kinematics, xyz, delta), xyz)
+    few = torch.cat([transform_atoms(kinematics, frames(kinematics, xyz[:1], d[None]), xyz[:1]) for d in delta])
     torch.testing.assert_close(many, few, rtol=0, atol=1e-12)
-    still = carry(kin, frames(kin, xyz, torch.zeros_like(delta)), xyz)
+    still = transform_atoms(kinematics, frames(kinematics, xyz, torch.zeros_like(delta)), xyz)
     assert torch.equal(still, xyz)
 
 
@@ -117,7 +117,7 @@ def test_stiff_directions_are_the_curvature_of_the_contacts():
         seen = domain.decode(z, state)
         rows = domain.loss_and_gradient(seen, state, goal).stiff_directions()
     assert rows.shape == (len(goal.contacts), 4, seen.mean.shape[1])
-    xyz = domain.fold.split(seen.mean)[1]
+    xyz = domain.decoder.split(seen.mean)[1]
     gap = domain.distances(xyz, goal.contacts)
     for c, contact in enumerate(goal.contacts):
         distance = gap[:, c].clone().requires_grad_(True)
@@ -126,7 +126,7 @@ def test_stiff_directions_are_the_curvature_of_the_contacts():
         (slope,) = torch.autograd.grad(price, distance, create_graph=True)
         (bend,) = torch.autograd.grad(slope.sum(), distance)
         moved = seen.mean.clone().requires_grad_(True)
-        apart = domain.distances(domain.fold.split(moved)[1], goal.contacts)[:, c]
+        apart = domain.distances(domain.decoder.split(moved)[1], goal.contacts)[:, c]
         (unit,) = torch.autograd.grad(apart.sum(), moved)
         far = (excess > 0).detach()
         told = (rows[c] * unit).sum(-1).square()
@@ -157,5 +157,5 @@ def test_goals_that_change_for_ever_are_not_all_remembered():
     domain, state, goal = peptide_case()
     for k in range(3 * REMEMBERED):
         bounds = tuple(replace(c, bound=c.bound + 1e-4 * k) for c in goal.contacts)
-        domain.distances(state.fold.xyz, bounds)
+        domain.distances(state.conformation.xyz, bounds)
     assert len(domain.seen) <= REMEMBERED

@@ -28,7 +28,7 @@ def test_slope_on_the_closed_loop_manifold(seed):
     factor = metric.factor(metric.update(metric.init(1, domain.latent_dim, z), at, z, 0))
     direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     direction[:, len(domain.tree) :] = 0
-    direction = domain.fold.start(structure.xyz, domain.reach(0)).space.project(direction[:, : len(domain.tree)])
+    direction = domain.decoder.start(structure.xyz, domain.mobility(0)).space.project(direction[:, : len(domain.tree)])
     direction = torch.nn.functional.pad(direction, (0, domain.latent_dim - direction.shape[1]))
     direction /= factor.norm(direction)
     sizes, errors = [0.4, 0.2, 0.1, 0.05], []

@@ -16,13 +16,13 @@ from geofold.modelling.search.candidates import LoopCandidates
 from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
-from geofold.molecule.kinematics.inverse import MET as TOLERANCE
+from geofold.molecule.kinematics.inverse import IK_TOLERANCE as TOLERANCE
 from geofold.molecule.loop.batch_states import state_of_rows
 from geofold.molecule.loop.build_request import find_build
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.ideal_segment import Bridge
 from geofold.molecule.loop.torsion_sampling import drawn_torsions
-from geofold.molecule.residues import letter_of
+from geofold.molecule.residues import one_letter_code
 from geofold.molecule.selection import find_range, parse_range
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Structure
@@ -41,7 +41,7 @@ def native(name: str, span: str) -> str:
     """The range with the sequence that stands there."""
     structure = read(STRUCTURES / name)
     first, last = find_range(structure, span)
-    return f"{span}=" + "".join(letter_of(residue.resname) for residue in structure.residues[first : last + 1])
+    return f"{span}=" + "".join(one_letter_code(residue.resname) for residue in structure.residues[first : last + 1])
 
 
 def bridged(name: str, span: str) -> tuple[Structure, Bridge, torch.Tensor, torch.Tensor]:
@@ -84,8 +84,8 @@ def test_loops_close_with_ideal_bonds_angles_and_trans_peptides(name: str, span:
 
 def test_the_ghost_lies_on_the_residue_after_the_gap() -> None:
     _, bridge, delta, closed = bridged("1ubi.pdb", "A:45-52")
-    xyz = torch.as_tensor(bridge.peptide.xyz)[bridge.kin.atoms].expand(len(delta), -1, -1)
-    ends = positions(bridge.kin, xyz, delta)[:, bridge.ends]
+    xyz = torch.as_tensor(bridge.peptide.xyz)[bridge.kinematics.atoms].expand(len(delta), -1, -1)
+    ends = positions(bridge.kinematics, xyz, delta)[:, bridge.ends]
     apart = (ends - bridge.target).abs().amax((1, 2))
     assert torch.equal(apart < TOLERANCE, closed) and bool(closed.all())
 
@@ -131,18 +131,18 @@ def test_draws_are_the_same_for_the_same_seed_and_know_the_sequence() -> None:
 def test_a_state_of_rows_says_of_each_row_what_it_is() -> None:
     structure = read(STRUCTURES / "1ubi.pdb")
     domain = LoopDomain.of(structure, 44, 51)
-    kin = Kinematics.of(domain.tree)
-    local = torch.as_tensor(structure.xyz)[kin.atoms].expand(3, -1, -1)
+    kinematics = Kinematics.of(domain.tree)
+    local = torch.as_tensor(structure.xyz)[kinematics.atoms].expand(3, -1, -1)
     turned = 0.3 * torch.as_tensor(np.random.default_rng(0).standard_normal((3, len(domain.tree))))
-    moved = positions(kin, local, turned).numpy()
+    moved = positions(kinematics, local, turned).numpy()
     whole = np.repeat(structure.xyz[None], 3, 0)
-    whole[:, kin.atoms.numpy()] = moved
+    whole[:, kinematics.atoms.numpy()] = moved
     own = (structure.residue_of >= 44) & (structure.residue_of <= 51)
     state = state_of_rows(domain, structure, whole[:, own])
-    assert np.allclose(state.fold.angle, (turned + np.pi) % (2 * np.pi) - np.pi, atol=1e-9)
-    assert np.allclose(state.fold.xyz[:, torch.as_tensor(domain.fold.kin.carrier < len(domain.tree))],
-                       moved[:, (domain.fold.kin.carrier < len(domain.tree)).numpy()])  # fmt: skip
-    psi = domain.angles.at(state.fold.angle)[1][1, 2]
+    assert np.allclose(state.conformation.angle, (turned + np.pi) % (2 * np.pi) - np.pi, atol=1e-9)
+    assert np.allclose(state.conformation.xyz[:, torch.as_tensor(domain.decoder.kinematics.body < len(domain.tree))],
+                       moved[:, (domain.decoder.kinematics.body < len(domain.tree)).numpy()])  # fmt: skip
+    psi = domain.angles.at(state.conformation.angle)[1][1, 2]
     there = backbone_torsions(replace(structure, xyz=whole[1]))[46, 1]
     assert np.cos(float(psi) - there) == pytest.approx(1.0, abs=1e-9)
 

@@ -56,7 +56,7 @@ def packed() -> tuple[Structure, Chains, PackedChains]:
 @pytest.fixture(scope="module")
 def domain(packed) -> LoopDomain:
     made = LoopDomain.of(packed[0], FIRST, LAST)
-    return replace(made, sense=LoopSense.of(packed[0], made.fold))
+    return replace(made, sense=LoopSense.of(packed[0], made.decoder))
 
 
 def model(kind: str = "selective") -> LoopModel:
@@ -73,10 +73,10 @@ def test_the_product_sees_what_training_sees(packed, domain) -> None:
     assert torch.equal(domain.sense.pieces.free, pieces.free)
     for cursor in range(LAST - FIRST + 1):
         wanted = featurise(pieces, cursor, 0.0, torch.zeros(1, INNOVATION_SIZE))
-        found = domain.sense.seen(state.fold, cursor)[:, :FEATURE_COUNT].float()
+        found = domain.sense.seen(state.conformation, cursor)[:, :FEATURE_COUNT].float()
         # training rounds to 0.01 A and stops 2 A earlier, where atoms count for little
         assert float((found - wanted).abs().max()) < 0.05
-    assert float((domain.sense.at(state.fold.xyz).xyz[0] - pieces.xyz[0] - shift).abs().max()) < 0.03
+    assert float((domain.sense.at(state.conformation.xyz).xyz[0] - pieces.xyz[0] - shift).abs().max()) < 0.03
 
 
 def test_the_training_twin_moves_as_the_domain_does(packed, domain) -> None:
@@ -90,7 +90,7 @@ def test_the_training_twin_moves_as_the_domain_does(packed, domain) -> None:
     z = torch.zeros(1, domain.latent_dim, dtype=torch.float64)
     free = domain.sense.hinge >= 0
     z[:, domain.sense.hinge[free]] = wanted[:, free].double()
-    theta, _ = domain.fold.split(domain.decode(z, state).mean)
+    theta, _ = domain.decoder.split(domain.decode(z, state).mean)
     found = theta[:, domain.sense.hinge[free]].float()
     assert float((found - made[:, free]).norm() / made.norm()) < 0.05
 
@@ -134,10 +134,10 @@ def test_a_stream_moves_the_loop_and_nothing_breaks(packed, domain) -> None:
         for _ in range(2 * domain.length):
             state, info = parts.step(domain, state, domain.goal)
         assert bool(info.loss_after.isfinite().all())
-        ends.append(state.domain.fold.xyz)
+        ends.append(state.domain.conformation.xyz)
     assert torch.equal(ends[1], ends[2])
     torch.testing.assert_close(ends[0][0], ends[1][2], atol=1e-6, rtol=0)
-    assert float((ends[0][0] - domain.start(structure.xyz).fold.xyz[0]).norm(dim=-1).max()) > 0.02
+    assert float((ends[0][0] - domain.start(structure.xyz).conformation.xyz[0]).norm(dim=-1).max()) > 0.02
 
 
 def test_a_predictor_that_fades_holds_still_in_the_end(packed, domain) -> None:
@@ -155,14 +155,14 @@ def test_loops_at_chain_ends_and_breaks_are_seen(packed) -> None:
     structure = packed[0]
     for first, last in ((1, 8), (len(structure.residues) - 9, len(structure.residues) - 2)):
         made = LoopDomain.of(structure, first, last)
-        sense = LoopSense.of(structure, made.fold)
-        seen = sense.seen(made.start(structure.xyz).fold, 0)
+        sense = LoopSense.of(structure, made.decoder)
+        seen = sense.seen(made.start(structure.xyz).conformation, 0)
         assert bool(seen.isfinite().all())
         assert not bool(sense.pieces.present.all())
 
 
 def test_hinge_angles_are_the_domains(packed, domain) -> None:
-    angle = loop_torsions(domain.sense.at(domain.start(packed[0].xyz).fold.xyz).xyz)
+    angle = loop_torsions(domain.sense.at(domain.start(packed[0].xyz).conformation.xyz).xyz)
     phi = domain.angles.phi.float()
     found = angle[0, 0::2][domain.angles.residue]
     assert float((found - phi).abs().max()) < 1e-3

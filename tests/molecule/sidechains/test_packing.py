@@ -14,22 +14,22 @@ from geofold import resources
 from geofold.bench.models.side_chain_packer import strip_side_chains
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
-from geofold.molecule.residues import LETTERS
+from geofold.molecule.residues import AMINO_ACID_LETTERS
 from geofold.molecule.sidechains import packing
 from geofold.molecule.sidechains.dead_end_elimination import anneal, eliminate, interactions
-from geofold.molecule.sidechains.packing import backbone_torsions, pack, placed, shell
+from geofold.molecule.sidechains.packing import backbone_torsions, find_shell, pack, place_side_chains
 from geofold.molecule.sidechains.rotamer_library import (
     backbone_frames,
-    built,
+    build_rotamers,
     chi_angles,
-    kind_of,
-    library,
+    library_type,
+    load_library,
     side_chain,
 )
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import link_bonds, templates
 
-NAMES = sorted({residue.resname for residue in peptide(LETTERS).residues} - {"ALA", "GLY"})
+NAMES = sorted({residue.resname for residue in peptide(AMINO_ACID_LETTERS).residues} - {"ALA", "GLY"})
 
 
 def shipped(name: str) -> Structure:
@@ -46,13 +46,15 @@ def test_what_is_built_has_the_chi_that_was_asked_for(name: str) -> None:
     chain = side_chain(name)
     assert chain is not None
     kinds = ("TPR", "CPR") if name == "PRO" else (name,)
-    structure = peptide("A" + LETTERS[[r.resname for r in peptide(LETTERS).residues].index(name)] + "A")
+    structure = peptide(
+        "A" + AMINO_ACID_LETTERS[[r.resname for r in peptide(AMINO_ACID_LETTERS).residues].index(name)] + "A"
+    )
     place = {str(structure.name[a]): int(a) for a in structure.residues[1].atoms}
     rotation, origin = backbone_frames(*(structure.xyz[place[k]] for k in ("N", "CA", "C")))
     for kind in kinds:
-        p, chi, sigma = library().rotamers(kind, -1.1, 2.3)
+        p, chi, sigma = load_library().rotamers(kind, -1.1, 2.3)
         assert p.sum() == pytest.approx(1.0) and (np.diff(p) <= 1e-9).all() and (sigma > 0).all()
-        for wanted, atoms in zip(chi, built(chain, chi, rotation, origin), strict=True):
+        for wanted, atoms in zip(chi, build_rotamers(chain, chi, rotation, origin), strict=True):
             xyz = structure.xyz.copy()
             for atom, where in zip(chain.names, atoms, strict=True):
                 xyz[place[atom]] = where
@@ -70,9 +72,9 @@ def test_choice_is_the_best_there_is() -> None:
     """Dead-end elimination and annealing against all combinations."""
     structure = strip_side_chains(shipped("1ubi.pdb"))
     steering, torsions = structure.steering_mask, backbone_torsions(structure)
-    core = [k for k in shell(structure, [25], 1.0) if side_chain(structure.residues[k].resname)]
-    fixed = packing._fixed(structure, core, steering, packing._missing_beta(structure, torsions, steering))
-    every = [packing._site(structure, k, torsions[k], steering, fixed) for k in core]
+    core = [k for k in find_shell(structure, [25], 1.0) if side_chain(structure.residues[k].resname)]
+    fixed = packing._fixed_atoms(structure, core, steering, packing._missing_cb(structure, torsions, steering))
+    every = [packing._candidate_rotamers(structure, k, torsions[k], steering, fixed) for k in core]
     # the residue with the most neighbours, and four of them
     around = Counter(i for pair in interactions(every) for i in pair)
     most = around.most_common(1)[0][0]
@@ -145,10 +147,10 @@ def test_same_seed_same_choice_wherever_the_protein_stands() -> None:
 
 def test_a_shell_leaves_the_rest_alone_and_sees_it() -> None:
     structure = shipped("1ubi.pdb")
-    around = shell(structure, list(range(44, 56)))
+    around = find_shell(structure, list(range(44, 56)))
     packed = pack(structure, around)
     assert set(packed.residue.tolist()) <= set(around.tolist()) and set(range(44, 56)) <= set(around.tolist())
-    xyz, added, stale = placed(structure, packed)
+    xyz, added, stale = place_side_chains(structure, packed)
     moved = np.flatnonzero((xyz != structure.xyz).any(1))
     assert set(structure.residue_of[moved].tolist()) <= set(packed.residue.tolist())
     assert not np.isin(structure.name[moved], ("N", "CA", "C", "O", "CB")).any()
@@ -158,7 +160,7 @@ def test_a_shell_leaves_the_rest_alone_and_sees_it() -> None:
 def test_what_a_strip_side_chains_lacks_is_added() -> None:
     native = shipped("1ajj.pdb")
     structure = strip_side_chains(native)
-    xyz, added, _ = placed(structure, pack(structure))
+    xyz, added, _ = place_side_chains(structure, pack(structure))
     assert np.array_equal(xyz, structure.xyz)
     here = {(a.residue, a.name) for a in added}
     wanted = {
@@ -171,9 +173,13 @@ def test_what_a_strip_side_chains_lacks_is_added() -> None:
 
 
 def test_prolines_are_cis_or_trans_by_the_omega_before_them() -> None:
-    assert kind_of("PRO", math.pi) == "TPR" and kind_of("PRO", 0.1) == "CPR" and kind_of("PRO", math.nan) == "TPR"
-    assert kind_of("MSE", math.pi) == "MET"
-    trans, cis = (library().rotamers(kind, -1.2, 2.6)[0] for kind in ("TPR", "CPR"))
+    assert (
+        library_type("PRO", math.pi) == "TPR"
+        and library_type("PRO", 0.1) == "CPR"
+        and library_type("PRO", math.nan) == "TPR"
+    )
+    assert library_type("MSE", math.pi) == "MET"
+    trans, cis = (load_library().rotamers(kind, -1.2, 2.6)[0] for kind in ("TPR", "CPR"))
     assert abs(trans[0] - cis[0]) > 0.01
 
 

@@ -10,14 +10,14 @@ import pytest
 from geofold import resources
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
-from geofold.molecule.sidechains import repacking as neighbours
+from geofold.molecule.sidechains import repacking
 from geofold.molecule.sidechains.repacking import (
-    KEPT,
-    completed,
-    lacking,
-    near,
-    repackable,
-    repacked,
+    BACKBONE_AND_CB,
+    complete_side_chains,
+    find_incomplete,
+    find_repackable,
+    mark_near_residues,
+    repack,
     without_side_chains,
 )
 from geofold.molecule.sidechains.rotamer_library import chi_angles
@@ -33,15 +33,15 @@ def shipped(name: str) -> Structure:
 
 def around(structure: Structure, radius: float = 0.7) -> list[int]:
     own = structure.xyz[np.isin(structure.residue_of, LOOP)]
-    close = near(structure, own, radius, structure.steering_mask)
-    return [k for k in repackable(structure, structure.steering_mask) if close[k] and k not in LOOP]
+    close = mark_near_residues(structure, own, radius, structure.steering_mask)
+    return [k for k in find_repackable(structure, structure.steering_mask) if close[k] and k not in LOOP]
 
 
 @pytest.mark.parametrize("name", ["1ubi.pdb", "1bhl.pdb", "5pti.cif"])
 def test_turning_keeps_bonds_angles_and_everything_else(name: str) -> None:
     structure = shipped(name)
     shell = around(structure)
-    turned = repacked(structure, [], shell)
+    turned = repack(structure, [], shell)
     after = turned.apply(structure.xyz)
     assert set(structure.residue_of[turned.atoms]) <= set(shell) and len(turned.atoms)
     assert not np.isin(structure.name[turned.atoms], ["N", "CA", "C", "O", "CB"]).any()
@@ -61,10 +61,10 @@ def test_turning_keeps_bonds_angles_and_everything_else(name: str) -> None:
 def test_turned_side_chains_have_the_torsions_that_packing_chose(monkeypatch: pytest.MonkeyPatch) -> None:
     from geofold.molecule.sidechains.packing import pack
 
-    monkeypatch.setattr(neighbours, "eased", lambda chains, xyz: xyz)
+    monkeypatch.setattr(repacking, "relax_chi", lambda chains, xyz: xyz)
     structure = shipped("1ubi.pdb")
     shell = around(structure)
-    after = replace(structure, xyz=repacked(structure, [], shell, seed=3).apply(structure.xyz))
+    after = replace(structure, xyz=repack(structure, [], shell, seed=3).apply(structure.xyz))
     packed = pack(structure, shell, seed=3)
     for k, chi in zip(packed.residue.tolist(), packed.chi, strict=True):
         apart = chi_angles(after, k, after.steering_mask) - chi
@@ -74,17 +74,17 @@ def test_turned_side_chains_have_the_torsions_that_packing_chose(monkeypatch: py
 def test_packing_a_native_shell_finds_most_of_it_again() -> None:
     structure = shipped("1ubi.pdb")
     shell = around(structure, 0.6)
-    after = repacked(structure, [], shell).apply(structure.xyz)
-    side = np.isin(structure.residue_of, shell) & ~np.isin(structure.name, list(KEPT))
+    after = repack(structure, [], shell).apply(structure.xyz)
+    side = np.isin(structure.residue_of, shell) & ~np.isin(structure.name, list(BACKBONE_AND_CB))
     moved = np.linalg.norm(after - structure.xyz, axis=1)[side]
     assert np.median(moved) < 0.15
 
 
 def test_linked_residues_other_conformers_and_rings_stay() -> None:
     structure = shipped("5pti.cif")
-    names = {structure.residues[k].resname for k in repackable(structure, structure.steering_mask)}
+    names = {structure.residues[k].resname for k in find_repackable(structure, structure.steering_mask)}
     assert names and not names & {"CYS", "PRO", "GLY", "ALA"}
-    for k in repackable(structure, structure.steering_mask):
+    for k in find_repackable(structure, structure.steering_mask):
         assert not (structure.altloc[structure.residues[k].atoms] != "").any()
 
 
@@ -95,12 +95,12 @@ def test_cut_side_chains_are_built_again_and_nothing_else_is_touched() -> None:
     assert np.array_equal(bare.xyz, structure.xyz[kept]) and len(bare.residues) == len(structure.residues)
     assert [r.label for r in bare.residues] == [r.label for r in structure.residues]
     for k in shell:
-        assert set(bare.name[bare.residues[k].atoms]) <= KEPT
-    assert lacking(bare, range(len(LOOP)), bare.steering_mask) == [k for k in range(len(LOOP)) if k in shell]
+        assert set(bare.name[bare.residues[k].atoms]) <= BACKBONE_AND_CB
+    assert find_incomplete(bare, range(len(LOOP)), bare.steering_mask) == [k for k in range(len(LOOP)) if k in shell]
     content = render(bare, bare.xyz, np.zeros(len(bare), dtype=bool))
-    whole, added = completed(read(content), shell)
+    whole, added = complete_side_chains(read(content), shell)
     assert len(whole) == len(structure) == len(bare) + len(added)
-    assert not lacking(whole, shell, whole.steering_mask)
+    assert not find_incomplete(whole, shell, whole.steering_mask)
     untouched = [k for k in range(len(structure.residues)) if k not in shell]
     for one, other in ((structure, whole),):
         for k in untouched:

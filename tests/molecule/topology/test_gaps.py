@@ -8,11 +8,11 @@ from build_cases import without, without_records
 from geofold.molecule.io.read import read
 from geofold.molecule.numbering import numbers_between, numbers_of
 from geofold.molecule.selection import parse_range
-from geofold.molecule.topology.gaps import gaps
+from geofold.molecule.topology.gaps import find_gaps
 
 
 def names_of(content: bytes) -> list[tuple[str, ...] | None]:
-    return [gap.names for gap in gaps(read(content))]
+    return [gap.names for gap in find_gaps(read(content))]
 
 
 def test_numbers_follow_each_other_with_insertion_codes() -> None:
@@ -36,7 +36,7 @@ def test_a_real_gap_has_the_numbers_and_the_sequence_of_remark_465() -> None:
     path = STRUCTURES / "1bhl.pdb"
     told = [line.split() for line in path.read_text().splitlines() if line.startswith("REMARK 465     ")]
     missing = [words for words in told if len(words) == 5]
-    (gap,) = gaps(read(path))
+    (gap,) = find_gaps(read(path))
     assert [(int(words[4]), "") for words in missing] == list(gap.numbers)
     assert tuple(words[2] for words in missing) == gap.names
     assert gap.source == "SEQRES"
@@ -65,23 +65,23 @@ def test_a_piece_of_one_residue_is_placed_by_the_numbers() -> None:
 
 def test_mmcif_tells_it_by_scheme_or_by_entity() -> None:
     content = without("1fas.cif", (6, 9))
-    (gap,) = gaps(read(content))
+    (gap,) = find_gaps(read(content))
     assert gap.names == ("HIS", "THR", "THR", "THR") and gap.source == "pdbx_poly_seq_scheme"
     assert gap.numbers == ((6, ""), (7, ""), (8, ""), (9, ""))
-    (gap,) = gaps(read(content.replace(b"_pdbx_poly_seq_scheme.", b"_another_scheme.")))
+    (gap,) = find_gaps(read(content.replace(b"_pdbx_poly_seq_scheme.", b"_another_scheme.")))
     assert gap.names == ("HIS", "THR", "THR", "THR") and gap.source == "entity_poly_seq"
 
 
 def test_without_a_record_or_with_one_that_does_not_fit_only_numbers_are_told() -> None:
     content = without("1ubi.pdb", (45, 48))
-    (gap,) = gaps(read(without_records(content, "SEQRES")))
+    (gap,) = find_gaps(read(without_records(content, "SEQRES")))
     assert gap.names is None and len(gap.numbers) == 4
-    (gap,) = gaps(read(content.replace(b"SEQRES   1 A   76  MET", b"SEQRES   1 A   76  GLY")))
+    (gap,) = find_gaps(read(content.replace(b"SEQRES   1 A   76  MET", b"SEQRES   1 A   76  GLY")))
     assert gap.names is None
-    (gap,) = gaps(read(without("1ubi.pdb", (45, 48))))
+    (gap,) = find_gaps(read(without("1ubi.pdb", (45, 48))))
     assert gap.names == ("PHE", "ALA", "GLY", "LYS")
 
 
 def test_residues_can_be_thought_away() -> None:
-    (gap,) = gaps(read(STRUCTURES / "1ubi.pdb"), "A", frozenset(range(44, 48)))
+    (gap,) = find_gaps(read(STRUCTURES / "1ubi.pdb"), "A", frozenset(range(44, 48)))
     assert (gap.before, gap.after, gap.names) == (43, 48, ("PHE", "ALA", "GLY", "LYS"))

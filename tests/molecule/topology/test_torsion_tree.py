@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components, shortest_path
 from geofold.errors import AltlocError, BackboneError
 from geofold.molecule.io.read import read
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.bonds import bond_list, neighbours, separations
+from geofold.molecule.topology.bonds import adjacency_list, bond_list, pairs_within_bonds
 from geofold.molecule.topology.torsion_tree import CHI_ATOMS, TorsionTree, torsion_tree
 from geofold.resources import find
 
@@ -33,7 +33,7 @@ def labels(structure: Structure, atoms) -> set[tuple[int, str]]:
 
 def carried(tree: TorsionTree, kind: str, residue: int) -> np.ndarray:
     j = next(j for j in range(len(tree)) if (tree.kind[j], tree.residue[j]) == (kind, residue))
-    return tree.atoms[tree.influence[tree.carrier, j]]
+    return tree.atoms[tree.influence[tree.body, j]]
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -49,7 +49,7 @@ def test_protein_bonds_are_those_of_mdtraj(name):
     theirs |= {(int(sulphur[a]), int(sulphur[b])) for a, b in zip(*np.nonzero(np.triu(near, 1)), strict=True)}
     heavy = amino & ~np.isin(structure.element, ["H", "D"])
     assert {b for b in ours if heavy[list(b)].all()} == {b for b in theirs if heavy[list(b)].all()}
-    table = neighbours(sorted(ours), len(structure))
+    table = adjacency_list(sorted(ours), len(structure))
     hydrogens = np.flatnonzero((structure.element == "H") & amino)
     assert all(len(table[h]) == 1 for h in hydrogens)
 
@@ -62,7 +62,7 @@ def test_separations_are_shortest_paths():
     graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(n, n))
     distance = shortest_path(graph, directed=False, unweighted=True)
     for depth in (1, 2, 3):
-        found = set(separations(neighbours(bonds, n), np.arange(n), depth))
+        found = set(pairs_within_bonds(adjacency_list(bonds, n), np.arange(n), depth))
         assert found == {(a, b) for a, b in zip(*np.nonzero(distance <= depth), strict=True) if a != b}
 
 
@@ -140,13 +140,13 @@ def test_metal_coordination_becomes_a_link():
 def test_hydrogens_ride_with_their_heavy_atoms():
     structure = load("1lpbA.pdb")
     tree = torsion_tree(structure, 50, 60)
-    carrier = dict(zip(tree.atoms.tolist(), tree.carrier.tolist(), strict=True))
+    body = dict(zip(tree.atoms.tolist(), tree.body.tolist(), strict=True))
     hydrogens = [a for a in tree.atoms if structure.element[a] == "H"]
     assert len(hydrogens) > 5
     for hydrogen in hydrogens:
-        (heavy,) = tree.table[hydrogen]
+        (heavy,) = tree.adjacency[hydrogen]
         own = {j for j in range(len(tree)) if tree.far[j] == heavy}
-        assert carrier[hydrogen] == carrier.get(heavy, -1) or carrier[hydrogen] in own
+        assert body[hydrogen] == body.get(heavy, -1) or body[hydrogen] in own
 
 
 def test_selenomethionine_turns_like_methionine():
@@ -161,7 +161,7 @@ def test_selenomethionine_turns_like_methionine():
     plain, strange = load("1ubi.pdb"), read("\n".join(changed).encode())
     assert strange.residues[0].resname == "MSE" and "SE" in strange.element
     one, other = torsion_tree(plain, 0, 6), torsion_tree(strange, 0, 6)
-    for name in ("residue", "near", "far", "parent", "atoms", "carrier"):
+    for name in ("residue", "near", "far", "parent", "atoms", "body"):
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
     assert one.kind == other.kind and "chi3" in one.kind
 
@@ -220,9 +220,9 @@ def test_other_conformers_ride_along():
     tree = torsion_tree(structure, side - 1, side + 2)
     atoms = structure.residues[side].atoms
     assert set(atoms.tolist()) <= set(tree.atoms.tolist())
-    carrier = dict(zip(tree.atoms.tolist(), tree.carrier.tolist(), strict=True))
+    body = dict(zip(tree.atoms.tolist(), tree.body.tolist(), strict=True))
     others = [int(a) for a in atoms if not tree.steering[a]]
-    assert others and {carrier[a] for a in others} == {carrier[structure.atom(side, "CB", tree.steering)]}
+    assert others and {body[a] for a in others} == {body[structure.atom(side, "CB", tree.steering)]}
 
 
 def test_several_backbones_need_a_choice():

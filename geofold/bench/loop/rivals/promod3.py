@@ -40,7 +40,7 @@ from geofold.bench.loop.rivals.modelled_loop import ModelledLoop, Stopwatch, ins
 from geofold.errors import BuildError, OptionError
 from geofold.geometry import dihedral_of_points
 from geofold.molecule.loop.build_plan import STANDARD, Build
-from geofold.molecule.residues import letter_of
+from geofold.molecule.residues import one_letter_code
 from geofold.molecule.structure import Mask, Structure
 
 SCRIPT = Path(__file__).with_name("promod3_script.py")
@@ -134,13 +134,13 @@ def make_task(structure: Structure, build: Build, steering: Mask) -> dict[str, A
     loop_at, last = (0, 0), -1
     for k, residue in enumerate(structure.residues):
         name = STANDARD.get(residue.resname, residue.resname)
-        if k in build.removed or not structure.is_amino_acid(k) or letter_of(name) == "-":
+        if k in build.removed or not structure.is_amino_acid(k) or one_letter_code(name) == "-":
             continue
         spans_loop = (last, k) == (build.before, build.after)
         if not spans_loop and not (last == k - 1 >= 0 and structure.bonded(last, k)):
             segments.append({"residues": [], "sequence": ""})
         segment = segments[-1]
-        segment["sequence"] += (build.sequence if spans_loop else "") + letter_of(name)
+        segment["sequence"] += (build.sequence if spans_loop else "") + one_letter_code(name)
         segment["residues"].append([len(segment["sequence"]), name, _heavy_atoms(structure, k, steering)])
         loop_at = (len(segments) - 1, len(segment["sequence"])) if k == build.before else loop_at
         last = k

@@ -68,7 +68,7 @@ class Planner:
         noise = torch.Generator().manual_seed(hash((self.seed, state.steps)) & 0x7FFFFFFF)
         candidates_state = select_rows(domain, state, torch.zeros(self.candidates, dtype=torch.long))
         z, memory = self.backbone.step(domain.observe(candidates_state.domain, goal), candidates_state.memory)
-        scale = torch.nn.functional.pad(domain.reach(), (0, z.shape[1] - len(domain.tree)))
+        scale = torch.nn.functional.pad(domain.mobility(), (0, z.shape[1] - len(domain.tree)))
         perturbation = self.spread * torch.randn(z.shape, generator=noise, dtype=torch.float64) * scale
         perturbation[0] = 0.0
         z = z + perturbation.to(z)
