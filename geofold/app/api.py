@@ -13,20 +13,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from geofold.app.finalise import compare_models, energy_model, finish
+from geofold.app.finalise import finish
+from geofold.app.repair_runs import build_missing, repair_existing
 from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.app.start import given
 from geofold.errors import ContactError, OptionError
+from geofold.modelling.option_table import find_option
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.peptide.streaming import constrain_peptide
-from geofold.modelling.preconditions import chain_of, require_honoured, require_one, separate, with_missing_atoms
+from geofold.modelling.preconditions import chain_of, require_honoured, with_missing_atoms
 from geofold.modelling.progress import Progress, ProgressCallback
-from geofold.modelling.repair.loop import repair_loop
-from geofold.modelling.repair.multiple_loops import repair_loops
 from geofold.modelling.threads import one_thread
+from geofold.molecule.energy.amber import AMBER14, FORCE_FIELDS
 from geofold.molecule.peptide.contacts import parse_contact
-from geofold.molecule.selection import find_range
 from geofold.molecule.structure import Structure
 
 
@@ -47,6 +47,7 @@ def repair(
     budget: float | None = None,
     repack_shell: float = 0.0,
     allow_cis_pro: bool = False,
+    force_field: str = AMBER14.name,
     name: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Result:
@@ -57,13 +58,14 @@ def repair(
     source : path, bytes, str, file or toolkit object
         The structure; the module lists the accepted types.
     loop : str or sequence of str
-        Residue ranges as numbered in the file: ``"A:45-56"``, ``"A:45A-56"``, ``":45-56"`` for a blank chain id.
+        Residues to repair, numbered as in the file: A:45-56. An insertion code follows the number (``"A:45A-56"``);
+        ``":45-56"`` has a blank chain id.
     auto : bool
-        Detect the loops to repair instead; without any, the structure is returned unchanged.
+        Find the loops to repair instead. If there is none, the structure is returned unchanged.
     build : str or sequence of str
-        Missing loops to build instead, ``"A:45-56=SEQUENCE"``, or ``"A:45-56"`` if the file contains the sequence.
-        Existing residues within the range are rebuilt.
-    seed, altloc, energy, streams, rounds, device, predictor, models, budget, repack_shell, allow_cis_pro
+        Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file contains the sequence (check lists
+        them); existing residues within the range are rebuilt.
+    seed, altloc, energy, streams, rounds, device, predictor, models, budget, repack_shell, allow_cis_pro, force_field
         See `RunOptions`; with several models, those after the first are in the result's `others`.
     name : str, optional
         Name of the input in the report.
@@ -92,6 +94,7 @@ def repair(
         budget=budget,
         repack_shell=repack_shell,
         allow_cis_pro=allow_cis_pro,
+        force_field=force_field,
     )
     structure = load(source, name)
     texts = [loop] if isinstance(loop, str) else list(loop)
@@ -102,7 +105,7 @@ def repair(
                 "one of them",
                 "build first, then repair what comes out",
             )
-        return _built(structure, [build] if isinstance(build, str) else list(build), options, began, progress)
+        return build_missing(structure, [build] if isinstance(build, str) else list(build), options, began, progress)
     if auto:
         if texts:
             raise OptionError(f"loops ({', '.join(texts)}) and auto", "one of them", "leave one out")
@@ -110,85 +113,7 @@ def repair(
             texts = _found(structure, altloc)
         if not texts:
             return finish("repair", structure, structure, [], [], options, began)
-    return _repaired(structure, texts, options, began, progress)
-
-
-def _repaired(
-    structure: Structure, texts: list[str], options: RunOptions, began: float, progress: ProgressCallback | None
-) -> Result:
-    ranges = separate(structure, [find_range(structure, text) for text in texts])
-    require_one(texts, options)
-    structure, added, original = with_missing_atoms(structure, ranges, options)
-    shared = replace(options, budget=_share(options.budget, len(ranges)))
-
-    def begin(first: int, last: int) -> Progress:
-        return Progress(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
-
-    begun = energy_model(structure, structure.xyz, options)  # before the search, so that a refusal comes early
-    with one_thread():
-        if len(ranges) == 1:
-            several = [[model] for model in repair_loop(structure, *ranges[0], shared, begin(*ranges[0]))]
-        else:
-            several = [repair_loops(structure, ranges, shared, begin)]
-    for model in several[0]:
-        require_honoured(structure, model.outcome)
-    return _of_models(
-        [
-            finish(
-                "repair",
-                structure,
-                original,
-                added,
-                [model.outcome for model in own],
-                options,
-                began,
-                loops=texts,
-                models=own,
-                begun=begun,
-            )
-            for own in several
-        ]
-    )
-
-
-def _share(budget: float | None, count: int) -> float | None:
-    return None if budget is None else max(budget / count, 1.0)
-
-
-def _of_models(results: list[Result]) -> Result:
-    """Return the first result with the others attached and a comparison of all in its report."""
-    if len(results) == 1:
-        return results[0]
-    best = results[0]
-    return replace(best, others=tuple(results[1:]), report=best.report | {"models": compare_models(results)})
-
-
-def _built(
-    structure: Structure, texts: list[str], options: RunOptions, began: float, progress: ProgressCallback | None
-) -> Result:
-    from geofold.modelling.build.missing_loops import build_loops
-
-    with one_thread():
-        require_one(texts, options)
-        shared = replace(options, budget=_share(options.budget, len(texts)))
-        several = build_loops(structure, texts, shared, Progress(progress))
-    return _of_models(
-        [
-            finish(
-                "repair",
-                done.structure,
-                structure,
-                done.added,
-                done.outcomes,
-                options,
-                began,
-                loops=done.loops,
-                built=done,
-                models=done.models,
-            )
-            for done in several
-        ]
-    )
+    return repair_existing(structure, texts, options, began, progress)
 
 
 def constrain(
@@ -203,6 +128,7 @@ def constrain(
     steps: int = 128,
     device: str = "cpu",
     predictor: str = PREDICTORS[0],
+    force_field: str = AMBER14.name,
     name: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Result:
@@ -216,15 +142,11 @@ def constrain(
         ``"A:3-A:10<6.0"`` (CB atoms within 6.0 A; CA for glycine), ``"A:3@CA-A:10@CA>8.0"``. The chain of the
         first residue named moves; the other end of a contact may be in the same chain or in the fixed part.
     sequence : str, optional
-        One-letter codes of a peptide to start from.
+        Start from a peptide with this sequence instead. It is given as one-letter codes.
     start : 'extended' or 'prior'
-        Start conformation of a sequence: an extended chain, or torsions sampled from the torsion prior.
-    seed, altloc, energy, device
+        Start of a sequence: extended, or prior (torsions sampled from the torsion prior).
+    seed, altloc, energy, steps, device, predictor, force_field
         See `RunOptions`.
-    steps : int
-        Maximum number of streaming steps.
-    predictor : 'trained' or 'hold-still'
-        Whether the shipped peptide policy proposes moves, or the chain moves by corrections only.
     name : str, optional
         Name of the input in the report.
     progress : callable, optional
@@ -240,7 +162,15 @@ def constrain(
         For input that cannot be used; the message says what to do.
     """
     began = time.perf_counter()
-    options = RunOptions(seed=seed, altloc=altloc, energy=energy, steps=steps, device=device, predictor=predictor)
+    options = RunOptions(
+        seed=seed,
+        altloc=altloc,
+        energy=energy,
+        steps=steps,
+        device=device,
+        predictor=predictor,
+        force_field=force_field,
+    )
     structure = given(source, sequence, start, seed, name)
     if not contacts:
         raise ContactError("no contact", "at least one contact such as A:3-A:10<6.0", "add one with --contact")
@@ -266,7 +196,14 @@ def _found(structure: Structure, altloc: str | None) -> list[str]:
     return [format_range(structure, first, last) for first, last in find_loops(structure, altloc)[0]]
 
 
-def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: str | None = None) -> dict[str, Any]:
+def check(
+    source: Any,
+    *,
+    energy: bool = True,
+    altloc: str | None = None,
+    force_field: str = AMBER14.name,
+    name: str | None = None,
+) -> dict[str, Any]:
     """Measure a structure without changing it: clashes, Ramachandran, cis bonds, chain breaks, energy.
 
     Parameters
@@ -274,9 +211,11 @@ def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: 
     source : path, bytes, str, file or toolkit object
         The structure; the module lists the accepted types.
     energy : bool
-        Evaluate amber14 + OBC2.
+        Evaluate the energy with the force field.
     altloc : str, optional
         Conformer to measure if the backbone has several.
+    force_field : str
+        Force field: amber14, amber19 or amber99sbildn, each with implicit solvent (OBC2).
     name : str, optional
         Name of the input in the report.
 
@@ -291,9 +230,12 @@ def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: 
         For input that cannot be used; the message says what to do.
     """
     from geofold.app.report.check import inspect
-    from geofold.app.report.energies import as_it_is
+    from geofold.app.report.energies import NumbersAndNotes, as_it_is
+
+    find_option("force_field").require(force_field)
+
+    def evaluate(structure: Structure) -> NumbersAndNotes:
+        return as_it_is(structure, altloc, FORCE_FIELDS[force_field])
 
     with one_thread():
-        return inspect(
-            load(source, name), energy=(lambda whole: as_it_is(whole, altloc)) if energy else None, altloc=altloc
-        )
+        return inspect(load(source, name), energy=evaluate if energy else None, altloc=altloc)

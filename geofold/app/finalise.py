@@ -202,7 +202,12 @@ def energy_model(structure: Structure, xyz: np.ndarray, options: RunOptions) -> 
     """
     if not options.energy:
         return None
-    return EnergyModel.of(replace(structure, xyz=xyz), structure.steering(options.altloc), seed=options.seed)
+    return EnergyModel.of(
+        replace(structure, xyz=xyz),
+        structure.steering(options.altloc),
+        seed=options.seed,
+        force_field=options.force_field_value,
+    )
 
 
 def _violation(contact: Contact, xyz: np.ndarray) -> float:

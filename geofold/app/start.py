@@ -6,6 +6,7 @@ from typing import Any
 
 from geofold.app.sources import load
 from geofold.errors import OptionError
+from geofold.modelling.option_table import join_choices
 from geofold.modelling.options import STARTS
 from geofold.modelling.threads import one_thread
 from geofold.molecule.io.ideal_peptide import peptide
@@ -42,7 +43,7 @@ def given(source: Any, sequence: str | None, start: str, seed: int, name: str | 
     if start not in STARTS or (start == "prior" and sequence is None):
         raise OptionError(
             f"start {start}{'' if sequence else ' without a sequence'}",
-            " or ".join(STARTS),
+            join_choices(STARTS),
             "choose one of them, with --sequence",
         )
     if sequence is None:

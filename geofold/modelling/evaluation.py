@@ -102,7 +102,7 @@ def potential_of(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np
 
 
 def energy_of(structure: Structure, xyz: np.ndarray, options: RunOptions, only: Collection[int] | None = None) -> float:
-    """Energy (kJ/mol) of amber14 + OBC2 with hydrogens placed for the coordinates.
+    """Energy (kJ/mol) in the force field of the options, with hydrogens placed for the coordinates.
 
     Parameters
     ----------
@@ -114,7 +114,10 @@ def energy_of(structure: Structure, xyz: np.ndarray, options: RunOptions, only: 
         Residues whose energy is evaluated; all if not given.
     """
     steering = structure.steering(options.altloc)
-    return EnergyModel.of(replace(structure, xyz=xyz), steering, seed=options.seed, only=only).energy(xyz)
+    model = EnergyModel.of(
+        replace(structure, xyz=xyz), steering, seed=options.seed, only=only, force_field=options.force_field_value
+    )
+    return model.energy(xyz)
 
 
 def backbone_of_end(structure: Structure, model: LoopModel) -> np.ndarray:

@@ -13,6 +13,7 @@ from geofold.core.gate import FixedGate
 from geofold.core.state import ControllerState, StepInfo
 from geofold.core.trust_region import TrustRegion
 from geofold.molecule.energy.all_atom import region
+from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
 from geofold.molecule.kinematics.decoder import TorsionDecoder
@@ -28,7 +29,9 @@ REGION = 1.4
 Domain = TypeVar("Domain", LoopDomain, PeptideDomain)
 
 
-def with_force_field(structure: Structure, domain: Domain, xyz: np.ndarray, seed: int) -> Domain:
+def with_force_field(
+    structure: Structure, domain: Domain, xyz: np.ndarray, seed: int, force_field: ForceField = AMBER14
+) -> Domain:
     """The domain with a force field around the moving atoms, hydrogens placed for the given coordinates.
 
     Parameters
@@ -39,6 +42,12 @@ def with_force_field(structure: Structure, domain: Domain, xyz: np.ndarray, seed
         Coordinates of the domain's atoms (nm).
     seed : int
         Seed of the placement of hydrogens.
+    force_field : ForceField
+
+    Raises
+    ------
+    ForceFieldError
+        If the force field cannot describe the moving residues, or has a term that cannot be carried over.
     """
     decoder: TorsionDecoder = domain.decoder
     atoms = decoder.kinematics.atoms.cpu().numpy()
@@ -49,7 +58,7 @@ def with_force_field(structure: Structure, domain: Domain, xyz: np.ndarray, seed
     current = replace(structure, xyz=whole)
     # residues further away are beyond the cutoff; placing their hydrogens would take most of the time
     around = region(current, whole[moving], REGION)
-    model = EnergyModel.of(current, decoder.tree.steering, seed=seed, only=around)
+    model = EnergyModel.of(current, decoder.tree.steering, seed=seed, only=around, force_field=force_field)
     return replace(domain, steering=SteeringEnergy(model, whole, moving))
 
 

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
-from geofold.errors import OptionError
+from geofold.modelling.option_table import API, PREDICTORS, STARTS, find_option, options_of
+from geofold.molecule.energy.amber import AMBER14, FORCE_FIELDS, ForceField
+
+__all__ = ["PREDICTORS", "ROUNDS", "STARTS", "STREAMS", "TORSION_CAP", "RunOptions"]
 
 TORSION_CAP = math.radians(10.0)
 """Largest change (radian) of one torsion in one step, equal for every agent."""
 STREAMS, ROUNDS = 12, 6
-PREDICTORS = ("trained", "hold-still")
-"""Predictors: the shipped weights (loop model, peptide policy), or no learned motion, for comparison."""
-STARTS = ("extended", "prior")
-"""Start conformations of a sequence."""
-LIMITS = {
-    "streams": (1, 256),
-    "rounds": (1, 1000),
-    "steps": (1, 100000),
-    "seed": (0, 2**31 - 1),
-    "models": (1, 100),
-    "budget": (1, 1e6),
-    "repack_shell": (0, 20),
-}
+"""Default numbers of conformations in one batch and of rounds; larger and smaller values scale the search."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of `repair` and `constrain`.
+    """Options of `repair` and `constrain`; `geofold.modelling.option_table` has their limits and choices.
 
     Parameters
     ----------
@@ -36,27 +28,35 @@ class RunOptions:
     altloc : str or None
         Conformer that moves if the backbone has several.
     energy : bool
-        Evaluate amber14 + OBC2 before and after (the slowest part on a large protein).
+        Refine and audit with the force field. This is the slowest part on a large protein.
     streams : int
-        Conformations in one batch (repair); more widen the search and take longer.
+        Conformations in one batch; more widen the search. The run also takes longer (repair).
     rounds : int
-        Maximum rounds of streaming and selection (repair). A search runs half as many generations, and up to twice
-        that number if the loop is found by the search alone.
+        Maximum rounds of streaming and selection. A search runs half as many generations, and up to twice that number
+        if the loop is found by the search alone (repair).
     steps : int
-        Maximum streaming steps (constrain).
+        Maximum number of streaming steps (constrain).
     device : str
         Torch device of the controller.
     predictor : str
-        'trained', or 'hold-still' for comparison.
+        trained: models trained on known structures; hold-still: no learned motion, to compare.
     models : int
-        Maximum number of mutually distinct models to return, best first (repair).
+        Models of one loop, best first: OUT.pdb, OUT.2.pdb, ...; the report ranks them. They are mutually distinct, and
+        there may be fewer (repair).
     budget : float or None
-        Time limit (s) of search and refinement, in place of `rounds` (repair); results then depend on the machine's
-        speed.
+        Seconds for search and refinement, in place of --rounds; more improve the loops, but results then depend on the
+        machine's speed (repair).
     repack_shell : float
-        Distance (A) from the loop within which side chains, by their CB, are repacked with it (repair); 0: none.
+        Also repack side chains whose CB is this near to the loop (A); the report lists them. 0: none (repair).
     allow_cis_pro : bool
-        Also build loops with one of their prolines cis, at the cost of the torsion prior (repair).
+        With --build: also try each proline of the loop cis. The torsion prior's cost of a cis bond applies (repair).
+    force_field : str
+        Force field: amber14, amber19 or amber99sbildn, each with implicit solvent (OBC2).
+
+    Raises
+    ------
+    OptionError
+        For an unknown choice or a number beyond its limits.
     """
 
     seed: int = 0
@@ -71,12 +71,18 @@ class RunOptions:
     budget: float | None = None
     repack_shell: float = 0.0
     allow_cis_pro: bool = False
+    force_field: str = AMBER14.name
 
     def __post_init__(self) -> None:
-        if self.predictor not in PREDICTORS:
-            raise OptionError(f"predictor {self.predictor}", " or ".join(PREDICTORS), "choose one of them")
-        for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                given = name.replace("_", "-")
-                raise OptionError(f"{given} {value}", f"a number from {low} to {high}", f"give another --{given}")
+        for field in fields(self):
+            find_option(field.name).require(getattr(self, field.name))
+
+    @property
+    def force_field_value(self) -> ForceField:
+        """The force field with the name `force_field`."""
+        return FORCE_FIELDS[self.force_field]
+
+    def values(self, command: str) -> dict[str, Any]:
+        """Values of the options that a command ('repair', 'constrain' or 'steer') has, by name."""
+        names = {field.name for field in fields(self)}
+        return {row.name: getattr(self, row.name) for row in options_of(command, API) if row.name in names}

@@ -57,7 +57,7 @@ def with_missing_atoms(
     ranges : list of (int, int)
         First and last residue index of each moving segment.
     options : RunOptions
-        Its `altloc` and `seed` apply.
+        Its `altloc`, `seed` and force field apply.
 
     Returns
     -------
@@ -73,7 +73,14 @@ def with_missing_atoms(
     added = [
         a
         for first, last in ranges
-        for a in missing_atoms(structure, first, last, altloc=options.altloc, seed=options.seed)
+        for a in missing_atoms(
+            structure,
+            first,
+            last,
+            altloc=options.altloc,
+            seed=options.seed,
+            force_field=options.force_field_value,
+        )
     ]
     if not added:
         return structure, [], structure
@@ -103,7 +110,14 @@ def require_parameters(structure: Structure, options: RunOptions, gone: Collecti
     intact = [k for k in residues if k not in gone and _complete(structure, k, options.altloc)]
     amino = [k for k in intact if structure.is_amino_acid(k)]
     if options.energy and any(len(piece) > 1 for piece in pieces(structure, amino)):
-        complete(structure, structure.steering(options.altloc), hydrogens=True, seed=options.seed, only=set(intact))
+        complete(
+            structure,
+            structure.steering(options.altloc),
+            hydrogens=True,
+            seed=options.seed,
+            only=set(intact),
+            force_field=options.force_field_value,
+        )
 
 
 def _complete(structure: Structure, k: int, altloc: str | None) -> bool:

@@ -189,7 +189,7 @@ def test_a_residue_that_takes_no_part_in_the_energy_cannot_be_steered_by_it(tmp_
 
 
 def test_what_the_force_field_refuses_is_told_before_the_search_and_noted_by_check(tmp_path, capsys, monkeypatch):
-    from geofold.app import api
+    from geofold.app import repair_runs
 
     source = tmp_path / "odd.pdb"
     source.write_text("".join(with_stray_carbons(lines_of("1ubi.pdb"), " CB  ALA A  28")))
@@ -197,7 +197,7 @@ def test_what_the_force_field_refuses_is_told_before_the_search_and_noted_by_che
     assert any(note.startswith("no energy: ") for note in report["notes"]) and report["before"]["ramachandran"]
     assert "energy_kj_mol" not in report["before"]
     assert main(["check", str(source)]) == 0 and "no energy: " in capsys.readouterr().out
-    monkeypatch.setattr(api, "repair_loop", lambda *_: pytest.fail("searched before it was refused"))
+    monkeypatch.setattr(repair_runs, "repair_loop", lambda *_: pytest.fail("searched before it was refused"))
     assert main(["repair", str(source), "--loop", LOOP, "-o", str(tmp_path / "o.pdb")]) == 2
     assert "--no-energy" in capsys.readouterr().err and not (tmp_path / "o.pdb").exists()
 

@@ -8,16 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from geofold.app.commands.console import told
-from geofold.app.commands.options import Altloc, Report
+from geofold.app.commands.options import Field, option
+from geofold.modelling.option_table import find_option
 from geofold.paths import name_of, require_outputs
 from geofold.streams import say
 
 
 def check(
     source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF; '-': standard input.")],
-    report: Report = None,
-    altloc: Altloc = None,
-    energy: Annotated[bool, typer.Option("--energy/--no-energy", help="Evaluate amber14 + OBC2.")] = True,
+    report: Annotated[str | None, option("report", "check")] = None,
+    altloc: Annotated[str | None, option("altloc", "check")] = None,
+    energy: Annotated[bool, option("energy", "check")] = True,
+    force_field: Field = "amber14",
 ) -> None:
     """List what is wrong with a structure: clashes, Ramachandran outliers, cis bonds, chain breaks, energy."""
     with told():
@@ -27,22 +29,24 @@ def check(
         from geofold.files import encoded, write_all
         from geofold.paths import STANDARD
 
+        find_option("force_field").require(force_field)
         outputs = [] if report is None else [report]
         require_outputs(outputs, {"input": source})
         from geofold.molecule.io.content import content_of
 
-        numbers = _inspect(content_of(source), name_of(source), energy, altloc)
+        numbers = _inspect(content_of(source), name_of(source), energy, altloc, force_field)
         text = json.dumps(numbers, indent=2, ensure_ascii=False) + "\n"
         write_all(dict.fromkeys(outputs, encoded(text)))
         if report != STANDARD:
             say(check_text(numbers))
 
 
-def _inspect(content: bytes, name: str | None, energy: bool, altloc: str | None) -> dict[str, Any]:
+def _inspect(content: bytes, name: str | None, energy: bool, altloc: str | None, force_field: str) -> dict[str, Any]:
     """Report of `geofold.check`, with the energy evaluated in a background process while PyTorch is imported."""
     from geofold.app.report.energies import Aside
+    from geofold.molecule.energy.amber import FORCE_FIELDS
 
-    with Aside.begun(content, altloc) if energy else nullcontext() as background:
+    with Aside.begun(content, altloc, FORCE_FIELDS[force_field]) if energy else nullcontext() as background:
         from geofold.app.report.check import inspect
         from geofold.app.sources import load
         from geofold.modelling.threads import one_thread

@@ -1,22 +1,41 @@
-"""Command-line options that several commands share."""
+"""Command-line options, made from the table of options."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-Output = Annotated[str, typer.Option("-o", "--output", help="Output file of the structure ('-': standard output).")]
-Trajectory = Annotated[str | None, typer.Option(help="Also write the trajectory: .pdb, .dcd or .xtc.")]
-Report = Annotated[str | None, typer.Option(help="Also write measurements before and after, as JSON.")]
-View = Annotated[str | None, typer.Option(help="Also write a viewer page, as HTML.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Embed 3Dmol.js in the page (needs npm's 3dmol; see README).")]
-Seed = Annotated[int, typer.Option(help="Random seed; the same input and seed give the same bytes.")]
-Altloc = Annotated[str | None, typer.Option(help="Conformer that moves if the backbone has several.")]
-Energy = Annotated[
-    bool, typer.Option("--energy/--no-energy", help="Refine and audit with the force field (amber14 + OBC2).")
-]
-Predictor = Annotated[
-    str, typer.Option(help="trained: models trained on known structures; hold-still: no learned motion, to compare.")
-]
+from geofold.modelling.option_table import find_option
+
+
+def option(name: str, command: str | None = None, note: str = "") -> Any:
+    """Make the typer option of a row of the table.
+
+    Parameters
+    ----------
+    name : str
+        Name in the table.
+    command : str, optional
+        Its command, if commands differ in the help text.
+    note : str
+        Addition to the help text that holds on the command line only.
+    """
+    row = find_option(name, command)
+    text = f"{row.help[:-1]} {note}." if note else row.help
+    if row.kind is list:
+        text += " May be repeated."
+    return typer.Option(*row.flags, help=text)
+
+
+Output = Annotated[str, option("output", note="('-': standard output)")]
+Trajectory = Annotated[str | None, option("trajectory")]
+Report = Annotated[str | None, option("report")]
+View = Annotated[str | None, option("view")]
+Offline = Annotated[bool, option("offline")]
+Seed = Annotated[int, option("seed")]
+Altloc = Annotated[str | None, option("altloc")]
+Energy = Annotated[bool, option("energy")]
+Field = Annotated[str, option("force_field")]
+Predictor = Annotated[str, option("predictor")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Report every step on standard error.")]

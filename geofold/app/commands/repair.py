@@ -11,6 +11,7 @@ from geofold.app.commands.console import told, told_along
 from geofold.app.commands.options import (
     Altloc,
     Energy,
+    Field,
     Offline,
     Output,
     Predictor,
@@ -19,29 +20,21 @@ from geofold.app.commands.options import (
     Trajectory,
     Verbose,
     View,
+    option,
 )
 from geofold.paths import name_of
 from geofold.streams import say
 
-Loops = Annotated[
-    list[str] | None,
-    typer.Option("--loop", help="Residues to repair, numbered as in the file: A:45-56. May be repeated."),
-]
-Builds = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--build",
-        help="Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file contains the "
-        "sequence (check lists them); existing residues within the range are rebuilt. May be repeated.",
-    ),
-]
+Loops = Annotated[list[str] | None, option("loop")]
+Builds = Annotated[list[str] | None, option("build")]
+Contacts = Annotated[list[str], option("contact")]
 
 
 def repair(
     source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF, plain or gzip; '-': standard input.")],
     output: Output,
     loop: Loops = None,
-    auto: Annotated[bool, typer.Option("--auto", help="Find the loops to repair instead.")] = False,
+    auto: Annotated[bool, option("auto")] = False,
     build: Builds = None,
     trajectory: Trajectory = None,
     report: Report = None,
@@ -50,23 +43,14 @@ def repair(
     seed: Seed = 0,
     altloc: Altloc = None,
     energy: Energy = True,
-    streams: Annotated[int, typer.Option(help="Conformations in one batch; more widen the search.")] = 12,
-    rounds: Annotated[int, typer.Option(help="Maximum rounds of streaming and selection.")] = 6,
+    force_field: Field = "amber14",
+    streams: Annotated[int, option("streams")] = 12,
+    rounds: Annotated[int, option("rounds")] = 6,
     predictor: Predictor = "trained",
-    models: Annotated[
-        int, typer.Option(help="Models of one loop, best first: OUT.pdb, OUT.2.pdb, ...; the report ranks them.")
-    ] = 1,
-    budget: Annotated[
-        float | None,
-        typer.Option(help="Seconds for search and refinement, in place of --rounds; more improve the loops."),
-    ] = None,
-    repack_shell: Annotated[
-        float,
-        typer.Option(help="Also repack side chains whose CB is this near to the loop (A); the report lists them."),
-    ] = 0.0,
-    allow_cis_pro: Annotated[
-        bool, typer.Option("--allow-cis-pro", help="With --build: also try each proline of the loop cis.")
-    ] = False,
+    models: Annotated[int, option("models")] = 1,
+    budget: Annotated[float | None, option("budget")] = None,
+    repack_shell: Annotated[float, option("repack_shell")] = 0.0,
+    allow_cis_pro: Annotated[bool, option("allow_cis_pro")] = False,
     verbose: Verbose = False,
 ) -> None:
     """Repair distorted or clashing loops, or build missing ones; all other atoms stay the same, byte for byte."""
@@ -82,6 +66,7 @@ def repair(
             seed=seed,
             altloc=altloc,
             energy=energy,
+            force_field=force_field,
             streams=streams,
             rounds=rounds,
             predictor=predictor,
@@ -98,14 +83,10 @@ def repair(
 
 def constrain(
     output: Output,
-    contact: Annotated[
-        list[str], typer.Option("--contact", help="A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0. May be repeated.")
-    ],
+    contact: Contacts,
     source: Annotated[str | None, typer.Argument(metavar="[IN.pdb]", help="PDB or mmCIF; '-': standard input.")] = None,
-    sequence: Annotated[str | None, typer.Option(help="Start from a peptide with this sequence instead.")] = None,
-    start: Annotated[
-        str, typer.Option(help="Start of a sequence: extended, or prior (torsions sampled from the torsion prior).")
-    ] = "extended",
+    sequence: Annotated[str | None, option("sequence")] = None,
+    start: Annotated[str, option("start")] = "extended",
     trajectory: Trajectory = None,
     report: Report = None,
     view: View = None,
@@ -113,7 +94,8 @@ def constrain(
     seed: Seed = 0,
     altloc: Altloc = None,
     energy: Energy = True,
-    steps: Annotated[int, typer.Option(help="Maximum number of streaming steps.")] = 128,
+    force_field: Field = "amber14",
+    steps: Annotated[int, option("steps")] = 128,
     predictor: Predictor = "trained",
     verbose: Verbose = False,
 ) -> None:
@@ -130,6 +112,7 @@ def constrain(
             seed=seed,
             altloc=altloc,
             energy=energy,
+            force_field=force_field,
             steps=steps,
             predictor=predictor,
             name=name_of(source),

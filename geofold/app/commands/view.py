@@ -16,7 +16,11 @@ def view(
     output: Annotated[str, typer.Option("-o", "--output", help="Output file of the page.")],
     report: Annotated[str | None, typer.Option(help="The run's report, for the tables.")] = None,
     energy: Annotated[
-        bool, typer.Option("--energy/--no-energy", help="Evaluate amber14 + OBC2 in each frame, for a curve.")
+        bool,
+        typer.Option(
+            "--energy/--no-energy",
+            help="Evaluate the force field of the report (amber14 without one) in each frame, for a curve.",
+        ),
     ] = True,
     offline: Offline = False,
 ) -> None:

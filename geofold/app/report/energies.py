@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from geofold import errors
-from geofold.molecule.energy.amber import NAME
+from geofold.molecule.energy.amber import AMBER14, FORCE_FIELDS, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.read import read
 from geofold.molecule.structure import Floats, Mask, Structure
@@ -47,7 +47,7 @@ def energies(model: EnergyModel, xyz: Floats, moving: Mask) -> dict[str, Any]:
     """
     values: dict[str, Any] = {
         ENERGY: round(model.energy(xyz), 2),
-        "force_field": NAME,
+        "force_field": model.force_field.label,
         "lennard_jones_moving_fixed_kj_mol": round(model.lennard_jones(xyz, moving), 2),
     }
     return {key: value for key, value in values.items() if isinstance(value, str) or np.isfinite(value)}
@@ -71,13 +71,15 @@ def energy_notes(model: EnergyModel | None) -> list[str]:
     """Notes on residues that the energy leaves out or replaces by their standard parents."""
     notes = []
     if model is not None and model.completed.left_out:
-        notes.append(f"the energy leaves out {', '.join(model.completed.left_out)} (no amber14 parameters)")
+        notes.append(
+            f"the energy leaves out {', '.join(model.completed.left_out)} (no {model.force_field.name} parameters)"
+        )
     if model is not None and model.completed.replaced:
         notes.append(f"the energy takes {', '.join(model.completed.replaced)} as their standard parent residues")
     return notes
 
 
-def as_it_is(structure: Structure, altloc: str | None = None) -> NumbersAndNotes:
+def as_it_is(structure: Structure, altloc: str | None = None, force_field: ForceField = AMBER14) -> NumbersAndNotes:
     """Evaluate the energies of a structure, with every chain segment counted as moving.
 
     Raises
@@ -88,7 +90,7 @@ def as_it_is(structure: Structure, altloc: str | None = None) -> NumbersAndNotes
     moving = np.zeros(len(structure.residues), dtype=bool)
     for first, last in chain_segments(structure):
         moving[first : last + 1] = last > first
-    model = EnergyModel.of(structure, structure.steering(altloc))
+    model = EnergyModel.of(structure, structure.steering(altloc), force_field=force_field)
     numbers = energies(model, structure.xyz, moving)
     return numbers, energy_notes(model) + infinite_notes(now=numbers)
 
@@ -103,15 +105,18 @@ class Aside:
         The conformer whose energy is evaluated.
     process : subprocess.Popen or None
         None if no process could be started; `result` then evaluates in this process.
+    force_field : ForceField
+        One of `FORCE_FIELDS`.
     """
 
     altloc: str | None
     process: subprocess.Popen[bytes] | None
+    force_field: ForceField = AMBER14
 
     @classmethod
-    def begun(cls, content: bytes, altloc: str | None) -> Aside:
+    def begun(cls, content: bytes, altloc: str | None, force_field: ForceField = AMBER14) -> Aside:
         """Start the process, if a temporary file and another process can be had."""
-        command = [sys.executable, "-P", "-m", __name__, *([] if altloc is None else [altloc])]
+        command = [sys.executable, "-P", "-m", __name__, force_field.name, *([] if altloc is None else [altloc])]
         try:
             with tempfile.TemporaryFile() as file:
                 file.write(content)
@@ -119,8 +124,8 @@ class Aside:
                 # a file instead of a pipe, which would block until the new process has finished its imports
                 process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         except OSError:
-            return cls(altloc, None)
-        return cls(altloc, process)
+            return cls(altloc, None, force_field)
+        return cls(altloc, process, force_field)
 
     def __enter__(self) -> Aside:
         return self
@@ -142,11 +147,11 @@ class Aside:
             If the force field cannot describe a residue.
         """
         if self.process is None:
-            return as_it_is(structure, self.altloc)
+            return as_it_is(structure, self.altloc, self.force_field)
         assert self.process.stdout is not None
         text = self.process.stdout.read()
         if self.process.wait() or not text:
-            return as_it_is(structure, self.altloc)  # the failure may be that process's only
+            return as_it_is(structure, self.altloc, self.force_field)  # the failure may be that process's only
         answer = json.loads(text)
         if "error" in answer:
             raise getattr(errors, answer["error"])(*answer["parts"])
@@ -154,9 +159,14 @@ class Aside:
 
 
 def _main(arguments: list[str]) -> None:
-    """Print the energies of the structure on standard input as JSON."""
+    """Print the energies of the structure on standard input as JSON.
+
+    The arguments are the name of the force field and, optionally, the conformer.
+    """
+    name, *altloc = arguments
     try:
-        numbers, notes = as_it_is(read(sys.stdin.buffer.read()), arguments[0] if arguments else None)
+        structure = read(sys.stdin.buffer.read())
+        numbers, notes = as_it_is(structure, altloc[0] if altloc else None, FORCE_FIELDS[name])
         answer: dict[str, Any] = {"numbers": numbers, "notes": notes}
     except errors.GeofoldError as error:
         answer = {"error": type(error).__name__, "parts": [error.given, error.expected, error.remedy]}

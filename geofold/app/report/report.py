@@ -108,6 +108,7 @@ def build_report(
         "command": command,
         "versions": versions(),
         "seed": options.seed,
+        "options": options.values("steer" if along else command),
         "input": described(original),
         "predictor": _named([m.predictor for m in outcomes]),
         "gate": _named([m.gate for m in outcomes]),

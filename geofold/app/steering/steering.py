@@ -27,6 +27,7 @@ from geofold.modelling.outcome import StreamOutcome
 from geofold.modelling.peptide.streaming import controller, fallback_controller, goal_of, stuck_criterion, with_features
 from geofold.modelling.preconditions import chain_of, require_touching, with_missing_atoms
 from geofold.modelling.threads import one_thread
+from geofold.molecule.energy.amber import AMBER14
 from geofold.molecule.peptide.contacts import Contact, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.structure import Structure
@@ -192,7 +193,7 @@ class Steering:
         Parameters
         ----------
         energy : bool
-            Evaluate amber14 + OBC2 before and after.
+            Evaluate the force field before and after.
         """
         move = StreamOutcome(
             self._domain.tree,
@@ -244,6 +245,7 @@ def steer(
     altloc: str | None = None,
     predictor: str = PREDICTORS[0],
     device: str = "cpu",
+    force_field: str = AMBER14.name,
     keep: int = KEPT,
     name: str | None = None,
 ) -> Steering:
@@ -251,10 +253,10 @@ def steer(
 
     Parameters
     ----------
-    source, contacts, sequence, start, altloc, predictor, device, name
+    source, contacts, sequence, start, altloc, predictor, device, force_field, name
         As for `constrain`. Without a contact, the structure's only chain moves.
     seed : int
-        Random seed; the same seed and the same changes at the same steps give the same frames.
+        Random seed; the same input and seed give the same bytes, if the changes and their steps are the same too.
     keep : int
         Maximum number of frames in the result's trajectory; the oldest are dropped.
 
@@ -268,7 +270,7 @@ def steer(
     GeofoldError
         For input that cannot be used; the message says what to do.
     """
-    options = RunOptions(seed=seed, altloc=altloc, predictor=predictor, device=device)
+    options = RunOptions(seed=seed, altloc=altloc, predictor=predictor, device=device, force_field=force_field)
     return Steering(given(source, sequence, start, seed, name), _as_list(contacts), options, keep)
 
 

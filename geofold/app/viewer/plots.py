@@ -19,6 +19,7 @@ from geofold.app.viewer import html as parts
 from geofold.app.viewer.frames import shown_frames
 from geofold.errors import GeofoldError
 from geofold.molecule.energy import ramachandran
+from geofold.molecule.energy.amber import AMBER14, ForceField, labelled_force_field
 from geofold.molecule.io.read import read
 from geofold.molecule.structure import Link, Structure
 
@@ -107,7 +108,7 @@ def plots(
     moved : sequence of str
         Labels of the coloured residues.
     report : mapping
-        Source of the loops and of K.
+        Source of the loops, of K and of the force field.
     links : collection of (int, int)
         Bonded atoms that residue templates do not contain.
     energy : bool
@@ -127,7 +128,9 @@ def plots(
     spans = _spans(structure, moved, report)
     return {
         "depth": depths_shown(report, len(frames) if models is None else models),
-        "energy": energies(structure, ANGSTROM * frames, spans) if energy and len(frames) > 1 else None,
+        "energy": energies(structure, ANGSTROM * frames, spans, _force_field(report))
+        if energy and len(frames) > 1
+        else None,
         **_angles(structure, ANGSTROM * frames, spans),
         **_overlaps(structure, ANGSTROM * frames, spans, moved),
     }
@@ -209,8 +212,15 @@ def _overlaps(
     }
 
 
-def energies(structure: Structure, frames: Floats, spans: list[tuple[int, int]]) -> list[float | None] | None:
-    """Evaluate the energies (kJ/mol, amber14 + OBC2) of frames relative to the lowest.
+def _force_field(report: Mapping[str, Any]) -> ForceField:
+    """Force field of the run; the default one if the report names none."""
+    return labelled_force_field(parts.section(report, "after").get("force_field"))
+
+
+def energies(
+    structure: Structure, frames: Floats, spans: list[tuple[int, int]], force_field: ForceField = AMBER14
+) -> list[float | None] | None:
+    """Evaluate the energies (kJ/mol) of frames relative to the lowest.
 
     Hydrogens are placed for the last frame and move with their heavy atoms; residues further away than `NEAR` are
     left out.
@@ -223,6 +233,7 @@ def energies(structure: Structure, frames: Floats, spans: list[tuple[int, int]])
         Coordinates (nm).
     spans : list of (int, int)
         First and last residue index of each moving segment.
+    force_field : ForceField
 
     Returns
     -------
@@ -238,7 +249,8 @@ def energies(structure: Structure, frames: Floats, spans: list[tuple[int, int]])
         return None
     near = region(structure, frames[:, moving].reshape(-1, 3), NEAR)
     try:
-        model = EnergyModel.of(replace(structure, xyz=frames[-1]), structure.steering_mask, only=near)
+        last = replace(structure, xyz=frames[-1])
+        model = EnergyModel.of(last, structure.steering_mask, only=near, force_field=force_field)
         values = [model.energy(frame) for frame in frames]
     except GeofoldError:
         return None

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from geofold.bench.common.openmm_cutout import cut_out_system, find_nearby_particles
 from geofold.errors import ContactError
 from geofold.molecule.energy.all_atom import platform
+from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import Structure
@@ -88,7 +89,12 @@ LOOP_STAGES = (Stage(0.0, 10.0, 1000, solvent=False), Stage(0.0, 10.0, 500))
 
 
 def minimise_to_contact(
-    structure: Structure, contacts: tuple[Contact, ...], *, seed: int = 0, tolerance: float = TOLERANCE
+    structure: Structure,
+    contacts: tuple[Contact, ...],
+    *,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    force_field: ForceField = AMBER14,
 ) -> Outcome:
     """Minimise a whole structure under restraints until its contacts are satisfied.
 
@@ -102,6 +108,8 @@ def minimise_to_contact(
         Seed of the completion (hydrogens, missing atoms); the minimiser is deterministic.
     tolerance : float
         Root mean square force (kJ/mol/nm) at which the first stage ends.
+    force_field : ForceField
+        Force field of the protein.
 
     Returns
     -------
@@ -116,7 +124,7 @@ def minimise_to_contact(
     ForceFieldError
         If the structure cannot be completed or parameterised.
     """
-    model = EnergyModel.of(structure, structure.steering(), seed=seed)
+    model = EnergyModel.of(structure, structure.steering(), seed=seed, force_field=force_field)
     source = model.completed.source
     particle = index_particles(source, contacts)
     pairs = np.array([(particle[c.i], particle[c.j]) for c in contacts], dtype=np.int64).reshape(-1, 2)
@@ -142,7 +150,15 @@ def index_particles(source: NDArray[np.int64], contacts: tuple[Contact, ...]) ->
     return particle
 
 
-def minimise_loop(structure: Structure, first: int, last: int, *, altloc: str | None = None, seed: int = 0) -> Outcome:
+def minimise_loop(
+    structure: Structure,
+    first: int,
+    last: int,
+    *,
+    altloc: str | None = None,
+    seed: int = 0,
+    force_field: ForceField = AMBER14,
+) -> Outcome:
     """Minimise residues `first` to `last` with hydrogens and side chains; everything else is fixed.
 
     Parameters
@@ -155,6 +171,8 @@ def minimise_loop(structure: Structure, first: int, last: int, *, altloc: str | 
         Conformer; see `Structure.steering`.
     seed : int
         Seed of the completion.
+    force_field : ForceField
+        Force field of the protein.
 
     Returns
     -------
@@ -167,7 +185,7 @@ def minimise_loop(structure: Structure, first: int, last: int, *, altloc: str | 
     AltlocError, ForceFieldError
         As `Structure.steering` and `EnergyModel.of` do.
     """
-    model = EnergyModel.of(structure, structure.steering(altloc), seed=seed)
+    model = EnergyModel.of(structure, structure.steering(altloc), seed=seed, force_field=force_field)
     completed = model.completed
     free = (completed.residue >= first) & (completed.residue <= last)
     particles = find_nearby_particles(completed.xyz, completed.residue, free)

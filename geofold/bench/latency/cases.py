@@ -24,6 +24,7 @@ from geofold.modelling.options import TORSION_CAP, RunOptions
 from geofold.modelling.peptide.streaming import controller as peptide_controller
 from geofold.modelling.peptide.streaming import goal_of
 from geofold.molecule.energy.all_atom import platform
+from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
@@ -92,11 +93,11 @@ def make_stepper(controller: Controller, domain: Domain, start: Any, goal: Any) 
     return lambda: next(steps)
 
 
-def make_evaluation(structure: Structure) -> Callable[[], None]:
-    """Make a function that evaluates energy and forces of amber14 + GBSAOBCForce at slightly new positions."""
+def make_evaluation(structure: Structure, force_field: ForceField = AMBER14) -> Callable[[], None]:
+    """Make a function that evaluates energy and forces of a force field at slightly new positions."""
     import openmm
 
-    model = EnergyModel.of(structure, structure.steering(None))
+    model = EnergyModel.of(structure, structure.steering(None), force_field=force_field)
     context = openmm.Context(model.system, openmm.VerletIntegrator(0.001), platform())
     positions = model.positions(structure.xyz)
     noise = np.random.default_rng(0)

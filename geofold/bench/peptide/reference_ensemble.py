@@ -25,6 +25,7 @@ from geofold.modelling.force_field_stage import with_force_field
 from geofold.modelling.peptide.streaming import goal_of
 from geofold.molecule.datasets.peptide_demonstrations import state_at
 from geofold.molecule.energy.all_atom import platform
+from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.peptide.annealing import Course, annealed
 from geofold.molecule.peptide.contacts import Contact
@@ -129,8 +130,10 @@ def make_ensemble(
     return Ensemble(torsions[selected], ca[selected], energy[selected])
 
 
-def relaxed_energy(structure: Structure, domain: PeptideDomain, local: Floats, *, seed: int) -> float:
-    """Energy (amber14 + OBC2, kJ/mol) of local coordinates (m, 3) in nm after relaxation of their side chains.
+def relaxed_energy(
+    structure: Structure, domain: PeptideDomain, local: Floats, *, seed: int, force_field: ForceField = AMBER14
+) -> float:
+    """Energy (kJ/mol) of local coordinates (m, 3) in nm after relaxation of their side chains.
 
     Parameters
     ----------
@@ -143,12 +146,15 @@ def relaxed_energy(structure: Structure, domain: PeptideDomain, local: Floats, *
         Local coordinates (nm).
     seed : int
         Seed of the hydrogens.
+    force_field : ForceField
     """
-    return relax_side_chains(structure, domain, local, seed=seed).energy
+    return relax_side_chains(structure, domain, local, seed=seed, force_field=force_field).energy
 
 
-def relax_side_chains(structure: Structure, domain: PeptideDomain, local: Floats, *, seed: int) -> RelaxedSideChains:
-    """Minimise amber14 + OBC2 over the side-chain torsions.
+def relax_side_chains(
+    structure: Structure, domain: PeptideDomain, local: Floats, *, seed: int, force_field: ForceField = AMBER14
+) -> RelaxedSideChains:
+    """Minimise a force field over the side-chain torsions.
 
     Hydrogens are rebuilt, move rigidly with their side chains, and are minimised at the end with all heavy atoms fixed.
 
@@ -162,8 +168,9 @@ def relax_side_chains(structure: Structure, domain: PeptideDomain, local: Floats
         Local coordinates (nm).
     seed : int
         Seed of the hydrogens.
+    force_field : ForceField
     """
-    with_energy = with_force_field(structure, domain, local, seed)
+    with_energy = with_force_field(structure, domain, local, seed, force_field)
     assert with_energy.steering is not None
     energy_term, model = with_energy.steering, with_energy.steering.model
     decoder = replace(domain.decoder, cap=UNCAPPED)

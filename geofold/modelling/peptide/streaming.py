@@ -182,7 +182,9 @@ def _minimise_energy(
     options: RunOptions,
 ) -> list[np.ndarray]:
     """Frames (m, 3) of steps down the force field; steps that would lose a contact are left out."""
-    domain = with_force_field(structure, domain, state.conformation.xyz[0].cpu().numpy(), options.seed)
+    domain = with_force_field(
+        structure, domain, state.conformation.xyz[0].cpu().numpy(), options.seed, options.force_field_value
+    )
     return [
         run.domain.conformation.xyz[0].cpu().numpy()
         for run, _ in run_force_field(parts, domain, state, goal)

@@ -73,7 +73,7 @@ def _minimise_energy(
     """Steps of the whole loop down the force field, with hydrogens placed for the present coordinates."""
     goal = LoopGoal(side_chains=True, floor=1.0, energy=weight)
     present = run.domain.conformation.xyz[0].cpu().numpy()
-    domain = with_force_field(structure, replace(domain, goal=goal), present, options.seed)
+    domain = with_force_field(structure, replace(domain, goal=goal), present, options.seed, options.force_field_value)
     steps = run_force_field(refinement_controller(options.seed), domain, domain.resume(run.domain), goal)
     for run, info in steps:
         recorder.add(run.domain.conformation.xyz[0], info, 0, (run.domain.cursor - 1) % domain.length)

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from geofold.learn.peptide_policy.features import FEATURE_COUNT, MEMORY_SIZE, POSE_SIZE
 from geofold.learn.peptide_policy.training import Demonstration
+from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.kinematics.forward import frames, transform_atoms
@@ -126,7 +127,13 @@ def state_at(domain: PeptideDomain, xyz: np.ndarray, angle: Tensor) -> PeptideSt
 
 
 def solve_contact(
-    structure: Structure, domain: PeptideDomain, contact: str, angle: NDArray[np.float64], *, seed: int
+    structure: Structure,
+    domain: PeptideDomain,
+    contact: str,
+    angle: NDArray[np.float64],
+    *,
+    seed: int,
+    force_field: ForceField = AMBER14,
 ) -> NDArray[np.float64] | None:
     """Find torsions that make a contact without overlaps or outliers.
 
@@ -140,6 +147,8 @@ def solve_contact(
         Increments (radian) to start from.
     seed : int
         Seed of the annealing.
+    force_field : ForceField
+        Chooses among equally short solutions.
 
     Returns
     -------
@@ -160,7 +169,7 @@ def solve_contact(
     finalists = torch.nonzero(steps == steps.min())[:FINALISTS, 0].tolist()
     best = finalists[0]
     if len(finalists) > 1:
-        model = EnergyModel.of(structure, domain.tree.steering, seed=seed)
+        model = EnergyModel.of(structure, domain.tree.steering, seed=seed, force_field=force_field)
         atoms = domain.decoder.kinematics.atoms.numpy()
 
         def energy(row: int) -> float:

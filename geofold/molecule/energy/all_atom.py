@@ -1,7 +1,7 @@
 """All-atom models by PDBFixer: missing side chains, and the hydrogens that a force field needs.
 
 Only amino acids and terminal caps are included. Waters, ions, ligands, and amino acids in lactams and other covalent
-links have no parameters in amber14 and are excluded from the energy; the report lists them. Chains are split at
+links have no parameters in the force field and are excluded from the energy; the report lists them. Chains are split at
 breaks, so that no force acts across them.
 
 All random numbers inside PDBFixer and OpenMM derive from the seed, none from a generator shared between threads.
@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from geofold.errors import ForceFieldError
+from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.hydrogens import add_hydrogens
+from geofold.molecule.energy.particle_sources import source_atom
 from geofold.molecule.energy.pdbfixer_input import pdb_text, pieces
 from geofold.molecule.residues import AMINO_NAMES
 from geofold.molecule.structure import AddedAtom, Mask, Structure
@@ -36,8 +38,6 @@ VARIANTS = {
     "LYN": "LYN",
 }  # fmt: skip
 """OpenMM's variant for each residue name of a protonation state; disulfides are detected from the sulphurs instead."""
-ALIAS = {("MSE", "SD"): "SE", ("ILE", "CD1"): "CD"}
-"""Alternative file name of an atom by residue name and OpenMM's atom name."""
 FLANK = 2
 """Residues that a region includes on either side, because short segments lack templates for chain ends."""
 
@@ -83,7 +83,13 @@ def platform() -> Any:
 
 
 def complete(
-    structure: Structure, steering: Mask, *, hydrogens: bool, seed: int = 0, only: Collection[int] | None = None
+    structure: Structure,
+    steering: Mask,
+    *,
+    hydrogens: bool,
+    seed: int = 0,
+    only: Collection[int] | None = None,
+    force_field: ForceField = AMBER14,
 ) -> Completed:
     """Build the all-atom model of the amino acids of one conformer.
 
@@ -99,6 +105,8 @@ def complete(
         Seed of all random numbers.
     only : collection of int or None
         Residues to include, see `region`; None for all.
+    force_field : ForceField
+        Force field that relaxes the hydrogens.
 
     Returns
     -------
@@ -122,17 +130,19 @@ def complete(
         {structure.residues[k].resname for k in range(len(structure.residues))}
         - {structure.residues[k].resname for k in included}
     )
-    # amber14 has no parameters for a link, and atoms that left on linking would be added in the place of the partner
+    # Amber force fields have no parameters for a link, and atoms that left on linking would be added in the place of
+    # the partner
     linked = _tied(structure, steering, included)
     left_out += [structure.residues[k].label for k in linked]
     included = [k for k in included if k not in linked and (only is None or k in only)]
-    # amber14 has templates for either end of a chain, but not for a residue that is both ends
+    # Amber force fields have templates for either end of a chain, but not for a residue that is both ends
     isolated = [piece[0] for piece in pieces(structure, included) if len(piece) == 1] if hydrogens else []
     left_out += [structure.residues[k].label for k in isolated]
     included = [k for k in included if k not in isolated]
     if not included:
         what = "no two standard amino acids are bonded to each other"
-        raise ForceFieldError(what, "a protein that amber14 supports", "give one, or run with --no-energy")
+        expected = f"a protein that {force_field.name} supports"
+        raise ForceFieldError(what, expected, "give one, or run with --no-energy")
     text = pdb_text(structure, steering, included)
     try:
         fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
@@ -147,7 +157,9 @@ def complete(
         fixer.addMissingAtoms(seed=seed + 1)
         if hydrogens:
             variants = [VARIANTS.get(structure.residues[k].resname) for k in included]
-            modeller = add_hydrogens(fixer.topology, fixer.positions, variants, seed=seed, platform=platform())
+            modeller = add_hydrogens(
+                fixer.topology, fixer.positions, variants, seed=seed, platform=platform(), force_field=force_field
+            )
             fixer.topology, fixer.positions = modeller.topology, modeller.positions
     except ForceFieldError:
         raise
@@ -216,7 +228,13 @@ def region(structure: Structure, places: NDArray[np.float64], reach: float) -> f
 
 
 def missing_atoms(
-    structure: Structure, first: int, last: int, *, altloc: str | None = None, seed: int = 0
+    structure: Structure,
+    first: int,
+    last: int,
+    *,
+    altloc: str | None = None,
+    seed: int = 0,
+    force_field: ForceField = AMBER14,
 ) -> list[AddedAtom]:
     """Missing side-chain atoms of residues `first` to `last`, with coordinates built by PDBFixer.
 
@@ -230,6 +248,8 @@ def missing_atoms(
         Alternate location to complete; None for the default conformer.
     seed : int
         Seed of PDBFixer.
+    force_field : ForceField
+        Force field of the run, for the messages; it does not change the atoms.
 
     Returns
     -------
@@ -242,7 +262,7 @@ def missing_atoms(
         If PDBFixer cannot process a residue.
     """
     steering = structure.steering(altloc)
-    completed = complete(structure, steering, hydrogens=False, seed=seed)
+    completed = complete(structure, steering, hydrogens=False, seed=seed, force_field=force_field)
     added = []
     replaced = set(completed.replaced)
     for atom, source, residue, position in zip(
@@ -271,29 +291,9 @@ def _mapped(
         k = included[model_residue.index]
         for atom in model_residue.atoms():
             added = model_residue.index in lacking and atom.element.symbol == "H"
-            original = None if added else _source(structure, steering, k, atom, xyz[atom.index])
+            original = None if added else source_atom(structure, steering, k, atom, xyz[atom.index])
             source.append(-1 if original is None else original)
             residue.append(k)
     index = np.array(source, dtype=np.int64)
     xyz[index >= 0] = structure.xyz[index[index >= 0]]
     return Completed(fixer.topology, xyz, index, np.array(residue, dtype=np.int64), left_out, replaced)
-
-
-def _source(structure: Structure, steering: Mask, k: int, atom: Any, position: NDArray[np.float64]) -> int | None:
-    """Input atom of residue k that corresponds to an OpenMM atom; None if there is none."""
-    original = structure.atom(k, atom.name, steering)
-    if original is None:
-        original = structure.atom(k, ALIAS.get((structure.residues[k].resname, atom.name), ""), steering)
-    if original is None and atom.element.symbol == "H":
-        original = _renamed_hydrogen(structure, steering, k, position)
-    return original
-
-
-def _renamed_hydrogen(structure: Structure, steering: Mask, k: int, position: NDArray[np.float64]) -> int | None:
-    """Input hydrogen with a different name in OpenMM, identified by its position; None if there is none."""
-    atoms = structure.residues[k].atoms
-    hydrogens = atoms[steering[atoms] & (structure.element[atoms] == "H")]
-    if not len(hydrogens):
-        return None
-    distance = np.linalg.norm(structure.xyz[hydrogens] - position, axis=1)
-    return int(hydrogens[distance.argmin()]) if distance.min() < 2e-4 else None

@@ -12,11 +12,21 @@ from collections.abc import Sequence
 from types import FunctionType
 from typing import Any
 
+from geofold.molecule.energy.amber import AMBER14, ForceField
+
 PH = 7.0
 
 
-def add_hydrogens(topology: Any, positions: Any, variants: Sequence[str | None], *, seed: int, platform: Any) -> Any:
-    """Add the hydrogens that ff14SB needs at pH 7.
+def add_hydrogens(
+    topology: Any,
+    positions: Any,
+    variants: Sequence[str | None],
+    *,
+    seed: int,
+    platform: Any,
+    force_field: ForceField = AMBER14,
+) -> Any:
+    """Add the hydrogens that a force field needs at pH 7.
 
     Parameters
     ----------
@@ -28,6 +38,8 @@ def add_hydrogens(topology: Any, positions: Any, variants: Sequence[str | None],
         Seed of the initial positions; results are bitwise reproducible.
     platform
         OpenMM platform on which the hydrogens are relaxed with fixed heavy atoms, which removes overlaps.
+    force_field : ForceField
+        Force field that relaxes them, without solvent.
 
     Returns
     -------
@@ -42,8 +54,8 @@ def add_hydrogens(topology: Any, positions: Any, variants: Sequence[str | None],
     import openmm.app
 
     modeller = openmm.app.Modeller(topology, positions)
-    forcefield = openmm.app.ForceField("amber14/protein.ff14SB.xml")
-    _drawing_from(random.Random(seed))(modeller, forcefield, PH, list(variants), platform)
+    parameters = openmm.app.ForceField(*force_field.files)
+    _drawing_from(random.Random(seed))(modeller, parameters, PH, list(variants), platform)
     return modeller
 
 

@@ -1,4 +1,4 @@
-"""Energy by OpenMM: amber14 with Born implicit solvent (OBC2); `openmm_gradient` makes it a torch function.
+"""Energy of a force field by OpenMM; `openmm_gradient` makes it a torch function.
 
 Units: nm, kJ/mol. This module does not import PyTorch, so energies are available before that import completes.
 
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geofold.errors import ForceFieldError
 from geofold.geometry import frames_by_normal
 from geofold.molecule.energy.all_atom import Completed, complete, platform
-from geofold.molecule.energy.amber import amber_system, native_born
+from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.structure import Structure
 
 
@@ -31,18 +32,27 @@ class EnergyModel:
     completed : Completed
         All-atom model and the origin of its particles.
     system : openmm.System
-        amber14 with GBSAOBCForce.
+        System of the force field, with OpenMM's native solvent.
     riders : (q, 4) int
         Added particles and the three particles that define the frame of each.
+    force_field : ForceField
+        Force field of the system.
     """
 
     completed: Completed
     system: Any
     riders: NDArray[np.int64]
+    force_field: ForceField = AMBER14
 
     @classmethod
     def of(
-        cls, structure: Structure, steering: NDArray[np.bool_], *, seed: int = 0, only: Collection[int] | None = None
+        cls,
+        structure: Structure,
+        steering: NDArray[np.bool_],
+        *,
+        seed: int = 0,
+        only: Collection[int] | None = None,
+        force_field: ForceField = AMBER14,
     ) -> EnergyModel:
         """Energy model of one conformer; hydrogens and missing atoms are added.
 
@@ -56,14 +66,16 @@ class EnergyModel:
             Seed of the added atoms.
         only : collection of int or None
             Residues to include, see `geofold.molecule.energy.all_atom.region`; None for all.
+        force_field : ForceField
+            Force field of hydrogens and energy.
 
         Raises
         ------
         ForceFieldError
             If a residue cannot be completed or has no template.
         """
-        completed = complete(structure, steering, hydrogens=True, seed=seed, only=only)
-        return cls(completed, native_born(amber_system(completed.topology)), _riders(completed))
+        completed = complete(structure, steering, hydrogens=True, seed=seed, only=only, force_field=force_field)
+        return cls(completed, force_field.system(completed.topology), _riders(completed), force_field)
 
     @cached_property
     def _context(self) -> Any:
@@ -135,8 +147,19 @@ class EnergyModel:
 
 
 def force_of(system: Any, kind: type) -> Any:
-    """The first force of a kind in an OpenMM System."""
-    return next(f for f in system.getForces() if isinstance(f, kind))
+    """The first force of a kind in an OpenMM System.
+
+    Raises
+    ------
+    ForceFieldError
+        If there is none.
+    """
+    for force in system.getForces():
+        if isinstance(force, kind):
+            return force
+    raise ForceFieldError(
+        f"a force field without a {kind.__name__}", "a force field that has one", "choose another force field"
+    )
 
 
 def _riders(completed: Completed) -> NDArray[np.int64]:

@@ -15,18 +15,19 @@ from torch import Tensor
 from geofold.errors import ForceFieldError
 from geofold.geometry import frames_by_normal
 from geofold.molecule.energy.all_atom import platform
-from geofold.molecule.energy.openmm_energy import EnergyModel, force_of
+from geofold.molecule.energy.openmm_energy import EnergyModel
+from geofold.molecule.energy.subsystem import COVALENT, subsystem
 
 COINCIDE = 1e-4
 """Distance (nm) below which two fixed atoms coincide; their residues are excluded from the subsystem."""
 
 
 class SteeringEnergy:
-    """amber14 + OBC2 of the surroundings of the moving atoms, as a torch function of their coordinates.
+    """Force field of the surroundings of the moving atoms, as a torch function of their coordinates.
 
-    The subsystem contains the particles within `reach` of the moving ones, and the bonded terms with at least one
-    moving particle. The constant energy of the fixed rest is omitted. Screening by distant atoms is approximate;
-    reported energies use the complete system.
+    The subsystem contains the particles within `reach` of the moving ones, and the torsion terms with at least one
+    moving particle. Bond and angle terms, which are constant while only torsions change, and the constant energy of the
+    fixed rest are omitted. Screening by distant atoms is approximate; reported energies use the complete system.
 
     Parameters
     ----------
@@ -42,7 +43,8 @@ class SteeringEnergy:
     Raises
     ------
     ForceFieldError
-        If no moving atom is part of the energy model.
+        If no moving atom is part of the energy model, or the force field has a class of force that `subsystem` does
+        not copy.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class SteeringEnergy:
         if not on.any():
             raise ForceFieldError(
                 "none of the moving residues is part of the energy",
-                "residues that amber14 has parameters for, bonded to others",
+                f"residues that {model.force_field.name} has parameters for, bonded to others",
                 "choose another range, or run with --no-energy",
             )
         near = np.isfinite(cKDTree(placed[on]).query(placed, distance_upper_bound=reach)[0])
@@ -73,7 +75,7 @@ class SteeringEnergy:
         near &= on | ~np.isin(residue, residue[fixed[np.unique(pairs)]])
         self.kept = np.flatnonzero(near)
         self._on, self._placed = on, placed
-        system = _sliced(model.system, self.kept, on)
+        system = subsystem(model.system, self.kept, on, [1.0] * len(self.kept), omitted=COVALENT)
         self._context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform())
 
     def of_particles(self, particles: Tensor) -> Tensor:
@@ -135,33 +137,3 @@ class _OpenMMEnergy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return grads[0][:, None, None] * gradient, None, None
-
-
-def _sliced(system: Any, kept: NDArray[np.int64], on: NDArray[np.bool_]) -> Any:
-    """Subsystem of the kept particles: torsions with a moving particle, nonbonded and Born terms."""
-    import openmm
-
-    place = {int(p): k for k, p in enumerate(kept)}
-    small = openmm.System()
-    for _ in kept:
-        small.addParticle(1.0)
-    torsions, nonbonded, born = openmm.PeriodicTorsionForce(), openmm.NonbondedForce(), openmm.GBSAOBCForce()
-    old = force_of(system, openmm.PeriodicTorsionForce)
-    for i in range(old.getNumTorsions()):
-        a, b, c, d, *rest = old.getTorsionParameters(i)
-        if any(on[p] for p in (a, b, c, d)) and all(p in place for p in (a, b, c, d)):
-            torsions.addTorsion(place[a], place[b], place[c], place[d], *rest)
-    full = force_of(system, openmm.NonbondedForce)
-    for p in kept:
-        nonbonded.addParticle(*full.getParticleParameters(int(p)))
-    for i in range(full.getNumExceptions()):
-        a, b, *rest = full.getExceptionParameters(i)
-        if a in place and b in place:
-            nonbonded.addException(place[a], place[b], *rest)
-    solvent = force_of(system, openmm.GBSAOBCForce)
-    for p in kept:
-        born.addParticle(*solvent.getParticleParameters(int(p)))
-    born.setSolventDielectric(solvent.getSolventDielectric())
-    for force in (torsions, nonbonded, born):
-        small.addForce(force)
-    return small

@@ -28,6 +28,7 @@ from geofold.app.batch.results import Results
 from geofold.bench.loop import bent_set
 from geofold.cli import main
 from geofold.errors import JobsError
+from geofold.molecule.energy.amber import FORCE_FIELDS
 from geofold.molecule.io.write import render
 from geofold.resources import shipped_weights
 
@@ -226,6 +227,22 @@ def test_repair(tmp_path: Path, one_worker: str) -> None:
     assert (tmp_path / "table.jsonl").exists()
 
 
+def test_jobs_use_the_force_field_of_their_row(tmp_path: Path, one_worker: str) -> None:
+    """An empty cell is the default; the energy is that of the command with the same force field."""
+    (tmp_path / "jobs.csv").write_text(
+        "sequence,output,contact,steps,report,force-field\n"
+        "AEGKTWYN,a.pdb,A:1-A:8<7.0,2,a.json,amber19\n"
+        "AEGKTWYN,b.pdb,A:1-A:8<7.0,2,b.json,\n"
+    )
+    rows = gf.batch("constrain", tmp_path / "jobs.csv", scheduler=one_worker)
+    for row, name in zip(rows, ("amber19", "amber14"), strict=True):
+        report = json.loads((tmp_path / row["output"]).with_suffix(".json").read_text())
+        assert report["options"]["force_field"] == name
+        assert report["after"]["force_field"] == FORCE_FIELDS[name].label
+        result = gf.constrain(sequence="AEGKTWYN", contacts=["A:1-A:8<7.0"], steps=2, force_field=name)
+        assert row["energy_kj_mol_after"] == result.report["after"]["energy_kj_mol"]
+
+
 def test_one_job_six_times_beside_a_thread_that_draws(tmp_path: Path, one_worker: str) -> None:
     """Hydrogens start where the seed says, so energies and files are those of `repair`."""
     peptide = gf.constrain(sequence="GSWTYENGKWSA", contacts=["A:3-A:9<6.0"], energy=False, steps=40)
@@ -282,6 +299,8 @@ def test_one_moving_job_six_times_by_two_workers(tmp_path: Path) -> None:
         ("constrain", "output,contact\no.pdb,A:1-A:3<6\n", ("row 2, column input:", "one of input, sequence")),
         ("constrain", "input,output,contact,start\na,o.pdb,A:1-A:3<6,prior\n", ("row 2, column start:", "sequence")),
         ("constrain", "sequence,output,contact,steps\nAEG,o.pdb,A:1-A:3<6,1.5\n", ("row 2, column steps:", "whole")),
+        ("constrain", "sequence,output,contact,force_field\nAEG,o.pdb,A:1-A:3<6,charmm\n",
+         ("row 2, column force_field: 'charmm'", "amber14, amber19 or amber99sbildn")),
         ("repair", "input,output,loop\n", ("no jobs",)),
         ("repair", "", ("no jobs",)),
         ("repair", "input,output,loop\n\xff\n", ("UTF-8",)),

@@ -13,9 +13,10 @@ from geofold.app.report import energies
 from geofold.app.report.energies import Aside, as_it_is
 from geofold.cli import main
 from geofold.errors import ForceFieldError
+from geofold.molecule.energy.amber import AMBER14, FORCE_FIELDS, ForceField
 from geofold.molecule.io.read import read
 
-SMALL = STRUCTURES / "1yjp.cif"
+SMALL, ALTERNATIVE = STRUCTURES / "1yjp.cif", "1ejg.pdb"
 
 
 def test_no_torch_is_needed() -> None:
@@ -24,13 +25,17 @@ def test_no_torch_is_needed() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_same_numbers_and_notes() -> None:
-    structure = read(SMALL)
-    with Aside.begun(SMALL.read_bytes(), None) as aside:
+@pytest.mark.parametrize("field", FORCE_FIELDS.values(), ids=FORCE_FIELDS)
+@pytest.mark.parametrize("altloc", [None, "A"])
+def test_same_numbers_and_notes(field: ForceField, altloc: str | None) -> None:
+    source = SMALL if altloc is None else STRUCTURES / ALTERNATIVE
+    structure = read(source)
+    with Aside.begun(source.read_bytes(), altloc, field) as aside:
         told = aside.result(structure)
-    assert told == as_it_is(structure)
+    assert told == as_it_is(structure, altloc, field) and told[0]["force_field"] == field.label
     assert aside.process is not None and aside.process.poll() == 0  # it was that process that told them
-    assert told[0]["energy_kj_mol"] < 0 and any("HOH" in note for note in told[1])
+    if source == SMALL:
+        assert told[0]["energy_kj_mol"] < 0 and f"HOH (no {field.name} parameters)" in told[1][0]
 
 
 def test_check_tells_what_the_function_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +59,7 @@ def test_what_the_force_field_cannot_take_is_told_in_its_line(
 
     monkeypatch.setattr(energies, "as_it_is", refuse)
     monkeypatch.setattr(sys, "stdin", type("Piped", (), {"buffer": SMALL.open("rb")}))
-    energies._main([])
+    energies._main([AMBER14.name])
     said = capsys.readouterr().out
     with Aside.begun(SMALL.read_bytes(), None) as aside:
         aside.process.kill()

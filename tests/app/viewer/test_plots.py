@@ -33,6 +33,7 @@ from geofold.app.viewer.plots import DRAWN, UNDEFINED_ANGLE, contours, depths_sh
 from geofold.modelling.outcome import StreamOutcome, inner_steps_per_frame
 from geofold.modelling.trajectory import TrajectoryRecorder
 from geofold.molecule.energy import ramachandran
+from geofold.molecule.energy.amber import FORCE_FIELDS
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.read import read
 from geofold.molecule.topology.torsion_tree import torsion_tree
@@ -135,6 +136,22 @@ def test_energies_of_frames_differ_as_those_of_the_whole_protein() -> None:
     for one, other in ((0, 2), (1, 2)):
         told = whole.energy(frames[one]) - whole.energy(frames[other])
         assert found[one] - found[other] == pytest.approx(told, rel=0.05, abs=5.0)
+
+
+@pytest.mark.parametrize("name", FORCE_FIELDS)
+def test_the_page_s_energies_are_those_of_the_run_s_force_field(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+    make = EnergyModel.of
+
+    def record(*arguments: Any, **options: Any) -> EnergyModel:
+        used.append(options["force_field"].name)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(EnergyModel, "of", record)
+    report = loop_report()
+    report["after"] |= {"force_field": FORCE_FIELDS[name].label}
+    plots = data_of(viewer.page(mended(2), report, title="t", energy=True))["plots"]
+    assert used == [name] and None not in plots["energy"] and len(plots["energy"]) == 2
 
 
 def test_a_protein_that_the_force_field_does_not_know_has_no_energies() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from geofold.molecule.energy import openmm_energy as energy
 from geofold.molecule.energy import openmm_gradient as steering_energy
-from geofold.molecule.energy.amber import amber_system, native_born
+from geofold.molecule.energy.amber import AMBER14
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
 from geofold.molecule.io.read import read
@@ -71,14 +71,14 @@ def test_native_solvent_equals_the_official_one(case):
     structure, tree, kinematics, model = build(*case)
     for seed, size in ((0, 0.0), (1, 0.05), (2, 0.3)):
         xyz = model.positions(whole(structure, kinematics, local(structure, kinematics, tree, seed, size)[0]))
-        official = amber_system(model.completed.topology)
-        fast = native_born(amber_system(model.completed.topology))
+        official = AMBER14.official_system(model.completed.topology)
+        fast = AMBER14.system(model.completed.topology)
         assert not any(isinstance(f, openmm.CustomGBForce) for f in fast.getForces())
         (e0, f0), (e1, f1) = evaluate(official, xyz), evaluate(fast, xyz)
         assert e1 == pytest.approx(e0, rel=1e-6)
         assert np.abs(f1 - f0).max() <= 1e-6 * np.abs(f0).max()
     # the solvent is there at all: without it the energy is another one
-    bare = amber_system(model.completed.topology)
+    bare = AMBER14.official_system(model.completed.topology)
     index = next(i for i, f in enumerate(bare.getForces()) if isinstance(f, openmm.CustomGBForce))
     bare.removeForce(index)
     assert abs(evaluate(bare, xyz)[0] - e0) > 50
@@ -87,7 +87,7 @@ def test_native_solvent_equals_the_official_one(case):
 def test_model_energy_is_that_of_the_whole_system():
     structure, tree, kinematics, model = build(*PEPTIDE)
     xyz = whole(structure, kinematics, local(structure, kinematics, tree, 3, 0.1)[0])
-    want = evaluate(amber_system(model.completed.topology), model.positions(xyz))[0]
+    want = evaluate(AMBER14.official_system(model.completed.topology), model.positions(xyz))[0]
     assert model.energy(xyz) == pytest.approx(want, rel=1e-5)
 
 
@@ -181,7 +181,7 @@ def test_cut_out_tells_the_difference_that_the_whole_system_tells(seed, referenc
 
 def bonded_free(model: EnergyModel, xyz: np.ndarray) -> float:
     """Energy of the whole system without bond and angle terms."""
-    system = native_born(amber_system(model.completed.topology))
+    system = AMBER14.system(model.completed.topology)
     for index in reversed(range(system.getNumForces())):
         if isinstance(system.getForce(index), openmm.HarmonicBondForce | openmm.HarmonicAngleForce):
             system.removeForce(index)

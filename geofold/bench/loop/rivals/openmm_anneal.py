@@ -53,6 +53,7 @@ from geofold.bench.common.openmm_min import (
 )
 from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.all_atom import platform
+from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.structure import Structure
 
@@ -67,6 +68,7 @@ def anneal_in_place(
     altloc: str | None = None,
     seed: int = 0,
     schedule: Schedule = DEFAULT_SCHEDULE,
+    force_field: ForceField = AMBER14,
 ) -> Outcome:
     """Anneal residues `first` to `last` with hydrogens and side chains; everything else is fixed.
 
@@ -82,6 +84,8 @@ def anneal_in_place(
         Seed of the completion, the velocities and the thermostat.
     schedule : Schedule
         Temperatures, steps and rounds; its `tolerance` is not used, since rounds end with the last of `LOOP_STAGES`.
+    force_field : ForceField
+        Force field of the protein.
 
     Returns
     -------
@@ -97,7 +101,7 @@ def anneal_in_place(
     import openmm
 
     steering = structure.steering(altloc)
-    model = EnergyModel.of(structure, steering, seed=seed)
+    model = EnergyModel.of(structure, steering, seed=seed, force_field=force_field)
     completed = model.completed
     free = (completed.residue >= first) & (completed.residue <= last)
     particles = find_nearby_particles(completed.xyz, completed.residue, free)

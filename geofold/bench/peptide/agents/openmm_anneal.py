@@ -50,6 +50,7 @@ from geofold.bench.common.openmm_min import (
     read_positions,
 )
 from geofold.molecule.energy.all_atom import platform
+from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import Structure
@@ -66,7 +67,12 @@ DEFAULT_SCHEDULE = Schedule()
 
 
 def anneal_to_contact(
-    structure: Structure, contacts: tuple[Contact, ...], *, seed: int = 0, schedule: Schedule = DEFAULT_SCHEDULE
+    structure: Structure,
+    contacts: tuple[Contact, ...],
+    *,
+    seed: int = 0,
+    schedule: Schedule = DEFAULT_SCHEDULE,
+    force_field: ForceField = AMBER14,
 ) -> Outcome:
     """Anneal a whole peptide until its contacts are satisfied.
 
@@ -80,6 +86,8 @@ def anneal_to_contact(
         Seed of the completion, the velocities and the thermostat.
     schedule : Schedule
         Temperatures, steps and rounds.
+    force_field : ForceField
+        Force field of the protein.
 
     Returns
     -------
@@ -95,7 +103,7 @@ def anneal_to_contact(
     """
     import openmm
 
-    model = EnergyModel.of(structure, structure.steering(), seed=seed)
+    model = EnergyModel.of(structure, structure.steering(), seed=seed, force_field=force_field)
     source = model.completed.source
     particle = index_particles(source, contacts)
     model.system.addForce(_spring(contacts, particle))

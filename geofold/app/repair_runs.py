@@ -1,0 +1,132 @@
+"""Runs of `geofold.app.api.repair`: loops that are in the structure, and loops that are missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from geofold.app.finalise import compare_models, energy_model, finish
+from geofold.app.result import Result
+from geofold.modelling.options import RunOptions
+from geofold.modelling.preconditions import require_honoured, require_one, separate, with_missing_atoms
+from geofold.modelling.progress import Progress, ProgressCallback
+from geofold.modelling.repair.loop import repair_loop
+from geofold.modelling.repair.multiple_loops import repair_loops
+from geofold.modelling.threads import one_thread
+from geofold.molecule.selection import find_range
+from geofold.molecule.structure import Structure
+
+
+def repair_existing(
+    structure: Structure, texts: list[str], options: RunOptions, began: float, progress: ProgressCallback | None
+) -> Result:
+    """Repair loops of the structure together; with several models of one loop, all are returned.
+
+    Parameters
+    ----------
+    structure : Structure
+        The input.
+    texts : list of str
+        Ranges of residues.
+    options : RunOptions
+    began : float
+        Start of the run on `time.perf_counter` (s).
+    progress : callable or None
+        As for `repair`.
+
+    Raises
+    ------
+    GeofoldError
+        For ranges that cannot be used.
+    """
+    ranges = separate(structure, [find_range(structure, text) for text in texts])
+    require_one(texts, options)
+    structure, added, original = with_missing_atoms(structure, ranges, options)
+    shared = replace(options, budget=_share(options.budget, len(ranges)))
+
+    def begin(first: int, last: int) -> Progress:
+        return Progress(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
+
+    begun = energy_model(structure, structure.xyz, options)  # before the search, so that a refusal comes early
+    with one_thread():
+        if len(ranges) == 1:
+            several = [[model] for model in repair_loop(structure, *ranges[0], shared, begin(*ranges[0]))]
+        else:
+            several = [repair_loops(structure, ranges, shared, begin)]
+    for model in several[0]:
+        require_honoured(structure, model.outcome)
+    return _of_models(
+        [
+            finish(
+                "repair",
+                structure,
+                original,
+                added,
+                [model.outcome for model in own],
+                options,
+                began,
+                loops=texts,
+                models=own,
+                begun=begun,
+            )
+            for own in several
+        ]
+    )
+
+
+def _share(budget: float | None, count: int) -> float | None:
+    return None if budget is None else max(budget / count, 1.0)
+
+
+def _of_models(results: list[Result]) -> Result:
+    """Return the first result with the others attached and a comparison of all in its report."""
+    if len(results) == 1:
+        return results[0]
+    best = results[0]
+    return replace(best, others=tuple(results[1:]), report=best.report | {"models": compare_models(results)})
+
+
+def build_missing(
+    structure: Structure, texts: list[str], options: RunOptions, began: float, progress: ProgressCallback | None
+) -> Result:
+    """Build missing loops.
+
+    Parameters
+    ----------
+    structure : Structure
+        The input.
+    texts : list of str
+        Loops as ranges with or without a sequence.
+    options : RunOptions
+    began : float
+        Start of the run on `time.perf_counter` (s).
+    progress : callable or None
+        As for `repair`.
+
+    Raises
+    ------
+    GeofoldError
+        For ranges that cannot be used.
+    """
+    from geofold.modelling.build.missing_loops import build_loops
+
+    with one_thread():
+        require_one(texts, options)
+        shared = replace(options, budget=_share(options.budget, len(texts)))
+        several = build_loops(structure, texts, shared, Progress(progress))
+    return _of_models(
+        [
+            finish(
+                "repair",
+                done.structure,
+                structure,
+                done.added,
+                done.outcomes,
+                options,
+                began,
+                loops=done.loops,
+                built=done,
+                models=done.models,
+            )
+            for done in several
+        ]
+    )
