@@ -18,7 +18,7 @@ from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.sidechains.chi_minimisation import SideChains, eased
 from geofold.molecule.sidechains.packing import pack, placed
 from geofold.molecule.sidechains.rotamer_library import side_chain
-from geofold.molecule.structure import AddedAtom, Floats, Mask, Structure
+from geofold.molecule.structure import COLUMNS, AddedAtom, Floats, Mask, Structure
 from geofold.molecule.topology.bond_walk import BACKBONE
 from geofold.molecule.topology.bonds import bond_list, links_among, neighbours
 
@@ -131,23 +131,8 @@ def subset(structure: Structure, kept: Mask) -> Structure:
     place = np.cumsum(kept) - 1
     left = [(residue, place[residue.atoms[kept[residue.atoms]]]) for residue in structure.residues]
     own = [replace(residue, atoms=atoms) for residue, atoms in left if len(atoms)]
-    columns = (
-        "name",
-        "resname",
-        "chain",
-        "icode",
-        "altloc",
-        "element",
-        "resnum",
-        "serial",
-        "hetatm",
-        "occupancy",
-        "bfactor",
-        "xyz",
-        "residue_of",
-    )
-    fewer = {column: getattr(structure, column)[kept] for column in columns}
-    fewer["residue_of"] = np.unique(fewer["residue_of"], return_inverse=True)[1]
+    fewer = {column: getattr(structure, column)[kept] for column in COLUMNS}
+    fewer["residue_of"] = np.unique(structure.residue_of[kept], return_inverse=True)[1]
     return replace(structure, **fewer, residues=tuple(own), links=links_among(structure, kept), document=None)
 
 

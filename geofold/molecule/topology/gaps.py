@@ -11,11 +11,11 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from geofold.molecule.io.sequence_records import Recorded, recorded_sequences
+from geofold.molecule.io.sequence_records import recorded_sequences
 from geofold.molecule.numbering import numbers_between
 from geofold.molecule.residues import standard_name
 from geofold.molecule.selection import Number
-from geofold.molecule.structure import Structure
+from geofold.molecule.structure import RecordedSequence, Structure
 
 Stretch = tuple[int, int]
 """First and last residue index."""
@@ -93,7 +93,7 @@ def _without(first: int, last: int, removed: frozenset[int]) -> list[Stretch]:
     return [(first + int(a), first + int(b) - 1) for a, b in edge.reshape(-1, 2)]
 
 
-def _contents(structure: Structure, spans: Sequence[Stretch], record: Recorded) -> dict[int, tuple[int, int]]:
+def _contents(structure: Structure, spans: Sequence[Stretch], record: RecordedSequence) -> dict[int, tuple[int, int]]:
     """Where in the record the gap behind each stretch lies, for those where all best placements agree."""
     names, places = [standard_name(name) for name in record.names], list[list[int]]()
     count = 0
@@ -120,7 +120,7 @@ def _contents(structure: Structure, spans: Sequence[Stretch], record: Recorded) 
     return found
 
 
-def _places(structure: Structure, span: Stretch, record: Recorded, there: list[str]) -> list[int]:
+def _places(structure: Structure, span: Stretch, record: RecordedSequence, there: list[str]) -> list[int]:
     """Places where the record, by its standard names, reads as the stretch does, numbers included where it has them."""
     residues = [structure.residues[k] for k in range(span[0], span[1] + 1)]
     own = [standard_name(residue.resname) for residue in residues]
