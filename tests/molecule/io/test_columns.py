@@ -211,3 +211,20 @@ def test_deleted_atoms(file: str, data: st.DataObject) -> None:
 def test_ideal_peptide_is_what_its_file_holds() -> None:
     chain = peptide("ACDEFGHIKLMNPQRSTVWY")
     assert np.array_equal(require_read_back(chain).xyz, chain.xyz)
+
+
+@pytest.mark.parametrize("form", ["pdb", "cif"])
+def test_a_recorded_disulfide_appears_with_the_atoms_that_it_lacked(form: str) -> None:
+    backbone = [(name, (k / 2, float(k % 2), 0.0)) for k, name in enumerate(("N", "CA", "C", "O", "CB"))]
+    atoms = [
+        Atom(name, "CYS", chain, 5, "", "", False, (x + shift, y, z), 20.0)
+        for chain, shift in (("A", 0.0), ("B", 9.0))
+        for name, (x, y, z) in backbone
+    ]
+    text = pdb_text(atoms, False, True, True, "\n") if form == "pdb" else cif_text(atoms, True, True, ITEMS)
+    structure = parse(text.encode())
+    made = with_atoms(structure, [AddedAtom(k, "SG", "S", np.array([k, 1.0, 2.0])) for k in (0, 1)])
+    assert [link for link in structure.links if link.source != "CONECT"] == []
+    (link,) = (link for link in made.links if link.source != "CONECT")
+    assert {made.name[link.i], made.name[link.j]} == {"SG"}
+    require_read_back(made)
