@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from geofold.errors import CoordinateError, InputFileError, NoProteinError
+from geofold.errors import CoordinateError, InputFileError, NoProteinError, OptionError
+from geofold.molecule.io.binarycif import BINARYCIF
 from geofold.molecule.io.content import STRUCTURE, decode, read_bytes, unpack
 from geofold.molecule.io.format import Format
 from geofold.molecule.io.mmcif_reader import MMCIF
@@ -19,7 +20,7 @@ PDB_COLUMNS = (-99.99995, 999.99995)
 """nm between which a coordinate fits the eight columns of a PDB file with three decimals."""
 
 
-FORMATS: tuple[Format, ...] = (MMCIF, PDB)
+FORMATS: tuple[Format, ...] = (BINARYCIF, MMCIF, PDB)
 """Formats in the order in which they are tried; another format is a file with a `Format` and a line here."""
 
 
@@ -56,6 +57,31 @@ def recognise(content: bytes, label: str) -> Format:
             return file_format
     decode(content, label)  # a binary file has its own message
     raise InputFileError(f"{label} is not a structure", STRUCTURE, "give a .pdb, .cif or .bcif file")
+
+
+def require_suffix(path: str, written_as: str) -> None:
+    """Refuse the name of an output whose suffix, ``.gz`` left out, belongs to another format.
+
+    Parameters
+    ----------
+    path : str
+        Name of the output; standard output and suffixes of no format are accepted.
+    written_as : str
+        Name of the format in which the structure is written.
+
+    Raises
+    ------
+    OptionError
+    """
+    name = path.lower().removesuffix(".gz")
+    named = next((entry for entry in FORMATS if name.endswith(entry.suffixes)), None)
+    if named is not None and named.name != written_as:
+        suffix = next(entry.suffixes[0] for entry in FORMATS if entry.name == written_as)
+        raise OptionError(
+            f"output {path}, which would hold {written_as} text",
+            f"a name ending in {suffix}, since the output has the format of the input",
+            f"rename it, or convert the {written_as} output with another program",
+        )
 
 
 def require_protein(structure: Structure) -> Structure:
