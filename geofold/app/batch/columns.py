@@ -94,7 +94,7 @@ _RUN = {
 }
 COLUMNS: dict[str, dict[str, Column]] = {
     "repair": {
-        "input": _path("PDB or mmCIF, plain or gzip"),
+        "input": _path("PDB, mmCIF or BinaryCIF, plain or gzip"),
         "output": _path("output file of the structure"),
         "loop": Column(several, "ranges such as A:45-56", "residues to repair; separate several by ;"),
         "build": Column(several, "ranges such as A:45-56=SEQUENCE", "missing residues to build; separate several by ;"),
@@ -108,7 +108,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "allow_cis_pro": Column(_switch, _YES, "yes: loops to build may have one of their prolines cis"),
     },
     "constrain": {
-        "input": _path("PDB or mmCIF, plain or gzip"),
+        "input": _path("PDB, mmCIF or BinaryCIF, plain or gzip"),
         "sequence": _text("one-letter codes", "start from a peptide of this sequence instead"),
         "output": _path("output file of the structure"),
         "contact": Column(several, "contacts such as A:3-A:10<6.0", "A:3-A:10<6.0; separate several by ;"),

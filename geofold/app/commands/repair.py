@@ -38,7 +38,7 @@ Builds = Annotated[
 
 
 def repair(
-    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF, plain or gzip; '-': standard input.")],
+    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB, mmCIF or BinaryCIF; '-': standard input.")],
     output: Output,
     loop: Loops = None,
     auto: Annotated[bool, typer.Option("--auto", help="Find the loops to repair instead.")] = False,
@@ -101,7 +101,9 @@ def constrain(
     contact: Annotated[
         list[str], typer.Option("--contact", help="A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0. May be repeated.")
     ],
-    source: Annotated[str | None, typer.Argument(metavar="[IN.pdb]", help="PDB or mmCIF; '-': standard input.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[IN.pdb]", help="PDB, mmCIF or BinaryCIF; '-': standard input.")
+    ] = None,
     sequence: Annotated[str | None, typer.Option(help="Start from a peptide with this sequence instead.")] = None,
     start: Annotated[
         str, typer.Option(help="Start of a sequence: extended, or prior (torsions sampled from the torsion prior).")
@@ -177,6 +179,7 @@ def _run(
         from geofold.molecule.io.content import content_of
 
         content = None if source is None else content_of(source)
+        targets.require_format(content, name_of(source))
         with told_along(verbose) as progress:
             result = run(content, progress)
         write_all(targets.contents(result))
