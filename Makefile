@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # what geofold hands structures to and takes them from: needed to test that, not to run
 $(TOOLS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebook,toolkits]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebook,toolkits,bcif]'
 	touch $@
 
 demo: $(STAMP)

@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Move protein backbones by their torsions: repair loops, constrain peptides. "
-    "The output has the format of the input (PDB or mmCIF).",
+    "The output has the format of the input: PDB, or mmCIF for mmCIF and BinaryCIF.",
 )
 
 app.add_typer(batch_app, name="batch")

@@ -45,7 +45,7 @@ def _line(part: str) -> str:
 
 
 class InputFileError(GeofoldError):
-    """A file that is missing, empty, or not text in PDB or mmCIF format."""
+    """A file that is missing, empty, or not in PDB, mmCIF or BinaryCIF format."""
 
 
 class NoProteinError(GeofoldError):

@@ -35,8 +35,8 @@ def lines_without(path: Path, chain: str, first: int, last: int) -> str:
     return "".join(kept)
 
 
-def run(folder: Path, *arguments: str) -> None:
-    status = command_line([*arguments, "-o", str(folder / "out.pdb"), "--trajectory", str(folder / "path.pdb")])
+def run(folder: Path, *arguments: str, output: str = "out.pdb") -> None:
+    status = command_line([*arguments, "-o", str(folder / output), "--trajectory", str(folder / "path.pdb")])
     if status not in (None, 0, 1):
         raise SystemExit(f"{' '.join(arguments)} ended with status {status}")
 
@@ -64,7 +64,7 @@ def several_loops(folder: Path) -> None:
 
 
 def mmcif(folder: Path) -> None:
-    run(folder, "repair", str(STRUCTURES / "5pti.cif"), "--loop", "A:36-42", "--no-energy", *QUICK)
+    run(folder, "repair", str(STRUCTURES / "5pti.cif"), "--loop", "A:36-42", "--no-energy", *QUICK, output="out.cif")
 
 
 def constrain_sequence(folder: Path) -> None:
@@ -122,8 +122,9 @@ def checksums() -> dict[str, str]:
             folder = Path(name)
             output(folder)
             digest = hashlib.sha256()
-            for path in sorted(folder.glob("*.pdb")):
-                digest.update(path.name.encode() + b"\0" + path.read_bytes())
+            for path in sorted([*folder.glob("*.pdb"), *folder.glob("*.cif")]):
+                # under one suffix, so that earlier records, in which mmCIF was written to out.pdb, can be compared
+                digest.update(path.with_suffix(".pdb").name.encode() + b"\0" + path.read_bytes())
         sums[output.__name__] = digest.hexdigest()
         print(f"{output.__name__:20s} {sums[output.__name__]}", file=sys.stderr)
     return sums

@@ -29,7 +29,7 @@ FLOORS = (
     ("cli",),
 )
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
-HOSTS = {"openmm", "mdtraj", "pdbfixer", "Bio", "pymol", "MDAnalysis", "ipywidgets"}
+HOSTS = {"openmm", "mdtraj", "pdbfixer", "Bio", "pymol", "MDAnalysis", "ipywidgets", "biotite", "msgpack"}
 MAX_LINES, MAX_FILES = 300, 20
 Graph = Mapping[str, set[str]]
 

@@ -72,6 +72,31 @@ class Targets:
             with temporary_folder():
                 pass
 
+    def require_format(self, content: bytes | None, name: str | None) -> None:
+        """Refuse, before a long run, an output whose suffix belongs to another format than the run writes.
+
+        Parameters
+        ----------
+        content : bytes or None
+            Content of the input; None if the structure is built from a sequence, which is written as PDB.
+        name : str or None
+            Name of the input in messages.
+
+        Raises
+        ------
+        OptionError
+            For a suffix of another format.
+        InputFileError
+            If the input is not a structure.
+        """
+        from geofold.molecule.io.content import unpack
+        from geofold.molecule.io.pdb_reader import PDB
+        from geofold.molecule.io.read import recognise, require_suffix
+
+        label = name or "standard input"
+        form = PDB if content is None else recognise(unpack(content, label), label)
+        require_suffix(self.output, form.written_as)
+
     def contents(self, result: Result) -> dict[str, bytes]:
         """Return the contents of every output file of a result, by path."""
         outputs = {self.output: result.content}

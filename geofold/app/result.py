@@ -15,6 +15,7 @@ from geofold.app.report.energies import infinite
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import OptionError
 from geofold.files import temporary_folder, write_all
+from geofold.molecule.io.read import recognise, require_suffix
 from geofold.molecule.io.write import trajectory_pdb
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import links_among
@@ -111,8 +112,17 @@ class Result:
         return with_coordinates(source, self.structure, self.xyz)
 
     def save(self, path: str | Path) -> None:
-        """Write the structure atomically, in the format of the input (.gz: compressed)."""
+        """Write the structure atomically, in the format of the input (.gz: compressed).
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        OptionError
+            If the suffix belongs to another format.
+        """
         require_writable(str(path))
+        require_suffix(str(path), recognise(self.content, str(path)).written_as)
         write_all({str(path): self.content})
 
     def trajectory_content(self, path: str | Path) -> bytes:

@@ -12,8 +12,8 @@ from geofold.molecule.io.read import read
 from geofold.molecule.structure import Floats, Structure
 
 ACCEPTED = (
-    "a path, the content of a PDB or mmCIF file (bytes, text or an open file), mdtraj.Trajectory, Bio.PDB Structure, "
-    "Model or Chain, MDAnalysis Universe or AtomGroup, or OpenMM topology and positions"
+    "a path, the content of a PDB, mmCIF or BinaryCIF file (bytes, text or an open file), mdtraj.Trajectory, "
+    "Bio.PDB Structure, Model or Chain, MDAnalysis Universe or AtomGroup, or OpenMM topology and positions"
 )
 
 

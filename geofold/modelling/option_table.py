@@ -151,7 +151,7 @@ _STREAM, _ALL = ("repair", "constrain", "steer"), ("repair", "constrain", "steer
 _FILES = (CLI, BATCH)
 
 OPTIONS = (
-    Option("input", Path, None, "PDB or mmCIF, plain or gzip.", _BOTH, places=(BATCH,)),
+    Option("input", Path, None, "PDB, mmCIF or BinaryCIF, plain or gzip.", _BOTH, places=(BATCH,)),
     Option("sequence", str, None, "Start from a peptide with this sequence instead.", ("constrain", "steer"),
            form="one-letter codes"),
     Option("output", Path, None, "Output file of the structure.", _BOTH, places=_FILES, short="-o"),

@@ -6,7 +6,7 @@ conformer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -61,9 +61,85 @@ class AddedAtom:
     xyz: Floats
 
 
-class Document(Protocol):  # what can write its file again
-    def render(self, structure: Structure, xyz: Floats, moved: Mask, added: Sequence[AddedAtom]) -> bytes:
-        """The file with the structure's coordinates; see `geofold.molecule.io.write.render`."""
+@dataclass(frozen=True, eq=False)
+class NewResidue:
+    """A residue to insert: name, number with insertion code, names and elements of its m atoms, xyz (m, 3) in nm."""
+
+    name: str
+    number: tuple[int, str]
+    atoms: tuple[str, ...]
+    elements: tuple[str, ...]
+    xyz: Floats
+
+
+@dataclass(frozen=True)
+class RecordedSequence:
+    """Sequence of one chain as the file records it, residues without coordinates included.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Residue names (n), upper case.
+    numbers : tuple of (int, str) or None
+        Number and insertion code of each residue (n); None if the record does not give it.
+    source : str
+        Name of the record.
+    """
+
+    names: tuple[str, ...]
+    numbers: tuple[tuple[int, str] | None, ...]
+    source: str
+
+
+class Document(Protocol):
+    """A file of some format with the place of each atom of the structure in it.
+
+    Documents are immutable: an edit returns another document. The `structure` that a method takes is the one that the
+    document describes before the edit.
+    """
+
+    @property
+    def last_serial(self) -> int:
+        """Highest serial number of an atom, deleted ones included; new atoms are numbered from the next."""
+
+    def render(self, structure: Structure, xyz: Floats, moved: Mask) -> bytes:
+        """Write the file with the coordinates of `moved` atoms; see `geofold.molecule.io.write.render`."""
+
+    def insert_atoms(self, structure: Structure, added: Sequence[AddedAtom]) -> Document:
+        """Insert atoms, sorted by residue, each after the last atom of its residue."""
+
+    def insert_residues(self, structure: Structure, before: int, new: Sequence[NewResidue]) -> Document:
+        """Insert residues after residue `before`, which has a residue after it."""
+
+    def delete_atoms(self, gone: Mask) -> Document:
+        """Delete the atoms of a mask (n_atoms,), with the records that belong to them alone."""
+
+    def links(self, structure: Structure) -> tuple[Link, ...]:
+        """Bonds between atoms of `structure` that the file records."""
+
+    def sequences(self) -> dict[str, RecordedSequence]:
+        """Recorded sequence of each chain id, as far as the file has them."""
+
+
+COLUMNS = tuple(
+    [
+        "name",
+        "resname",
+        "chain",
+        "icode",
+        "altloc",
+        "element",
+        "resnum",
+        "serial",
+        "hetatm",
+        "occupancy",
+        "bfactor",
+        "xyz",
+    ]
+)
+"""Fields of `Structure` with one row for each atom that come from a file."""
+DTYPES = (*[np.str_] * 6, np.int64, np.int64, np.bool_, np.float64, np.float64)
+"""Types of these columns, without ``xyz``."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -99,37 +175,37 @@ class Structure:
     def from_rows(cls, rows: Iterable[Row], source: str, keys: Sequence[object] | None = None) -> Structure:
         """Build a structure without links; ``keys``, one per atom, separate residues that share their number."""
         columns: list[Any] = list(zip(*rows, strict=True))
-        name, resname, chain, icode, altloc, element = (np.array(c, dtype=np.str_) for c in columns[:6])
-        resnum, serial = (np.array(c, dtype=np.int64) for c in columns[6:8])
-        occupancy, bfactor = (np.array(c, dtype=np.float64) for c in columns[9:11])
+        table: dict[str, NDArray[Any]] = {
+            column: np.array(values, dtype=dtype)
+            for column, values, dtype in zip(COLUMNS[:11], columns, DTYPES, strict=False)
+        }
+        table["xyz"] = np.array(columns[11:], dtype=np.float64).T.copy()
         group = keys if keys is not None else list(zip(columns[2], columns[6], columns[3], strict=True))
-        starts = [0] + [i for i in range(1, len(group)) if group[i] != group[i - 1]]
-        lengths = np.diff([*starts, len(group)])
+        starts = np.array([i == 0 or group[i] != group[i - 1] for i in range(len(group))], dtype=np.int64)
+        return cls.from_columns(table, np.cumsum(starts) - 1, source)
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, NDArray[Any]], residue_of: NDArray[np.int64], source: str) -> Structure:
+        """Structure without links and without a file.
+
+        Parameters
+        ----------
+        columns : mapping of str to (n, ...)
+            `COLUMNS` by name.
+        residue_of : (n,) int
+            Residue of each atom; starts at zero and increases by zero or one.
+        source : str
+        """
+        name, altloc, occupancy = columns["name"], columns["altloc"], columns["occupancy"]
         residues = []
-        for start, length in zip(starts, lengths.tolist(), strict=True):
-            atoms = np.arange(start, start + length)
-            selected = atoms[_conformer(name[atoms], altloc[atoms], occupancy[atoms], None)]
-            lettered = selected[altloc[selected] != ""]
-            representative = lettered[0] if len(lettered) else selected[0]
-            number, code = int(resnum[start]), str(icode[start])
-            residues.append(Residue(str(chain[start]), number, code, str(resname[representative]), atoms))
-        return cls(
-            source,
-            name,
-            resname,
-            chain,
-            icode,
-            altloc,
-            element,
-            resnum,
-            serial,
-            np.array(columns[8], dtype=np.bool_),
-            occupancy,
-            bfactor,
-            np.array(columns[11:], dtype=np.float64).T.copy(),
-            np.repeat(np.arange(len(starts)), lengths),
-            tuple(residues),
-        )
+        for atoms in np.split(np.arange(len(name)), np.flatnonzero(np.diff(residue_of)) + 1):
+            conformer = atoms[_conformer(name[atoms], altloc[atoms], occupancy[atoms], None)]
+            lettered = conformer[altloc[conformer] != ""]
+            shown, start = lettered[0] if len(lettered) else conformer[0], atoms[0]
+            chain, resnum, icode = (columns[column][start] for column in ("chain", "resnum", "icode"))
+            residues.append(Residue(str(chain), int(resnum), str(icode), str(columns["resname"][shown]), atoms))
+        fields: dict[str, Any] = {column: columns[column] for column in COLUMNS}
+        return cls(source=source, **fields, residue_of=residue_of, residues=tuple(residues))
 
     def __len__(self) -> int:
         """Return the number of atoms."""
@@ -195,6 +271,10 @@ class Structure:
         """Compute the distance in nm from the carbonyl C of residue i to the N of residue j; None if one is absent."""
         c, n = self.atom(i, "C", self.steering_mask), self.atom(j, "N", self.steering_mask)
         return None if c is None or n is None else float(np.linalg.norm(self.xyz[c] - self.xyz[n]))
+
+    def mean_bfactor(self, residues: Sequence[int]) -> float:
+        """Mean B-factor (square A) of some residues, of their atoms first and of the residues then."""
+        return float(np.mean([self.bfactor[self.residues[k].atoms].mean() for k in residues]))
 
     def atoms_within(self, first: int, last: int) -> Mask:
         """Mark the atoms of residues `first` to `last` inclusive, (n_atoms,) bool."""

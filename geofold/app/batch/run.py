@@ -113,6 +113,7 @@ def run_job(job: Job) -> dict[str, Any]:
                 remove_leftovers(path)
             content = None if job.input is None else read_bytes(job.input, str(name))
             row["job_sha256"] = job.fingerprint(content)
+            job.targets.require_format(content, name)
             if job.command == "repair":
                 result = api.repair(content, **options, name=name)
             else:

@@ -15,7 +15,7 @@ from geofold.streams import say
 
 
 def check(
-    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF; '-': standard input.")],
+    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB, mmCIF or BinaryCIF; '-': standard input.")],
     report: Annotated[str | None, option("report", "check")] = None,
     altloc: Annotated[str | None, option("altloc", "check")] = None,
     energy: Annotated[bool, option("energy", "check")] = True,

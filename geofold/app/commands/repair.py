@@ -31,7 +31,7 @@ Contacts = Annotated[list[str], option("contact")]
 
 
 def repair(
-    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB or mmCIF, plain or gzip; '-': standard input.")],
+    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB, mmCIF or BinaryCIF; '-': standard input.")],
     output: Output,
     loop: Loops = None,
     auto: Annotated[bool, option("auto")] = False,
@@ -84,7 +84,9 @@ def repair(
 def constrain(
     output: Output,
     contact: Contacts,
-    source: Annotated[str | None, typer.Argument(metavar="[IN.pdb]", help="PDB or mmCIF; '-': standard input.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[IN.pdb]", help="PDB, mmCIF or BinaryCIF; '-': standard input.")
+    ] = None,
     sequence: Annotated[str | None, option("sequence")] = None,
     start: Annotated[str, option("start")] = "extended",
     trajectory: Trajectory = None,
@@ -160,6 +162,7 @@ def _run(
         from geofold.molecule.io.content import content_of
 
         content = None if source is None else content_of(source)
+        targets.require_format(content, name_of(source))
         with told_along(verbose) as progress:
             result = run(content, progress)
         write_all(targets.contents(result))

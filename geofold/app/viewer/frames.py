@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geofold.app.viewer.html import AtomKey, Residue
 from geofold.errors import CoordinateError, InputFileError
 from geofold.molecule.io.hybrid36 import decode36
-from geofold.molecule.io.pdb import resnum_field
+from geofold.molecule.io.pdb_fields import resnum_field
 from geofold.molecule.numbers import LARGEST_REAL, parse_decimal
 
 WATER = frozenset({"HOH", "WAT", "DOD", "H2O", "TIP", "SOL"})

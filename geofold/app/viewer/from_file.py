@@ -12,8 +12,9 @@ from geofold.app.report.report_file import read_report
 from geofold.app.viewer import page as viewer
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import GeofoldError
-from geofold.molecule.io.content import decode, read_bytes
-from geofold.molecule.io.read import read
+from geofold.molecule.io.content import decode, read_bytes, unpack
+from geofold.molecule.io.pdb_reader import PDB
+from geofold.molecule.io.read import read, recognise
 from geofold.molecule.io.write import trajectory_pdb
 from geofold.molecule.topology.bonds import links_among
 
@@ -77,12 +78,15 @@ def view(trajectory: str | Path, report: str | Path | None = None, *, energy: bo
 
 
 def _models(data: bytes, name: str) -> tuple[str, str, list[tuple[int, int]]]:
-    """Return the models as PDB text, a title and the recorded links of a PDB or mmCIF file, plain or gzip."""
-    structure = read(data, name=name)
-    if structure.n_models == 1 or "_atom_site." in decode(data, name)[0]:
+    """Return the models as PDB text, a title and the recorded links of a file, plain or gzip.
+
+    All models of a PDB file are returned, the first model of a file of another format.
+    """
+    structure, content = read(data, name=name), unpack(data, name)
+    if structure.n_models == 1 or recognise(content, name) is not PDB:
         text, kept = trajectory_pdb(structure, structure.xyz[None]).decode(), structure.steering_mask
     else:
-        text, kept = decode(data, name)[0], np.ones(len(structure), dtype=bool)
+        text, kept = decode(content, name)[0], np.ones(len(structure), dtype=bool)
     return text, structure.title or name, [(link.i, link.j) for link in links_among(structure, kept)]
 
 

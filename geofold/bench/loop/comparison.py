@@ -8,6 +8,7 @@ import numpy as np
 
 from geofold.app.result import Result
 from geofold.bench.loop.sets import Episode
+from geofold.molecule.io.edit import without_atoms
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
 from geofold.molecule.sidechains.repacking import BACKBONE_AND_CB
@@ -46,6 +47,6 @@ def lines_outside(content: bytes, loop: set[str], repacked: set[str], added: Col
     dropped = in_loop | (in_repacked & ~np.isin(structure.name, list(BACKBONE_AND_CB)))
     labels = [structure.residues[k].label for k in structure.residue_of]
     dropped |= np.array([f"{label}@{name}" in added for label, name in zip(labels, structure.name, strict=True)])
-    lines = content.decode("latin-1").splitlines()
-    line_numbers = set(structure.document.atom_lines[dropped].tolist())  # type: ignore[union-attr]
-    return [line for k, line in enumerate(lines) if k not in line_numbers and not line.startswith(("TER", "MASTER"))]
+    rest = without_atoms(structure, dropped)
+    lines = render(rest, rest.xyz, np.zeros(len(rest), dtype=bool)).decode("latin-1").splitlines()
+    return [line for line in lines if not line.startswith(("TER", "MASTER"))]

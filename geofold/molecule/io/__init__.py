@@ -1,1 +1,1 @@
-"""Files in and out: PDB and mmCIF, read, edited and written byte for byte."""
+"""Files in and out: PDB and mmCIF, read, edited and written byte for byte; BinaryCIF, read only."""

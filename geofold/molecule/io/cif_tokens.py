@@ -21,6 +21,8 @@ REST = {
 }
 """What a line holds from a quote on that nothing closes: that quote is an ordinary character there."""
 WORD = re.compile(r"#[^\r\n]*|\S+")
+Columns = dict[str, list[str]]
+"""Values of a category by item, '' for unknown ones."""
 CONTROL = re.compile(r"loop_$|data_|save_|global_$|stop_$", re.IGNORECASE)
 
 
@@ -46,7 +48,7 @@ class Category:
                 values = [value or other for value, other in zip(values, own, strict=True)]
         return values
 
-    def columns(self) -> dict[str, list[str]]:
+    def columns(self) -> Columns:
         """Values of every item, '' where a row gives none."""
         return {item: self.column(item) for item in self.items}
 

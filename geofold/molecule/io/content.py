@@ -15,8 +15,7 @@ from geofold.paths import STANDARD
 MAX_BYTES = 512 * 2**20
 """Size limit of a file and of what a gzip file unpacks to: room for more than six million atoms."""
 CHUNK = 2**20
-STRUCTURE = "a file in PDB or mmCIF format"
-EXPECTED = "text in PDB or mmCIF format"
+STRUCTURE = "a file in PDB, mmCIF or BinaryCIF format"
 
 
 def read_bytes(path: str | Path, label: str, expected: str = STRUCTURE) -> bytes:
@@ -90,29 +89,40 @@ def read_limited(file: IO[bytes], label: str) -> bytes:
     return data
 
 
-def decode(data: bytes, label: str) -> tuple[str, str]:
-    """Text of a file, and the encoding that gives the same bytes back.
+def unpack(data: bytes, label: str) -> bytes:
+    """Content of a file, without the compression of a gzip file.
 
     Raises
     ------
     InputFileError
-        If the file is too large, empty, binary or a damaged gzip file.
+        If the file is too large, empty or a damaged gzip file.
     """
     if data.startswith(b"\x1f\x8b"):
         try:
             data = _unpack(data, label)
         except (OSError, EOFError, zlib.error) as error:
-            raise InputFileError(f"{label} is a damaged gzip file ({error})", EXPECTED, "fetch it again") from error
+            raise InputFileError(f"{label} is a damaged gzip file ({error})", STRUCTURE, "fetch it again") from error
     _require_size(len(data), label)
     if not data.strip():
-        raise InputFileError(f"{label} is empty", EXPECTED, "check how the file was made")
-    if b"\0" in data:
-        raise InputFileError(f"{label} is binary", EXPECTED, "convert it to PDB or mmCIF")
-    encoding = "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
+        raise InputFileError(f"{label} is empty", STRUCTURE, "check how the file was made")
+    return data
+
+
+def decode(content: bytes, label: str) -> tuple[str, str]:
+    """Text of an unpacked file, and the encoding that gives the same bytes back.
+
+    Raises
+    ------
+    InputFileError
+        If the file is binary.
+    """
+    if b"\0" in content:
+        raise InputFileError(f"{label} is binary", STRUCTURE, "convert it to PDB or mmCIF")
+    encoding = "utf-8-sig" if content.startswith(b"\xef\xbb\xbf") else "utf-8"
     try:
-        return data.decode(encoding), encoding
+        return content.decode(encoding), encoding
     except UnicodeDecodeError:
-        return data.decode("latin-1"), "latin-1"
+        return content.decode("latin-1"), "latin-1"
 
 
 def _unpack(data: bytes, label: str) -> bytes:

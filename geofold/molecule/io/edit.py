@@ -1,182 +1,214 @@
-"""New residues in a structure and in its file: their lines come in behind the residue before them, the rest stays.
+"""Edits of a structure: atoms and residues are inserted and deleted in its columns and in its document.
 
-Serial numbers go on after the highest of the file, so that what refers to atoms by number (CONECT) stays valid. A TER
-record in the gap goes: the chain does not end there any more.
+Nothing is read again: the columns of new atoms are those that a reader would find in the edited file, with the one
+rounding that is named below. New serial numbers follow the highest of the file, so that records that refer to atoms by
+number (CONECT) stay valid.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from geofold.molecule.io.hybrid36 import encode36
-from geofold.molecule.io.mmcif_writer import AXES, CifDocument, coordinate, quoted
-from geofold.molecule.io.pdb import PdbDocument, bfactor_field, document_of, highest_serial, name_field
-from geofold.molecule.io.pdb import coordinate as column
-from geofold.molecule.io.read import read
-from geofold.molecule.io.write import render
-from geofold.molecule.numbers import parse_int
-from geofold.molecule.selection import ELEMENTS, Number
-from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure
+from geofold.errors import NoProteinError
+from geofold.molecule.io.pdb_models import document_of
+from geofold.molecule.structure import (
+    COLUMNS,
+    AddedAtom,
+    Document,
+    Floats,
+    Link,
+    Mask,
+    NewResidue,
+    Structure,
+)
 
-ATTACHED = ("ANISOU", "SIGATM", "SIGUIJ")
-"""Records that follow the line of an atom."""
-
-
-@dataclass(frozen=True, eq=False)
-class NewResidue:
-    """A residue to come in: names and elements of its atoms (m), and their places (m, 3) in nm."""
-
-    name: str
-    number: Number
-    atoms: tuple[str, ...]
-    elements: tuple[str, ...]
-    xyz: Floats
+__all__ = ["NewResidue", "with_atoms", "with_residues", "without_atoms"]
 
 
 def with_residues(structure: Structure, before: int, removed: Sequence[int], new: Sequence[NewResidue]) -> Structure:
-    """The structure without residues `removed` and with new ones after residue `before`.
+    """Replace residues `removed` by new ones after residue `before`.
 
-    What stays keeps its coordinates to the last bit. Links of the new atoms are not made, even where a record of the
-    file names them: nothing says that the built residues honour them.
+    All coordinates, those of the new residues included, are kept to the last bit. Links of new atoms are not made, even
+    if a record of the file names them: nothing ensures that the built residues satisfy them.
+
+    Parameters
+    ----------
+    structure : Structure
+    before : int
+        Residue before the new ones.
+    removed : sequence of int
+        Residues to delete; they follow `before`, and another residue follows them.
+    new : sequence of NewResidue
+
+    Returns
+    -------
+    Structure
+        With a document; a structure without one gets a PDB document.
+
+    Raises
+    ------
+    OutputError
+        If a coordinate does not fit the format of the document.
     """
-    leaving = np.isin(structure.residue_of, np.asarray(removed, dtype=np.int64))
-    document = structure.document or document_of(structure)
-    if isinstance(document, CifDocument):
-        content = _cif(structure, document, before, leaving, new)
-    else:
-        assert isinstance(document, PdbDocument)
-        content = _pdb(structure, document, before, leaving, new)
-    found = read(content, name=structure.source)
-    place = np.cumsum(~leaving) - 1
-    place[int(structure.residues[before].atoms[-1]) + 1 :] += sum(len(residue.atoms) for residue in new)
-    xyz = np.empty_like(found.xyz)
-    xyz[place[~leaving]] = structure.xyz[~leaving]
-    first = int(place[structure.residues[before].atoms[-1]]) + 1
-    places = np.concatenate([residue.xyz for residue in new])
-    xyz[first : first + len(places)] = places
-    links = tuple(
-        Link(int(place[link.i]), int(place[link.j]), link.source)
-        for link in structure.links
-        if not leaving[[link.i, link.j]].any()
-    )
-    return replace(found, xyz=xyz, links=links, notes=structure.notes)
+    present, document = _with_document(structure)
+    gone = np.isin(present.residue_of, np.asarray(removed, dtype=np.int64))
+    if gone.any():
+        present, document = _without_rows(present, gone), document.delete_atoms(gone)
+    count = [len(residue.atoms) for residue in new]
+    first = int(present.residues[before].atoms[-1]) + 1
+    columns = _columns_of_new_residues(present, before, new, document.last_serial)
+    residue_of = present.residue_of + len(new) * (present.residue_of > before)
+    inserted = before + 1 + np.repeat(np.arange(len(new)), count)
+    edited = _with_rows(present, np.full(sum(count), first), columns, residue_of, inserted)
+    return replace(edited, document=document.insert_residues(present, before, new))
 
 
 def with_atoms(structure: Structure, added: Sequence[AddedAtom]) -> Structure:
-    """The structure with atoms added to its residues; its notes stay."""
-    content = render(structure, structure.xyz, np.zeros(len(structure), dtype=bool), added)
-    return replace(read(content, name=structure.source), notes=structure.notes)
+    """Add atoms at the end of their residues.
+
+    The coordinates of the new atoms are rounded to 0.001 A, as the file has them, so that a run starts from what it
+    would write; so are those of all atoms of a structure without a document, which gets a PDB document. Links are
+    those that the records of the file name, of new atoms included.
+
+    Parameters
+    ----------
+    structure : Structure
+    added : sequence of AddedAtom
+
+    Raises
+    ------
+    OutputError
+        If a coordinate does not fit the format of the document.
+    """
+    present, document = _with_document(structure)
+    if structure.document is None:
+        present = replace(present, xyz=_round_coordinates(present.xyz))
+    added = sorted(added, key=lambda atom: atom.residue)
+    residues = np.array([atom.residue for atom in added], dtype=np.int64)
+    last = np.array([present.residues[k].atoms[-1] for k in residues], dtype=np.int64)
+    columns: dict[str, Any] = {column: getattr(present, column)[last] for column in COLUMNS}
+    columns |= {
+        "name": [atom.name.upper() for atom in added],
+        "resname": [present.residues[k].resname for k in residues],
+        "altloc": [""] * len(added),
+        "element": [atom.element.upper() for atom in added],
+        "serial": document.last_serial + 1 + np.arange(len(added)),
+        "occupancy": np.ones(len(added)),
+        "bfactor": [round(present.mean_bfactor((k,)), 2) for k in residues],
+        "xyz": _round_coordinates(np.array([atom.xyz for atom in added]).reshape(-1, 3)),
+    }
+    edited = _with_rows(present, last + 1, columns, present.residue_of, residues)
+    document = document.insert_atoms(present, added)
+    links = edited.links if structure.document is None else document.links(edited)
+    return replace(edited, document=document, links=links)
 
 
 def without_atoms(structure: Structure, gone: Mask) -> Structure:
-    """The structure as its PDB file without the lines of some atoms (n_atoms,) has it."""
-    document = structure.document or document_of(structure)
-    assert isinstance(document, PdbDocument)
-    dropped = set[int]()
-    for k in document.atom_lines[gone].tolist():
-        dropped |= {k, *_attached(document.lines, k)}
-    kept = "".join(line for k, line in enumerate(document.lines) if k not in dropped)
-    return read(kept.encode(document.encoding), name=structure.source)
+    """Delete the atoms of a mask (n_atoms,); residues that lose all atoms are deleted, and links of deleted atoms.
 
-
-def _bfactor(structure: Structure, before: int, after: int) -> float:
-    """Mean of the residues on both sides."""
-    return float(np.mean([structure.bfactor[structure.residues[k].atoms].mean() for k in (before, after)]))
-
-
-def _pdb(
-    structure: Structure, document: PdbDocument, before: int, leaving: np.ndarray, new: Sequence[NewResidue]
-) -> bytes:
-    lines, gone = document.lines, set[int]()
-    for k in document.atom_lines[leaving].tolist():
-        gone |= {k, *_attached(lines, k)}
-    last = int(document.atom_lines[structure.residues[before].atoms[-1]])
-    after = before + len(set(structure.residue_of[leaving].tolist())) + 1
-    following = int(document.atom_lines[structure.residues[after].atoms[0]])
-    gone |= {k for k in range(last, following) if lines[k].startswith("TER")}  # the chain goes on
-    template, place = lines[last], last + 1 + len(_attached(lines, last))
-    bfactor = _bfactor(structure, before, after)
-    serial, added = highest_serial(document.lines), []
-    for residue in new:
-        where = f"{structure.source}, residue {residue.number[0]}{residue.number[1]}"
-        for name, element, xyz in zip(residue.atoms, residue.elements, residue.xyz, strict=True):
-            serial += 1
-            fields = "".join(column(value, "", where) for value in (xyz * 10.0).tolist())
-            head = f"ATOM  {encode36(serial, 5)} {name_field(name, element)} {residue.name:>3s}"
-            owner = f"{template[21:22]}{encode36(residue.number[0], 4)}{residue.number[1]:1s}"
-            line = f"{head} {owner}   {fields}{1.0:6.2f}{bfactor_field(bfactor)}"
-            added.append(_ended(line, element, template, document))
-    kept = ["" if k in gone else line for k, line in enumerate(lines)]
-    return "".join([*kept[:place], *added, *kept[place:]]).encode(document.encoding)
-
-
-def _attached(lines: Sequence[str], k: int) -> list[int]:
-    """The lines that belong to the atom of a line."""
-    end = k + 1
-    while end < len(lines) and lines[end].startswith(ATTACHED):
-        end += 1
-    return list(range(k + 1, end))
-
-
-def _ended(line: str, element: str, template: str, document: PdbDocument) -> str:
-    """A line with the last columns and the line end of another one."""
-    body = template.rstrip("\r\n")
-    end = template[len(body) :] or document.lines[0][len(document.lines[0].rstrip("\r\n")) :] or "\n"
-    if len(body) < 78:
-        return line.ljust(len(body)) + end
-    told = body[76:78].strip().upper() in ELEMENTS  # else another program's columns, as in files of old
-    return (f"{line}{body[66:76]}{element:>2s}" if told else line).ljust(len(body)) + end
-
-
-def _cif(
-    structure: Structure, document: CifDocument, before: int, leaving: np.ndarray, new: Sequence[NewResidue]
-) -> bytes:
-    last = int(structure.residues[before].atoms[-1])
-    after = before + len(set(structure.residue_of[leaving].tolist())) + 1
-    bfactor = _bfactor(structure, before, after)
-    items = ("label_asym_id", "label_entity_id", "auth_asym_id", "pdbx_pdb_model_num")
-    common = {item: document.value(last, item) for item in items}
-    labels = _labels(structure, document, before, after, len(new))
-    rows, serial = [], document.last_id
-    for k, residue in enumerate(new):
-        number, icode = residue.number
-        where = f"{structure.source}, residue {number}{icode}"
-        for name, element, xyz in zip(residue.atoms, residue.elements, residue.xyz, strict=True):
-            serial += 1
-            rows.append(
-                {
-                    **common,
-                    "group_pdb": "ATOM",
-                    "id": str(serial),
-                    "type_symbol": element,
-                    "label_atom_id": quoted(name),
-                    "auth_atom_id": quoted(name),
-                    "label_alt_id": ".",
-                    "label_comp_id": residue.name,
-                    "auth_comp_id": residue.name,
-                    "label_seq_id": labels[k] or str(number),
-                    "auth_seq_id": str(number),
-                    "pdbx_pdb_ins_code": icode or "?",
-                    "occupancy": "1.00",
-                    "b_iso_or_equiv": f"{bfactor:.2f}",
-                    **dict(zip(AXES, (coordinate(value, where) for value in (xyz * 10.0).tolist()), strict=True)),
-                }
-            )
-    return document.rebuilt(np.flatnonzero(leaving).tolist(), last, rows)
-
-
-def _labels(structure: Structure, document: CifDocument, before: int, after: int, count: int) -> list[str]:
-    """label_seq_id of the new residues: counted on where the file leaves as many, '.' where not.
-
-    '' stands for the residue's own number, where the file has no other one.
+    Raises
+    ------
+    NoProteinError
+        If no atom is left.
     """
-    if "auth_seq_id" not in document.items:
-        return [""] * count
-    ends = [document.value(int(structure.residues[k].atoms[0]), "label_seq_id") for k in (before, after)]
-    first, last = map(parse_int, ends)
-    if first is not None and last is not None and last - first - 1 == count:
-        return [str(first + k + 1) for k in range(count)]
-    return ["."] * count
+    if gone.all():
+        raise NoProteinError(
+            f"{structure.source} without all of its atoms", "atoms that remain", "delete fewer of them"
+        )
+    document = structure.document
+    return replace(_without_rows(structure, gone), document=None if document is None else document.delete_atoms(gone))
+
+
+def _with_document(structure: Structure) -> tuple[Structure, Document]:
+    """Structure and its document; without one, a PDB document, and occupancies and B-factors rounded as in it."""
+    if structure.document is not None:
+        return structure, structure.document
+    occupancy, bfactor = (
+        np.array([round(value, 2) for value in column.tolist()]) for column in (structure.occupancy, structure.bfactor)
+    )
+    return replace(structure, occupancy=occupancy, bfactor=bfactor), document_of(structure)
+
+
+def _columns_of_new_residues(
+    structure: Structure, before: int, new: Sequence[NewResidue], last_serial: int
+) -> dict[str, Any]:
+    """`COLUMNS` of the atoms of new residues, which are in the chain of residue `before`."""
+    atoms = [
+        (residue, name, element)
+        for residue in new
+        for name, element in zip(residue.atoms, residue.elements, strict=True)
+    ]
+    bfactor = round(structure.mean_bfactor((before, before + 1)), 2)
+    return {
+        "name": [name.upper() for _, name, _ in atoms],
+        "resname": [residue.name for residue, _, _ in atoms],
+        "chain": [structure.residues[before].chain] * len(atoms),
+        "icode": [residue.number[1] for residue, _, _ in atoms],
+        "altloc": [""] * len(atoms),
+        "element": [element.upper() for _, _, element in atoms],
+        "resnum": [residue.number[0] for residue, _, _ in atoms],
+        "serial": last_serial + 1 + np.arange(len(atoms)),
+        "hetatm": np.zeros(len(atoms), dtype=np.bool_),
+        "occupancy": np.ones(len(atoms)),
+        "bfactor": np.full(len(atoms), bfactor),
+        "xyz": np.concatenate([residue.xyz for residue in new]),
+    }
+
+
+def _with_rows(
+    structure: Structure,
+    places: NDArray[np.int64],
+    columns: dict[str, Any],
+    residue_of: NDArray[np.int64],
+    inserted: NDArray[np.int64],
+) -> Structure:
+    """Insert m rows into the columns.
+
+    Parameters
+    ----------
+    structure : Structure
+    places : (m,) int
+        Atom before which each row is inserted, in increasing order; n_atoms for the end.
+    columns : dict of str to (m, ...)
+        `COLUMNS` of the new atoms.
+    residue_of : (n_atoms,) int
+        Residue of each present atom after the edit.
+    inserted : (m,) int
+        Residue of each new atom.
+    """
+    order = np.argsort(np.concatenate([np.arange(len(structure)), places - 0.5]), kind="stable")
+    merged = {column: np.concatenate([getattr(structure, column), columns[column]])[order] for column in COLUMNS}
+    residues = np.concatenate([residue_of, inserted])[order]
+    index = np.argsort(order)[: len(structure)]
+    links = tuple(Link(int(index[link.i]), int(index[link.j]), link.source) for link in structure.links)
+    return _rebuilt(structure, merged, residues, links)
+
+
+def _without_rows(structure: Structure, gone: Mask) -> Structure:
+    """Delete the rows of a mask (n_atoms,); the document, which does not fit any more, is left out."""
+    index = np.cumsum(~gone) - 1
+    links = tuple(
+        Link(int(index[link.i]), int(index[link.j]), link.source)
+        for link in structure.links
+        if not gone[[link.i, link.j]].any()
+    )
+    residues = np.unique(structure.residue_of[~gone], return_inverse=True)[1]
+    return _rebuilt(structure, {column: getattr(structure, column)[~gone] for column in COLUMNS}, residues, links)
+
+
+def _rebuilt(
+    structure: Structure, columns: dict[str, Any], residue_of: NDArray[np.int64], links: tuple[Link, ...]
+) -> Structure:
+    """Structure of edited columns, with the title and the notes of the one before the edit."""
+    edited = Structure.from_columns(columns, residue_of, structure.source)
+    return replace(edited, links=links, title=structure.title, n_models=structure.n_models, notes=structure.notes)
+
+
+def _round_coordinates(xyz: Floats) -> Floats:
+    """Coordinates (..., 3) in nm after rounding to 0.001 A, bit for bit as they are read from a file."""
+    return np.array([round(value, 3) for value in (xyz * 10.0).ravel().tolist()]).reshape(xyz.shape) / 10.0

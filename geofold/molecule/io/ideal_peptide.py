@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from geofold.errors import SequenceError
-from geofold.molecule.io.read import read
+from geofold.molecule.io.pdb_fields import LINE
+from geofold.molecule.io.pdb_writer import PdbDocument
 from geofold.molecule.residues import AMINO_ACID_LETTERS
-from geofold.molecule.structure import Structure
+from geofold.molecule.structure import Row, Structure
 
 PHI, PSI, PROLINE_PHI = -135.0, 135.0, -65.0
 """Degrees: the middle of the beta region, and proline's own phi there."""
@@ -34,7 +37,9 @@ def peptide(sequence: str, torsions: Sequence[Sequence[float]] | None = None) ->
     letters = parse_sequence(sequence, f"sequence {sequence!r}")
     if len(letters) < 2:
         raise SequenceError(f"sequence {sequence!r}", "two residues or more", "give the whole peptide")
-    return read(_pdb(letters, torsions), name=f"peptide {letters}")
+    chain, text = _build(letters, torsions)
+    document = PdbDocument.of_lines(LINE.findall(text))
+    return replace(Structure.from_rows(map(_row, chain), f"peptide {letters}"), document=document)
 
 
 def parse_sequence(sequence: str, name: str) -> str:
@@ -58,7 +63,17 @@ def parse_sequence(sequence: str, name: str) -> str:
     return letters
 
 
-def _pdb(letters: str, torsions: Sequence[Sequence[float]] | None) -> bytes:
+def _row(atom: Any) -> Row:
+    """Columns of an atom of Biopython; coordinates are rounded to 0.001 A, as in the file."""
+    residue = atom.get_parent()
+    x, y, z = (round(float(value), 3) / 10.0 for value in atom.coord)
+    number = residue.id[1]
+    serial = atom.serial_number
+    return (atom.name, residue.resname, "A", "", "", atom.element, number, serial, False, 1.0, 0.0, x, y, z)
+
+
+def _build(letters: str, torsions: Sequence[Sequence[float]] | None) -> tuple[list[Any], str]:
+    """Atoms of Biopython's peptide, and its PDB file."""
     from Bio.PDB import PDBIO
     from Bio.PDB.PICIO import read_PIC_seq
     from Bio.Seq import Seq
@@ -78,4 +93,4 @@ def _pdb(letters: str, torsions: Sequence[Sequence[float]] | None) -> bytes:
         writer, text = PDBIO(), io.StringIO()
         writer.set_structure(built)
         writer.save(text)
-    return text.getvalue().encode()
+    return list(built.get_atoms()), text.getvalue()

@@ -1,48 +1,69 @@
-"""Writing an mmCIF file again: only values that changed, and rows of added atoms, in the layout of the file."""
+"""mmCIF document: the text of a file, edited and written with new values in its own layout; every other byte stays."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import OutputError
-from geofold.molecule.numbers import parse_cif_real
-from geofold.molecule.structure import AddedAtom, Floats, Mask, Structure
+from geofold.molecule.io.cif_tokens import Columns
+from geofold.molecule.io.link_records import CONNECTIONS, cif_links
+from geofold.molecule.io.sequence_records import cif_sequences
+from geofold.molecule.numbers import parse_cif_real, parse_int
+from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, NewResidue, RecordedSequence, Structure
+
+Spans = NDArray[np.int64]
+Edit = tuple[int, int, str]
+"""Start and end of a part of the text, and what replaces it."""
+Row = tuple[Edit, Spans]
+"""Edit that inserts a row, and the (items, 2) places of its values in the new text."""
 
 BLANKS = re.compile(r" *")
 LINE_END = re.compile(r"[ \t]*(\r\n|\n|\r)")
-WIDEST = 64
-"""Characters beside a value that are looked at for blanks; no coordinate is longer."""
-MOST_DECIMALS = 9
-"""Of a coordinate that is written; what double precision keeps of the largest ones."""
+MAX_WIDTH = 64
+"""Characters before a value that are searched for blanks; no coordinate is longer."""
+MAX_DECIMALS = 9
+"""Decimals of a written coordinate; double precision keeps as many of the largest ones."""
 AXES = ("cartn_x", "cartn_y", "cartn_z")
 CHAIN = ("auth_asym_id", "label_asym_id")
-Columns = dict[str, list[str]]
-"""Values by item."""
+NEW_ATOM = {"label_alt_id": ".", "occupancy": "1.00"}
+"""Values of every inserted atom."""
 
 
 @dataclass(frozen=True, eq=False)
 class CifDocument:
-    """The text, the items of its atom_site loop, and the span (n, items, 2) of every value of the first model.
+    """Text of an mmCIF file.
 
-    ``last_id`` is the highest id of an atom, ``sequences`` what the file says of its polymers, category by category.
+    Attributes
+    ----------
+    text : str
+    encoding : str
+        Encoding that gives the bytes of the file back.
+    items : tuple of str
+        Items of the atom_site category, lower case.
+    spans : (n, items, 2) int
+        Start and end in the text of every value of each atom of the first model, in increasing order.
+    last_serial : int
+        Highest id of an atom, deleted ones included.
+    tables : mapping of str to Columns
+        Categories that name bonds and sequences.
     """
 
     text: str
     encoding: str
     items: tuple[str, ...]
-    spans: NDArray[np.int64]
-    last_id: int
-    sequences: dict[str, Columns]
+    spans: Spans
+    last_serial: int
+    tables: Mapping[str, Columns]
 
-    def render(self, structure: Structure, xyz: Floats, moved: Mask, added: Sequence[AddedAtom]) -> bytes:
-        """See ``Structure.render``."""
-        edits: list[tuple[int, int, str]] = []
+    def render(self, structure: Structure, xyz: Floats, moved: Mask) -> bytes:
+        """Write the file with the coordinates of `moved` atoms; see `geofold.molecule.io.write.render`."""
+        edits: list[Edit] = []
         columns = [self.items.index(axis) for axis in AXES]
         starts, ends = np.moveaxis(self.spans[:, columns] - self.spans[:, :1, :1], 2, 0)
         flush_right = ((np.ptp(ends, axis=0) == 0) & (np.ptp(starts, axis=0) > 0)).tolist()
@@ -55,13 +76,74 @@ class CifDocument:
                 if new != self.text[start:end]:
                     edits.append(self._fitted(start, end, new, floor, right))
                     floor = edits[-1][1]
-        for number, atom in enumerate(sorted(added, key=lambda atom: atom.residue), self.last_id + 1):
-            edits.append(self._added_row(structure, atom, number))
-        return self._edited(edits)
+        return self._edited_text(edits).encode(self.encoding)
 
-    def _fitted(self, start: int, end: int, new: str, floor: int, flush_right: bool) -> tuple[int, int, str]:
-        """Edit that keeps the column: blanks beside the value give way to a longer one and fill up a shorter one."""
-        blanks = self.text[max(floor, start - WIDEST) : start]
+    def insert_atoms(self, structure: Structure, added: Sequence[AddedAtom]) -> CifDocument:
+        """Insert atoms, sorted by residue; a new row follows the last of its residue and is laid out like it."""
+        rows = []
+        for number, atom in enumerate(added, self.last_serial + 1):
+            residue = structure.residues[atom.residue]
+            same_name = residue.atoms[structure.resname[residue.atoms] == residue.resname]
+            where = f"{structure.source}, added atom {atom.name} of {residue.label}"
+            values = NEW_ATOM | {
+                "id": str(number),
+                "type_symbol": atom.element,
+                "label_atom_id": _quoted(atom.name),
+                "auth_atom_id": _quoted(atom.name),
+                "b_iso_or_equiv": f"{structure.mean_bfactor((atom.residue,)):.2f}",
+                "pdbx_formal_charge": "?",
+                **_position(atom.xyz, where),
+            }
+            values |= {item: "?" for item in self.items if item.endswith("_esd")}
+            rows.append(self._row_after(int(residue.atoms[-1]), int(same_name[-1]), values))
+        return self._with_rows(rows)
+
+    def insert_residues(self, structure: Structure, before: int, new: Sequence[NewResidue]) -> CifDocument:
+        """Insert residues after residue `before`; values that follow from nothing are unknown, '?'."""
+        last, bfactor = int(structure.residues[before].atoms[-1]), structure.mean_bfactor((before, before + 1))
+        inherited = ("label_asym_id", "label_entity_id", "auth_asym_id", "pdbx_pdb_model_num")
+        common = dict.fromkeys(self.items, "?") | NEW_ATOM | {item: self._value(last, item) for item in inherited}
+        labels = self._sequence_ids(structure, before, len(new))
+        rows, serial = [], self.last_serial
+        for residue, label in zip(new, labels, strict=True):
+            number, icode = residue.number
+            where = f"{structure.source}, residue {number}{icode}"
+            for name, element, xyz in zip(residue.atoms, residue.elements, residue.xyz, strict=True):
+                serial += 1
+                values = common | {
+                    "group_pdb": "ATOM",
+                    "id": str(serial),
+                    "type_symbol": element,
+                    "label_atom_id": _quoted(name),
+                    "auth_atom_id": _quoted(name),
+                    "label_comp_id": residue.name,
+                    "auth_comp_id": residue.name,
+                    "label_seq_id": label or str(number),
+                    "auth_seq_id": str(number),
+                    "pdbx_pdb_ins_code": icode or "?",
+                    "b_iso_or_equiv": f"{bfactor:.2f}",
+                    **_position(xyz, where),
+                }
+                rows.append(self._row_after(last, last, values))
+        return self._with_rows(rows)
+
+    def delete_atoms(self, gone: Mask) -> CifDocument:
+        """Delete the rows of the atoms of a mask (n_atoms,)."""
+        edits = [self._row_edit(atom) for atom in np.flatnonzero(gone).tolist()]
+        spans = _shifted(self.spans[~gone], edits)
+        return replace(self, text=self._edited_text(edits), spans=spans)
+
+    def links(self, structure: Structure) -> tuple[Link, ...]:
+        """Covalent and metal bonds of ``struct_conn`` inside the asymmetric unit."""
+        return cif_links(structure, self.tables.get(CONNECTIONS, {}))
+
+    def sequences(self) -> dict[str, RecordedSequence]:
+        """Sequences of ``pdbx_poly_seq_scheme``, or of ``entity_poly_seq``."""
+        return cif_sequences(self.tables, self._entity_of_chain)
+
+    def _fitted(self, start: int, end: int, new: str, floor: int, flush_right: bool) -> Edit:
+        """Edit that keeps the column: a longer value takes the place of blanks around it, a shorter one is padded."""
+        blanks = self.text[max(floor, start - MAX_WIDTH) : start]
         before = len(blanks) - len(blanks.rstrip(" "))
         after = len(BLANKS.match(self.text, end)[0])  # type: ignore[index]
         grow, room = len(new) - (end - start), (max(before - 1, 0), max(after - 1, 0))
@@ -70,99 +152,104 @@ class CifDocument:
         right = min(grow - min(grow, room[0]), room[1]) if flush_right else min(grow, room[1])
         return start - min(grow - right, room[0]), end + right, new
 
-    def _added_row(self, structure: Structure, atom: AddedAtom, number: int) -> tuple[int, int, str]:
-        """Edit that appends a row to a residue, laid out as its last row."""
-        residue = structure.residues[atom.residue]
-        like = residue.atoms[structure.resname[residue.atoms] == residue.resname][-1]
-        where = f"{structure.source}, added atom {atom.name} of {residue.label}"
-        name = quoted(atom.name)
-        xyz = [_coordinate(value, "", where) for value in (atom.xyz * 10.0).tolist()]
-        bfactor = f"{structure.bfactor[residue.atoms].mean():.2f}"
-        known = {
-            "id": str(number),
-            "type_symbol": atom.element,
-            "label_atom_id": name,
-            "auth_atom_id": name,
-            "label_alt_id": ".",
-            "occupancy": "1.00",
-            "b_iso_or_equiv": bfactor,
-            "pdbx_formal_charge": "?",
-            **dict(zip(AXES, xyz, strict=True)),
-        }
-        known |= {item: "?" for item in self.items if item.endswith("_esd")}
-        return self._behind(int(residue.atoms[-1]), self._laid_out(int(like), known))
-
-    def rebuilt(self, removed: Sequence[int], after: int, rows: Sequence[dict[str, str]]) -> bytes:
-        """The file without some atoms, and with rows of other residues behind atom `after`, laid out as its row.
-
-        A row gives values by item; what it does not give is unknown.
-        """
-        edits = [(*self._row_span(atom), "") for atom in removed]
-        unknown = dict.fromkeys(self.items, "?")
-        edits += [self._behind(after, self._laid_out(after, unknown | row)) for row in rows]
-        return self._edited(edits)
-
-    def value(self, atom: int, item: str) -> str:
-        """Value in a column of an atom's row; '' if the file has no such column."""
+    def _value(self, atom: int, item: str) -> str:
+        """Value in a column of an atom's row as written; '' if the file has no such column."""
         if item not in self.items:
             return ""
         start, end = self.spans[atom, self.items.index(item)].tolist()
         return self.text[start:end]
 
-    def entity_of_chain(self) -> dict[str, str]:
+    def _sequence_ids(self, structure: Structure, before: int, count: int) -> list[str]:
+        """label_seq_id of new residues: consecutive if the file leaves exactly their number free, '.' if not.
+
+        '' stands for the residue's own number, if the file has no auth_seq_id.
+        """
+        if "auth_seq_id" not in self.items:
+            return [""] * count
+        neighbours = [int(structure.residues[k].atoms[0]) for k in (before, before + 1)]
+        first, last = (parse_int(self._value(atom, "label_seq_id")) for atom in neighbours)
+        if first is not None and last is not None and last - first - 1 == count:
+            return [str(first + k + 1) for k in range(count)]
+        return ["."] * count
+
+    def _entity_of_chain(self) -> dict[str, str]:
         """Entity of each chain id, by the first atom that names both."""
         chain = next((item for item in CHAIN if item in self.items), "")
-        found: dict[str, str] = {}
+        entities: dict[str, str] = {}
         for atom in range(len(self.spans)):
-            found.setdefault(self.value(atom, chain), self.value(atom, "label_entity_id"))
-        return found
+            entities.setdefault(self._value(atom, chain), self._value(atom, "label_entity_id"))
+        return entities
 
-    def _edited(self, edits: list[tuple[int, int, str]]) -> bytes:
+    def _edited_text(self, edits: Sequence[Edit]) -> str:
         pieces, done = [], 0
         for start, end, new in sorted(edits, key=lambda edit: edit[:2]):
             pieces += [self.text[done:start], new]
             done = end
-        return "".join([*pieces, self.text[done:]]).encode(self.encoding)
+        return "".join([*pieces, self.text[done:]])
 
-    def _row_span(self, atom: int) -> tuple[int, int]:
-        """A row with the end of its line."""
+    def _with_rows(self, rows: Sequence[Row]) -> CifDocument:
+        """Insert rows, given in the order of the text."""
+        edits, spans, shift = [edit for edit, _ in rows], [], 0
+        for (start, _, new), cells in rows:
+            spans.append(cells + start + shift)
+            shift += len(new)
+        shifted = np.concatenate([_shifted(self.spans, edits), np.reshape(spans, (-1, *self.spans.shape[1:]))])
+        order = np.argsort(shifted[:, 0, 0], kind="stable")
+        return replace(
+            self,
+            text=self._edited_text(edits),
+            spans=shifted[order].astype(np.int64),
+            last_serial=self.last_serial + len(rows),
+        )
+
+    def _row_edit(self, atom: int) -> Edit:
+        """Edit that deletes a row with the end of its line."""
         start, end = int(self.spans[atom, 0, 0]), int(self.spans[atom, -1, 1])
         line_end = LINE_END.match(self.text, end)
-        return start, line_end.end() if line_end else end
+        return start, line_end.end() if line_end else end, ""
 
-    def _laid_out(self, like: int, known: dict[str, str]) -> str:
-        """A row with the columns of atom `like`, and its values where none is known."""
-        cells = []
+    def _row_after(self, atom: int, like: int, values: Mapping[str, str]) -> Row:
+        """Row to insert after that of an atom, with the column widths of atom `like` and its values for other items."""
+        row, cells = "", []
         for item, (start, end) in zip(self.items, self.spans[like].tolist(), strict=True):
-            value = known.get(item, self.text[start:end])
+            value = values.get(item, self.text[start:end])
             gap = BLANKS.match(self.text, end)[0]  # type: ignore[index]
-            cells.append(value.ljust(end - start + len(gap) - 1) + " " if gap else value + " ")
-        return "".join(cells)
-
-    def _behind(self, atom: int, row: str) -> tuple[int, int, str]:
-        """Edit that inserts a row after that of an atom."""
-        end = int(self.spans[atom, -1, 1])
+            cells.append((len(row), len(row) + len(value)))
+            row += value.ljust(end - start + len(gap) - 1) + " " if gap else value + " "
+        places, end = np.array(cells, dtype=np.int64), int(self.spans[atom, -1, 1])
         line_end = LINE_END.match(self.text, end)
         if line_end:
-            return line_end.end(), line_end.end(), (row if line_end[0][0] == " " else row.rstrip()) + line_end[1]
-        return end, end, "\n" + row.rstrip()
+            text = (row if line_end[0][0] == " " else row.rstrip()) + line_end[1]
+            return (line_end.end(), line_end.end(), text), places
+        return (end, end, "\n" + row.rstrip()), places + 1
 
 
-def quoted(name: str) -> str:
-    """An atom name as CIF writes it."""
+def _shifted(spans: Spans, edits: Sequence[Edit]) -> Spans:
+    """Spans (n, items, 2) after edits that insert or delete text outside them."""
+    ordered = sorted(edits, key=lambda edit: edit[:2])
+    growth = np.cumsum([0, *(len(new) - (end - start) for start, end, new in ordered)])
+    starts, ends = (np.array([edit[side] for edit in ordered], dtype=np.int64) for side in (0, 1))
+    # text inserted right before a value moves it; text inserted right after it does not
+    first = spans[..., 0] + growth[np.searchsorted(ends, spans[..., 0], side="right")]
+    last = spans[..., 1] + growth[np.searchsorted(starts, spans[..., 1], side="left")]
+    return np.stack([first, last], axis=-1)
+
+
+def _position(xyz: Floats, where: str) -> dict[str, str]:
+    """Coordinates (3,) in nm as values in A with three decimals."""
+    return dict(zip(AXES, (_coordinate(value, "", where) for value in (xyz * 10.0).tolist()), strict=True))
+
+
+def _quoted(name: str) -> str:
+    """Quote an atom name as CIF requires."""
     return f'"{name}"' if "'" in name else name
 
 
-def coordinate(value: float, where: str) -> str:
-    """A coordinate in Angstrom, three decimals."""
-    return _coordinate(value, "", where)
-
-
 def _coordinate(value: float, old: str, where: str) -> str:
-    """A coordinate in Angstrom with the decimals of ``old``, which stays as it is if it says the same."""
+    """Write a coordinate (A) with the decimals of the previous text `old`, which is kept if its value is the same."""
     if not math.isfinite(value):
         raise OutputError(f"{where} has coordinate {value}", "a finite number", "report this as a bug")
     plain = old.strip("'\"")
-    decimals = min(max(3, len(plain.partition("(")[0].partition(".")[2])), MOST_DECIMALS)
+    decimals = min(max(3, len(plain.partition("(")[0].partition(".")[2])), MAX_DECIMALS)
     text, before = f"{value:.{decimals}f}", parse_cif_real(plain)
     return old if before is not None and float(f"{before:.{decimals}f}") == float(text) else text

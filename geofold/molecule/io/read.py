@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from geofold.errors import CoordinateError, InputFileError, NoProteinError
-from geofold.molecule.io import mmcif_reader, pdb
-from geofold.molecule.io.content import decode, read_bytes
+from geofold.errors import CoordinateError, InputFileError, NoProteinError, OptionError
+from geofold.molecule.io.binarycif import BINARYCIF
+from geofold.molecule.io.content import STRUCTURE, decode, read_bytes, unpack
+from geofold.molecule.io.format import Format
+from geofold.molecule.io.mmcif_reader import MMCIF
+from geofold.molecule.io.pdb_reader import PDB
 from geofold.molecule.numbers import LARGEST_REAL
 from geofold.molecule.structure import Structure
 
@@ -17,8 +20,12 @@ PDB_COLUMNS = (-99.99995, 999.99995)
 """nm between which a coordinate fits the eight columns of a PDB file with three decimals."""
 
 
+FORMATS: tuple[Format, ...] = (BINARYCIF, MMCIF, PDB)
+"""Formats in the order in which they are tried; another format is a file with a `Format` and a line here."""
+
+
 def read(source: str | Path | bytes, *, name: str | None = None) -> Structure:
-    """Read a structure, PDB or mmCIF, plain or gzipped; the format is recognised by its content.
+    """Read a structure, plain or gzipped; the format is recognised by the content.
 
     Parameters
     ----------
@@ -33,11 +40,48 @@ def read(source: str | Path | bytes, *, name: str | None = None) -> Structure:
         If it cannot be read, or holds no usable protein.
     """
     label = name or ("standard input" if isinstance(source, bytes) else str(source))
-    text, encoding = decode(source if isinstance(source, bytes) else read_bytes(source, label), label)
-    for parser in (mmcif_reader, pdb):
-        if parser.recognises(text):
-            return require_protein(parser.parse(text, encoding, label))
-    raise InputFileError(f"{label} is not a structure", "text in PDB or mmCIF format", "give a .pdb or .cif file")
+    content = unpack(source if isinstance(source, bytes) else read_bytes(source, label), label)
+    return require_protein(recognise(content, label).parse(content, label))
+
+
+def recognise(content: bytes, label: str) -> Format:
+    """Format of the unpacked content of a file.
+
+    Raises
+    ------
+    InputFileError
+        If it is of none of `FORMATS`.
+    """
+    for file_format in FORMATS:
+        if file_format.recognises(content):
+            return file_format
+    decode(content, label)  # a binary file has its own message
+    raise InputFileError(f"{label} is not a structure", STRUCTURE, "give a .pdb, .cif or .bcif file")
+
+
+def require_suffix(path: str, written_as: str) -> None:
+    """Refuse the name of an output whose suffix, ``.gz`` left out, belongs to another format.
+
+    Parameters
+    ----------
+    path : str
+        Name of the output; standard output and suffixes of no format are accepted.
+    written_as : str
+        Name of the format in which the structure is written.
+
+    Raises
+    ------
+    OptionError
+    """
+    name = path.lower().removesuffix(".gz")
+    named = next((entry for entry in FORMATS if name.endswith(entry.suffixes)), None)
+    if named is not None and named.name != written_as:
+        suffix = next(entry.suffixes[0] for entry in FORMATS if entry.name == written_as)
+        raise OptionError(
+            f"output {path}, which would hold {written_as} text",
+            f"a name ending in {suffix}, since the output has the format of the input",
+            f"rename it, or convert the {written_as} output with another program",
+        )
 
 
 def require_protein(structure: Structure) -> Structure:
@@ -53,7 +97,7 @@ def require_protein(structure: Structure) -> Structure:
         raise CoordinateError(
             f"{label} has coordinates that are not numbers or beyond {LARGEST_REAL:,.0f} A",
             "finite numbers within it",
-            "mend the input",
+            "correct the input",
         )
     protein = structure.xyz[structure._amino[structure.residue_of]]
     for what, xyz in (("all", structure.xyz), ("most protein", protein)):

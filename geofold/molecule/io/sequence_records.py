@@ -1,59 +1,53 @@
 """Recorded sequences of the chains of a file, including residues without coordinates.
 
-PDB files say it in SEQRES records, mmCIF files in ``pdbx_poly_seq_scheme`` (with the numbers of missing residues) or
+PDB files have them in SEQRES records, mmCIF files in ``pdbx_poly_seq_scheme`` (with the numbers of missing residues) or
 at least in ``entity_poly_seq``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
-from geofold.molecule.io.mmcif_reader import SCHEME, SEQUENCE
-from geofold.molecule.io.mmcif_writer import CifDocument, Columns
-from geofold.molecule.io.pdb import PdbDocument
+from geofold.molecule.io.cif_tokens import Columns
 from geofold.molecule.numbers import parse_int
-from geofold.molecule.selection import Number
-from geofold.molecule.structure import Structure
+from geofold.molecule.structure import RecordedSequence, Structure
+
+SCHEME, ENTITIES = "_pdbx_poly_seq_scheme", "_entity_poly_seq"
+Number = tuple[int, str]
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """Sequence of one chain.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Residue names (n), upper case.
-    numbers : tuple of (int, str) or None
-        Number and insertion code of each residue (n); None where the record does not tell.
-    source : str
-        Name of the record.
-    """
-
-    names: tuple[str, ...]
-    numbers: tuple[Number | None, ...]
-    source: str
+def recorded_sequences(structure: Structure) -> dict[str, RecordedSequence]:
+    """Sequence of each chain id, as far as the structure's file records it."""
+    return structure.document.sequences() if structure.document is not None else {}
 
 
-def recorded_sequences(structure: Structure) -> dict[str, Recorded]:
-    """Sequence of each chain id that the structure's file has one for."""
-    document = structure.document
-    if isinstance(document, PdbDocument):
-        return _seqres(document)
-    if isinstance(document, CifDocument):
-        return _scheme(document.sequences[SCHEME]) or _entities(document)
-    return {}
-
-
-def _seqres(document: PdbDocument) -> dict[str, Recorded]:
+def seqres(lines: Sequence[str]) -> dict[str, RecordedSequence]:
+    """Sequences of the SEQRES records among the lines of a PDB file."""
     names: dict[str, list[str]] = {}
-    for line in document.lines:
+    for line in lines:
         if line.startswith("SEQRES"):
             names.setdefault(line[11:12].strip(), []).extend(line[19:70].upper().split())
-    return {chain: Recorded(tuple(own), (None,) * len(own), "SEQRES") for chain, own in names.items()}
+    return {
+        chain: RecordedSequence(tuple(residues), (None,) * len(residues), "SEQRES") for chain, residues in names.items()
+    }
 
 
-def _scheme(table: Columns) -> dict[str, Recorded]:
+def cif_sequences(
+    tables: Mapping[str, Columns], entity_of_chain: Callable[[], Mapping[str, str]]
+) -> dict[str, RecordedSequence]:
+    """Sequences of an mmCIF file.
+
+    Parameters
+    ----------
+    tables : mapping of str to Columns
+        Categories by name.
+    entity_of_chain : callable
+        Gives the entity of each chain id; called only if `pdbx_poly_seq_scheme` is absent.
+    """
+    return _scheme(tables.get(SCHEME, {})) or _entities(tables.get(ENTITIES, {}), entity_of_chain)
+
+
+def _scheme(table: Columns) -> dict[str, RecordedSequence]:
     if not {"pdb_strand_id", "seq_id", "mon_id"} <= set(table):
         return {}
     blank = [""] * len(table["seq_id"])
@@ -65,27 +59,31 @@ def _scheme(table: Columns) -> dict[str, Recorded]:
         table.get("pdb_ins_code", blank),
         strict=True,
     )
-    found: dict[str, dict[str, tuple[str, Number | None]]] = {}
-    for chain, place, name, number, icode in rows:
-        # where a crystal holds two residue types in one place, the first stands for it
-        known = parse_int(number)
-        found.setdefault(chain, {}).setdefault(place, (name.upper(), None if known is None else (known, icode)))
+    chains: dict[str, dict[str, tuple[str, Number | None]]] = {}
+    for chain, position, name, text, icode in rows:
+        # if a crystal holds two residue types in one position, the first represents it
+        number = parse_int(text)
+        residue = name.upper(), None if number is None else (number, icode)
+        chains.setdefault(chain, {}).setdefault(position, residue)
     return {
-        chain: Recorded(tuple(n for n, _ in own.values()), tuple(k for _, k in own.values()), "pdbx_poly_seq_scheme")
-        for chain, own in found.items()
+        chain: RecordedSequence(
+            tuple(name for name, _ in residues.values()),
+            tuple(number for _, number in residues.values()),
+            "pdbx_poly_seq_scheme",
+        )
+        for chain, residues in chains.items()
     }
 
 
-def _entities(document: CifDocument) -> dict[str, Recorded]:
-    table = document.sequences[SEQUENCE]
-    names: dict[str, dict[str, str]] = {}
+def _entities(table: Columns, entity_of_chain: Callable[[], Mapping[str, str]]) -> dict[str, RecordedSequence]:
     if not {"entity_id", "num", "mon_id"} <= set(table):
         return {}
-    for entity, place, name in zip(table["entity_id"], table["num"], table["mon_id"], strict=True):
-        names.setdefault(entity, {}).setdefault(place, name.upper())
-    found = {}
-    for chain, entity in document.entity_of_chain().items():
+    names: dict[str, dict[str, str]] = {}
+    for entity, position, name in zip(table["entity_id"], table["num"], table["mon_id"], strict=True):
+        names.setdefault(entity, {}).setdefault(position, name.upper())
+    sequences = {}
+    for chain, entity in entity_of_chain().items():
         if entity in names:
-            own = tuple(names[entity].values())
-            found[chain] = Recorded(own, (None,) * len(own), "entity_poly_seq")
-    return found
+            residues = tuple(names[entity].values())
+            sequences[chain] = RecordedSequence(residues, (None,) * len(residues), "entity_poly_seq")
+    return sequences

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from geofold.molecule.io.pdb import document_of, format_models
-from geofold.molecule.structure import AddedAtom, Floats, Mask, Structure
+from geofold.molecule.io.pdb_models import document_of, format_models
+from geofold.molecule.structure import Floats, Mask, Structure
 
 
-def render(structure: Structure, xyz: Floats, moved: Mask, added: Sequence[AddedAtom] = ()) -> bytes:
+def render(structure: Structure, xyz: Floats, moved: Mask) -> bytes:
     """The file of a structure, byte for byte except for coordinates of moved atoms whose printed value changes.
 
     Parameters
@@ -21,8 +19,6 @@ def render(structure: Structure, xyz: Floats, moved: Mask, added: Sequence[Added
         Coordinates (nm).
     moved : (n,) bool
         Atoms whose coordinates are written.
-    added : sequence of AddedAtom
-        Atoms to append to their residues.
 
     Raises
     ------
@@ -32,7 +28,7 @@ def render(structure: Structure, xyz: Floats, moved: Mask, added: Sequence[Added
     if np.shape(xyz) != structure.xyz.shape or np.shape(moved) != structure.name.shape:
         raise ValueError(f"coordinates {np.shape(xyz)} or mask {np.shape(moved)} do not fit {len(structure)} atoms")
     document = structure.document or document_of(structure)
-    return document.render(structure, np.asarray(xyz, dtype=np.float64), moved, added)
+    return document.render(structure, np.asarray(xyz, dtype=np.float64), moved)
 
 
 def trajectory_pdb(

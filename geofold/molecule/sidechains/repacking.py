@@ -18,7 +18,7 @@ from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.sidechains.chi_minimisation import SideChains, relax_chi
 from geofold.molecule.sidechains.packing import pack, place_side_chains
 from geofold.molecule.sidechains.rotamer_library import side_chain
-from geofold.molecule.structure import AddedAtom, Floats, Mask, Structure
+from geofold.molecule.structure import COLUMNS, AddedAtom, Floats, Mask, Structure
 from geofold.molecule.topology.bond_walk import BACKBONE
 from geofold.molecule.topology.bonds import adjacency_list, bond_list, links_among
 
@@ -151,23 +151,8 @@ def select_atoms(structure: Structure, mask: Mask) -> Structure:
     index = np.cumsum(mask) - 1
     parts = [(residue, index[residue.atoms[mask[residue.atoms]]]) for residue in structure.residues]
     residues = [replace(residue, atoms=atoms) for residue, atoms in parts if len(atoms)]
-    columns = (
-        "name",
-        "resname",
-        "chain",
-        "icode",
-        "altloc",
-        "element",
-        "resnum",
-        "serial",
-        "hetatm",
-        "occupancy",
-        "bfactor",
-        "xyz",
-        "residue_of",
-    )
-    selected = {column: getattr(structure, column)[mask] for column in columns}
-    selected["residue_of"] = np.unique(selected["residue_of"], return_inverse=True)[1]
+    selected = {column: getattr(structure, column)[mask] for column in COLUMNS}
+    selected["residue_of"] = np.unique(structure.residue_of[mask], return_inverse=True)[1]
     return replace(structure, **selected, residues=tuple(residues), links=links_among(structure, mask), document=None)
 
 

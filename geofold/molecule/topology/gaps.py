@@ -11,11 +11,11 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from geofold.molecule.io.sequence_records import Recorded, recorded_sequences
+from geofold.molecule.io.sequence_records import recorded_sequences
 from geofold.molecule.numbering import numbers_between
 from geofold.molecule.residues import standard_name
 from geofold.molecule.selection import Number
-from geofold.molecule.structure import Structure
+from geofold.molecule.structure import RecordedSequence, Structure
 
 Segment = tuple[int, int]
 """First and last residue index."""
@@ -92,7 +92,9 @@ def _without(first: int, last: int, removed: frozenset[int]) -> list[Segment]:
     return [(first + int(a), first + int(b) - 1) for a, b in edge.reshape(-1, 2)]
 
 
-def _contents(structure: Structure, segments: Sequence[Segment], record: Recorded) -> dict[int, tuple[int, int]]:
+def _contents(
+    structure: Structure, segments: Sequence[Segment], record: RecordedSequence
+) -> dict[int, tuple[int, int]]:
     """Find the slice of the record of the gap after each segment, if all optimal alignments agree on its names."""
     names, positions = [standard_name(name) for name in record.names], list[list[int]]()
     count = 0
@@ -119,7 +121,7 @@ def _contents(structure: Structure, segments: Sequence[Segment], record: Recorde
     return contents
 
 
-def _positions(structure: Structure, segment: Segment, record: Recorded, names: list[str]) -> list[int]:
+def _positions(structure: Structure, segment: Segment, record: RecordedSequence, names: list[str]) -> list[int]:
     """List the positions at which the record has the names of a segment and, if recorded, its first number.
 
     Parameters
@@ -128,7 +130,7 @@ def _positions(structure: Structure, segment: Segment, record: Recorded, names: 
         Structure with the segment.
     segment : Segment
         First and last residue index.
-    record : Recorded
+    record : RecordedSequence
         Recorded sequence of the chain.
     names : list of str
         Its standard names.

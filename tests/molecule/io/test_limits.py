@@ -12,7 +12,7 @@ import pytest
 
 from geofold.app.report.chain_breaks import breaks
 from geofold.errors import BuildError, InputFileError
-from geofold.molecule.io import content, pdb
+from geofold.molecule.io import content, pdb_reader
 from geofold.molecule.io.cif_tokens import tokens
 from geofold.molecule.io.hybrid36 import encode36
 from geofold.molecule.io.read import read
@@ -60,7 +60,9 @@ def test_tokens_take_time_linear_in_quotes(unit):
 @pytest.mark.parametrize("end", ["END\n", "END\nENDMDL\n"])
 def test_models_are_counted_in_time_linear_in_end_records(end):
     atoms = [f"ATOM  {k % 100000:5d}  CA  ALA A{k % 10000:4d}{'ABCDEFGH'[k // 10000]}\n" for k in range(32000)]
-    assert grows_linearly(lambda size: pdb._first_model("".join(end + x for x in atoms[:size]).splitlines()), 4000)
+    assert grows_linearly(
+        lambda size: pdb_reader._first_model("".join(end + x for x in atoms[:size]).splitlines()), 4000
+    )
 
 
 def spanned(text: str) -> list[str]:

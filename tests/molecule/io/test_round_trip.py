@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofold.errors import AltlocError, BackboneError, ChainBreakError, GeofoldError, OutputError, ResidueRangeError
+from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.io.hybrid36 import decode36, encode36
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render, trajectory_pdb
@@ -213,7 +214,8 @@ def test_added_atoms_are_only_added(name):
     structure = read(path_of(name))
     last = max(i for i in range(len(structure.residues)) if structure.is_amino_acid(i))
     added = [AddedAtom(i, a, "O", np.array([1.0, -2.0, 3.0])) for i, a in [(0, "OX1"), (last, "OX2"), (last, "OX3")]]
-    new = render(structure, structure.xyz, everything(structure), added)
+    whole = with_atoms(structure, added)
+    new = render(whole, whole.xyz, everything(whole))
     old_lines, new_lines = path_of(name).read_text().splitlines(True), new.decode().splitlines(True)
     fresh = [line for line in new_lines if re.search(r" OX[123] ", line)]
     assert [line for line in new_lines if line not in fresh] == old_lines and len(fresh) == 3
