@@ -122,7 +122,7 @@ def finish(
 
 
 def _end_coordinates(structure: Structure, outcomes: list[StreamOutcome]) -> tuple[np.ndarray, np.ndarray]:
-    """Final coordinates (n_atoms, 3) in nm, and a mask (n_atoms,) of the atoms that moved."""
+    """Return final coordinates (n_atoms, 3) in nm, and a mask (n_atoms,) of the atoms that moved."""
     end = structure.xyz
     for outcome in outcomes:
         end = outcome.apply(end)

@@ -130,7 +130,7 @@ def _project_newest(warp: Warp, lag: Tensor, count: int, nodes: int, *, blend: b
 def recurrence(
     warp: Warp, lag: Tensor, count: int, *, blend: bool = False, nodes: int = QUADRATURE_NODES
 ) -> tuple[Tensor, Tensor]:
-    """A (..., N, N) and B (..., N) of c(t + D) = A c(t) + B u(t + D).
+    """Return A (..., N, N) and B (..., N) of c(t + D) = A c(t) + B u(t + D).
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ class DiagonalPlusLowRank:
         return torch.stack([self.solve(self.push(column.expand_as(self.p))) for column in eye], -1)
 
     def response(self, length: int, power: Tensor, v: Tensor) -> Tensor:
-        """c Abar^t (g - A)^-1 v for t < length, real, (length, R, D) for v (R, D, N), by Cauchy products.
+        """Return c Abar^t (g - A)^-1 v for t < length, real, (length, R, D) for v (R, D, N), by Cauchy products.
 
         The generating function, cut after `length` terms by c (1 - Abar^length), is evaluated at the roots of unity.
 
@@ -79,7 +79,7 @@ class DiagonalPlusLowRank:
         return self.response(length, power, 2 * self.b[None])[:, 0]
 
     def scan(self, us: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (T, B, D) by one convolution, and the last h (B, D, N)."""
+        """Return outputs (T, B, D) by one convolution, and the last h (B, D, N)."""
         length, matrix = len(us), self.matrix()
         power = torch.linalg.matrix_power(matrix, length)
         answers = self.response(length, power, torch.cat([2 * self.b[None], self.push(h)]))

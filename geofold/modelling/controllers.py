@@ -28,7 +28,7 @@ GUIDED_SWEEPS, PREDICTED_SWEEPS = 8, 5
 
 
 def refinement_controller(seed: int) -> Controller:
-    """Controller that refines a loop: no predictor, up to two corrections a step."""
+    """Return the controller that refines a loop: no predictor, up to two corrections a step."""
     return Controller(
         backbone=NoMotion(),
         metric=Pullback(),
@@ -40,7 +40,7 @@ def refinement_controller(seed: int) -> Controller:
 
 
 def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Controller:
-    """Controller of a loop: the loop model predicts if the domain has its features, else there is no predictor."""
+    """Return the controller of a loop: the loop model predicts if the domain has its features, else nothing does."""
     backbone: Backbone = NoMotion()
     if domain.sense is not None:
         backbone = LoopPredictor(shipped_loop_model()[0], domain.sense.hinge, fading=PREDICTED_SWEEPS)
@@ -50,7 +50,7 @@ def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Control
 
 
 def run_guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[tuple[LoopState, StepInfo, int]]:
-    """Steps of a stream in which the loop model predicts and its gate corrects: state, diagnostics, residue."""
+    """Run a stream in which the loop model predicts and its gate corrects: state, diagnostics, residue."""
     parts = loop_controller(domain, shipped_gate(), seed=seed)
     run = parts.init(domain, state)
     for _ in range(GUIDED_SWEEPS * domain.length):

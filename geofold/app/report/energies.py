@@ -59,7 +59,7 @@ def infinite(numbers: dict[str, Any]) -> bool:
 
 
 def infinite_notes(**numbers: dict[str, Any]) -> list[str]:
-    """Notes on infinite energies; the keywords name the measurements (before, after, now)."""
+    """Return notes on infinite energies; the keywords name the measurements (before, after, now)."""
     return [
         f"the energy {when} is infinite: some atoms coincide"
         for when, measured in numbers.items()
@@ -68,7 +68,7 @@ def infinite_notes(**numbers: dict[str, Any]) -> list[str]:
 
 
 def energy_notes(model: EnergyModel | None) -> list[str]:
-    """Notes on residues that the energy leaves out or replaces by their standard parents."""
+    """Return notes on residues that the energy leaves out or replaces by their standard parents."""
     notes = []
     if model is not None and model.completed.left_out:
         notes.append(f"the energy leaves out {', '.join(model.completed.left_out)} (no amber14 parameters)")

@@ -30,16 +30,27 @@ class Steered(Protocol):
     altloc: str | None
 
     @property
-    def xyz(self) -> Floats: ...
+    def xyz(self) -> Floats:
+        """Current coordinates (n_atoms, 3), in nm."""
     @property
-    def span(self) -> tuple[int, int]: ...
+    def span(self) -> tuple[int, int]:
+        """First and last residue of the peptide."""
     @property
-    def wanted(self) -> tuple[Contact, ...]: ...
+    def wanted(self) -> tuple[Contact, ...]:
+        """Contacts of the next step."""
     @property
-    def contacts(self) -> tuple[str, ...]: ...
-    def add(self, text: str) -> None: ...
-    def remove(self, text: str) -> None: ...
-    def move(self, old: str, new: str) -> None: ...
+    def contacts(self) -> tuple[str, ...]:
+        """Texts of the contacts of the next step."""
+
+    def add(self, text: str) -> None:
+        """Add a contact."""
+
+    def remove(self, text: str) -> None:
+        """Remove a contact."""
+
+    def move(self, old: str, new: str) -> None:
+        """Replace a contact by another one."""
+
     def __next__(self) -> SteeringStep: ...
 
 

@@ -15,7 +15,7 @@ MADE_AGAIN = "remove it, and the command makes it again"
 
 
 def open_run(out: str | Path, command: str, **sources: str) -> Path:
-    """The folder of a training, made where there is none.
+    """Return the folder of a training, made where there is none.
 
     Parameters
     ----------

@@ -263,7 +263,7 @@ def _chosen(trajectory: Trajectory) -> dict[str, Any] | None:
 
 
 def _beside(trajectory: Trajectory, groups: NDArray[np.int64], core: Collection[int]) -> list[int]:
-    """Indices of the atoms of residues near the residues `core` in the last frame."""
+    """Return indices of the atoms of residues near the residues `core` in the last frame."""
     inside, xyz = np.isin(groups, list(core)), trajectory.xyz[-1]
     if not inside.any() or inside.all():
         return []

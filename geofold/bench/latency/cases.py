@@ -1,5 +1,8 @@
-"""Cases of the latency benchmark: steps of a peptide under several settings, steps of a loop in proteins of several
-sizes, and an OpenMM evaluation."""
+"""Cases of the latency benchmark.
+
+They are steps of a peptide under several settings, steps of a loop in proteins of several sizes, and an OpenMM
+evaluation.
+"""
 
 from __future__ import annotations
 

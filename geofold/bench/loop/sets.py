@@ -218,6 +218,6 @@ def remove_loop(name: str, native: Structure, loop: str, *, reach: float = 0.0, 
 
 
 def count_native_cis(episode: Episode) -> int:
-    """Number of cis peptide bonds of the native loop, including those to its anchors."""
+    """Return the number of cis peptide bonds of the native loop, including those to its anchors."""
     native, (first, last) = episode.native, episode.span
     return int((np.abs(backbone(native, native.xyz).omega[first : last + 2]) < CIS).sum())

@@ -126,7 +126,7 @@ def _run_job(
 
 
 def _reference_ensemble(episode: Episode, setup: Setup, folder: Path, *, energies: bool) -> Ensemble:
-    """Reference ensemble of an episode, from its file or made and written to it."""
+    """Return the reference ensemble of an episode, from its file or made and written to it."""
     path = folder / f"{episode.name.replace(':', '_')}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,7 @@ class ObservedPeptide(PeptideDomain):
         return self._with_distances(super().decode(z, state))
 
     def expand(self, z: Tensor, state: PeptideState) -> Expansion:
-        """Derivatives of the domain's decoder, extended to the distances by the chain rule."""
+        """Return derivatives of the domain's decoder, extended to the distances by the chain rule."""
         base = super().expand(z, state)
         base_size = base.prediction.mean.shape[-1]
         vectors = self._vectors(base.prediction.mean)

@@ -27,7 +27,7 @@ class Probe:
         self._noise = torch.Generator().manual_seed(seed)
 
     def like(self, tensor: Tensor) -> Tensor:
-        """Standard normal numbers with the shape and type of a tensor."""
+        """Draw standard normal numbers with the shape and type of a tensor."""
         return torch.randn(tensor.shape, generator=self._noise, dtype=torch.float64).to(tensor)
 
 

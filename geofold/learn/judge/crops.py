@@ -53,7 +53,7 @@ class Crops(NamedTuple):
     sizes: tuple[int, ...]
 
     def to(self, device: str) -> Crops:
-        """The same on a device."""
+        """Return the same on a device."""
         xyz, letters, shown, masked, sizes = self
         return Crops(xyz.to(device), letters.to(device), shown.to(device), masked.to(device), sizes)
 
@@ -70,7 +70,7 @@ def _rows(chains: Chains, split: str) -> NDArray[np.int64]:
 
 
 def batch_of(chains: Chains, split: str, number: int, *, size: int, seed: int) -> Crops:
-    """A batch of the training by its number; each epoch goes once through all chains, in an order of its own.
+    """Return a batch of the training by its number; each epoch goes once through all chains, in an order of its own.
 
     Parameters
     ----------
@@ -100,8 +100,7 @@ Crop = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8], NDArray[
 
 
 def _crop(chains: Chains, row: int, noise: np.random.Generator, *, coverage: float | None = None) -> Crop:
-    """Coordinates, letters, letters shown and segments of a chain, or of a stretch of it; without noise and with all
-    letters shown if the coverage is given."""
+    """Cut a crop with segments out of a chain; without noise and with all letters visible if the coverage is given."""
     start, length = int(chains.start[row]), int(chains.length[row])
     size = min(length, LONGEST)
     first = int(noise.integers(length - size + 1))

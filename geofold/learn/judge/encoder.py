@@ -65,7 +65,7 @@ class MessageRound(nn.Module):
         self.update = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
     def forward(self, states: Tensor, senders: Tensor, edges: Tensor, graph: Graph) -> Tensor:
-        """New states (M, H) of the receivers.
+        """Return new states (M, H) of the receivers.
 
         Parameters
         ----------

@@ -56,8 +56,10 @@ def recoveries(
 
 
 def irregular_loops(chains: Chains, split: str, count: int, seed: int = 0) -> Iterator[Crops]:
-    """One crop a chain with one segment: of several drawn, that with the largest share of residues in no helix or
-    strand; `chains.dssp` has to be there."""
+    """Crops of one chain each with one segment, mostly outside helices and strands; needs `chains.dssp`.
+
+    The segment is the one with the largest share of irregular residues among several draws.
+    """
     assert chains.dssp is not None
     irregular = np.isin(chains.dssp, [DSSP.index(state) for state in IRREGULAR])
     noise = np.random.default_rng([seed, 3])

@@ -64,7 +64,7 @@ class Sites(NamedTuple):
         return self.atoms[..., -3:]
 
     def joined(self, other: Sites) -> Sites:
-        """These residues followed by others."""
+        """Return these residues followed by others."""
         return Sites(*(torch.cat([a, b]) for a, b in zip(self, other, strict=True)))
 
 
@@ -164,7 +164,7 @@ def torsion_features(xyz: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
 
 def nearest(distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Indices (..., count) of the columns with the smallest distances, and which of them are there at all.
+    """Return indices (..., count) of the columns with the smallest distances, and which of them are there at all.
 
     Where fewer than `count` columns have a finite distance, the index is zero and the mask false.
     """

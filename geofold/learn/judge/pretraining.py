@@ -60,7 +60,7 @@ class Recovery(NamedTuple):
 
 
 def read_task(network: InverseFolding, task: Task) -> Reading:
-    """What a network says of a task's segments."""
+    """Read the segments of a task with a network."""
     environment = network.embed_environment(task.known, task.environment)
     return network.read(environment, task.known, task.sent, task.loops)
 
@@ -152,7 +152,7 @@ def _append(path: Path, step: int, loss: float, found: Recovery) -> None:
 
 
 def _card(chains: Chains, data: str | Path, steps: int, seed: int, size: int) -> dict[str, Any]:
-    """What the card says of the training."""
+    """Return the entries of the card about the training."""
     return {
         "seed": seed, "steps": steps, "batch_residues": size,
         "epochs": round(steps / epoch_batches(chains, "train", size), 3), "data_sha256": data_hash(data),

@@ -60,8 +60,10 @@ class LoopEnvironment:
 
     @cached_property
     def residue_features(self) -> Tensor:
-        """Burial, and sines and cosines of phi and psi, of each residue without the loop, (N, 5); the sines and cosines
-        are zero next to the loop and at chain ends."""
+        """Burial, and sines and cosines of phi and psi, of each residue without the loop, (N, 5).
+
+        The sines and cosines are zero next to the loop and at chain ends.
+        """
         beta, inside = pseudo_beta(self.xyz), slice(self.first, self.first + self.length)
         close = torch.sigmoid(2 * (BURIAL_RADII[1] - torch.cdist(beta[None], beta[None])[0]))
         close[:, inside] = 0.0

@@ -65,12 +65,14 @@ class ScoreNetwork(nn.Module):
         return self.leave(h)[..., 0]
 
     def _drop(self, h: Tensor) -> Tensor:
-        """Drop channels of (..., C) in training, the same ones for all candidates of a loop, which the others must
-        distinguish; a mask for each pair would take a quarter of the time."""
+        """Drop channels of (..., C) in training, the same ones for all candidates of a loop.
+
+        The other channels must distinguish the candidates. A mask for each pair would take a quarter of the time.
+        """
         if not self.training:
             return h
-        heard = h.new_empty(h.shape[-1]).bernoulli_(1 - self.dropout, generator=self.silencing)
-        return h * heard.div_(1 - self.dropout)
+        keep = h.new_empty(h.shape[-1]).bernoulli_(1 - self.dropout, generator=self.silencing)
+        return h * keep.div_(1 - self.dropout)
 
 
 class LoopScore(nn.Module):

@@ -101,7 +101,7 @@ def initial_models(
 def _with_side_chains(
     structure: Structure, build: Build, backbones: Candidates, bare: Structure, options: RunOptions
 ) -> InitialModels:
-    """Initial models with packed side chains, ranked with the clashes that these have."""
+    """Return initial models with packed side chains, ranked with the clashes that these have."""
     first, last = build.before + 1, build.before + len(build.names)
     residues = [_pack_row(bare, first, last, row, options) for row in backbones.rows]
     # rounded as in a file, so that every stream starts from what would be written
@@ -137,7 +137,7 @@ def _clash_cost(structure: Structure, first: int, last: int, rows: Floats, optio
 
 
 def _pack_row(structure: Structure, first: int, last: int, row: Floats, options: RunOptions) -> list[NewResidue]:
-    """New residues with side chains packed onto the backbone (m, 3) of one conformation."""
+    """Return new residues with side chains packed onto the backbone (m, 3) of one conformation."""
     atoms = np.flatnonzero(structure.atoms_within(first, last))
     xyz = structure.xyz.copy()
     xyz[atoms] = row

@@ -168,7 +168,7 @@ def build_loops(
 def _complete_side_chains(
     structure: Structure, builds: Sequence[Build], options: RunOptions
 ) -> tuple[Structure, list[AddedAtom]]:
-    """The structure with complete side chains wherever a loop could touch them.
+    """Return the structure with complete side chains wherever a loop could touch them.
 
     The force field would complete them too, but without regard to the loop.
     """
@@ -188,7 +188,7 @@ def _spans(initial: Sequence[InitialModels]) -> list[tuple[int, int]]:
 
 
 def _at_start(structure: Structure, models: list[LoopModel]) -> Structure:
-    """The structure with its new residues where their streams began."""
+    """Return the structure with its new residues where their streams began."""
     xyz = structure.xyz.copy()
     for outcome in (model.outcome for model in models):
         carried = np.isin(outcome.atoms, outcome.tree.atoms)

@@ -35,7 +35,7 @@ HELD = 5
 
 
 def controller(options: RunOptions, domain: PeptideDomain | None = None, gate: Gate | None = None) -> Controller:
-    """Controller of a peptide.
+    """Return the controller of a peptide.
 
     Parameters
     ----------
@@ -71,13 +71,13 @@ def plain_gate() -> ThresholdGate:
 
 
 def with_features(structure: Structure, domain: PeptideDomain, options: RunOptions) -> PeptideDomain:
-    """The domain with the policy's features, if the options ask for the trained predictor."""
+    """Return the domain with the policy's features, if the options ask for the trained predictor."""
     trained = options.predictor == PREDICTORS[0]
     return replace(domain, sense=PeptideSense.of(structure, domain.fold)) if trained else domain
 
 
 def fallback_controller(parts: Controller) -> Controller:
-    """Controller that takes over once the stream is stuck: two full corrections a step."""
+    """Return the controller that takes over once the stream is stuck: two full corrections a step."""
     region = TrustRegion(radius=2.0, largest=8.0)
     return replace(parts, trust_region=region, gate=ThresholdGate(TOLERANCE, largest=2), once=False)
 

@@ -119,7 +119,7 @@ def _evolve(
     progress: Progress,
     recorder: TrajectoryRecorder,
 ) -> StreamOutcome:
-    """A population of streams from a state, the best of them refined; its trajectory continues the recorder's."""
+    """Run a population of streams from a state and refine the best; its trajectory continues the recorder's."""
     plan = PopulationPlan(
         steps=tuple(sweeps * domain.length for sweeps in SWEEPS),
         rounds=options.rounds,

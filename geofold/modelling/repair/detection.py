@@ -51,7 +51,7 @@ def trouble(structure: Structure, altloc: str | None = None) -> dict[str, Any]:
 
 
 def format_range(structure: Structure, first: int, last: int) -> str:
-    """A range in the form that ``--loop`` takes."""
+    """Return a range in the form that ``--loop`` takes."""
     end = structure.residues[last]
     return f"{structure.residues[first].label}-{end.resnum}{end.icode}"
 

@@ -78,7 +78,7 @@ def may_touch(structure: Structure, first: Range, second: Range) -> bool:
 def _refined_among_others(
     structure: Structure, loop: Range, model: LoopModel, frames: list[Floats], options: RunOptions
 ) -> LoopModel:
-    """The model refined among all loops; the frames (n_atoms, 3) that led to it come first."""
+    """Return the model refined among all loops; the frames (n_atoms, 3) that led to it come first."""
     domain = loop_domain(structure, *loop, options)
     start, before = domain.start(structure.xyz), model.outcome
     if not domain.fold.can_move(start.fold):

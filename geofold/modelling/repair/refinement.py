@@ -70,7 +70,7 @@ def _minimise_energy(
     options: RunOptions,
     weight: float,
 ) -> ControllerState:
-    """Steps of the whole loop down the force field, with hydrogens placed for the present coordinates."""
+    """Step the whole loop down the force field, with hydrogens placed for the present coordinates."""
     goal = LoopGoal(side_chains=True, floor=1.0, energy=weight)
     present = run.domain.fold.xyz[0].cpu().numpy()
     domain = with_force_field(structure, replace(domain, goal=goal), present, options.seed)

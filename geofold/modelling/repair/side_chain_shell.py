@@ -54,7 +54,7 @@ class SideChainShell:
     region: frozenset[int] | None = None
 
     def restricted_to(self, points: Floats) -> SideChainShell:
-        """The shell with energies of residues near points (..., 3) in nm; others are equal in all models."""
+        """Return the shell with energies of residues near points (..., 3) in nm; others are equal in all models."""
         return replace(self, region=region(self.structure, points.reshape(-1, 3), REGION))
 
     @cached_property
@@ -130,7 +130,7 @@ def reachable_residues(
 def without_reachable_side_chains(
     structure: Structure, build: Build, options: RunOptions
 ) -> tuple[Structure, np.ndarray]:
-    """The structure without the side chains that a loop could reach, and which of its atoms remain, (n_atoms,) bool."""
+    """Remove the side chains that a loop could reach; return also which atoms remain, (n_atoms,) bool."""
     radius = ANGSTROM * options.repack_shell
     removed = set(repackable(structure, structure.steering_mask))
     removed &= set(reachable_residues(structure, build, radius, options))

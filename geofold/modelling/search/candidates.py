@@ -80,7 +80,7 @@ class LoopCandidates:
     def of(
         cls, origin: Structure, build: Build, *, altloc: str | None = None, seed: int = 0, predicts: bool = True
     ) -> LoopCandidates:
-        """A loop that is to be built or rebuilt.
+        """Return a loop that is to be built or rebuilt.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class LoopCandidates:
         return surroundings(self.structure, *self.span, self.structure.steering(self.altloc))
 
     def draw(self, count: int, noise: np.random.Generator) -> Floats:
-        """The closed conformations out of `count` draws, and the one in `structure`, (K, m, 3)."""
+        """Return the closed conformations out of `count` draws, and the one in `structure`, (K, m, 3)."""
         drawn = self.close(drawn_torsions(self.origin, self.build, shipped_prior()[0], count, noise)[0])
         return np.concatenate([self.structure.xyz[None, self.atoms], drawn])
 
@@ -160,7 +160,7 @@ class LoopCandidates:
         return self.bridge.places(delta[closed])[1]
 
     def torsions(self, rows: Floats) -> Floats:
-        """phi and psi (K, n + 1, 2) in radian of candidates (K, m, 3), as `close` takes them."""
+        """Return phi and psi (K, n + 1, 2) in radian of candidates (K, m, 3), as `close` takes them."""
         xyz, count = self.backbone(rows), len(rows)
         steering = self.origin.steering(self.altloc)
 
@@ -272,7 +272,7 @@ def rebuild_plan(structure: Structure, first: int, last: int) -> Build:
 
 
 def _new_residues(build: Build, names: list[tuple[str, ...]], row: Floats) -> list[NewResidue]:
-    """New residues with the backbone (m, 3) of one conformation."""
+    """Return new residues with the backbone (m, 3) of one conformation."""
     ends = np.cumsum([len(atoms) for atoms in names])[:-1]
     return [
         NewResidue(name, number, atoms, tuple(atom[0] for atom in atoms), points)

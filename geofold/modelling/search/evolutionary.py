@@ -123,7 +123,7 @@ class Candidates:
         return cls(np.empty((0, atoms, 3)), Scores.of(np.empty(0)), np.empty(0))
 
     def take(self, chosen: Sequence[int] | NDArray[np.int64]) -> Candidates:
-        """Some of the candidates, in the given order."""
+        """Return some of the candidates, in the given order."""
         return Candidates(self.rows[chosen], self.scores.take(chosen), self.cost[chosen])
 
     def distinct(self, count: int, radius: float | None = None) -> Candidates:

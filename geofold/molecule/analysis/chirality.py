@@ -29,7 +29,7 @@ def chiral_volumes(structure: Structure, xyz: Floats, steering: Mask) -> Floats:
 
 
 def chirality_notes(structure: Structure, xyz: Floats, steering: Mask) -> list[str]:
-    """Notes on a mirrored protein, on single D-amino acids, and on side chains of the wrong hand."""
+    """Return notes on a mirrored protein, on single D-amino acids, and on side chains of the wrong hand."""
     hand = np.sign(chiral_volumes(structure, xyz, steering))
     hand[np.abs(chiral_volumes(structure, xyz, steering)) < FLAT] = 0
     right, left = (np.flatnonzero(hand[:, 0] == sign) for sign in (-1, 1))

@@ -100,5 +100,5 @@ def _increments(domain: LoopDomain, structure: Structure, loop_atoms: np.ndarray
 
 
 def _beside(table: list[list[int]], atom: int, axis_end: int) -> int:
-    """A neighbour of an axis atom other than the second axis atom; -1 if there is none."""
+    """Return a neighbour of an axis atom other than the second axis atom; -1 if there is none."""
     return next((a for a in table[atom] if a != axis_end), -1)

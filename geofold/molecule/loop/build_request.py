@@ -88,7 +88,7 @@ def _require_length(label: str, count: int) -> None:
 
 
 def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) -> tuple[int, int, tuple[int, ...]]:
-    """Indices of the residues before and after the range, and of the existing residues inside it."""
+    """Return indices of the residues before and after the range, and of the existing residues inside it."""
     chain = [
         k
         for k, residue in enumerate(structure.residues)
@@ -136,7 +136,7 @@ def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) 
 
 
 def _gap(structure: Structure, wanted: ResidueRange, before: int, after: int, removed: tuple[int, ...]) -> Gap:
-    """The gap that remains without the residues `removed`.
+    """Return the gap that remains without the residues `removed`.
 
     Raises
     ------

@@ -129,7 +129,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         return self.tree.last - self.tree.first + 1
 
     def start(self, xyz: np.ndarray, batch: int = 1) -> LoopState:
-        """Initial state for coordinates (n_atoms, 3) in nm of the complete structure."""
+        """Return the initial state for coordinates (n_atoms, 3) in nm of the complete structure."""
         fold = self.fold.start(xyz, self.reach(0), batch)
         return LoopState(fold, self.sterics.pairs(fold.xyz), 0)
 

@@ -204,7 +204,7 @@ class LoopPredictor:
         return proposal, Memory(stream, belief, proposal, proposal, state.steps + 1)
 
     def read(self, state: Memory) -> Tensor:
-        """Current latent (B, d)."""
+        """Return the current latent (B, d)."""
         return state.z
 
     def write(self, state: Memory, z: Tensor) -> Memory:

@@ -124,6 +124,6 @@ def cost_curvature(excess: Tensor) -> Tensor:
 
 
 def cost_slope(excess: Tensor) -> Tensor:
-    """Derivative of `cost`, (B, c)."""
+    """Return the derivative of `cost`, (B, c)."""
     x = torch.relu(excess)
     return x * (2 / SCALE**2) / (1 + (x / (SCALE * SOFTENING)).square()).sqrt()

@@ -84,7 +84,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         return torch.as_tensor(allowed, dtype=self.fold.weight.dtype, device=self.fold.weight.device)
 
     def observe(self, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
-        """What the policy sees, with a `sense`; else torsions so far: enough for a predictor that holds still."""
+        """Return what the policy sees, with a `sense`; else torsions so far: enough for a predictor that holds still."""
         return state.fold.angle if self.sense is None else self.sense.seen(self, state, goal)
 
     def loss(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Loss:
@@ -169,7 +169,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         return terms, violation, slope
 
     def compiled(self) -> PeptideDomain:
-        """The same domain, its loss and gradient fused into one kernel by `torch.compile`, for one row or a few."""
+        """Return the same domain, its loss and gradient fused into one kernel by `torch.compile`, for one row or a few."""
 
         # every pair is looked at, since a graph has no use for lists whose length changes
         def kernel(
@@ -191,7 +191,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         return PeptideState(fold, self.sterics.fresh(fold.xyz, state.pairs))
 
     def select(self, state: PeptideState, rows: Tensor) -> PeptideState:
-        """The state with its rows rearranged; the neighbour list serves all rows."""
+        """Return the state with its rows rearranged; the neighbour list serves all rows."""
         return PeptideState(self.fold.select(state.fold, rows), state.pairs.select(rows))
 
     def wanted(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> tuple[Tensor, Tensor, Tensor]:

@@ -81,7 +81,7 @@ def search(domain: PeptideDomain, start: PeptideState, goal: PeptideGoal, cap: f
 
 
 def uncapped(domain: PeptideDomain) -> PeptideDomain:
-    """The domain without a limit to what a step may turn."""
+    """Return the domain without a limit to what a step may turn."""
     return replace(domain, fold=replace(domain.fold, cap=UNCAPPED))
 
 

@@ -127,7 +127,7 @@ class PeptideSense:
         )
 
     def seen(self, domain: ObservedPeptide, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
-        """What the predictor is told (B, L (F + 12) + 2): features and pose, worst violation (A), which goal it is."""
+        """Return what the predictor is told (B, L (F + 12) + 2): features and pose, worst violation (A), which goal it is."""
         every = torch.cat([state.fold.xyz, self.still.expand(len(state.fold.xyz), -1, -1)], 1)
         xyz = 10 * every[:, self.local.flatten()].unflatten(1, (-1, 3))
         wanted, which = self._wanted(domain, state.fold.xyz, goal)
@@ -145,7 +145,7 @@ class PeptideSense:
         return found
 
     def of_residues(self, turned: Tensor) -> Tensor:
-        """What of increments (B, n) turns phi, psi, chi1 and chi2 (B, L, 4); zero where there is none."""
+        """Return what of increments (B, n) turns phi, psi, chi1 and chi2 (B, L, 4); zero where there is none."""
         return torch.where(self.turns >= 0, turned[:, self.turns.clamp_min(0)], 0.0)
 
     def _pushed(self, domain: ObservedPeptide, state: PeptideState) -> Tensor:
@@ -220,7 +220,7 @@ class PeptidePredictor:
         return Memory(self._fresh(batch), like.new_zeros(batch, dim), 0, 0.0)
 
     def _fresh(self, batch: int) -> Any:
-        """The policy's memory, a row for each residue, as rows (B, L, ...) that can be rearranged."""
+        """Return the policy's memory, a row for each residue, as rows (B, L, ...) that can be rearranged."""
         length = len(self.turns)
         whole = self.policy.stream.init_state(batch * length)
         return map_tensors(whole, lambda part: part.unflatten(0, (batch, length)))
@@ -261,9 +261,9 @@ class PeptidePredictor:
         return led
 
     def read(self, state: Memory) -> Tensor:
-        """Current latent (B, d)."""
+        """Return the current latent (B, d)."""
         return state.z
 
     def write(self, state: Memory, z: Tensor) -> Memory:
-        """The corrected latent."""
+        """Return the corrected latent."""
         return state._replace(z=z)

@@ -170,8 +170,9 @@ class GatedSelfInteraction(nn.Module):
 
 
 class Se3Policy(nn.Module):
-    """Features and poses of residues to their latents; replaces
-    `geofold.learn.peptide_policy.model.PeptidePolicy`.
+    """Encoder of the features and poses of residues to latents.
+
+    It replaces `geofold.learn.peptide_policy.model.PeptidePolicy`.
 
     Parameters
     ----------
