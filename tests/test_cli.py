@@ -187,7 +187,7 @@ def test_completion_installs_itself_for_bash(tmp_path: Path) -> None:
 
 
 def test_a_terminal_is_told_at_once_that_it_starts_then_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from geofold.app.commands.console import told_along
+    from geofold.app.commands.console import console_progress
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -196,7 +196,7 @@ def test_a_terminal_is_told_at_once_that_it_starts_then_what_runs(monkeypatch: p
     said = Terminal()
     monkeypatch.setattr(sys, "stderr", said)
     monkeypatch.setenv("TERM", "xterm")
-    with told_along(verbose=False) as tell:
+    with console_progress(verbose=False) as tell:
         assert tell is not None and "starting" in said.getvalue()
         tell("A:45-56", 0, 10, math.inf)
         assert "A:45-56" in said.getvalue() and "loss" not in said.getvalue()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from geofold import resources
 from geofold.errors import GeofoldError
 from geofold.molecule.io.read import read
-from geofold.molecule.loop.build_request import find_build
+from geofold.molecule.loop.build_request import plan_build
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.selection import find_range, find_residue
 from geofold.molecule.structure import Structure
@@ -111,7 +111,7 @@ def one_line(select, *given_: object) -> None:
 @QUICK
 @given(text=WRITTEN)
 def test_any_text_as_a_range(ubiquitin: Structure, text: str) -> None:
-    for select in (find_range, find_residue, find_build):
+    for select in (find_range, find_residue, plan_build):
         one_line(select, ubiquitin, text)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geofold.app.commands.console import told
+from geofold.app.commands.console import user_errors
 from geofold.app.commands.options import Altloc, Report
 from geofold.paths import name_of, require_outputs
 from geofold.streams import say
@@ -20,7 +20,7 @@ def check(
     energy: Annotated[bool, typer.Option("--energy/--no-energy", help="Evaluate amber14 + OBC2.")] = True,
 ) -> None:
     """List what is wrong with a structure: clashes, Ramachandran outliers, cis bonds, chain breaks, energy."""
-    with told():
+    with user_errors():
         import json
 
         from geofold.app.report.check_text import check_text

@@ -32,12 +32,15 @@ class Steered(Protocol):
     @property
     def xyz(self) -> Floats:
         """Current coordinates (n_atoms, 3), in nm."""
+
     @property
     def span(self) -> tuple[int, int]:
         """First and last residue of the peptide."""
+
     @property
     def wanted(self) -> tuple[Contact, ...]:
         """Contacts of the next step."""
+
     @property
     def contacts(self) -> tuple[str, ...]:
         """Texts of the contacts of the next step."""

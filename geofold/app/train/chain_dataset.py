@@ -285,13 +285,7 @@ def _arrays(segments: list[Segment], seed: int) -> dict[str, NDArray[np.generic]
 
 
 def find_loops(dssp: NDArray[np.int64]) -> list[tuple[int, int, int, int, int, int]]:
-    """Find the loops between elements of regular structure.
-
-    Returns
-    -------
-    list of tuple of int
-        Start and length of each loop, then kind (1 helix, 2 strand) and length of the elements before and after it.
-    """
+    """Find loops: start and length, then kind (1 helix, 2 strand) and length of the elements before and after."""
     helix, strand = np.isin(dssp, [DSSP.index(k) for k in "HGI"]), dssp == DSSP.index("E")
     spans = []
     for kind, mask, shortest in ((1, helix, HELIX), (2, strand, STRAND)):

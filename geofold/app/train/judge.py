@@ -20,14 +20,14 @@ def train_judge_model(data: str, out: str, *, steps: int, device: str, seed: int
     from geofold.learn.judge.pretraining import Recovery, pretrain
 
     require_device(device)
-    found: list[Recovery] = []
+    recoveries: list[Recovery] = []
 
-    def train(tell: ProgressCallback) -> float:
-        found.append(pretrain(backbones(data), out, steps=steps, seed=seed, device=device, told=tell))
-        return found[-1].loss
+    def train(progress: ProgressCallback) -> float:
+        recoveries.append(pretrain(backbones(data), out, steps=steps, seed=seed, device=device, progress=progress))
+        return recoveries[-1].loss
 
     run_training("judge", out, steps, train)
-    last = found[-1]
+    last = recoveries[-1]
     typer.echo(
         f"{out}: after {steps} batches, {last.residues} masked residues of validation chains: perplexity "
         f"{last.perplexity:.2f}, recovery {last.recovery:.3f} (from the structure of the segments alone "
@@ -38,7 +38,7 @@ def train_judge_model(data: str, out: str, *, steps: int, device: str, seed: int
 def report_recovery(data: str, weights: str, *, split: str, limit: int | None, device: str) -> None:
     """Print perplexity and recovery of a trained judge on a split."""
     from geofold.learn.data.chains import SPLITS, read_chains
-    from geofold.learn.judge.evaluation import recoveries
+    from geofold.learn.judge.evaluation import evaluate_settings
     from geofold.learn.judge.pretrained import load_network
 
     if split not in SPLITS:
@@ -46,9 +46,9 @@ def report_recovery(data: str, weights: str, *, split: str, limit: int | None, d
     require_device(device)
     use_one_thread()
     network, _ = load_network(weights, device)
-    found = recoveries(network, read_chains(backbones(data)), split, count=limit, device=device)
+    recoveries = evaluate_settings(network, read_chains(backbones(data)), split, count=limit, device=device)
     typer.echo("masked    residues  perplexity  recovery  from structure alone: perplexity  recovery")
-    for name, row in found.items():
+    for name, row in recoveries.items():
         typer.echo(
             f"{name:9} {row.residues:8}  {row.perplexity:10.3f}  {row.recovery:8.4f}  "
             f"{row.structure_perplexity:32.3f}  {row.structure_recovery:8.4f}"

@@ -31,7 +31,7 @@ from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain
-from geofold.molecule.loop.perturbation import bend
+from geofold.molecule.loop.perturbation import perturb_loop
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.selection import find_range
@@ -160,7 +160,7 @@ def loop_cases() -> Iterator[TimedCase]:
     for size, copies in COPIES.items():
         protein = make_lattice(single, copies)
         first, last = find_range(protein, LOOP)
-        bent = replace(protein, xyz=bend(protein, first, last, seed=0, target=2.0))
+        bent = replace(protein, xyz=perturb_loop(protein, first, last, seed=0, target=2.0))
         domain = LoopDomain.of(bent, first, last, cap=TORSION_CAP)
         start = domain.start(bent.xyz)
         surroundings = f"{len(domain.sterics.fixed)} fixed heavy atoms in reach, {len(start.pairs.i)} pairs listed"

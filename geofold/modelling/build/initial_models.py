@@ -19,7 +19,7 @@ from geofold.modelling.search.evolutionary import Candidates, choose_effort, mer
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.loop.batch_states import state_of_rows
-from geofold.molecule.loop.build_plan import Build
+from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.sidechains.packing import pack, placed
 from geofold.molecule.structure import Floats, Structure
@@ -31,7 +31,7 @@ class InitialModels:
 
     Attributes
     ----------
-    build : Build
+    build : BuildPlan
     structure : Structure
         Structure with the new residues in the conformation of lowest cost.
     rows : (R, m, 3)
@@ -44,7 +44,7 @@ class InitialModels:
         Candidates of the search.
     """
 
-    build: Build
+    build: BuildPlan
     structure: Structure
     rows: Floats
     scores: Scores
@@ -60,7 +60,7 @@ class InitialModels:
 
 def initial_models(
     structure: Structure,
-    build: Build,
+    build: BuildPlan,
     options: RunOptions,
     progress: Progress | None = None,
     budget: TimeBudget | None = None,
@@ -70,7 +70,7 @@ def initial_models(
     Parameters
     ----------
     structure : Structure
-    build : Build
+    build : BuildPlan
         Residues to build.
     options : RunOptions
     progress : Progress, optional
@@ -99,7 +99,7 @@ def initial_models(
 
 
 def _with_side_chains(
-    structure: Structure, build: Build, backbones: Candidates, bare: Structure, options: RunOptions
+    structure: Structure, build: BuildPlan, backbones: Candidates, bare: Structure, options: RunOptions
 ) -> InitialModels:
     """Return initial models with packed side chains, ranked with the clashes that these have."""
     first, last = build.before + 1, build.before + len(build.names)
@@ -124,7 +124,7 @@ def _clash_cost(structure: Structure, first: int, last: int, rows: Floats, optio
     """Cost (R,) of clashes and outliers of conformations (R, m, 3); with a shell, packed with it first."""
     if not options.repack_shell:
         domain = LoopDomain.of(structure, first, last, altloc=options.altloc, device=options.device)
-        return np.asarray(domain.worth(state_of_rows(domain, structure, rows)).cpu().numpy())
+        return np.asarray(domain.cost(state_of_rows(domain, structure, rows)).cpu().numpy())
     shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell)
     atoms, cost = np.flatnonzero(structure.atoms_within(first, last)), []
     for row in rows:
@@ -132,7 +132,7 @@ def _clash_cost(structure: Structure, first: int, last: int, rows: Floats, optio
         xyz[atoms] = row
         packed = replace(structure, xyz=shell.repack(xyz, options.seed).apply(xyz))
         domain = LoopDomain.of(packed, first, last, altloc=options.altloc, device=options.device)
-        cost.append(float(domain.worth(domain.start(packed.xyz))[0]))
+        cost.append(float(domain.cost(domain.start(packed.xyz))[0]))
     return np.array(cost)
 
 

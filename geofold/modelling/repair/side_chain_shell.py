@@ -20,7 +20,7 @@ from geofold.modelling.outcome import LoopModel
 from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.molecule.energy.all_atom import region
-from geofold.molecule.loop.build_plan import Build
+from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.sidechains.repacking import RepackedSideChains, near, repackable, repacked, without_side_chains
 from geofold.molecule.sidechains.rotamer_library import side_chain
 from geofold.molecule.structure import Floats, Structure
@@ -101,14 +101,14 @@ class SideChainShell:
 
 
 def reachable_residues(
-    structure: Structure, build: Build, radius: float, options: RunOptions, share: float = OFTEN_REACHED
+    structure: Structure, build: BuildPlan, radius: float, options: RunOptions, share: float = OFTEN_REACHED
 ) -> list[int]:
     """Residues of the twenty amino acids that a loop to be built could come near, excluding its own.
 
     Parameters
     ----------
     structure : Structure
-    build : Build
+    build : BuildPlan
     radius : float
         Distance (nm) from the loop's atoms to CB.
     options : RunOptions
@@ -128,7 +128,7 @@ def reachable_residues(
 
 
 def without_reachable_side_chains(
-    structure: Structure, build: Build, options: RunOptions
+    structure: Structure, build: BuildPlan, options: RunOptions
 ) -> tuple[Structure, np.ndarray]:
     """Remove the side chains that a loop could reach; return also which atoms remain, (n_atoms,) bool."""
     radius = ANGSTROM * options.repack_shell

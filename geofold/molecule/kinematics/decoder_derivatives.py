@@ -76,7 +76,7 @@ class Capped:
         return self._free * self._scale if self.acts else self._free
 
     def _projected(self, v: Tensor) -> Tensor:
-        """v - N N'v for v (p, B, n)."""
+        """V - N N'v for v (p, B, n)."""
         if not self._normal.shape[-1]:
             return v
         return v - (self._normal @ (self._normal.mT @ v[..., None]))[..., 0]

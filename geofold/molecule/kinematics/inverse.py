@@ -113,7 +113,8 @@ def _towards(
     kin: Kinematics, xyz: Tensor, delta: Tensor, rows: Tensor, target: Tensor, turning: Tensor, weight: Tensor
 ) -> Tensor:
     """Increments (B, n) of the least sum of squared distances of atoms (r,), weighted (r,), from their targets
-    (B, r, 3)."""
+    (B, r, 3).
+    """
     weight = weight.repeat_interleave(3)
     for _ in range(NEARING_STEPS):
         frame = frames(kin, xyz, delta)

@@ -27,7 +27,7 @@ from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.kinematics.decoder import Fold, window
 from geofold.molecule.kinematics.decoder_state import FoldState
 from geofold.molecule.kinematics.torsion_domain import TorsionDomain
-from geofold.molecule.loop.predictor import LoopSense
+from geofold.molecule.loop.predictor import LoopFeatures
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
@@ -89,7 +89,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         Force field in the loss.
     potential : PotentialTerm or None
         Learned loop potential in the loss.
-    sense : LoopSense or None
+    features : LoopFeatures or None
         Features of the loop model, prepended to the observation.
     """
 
@@ -99,7 +99,7 @@ class LoopDomain(TorsionDomain[LoopState]):
     goal: LoopGoal = LoopGoal()
     steering: SteeringEnergy | None = None
     potential: PotentialTerm | None = None
-    sense: LoopSense | None = None
+    features: LoopFeatures | None = None
 
     @classmethod
     def of(
@@ -147,9 +147,9 @@ class LoopDomain(TorsionDomain[LoopState]):
         return torch.as_tensor(bump * allowed, dtype=self.fold.weight.dtype, device=self.fold.weight.device)
 
     def observe(self, state: LoopState, goal: LoopGoal | None) -> Tensor:
-        """Total increments and cursor position, preceded by the features of the loop model if `sense` is set."""
-        if self.sense is not None:
-            return self.sense.seen(state.fold, state.cursor)
+        """Total increments and cursor position, preceded by the features of the loop model if `features` is set."""
+        if self.features is not None:
+            return self.features.observe(state.fold, state.cursor)
         place = state.fold.angle.new_full((len(state.fold.angle), 1), state.cursor / max(self.length - 1, 1))
         return torch.cat([state.fold.angle, place], dim=-1)
 
@@ -172,13 +172,13 @@ class LoopDomain(TorsionDomain[LoopState]):
         strain, strain_slope = self.angles.penalty_and_slope(state.fold.angle + theta)
         strain = goal.ramachandran * strain
         weight = _weight(goal, xyz)[clashes.row]
-        each = weight * clashes.cost()
+        pair_cost = weight * clashes.cost()
         share = strain.new_zeros(len(strain) * (self.length + 1)).index_add_(
-            0, clashes.row * (self.length + 1) + self._owner[clashes.i], each
+            0, clashes.row * (self.length + 1) + self._owner[clashes.i], pair_cost
         )
-        share.index_add_(0, clashes.row * (self.length + 1) + self._owner[clashes.j], each)
+        share.index_add_(0, clashes.row * (self.length + 1) + self._owner[clashes.j], pair_cost)
         share = share.view(len(strain), -1)[:, : self.length].index_add(1, self.angles.residue, strain)
-        terms = {"sterics": clashes.total(each), "ramachandran": strain.sum(-1)}
+        terms = {"sterics": clashes.total(pair_cost), "ramachandran": strain.sum(-1)}
         leaf = torch.cat([theta, xyz.flatten(1)], -1)
         with torch.enable_grad():
             turned, moved = self.fold.split(leaf.requires_grad_(True))
@@ -227,7 +227,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         """Rearrange the rows of a state; the pairs of the neighbour list are common to all rows."""
         return LoopState(self.fold.select(state.fold, rows), state.pairs.select(rows), state.cursor)
 
-    def worth(self, state: LoopState) -> Tensor:
+    def cost(self, state: LoopState) -> Tensor:
         """Loss (B,) of a state with unit weights, independent of the current goal."""
         overlap, _ = self.sterics.overlaps(state.fold.xyz, state.pairs)
         return self.sterics.cost(overlap).sum(-1) + self.angles.penalty(state.fold.angle).sum(-1)
@@ -237,7 +237,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         severe = self.sterics.severe(state.fold.xyz, state.pairs).tolist()
         return [not a and not b for a, b in zip(severe, self.angles.outliers(state.fold.angle), strict=True)]
 
-    def trouble(self, state: LoopState) -> Tensor:
+    def residue_costs(self, state: LoopState) -> Tensor:
         """Share (B, L) of each residue in the loss with unit weights."""
         overlap, pairs = self.sterics.overlaps(state.fold.xyz, state.pairs)
         return self._per_residue(self.sterics.cost(overlap), pairs, self.angles.penalty(state.fold.angle))
@@ -252,5 +252,5 @@ class LoopDomain(TorsionDomain[LoopState]):
 
 def _weight(goal: LoopGoal, like: Tensor) -> Tensor:
     """Weight of the clashes in each row, (B,); weights per row are repeated to the batch size."""
-    given = like.new_tensor(goal.sterics).reshape(-1)
-    return given.repeat(len(like) // len(given))
+    weights = like.new_tensor(goal.sterics).reshape(-1)
+    return weights.repeat(len(like) // len(weights))

@@ -226,9 +226,9 @@ def load_policy() -> Se3Policy:
 
 
 def predictor(domain: PeptideDomain, **options: Any) -> PeptidePredictor:
-    """Make a predictor for a domain with a `sense`."""
-    assert domain.sense is not None
-    return PeptidePredictor(load_policy(), domain.sense.turns, name="se3-transformer", **options)
+    """Make a predictor for a domain with a `features`."""
+    assert domain.features is not None
+    return PeptidePredictor(load_policy(), domain.features.torsion_index, name="se3-transformer", **options)
 
 
 def make_controller(domain: PeptideDomain, seed: int, options: Options) -> Controller:
