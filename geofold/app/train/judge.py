@@ -16,7 +16,21 @@ BACKBONES = "backbones.npz"
 
 
 def train_judge_model(data: str, out: str, *, steps: int, device: str, seed: int) -> None:
-    """Pretrain the judge as inverse folding."""
+    """Pretrain the judge as inverse folding.
+
+    Parameters
+    ----------
+    data : str
+        Folder of data or file of backbones.
+    out : str
+        Output folder.
+    steps : int
+        Number of batches.
+    device : str
+        Device of the network.
+    seed : int
+        Seed of the training.
+    """
     from geofold.learn.judge.pretraining import Recovery, pretrain
 
     require_device(device)
@@ -36,7 +50,21 @@ def train_judge_model(data: str, out: str, *, steps: int, device: str, seed: int
 
 
 def report_recovery(data: str, weights: str, *, split: str, limit: int | None, device: str) -> None:
-    """Print perplexity and recovery of a trained judge on a split."""
+    """Print perplexity and recovery of a trained judge on a split.
+
+    Parameters
+    ----------
+    data : str
+        Folder of data or file of backbones.
+    weights : str
+        Weights of the judge.
+    split : str
+        One of `SPLITS`.
+    limit : int or None
+        Largest number of chains; None for all.
+    device : str
+        Device of the network.
+    """
     from geofold.learn.data.chains import SPLITS, read_chains
     from geofold.learn.judge.evaluation import evaluate_settings
     from geofold.learn.judge.pretrained import load_network

@@ -59,6 +59,17 @@ def irregular_crops(chains: Chains, split: str, count: int, seed: int = 0) -> It
     """Crops of one chain each with one segment, mostly outside helices and strands; needs `chains.dssp`.
 
     The segment is the one with the largest share of irregular residues among several draws.
+
+    Parameters
+    ----------
+    chains : Chains
+        The data.
+    split : str
+        One of `SPLITS`.
+    count : int
+        Largest number of chains.
+    seed : int
+        Seed of chains and segments.
     """
     assert chains.dssp is not None
     irregular = np.isin(chains.dssp, [DSSP.index(state) for state in IRREGULAR])

@@ -17,7 +17,17 @@ REFINEMENT_SWEEPS = 4
 
 
 def loop_domain(structure: Structure, first: int, last: int, options: RunOptions) -> LoopDomain:
-    """Domain of residues `first` to `last` of a structure under the options of a run."""
+    """Domain of residues `first` to `last` of a structure under the options of a run.
+
+    Parameters
+    ----------
+    structure : Structure
+        Complete structure.
+    first, last : int
+        First and last residue (inclusive indices).
+    options : RunOptions
+        Options of the run.
+    """
     return LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
 
 

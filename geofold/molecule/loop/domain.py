@@ -113,7 +113,23 @@ class LoopDomain(TorsionDomain[LoopState]):
         altloc: str | None = None,
         device: str = "cpu",
     ) -> LoopDomain:
-        """Domain of residues `first` to `last` (inclusive indices) of a structure."""
+        """Domain of residues `first` to `last` (inclusive indices) of a structure.
+
+        Parameters
+        ----------
+        structure : Structure
+            Complete structure.
+        first, last : int
+            First and last residue (inclusive indices).
+        goal : LoopGoal, optional
+            Weights and options of the loss.
+        cap : float
+            Largest rotation of a torsion per step (radian).
+        altloc : str or None
+            Conformer that moves; None for the main one.
+        device : str
+            Device of the tensors.
+        """
         tree = torsion_tree(structure, first, last, altloc=altloc)
         fold = Fold.of(structure, tree, cap=cap, device=device)
         # No atom of a closed loop is further from its anchors than half the contour length plus a side chain.

@@ -64,6 +64,16 @@ def perturb_loop(structure: Structure, first: int, last: int, *, seed: int, targ
 
 
 def backbone_rmsd(structure: Structure, first: int, last: int, xyz_a: Floats, xyz_b: Floats) -> float:
-    """RMSD (angstrom) of N, CA, C, O of the loop between two coordinate sets (n_atoms, 3), without superposition."""
+    """RMSD (angstrom) of N, CA, C, O of the loop between two coordinate sets (n_atoms, 3), without superposition.
+
+    Parameters
+    ----------
+    structure : Structure
+        Complete structure.
+    first, last : int
+        First and last residue (inclusive indices).
+    xyz_a, xyz_b : (n_atoms, 3)
+        Coordinates (nm).
+    """
     atoms = [a for a in backbone_atoms(structure, first, last, structure.steering_mask) if a is not None]
     return float(10 * rmsd(xyz_a[atoms], xyz_b[atoms]))

@@ -82,7 +82,17 @@ class LoopFeatures:
 
 
 def extract_backbone(structure: Structure, first: int, last: int, steering: np.ndarray) -> BackboneBatch:
-    """Residues `first` to `last` of a structure as a single row; all phi and psi are free except proline's phi."""
+    """Residues `first` to `last` of a structure as a single row; all phi and psi are free except proline's phi.
+
+    Parameters
+    ----------
+    structure : Structure
+        Complete structure.
+    first, last : int
+        First and last residue (inclusive indices).
+    steering : (n_atoms,) bool
+        Atoms of the conformer that moves.
+    """
     size = len(structure.residues)
     span = range(first - FLANK, last + FLANK + 1)
     xyz, present = np.zeros((len(span), 4, 3), np.float32), np.zeros(len(span), dtype=bool)

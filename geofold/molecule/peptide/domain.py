@@ -58,7 +58,23 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         altloc: str | None = None,
         device: str = "cpu",
     ) -> PeptideDomain:
-        """Domain of the residues `first` to `last`; `side_chains` lets chi torsions turn too."""
+        """Domain of the residues `first` to `last`; `side_chains` lets chi torsions turn too.
+
+        Parameters
+        ----------
+        structure : Structure
+            Complete structure.
+        first, last : int
+            First and last residue (inclusive indices).
+        cap : float
+            Largest rotation of a torsion per step (radian).
+        side_chains : bool
+            Whether chi torsions are rotatable too.
+        altloc : str or None
+            Conformer that moves; None for the main one.
+        device : str
+            Device of the tensors.
+        """
         tree = torsion_tree(structure, first, last, altloc=altloc)
         fold = Fold.of(structure, tree, cap=cap, device=device)
         sterics = Sterics.of(structure, tree, fold.kin, 0.38 * (last - first + 2))
@@ -95,7 +111,19 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         return Loss(torch.stack(list(terms.values())).sum(0), terms, violation=self._violation(xyz, goal))
 
     def cost(self, xyz: Tensor, angle: Tensor, pairs: PairList, goal: PeptideGoal) -> Tensor:
-        """Loss (B,) of coordinates (B, m, 3) and total increments (B, n), without the force field."""
+        """Loss (B,) of coordinates (B, m, 3) and total increments (B, n), without the force field.
+
+        Parameters
+        ----------
+        xyz : (B, m, 3)
+            Local coordinates (nm).
+        angle : (B, n)
+            Total increments (radian).
+        pairs : PairList
+            Neighbour list.
+        goal : PeptideGoal
+            Contacts and weights.
+        """
         return torch.stack(list(self._terms(xyz, angle, pairs, goal).values())).sum(0)
 
     def _terms(self, xyz: Tensor, angle: Tensor, pairs: PairList, goal: PeptideGoal) -> dict[str, Tensor]:
