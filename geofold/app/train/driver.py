@@ -218,9 +218,10 @@ def make_once(
                 bar.advance(task)
         except BrokenProcessPool:
             raise WorkersError(
-                f"a process that made {name} in {folder} was killed", "enough memory for each of them",
+                f"a process that made {name} in {folder} was killed",
+                "enough memory for each of them",
                 "give the same command again: it resumes from the complete files",
-            ) from None  # fmt: skip
+            ) from None
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             typer.echo(f"geofold: interrupted; the same command resumes from the files in {folder}", err=True)

@@ -95,5 +95,6 @@ def require_device(device: str) -> None:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n")[0]
-        raise OptionError(f"device {device} ({reason})", "cpu, or a device of this machine such as cuda",
-                          "choose another --device") from None  # fmt: skip
+        raise OptionError(
+            f"device {device} ({reason})", "cpu, or a device of this machine such as cuda", "choose another --device"
+        ) from None

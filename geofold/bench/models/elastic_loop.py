@@ -222,6 +222,12 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
 
 
 COLUMNS = {
-    "energy": 0, "minimised": 0, "minimised_mean": 0, "median_rmsd": 2, "overlaps": 1, "inner": 2, "operations": 0,
+    "energy": 0,
+    "minimised": 0,
+    "minimised_mean": 0,
+    "median_rmsd": 2,
+    "overlaps": 1,
+    "inner": 2,
+    "operations": 0,
     "milliseconds": 2,
-}  # fmt: skip
+}

@@ -89,10 +89,12 @@ def initial_models(
             with suppress(BuildError):  # a plan that does not close gives no candidate
                 loops.append(LoopCandidates.of(bare, plan, altloc=options.altloc, seed=options.seed, predicts=predicts))
     effort = choose_effort(options, len(build.names), only_source=True)
-    pool = merge([
-        rerank_by_consensus(loop, search_loop(loop, effort, seed=options.seed, progress=progress, budget=budget))
-        for loop in loops
-    ])  # fmt: skip
+    pool = merge(
+        [
+            rerank_by_consensus(loop, search_loop(loop, effort, seed=options.seed, progress=progress, budget=budget))
+            for loop in loops
+        ]
+    )
     best = pool.finalists(options.streams, options)
     models = _with_side_chains(structure, build, best, loops[0].structure, options)
     return replace(models, tried=len(loops) * effort.tried, ensemble=Ensemble.of(loops[0], pool))

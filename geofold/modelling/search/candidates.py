@@ -169,9 +169,7 @@ class LoopCandidates:
             return [np.broadcast_to(point, (count, 1, 3)) for point in points]
 
         (carbon,), (n, ca, c) = anchor(self.build.before, "C"), anchor(self.build.after, "N", "CA", "C")
-        all_n, all_ca, all_c = (
-            np.concatenate([xyz[:, :, k], end], 1) for k, end in enumerate((n, ca, c))
-        )  # fmt: skip
+        all_n, all_ca, all_c = (np.concatenate([xyz[:, :, k], end], 1) for k, end in enumerate((n, ca, c)))
         before = np.concatenate([carbon, xyz[:, :, 2]], 1)
         phi = dihedral(before, all_n, all_ca, all_c)
         psi = dihedral(all_n[:, :-1], all_ca[:, :-1], all_c[:, :-1], all_n[:, 1:])
