@@ -16,7 +16,7 @@ from typing import Any
 from geofold.app.finalise import compare_models, energy_model, finish
 from geofold.app.result import Result
 from geofold.app.sources import load
-from geofold.app.start import given
+from geofold.app.start import load_or_build
 from geofold.errors import ContactError, OptionError
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.peptide.streaming import constrain_peptide
@@ -107,7 +107,7 @@ def repair(
         if texts:
             raise OptionError(f"loops ({', '.join(texts)}) and auto", "one of them", "leave one out")
         with one_thread():
-            texts = _found(structure, altloc)
+            texts = _detect_ranges(structure, altloc)
         if not texts:
             return finish("repair", structure, structure, [], [], options, began)
     return _repaired(structure, texts, options, began, progress)
@@ -241,7 +241,7 @@ def constrain(
     """
     began = time.perf_counter()
     options = RunOptions(seed=seed, altloc=altloc, energy=energy, steps=steps, device=device, predictor=predictor)
-    structure = given(source, sequence, start, seed, name)
+    structure = load_or_build(source, sequence, start, seed, name)
     if not contacts:
         raise ContactError("no contact", "at least one contact such as A:3-A:10<6.0", "add one with --contact")
     wanted = tuple(parse_contact(structure, text, altloc) for text in contacts)
@@ -260,7 +260,7 @@ def constrain(
     return finish("constrain", structure, original, added, [outcome], options, began, contacts=wanted)
 
 
-def _found(structure: Structure, altloc: str | None) -> list[str]:
+def _detect_ranges(structure: Structure, altloc: str | None) -> list[str]:
     from geofold.modelling.repair.detection import find_loops, format_range
 
     return [format_range(structure, first, last) for first, last in find_loops(structure, altloc)[0]]
@@ -295,5 +295,7 @@ def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: 
 
     with one_thread():
         return inspect(
-            load(source, name), energy=(lambda whole: as_it_is(whole, altloc)) if energy else None, altloc=altloc
+            load(source, name),
+            energy=(lambda structure: as_it_is(structure, altloc)) if energy else None,
+            altloc=altloc,
         )

@@ -106,9 +106,9 @@ class S4(LinearMemory):
     def recurrence(self) -> DiagonalPlusLowRank:
         """Recurrence of the current parameters."""
 
-        def whole(half: Tensor) -> Tensor:
+        def with_conjugates(half: Tensor) -> Tensor:
             return torch.cat([half, half.conj()], -1)
 
         eigenvalues = torch.complex(-self.log_decay.exp(), self.frequency)
-        p, b, c = (whole(torch.view_as_complex(v)) for v in (self.low_rank, self.b, self.c))
-        return DiagonalPlusLowRank(whole(eigenvalues), p, b, c, 2 / self.log_step.exp()[:, None])
+        p, b, c = (with_conjugates(torch.view_as_complex(v)) for v in (self.low_rank, self.b, self.c))
+        return DiagonalPlusLowRank(with_conjugates(eigenvalues), p, b, c, 2 / self.log_step.exp()[:, None])

@@ -90,7 +90,7 @@ def pretrain(
     progress: ProgressCallback | None = None,
     stop: int | None = None,
     size: int = BATCH_RESIDUES,
-    every: int = CHECKPOINT_INTERVAL,
+    checkpoint_interval: int = CHECKPOINT_INTERVAL,
     **options: Any,
 ) -> Recovery:
     """Train on the training split of a `backbones.npz`; returns perplexity and recovery on validation chains.
@@ -116,7 +116,7 @@ def pretrain(
         Stop after this step, as if interrupted after its checkpoint.
     size : int
         Residues of a batch, on average.
-    every : int
+    checkpoint_interval : int
         Batches between checkpoints.
     options
         Options of `InverseFolding`.
@@ -143,7 +143,7 @@ def pretrain(
         if progress is not None:
             progress(step, loss, valid)
 
-    schedule = Schedule(steps, rate=LEARNING_RATE, every=every)
+    schedule = Schedule(steps, rate=LEARNING_RATE, checkpoint_interval=checkpoint_interval)
     curve = train(network, losses, validate, folder, schedule, report, stop=stop)
     recovery = last[-1] if last else evaluate(network, validation_crops, device)
     write_curve(folder, curve, "cross-entropy (nat a residue)")

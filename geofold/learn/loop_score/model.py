@@ -58,7 +58,7 @@ class ScoreNetwork(nn.Module):
         h = self._drop(nn.functional.silu(self.hidden(self._drop(nn.functional.silu(h)))))
         pooled = (h * features.near[..., None]).sum(-2) / TYPICAL_NEIGHBOURS
         sequence = torch.cat([table(part) for table, part in zip(self.around, windows, strict=True)], -1)
-        inputs = torch.cat([pooled, sequence.expand(len(pooled), -1, -1), features.own], -1)
+        inputs = torch.cat([pooled, sequence.expand(len(pooled), -1, -1), features.residues], -1)
         h = self._drop(nn.functional.silu(self.enter(inputs)))
         for layer in self.along:
             h = h + self._drop(nn.functional.silu(layer(h.mT).mT))

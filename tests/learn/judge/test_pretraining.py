@@ -41,11 +41,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data: Path, tmp_path: Path) -> None:
     one, other, again = (tmp_path / name for name in ("one", "other", "again"))
-    pretrain(data, one, steps=6, every=3, seed=3, **SMALL)
-    pretrain(data, other, steps=6, every=3, seed=3, stop=3, **SMALL)
+    pretrain(data, one, steps=6, checkpoint_interval=3, seed=3, **SMALL)
+    pretrain(data, other, steps=6, checkpoint_interval=3, seed=3, stop=3, **SMALL)
     assert not (other / WEIGHTS).exists(), "half a run writes no weights"
-    pretrain(data, other, steps=6, every=3, seed=3, **SMALL)
-    pretrain(data, again, steps=6, every=3, seed=4, **SMALL)
+    pretrain(data, other, steps=6, checkpoint_interval=3, seed=3, **SMALL)
+    pretrain(data, again, steps=6, checkpoint_interval=3, seed=4, **SMALL)
     assert (one / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes() != (again / WEIGHTS).read_bytes()
     table = (one / pretraining.RECOVERY_TABLE).read_text()
     assert table == (other / pretraining.RECOVERY_TABLE).read_text() and len(table.splitlines()) == 3
@@ -54,7 +54,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data: Path, tmp_
 def test_it_learns_what_torsions_tell_of_amino_acids(data: Path, tmp_path: Path) -> None:
     judged = evaluation_crops(read_chains(data), "train", count=8, coverage=0.3)
     before = evaluate(InverseFolding(**{k: v for k, v in SMALL.items() if k != "size"}).eval(), judged)
-    pretrain(data, tmp_path, steps=150, every=150, **SMALL | {"width": 32})
+    pretrain(data, tmp_path, steps=150, checkpoint_interval=150, **SMALL | {"width": 32})
     after = evaluate(load_network(tmp_path / WEIGHTS)[0], judged)
     assert after.residues == before.residues > 50
     assert after.structure_perplexity < 12 < 17 < before.structure_perplexity
