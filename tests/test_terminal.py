@@ -110,7 +110,7 @@ def test_an_error_is_one_short_printable_line() -> None:
     assert said.isprintable() and len(said) < 3 * LONGEST_PART and said.startswith("xxx") and "\\u202e" in said
 
 
-def test_a_progress_name_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_name_is_not_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     import io
     import sys
 

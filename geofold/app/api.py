@@ -124,7 +124,7 @@ def _repaired(
     def begin(first: int, last: int) -> Progress:
         return Progress(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
 
-    begun = energy_model(structure, structure.xyz, options)  # before the search, so that a refusal comes early
+    start_model = energy_model(structure, structure.xyz, options)  # before the search, so that a refusal comes early
     with one_thread():
         if len(ranges) == 1:
             several = [[model] for model in repair_loop(structure, *ranges[0], shared, begin(*ranges[0]))]
@@ -144,7 +144,7 @@ def _repaired(
                 began,
                 loops=texts,
                 models=own,
-                begun=begun,
+                start_model=start_model,
             )
             for own in several
         ]

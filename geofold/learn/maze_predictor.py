@@ -134,7 +134,7 @@ def train_predictor(
         rows = torch.as_tensor(np.random.default_rng([seed, number]).integers(train_count, size=BATCH_SIZE))
         yield plan_loss(model, Demonstrations(*(part[rows] for part in demonstrations)))
 
-    schedule = Schedule(steps, rate=3e-3, checkpoint_interval=100)
+    schedule = Schedule(steps, rate=3e-3, every=100)
     curve = train(model, losses, lambda: float(plan_loss(model, held_out)), folder, schedule, progress, stop=stop)
     write_curve(folder, curve, "error of the plan (steps)")
     if curve[-1][0] == steps:

@@ -41,7 +41,7 @@ class Schedule:
         Weight decay.
     clip : float
         Largest norm of a gradient.
-    checkpoint_interval : int
+    every : int
         Steps between checkpoints, at which the validation loss is computed too.
     """
 
@@ -49,7 +49,7 @@ class Schedule:
     rate: float = 3e-3
     decay: float = 0.01
     clip: float = 1.0
-    checkpoint_interval: int = 200
+    every: int = 200
 
     def at(self, step: int) -> float:
         """Learning rate of a step."""
@@ -105,7 +105,7 @@ def train(
     for step in range(first, last):
         optimiser.param_groups[0]["lr"] = schedule.at(step)
         total += _update(model, optimiser, losses(step), schedule.clip)
-        if (step + 1) % schedule.checkpoint_interval == 0 or step + 1 == last:
+        if (step + 1) % schedule.every == 0 or step + 1 == last:
             with torch.no_grad():
                 valid_loss = validate()
             steps = (step + 1) - (curve[-1][0] if curve else 0)
@@ -156,7 +156,7 @@ def _resume(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, sche
     except Exception as error:  # pickle, zipfile and torch raise errors of many kinds for a damaged file
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputFileError(
-            f"{path} is no checkpoint of this {type(model).__name__} ({reason})",
+            f"{path} is not a checkpoint of this {type(model).__name__} ({reason})",
             "one that the same command wrote",
             "remove it to begin again, or give another --out",
         ) from None

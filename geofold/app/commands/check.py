@@ -40,9 +40,9 @@ def check(
 
 def _inspect(content: bytes, name: str | None, energy: bool, altloc: str | None) -> dict[str, Any]:
     """Report of `geofold.check`, with the energy evaluated in a background process while PyTorch is imported."""
-    from geofold.app.report.energies import Aside
+    from geofold.app.report.energies import BackgroundEnergy
 
-    with Aside.begun(content, altloc) if energy else nullcontext() as background:
+    with BackgroundEnergy.start(content, altloc) if energy else nullcontext() as background:
         from geofold.app.report.check import inspect
         from geofold.app.sources import load
         from geofold.modelling.threads import one_thread

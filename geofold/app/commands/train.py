@@ -244,7 +244,7 @@ def judge_recovery(
     ],
     data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build), or its folder.")],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many chains.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Largest number of chains.")] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Report how well a trained judge predicts masked amino acids: perplexity and recovery on a split of the data."""

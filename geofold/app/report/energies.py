@@ -94,7 +94,7 @@ def as_it_is(structure: Structure, altloc: str | None = None) -> NumbersAndNotes
 
 
 @dataclass(frozen=True, eq=False)
-class Aside:
+class BackgroundEnergy:
     """`as_it_is` in a background process; a context that ends the process on exit.
 
     Parameters
@@ -109,7 +109,7 @@ class Aside:
     process: subprocess.Popen[bytes] | None
 
     @classmethod
-    def begun(cls, content: bytes, altloc: str | None) -> Aside:
+    def start(cls, content: bytes, altloc: str | None) -> BackgroundEnergy:
         """Start the process, if a temporary file and another process can be had."""
         command = [sys.executable, "-P", "-m", __name__, *([] if altloc is None else [altloc])]
         try:
@@ -122,7 +122,7 @@ class Aside:
             return cls(altloc, None)
         return cls(altloc, process)
 
-    def __enter__(self) -> Aside:
+    def __enter__(self) -> BackgroundEnergy:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -206,7 +206,7 @@ def cut_segments(structure: Structure, name: str, shortest: int = SHORTEST) -> l
 def _distinct_atoms(atoms: list[Any], trajectory: Any) -> list[Any]:
     """Atoms of a trajectory's first frame without those that coincide with an earlier one.
 
-    The C code behind `mdtraj.shrake_rupley` ends the process where two atoms coincide.
+    The C code of `mdtraj.shrake_rupley` ends the process if two atoms coincide.
     """
     pairs = cKDTree(trajectory.xyz[0][[a.index for a in atoms]]).query_pairs(COINCIDENT, output_type="ndarray")
     later = set(pairs.max(1, initial=-1).tolist())

@@ -52,7 +52,7 @@ Files = dict[str, list[Path]]
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What one round of a training does.
+    """Settings of one round of a training.
 
     Attributes
     ----------

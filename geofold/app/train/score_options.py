@@ -125,7 +125,7 @@ class ScoreRun:
             score, cards[option] = load_score(path)
             if option == "begin" and not isinstance(cards[option].get("rounds"), int):
                 raise InputFileError(
-                    f"{path} is one network of a potential (its card tells of no rounds)",
+                    f"{path} is one network of a potential (its card has no rounds)",
                     "a whole potential",
                     "give the file in the folder above it",
                 )

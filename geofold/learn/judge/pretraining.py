@@ -143,7 +143,7 @@ def pretrain(
         if progress is not None:
             progress(step, loss, valid)
 
-    schedule = Schedule(steps, rate=LEARNING_RATE, checkpoint_interval=checkpoint_interval)
+    schedule = Schedule(steps, rate=LEARNING_RATE, every=checkpoint_interval)
     curve = train(network, losses, validate, folder, schedule, report, stop=stop)
     recovery = last[-1] if last else evaluate(network, validation_crops, device)
     write_curve(folder, curve, "cross-entropy (nat a residue)")

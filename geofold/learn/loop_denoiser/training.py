@@ -196,9 +196,7 @@ def train_loop(
         total = sum(float(loss_terms(model.decode(_scan(model, part)), part)[0]) for part in rollouts)
         return total / VALIDATION_BATCHES
 
-    curve = train(
-        model, losses, validate, folder, Schedule(steps, rate=2e-3, checkpoint_interval=100), progress, stop=stop
-    )
+    curve = train(model, losses, validate, folder, Schedule(steps, rate=2e-3, every=100), progress, stop=stop)
     write_curve(folder, curve, "negative log-likelihood (nat per torsion)")
     if curve[-1][0] == steps:
         model.temperature = calibrate(model, validation)

@@ -39,7 +39,7 @@ class InitialModels:
     scores : Scores, (R,)
     cost : (R,)
     tried : int
-        Number of conformations that were drawn or bred.
+        Number of conformations that were drawn or recombined.
     ensemble : Ensemble or None
         Candidates of the search.
     """

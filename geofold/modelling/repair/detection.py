@@ -31,7 +31,7 @@ def find_loops(structure: Structure, altloc: str | None = None) -> tuple[list[tu
     return find_anomalous_segments(scores, segments, float(card["trouble"])), scores
 
 
-def trouble(structure: Structure, altloc: str | None = None) -> dict[str, Any]:
+def report_anomalies(structure: Structure, altloc: str | None = None) -> dict[str, Any]:
     """Section of the report on loops in trouble."""
     loops, scores = find_loops(structure, altloc)
     residues = structure.residues

@@ -1,6 +1,6 @@
 """Repair of several loops of one structure, in sequence.
 
-A loop in trouble is not an obstacle worth avoiding: while one loop is repaired, loops near it that are repaired later
+An anomalous loop should not be avoided as an obstacle: while one loop is repaired, loops near it that are repaired later
 are removed. Once all have been repaired, each of those that ran without a neighbour is refined among the others.
 """
 

@@ -1,4 +1,4 @@
-"""Conformations of one loop: drawn from the torsion prior and closed, bred, guided by the loop model, scored.
+"""Conformations of one loop: sampled from the torsion prior, closed, recombined, guided, scored.
 
 A candidate is the backbone of the loop with its CB atoms, between fixed anchors and with ideal bonds and angles; side
 chains are added later. Its environment has all its atoms.

@@ -51,7 +51,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data: Path, tmp_
     assert table == (other / pretraining.RECOVERY_TABLE).read_text() and len(table.splitlines()) == 3
 
 
-def test_it_learns_what_torsions_tell_of_amino_acids(data: Path, tmp_path: Path) -> None:
+def test_it_learns_amino_acids_from_torsions(data: Path, tmp_path: Path) -> None:
     judged = evaluation_crops(read_chains(data), "train", count=8, coverage=0.3)
     before = evaluate(InverseFolding(**{k: v for k, v in SMALL.items() if k != "size"}).eval(), judged)
     pretrain(data, tmp_path, steps=150, checkpoint_interval=150, **SMALL | {"width": 32})

@@ -33,7 +33,7 @@ def bent(native, tmp_path_factory) -> Path:
     return path
 
 
-def test_the_bent_loop_is_found_and_mended(native, bent: Path, tmp_path: Path) -> None:
+def test_the_perturbed_loop_is_detected_and_repaired(native, bent: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "out.pdb", tmp_path / "r.json"
     few = ["--no-energy", "--streams", "4", "--rounds", "3"]
     assert main(["repair", str(bent), "--auto", "-o", str(out), "--report", str(report), *few]) == 0

@@ -24,7 +24,7 @@ def test_a_region_holds_what_is_near_in_pieces_of_three_at_least() -> None:
     assert all(len(piece) >= 3 for piece in pieces) and own[-1] <= last
 
 
-def test_energies_of_a_region_tell_ends_apart_as_those_of_all_residues_do() -> None:
+def test_energies_of_a_region_distinguish_models_as_those_of_all_residues_do() -> None:
     structure = read(STRUCTURES / "1ubi.pdb")
     first, last = find_range(structure, "A:46-52")
     ends = [structure.xyz, *(perturb_loop(structure, first, last, seed=k, target=0.4) for k in range(2))]

@@ -64,7 +64,7 @@ def test_windows_in_a_batch_say_what_they_say_alone(native) -> None:
     torch.testing.assert_close(together, apart, atol=1e-3, rtol=0)
 
 
-def test_a_bent_loop_stands_out(native, bent) -> None:
+def test_a_perturbed_loop_is_anomalous(native, bent) -> None:
     model, card = shipped_loop_model()
     one, other = score_anomalies(native, SPANS, model), score_anomalies(bent, SPANS, model)
     inside = np.arange(FIRST, LAST + 1)
@@ -101,7 +101,7 @@ def told(bad: slice) -> AnomalyScore:
     return AnomalyScore(surprise, np.zeros((0, 2), dtype=np.int64), np.zeros(0))
 
 
-def test_stretches_are_made_of_what_is_told() -> None:
+def test_segments_contain_the_anomalous_residues() -> None:
     one = told(slice(10, 17))
     assert find_anomalous_segments(one, [(0, 39)], 1.0) == [(9, 17)]
     assert find_anomalous_segments(one, [(0, 12), (13, 39)], 1.0) == [(8, 11), (14, 17)]
@@ -131,7 +131,7 @@ def test_means_over_the_residues_around_also_of_few(count: int, width: int) -> N
         assert means[k] == pytest.approx(wanted, nan_ok=True)
 
 
-def test_who_is_stood_upon_is_not_to_blame() -> None:
+def test_residues_that_only_overlap_with_a_segment_are_not_reported() -> None:
     one = told(slice(10, 17))
     struck = one._replace(pairs=np.array([[13, 30], [14, 30], [15, 31]]), depth=np.full(3, 30.0))
     assert struck.difficulty(SMOOTHING_WIDTH)[30] > 1.0

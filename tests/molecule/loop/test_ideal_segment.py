@@ -96,7 +96,7 @@ def test_closing_turns_as_little_as_a_closed_loop_needs() -> None:
     assert bool(closed.all()) and torch.equal(again, delta)
 
 
-def test_a_proline_or_an_amide_hydrogen_behind_the_gap_holds_its_phi() -> None:
+def test_a_proline_or_an_amide_hydrogen_after_the_gap_fixes_its_phi() -> None:
     structure, segment, _, _ = bridged("1ubi.pdb", "A:33-36")  # P37 follows
     k = next(k for k, residue in enumerate(structure.residues) if residue.resnum == 37)
     mask = structure.steering_mask
@@ -111,7 +111,7 @@ def test_a_proline_or_an_amide_hydrogen_behind_the_gap_holds_its_phi() -> None:
     assert held.any() and not bool(hydrogens.rotatable[torch.as_tensor(held)].any())
 
 
-def test_reach_tells_the_gap_and_the_longest_span() -> None:
+def test_reach_is_the_gap_and_the_longest_span() -> None:
     structure = gapped("1ubi.pdb", "A:45-52")
     apart, most = IdealSegment.of(structure, plan_build(structure, "A:45-52=FAGKQLED")).reach
     ends = [structure.atom(k, name, structure.steering_mask) for k, name in ((43, "C"), (44, "N"))]

@@ -202,9 +202,9 @@ class Se3Policy(nn.Module):
         edge, basis = edge_features(pose)
         first = self.enter(features).unflatten(-1, (4, -1))
         f = torch.cat([first[..., :1, :], axes.mT @ first[..., 1:, :]], -2)
-        for hear, think in zip(self.hear, self.think, strict=True):
-            f = f + hear(normalise(f), edge, basis, mask)
-            f = f + think(normalise(f))
+        for attend, transform in zip(self.hear, self.think, strict=True):
+            f = f + attend(normalise(f), edge, basis, mask)
+            f = f + transform(normalise(f))
         return f
 
     def embed(self, features: Tensor, pose: Tensor) -> Tensor:
