@@ -57,7 +57,7 @@ class Crops(NamedTuple):
 
 
 def epoch_batches(chains: Chains, split: str, size: int) -> int:
-    """Number of batches of about `size` residues in a split."""
+    """Count the batches of about `size` residues in a split."""
     lengths = chains.length[_usable_chains(chains, split)].clip(max=MAX_RESIDUES)
     return -(-int(lengths.sum()) // size)
 

@@ -4,10 +4,10 @@ Messages go from environment to environment, without the loop, and from environm
 of the environment therefore do not depend on the loop's backbone, and are shared by all candidates.
 
 The states of the environment include its amino acids. Those of the loop are predicted in two steps:
-`ResiduePredictions.structure` depends on the structure alone. One more round of messages then carries the amino acids of
-the neighbours, including those in the loop. No state before it depends on any amino acid of the loop, so
-`ResiduePredictions.conditional` of a residue depends on all amino acids except its own, and the log-likelihoods of all
-residues (the pseudo-log-likelihood) take a single pass.
+`ResiduePredictions.structure` depends on the structure alone. One more round of messages then carries the amino acids
+of the neighbours, including those in the loop. No state before it depends on any amino acid of the loop, so
+`ResiduePredictions.conditional` of a residue depends on all amino acids except its own, and the log-likelihoods of
+all residues (the pseudo-log-likelihood) take a single pass.
 
 Glossary: ``E`` residues of the environment, ``M`` residues of loops, ``N = E + M``, ``k`` neighbours, ``H``
 channels of residues, ``D`` of edges.

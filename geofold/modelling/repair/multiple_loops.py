@@ -1,7 +1,7 @@
 """Repair of several loops of one structure, in sequence.
 
-An anomalous loop should not be avoided as an obstacle: while one loop is repaired, loops near it that are repaired later
-are removed. Once all have been repaired, each of those that ran without a neighbour is refined among the others.
+An anomalous loop should not be avoided as an obstacle: while one loop is repaired, nearby loops that are repaired
+later are removed. Once all have been repaired, each of those that ran without a neighbour is refined among the others.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ PARENTS, OFFSPRING = (8, 12), 96
 """Parents of offspring near the native (nearest drawn conformations, perturbed natives), and their number."""
 HARD_EFFORT = Effort(draws=DRAWS, crosses=96, generations=4, parents=12)
 OFFSPRING_POOL, GUIDED_OFFSPRING, GUIDED_NATIVES = 64, 12, 4
-"""Recombined candidates that an earlier potential ranks best, how many of them are guided, and how many perturbed natives."""
+"""Numbers of the best recombined candidates, and of those and of perturbed natives that are guided."""
 SEARCH_EFFORT = Effort(draws=512, crosses=160, guided=16, restarts=2)
 
 

@@ -85,7 +85,7 @@ class PeptidePredictor:
         return Memory(self._fresh(batch), like.new_zeros(batch, dim), 0, 0.0)
 
     def _fresh(self, batch: int) -> Any:
-        """Initial state of the policy, which has a row for each residue, as rows (B, L, ...) that can be rearranged."""
+        """Make the initial state (B, L, ...) of the policy, whose rows can be rearranged."""
         length = len(self.torsion_index)
         initial = self.policy.stream.init_state(batch * length)
         return map_tensors(initial, lambda part: part.unflatten(0, (batch, length)))

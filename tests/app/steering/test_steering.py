@@ -201,10 +201,10 @@ def test_the_panel_follows_clicks() -> None:
     assert steering.contacts == panel._chosen.options == ("A:2-A:7<6.0", "A:1-A:5<6.0")
     panel._text.value = "<script>"
     panel._add.click()
-    assert "&lt;script&gt;" in panel._trouble.value and len(steering.contacts) == 2
+    assert "&lt;script&gt;" in panel._error.value and len(steering.contacts) == 2
     panel._chosen.value, panel._text.value = "A:1-A:5<6.0", "A:3-A:8<7.0"
     panel._change.click()
-    assert steering.contacts == ("A:2-A:7<6.0", "A:3-A:8<7.0") and not panel._trouble.value
+    assert steering.contacts == ("A:2-A:7<6.0", "A:3-A:8<7.0") and not panel._error.value
     panel._chosen.value = "A:2-A:7<6.0"
     panel._remove.click()
     assert steering.contacts == ("A:3-A:8<7.0",)
