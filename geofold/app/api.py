@@ -295,7 +295,5 @@ def check(source: Any, *, energy: bool = True, altloc: str | None = None, name: 
 
     with one_thread():
         return inspect(
-            load(source, name),
-            energy=(lambda structure: as_it_is(structure, altloc)) if energy else None,
-            altloc=altloc,
+            load(source, name), energy=(lambda model: as_it_is(model, altloc)) if energy else None, altloc=altloc
         )

@@ -197,11 +197,6 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], kind
         Cells; the first one of each row is its heading.
     kind : str
         CSS class of the table.
-
-    Returns
-    -------
-    str
-        HTML.
     """
     if not rows:
         return ""
