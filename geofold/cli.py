@@ -14,7 +14,7 @@ import typer
 
 from geofold.app.commands.batch import batch_app
 from geofold.app.commands.check import check
-from geofold.app.commands.console import INTERRUPTED, told
+from geofold.app.commands.console import INTERRUPTED, user_errors
 from geofold.app.commands.maze import maze
 from geofold.app.commands.options import Seed
 from geofold.app.commands.repair import constrain, repair
@@ -74,7 +74,7 @@ def bench(
     seed: Seed = 0,
 ) -> None:
     """Measure geofold against other tools, and write the tables."""
-    with told():
+    with user_errors():
         from geofold.bench import run
 
         run.run(

@@ -46,7 +46,7 @@ def write_all(outputs: Mapping[str, bytes]) -> None:
             direct = [path for path in outputs if path != STANDARD and _is_device(path)]
             for path, content in outputs.items():
                 if path != STANDARD and path not in direct:
-                    ready.append((written.enter_context(_written_beside(path, content)), path))
+                    ready.append((written.enter_context(_temporary_copy(path, content)), path))
             for path in direct:
                 with open(path, "wb") as device:
                     device.write(outputs[path])
@@ -159,7 +159,7 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 @contextmanager
-def _written_beside(path: str, content: bytes) -> Iterator[str]:
+def _temporary_copy(path: str, content: bytes) -> Iterator[str]:
     """Write a locked temporary file in the target's folder and yield its name; it is removed unless it was renamed."""
     target = Path(path)
     if target.suffix == ".gz":

@@ -190,8 +190,12 @@ def pairwise_rmsd(one: Any, other: Any, scale: float = 1.0) -> Any:
 
 
 def superposed_rmsd(one: Array, other: Array) -> float:
-    """Root-mean-square deviation of two sets of points (n, 3) after the best superposition (Kabsch, Acta Cryst. A 32,
-    922, 1976)."""
+    """Root-mean-square deviation of two sets of points (n, 3) after the best superposition.
+
+    References
+    ----------
+    Kabsch, Acta Cryst. A 32, 922 (1976).
+    """
     from scipy.spatial.transform import Rotation
 
     _, distance = Rotation.align_vectors(one - one.mean(0), other - other.mean(0))

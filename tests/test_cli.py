@@ -76,7 +76,7 @@ def test_a_mistake_is_one_line_and_status_two(
     assert not out.exists() and not list(tmp_path.iterdir())
 
 
-def test_an_output_that_cannot_be_written_is_told_before_the_run(
+def test_an_output_that_cannot_be_written_is_refused_before_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["repair", str(BENT), "--loop", LOOP, "-o", str(tmp_path / "no" / "o.pdb")]) == 2
@@ -186,8 +186,8 @@ def test_completion_installs_itself_for_bash(tmp_path: Path) -> None:
     assert "geofold.sh" in (tmp_path / ".bashrc").read_text()
 
 
-def test_a_terminal_is_told_at_once_that_it_starts_then_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from geofold.app.commands.console import told_along
+def test_a_terminal_shows_the_start_at_once_then_the_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    from geofold.app.commands.console import console_progress
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -196,7 +196,7 @@ def test_a_terminal_is_told_at_once_that_it_starts_then_what_runs(monkeypatch: p
     said = Terminal()
     monkeypatch.setattr(sys, "stderr", said)
     monkeypatch.setenv("TERM", "xterm")
-    with told_along(verbose=False) as tell:
+    with console_progress(verbose=False) as tell:
         assert tell is not None and "starting" in said.getvalue()
         tell("A:45-56", 0, 10, math.inf)
         assert "A:45-56" in said.getvalue() and "loss" not in said.getvalue()

@@ -21,7 +21,7 @@ def test_an_error_comes_back_whole(kind):
     assert again.exit_status == told.exit_status
 
 
-def test_an_error_of_another_process_is_told_and_breaks_no_pool():
+def test_an_error_of_another_process_is_reported_and_breaks_no_pool():
     with ProcessPoolExecutor(1) as pool:
         with pytest.raises(errors.BuildError, match="no room"):
             pool.submit(_refuse).result()

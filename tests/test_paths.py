@@ -125,7 +125,7 @@ def test_temporary_files_of_a_killed_run_go_and_those_of_a_live_one_stay(tmp_pat
     target = str(tmp_path / "o.pdb")
     program = (
         "import sys, time; from geofold import files\n"
-        "with files._written_beside(sys.argv[1], b'half'): print('there', flush=True); time.sleep(600)"
+        "with files._temporary_copy(sys.argv[1], b'half'): print('there', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program, target], cwd=ROOT, stdout=subprocess.PIPE) as writing:
         assert writing.stdout is not None and writing.stdout.readline() == b"there\n"

@@ -71,7 +71,7 @@ def test_files_are_not_written_where_standard_output_fails(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-def test_closed_descriptors_are_no_files(tmp_path: Path) -> None:
+def test_closed_descriptors_are_not_files(tmp_path: Path) -> None:
     status, _, _ = shell(f"{REPAIR} -o {tmp_path}/o.pdb >&- 2>&-")
     assert status == 1 and (tmp_path / "o.pdb").read_bytes() == BENT.read_bytes()
     status, _, errors = shell(f"{GEOFOLD} check - <&-")

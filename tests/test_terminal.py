@@ -110,17 +110,17 @@ def test_an_error_is_one_short_printable_line() -> None:
     assert said.isprintable() and len(said) < 3 * LONGEST_PART and said.startswith("xxx") and "\\u202e" in said
 
 
-def test_a_progress_name_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_name_is_not_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     import io
     import sys
 
-    from geofold.app.commands.console import told_along
+    from geofold.app.commands.console import console_progress
 
     said = io.StringIO()
     said.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr(sys, "stderr", said)
     monkeypatch.setenv("TERM", "xterm")
-    with told_along(verbose=False) as tell:
+    with console_progress(verbose=False) as tell:
         assert tell is not None
         tell("[/no]\x1b]0;title\x07:1-9", 0, 10, 1.0)
     assert "[/no]" in said.getvalue() and "\x1b]0" not in said.getvalue()

@@ -1,1 +1,1 @@
-
+"""The application: runs, their outputs and reports, and the commands of the command line."""

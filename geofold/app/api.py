@@ -17,7 +17,7 @@ from geofold.app.finalise import finish
 from geofold.app.repair_runs import build_missing, repair_existing
 from geofold.app.result import Result
 from geofold.app.sources import load
-from geofold.app.start import given
+from geofold.app.start import load_or_build
 from geofold.errors import ContactError, OptionError
 from geofold.modelling.option_table import find_option
 from geofold.modelling.options import PREDICTORS, RunOptions
@@ -110,7 +110,7 @@ def repair(
         if texts:
             raise OptionError(f"loops ({', '.join(texts)}) and auto", "one of them", "leave one out")
         with one_thread():
-            texts = _found(structure, altloc)
+            texts = _detect_ranges(structure, altloc)
         if not texts:
             return finish("repair", structure, structure, [], [], options, began)
     return repair_existing(structure, texts, options, began, progress)
@@ -171,7 +171,7 @@ def constrain(
         predictor=predictor,
         force_field=force_field,
     )
-    structure = given(source, sequence, start, seed, name)
+    structure = load_or_build(source, sequence, start, seed, name)
     if not contacts:
         raise ContactError("no contact", "at least one contact such as A:3-A:10<6.0", "add one with --contact")
     wanted = tuple(parse_contact(structure, text, altloc) for text in contacts)
@@ -190,7 +190,7 @@ def constrain(
     return finish("constrain", structure, original, added, [outcome], options, began, contacts=wanted)
 
 
-def _found(structure: Structure, altloc: str | None) -> list[str]:
+def _detect_ranges(structure: Structure, altloc: str | None) -> list[str]:
     from geofold.modelling.repair.detection import find_loops, format_range
 
     return [format_range(structure, first, last) for first, last in find_loops(structure, altloc)[0]]

@@ -41,7 +41,7 @@ def finish(
     built: BuiltLoops | None = None,
     models: Sequence[LoopModel] = (),
     along: Sequence[tuple[Contact, ...]] = (),
-    begun: EnergyModel | None = None,
+    start_model: EnergyModel | None = None,
 ) -> Result:
     """Write the structure, read it back, measure, audit and report.
 
@@ -71,7 +71,7 @@ def finish(
         The outcomes with their costs, for the report.
     along : sequence of tuple of Contact
         Contacts of the step that led to each frame, if they changed during the run.
-    begun : EnergyModel, optional
+    start_model : EnergyModel, optional
         Energy model of the initial coordinates, if the caller has one already.
 
     Returns
@@ -87,7 +87,7 @@ def finish(
     model = energy_model(structure, written, options)
     after = measure(structure, [m.tree for m in outcomes], written, model, options.altloc)
     if built is None:
-        start = energy_model(structure, structure.xyz, options) if begun is None else begun
+        start = energy_model(structure, structure.xyz, options) if start_model is None else start_model
         before, checks = _compare_with_input(structure, outcomes, written, start, after, options)
         if command != "repair" or _searched_with_repacking(outcomes, options):
             checks = [check for check in checks if not check.name.startswith("energy")]
@@ -122,7 +122,7 @@ def finish(
 
 
 def _end_coordinates(structure: Structure, outcomes: list[StreamOutcome]) -> tuple[np.ndarray, np.ndarray]:
-    """Final coordinates (n_atoms, 3) in nm, and a mask (n_atoms,) of the atoms that moved."""
+    """Return final coordinates (n_atoms, 3) in nm, and a mask (n_atoms,) of the atoms that moved."""
     end = structure.xyz
     for outcome in outcomes:
         end = outcome.apply(end)

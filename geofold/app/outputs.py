@@ -36,17 +36,17 @@ class Targets:
     offline: bool = False
     models: int = 1
 
-    def given(self) -> list[str]:
+    def requested_paths(self) -> list[str]:
         """List the paths that were given."""
         return [path for path in (self.output, self.trajectory, self.report, self.view) if path is not None]
 
-    def further(self, models: int) -> list[str]:
+    def further_paths(self, models: int) -> list[str]:
         """List the paths of the second to the last of `models` models."""
         return [numbered(self.output, rank) for rank in range(2, models + 1)]
 
-    def every(self) -> list[str]:
+    def all_paths(self) -> list[str]:
         """List every path that may be written: those given, and those of further models."""
-        return [*self.given(), *self.further(self.models)]
+        return [*self.requested_paths(), *self.further_paths(self.models)]
 
     def require(self, inputs: Mapping[str, str] | None = None) -> None:
         """Refuse, before a long run, outputs that cannot be written or would replace an input.
@@ -65,9 +65,9 @@ class Targets:
         """
         if self.output == STANDARD and self.models > 1:
             raise OptionError(f"{self.models} models on standard output", "a file name", "give one with -o")
-        for path in self.every():
+        for path in self.all_paths():
             require_writable(path)
-        require_apart(self.every(), inputs)
+        require_apart(self.all_paths(), inputs)
         if self.trajectory is not None and require_trajectory_name(self.trajectory) in BINARY_TRAJECTORIES:
             with temporary_folder():
                 pass
@@ -100,8 +100,8 @@ class Targets:
     def contents(self, result: Result) -> dict[str, bytes]:
         """Return the contents of every output file of a result, by path."""
         outputs = {self.output: result.content}
-        further = self.further(len(result.models))
-        outputs |= {path: other.content for path, other in zip(further, result.others, strict=True)}
+        further_paths = self.further_paths(len(result.models))
+        outputs |= {path: other.content for path, other in zip(further_paths, result.others, strict=True)}
         if self.trajectory is not None:
             outputs[self.trajectory] = result.trajectory_content(self.trajectory)
         if self.report is not None:

@@ -46,7 +46,7 @@ def repair_existing(
     def begin(first: int, last: int) -> Progress:
         return Progress(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
 
-    begun = energy_model(structure, structure.xyz, options)  # before the search, so that a refusal comes early
+    start_model = energy_model(structure, structure.xyz, options)  # before the search, so that a refusal comes early
     with one_thread():
         if len(ranges) == 1:
             several = [[model] for model in repair_loop(structure, *ranges[0], shared, begin(*ranges[0]))]
@@ -61,14 +61,14 @@ def repair_existing(
                 structure,
                 original,
                 added,
-                [model.outcome for model in own],
+                [model.outcome for model in models],
                 options,
                 began,
                 loops=texts,
-                models=own,
-                begun=begun,
+                models=models,
+                start_model=start_model,
             )
-            for own in several
+            for models in several
         ]
     )
 

@@ -67,7 +67,7 @@ class Result:
 
     @property
     def models(self) -> tuple[Result, ...]:
-        """This result and the others, best first."""
+        """Results of all models, best first."""
         return (self, *self.others)
 
     @property

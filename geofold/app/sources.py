@@ -108,14 +108,14 @@ def _with_positions(source: Any) -> tuple[Any, Any]:
     return getattr(source, "topology", None), getattr(source, "positions", None)
 
 
-def with_coordinates(source: Any, whole: Structure, xyz: Floats) -> Any:
+def with_coordinates(source: Any, structure: Structure, xyz: Floats) -> Any:
     """Return a copy of a toolkit object with new coordinates.
 
     Parameters
     ----------
     source : toolkit object
         The object that the run was given.
-    whole : Structure
+    structure : Structure
         The structure after the run, which may have added atoms.
     xyz : (n_atoms, 3)
         Coordinates of its atoms (nm). Atoms that did not move keep the source's coordinates bit for bit.
@@ -139,8 +139,8 @@ def with_coordinates(source: Any, whole: Structure, xyz: Floats) -> Any:
             "use save for files, trajectory for mdtraj",
         )
     original = load(source)
-    rows = _rows_of(original, whole)
-    moved = (xyz != whole.xyz).any(1)[rows]
+    rows = _rows_of(original, structure)
+    moved = (xyz != structure.xyz).any(1)[rows]
     placed = np.where(moved[:, None], xyz[rows], original.xyz)
     if host == "mdtraj":
         from geofold.plugins.mdtraj import trajectory_with_coordinates
@@ -159,9 +159,9 @@ def with_coordinates(source: Any, whole: Structure, xyz: Floats) -> Any:
     return openmm_positions(original, placed)
 
 
-def _rows_of(original: Structure, whole: Structure) -> list[int]:
+def _rows_of(original: Structure, structure: Structure) -> list[int]:
     """Find the source's atoms, which keep their order, among the atoms after the run."""
-    keys = list(zip(whole.resnum.tolist(), whole.name.tolist(), strict=True))
+    keys = list(zip(structure.resnum.tolist(), structure.name.tolist(), strict=True))
     rows, row = [], 0
     for key in zip(original.resnum.tolist(), original.name.tolist(), strict=True):
         while row < len(keys) and keys[row] != key:
@@ -170,7 +170,7 @@ def _rows_of(original: Structure, whole: Structure) -> list[int]:
         row += 1
     if row > len(keys):
         raise OptionError(
-            f"{original.source} with {len(original)} atoms, which do not match the result's {len(whole)}",
+            f"{original.source} with {len(original)} atoms, which do not match the result's {len(structure)}",
             "the object that the run was given",
             "pass the same object",
         )

@@ -13,7 +13,7 @@ from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.structure import Structure
 
 
-def given(source: Any, sequence: str | None, start: str, seed: int, name: str | None) -> Structure:
+def load_or_build(source: Any, sequence: str | None, start: str, seed: int, name: str | None) -> Structure:
     """Load a source's structure, or build the peptide of a sequence.
 
     Parameters

@@ -55,7 +55,7 @@ class Attention(nn.Module):
         return ys[0], state
 
     def scan(self, us: Tensor, state: Cache) -> tuple[Tensor, Cache]:
-        """Outputs (T, B, D) for inputs us (T, B, D), with a causal mask."""
+        """Return outputs (T, B, D) for inputs us (T, B, D), with a causal mask."""
         length, old = len(us), state.keys.shape[1]
         q, k, v = self.enter(us).transpose(0, 1).unflatten(-1, (3, self.heads, -1)).unbind(2)
         position = state.n_steps[:, None] + torch.arange(length, device=us.device)

@@ -42,7 +42,7 @@ class ShortConvolution(nn.Module):
         return (window * self.weight).sum(1) + self.bias, window[:, 1:]
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (T, B, D) for inputs us (T, B, D), and the last window."""
+        """Return outputs (T, B, D) for inputs us (T, B, D), and the last window."""
         padded = torch.cat([state.transpose(0, 1), us])
         out = self.bias.expand_as(us)
         for k in range(self.width):
@@ -115,7 +115,7 @@ class DenseRecurrence:
         return (self.c * h).sum(-1), h
 
     def scan(self, us: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (T, B, D) for inputs (T, B, D) by one convolution, and the last h (B, D, N)."""
+        """Return outputs (T, B, D) for inputs (T, B, D) by one convolution, and the last h (B, D, N)."""
         length = len(us)
         rows = krylov_vectors(self.a.mT, self.c, length + 1)  # c A^t
         kernel = (rows[:-1] * self.b).sum(-1)

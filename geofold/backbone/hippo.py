@@ -27,14 +27,14 @@ def legendre(z: Tensor, count: int) -> Tensor:
 
 
 def legs(count: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    """A (N, N) and B (N,) of LegS, in the signs of dc/ds = -A c + B u."""
+    """Return A (N, N) and B (N,) of LegS, in the signs of dc/ds = -A c + B u."""
     root = (2 * torch.arange(count, dtype=dtype) + 1).sqrt()
     lower = torch.outer(root, root).tril(-1)
     return lower + torch.diag(torch.arange(1, count + 1, dtype=dtype)), root
 
 
 def legt(count: int, window: float = 1.0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    """A (N, N) and B (N,) of LegT for a window of fixed length, in the same signs and normalisation.
+    """Return A (N, N) and B (N,) of LegT for a window of fixed length, in the same signs and normalisation.
 
     c_n is the projection of u(t - window (1 - z)) on phi_n(z).
     """
@@ -75,7 +75,7 @@ class NormalPlusLowRank(NamedTuple):
 
 
 def legs_nplr(count: int) -> NormalPlusLowRank:
-    """Normal plus low-rank form of LegS (S4, theorem 1): -A + p p' is -I/2 plus a skew-symmetric matrix."""
+    """Return the normal plus low-rank form of LegS (S4, theorem 1): -A + p p' is -I/2 plus a skew-symmetric matrix."""
     a, b = legs(count)
     p = (torch.arange(count, dtype=torch.float64) + 0.5).sqrt()
     normal = -a + torch.outer(p, p)

@@ -45,7 +45,7 @@ class Hyena(nn.Module):
         return self.leave(q * (y + self.skip * k * v)), SelectiveState(window, h)
 
     def scan(self, us: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
-        """Outputs (T, B, D) for inputs us (T, B, D), by a long convolution."""
+        """Return outputs (T, B, D) for inputs us (T, B, D), by a long convolution."""
         mixed, window = self.convolution.scan(self.enter(us), state.window)
         q, k, v = mixed.chunk(3, -1)
         ys, h = cached_by_weights(self, self._modes).scan(k * v, state.h)

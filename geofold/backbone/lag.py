@@ -109,12 +109,36 @@ def backward_shift(warp: Warp, lag: Tensor, count: int, nodes: int = QUADRATURE_
 
 
 def forward_shift(warp: Warp, lag: Tensor, count: int, nodes: int = QUADRATURE_NODES) -> Tensor:
-    """Adjoint (..., N, N) of the backward shift: coefficients of the past before the lag, as of that time."""
+    """Adjoint (..., N, N) of the backward shift: coefficients of the past before the lag, as of that time.
+
+    Parameters
+    ----------
+    warp : Warp
+        Scale of the window.
+    lag : (...)
+        Lag D.
+    count : int
+        Number N of coefficients.
+    nodes : int
+        Nodes of the quadrature.
+    """
     return backward_shift(warp, lag, count, nodes).mT
 
 
 def held_input_coefficients(warp: Warp, lag: Tensor, count: int, nodes: int = QUADRATURE_NODES) -> Tensor:
-    """B_D (..., N), the coefficients of an input that is one during the lag D (...)."""
+    """B_D (..., N), the coefficients of an input that is one during the lag D (...).
+
+    Parameters
+    ----------
+    warp : Warp
+        Scale of the window.
+    lag : (...)
+        Lag D.
+    count : int
+        Number N of coefficients.
+    nodes : int
+        Nodes of the quadrature.
+    """
     return _project_newest(warp, lag, count, nodes, blend=False)
 
 
@@ -130,7 +154,7 @@ def _project_newest(warp: Warp, lag: Tensor, count: int, nodes: int, *, blend: b
 def recurrence(
     warp: Warp, lag: Tensor, count: int, *, blend: bool = False, nodes: int = QUADRATURE_NODES
 ) -> tuple[Tensor, Tensor]:
-    """A (..., N, N) and B (..., N) of c(t + D) = A c(t) + B u(t + D).
+    """Return A (..., N, N) and B (..., N) of c(t + D) = A c(t) + B u(t + D).
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ STEP_RANGE = (0.001, 0.1)
 
 
 def initial_log_steps(channels: int) -> Tensor:
-    """Initial logarithms of the step sizes (D,), spread evenly over `STEP_RANGE`."""
+    """Return the initial logarithms of the step sizes (D,), spread evenly over `STEP_RANGE`."""
     return torch.linspace(math.log(STEP_RANGE[0]), math.log(STEP_RANGE[1]), channels)
 
 
@@ -30,7 +30,7 @@ class Recurrence(Protocol):
         """Output (B, D) for inputs (B, D), and the new h (B, D, N)."""
 
     def scan(self, us: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (T, B, D) for inputs (T, B, D), and the last h (B, D, N)."""
+        """Return outputs (T, B, D) for inputs (T, B, D), and the last h (B, D, N)."""
 
 
 class OutputGate(nn.Module):
@@ -70,6 +70,6 @@ class LinearMemory(nn.Module, ABC):
         return self.gate(y + self.skip * u), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (T, B, D) for inputs us (T, B, D), by a long convolution."""
+        """Return outputs (T, B, D) for inputs us (T, B, D), by a long convolution."""
         ys, state = cached_by_weights(self, self.recurrence).scan(us, state)
         return self.gate(ys + self.skip * us), state

@@ -26,7 +26,7 @@ class Mixer(Protocol):
         """Output (B, D) for one input (B, D), and the new state."""
 
     def scan(self, us: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Outputs (T, B, D) for inputs (T, B, D), and the last state: equal to repeated `step`, in parallel."""
+        """Return outputs (T, B, D) for inputs (T, B, D), and the last state: equal to repeated `step`, in parallel."""
 
 
 class StreamState(NamedTuple):
@@ -87,7 +87,7 @@ class StreamingBackbone(nn.Module):
         return zs, StreamState(after, zs[-1], zs[-1])
 
     def read(self, state: StreamState) -> Tensor:
-        """Current latent (B, d)."""
+        """Return the current latent (B, d)."""
         return state.z
 
     def write(self, state: StreamState, z: Tensor) -> StreamState:

@@ -31,7 +31,7 @@ class MinimalRecurrent(nn.Module):
         return self.leave(state), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (T, B, D) for inputs us (T, B, D), by a parallel scan."""
+        """Return outputs (T, B, D) for inputs us (T, B, D), by a parallel scan."""
         gates, vs = self._project_in(us)
         states = linear_scan(1 - gates, gates * vs, state)
         return self.leave(states), states[-1]

@@ -57,7 +57,7 @@ class Rwkv(nn.Module):
         return self.leave(r * y), RwkvState(u, above, below, exponent)
 
     def scan(self, us: Tensor, state: RwkvState) -> tuple[Tensor, RwkvState]:
-        """Outputs (T, B, D) for inputs us (T, B, D), by a parallel scan of sums in chunks."""
+        """Return outputs (T, B, D) for inputs us (T, B, D), by a parallel scan of sums in chunks."""
         k, v, r = self._mix(us, torch.cat([state.last[None], us[:-1]]))
         w = self.log_decay.exp()
         sums, ys = (state.exponent, state.above, state.below), []
@@ -79,7 +79,7 @@ class Rwkv(nn.Module):
         return self.key(k), self.value(v), torch.sigmoid(self.receptance(r))
 
     def _read_out(self, k: Tensor, v: Tensor, before: Elements) -> Tensor:
-        """wkv of inputs given the sums before them."""
+        """Return the wkv of inputs given the sums before them."""
         _, above, below = _add_scaled(before, (k + self.bonus, v, torch.ones_like(v)))
         return above / below
 

@@ -52,7 +52,7 @@ class DiagonalPlusLowRank:
         return torch.stack([self.solve(self.push(column.expand_as(self.p))) for column in eye], -1)
 
     def response(self, length: int, power: Tensor, v: Tensor) -> Tensor:
-        """c Abar^t (g - A)^-1 v for t < length, real, (length, R, D) for v (R, D, N), by Cauchy products.
+        """Return c Abar^t (g - A)^-1 v for t < length, real, (length, R, D) for v (R, D, N), by Cauchy products.
 
         The generating function, cut after `length` terms by c (1 - Abar^length), is evaluated at the roots of unity.
 
@@ -79,7 +79,7 @@ class DiagonalPlusLowRank:
         return self.response(length, power, 2 * self.b[None])[:, 0]
 
     def scan(self, us: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (T, B, D) by one convolution, and the last h (B, D, N)."""
+        """Return outputs (T, B, D) by one convolution, and the last h (B, D, N)."""
         length, matrix = len(us), self.matrix()
         power = torch.linalg.matrix_power(matrix, length)
         answers = self.response(length, power, torch.cat([2 * self.b[None], self.push(h)]))
@@ -106,9 +106,9 @@ class S4(LinearMemory):
     def recurrence(self) -> DiagonalPlusLowRank:
         """Recurrence of the current parameters."""
 
-        def whole(half: Tensor) -> Tensor:
+        def with_conjugates(half: Tensor) -> Tensor:
             return torch.cat([half, half.conj()], -1)
 
         eigenvalues = torch.complex(-self.log_decay.exp(), self.frequency)
-        p, b, c = (whole(torch.view_as_complex(v)) for v in (self.low_rank, self.b, self.c))
-        return DiagonalPlusLowRank(whole(eigenvalues), p, b, c, 2 / self.log_step.exp()[:, None])
+        p, b, c = (with_conjugates(torch.view_as_complex(v)) for v in (self.low_rank, self.b, self.c))
+        return DiagonalPlusLowRank(with_conjugates(eigenvalues), p, b, c, 2 / self.log_step.exp()[:, None])

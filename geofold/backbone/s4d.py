@@ -28,7 +28,7 @@ class ModalRecurrence:
         return 2 * (self.residue * h).real.sum(-1), h
 
     def scan(self, us: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (T, B, D) by one convolution, and the last h (B, D, M)."""
+        """Return outputs (T, B, D) by one convolution, and the last h (B, D, M)."""
         powers = torch.exp(self.pole * torch.arange(len(us) + 1, device=us.device)[:, None, None])  # (T + 1, D, M)
         ys = fft_convolve(us, 2 * torch.einsum("tdm,dm->td", powers[:-1], self.residue).real)
         ys = ys + 2 * torch.einsum("tdm,dm,bdm->tbd", powers[1:], self.residue, h).real

@@ -43,7 +43,7 @@ class S5(nn.Module):
         return self._read_out(u, state), state
 
     def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (T, B, D) for inputs us (T, B, D), by a parallel scan."""
+        """Return outputs (T, B, D) for inputs us (T, B, D), by a parallel scan."""
         decay, drive = self._discretise()
         states = linear_scan(decay.expand(len(us), 1, -1), us.to(drive.dtype) @ drive.mT, state)
         return self._read_out(us, states), states[-1]

@@ -84,18 +84,18 @@ class _LinearScan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, h, start = ctx.saved_tensors
         back = a.conj().resolve_conj()
         # Gradient of h_t: its own, plus a_(t+1) times that of h_(t+1).
-        arrived = torch.empty_like(h)
-        arrived[-1] = seen[-1]
-        scan_into(arrived[:-1], back[1:], seen[:-1], seen[-1], reverse=True)
-        by_start = (back[0] * arrived[0]).sum_to_size(start.shape)
+        by_h = torch.empty_like(h)
+        by_h[-1] = gradient[-1]
+        scan_into(by_h[:-1], back[1:], gradient[:-1], gradient[-1], reverse=True)
+        by_start = (back[0] * by_h[0]).sum_to_size(start.shape)
         by_a = torch.empty_like(h)
-        torch.mul(arrived[1:], h[:-1].conj(), out=by_a[1:])
-        by_a[0] = arrived[0] * start.conj()
-        return by_a.sum_to_size(a.shape), arrived, by_start
+        torch.mul(by_h[1:], h[:-1].conj(), out=by_a[1:])
+        by_a[0] = by_h[0] * start.conj()
+        return by_a.sum_to_size(a.shape), by_h, by_start
 
 
 def scan_into(h: Tensor, a: Tensor, b: Tensor, start: Tensor, *, reverse: bool = False) -> None:

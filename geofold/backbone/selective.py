@@ -60,7 +60,7 @@ class Selective(nn.Module):
         return self._project_out((c[:, None] @ h)[:, 0], v, gate), SelectiveState(window, h)
 
     def scan(self, us: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
-        """Outputs (T, B, D) for inputs us (T, B, D), by a parallel scan."""
+        """Return outputs (T, B, D) for inputs us (T, B, D), by a parallel scan."""
         vs, gates = self.enter(us).chunk(2, -1)
         vs, window = self.convolution.scan(vs, state.window)
         vs = nn.functional.silu(vs)

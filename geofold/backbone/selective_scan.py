@@ -22,7 +22,7 @@ CHUNK_ENTRIES = 1 << 18
 
 
 def selective_scan(step: Tensor, a: Tensor, v: Tensor, b: Tensor, c: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs y (T, B, E) and the last state (B, N, E) of the selective recurrence.
+    """Return outputs y (T, B, E) and the last state (B, N, E) of the selective recurrence.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class ScalarDecay(nn.Module):
         return self._project_out(y, v, gate), SelectiveState(window, h)
 
     def scan(self, us: Tensor, state: SelectiveState) -> tuple[Tensor, SelectiveState]:
-        """Outputs (T, B, D) for inputs us (T, B, D), chunk by chunk."""
+        """Return outputs (T, B, D) for inputs us (T, B, D), chunk by chunk."""
         gate, mixed, pace = self._project_in(us)
         mixed, window = self.convolution.scan(mixed, state.window)
         v, drive, b, c, log_decay = self._select(mixed, pace)
@@ -67,7 +67,7 @@ class ScalarDecay(nn.Module):
         return parts[0], parts[1], parts[2]
 
     def _select(self, mixed: Tensor, pace: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Inputs and drives (..., H, P), B and C (..., N), logarithms of the decays (..., H)."""
+        """Return inputs and drives (..., H, P), B and C (..., N), logarithms of the decays (..., H)."""
         v, b, c = nn.functional.silu(mixed).split([self.inner, self.states, self.states], -1)
         v = v.unflatten(-1, (self.heads, -1))
         step = nn.functional.softplus(pace + self.pace)

@@ -28,7 +28,7 @@ class Backbone(Protocol):
         """Proposal z (B, d) for the next latent, and the new state."""
 
     def read(self, state: Any) -> Tensor:
-        """Current latent (B, d)."""
+        """Return the current latent (B, d)."""
 
     def write(self, state: Any, z: Tensor) -> Any:
         """State in which the corrected latent replaces the proposal: read(write(state, z)) = z."""

@@ -78,7 +78,7 @@ class Controller:
             raise ValueError("expected horizon >= 1, order 1 or 2, drift >= 0")
 
     def init(self, domain: Domain, state: Any) -> ControllerState:
-        """Controller state before the first step, from a state of the domain."""
+        """Return the controller state before the first step, from a state of the domain."""
         with torch.no_grad():
             like = domain.observe(state, None)
         batch, dim = like.shape[0], domain.latent_dim

@@ -42,10 +42,13 @@ class LatentCovariance:
         Parameters
         ----------
         latents : (t, d)
+            Sequence of latents.
         rank : int or None
             Number of leading eigenvectors; None: the diagonal only.
         decay : float
             The weight of a latent falls by decay^2 per step of age, as in the average of the pullback metric.
+        damping : float
+            Constant added to the diagonal.
 
         Raises
         ------

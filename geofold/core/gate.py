@@ -60,7 +60,7 @@ class Gate(Protocol):
         """Rows (B,) bool that get at least one correction; `features.kappa` is None."""
 
     def depth(self, features: Features) -> Tensor:
-        """Number of corrections (B,) int in 1..K_max; `features.kappa` is known."""
+        """Return the number of corrections (B,) int in 1..K_max; `features.kappa` is known."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ class Pace(NamedTuple):
 
 
 def affordable_depth(pace: Pace, budget: float, largest: int) -> int:
-    """Number of corrections, at most `largest`, that fit into `budget` (ms); one if the pace is not known yet."""
+    """Count the corrections, at most `largest`, that fit into `budget` (ms); one if the pace is not known yet."""
     if pace.evaluation is None or pace.correction is None:
         return 1
     return max(0, min(largest, math.floor((budget - pace.evaluation) / max(pace.correction, 1e-6))))

@@ -30,7 +30,17 @@ def gaussian_information(log_precision: Tensor, temperature: float = 1.0) -> Ten
 
 
 def gaussian_nll(observed: Tensor, mean: Tensor, log_precision: Tensor, temperature: float = 1.0) -> Tensor:
-    """Negative log-likelihood of each observation."""
+    """Negative log-likelihood of each observation.
+
+    Parameters
+    ----------
+    observed : Tensor
+        Observations.
+    mean, log_precision : Tensor
+        Parameters of the distribution.
+    temperature : float
+        Factor of the standard deviation.
+    """
     weight = log_precision - 2 * math.log(temperature)
     return 0.5 * (math.log(2 * math.pi) - weight + (observed - mean).square() * torch.exp(weight))
 
@@ -43,7 +53,17 @@ def von_mises_information(concentration: Tensor, temperature: float = 1.0) -> Te
 
 
 def von_mises_nll(observed: Tensor, angle: Tensor, concentration: Tensor, temperature: float = 1.0) -> Tensor:
-    """Negative log-likelihood of each angle (rad)."""
+    """Negative log-likelihood of each angle (rad).
+
+    Parameters
+    ----------
+    observed, angle : Tensor
+        Observed and mean angles (radian).
+    concentration : Tensor
+        Concentration of the distribution.
+    temperature : float
+        Factor of the width: the concentration is divided by its square.
+    """
     sharp = concentration / temperature**2
     # 2 sin^2(x / 2) = 1 - cos x, without cancellation.
     versine = 2 * torch.sin((observed - angle) / 2).square()

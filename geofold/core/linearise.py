@@ -121,7 +121,19 @@ def evaluate_loss(domain: Domain, z: Tensor, state: Any, goal: Any) -> LossEvalu
 
 
 def loss_value(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> Loss:
-    """Loss of a prediction without a graph, computed by the same code path as in `evaluate_loss`."""
+    """Loss of a prediction without a graph, computed by the same code path as in `evaluate_loss`.
+
+    Parameters
+    ----------
+    domain : Domain
+        Domain of the loss.
+    prediction : Prediction
+        Decoded latents.
+    state
+        State of the domain.
+    goal
+        Goal of the loss.
+    """
     with torch.no_grad():
         if loss_and_gradient := getattr(domain, "loss_and_gradient", None):
             return loss_and_gradient(prediction, state, goal).loss

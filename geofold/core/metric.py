@@ -136,7 +136,7 @@ class WoodburyFactor:
         return (self.diagonal * full + (self.columns @ (self.columns.mT @ full[..., None]))[..., 0]).to(v.dtype)
 
     def quadratic(self, v: Tensor) -> Tensor:
-        """v'Dv + |U'v|^2."""
+        """Return v'Dv + |U'v|^2."""
         full = v.double()
         inner = (self.columns.mT @ full[..., None])[..., 0]
         return ((self.diagonal * full.square()).sum(-1) + inner.square().sum(-1)).to(v.dtype)
@@ -189,7 +189,7 @@ class DenseFactor:
         return (self.matrix @ v[..., None].double())[..., 0].to(v.dtype)
 
     def quadratic(self, v: Tensor) -> Tensor:
-        """v'Gv."""
+        """Return v'Gv."""
         return (v.double() * self.times(v.double())).sum(-1).to(v.dtype)
 
     def norm(self, v: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ def evolve(
 
 
 def select_rows(domain: Selectable, state: ControllerState, rows: Tensor) -> ControllerState:
-    """Controller state whose row k is row rows[k] of `state`."""
+    """Return the controller state whose row k is row rows[k] of `state`."""
     return state._replace(
         domain=domain.select(state.domain, rows),
         memory=take_rows(state.memory, rows),

@@ -27,11 +27,11 @@ class Euclid:
     """Euclidean space."""
 
     def retract(self, z: Tensor, step: Tensor) -> Tensor:
-        """z + step."""
+        """Return z + step."""
         return z + step
 
     def minus(self, end: Tensor, start: Tensor) -> Tensor:
-        """end - start."""
+        """Return end - start."""
         return end - start
 
 
@@ -40,11 +40,11 @@ class Torus:
     """Torus of angles (rad), kept in [-pi, pi)."""
 
     def retract(self, z: Tensor, step: Tensor) -> Tensor:
-        """z + step, wrapped."""
+        """Return z + step, wrapped."""
         return wrap(z + step)
 
     def minus(self, end: Tensor, start: Tensor) -> Tensor:
-        """end - start, wrapped: the shorter rotation."""
+        """Return end - start, wrapped: the shorter rotation."""
         return wrap(end - start)
 
 

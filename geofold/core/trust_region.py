@@ -46,7 +46,7 @@ class TrustRegion:
     kappa_reference: float = 1.0
 
     def init(self, batch: int, like: Tensor) -> Tensor:
-        """Initial radius rho0 of each row, (B,)."""
+        """Return the initial radius rho0 of each row, (B,)."""
         return torch.full((batch,), self.radius, dtype=like.dtype, device=like.device)
 
     def effective_radius(self, radius: Tensor, kappa: Tensor) -> Tensor:

@@ -22,19 +22,26 @@ Field = tuple[str, tuple[int | str, ...]]
 
 
 def read_arrays(
-    path: str | Path, fields: Mapping[str, Field], *, optional: tuple[str, ...] = (), content: str, expected: str,
+    path: str | Path,
+    fields: Mapping[str, Field],
+    *,
+    optional: tuple[str, ...] = (),
+    content: str,
+    expected: str,
     remedy: str,
-) -> dict[str, NDArray[Any]]:  # fmt: skip
+) -> dict[str, NDArray[Any]]:
     """Arrays of an .npz file by their names.
 
     Parameters
     ----------
-    fields
+    path : str or Path
+        The file.
+    fields : mapping of str to Field
         Kinds and shape of each array.
-    optional
+    optional : tuple of str
         Names of `fields` that the file may leave out.
     content, expected, remedy : str
-        Of the message: what the file should hold, which file it should be, and what to do.
+        Parts of the message: content of the file, the expected file, and the remedy.
 
     Raises
     ------

@@ -156,7 +156,7 @@ def _resume(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, sche
     except Exception as error:  # pickle, zipfile and torch raise errors of many kinds for a damaged file
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputFileError(
-            f"{path} is no checkpoint of this {type(model).__name__} ({reason})",
+            f"{path} is not a checkpoint of this {type(model).__name__} ({reason})",
             "one that the same command wrote",
             "remove it to begin again, or give another --out",
         ) from None

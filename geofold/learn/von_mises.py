@@ -41,7 +41,7 @@ class Mixture(NamedTuple):
 
 
 def parameter_count(components: int) -> int:
-    """Number of outputs that `mixture_from_outputs` needs for a mixture of some components."""
+    """Return the number of outputs that `mixture_from_outputs` needs for a mixture of some components."""
     return 8 * components
 
 
@@ -59,7 +59,7 @@ def mixture_from_outputs(outputs: Tensor) -> Mixture:
 
 
 def log_normaliser(kappa: Tensor, coupling: Tensor) -> Tensor:
-    """log Z (...) of concentrations (..., 2) and couplings (...)."""
+    """Return log Z (...) of concentrations (..., 2) and couplings (...)."""
     # the integrand is symmetric: half of the circle suffices
     count = QUADRATURE_NODES // 2
     nodes = (torch.arange(count, dtype=kappa.dtype, device=kappa.device) + 0.5) * (2 * math.pi / QUADRATURE_NODES)

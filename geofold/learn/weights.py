@@ -42,7 +42,7 @@ def load_card(path: str | Path) -> dict[str, Any]:
         card: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         digest = data_hash(path)
         if not isinstance(card, dict):
-            raise ValueError("its card is no JSON object")
+            raise ValueError("its card is not a JSON object")
     except (OSError, ValueError, RecursionError) as error:
         raise InputFileError(
             f"{path} cannot be read ({error})",

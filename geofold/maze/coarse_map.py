@@ -123,7 +123,7 @@ def _draw_map(world: World, x: float, y: float, squares: int, ahead: int) -> tup
 
 
 def _label_parts(barriers: np.ndarray, squares: int) -> np.ndarray:
-    """Number (n, n) of the part of each cell, -1 within two cells of a barrier."""
+    """Return the number (n, n) of the part of each cell, -1 within two cells of a barrier."""
     side = CELLS // squares
     free = ndimage.distance_transform_edt(~barriers) >= 1.9
     # An empty line between squares separates their parts.

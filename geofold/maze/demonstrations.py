@@ -92,7 +92,7 @@ class OraclePlanner:
         return np.stack([cells % CELLS + 0.5, cells // CELLS + 0.5], -1) / CELLS
 
     def plan(self, position: Tensor) -> Tensor:
-        """Moves (B, n, 2) in steps from positions (B, 2) along the shortest path, at full pace up to the target."""
+        """Plan moves (B, n, 2) from positions (B, 2) along the shortest path, at full pace up to the target."""
         column, row = np.clip((position.numpy() * CELLS).astype(int), 0, CELLS - 1).T
         cell, path = self._entry_cell[row, column], []
         for _ in range(PATH_CELLS):

@@ -39,7 +39,7 @@ corridors as lower ones (95 %, against 85 % without corrections) with a fifth of
 def maze_controller(
     backbone: Backbone | None = None, *, metric: Metric | None = None, gate: Gate | None = None, horizon: int = 1
 ) -> Controller:
-    """Controller of the maze.
+    """Return the controller of the maze.
 
     Parameters
     ----------

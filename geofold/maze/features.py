@@ -94,6 +94,6 @@ def ray_directions(like: Tensor) -> Tensor:
 
 
 def _direction_and_distance(to: Tensor) -> Tensor:
-    """Unit vector and logarithm of the length of offsets (B, 2), (B, 3)."""
+    """Return the unit vector and logarithm of the length of offsets (B, 2), (B, 3)."""
     far = to.norm(dim=-1, keepdim=True)
     return torch.cat([to / far.clamp_min(1e-9), torch.log1p(far / STEP_LENGTH) / 4], -1)

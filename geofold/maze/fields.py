@@ -96,6 +96,6 @@ class Fields:
 
 
 def cap_length(move: Tensor, slope: Tensor, cap: float = STEP_LENGTH) -> Tensor:
-    """Moves (B, 2), shortened to the length `cap` (sides) on the surface with slope (B, 2)."""
+    """Return moves (B, 2), shortened to the length `cap` (sides) on the surface with slope (B, 2)."""
     length = (move.square().sum(-1) + (move * slope).sum(-1).square()).sqrt()
     return move * (cap / length.clamp_min(cap))[:, None]

@@ -43,7 +43,7 @@ class PlanDecoder:
         return self._predict(moves, self.relief.height(positions, origin.scene), origin)
 
     def _moves(self, z: Tensor, origin: PlanOrigin) -> tuple[Tensor, Tensor]:
-        """Moves and the positions they lead to, (B, n, 2) each, in sides of the world."""
+        """Return moves and the positions they lead to, (B, n, 2) each, in sides of the world."""
         z = z.unflatten(-1, (self.moves, 2))
         first = z[:, :1] / surface_length(z[:, 0], origin.slope).clamp_min(1.0)[:, None, None]
         moves = STEP_LENGTH * torch.cat([first, z[:, 1:]], 1)

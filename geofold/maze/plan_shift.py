@@ -35,7 +35,7 @@ class PlanShift:
         return after, after
 
     def read(self, state: Tensor) -> Tensor:
-        """Current plan (B, d)."""
+        """Return the current plan (B, d)."""
         return state
 
     def write(self, state: Tensor, z: Tensor) -> Tensor:

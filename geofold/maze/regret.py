@@ -68,7 +68,17 @@ class OpenLeg:
 
     @classmethod
     def of(cls, world: World, target: np.ndarray, position: np.ndarray, step: int) -> OpenLeg:
-        """Start a leg to a target from a position (2,) at a step."""
+        """Start a leg to a target from a position (2,) at a step.
+
+        Parameters
+        ----------
+        world : World
+            World of the episode.
+        target, position : (2,)
+            Target and current position (sides).
+        step : int
+            Current step.
+        """
         distances = _distance_field(world, *target.tolist())
         return cls(target, step, Oracle.distance_at(distances, position) / STEP_LENGTH, distances)
 

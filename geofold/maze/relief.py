@@ -72,5 +72,5 @@ class Relief:
         return -(self.amplitude[scene][:, None] * self._angle(at, scene).cos() * pace.square()).sum(-1)
 
     def _angle(self, at: Tensor, scene: Tensor) -> Tensor:
-        """w . p + f, (B, k, m)."""
+        """Return w . p + f, (B, k, m)."""
         return at @ self.wave[scene].mT + self.phase[scene][:, None]

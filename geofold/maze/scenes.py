@@ -68,8 +68,8 @@ def replace_scenes(domain: MazeDomain, places: Sequence[int], replacement: MazeD
     )
 
 
-def _replace_rows(whole: Tensor, where: Tensor, part: Tensor, dim: int = 0) -> Tensor:
-    return whole.index_copy(dim, where, part)
+def _replace_rows(values: Tensor, where: Tensor, replacement: Tensor, dim: int = 0) -> Tensor:
+    return values.index_copy(dim, where, replacement)
 
 
 def _pad_routes(route: Tensor, count: int) -> Tensor:

@@ -28,7 +28,7 @@ GUIDED_SWEEPS, PREDICTED_SWEEPS = 8, 5
 
 
 def refinement_controller(seed: int) -> Controller:
-    """Controller that refines a loop: no predictor, up to two corrections a step."""
+    """Return the controller that refines a loop: no predictor, up to two corrections a step."""
     return Controller(
         backbone=NoMotion(),
         metric=Pullback(),
@@ -40,17 +40,17 @@ def refinement_controller(seed: int) -> Controller:
 
 
 def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Controller:
-    """Controller of a loop: the loop model predicts if the domain has its features, else there is no predictor."""
+    """Return the controller of a loop: the loop model predicts if the domain has its features, else nothing does."""
     backbone: Backbone = NoMotion()
-    if domain.sense is not None:
-        backbone = LoopPredictor(shipped_loop_model()[0], domain.sense.hinge, fading=PREDICTED_SWEEPS)
+    if domain.features is not None:
+        backbone = LoopPredictor(shipped_loop_model()[0], domain.features.torsion_index, max_sweeps=PREDICTED_SWEEPS)
     return Controller(
         backbone=backbone, metric=Pullback(), trust_region=TrustRegion(largest=2.0), gate=gate, horizon=1, seed=seed
     )
 
 
 def run_guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[tuple[LoopState, StepInfo, int]]:
-    """Steps of a stream in which the loop model predicts and its gate corrects: state, diagnostics, residue."""
+    """Run a stream in which the loop model predicts and its gate corrects: state, diagnostics, residue."""
     parts = loop_controller(domain, shipped_gate(), seed=seed)
     run = parts.init(domain, state)
     for _ in range(GUIDED_SWEEPS * domain.length):
@@ -70,7 +70,7 @@ def minimise(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> LoopStat
     seed : int
     """
     goal = LoopGoal(floor=1.0, potential=POTENTIAL_WEIGHT)
-    domain = replace(domain, sense=None, goal=goal)
+    domain = replace(domain, features=None, goal=goal)
     steps = run_force_field(
         loop_controller(domain, FixedGate(1), seed=seed),
         domain,

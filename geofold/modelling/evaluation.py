@@ -74,7 +74,21 @@ def evaluate_model(
     options: RunOptions,
     only: Collection[int] | None = None,
 ) -> LoopModel:
-    """Model of one refined end; see `evaluate_geometry` and `rank_models`."""
+    """Model of one refined end; see `evaluate_geometry` and `rank_models`.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure that the outcome belongs to.
+    domain : LoopDomain
+        Domain of the loop.
+    outcome : StreamOutcome
+        Result of a refinement.
+    options : RunOptions
+        Options of the run.
+    only : collection of int, optional
+        Residues included in the energy; all by default.
+    """
     scores = evaluate_geometry(structure, domain, [outcome])
     return rank_models(structure, [outcome], scores, options, only)[0]
 

@@ -32,7 +32,7 @@ Domain = TypeVar("Domain", LoopDomain, PeptideDomain)
 def with_force_field(
     structure: Structure, domain: Domain, xyz: np.ndarray, seed: int, force_field: ForceField = AMBER14
 ) -> Domain:
-    """The domain with a force field around the moving atoms, hydrogens placed for the given coordinates.
+    """Return the domain with a force field around the moving atoms, hydrogens placed for the given coordinates.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def run_force_field(
     steps: int = FORCE_FIELD_STEPS,
     radius: float = 0.2,
 ) -> Iterator[tuple[ControllerState, StepInfo]]:
-    """Steps of one correction each towards a goal that includes an energy.
+    """Take steps of one correction each towards a goal that includes an energy.
 
     Parameters
     ----------

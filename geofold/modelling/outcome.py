@@ -140,5 +140,5 @@ class LoopModel:
         return sum(self.terms.values())
 
     def with_terms(self, **terms: float) -> LoopModel:
-        """The model with some of its terms replaced."""
+        """Return the model with some of its terms replaced."""
         return replace(self, terms={**self.terms, **terms})

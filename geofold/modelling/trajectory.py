@@ -60,7 +60,7 @@ class TrajectoryRecorder:
             self.accepted += int(info.accepted[row])
 
     def outcome(self, domain: LoopDomain, status: str) -> StreamOutcome:
-        """The outcome of the streams recorded so far."""
+        """Return the outcome of the streams recorded so far."""
         first = domain.tree.first
         return StreamOutcome(
             domain.tree,

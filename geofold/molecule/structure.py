@@ -118,7 +118,7 @@ class Document(Protocol):
         """Bonds between atoms of `structure` that the file records."""
 
     def sequences(self) -> dict[str, RecordedSequence]:
-        """Recorded sequence of each chain id, as far as the file has them."""
+        """Return the recorded sequence of each chain id, as far as the file has them."""
 
 
 COLUMNS = tuple(

@@ -1,1 +1,1 @@
-
+"""Conversions from and to the objects of other toolkits."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from geofold.errors import CoordinateError, OptionError, OutputError
-from geofold.molecule.analysis.residue_monitor import Watch
+from geofold.molecule.analysis.residue_monitor import ResidueMonitor
 from geofold.molecule.energy.ramachandran import ALLOWED, FAVOURED, OUTLIER, UNDEFINED
 from geofold.molecule.selection import parse_range
 from geofold.plugins.openmm import structure_from_openmm
@@ -66,18 +66,18 @@ class TorsionReporter:
         for text in self._ranges:
             parse_range(text)
         self._interval, self._headed = interval, append
-        self._watch: Watch | None = None
+        self._monitor: ResidueMonitor | None = None
         self._opened = isinstance(file, (str, Path))
         self._out: Any = _open(file, append) if isinstance(file, (str, Path)) else file
 
     def describeNextReport(self, simulation: Simulation) -> dict[str, Any]:
         """Step of the next report, and the data that it needs: positions of whole molecules."""
-        if self._watch is None:
+        if self._monitor is None:
             from openmm import unit
 
             start = simulation.context.getState(positions=True).getPositions(asNumpy=True)
             start = start.value_in_unit(unit.nanometer)
-            self._watch = Watch.of(structure_from_openmm(simulation.topology, start), self._ranges)
+            self._monitor = ResidueMonitor.of(structure_from_openmm(simulation.topology, start), self._ranges)
         steps = self._interval - simulation.currentStep % self._interval
         return {"steps": steps, "periodic": False, "include": ["positions"]}
 
@@ -85,9 +85,9 @@ class TorsionReporter:
         """Write the lines of one state of a simulation."""
         from openmm import unit
 
-        if self._watch is None:
+        if self._monitor is None:
             self.describeNextReport(simulation)
-        assert self._watch is not None
+        assert self._monitor is not None
         xyz = np.asarray(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=np.float64)
         if not np.isfinite(xyz).all():
             raise CoordinateError(
@@ -100,10 +100,10 @@ class TorsionReporter:
             lines.writerow(COLUMNS)
             self._headed = True
         time = f"{state.getTime().value_in_unit(unit.picosecond):.6g}"
-        seen = self._watch.look(xyz)
-        for row, k in enumerate(self._watch.residues.tolist()):
-            residue = self._watch.structure.residues[k]
-            angles = [_format(np.degrees(part[row]), 2) for part in (seen.phi, seen.psi, seen.omega)]
+        measured = self._monitor.evaluate(xyz)
+        for row, k in enumerate(self._monitor.residues.tolist()):
+            residue = self._monitor.structure.residues[k]
+            angles = [_format(np.degrees(part[row]), 2) for part in (measured.phi, measured.psi, measured.omega)]
             lines.writerow(
                 [
                     simulation.currentStep,
@@ -111,9 +111,9 @@ class TorsionReporter:
                     residue.label,
                     residue.resname,
                     *angles,
-                    STATE_NAMES[int(seen.verdict[row])],
-                    _format(seen.percentile[row], 4),
-                    int(seen.overlaps[row]),
+                    STATE_NAMES[int(measured.verdict[row])],
+                    _format(measured.percentile[row], 4),
+                    int(measured.overlaps[row]),
                 ]
             )
         self._out.flush()

@@ -79,7 +79,7 @@ def test_names_of_force_fields_are_the_standard_residues() -> None:
     assert gf.repair(short.encode(), "A:64-70", **QUICK).report["added_atoms"] == ["A:68@NE2"]
 
 
-def test_an_unknown_residue_elsewhere_is_left_out_of_the_energy_and_told() -> None:
+def test_an_unknown_residue_elsewhere_is_left_out_of_the_energy_and_reported() -> None:
     text = "".join(
         "HETATM" + line[6:17] + "XYZ" + line[20:] if line.startswith("ATOM") and line[22:26] == "   6" else line
         for line in lines_of("1ubi.pdb")
@@ -119,7 +119,7 @@ def test_a_linked_output_stays_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["t.nc", "t.dcd.gz", "t"])
-def test_an_unknown_trajectory_ending_is_told_before_the_run(name: str, tmp_path: Path) -> None:
+def test_an_unknown_trajectory_suffix_is_refused_before_the_run(name: str, tmp_path: Path) -> None:
     out = tmp_path / "o.pdb"
     assert main(["repair", str(BENT), "--loop", LOOP, "-o", str(out), "--trajectory", str(tmp_path / name)]) == 2
     assert not list(tmp_path.iterdir())
@@ -188,7 +188,7 @@ def test_a_residue_that_takes_no_part_in_the_energy_cannot_be_steered_by_it(tmp_
     assert told.count("\n") == 1 and "--no-energy" in told and not (tmp_path / "o.pdb").exists()
 
 
-def test_what_the_force_field_refuses_is_told_before_the_search_and_noted_by_check(tmp_path, capsys, monkeypatch):
+def test_residues_without_parameters_are_refused_before_the_search_and_noted_by_check(tmp_path, capsys, monkeypatch):
     from geofold.app import repair_runs
 
     source = tmp_path / "odd.pdb"

@@ -43,7 +43,7 @@ def test_torn_residues_on_both_sides_of_a_stretch_are_described(gone, told) -> N
     assert found["before"]["ramachandran"]["favoured"] > 60
 
 
-def test_a_loop_beside_a_torn_residue_is_refused_in_a_line() -> None:
+def test_a_loop_next_to_a_torn_residue_is_refused_in_a_line() -> None:
     structure = read("".join(atoms(lambda number, name: (number, name) != (20, "CA"))).encode())
     with pytest.raises(BackboneError, match="A:20 lacks N or CA"):
         torsion_tree(structure, 11, 18)

@@ -48,7 +48,7 @@ def test_no_backbone_draws_from_the_global_generator(name: str) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_initial_weights_are_the_same_beside_a_thread_that_draws() -> None:
+def test_initial_weights_are_the_same_next_to_a_thread_that_draws() -> None:
     def made() -> torch.Tensor:
         return torch.cat([weights(LoopModel(seed=4)), weights(LoopScore(seed=4))])
 

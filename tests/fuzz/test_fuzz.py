@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from geofold import resources
 from geofold.errors import GeofoldError
 from geofold.molecule.io.read import read
-from geofold.molecule.loop.build_request import find_build
+from geofold.molecule.loop.build_request import plan_build
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.selection import find_range, find_residue
 from geofold.molecule.structure import Structure
@@ -60,7 +60,7 @@ def test_damaged_structures_are_read_or_refused(part: int, worker, tmp_path: Pat
 
 
 @pytest.mark.parametrize("path", ODD, ids=lambda path: path.name)
-def test_what_was_found_once_stays_mended(path: Path, worker) -> None:
+def test_known_failures_stay_fixed(path: Path, worker) -> None:
     answer = worker.ask(file=str(path))
     assert answer["outcome"] in ACCEPTED, answer["text"]
 
@@ -73,7 +73,7 @@ def test_a_seed_makes_one_case() -> None:
 @pytest.mark.parametrize(("kind", "outcome"), [
     ("warn", "crash"), ("divide", "crash"), ("hang", "cpu"), ("flood", "memory"), ("die", "crash"), ("behave", "fine"),
 ])  # fmt: skip
-def test_a_worker_says_what_ended_a_case_and_goes_on(kind: str, outcome: str, worker) -> None:
+def test_a_worker_reports_the_end_of_a_case_and_continues(kind: str, outcome: str, worker) -> None:
     assert worker.ask(misbehave=kind)["outcome"] == outcome
     assert worker.ask(misbehave="behave")["outcome"] == "fine"
 
@@ -111,7 +111,7 @@ def one_line(select, *given_: object) -> None:
 @QUICK
 @given(text=WRITTEN)
 def test_any_text_as_a_range(ubiquitin: Structure, text: str) -> None:
-    for select in (find_range, find_residue, find_build):
+    for select in (find_range, find_residue, plan_build):
         one_line(select, ubiquitin, text)
 
 

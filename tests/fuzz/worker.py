@@ -42,7 +42,7 @@ def read_and_check(case: Case) -> tuple[str, str]:
     from geofold.app.report.energies import as_it_is
     from geofold.errors import GeofoldError
     from geofold.molecule.io.read import read
-    from geofold.molecule.loop.build_request import find_build
+    from geofold.molecule.loop.build_request import plan_build
     from geofold.molecule.peptide.contacts import parse_contact
     from geofold.molecule.selection import find_range, find_residue
 
@@ -64,7 +64,7 @@ def read_and_check(case: Case) -> tuple[str, str]:
     if structure is None:
         return "refused", refusal
     for text in case.ranges:
-        for select in (find_range, find_residue, find_build):
+        for select in (find_range, find_residue, plan_build):
             attempt(lambda text=text, select=select: select(structure, text))
     attempt(lambda: parse_contact(structure, case.contact, case.altloc))
     found, refusal = attempt(analyse)

@@ -78,7 +78,7 @@ def test_a_row_of_a_batch_is_a_batch_of_one() -> None:
     assert torch.allclose(both.domain.origin.position[1], alone.domain.origin.position[0], atol=1e-9)
 
 
-def test_onward_is_a_backbone_that_goes_on_with_the_plan() -> None:
+def test_plan_shift_is_a_backbone_that_continues_the_plan() -> None:
     check_backbone(PlanShift(), batch=2, features=4, dim=16)
     plan = torch.arange(16.0)[None]
     assert PlanShift().step(plan, plan)[0].tolist() == [[*range(2, 16), 14, 15]]

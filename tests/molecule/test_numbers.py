@@ -49,7 +49,7 @@ def test_what_is_no_integer(text):
     "text", ["", ".", "-", "nan", "inf", "-inf", "1_2.34", "1,5", "\u0661.5", "1e308", "1e400", "0x1p3", "100000.1",
              "1.5.2", ENDLESS],
 )  # fmt: skip
-def test_what_is_no_real_number(text):
+def test_texts_that_are_not_real_numbers(text):
     assert parse_decimal(text) is None and parse_cif_real(text) is None
 
 
@@ -104,7 +104,7 @@ def test_residue_numbers_beyond_the_limit_are_refused(number):
 
 
 @pytest.mark.parametrize("number", [str(2**63), ENDLESS, "\u0661", "x"])
-def test_atom_ids_beyond_the_limit_are_no_ids(number):
+def test_atom_ids_beyond_the_limit_are_not_ids(number):
     row = next(line for line in PRION.splitlines() if line.startswith("ATOM"))
     words = row.split()
     words[1] = number

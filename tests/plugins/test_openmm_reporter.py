@@ -13,7 +13,7 @@ from openmm import app, unit
 
 from geofold.app.report import measure
 from geofold.errors import CoordinateError, OptionError, OutputError, ResidueRangeError
-from geofold.molecule.analysis.residue_monitor import Watch
+from geofold.molecule.analysis.residue_monitor import ResidueMonitor
 from geofold.molecule.energy import ramachandran
 from geofold.molecule.io.read import read
 from geofold.molecule.topology.torsion_tree import torsion_tree
@@ -123,31 +123,31 @@ def test_an_exploded_simulation_is_named(simulation: app.Simulation) -> None:
 
 def test_overlaps_are_those_of_the_report() -> None:
     structure = read(find("structures", "1ubi_bent.pdb"))
-    watch = Watch.of(structure, ["A:45-56"])
-    seen = watch.look(structure.xyz)
-    first, last = int(watch.residues[0]), int(watch.residues[-1])
+    monitor = ResidueMonitor.of(structure, ["A:45-56"])
+    state = monitor.evaluate(structure.xyz)
+    first, last = int(monitor.residues[0]), int(monitor.residues[-1])
     tree = torsion_tree(structure, first, last)
     expected = {(min(i, j), max(i, j)) for i, j, _ in measure.overlaps(structure, tree, structure.xyz)}
-    ends = structure.residue_of[seen.pairs]
+    ends = structure.residue_of[state.pairs]
     inside = (ends >= first) & (ends <= last)
     assert inside.any(1).all()
     # atoms of the loop that its torsions do not carry are watched, but cannot be distinguished by moving
-    carried = np.isin(seen.pairs, tree.atoms).any(1)
-    assert {tuple(pair) for pair in seen.pairs[carried].tolist()} == {
-        pair for pair in expected if np.isin(structure.residue_of[list(pair)], watch.residues).any()
+    carried = np.isin(state.pairs, tree.atoms).any(1)
+    assert {tuple(pair) for pair in state.pairs[carried].tolist()} == {
+        pair for pair in expected if np.isin(structure.residue_of[list(pair)], monitor.residues).any()
     }
-    assert len(expected) > 50 and seen.overlaps.sum() == len(ends) + (inside.all(1) & (ends[:, 0] != ends[:, 1])).sum()
+    assert len(expected) > 50 and state.overlaps.sum() == len(ends) + (inside.all(1) & (ends[:, 0] != ends[:, 1])).sum()
 
 
 def test_torsions_are_those_of_the_report_gaps_included() -> None:
     structure = read(find("structures", "1bhl.pdb"))
-    watch = Watch.of(structure)
-    seen, reported = watch.look(structure.xyz), measure.backbone(structure, structure.xyz)
-    for mine, theirs in ((seen.phi, reported.phi), (seen.psi, reported.psi), (seen.omega, reported.omega)):
-        theirs = theirs[watch.residues]
+    monitor = ResidueMonitor.of(structure)
+    state, reported = monitor.evaluate(structure.xyz), measure.backbone(structure, structure.xyz)
+    for mine, theirs in ((state.phi, reported.phi), (state.psi, reported.psi), (state.omega, reported.omega)):
+        theirs = theirs[monitor.residues]
         assert np.array_equal(np.isnan(mine), np.isnan(theirs))
         difference = np.angle(np.exp(1j * (mine - theirs)))
         assert np.nanmax(np.abs(difference)) < 1e-3
-    both = ~np.isnan(seen.percentile)
-    assert np.array_equal(seen.verdict[both], reported.verdict[watch.residues][both])
-    assert (seen.verdict == ramachandran.OUTLIER).sum() == 1
+    both = ~np.isnan(state.percentile)
+    assert np.array_equal(state.verdict[both], reported.verdict[monitor.residues][both])
+    assert (state.verdict == ramachandran.OUTLIER).sum() == 1

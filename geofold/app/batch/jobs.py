@@ -215,7 +215,10 @@ def _require_whole(job: Job, path: str) -> None:
         try:
             if name == "trajectory":
                 require_trajectory_name(job.cells[name])
-            for target in [job.path(name), *(job.targets.further(job.targets.models) if name == "output" else ())]:
+            for target in [
+                job.path(name),
+                *(job.targets.further_paths(job.targets.models) if name == "output" else ()),
+            ]:
                 require_writable(target)
         except GeofoldError as error:
             _refuse(where, name, error.given, error.expected, error.remedy)
@@ -229,7 +232,7 @@ def _require_apart(jobs: list[Job], path: str, reserved: tuple[str, ...]) -> Non
     for job in jobs:
         targets = job.targets
         written = [(column, job.path(column)) for column in WRITTEN if column in job.cells]
-        for column, target in written + [("models", name) for name in targets.further(targets.models)]:
+        for column, target in written + [("models", name) for name in targets.further_paths(targets.models)]:
             place = f"row {job.row}, column {column}"
             key = identity(target)
             owner = place if key is None else taken.setdefault(key, place)

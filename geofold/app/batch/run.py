@@ -109,7 +109,7 @@ def run_job(job: Job) -> dict[str, Any]:
     options, name = job.options, job.cells.get("input")
     with _ALONE:
         try:
-            for path in job.targets.every():
+            for path in job.targets.all_paths():
                 remove_leftovers(path)
             content = None if job.input is None else read_bytes(job.input, str(name))
             row["job_sha256"] = job.fingerprint(content)
@@ -141,7 +141,7 @@ def _finished(jobs: list[Job], recorded: list[dict[str, Any]]) -> tuple[list[dic
 
 def _still_there(job: Job, row: dict[str, Any]) -> bool:
     targets = job.targets
-    files = [*targets.given(), *targets.further(row["models"])]
+    files = [*targets.requested_paths(), *targets.further_paths(row["models"])]
     return all(map(os.path.isfile, files)) and digest(job.path("output")) == row["output_sha256"]
 
 

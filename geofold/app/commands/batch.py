@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from geofold.app.batch.columns import described
-from geofold.app.commands.console import told
+from geofold.app.commands.console import user_errors
 from geofold.streams import say
 from geofold.terminal import printable
 
@@ -52,7 +52,7 @@ def _command(name: str) -> Callable[..., None]:
         sbatch: Sbatch = None,
         results: Table = None,
     ) -> None:
-        with told():
+        with user_errors():
             from geofold.app.batch.run import batch
 
             try:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geofold.app.commands.console import told
+from geofold.app.commands.console import user_errors
 from geofold.app.commands.options import Field, option
 from geofold.modelling.option_table import find_option
 from geofold.paths import name_of, require_outputs
@@ -22,7 +22,7 @@ def check(
     force_field: Field = "amber14",
 ) -> None:
     """List what is wrong with a structure: clashes, Ramachandran outliers, cis bonds, chain breaks, energy."""
-    with told():
+    with user_errors():
         import json
 
         from geofold.app.report.check_text import check_text
@@ -43,10 +43,10 @@ def check(
 
 def _inspect(content: bytes, name: str | None, energy: bool, altloc: str | None, force_field: str) -> dict[str, Any]:
     """Report of `geofold.check`, with the energy evaluated in a background process while PyTorch is imported."""
-    from geofold.app.report.energies import Aside
+    from geofold.app.report.energies import BackgroundEnergy
     from geofold.molecule.energy.amber import FORCE_FIELDS
 
-    with Aside.begun(content, altloc, FORCE_FIELDS[force_field]) if energy else nullcontext() as background:
+    with BackgroundEnergy.start(content, altloc, FORCE_FIELDS[force_field]) if energy else nullcontext() as background:
         from geofold.app.report.check import inspect
         from geofold.app.sources import load
         from geofold.modelling.threads import one_thread

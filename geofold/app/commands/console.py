@@ -19,7 +19,7 @@ INTERRUPTED = "geofold: interrupted; nothing was written"
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """Exit with one line and status 2 on a `GeofoldError`, and with status 130 on Ctrl-C."""
     with Interrupts() as interrupts:
         try:
@@ -37,7 +37,7 @@ def told() -> Iterator[None]:
 
 
 @contextmanager
-def told_along(verbose: bool) -> Iterator[Callable[[str, int, int, float], None] | None]:
+def console_progress(verbose: bool) -> Iterator[Callable[[str, int, int, float], None] | None]:
     """Show progress on standard error and yield the callback, or None if nothing is shown.
 
     With `verbose`, every step is a line. Otherwise a terminal gets a bar, at once, and anything else gets nothing.

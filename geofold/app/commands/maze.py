@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geofold.app.commands.console import told
+from geofold.app.commands.console import user_errors
 from geofold.errors import OptionError
 
 MOST_STEPS = 4096
@@ -28,7 +28,7 @@ def maze(
     report: Annotated[str | None, typer.Option(help="Also write the measurements, as JSON.")] = None,
 ) -> None:
     """Run the controller through a maze on curved ground while an obstacle is dragged."""
-    with told():
+    with user_errors():
         import json
 
         from geofold.files import write_all

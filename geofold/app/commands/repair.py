@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geofold.app.commands.console import told, told_along
+from geofold.app.commands.console import console_progress, user_errors
 from geofold.app.commands.options import (
     Altloc,
     Energy,
@@ -152,7 +152,7 @@ def _run(
     models : int
         Maximum number of structures to write.
     """
-    with told():
+    with user_errors():
         from geofold.app.outputs import Targets
         from geofold.app.result import summary
         from geofold.files import write_all
@@ -163,7 +163,7 @@ def _run(
 
         content = None if source is None else content_of(source)
         targets.require_format(content, name_of(source))
-        with told_along(verbose) as progress:
+        with console_progress(verbose) as progress:
             result = run(content, progress)
         write_all(targets.contents(result))
         say(summary(result.report), err=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from geofold.app.commands.console import told
+from geofold.app.commands.console import user_errors
 from geofold.errors import OptionError
 
 data_app = typer.Typer(no_args_is_help=True, help="Training data.")
@@ -32,7 +32,7 @@ def build(
     seed: Seed = 0,
 ) -> None:
     """Build a training set from the backbones of a folder of structures."""
-    with told():
+    with user_errors():
         from geofold.app.train.chain_dataset import write_data
 
         write_data(folder, output, shortest=shortest, seed=seed)
@@ -51,7 +51,7 @@ def pack(
     seed: Seed = 0,
 ) -> None:
     """Pack side chains onto training backbones, for `geofold train loop` and `geofold train gate`."""
-    with told():
+    with user_errors():
         from geofold.app.train.driver import progress_bar
         from geofold.learn.data.chains import read_chains
         from geofold.learn.weights import data_hash
@@ -83,7 +83,7 @@ def prior(
     seed: Seed = 0,
 ) -> None:
     """Train the torsion prior: phi, psi and cis or trans of a residue, from the sequence and the torsions before it."""
-    with told():
+    with user_errors():
         from geofold.app.train.driver import train_prior_model
 
         train_prior_model(data, out, steps=steps, kind=kind, seed=seed)
@@ -99,7 +99,7 @@ def loop(
     seed: Seed = 0,
 ) -> None:
     """Train the loop model: how the torsions of a perturbed loop must turn, given its environment."""
-    with told():
+    with user_errors():
         from geofold.app.train.driver import train_loop_model
 
         train_loop_model(data, packed, out, steps=steps, kind=kind, seed=seed)
@@ -116,7 +116,7 @@ def peptide(
     seed: Seed = 0,
 ) -> None:
     """Train the peptide policy: how torsions must turn to make a contact, by imitation of an offline optimiser."""
-    with told():
+    with user_errors():
         from geofold.app.train.peptide import train_peptide_policy
 
         train_peptide_policy(out, peptides=peptides, steps=steps, kind=kind, seed=seed)
@@ -131,7 +131,7 @@ def maze(
     seed: Seed = 0,
 ) -> None:
     """Train a predictor of the maze on paths of an oracle: the next eight moves, from what an agent observes."""
-    with told():
+    with user_errors():
         from geofold.app.train.maze import train_maze_predictor
 
         train_maze_predictor(out, worlds=worlds, steps=steps, kind=kind, seed=seed)
@@ -149,7 +149,7 @@ def gate(
     seed: Seed = 0,
 ) -> None:
     """Train a gate on a frozen model: which steps deserve a correction."""
-    with told():
+    with user_errors():
         if domain not in ("loop", "peptide"):
             raise OptionError(f"domain {domain}", "loop or peptide", "choose one of them")
         if domain == "loop" and (data is None or packed is None):
@@ -199,7 +199,7 @@ def score(
     seed: Seed = 0,
 ) -> None:
     """Train the potential that ranks models of a loop: the nearer to the native, the lower the score."""
-    with told():
+    with user_errors():
         from geofold.app.train.score import train_score_model
         from geofold.app.train.score_options import ScoreRun
 
@@ -231,7 +231,7 @@ def judge(
     seed: Seed = 0,
 ) -> None:
     """Pretrain the judge of loops as inverse folding: amino acids of masked segments, from backbone and environment."""
-    with told():
+    with user_errors():
         from geofold.app.train.judge import train_judge_model
 
         train_judge_model(data, out, steps=steps, device=device, seed=seed)
@@ -239,14 +239,16 @@ def judge(
 
 @train_app.command("judge-recovery")
 def judge_recovery(
-    weights: Annotated[str, typer.Argument(help="Weights of a judge (geofold train judge), their card beside them.")],
+    weights: Annotated[
+        str, typer.Argument(help="Weights of a judge (geofold train judge), with their card in the same folder.")
+    ],
     data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build), or its folder.")],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many chains.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Largest number of chains.")] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Report how well a trained judge predicts masked amino acids: perplexity and recovery on a split of the data."""
-    with told():
+    with user_errors():
         from geofold.app.train.judge import report_recovery
 
         report_recovery(data, weights, split=split, limit=limit, device=device)
@@ -259,7 +261,7 @@ def metric(
     seed: Seed = 0,
 ) -> None:
     """Train G_psi, a learned metric on the frozen peptide policy, for the lowest loss after one natural step."""
-    with told():
+    with user_errors():
         from geofold.app.train.peptide import train_peptide_metric
 
         train_peptide_metric(out, courses=courses, seed=seed)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from geofold.app.commands.console import told
+from geofold.app.commands.console import user_errors
 from geofold.app.commands.options import Offline
 from geofold.paths import require_outputs
 
@@ -25,7 +25,7 @@ def view(
     offline: Offline = False,
 ) -> None:
     """Write a viewer page of a trajectory."""
-    with told():
+    with user_errors():
         from geofold.files import encoded, write_all
 
         require_outputs([output], {"trajectory": source} | ({} if report is None else {"report": report}))

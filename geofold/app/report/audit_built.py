@@ -111,7 +111,7 @@ def audit_built(
 
 
 def cis_prolines(built: BuiltLoops, omega: Floats) -> list[int]:
-    """Indices of the cis prolines of built loops, by their omega (n_residues,) in radian."""
+    """Return indices of the cis prolines of built loops, by their omega (n_residues,) in radian."""
     inside = [k for first, last in built.spans for k in range(first, last + 1)]
     return [k for k in inside if built.structure.residues[k].resname == "PRO" and abs(omega[k]) < CIS]
 

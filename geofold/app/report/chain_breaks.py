@@ -7,7 +7,7 @@ from typing import Any
 
 from geofold.errors import GeofoldError
 from geofold.molecule.loop.build_plan import sequence_of
-from geofold.molecule.loop.build_request import LONGEST, SHORTEST, find_build
+from geofold.molecule.loop.build_request import LONGEST, SHORTEST, plan_build
 from geofold.molecule.numbering import with_insertion_codes
 from geofold.molecule.selection import Number, ResidueRange
 from geofold.molecule.structure import Structure
@@ -61,7 +61,7 @@ def _build(structure: Structure, gap: Gap) -> tuple[str | None, str | None]:
     if gap.names is None:
         return f"{span}=SEQUENCE", None
     try:
-        find_build(structure, span)
+        plan_build(structure, span)
     except GeofoldError as error:
         return None, str(error)
     return span, None

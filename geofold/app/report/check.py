@@ -11,7 +11,7 @@ from geofold.app.report.measure import measure
 from geofold.app.report.report import REPORT_SCHEMA, chemistry_notes, described, versions
 from geofold.app.report.torsion_likelihood import likelihood
 from geofold.errors import ForceFieldError
-from geofold.modelling.repair.detection import trouble
+from geofold.modelling.repair.detection import report_anomalies
 from geofold.molecule.selection import MAX_LISTED, incomplete_backbones, segment_labels
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import chain_segments
@@ -54,7 +54,7 @@ def inspect(
         "chain_breaks": breaks(structure),
         "before": measure(structure, trees, structure.xyz, None, altloc),
         "prior": likelihood(structure, [span for span in spans if span[1] > span[0]]),
-        "trouble": trouble(structure, altloc),
+        "trouble": report_anomalies(structure, altloc),
     }
     numbers: dict[str, Any] = {}
     notes: list[str] = []

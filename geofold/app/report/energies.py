@@ -59,7 +59,7 @@ def infinite(numbers: dict[str, Any]) -> bool:
 
 
 def infinite_notes(**numbers: dict[str, Any]) -> list[str]:
-    """Notes on infinite energies; the keywords name the measurements (before, after, now)."""
+    """Return notes on infinite energies; the keywords name the measurements (before, after, now)."""
     return [
         f"the energy {when} is infinite: some atoms coincide"
         for when, measured in numbers.items()
@@ -68,7 +68,7 @@ def infinite_notes(**numbers: dict[str, Any]) -> list[str]:
 
 
 def energy_notes(model: EnergyModel | None) -> list[str]:
-    """Notes on residues that the energy leaves out or replaces by their standard parents."""
+    """Return notes on residues that the energy leaves out or replaces by their standard parents."""
     notes = []
     if model is not None and model.completed.left_out:
         notes.append(
@@ -96,7 +96,7 @@ def as_it_is(structure: Structure, altloc: str | None = None, force_field: Force
 
 
 @dataclass(frozen=True, eq=False)
-class Aside:
+class BackgroundEnergy:
     """`as_it_is` in a background process; a context that ends the process on exit.
 
     Parameters
@@ -114,7 +114,7 @@ class Aside:
     force_field: ForceField = AMBER14
 
     @classmethod
-    def begun(cls, content: bytes, altloc: str | None, force_field: ForceField = AMBER14) -> Aside:
+    def start(cls, content: bytes, altloc: str | None, force_field: ForceField = AMBER14) -> BackgroundEnergy:
         """Start the process, if a temporary file and another process can be had."""
         command = [sys.executable, "-P", "-m", __name__, force_field.name, *([] if altloc is None else [altloc])]
         try:
@@ -127,7 +127,7 @@ class Aside:
             return cls(altloc, None, force_field)
         return cls(altloc, process, force_field)
 
-    def __enter__(self) -> Aside:
+    def __enter__(self) -> BackgroundEnergy:
         return self
 
     def __exit__(self, *_: object) -> None:

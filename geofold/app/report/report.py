@@ -35,7 +35,7 @@ def versions() -> dict[str, str]:
 
 
 def described(structure: Structure) -> dict[str, Any]:
-    """Description of the input: name, counts of atoms and amino acids, models."""
+    """Return the description of the input: name, counts of atoms and amino acids, models."""
     amino = sum(structure.is_amino_acid(k) for k in range(len(structure.residues)))
     return {"name": structure.source, "atoms": len(structure), "amino_acids": amino, "models": structure.n_models}
 
@@ -175,7 +175,7 @@ def _repacked_section(structure: Structure, outcomes: list[StreamOutcome], shell
 
 
 def _stream_section(structure: Structure, outcomes: list[StreamOutcome]) -> dict[str, Any]:
-    """Steps, inner steps K and wall-clock times of the streams."""
+    """Return steps, inner steps K and wall-clock times of the streams."""
     clock = np.array([ms for outcome in outcomes for ms in outcome.milliseconds] or [0.0])
     return {
         "status": [m.status for m in outcomes],
@@ -229,7 +229,7 @@ def _runs(flags: Sequence[bool]) -> list[list[int]]:
 
 
 def chemistry_notes(structure: Structure) -> list[str]:
-    """Notes on D-amino acids and on covalent links other than disulfides."""
+    """Return notes on D-amino acids and on covalent links other than disulfides."""
     steering = structure.steering_mask
     return [*chirality_notes(structure, structure.xyz, steering), *link_notes(structure, steering)]
 

@@ -37,7 +37,7 @@ def read_report(path: str) -> dict[str, Any]:
     """
     content = content_of(path, EXPECTED)
     try:
-        report = json.loads(content, parse_float=_finite, parse_int=_whole, parse_constant=_refuse)
+        report = json.loads(content, parse_float=_finite, parse_int=_integer, parse_constant=_refuse)
         _require_flat(report)
     except RecursionError:
         reason = f"nested more than {DEEPEST} deep"
@@ -63,7 +63,7 @@ def _finite(text: str) -> float:
     return value if math.isfinite(value) else _refuse(text)
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     return int(text) if len(text) < 18 and abs(int(text)) <= LARGEST else _refuse(text)
 
 

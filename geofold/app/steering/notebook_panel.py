@@ -30,16 +30,30 @@ class Steered(Protocol):
     altloc: str | None
 
     @property
-    def xyz(self) -> Floats: ...
+    def xyz(self) -> Floats:
+        """Current coordinates (n_atoms, 3), in nm."""
+
     @property
-    def span(self) -> tuple[int, int]: ...
+    def span(self) -> tuple[int, int]:
+        """First and last residue of the peptide."""
+
     @property
-    def wanted(self) -> tuple[Contact, ...]: ...
+    def wanted(self) -> tuple[Contact, ...]:
+        """Contacts of the next step."""
+
     @property
-    def contacts(self) -> tuple[str, ...]: ...
-    def add(self, text: str) -> None: ...
-    def remove(self, text: str) -> None: ...
-    def move(self, old: str, new: str) -> None: ...
+    def contacts(self) -> tuple[str, ...]:
+        """Texts of the contacts of the next step."""
+
+    def add(self, text: str) -> None:
+        """Add a contact."""
+
+    def remove(self, text: str) -> None:
+        """Remove a contact."""
+
+    def move(self, old: str, new: str) -> None:
+        """Replace a contact by another one."""
+
     def __next__(self) -> SteeringStep: ...
 
 
@@ -115,7 +129,7 @@ class Panel:
         self._chosen = widgets.Select(options=steering.contacts, rows=4, description="wanted")
         self._change = widgets.Button(description="move to text")
         self._remove = widgets.Button(description="remove")
-        self._numbers, self._trouble = widgets.HTML(), widgets.HTML()
+        self._numbers, self._error = widgets.HTML(), widgets.HTML()
         self._run.observe(lambda change: self.run() if change["new"] else self.pause(), "value")
         self._once.on_click(lambda _: self.advance())
         self._add.on_click(lambda _: self._changed(lambda: steering.add(self._text.value)))
@@ -128,7 +142,7 @@ class Panel:
                 widgets.HBox([self._run, self._once]),
                 widgets.HBox([self._text, self._add]),
                 widgets.HBox([self._chosen, widgets.VBox([self._change, self._remove])]),
-                self._trouble,
+                self._error,
                 self._numbers,
                 self._stage,
                 self._script,
@@ -169,7 +183,7 @@ class Panel:
                 self.advance()
                 await asyncio.sleep(PAUSE)
         except Exception as error:  # the error of a task is not displayed otherwise
-            self._trouble.value = f"<b>{escape(str(error))}</b>"
+            self._error.value = f"<b>{escape(str(error))}</b>"
             self._task, self._run.value = None, False
             raise
 
@@ -182,9 +196,9 @@ class Panel:
         """Apply a change made by a click; an invalid one is reported, and the stream continues."""
         try:
             change()
-            self._trouble.value = ""
+            self._error.value = ""
         except GeofoldError as error:
-            self._trouble.value = f"<b>{escape(str(error))}</b>"
+            self._error.value = f"<b>{escape(str(error))}</b>"
         self.refresh()
 
     def _follow(self) -> None:

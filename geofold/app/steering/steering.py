@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from geofold.app.finalise import finish
 from geofold.app.result import Result
-from geofold.app.start import given
+from geofold.app.start import load_or_build
 from geofold.app.steering.step import SteeringStep
 from geofold.core.state import ControllerState, StepInfo
 from geofold.core.stream import stream
@@ -271,7 +271,7 @@ def steer(
         For input that cannot be used; the message says what to do.
     """
     options = RunOptions(seed=seed, altloc=altloc, predictor=predictor, device=device, force_field=force_field)
-    return Steering(given(source, sequence, start, seed, name), _as_list(contacts), options, keep)
+    return Steering(load_or_build(source, sequence, start, seed, name), _as_list(contacts), options, keep)
 
 
 def _as_list(texts: str | Iterable[str]) -> list[str]:

@@ -206,7 +206,7 @@ def cut_segments(structure: Structure, name: str, shortest: int = SHORTEST) -> l
 def _distinct_atoms(atoms: list[Any], trajectory: Any) -> list[Any]:
     """Atoms of a trajectory's first frame without those that coincide with an earlier one.
 
-    The C code behind `mdtraj.shrake_rupley` ends the process where two atoms coincide.
+    The C code of `mdtraj.shrake_rupley` ends the process if two atoms coincide.
     """
     pairs = cKDTree(trajectory.xyz[0][[a.index for a in atoms]]).query_pairs(COINCIDENT, output_type="ndarray")
     later = set(pairs.max(1, initial=-1).tolist())
@@ -285,8 +285,7 @@ def _arrays(segments: list[Segment], seed: int) -> dict[str, NDArray[np.generic]
 
 
 def find_loops(dssp: NDArray[np.int64]) -> list[tuple[int, int, int, int, int, int]]:
-    """Loops between regular structure: start, length, and kind (1 helix, 2 strand) and length of the elements before
-    and after."""
+    """Find loops: start and length, then kind (1 helix, 2 strand) and length of the elements before and after."""
     helix, strand = np.isin(dssp, [DSSP.index(k) for k in "HGI"]), dssp == DSSP.index("E")
     spans = []
     for kind, mask, shortest in ((1, helix, HELIX), (2, strand, STRAND)):

@@ -82,7 +82,7 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
     from geofold.molecule.datasets.bent_loops import perturbed_structures
     from geofold.molecule.datasets.loop_windows import loop_windows, require_loops
     from geofold.molecule.datasets.packed_chains import packed_structure, read_packed
-    from geofold.molecule.loop.detection import Trouble, trouble_level, trouble_of
+    from geofold.molecule.loop.detection import AnomalyScore, anomaly_threshold, score_anomalies
     from geofold.molecule.structure import Structure
 
     require_backbone(kind)
@@ -98,8 +98,8 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
     intact = [int(c) for c in side_chains.chain if chains.split[c] == SPLITS.index("valid")]
 
     def card(model: LoopModel) -> dict[str, Any]:
-        def detect(structure: Structure) -> Trouble:
-            return trouble_of(structure, [(0, len(structure.residues) - 1)], model)
+        def detect(structure: Structure) -> AnomalyScore:
+            return score_anomalies(structure, [(0, len(structure.residues) - 1)], model)
 
         native = [detect(packed_structure(chains, side_chains, c)) for c in intact]
         perturbed = [
@@ -107,7 +107,7 @@ def train_loop_model(data: str, packed: str, out: str, *, steps: int, kind: str,
             for structure, loop in perturbed_structures(chains, side_chains, "valid", VALIDATION_LOOPS)
         ]
         return {
-            "trouble": trouble_level(native, perturbed),
+            "trouble": anomaly_threshold(native, perturbed),
             "data_sha256": digest,
             "packed_sha256": packed_digest,
             "command": command,
@@ -218,9 +218,10 @@ def make_once(
                 bar.advance(task)
         except BrokenProcessPool:
             raise WorkersError(
-                f"a process that made {name} in {folder} was killed", "enough memory for each of them",
+                f"a process that made {name} in {folder} was killed",
+                "enough memory for each of them",
                 "give the same command again: it resumes from the complete files",
-            ) from None  # fmt: skip
+            ) from None
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             typer.echo(f"geofold: interrupted; the same command resumes from the files in {folder}", err=True)

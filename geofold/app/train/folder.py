@@ -15,7 +15,7 @@ MADE_AGAIN = "remove it, and the command makes it again"
 
 
 def open_run(out: str | Path, command: str, **sources: str) -> Path:
-    """The folder of a training, made where there is none.
+    """Return the folder of a training, made where there is none.
 
     Parameters
     ----------
@@ -36,8 +36,9 @@ def open_run(out: str | Path, command: str, **sources: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise OutputError(f"output {out} cannot be made a folder ({reason})", "a folder, or a name for one",
-                          "give another --out") from None  # fmt: skip
+        raise OutputError(
+            f"output {out} cannot be made a folder ({reason})", "a folder, or a name for one", "give another --out"
+        ) from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"output {out} cannot be written", "a folder you may write to", "give another --out")
     own, path = {"command": command, **sources}, folder / RUN
@@ -50,12 +51,14 @@ def open_run(out: str | Path, command: str, **sources: str) -> Path:
         if not isinstance(found, dict):
             raise ValueError("no JSON object")
     except (OSError, ValueError, RecursionError) as error:
-        raise InputFileError(f"{path} cannot be read ({error})", "what an earlier run wrote",
-                             "give another --out") from None  # fmt: skip
+        raise InputFileError(
+            f"{path} cannot be read ({error})", "what an earlier run wrote", "give another --out"
+        ) from None
     for key in sorted(own.keys() | found.keys()):
         if own.get(key) != found.get(key):
             raise InputFileError(
-                f"{out} holds another run ({key} {str(found.get(key))[:200]!r})", f"{key} {own.get(key)!r}",
+                f"{out} holds another run ({key} {str(found.get(key))[:200]!r})",
+                f"{key} {own.get(key)!r}",
                 "give the same options and files as then, or another --out",
-            )  # fmt: skip
+            )
     return folder

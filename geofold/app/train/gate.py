@@ -55,7 +55,7 @@ VALIDATION_SEED = 1_000_000
 
 @dataclass(frozen=True)
 class GateTask:
-    """What a gate is trained for and on.
+    """Task and data of the training of a gate.
 
     Attributes
     ----------

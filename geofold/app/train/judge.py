@@ -16,18 +16,32 @@ BACKBONES = "backbones.npz"
 
 
 def train_judge_model(data: str, out: str, *, steps: int, device: str, seed: int) -> None:
-    """Pretrain the judge as inverse folding."""
+    """Pretrain the judge as inverse folding.
+
+    Parameters
+    ----------
+    data : str
+        Folder of data or file of backbones.
+    out : str
+        Output folder.
+    steps : int
+        Number of batches.
+    device : str
+        Device of the network.
+    seed : int
+        Seed of the training.
+    """
     from geofold.learn.judge.pretraining import Recovery, pretrain
 
     require_device(device)
-    found: list[Recovery] = []
+    recoveries: list[Recovery] = []
 
-    def train(tell: ProgressCallback) -> float:
-        found.append(pretrain(backbones(data), out, steps=steps, seed=seed, device=device, told=tell))
-        return found[-1].loss
+    def train(progress: ProgressCallback) -> float:
+        recoveries.append(pretrain(backbones(data), out, steps=steps, seed=seed, device=device, progress=progress))
+        return recoveries[-1].loss
 
     run_training("judge", out, steps, train)
-    last = found[-1]
+    last = recoveries[-1]
     typer.echo(
         f"{out}: after {steps} batches, {last.residues} masked residues of validation chains: perplexity "
         f"{last.perplexity:.2f}, recovery {last.recovery:.3f} (from the structure of the segments alone "
@@ -36,9 +50,23 @@ def train_judge_model(data: str, out: str, *, steps: int, device: str, seed: int
 
 
 def report_recovery(data: str, weights: str, *, split: str, limit: int | None, device: str) -> None:
-    """Print perplexity and recovery of a trained judge on a split."""
+    """Print perplexity and recovery of a trained judge on a split.
+
+    Parameters
+    ----------
+    data : str
+        Folder of data or file of backbones.
+    weights : str
+        Weights of the judge.
+    split : str
+        One of `SPLITS`.
+    limit : int or None
+        Largest number of chains; None for all.
+    device : str
+        Device of the network.
+    """
     from geofold.learn.data.chains import SPLITS, read_chains
-    from geofold.learn.judge.evaluation import recoveries
+    from geofold.learn.judge.evaluation import evaluate_settings
     from geofold.learn.judge.pretrained import load_network
 
     if split not in SPLITS:
@@ -46,9 +74,9 @@ def report_recovery(data: str, weights: str, *, split: str, limit: int | None, d
     require_device(device)
     use_one_thread()
     network, _ = load_network(weights, device)
-    found = recoveries(network, read_chains(backbones(data)), split, count=limit, device=device)
+    recoveries = evaluate_settings(network, read_chains(backbones(data)), split, count=limit, device=device)
     typer.echo("masked    residues  perplexity  recovery  from structure alone: perplexity  recovery")
-    for name, row in found.items():
+    for name, row in recoveries.items():
         typer.echo(
             f"{name:9} {row.residues:8}  {row.perplexity:10.3f}  {row.recovery:8.4f}  "
             f"{row.structure_perplexity:32.3f}  {row.structure_recovery:8.4f}"
@@ -67,5 +95,6 @@ def require_device(device: str) -> None:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n")[0]
-        raise OptionError(f"device {device} ({reason})", "cpu, or a device of this machine such as cuda",
-                          "choose another --device") from None  # fmt: skip
+        raise OptionError(
+            f"device {device} ({reason})", "cpu, or a device of this machine such as cuda", "choose another --device"
+        ) from None

@@ -19,8 +19,10 @@ from geofold.maze.demonstrations import demonstrate
 from geofold.modelling.threads import use_one_thread
 
 FIELDS: dict[str, Field] = {
-    "features": (FLOATS, ("N", "T", "F")), "plan": (FLOATS, ("N", "T", "d")), "known": ("b", ("N", "T")),
-}  # fmt: skip
+    "features": (FLOATS, ("N", "T", "F")),
+    "plan": (FLOATS, ("N", "T", "d")),
+    "known": ("b", ("N", "T")),
+}
 """Arrays of a file of demonstrations."""
 
 

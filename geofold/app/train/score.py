@@ -52,7 +52,7 @@ Files = dict[str, list[Path]]
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What one round of a training does.
+    """Settings of one round of a training.
 
     Attributes
     ----------
@@ -269,7 +269,7 @@ def _require_decoys(run: ScoreRun, files: Files) -> None:
 
 
 def loops_in_split(split: str, count: int) -> int:
-    """Number of loops of a split, from that of the training split."""
+    """Return the number of loops of a split, from that of the training split."""
     return count if split == "train" or not count else min(max(count // VALIDATION_RATIO, 1), MAX_VALIDATION_LOOPS)
 
 

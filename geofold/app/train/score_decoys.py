@@ -84,7 +84,7 @@ def read_chains_once(data: str) -> Chains:
 
 
 def search_validation_loops(run: ScoreRun, weights: Sequence[Path]) -> list[Decoys]:
-    """Final candidates of searches for validation loops with a potential, the mean of some networks."""
+    """Return final candidates of searches for validation loops with a potential, the mean of some networks."""
     folder = (run.folder / SCRATCH if run.scratch_steps else run.folder) / "searched"
     folder.mkdir(parents=True, exist_ok=True)
     jobs: dict[Path, tuple[Any, ...]] = {

@@ -124,8 +124,11 @@ class ScoreRun:
                 continue
             score, cards[option] = load_score(path)
             if option == "begin" and not isinstance(cards[option].get("rounds"), int):
-                raise InputFileError(f"{path} is one network of a potential (its card tells of no rounds)",
-                                     "a whole potential", "give the file in the folder above it")  # fmt: skip
+                raise InputFileError(
+                    f"{path} is one network of a potential (its card has no rounds)",
+                    "a whole potential",
+                    "give the file in the folder above it",
+                )
             if not self.rounds:
                 raise OptionError(f"--rounds 0 with --{option} {path}", "at least one more", "give --rounds 1")
             if self.members != score.options["members"]:

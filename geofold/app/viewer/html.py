@@ -185,7 +185,19 @@ def verdict(passed: Any) -> str:
 
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    """Render a table whose cells are HTML already; empty without rows."""
+    """Render a table whose cells are HTML already; empty without rows.
+
+    Parameters
+    ----------
+    caption : str
+        Caption (HTML).
+    head : sequence of str
+        Headings of the columns; the head is left out if all are empty.
+    rows : sequence of sequence of str
+        Cells; the first one of each row is its heading.
+    kind : str
+        CSS class of the table.
+    """
     if not rows:
         return ""
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)

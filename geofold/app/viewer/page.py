@@ -45,7 +45,7 @@ class Scene:
     ----------
     trajectory : Trajectory
         Atoms and coordinates.
-    moving, edge, beside : list of int
+    moving, edge, nearby : list of int
         Indices of moving atoms (edge included), of the neighbours in sequence, and of residues near moved ones.
     colours : dict of str to float or None
         Inner steps K of each coloured residue, by label; None if unknown.
@@ -56,7 +56,7 @@ class Scene:
     trajectory: Trajectory
     moving: list[int]
     edge: list[int]
-    beside: list[int]
+    nearby: list[int]
     colours: dict[str, float | None]
     contacts: list[dict[str, Any]]
 
@@ -140,7 +140,7 @@ def page(
                     "models": _chosen(trajectory),
                     "moving": shown.moving,
                     "edge": shown.edge,
-                    "beside": shown.beside,
+                    "beside": shown.nearby,
                     "frames": parts.encode(trajectory.xyz[:, shown.moving], STEP),
                     "moved": shown.colours,
                     "contacts": shown.contacts,
@@ -188,7 +188,7 @@ def view(
     drawn.addModel(pdb_text(trajectory, frames - 1, kept), "pdb")
     drawn.setStyle({"hetflag": False}, {"cartoon": {"color": GREY}})
     drawn.setStyle({"hetflag": True}, {"stick": {"color": GREY}})
-    for chain, resnum, _ in dict.fromkeys(trajectory.atoms[index].residue for index in shown.beside):
+    for chain, resnum, _ in dict.fromkeys(trajectory.atoms[index].residue for index in shown.nearby):
         near = {"model": 0, "chain": chain or " ", "resi": resnum}
         drawn.addStyle(near, {"stick": {"colorscheme": "lightgreyCarbon", "radius": 0.08}})
     if shown.moving:
@@ -252,7 +252,7 @@ def _scene(
         if len(pair) == 2 and all(end in place for end in pair)
     ]
     moving, edges = (np.flatnonzero(np.isin(groups, list(which))).tolist() for which in (core | edge, edge))
-    return Scene(trajectory, moving, edges, _beside(trajectory, groups, core), colours, drawn)
+    return Scene(trajectory, moving, edges, _find_nearby(trajectory, groups, core), colours, drawn)
 
 
 def _chosen(trajectory: Trajectory) -> dict[str, Any] | None:
@@ -262,8 +262,8 @@ def _chosen(trajectory: Trajectory) -> dict[str, Any] | None:
     return {"numbers": [index + 1 for index in trajectory.chosen], "of": trajectory.models}
 
 
-def _beside(trajectory: Trajectory, groups: NDArray[np.int64], core: Collection[int]) -> list[int]:
-    """Indices of the atoms of residues near the residues `core` in the last frame."""
+def _find_nearby(trajectory: Trajectory, groups: NDArray[np.int64], core: Collection[int]) -> list[int]:
+    """Return indices of the atoms of residues near the residues `core` in the last frame."""
     inside, xyz = np.isin(groups, list(core)), trajectory.xyz[-1]
     if not inside.any() or inside.all():
         return []

@@ -63,7 +63,7 @@ def depths_shown(report: Mapping[str, Any], models: int) -> list[float | None] |
 
 
 def _shown(count: int, models: int) -> NDArray[np.int64] | None:
-    """Indices of the shown frames among the report's `count` frames.
+    """Return indices of the shown frames among the report's `count` frames.
 
     The trajectory may hold all frames or only those that a page shows; None if it fits neither.
     """
@@ -185,7 +185,7 @@ def _angles(structure: Structure, frames: Floats, spans: list[tuple[int, int]]) 
 def _overlaps(
     structure: Structure, frames: Floats, spans: list[tuple[int, int]], moved: Sequence[str]
 ) -> dict[str, Any]:
-    """Number of severe overlaps per frame, the worst as [atom, atom, 0.01 A], and the worst of each residue (A)."""
+    """Count severe overlaps per frame; return also the worst, [atom, atom, 0.01 A], and that of each residue (A)."""
     from geofold.app.report.measure import overlaps_along
     from geofold.molecule.topology.torsion_tree import torsion_tree
 

@@ -1,4 +1,4 @@
-"""What git knows of a benchmark's run: the date of its commit, and whether the measured code has changed since."""
+"""Git history of a benchmark's run: the date of its commit, and whether the measured code has changed since."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def date_of(commit: str, root: Path = ROOT) -> str:
 
 
 def changed_since(commit: str, paths: Sequence[str], root: Path = ROOT) -> bool:
-    """Whether a commit after `commit` touched one of the paths (relative to `root`); False if git cannot tell."""
+    """Whether a commit after `commit` touched one of the paths (relative to `root`); False if it is unknown to git."""
     return bool(paths) and bool(_git(root, "log", "-1", "--format=%h", f"{commit}..HEAD", "--", *paths))
 
 

@@ -44,7 +44,7 @@ class Records:
             file.write(json.dumps(row) + "\n")
 
     def of(self, agent: str) -> list[dict[str, Any]]:
-        """Records of an agent, sorted by episode."""
+        """Return the records of an agent, sorted by episode."""
         return sorted((row for row in self.rows if row["agent"] == agent), key=lambda row: str(row["episode"]))
 
 

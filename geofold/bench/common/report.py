@@ -160,7 +160,7 @@ def _headline(entry: dict[str, Any], run: Run, root: Path) -> list[str]:
 def _section(
     section: dict[str, Any], members: list[dict[str, Any]], runs: dict[str, Run], link: str, root: Path
 ) -> str:
-    """A section of RESULTS.md: title, paragraph, small table if it has one, links to the pages of its runs."""
+    """Return a section of RESULTS.md: title, paragraph, small table if it has one, links to the pages of its runs."""
     first = runs[members[0]["folder"]]
     older = any(changed_since(runs[entry["folder"]].summary["commit"], section["measures"], root) for entry in members)
     text = section["text"]
@@ -196,7 +196,7 @@ def _small_table(section: dict[str, Any], run: Run) -> str:
 
 
 def _run_page(entry: dict[str, Any], section: dict[str, Any], run: Run, root: Path) -> str:
-    """The page of a run: protocol, how the run came about, plots, tables, every metric."""
+    """Return the page of a run: protocol, how the run came about, plots, tables, every metric."""
     older = changed_since(run.summary["commit"], section["measures"], root)
     machine = f"{run.summary['cpu']}, {run.summary['seconds']:.0f} s of wall time, commit {run.commit(root)}"
     quick = ", a quick run" if run.summary["quick"] else ""

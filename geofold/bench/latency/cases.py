@@ -1,5 +1,8 @@
-"""Cases of the latency benchmark: steps of a peptide under several settings, steps of a loop in proteins of several
-sizes, and an OpenMM evaluation."""
+"""Cases of the latency benchmark.
+
+They are steps of a peptide under several settings, steps of a loop in proteins of several sizes, and an OpenMM
+evaluation.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain
-from geofold.molecule.loop.perturbation import bend
+from geofold.molecule.loop.perturbation import perturb_loop
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.selection import find_range
@@ -158,7 +161,7 @@ def loop_cases() -> Iterator[TimedCase]:
     for size, copies in COPIES.items():
         protein = make_lattice(single, copies)
         first, last = find_range(protein, LOOP)
-        bent = replace(protein, xyz=bend(protein, first, last, seed=0, target=2.0))
+        bent = replace(protein, xyz=perturb_loop(protein, first, last, seed=0, target=2.0))
         domain = LoopDomain.of(bent, first, last, cap=TORSION_CAP)
         start = domain.start(bent.xyz)
         surroundings = f"{len(domain.sterics.fixed)} fixed heavy atoms in reach, {len(start.pairs.i)} pairs listed"

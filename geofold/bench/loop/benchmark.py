@@ -27,7 +27,7 @@ from geofold.bench.loop.tables import summarise
 from geofold.errors import OptionError
 from geofold.modelling.search.candidates import rebuild_plan
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.loop.build_request import find_builds
+from geofold.molecule.loop.build_request import plan_builds
 from geofold.molecule.loop.perturbation import backbone_rmsd
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import Floats, Structure
@@ -210,7 +210,7 @@ def _make_builder(module: str) -> Callable[[Episode, int, float | None], Numbers
         if episode.sequence is None:
             build = rebuild_plan(start, *find_range(start, episode.loop))
         else:
-            build = find_builds(start, [f"{episode.loop}={episode.sequence}"])[0]
+            build = plan_builds(start, [f"{episode.loop}={episode.sequence}"])[0]
         function = import_module(f"geofold.bench.loop.rivals.{module}").build_missing
         with _timer() as timing:
             model = function(start, build, seed=seed)

@@ -16,7 +16,7 @@ from geofold.app.report.measure import measure
 from geofold.bench.common.data import PROTEINS
 from geofold.errors import GeofoldError
 from geofold.molecule.io.read import read
-from geofold.molecule.loop.perturbation import bend
+from geofold.molecule.loop.perturbation import perturb_loop
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.plugins.mdtraj import trajectory_from
@@ -78,7 +78,7 @@ def _draw_case(
         if used & set(range(first, last + 1)) or not _is_suitable(structure, coil, first, last):
             continue
         try:
-            bent = bend(structure, first, last, seed=seed, target=target)
+            bent = perturb_loop(structure, first, last, seed=seed, target=target)
             numbers = measure(structure, [torsion_tree(structure, first, last)], bent, None)
         except GeofoldError:
             continue

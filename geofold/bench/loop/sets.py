@@ -24,7 +24,7 @@ from geofold.bench.loop import bent_set
 from geofold.errors import InputFileError, OptionError
 from geofold.modelling.options import RunOptions
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell
-from geofold.molecule.datasets.bent_loops import BentLoop as ChainLoop
+from geofold.molecule.datasets.bent_loops import PerturbedLoop as ChainLoop
 from geofold.molecule.datasets.bent_loops import choose_loops as chain_loops
 from geofold.molecule.datasets.bent_loops import perturb_structure
 from geofold.molecule.datasets.loop_windows import IRREGULAR
@@ -145,9 +145,9 @@ def _chain_episodes(set_name: str, data: str, count: int) -> Iterator[Episode]:
         count,
         seed=CHAIN_SEED,
         lengths=chain_set.lengths,
-        most=MAX_RESIDUES,
+        max_residues=MAX_RESIDUES,
         irregular=chain_set.irregular,
-        bent=chain_set.bent or (0.0, 0.0),
+        rmsd_range=chain_set.bent or (0.0, 0.0),
     )
     for site in sites:
         native = packed_structure(chains, packed, site.chain)
@@ -218,6 +218,6 @@ def remove_loop(name: str, native: Structure, loop: str, *, reach: float = 0.0, 
 
 
 def count_native_cis(episode: Episode) -> int:
-    """Number of cis peptide bonds of the native loop, including those to its anchors."""
+    """Return the number of cis peptide bonds of the native loop, including those to its anchors."""
     native, (first, last) = episode.native, episode.span
     return int((np.abs(backbone(native, native.xyz).omega[first : last + 2]) < CIS).sum())

@@ -53,7 +53,7 @@ def keeps_geometry(row: Row) -> bool:
 
 
 def count_cis_made(row: Row) -> int:
-    """Number of cis peptide bonds that the start does not have (a missing loop has none)."""
+    """Return the number of cis peptide bonds that the start does not have (a missing loop has none)."""
     return max(row["after"]["cis"] - ((row.get("before") or {}).get("cis") or 0), 0)
 
 
@@ -197,7 +197,7 @@ def _loop_table(records: Records) -> str:
 
 
 def _interval(row: Row) -> str:
-    """The reported 68 % interval, as text."""
+    """Return the reported 68 % interval, as text."""
     intervals = row.get("confidence")
     return f"{intervals['from_angstrom']}-{intervals['to_angstrom']}" if intervals else ""
 

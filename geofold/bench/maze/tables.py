@@ -137,7 +137,7 @@ def count_operations(agent: MazeAgent) -> float:
 
 
 def summarise_grid(records: Records, agent: MazeAgent) -> dict[str, float]:
-    """Steps of a configuration of the budget grid, by the size of the drag."""
+    """Return steps of a configuration of the budget grid, by the size of the drag."""
     steps: dict[str, float] = {}
     for size in DRAG_LENGTHS:
         rows = [row for row in _rows(records, agent, "grid") if row["drag"] == size]

@@ -30,7 +30,7 @@ from geofold.learn.loop_denoiser.model import LoopModel, load_loop
 from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
 from geofold.molecule.analysis.clashes import count_severe_overlaps
-from geofold.molecule.datasets.bent_loops import BentLoop, choose_loops, domain_with_features, perturb_structure
+from geofold.molecule.datasets.bent_loops import PerturbedLoop, choose_loops, domain_with_features, perturb_structure
 from geofold.molecule.datasets.packed_chains import packed_structure
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.loop.domain import LoopDomain
@@ -79,7 +79,7 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
     chains, packed = read_chains_and_side_chains(data)
     split = "valid" if quick or limit is not None else "test"
     count = limit or (QUICK_EPISODES if quick else EPISODES)
-    selected = choose_loops(chains, packed, split, count, seed=LOOP_SEED, most=MAX_RESIDUES)
+    selected = choose_loops(chains, packed, split, count, seed=LOOP_SEED, max_residues=MAX_RESIDUES)
     jobs = [(data, episode, seed) for episode in selected if not records.has(episode.name, "done")]
     gather(records, "loops", run_episode, jobs, WORKERS)
     summarise(records, split, quick=quick or limit is not None, began=began)
@@ -93,10 +93,10 @@ def load_rival(kind: str) -> LoopModel:
 
 def make_controller(agent: str, domain: LoopDomain, seed: int) -> Controller:
     """Make the controller of an agent."""
-    assert domain.sense is not None
+    assert domain.features is not None
     if agent in RIVALS:
         alone = loop_controller(domain, ThresholdGate(NEVER_OPEN, largest=1), seed=seed)
-        return replace(alone, backbone=LoopPredictor(load_rival(RIVALS[agent]), domain.sense.hinge))
+        return replace(alone, backbone=LoopPredictor(load_rival(RIVALS[agent]), domain.features.torsion_index))
     gate = (
         shipped_gate()
         if agent == "esm"
@@ -105,7 +105,7 @@ def make_controller(agent: str, domain: LoopDomain, seed: int) -> Controller:
     return loop_controller(domain, gate, seed=seed)
 
 
-def run_episode(data: str, episode: BentLoop, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
+def run_episode(data: str, episode: PerturbedLoop, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Run all agents on an episode; the last record marks the episode as done."""
     native = packed_structure(*read_chains_and_side_chains(data), episode.chain)
     first, last = episode.first, episode.last
@@ -222,6 +222,12 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
 
 
 COLUMNS = {
-    "energy": 0, "minimised": 0, "minimised_mean": 0, "median_rmsd": 2, "overlaps": 1, "inner": 2, "operations": 0,
+    "energy": 0,
+    "minimised": 0,
+    "minimised_mean": 0,
+    "median_rmsd": 2,
+    "overlaps": 1,
+    "inner": 2,
+    "operations": 0,
     "milliseconds": 2,
-}  # fmt: skip
+}

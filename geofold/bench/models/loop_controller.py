@@ -25,11 +25,11 @@ from geofold.learn.loop_denoiser.training import coverage, predict_increments
 from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import GUIDED_SWEEPS, loop_controller
 from geofold.molecule.analysis.clashes import count_severe_overlaps
-from geofold.molecule.datasets.bent_loops import BentLoop, choose_loops, domain_with_features, perturb_structure
+from geofold.molecule.datasets.bent_loops import PerturbedLoop, choose_loops, domain_with_features, perturb_structure
 from geofold.molecule.datasets.loop_windows import loop_windows
 from geofold.molecule.datasets.packed_chains import PackedChains, packed_structure
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.loop.detection import bad_stretches, trouble_of
+from geofold.molecule.loop.detection import find_anomalous_segments, score_anomalies
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.perturbation import backbone_rmsd
 from geofold.molecule.loop.predictor import LoopPredictor
@@ -61,8 +61,8 @@ def make_agents(domain: LoopDomain, seed: int) -> dict[str, Controller]:
     def make_controller(gate: Gate) -> Controller:
         return loop_controller(domain, gate, seed=seed)
 
-    assert domain.sense is not None
-    alone = LoopPredictor(shipped_loop_model()[0], domain.sense.hinge)
+    assert domain.features is not None
+    alone = LoopPredictor(shipped_loop_model()[0], domain.features.torsion_index)
     return {
         "predictor": replace(make_controller(ThresholdGate(NEVER_OPEN, largest=1)), backbone=alone),
         "hold_still": replace(make_controller(FixedGate(UNIFORM_DEPTH)), backbone=NoMotion()),
@@ -107,17 +107,17 @@ def run(out: str, *, data: str | None, quick: bool, limit: int | None, seed: int
         coverages = coverage(predicted, missing)
         records.add("calibration", split, coverage_68=coverages[0], coverage_95=coverages[1], increments=len(missing))
     for episode in choose_loops(
-        chains, packed, split, SCANNED_PROTEINS if count == EPISODES else count, seed=13, most=MAX_RESIDUES
+        chains, packed, split, SCANNED_PROTEINS if count == EPISODES else count, seed=13, max_residues=MAX_RESIDUES
     ):
         if not records.has(episode.name, "scan"):
             records.add(episode.name, "scan", **scan_protein(chains, packed, episode))
-    selected = choose_loops(chains, packed, split, count, most=MAX_RESIDUES)
+    selected = choose_loops(chains, packed, split, count, max_residues=MAX_RESIDUES)
     jobs = [(data, episode, seed) for episode in selected if not records.has(episode.name, "done")]
     gather(records, "loops", run_episode, jobs, WORKERS)
     summarise(records, split, quick=quick or limit is not None, began=began)
 
 
-def scan_protein(chains: Chains, packed: PackedChains, episode: BentLoop) -> dict[str, Any]:
+def scan_protein(chains: Chains, packed: PackedChains, episode: PerturbedLoop) -> dict[str, Any]:
     """Detect loops in a whole protein, bent and native, without a given range."""
     native = packed_structure(chains, packed, episode.chain)
     try:
@@ -126,9 +126,9 @@ def scan_protein(chains: Chains, packed: PackedChains, episode: BentLoop) -> dic
         return {"left_out": str(error)}
     model, card = shipped_loop_model()
     full_range = [(0, len(native.residues) - 1)]
-    bent_score, native_score = (trouble_of(structure, full_range, model) for structure in (bent, native))
+    bent_score, native_score = (score_anomalies(structure, full_range, model) for structure in (bent, native))
     segments, false_segments = (
-        bad_stretches(score, full_range, float(card["trouble"])) for score in (bent_score, native_score)
+        find_anomalous_segments(score, full_range, float(card["trouble"])) for score in (bent_score, native_score)
     )
     loop = np.arange(episode.first, episode.last + 1)
     covered_shares = [np.isin(loop, np.arange(a, b + 1)).mean() for a, b in segments]
@@ -164,7 +164,7 @@ def count_corrections(structure: Structure, segments: list[tuple[int, int]], see
     return corrections / GUIDED_SWEEPS
 
 
-def run_episode(data: str, episode: BentLoop, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
+def run_episode(data: str, episode: PerturbedLoop, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Run all agents on an episode; the last record marks the episode as done."""
     chains, packed = read_chains_and_side_chains(data)
     native = packed_structure(chains, packed, episode.chain)
@@ -197,7 +197,7 @@ def run_episode(data: str, episode: BentLoop, seed: int) -> list[tuple[str, str,
             milliseconds.append(info.milliseconds)
         xyz = bent.copy()
         xyz[atoms] = state.domain.conformation.xyz[0].numpy()
-        loss = float(domain.worth(state.domain)[0])
+        loss = float(domain.cost(state.domain)[0])
         add_record(
             agent, xyz, loss=loss, inner=corrections / len(milliseconds), milliseconds=float(np.median(milliseconds))
         )

@@ -102,7 +102,7 @@ def make_aged_state(model: StreamingBackbone, context: int) -> StreamState:
 
 
 def measure_throughput(name: str, length: int) -> dict[str, Any]:
-    """Steps per second of a training pass (forward and backward) by scan and by single steps.
+    """Return steps per second of a training pass (forward and backward) by scan and by single steps.
 
     Scan is the fastest of three. Single steps are timed over the first `STEPPED_LENGTH`. Backbones with a growing cache
     are stepped to the end, and measured without backward pass, whose graph would hold every cache.

@@ -24,8 +24,14 @@ REGIONS = {"helix": ((-110.0, -30.0), (-80.0, 0.0)), "strand": ((-180.0, -60.0),
 """Ranges of phi and psi (degrees) of helical and extended residues, which define runs by torsions alone."""
 MAX_PLOTTED_RUN = 24
 STATISTICS = (
-    "favoured", "cis_before_proline", "cis_elsewhere", "helix_run", "strand_run", "helix_share", "strand_share",
-)  # fmt: skip
+    "favoured",
+    "cis_before_proline",
+    "cis_elsewhere",
+    "helix_run",
+    "strand_run",
+    "helix_share",
+    "strand_share",
+)
 """Statistics of chains, in the order of the table."""
 
 

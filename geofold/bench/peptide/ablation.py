@@ -66,7 +66,7 @@ class Variant:
 
 
 class AnyVariant(Protocol):
-    """What `run_variants` runs."""
+    """Variant of the controller for `run_variants`."""
 
     @property
     def name(self) -> str:

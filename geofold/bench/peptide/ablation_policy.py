@@ -138,7 +138,7 @@ def _change_parts(make: Parts, **parts: Any) -> Parts:
 
 
 def _with_metric(**options: Any) -> Parts:
-    """The base with other options of its pullback metric."""
+    """Return the base with other options of its pullback metric."""
 
     def make(domain: PeptideDomain, seed: int) -> Controller:
         base = make_base(domain, seed)

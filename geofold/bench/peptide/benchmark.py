@@ -126,7 +126,7 @@ def _run_job(
 
 
 def _reference_ensemble(episode: Episode, setup: Setup, folder: Path, *, energies: bool) -> Ensemble:
-    """Reference ensemble of an episode, from its file or made and written to it."""
+    """Return the reference ensemble of an episode, from its file or made and written to it."""
     path = folder / f"{episode.name.replace(':', '_')}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,7 @@ def _measure_rollout(
     if panel == MOVING:
         # violation (A) of the new contact at the step at which it is set
         xyz = torch.as_tensor(rollout.frames[setup.change : setup.change + 1])
-        numbers["jump"] = 10 * float(setup.domain.wanted(xyz, setup.goal(setup.change).contacts)[1][0, 0])
+        numbers["jump"] = 10 * float(setup.domain.contact_errors(xyz, setup.goal(setup.change).contacts)[1][0, 0])
     if reference is not None and len(reference.ca):
         numbers["rmsd"] = nearest_rmsd(ca_coordinates(setup, end), reference.ca)
         if energy:

@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from geofold import resources
 from geofold.molecule.io.read import read
-from geofold.molecule.peptide.contacts import CLOSEST
+from geofold.molecule.peptide.contacts import MIN_CONTACT_SEPARATION
 from geofold.molecule.residues import AMINO_ACID_LETTERS, one_letter_code
 from geofold.molecule.structure import Structure
 
@@ -81,7 +81,7 @@ def real_episodes() -> list[Episode]:
 def _draw_pair(rng: Generator, length: int) -> tuple[int, int]:
     while True:
         i, j = sorted(int(k) for k in rng.integers(1, length + 1, 2))
-        if j - i >= CLOSEST:
+        if j - i >= MIN_CONTACT_SEPARATION:
             return i, j
 
 
@@ -118,6 +118,6 @@ def _find_contacts(structure: Structure, start: int, end: int) -> list[tuple[int
     return [
         (i + 1, j + 1)
         for i in range(len(positions))
-        for j in range(i + CLOSEST, len(positions))
+        for j in range(i + MIN_CONTACT_SEPARATION, len(positions))
         if distances[i, j] <= CONTACT_DISTANCE
     ]

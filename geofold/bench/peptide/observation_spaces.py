@@ -49,13 +49,13 @@ class ObservedPeptide(PeptideDomain):
         Raises
         ------
         ValueError
-            For another name, or for a domain without a `sense`, which lists the CA atoms.
+            For another name, or for a domain without a `features`, which lists the CA atoms.
         """
-        if space not in SPACES or domain.sense is None:
-            raise ValueError(f"observations {space!r}; expected one of {', '.join(SPACES)}, of a domain with a sense")
+        if space not in SPACES or domain.features is None:
+            raise ValueError(f"observations {space!r}; expected one of {', '.join(SPACES)}, of a domain with features")
         weight, n = domain.decoder.weight.clone(), len(domain.tree)
         # indices beyond the local atoms are CA atoms that do not move
-        ca = domain.sense.local[:, 1]
+        ca = domain.features.local[:, 1]
         ca = ca[ca < len(domain.decoder.kinematics.atoms)].to(weight.device)
         pairs = torch.combinations(ca).mT if space != TORSIONS else ca.new_zeros(2, 0)
         if space != ALL_OBSERVATIONS:
@@ -69,7 +69,7 @@ class ObservedPeptide(PeptideDomain):
         return self._with_distances(super().decode(z, state))
 
     def expand(self, z: Tensor, state: PeptideState) -> Expansion:
-        """Derivatives of the domain's decoder, extended to the distances by the chain rule."""
+        """Return derivatives of the domain's decoder, extended to the distances by the chain rule."""
         base = super().expand(z, state)
         base_size = base.prediction.mean.shape[-1]
         vectors = self._vectors(base.prediction.mean)

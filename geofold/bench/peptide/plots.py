@@ -1,5 +1,7 @@
-"""Plots of the peptide benchmark: steps and success per agent, distance and energy along paths, and torsions on the
-Ramachandran map (GeoSSM, Figure 2)."""
+"""Plots of the peptide benchmark.
+
+Steps and success per agent, distance and energy along paths, and torsions on the Ramachandran map (GeoSSM, Figure 2).
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from geofold.molecule.datasets.peptide_demonstrations import state_at
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.peptide.annealing import Course, annealed
+from geofold.molecule.peptide.annealing import AnnealingSchedule, anneal
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.lbfgs import UNCAPPED
@@ -36,7 +36,7 @@ from geofold.molecule.structure import Structure
 Floats = NDArray[np.float64]
 ENSEMBLE_SIZE = 16
 """Number of members."""
-ANNEALING = Course(rows=48, iterations=400, spread=1.5, speed=0.0)
+ANNEALING = AnnealingSchedule(rows=48, iterations=400, start_deviation=1.5, turn_weight=0.0)
 MAX_TRIES = 2
 MAX_RELAXED = 32
 """Maximum number of clean conformations that are relaxed."""
@@ -106,7 +106,7 @@ def make_ensemble(
     torsions = np.zeros((0, len(domain.tree)))
     start, goal = domain.start(structure.xyz), goal_of((contact,))
     for attempt in range(MAX_TRIES):
-        turn = annealed(domain, start, goal, ANNEALING, seed=MAX_TRIES * seed + attempt).numpy()
+        turn = anneal(domain, start, goal, ANNEALING, seed=MAX_TRIES * seed + attempt).numpy()
         torsions = np.concatenate([torsions, turn[_are_clean(structure, domain, contact, turn)]])
         if (
             len(_select_distinct(_ca_coordinates(structure, domain, torsions), np.arange(len(torsions))))

@@ -24,7 +24,7 @@ from geofold.molecule.datasets.peptide_demonstrations import state_at
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import Contact, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
-from geofold.molecule.peptide.predictor import PeptideSense
+from geofold.molecule.peptide.features import PeptideFeatures
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
 
@@ -78,7 +78,7 @@ def make_setup(episode: Episode, seed: int) -> Setup:
     """Make the setup of an episode; its start depends on the seed and is the same for every agent."""
     structure = peptide(episode.sequence)
     domain = PeptideDomain.of(structure, 0, len(structure.residues) - 1, cap=TORSION_CAP)
-    domain = replace(domain, sense=PeptideSense.of(structure, domain.decoder))
+    domain = replace(domain, features=PeptideFeatures.of(structure, domain.decoder))
     contacts = [parse_contact(structure, text) for text in (episode.contact, *episode.later_contacts)]
     start = state_at(domain, structure.xyz, _perturbed_start(domain, structure, seed, contacts[0], episode.name))
     goals = [goal_of((contact,)) for contact in contacts]

@@ -62,7 +62,7 @@ def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:
         )
     use_one_thread()
     demonstrated = [demo for path in files for demo in contacts_from_arrays(dict(np.load(path)))]
-    lessons = [
+    demonstrations = [
         make_demonstration(demo, seed=PATHS * k + way) for k, demo in enumerate(demonstrated) for way in range(PATHS)
     ]
     rows = []
@@ -70,8 +70,8 @@ def run(out: str, *, data: str | None, quick: bool, seed: int) -> None:
         policy: Any = build(seed=seed)
         steps = QUICK if quick else steps
         validation = train_peptide(
-            lessons.__getitem__,
-            len(lessons),
+            demonstrations.__getitem__,
+            len(demonstrations),
             Path(out) / name,
             steps=steps,
             seed=seed,

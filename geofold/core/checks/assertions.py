@@ -15,8 +15,8 @@ from torch import Tensor
 class ContractError(ValueError):
     """Violation of a contract: place, value found, value expected, advice."""
 
-    def __init__(self, where: str, found: str, expected: str, advice: str) -> None:
-        super().__init__(f"{where}: found {found}; expected {expected}; {advice}")
+    def __init__(self, where: str, actual: str, expected: str, advice: str) -> None:
+        super().__init__(f"{where}: found {actual}; expected {expected}; {advice}")
         self.where = where
 
 
@@ -27,17 +27,17 @@ class Probe:
         self._noise = torch.Generator().manual_seed(seed)
 
     def like(self, tensor: Tensor) -> Tensor:
-        """Standard normal numbers with the shape and type of a tensor."""
+        """Draw standard normal numbers with the shape and type of a tensor."""
         return torch.randn(tensor.shape, generator=self._noise, dtype=torch.float64).to(tensor)
 
 
-def require(holds: bool, where: str, found: str, expected: str, advice: str) -> None:
+def require(holds: bool, where: str, actual: str, expected: str, advice: str) -> None:
     """Raise a `ContractError` with the given texts unless a condition holds.
 
     Parameters
     ----------
     holds : bool
-    where, found, expected, advice : str
+    where, actual, expected, advice : str
         Texts of the error.
 
     Raises
@@ -45,7 +45,7 @@ def require(holds: bool, where: str, found: str, expected: str, advice: str) -> 
     ContractError
     """
     if not holds:
-        raise ContractError(where, found, expected, advice)
+        raise ContractError(where, actual, expected, advice)
 
 
 def require_shape(where: str, value: Any, shape: tuple[int | None, ...]) -> Tensor:

@@ -53,7 +53,19 @@ def check_decode(domain: Domain, z: Tensor, state: Any) -> Prediction:
 
 
 def check_loss(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> None:
-    """Check shapes, terms and purity of `loss`, and that the goal equals itself."""
+    """Check shapes, terms and purity of `loss`, and that the goal equals itself.
+
+    Parameters
+    ----------
+    domain : Domain
+        Domain to check.
+    prediction : Prediction
+        Decoded latents.
+    state
+        State of the domain.
+    goal
+        Goal of the loss.
+    """
     with torch.no_grad():
         loss, again = (domain.loss(prediction, state, goal) for _ in range(2))
     rows = len(prediction.mean)
@@ -84,7 +96,21 @@ def check_space(domain: Domain, z: Tensor, probe: Probe) -> None:
 
 
 def check_derivatives(domain: Domain, z: Tensor, state: Any, probe: Probe, tolerance: float) -> None:
-    """Check derivatives, in closed form or by differentiation, against finite differences."""
+    """Check derivatives, in closed form or by differentiation, against finite differences.
+
+    Parameters
+    ----------
+    domain : Domain
+        Domain to check.
+    z : (B, d)
+        Latents.
+    state
+        State of the domain.
+    probe : Probe
+        Source of random directions.
+    tolerance : float
+        Largest relative error.
+    """
     expand = getattr(domain, "expand", None)
     around: Expansion = expand(z, state) if expand else differentiate(domain, z, state)
     name = "expand" if expand else "decode, differentiated"
@@ -115,7 +141,23 @@ def check_derivatives(domain: Domain, z: Tensor, state: Any, probe: Probe, toler
 
 
 def check_slope(domain: Domain, z: Tensor, state: Any, goal: Any, probe: Probe, tolerance: float) -> None:
-    """Check the gradient of the loss, which may depend on the latent through the predicted mean only."""
+    """Check the gradient of the loss, which may depend on the latent through the predicted mean only.
+
+    Parameters
+    ----------
+    domain : Domain
+        Domain to check.
+    z : (B, d)
+        Latents.
+    state
+        State of the domain.
+    goal
+        Goal of the loss.
+    probe : Probe
+        Source of random directions.
+    tolerance : float
+        Largest relative error.
+    """
     at = linearise(domain, z, state, evaluate_loss(domain, z, state, goal))
     v = probe.like(z)
 
@@ -164,7 +206,19 @@ def check_commit(domain: Domain, prediction: Prediction, state: Any) -> None:
 
 
 def check_rows(domain: Any, z: Tensor, state: Any, goal: Any) -> None:
-    """Check that `select` repeats rows, and that the loss accepts one goal for any number of rows."""
+    """Check that `select` repeats rows, and that the loss accepts one goal for any number of rows.
+
+    Parameters
+    ----------
+    domain : Domain
+        Domain to check.
+    z : (B, d)
+        Latents.
+    state
+        State of the domain.
+    goal
+        Goal of the loss.
+    """
     rows = torch.arange(len(z), device=z.device)
     with torch.no_grad(), require_unchanged("select", "state", state):
         twice = domain.select(state, rows.repeat(2))

@@ -91,7 +91,7 @@ def read_chains(path: str | Path) -> Chains:
     """
     arrays = read_arrays(
         path, FIELDS, optional=("dssp",), content="backbones", expected="a backbones.npz", remedy=CHECK_DATA
-    )  # fmt: skip
+    )
     reason = _contradiction(arrays)
     if reason is not None:
         raise InputFileError(f"{path} holds no backbones ({reason})", "a backbones.npz", CHECK_DATA)

@@ -1,1 +1,1 @@
-"""A judge of loop models that has read proteins: an inverse-folding encoder over a loop and its environment."""
+"""The judge of loop models: an inverse-folding network over a loop and its environment."""

@@ -1,12 +1,13 @@
-"""Inverse folding of loops: which amino acids would stand on a loop's backbone, amid what stands around it.
+"""Inverse folding of loops: the amino acids of a loop from its backbone and its environment.
 
 Messages go from environment to environment, without the loop, and from environment and loop to the loop. The states
 of the environment therefore do not depend on the loop's backbone, and are shared by all candidates.
 
-Residues of the environment know their amino acids. Those of the loop are read in two steps. `Reading.structure` knows
-the structure alone. One more round of messages then carries the amino acids of the neighbours, of those in the loop
-too; as no state before it depends on any amino acid of the loop, `Reading.conditional` of a residue depends on all
-amino acids but its own, and the log-likelihoods of all residues (the pseudo-log-likelihood) take a single pass.
+The states of the environment include its amino acids. Those of the loop are predicted in two steps:
+`ResiduePredictions.structure` depends on the structure alone. One more round of messages then carries the amino acids
+of the neighbours, including those in the loop. No state before it depends on any amino acid of the loop, so
+`ResiduePredictions.conditional` of a residue depends on all amino acids except its own, and the log-likelihoods of
+all residues (the pseudo-log-likelihood) take a single pass.
 
 Glossary: ``E`` residues of the environment, ``M`` residues of loops, ``N = E + M``, ``k`` neighbours, ``H``
 channels of residues, ``D`` of edges.
@@ -26,11 +27,11 @@ from geofold.learn.judge.graph import FEATURES, NODE_FEATURES, OFFSETS, Graph
 from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 
 UNKNOWN = ALPHABET_SIZE - 1
-"""Letter of a residue that is none of the twenty amino acids, or is not told."""
+"""Letter of a residue that is hidden or none of the twenty amino acids."""
 
 
-class Reading(NamedTuple):
-    """What the network says of the residues of loops.
+class ResiduePredictions(NamedTuple):
+    """Predictions for the residues of loops.
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class Reading(NamedTuple):
     conditional : Tensor, shape=(M, 20)
         Logits given the amino acids of the loop's other residues too.
     rank : Tensor, shape=(M,)
-        Each residue's share of the ranking score, its own amino acid known; means nothing before it is trained.
+        Contribution of each residue to the ranking score, given its own amino acid; arbitrary before its training.
     """
 
     structure: Tensor
@@ -65,18 +66,18 @@ class MessageRound(nn.Module):
         self.update = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
     def forward(self, states: Tensor, senders: Tensor, edges: Tensor, graph: Graph) -> Tensor:
-        """New states (M, H) of the receivers.
+        """Return new states (M, H) of the receivers.
 
         Parameters
         ----------
         states : Tensor, shape=(M, H)
-            Of the receivers.
+            States of the receivers.
         senders : Tensor, shape=(N, H)
             States that `graph.neighbours` points into.
         edges : Tensor, shape=(M, k, D)
             Embedded edges.
         graph : Graph
-            Who sends to whom.
+            Edges from senders to receivers.
         """
         sent = nn.functional.embedding(graph.neighbours, self.sender(senders))
         message = nn.functional.silu(self.edge(edges) + sent + self.receiver(states)[:, None])
@@ -88,27 +89,25 @@ class MessageRound(nn.Module):
 
 
 class InverseFolding(nn.Module):
-    """The network.
+    """The inverse-folding network.
 
     Parameters
     ----------
     width, message : int
         Channels ``H`` of residues, and ``D`` of edges and messages, which cost most.
     rounds : int
-        Rounds of messages in the environment, and again in the loop; the one with amino acids comes on top.
+        Rounds of messages in the environment, and as many in the loop before the one with amino acids.
     neighbours : int
-        ``k``.
+        Number ``k`` of neighbours.
     seed : int
-        Of the first weights.
+        Seed of the initial weights.
     """
 
     def __init__(
         self, *, width: int = 128, message: int = 64, rounds: int = 3, neighbours: int = 32, seed: int = 0
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
-        self.options: dict[str, Any] = {
-            "width": width, "message": message, "rounds": rounds, "neighbours": neighbours
-        }  # fmt: skip
+        self.options: dict[str, Any] = {"width": width, "message": message, "rounds": rounds, "neighbours": neighbours}
         self.neighbours = neighbours
         with DrawsFrom(seed):
             self.letter, self.sent_letter = nn.Embedding(ALPHABET_SIZE, width), nn.Embedding(ALPHABET_SIZE, width)
@@ -134,19 +133,19 @@ class InverseFolding(nn.Module):
             states = layer(states, states, edges, graph)
         return states
 
-    def read(self, environment: Tensor, known: Tensor, letters: Tensor, graph: Graph) -> Reading:
-        """Read the residues of loops.
+    def predict(self, environment: Tensor, known: Tensor, letters: Tensor, graph: Graph) -> ResiduePredictions:
+        """Predict the residues of loops.
 
         Parameters
         ----------
         environment : Tensor, shape=(E, H)
-            See `embed_environment`.
+            States of the environment, see `embed_environment`.
         known : Tensor, shape=(E,)
             Letters of the environment.
         letters : Tensor, shape=(M,)
-            Letters of the loops, as others see them.
+            Letters of the loops, as the other residues receive them.
         graph : Graph
-            Whose receivers are the loops' residues, and senders the environment followed by the loops' residues.
+            Edges into the residues of the loops from the environment followed by the residues of the loops.
         """
         unknown = self.letter.weight[UNKNOWN]
         states, edges = self.node_norm(self.node(graph.nodes) + unknown), self.embed_edges(graph)
@@ -155,4 +154,6 @@ class InverseFolding(nn.Module):
         senders = torch.cat([environment, states]) + self.sent_letter(torch.cat([known, letters]))
         final = self.sequence(states, senders, edges, graph)
         own = torch.cat([states, final, self.letter(letters)], -1)
-        return Reading(self.structure_head(states), self.conditional_head(final), self.rank_head(own)[..., 0])
+        return ResiduePredictions(
+            self.structure_head(states), self.conditional_head(final), self.rank_head(own)[..., 0]
+        )

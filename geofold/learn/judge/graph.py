@@ -23,16 +23,16 @@ NEAREST, FARTHEST = 2.5, 16.0
 HALF_WIDTH = 2.0 * (FARTHEST - NEAREST) / (CENTRES - 1)
 """Distance (A) from its centre at which a radial basis function vanishes."""
 FEATURES = ATOMS * ATOMS * CENTRES + 3 + 3 + 9
-REACH = 16
+MAX_OFFSET = 16
 """Sequence separation from which all residues count as equally far."""
-OFFSETS = 2 * REACH + 1
+OFFSETS = 2 * MAX_OFFSET + 1
 NODE_FEATURES = 3 * 3
 UNIT = 10.0
-"""A: unit of the vectors between CA atoms."""
+"""Unit (A) of the vectors between CA atoms."""
 
 
 class Sites(NamedTuple):
-    """Residues as the edge features need them.
+    """Residues, as needed for edge features.
 
     Attributes
     ----------
@@ -63,9 +63,9 @@ class Sites(NamedTuple):
         """Virtual CB (N, 3), in A."""
         return self.atoms[..., -3:]
 
-    def joined(self, other: Sites) -> Sites:
-        """These residues followed by others."""
-        return Sites(*(torch.cat([a, b]) for a, b in zip(self, other, strict=True)))
+    def followed_by(self, others: Sites) -> Sites:
+        """Concatenate with other residues."""
+        return Sites(*(torch.cat([a, b]) for a, b in zip(self, others, strict=True)))
 
 
 class Graph(NamedTuple):
@@ -74,9 +74,9 @@ class Graph(NamedTuple):
     Attributes
     ----------
     neighbours : Tensor, shape=(M, k)
-        Index of the sending residue; zero where there is none.
+        Index of the sending residue; zero if there is none.
     present : Tensor, shape=(M, k)
-        1.0 where there is an edge, else 0.0.
+        1.0 if there is an edge, else 0.0.
     edges : Tensor, shape=(M, k, F)
         Features of the edges.
     offsets : Tensor, shape=(M, k)
@@ -92,8 +92,8 @@ class Graph(NamedTuple):
     nodes: Tensor
 
 
-def connect(receivers: Sites, senders: Sites, neighbours: Tensor, present: Tensor, nodes: Tensor) -> Graph:
-    """Graph with the features of its edges.
+def build_graph(receivers: Sites, senders: Sites, neighbours: Tensor, present: Tensor, nodes: Tensor) -> Graph:
+    """Build a graph with the features of its edges.
 
     Parameters
     ----------
@@ -108,28 +108,28 @@ def connect(receivers: Sites, senders: Sites, neighbours: Tensor, present: Tenso
     axes = nn.functional.embedding(neighbours, senders.frames)
     edges = _edge_features(receivers, atoms, axes)
     offset = senders.number[neighbours] - receivers.number[:, None]
-    return Graph(neighbours, present.to(edges), edges, offset.clamp(-REACH, REACH) + REACH, nodes)
+    return Graph(neighbours, present.to(edges), edges, offset.clamp(-MAX_OFFSET, MAX_OFFSET) + MAX_OFFSET, nodes)
 
 
 def _edge_features(receivers: Sites, atoms: Tensor, axes: Tensor) -> Tensor:
     """Features (M, k, F) of edges from residues with atoms (M, k, 15) and frames (M, k, 9)."""
-    here = receivers.atoms.unflatten(-1, (ATOMS, 3))[:, None]
-    there = atoms.unflatten(-1, (ATOMS, 3))
-    squares = [(here[..., :, None, axis] - there[..., None, :, axis]).square() for axis in range(3)]
+    receiver_atoms = receivers.atoms.unflatten(-1, (ATOMS, 3))[:, None]
+    sender_atoms = atoms.unflatten(-1, (ATOMS, 3))
+    squares = [(receiver_atoms[..., :, None, axis] - sender_atoms[..., None, :, axis]).square() for axis in range(3)]
     distances = (squares[0] + squares[1] + squares[2] + 1e-6).sqrt().flatten(-2)
-    mine = receivers.frames.unflatten(-1, (3, 3))[:, None]
-    yours = axes.unflatten(-1, (3, 3))
-    between = (there[..., 1, :] - here[..., 1, :]) / UNIT
-    seen = (mine * between[..., None, :]).sum(-1)
-    back = -(yours * between[..., None, :]).sum(-1)
-    turned = (mine[..., :, None, :] * yours[..., None, :, :]).sum(-1).flatten(-2)
-    return torch.cat([radial_basis(distances).flatten(-2), seen, back, turned], -1)
+    receiver_frames = receivers.frames.unflatten(-1, (3, 3))[:, None]
+    sender_frames = axes.unflatten(-1, (3, 3))
+    offset = (sender_atoms[..., 1, :] - receiver_atoms[..., 1, :]) / UNIT
+    forward = (receiver_frames * offset[..., None, :]).sum(-1)
+    backward = -(sender_frames * offset[..., None, :]).sum(-1)
+    rotation = (receiver_frames[..., :, None, :] * sender_frames[..., None, :, :]).sum(-1).flatten(-2)
+    return torch.cat([radial_basis(distances).flatten(-2), forward, backward, rotation], -1)
 
 
 def radial_basis(distances: Tensor) -> Tensor:
     """Smooth bumps (..., CENTRES) of distances (...), in A; each is a biweight kernel about its centre.
 
-    A Gaussian says the same at three times the cost.
+    A Gaussian performs the same at three times the cost.
     """
     centres = torch.linspace(NEAREST, FARTHEST, CENTRES, device=distances.device, dtype=distances.dtype)
     bumps = (distances[..., None] - centres).div_(HALF_WIDTH).square_()
@@ -144,7 +144,7 @@ def torsion_features(xyz: Tensor, before: Tensor, after: Tensor) -> Tensor:
     xyz : Tensor, shape=(..., N, 4, 3)
         N, CA, C and O (A).
     before, after : Tensor, shape=(N,)
-        Whether the residue is bonded to the one before and after it in `xyz`, and knows where that one is.
+        Whether the residue is bonded to the one before and after it in `xyz`, and may use its coordinates.
 
     Returns
     -------
@@ -158,17 +158,17 @@ def torsion_features(xyz: Tensor, before: Tensor, after: Tensor) -> Tensor:
     pad = nn.functional.pad
     columns = []
     for angle, known in ((pad(phi, (1, 0)), before), (pad(psi, (0, 1)), after), (pad(omega, (1, 0)), before)):
-        there = known.to(xyz).expand(angle.shape)
-        columns += [angle.sin() * there, angle.cos() * there, there]
+        mask = known.to(xyz).expand(angle.shape)
+        columns += [angle.sin() * mask, angle.cos() * mask, mask]
     return torch.stack(columns, -1)
 
 
-def nearest(distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Indices (..., count) of the columns with the smallest distances, and which of them are there at all.
+def nearest_neighbours(distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return indices (..., count) of the columns with the smallest distances, and which of these exist.
 
-    Where fewer than `count` columns have a finite distance, the index is zero and the mask false.
+    If fewer than `count` columns have a finite distance, the index is zero and the mask false.
     """
     gap, index = distances.topk(min(count, distances.shape[-1]), largest=False)
     present = gap.isfinite()
-    missing = (0, count - gap.shape[-1])
-    return nn.functional.pad(index.masked_fill(~present, 0), missing), nn.functional.pad(present, missing)
+    padding = (0, count - gap.shape[-1])
+    return nn.functional.pad(index.masked_fill(~present, 0), padding), nn.functional.pad(present, padding)

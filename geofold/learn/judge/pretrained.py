@@ -26,9 +26,9 @@ def load_network(path: str | Path, device: str = "cpu") -> tuple[InverseFolding,
     Parameters
     ----------
     path : str or Path
-        Weights, with their card beside them.
+        Weights; their card is in the same folder.
     device : str
-        Where the network computes.
+        Device of the network.
 
     Raises
     ------

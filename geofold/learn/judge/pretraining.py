@@ -17,24 +17,24 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from geofold.learn.data.chains import Chains, read_chains
-from geofold.learn.judge.crops import Crops, batch_of, epoch_batches, held_out
-from geofold.learn.judge.encoder import InverseFolding, Reading
+from geofold.learn.judge.crops import Crops, epoch_batches, evaluation_crops, make_batch
+from geofold.learn.judge.encoder import InverseFolding, ResiduePredictions
 from geofold.learn.judge.pretrained import save_network
-from geofold.learn.judge.task import Task, task_of
+from geofold.learn.judge.task import Task, make_task
 from geofold.learn.training_loop import ProgressCallback, Schedule, train, write_curve
 from geofold.learn.weights import data_hash
 
-SIZE = 1024
+BATCH_RESIDUES = 1024
 """Residues of a batch, on average."""
-RATE, EVERY = 2e-3, 150
+LEARNING_RATE, CHECKPOINT_INTERVAL = 2e-3, 150
 """Highest learning rate, and batches between checkpoints."""
 VALIDATION_CHAINS, VALIDATION_COVERAGE = 120, 0.25
-"""Chains of the validation split that the curve is judged by, and the share of their residues that is masked."""
-PROGRESS = "recovery.csv"
+"""Number of validation chains of the curve, and the fraction of their residues that is masked."""
+RECOVERY_TABLE = "recovery.csv"
 
 
 class Recovery(NamedTuple):
-    """How well masked amino acids are predicted.
+    """Accuracy of the predicted amino acids.
 
     Attributes
     ----------
@@ -59,10 +59,10 @@ class Recovery(NamedTuple):
         return 0.5 * (math.log(self.structure_perplexity) + math.log(self.perplexity))
 
 
-def read_task(network: InverseFolding, task: Task) -> Reading:
-    """What a network says of a task's segments."""
+def predict_task(network: InverseFolding, task: Task) -> ResiduePredictions:
+    """Read the segments of a task with a network."""
     environment = network.embed_environment(task.known, task.environment)
-    return network.read(environment, task.known, task.sent, task.loops)
+    return network.predict(environment, task.known, task.sent, task.loops)
 
 
 @torch.no_grad()
@@ -70,9 +70,9 @@ def evaluate(network: InverseFolding, batches: Iterable[Crops], device: str = "c
     """Perplexity and recovery over all masked residues of some crops."""
     count, sums = 0, torch.zeros(4, dtype=torch.float64)
     for crops in batches:
-        task = task_of(crops.to(device), network.neighbours)
-        reading = read_task(network, task)
-        for k, logits in enumerate((reading.structure, reading.conditional)):
+        task = make_task(crops.to(device), network.neighbours)
+        predictions = predict_task(network, task)
+        for k, logits in enumerate((predictions.structure, predictions.conditional)):
             sums[2 * k] += float(cross_entropy(logits, task.letters, reduction="sum"))
             sums[2 * k + 1] += int((logits.argmax(-1) == task.letters).sum())
         count += len(task.letters)
@@ -81,80 +81,94 @@ def evaluate(network: InverseFolding, batches: Iterable[Crops], device: str = "c
 
 
 def pretrain(
-    data: str | Path, folder: str | Path, *, steps: int, seed: int = 0, device: str = "cpu",
-    told: ProgressCallback | None = None, stop: int | None = None, size: int = SIZE, every: int = EVERY, **options: Any,
-) -> Recovery:  # fmt: skip
+    data: str | Path,
+    folder: str | Path,
+    *,
+    steps: int,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: ProgressCallback | None = None,
+    stop: int | None = None,
+    size: int = BATCH_RESIDUES,
+    checkpoint_interval: int = CHECKPOINT_INTERVAL,
+    **options: Any,
+) -> Recovery:
     """Train on the training split of a `backbones.npz`; returns perplexity and recovery on validation chains.
 
-    The folder gets checkpoint, curve (CSV and PNG), `recovery.csv`, weights and card. A run that was killed goes on
-    from its last checkpoint to the same weights.
+    The folder gets checkpoint, curve (CSV and PNG), `recovery.csv`, weights and card. An interrupted run resumes
+    from its last checkpoint and gives the same weights.
 
     Parameters
     ----------
     data : str or Path
-        See `geofold.learn.data.chains.read_chains`.
+        Backbones, see `geofold.learn.data.chains.read_chains`.
     folder : str or Path
-        Made if it is not there.
+        Output folder; made if missing.
     steps : int
-        Batches.
+        Number of batches.
     seed : int
-        Of the first weights, of the order of the chains, and of segments and noise.
+        Seed of the initial weights, the order of the chains, segments and noise.
     device : str
-        Where the network computes, e.g. 'cpu' or 'cuda'.
-    told : callable or None
+        Device of the network, e.g. 'cpu' or 'cuda'.
+    progress : callable or None
         Called at each checkpoint with the step, the mean training loss since the last one and the validation loss.
     stop : int or None
-        Leave after this step, checkpoint written, as if killed.
+        Stop after this step, as if interrupted after its checkpoint.
     size : int
         Residues of a batch, on average.
-    every : int
+    checkpoint_interval : int
         Batches between checkpoints.
     options
-        Of `InverseFolding`.
+        Options of `InverseFolding`.
     """
     chains = read_chains(data)
     network = InverseFolding(seed=seed, **options).to(device)
-    judged = held_out(chains, "valid", count=VALIDATION_CHAINS, coverage=VALIDATION_COVERAGE)
+    validation_crops = evaluation_crops(chains, "valid", count=VALIDATION_CHAINS, coverage=VALIDATION_COVERAGE)
     last: list[Recovery] = []
 
     def losses(number: int) -> Iterator[Tensor]:
-        crops = batch_of(chains, "train", number, size=size, seed=seed).to(device)
-        task = task_of(crops, network.neighbours)
-        reading = read_task(network, task)
-        yield 0.5 * (cross_entropy(reading.structure, task.letters) + cross_entropy(reading.conditional, task.letters))
+        crops = make_batch(chains, "train", number, size=size, seed=seed).to(device)
+        task = make_task(crops, network.neighbours)
+        predictions = predict_task(network, task)
+        yield 0.5 * (
+            cross_entropy(predictions.structure, task.letters) + cross_entropy(predictions.conditional, task.letters)
+        )
 
     def validate() -> float:
-        last.append(evaluate(network, judged, device))
+        last.append(evaluate(network, validation_crops, device))
         return last[-1].loss
 
     def report(step: int, loss: float, valid: float) -> None:
-        _append(Path(folder) / PROGRESS, step, loss, last[-1])
-        if told is not None:
-            told(step, loss, valid)
+        _append(Path(folder) / RECOVERY_TABLE, step, loss, last[-1])
+        if progress is not None:
+            progress(step, loss, valid)
 
-    schedule = Schedule(steps, rate=RATE, every=every)
+    schedule = Schedule(steps, rate=LEARNING_RATE, every=checkpoint_interval)
     curve = train(network, losses, validate, folder, schedule, report, stop=stop)
-    found = last[-1] if last else evaluate(network, judged, device)
+    recovery = last[-1] if last else evaluate(network, validation_crops, device)
     write_curve(folder, curve, "cross-entropy (nat a residue)")
     if curve[-1][0] == steps:
-        save_network(folder, network, _card(chains, data, steps, seed, size) | found._asdict())
-    return found
+        save_network(folder, network, _card(chains, data, steps, seed, size) | recovery._asdict())
+    return recovery
 
 
-def _append(path: Path, step: int, loss: float, found: Recovery) -> None:
+def _append(path: Path, step: int, loss: float, recovery: Recovery) -> None:
     """Add a line to the table of perplexity and recovery by batches."""
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         if new:
             writer.writerow(("step", "train", *Recovery._fields))
-        writer.writerow((step, f"{loss:.4f}", found.residues, *(f"{value:.4f}" for value in found[1:])))
+        writer.writerow((step, f"{loss:.4f}", recovery.residues, *(f"{value:.4f}" for value in recovery[1:])))
 
 
 def _card(chains: Chains, data: str | Path, steps: int, seed: int, size: int) -> dict[str, Any]:
-    """What the card says of the training."""
+    """Return the entries of the card about the training."""
     return {
-        "seed": seed, "steps": steps, "batch_residues": size,
-        "epochs": round(steps / epoch_batches(chains, "train", size), 3), "data_sha256": data_hash(data),
+        "seed": seed,
+        "steps": steps,
+        "batch_residues": size,
+        "epochs": round(steps / epoch_batches(chains, "train", size), 3),
+        "data_sha256": data_hash(data),
         "command": f"geofold train judge --steps {steps} --seed {seed}",
-    }  # fmt: skip
+    }

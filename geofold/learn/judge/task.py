@@ -1,4 +1,4 @@
-"""Crops as the network is given them: graphs of the environment and of the segments.
+"""Input of the network for crops: graphs of the environment and of the segments.
 
 Glossary: ``R`` residues of all crops; ``E`` of them in the environment, which come first, ``M`` in segments.
 """
@@ -11,22 +11,22 @@ import torch
 from torch import Tensor
 
 from geofold.learn.judge.crops import Crops
-from geofold.learn.judge.graph import Graph, Sites, connect, nearest, torsion_features
+from geofold.learn.judge.graph import Graph, Sites, build_graph, nearest_neighbours, torsion_features
 
 
 class Task(NamedTuple):
-    """What the network is given.
+    """Input of the network.
 
     Attributes
     ----------
     environment, loops : Graph
         Edges into residues of the environment, and into those of the segments.
     known, sent : Tensor, shapes=(E,), (M,)
-        Letters of the environment and of the segments that others see.
+        Letters of the environment and of the segments that other residues receive.
     letters : Tensor, shape=(M,)
         Amino acids of the segments, which are to be predicted.
     order : Tensor, shape=(R,)
-        Where the residues of the environment, then of the segments, stood in the crops.
+        Positions of the residues of the environment, then of the segments, in the crops.
     """
 
     environment: Graph
@@ -38,8 +38,8 @@ class Task(NamedTuple):
 
 
 @torch.no_grad()
-def task_of(crops: Crops, neighbours: int) -> Task:
-    """Graphs of crops.
+def make_task(crops: Crops, neighbours: int) -> Task:
+    """Make the input of the network from crops.
 
     Residues of the environment receive from the environment only; those of segments receive from all.
     """
@@ -49,16 +49,16 @@ def task_of(crops: Crops, neighbours: int) -> Task:
     place[order] = torch.arange(len(order), device=device)
     number = torch.cat([torch.arange(size, device=device) for size in crops.sizes])
     sites = Sites.of(crops.xyz, number)
-    found = list[tuple[Tensor, Tensor]]()
+    edges = list[tuple[Tensor, Tensor]]()
     first = 0
     for size in crops.sizes:
-        own = slice(first, first + size)
-        apart = torch.cdist(sites.beta[own], sites.beta[own]).fill_diagonal_(torch.inf)
-        apart.masked_fill_(~masked[own, None] & masked[None, own], torch.inf)
-        near, there = nearest(apart, neighbours)
-        found.append((place[first + near].masked_fill(~there, 0), there))
+        residues = slice(first, first + size)
+        distance = torch.cdist(sites.beta[residues], sites.beta[residues]).fill_diagonal_(torch.inf)
+        distance.masked_fill_(~masked[residues, None] & masked[None, residues], torch.inf)
+        nearest, exists = nearest_neighbours(distance, neighbours)
+        edges.append((place[first + nearest].masked_fill(~exists, 0), exists))
         first += size
-    index, present = (torch.cat(part) for part in zip(*found, strict=True))
+    index, present = (torch.cat(part) for part in zip(*edges, strict=True))
     bonded = number[1:] == number[:-1] + 1
     none = bonded.new_zeros(1)
     before = torch.cat([none, bonded & (masked[1:] | ~masked[:-1])])
@@ -68,8 +68,14 @@ def task_of(crops: Crops, neighbours: int) -> Task:
     split = int((~masked).sum())
     parts = [slice(0, split), slice(split, None)]
     graphs = [
-        connect(Sites(*(part[own] for part in sorted_sites)), sorted_sites, index[order][own], present[order][own],
-                nodes[order][own]) for own in parts
-    ]  # fmt: skip
-    shown = crops.shown[order]
-    return Task(graphs[0], graphs[1], shown[:split], shown[split:], crops.letters[order][split:], order)
+        build_graph(
+            Sites(*(part[residues] for part in sorted_sites)),
+            sorted_sites,
+            index[order][residues],
+            present[order][residues],
+            nodes[order][residues],
+        )
+        for residues in parts
+    ]
+    visible = crops.visible[order]
+    return Task(graphs[0], graphs[1], visible[:split], visible[split:], crops.letters[order][split:], order)

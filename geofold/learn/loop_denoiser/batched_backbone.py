@@ -72,7 +72,7 @@ def pseudo_beta(xyz: Points) -> Points:
 
 
 def phi_psi(xyz: Tensor) -> Tensor:
-    """phi and psi (B, S - 2, 2) of all residues of backbones (B, S, 4, 3) except the first and the last."""
+    """Return phi and psi (B, S - 2, 2) of all residues of backbones (B, S, 4, 3) except the first and the last."""
     n, ca, c = xyz[:, :, 0], xyz[:, :, 1], xyz[:, :, 2]
     phi = dihedral(c[:, :-2], n[:, 1:-1], ca[:, 1:-1], c[:, 1:-1])
     psi = dihedral(n[:, 1:-1], ca[:, 1:-1], c[:, 1:-1], n[:, 2:])
@@ -85,7 +85,7 @@ def loop_torsions(xyz: Tensor) -> Tensor:
 
 
 def _axes(xyz: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit axes of the torsions and a point on each, (B, h, 3)."""
+    """Return unit axes of the torsions and a point on each, (B, h, 3)."""
     n, ca, c = (xyz[:, FLANK:-FLANK, k] for k in range(3))
     axis = torch.stack([ca - n, c - ca], 2).flatten(1, 2)
     return axis / axis.norm(dim=-1, keepdim=True), torch.stack([ca, c], 2).flatten(1, 2)
@@ -140,7 +140,7 @@ def _rotations(axis: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 def closure_jacobian(xyz: Tensor, free: Tensor) -> Tensor:
-    """Derivatives (B, 9, h) of N, CA, C of the residue after the loop by the torsions; zero for fixed torsions."""
+    """Differentiate N, CA, C of the residue after the loop by the torsions, (B, 9, h); zero for fixed torsions."""
     axis, origin = _axes(xyz)
     after = xyz[:, -FLANK, :3]
     arm = after[:, None] - origin[:, :, None]

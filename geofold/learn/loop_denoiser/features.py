@@ -98,7 +98,7 @@ def _circles(loops: BackboneBatch) -> Tensor:
 
 
 def _overlaps(loops: BackboneBatch, centre: int) -> tuple[Tensor, Tensor]:
-    """Summed overlap (B, 5) of the atoms of a residue with others (A), and the summed repulsions (B, 5, 3)."""
+    """Return summed overlap (B, 5) of the atoms of a residue with others (A), and the summed repulsions (B, 5, 3)."""
     atoms = torch.cat([loops.xyz, pseudo_beta(loops.xyz)[:, :, None]], 2)
     residue = torch.arange(atoms.shape[1], device=atoms.device)
     counted = ((centre - residue).abs() > 1).to(atoms) * loops.present

@@ -123,8 +123,10 @@ def save_score(
 
 
 def summarise_ranking(score: LoopScore, validation: Sequence[Decoys]) -> dict[str, Any]:
-    """Medians over loops, by length and origin of the candidates: RMSD (A) of the best by score, of the nearest and of
-    the median candidate."""
+    """Medians over loops, by length and origin of the candidates.
+
+    The RMSD (A) is that of the best candidate by score, of the nearest and of the median one.
+    """
     rows_of: dict[str, list[tuple[float, ...]]] = {}
     short, long = LENGTH_CLASSES
     for decoys in validation:

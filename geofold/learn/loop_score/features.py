@@ -60,8 +60,10 @@ class LoopEnvironment:
 
     @cached_property
     def residue_features(self) -> Tensor:
-        """Burial, and sines and cosines of phi and psi, of each residue without the loop, (N, 5); the sines and cosines
-        are zero next to the loop and at chain ends."""
+        """Burial, and sines and cosines of phi and psi, of each residue without the loop, (N, 5).
+
+        The sines and cosines are zero next to the loop and at chain ends.
+        """
         beta, inside = pseudo_beta(self.xyz), slice(self.first, self.first + self.length)
         close = torch.sigmoid(2 * (BURIAL_RADII[1] - torch.cdist(beta[None], beta[None])[0]))
         close[:, inside] = 0.0
@@ -78,13 +80,13 @@ class ScoreFeatures(NamedTuple):
     pairs : (K, L, m, F)
     letters : (K, L, m) amino acids of the neighbours.
     near : (K, L, m) 1 within the cutoff, 0 beyond.
-    own : (K, L, O) features of the residues.
+    residues : (K, L, O) features of the residues.
     """
 
     pairs: Tensor
     letters: Tensor
     near: Tensor
-    own: Tensor
+    residues: Tensor
 
 
 def featurise(candidates: Tensor, around: LoopEnvironment) -> ScoreFeatures:
@@ -109,8 +111,8 @@ def featurise(candidates: Tensor, around: LoopEnvironment) -> ScoreFeatures:
     burial = torch.stack([torch.sigmoid(2 * (radius - distance)).sum(-1) / radius for radius in BURIAL_RADII], -1)
     residues[:, inside] = torch.cat([burial[..., 1:2], circles], -1)
     pairs = torch.cat([geometry, flags, _at(residues, neighbour)], -1)
-    own = torch.cat([circles, burial, _hydrogen_bonds(xyz, around)], -1)
-    return ScoreFeatures(pairs, around.letters[neighbour], (gap < CUTOFF).to(xyz), own)
+    by_residue = torch.cat([circles, burial, _hydrogen_bonds(xyz, around)], -1)
+    return ScoreFeatures(pairs, around.letters[neighbour], (gap < CUTOFF).to(xyz), by_residue)
 
 
 def _at(part: Tensor, neighbour: Tensor) -> Tensor:
@@ -134,26 +136,26 @@ def _pair_geometry(xyz: Tensor, beta: Tensor, axes: Tensor, inside: slice, neigh
         Their neighbours.
     """
 
-    def here(part: Tensor) -> Tensor:
+    def at_loop(part: Tensor) -> Tensor:
         return part[:, inside, None]
 
-    def there(part: Tensor) -> Tensor:
+    def at_neighbours(part: Tensor) -> Tensor:
         return _at(part, neighbour)
 
     def direction(start: Tensor, end: Tensor, frame: Tensor) -> Tensor:
         """Direction (..., 3) from start to end in a frame."""
         return (frame @ nn.functional.normalize(end - start, dim=-1)[..., None])[..., 0]
 
-    ca, frame, neighbour_frame = xyz[:, :, 1], here(axes), there(axes)
+    ca, frame, neighbour_frame = xyz[:, :, 1], at_loop(axes), at_neighbours(axes)
     directions = [
-        direction(here(ca), there(ca), frame),
-        direction(here(beta), there(beta), frame),
-        direction(there(ca), here(ca), neighbour_frame),
-        direction(there(beta), here(beta), neighbour_frame),
+        direction(at_loop(ca), at_neighbours(ca), frame),
+        direction(at_loop(beta), at_neighbours(beta), frame),
+        direction(at_neighbours(ca), at_loop(ca), neighbour_frame),
+        direction(at_neighbours(beta), at_loop(beta), neighbour_frame),
     ]
     n, o = xyz[:, :, 0], xyz[:, :, 3]
     atoms = ((ca, ca), (beta, beta), (n, o), (o, n))
-    distances = torch.stack([(here(a) - there(b)).norm(dim=-1) for a, b in atoms], -1)
+    distances = torch.stack([(at_loop(a) - at_neighbours(b)).norm(dim=-1) for a, b in atoms], -1)
     gaussians = (-(distances[..., None] - CENTRES.to(xyz)).square()).exp().flatten(-2)
     return torch.cat([*directions, (frame @ neighbour_frame.mT).flatten(-2), gaussians], -1)
 

@@ -58,19 +58,21 @@ class ScoreNetwork(nn.Module):
         h = self._drop(nn.functional.silu(self.hidden(self._drop(nn.functional.silu(h)))))
         pooled = (h * features.near[..., None]).sum(-2) / TYPICAL_NEIGHBOURS
         sequence = torch.cat([table(part) for table, part in zip(self.around, windows, strict=True)], -1)
-        inputs = torch.cat([pooled, sequence.expand(len(pooled), -1, -1), features.own], -1)
+        inputs = torch.cat([pooled, sequence.expand(len(pooled), -1, -1), features.residues], -1)
         h = self._drop(nn.functional.silu(self.enter(inputs)))
         for layer in self.along:
             h = h + self._drop(nn.functional.silu(layer(h.mT).mT))
         return self.leave(h)[..., 0]
 
     def _drop(self, h: Tensor) -> Tensor:
-        """Drop channels of (..., C) in training, the same ones for all candidates of a loop, which the others must
-        distinguish; a mask for each pair would take a quarter of the time."""
+        """Drop channels of (..., C) in training, the same ones for all candidates of a loop.
+
+        The other channels must distinguish the candidates. A mask for each pair would take a quarter of the time.
+        """
         if not self.training:
             return h
-        heard = h.new_empty(h.shape[-1]).bernoulli_(1 - self.dropout, generator=self.silencing)
-        return h * heard.div_(1 - self.dropout)
+        keep = h.new_empty(h.shape[-1]).bernoulli_(1 - self.dropout, generator=self.silencing)
+        return h * keep.div_(1 - self.dropout)
 
 
 class LoopScore(nn.Module):

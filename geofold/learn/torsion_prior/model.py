@@ -78,7 +78,7 @@ class TorsionPrior(nn.Module):
         self.stream = build_backbone(kind, inputs, outputs, width=width, depth=depth, seed=seed + 1)
 
     def context(self, letters: Tensor) -> Tensor:
-        """Encoded sequence and summary of what follows (T, B, ALPHABET_SIZE + A), for letters (T, B) int."""
+        """Return the encoded sequence and summary of what follows (T, B, ALPHABET_SIZE + A), for letters (T, B) int."""
         sequence = nn.functional.one_hot(letters.long(), ALPHABET_SIZE).to(self.stream.enter.weight)
         summary, _ = self.ahead.scan(sequence.flip(0), self.ahead.init_state(letters.shape[1]))
         return torch.cat([sequence, summary.flip(0)], -1)

@@ -19,7 +19,7 @@ from geofold.modelling.search.evolutionary import Candidates, choose_effort, mer
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.loop.batch_states import state_of_rows
-from geofold.molecule.loop.build_plan import Build
+from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.sidechains.packing import pack, place_side_chains
 from geofold.molecule.structure import Floats, Structure
@@ -31,7 +31,7 @@ class InitialModels:
 
     Attributes
     ----------
-    build : Build
+    build : BuildPlan
     structure : Structure
         Structure with the new residues in the conformation of lowest cost.
     rows : (R, m, 3)
@@ -39,12 +39,12 @@ class InitialModels:
     scores : Scores, (R,)
     cost : (R,)
     tried : int
-        Number of conformations that were drawn or bred.
+        Number of conformations that were drawn or recombined.
     ensemble : Ensemble or None
         Candidates of the search.
     """
 
-    build: Build
+    build: BuildPlan
     structure: Structure
     rows: Floats
     scores: Scores
@@ -60,7 +60,7 @@ class InitialModels:
 
 def initial_models(
     structure: Structure,
-    build: Build,
+    build: BuildPlan,
     options: RunOptions,
     progress: Progress | None = None,
     budget: TimeBudget | None = None,
@@ -70,7 +70,7 @@ def initial_models(
     Parameters
     ----------
     structure : Structure
-    build : Build
+    build : BuildPlan
         Residues to build.
     options : RunOptions
     progress : Progress, optional
@@ -89,19 +89,21 @@ def initial_models(
             with suppress(BuildError):  # a plan that does not close gives no candidate
                 loops.append(LoopCandidates.of(bare, plan, altloc=options.altloc, seed=options.seed, predicts=predicts))
     effort = choose_effort(options, len(build.names), only_source=True)
-    pool = merge([
-        rerank_by_consensus(loop, search_loop(loop, effort, seed=options.seed, progress=progress, budget=budget))
-        for loop in loops
-    ])  # fmt: skip
+    pool = merge(
+        [
+            rerank_by_consensus(loop, search_loop(loop, effort, seed=options.seed, progress=progress, budget=budget))
+            for loop in loops
+        ]
+    )
     best = pool.finalists(options.streams, options)
     models = _with_side_chains(structure, build, best, loops[0].structure, options)
     return replace(models, tried=len(loops) * effort.tried, ensemble=Ensemble.of(loops[0], pool))
 
 
 def _with_side_chains(
-    structure: Structure, build: Build, backbones: Candidates, bare: Structure, options: RunOptions
+    structure: Structure, build: BuildPlan, backbones: Candidates, bare: Structure, options: RunOptions
 ) -> InitialModels:
-    """Initial models with packed side chains, ranked with the clashes that these have."""
+    """Return initial models with packed side chains, ranked with the clashes that these have."""
     first, last = build.before + 1, build.before + len(build.names)
     residues = [_pack_row(bare, first, last, row, options) for row in backbones.rows]
     # rounded as in a file, so that every stream starts from what would be written
@@ -124,7 +126,7 @@ def _clash_cost(structure: Structure, first: int, last: int, rows: Floats, optio
     """Cost (R,) of clashes and outliers of conformations (R, m, 3); with a shell, packed with it first."""
     if not options.repack_shell:
         domain = LoopDomain.of(structure, first, last, altloc=options.altloc, device=options.device)
-        return np.asarray(domain.worth(state_of_rows(domain, structure, rows)).cpu().numpy())
+        return np.asarray(domain.cost(state_of_rows(domain, structure, rows)).cpu().numpy())
     shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell)
     atoms, cost = np.flatnonzero(structure.atoms_within(first, last)), []
     for row in rows:
@@ -132,12 +134,12 @@ def _clash_cost(structure: Structure, first: int, last: int, rows: Floats, optio
         xyz[atoms] = row
         packed = replace(structure, xyz=shell.repack(xyz, options.seed).apply(xyz))
         domain = LoopDomain.of(packed, first, last, altloc=options.altloc, device=options.device)
-        cost.append(float(domain.worth(domain.start(packed.xyz))[0]))
+        cost.append(float(domain.cost(domain.start(packed.xyz))[0]))
     return np.array(cost)
 
 
 def _pack_row(structure: Structure, first: int, last: int, row: Floats, options: RunOptions) -> list[NewResidue]:
-    """New residues with side chains packed onto the backbone (m, 3) of one conformation."""
+    """Return new residues with side chains packed onto the backbone (m, 3) of one conformation."""
     atoms = np.flatnonzero(structure.atoms_within(first, last))
     xyz = structure.xyz.copy()
     xyz[atoms] = row

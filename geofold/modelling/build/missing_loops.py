@@ -17,8 +17,8 @@ from geofold.modelling.progress import Progress
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, EVER_REACHED, reachable_residues
 from geofold.modelling.search.consensus import with_confidence
 from geofold.modelling.time_budget import TimeBudget
-from geofold.molecule.loop.build_plan import Build
-from geofold.molecule.loop.build_request import find_builds
+from geofold.molecule.loop.build_plan import BuildPlan
+from geofold.molecule.loop.build_request import plan_builds
 from geofold.molecule.sidechains.repacking import complete_side_chains
 from geofold.molecule.structure import AddedAtom, Structure
 
@@ -138,10 +138,10 @@ def build_loops(
     Raises
     ------
     GeofoldError
-        If a loop cannot be built; see `find_builds`, `require_parameters` and `initial_models`.
+        If a loop cannot be built; see `plan_builds`, `require_parameters` and `initial_models`.
     """
     progress = Progress() if progress is None else progress
-    builds, added = find_builds(structure, texts), list[AddedAtom]()
+    builds, added = plan_builds(structure, texts), list[AddedAtom]()
     require_parameters(structure, options, {k for build in builds for k in build.removed})
     if options.repack_shell:
         structure, added = _complete_side_chains(structure, builds, options)
@@ -166,9 +166,9 @@ def build_loops(
 
 
 def _complete_side_chains(
-    structure: Structure, builds: Sequence[Build], options: RunOptions
+    structure: Structure, builds: Sequence[BuildPlan], options: RunOptions
 ) -> tuple[Structure, list[AddedAtom]]:
-    """The structure with complete side chains wherever a loop could touch them.
+    """Return the structure with complete side chains wherever a loop could touch them.
 
     The force field would complete them too, but without regard to the loop.
     """
@@ -188,7 +188,7 @@ def _spans(initial: Sequence[InitialModels]) -> list[tuple[int, int]]:
 
 
 def _at_start(structure: Structure, models: list[LoopModel]) -> Structure:
-    """The structure with its new residues where their streams began."""
+    """Return the structure with its new residues where their streams began."""
     xyz = structure.xyz.copy()
     for outcome in (model.outcome for model in models):
         carried = np.isin(outcome.atoms, outcome.tree.atoms)

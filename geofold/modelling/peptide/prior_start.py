@@ -38,7 +38,7 @@ def draw_peptide(sequence: str, seed: int) -> Structure:
 
 
 def _count_overlaps(structure: Structure) -> int:
-    """Number of severe overlaps."""
+    """Return the number of severe overlaps."""
     domain = PeptideDomain.of(structure, 0, len(structure.residues) - 1)
     state = domain.start(structure.xyz)
     return int(domain.sterics.count_severe(state.conformation.xyz, state.pairs)[0])

@@ -22,7 +22,8 @@ from geofold.modelling.outcome import StreamOutcome
 from geofold.modelling.progress import Progress
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.peptide.domain import PeptideDomain
-from geofold.molecule.peptide.predictor import PeptidePredictor, PeptideSense
+from geofold.molecule.peptide.features import PeptideFeatures
+from geofold.molecule.peptide.predictor import PeptidePredictor
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
 
@@ -35,7 +36,7 @@ HELD = 5
 
 
 def controller(options: RunOptions, domain: PeptideDomain | None = None, gate: Gate | None = None) -> Controller:
-    """Controller of a peptide.
+    """Return the controller of a peptide.
 
     Parameters
     ----------
@@ -46,9 +47,9 @@ def controller(options: RunOptions, domain: PeptideDomain | None = None, gate: G
         The gate that ships with the policy, or `plain_gate`, if not given.
     """
     backbone: Backbone = NoMotion() if options.predictor == NoMotion().name else Momentum(KEEP)
-    predicts = domain is not None and domain.sense is not None
-    if domain is not None and domain.sense is not None:
-        backbone = PeptidePredictor(shipped_policy()[0], domain.sense.turns)
+    predicts = domain is not None and domain.features is not None
+    if domain is not None and domain.features is not None:
+        backbone = PeptidePredictor(shipped_policy()[0], domain.features.torsion_index)
     if gate is None:
         gate = shipped_gate(PEPTIDE_GATE_WEIGHTS) if predicts else plain_gate()
     return Controller(
@@ -71,13 +72,13 @@ def plain_gate() -> ThresholdGate:
 
 
 def with_features(structure: Structure, domain: PeptideDomain, options: RunOptions) -> PeptideDomain:
-    """The domain with the policy's features, if the options ask for the trained predictor."""
+    """Return the domain with the policy's features, if the options ask for the trained predictor."""
     trained = options.predictor == PREDICTORS[0]
-    return replace(domain, sense=PeptideSense.of(structure, domain.decoder)) if trained else domain
+    return replace(domain, features=PeptideFeatures.of(structure, domain.decoder)) if trained else domain
 
 
 def fallback_controller(parts: Controller) -> Controller:
-    """Controller that takes over once the stream is stuck: two full corrections a step."""
+    """Return the controller that takes over once the stream is stuck: two full corrections a step."""
     region = TrustRegion(radius=2.0, largest=8.0)
     return replace(parts, trust_region=region, gate=ThresholdGate(TOLERANCE, largest=2), once=False)
 

@@ -24,9 +24,9 @@ from geofold.modelling.search.diversity import select_diverse
 from geofold.modelling.search.evolutionary import choose_effort, search_loop
 from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import NO_PREDICTOR, TrajectoryRecorder
-from geofold.molecule.loop.batch_states import with_own_bonds
+from geofold.molecule.loop.batch_states import transfer_torsions
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal, LoopState
-from geofold.molecule.loop.predictor import LoopPredictor, LoopSense
+from geofold.molecule.loop.predictor import LoopFeatures, LoopPredictor
 from geofold.molecule.structure import Structure
 
 CONVERGED_LOSS = 0.9
@@ -119,7 +119,7 @@ def _evolve(
     progress: Progress,
     recorder: TrajectoryRecorder,
 ) -> StreamOutcome:
-    """A population of streams from a state, the best of them refined; its trajectory continues the recorder's."""
+    """Run a population of streams from a state and refine the best; its trajectory continues the recorder's."""
     plan = PopulationPlan(
         steps=tuple(sweeps * domain.length for sweeps in SWEEPS),
         rounds=options.rounds,
@@ -138,7 +138,7 @@ def _evolve(
         parts.init(domain, start),
         soften,
         plan,
-        cost=domain.worth,
+        cost=domain.cost,
         snapshot=lambda s: (s.conformation.xyz, s.cursor),
         seed=options.seed,
         progress=progress.update,
@@ -153,7 +153,7 @@ def _evolve(
 
 def _guide(structure: Structure, domain: LoopDomain, options: RunOptions, recorder: TrajectoryRecorder) -> LoopState:
     """Rows at the end of a stream guided by the loop model, which the recorder records."""
-    with_features = replace(domain, sense=LoopSense.of(structure, domain.decoder))
+    with_features = replace(domain, features=LoopFeatures.of(structure, domain.decoder))
     start = domain.start(structure.xyz)
     recorder.add(start.conformation.xyz[0], None, 0, 0)
     for state, info, cursor in run_guided(with_features, start, seed=options.seed):
@@ -189,7 +189,7 @@ def _search(
     start, ensemble = domain.start(structure.xyz), Ensemble.of(loop, pool)
     best = pool.finalists(options.streams, options)
     torsions, backbone = loop.torsions(best.rows), loop.backbone(best.rows)
-    transferred, closed = with_own_bonds(domain, structure, start, torsions, backbone)
+    transferred, closed = transfer_torsions(domain, structure, start, torsions, backbone)
     if not closed.any():
         return [], ensemble
     gates = f"{shipped_gate().name}, threshold"
@@ -199,13 +199,13 @@ def _search(
         recorder.add(transferred.conformation.xyz[row], None, 0, 0)
     state = transferred
     if not options.repack_shell:  # the side chains around, which the search has not seen, stay
-        with_features = replace(domain, sense=LoopSense.of(structure, domain.decoder))
+        with_features = replace(domain, features=LoopFeatures.of(structure, domain.decoder))
         for state, info, cursor in run_guided(with_features, transferred, seed=options.seed):
             for row, recorder in enumerate(recorders):
                 recorder.add(state.conformation.xyz[row], info, row, cursor)
     state = state._replace(cursor=0)
     xyz = state.conformation.xyz.cpu().numpy()
-    scores = Scores.of(potential_of_local(structure, domain, xyz), clash=domain.worth(state).cpu().numpy())
+    scores = Scores.of(potential_of_local(structure, domain, xyz), clash=domain.cost(state).cpu().numpy())
     cost = scores.total(REFINED)
     # with a shell the loop's side chains are packed later, so their present clashes say nothing
     order = np.arange(len(xyz), dtype=float) if options.repack_shell else cost

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.learn.loop_denoiser.model import shipped_loop_model
-from geofold.molecule.loop.detection import Trouble, bad_stretches, trouble_of
+from geofold.molecule.loop.detection import AnomalyScore, find_anomalous_segments, score_anomalies
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import chain_segments
 
 
-def find_loops(structure: Structure, altloc: str | None = None) -> tuple[list[tuple[int, int]], Trouble]:
+def find_loops(structure: Structure, altloc: str | None = None) -> tuple[list[tuple[int, int]], AnomalyScore]:
     """Loops in trouble (first and last residue of each), and the anomaly scores of all residues.
 
     Parameters
@@ -27,11 +27,11 @@ def find_loops(structure: Structure, altloc: str | None = None) -> tuple[list[tu
     segments = [
         part for first, last in chain_segments(structure) for part in _complete_parts(structure, first, last, steering)
     ]
-    scores = trouble_of(structure, segments, model)
-    return bad_stretches(scores, segments, float(card["trouble"])), scores
+    scores = score_anomalies(structure, segments, model)
+    return find_anomalous_segments(scores, segments, float(card["trouble"])), scores
 
 
-def trouble(structure: Structure, altloc: str | None = None) -> dict[str, Any]:
+def report_anomalies(structure: Structure, altloc: str | None = None) -> dict[str, Any]:
     """Section of the report on loops in trouble."""
     loops, scores = find_loops(structure, altloc)
     residues = structure.residues
@@ -51,7 +51,7 @@ def trouble(structure: Structure, altloc: str | None = None) -> dict[str, Any]:
 
 
 def format_range(structure: Structure, first: int, last: int) -> str:
-    """A range in the form that ``--loop`` takes."""
+    """Return a range in the form that ``--loop`` takes."""
     end = structure.residues[last]
     return f"{structure.residues[first].label}-{end.resnum}{end.icode}"
 

@@ -86,7 +86,7 @@ class LoopRepair:
         ]
 
     def _no_worse_than_input(self, domain: LoopDomain, best: LoopModel) -> LoopModel:
-        """The best model if its energy is below the input's, else one that is nearer to the input."""
+        """Return the best model if its energy is below the input's, else one that is nearer to the input."""
         before = energy_of(self.structure, self.structure.xyz, self.options)
         if best.energy is None or best.energy < before or not np.isfinite(before):
             return best
@@ -99,7 +99,7 @@ class LoopRepair:
         return min((strict, near, best), key=lambda model: model.energy or 0.0)
 
     def _refined_in_place(self, domain: LoopDomain, weight: float) -> LoopModel:
-        """The input's loop, refined from its own coordinates."""
+        """Return the input's loop, refined from its own coordinates."""
         start = domain.start(self.structure.xyz)
         outcome = refine(self.structure, domain, start, self.options, weight=weight)
         return evaluate_model(self.structure, domain, outcome, self.options)

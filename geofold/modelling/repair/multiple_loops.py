@@ -1,7 +1,7 @@
 """Repair of several loops of one structure, in sequence.
 
-A loop in trouble is not an obstacle worth avoiding: while one loop is repaired, loops near it that are repaired later
-are removed. Once all have been repaired, each of those that ran without a neighbour is refined among the others.
+An anomalous loop should not be avoided as an obstacle: while one loop is repaired, nearby loops that are repaired
+later are removed. Once all have been repaired, each of those that ran without a neighbour is refined among the others.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def may_touch(structure: Structure, first: Range, second: Range) -> bool:
 def _refined_among_others(
     structure: Structure, loop: Range, model: LoopModel, frames: list[Floats], options: RunOptions
 ) -> LoopModel:
-    """The model refined among all loops; the frames (n_atoms, 3) that led to it come first."""
+    """Return the model refined among all loops; the frames (n_atoms, 3) that led to it come first."""
     domain = loop_domain(structure, *loop, options)
     start, before = domain.start(structure.xyz), model.outcome
     if not domain.decoder.can_move(start.conformation):

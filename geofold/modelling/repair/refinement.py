@@ -17,7 +17,17 @@ REFINEMENT_SWEEPS = 4
 
 
 def loop_domain(structure: Structure, first: int, last: int, options: RunOptions) -> LoopDomain:
-    """Domain of residues `first` to `last` of a structure under the options of a run."""
+    """Domain of residues `first` to `last` of a structure under the options of a run.
+
+    Parameters
+    ----------
+    structure : Structure
+        Complete structure.
+    first, last : int
+        First and last residue (inclusive indices).
+    options : RunOptions
+        Options of the run.
+    """
     return LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
 
 
@@ -70,7 +80,7 @@ def _minimise_energy(
     options: RunOptions,
     weight: float,
 ) -> ControllerState:
-    """Steps of the whole loop down the force field, with hydrogens placed for the present coordinates."""
+    """Step the whole loop down the force field, with hydrogens placed for the present coordinates."""
     goal = LoopGoal(side_chains=True, floor=1.0, energy=weight)
     present = run.domain.conformation.xyz[0].cpu().numpy()
     domain = with_force_field(structure, replace(domain, goal=goal), present, options.seed, options.force_field_value)

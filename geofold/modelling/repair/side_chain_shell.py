@@ -20,7 +20,7 @@ from geofold.modelling.outcome import LoopModel
 from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.molecule.energy.all_atom import region
-from geofold.molecule.loop.build_plan import Build
+from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.sidechains.repacking import (
     RepackedSideChains,
     find_repackable,
@@ -60,7 +60,7 @@ class SideChainShell:
     region: frozenset[int] | None = None
 
     def restricted_to(self, points: Floats) -> SideChainShell:
-        """The shell with energies of residues near points (..., 3) in nm; others are equal in all models."""
+        """Return the shell with energies of residues near points (..., 3) in nm; others are equal in all models."""
         return replace(self, region=region(self.structure, points.reshape(-1, 3), REGION))
 
     @cached_property
@@ -107,14 +107,14 @@ class SideChainShell:
 
 
 def reachable_residues(
-    structure: Structure, build: Build, radius: float, options: RunOptions, share: float = OFTEN_REACHED
+    structure: Structure, build: BuildPlan, radius: float, options: RunOptions, share: float = OFTEN_REACHED
 ) -> list[int]:
     """Residues of the twenty amino acids that a loop to be built could come near, excluding its own.
 
     Parameters
     ----------
     structure : Structure
-    build : Build
+    build : BuildPlan
     radius : float
         Distance (nm) from the loop's atoms to CB.
     options : RunOptions
@@ -134,9 +134,9 @@ def reachable_residues(
 
 
 def without_reachable_side_chains(
-    structure: Structure, build: Build, options: RunOptions
+    structure: Structure, build: BuildPlan, options: RunOptions
 ) -> tuple[Structure, np.ndarray]:
-    """The structure without the side chains that a loop could reach, and which of its atoms remain, (n_atoms,) bool."""
+    """Remove the side chains that a loop could reach; return also which atoms remain, (n_atoms,) bool."""
     radius = ANGSTROM * options.repack_shell
     removed = set(find_repackable(structure, structure.steering_mask))
     removed &= set(reachable_residues(structure, build, radius, options))

@@ -1,4 +1,4 @@
-"""Conformations of one loop: drawn from the torsion prior and closed, bred, guided by the loop model, scored.
+"""Conformations of one loop: sampled from the torsion prior, closed, recombined, guided, scored.
 
 A candidate is the backbone of the loop with its CB atoms, between fixed anchors and with ideal bonds and angles; side
 chains are added later. Its environment has all its atoms.
@@ -29,11 +29,11 @@ from geofold.molecule.energy.ramachandran import OUTLIER, classify, ramachandran
 from geofold.molecule.energy.ramachandran import percentile as ramachandran
 from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.loop.batch_states import state_of_rows
-from geofold.molecule.loop.build_plan import Build
+from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.loop.domain import LoopDomain, LoopState
-from geofold.molecule.loop.ideal_segment import Bridge
-from geofold.molecule.loop.predictor import LoopSense
-from geofold.molecule.loop.torsion_sampling import drawn_torsions
+from geofold.molecule.loop.ideal_segment import IdealSegment
+from geofold.molecule.loop.predictor import LoopFeatures
+from geofold.molecule.loop.torsion_sampling import sample_torsions
 from geofold.molecule.residues import STANDARD_PARENT
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
@@ -54,9 +54,9 @@ class LoopCandidates:
     ----------
     origin : Structure
         Structure without the loop, or with the residues that it replaces.
-    build : Build
+    build : BuildPlan
         Residues of the loop and where they go.
-    bridge : Bridge
+    segment : IdealSegment
         The loop with ideal geometry, and its closure.
     structure : Structure
         Structure with the backbone of the loop in one of its conformations.
@@ -69,8 +69,8 @@ class LoopCandidates:
     """
 
     origin: Structure
-    build: Build
-    bridge: Bridge
+    build: BuildPlan
+    segment: IdealSegment
     structure: Structure
     altloc: str | None = None
     predicts: bool = True
@@ -78,14 +78,14 @@ class LoopCandidates:
 
     @classmethod
     def of(
-        cls, origin: Structure, build: Build, *, altloc: str | None = None, seed: int = 0, predicts: bool = True
+        cls, origin: Structure, build: BuildPlan, *, altloc: str | None = None, seed: int = 0, predicts: bool = True
     ) -> LoopCandidates:
-        """A loop that is to be built or rebuilt.
+        """Return a loop that is to be built or rebuilt.
 
         Parameters
         ----------
         origin : Structure
-        build : Build
+        build : BuildPlan
         altloc : str, optional
             Conformer of the environment.
         seed : int
@@ -97,20 +97,20 @@ class LoopCandidates:
         BuildError
             If its residues cannot reach from one anchor to the other, or no draw closes.
         """
-        bridge = Bridge.of(origin, build, altloc)
-        distance, longest = bridge.reach
+        segment = IdealSegment.of(origin, build, altloc)
+        distance, longest = segment.reach
         given = f"{build.label}: {10 * distance:.1f} A from C to N across the gap for {len(build.names)} residues"
         if distance > longest:
             raise BuildError(given, f"at most {10 * longest:.1f} A", "give more residues, or other anchors")
         noise = np.random.default_rng([seed, 1])
         for count in CLOSURE_DRAWS:
-            torsions, log_odds = drawn_torsions(origin, build, shipped_prior()[0], count, noise)
-            delta, closed = bridge.close(bridge.increments(torsions))
+            torsions, log_odds = sample_torsions(origin, build, shipped_prior()[0], count, noise)
+            delta, closed = segment.close(segment.increments(torsions))
             if bool(closed.any()):
-                names, rows = bridge.places(delta[closed][:1])
+                names, rows = segment.coordinates(delta[closed][:1])
                 residues = _new_residues(build, names, rows[0])
                 structure = with_residues(origin, build.before, build.removed, residues)
-                return cls(origin, build, bridge, structure, altloc, predicts, -log_odds)
+                return cls(origin, build, segment, structure, altloc, predicts, -log_odds)
         raise BuildError(
             f"{given}: none of {sum(CLOSURE_DRAWS)} samples closes it",
             "residues that can turn to meet both anchors",
@@ -134,7 +134,7 @@ class LoopCandidates:
         domain = LoopDomain.of(self.structure, *self.span, cap=TORSION_CAP, altloc=self.altloc)
         if not self.predicts:
             return domain
-        return replace(domain, sense=LoopSense.of(self.structure, domain.decoder))
+        return replace(domain, features=LoopFeatures.of(self.structure, domain.decoder))
 
     @cached_property
     def environment(self) -> LoopEnvironment:
@@ -142,8 +142,8 @@ class LoopCandidates:
         return make_loop_environment(self.structure, *self.span, self.structure.steering(self.altloc))
 
     def draw(self, count: int, noise: np.random.Generator) -> Floats:
-        """The closed conformations out of `count` draws, and the one in `structure`, (K, m, 3)."""
-        drawn = self.close(drawn_torsions(self.origin, self.build, shipped_prior()[0], count, noise)[0])
+        """Return the closed conformations out of `count` draws, and the one in `structure`, (K, m, 3)."""
+        drawn = self.close(sample_torsions(self.origin, self.build, shipped_prior()[0], count, noise)[0])
         return np.concatenate([self.structure.xyz[None, self.atoms], drawn])
 
     def close(self, torsions: Floats) -> Floats:
@@ -154,13 +154,13 @@ class LoopCandidates:
         torsions : (K', n + 1, 2)
             phi and psi (radian) of the loop and of the residue after it.
         """
-        delta, closed = self.bridge.close(self.bridge.increments(torsions))
+        delta, closed = self.segment.close(self.segment.increments(torsions))
         if not bool(closed.any()):
             return np.empty((0, len(self.atoms), 3))
-        return self.bridge.places(delta[closed])[1]
+        return self.segment.coordinates(delta[closed])[1]
 
     def torsions(self, rows: Floats) -> Floats:
-        """phi and psi (K, n + 1, 2) in radian of candidates (K, m, 3), as `close` takes them."""
+        """Return phi and psi (K, n + 1, 2) in radian of candidates (K, m, 3), as `close` takes them."""
         xyz, count = self.backbone(rows), len(rows)
         steering = self.origin.steering(self.altloc)
 
@@ -169,9 +169,7 @@ class LoopCandidates:
             return [np.broadcast_to(point, (count, 1, 3)) for point in points]
 
         (carbon,), (n, ca, c) = anchor(self.build.before, "C"), anchor(self.build.after, "N", "CA", "C")
-        all_n, all_ca, all_c = (
-            np.concatenate([xyz[:, :, k], end], 1) for k, end in enumerate((n, ca, c))
-        )  # fmt: skip
+        all_n, all_ca, all_c = (np.concatenate([xyz[:, :, k], end], 1) for k, end in enumerate((n, ca, c)))
         before = np.concatenate([carbon, xyz[:, :, 2]], 1)
         phi = dihedral(before, all_n, all_ca, all_c)
         psi = dihedral(all_n[:, :-1], all_ca[:, :-1], all_c[:, :-1], all_n[:, 1:])
@@ -219,12 +217,12 @@ class LoopCandidates:
         xyz = np.repeat(self.structure.xyz[None], len(state.conformation.xyz), 0)
         xyz[:, self.domain.decoder.kinematics.atoms.numpy()] = state.conformation.xyz.numpy()
         with torch.no_grad():
-            return xyz[:, self.atoms], np.asarray(self.domain.worth(state).numpy())
+            return xyz[:, self.atoms], np.asarray(self.domain.cost(state).numpy())
 
     def cost(self, rows: Floats) -> Floats:
-        """Cost (K,) of clashes and outliers of candidates (K, m, 3); see `LoopDomain.worth`."""
+        """Cost (K,) of clashes and outliers of candidates (K, m, 3); see `LoopDomain.cost`."""
         with torch.no_grad():
-            return np.asarray(self.domain.worth(state_of_rows(self.domain, self.structure, rows)).numpy())
+            return np.asarray(self.domain.cost(state_of_rows(self.domain, self.structure, rows)).numpy())
 
     def outlier_after(self, rows: Floats) -> np.ndarray:
         """Whether a candidate makes the residue after the loop a Ramachandran outlier, (K,) bool.
@@ -257,10 +255,10 @@ class LoopCandidates:
         return np.searchsorted(self.atoms, np.array(atoms))
 
 
-def rebuild_plan(structure: Structure, first: int, last: int) -> Build:
+def rebuild_plan(structure: Structure, first: int, last: int) -> BuildPlan:
     """Plan to rebuild residues `first` to `last`, which are present."""
     residues = structure.residues[first : last + 1]
-    return Build(
+    return BuildPlan(
         residues[0].chain,
         first - 1,
         last + 1,
@@ -271,8 +269,8 @@ def rebuild_plan(structure: Structure, first: int, last: int) -> Build:
     )
 
 
-def _new_residues(build: Build, names: list[tuple[str, ...]], row: Floats) -> list[NewResidue]:
-    """New residues with the backbone (m, 3) of one conformation."""
+def _new_residues(build: BuildPlan, names: list[tuple[str, ...]], row: Floats) -> list[NewResidue]:
+    """Return new residues with the backbone (m, 3) of one conformation."""
     ends = np.cumsum([len(atoms) for atoms in names])[:-1]
     return [
         NewResidue(name, number, atoms, tuple(atom[0] for atom in atoms), points)

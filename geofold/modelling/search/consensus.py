@@ -73,7 +73,7 @@ def add_consensus(structure: Structure, models: Sequence[LoopModel], ensemble: E
 
 
 def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble | None) -> LoopModel:
-    """The model with its confidence, if there was a search and the potential's card holds a calibration.
+    """Return the model with its confidence, if there was a search and the potential's card holds a calibration.
 
     Parameters
     ----------

@@ -24,8 +24,8 @@ PERTURBATION_SIZES, PERTURBATIONS = (3.0, 8.0, 16.0, 32.0), 12
 PARENTS, OFFSPRING = (8, 12), 96
 """Parents of offspring near the native (nearest drawn conformations, perturbed natives), and their number."""
 HARD_EFFORT = Effort(draws=DRAWS, crosses=96, generations=4, parents=12)
-BRED_KEPT, GUIDED_BRED, GUIDED_NATIVES = 64, 12, 4
-"""Bred candidates that an earlier potential ranks best, how many of them are guided, and how many perturbed natives."""
+OFFSPRING_POOL, GUIDED_OFFSPRING, GUIDED_NATIVES = 64, 12, 4
+"""Numbers of the best recombined candidates, and of those and of perturbed natives that are guided."""
 SEARCH_EFFORT = Effort(draws=512, crosses=160, guided=16, restarts=2)
 
 
@@ -61,9 +61,9 @@ def decoys_of(native: Structure, first: int, last: int, score: LoopScore | None,
     parts = [(SAMPLED, drawn[kept]), (PERTURBED, perturbed), (CROSSOVER, loop.cross(near, OFFSPRING, noise))]
     if score is not None:
         pool = breed(loop, drawn, HARD_EFFORT, score, noise)
-        best = pool.distinct(BRED_KEPT).rows
+        best = pool.distinct(OFFSPRING_POOL).rows
         natives = perturbed[:: max(1, len(perturbed) // GUIDED_NATIVES)]
-        guided, _ = loop.guide(np.concatenate([best[:GUIDED_BRED], natives]))
+        guided, _ = loop.guide(np.concatenate([best[:GUIDED_OFFSPRING], natives]))
         minimised, _ = loop.minimise(guided, score)
         parts += [(EVOLVED, best), (GUIDED, np.concatenate([guided, minimised]))]
     return _decoys(loop, native, first, last, parts)

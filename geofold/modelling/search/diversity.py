@@ -24,7 +24,7 @@ def min_rmsd(options: RunOptions) -> float:
 
 
 def select_distinct(rows: Floats, cost: Floats, count: int, radius: float = MIN_RMSD_CANDIDATES) -> list[int]:
-    """Indices of the lowest rows by cost, each further than a radius from those before it.
+    """Return indices of the lowest rows by cost, each further than a radius from those before it.
 
     Parameters
     ----------
@@ -46,7 +46,24 @@ def select_distinct(rows: Floats, cost: Floats, count: int, radius: float = MIN_
 
 
 def select_diverse(rows: Floats, cost: Floats, count: int, options: RunOptions) -> list[int]:
-    """Indices of up to `count` rows (K, m, 3) by cost (K,): representatives of families first, then further members."""
+    """Choose up to `count` rows (K, m, 3) by cost (K,): representatives of families first, then further members.
+
+    Parameters
+    ----------
+    rows : (K, m, 3)
+        Coordinates (nm).
+    cost : (K,)
+        Cost of each row; lower is better.
+    count : int
+        Largest number of rows.
+    options : RunOptions
+        Options of the run, which set the smallest RMSD between representatives.
+
+    Returns
+    -------
+    list of int
+        Indices of the rows.
+    """
     chosen = select_distinct(rows, cost, count, min_rmsd(options))
     members = [k for k in select_distinct(rows, cost, len(rows)) if k not in chosen]
     return chosen + members[: count - len(chosen)]
@@ -55,7 +72,7 @@ def select_diverse(rows: Floats, cost: Floats, count: int, options: RunOptions) 
 def distinct_models(
     structure: Structure, models: Sequence[LoopModel], options: RunOptions, count: int | None = None
 ) -> list[LoopModel]:
-    """The first model and the best of the others whose backbones differ from those before; see `min_rmsd`.
+    """Return the first model and the best of the others whose backbones differ from those before; see `min_rmsd`.
 
     Parameters
     ----------

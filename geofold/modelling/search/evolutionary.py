@@ -61,10 +61,10 @@ class Effort:
 
     @property
     def tried(self) -> int:
-        """Number of candidates that are drawn or bred."""
+        """Number of candidates that are drawn or recombined."""
         recombined = self.restarts // RECOMBINATION
-        drawn, bred = self.restarts - recombined, self.generations * self.restarts + recombined
-        return drawn * self.draws + bred * self.crosses
+        drawn, offspring = self.restarts - recombined, self.generations * self.restarts + recombined
+        return drawn * self.draws + offspring * self.crosses
 
 
 def choose_effort(options: RunOptions, length: int, *, only_source: bool = False) -> Effort:
@@ -119,11 +119,11 @@ class Candidates:
 
     @classmethod
     def empty(cls, atoms: int) -> Candidates:
-        """No candidate of a loop of so many atoms."""
+        """Empty set of candidates of a loop of `atoms` atoms."""
         return cls(np.empty((0, atoms, 3)), Scores.of(np.empty(0)), np.empty(0))
 
     def take(self, chosen: Sequence[int] | NDArray[np.int64]) -> Candidates:
-        """Some of the candidates, in the given order."""
+        """Return some of the candidates, in the given order."""
         return Candidates(self.rows[chosen], self.scores.take(chosen), self.cost[chosen])
 
     def distinct(self, count: int, radius: float | None = None) -> Candidates:

@@ -1,6 +1,6 @@
-"""The hand of amino acids: signed volumes at CA, and at CB where it is a centre too.
+"""Chirality of amino acids: signed volumes (nm^3) at CA, and at CB if it is a stereocentre too.
 
-nm3; an L-amino acid has about +0.0026 at CA.
+An L-amino acid has about +0.0026 nm^3 at CA.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ from geofold.molecule.selection import MAX_LISTED
 from geofold.molecule.structure import Floats, Mask, Structure
 
 BRANCHED = {"THR": ("CB", "CA", "OG1", "CG2"), "ILE": ("CB", "CA", "CG1", "CG2")}
-"""Centre and its neighbours; positive in the L-amino acids as they occur in proteins."""
+"""Stereocentre CB and its neighbours, in the order that gives the natural L-amino acids a positive volume."""
 FLAT = 0.0005
-"""nm3: a centre of less is too flat to have a hand."""
+"""Absolute volume (nm^3) below which a centre is too flat to have a chirality."""
 
 
 def chiral_volumes(structure: Structure, xyz: Floats, steering: Mask) -> Floats:
-    """Signed volumes (n_residues, 2) at CA and at CB for coordinates (n, 3) in nm; zero where there is no centre."""
+    """Signed volumes (n_residues, 2) at CA and at CB for coordinates (n, 3) in nm; zero without a centre."""
     volumes = np.zeros((len(structure.residues), 2))
     for k, residue in enumerate(structure.residues):
         for column, names in enumerate((("CA", "N", "C", "CB"), BRANCHED.get(residue.resname, ()))):
             atoms = [structure.atom(k, name, steering) for name in names]
             if atoms and not any(a is None for a in atoms):
-                centre, one, two, three = xyz[np.array(atoms, dtype=int)]
-                volumes[k, column] = np.linalg.det(np.stack([one - centre, two - centre, three - centre]))
+                centre, first, second, third = xyz[np.array(atoms, dtype=int)]
+                volumes[k, column] = np.linalg.det(np.stack([first - centre, second - centre, third - centre]))
     return volumes
 
 
 def chirality_notes(structure: Structure, xyz: Floats, steering: Mask) -> list[str]:
-    """Notes on a mirrored protein, on single D-amino acids, and on side chains of the wrong hand."""
+    """Return notes on a mirrored protein, on single D-amino acids, and on side chains of the wrong chirality."""
     hand = np.sign(chiral_volumes(structure, xyz, steering))
     hand[np.abs(chiral_volumes(structure, xyz, steering)) < FLAT] = 0
     right, left = (np.flatnonzero(hand[:, 0] == sign) for sign in (-1, 1))
-    other = np.flatnonzero(hand[:, 0] * hand[:, 1] < 0)
+    inverted = np.flatnonzero(hand[:, 0] * hand[:, 1] < 0)
     notes = []
     if len(right) > 1 and not len(left):
         notes.append(f"a mirror image? all {len(right)} amino acids with a CB are D-amino acids")
     elif len(right):
         notes.append(f"D-amino acids: {_named(structure, right)}")
-    if len(other):
-        notes.append(f"CB of the other hand (allo): {_named(structure, other)}")
+    if len(inverted):
+        notes.append(f"CB of the other hand (allo): {_named(structure, inverted)}")
     return notes
 
 
 def _named(structure: Structure, residues: np.ndarray) -> str:
     labels = [f"{structure.residues[k].label} {structure.residues[k].resname}" for k in residues[:MAX_LISTED]]
-    more = f" and {len(residues) - MAX_LISTED} more" if len(residues) > MAX_LISTED else ""
-    return ", ".join(labels) + more
+    rest = f" and {len(residues) - MAX_LISTED} more" if len(residues) > MAX_LISTED else ""
+    return ", ".join(labels) + rest

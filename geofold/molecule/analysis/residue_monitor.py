@@ -1,7 +1,6 @@
 """Torsions, severe overlaps and Ramachandran state of chosen residues, for coordinates from another program.
 
-Nothing is known of what moves: in a simulation everything does. Distances are taken as they are, without minimum
-images, so molecules have to be whole.
+All atoms may move. Distances are computed without minimum images, so molecules have to be whole.
 
 Glossary: ``r`` chosen residues, ``h`` heavy atoms.
 """
@@ -27,13 +26,19 @@ from geofold.molecule.topology.bonds import adjacency_list, bond_list, pairs_wit
 Ints = NDArray[np.int64]
 
 
-class Seen(NamedTuple):
-    """One set of coordinates.
+class ResidueState(NamedTuple):
+    """State of the chosen residues for one set of coordinates.
 
-    phi, psi, omega : (r,) radian, NaN where undefined; omega is that of the bond before the residue.
-    percentile, verdict : (r,) see `geofold.molecule.energy.ramachandran`.
-    overlaps : (r,) how many severe overlaps a residue has part in, within itself or with anything but water.
-    pairs : (p, 2) atoms of the severe overlaps, each once, the lower one first.
+    Attributes
+    ----------
+    phi, psi, omega : (r,)
+        Torsions (radian), NaN if undefined; omega is that of the bond before the residue.
+    percentile, verdict : (r,)
+        See `geofold.molecule.energy.ramachandran`.
+    overlaps : (r,) int
+        Number of severe overlaps of each residue, within itself or with anything except water.
+    pairs : (p, 2) int
+        Atoms of the severe overlaps, each pair once, in ascending order.
     """
 
     phi: Floats
@@ -46,106 +51,119 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Watch:
-    """Reference data for the evaluation of coordinates; build it with `Watch.of`.
+class ResidueMonitor:
+    """Reference data for the evaluation of coordinates; build it with `ResidueMonitor.of`.
 
     Attributes
     ----------
     structure : Structure
+        Structure of the coordinates.
     residues : (r,) int
-        Those that are watched.
+        The chosen residues.
     torsions : (3, r, 4) int
-        Atoms of phi, psi and omega, -1 where there is none.
-    own, heavy : (k,), (h,) int
-        Heavy atoms of the chosen residues, and all; waters apart.
-    near : (x,) int
-        Pairs that do not count, as row of `own` times h plus row of `heavy`.
+        Atoms of phi, psi and omega, -1 if undefined.
+    atoms, heavy : (k,), (h,) int
+        Heavy atoms of the chosen residues, and all heavy atoms; excluding waters.
+    excluded : (x,) int
+        Excluded pairs, as row of `atoms` times h plus row of `heavy`.
+    radius : (h,)
+        Van der Waals radii (nm) of the heavy atoms.
+    polar : (h,) bool
+        Whether they can form hydrogen bonds.
     """
 
     structure: Structure
     residues: Ints
     torsions: Ints
-    own: Ints
+    atoms: Ints
     heavy: Ints
-    near: Ints
+    excluded: Ints
     radius: Floats
     polar: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, structure: Structure, ranges: Sequence[str] = (), altloc: str | None = None) -> Watch:
-        """Watch ranges such as ``A:45-56``, or every amino acid.
+    def of(cls, structure: Structure, ranges: Sequence[str] = (), altloc: str | None = None) -> ResidueMonitor:
+        """Choose ranges such as ``A:45-56``, or every amino acid.
 
         Raises
         ------
         GeofoldError
-            For a range that cannot be read or is not there.
+            If a range cannot be parsed or is not in the structure.
         """
         steering = structure.steering(altloc)
         spans = [find_range(structure, text) for text in ranges]
-        every = [k for k in range(len(structure.residues)) if structure.is_amino_acid(k)]
-        chosen = np.array(sorted({k for a, b in spans for k in range(a, b + 1)}) if spans else every, dtype=np.int64)
-        heavy = np.array([radius_of(str(element)) > 0 for element in structure.element]) & steering
-        atoms = np.flatnonzero(heavy & ~np.isin(structure.resname, list(WATER)))
-        own = atoms[np.isin(structure.residue_of[atoms], chosen)]
-        row, column = ({int(a): k for k, a in enumerate(part)} for part in (own, atoms))
+        amino_acids = [k for k in range(len(structure.residues)) if structure.is_amino_acid(k)]
+        chosen = np.array(
+            sorted({k for a, b in spans for k in range(a, b + 1)}) if spans else amino_acids, dtype=np.int64
+        )
+        has_radius = np.array([radius_of(str(element)) > 0 for element in structure.element]) & steering
+        heavy = np.flatnonzero(has_radius & ~np.isin(structure.resname, list(WATER)))
+        atoms = heavy[np.isin(structure.residue_of[heavy], chosen)]
+        row, column = ({int(a): k for k, a in enumerate(part)} for part in (atoms, heavy))
         table = adjacency_list(bond_list(structure, steering), len(structure))
-        near = [
-            row[a] * len(atoms) + column[b] for a, b in pairs_within_bonds(table, own, EXCLUDED_BONDS) if b in column
+        excluded = [
+            row[a] * len(heavy) + column[b] for a, b in pairs_within_bonds(table, atoms, EXCLUDED_BONDS) if b in column
         ]
         return cls(
             structure,
             chosen,
             _torsions(structure, chosen, steering),
-            own,
             atoms,
-            np.array(near, dtype=np.int64),
-            np.array([radius_of(str(e)) for e in structure.element[atoms]]),
-            np.isin(structure.element[atoms], list(POLAR)),
+            heavy,
+            np.array(excluded, dtype=np.int64),
+            np.array([radius_of(str(e)) for e in structure.element[heavy]]),
+            np.isin(structure.element[heavy], list(POLAR)),
         )
 
-    def look(self, xyz: Floats) -> Seen:
-        """Numbers of coordinates (n_atoms, 3) in nm, all finite."""
-        there: NDArray[np.bool_] = np.all(self.torsions >= 0, axis=-1)
+    def evaluate(self, xyz: Floats) -> ResidueState:
+        """Evaluate finite coordinates (n_atoms, 3) in nm."""
+        defined: NDArray[np.bool_] = np.all(self.torsions >= 0, axis=-1)
         points = torch.as_tensor(xyz[self.torsions.clip(0)])
-        phi, psi, omega = np.where(there, dihedral_of_points(points).numpy(), np.nan)
+        phi, psi, omega = np.where(defined, dihedral_of_points(points).numpy(), np.nan)
         names = [residue.resname for residue in self.structure.residues]
         kind = np.array(
             [
                 ramachandran_class(
                     names[k], names[k + 1] if psi_there else None, None if np.isnan(turn) else float(turn)
                 )
-                for k, psi_there, turn in zip(self.residues.tolist(), there[1], omega, strict=True)
+                for k, psi_there, turn in zip(self.residues.tolist(), defined[1], omega, strict=True)
             ],
             dtype=np.int64,
         )
         percentiles = percentile(phi, psi, kind)
         pairs = self._severe(xyz)
-        ends = self.structure.residue_of[pairs]
+        pair_residues = self.structure.residue_of[pairs]
         # a pair within one residue is one overlap of it
-        counted = np.concatenate([ends[:, 0], ends[ends[:, 0] != ends[:, 1], 1]])
+        counted = np.concatenate([pair_residues[:, 0], pair_residues[pair_residues[:, 0] != pair_residues[:, 1], 1]])
         overlaps = np.bincount(counted, minlength=len(names))[self.residues]
-        return Seen(phi, psi, omega, percentiles, classify(percentiles, kind), overlaps, pairs)
+        return ResidueState(phi, psi, omega, percentiles, classify(percentiles, kind), overlaps, pairs)
 
     def _severe(self, xyz: Floats) -> Ints:
-        reach = 2 * self.radius.max(initial=0.0) - SEVERE_OVERLAP
-        found = cKDTree(xyz[self.own]).sparse_distance_matrix(cKDTree(xyz[self.heavy]), reach, output_type="ndarray")
-        i, j, apart = found["i"].astype(np.int64), found["j"].astype(np.int64), found["v"]
-        at = np.searchsorted(self.heavy, self.own)[i]
-        touching = contact_distance(self.radius, self.polar, at, j)
-        counts = (at != j) & (touching - apart >= SEVERE_OVERLAP) & ~np.isin(i * len(self.heavy) + j, self.near)
-        pairs = np.sort(np.stack([self.own[i[counts]], self.heavy[j[counts]]], -1), axis=1)
+        cutoff = 2 * self.radius.max(initial=0.0) - SEVERE_OVERLAP
+        close_pairs = cKDTree(xyz[self.atoms]).sparse_distance_matrix(
+            cKDTree(xyz[self.heavy]), cutoff, output_type="ndarray"
+        )
+        i, j, distance = close_pairs["i"].astype(np.int64), close_pairs["j"].astype(np.int64), close_pairs["v"]
+        row_of_atom = np.searchsorted(self.heavy, self.atoms)[i]
+        touching = contact_distance(self.radius, self.polar, row_of_atom, j)
+        severe = (
+            (row_of_atom != j)
+            & (touching - distance >= SEVERE_OVERLAP)
+            & ~np.isin(i * len(self.heavy) + j, self.excluded)
+        )
+        pairs = np.sort(np.stack([self.atoms[i[severe]], self.heavy[j[severe]]], -1), axis=1)
         return np.unique(pairs, axis=0)
 
 
 def _torsions(structure: Structure, chosen: Ints, steering: NDArray[np.bool_]) -> Ints:
     """Atoms of phi, psi and omega (3, r, 4) of residues that are bonded to their neighbours."""
-    found = np.full((3, len(chosen), 4), -1, dtype=np.int64)
+    torsion_atoms = np.full((3, len(chosen), 4), -1, dtype=np.int64)
     last = len(structure.residues) - 1
 
-    def put(which: int, row: int, *named: tuple[int, str]) -> None:
+    def put(torsion: int, row: int, *named: tuple[int, str]) -> None:
         atoms = [atom for k, name in named if (atom := structure.atom(k, name, steering)) is not None]
         if len(atoms) == len(named):
-            found[which, row] = atoms
+            torsion_atoms[torsion, row] = atoms
 
     for row, k in enumerate(chosen.tolist()):
         if k > 0 and structure.bonded(k - 1, k):
@@ -153,4 +171,4 @@ def _torsions(structure: Structure, chosen: Ints, steering: NDArray[np.bool_]) -
             put(2, row, (k - 1, "CA"), (k - 1, "C"), (k, "N"), (k, "CA"))
         if k < last and structure.bonded(k, k + 1):
             put(1, row, (k, "N"), (k, "CA"), (k, "C"), (k + 1, "N"))
-    return found
+    return torsion_atoms

@@ -17,8 +17,8 @@ from geofold.learn.gate import GateCase
 from geofold.molecule.datasets.loop_windows import IRREGULAR, draw_loop
 from geofold.molecule.datasets.packed_chains import PackedChains, packed_structure
 from geofold.molecule.loop.domain import LoopDomain, LoopState
-from geofold.molecule.loop.perturbation import bend
-from geofold.molecule.loop.predictor import LoopSense
+from geofold.molecule.loop.perturbation import perturb_loop
+from geofold.molecule.loop.predictor import LoopFeatures
 from geofold.molecule.structure import Structure
 
 INTACT = 0.3
@@ -34,7 +34,7 @@ MAX_RESIDUES = 600
 
 
 @dataclass(frozen=True)
-class BentLoop:
+class PerturbedLoop:
     """A loop of the data and its perturbation.
 
     Attributes
@@ -70,11 +70,11 @@ def choose_loops(
     *,
     seed: int = 11,
     lengths: tuple[int, ...] = (8, 12),
-    bent: tuple[float, float] = (2.0, 5.0),
+    rmsd_range: tuple[float, float] = (2.0, 5.0),
     intact: float = 0.0,
-    most: int = MAX_RESIDUES,
+    max_residues: int = MAX_RESIDUES,
     irregular: float = IRREGULAR,
-) -> Iterator[BentLoop]:
+) -> Iterator[PerturbedLoop]:
     """Choose loops of the packed chains of a split; the same arguments give the same loops, and none without chains.
 
     Parameters
@@ -89,38 +89,42 @@ def choose_loops(
         Seed of the choice.
     lengths : tuple of int
         Lengths, cyclically.
-    bent : (float, float)
+    rmsd_range : (float, float)
         Range of the RMSD (A) of the perturbation.
     intact : float
         Fraction of loops that are left native.
-    most : int
+    max_residues : int
         Longest chain (residues).
     irregular : float
         Minimum fraction of residues outside helices and strands.
     """
-    usable = [int(c) for c in packed.chain if chains.split[c] == SPLITS.index(split) and chains.length[c] <= most]
+    usable = [
+        int(c) for c in packed.chain if chains.split[c] == SPLITS.index(split) and chains.length[c] <= max_residues
+    ]
     for number in range(count if usable else 0):
-        noise = np.random.default_rng([seed, number])
+        generator = np.random.default_rng([seed, number])
         chain, length = usable[number % len(usable)], lengths[number % len(lengths)]
         for _ in range(TRIES):
-            place = draw_loop(chains, chain, noise, (length, length), irregular)
-            if place is not None:
-                target = float(noise.uniform(*bent))
-                yield BentLoop(number, chain, place[0], length, 0.0 if intact and noise.random() < intact else target)
+            position = draw_loop(chains, chain, generator, (length, length), irregular)
+            if position is not None:
+                target = float(generator.uniform(*rmsd_range))
+                yield PerturbedLoop(
+                    number, chain, position[0], length, 0.0 if intact and generator.random() < intact else target
+                )
                 break
 
 
-def perturb_structure(native: Structure, loop: BentLoop) -> Structure:
+def perturb_structure(native: Structure, loop: PerturbedLoop) -> Structure:
     """Return a native structure with its loop perturbed under closure."""
     if loop.target == 0.0:
         return native
-    xyz = bend(native, loop.first, loop.last, seed=loop.number, target=loop.target)
+    xyz = perturb_loop(native, loop.first, loop.last, seed=loop.number, target=loop.target)
     return replace(native, xyz=xyz)
 
 
 def perturbed_structures(
     chains: Chains, packed: PackedChains, split: str, count: int, *, seed: int = 11
-) -> Iterator[tuple[Structure, BentLoop]]:
+) -> Iterator[tuple[Structure, PerturbedLoop]]:
     """Proteins with one perturbed loop each; loops that cannot be perturbed are left out.
 
     Parameters
@@ -138,7 +142,7 @@ def perturbed_structures(
 def domain_with_features(structure: Structure, first: int, last: int) -> LoopDomain:
     """Domain of residues `first` to `last` with the features of the loop model."""
     domain = LoopDomain.of(structure, first, last)
-    return replace(domain, sense=LoopSense.of(structure, domain.decoder))
+    return replace(domain, features=LoopFeatures.of(structure, domain.decoder))
 
 
 def gate_cases(
@@ -165,7 +169,9 @@ def gate_cases(
     sweeps : int
         Sweeps over each loop.
     """
-    loops = choose_loops(chains, packed, split, count, seed=seed, lengths=GATE_LENGTHS, bent=TARGET_RMSD, intact=INTACT)
+    loops = choose_loops(
+        chains, packed, split, count, seed=seed, lengths=GATE_LENGTHS, rmsd_range=TARGET_RMSD, intact=INTACT
+    )
     for loop in loops:
         native = packed_structure(chains, packed, loop.chain)
         try:
@@ -173,20 +179,22 @@ def gate_cases(
             domain = domain_with_features(structure, loop.first, loop.last)
         except GeofoldError:
             continue
-        parts = controller(domain, gate)
-        start = parts.init(domain, domain.start(structure.xyz))
+        loop_controller = controller(domain, gate)
+        start = loop_controller.init(domain, domain.start(structure.xyz))
         steps = sweeps * domain.length
-        yield GateCase(parts, domain, start, domain.goal, steps, domain.length, task_loss_of(domain, native.xyz))
+        yield GateCase(
+            loop_controller, domain, start, domain.goal, steps, domain.length, task_loss_of(domain, native.xyz)
+        )
 
 
 def task_loss_of(domain: LoopDomain, native: np.ndarray) -> Callable[[LoopState], Tensor]:
     """Task loss (B,) of states: log of the loss plus log of the loop's mean square distance (A^2) from the native."""
-    assert domain.sense is not None
-    local = domain.sense.local[domain.sense.local >= 0]
-    truth = torch.as_tensor(native)[domain.decoder.kinematics.atoms.cpu()].to(domain.decoder.weight)[local]
+    assert domain.features is not None
+    local = domain.features.local[domain.features.local >= 0]
+    native_xyz = torch.as_tensor(native)[domain.decoder.kinematics.atoms.cpu()].to(domain.decoder.weight)[local]
 
     def task_loss(state: LoopState) -> Tensor:
-        distance = 100 * (state.conformation.xyz[:, local] - truth).square().sum(-1).mean(-1)
-        return torch.log(domain.worth(state) + FLOOR) + torch.log(distance + FLOOR)
+        distance = 100 * (state.conformation.xyz[:, local] - native_xyz).square().sum(-1).mean(-1)
+        return torch.log(domain.cost(state) + FLOOR) + torch.log(distance + FLOOR)
 
     return task_loss

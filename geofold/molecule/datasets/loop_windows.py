@@ -36,7 +36,7 @@ def loop_windows(
     *,
     seed: int = 0,
     lengths: tuple[int, int] = TRAINED_LENGTHS,
-    most: int | None = None,
+    max_chains: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> LoopDataset:
     """Draw loops of the packed chains of a split.
@@ -51,20 +51,20 @@ def loop_windows(
         Seed of the draw.
     lengths : (int, int)
         Shortest and longest loop.
-    most : int, optional
+    max_chains : int, optional
         Largest number of chains.
     progress : callable, optional
         Called with the number of chains done and of all.
     """
-    numbers = [int(c) for c in packed.chain if chains.split[c] == SPLITS.index(split)][:most]
+    numbers = [int(c) for c in packed.chain if chains.split[c] == SPLITS.index(split)][:max_chains]
     windows: list[LoopWindow] = []
     for done, number in enumerate(numbers):
         noise = np.random.default_rng([seed, number])
         count = int(chains.length[number]) // RESIDUES_PER_WINDOW
         draws = [draw_loop(chains, number, noise, lengths) for _ in range(count)]
-        places = sorted({place for place in draws if place is not None})
-        if places:
-            windows += cut_windows(chains, packed, number, places)
+        positions = sorted({position for position in draws if position is not None})
+        if positions:
+            windows += cut_windows(chains, packed, number, positions)
         if progress is not None:
             progress(done + 1, len(numbers))
     return LoopDataset.of(windows)
@@ -133,7 +133,9 @@ def draw_loop(
     return (start, length) if np.mean(~np.isin(dssp, REGULAR)) >= irregular else None
 
 
-def cut_windows(chains: Chains, packed: PackedChains, number: int, places: list[tuple[int, int]]) -> list[LoopWindow]:
+def cut_windows(
+    chains: Chains, packed: PackedChains, number: int, positions: list[tuple[int, int]]
+) -> list[LoopWindow]:
     """Cut windows out of a chain.
 
     Parameters
@@ -142,7 +144,7 @@ def cut_windows(chains: Chains, packed: PackedChains, number: int, places: list[
         The data.
     number : int
         The chain.
-    places : list of (int, int)
+    positions : list of (int, int)
         First residue and length of each loop.
     """
     xyz, letters = chains.xyz(number), chains.letters(number)
@@ -157,7 +159,7 @@ def cut_windows(chains: Chains, packed: PackedChains, number: int, places: list[
     beyond_cb = np.arange(len(atoms)) >= len(backbone_residue)
     codes = np.array([AMINO_ACIDS.index(letter) for letter in letters], dtype=np.uint8)
     windows = []
-    for start, length in places:
+    for start, length in positions:
         end = start + length
         near = cKDTree(xyz[start:end].reshape(-1, 3)).query(atoms, distance_upper_bound=RADIUS)[0] <= RADIUS
         # the backbone of loop and flanks is in the window itself; side chains of the flanks are environment
@@ -193,8 +195,10 @@ def place_side_chains(letters: str, xyz: Floats, chi: NDArray[np.float16]) -> tu
         rows = np.flatnonzero(np.array(list(letters)) == letter)
         if template is None:
             continue
-        places = build_rotamers(template, chi[rows, : len(template.axes)].astype(float), rotation[rows], origin[rows])
-        known = np.isfinite(places).all((1, 2))
-        atoms.append(10 * places[known].reshape(-1, 3))
-        residue.append(np.repeat(rows[known], places.shape[1]))
+        positions = build_rotamers(
+            template, chi[rows, : len(template.axes)].astype(float), rotation[rows], origin[rows]
+        )
+        known = np.isfinite(positions).all((1, 2))
+        atoms.append(10 * positions[known].reshape(-1, 3))
+        residue.append(np.repeat(rows[known], positions.shape[1]))
     return np.concatenate(atoms), np.concatenate(residue)

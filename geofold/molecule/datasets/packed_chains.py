@@ -61,8 +61,8 @@ class PackedChains:
 
     def of(self, number: int, length: int) -> NDArray[np.float16]:
         """Torsions (n, 4) of a chain by its number."""
-        place = int(np.flatnonzero(self.chain == number)[0])
-        return self.chi[self.start[place] : self.start[place] + length]
+        position = int(np.flatnonzero(self.chain == number)[0])
+        return self.chi[self.start[position] : self.start[position] + length]
 
 
 def backbone_structure(chains: Chains, number: int) -> Structure:
@@ -71,8 +71,8 @@ def backbone_structure(chains: Chains, number: int) -> Structure:
     rows: list[Row] = []
     keys: list[int] = []
     for k, name in enumerate(three_letter_names(letters)):
-        for atom, place in zip(("N", "CA", "C", "O"), xyz[k].tolist(), strict=True):
-            rows.append(cast(Row, (atom, name, "A", "", "", atom[0], k + 1, len(rows) + 1, False, 1.0, 0.0, *place)))
+        for atom, position in zip(("N", "CA", "C", "O"), xyz[k].tolist(), strict=True):
+            rows.append(cast(Row, (atom, name, "A", "", "", atom[0], k + 1, len(rows) + 1, False, 1.0, 0.0, *position)))
             keys.append(k)
     return Structure.from_rows(rows, f"chain {number} of the data", keys)
 
@@ -106,9 +106,9 @@ def side_chain_atoms(structure: Structure, chi: NDArray[np.float16]) -> list[Add
         added.append(AddedAtom(k, "CB", "C", template.cb @ rotation + origin))
         if residue.resname != "ALA":
             angles = chi[k, : len(template.axes)].astype(float)[None]
-            places = build_rotamers(template, angles, rotation, origin)[0]
-            for name, element, place in zip(template.names, template.elements, places, strict=True):
-                added.append(AddedAtom(k, name, element, place))
+            positions = build_rotamers(template, angles, rotation, origin)[0]
+            for name, element, position in zip(template.names, template.elements, positions, strict=True):
+                added.append(AddedAtom(k, name, element, position))
     return added
 
 
@@ -210,21 +210,21 @@ def _pack_in_batches(
         for batch in batches:
             yield batch, [pack_chi(chains, c) for c in batch]
         return
-    with ProcessPoolExecutor(workers, initializer=_hold, initargs=(chains,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_store_chains, initargs=(chains,)) as pool:
         for batch in batches:
-            yield batch, list(pool.map(_pack_held, batch))
+            yield batch, list(pool.map(_pack_number, batch))
 
 
-def _hold(chains: Chains) -> None:
+def _store_chains(chains: Chains) -> None:
     """Keep the chains in a worker process, so that they are not sent with each job."""
-    _HELD["chains"] = chains
+    _WORKER["chains"] = chains
 
 
-def _pack_held(number: int) -> NDArray[np.float16]:
-    return pack_chi(_HELD["chains"], number)
+def _pack_number(number: int) -> NDArray[np.float16]:
+    return pack_chi(_WORKER["chains"], number)
 
 
-_HELD: dict[str, Chains] = {}
+_WORKER: dict[str, Chains] = {}
 
 
 def _write(path: Path, done: dict[int, NDArray[np.float16]], data_sha256: str) -> None:

@@ -32,16 +32,17 @@ from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.kinematics.forward import frames, transform_atoms
-from geofold.molecule.peptide.annealing import Course, annealed
-from geofold.molecule.peptide.contacts import CLOSEST, parse_contact
+from geofold.molecule.peptide.annealing import AnnealingSchedule, anneal
+from geofold.molecule.peptide.contacts import MIN_CONTACT_SEPARATION, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
-from geofold.molecule.peptide.predictor import CAP, FADING, PeptideSense
+from geofold.molecule.peptide.features import PeptideFeatures
+from geofold.molecule.peptide.predictor import CAP, TIME_SCALE
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.residues import AMINO_ACID_LETTERS
 from geofold.molecule.structure import Structure
 
 CONTACT_WEIGHT = 20.0
-COURSE = Course(rows=16, iterations=200, spread=0.15, speed=0.6)
+ANNEALING = AnnealingSchedule(rows=16, iterations=200, start_deviation=0.15, turn_weight=0.6)
 FINALISTS = 4
 """Rows with the fewest steps among which the force field chooses."""
 LENGTHS = (8, 12)
@@ -98,7 +99,7 @@ def draw_contact(length: int, noise: np.random.Generator) -> str:
     """Draw a contact between residues that are far enough apart in sequence."""
     while True:
         i, j = sorted(int(k) for k in noise.integers(1, length + 1, 2))
-        if j - i >= CLOSEST:
+        if j - i >= MIN_CONTACT_SEPARATION:
             return f"A:{i}-A:{j}<{BOUND}"
 
 
@@ -157,7 +158,7 @@ def solve_contact(
     """
     goal = PeptideGoal((parse_contact(structure, contact),), contact=CONTACT_WEIGHT)
     start = torch.as_tensor(angle)
-    turn = annealed(domain, state_at(domain, structure.xyz, start[None]), goal, COURSE, seed=seed)
+    turn = anneal(domain, state_at(domain, structure.xyz, start[None]), goal, ANNEALING, seed=seed)
     state = state_at(domain, structure.xyz, start + turn)
     clean = domain.sterics.count_severe(state.conformation.xyz, state.pairs) == 0
     clean &= torch.tensor(domain.angles.count_outliers(state.conformation.angle)) == 0
@@ -184,8 +185,8 @@ def solve_contact(
 def make_demonstration(contact: SolvedContact, *, seed: int) -> Demonstration:
     """Make a noisy path from the start of a solved contact towards its end, with the features of the policy."""
     structure, domain = build_peptide(contact.sequence)
-    sense = PeptideSense.of(structure, domain.decoder)
-    assert sense is not None
+    extractor = PeptideFeatures.of(structure, domain.decoder)
+    assert extractor is not None
     noise = np.random.default_rng(seed)
     backbone, deviation = domain.tree.backbone, noise.random() * MAX_NOISE
     path = [np.asarray(contact.start)]
@@ -197,11 +198,13 @@ def make_demonstration(contact: SolvedContact, *, seed: int) -> Demonstration:
     angle = torch.as_tensor(np.array(path))
     state = state_at(domain, structure.xyz, angle)
     goal = PeptideGoal((parse_contact(structure, contact.contact),))
-    observation = sense.seen(domain, state, goal)[:, :-2].unflatten(1, (-1, FEATURE_COUNT + POSE_SIZE))
+    observation = extractor.observe(domain, state, goal)[:, :-2].unflatten(1, (-1, FEATURE_COUNT + POSE_SIZE))
     features, pose = observation.split((FEATURE_COUNT, POSE_SIZE), -1)
-    features[..., -MEMORY_SIZE:-1] = sense.of_residues(torch.diff(angle, dim=0, prepend=angle[:1]))
-    features[..., -1] = (torch.arange(DEMONSTRATION_STEPS) / FADING)[:, None]
-    missing = torch.where(sense.turns < 0, torch.nan, sense.of_residues(torch.as_tensor(contact.end) - angle))
+    features[..., -MEMORY_SIZE:-1] = extractor.per_residue(torch.diff(angle, dim=0, prepend=angle[:1]))
+    features[..., -1] = (torch.arange(DEMONSTRATION_STEPS) / TIME_SCALE)[:, None]
+    missing = torch.where(
+        extractor.torsion_index < 0, torch.nan, extractor.per_residue(torch.as_tensor(contact.end) - angle)
+    )
     return Demonstration(features.float(), pose.float(), missing.float())
 
 

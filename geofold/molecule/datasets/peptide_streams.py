@@ -15,7 +15,7 @@ from geofold.learn.gate import GateCase
 from geofold.molecule.datasets.peptide_demonstrations import CONTACT_WEIGHT, build_peptide, draw_contact, draw_sequence
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
-from geofold.molecule.peptide.predictor import PeptideSense
+from geofold.molecule.peptide.features import PeptideFeatures
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
 
@@ -45,7 +45,7 @@ def draw_stream(number: int, seed: int) -> tuple[Structure, PeptideDomain, Pepti
     sequence = draw_sequence(noise)
     structure, domain = build_peptide(sequence)
     contact = parse_contact(structure, draw_contact(len(sequence), noise))
-    domain = replace(domain, sense=PeptideSense.of(structure, domain.decoder))
+    domain = replace(domain, features=PeptideFeatures.of(structure, domain.decoder))
     return structure, domain, PeptideGoal((contact,), contact=CONTACT_WEIGHT), noise
 
 

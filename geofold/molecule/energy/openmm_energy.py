@@ -147,7 +147,7 @@ class EnergyModel:
 
 
 def force_of(system: Any, kind: type) -> Any:
-    """The first force of a kind in an OpenMM System.
+    """Find the first force of a kind in an OpenMM System.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def force_of(system: Any, kind: type) -> Any:
 
 
 def _riders(completed: Completed) -> NDArray[np.int64]:
-    """Added particles and their frames (q, 4): the nearest input particles along the bonds."""
+    """List added particles and their frames (q, 4): the nearest input particles along the bonds."""
     atoms = list(completed.topology.atoms())
     table: list[list[int]] = [[] for _ in atoms]
     for bond in completed.topology.bonds():

@@ -142,14 +142,14 @@ def _column(column: dict[str, Any]) -> list[str]:
 
 
 def _numbers(data: dict[str, Any]) -> Any:
-    """Decoded array (n,) of numbers."""
+    """Decode an array (n,) of numbers."""
     from biotite.structure.io.pdbx import BinaryCIFData
 
     return BinaryCIFData.deserialize(data).array
 
 
 def _values(data: dict[str, Any]) -> list[str]:
-    """Decoded values as CIF text; a string is decoded once, however many rows have it."""
+    """Decode values as CIF text; a string is decoded once, however many rows have it."""
     encoding = data["encoding"]
     if encoding[0]["kind"] != "StringArray":
         numbers = _numbers(data)

@@ -86,7 +86,7 @@ def _rest(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def scan(text: str, wanted: Sequence[str]) -> dict[str, Category]:
-    """The wanted categories of the first data block that has atoms."""
+    """Find the given categories of the first data block that has atoms."""
     found: dict[str, Category] = {}
     current: Category | None = None
     in_header = False

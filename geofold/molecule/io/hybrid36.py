@@ -8,7 +8,7 @@ DIGITS36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def decode36(text: str, width: int) -> int | None:
-    """Number in a column, decimal or hybrid-36; None where it is neither (``*****``, blank)."""
+    """Read the number of a column, decimal or hybrid-36; None where it is neither (``*****``, blank)."""
     number = parse_int(text)
     if number is not None:
         return number
@@ -21,7 +21,7 @@ def decode36(text: str, width: int) -> int | None:
 
 
 def encode36(number: int, width: int) -> str:
-    """Number as written in a column: decimal while it fits, then upper-case hybrid-36, then wrapped."""
+    """Write a number in a column: decimal while it fits, then upper-case hybrid-36, then wrapped."""
     if -(10 ** (width - 1)) < number < 10**width:
         return f"{number:{width}d}"
     rest = number - 10**width + 10 * 36 ** (width - 1)

@@ -20,7 +20,7 @@ def is_atom(line: str) -> bool:
 
 
 def serial_field(line: str) -> str:
-    """Serial number of an atom or TER record, without blanks; six digits may start right after ATOM."""
+    """Read the serial number of an atom or TER record, without blanks; six digits may start right after ATOM."""
     return (line[5:11] if line.startswith("ATOM") else line[6:11]).strip()
 
 

@@ -85,7 +85,7 @@ def require_suffix(path: str, written_as: str) -> None:
 
 
 def require_protein(structure: Structure) -> Structure:
-    """The structure, with a note if it is far away.
+    """Return the structure, with a note if it is far away.
 
     Raises
     ------

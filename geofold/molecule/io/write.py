@@ -9,7 +9,7 @@ from geofold.molecule.structure import Floats, Mask, Structure
 
 
 def render(structure: Structure, xyz: Floats, moved: Mask) -> bytes:
-    """The file of a structure, byte for byte except for coordinates of moved atoms whose printed value changes.
+    """Render the file of a structure, byte for byte except for coordinates of moved atoms whose printed value changes.
 
     Parameters
     ----------

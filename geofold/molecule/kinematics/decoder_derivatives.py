@@ -84,7 +84,7 @@ class CappedIncrements:
         return self._free * self._scale if self.acts else self._free
 
     def _project(self, v: Tensor) -> Tensor:
-        """Compute v - N N'v for v (p, B, n)."""
+        """Compute V - N N'v for v (p, B, n)."""
         if not self._normal.shape[-1]:
             return v
         return v - (self._normal @ (self._normal.mT @ v[..., None]))[..., 0]

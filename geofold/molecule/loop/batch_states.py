@@ -33,7 +33,7 @@ def state_of_rows(domain: LoopDomain, structure: Structure, rows: Floats) -> Loo
 
 
 @torch.no_grad()
-def with_own_bonds(
+def transfer_torsions(
     domain: LoopDomain, structure: Structure, state: LoopState, torsions: Floats, backbone: Floats
 ) -> tuple[LoopState, np.ndarray]:
     """Transfer conformations onto the bond lengths and angles of a state's first row.
@@ -83,7 +83,7 @@ def _increments(domain: LoopDomain, structure: Structure, loop_atoms: np.ndarray
     """Torsions (B, n) of the rows minus those of the structure, wrapped to [-pi, pi), in radian."""
     tree = domain.tree
     axes = [
-        (_beside(tree.adjacency, a, b), a, b, _beside(tree.adjacency, b, a))
+        (_axis_neighbour(tree.adjacency, a, b), a, b, _axis_neighbour(tree.adjacency, b, a))
         for a, b in zip(tree.near.tolist(), tree.far.tolist(), strict=True)
     ]
     # a torsion that moves no atom yet (its side chain is still missing) has no increment
@@ -99,6 +99,6 @@ def _increments(domain: LoopDomain, structure: Structure, loop_atoms: np.ndarray
     return wrap(increments)
 
 
-def _beside(table: list[list[int]], atom: int, axis_end: int) -> int:
-    """A neighbour of an axis atom other than the second axis atom; -1 if there is none."""
+def _axis_neighbour(table: list[list[int]], atom: int, axis_end: int) -> int:
+    """Return a neighbour of an axis atom other than the second axis atom; -1 if there is none."""
     return next((a for a in table[atom] if a != axis_end), -1)

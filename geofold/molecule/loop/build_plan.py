@@ -17,7 +17,7 @@ STANDARD = FORCE_FIELD_NAMES | {"MSE": "MET"}
 
 
 @dataclass(frozen=True)
-class Build:
+class BuildPlan:
     """Residues to build between residues `before` and `after` (indices) of a structure.
 
     Attributes
@@ -60,17 +60,17 @@ class Build:
         """One-letter codes of the new residues."""
         return "".join(one_letter_code(name) for name in self.names)
 
-    def cis_prolines(self) -> list[Build]:
+    def cis_prolines(self) -> list[BuildPlan]:
         """Plans of the same loop with one cis proline each, one plan per proline."""
         return [replace(self, cis=(k,)) for k, name in enumerate(self.names) if name == "PRO"]
 
 
-def with_given(build: Build, gap: Gap, text: str, given: str) -> Build:
+def with_given_sequence(build: BuildPlan, gap: Gap, text: str, given: str) -> BuildPlan:
     """Return the plan with the sequence given by the user.
 
     Parameters
     ----------
-    build : Build
+    build : BuildPlan
         Plan without a sequence.
     gap : Gap
         Gap in the chain; its recorded sequence, if any, has to agree.
@@ -101,7 +101,7 @@ def with_given(build: Build, gap: Gap, text: str, given: str) -> Build:
     return replace(build, names=names)
 
 
-def with_recorded(build: Build, gap: Gap, structure: Structure) -> Build:
+def with_recorded_sequence(build: BuildPlan, gap: Gap, structure: Structure) -> BuildPlan:
     """Return the plan with the sequence that the file records for the gap.
 
     Selenomethionine is built as methionine; other non-standard residues are refused.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from geofold.errors import BuildError, OverlappingLoopsError, ResidueRangeError, SequenceError
-from geofold.molecule.loop.build_plan import Build, with_given, with_recorded
+from geofold.molecule.loop.build_plan import BuildPlan, with_given_sequence, with_recorded_sequence
 from geofold.molecule.numbering import numbers_between, numbers_of
 from geofold.molecule.residues import AMINO_NAMES, BACKBONE
 from geofold.molecule.selection import (
@@ -30,7 +30,7 @@ SHORTEST, LONGEST = 3, 40
 """Bounds on the number of residues: fewer cannot connect both anchors by their torsions alone."""
 
 
-def find_builds(structure: Structure, texts: Sequence[str]) -> list[Build]:
+def plan_builds(structure: Structure, texts: Sequence[str]) -> list[BuildPlan]:
     """Return the plans of the requests, in the order of the file.
 
     Raises
@@ -40,7 +40,7 @@ def find_builds(structure: Structure, texts: Sequence[str]) -> list[Build]:
     OverlappingLoopsError
         If two requests have no remaining residue between them.
     """
-    builds = sorted((find_build(structure, text) for text in texts), key=lambda build: build.before)
+    builds = sorted((plan_build(structure, text) for text in texts), key=lambda build: build.before)
     for left, right in pairwise(builds):
         if left.after > right.before:
             raise OverlappingLoopsError(
@@ -51,29 +51,29 @@ def find_builds(structure: Structure, texts: Sequence[str]) -> list[Build]:
     return builds
 
 
-def find_build(structure: Structure, text: str) -> Build:
-    """Return the plan of one request; see `find_builds`."""
+def plan_build(structure: Structure, text: str) -> BuildPlan:
+    """Return the plan of one request; see `plan_builds`."""
     if structure.n_models > 1:  # many programs reject files whose models differ in their atoms
         raise BuildError(f"{structure.source} has {structure.n_models} models", "a single model", "keep one of them")
-    span, equals, given = text.partition("=")
-    wanted = parse_range(span)
+    range_text, equals, given = text.partition("=")
+    span = parse_range(range_text)
     if equals and not given.strip():
         raise SequenceError(f"'{text}' ends without a sequence", "A:45-56=SEQUENCE or A:45-56", "add it, or drop the =")
-    own = numbers_of(wanted)
-    if not own:
-        raise ResidueRangeError(f"{wanted} runs backwards", RANGE_EXAMPLES, "swap its ends")
-    before, after, removed = _anchors(structure, wanted, own)
-    gap = _gap(structure, wanted, before, after, removed)
-    known = gap.names is not None and len(gap.names) == len(gap.numbers)
-    if known and (own[0], own[-1]) == (gap.numbers[0], gap.numbers[-1]):
+    requested = numbers_of(span)
+    if not requested:
+        raise ResidueRangeError(f"{span} runs backwards", RANGE_EXAMPLES, "swap its ends")
+    before, after, removed = _anchors(structure, span, requested)
+    gap = _gap(structure, span, before, after, removed)
+    is_recorded = gap.names is not None and len(gap.names) == len(gap.numbers)
+    if is_recorded and (requested[0], requested[-1]) == (gap.numbers[0], gap.numbers[-1]):
         numbers = tuple(gap.numbers)  # insertion codes and skipped numbers included
     else:
-        _require_length(str(wanted), len(own))
-        there = [(structure.residues[k].resnum, structure.residues[k].icode) for k in removed]
-        numbers = tuple(sorted({*own, *there}))
-    build = Build(wanted.chain, before, after, removed, numbers, (), "given")
+        _require_length(str(span), len(requested))
+        existing = [(structure.residues[k].resnum, structure.residues[k].icode) for k in removed]
+        numbers = tuple(sorted({*requested, *existing}))
+    build = BuildPlan(span.chain, before, after, removed, numbers, (), "given")
     _require_all(structure, build, gap)
-    build = with_given(build, gap, text, given) if equals else with_recorded(build, gap, structure)
+    build = with_given_sequence(build, gap, text, given) if equals else with_recorded_sequence(build, gap, structure)
     if len(build.names) < SHORTEST:
         raise BuildError(
             f"{build.label} has {len(build.names)} residues",
@@ -94,47 +94,47 @@ def _require_length(label: str, count: int) -> None:
         )
 
 
-def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) -> tuple[int, int, tuple[int, ...]]:
-    """Indices of the residues before and after the range, and of the existing residues inside it."""
+def _anchors(structure: Structure, span: ResidueRange, requested: Sequence[Number]) -> tuple[int, int, tuple[int, ...]]:
+    """Return indices of the residues before and after the range, and of the existing residues inside it."""
     chain = [
         k
         for k, residue in enumerate(structure.residues)
-        if residue.chain == wanted.chain and (structure.is_amino_acid(k) or residue.resname in AMINO_NAMES)
+        if residue.chain == span.chain and (structure.is_amino_acid(k) or residue.resname in AMINO_NAMES)
     ]
     if not chain:
         ids = dict.fromkeys(r.chain for k, r in enumerate(structure.residues) if structure.is_amino_acid(k))
-        expected = f"a chain of {' '.join(repr(one) for one in ids)}"
+        expected = f"a chain of {' '.join(repr(name) for name in ids)}"
         raise ResidueRangeError(
-            f"{structure.source} has no chain '{wanted.chain}'", expected, describe_contents(structure)
+            f"{structure.source} has no chain '{span.chain}'", expected, describe_contents(structure)
         )
     number = {k: (structure.residues[k].resnum, structure.residues[k].icode) for k in chain}
-    inside = tuple(k for k in chain if own[0] <= number[k] <= own[-1])
+    inside = tuple(k for k in chain if requested[0] <= number[k] <= requested[-1])
     if inside:
-        places = (chain.index(inside[0]), chain.index(inside[-1]))
-        pairs = [(places[0] - 1, places[1] + 1)]
+        positions = (chain.index(inside[0]), chain.index(inside[-1]))
+        pairs = [(positions[0] - 1, positions[1] + 1)]
     else:
         pairs = [
-            (place, place + 1)
-            for place, (one, two) in enumerate(pairwise(chain))
-            if number[one] < own[0] and own[-1] < number[two]
+            (position, position + 1)
+            for position, (left, right) in enumerate(pairwise(chain))
+            if number[left] < requested[0] and requested[-1] < number[right]
         ]
     if not pairs or pairs[0][0] < 0 or pairs[0][1] >= len(chain):
         raise BuildError(
-            f"{structure.source} has no residue on one side of {wanted}",
+            f"{structure.source} has no residue on one side of {span}",
             "a gap between two residues of a chain (chain ends are not built)",
             f"choose a range between existing residues; {describe_contents(structure)}",
         )
-    before, after = (chain[place] for place in pairs[0])
+    before, after = (chain[position] for position in pairs[0])
     if len(pairs) > 1 or after - before - 1 != len(inside):
         given = f"{structure.residues[before].label} and {structure.residues[after].label} of {structure.source}"
         raise BuildError(
             f"{given} do not follow each other in the file",
-            f"nothing but {wanted} between them",
+            f"nothing but {span} between them",
             "put the residues of the chain in order, each number once",
         )
-    for k, ends in ((before, CHAIN_END), (after, CHAIN_START)):
+    for k, terminal_atoms in ((before, CHAIN_END), (after, CHAIN_START)):
         require_backbone(structure, k, BACKBONE)
-        atoms = sorted(set(structure.name[structure.residues[k].atoms].tolist()) & ends)
+        atoms = sorted(set(structure.name[structure.residues[k].atoms].tolist()) & terminal_atoms)
         if atoms:
             raise BuildError(
                 f"{structure.residues[k].label} of {structure.source} has {', '.join(atoms)}: its chain ends there",
@@ -144,43 +144,43 @@ def _anchors(structure: Structure, wanted: ResidueRange, own: Sequence[Number]) 
     return before, after, inside
 
 
-def _gap(structure: Structure, wanted: ResidueRange, before: int, after: int, removed: tuple[int, ...]) -> Gap:
-    """The gap that remains without the residues `removed`.
+def _gap(structure: Structure, span: ResidueRange, before: int, after: int, removed: tuple[int, ...]) -> Gap:
+    """Return the gap that remains without the residues `removed`.
 
     Raises
     ------
     BuildError
         If nothing is missing.
     """
-    joined = [before, *removed, after]
-    if not all(structure.bonded(one, two) for one, two in pairwise(joined)):
-        found = find_gaps(structure, wanted.chain, frozenset(removed))
-        return next(gap for gap in found if (gap.before, gap.after) == (before, after))
+    residues = [before, *removed, after]
+    if not all(structure.bonded(left, right) for left, right in pairwise(residues)):
+        all_gaps = find_gaps(structure, span.chain, frozenset(removed))
+        return next(gap for gap in all_gaps if (gap.before, gap.after) == (before, after))
     if removed:
         raise BuildError(
-            f"all residues of {wanted} are in {structure.source}",
+            f"all residues of {span} are in {structure.source}",
             "a range with missing residues",
-            f"repair it (--loop {wanted}), or remove its atoms from the file first",
+            f"repair it (--loop {span}), or remove its atoms from the file first",
         )
-    one, two = (structure.residues[k].label for k in (before, after))
+    left, right = (structure.residues[k].label for k in (before, after))
     raise BuildError(
-        f"nothing is missing between {one} and {two} of {structure.source}, only numbers are skipped",
+        f"nothing is missing between {left} and {right} of {structure.source}, only numbers are skipped",
         "a range with missing residues",
-        "look at what check lists",
+        "run `geofold check` to list missing residues",
     )
 
 
-def _require_all(structure: Structure, build: Build, gap: Gap) -> None:
+def _require_all(structure: Structure, build: BuildPlan, gap: Gap) -> None:
     """Raise BuildError if a gap without a recorded sequence has more free residue numbers than the range covers."""
     if gap.names is not None and len(gap.names) == len(build.numbers):
         return
-    one, two = (structure.residues[k] for k in (build.before, build.after))
-    room = numbers_between((one.resnum, one.icode), (two.resnum, two.icode))
-    if len(room) <= len(build.numbers) and set(room) <= set(build.numbers):
+    left, right = (structure.residues[k] for k in (build.before, build.after))
+    free_numbers = numbers_between((left.resnum, left.icode), (right.resnum, right.icode))
+    if len(free_numbers) <= len(build.numbers) and set(free_numbers) <= set(build.numbers):
         return
-    first, last = min(room[0], build.numbers[0]), max(room[-1], build.numbers[-1])
+    first, last = min(free_numbers[0], build.numbers[0]), max(free_numbers[-1], build.numbers[-1])
     raise BuildError(
-        f"{build.label} is not all that is missing between {one.label} and {two.label} of {structure.source}",
+        f"{build.label} is not all that is missing between {left.label} and {right.label} of {structure.source}",
         str(ResidueRange(build.chain, first, last)),
         "build all of it",
     )

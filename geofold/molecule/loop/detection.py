@@ -21,20 +21,20 @@ from geofold.learn.loop_denoiser.features import HALF_WINDOW, INNOVATION_SIZE, f
 from geofold.learn.loop_denoiser.inference import stream_time
 from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.molecule.energy.vdw_radii import POLAR, contact_distance, radius_of
-from geofold.molecule.loop.predictor import pieces_of
+from geofold.molecule.loop.predictor import extract_backbone
 from geofold.molecule.structure import WATER, Structure
 
-LENGTH, STRIDE = 12, 4
-SMOOTH = 5
+WINDOW_LENGTH, WINDOW_STRIDE = 12, 4
+SMOOTHING_WIDTH = 5
 """Residues averaged together, since single surprising residues occur in native structures."""
-MARGIN = 0.5
+HYSTERESIS = 0.5
 """Hysteresis of the trigger (nat): a segment extends while the mean over three residues is above trigger - MARGIN."""
-SHORTEST = 4
-QUIET, FOUND = 0.99, 0.97
+MIN_SEGMENT = 4
+MIN_SPECIFICITY, MIN_SENSITIVITY = 0.99, 0.97
 """Fraction of intact chains without a detection, and fraction of perturbed loops detected."""
-NOTED = 0.002
+MIN_OVERLAP = 0.002
 """Smallest overlap that counts (nm)."""
-SWEEPS = 2
+WINDOW_SWEEPS = 2
 """Sweeps of the model over a window: the first provides context, the second is evaluated."""
 
 
@@ -50,14 +50,16 @@ def surprise(structure: Structure, spans: list[tuple[int, int]], model: LoopMode
     model : LoopModel
         Trained loop model.
     """
-    positions = [place for first, last in spans for place in windows(first, last)]
+    positions = [place for first, last in spans for place in window_positions(first, last)]
     total, count = np.zeros(len(structure.residues)), np.zeros(len(structure.residues))
     by_length: dict[int, list[int]] = {}
     for first, length in positions:
         by_length.setdefault(length, []).append(first)
     for length, firsts in by_length.items():
         steering = structure.steering_mask
-        pieces = joined([pieces_of(structure, first, first + length - 1, steering) for first in firsts])
+        pieces = concatenate_windows(
+            [extract_backbone(structure, first, first + length - 1, steering) for first in firsts]
+        )
         values = window_surprise(pieces, model).numpy()
         for row, first in enumerate(firsts):
             known = np.isfinite(values[row])
@@ -66,7 +68,7 @@ def surprise(structure: Structure, spans: list[tuple[int, int]], model: LoopMode
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-class Trouble(NamedTuple):
+class AnomalyScore(NamedTuple):
     """Surprise (N,) in nat, NaN where unknown, and overlaps: pairs of residues (p, 2) and depths (p,) in angstrom."""
 
     surprise: NDArray[np.float64]
@@ -80,20 +82,20 @@ class Trouble(NamedTuple):
 
     def difficulty(self, width: int) -> NDArray[np.float64]:
         """Mean surprise plus log(1 + mean overlap) over `width` residues around each; -inf where unknown."""
-        values = smoothed(self.surprise, width) + np.log1p(smoothed(self.overlap, width))
+        values = moving_mean(self.surprise, width) + np.log1p(moving_mean(self.overlap, width))
         return np.nan_to_num(values, nan=-np.inf)
 
-    def without(self, first: int, last: int) -> Trouble:
+    def without(self, first: int, last: int) -> AnomalyScore:
         """Return a copy in which a segment has unknown surprise and no overlaps."""
         index = np.arange(len(self.surprise))
         removed = (index >= first) & (index <= last)
         remaining = ~removed[self.pairs].any(1)
-        return Trouble(np.where(removed, np.nan, self.surprise), self.pairs[remaining], self.depth[remaining])
+        return AnomalyScore(np.where(removed, np.nan, self.surprise), self.pairs[remaining], self.depth[remaining])
 
 
-def trouble_of(structure: Structure, spans: list[tuple[int, int]], model: LoopModel) -> Trouble:
+def score_anomalies(structure: Structure, spans: list[tuple[int, int]], model: LoopModel) -> AnomalyScore:
     """Surprise and overlaps of all residues; spans as in `surprise`."""
-    return Trouble(surprise(structure, spans, model), *overlaps(structure))
+    return AnomalyScore(surprise(structure, spans, model), *overlaps(structure))
 
 
 def overlaps(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -104,14 +106,14 @@ def overlaps(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float6
     polar = np.isin(structure.element[atoms], list(POLAR))
     if not len(atoms):
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
-    i, j = cKDTree(structure.xyz[atoms]).query_pairs(2 * radius.max() - NOTED, output_type="ndarray").T
+    i, j = cKDTree(structure.xyz[atoms]).query_pairs(2 * radius.max() - MIN_OVERLAP, output_type="ndarray").T
     touching = contact_distance(radius, polar, i, j)
     depth = touching - np.linalg.norm(structure.xyz[atoms[i]] - structure.xyz[atoms[j]], axis=1)
-    counted = (np.abs(residue[i] - residue[j]) > 1) & (depth > NOTED)
+    counted = (np.abs(residue[i] - residue[j]) > 1) & (depth > MIN_OVERLAP)
     return np.stack([residue[i[counted]], residue[j[counted]]], -1), 10 * depth[counted]
 
 
-def smoothed(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+def moving_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """Means over `width` residues around each; NaN if at least half of them are unknown."""
     known, ones = np.isfinite(values), np.ones(width)
     # mode "same" would return the length of the longer argument, which for a short peptide is the kernel
@@ -121,7 +123,9 @@ def smoothed(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     return np.where(count > width / 2, total / np.maximum(count, 1), np.nan)
 
 
-def bad_stretches(anomaly: Trouble, spans: list[tuple[int, int]], trigger: float) -> list[tuple[int, int]]:
+def find_anomalous_segments(
+    anomaly: AnomalyScore, spans: list[tuple[int, int]], trigger: float
+) -> list[tuple[int, int]]:
     """First and last residue of the anomalous segments, extended by one residue on both sides.
 
     Segments are removed in order of decreasing difficulty together with their overlaps, so that residues that only
@@ -129,7 +133,7 @@ def bad_stretches(anomaly: Trouble, spans: list[tuple[int, int]], trigger: float
 
     Parameters
     ----------
-    anomaly : Trouble
+    anomaly : AnomalyScore
         Surprise and overlaps of the structure.
     spans : list of (int, int)
         Contiguous segments, as in `surprise`.
@@ -141,11 +145,11 @@ def bad_stretches(anomaly: Trouble, spans: list[tuple[int, int]], trigger: float
         inside[low : top + 1] = True
     segments: list[tuple[int, int]] = []
     while True:
-        high = np.where(inside, anomaly.difficulty(SMOOTH), -np.inf)
+        high = np.where(inside, anomaly.difficulty(SMOOTHING_WIDTH), -np.inf)
         worst = int(high.argmax())
         if not high[worst] > trigger:
-            return _merged(segments)
-        extends = (high > trigger) | (anomaly.difficulty(3) > trigger - MARGIN)
+            return _merge(segments)
+        extends = (high > trigger) | (anomaly.difficulty(3) > trigger - HYSTERESIS)
         low, top = next(span for span in spans if span[0] <= worst <= span[1])
         first = last = worst
         while first > low + 1 and extends[first - 1]:
@@ -153,13 +157,13 @@ def bad_stretches(anomaly: Trouble, spans: list[tuple[int, int]], trigger: float
         while last < top - 1 and extends[last + 1]:
             last += 1
         first, last = max(first - 1, low + 1), min(last + 1, top - 1)
-        while last - first + 1 < SHORTEST and (first > low + 1 or last < top - 1):
+        while last - first + 1 < MIN_SEGMENT and (first > low + 1 or last < top - 1):
             first, last = max(first - 1, low + 1), min(last + 1, top - 1)
         segments.append((first, last))
         anomaly = anomaly.without(min(first, worst), max(last, worst))
 
 
-def _merged(segments: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _merge(segments: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Segments in chain order; adjacent ones are merged."""
     merged: list[tuple[int, int]] = []
     for first, last in sorted(segments):
@@ -170,14 +174,14 @@ def _merged(segments: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def trouble_level(intact: list[Trouble], bent: list[tuple[Trouble, int, int]]) -> float:
-    """Trigger without detection in `QUIET` of the intact chains, raised if it still detects `FOUND` of the loops.
+def anomaly_threshold(intact: list[AnomalyScore], perturbed: list[tuple[AnomalyScore, int, int]]) -> float:
+    """Trigger that spares `MIN_SPECIFICITY` of the intact chains, raised while it detects `MIN_SENSITIVITY` of loops.
 
     Parameters
     ----------
-    intact : list of Trouble
+    intact : list of AnomalyScore
         Intact chains.
-    bent : list of (Trouble, int, int)
+    perturbed : list of (AnomalyScore, int, int)
         Chains with a perturbed loop, and the first and the last residue of the loop.
 
     Returns
@@ -185,32 +189,36 @@ def trouble_level(intact: list[Trouble], bent: list[tuple[Trouble, int, int]]) -
     float
         Difficulty from which a segment is reported.
     """
-    intact_maxima = [anomaly.difficulty(SMOOTH).max() for anomaly in intact]
-    bent_maxima = [anomaly.difficulty(SMOOTH)[first : last + 1].max() for anomaly, first, last in bent]
-    level = float(np.quantile(intact_maxima, QUIET))
-    return max(level, float(np.quantile(bent_maxima, 1 - FOUND))) if bent_maxima else level
+    intact_maxima = [anomaly.difficulty(SMOOTHING_WIDTH).max() for anomaly in intact]
+    perturbed_maxima = [
+        anomaly.difficulty(SMOOTHING_WIDTH)[first : last + 1].max() for anomaly, first, last in perturbed
+    ]
+    level = float(np.quantile(intact_maxima, MIN_SPECIFICITY))
+    return max(level, float(np.quantile(perturbed_maxima, 1 - MIN_SENSITIVITY))) if perturbed_maxima else level
 
 
-def windows(first: int, last: int) -> list[tuple[int, int]]:
+def window_positions(first: int, last: int) -> list[tuple[int, int]]:
     """First residues and lengths of the windows of a segment; a window needs an anchor residue at both ends."""
     low, high = first + 1, last - 1
-    length = min(LENGTH, high - low + 1)
+    length = min(WINDOW_LENGTH, high - low + 1)
     if length < 2 * HALF_WINDOW + 1:
         return []
-    starts = sorted({*range(low, high - length + 2, STRIDE), high - length + 1})
+    starts = sorted({*range(low, high - length + 2, WINDOW_STRIDE), high - length + 1})
     return [(start, length) for start in starts]
 
 
-def joined(rows: list[BackboneBatch]) -> BackboneBatch:
+def concatenate_windows(rows: list[BackboneBatch]) -> BackboneBatch:
     """Concatenate single-row pieces of equal length to one batch; the surrounding atoms are padded."""
-    most = max(row.environment.shape[1] for row in rows)
+    max_count = max(row.environment.shape[1] for row in rows)
 
     def padded(part: torch.Tensor) -> torch.Tensor:
-        return torch.cat([part, part.new_zeros(1, most - part.shape[1], *part.shape[2:])], 1)
+        return torch.cat([part, part.new_zeros(1, max_count - part.shape[1], *part.shape[2:])], 1)
 
-    xyz, letters, there, free = (torch.cat(parts) for parts in zip(*(row[:4] for row in rows), strict=True))
-    around, weight = (torch.cat([padded(part) for part in parts]) for parts in zip(*(r[4:] for r in rows), strict=True))
-    return BackboneBatch(xyz, letters, there, free, around, weight)
+    xyz, letters, present, free = (torch.cat(parts) for parts in zip(*(row[:4] for row in rows), strict=True))
+    environment, weight = (
+        torch.cat([padded(part) for part in parts]) for parts in zip(*(r[4:] for r in rows), strict=True)
+    )
+    return BackboneBatch(xyz, letters, present, free, environment, weight)
 
 
 @torch.no_grad()
@@ -220,7 +228,7 @@ def window_surprise(pieces: BackboneBatch, model: LoopModel) -> torch.Tensor:
     state, no_innovation = model.stream.init_state(rows), torch.zeros(rows, INNOVATION_SIZE)
     zero = torch.zeros(rows, 2)
     log_densities = []
-    for step in range(SWEEPS * length):
+    for step in range(WINDOW_SWEEPS * length):
         features = featurise(pieces, step % length, stream_time(step // length), no_innovation)
         z, state = model.stream.step(features.to(model.stream.enter.weight), state)
         increments = model.decode(z).increments
@@ -229,5 +237,5 @@ def window_surprise(pieces: BackboneBatch, model: LoopModel) -> torch.Tensor:
     values = torch.stack(log_densities[-length:], 1)
     free = pieces.free.unflatten(1, (-1, 2))
     values = torch.where(free, values, 0.0).sum(-1) / free.sum(-1)
-    there = pieces.present[:, FLANK:-FLANK]
-    return torch.where(there & free.any(-1), values, torch.nan)
+    present = pieces.present[:, FLANK:-FLANK]
+    return torch.where(present & free.any(-1), values, torch.nan)

@@ -27,7 +27,7 @@ from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.kinematics.decoder import TorsionDecoder, focus_mobility
 from geofold.molecule.kinematics.decoder_state import DecoderState
 from geofold.molecule.kinematics.torsion_domain import TorsionDomain
-from geofold.molecule.loop.predictor import LoopSense
+from geofold.molecule.loop.predictor import LoopFeatures
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
@@ -89,7 +89,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         Force field in the loss.
     potential : LoopScoreTerm or None
         Learned loop potential in the loss.
-    sense : LoopSense or None
+    features : LoopFeatures or None
         Features of the loop model, prepended to the observation.
     """
 
@@ -99,7 +99,7 @@ class LoopDomain(TorsionDomain[LoopState]):
     goal: LoopGoal = LoopGoal()
     steering: SteeringEnergy | None = None
     potential: LoopScoreTerm | None = None
-    sense: LoopSense | None = None
+    features: LoopFeatures | None = None
 
     @classmethod
     def of(
@@ -113,7 +113,23 @@ class LoopDomain(TorsionDomain[LoopState]):
         altloc: str | None = None,
         device: str = "cpu",
     ) -> LoopDomain:
-        """Domain of residues `first` to `last` (inclusive indices) of a structure."""
+        """Domain of residues `first` to `last` (inclusive indices) of a structure.
+
+        Parameters
+        ----------
+        structure : Structure
+            Complete structure.
+        first, last : int
+            First and last residue (inclusive indices).
+        goal : LoopGoal, optional
+            Weights and options of the loss.
+        cap : float
+            Largest rotation of a torsion per step (radian).
+        altloc : str or None
+            Conformer that moves; None for the main one.
+        device : str
+            Device of the tensors.
+        """
         tree = torsion_tree(structure, first, last, altloc=altloc)
         decoder = TorsionDecoder.of(structure, tree, cap=cap, device=device)
         # No atom of a closed loop is further from its anchors than half the contour length plus a side chain.
@@ -133,7 +149,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         return self.tree.last - self.tree.first + 1
 
     def start(self, xyz: np.ndarray, batch: int = 1) -> LoopState:
-        """Initial state for coordinates (n_atoms, 3) in nm of the complete structure."""
+        """Return the initial state for coordinates (n_atoms, 3) in nm of the complete structure."""
         conformation = self.decoder.start(xyz, self.mobility(0), batch)
         return LoopState(conformation, self.sterics.pairs(conformation.xyz), 0)
 
@@ -151,9 +167,9 @@ class LoopDomain(TorsionDomain[LoopState]):
         return torch.as_tensor(bump * allowed, dtype=self.decoder.weight.dtype, device=self.decoder.weight.device)
 
     def observe(self, state: LoopState, goal: LoopGoal | None) -> Tensor:
-        """Total increments and cursor position, preceded by the features of the loop model if `sense` is set."""
-        if self.sense is not None:
-            return self.sense.seen(state.conformation, state.cursor)
+        """Total increments and cursor position, preceded by the features of the loop model if `features` is set."""
+        if self.features is not None:
+            return self.features.observe(state.conformation, state.cursor)
         place = state.conformation.angle.new_full(
             (len(state.conformation.angle), 1), state.cursor / max(self.length - 1, 1)
         )
@@ -178,13 +194,13 @@ class LoopDomain(TorsionDomain[LoopState]):
         strain, strain_slope = self.angles.penalty_and_slope(state.conformation.angle + theta)
         strain = goal.ramachandran * strain
         weight = _weight(goal, xyz)[clashes.row]
-        each = weight * clashes.cost()
+        pair_cost = weight * clashes.cost()
         share = strain.new_zeros(len(strain) * (self.length + 1)).index_add_(
-            0, clashes.row * (self.length + 1) + self._owner[clashes.i], each
+            0, clashes.row * (self.length + 1) + self._owner[clashes.i], pair_cost
         )
-        share.index_add_(0, clashes.row * (self.length + 1) + self._owner[clashes.j], each)
+        share.index_add_(0, clashes.row * (self.length + 1) + self._owner[clashes.j], pair_cost)
         share = share.view(len(strain), -1)[:, : self.length].index_add(1, self.angles.residue, strain)
-        terms = {"sterics": clashes.total(each), "ramachandran": strain.sum(-1)}
+        terms = {"sterics": clashes.total(pair_cost), "ramachandran": strain.sum(-1)}
         leaf = torch.cat([theta, xyz.flatten(1)], -1)
         with torch.enable_grad():
             turned, moved = self.decoder.split(leaf.requires_grad_(True))
@@ -233,7 +249,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         """Rearrange the rows of a state; the pairs of the neighbour list are common to all rows."""
         return LoopState(self.decoder.select(state.conformation, rows), state.pairs.select(rows), state.cursor)
 
-    def worth(self, state: LoopState) -> Tensor:
+    def cost(self, state: LoopState) -> Tensor:
         """Loss (B,) of a state with unit weights, independent of the current goal."""
         overlap, _ = self.sterics.overlaps(state.conformation.xyz, state.pairs)
         return self.sterics.cost(overlap).sum(-1) + self.angles.penalty(state.conformation.angle).sum(-1)
@@ -245,7 +261,7 @@ class LoopDomain(TorsionDomain[LoopState]):
             not a and not b for a, b in zip(severe, self.angles.count_outliers(state.conformation.angle), strict=True)
         ]
 
-    def trouble(self, state: LoopState) -> Tensor:
+    def residue_costs(self, state: LoopState) -> Tensor:
         """Share (B, L) of each residue in the loss with unit weights."""
         overlap, pairs = self.sterics.overlaps(state.conformation.xyz, state.pairs)
         return self._per_residue(self.sterics.cost(overlap), pairs, self.angles.penalty(state.conformation.angle))
@@ -260,5 +276,5 @@ class LoopDomain(TorsionDomain[LoopState]):
 
 def _weight(goal: LoopGoal, like: Tensor) -> Tensor:
     """Weight of the clashes in each row, (B,); weights per row are repeated to the batch size."""
-    given = like.new_tensor(goal.sterics).reshape(-1)
-    return given.repeat(len(like) // len(given))
+    weights = like.new_tensor(goal.sterics).reshape(-1)
+    return weights.repeat(len(like) // len(weights))

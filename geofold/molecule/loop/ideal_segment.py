@@ -1,11 +1,11 @@
 """A new loop of ideal geometry between two anchors, closed by inverse kinematics.
 
-Glossary: ``B`` samples, ``n`` new residues, ``t`` torsions of the bridge, ``m`` its local atoms.
+Glossary: ``B`` samples, ``n`` new residues, ``t`` torsions of the segment, ``m`` its local atoms.
 
-The bridge is a peptide of n + 2 residues. Its first residue is superposed on the residue before the gap by C, CA and
+The segment is a peptide of n + 2 residues. Its first residue is superposed on the residue before the gap by C, CA and
 O, so that the psi of that residue determines the first new N. Its last residue is a ghost of the residue after the
-gap and has the N-CA-C geometry of that residue. Once the N, CA and C of the ghost coincide with those in the file, the
-loop is closed with ideal bonds, angles and omega, whatever the geometry of the anchors. The plan lists cis bonds.
+gap and has its N-CA-C geometry. Once the N, CA and C of the ghost coincide with those in the file, the
+loop is closed with ideal bonds, angles and omega, independently of the anchors. The plan lists the cis bonds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from geofold.geometry import dihedral, wrap
 from geofold.molecule.io.ideal_peptide import PHI, PROLINE_PHI, PSI, peptide
 from geofold.molecule.kinematics.forward import Kinematics, frames, transform_atoms
 from geofold.molecule.kinematics.inverse import solve_ik
-from geofold.molecule.loop.build_plan import Build
+from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.residues import STANDARD_PARENT, one_letter_code
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.sidechains.rotamer_library import backbone_frames
@@ -32,7 +32,7 @@ ENDS = ("N", "CA", "C")
 
 
 @dataclass(frozen=True)
-class Bridge:
+class IdealSegment:
     """A peptide between the anchors of a gap.
 
     Attributes
@@ -44,9 +44,9 @@ class Bridge:
         Torsions of residues 1 to n + 1.
     kinematics : Kinematics
         Forward kinematics of the tree.
-    turning : (t,) bool
+    rotatable : (t,) bool
         Rotatable torsions.
-    ends : (3,) int
+    ghost_rows : (3,) int
         Local rows of the N, CA and C of the ghost.
     target : (3, 3) float
         Target coordinates of these atoms, nm.
@@ -55,16 +55,16 @@ class Bridge:
     peptide: Structure
     tree: TorsionTree
     kinematics: Kinematics
-    turning: Tensor
-    ends: Tensor
+    rotatable: Tensor
+    ghost_rows: Tensor
     target: Tensor
 
     @classmethod
-    def of(cls, structure: Structure, build: Build, altloc: str | None = None) -> Bridge:
-        """Bridge between the anchors of a plan."""
+    def of(cls, structure: Structure, build: BuildPlan, altloc: str | None = None) -> IdealSegment:
+        """Segment between the anchors of a plan."""
         steering = structure.steering(altloc)
         letters = _letter(structure, build.before) + build.sequence + _letter(structure, build.after)
-        made = peptide(
+        ideal = peptide(
             letters,
             [
                 (PROLINE_PHI if letter == "P" else PHI, PSI, 0.0 if k - 1 in build.cis else 180.0)
@@ -73,25 +73,25 @@ class Bridge:
         )
         last = len(letters) - 1
 
-        def own(k: int, *names: str) -> list[int]:
-            return [a for name in names if (a := made.atom(k, name, made.steering_mask)) is not None]
+        def peptide_atoms(k: int, *names: str) -> list[int]:
+            return [a for name in names if (a := ideal.atom(k, name, ideal.steering_mask)) is not None]
 
-        def given(k: int, *names: str) -> Floats:
+        def anchor_xyz(k: int, *names: str) -> Floats:
             return structure.xyz[[a for name in names if (a := structure.atom(k, name, steering)) is not None]]
 
-        rotation, origin = backbone_frames(*made.xyz[own(0, "O", "C", "CA")])
-        target_rotation, target_origin = backbone_frames(*given(build.before, "O", "C", "CA"))
-        xyz = (made.xyz - origin) @ rotation.T @ target_rotation + target_origin
-        anchor, fixed_phi = given(build.after, *ENDS), _held_phi(structure, build.after, steering)
-        carbon, ghost = xyz[own(last - 1, "C")[0]], own(last, *ENDS)
+        rotation, origin = backbone_frames(*ideal.xyz[peptide_atoms(0, "O", "C", "CA")])
+        target_rotation, target_origin = backbone_frames(*anchor_xyz(build.before, "O", "C", "CA"))
+        xyz = (ideal.xyz - origin) @ rotation.T @ target_rotation + target_origin
+        anchor, fixed_phi = anchor_xyz(build.after, *ENDS), _fixed_phi(structure, build.after, steering)
+        carbon, ghost = xyz[peptide_atoms(last - 1, "C")[0]], peptide_atoms(last, *ENDS)
         xyz[ghost] = _ghost(carbon, xyz[ghost], anchor, math.radians(PHI) if fixed_phi is None else fixed_phi)
-        made = replace(made, xyz=xyz)
-        tree = torsion_tree(made, 1, last, chi=False)
+        ideal = replace(ideal, xyz=xyz)
+        tree = torsion_tree(ideal, 1, last, chi=False)
         kinematics = Kinematics.of(tree)
         kind = np.array(tree.kind)
-        turning = (tree.residue < last) | ((kind == "phi") & (fixed_phi is None))
+        rotatable = (tree.residue < last) | ((kind == "phi") & (fixed_phi is None))
         return cls(
-            made, tree, kinematics, torch.as_tensor(turning), kinematics.local_rows(ghost), torch.as_tensor(anchor)
+            ideal, tree, kinematics, torch.as_tensor(rotatable), kinematics.local_rows(ghost), torch.as_tensor(anchor)
         )
 
     @property
@@ -108,18 +108,18 @@ class Bridge:
         return float((self.target[0] - start).norm()), float((extended[0, 0] - start).norm())
 
     def increments(self, torsions: np.ndarray) -> Tensor:
-        """Increments (B, t) of the extended bridge that give phi and psi (B, n + 1, 2); zero for fixed torsions."""
+        """Increments (B, t) of the extended segment that give phi and psi (B, n + 1, 2); zero for fixed torsions."""
         current = backbone_torsions(self.peptide)
         column = [0 if kind == "phi" else 1 for kind in self.tree.kind]
         delta = torsions[:, self.tree.residue - 1, column] - current[self.tree.residue, column]
         delta = wrap(np.nan_to_num(delta))
-        return torch.as_tensor(delta) * self.turning
+        return torch.as_tensor(delta) * self.rotatable
 
     def close(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """Closest increments (B, t) that close the loop, and whether each row closed, (B,)."""
-        return solve_ik(self.kinematics, self._start(len(delta)), delta, self.ends, self.target, self.turning)
+        return solve_ik(self.kinematics, self._start(len(delta)), delta, self.ghost_rows, self.target, self.rotatable)
 
-    def places(self, delta: Tensor) -> tuple[list[tuple[str, ...]], Floats]:
+    def coordinates(self, delta: Tensor) -> tuple[list[tuple[str, ...]], Floats]:
         """Names of the backbone and CB atoms of each new residue, and their coordinates (B, atoms, 3) in nm."""
         names, rows = [], []
         for k in range(1, len(self.peptide.residues) - 1):
@@ -144,7 +144,7 @@ def _letter(structure: Structure, k: int) -> str:
     return one_letter_code(STANDARD_PARENT.get(name, name)).replace("-", "A")
 
 
-def _held_phi(structure: Structure, k: int, steering: np.ndarray) -> float | None:
+def _fixed_phi(structure: Structure, k: int, steering: np.ndarray) -> float | None:
     """Phi (radian) fixed by the proline ring or the amide hydrogen of a residue; None if it is free."""
     n, ca, c = (structure.xyz[structure.atom(k, name, steering)] for name in ENDS)
     for name in ("CD", "H", "HN", "D"):
@@ -154,12 +154,12 @@ def _held_phi(structure: Structure, k: int, steering: np.ndarray) -> float | Non
     return math.radians(PROLINE_PHI) if structure.residues[k].resname == "PRO" else None
 
 
-def _ghost(carbon: Floats, ideal: Floats, own: Floats, phi: float) -> Floats:
+def _ghost(carbon: Floats, ideal: Floats, peptide_atoms: Floats, phi: float) -> Floats:
     """N, CA, C (3, 3) of the ghost for a given phi: N and the N-CA direction are ideal, the rest is the residue's."""
     n = ideal[0]
     along = (ideal[1] - n) / np.linalg.norm(ideal[1] - n)
-    ca = n + np.linalg.norm(own[1] - own[0]) * along
-    arm, bond = own[0] - own[1], own[2] - own[1]
+    ca = n + np.linalg.norm(peptide_atoms[1] - peptide_atoms[0]) * along
+    arm, bond = peptide_atoms[0] - peptide_atoms[1], peptide_atoms[2] - peptide_atoms[1]
     length = np.linalg.norm(bond)
     cosine = float(arm @ bond / (np.linalg.norm(arm) * length))
     normal = np.cross(n - carbon, along)

@@ -24,7 +24,7 @@ MOVES = 200
 """Maximum number of moves."""
 
 
-def bend(structure: Structure, first: int, last: int, *, seed: int, target: float) -> Floats:
+def perturb_loop(structure: Structure, first: int, last: int, *, seed: int, target: float) -> Floats:
     """Perturb a loop without breaking its closure.
 
     Parameters
@@ -57,13 +57,23 @@ def bend(structure: Structure, first: int, last: int, *, seed: int, target: floa
         displacement = (state.xyz - native)[0, torch.as_tensor(backbone)]
         if 10 * float(displacement.square().sum(-1).mean().sqrt()) >= target:
             break
-    bent = structure.xyz.copy()
+    perturbed = structure.xyz.copy()
     moved = np.isin(atoms, domain.tree.atoms)
-    bent[atoms[moved]] = state.xyz[0].numpy()[moved]
-    return bent
+    perturbed[atoms[moved]] = state.xyz[0].numpy()[moved]
+    return perturbed
 
 
-def backbone_rmsd(structure: Structure, first: int, last: int, one: Floats, other: Floats) -> float:
-    """RMSD (angstrom) of N, CA, C, O of the loop between two coordinate sets (n_atoms, 3), without superposition."""
+def backbone_rmsd(structure: Structure, first: int, last: int, xyz_a: Floats, xyz_b: Floats) -> float:
+    """RMSD (angstrom) of N, CA, C, O of the loop between two coordinate sets (n_atoms, 3), without superposition.
+
+    Parameters
+    ----------
+    structure : Structure
+        Complete structure.
+    first, last : int
+        First and last residue (inclusive indices).
+    xyz_a, xyz_b : (n_atoms, 3)
+        Coordinates (nm).
+    """
     atoms = [a for a in backbone_atoms(structure, first, last, structure.steering_mask) if a is not None]
-    return float(10 * rmsd(one[atoms], other[atoms]))
+    return float(10 * rmsd(xyz_a[atoms], xyz_b[atoms]))

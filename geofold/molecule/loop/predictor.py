@@ -1,7 +1,7 @@
 """Features of a loop for the loop model, and the loop model as the predictor of the loop domain.
 
-Glossary: ``B`` rows, ``n`` torsions of the tree, ``h`` hinges (phi and psi of each residue, interleaved), ``F``
-features.
+Glossary: ``B`` rows, ``n`` torsions of the tree, ``h`` phi and psi of the residues of the loop, interleaved,
+``F`` features.
 """
 
 from __future__ import annotations
@@ -33,45 +33,51 @@ NAMES = ("N", "CA", "C", "O")
 
 
 @dataclass(frozen=True)
-class LoopSense:
+class LoopFeatures:
     """Feature extraction of a loop for the loop model.
 
     Attributes
     ----------
-    pieces : Pieces
+    backbone : BackboneBatch
         Input loop and its surroundings as one row (angstrom).
     local : (L, 4) int
         Local rows of the N, CA, C, O of the loop; -1 for missing atoms.
-    hinge : (h,) int
-        Torsion of each hinge; -1 for fixed hinges.
+    torsion_index : (h,) int
+        Index of each phi and psi in the tree; -1 if fixed.
     """
 
-    pieces: BackboneBatch
+    backbone: BackboneBatch
     local: Tensor
-    hinge: Tensor
+    torsion_index: Tensor
 
     @classmethod
-    def of(cls, structure: Structure, decoder: TorsionDecoder) -> LoopSense:
+    def of(cls, structure: Structure, decoder: TorsionDecoder) -> LoopFeatures:
         """Features of the segment that a decoder moves; float32."""
         tree, device = decoder.tree, decoder.weight.device
         atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in NAMES]
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
-        hinge = [torsion.get((k, kind), -1) for k in range(tree.first, tree.last + 1) for kind in ("phi", "psi")]
-        pieces = BackboneBatch(
-            *(part.to(device) for part in pieces_of(structure, tree.first, tree.last, tree.steering))
+        torsion_index = [
+            torsion.get((k, kind), -1) for k in range(tree.first, tree.last + 1) for kind in ("phi", "psi")
+        ]
+        backbone = BackboneBatch(
+            *(part.to(device) for part in extract_backbone(structure, tree.first, tree.last, tree.steering))
         )
-        pieces = pieces._replace(free=torch.tensor([hinge], device=device) >= 0)
-        return cls(pieces, decoder.kinematics.find_rows(atoms).view(-1, len(NAMES)), torch.tensor(hinge, device=device))
+        backbone = backbone._replace(free=torch.tensor([torsion_index], device=device) >= 0)
+        return cls(
+            backbone,
+            decoder.kinematics.find_rows(atoms).view(-1, len(NAMES)),
+            torch.tensor(torsion_index, device=device),
+        )
 
     def at(self, xyz: Tensor) -> BackboneBatch:
-        """BackboneBatch with local coordinates (B, m, 3) in nm."""
+        """Backbones with local coordinates (B, m, 3) in nm."""
         rows = len(xyz)
-        moved = self.pieces.xyz.repeat(rows, 1, 1, 1)
+        moved = self.backbone.xyz.repeat(rows, 1, 1, 1)
         loop = 10 * xyz[:, self.local.clamp_min(0)].to(moved)
         moved[:, FLANK:-FLANK] = torch.where(self.local[..., None] >= 0, loop, moved[:, FLANK:-FLANK])
-        return BackboneBatch(moved, *(part.expand(rows, *part.shape[1:]) for part in self.pieces[1:]))
+        return BackboneBatch(moved, *(part.expand(rows, *part.shape[1:]) for part in self.backbone[1:]))
 
-    def seen(self, state: DecoderState, cursor: int) -> Tensor:
+    def observe(self, state: DecoderState, cursor: int) -> Tensor:
         """Input (B, F + n + 1) of the predictor: features, total increments, cursor."""
         rows = len(state.angle)
         features = featurise(self.at(state.xyz), cursor, 0.0, state.xyz.new_zeros(rows, INNOVATION_SIZE).float())
@@ -79,8 +85,18 @@ class LoopSense:
         return torch.cat([features.to(state.angle), state.angle, position], -1)
 
 
-def pieces_of(structure: Structure, first: int, last: int, steering: np.ndarray) -> BackboneBatch:
-    """Residues `first` to `last` of a structure as a single row; all hinges are free except proline's phi."""
+def extract_backbone(structure: Structure, first: int, last: int, steering: np.ndarray) -> BackboneBatch:
+    """Residues `first` to `last` of a structure as a single row; all phi and psi are free except proline's phi.
+
+    Parameters
+    ----------
+    structure : Structure
+        Complete structure.
+    first, last : int
+        First and last residue (inclusive indices).
+    steering : (n_atoms,) bool
+        Atoms of the conformer that moves.
+    """
     size = len(structure.residues)
     span = range(first - FLANK, last + FLANK + 1)
     xyz, present = np.zeros((len(span), 4, 3), np.float32), np.zeros(len(span), dtype=bool)
@@ -95,7 +111,7 @@ def pieces_of(structure: Structure, first: int, last: int, steering: np.ndarray)
     letters = np.full(len(span), ALPHABET_SIZE - 1)
     rows = np.flatnonzero(present)
     letters[rows] = [int(encode_residues(structure, span[row], span[row])) for row in rows]
-    around = _around(structure, first, last, steering, present)
+    environment = _environment(structure, first, last, steering, present)
     free = np.ones((last - first + 1, 2), dtype=bool)
     free[:, 0] = letters[FLANK:-FLANK] != PROLINE
     return BackboneBatch(
@@ -106,8 +122,8 @@ def pieces_of(structure: Structure, first: int, last: int, steering: np.ndarray)
                 letters,
                 present,
                 free.ravel(),
-                around,
-                np.ones(len(around), np.float32),
+                environment,
+                np.ones(len(environment), np.float32),
             )
         )
     )
@@ -119,7 +135,7 @@ def _joined(structure: Structure, k: int, first: int, last: int) -> bool:
     return all(structure.bonded(residue, residue + 1) for residue in range(low, high))
 
 
-def _around(structure: Structure, first: int, last: int, steering: np.ndarray, present: np.ndarray) -> np.ndarray:
+def _environment(structure: Structure, first: int, last: int, steering: np.ndarray, present: np.ndarray) -> np.ndarray:
     """Heavy atoms (E, 3) in angstrom around a loop, excluding its own and the backbone of its flanks."""
     loop_residues = np.arange(first, last + 1)
     flanks = np.setdiff1d(np.arange(first - FLANK, last + FLANK + 1)[present], loop_residues)
@@ -143,7 +159,7 @@ class Memory(NamedTuple):
     stream
         State of the model.
     belief : (B, h) float
-        Current estimate of the hinge angles, radian; NaN before the first step.
+        Current estimate of phi and psi, radian; NaN before the first step.
     z, proposal : (B, d) float
         Corrected latent and proposal of the last step.
     steps : int
@@ -168,49 +184,49 @@ class LoopPredictor:
     ----------
     model : LoopModel
         Trained loop model.
-    hinge : (h,) int
-        Torsion of each hinge, see `LoopSense`.
-    fading : int or None
+    torsion_index : (h,) int
+        Index of each phi and psi in the tree, see `LoopFeatures`.
+    max_sweeps : int or None
         Number of sweeps after which it proposes no motion, so that the corrector converges; None for no limit.
     """
 
     model: LoopModel
-    hinge: Tensor
-    fading: int | None = None
+    torsion_index: Tensor
+    max_sweeps: int | None = None
     name: str = "loop-denoiser"
 
     def init_state(self, batch: int, dim: int, like: Tensor) -> Memory:
         """State before the first step."""
         z = like.new_zeros(batch, dim)
-        belief = like.new_full((batch, len(self.hinge)), torch.nan)
+        belief = like.new_full((batch, len(self.torsion_index)), torch.nan)
         return Memory(self.model.stream.init_state(batch), belief, z, z, 0)
 
     @torch.no_grad()
     def step(self, x: Tensor, state: Memory) -> tuple[Tensor, Memory]:
-        """Proposal (B, d) for an observation (see `LoopSense.seen`)."""
-        length, cursor = len(self.hinge) // 2, int(x[0, -1])
+        """Proposal (B, d) for an observation (see `LoopFeatures.observe`)."""
+        length, cursor = len(self.torsion_index) // 2, int(x[0, -1])
         sweep = state.steps // length
-        angle = self._of_hinges(x[:, FEATURE_COUNT:-1])
+        angle = self._loop_torsions(x[:, FEATURE_COUNT:-1])
         features = x[:, :FEATURE_COUNT].to(self.model.stream.enter.weight)
         features[:, TIME_COLUMN] = stream_time(sweep)
-        features[:, -INNOVATION_SIZE:] = window_values(self._of_hinges(state.z - state.proposal), cursor).flatten(1)
+        features[:, -INNOVATION_SIZE:] = window_values(self._loop_torsions(state.z - state.proposal), cursor).flatten(1)
         z, stream = self.model.stream.step(features, state.stream)
         mean, _ = self.model.decode(z).increments.circular_mean()
         belief = update_belief(torch.where(state.belief.isnan(), angle, state.belief), angle, mean.to(angle), cursor)
         proposal = torch.zeros_like(state.z)
-        if self.fading is None or sweep < self.fading:
-            free = self.hinge >= 0
-            proposal[:, self.hinge[free]] = wrap(belief - angle)[:, free]
+        if self.max_sweeps is None or sweep < self.max_sweeps:
+            free = self.torsion_index >= 0
+            proposal[:, self.torsion_index[free]] = wrap(belief - angle)[:, free]
         return proposal, Memory(stream, belief, proposal, proposal, state.steps + 1)
 
     def read(self, state: Memory) -> Tensor:
-        """Current latent (B, d)."""
+        """Return the current latent (B, d)."""
         return state.z
 
     def write(self, state: Memory, z: Tensor) -> Memory:
         """Store the corrected latent; the model receives its difference from the proposal at the next step."""
         return state._replace(z=z)
 
-    def _of_hinges(self, values: Tensor) -> Tensor:
-        """Values (B, h) of the hinges, selected from those (B, >= n) of the torsions; zero for fixed hinges."""
-        return torch.where(self.hinge >= 0, values[:, self.hinge.clamp_min(0)], 0.0)
+    def _loop_torsions(self, values: Tensor) -> Tensor:
+        """Select the values (B, h) of phi and psi from those (B, >= n) of the tree; zero for fixed ones."""
+        return torch.where(self.torsion_index >= 0, values[:, self.torsion_index.clamp_min(0)], 0.0)

@@ -13,7 +13,7 @@ from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.torsion_prior.model import TorsionPrior, encode_previous
 from geofold.learn.von_mises import sample
 from geofold.molecule.encoding import encode_residues
-from geofold.molecule.loop.build_plan import Build
+from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.residues import BACKBONE
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Structure
@@ -23,8 +23,8 @@ CONTEXT = 16
 
 
 @torch.no_grad()
-def drawn_torsions(
-    structure: Structure, build: Build, prior: TorsionPrior, count: int, noise: np.random.Generator
+def sample_torsions(
+    structure: Structure, build: BuildPlan, prior: TorsionPrior, count: int, noise: np.random.Generator
 ) -> tuple[np.ndarray, float]:
     """Sample torsions of the new residues and of the residue after them, each conditioned on the preceding ones.
 
@@ -34,7 +34,7 @@ def drawn_torsions(
     ----------
     structure : Structure
         Structure with the gap.
-    build : Build
+    build : BuildPlan
         Plan of the loop.
     prior : TorsionPrior
         Trained prior.
@@ -69,14 +69,14 @@ def drawn_torsions(
     known = torch.as_tensor(torsions).to(context)[:, None]
     state, previous = prior.stream.init_state(count), torch.full((count, 3), torch.nan).to(context)
     samples, odds = [], 0.0
-    for place, letter_context in enumerate(context[: len(known) + len(new_letters) + 1]):
+    for position, letter_context in enumerate(context[: len(known) + len(new_letters) + 1]):
         z, state = prior.stream.step(
             torch.cat([letter_context.expand(count, -1), encode_previous(previous)], -1), state
         )
-        if place < len(known):
-            previous = known[place].expand(count, -1)
+        if position < len(known):
+            previous = known[position].expand(count, -1)
             continue
-        density, is_cis = prior.read(z), place - len(known) in build.cis
+        density, is_cis = prior.read(z), position - len(known) in build.cis
         angles = sample(density.cis if is_cis else density.trans, noise)
         odds += float(density.odds.mean()) if is_cis else 0.0
         samples.append(angles.double().cpu().numpy())

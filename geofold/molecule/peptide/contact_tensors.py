@@ -1,4 +1,4 @@
-"""Contacts as tensors: which atoms, how near, and along which moves a bound resists.
+"""Contacts as tensors: atoms, bounds, and directions along which they are stiff.
 
 Glossary: ``B`` rows, ``c`` contacts, ``m`` local atoms, ``n`` torsions; observations are torsions, then coordinates.
 """
@@ -11,43 +11,64 @@ import torch
 from torch import Tensor
 
 from geofold.molecule.energy.clash_cost import DISTANCE_OFFSET
-from geofold.molecule.peptide.contacts import cost_curvature
+from geofold.molecule.peptide.contacts import contact_curvature
 
 
-class Bounds(NamedTuple):
-    """Contacts: rows of their atoms, places of those that stay, bounds (nm), aims within them, 1 for upper, else -1."""
+class ContactBounds(NamedTuple):
+    """Contacts as tensors.
+
+    Attributes
+    ----------
+    i, j : (c,) int
+        Local rows of the atoms; those that do not move follow the m local atoms.
+    fixed_xyz : (k, 3)
+        Coordinates (nm) of the atoms that do not move.
+    bound, aim : (c,)
+        Bounds, and the distances within them that the cost aims at (nm).
+    sign : (c,)
+        1 for an upper bound, -1 for a lower one.
+    """
 
     i: Tensor
     j: Tensor
-    still: Tensor
+    fixed_xyz: Tensor
     bound: Tensor
     aim: Tensor
     sign: Tensor
 
 
-def beyond(distance: Tensor, bounds: Bounds) -> Tensor:
-    """Largest violation (B,) of bounds by distances (B, c), zero where all are kept."""
+def max_violation(distance: Tensor, bounds: ContactBounds) -> Tensor:
+    """Largest violation (B,) of bounds by distances (B, c) in nm; zero if all are satisfied."""
     return torch.relu(((distance - bounds.bound) * bounds.sign).amax(-1))
 
 
-def stiff(bounds: Bounds, ends: Tensor, weight: float, torsions: int, local: int) -> Tensor | None:
-    """Directions (c, B, n + 3 m) along which contacts are stiff: each distance, near its bound or beyond it.
+def stiff_contact_directions(
+    bounds: ContactBounds, vectors: Tensor, weight: float, torsions: int, local: int
+) -> Tensor | None:
+    """Directions (c, B, n + 3 m) along which contacts are stiff: distances near their bounds or beyond them.
 
     Parameters
     ----------
-    ends : (B, c, 3)
-        From the second to the first atom of each contact, nm.
-    weight
-        Of the contacts in the loss.
-    torsions, local
-        n and m.
+    bounds : ContactBounds
+        The contacts.
+    vectors : (B, c, 3)
+        Vectors (nm) from the second to the first atom of each contact.
+    weight : float
+        Weight of the contacts in the loss.
+    torsions, local : int
+        Numbers n of torsions and m of local atoms.
+
+    Returns
+    -------
+    (c, B, n + 3 m) or None
+        None if no contact is stiff.
     """
-    gap = (ends.square().sum(-1) + DISTANCE_OFFSET).sqrt()
-    size = (weight * cost_curvature((gap - bounds.aim) * bounds.sign)).sqrt()
+    gap = (vectors.square().sum(-1) + DISTANCE_OFFSET).sqrt()
+    size = (weight * contact_curvature((gap - bounds.aim) * bounds.sign)).sqrt()
     if not bool((size > 0).any()):
         return None
-    along = ((size / gap)[..., None] * ends).transpose(0, 1)
-    rows = along.new_zeros(len(bounds.i), len(ends), local + len(bounds.still), 3)
+    along = ((size / gap)[..., None] * vectors).transpose(0, 1)
+    rows = along.new_zeros(len(bounds.i), len(vectors), local + len(bounds.fixed_xyz), 3)
     each = torch.arange(len(bounds.i), device=rows.device)
     rows[each, :, bounds.i] = along
     rows[each, :, bounds.j] = -along

@@ -17,18 +17,19 @@ from geofold.molecule.numbers import abbreviate, parse_decimal
 from geofold.molecule.selection import find_residue
 from geofold.molecule.structure import Structure
 
-FORM = re.compile(
+CONTACT_PATTERN = re.compile(
     r"\s*([^\s:]*:-?[0-9]+[A-Za-z]?)(?:@(\w+))?\s*-\s*([^\s:]*:-?[0-9]+[A-Za-z]?)(?:@(\w+))?\s*([<>])\s*([0-9.]+)\s*"
 )
-SCALE = 0.1
-"""nm of violation that cost one unit."""
+VIOLATION_SCALE = 0.1
+"""Violation (nm) that costs one unit."""
 SOFTENING = 5.0
-BAND = 0.03
-"""nm within what is aimed at from which a distance meets the bound in the next step."""
-MARGIN = 0.02
-"""nm beyond the bound that is aimed at, so that a contact once made does not flicker."""
-CLOSEST = 3
-"""|i - j| from which a contact is a constraint at all."""
+"""Violation, in units of the scale, beyond which the cost is linear."""
+STIFF_BAND = 0.03
+"""Distance (nm) within the aim from which a contact counts as stiff, since the next step may reach its bound."""
+CONTACT_MARGIN = 0.02
+"""Distance (nm) from the bound to the aim, so that a satisfied contact does not flicker."""
+MIN_CONTACT_SEPARATION = 3
+"""Smallest sequence separation |i - j| of a contact; closer residues are held by the covalent geometry."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class Contact:
     i, j : int
         Atoms of the structure.
     bound : float
-        nm.
+        Bound on the distance (nm).
     upper : bool
-        At most (True) or at least (False).
+        Whether the bound is an upper one.
     text : str
-        As the user wrote it.
+        Text of the user.
     """
 
     i: int
@@ -59,7 +60,16 @@ class Contact:
 
 
 def parse_contact(structure: Structure, text: str, altloc: str | None = None) -> Contact:
-    """Contact of a structure from its text; `altloc` is the conformer that steers.
+    """Parse a contact.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure with both residues.
+    text : str
+        See the module.
+    altloc : str or None
+        Conformer that moves.
 
     Raises
     ------
@@ -68,31 +78,34 @@ def parse_contact(structure: Structure, text: str, altloc: str | None = None) ->
     ResidueRangeError
         If a residue is not in the structure.
     """
-    match = FORM.fullmatch(text)
+    match = CONTACT_PATTERN.fullmatch(text)
     if not match:
         raise ContactError(
             f"contact {abbreviate(text)!r}",
             "the form A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0 (distance in Angstrom)",
             "write it as chain, residue number, dash, chain, residue number, < or >, distance",
         )
-    one, atom_one, two, atom_two, sign, value = match.groups()
+    label_i, atom_i, label_j, atom_j, sign, value = match.groups()
     bound = (parse_decimal(value) or 0.0) / 10
     if not 0.1 <= bound <= 100.0:
         raise ContactError(
             f"contact {abbreviate(text)!r} with the distance {abbreviate(value)}",
             "a distance from 1 to 1000 Angstrom",
-            "mend it",
+            "correct it",
         )
-    first, second = find_residue(structure, one), find_residue(structure, two)
-    if structure.residues[first].chain == structure.residues[second].chain and abs(first - second) < CLOSEST:
+    first, second = find_residue(structure, label_i), find_residue(structure, label_j)
+    if (
+        structure.residues[first].chain == structure.residues[second].chain
+        and abs(first - second) < MIN_CONTACT_SEPARATION
+    ):
         raise ContactError(
             f"contact {text!r} is between residues {abs(first - second)} apart",
-            f"residues at least {CLOSEST} apart",
-            "choose residues further apart: neighbours keep their distance whatever turns",
+            f"residues at least {MIN_CONTACT_SEPARATION} apart",
+            "choose residues further apart in sequence: neighbours are held by the covalent geometry",
         )
     return Contact(
-        _atom(structure, first, atom_one, altloc),
-        _atom(structure, second, atom_two, altloc),
+        _atom(structure, first, atom_i, altloc),
+        _atom(structure, second, atom_j, altloc),
         bound,
         sign == "<",
         text.strip(),
@@ -101,31 +114,31 @@ def parse_contact(structure: Structure, text: str, altloc: str | None = None) ->
 
 def _atom(structure: Structure, residue: int, name: str | None, altloc: str | None) -> int:
     steering = structure.steering(altloc)
-    for wanted in [name] if name else ["CB", "CA"]:
-        atom = structure.atom(residue, wanted, steering)
-        if atom is not None and (name or wanted == "CB" or structure.residues[residue].resname == "GLY"):
+    for candidate in [name] if name else ["CB", "CA"]:
+        atom = structure.atom(residue, candidate, steering)
+        if atom is not None and (name or candidate == "CB" or structure.residues[residue].resname == "GLY"):
             return atom
-    there = ", ".join(str(structure.name[a]) for a in structure.residues[residue].atoms[:30])
+    names = ", ".join(str(structure.name[a]) for a in structure.residues[residue].atoms[:30])
     raise ContactError(
         f"residue {structure.residues[residue].label} has no atom {name or 'CB'}",
-        f"one of {there}",
+        f"one of {names}",
         "name one of its atoms with @, as in A:3@CA",
     )
 
 
-def cost(excess: Tensor) -> Tensor:
-    """Cost (B, c) of distances that exceed what is aimed at by so much (nm): zero within, linear when far."""
-    x = torch.relu(excess) / SCALE
+def contact_cost(excess: Tensor) -> Tensor:
+    """Cost (B, c) of distances that exceed their aim by `excess` (nm): zero within the aim, linear at large excess."""
+    x = torch.relu(excess) / VIOLATION_SCALE
     return (1 + (x / SOFTENING).square()).sqrt() * (2 * SOFTENING**2) - 2 * SOFTENING**2
 
 
-def cost_curvature(excess: Tensor) -> Tensor:
-    """Second derivative of `cost`, (B, c), that of the bound from `BAND` within it on."""
-    x = torch.relu(excess) / (SCALE * SOFTENING)
-    return (2 / SCALE**2) * (excess > -BAND) / (1 + x.square()) ** 1.5
+def contact_curvature(excess: Tensor) -> Tensor:
+    """Second derivative of `contact_cost`, (B, c); it is non-zero from `STIFF_BAND` within the aim."""
+    x = torch.relu(excess) / (VIOLATION_SCALE * SOFTENING)
+    return (2 / VIOLATION_SCALE**2) * (excess > -STIFF_BAND) / (1 + x.square()) ** 1.5
 
 
-def cost_slope(excess: Tensor) -> Tensor:
-    """Derivative of `cost`, (B, c)."""
+def contact_slope(excess: Tensor) -> Tensor:
+    """Return the derivative of `contact_cost`, (B, c)."""
     x = torch.relu(excess)
-    return x * (2 / SCALE**2) / (1 + (x / (SCALE * SOFTENING)).square()).sqrt()
+    return x * (2 / VIOLATION_SCALE**2) / (1 + (x / (VIOLATION_SCALE * SOFTENING)).square()).sqrt()

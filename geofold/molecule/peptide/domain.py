@@ -22,30 +22,29 @@ from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.kinematics.torsion_domain import TorsionDomain
-from geofold.molecule.peptide import contacts as contact_terms
-from geofold.molecule.peptide.contact_tensors import Bounds, beyond, stiff
-from geofold.molecule.peptide.contacts import MARGIN, Contact
-from geofold.molecule.peptide.predictor import PeptideSense
+from geofold.molecule.peptide.contact_tensors import ContactBounds, max_violation, stiff_contact_directions
+from geofold.molecule.peptide.contacts import CONTACT_MARGIN, Contact, contact_cost, contact_slope
+from geofold.molecule.peptide.features import PeptideFeatures
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
-REMEMBERED = 64
-"""Sets of contacts whose tensors are kept."""
+MAX_CACHED_GOALS = 64
+"""Largest number of contact sets whose tensors are cached."""
 
 
 @dataclass(frozen=True)
 class PeptideDomain(TorsionDomain[PeptideState]):
-    """One chain of a structure, everything else fixed. Build with `PeptideDomain.of`."""
+    """One chain of a structure, all_xyzthing else fixed. Build with `PeptideDomain.of`."""
 
     sterics: Sterics
     angles: RamachandranTerm
-    still: dict[int, Tensor]
+    fixed_atoms: dict[int, Tensor]
     side_chains: bool
     steering: SteeringEnergy | None = None
-    sense: PeptideSense | None = None
+    features: PeptideFeatures | None = None
     kernel: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
-    seen: dict[tuple[Contact, ...], Bounds] = field(default_factory=dict, repr=False, compare=False)
+    bounds_cache: dict[tuple[Contact, ...], ContactBounds] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -59,19 +58,35 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         altloc: str | None = None,
         device: str = "cpu",
     ) -> PeptideDomain:
-        """Domain of the residues `first` to `last`; `side_chains` lets chi torsions turn too."""
+        """Domain of the residues `first` to `last`; `side_chains` lets chi torsions turn too.
+
+        Parameters
+        ----------
+        structure : Structure
+            Complete structure.
+        first, last : int
+            First and last residue (inclusive indices).
+        cap : float
+            Largest rotation of a torsion per step (radian).
+        side_chains : bool
+            Whether chi torsions are rotatable too.
+        altloc : str or None
+            Conformer that moves; None for the main one.
+        device : str
+            Device of the tensors.
+        """
         tree = torsion_tree(structure, first, last, altloc=altloc)
         decoder = TorsionDecoder.of(structure, tree, cap=cap, device=device)
         sterics = Sterics.of(structure, tree, decoder.kinematics, 0.38 * (last - first + 2))
         angles = RamachandranTerm.of(structure, tree, decoder.weight)
         local = set(decoder.kinematics.atoms.tolist())
-        # a contact may name an atom that stays: its place is kept here
-        still = {
+        # a contact may name an atom that does not move
+        fixed_atoms = {
             int(a): torch.as_tensor(structure.xyz[a], dtype=decoder.weight.dtype, device=device)
             for a in np.flatnonzero(tree.steering)
             if int(a) not in local
         }
-        return cls(decoder, sterics, angles, still, side_chains)
+        return cls(decoder, sterics, angles, fixed_atoms, side_chains)
 
     def start(self, xyz: np.ndarray, batch: int = 1) -> PeptideState:
         """State of the coordinates (n_atoms, 3) in nm of the whole structure."""
@@ -79,13 +94,13 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         return PeptideState(conformation, self.sterics.pairs(conformation.xyz))
 
     def mobility(self) -> Tensor:
-        """Which torsions may turn, (n,)."""
+        """Mobility (n,) of the torsions: 1 for rotatable, 0 for fixed ones."""
         allowed = self.tree.backbone | np.full(len(self.tree), self.side_chains)
         return torch.as_tensor(allowed, dtype=self.decoder.weight.dtype, device=self.decoder.weight.device)
 
     def observe(self, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
-        """What the policy sees, with a `sense`; else torsions so far: enough for a predictor that holds still."""
-        return state.conformation.angle if self.sense is None else self.sense.seen(self, state, goal)
+        """Return the features of the policy; without them the total increments, enough for `NoMotion`."""
+        return state.conformation.angle if self.features is None else self.features.observe(self, state, goal)
 
     def loss(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> Loss:
         """Contact errors, soft sterics and Ramachandran penalty."""
@@ -96,7 +111,19 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         return Loss(torch.stack(list(terms.values())).sum(0), terms, violation=self._violation(xyz, goal))
 
     def cost(self, xyz: Tensor, angle: Tensor, pairs: PairList, goal: PeptideGoal) -> Tensor:
-        """Loss (B,) of coordinates (B, m, 3) and total increments (B, n), without the force field."""
+        """Loss (B,) of coordinates (B, m, 3) and total increments (B, n), without the force field.
+
+        Parameters
+        ----------
+        xyz : (B, m, 3)
+            Local coordinates (nm).
+        angle : (B, n)
+            Total increments (radian).
+        pairs : PairList
+            Neighbour list.
+        goal : PeptideGoal
+            Contacts and weights.
+        """
         return torch.stack(list(self._terms(xyz, angle, pairs, goal).values())).sum(0)
 
     def _terms(self, xyz: Tensor, angle: Tensor, pairs: PairList, goal: PeptideGoal) -> dict[str, Tensor]:
@@ -108,12 +135,14 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         }
 
     def loss_and_gradient(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> LossWithGradient:
-        """`loss` with its gradient in closed form: only pairs that overlap are looked at twice."""
+        """Evaluate `loss` with its gradient in closed form, which only visits overlapping pairs."""
         bounds = self._bounds(goal.contacts) if goal.contacts else None
         weights = (goal.contact, goal.sterics, goal.ramachandran)
         if self.kernel is None or state.pairs.reference is not None:
             clashes, _ = self.sterics.clashes(self.decoder.split(prediction.mean)[1], state.pairs)
-            terms, violation, slope = self._price(prediction.mean, state.conformation.angle, clashes, bounds, weights)
+            terms, violation, slope = self._evaluate_terms(
+                prediction.mean, state.conformation.angle, clashes, bounds, weights
+            )
         else:
             terms, violation, gradient = self.kernel(
                 prediction.mean, state.conformation.angle, state.pairs, bounds, weights
@@ -126,7 +155,9 @@ class PeptideDomain(TorsionDomain[PeptideState]):
             if bounds is None:
                 return None
             xyz = self.decoder.split(prediction.mean)[1]
-            return stiff(bounds, self._ends(xyz, bounds), goal.contact, len(self.tree), xyz.shape[1])
+            return stiff_contact_directions(
+                bounds, self._contact_vectors(xyz, bounds), goal.contact, len(self.tree), xyz.shape[1]
+            )
 
         total = torch.stack(list(terms.values())).sum(0)
         if self.steering is None or goal.energy <= 0:
@@ -139,22 +170,27 @@ class PeptideDomain(TorsionDomain[PeptideState]):
             Loss(total + terms["energy"], terms, violation=violation), lambda: slope() + by_energy, stiff_directions
         )
 
-    def _price(
-        self, mean: Tensor, angle: Tensor, clashes: Clashes, bounds: Bounds | None, weights: tuple[float, float, float]
+    def _evaluate_terms(
+        self,
+        mean: Tensor,
+        angle: Tensor,
+        clashes: Clashes,
+        bounds: ContactBounds | None,
+        weights: tuple[float, float, float],
     ) -> tuple[dict[str, Tensor], Tensor | None, Callable[[], Tensor]]:
-        """Terms and violation (B,) of what the weights weigh, and what gives the gradient (B, k) of their sum."""
+        """Weighted terms and violation (B,), and a function that returns the gradient (B, k) of their sum."""
         theta, xyz = self.decoder.split(mean)
-        local, reached, violation = xyz.shape[1], xyz.new_zeros(len(xyz)), None
+        local, attraction, violation = xyz.shape[1], xyz.new_zeros(len(xyz)), None
         strain, strain_slope = self.angles.penalty_and_slope(angle + theta)
         if bounds is not None:
-            ends = self._ends(xyz, bounds)
+            ends = self._contact_vectors(xyz, bounds)
             gap = (ends.square().sum(-1) + DISTANCE_OFFSET).sqrt()
             excess = (gap - bounds.aim) * bounds.sign
-            reached = contact_terms.cost(excess).sum(-1)
-            violation = beyond(gap, bounds)
+            attraction = contact_cost(excess).sum(-1)
+            violation = max_violation(gap, bounds)
         contact, overlap, ramachandran = weights
         terms = {
-            "contacts": contact * reached,
+            "contacts": contact * attraction,
             "sterics": overlap * clashes.total(clashes.cost()),
             "ramachandran": ramachandran * strain.sum(-1),
         }
@@ -162,45 +198,49 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         def slope() -> Tensor:
             by_atom = overlap * clashes.gradient(None, self.sterics.local_row, local)
             if bounds is not None:
-                pull = contact * bounds.sign * contact_terms.cost_slope(excess) / gap
+                pull = contact * bounds.sign * contact_slope(excess) / gap
                 pair = pull[..., None] * ends
-                wide = torch.nn.functional.pad(by_atom, (0, 0, 0, len(bounds.still)))
+                wide = torch.nn.functional.pad(by_atom, (0, 0, 0, len(bounds.fixed_xyz)))
                 by_atom = wide.index_add_(1, bounds.i, pair).index_add_(1, bounds.j, pair, alpha=-1)[:, :local]
             return torch.cat([ramachandran * strain_slope(), by_atom.flatten(1)], -1)
 
         return terms, violation, slope
 
     def compiled(self) -> PeptideDomain:
-        """The same domain, its loss and gradient fused into one kernel by `torch.compile`, for one row or a few."""
+        """Return the domain with loss and gradient compiled into one kernel by `torch.compile`, for a few rows."""
 
-        # every pair is looked at, since a graph has no use for lists whose length changes
+        # all pairs are evaluated, since a graph needs lists of constant length
         def kernel(
-            mean: Tensor, angle: Tensor, pairs: PairList, bounds: Bounds | None, weights: tuple[float, float, float]
+            mean: Tensor,
+            angle: Tensor,
+            pairs: PairList,
+            bounds: ContactBounds | None,
+            weights: tuple[float, float, float],
         ) -> tuple[dict[str, Tensor], Tensor | None, Tensor]:
             clashes = self.sterics.all_pairs(self.decoder.split(mean)[1], pairs)
-            terms, violation, slope = self._price(mean, angle, clashes, bounds, weights)
+            terms, violation, slope = self._evaluate_terms(mean, angle, clashes, bounds, weights)
             return terms, violation, slope()
 
-        # what is computed once and kept has to be there before: a graph cannot keep it
+        # fill the caches before tracing, since a graph cannot do so
         like = self.decoder.weight.new_zeros(1, len(self.decoder.weight))
         angle, xyz = self.decoder.split(like)
         kernel(like, angle, self.sterics.pairs(xyz), None, (1.0, 1.0, 1.0))
         return replace(self, kernel=torch.compile(kernel, fullgraph=True, dynamic=False))
 
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
-        """Apply the move; renew the neighbour list where atoms went far."""
+        """Apply the move, and rebuild the neighbour list if atoms moved beyond its skin."""
         conformation = self.decoder.commit(prediction, state.conformation, state.conformation.mobility)
         return PeptideState(conformation, self.sterics.update_pairs(conformation.xyz, state.pairs))
 
     def select(self, state: PeptideState, rows: Tensor) -> PeptideState:
-        """The state with its rows rearranged; the neighbour list serves all rows."""
+        """Return the state with its rows rearranged; the neighbour list serves all rows."""
         return PeptideState(self.decoder.select(state.conformation, rows), state.pairs.select(rows))
 
-    def wanted(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    def contact_errors(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Atoms (B, c, 2, 3) of contacts, how far their bounds are violated (B, c; negative where kept), signs (c,)."""
         bounds = self._bounds(contacts)
-        every = torch.cat([xyz, bounds.still.expand(len(xyz), -1, -1)], dim=1)
-        place = torch.stack([every[:, bounds.i], every[:, bounds.j]], 2)
+        all_xyz = torch.cat([xyz, bounds.fixed_xyz.expand(len(xyz), -1, -1)], dim=1)
+        place = torch.stack([all_xyz[:, bounds.i], all_xyz[:, bounds.j]], 2)
         gap = (place[:, :, 0] - place[:, :, 1]).norm(dim=-1)
         return place, (gap - bounds.bound) * bounds.sign, bounds.sign
 
@@ -208,7 +248,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         """Distances (B, c) in nm of the contacts' atoms in local coordinates (B, m, 3)."""
         if not contacts:
             return xyz.new_zeros(len(xyz), 0)
-        return (self._ends(xyz, self._bounds(contacts)).square().sum(-1) + DISTANCE_OFFSET).sqrt()
+        return (self._contact_vectors(xyz, self._bounds(contacts)).square().sum(-1) + DISTANCE_OFFSET).sqrt()
 
     def reached(self, state: PeptideState, goal: PeptideGoal) -> bool:
         """Whether one row is clean: every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
@@ -218,42 +258,44 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         severe = int(self.sterics.count_severe(state.conformation.xyz, state.pairs)[0])
         return severe == 0 and self.angles.count_outliers(state.conformation.angle)[0] == 0
 
-    def _ends(self, xyz: Tensor, ends: Bounds) -> Tensor:
-        """From the second to the first atom of each contact, (B, c, 3)."""
-        every = torch.cat([xyz, ends.still.expand(len(xyz), -1, -1)], dim=1) if len(ends.still) else xyz
-        return every[:, ends.i] - every[:, ends.j]
+    def _contact_vectors(self, xyz: Tensor, bounds: ContactBounds) -> Tensor:
+        """Vectors (B, c, 3) from the second to the first atom of each contact."""
+        all_xyz = torch.cat([xyz, bounds.fixed_xyz.expand(len(xyz), -1, -1)], dim=1) if len(bounds.fixed_xyz) else xyz
+        return all_xyz[:, bounds.i] - all_xyz[:, bounds.j]
 
     def _violation(self, xyz: Tensor, goal: PeptideGoal) -> Tensor | None:
         """Largest violation of a contact in nm, (B,)."""
-        return beyond(self.distances(xyz, goal.contacts), self._bounds(goal.contacts)) if goal.contacts else None
+        return max_violation(self.distances(xyz, goal.contacts), self._bounds(goal.contacts)) if goal.contacts else None
 
-    def _bounds(self, contacts: tuple[Contact, ...]) -> Bounds:
-        """Contacts as tensors, kept from step to step: goals change seldom, but may do so for ever."""
-        if contacts not in self.seen:
-            if len(self.seen) >= REMEMBERED:
-                self.seen.clear()
-            fixed = sorted({a for c in contacts for a in (c.i, c.j) if a in self.still})
+    def _bounds(self, contacts: tuple[Contact, ...]) -> ContactBounds:
+        """Contacts as tensors, cached because goals rarely change; the cache is bounded because streams have no end."""
+        if contacts not in self.bounds_cache:
+            if len(self.bounds_cache) >= MAX_CACHED_GOALS:
+                self.bounds_cache.clear()
+            fixed = sorted({a for c in contacts for a in (c.i, c.j) if a in self.fixed_atoms})
             local = len(self.decoder.kinematics.atoms)
 
             def row(atom: int) -> int:
                 return (
-                    local + fixed.index(atom) if atom in self.still else int(self.decoder.kinematics.local_rows([atom]))
+                    local + fixed.index(atom)
+                    if atom in self.fixed_atoms
+                    else int(self.decoder.kinematics.local_rows([atom]))
                 )
 
             like = self.decoder.weight
-            self.seen[contacts] = Bounds(
+            self.bounds_cache[contacts] = ContactBounds(
                 i=torch.tensor([row(c.i) for c in contacts], device=like.device),
                 j=torch.tensor([row(c.j) for c in contacts], device=like.device),
-                still=torch.stack([self.still[a] for a in fixed]) if fixed else like.new_zeros(0, 3),
+                fixed_xyz=torch.stack([self.fixed_atoms[a] for a in fixed]) if fixed else like.new_zeros(0, 3),
                 bound=like.new_tensor([c.bound for c in contacts]),
-                aim=like.new_tensor([c.bound - (MARGIN if c.upper else -MARGIN) for c in contacts]),
+                aim=like.new_tensor([c.bound - (CONTACT_MARGIN if c.upper else -CONTACT_MARGIN) for c in contacts]),
                 sign=like.new_tensor([1.0 if c.upper else -1.0 for c in contacts]),
             )
-        return self.seen[contacts]
+        return self.bounds_cache[contacts]
 
     def _contact_cost(self, xyz: Tensor, goal: PeptideGoal) -> Tensor:
         if not goal.contacts:
             return xyz.new_zeros(len(xyz))
         bounds = self._bounds(goal.contacts)
         excess = (self.distances(xyz, goal.contacts) - bounds.aim) * bounds.sign
-        return contact_terms.cost(excess).sum(-1)
+        return contact_cost(excess).sum(-1)

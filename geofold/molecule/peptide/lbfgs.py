@@ -1,12 +1,12 @@
-"""Where L-BFGS takes a peptide: the whole way at once, over the very loss that the controller steps along.
+"""L-BFGS on the torsions of a peptide, with the loss that the controller descends, but without its steps.
 
-Torsions stay in a box around the start, a few caps wide: that keeps the way short, and the first line searches from
-going round in circles. A search that ends in a minimum which is not good enough starts again from random torsions,
-further away each time, in a wider box. It is a rival in the peptide benchmark, and was tried as what demonstrates
-(`geofold.molecule.datasets.peptide_demonstrations` tells how that went).
+Torsions are bounded to a box around the start, a few caps wide, which keeps the path short and prevents the first line
+searches from turning torsions full circle. A search that ends in an insufficient minimum is restarted from random
+torsions, further away each time and in a wider box. It is a baseline of the peptide benchmark, and was tried for the
+demonstrations (`geofold.molecule.datasets.peptide_demonstrations` gives the result).
 
-24 episodes of the peptide tuning split: the first box and what is added each time, in caps; reached, mean capped steps
-to get there, severe overlaps per step, searches in total, mean wall seconds on a busy machine:
+24 episodes of the peptide tuning split: first box and its growth per restart, in caps; episodes that reach the goal,
+mean capped steps, severe overlaps per step, number of searches, mean wall time (s) on a busy machine:
 
     none                24    15.2    2.56    28    0.19
     8, 0.1              24     7.3    0.01    24    0.08
@@ -17,7 +17,7 @@ to get there, severe overlaps per step, searches in total, mean wall seconds on 
     2, 1                24     5.2    0.03    94    0.16
     5, 0                16     5.0    0.03   112    0.27
 
-Without a box, starts half or three times as far apart, or a memory of 10, changed nothing that matters.
+Starts half or three times as far apart, or a memory of 10, made no difference.
 
 Glossary: ``n`` torsions.
 """
@@ -38,94 +38,110 @@ from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 
 Floats = NDArray[np.float64]
-STARTS, SPREAD = 14, 0.1
-"""At most so many; the second one's torsions have this standard deviation (radian), the third's twice that, ..."""
-BOX, WIDER = 5.0, 1.0
-"""How far torsions may turn in the first search, and how much further in each that follows; in caps."""
+MAX_STARTS, START_DEVIATION = 14, 0.1
+"""Largest number of searches; the torsions of start k (from 0) have k times this standard deviation (radian)."""
+BOX, BOX_GROWTH = 5.0, 1.0
+"""Half-width of the box of the first search, and its growth per restart, in caps."""
 ITERATIONS, MEMORY = 300, 20
 UNCAPPED = 1e6
-"""An optimiser turns torsions as far as it likes."""
+"""Cap (radian) that never limits a rotation."""
 
 
-class Found(NamedTuple):
-    """Increments (n,) from the start; whether they count as reached; searches made, losses computed."""
+class Optimum(NamedTuple):
+    """Result of `search`.
 
-    turn: Floats
+    Attributes
+    ----------
+    increments : (n,)
+        Increments (radian) from the start.
+    reached : bool
+        Whether they reach the goal.
+    starts, evaluations : int
+        Numbers of searches and of evaluations of the loss.
+    """
+
+    increments: Floats
     reached: bool
     starts: int
     evaluations: int
 
 
-def search(domain: PeptideDomain, start: PeptideState, goal: PeptideGoal, cap: float, *, seed: int = 0) -> Found:
-    """Search from a state of one row, to the first end that counts as reached, or to the one of least loss.
+def search(domain: PeptideDomain, start: PeptideState, goal: PeptideGoal, cap: float, *, seed: int = 0) -> Optimum:
+    """Search from a state of one row, to the first end that reaches the goal, or else to that of the lowest loss.
 
     Parameters
     ----------
+    domain : PeptideDomain
+        Domain of the peptide.
+    start : PeptideState
+        Initial state of one row.
+    goal : PeptideGoal
+        Contacts and weights.
     cap : float
-        Radian: the unit of the box.
+        Unit of the box (radian).
     seed : int
-        Of the further starts.
+        Seed of the restarts.
     """
-    noise, work = np.random.default_rng(seed), _Search(uncapped(domain), start, goal)
-    starts, found = 0, False
-    best, least = np.zeros(len(domain.tree)), np.inf
-    while not found and starts < STARTS:
-        box = min((BOX + WIDER * starts) * cap, math.pi)
-        first = starts * SPREAD * noise.standard_normal(len(domain.tree))
-        end, worth = work.descend(first.clip(-box, box), box)
+    generator, descent = np.random.default_rng(seed), _Descent(without_cap(domain), start, goal)
+    starts, reached = 0, False
+    best, lowest_loss = np.zeros(len(domain.tree)), np.inf
+    while not reached and starts < MAX_STARTS:
+        box = min((BOX + BOX_GROWTH * starts) * cap, math.pi)
+        start_increments = starts * START_DEVIATION * generator.standard_normal(len(domain.tree))
+        end, loss = descent.descend(start_increments.clip(-box, box), box)
         starts += 1
-        found = work.content(end)
-        if found or worth < least:
-            best, least = end, worth
-    return Found(best, found, starts, work.evaluations)
+        reached = descent.is_reached(end)
+        if reached or loss < lowest_loss:
+            best, lowest_loss = end, loss
+    return Optimum(best, reached, starts, descent.evaluations)
 
 
-def uncapped(domain: PeptideDomain) -> PeptideDomain:
-    """The domain without a limit to what a step may turn."""
+def without_cap(domain: PeptideDomain) -> PeptideDomain:
+    """Return the domain without a cap on the rotation per step."""
     return replace(domain, decoder=replace(domain.decoder, cap=UNCAPPED))
 
 
 @dataclass
-class _Search:
-    """Loss and gradient at increments (n,), and how many were computed."""
+class _Descent:
+    """Loss and gradient at increments (n,), with a count of the evaluations."""
 
     domain: PeptideDomain
     start: PeptideState
     goal: PeptideGoal
     evaluations: int = field(default=0)
 
-    def descend(self, first: Floats, box: float) -> tuple[Floats, float]:
-        """Where L-BFGS-B goes, and the loss there; it ends early where nothing is left to be done."""
+    def descend(self, start_increments: Floats, box: float) -> tuple[Floats, float]:
+        """Minimise by L-BFGS-B, which stops once the goal is reached; returns increments and loss."""
 
-        def watch(now: Floats) -> None:
-            if self.content(now):
+        def stop_if_reached(increments: Floats) -> None:
+            if self.is_reached(increments):
                 raise StopIteration
 
         end = minimize(
             self._loss_and_slope,
-            first,
+            start_increments,
             jac=True,
             method="L-BFGS-B",
-            bounds=[(-box, box)] * len(first),
-            callback=watch,
+            bounds=[(-box, box)] * len(start_increments),
+            callback=stop_if_reached,
             options={"maxiter": ITERATIONS, "maxcor": MEMORY},
         )
         return np.asarray(end.x, dtype=np.float64), float(end.fun)
 
-    def content(self, turn: Floats) -> bool:
-        """Whether the goal is reached there."""
+    def is_reached(self, increments: Floats) -> bool:
+        """Whether increments (n,) reach the goal."""
         with torch.no_grad():
-            there = self.domain.decode(self._latent(turn), self.start)
-            return self.domain.reached(self.domain.commit(there, self.start), self.goal)
+            prediction = self.domain.decode(self._latent(increments), self.start)
+            return self.domain.reached(self.domain.commit(prediction, self.start), self.goal)
 
-    def _loss_and_slope(self, turn: Floats) -> tuple[float, Floats]:
+    def _loss_and_slope(self, increments: Floats) -> tuple[float, Floats]:
         self.evaluations += 1
-        z = self._latent(turn)
-        seen = evaluate_loss(self.domain, z, self.start, self.goal)
-        slope = linearise(self.domain, z, self.start, seen).gradient[0, : len(turn)]
-        return float(seen.loss.total[0]), slope.numpy()
+        z = self._latent(increments)
+        evaluation = evaluate_loss(self.domain, z, self.start, self.goal)
+        slope = linearise(self.domain, z, self.start, evaluation).gradient[0, : len(increments)]
+        return float(evaluation.loss.total[0]), slope.numpy()
 
-    def _latent(self, turn: Floats) -> torch.Tensor:
-        wide = np.zeros((1, self.domain.latent_dim))
-        wide[0, : len(turn)] = turn
-        return torch.as_tensor(wide)
+    def _latent(self, increments: Floats) -> torch.Tensor:
+        padded = np.zeros((1, self.domain.latent_dim))
+        padded[0, : len(increments)] = increments
+        return torch.as_tensor(padded)

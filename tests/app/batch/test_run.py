@@ -243,7 +243,7 @@ def test_jobs_use_the_force_field_of_their_row(tmp_path: Path, one_worker: str) 
         assert row["energy_kj_mol_after"] == result.report["after"]["energy_kj_mol"]
 
 
-def test_one_job_six_times_beside_a_thread_that_draws(tmp_path: Path, one_worker: str) -> None:
+def test_one_job_six_times_next_to_a_thread_that_draws(tmp_path: Path, one_worker: str) -> None:
     """Hydrogens start where the seed says, so energies and files are those of `repair`."""
     peptide = gf.constrain(sequence="GSWTYENGKWSA", contacts=["A:3-A:9<6.0"], energy=False, steps=40)
     (tmp_path / "in.pdb").write_bytes(peptide.content)
@@ -306,7 +306,7 @@ def test_one_moving_job_six_times_by_two_workers(tmp_path: Path) -> None:
         ("repair", "input,output,loop\n\xff\n", ("UTF-8",)),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_table_is_told_before_anything_runs(
+def test_a_wrong_table_is_reported_before_anything_runs(
     command: str, text: str, words: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "jobs.csv").write_bytes(text.encode("latin-1"))
@@ -333,7 +333,7 @@ def test_a_spreadsheet_s_mark_and_line_ends_are_read(tmp_path: Path) -> None:
     assert job.cells == {"input": "a b.pdb", "output": "ö.pdb", "auto": True} and job.row == 2
 
 
-def test_a_fault_of_ours_is_told_in_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_reported_in_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from geofold.app import api
 
     def broken(*_: object, **__: object) -> None:

@@ -96,7 +96,7 @@ def test_what_slurm_is_asked(slurm: Path) -> None:
         assert line in script
 
 
-def test_what_slurm_does_not_take_is_told(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_that_slurm_refuses_are_reported(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for memory, partition, word in (("3GB", "long", "Invalid partition"), ("much", "short", "--memory much")):
         asked = Workers(1, None, True, memory, "00:20:00", (f"--partition={partition}",))
         with pytest.raises((WorkersError, OptionError), match=word), asked.started(5):

@@ -30,7 +30,7 @@ def test_the_card_is_that_of_the_weights() -> None:
     assert resources.find("prior.safetensors").stat().st_size < 1_000_000
 
 
-def test_a_bent_loop_stands_out_and_its_native_does_not() -> None:
+def test_a_perturbed_loop_is_unlikely_and_its_native_is_not() -> None:
     native, bent = (likelihood(shipped(name), [(0, 75)]) for name in ("1ubi.pdb", "1ubi_bent.pdb"))
     assert native is not None and bent is not None
     assert bent["mean_nat"] < native["mean_nat"] - 0.2 and not native["unlikely"]
@@ -84,7 +84,7 @@ def test_a_start_without_a_sequence_is_refused(tmp_path, capsys) -> None:
     assert "start coil" in capsys.readouterr().err and not out.exists()
 
 
-def test_check_tells_of_the_prior(capsys) -> None:
+def test_check_reports_the_prior(capsys) -> None:
     assert main(["check", str(resources.find("structures", "1ubi_bent.pdb")), "--no-energy"]) == 0
     assert "torsion prior" in capsys.readouterr().out
     report = gf.check(resources.find("structures", "1ubi_bent.pdb"), energy=False)

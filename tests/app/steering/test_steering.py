@@ -40,7 +40,7 @@ def until(steering: Steering, wanted: Callable[[SteeringStep], bool], most: int 
     return next(step for step in islice(steering, most) if wanted(step))
 
 
-def test_a_moved_contact_is_reached_and_counts_anew() -> None:
+def test_a_moved_contact_is_reached_and_counted_from_zero() -> None:
     steering = gf.steer(sequence=SEQUENCE, contacts="A:2-A:7<6.0")
     first = until(steering, lambda step: step.held == 2)
     assert first.distances_angstrom["A:2-A:7<6.0"] <= 6.0 and first.severe_overlaps == first.outliers == 0
@@ -51,7 +51,7 @@ def test_a_moved_contact_is_reached_and_counts_anew() -> None:
     assert last.distances_angstrom["A:1-A:5<5.0"] <= 5.0
 
 
-def test_a_step_goes_on_from_the_one_before_whatever_changes() -> None:
+def test_a_step_continues_from_the_one_before_after_any_change() -> None:
     changes: Changes = {4: lambda s: s.move("A:2-A:7<6.0", "A:1-A:6<6.0"), 6: lambda s: s.add("A:2-A:8>9.0")}
     frames = played(9, changes)
     # ten degrees a torsion carry an end of eight residues less than this in one step
@@ -96,7 +96,7 @@ def test_the_same_changes_at_the_same_steps_give_the_same_frames() -> None:
         (lambda s: setattr(s, "contacts", ["A:1-A:8<6.0", "nonsense"]), ContactError),
     ],
 )  # fmt: skip
-def test_a_bad_contact_is_one_clear_error_and_the_stream_goes_on(change: Callable, error: type[Exception]) -> None:
+def test_a_bad_contact_is_one_clear_error_and_the_stream_continues(change: Callable, error: type[Exception]) -> None:
     steering = gf.steer(sequence=SEQUENCE, contacts=["A:2-A:7<6.0"])
     next(steering)
     with pytest.raises(error) as raised:
@@ -133,7 +133,7 @@ def test_which_chain_moves_has_to_be_clear() -> None:
         gf.steer(sequence=SEQUENCE, keep=1)
 
 
-def test_the_result_is_that_of_constrain_and_the_stream_goes_on() -> None:
+def test_the_result_is_that_of_constrain_and_the_stream_continues() -> None:
     steering = gf.steer(sequence=SEQUENCE, contacts=["A:2-A:7<6.0"], keep=4)
     last = until(steering, lambda step: step.reached)
     result = steering.result(energy=False)
@@ -144,7 +144,7 @@ def test_the_result_is_that_of_constrain_and_the_stream_goes_on() -> None:
     assert next(steering).number == last.number + 1
 
 
-def test_the_report_and_the_page_tell_in_which_frames_a_contact_was_wanted() -> None:
+def test_the_report_and_the_page_list_the_frames_of_a_contact() -> None:
     steering = gf.steer(sequence=SEQUENCE, contacts=["A:2-A:7<6.0"], keep=9)
     changes: Changes = {3: lambda s: s.move("A:2-A:7<6.0", "A:1-A:5<5.0"), 6: lambda s: s.add("A:2-A:8>9.0")}
     for number in range(10):
@@ -201,10 +201,10 @@ def test_the_panel_follows_clicks() -> None:
     assert steering.contacts == panel._chosen.options == ("A:2-A:7<6.0", "A:1-A:5<6.0")
     panel._text.value = "<script>"
     panel._add.click()
-    assert "&lt;script&gt;" in panel._trouble.value and len(steering.contacts) == 2
+    assert "&lt;script&gt;" in panel._error.value and len(steering.contacts) == 2
     panel._chosen.value, panel._text.value = "A:1-A:5<6.0", "A:3-A:8<7.0"
     panel._change.click()
-    assert steering.contacts == ("A:2-A:7<6.0", "A:3-A:8<7.0") and not panel._trouble.value
+    assert steering.contacts == ("A:2-A:7<6.0", "A:3-A:8<7.0") and not panel._error.value
     panel._chosen.value = "A:2-A:7<6.0"
     panel._remove.click()
     assert steering.contacts == ("A:3-A:8<7.0",)

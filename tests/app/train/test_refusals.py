@@ -208,7 +208,7 @@ def test_a_damaged_checkpoint_is_refused(data: Path, tmp_path: Path, capsys) -> 
     capsys.readouterr()
     for wrong in (b"", b"garbage" * 99, whole[: len(whole) // 2], b"PK\x05\x06" + bytes(18), b"\x80\x02N."):
         path.write_bytes(wrong)
-        refused(args, capsys, str(path), "no checkpoint")
+        refused(args, capsys, str(path), "not a checkpoint")
 
 
 def test_what_a_run_made_and_someone_damaged_is_named(data: Path, tmp_path: Path, capsys) -> None:

@@ -247,7 +247,7 @@ def test_residues_near_what_moved_are_shown_with_their_side_chains() -> None:
     assert data_of(viewer.page(ubiquitin(), {}, title="t"))["beside"] == []
 
 
-def test_a_long_trajectory_is_thinned_and_the_page_tells_which_models_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_trajectory_is_thinned_and_the_page_lists_the_models_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "FRAMES_SHOWN", 4)
     every, few = (data_of(viewer.page(trajectory(count), {}, title="t")) for count in (3, 10))
     assert every["models"] is None and len(every["frames"]) == 3

@@ -160,7 +160,7 @@ def test_a_protein_that_the_force_field_does_not_know_has_no_energies() -> None:
     assert energies(bare, np.stack([bare.xyz, bare.xyz]), [(44, 55)]) is None
 
 
-def test_a_link_that_a_file_names_is_no_overlap() -> None:
+def test_a_link_that_a_file_records_does_not_count_as_an_overlap() -> None:
     structure = read(BENT)
     first, other, _ = overlaps(structure, torsion_tree(structure, 44, 55), structure.xyz)[0]
     report = loop_report()
@@ -206,7 +206,7 @@ def test_k_of_a_path_whose_first_frames_are_gone_is_that_of_those_kept() -> None
     assert len(result.frames) == 5 and result.report["stream"]["inner_steps_per_frame"] == [0, *spent[-4:]]
 
 
-def test_steps_that_leave_everything_in_place_count_for_the_frame_that_stands() -> None:
+def test_steps_without_motion_count_for_the_current_frame() -> None:
     class Info:
         inner_steps, accepted, milliseconds = torch.tensor([2]), torch.tensor([False]), 1.0
 

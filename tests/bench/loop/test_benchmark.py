@@ -16,7 +16,7 @@ from geofold.bench.loop import tables as loop_table
 from geofold.bench.loop.comparison import lines_outside
 from geofold.bench.loop.sets import Episode, bend_and_refine, count_native_cis, episodes, remove_loop
 from geofold.errors import InputFileError, OptionError
-from geofold.molecule.datasets.bent_loops import BentLoop as ChainLoop
+from geofold.molecule.datasets.bent_loops import PerturbedLoop as ChainLoop
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.perturbation import backbone_rmsd

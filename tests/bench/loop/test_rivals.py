@@ -20,7 +20,7 @@ from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
-from geofold.molecule.loop.build_plan import Build
+from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.residues import BACKBONE
 from geofold.molecule.structure import Structure
 
@@ -35,11 +35,11 @@ def native() -> Structure:
 
 
 @pytest.fixture(scope="module")
-def build(native: Structure) -> Build:
+def build(native: Structure) -> BuildPlan:
     """A loop that is present in the input and is replaced."""
     residues = native.residues[FIRST : LAST + 1]
     numbers, names = tuple((r.resnum, r.icode) for r in residues), tuple(r.resname for r in residues)
-    return Build(residues[0].chain, FIRST - 1, LAST + 1, tuple(range(FIRST, LAST + 1)), numbers, names, "given")
+    return BuildPlan(residues[0].chain, FIRST - 1, LAST + 1, tuple(range(FIRST, LAST + 1)), numbers, names, "given")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def inside(structure: Structure) -> np.ndarray:
     return (structure.residue_of >= FIRST) & (structure.residue_of <= LAST)
 
 
-def require_whole(native: Structure, build: Build, loop: ModelledLoop) -> None:
+def require_whole(native: Structure, build: BuildPlan, loop: ModelledLoop) -> None:
     """Check that other atoms are identical and that the loop is connected and has all of its heavy atoms."""
     result = loop.structure
     assert (loop.first, loop.last) == (FIRST, LAST)
@@ -75,7 +75,7 @@ def angles(xyz: np.ndarray, rows: Iterable[list[int]]) -> np.ndarray:
 
 
 def test_pdbfixer_ignores_the_coordinates_of_the_input_loop(
-    native: Structure, perturbed: Structure, build: Build
+    native: Structure, perturbed: Structure, build: BuildPlan
 ) -> None:
     first, second = (pdbfixer_loop.build_missing(start, build, seed=2) for start in (native, perturbed))
     require_whole(native, build, first)
@@ -91,7 +91,7 @@ def promod3() -> None:
 
 
 @pytest.mark.usefixtures("promod3")
-def test_promod3_keeps_the_psi_before_the_loop(native: Structure, build: Build) -> None:
+def test_promod3_keeps_the_psi_before_the_loop(native: Structure, build: BuildPlan) -> None:
     first, second = (promod3_loop.build_missing(native, build, seed=2, trajectories=2, steps=100) for _ in range(2))
     require_whole(native, build, first)
     assert np.array_equal(first.structure.xyz, second.structure.xyz)
@@ -103,12 +103,14 @@ def test_promod3_keeps_the_psi_before_the_loop(native: Structure, build: Build) 
 
 
 @pytest.mark.usefixtures("promod3")
-def test_a_failure_of_promod3_is_one_line(native: Structure, build: Build) -> None:
+def test_a_failure_of_promod3_is_one_line(native: Structure, build: BuildPlan) -> None:
     with pytest.raises(BuildError, match="ProMod3 cannot build"):
         promod3_loop.build_missing(native, build, trajectories=0)
 
 
-def test_the_task_of_promod3_does_not_contain_the_loop(native: Structure, perturbed: Structure, build: Build) -> None:
+def test_the_task_of_promod3_does_not_contain_the_loop(
+    native: Structure, perturbed: Structure, build: BuildPlan
+) -> None:
     first, second = (promod3_loop.make_task(start, build, start.steering_mask) for start in (native, perturbed))
     assert first == second
     assert first["sequence"][1:-1] == build.sequence and len(first["letters"]) == 2
@@ -119,14 +121,14 @@ def test_the_task_of_promod3_does_not_contain_the_loop(native: Structure, pertur
 
 
 def test_missing_promod3_is_reported_with_a_remedy(
-    native: Structure, build: Build, monkeypatch: pytest.MonkeyPatch
+    native: Structure, build: BuildPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(promod3_loop, "PYTHONS", ("/nowhere/python3",))
     with pytest.raises(OptionError, match=r"expected a Python with promod3 .*; apt-get install .*promod3"):
         promod3_loop.build_missing(native, build)
 
 
-def test_a_loop_without_its_backbone_is_refused(native: Structure, build: Build) -> None:
+def test_a_loop_without_its_backbone_is_refused(native: Structure, build: BuildPlan) -> None:
     bare = [[("CA", "C", np.zeros(3))]] * len(build.names)
     with pytest.raises(BuildError, match="did not return all residues"):
         insert_loop(native, build, bare, Stopwatch(), "a program")

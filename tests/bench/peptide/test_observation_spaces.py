@@ -15,14 +15,14 @@ from geofold.modelling.peptide.streaming import goal_of
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
-from geofold.molecule.peptide.predictor import PeptideSense
+from geofold.molecule.peptide.features import PeptideFeatures
 
 STRUCTURE = peptide("AEPKTWYN")
 
 
 def domain() -> PeptideDomain:
     made = PeptideDomain.of(STRUCTURE, 0, len(STRUCTURE.residues) - 1, cap=TORSION_CAP)
-    return replace(made, sense=PeptideSense.of(STRUCTURE, made.decoder))
+    return replace(made, features=PeptideFeatures.of(STRUCTURE, made.decoder))
 
 
 def latent(on: PeptideDomain, seed: int, scale: float = 0.05) -> torch.Tensor:
@@ -84,5 +84,5 @@ def test_observation_weights_of_each_space() -> None:
 def test_unknown_spaces_are_refused() -> None:
     with pytest.raises(ValueError, match="expected one of"):
         ObservedPeptide.observing(domain(), "angles")
-    with pytest.raises(ValueError, match="sense"):
-        ObservedPeptide.observing(replace(domain(), sense=None), TORSIONS)
+    with pytest.raises(ValueError, match="features"):
+        ObservedPeptide.observing(replace(domain(), features=None), TORSIONS)

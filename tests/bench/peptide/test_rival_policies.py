@@ -21,7 +21,8 @@ from geofold.learn.peptide_policy.model import PeptidePolicy
 from geofold.learn.peptide_policy.training import Demonstration, imitation_loss, scan_latents, stack_demonstrations
 from geofold.molecule.datasets.peptide_demonstrations import build_peptide
 from geofold.molecule.peptide.contacts import parse_contact
-from geofold.molecule.peptide.predictor import PeptidePredictor, PeptideSense
+from geofold.molecule.peptide.features import PeptideFeatures
+from geofold.molecule.peptide.predictor import PeptidePredictor
 from geofold.molecule.peptide.state import PeptideGoal
 
 RIVALS = ("greedy", "se3")
@@ -160,16 +161,19 @@ def test_rivals_have_the_size_of_the_policy_and_seeded_weights(name: str) -> Non
 @pytest.mark.parametrize("name", RIVALS)
 def test_rivals_propose_moves_in_the_controller(name: str) -> None:
     structure, domain = build_peptide(SEQUENCE)
-    sense = PeptideSense.of(structure, domain.decoder)
-    domain = replace(domain, sense=sense)
+    extractor = PeptideFeatures.of(structure, domain.decoder)
+    domain = replace(domain, features=extractor)
     controller = Controller(
-        backbone=PeptidePredictor(made(name).eval(), sense.turns),
+        backbone=PeptidePredictor(made(name).eval(), extractor.torsion_index),
         metric=Pullback(),
         trust_region=TrustRegion(largest=2.0),
         gate=FixedGate(0),
         horizon=1,
     )
-    goal, led = PeptideGoal((parse_contact(structure, WANTED),)), set(sense.turns[sense.turns >= 0].tolist())
+    goal, led = (
+        PeptideGoal((parse_contact(structure, WANTED),)),
+        set(extractor.torsion_index[extractor.torsion_index >= 0].tolist()),
+    )
     state = controller.init(domain, domain.start(structure.xyz))
     for _ in range(3):
         state, info = controller.step(domain, state, goal)

@@ -31,7 +31,7 @@ from geofold.molecule.datasets.peptide_demonstrations import build_peptide, stat
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.peptide import lbfgs as peptide_search
-from geofold.molecule.peptide.annealing import Course, annealed
+from geofold.molecule.peptide.annealing import AnnealingSchedule, anneal
 from geofold.molecule.peptide.contacts import Contact, parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.structure import Structure
@@ -124,7 +124,7 @@ def test_lbfgs_restarts_when_it_is_stuck(
     monkeypatch.setattr(peptide_search, "BOX", 0.5)
     result = walk_to_contact(chain, domain, contact, seed=1)
     assert result.reached and 1 < result.starts <= result.steps + 1
-    monkeypatch.setattr(peptide_search, "STARTS", 1)
+    monkeypatch.setattr(peptide_search, "MAX_STARTS", 1)
     assert not walk_to_contact(chain, domain, contact, seed=1).reached
 
 
@@ -154,7 +154,9 @@ def test_relaxation_moves_side_chains_only_and_lowers_the_energy(chain: Structur
 def test_members_satisfy_the_contact_and_are_distinct(
     chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peptide_reference, "ANNEALING", Course(rows=10, iterations=200, spread=1.0, speed=0.0))
+    monkeypatch.setattr(
+        peptide_reference, "ANNEALING", AnnealingSchedule(rows=10, iterations=200, start_deviation=1.0, turn_weight=0.0)
+    )
     monkeypatch.setattr(peptide_reference, "ENSEMBLE_SIZE", 3)
     monkeypatch.setattr(peptide_reference, "MAX_RELAXED", 5)
     members = make_ensemble(chain, domain, contact, seed=1)
@@ -179,7 +181,9 @@ def test_members_satisfy_the_contact_and_are_distinct(
 def test_an_incomplete_ensemble_is_marked(
     chain: Structure, domain: PeptideDomain, contact: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peptide_reference, "ANNEALING", Course(rows=2, iterations=40, spread=0.1, speed=0.0))
+    monkeypatch.setattr(
+        peptide_reference, "ANNEALING", AnnealingSchedule(rows=2, iterations=40, start_deviation=0.1, turn_weight=0.0)
+    )
     few = make_ensemble(chain, domain, contact, seed=1, energies=False)
     assert not few.complete and len(few.turn) == len(few.ca) == len(few.energy) <= 4
     empty = make_ensemble(chain, domain, replace(contact, bound=0.05), seed=1)
@@ -208,5 +212,7 @@ def test_rmsd_of_a_rotated_copy_is_zero() -> None:
 
 def test_annealing_uses_the_settings_of_its_course(chain: Structure, domain: PeptideDomain, contact: Contact) -> None:
     start, goal = domain.start(chain.xyz), goal_of((contact,))
-    turn = annealed(domain, start, goal, Course(rows=3, iterations=5, spread=2.0, speed=0.0), seed=1)
+    turn = anneal(
+        domain, start, goal, AnnealingSchedule(rows=3, iterations=5, start_deviation=2.0, turn_weight=0.0), seed=1
+    )
     assert turn.shape == (3, len(domain.tree)) and float(turn[1:].std()) > 1.0

@@ -11,7 +11,7 @@ import torch
 from geofold.cli import main
 from geofold.learn.data.chains import AMINO_ACIDS, DSSP, read_chains
 from geofold.learn.judge.encoder import InverseFolding
-from geofold.learn.judge.evaluation import irregular_loops, recoveries
+from geofold.learn.judge.evaluation import evaluate_settings, irregular_crops
 from geofold.learn.judge.pretrained import WEIGHTS, save_network
 from geofold.learn.judge.pretraining import Recovery, evaluate
 
@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_loops_lie_where_the_chain_is_irregular(data: Path) -> None:
-    crops = list(irregular_loops(read_chains(data), "test", 5))
+    crops = list(irregular_crops(read_chains(data), "test", 5))
     assert len(crops) == 2
     for crop in crops:
         where = torch.nonzero(crop.masked)[:, 0]
@@ -43,11 +43,13 @@ def test_loops_lie_where_the_chain_is_irregular(data: Path) -> None:
 
 def test_each_setting_masks_what_it_says(data: Path) -> None:
     network = InverseFolding(width=16, message=8, rounds=1).eval()
-    found = recoveries(network, read_chains(data), "test")
+    found = evaluate_settings(network, read_chains(data), "test")
     assert set(found) == {"segments", "segment", "loop"}
     assert found["segments"].residues >= 2 * 0.25 * LENGTH
     assert 8 <= found["segment"].residues <= 32 and 8 <= found["loop"].residues <= 32
-    assert recoveries(network, read_chains(data), "test", count=1)["segments"].residues < found["segments"].residues
+    assert (
+        evaluate_settings(network, read_chains(data), "test", count=1)["segments"].residues < found["segments"].residues
+    )
 
 
 def test_perplexity_and_recovery_of_a_network_that_knows_one_amino_acid(data: Path) -> None:
@@ -56,7 +58,7 @@ def test_perplexity_and_recovery_of_a_network_that_knows_one_amino_acid(data: Pa
         head.weight.zero_()
         head.bias.zero_()
         head.bias[3] = np.log(19.0)
-    crops = list(irregular_loops(read_chains(data), "test", 5))
+    crops = list(irregular_crops(read_chains(data), "test", 5))
     letters = torch.cat([crop.letters[crop.masked] for crop in crops])
     share = float((letters == 3).double().mean())
     expected = np.exp(-(share * np.log(0.5) + (1 - share) * np.log(0.5 / 19)))

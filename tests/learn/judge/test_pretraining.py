@@ -13,7 +13,7 @@ from geofold.cli import main
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import AMINO_ACIDS, dihedral, read_chains
 from geofold.learn.judge import pretraining
-from geofold.learn.judge.crops import held_out
+from geofold.learn.judge.crops import evaluation_crops
 from geofold.learn.judge.encoder import InverseFolding
 from geofold.learn.judge.pretrained import WEIGHTS, load_network
 from geofold.learn.judge.pretraining import evaluate, pretrain
@@ -41,20 +41,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data: Path, tmp_path: Path) -> None:
     one, other, again = (tmp_path / name for name in ("one", "other", "again"))
-    pretrain(data, one, steps=6, every=3, seed=3, **SMALL)
-    pretrain(data, other, steps=6, every=3, seed=3, stop=3, **SMALL)
+    pretrain(data, one, steps=6, checkpoint_interval=3, seed=3, **SMALL)
+    pretrain(data, other, steps=6, checkpoint_interval=3, seed=3, stop=3, **SMALL)
     assert not (other / WEIGHTS).exists(), "half a run writes no weights"
-    pretrain(data, other, steps=6, every=3, seed=3, **SMALL)
-    pretrain(data, again, steps=6, every=3, seed=4, **SMALL)
+    pretrain(data, other, steps=6, checkpoint_interval=3, seed=3, **SMALL)
+    pretrain(data, again, steps=6, checkpoint_interval=3, seed=4, **SMALL)
     assert (one / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes() != (again / WEIGHTS).read_bytes()
-    table = (one / pretraining.PROGRESS).read_text()
-    assert table == (other / pretraining.PROGRESS).read_text() and len(table.splitlines()) == 3
+    table = (one / pretraining.RECOVERY_TABLE).read_text()
+    assert table == (other / pretraining.RECOVERY_TABLE).read_text() and len(table.splitlines()) == 3
 
 
-def test_it_learns_what_torsions_tell_of_amino_acids(data: Path, tmp_path: Path) -> None:
-    judged = held_out(read_chains(data), "train", count=8, coverage=0.3)
+def test_it_learns_amino_acids_from_torsions(data: Path, tmp_path: Path) -> None:
+    judged = evaluation_crops(read_chains(data), "train", count=8, coverage=0.3)
     before = evaluate(InverseFolding(**{k: v for k, v in SMALL.items() if k != "size"}).eval(), judged)
-    pretrain(data, tmp_path, steps=150, every=150, **SMALL | {"width": 32})
+    pretrain(data, tmp_path, steps=150, checkpoint_interval=150, **SMALL | {"width": 32})
     after = evaluate(load_network(tmp_path / WEIGHTS)[0], judged)
     assert after.residues == before.residues > 50
     assert after.structure_perplexity < 12 < 17 < before.structure_perplexity
@@ -66,7 +66,7 @@ def test_weights_are_read_back_with_their_card(data: Path, tmp_path: Path) -> No
     network, card = load_network(tmp_path / WEIGHTS)
     assert card["options"] == network.options and card["steps"] == 2 and len(card["data_sha256"]) == 64
     assert not any(p.requires_grad for p in network.parameters())
-    judged = held_out(
+    judged = evaluation_crops(
         read_chains(data), "valid", count=pretraining.VALIDATION_CHAINS, coverage=pretraining.VALIDATION_COVERAGE
     )
     assert evaluate(network, judged) == found
@@ -88,7 +88,7 @@ def test_wrong_weights_are_refused(data: Path, tmp_path: Path) -> None:
 def test_the_command_trains_resumes_and_reports(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretraining, "EVERY", 1)
+    monkeypatch.setattr(pretraining, "CHECKPOINT_INTERVAL", 1)
     args = ["train", "judge", "--data", str(data.parent), "--out", str(tmp_path / "run"), "--steps", "2"]
     assert main(args) == 0
     assert "masked residues of validation chains: perplexity" in capsys.readouterr().out

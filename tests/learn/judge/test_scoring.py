@@ -12,9 +12,9 @@ from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.judge import scoring
 from geofold.learn.judge.crops import Crops
 from geofold.learn.judge.encoder import InverseFolding
-from geofold.learn.judge.pretraining import read_task
-from geofold.learn.judge.scoring import embed
-from geofold.learn.judge.task import task_of
+from geofold.learn.judge.pretraining import predict_task
+from geofold.learn.judge.scoring import embed_surroundings
+from geofold.learn.judge.task import make_task
 from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.molecule.energy.loop_score_input import make_loop_environment
 from geofold.molecule.io.read import read
@@ -54,22 +54,22 @@ def test_the_environment_once_equals_the_full_computation(
     around: LoopEnvironment, candidates: torch.Tensor, neighbours: int
 ) -> None:
     network = InverseFolding(width=24, message=16, neighbours=neighbours, seed=1).eval().requires_grad_(False)
-    reading = embed(network, around).read(candidates[:5])
+    predictions = embed_surroundings(network, around).predict(candidates[:5])
     for k in range(5):
-        full = read_task(network, task_of(crops_of(around, candidates[k]), network.neighbours))
-        torch.testing.assert_close(reading.structure[k], full.structure, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(reading.conditional[k], full.conditional, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(reading.rank[k], full.rank, rtol=1e-4, atol=1e-5)
+        full = predict_task(network, make_task(crops_of(around, candidates[k]), network.neighbours))
+        torch.testing.assert_close(predictions.structure[k], full.structure, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(predictions.conditional[k], full.conditional, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(predictions.rank[k], full.rank, rtol=1e-4, atol=1e-5)
 
 
 def test_scores_are_log_likelihoods_of_the_loops_own_letters(
     network: InverseFolding, around: LoopEnvironment, candidates: torch.Tensor
 ) -> None:
-    place = embed(network, around)
+    place = embed_surroundings(network, around)
     scores = place.score(candidates)
     assert scores.shape == (70, LENGTH) and bool((scores < 0).all())
     for k in (0, 69):
-        logs = place.read(candidates[k : k + 1]).conditional[0].log_softmax(-1)
+        logs = place.predict(candidates[k : k + 1]).conditional[0].log_softmax(-1)
         own = torch.stack([logs[i, int(letter)] for i, letter in enumerate(around.letters[OWN])])
         torch.testing.assert_close(scores[k], own, rtol=1e-4, atol=1e-5)
 
@@ -77,11 +77,11 @@ def test_scores_are_log_likelihoods_of_the_loops_own_letters(
 def test_a_candidate_in_a_batch_is_scored_as_by_itself(
     network: InverseFolding, around: LoopEnvironment, candidates: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = embed(network, around)
+    place = embed_surroundings(network, around)
     together = place.score(candidates)
     torch.testing.assert_close(place.score(candidates[33:34])[0], together[33], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(place.score(candidates.flip(0)).flip(0), together, rtol=1e-4, atol=1e-5)
-    monkeypatch.setattr(scoring, "ROWS", 1)
+    monkeypatch.setattr(scoring, "MAX_BATCH_RESIDUES", 1)
     torch.testing.assert_close(place.score(candidates[:4]), together[:4], rtol=1e-4, atol=1e-5)
 
 
@@ -94,7 +94,7 @@ def test_scores_do_not_change_when_all_is_moved_as_a_rigid_body_but_do_in_the_mi
 
     def scores(matrix: torch.Tensor, shift: float) -> torch.Tensor:
         moved = replace(around, xyz=around.xyz.double() @ matrix.T + shift)
-        return embed(exact, moved).score(candidates[:6].double() @ matrix.T + shift)
+        return embed_surroundings(exact, moved).score(candidates[:6].double() @ matrix.T + shift)
 
     still = scores(torch.eye(3, dtype=torch.float64), 0.0)
     torch.testing.assert_close(scores(turn, 17.0), still, rtol=1e-6, atol=1e-6)
@@ -107,8 +107,8 @@ def test_the_loop_in_its_surroundings_is_not_looked_at(
 ) -> None:
     xyz = around.xyz.clone()
     xyz[OWN] += 50.0
-    away = embed(network, replace(around, xyz=xyz))
-    assert torch.equal(away.score(candidates[:3]), embed(network, around).score(candidates[:3]))
+    away = embed_surroundings(network, replace(around, xyz=xyz))
+    assert torch.equal(away.score(candidates[:3]), embed_surroundings(network, around).score(candidates[:3]))
 
 
 @pytest.mark.parametrize("residue", [0, 4, LENGTH - 1])
@@ -117,7 +117,9 @@ def test_a_residues_logits_do_not_depend_on_its_own_letter(
 ) -> None:
     letters = around.letters.clone()
     letters[FIRST + residue] = (letters[FIRST + residue] + 7) % len(AMINO_ACIDS)
-    native, mutant = (embed(network, a).read(candidates[:2]) for a in (around, replace(around, letters=letters)))
+    native, mutant = (
+        embed_surroundings(network, a).predict(candidates[:2]) for a in (around, replace(around, letters=letters))
+    )
     assert torch.equal(native.structure, mutant.structure), "the first step knows no letter of the loop"
     assert torch.equal(native.conditional[:, residue], mutant.conditional[:, residue])
     others = torch.arange(LENGTH) != residue
@@ -130,7 +132,9 @@ def test_letters_of_the_environment_matter(
 ) -> None:
     letters = around.letters.clone()
     letters[FIRST + LENGTH + 1] = (letters[FIRST + LENGTH + 1] + 7) % len(AMINO_ACIDS)
-    native, mutant = (embed(network, a).read(candidates[:2]) for a in (around, replace(around, letters=letters)))
+    native, mutant = (
+        embed_surroundings(network, a).predict(candidates[:2]) for a in (around, replace(around, letters=letters))
+    )
     assert not torch.equal(native.structure, mutant.structure)
 
 
@@ -138,14 +142,14 @@ def test_scores_have_gradients_with_respect_to_candidates(
     network: InverseFolding, around: LoopEnvironment, candidates: torch.Tensor
 ) -> None:
     exact = InverseFolding(width=24, message=16, seed=1).double().eval().requires_grad_(False)
-    place = embed(exact, replace(around, xyz=around.xyz.double()))
+    place = embed_surroundings(exact, replace(around, xyz=around.xyz.double()))
     given = candidates[:1].double().requires_grad_()
-    place.read(given).conditional.log_softmax(-1)[..., 3].sum().backward()
+    place.predict(given).conditional.log_softmax(-1)[..., 3].sum().backward()
     assert given.grad is not None
     step = 1e-5 * given.grad / given.grad.norm()
     with torch.no_grad():
         up, down = (
-            float(place.read(candidates[:1].double() + s).conditional.log_softmax(-1)[..., 3].sum())
+            float(place.predict(candidates[:1].double() + s).conditional.log_softmax(-1)[..., 3].sum())
             for s in (step, -step)
         )  # fmt: skip
     assert (up - down) / 2e-5 == pytest.approx(float(given.grad.norm()), rel=1e-3)

@@ -178,7 +178,9 @@ def test_hydrogen_bonds_are_those_of_a_helix_and_no_others() -> None:
     steering = structure.steering_mask
     first, last = find_range(structure, "A:25-32")
     native = backbone_coordinates(structure, first, last, steering, structure.xyz[None]).float()
-    gives, takes = featurise(native, make_loop_environment(structure, first, last, steering)).own[0, :, -2:].unbind(-1)
+    gives, takes = (
+        featurise(native, make_loop_environment(structure, first, last, steering)).residues[0, :, -2:].unbind(-1)
+    )
     assert bool((gives[2:] > 0.2).all()) and bool((takes[:-2] > 0.2).all())
-    away = featurise(native + 60.0, make_loop_environment(structure, first, last, steering)).own[0, :, -2:]
+    away = featurise(native + 60.0, make_loop_environment(structure, first, last, steering)).residues[0, :, -2:]
     assert float(away[:2, 0].max()) == 0.0, "no residue of the loop is four before the first two"

@@ -67,7 +67,7 @@ def test_eight_residues_of_an_mmcif_file() -> None:
     assert result.report["after"]["severe_overlaps"] == 0
 
 
-def test_neighbours_that_are_taken_along_are_built_anew() -> None:
+def test_included_neighbours_are_rebuilt() -> None:
     content = without("1ubi.pdb", (8, 8))
     (gap,) = gf.check(content, energy=False)["chain_breaks"]
     assert gap["missing"] == 1 and gap["build"] == "A:7-9"

@@ -96,7 +96,7 @@ def test_check_lists_what_is_missing_and_what_builds_it() -> None:
     assert gap["build"] is None and "chain's end" in gap["not_built_because"]
 
 
-def test_what_the_force_field_refuses_is_told_before_the_search(monkeypatch):
+def test_residues_without_parameters_are_refused_before_the_search(monkeypatch):
     """A stray carbon on an alanine far from the gap; in the range itself, it is built anew and so no matter."""
     from geofold.modelling.build import missing_loops
 

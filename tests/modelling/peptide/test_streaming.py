@@ -66,7 +66,7 @@ def test_a_pdb_peptide_keeps_its_bytes_elsewhere() -> None:
     assert [x[:30] for x in before] == [x[:30] for x in after]
 
 
-def test_out_of_time_is_told() -> None:
+def test_an_exhausted_time_limit_is_reported() -> None:
     result = gf.constrain(sequence="AEGKTWYN", contacts=["A:1-A:8<6.0"], energy=False, steps=2)
     assert result.report["stream"]["status"] == ["stuck"]
     assert not result.passed

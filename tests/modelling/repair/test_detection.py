@@ -15,7 +15,7 @@ from geofold.cli import main
 from geofold.errors import OptionError
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
-from geofold.molecule.loop.perturbation import bend
+from geofold.molecule.loop.perturbation import perturb_loop
 
 FIRST, LAST = 44, 55
 
@@ -28,12 +28,12 @@ def native():
 @pytest.fixture(scope="module")
 def bent(native, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("bent") / "bent.pdb"
-    xyz = bend(native, FIRST, LAST, seed=3, target=3.0)
+    xyz = perturb_loop(native, FIRST, LAST, seed=3, target=3.0)
     path.write_bytes(render(native, xyz, np.abs(xyz - native.xyz).max(1) > 0))
     return path
 
 
-def test_the_bent_loop_is_found_and_mended(native, bent: Path, tmp_path: Path) -> None:
+def test_the_perturbed_loop_is_detected_and_repaired(native, bent: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "out.pdb", tmp_path / "r.json"
     few = ["--no-energy", "--streams", "4", "--rounds", "3"]
     assert main(["repair", str(bent), "--auto", "-o", str(out), "--report", str(report), *few]) == 0
@@ -71,7 +71,7 @@ def test_loops_and_auto_exclude_each_other_and_neither_is_a_mistake(bent: Path, 
 
 
 def test_hold_still_is_still_there_and_named(native) -> None:
-    xyz = bend(native, 8, 13, seed=1, target=1.5)
+    xyz = perturb_loop(native, 8, 13, seed=1, target=1.5)
     found = api.repair(replace(native, xyz=xyz), "A:9-14", energy=False, predictor="hold-still", rounds=1)
     assert found.report["predictor"] == "hold-still"
     with pytest.raises(OptionError):

@@ -11,7 +11,7 @@ import geofold as gf
 from geofold.modelling.repair.multiple_loops import may_touch
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
-from geofold.molecule.loop.perturbation import backbone_rmsd, bend
+from geofold.molecule.loop.perturbation import backbone_rmsd, perturb_loop
 from geofold.molecule.selection import find_range
 from geofold.molecule.sidechains.repacking import select_atoms
 
@@ -25,7 +25,7 @@ def test_loops_that_touch_come_out_clean_and_the_rest_stays() -> None:
     assert may_touch(NATIVE, *spans)
     bent = NATIVE
     for span in spans:
-        bent = replace(bent, xyz=bend(bent, *span, seed=4, target=1.5))
+        bent = replace(bent, xyz=perturb_loop(bent, *span, seed=4, target=1.5))
     moved = (bent.xyz != NATIVE.xyz).any(1)
     start = render(NATIVE, bent.xyz, moved)
     result = gf.repair(start, LOOPS, **QUICK)

@@ -41,7 +41,7 @@ from geofold.molecule.energy.loop_score_input import make_loop_environment
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics import inverse
 from geofold.molecule.kinematics.forward import positions
-from geofold.molecule.loop.batch_states import with_own_bonds
+from geofold.molecule.loop.batch_states import transfer_torsions
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.selection import backbone_atoms, find_range
 from geofold.molecule.sidechains.packing import backbone_torsions
@@ -172,13 +172,13 @@ def test_torsions_are_transferred_to_the_inputs_bonds_and_angles() -> None:
     own = backbone_torsions(NATIVE)[FIRST : LAST + 2, :2]
     places = backbone_atoms(NATIVE, FIRST, LAST, NATIVE.steering_mask)
     native = NATIVE.xyz[places].reshape(1, -1, 4, 3)
-    state, closed = with_own_bonds(domain, NATIVE, start, own[None], native)
+    state, closed = transfer_torsions(domain, NATIVE, start, own[None], native)
     assert closed.all()
     np.testing.assert_allclose(state.conformation.xyz, start.conformation.xyz, atol=1e-9)
     loop = candidates()
     rows = loop.draw(24, np.random.default_rng(6))
     backbone = loop.backbone(rows)
-    state, closed = with_own_bonds(domain, NATIVE, start, loop.torsions(rows), backbone)
+    state, closed = transfer_torsions(domain, NATIVE, start, loop.torsions(rows), backbone)
     assert closed.sum() >= 12 and len(state.conformation.xyz) == closed.sum()
     # turned from the input by these increments, they are where they are, and closed
     there = positions(
@@ -209,7 +209,7 @@ def test_transferred_conformations_stay_nearer_than_by_their_torsions_alone(monk
 
     def moved() -> np.ndarray:
         """RMSD (nm) of backbones from where they were."""
-        state, closed = with_own_bonds(domain, NATIVE, start, loop.torsions(rows), backbone)
+        state, closed = transfer_torsions(domain, NATIVE, start, loop.torsions(rows), backbone)
         assert closed.all()
         there = backbone.reshape(len(rows), -1, 3)
         return np.sqrt(
@@ -231,7 +231,7 @@ def test_a_link_closes_with_the_loop_that_holds_it() -> None:
     loop = LoopCandidates.of(structure, rebuild_plan(structure, first, last))
     rows = loop.draw(8, np.random.default_rng(1))
     start = domain.start(structure.xyz)
-    state, closed = with_own_bonds(domain, structure, start, loop.torsions(rows), loop.backbone(rows))
+    state, closed = transfer_torsions(domain, structure, start, loop.torsions(rows), loop.backbone(rows))
     assert len(domain.tree.links) == 1 and closed.sum() >= 2
     pairs = domain.decoder.closure.pairs  # the bond, and what makes the angles at both its ends
 
@@ -284,8 +284,8 @@ def test_breeding_lowers_the_potential_and_keeps_all_candidates() -> None:
 
 
 def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {"DRAWS": 64, "DRAWN_KEPT": 20, "NEAREST_KEPT": 8, "PERTURBATIONS": 3, "BRED_KEPT": 6, "OFFSPRING": 9}
-    small |= {"GUIDED_BRED": 2, "GUIDED_NATIVES": 2}
+    small = {"DRAWS": 64, "DRAWN_KEPT": 20, "NEAREST_KEPT": 8, "PERTURBATIONS": 3, "OFFSPRING_POOL": 6, "OFFSPRING": 9}
+    small |= {"GUIDED_OFFSPRING": 2, "GUIDED_NATIVES": 2}
     hard = Effort(draws=64, crosses=16, generations=1, parents=3)
     for name, value in (small | {"PARENTS": (3, 3), "HARD_EFFORT": hard}).items():
         monkeypatch.setattr(decoys, name, value)

@@ -39,7 +39,7 @@ def with_inverted(number: int, names: tuple[str, ...], centre: str, plane: tuple
     return moved(xyz)
 
 
-def test_a_mirrored_protein_is_told() -> None:
+def test_a_mirrored_protein_is_reported() -> None:
     mirrored = moved(ubiquitin().xyz * [-1.0, 1.0, 1.0])
     said = "a mirror image? all 70 amino acids with a CB are D-amino acids"
     assert said in gf.check(mirrored, energy=False)["notes"]

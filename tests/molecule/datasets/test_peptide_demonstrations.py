@@ -30,9 +30,10 @@ from geofold.molecule.datasets.peptide_demonstrations import (
     solve_contacts,
     state_at,
 )
-from geofold.molecule.peptide.annealing import POWER, Course, busiest_slope
+from geofold.molecule.peptide.annealing import POWER, AnnealingSchedule, turn_penalty_gradient
 from geofold.molecule.peptide.contacts import parse_contact
-from geofold.molecule.peptide.predictor import KEEP, PeptidePredictor, PeptideSense
+from geofold.molecule.peptide.features import PeptideFeatures
+from geofold.molecule.peptide.predictor import MOMENTUM, PeptidePredictor
 from geofold.molecule.peptide.state import PeptideGoal
 
 SEQUENCE = "GSWTPENGKW"
@@ -48,7 +49,9 @@ def demo() -> SolvedContact:
 
 
 def test_demonstrations_end_clean_with_the_contact_kept(monkeypatch) -> None:
-    monkeypatch.setattr(peptide_demos, "COURSE", Course(rows=12, iterations=160, spread=0.15, speed=0.6))
+    monkeypatch.setattr(
+        peptide_demos, "ANNEALING", AnnealingSchedule(rows=12, iterations=160, start_deviation=0.15, turn_weight=0.6)
+    )
     solutions = [solve_contacts(3, seed=5) for _ in range(2)]
     assert solutions[0] and all(np.array_equal(a.end, b.end) for a, b in zip(*solutions, strict=True))
     assert not solutions[0][0].start.any() and all(
@@ -70,7 +73,9 @@ def test_the_slope_of_the_busiest_torsion_is_that_of_its_cost() -> None:
     def cost(turn: torch.Tensor) -> torch.Tensor:
         return ((turn[:, backbone] / CAP).pow(POWER).mean(-1)).pow(1 / POWER).sum()
 
-    torch.testing.assert_close(busiest_slope(theta, backbone), torch.func.grad(cost)(theta), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        turn_penalty_gradient(theta, backbone), torch.func.grad(cost)(theta), atol=1e-6, rtol=1e-6
+    )
 
 
 def test_demonstrations_go_through_a_file(demo: SolvedContact) -> None:
@@ -108,7 +113,7 @@ def test_features_are_invariant_under_rigid_motions(demo: SolvedContact) -> None
     observed, policy = [], PeptidePolicy().double()
     for one in (structure, elsewhere):
         domain = type(build_peptide(SEQUENCE)[1]).of(one, 0, len(SEQUENCE) - 1)
-        domain = replace(domain, sense=PeptideSense.of(one, domain.decoder))
+        domain = replace(domain, features=PeptideFeatures.of(one, domain.decoder))
         state = state_at(domain, one.xyz, torch.as_tensor(demo.start)[None])
         demonstration = domain.observe(state, PeptideGoal((parse_contact(one, WANTED),)))
         features, pose = (
@@ -122,12 +127,12 @@ def test_features_are_invariant_under_rigid_motions(demo: SolvedContact) -> None
 
 def test_contacts_come_worst_first_and_in_either_order(demo: SolvedContact) -> None:
     structure, domain = build_peptide(SEQUENCE)
-    sense = PeptideSense.of(structure, domain.decoder)
+    extractor = PeptideFeatures.of(structure, domain.decoder)
     state = state_at(domain, structure.xyz, torch.as_tensor(demo.start)[None])
 
     def observed(*texts: str) -> torch.Tensor:
         goal = PeptideGoal(tuple(parse_contact(structure, text) for text in texts))
-        return sense.seen(domain, state, goal)[:, :-1]
+        return extractor.observe(domain, state, goal)[:, :-1]
 
     torch.testing.assert_close(observed(WANTED), observed("A:9-A:3<6.0"))
     torch.testing.assert_close(observed(WANTED, "A:1-A:5<20.0"), observed("A:1-A:5<20.0", WANTED))
@@ -143,30 +148,30 @@ def parts(predictor) -> Controller:
 
 def test_the_predictor_moves_phi_and_psi_until_the_contact_is_kept(demo: SolvedContact) -> None:
     structure, domain = build_peptide(SEQUENCE)
-    sense = PeptideSense.of(structure, domain.decoder)
-    domain = replace(domain, sense=sense)
-    predictor = PeptidePredictor(PeptidePolicy().eval(), sense.turns, leading=3)
+    extractor = PeptideFeatures.of(structure, domain.decoder)
+    domain = replace(domain, features=extractor)
+    predictor = PeptidePredictor(PeptidePolicy().eval(), extractor.torsion_index, proposal_steps=3)
     controller, goal = parts(predictor), PeptideGoal((parse_contact(structure, WANTED),))
     state = controller.init(domain, domain.start(structure.xyz))
-    led = set(sense.turns[sense.turns >= 0].tolist())
+    led = set(extractor.torsion_index[extractor.torsion_index >= 0].tolist())
     for _ in range(5):
         state, info = controller.step(domain, state, goal)
         moved = set(info.z[0].nonzero()[:, 0].tolist())
         assert moved <= led
     other_goal = PeptideGoal((parse_contact(structure, "A:1-A:5<6.0"),))
     gliding = controller.step(domain, state, goal)[1].z
-    torch.testing.assert_close(gliding, KEEP * info.z)
+    torch.testing.assert_close(gliding, MOMENTUM * info.z)
     assert not torch.equal(controller.step(domain, state, other_goal)[1].z, gliding), "a new goal is a new beginning"
     loose_goal = PeptideGoal((parse_contact(structure, "A:3-A:9<60.0"),))
-    torch.testing.assert_close(controller.step(domain, state, loose_goal)[1].z, KEEP * info.z)
-    assert Momentum(KEEP).name != predictor.name
+    torch.testing.assert_close(controller.step(domain, state, loose_goal)[1].z, MOMENTUM * info.z)
+    assert Momentum(MOMENTUM).name != predictor.name
 
 
 def test_rows_of_the_predictor_can_be_rearranged(demo: SolvedContact) -> None:
     structure, domain = build_peptide(SEQUENCE)
-    sense = PeptideSense.of(structure, domain.decoder)
-    domain = replace(domain, sense=sense)
-    controller = parts(PeptidePredictor(PeptidePolicy().eval(), sense.turns))
+    extractor = PeptideFeatures.of(structure, domain.decoder)
+    domain = replace(domain, features=extractor)
+    controller = parts(PeptidePredictor(PeptidePolicy().eval(), extractor.torsion_index))
     goal = PeptideGoal((parse_contact(structure, WANTED),))
     angle = torch.as_tensor(np.stack([demo.start, 0.5 * demo.start, -demo.start]))
     state = controller.init(domain, state_at(domain, structure.xyz, angle))

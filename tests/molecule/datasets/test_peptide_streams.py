@@ -22,7 +22,9 @@ def parts(domain: PeptideDomain, gate: Gate) -> Controller:
 
 
 def test_they_are_drawn_by_number_and_seed() -> None:
-    letters = [draw_stream(number, seed)[1].sense.letters.tolist() for number, seed in ((0, 1), (0, 1), (1, 1), (0, 2))]
+    letters = [
+        draw_stream(number, seed)[1].features.letters.tolist() for number, seed in ((0, 1), (0, 1), (1, 1), (0, 2))
+    ]
     assert letters[0] == letters[1] and letters[2] != letters[0] != letters[3]
     demos = draw_sequence(np.random.default_rng([1, 0]))
     assert len(demos) in range(8, 13)

@@ -234,7 +234,7 @@ def test_selenomethionine_becomes_methionine_in_place():
     assert missing_atoms(structure, 0, 10) == []
 
 
-def test_hydrogens_depend_on_the_seed_alone_beside_a_thread_that_draws():
+def test_hydrogens_depend_on_the_seed_alone_next_to_a_thread_that_draws():
     structure = without("1ubi.pdb", lambda number, name: number == 33 and name in ("CG", "CD", "CE", "NZ"))
     random.seed(123)
     state = random.getstate()

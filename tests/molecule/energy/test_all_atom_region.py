@@ -8,7 +8,7 @@ from app_cases import STRUCTURES
 from geofold.molecule.energy.all_atom import region
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.read import read
-from geofold.molecule.loop.perturbation import bend
+from geofold.molecule.loop.perturbation import perturb_loop
 from geofold.molecule.selection import find_range
 
 
@@ -24,10 +24,10 @@ def test_a_region_holds_what_is_near_in_pieces_of_three_at_least() -> None:
     assert all(len(piece) >= 3 for piece in pieces) and own[-1] <= last
 
 
-def test_energies_of_a_region_tell_ends_apart_as_those_of_all_residues_do() -> None:
+def test_energies_of_a_region_distinguish_models_as_those_of_all_residues_do() -> None:
     structure = read(STRUCTURES / "1ubi.pdb")
     first, last = find_range(structure, "A:46-52")
-    ends = [structure.xyz, *(bend(structure, first, last, seed=k, target=0.4) for k in range(2))]
+    ends = [structure.xyz, *(perturb_loop(structure, first, last, seed=k, target=0.4) for k in range(2))]
     moving = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last))
     around = region(structure, np.concatenate([xyz[moving] for xyz in ends]), 1.2)
     assert len(around) < 0.9 * len(structure.residues)

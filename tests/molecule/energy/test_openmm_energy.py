@@ -165,7 +165,7 @@ def test_rows_of_a_batch_have_their_own_energy_and_gradient():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_cut_out_tells_the_difference_that_the_whole_system_tells(seed, reference_platform):
+def test_cut_out_gives_the_energy_difference_of_the_whole_system(seed, reference_platform):
     """Energy difference of a small move, side chains included, within a few per cent."""
     structure, tree, kinematics, model = build(*LOOP)
     steering = SteeringEnergy(model, structure.xyz, moving(structure, tree), reach=1.2)

@@ -32,7 +32,7 @@ def place_of(structure: Structure, resnum: int) -> int:
     return next(k for k, residue in enumerate(structure.residues) if residue.resnum == resnum)
 
 
-def test_pdb_lines_come_behind_the_anchor_with_new_serials() -> None:
+def test_pdb_lines_follow_the_anchor_with_new_serials() -> None:
     content = without("1ubi.pdb", (45, 47))
     structure = read(content)
     before = place_of(structure, 44)

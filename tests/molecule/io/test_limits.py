@@ -16,7 +16,7 @@ from geofold.molecule.io import content, pdb_reader
 from geofold.molecule.io.cif_tokens import tokens
 from geofold.molecule.io.hybrid36 import encode36
 from geofold.molecule.io.read import read
-from geofold.molecule.loop.build_request import find_build
+from geofold.molecule.loop.build_request import plan_build
 from geofold.molecule.numbering import numbers_between, numbers_of
 from geofold.molecule.selection import parse_range
 from geofold.molecule.topology.bonds import bond_list
@@ -171,13 +171,13 @@ def test_a_build_has_its_length_limit_before_anything_is_allocated(text):
 
         def ask(source=source):
             with pytest.raises(BuildError):
-                find_build(source, text)
+                plan_build(source, text)
 
         ask()
         assert peak(ask) < 10**6
     if text.startswith("A:1-"):
         with pytest.raises(BuildError, match=r"A:1-2000000000 has 2000000000 residues; expected 3 to 40"):
-            find_build(inside, text)
+            plan_build(inside, text)
 
 
 def test_what_a_gzip_file_unpacks_to_is_limited(monkeypatch, tmp_path):

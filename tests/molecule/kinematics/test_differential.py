@@ -14,8 +14,8 @@ from geofold.molecule.kinematics.differential import DifferentialKinematics, acc
 from geofold.molecule.kinematics.forward import Kinematics, frames, transform_atoms
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal
 from geofold.molecule.peptide import contacts
-from geofold.molecule.peptide.contacts import MARGIN, parse_contact
-from geofold.molecule.peptide.domain import REMEMBERED, PeptideDomain
+from geofold.molecule.peptide.contacts import CONTACT_MARGIN, parse_contact
+from geofold.molecule.peptide.domain import MAX_CACHED_GOALS, PeptideDomain
 from geofold.molecule.peptide.state import PeptideGoal
 from geofold.molecule.topology.torsion_tree import torsion_tree
 from geofold.resources import find
@@ -121,8 +121,10 @@ def test_stiff_directions_are_the_curvature_of_the_contacts():
     gap = domain.distances(xyz, goal.contacts)
     for c, contact in enumerate(goal.contacts):
         distance = gap[:, c].clone().requires_grad_(True)
-        excess = (distance - contact.bound + (MARGIN if contact.upper else -MARGIN)) * (1 if contact.upper else -1)
-        price = goal.contact * contacts.cost(excess[:, None]).sum()
+        excess = (distance - contact.bound + (CONTACT_MARGIN if contact.upper else -CONTACT_MARGIN)) * (
+            1 if contact.upper else -1
+        )
+        price = goal.contact * contacts.contact_cost(excess[:, None]).sum()
         (slope,) = torch.autograd.grad(price, distance, create_graph=True)
         (bend,) = torch.autograd.grad(slope.sum(), distance)
         moved = seen.mean.clone().requires_grad_(True)
@@ -131,7 +133,7 @@ def test_stiff_directions_are_the_curvature_of_the_contacts():
         far = (excess > 0).detach()
         told = (rows[c] * unit).sum(-1).square()
         torch.testing.assert_close(told[far], (4 * bend.detach())[far], rtol=1e-6, atol=1e-6)
-        assert bool((rows[c][~far & (excess < -contacts.BAND)] == 0).all())
+        assert bool((rows[c][~far & (excess < -contacts.STIFF_BAND)] == 0).all())
 
 
 def test_without_contacts_nothing_is_stiff():
@@ -155,7 +157,7 @@ def test_a_state_can_be_doubled(case):
 
 def test_goals_that_change_for_ever_are_not_all_remembered():
     domain, state, goal = peptide_case()
-    for k in range(3 * REMEMBERED):
+    for k in range(3 * MAX_CACHED_GOALS):
         bounds = tuple(replace(c, bound=c.bound + 1e-4 * k) for c in goal.contacts)
         domain.distances(state.conformation.xyz, bounds)
-    assert len(domain.seen) <= REMEMBERED
+    assert len(domain.bounds_cache) <= MAX_CACHED_GOALS

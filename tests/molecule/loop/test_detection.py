@@ -12,22 +12,22 @@ import torch
 from geofold.learn.loop_denoiser.model import shipped_loop_model
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.detection import (
-    LENGTH,
-    SMOOTH,
-    STRIDE,
-    Trouble,
-    bad_stretches,
-    joined,
+    SMOOTHING_WIDTH,
+    WINDOW_LENGTH,
+    WINDOW_STRIDE,
+    AnomalyScore,
+    anomaly_threshold,
+    concatenate_windows,
+    find_anomalous_segments,
+    moving_mean,
     overlaps,
-    smoothed,
+    score_anomalies,
     surprise,
-    trouble_level,
-    trouble_of,
+    window_positions,
     window_surprise,
-    windows,
 )
-from geofold.molecule.loop.perturbation import bend
-from geofold.molecule.loop.predictor import pieces_of
+from geofold.molecule.loop.perturbation import perturb_loop
+from geofold.molecule.loop.predictor import extract_backbone
 from geofold.molecule.structure import Structure
 from geofold.resources import find
 
@@ -42,36 +42,36 @@ def native() -> Structure:
 
 @pytest.fixture(scope="module")
 def bent(native) -> Structure:
-    return replace(native, xyz=bend(native, FIRST, LAST, seed=3, target=3.0))
+    return replace(native, xyz=perturb_loop(native, FIRST, LAST, seed=3, target=3.0))
 
 
 def test_windows_cover_the_inside_of_a_span() -> None:
     for last in (7, 20, 33, 75):
-        found = windows(0, last)
+        found = window_positions(0, last)
         covered = {k for first, length in found for k in range(first, first + length)}
         assert covered == set(range(1, last))
-        assert all(length <= LENGTH for _, length in found)
-        assert all(b - a <= STRIDE for (a, _), (b, _) in pairwise(found))
-    assert windows(0, 3) == []
+        assert all(length <= WINDOW_LENGTH for _, length in found)
+        assert all(b - a <= WINDOW_STRIDE for (a, _), (b, _) in pairwise(found))
+    assert window_positions(0, 3) == []
 
 
 @torch.no_grad()
 def test_windows_in_a_batch_say_what_they_say_alone(native) -> None:
     model = shipped_loop_model()[0]
-    rows = [pieces_of(native, first, first + 11, native.steering_mask) for first in (5, 20, 40)]
-    together = window_surprise(joined(rows), model)
+    rows = [extract_backbone(native, first, first + 11, native.steering_mask) for first in (5, 20, 40)]
+    together = window_surprise(concatenate_windows(rows), model)
     apart = torch.cat([window_surprise(row, model) for row in rows])
     torch.testing.assert_close(together, apart, atol=1e-3, rtol=0)
 
 
-def test_a_bent_loop_stands_out(native, bent) -> None:
+def test_a_perturbed_loop_is_anomalous(native, bent) -> None:
     model, card = shipped_loop_model()
-    one, other = trouble_of(native, SPANS, model), trouble_of(bent, SPANS, model)
+    one, other = score_anomalies(native, SPANS, model), score_anomalies(bent, SPANS, model)
     inside = np.arange(FIRST, LAST + 1)
     rest = np.setdiff1d(np.arange(2, 74), np.arange(FIRST - 3, LAST + 4))
     assert other.surprise[inside].mean() > other.surprise[rest].mean() + 1.0
-    assert bad_stretches(one, SPANS, card["trouble"]) == []
-    found = bad_stretches(other, SPANS, card["trouble"])
+    assert find_anomalous_segments(one, SPANS, card["trouble"]) == []
+    found = find_anomalous_segments(other, SPANS, card["trouble"])
     assert len(found) == 1 and abs(found[0][0] - FIRST) <= 3 and abs(found[0][1] - LAST) <= 3
 
 
@@ -85,34 +85,36 @@ def test_surprise_does_not_depend_on_the_frame(native) -> None:
 
 def test_overlaps_are_those_of_pairs(native) -> None:
     none = np.full(len(native.residues), np.nan)
-    calm = Trouble(none, *overlaps(native)).overlap
+    calm = AnomalyScore(none, *overlaps(native)).overlap
     moved = native.xyz.copy()
     one, other = native.atom(10, "CB", native.steering_mask), native.atom(40, "CB", native.steering_mask)
     moved[one] = moved[other] + [0.1, 0.0, 0.0]
-    found = Trouble(none, *overlaps(replace(native, xyz=moved)))
+    found = AnomalyScore(none, *overlaps(replace(native, xyz=moved)))
     assert found.overlap[10] > calm[10] + 1.5 and found.overlap[40] > calm[40] + 1.5
     assert found.overlap.sum() == pytest.approx(2 * found.depth.sum())
     assert found.without(8, 12).overlap[40] <= calm[40] + 1e-9
 
 
-def told(bad: slice) -> Trouble:
+def told(bad: slice) -> AnomalyScore:
     surprise = np.full(40, -1.0)
     surprise[:3], surprise[bad] = np.nan, 3.0
-    return Trouble(surprise, np.zeros((0, 2), dtype=np.int64), np.zeros(0))
+    return AnomalyScore(surprise, np.zeros((0, 2), dtype=np.int64), np.zeros(0))
 
 
-def test_stretches_are_made_of_what_is_told() -> None:
+def test_segments_contain_the_anomalous_residues() -> None:
     one = told(slice(10, 17))
-    assert bad_stretches(one, [(0, 39)], 1.0) == [(9, 17)]
-    assert bad_stretches(one, [(0, 12), (13, 39)], 1.0) == [(8, 11), (14, 17)]
+    assert find_anomalous_segments(one, [(0, 39)], 1.0) == [(9, 17)]
+    assert find_anomalous_segments(one, [(0, 12), (13, 39)], 1.0) == [(8, 11), (14, 17)]
     one.surprise[19:24] = 3.0
-    assert bad_stretches(one, [(0, 39)], 1.0) == [(9, 24)], "stretches that meet are one"
-    assert trouble_level([one, one], []) == pytest.approx(float(one.difficulty(SMOOTH).max()))
+    assert find_anomalous_segments(one, [(0, 39)], 1.0) == [(9, 24)], "stretches that meet are one"
+    assert anomaly_threshold([one, one], []) == pytest.approx(float(one.difficulty(SMOOTHING_WIDTH).max()))
     louder = one._replace(surprise=one.surprise + 2.0)
-    level = trouble_level([one, one], [(louder, 8, 12), (louder, 10, 16)])
-    assert level == pytest.approx(float(louder.difficulty(SMOOTH)[8:13].max())), "as high as the bent loops allow"
-    assert np.isnan(smoothed(one.surprise, 5)[0]) and smoothed(one.surprise, 5)[13] == 3.0
-    assert bad_stretches(told(slice(0, 0)), [(0, 39)], 1.0) == []
+    level = anomaly_threshold([one, one], [(louder, 8, 12), (louder, 10, 16)])
+    assert level == pytest.approx(float(louder.difficulty(SMOOTHING_WIDTH)[8:13].max())), (
+        "as high as the bent loops allow"
+    )
+    assert np.isnan(moving_mean(one.surprise, 5)[0]) and moving_mean(one.surprise, 5)[13] == 3.0
+    assert find_anomalous_segments(told(slice(0, 0)), [(0, 39)], 1.0) == []
 
 
 @pytest.mark.parametrize("width", [3, 5])
@@ -120,7 +122,7 @@ def test_stretches_are_made_of_what_is_told() -> None:
 def test_means_over_the_residues_around_also_of_few(count: int, width: int) -> None:
     values = np.random.default_rng(count).normal(size=count)
     values[np.random.default_rng(1).random(count) < 0.2] = np.nan
-    means = smoothed(values, width)
+    means = moving_mean(values, width)
     assert len(means) == count
     for k in range(count):
         around = values[max(k - width // 2, 0) : k + width // 2 + 1]
@@ -129,9 +131,9 @@ def test_means_over_the_residues_around_also_of_few(count: int, width: int) -> N
         assert means[k] == pytest.approx(wanted, nan_ok=True)
 
 
-def test_who_is_stood_upon_is_not_to_blame() -> None:
+def test_residues_that_only_overlap_with_a_segment_are_not_reported() -> None:
     one = told(slice(10, 17))
     struck = one._replace(pairs=np.array([[13, 30], [14, 30], [15, 31]]), depth=np.full(3, 30.0))
-    assert struck.difficulty(SMOOTH)[30] > 1.0
-    ((first, last),) = bad_stretches(struck, [(0, 39)], 1.0)
+    assert struck.difficulty(SMOOTHING_WIDTH)[30] > 1.0
+    ((first, last),) = find_anomalous_segments(struck, [(0, 39)], 1.0)
     assert first == 9 and last in (17, 18), "and not 30"

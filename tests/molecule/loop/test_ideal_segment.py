@@ -18,10 +18,10 @@ from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
 from geofold.molecule.kinematics.inverse import IK_TOLERANCE as TOLERANCE
 from geofold.molecule.loop.batch_states import state_of_rows
-from geofold.molecule.loop.build_request import find_build
+from geofold.molecule.loop.build_request import plan_build
 from geofold.molecule.loop.domain import LoopDomain
-from geofold.molecule.loop.ideal_segment import Bridge
-from geofold.molecule.loop.torsion_sampling import drawn_torsions
+from geofold.molecule.loop.ideal_segment import IdealSegment
+from geofold.molecule.loop.torsion_sampling import sample_torsions
 from geofold.molecule.residues import one_letter_code
 from geofold.molecule.selection import find_range, parse_range
 from geofold.molecule.sidechains.packing import backbone_torsions
@@ -44,20 +44,20 @@ def native(name: str, span: str) -> str:
     return f"{span}=" + "".join(one_letter_code(residue.resname) for residue in structure.residues[first : last + 1])
 
 
-def bridged(name: str, span: str) -> tuple[Structure, Bridge, torch.Tensor, torch.Tensor]:
-    """Structure with the first closed draw in place, bridge, closed increments, which closed."""
+def bridged(name: str, span: str) -> tuple[Structure, IdealSegment, torch.Tensor, torch.Tensor]:
+    """Structure with the first closed draw in place, segment, closed increments, which closed."""
     structure = gapped(name, span)
-    build = find_build(structure, native(name, span))
-    bridge = Bridge.of(structure, build)
-    drawn = drawn_torsions(structure, build, shipped_prior()[0], ROWS, np.random.default_rng(0))[0]
-    delta, closed = bridge.close(bridge.increments(drawn))
-    names, rows = bridge.places(delta[closed])
+    build = plan_build(structure, native(name, span))
+    segment = IdealSegment.of(structure, build)
+    drawn = sample_torsions(structure, build, shipped_prior()[0], ROWS, np.random.default_rng(0))[0]
+    delta, closed = segment.close(segment.increments(drawn))
+    names, rows = segment.coordinates(delta[closed])
     ends = np.cumsum([len(own) for own in names])[:-1]
     new = [
         NewResidue(residue, number, own, tuple(atom[0] for atom in own), xyz)
         for residue, number, own, xyz in zip(build.names, build.numbers, names, np.split(rows[0], ends), strict=True)
     ]  # fmt: skip
-    return with_residues(structure, build.before, build.removed, new), bridge, delta, closed
+    return with_residues(structure, build.before, build.removed, new), segment, delta, closed
 
 
 @pytest.mark.parametrize(("name", "span"), [("1ubi.pdb", "A:45-56"), ("1ubi.pdb", "A:7-9"), ("1fas.cif", "A:8-15"),
@@ -83,37 +83,37 @@ def test_loops_close_with_ideal_bonds_angles_and_trans_peptides(name: str, span:
 
 
 def test_the_ghost_lies_on_the_residue_after_the_gap() -> None:
-    _, bridge, delta, closed = bridged("1ubi.pdb", "A:45-52")
-    xyz = torch.as_tensor(bridge.peptide.xyz)[bridge.kinematics.atoms].expand(len(delta), -1, -1)
-    ends = positions(bridge.kinematics, xyz, delta)[:, bridge.ends]
-    apart = (ends - bridge.target).abs().amax((1, 2))
+    _, segment, delta, closed = bridged("1ubi.pdb", "A:45-52")
+    xyz = torch.as_tensor(segment.peptide.xyz)[segment.kinematics.atoms].expand(len(delta), -1, -1)
+    ends = positions(segment.kinematics, xyz, delta)[:, segment.ghost_rows]
+    apart = (ends - segment.target).abs().amax((1, 2))
     assert torch.equal(apart < TOLERANCE, closed) and bool(closed.all())
 
 
 def test_closing_turns_as_little_as_a_closed_loop_needs() -> None:
-    _, bridge, delta, _ = bridged("1ubi.pdb", "A:45-52")
-    again, closed = bridge.close(delta)
+    _, segment, delta, _ = bridged("1ubi.pdb", "A:45-52")
+    again, closed = segment.close(delta)
     assert bool(closed.all()) and torch.equal(again, delta)
 
 
-def test_a_proline_or_an_amide_hydrogen_behind_the_gap_holds_its_phi() -> None:
-    structure, bridge, _, _ = bridged("1ubi.pdb", "A:33-36")  # P37 follows
+def test_a_proline_or_an_amide_hydrogen_after_the_gap_fixes_its_phi() -> None:
+    structure, segment, _, _ = bridged("1ubi.pdb", "A:33-36")  # P37 follows
     k = next(k for k, residue in enumerate(structure.residues) if residue.resnum == 37)
     mask = structure.steering_mask
     n, ca, cd = (structure.xyz[structure.atom(k, name, mask)] for name in ("N", "CA", "CD"))
     carbon = structure.xyz[structure.atom(k - 1, "C", mask)]
     arms = [(x - n) / np.linalg.norm(x - n) for x in (carbon, ca, cd)]
     assert abs(np.linalg.det(np.stack(arms))) < 0.01  # N stays planar
-    assert not any(kind == "phi" and r == 5 for kind, r in zip(bridge.tree.kind, bridge.tree.residue, strict=True))
+    assert not any(kind == "phi" and r == 5 for kind, r in zip(segment.tree.kind, segment.tree.residue, strict=True))
     _, hydrogens, _, _ = bridged("1ejg.pdb", "A:27-31")
     last = len(hydrogens.peptide.residues) - 1
     held = (hydrogens.tree.residue == last) & (np.array(hydrogens.tree.kind) == "phi")
-    assert held.any() and not bool(hydrogens.turning[torch.as_tensor(held)].any())
+    assert held.any() and not bool(hydrogens.rotatable[torch.as_tensor(held)].any())
 
 
-def test_reach_tells_the_gap_and_the_longest_span() -> None:
+def test_reach_is_the_gap_and_the_longest_span() -> None:
     structure = gapped("1ubi.pdb", "A:45-52")
-    apart, most = Bridge.of(structure, find_build(structure, "A:45-52=FAGKQLED")).reach
+    apart, most = IdealSegment.of(structure, plan_build(structure, "A:45-52=FAGKQLED")).reach
     ends = [structure.atom(k, name, structure.steering_mask) for k, name in ((43, "C"), (44, "N"))]
     assert apart == pytest.approx(float(np.linalg.norm(structure.xyz[ends[0]] - structure.xyz[ends[1]])))
     assert 0.33 * 8 < most < 0.40 * 8 + 0.15
@@ -121,8 +121,10 @@ def test_reach_tells_the_gap_and_the_longest_span() -> None:
 
 def test_draws_are_the_same_for_the_same_seed_and_know_the_sequence() -> None:
     structure = gapped("1ubi.pdb", "A:45-48")
-    build = find_build(structure, "A:45-48=GPAP")
-    one, two = (drawn_torsions(structure, build, shipped_prior()[0], 64, np.random.default_rng(3))[0] for _ in range(2))
+    build = plan_build(structure, "A:45-48=GPAP")
+    one, two = (
+        sample_torsions(structure, build, shipped_prior()[0], 64, np.random.default_rng(3))[0] for _ in range(2)
+    )
     assert one.shape == (64, 5, 2) and np.array_equal(one, two)
     prolines, glycine = np.degrees(one[:, [1, 3], 0]), np.degrees(one[:, 0, 0])
     assert ((prolines > -110) & (prolines < -40)).mean() > 0.95 and (glycine > 0).mean() > 0.1
@@ -149,10 +151,10 @@ def test_a_state_of_rows_says_of_each_row_what_it_is() -> None:
 
 def test_a_proline_is_built_cis_where_the_plan_says_so_and_the_prior_has_a_price_for_it() -> None:
     structure = gapped("1ubi.pdb", "A:35-41")
-    build = find_build(structure, native("1ubi.pdb", "A:35-41"))
+    build = plan_build(structure, native("1ubi.pdb", "A:35-41"))
     plans = build.cis_prolines()
     assert [build.names[k] for plan in plans for k in plan.cis] == ["PRO", "PRO"]
-    assert drawn_torsions(structure, build, shipped_prior()[0], 8, np.random.default_rng(0))[1] == 0.0
+    assert sample_torsions(structure, build, shipped_prior()[0], 8, np.random.default_rng(0))[1] == 0.0
     for plan in plans:
         loop = LoopCandidates.of(structure, plan, predicts=False)
         assert loop.cis_penalty > 0.5

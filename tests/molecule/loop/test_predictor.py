@@ -25,7 +25,7 @@ from geofold.molecule.datasets.packed_chains import PackedChains, pack_chi, pack
 from geofold.molecule.encoding import encode_residues
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain
-from geofold.molecule.loop.predictor import LoopPredictor, LoopSense
+from geofold.molecule.loop.predictor import LoopFeatures, LoopPredictor
 from geofold.molecule.structure import Structure
 from geofold.resources import find
 
@@ -56,7 +56,7 @@ def packed() -> tuple[Structure, Chains, PackedChains]:
 @pytest.fixture(scope="module")
 def domain(packed) -> LoopDomain:
     made = LoopDomain.of(packed[0], FIRST, LAST)
-    return replace(made, sense=LoopSense.of(packed[0], made.decoder))
+    return replace(made, features=LoopFeatures.of(packed[0], made.decoder))
 
 
 def model(kind: str = "selective") -> LoopModel:
@@ -65,33 +65,33 @@ def model(kind: str = "selective") -> LoopModel:
 
 def test_the_product_sees_what_training_sees(packed, domain) -> None:
     structure, chains, kept = packed
-    pieces = stack_windows(cut_windows(chains, kept, 0, [(FIRST, LAST - FIRST + 1)]))
+    backbone = stack_windows(cut_windows(chains, kept, 0, [(FIRST, LAST - FIRST + 1)]))
     state = domain.start(structure.xyz)
     shift = torch.as_tensor(10 * structure.xyz[structure.atom(FIRST, "CA", structure.steering_mask)]).float()
-    shift = shift - pieces.xyz[0, FLANK, 1]
-    assert torch.equal(domain.sense.pieces.letters, pieces.letters)
-    assert torch.equal(domain.sense.pieces.free, pieces.free)
+    shift = shift - backbone.xyz[0, FLANK, 1]
+    assert torch.equal(domain.features.backbone.letters, backbone.letters)
+    assert torch.equal(domain.features.backbone.free, backbone.free)
     for cursor in range(LAST - FIRST + 1):
-        wanted = featurise(pieces, cursor, 0.0, torch.zeros(1, INNOVATION_SIZE))
-        found = domain.sense.seen(state.conformation, cursor)[:, :FEATURE_COUNT].float()
+        wanted = featurise(backbone, cursor, 0.0, torch.zeros(1, INNOVATION_SIZE))
+        found = domain.features.observe(state.conformation, cursor)[:, :FEATURE_COUNT].float()
         # training rounds to 0.01 A and stops 2 A earlier, where atoms count for little
         assert float((found - wanted).abs().max()) < 0.05
-    assert float((domain.sense.at(state.conformation.xyz).xyz[0] - pieces.xyz[0] - shift).abs().max()) < 0.03
+    assert float((domain.features.at(state.conformation.xyz).xyz[0] - backbone.xyz[0] - shift).abs().max()) < 0.03
 
 
 def test_the_training_twin_moves_as_the_domain_does(packed, domain) -> None:
     """Same wanted increments: the same torsions turn by the same amounts, to second order in the closing."""
     structure, chains, kept = packed
-    pieces = stack_windows(cut_windows(chains, kept, 0, [(FIRST, LAST - FIRST + 1)]))
+    backbone = stack_windows(cut_windows(chains, kept, 0, [(FIRST, LAST - FIRST + 1)]))
     noise = torch.Generator().manual_seed(0)
     wanted = 0.05 * torch.randn(1, 2 * (LAST - FIRST + 1), generator=noise)
-    _, made = move_closed(pieces, wanted, turn_weights(LAST - FIRST + 1, 0, wanted))
+    _, made = move_closed(backbone, wanted, turn_weights(LAST - FIRST + 1, 0, wanted))
     state = domain.start(structure.xyz)
     z = torch.zeros(1, domain.latent_dim, dtype=torch.float64)
-    free = domain.sense.hinge >= 0
-    z[:, domain.sense.hinge[free]] = wanted[:, free].double()
+    free = domain.features.torsion_index >= 0
+    z[:, domain.features.torsion_index[free]] = wanted[:, free].double()
     theta, _ = domain.decoder.split(domain.decode(z, state).mean)
-    found = theta[:, domain.sense.hinge[free]].float()
+    found = theta[:, domain.features.torsion_index[free]].float()
     assert float((found - made[:, free]).norm() / made.norm()) < 0.05
 
 
@@ -118,7 +118,7 @@ class Standing:
 
 @pytest.mark.parametrize("kind", ["selective", "transformer", "jamba"])
 def test_predictor_keeps_the_contract(domain, kind) -> None:
-    predictor = LoopPredictor(model(kind), domain.sense.hinge)
+    predictor = LoopPredictor(model(kind), domain.features.torsion_index)
     n = len(domain.tree)
     check_backbone(Standing(predictor), 3, FEATURE_COUNT + n + 1, domain.latent_dim)
 
@@ -126,7 +126,11 @@ def test_predictor_keeps_the_contract(domain, kind) -> None:
 def test_a_stream_moves_the_loop_and_nothing_breaks(packed, domain) -> None:
     structure = packed[0]
     parts = Controller(
-        LoopPredictor(model(), domain.sense.hinge), Pullback(), TrustRegion(), ThresholdGate(0.05, largest=1), horizon=1
+        LoopPredictor(model(), domain.features.torsion_index),
+        Pullback(),
+        TrustRegion(),
+        ThresholdGate(0.05, largest=1),
+        horizon=1,
     )
     ends = []
     for batch in (1, 3, 3):
@@ -142,7 +146,7 @@ def test_a_stream_moves_the_loop_and_nothing_breaks(packed, domain) -> None:
 
 def test_a_predictor_that_fades_holds_still_in_the_end(packed, domain) -> None:
     structure = packed[0]
-    predictor = LoopPredictor(model(), domain.sense.hinge, fading=1)
+    predictor = LoopPredictor(model(), domain.features.torsion_index, max_sweeps=1)
     state, memory = domain.start(structure.xyz), predictor.init_state(1, domain.latent_dim, torch.zeros(1, 1).double())
     moved = []
     for step in range(2 * domain.length):
@@ -155,14 +159,14 @@ def test_loops_at_chain_ends_and_breaks_are_seen(packed) -> None:
     structure = packed[0]
     for first, last in ((1, 8), (len(structure.residues) - 9, len(structure.residues) - 2)):
         made = LoopDomain.of(structure, first, last)
-        sense = LoopSense.of(structure, made.decoder)
-        seen = sense.seen(made.start(structure.xyz).conformation, 0)
-        assert bool(seen.isfinite().all())
-        assert not bool(sense.pieces.present.all())
+        extractor = LoopFeatures.of(structure, made.decoder)
+        observation = extractor.observe(made.start(structure.xyz).conformation, 0)
+        assert bool(observation.isfinite().all())
+        assert not bool(extractor.backbone.present.all())
 
 
 def test_hinge_angles_are_the_domains(packed, domain) -> None:
-    angle = loop_torsions(domain.sense.at(domain.start(packed[0].xyz).conformation.xyz).xyz)
+    angle = loop_torsions(domain.features.at(domain.start(packed[0].xyz).conformation.xyz).xyz)
     phi = domain.angles.phi.float()
     found = angle[0, 0::2][domain.angles.residue]
     assert float((found - phi).abs().max()) < 1e-3

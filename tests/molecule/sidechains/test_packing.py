@@ -134,7 +134,7 @@ def test_disulfides_are_found_on_strip_side_chainss(name: str) -> None:
     assert found == wanted and len(wanted) == 3
 
 
-def test_same_seed_same_choice_wherever_the_protein_stands() -> None:
+def test_same_seed_same_choice_at_any_position_of_the_protein() -> None:
     structure = strip_side_chains(shipped("1ajj.pdb"))
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
     turn *= np.linalg.det(turn)

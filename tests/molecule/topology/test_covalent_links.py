@@ -99,7 +99,7 @@ def test_a_glycan_is_named_and_its_amino_acid_stays_in_the_energy(number, name, 
     assert set(covalent_links(structure, structure.steering())) <= set(bond_list(structure, structure.steering()))
 
 
-def test_a_record_is_believed_where_nothing_else_tells() -> None:
+def test_a_record_is_believed_if_nothing_contradicts_it() -> None:
     """A thioether: the sulphur of methionine 1 and the end of lysine 63, at a bond's length by their record."""
     lines = changed((), {(63, "CE"): place(1, "SD") + np.array([1.8, 0.0, 0.0])})
     assert labels(read("".join(lines).encode())) == []

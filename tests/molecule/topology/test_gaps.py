@@ -42,7 +42,7 @@ def test_a_real_gap_has_the_numbers_and_the_sequence_of_remark_465() -> None:
     assert gap.source == "SEQRES"
 
 
-def test_two_gaps_in_one_chain_are_told_apart() -> None:
+def test_two_gaps_in_one_chain_are_distinguished() -> None:
     whole = read(STRUCTURES / "1ubi.pdb")
     content = without("1ubi.pdb", (7, 10))
     both = b"".join(
@@ -63,7 +63,7 @@ def test_a_piece_of_one_residue_is_placed_by_the_numbers() -> None:
     assert names_of(content) == [tuple(names[44:49]), tuple(names[50:56])]
 
 
-def test_mmcif_tells_it_by_scheme_or_by_entity() -> None:
+def test_mmcif_records_it_by_scheme_or_by_entity() -> None:
     content = without("1fas.cif", (6, 9))
     (gap,) = find_gaps(read(content))
     assert gap.names == ("HIS", "THR", "THR", "THR") and gap.source == "pdbx_poly_seq_scheme"
@@ -72,7 +72,7 @@ def test_mmcif_tells_it_by_scheme_or_by_entity() -> None:
     assert gap.names == ("HIS", "THR", "THR", "THR") and gap.source == "entity_poly_seq"
 
 
-def test_without_a_record_or_with_one_that_does_not_fit_only_numbers_are_told() -> None:
+def test_without_a_fitting_record_only_numbers_are_reported() -> None:
     content = without("1ubi.pdb", (45, 48))
     (gap,) = find_gaps(read(without_records(content, "SEQRES")))
     assert gap.names is None and len(gap.numbers) == 4

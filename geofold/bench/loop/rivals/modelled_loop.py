@@ -11,7 +11,7 @@ import numpy as np
 
 from geofold.errors import BuildError
 from geofold.molecule.io.edit import NewResidue, with_residues
-from geofold.molecule.loop.build_plan import Build
+from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.residues import BACKBONE
 from geofold.molecule.structure import Floats, Structure
 
@@ -53,7 +53,7 @@ class Stopwatch:
 
 
 def insert_loop(
-    structure: Structure, build: Build, residues: Sequence[Atoms], stopwatch: Stopwatch, program: str
+    structure: Structure, build: BuildPlan, residues: Sequence[Atoms], stopwatch: Stopwatch, program: str
 ) -> ModelledLoop:
     """Insert a loop into its structure.
 
@@ -61,7 +61,7 @@ def insert_loop(
     ----------
     structure : Structure
         Lacks the loop, or has residues that it replaces.
-    build : Build
+    build : BuildPlan
         Anchors, numbers and names of the loop's residues.
     residues : sequence of Atoms
         Atoms of each residue.

@@ -16,18 +16,18 @@ from geofold.bench.loop.rivals.modelled_loop import Atoms, ModelledLoop, Stopwat
 from geofold.errors import BuildError
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.pdbfixer_input import pdb_text
-from geofold.molecule.loop.build_plan import Build
+from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.structure import Structure
 
 
-def build_missing(structure: Structure, build: Build, *, altloc: str | None = None, seed: int = 0) -> ModelledLoop:
+def build_missing(structure: Structure, build: BuildPlan, *, altloc: str | None = None, seed: int = 0) -> ModelledLoop:
     """Build a loop by `addMissingAtoms`, on one thread.
 
     Parameters
     ----------
     structure : Structure
         Lacks the loop, or has residues `build.removed`, which are replaced.
-    build : Build
+    build : BuildPlan
         Anchors, numbers and names of the loop's residues.
     altloc : str or None
         Conformer; see `Structure.steering`.

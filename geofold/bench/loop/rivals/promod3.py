@@ -39,7 +39,7 @@ import torch
 from geofold.bench.loop.rivals.modelled_loop import ModelledLoop, Stopwatch, insert_loop
 from geofold.errors import BuildError, OptionError
 from geofold.geometry import dihedral_of_points
-from geofold.molecule.loop.build_plan import STANDARD, Build
+from geofold.molecule.loop.build_plan import STANDARD, BuildPlan
 from geofold.molecule.residues import one_letter_code
 from geofold.molecule.structure import Mask, Structure
 
@@ -52,7 +52,7 @@ TERMINAL_PHI, TERMINAL_PSI = math.radians(-60.0), math.radians(-45.0)
 
 def build_missing(
     structure: Structure,
-    build: Build,
+    build: BuildPlan,
     *,
     altloc: str | None = None,
     seed: int = 0,
@@ -65,7 +65,7 @@ def build_missing(
     ----------
     structure : Structure
         Lacks the loop, or has residues `build.removed`, which are replaced.
-    build : Build
+    build : BuildPlan
         Anchors, numbers and names of the loop's residues.
     altloc : str or None
         Conformer; see `Structure.steering`.
@@ -123,7 +123,7 @@ def find_python(pythons: tuple[str, ...]) -> str:
     )
 
 
-def make_task(structure: Structure, build: Build, steering: Mask) -> dict[str, Any]:
+def make_task(structure: Structure, build: BuildPlan, steering: Mask) -> dict[str, Any]:
     """Make the input of the script, with coordinates in A and torsions in radian.
 
     `stretches` are the unbroken segments of amino acids, with residues numbered from 1. `stretch`, `before` and

@@ -59,7 +59,7 @@ def make_raw_model(task: dict[str, Any]) -> Any:
 
 
 def sample_candidates(task: dict[str, Any], handle: Any) -> Any:
-    """Closed loops with their anchors, by KIC or, if that never closes, by cyclic coordinate descent."""
+    """Return closed loops with their anchors, by KIC or, if that never closes, by cyclic coordinate descent."""
     from promod3 import loop, modelling
 
     sequence, number, index = task["sequence"], task["before"], task["stretch"]

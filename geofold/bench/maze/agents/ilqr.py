@@ -1,5 +1,7 @@
-"""iLQR-lite (GeoSSM, Appendix E): linearise the frozen predictor around its own roll-out, quadraticise the loss, one
-Riccati sweep, make the first action.
+"""iLQR-lite (GeoSSM, Appendix E).
+
+The frozen predictor is linearised around its own roll-out and the loss is expanded to second order; one Riccati sweep
+gives the first action.
 
 The state of the linear problem is the latent, to which an action u is added; the result affects the next latent by way
 of the predictor's memory: y = dz + u, dz' = A y. The loss is quadratic with the curvature of the decoder's metric, and

@@ -1,6 +1,7 @@
-"""An RMP-style reactive controller (Cheng et al., RMPflow, 2018): an attraction and repulsions, each with a metric of
-its own, added up as metrics add up. It has the features of the predictors (`geofold.maze.features`), no memory and no
-plan.
+"""An RMP-style reactive controller (Cheng et al., RMPflow, 2018).
+
+It adds up an attraction and repulsions, each weighted by a metric of its own. It has the features of the predictors
+(`geofold.maze.features`), no memory and no plan.
 
 Glossary: ``B`` rows, ``r`` rays, ``n`` moves of a plan.
 """

@@ -15,7 +15,7 @@ from geofold.molecule.peptide.domain import PeptideDomain
 
 
 def make_policy_controller(domain: PeptideDomain, seed: int) -> Controller:
-    """The shipped controller with a gate that allows one correction at each unconverged step."""
+    """Return the shipped controller with a gate that allows one correction at each unconverged step."""
     return controller(RunOptions(seed=seed), domain, ThresholdGate(TOLERANCE, largest=1))
 
 

@@ -83,8 +83,10 @@ def load_policy() -> GreedyMlp:
 
 def make_controller(domain: PeptideDomain, seed: int, options: Options) -> Controller:
     """Make a controller with its uncorrected moves."""
-    assert domain.sense is not None
-    return make_uncorrected(PeptidePredictor(load_policy(), domain.sense.turns, name="greedy-mlp", **options), seed)
+    assert domain.features is not None
+    return make_uncorrected(
+        PeptidePredictor(load_policy(), domain.features.torsion_index, name="greedy-mlp", **options), seed
+    )
 
 
 GREEDY_MLP = Agent("greedy_mlp", "MLP of each residue, no correction", make_controller, LEADING_TRIALS, learned=True)

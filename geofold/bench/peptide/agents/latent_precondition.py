@@ -1,5 +1,7 @@
-"""Latent preconditioning (GeoSSM, Appendix E): G = lambda I + Sigma_z, the covariance of the policy's latents on
-training peptides, frozen; no decoder Jacobian."""
+"""Latent preconditioning (GeoSSM, Appendix E).
+
+G = lambda I + Sigma_z, with the frozen covariance of the policy's latents on training peptides; no decoder Jacobian.
+"""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def walk_to_contact(structure: Structure, domain: PeptideDomain, contact: Contac
     began = time.perf_counter()
     optimum = search(domain, domain.start(structure.xyz), goal_of((contact,)), TORSION_CAP, seed=seed)
     seconds = time.perf_counter() - began
-    angle = interpolate_torsions(optimum.turn)
+    angle = interpolate_torsions(optimum.increments)
     frames = state_at(domain, structure.xyz, torch.as_tensor(angle)).conformation.xyz.numpy()
     return Walk(frames, angle, optimum.reached, seconds, optimum.starts, optimum.evaluations)
 

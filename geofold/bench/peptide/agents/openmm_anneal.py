@@ -156,7 +156,7 @@ class _FaultCounter:
         return all(c.satisfied(distance + (MARGIN if c.upper else -MARGIN)) for c, distance in distances)
 
     def count(self, xyz: Floats) -> float:
-        """Number of faults; 1000 for a contact that is not satisfied, infinity for coordinates that are not finite."""
+        """Count faults; 1000 for a contact that is not satisfied, infinity for coordinates that are not finite."""
         if not np.isfinite(xyz).all():
             return np.inf
         now = self._measured(xyz)

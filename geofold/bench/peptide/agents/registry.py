@@ -13,5 +13,12 @@ from geofold.bench.peptide.agents.se3_mpc import SE3_MPC
 from geofold.bench.peptide.agents.se3_transformer import SE3
 
 AGENTS: tuple[Agent, ...] = (
-    GREEDY_MLP, SE3, SE3_MPC, LATENT_PRECONDITION, EUCLIDEAN_TR, GEOSSM_NO_ADAPT, GEOSSM, GEOSSM_ESM,
-)  # fmt: skip
+    GREEDY_MLP,
+    SE3,
+    SE3_MPC,
+    LATENT_PRECONDITION,
+    EUCLIDEAN_TR,
+    GEOSSM_NO_ADAPT,
+    GEOSSM,
+    GEOSSM_ESM,
+)

@@ -170,8 +170,9 @@ class GatedSelfInteraction(nn.Module):
 
 
 class Se3Policy(nn.Module):
-    """Features and poses of residues to their latents; replaces
-    `geofold.learn.peptide_policy.model.PeptidePolicy`.
+    """Encoder of the features and poses of residues to latents.
+
+    It replaces `geofold.learn.peptide_policy.model.PeptidePolicy`.
 
     Parameters
     ----------
@@ -201,9 +202,9 @@ class Se3Policy(nn.Module):
         edge, basis = edge_features(pose)
         first = self.enter(features).unflatten(-1, (4, -1))
         f = torch.cat([first[..., :1, :], axes.mT @ first[..., 1:, :]], -2)
-        for hear, think in zip(self.hear, self.think, strict=True):
-            f = f + hear(normalise(f), edge, basis, mask)
-            f = f + think(normalise(f))
+        for attend, transform in zip(self.hear, self.think, strict=True):
+            f = f + attend(normalise(f), edge, basis, mask)
+            f = f + transform(normalise(f))
         return f
 
     def embed(self, features: Tensor, pose: Tensor) -> Tensor:
@@ -225,9 +226,9 @@ def load_policy() -> Se3Policy:
 
 
 def predictor(domain: PeptideDomain, **options: Any) -> PeptidePredictor:
-    """Make a predictor for a domain with a `sense`."""
-    assert domain.sense is not None
-    return PeptidePredictor(load_policy(), domain.sense.turns, name="se3-transformer", **options)
+    """Make a predictor for a domain with a `features`."""
+    assert domain.features is not None
+    return PeptidePredictor(load_policy(), domain.features.torsion_index, name="se3-transformer", **options)
 
 
 def make_controller(domain: PeptideDomain, seed: int, options: Options) -> Controller:
