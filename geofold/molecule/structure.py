@@ -200,10 +200,9 @@ class Structure:
         residues = []
         for atoms in np.split(np.arange(len(name)), np.flatnonzero(np.diff(residue_of)) + 1):
             conformer = atoms[_conformer(name[atoms], altloc[atoms], occupancy[atoms], None)]
-            lettered = conformer[altloc[conformer] != ""]
-            shown, start = lettered[0] if len(lettered) else conformer[0], atoms[0]
-            chain, resnum, icode = (columns[column][start] for column in ("chain", "resnum", "icode"))
-            residues.append(Residue(str(chain), int(resnum), str(icode), str(columns["resname"][shown]), atoms))
+            shown, start = next(iter(conformer[altloc[conformer] != ""]), conformer[0]), atoms[0]
+            chain, icode = (str(columns[column][start]) for column in ("chain", "icode"))
+            residues.append(Residue(chain, int(columns["resnum"][start]), icode, str(columns["resname"][shown]), atoms))
         fields: dict[str, Any] = {column: columns[column] for column in COLUMNS}
         return cls(source=source, **fields, residue_of=residue_of, residues=tuple(residues))
 
@@ -289,7 +288,7 @@ class Structure:
 def _conformer(name: NDArray[np.str_], altloc: NDArray[np.str_], occupancy: Floats, letter: str | None) -> Mask:
     """Mark the atoms of one conformer of a residue, including those shared by its conformers."""
     blank: Mask = altloc == ""
-    # in some files the first conformer has no letter; its atoms then share a name with lettered ones
+    # in some files the first conformer has no letter; its atoms then share a name with labelled ones
     unlettered = blank & np.isin(name, name[~blank])
     totals: dict[str, float] = {}
     for i in np.flatnonzero(~blank | unlettered):

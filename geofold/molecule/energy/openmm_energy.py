@@ -33,7 +33,7 @@ class EnergyModel:
         All-atom model and the origin of its particles.
     system : openmm.System
         System of the force field, with OpenMM's native solvent.
-    riders : (q, 4) int
+    added_particles : (q, 4) int
         Added particles and the three particles that define the frame of each.
     force_field : ForceField
         Force field of the system.
@@ -41,7 +41,7 @@ class EnergyModel:
 
     completed: Completed
     system: Any
-    riders: NDArray[np.int64]
+    added_particles: NDArray[np.int64]
     force_field: ForceField = AMBER14
 
     @classmethod
@@ -88,16 +88,18 @@ class EnergyModel:
         placed = self.completed.xyz.copy()
         known = np.flatnonzero(self.completed.source >= 0)
         placed[known] = xyz[self.completed.source[known]]
-        if len(self.riders):
+        if len(self.added_particles):
             before, after = (
-                frames_by_normal(*(whole[self.riders[:, k]] for k in (1, 2, 3)))
+                frames_by_normal(*(whole[self.added_particles[:, k]] for k in (1, 2, 3)))
                 for whole in (self.completed.xyz, placed)
             )
-            rider, origin = self.riders[:, 0], self.riders[:, 1]
-            lever = self.completed.xyz[rider] - self.completed.xyz[origin]
+            added, origin = self.added_particles[:, 0], self.added_particles[:, 1]
+            lever = self.completed.xyz[added] - self.completed.xyz[origin]
             moved = placed[origin] + np.einsum("qij,qkj,qk->qi", after, before, lever)
-            shift = np.abs(placed[self.riders[:, 1:]] - self.completed.xyz[self.riders[:, 1:]]).max(axis=(1, 2))
-            placed[rider] = np.where(shift[:, None] < 1e-12, self.completed.xyz[rider], moved)
+            shift = np.abs(placed[self.added_particles[:, 1:]] - self.completed.xyz[self.added_particles[:, 1:]]).max(
+                axis=(1, 2)
+            )
+            placed[added] = np.where(shift[:, None] < 1e-12, self.completed.xyz[added], moved)
         return placed
 
     def energy(self, xyz: NDArray[np.float64]) -> float:

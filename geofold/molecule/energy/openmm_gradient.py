@@ -58,8 +58,8 @@ class SteeringEnergy:
         source = model.completed.source
         on = np.zeros(len(source), dtype=bool)
         on[source >= 0] = moving[source[source >= 0]]
-        if len(model.riders):
-            on[model.riders[:, 0]] |= on[model.riders[:, 1:]].any(1)
+        if len(model.added_particles):
+            on[model.added_particles[:, 0]] |= on[model.added_particles[:, 1:]].any(1)
         if not on.any():
             raise ForceFieldError(
                 "none of the moving residues is part of the energy",
@@ -102,12 +102,18 @@ class SteeringEnergy:
         origin = torch.tensor([k for _, k in pairs], device=local.device)
         base = torch.as_tensor(self._placed, dtype=local.dtype, device=local.device).expand(len(local), -1, -1)
         placed = base.index_copy(1, target, local[:, origin])
-        riders = self.model.riders[self._on[self.model.riders[:, 0]]] if len(self.model.riders) else self.model.riders
-        if len(riders):
-            before, after = (frames_by_normal(*(whole[:, riders[:, k]] for k in (1, 2, 3))) for whole in (base, placed))
-            lever = (base[:, riders[:, 0]] - base[:, riders[:, 1]])[..., None]
-            moved = placed[:, riders[:, 1]] + (after @ (before.transpose(-1, -2) @ lever))[..., 0]
-            placed = placed.index_copy(1, torch.as_tensor(riders[:, 0], device=local.device), moved)
+        added_particles = (
+            self.model.added_particles[self._on[self.model.added_particles[:, 0]]]
+            if len(self.model.added_particles)
+            else self.model.added_particles
+        )
+        if len(added_particles):
+            before, after = (
+                frames_by_normal(*(whole[:, added_particles[:, k]] for k in (1, 2, 3))) for whole in (base, placed)
+            )
+            lever = (base[:, added_particles[:, 0]] - base[:, added_particles[:, 1]])[..., None]
+            moved = placed[:, added_particles[:, 1]] + (after @ (before.transpose(-1, -2) @ lever))[..., 0]
+            placed = placed.index_copy(1, torch.as_tensor(added_particles[:, 0], device=local.device), moved)
         return placed
 
 
@@ -115,13 +121,13 @@ class _OpenMMEnergy(torch.autograd.Function):
     """Energy in the forward pass, negative force in the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, particles: Tensor, context: Any, kept: NDArray[np.int64]) -> Tensor:
+    def forward(ctx: Any, particles: Tensor, context: Any, particle_rows: NDArray[np.int64]) -> Tensor:
         import openmm.unit
 
         energies, gradient = [], torch.zeros_like(particles)
         worst = torch.finfo(particles.dtype).max ** 0.5
         for row, points in enumerate(particles.detach().cpu().numpy()):
-            context.setPositions(points[kept])
+            context.setPositions(points[particle_rows])
             state = context.getState(getEnergy=True, getForces=True)
             energy = state.getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole)
             force = state.getForces(asNumpy=True).value_in_unit(openmm.unit.kilojoule_per_mole / openmm.unit.nanometer)
@@ -129,7 +135,9 @@ class _OpenMMEnergy(torch.autograd.Function):
                 energies.append(worst)  # coincident atoms: largest energy, undefined gradient
                 continue
             energies.append(energy)
-            gradient[row, kept] = -torch.as_tensor(np.asarray(force), dtype=particles.dtype, device=particles.device)
+            gradient[row, particle_rows] = -torch.as_tensor(
+                np.asarray(force), dtype=particles.dtype, device=particles.device
+            )
         ctx.save_for_backward(gradient)
         return torch.tensor(energies, dtype=particles.dtype, device=particles.device)
 

@@ -21,14 +21,25 @@ THIOL = 0.16
 
 
 def pdb_text(
-    structure: Structure, steering: NDArray[np.bool_], kept: list[int], *, joined: tuple[int, int] | None = None
+    structure: Structure, steering: NDArray[np.bool_], included: list[int], *, joined: tuple[int, int] | None = None
 ) -> str:
-    """Residues as PDB text, with a new chain after each break, except between the two residues `joined`."""
+    """Write residues as PDB text, with a new chain after each break.
+
+    Parameters
+    ----------
+    structure : Structure
+    steering : (n_atoms,) bool
+        Atoms of the conformer.
+    included : list of int
+        Indices of the residues.
+    joined : (int, int), optional
+        Two residues between which there is no break, although residues between them are missing.
+    """
     lines: list[str] = []
-    spare = _hydrogens_of_disulfides(structure, steering, kept)
+    spare = _hydrogens_of_disulfides(structure, steering, included)
     letters = string.ascii_uppercase + string.ascii_lowercase + string.digits
     number = serial = 0
-    for chain, piece in enumerate(pieces(structure, kept, joined)):
+    for chain, piece in enumerate(pieces(structure, included, joined)):
         if lines:
             lines.append("TER")
         for k in piece:
@@ -51,10 +62,10 @@ def pdb_text(
     return "\n".join([*lines, "TER", "END", ""])
 
 
-def pieces(structure: Structure, kept: list[int], joined: tuple[int, int] | None = None) -> list[list[int]]:
+def pieces(structure: Structure, included: list[int], joined: tuple[int, int] | None = None) -> list[list[int]]:
     """Residues grouped into segments between chain breaks; the two residues `joined` stay in one segment."""
     found: list[list[int]] = []
-    for k in kept:
+    for k in included:
         last = found[-1][-1] if found else -1
         if found and ((last, k) == joined or (k == last + 1 and structure.bonded(last, k))):
             found[-1].append(k)
@@ -63,9 +74,9 @@ def pieces(structure: Structure, kept: list[int], joined: tuple[int, int] | None
     return found
 
 
-def _hydrogens_of_disulfides(structure: Structure, steering: NDArray[np.bool_], kept: list[int]) -> frozenset[int]:
+def _hydrogens_of_disulfides(structure: Structure, steering: NDArray[np.bool_], included: list[int]) -> frozenset[int]:
     """Hydrogens on the sulphurs of disulfides, which some programs write but no template contains."""
-    cysteine = steering & np.isin(structure.residue_of, kept) & np.isin(structure.resname, CYSTEINES)
+    cysteine = steering & np.isin(structure.residue_of, included) & np.isin(structure.resname, CYSTEINES)
     sulphur = structure.xyz[cysteine & (structure.name == "SG")]
     hydrogens = np.flatnonzero(cysteine & (structure.element == "H"))
     pairs = cKDTree(sulphur.reshape(-1, 3)).query_pairs(DISULFIDE[1], output_type="ndarray")

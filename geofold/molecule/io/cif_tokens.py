@@ -19,7 +19,7 @@ REST = {
     "'": re.compile(rf"""{QUOTED.format('"')}|#[^\r\n]*|\S+"""),
     '"': re.compile(rf"""{QUOTED.format("'")}|#[^\r\n]*|\S+"""),
 }
-"""What a line holds from a quote on that nothing closes: that quote is an ordinary character there."""
+"""Pattern of the rest of a line after a quote that is never closed: the quote is then an ordinary character."""
 WORD = re.compile(r"#[^\r\n]*|\S+")
 Columns = dict[str, list[str]]
 """Values of a category by item, '' for unknown ones."""
@@ -85,7 +85,7 @@ def _rest(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             yield match.span()
 
 
-def scan(text: str, wanted: Sequence[str]) -> dict[str, Category]:
+def scan(text: str, names: Sequence[str]) -> dict[str, Category]:
     """Find the given categories of the first data block that has atoms."""
     found: dict[str, Category] = {}
     current: Category | None = None
@@ -98,7 +98,7 @@ def scan(text: str, wanted: Sequence[str]) -> dict[str, Category]:
             name, _, item = text[start:end].lower().partition(".")
             if not in_header or current is None:
                 current = None
-                if name in wanted:
+                if name in names:
                     current = found.setdefault(name, Category(text))
             if current is not None:
                 current.items.append(item)

@@ -162,7 +162,7 @@ class CifDocument:
     def _sequence_ids(self, structure: Structure, before: int, count: int) -> list[str]:
         """label_seq_id of new residues: consecutive if the file leaves exactly their number free, '.' if not.
 
-        '' stands for the residue's own number, if the file has no auth_seq_id.
+        '' means the residue's own number, if the file has no auth_seq_id.
         """
         if "auth_seq_id" not in self.items:
             return [""] * count

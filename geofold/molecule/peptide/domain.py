@@ -276,11 +276,9 @@ class PeptideDomain(TorsionDomain[PeptideState]):
             local = len(self.decoder.kinematics.atoms)
 
             def row(atom: int) -> int:
-                return (
-                    local + fixed.index(atom)
-                    if atom in self.fixed_atoms
-                    else int(self.decoder.kinematics.local_rows([atom]))
-                )
+                if atom in self.fixed_atoms:
+                    return local + fixed.index(atom)
+                return int(self.decoder.kinematics.local_rows([atom]))
 
             like = self.decoder.weight
             self.bounds_cache[contacts] = ContactBounds(

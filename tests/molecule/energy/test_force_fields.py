@@ -140,7 +140,7 @@ def unknown_force(model: EnergyModel) -> openmm.Force:
 def test_a_force_that_cannot_be_copied_is_refused() -> None:
     structure, tree, _, model = build(AMBER14)
     odd = EnergyModel(
-        model.completed, openmm.XmlSerializer.clone(model.system), model.riders, ForceField("odd", "Odd", ())
+        model.completed, openmm.XmlSerializer.clone(model.system), model.added_particles, ForceField("odd", "Odd", ())
     )
     odd.system.addForce(unknown_force(odd))
     assert np.isfinite(odd.energy(structure.xyz))  # the whole System is evaluated as it is
@@ -151,7 +151,7 @@ def test_a_force_that_cannot_be_copied_is_refused() -> None:
 
 def test_the_official_solvent_cannot_be_copied_either() -> None:
     structure, tree, _, model = build(AMBER14)
-    official = EnergyModel(model.completed, AMBER14.official_system(model.completed.topology), model.riders)
+    official = EnergyModel(model.completed, AMBER14.official_system(model.completed.topology), model.added_particles)
     with pytest.raises(ForceFieldError, match="CustomGBForce"):
         SteeringEnergy(official, structure.xyz, moving_atoms(structure, tree))
 
@@ -163,7 +163,9 @@ def test_parameter_offsets_are_refused() -> None:
     force.addGlobalParameter("scale", 0.0)
     force.addParticleParameterOffset("scale", 0, 1.0, 0.0, 0.0)
     with pytest.raises(ForceFieldError, match="parameter offsets"):
-        SteeringEnergy(EnergyModel(model.completed, system, model.riders), structure.xyz, moving_atoms(structure, tree))
+        SteeringEnergy(
+            EnergyModel(model.completed, system, model.added_particles), structure.xyz, moving_atoms(structure, tree)
+        )
 
 
 def test_a_force_field_in_vacuum_has_no_solvent() -> None:
@@ -173,7 +175,7 @@ def test_a_force_field_in_vacuum_has_no_solvent() -> None:
     assert vacuum.label == "ff14SB"
     with pytest.raises(ForceFieldError, match="without a GBSAOBCForce"):
         force_of(system, openmm.GBSAOBCForce)
-    bare = EnergyModel(model.completed, system, model.riders, vacuum)
+    bare = EnergyModel(model.completed, system, model.added_particles, vacuum)
     steering = SteeringEnergy(bare, structure.xyz, moving_atoms(structure, tree))
     assert bool(torch.isfinite(steering.of_particles(torch.as_tensor(bare.positions(structure.xyz))[None])).all())
 

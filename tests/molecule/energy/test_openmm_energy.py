@@ -114,8 +114,8 @@ def test_added_hydrogens_ride_rigidly(case, seed):
     i, j = np.array(sorted(p for p in pairs if p[0] < p[1])).T
     change = np.linalg.norm(after[i] - after[j], axis=1) - np.linalg.norm(before[i] - before[j], axis=1)
     assert np.abs(change).max() < 1e-9
-    assert len(model.riders) == int((model.completed.source < 0).sum()) > 10
-    assert np.abs(after - before)[model.riders[:, 0]].max() > 0.05
+    assert len(model.added_particles) == int((model.completed.source < 0).sum()) > 10
+    assert np.abs(after - before)[model.added_particles[:, 0]].max() > 0.05
 
 
 @pytest.mark.parametrize("case", [PEPTIDE, LOOP], ids=str)
