@@ -159,6 +159,21 @@ class LoopCandidates:
             return np.empty((0, len(self.atoms), 3))
         return self.bridge.places(delta[closed])[1]
 
+    def fit(self, torsions: Floats, backbone: Floats) -> Floats:
+        """Closed conformations (K, m, 3) as near to given backbones as ideal geometry allows; see `Bridge.fit`.
+
+        Parameters
+        ----------
+        torsions : (K', n + 1, 2)
+            phi and psi (radian) to begin with.
+        backbone : (K', n, 4, 3)
+            N, CA, C and O (nm).
+        """
+        delta, closed = self.bridge.fit(self.bridge.increments(torsions), torch.as_tensor(backbone))
+        if not bool(closed.any()):
+            return np.empty((0, len(self.atoms), 3))
+        return self.bridge.places(delta[closed])[1]
+
     def torsions(self, rows: Floats) -> Floats:
         """phi and psi (K, n + 1, 2) in radian of candidates (K, m, 3), as `close` takes them."""
         xyz, count = self.backbone(rows), len(rows)

@@ -19,17 +19,25 @@ from geofold.molecule.structure import Floats, Structure
 
 DRAWS, DRAWN_KEPT, NEAREST_KEPT = 480, 96, 24
 """Conformations drawn, how many of the closed ones are kept, and how many of these are the nearest to the native."""
-PERTURBATION_SIZES, PERTURBATIONS = (3.0, 8.0, 16.0, 32.0), 12
+PERTURBATION_SIZES, PERTURBATIONS = (1.5, 3.0, 6.0, 12.0, 24.0), 12
 """Standard deviations (degrees) of perturbed natives' torsions, and how many natives are perturbed by each."""
 PARENTS, OFFSPRING = (8, 12), 96
 """Parents of offspring near the native (nearest drawn conformations, perturbed natives), and their number."""
 HARD_EFFORT = Effort(draws=DRAWS, crosses=96, generations=4, parents=12)
-BRED_KEPT, GUIDED_BRED, GUIDED_NATIVES = 64, 12, 4
+BRED_KEPT, GUIDED_COUNTS = 64, (12, 4)
 """Bred candidates that an earlier potential ranks best, how many of them are guided, and how many perturbed natives."""
 SEARCH_EFFORT = Effort(draws=512, crosses=160, guided=16, restarts=2)
 
 
-def decoys_of(native: Structure, first: int, last: int, score: LoopScore | None, *, seed: int) -> Decoys:
+def decoys_of(
+    native: Structure,
+    first: int,
+    last: int,
+    score: LoopScore | None,
+    *,
+    seed: int,
+    guided: tuple[int, int] | None = None,
+) -> Decoys:
     """Decoys of a loop of a native: drawn conformations, perturbed natives, and offspring of both.
 
     Parameters
@@ -40,6 +48,8 @@ def decoys_of(native: Structure, first: int, last: int, score: LoopScore | None,
     score : LoopScore or None
         Earlier potential; if given, decoys that it ranks best after breeding, guided and minimised, are added.
     seed : int
+    guided : (int, int), optional
+        Numbers of bred candidates and of perturbed natives that are guided; `GUIDED_COUNTS` if not given.
 
     Raises
     ------
@@ -62,10 +72,11 @@ def decoys_of(native: Structure, first: int, last: int, score: LoopScore | None,
     if score is not None:
         pool = breed(loop, drawn, HARD_EFFORT, score, noise)
         best = pool.distinct(BRED_KEPT).rows
-        natives = perturbed[:: max(1, len(perturbed) // GUIDED_NATIVES)]
-        guided, _ = loop.guide(np.concatenate([best[:GUIDED_BRED], natives]))
-        minimised, _ = loop.minimise(guided, score)
-        parts += [(EVOLVED, best), (GUIDED, np.concatenate([guided, minimised]))]
+        count_bred, count_natives = GUIDED_COUNTS if guided is None else guided
+        natives = perturbed[:: max(1, len(perturbed) // count_natives)]
+        ends, _ = loop.guide(np.concatenate([best[:count_bred], natives]))
+        minimised, _ = loop.minimise(ends, score)
+        parts += [(EVOLVED, best), (GUIDED, np.concatenate([ends, minimised]))]
     return _decoys(loop, native, first, last, parts)
 
 
@@ -94,16 +105,24 @@ def search_decoys(native: Structure, first: int, last: int, score: LoopScore, *,
 def _perturb_native(
     loop: LoopCandidates, native: Structure, first: int, last: int, noise: np.random.Generator
 ) -> Floats:
-    """Conformations with the native's torsions and Gaussian noise of several sizes."""
-    torsions = backbone_torsions(native)[first : last + 2, :2]
+    """The native, fitted with ideal geometry, and its torsions with Gaussian noise of several sizes."""
+    torsions = backbone_torsions(native)[None, first : last + 2, :2]
+    fitted = loop.fit(torsions, _native_backbone(native, first, last)[None])
+    if len(fitted):
+        torsions = loop.torsions(fitted)
     sizes = np.radians(np.repeat(PERTURBATION_SIZES, PERTURBATIONS))[:, None, None]
-    return loop.close(torsions + sizes * noise.standard_normal((len(sizes), *torsions.shape)))
+    perturbed = loop.close(torsions + sizes * noise.standard_normal((len(sizes), *torsions.shape[1:])))
+    return np.concatenate([fitted, perturbed])
+
+
+def _native_backbone(native: Structure, first: int, last: int) -> Floats:
+    """N, CA, C and O (L, 4, 3) of a loop of a native (nm)."""
+    return native.xyz[np.array(backbone_atoms(native, first, last, native.steering_mask))].reshape(-1, 4, 3)
 
 
 def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: Floats) -> Floats:
     """Backbone RMSD (K,) in A of conformations (K, m, 3) from the native."""
-    reference = native.xyz[np.array(backbone_atoms(native, first, last, native.steering_mask))].reshape(-1, 4, 3)
-    return 10 * geometry.rmsd(loop.backbone(rows), reference, (1, 2))
+    return 10 * geometry.rmsd(loop.backbone(rows), _native_backbone(native, first, last), (1, 2))
 
 
 def _decoys(

@@ -70,6 +70,54 @@ def meet(
 
 
 @torch.no_grad()
+def meet_near(
+    kin: Kinematics,
+    xyz: Tensor,
+    delta: Tensor,
+    rows: Tensor,
+    target: Tensor,
+    ends: Tensor,
+    end_target: Tensor,
+    turning: Tensor,
+    *,
+    tolerance: float = MET,
+) -> tuple[Tensor, Tensor]:
+    """Increments that close a chain with the least displacement of some atoms from given coordinates.
+
+    Closing by `meet` alone changes the torsions least, which may displace the middle of a long chain by an Angstrom.
+
+    Parameters
+    ----------
+    kin : Kinematics
+    xyz : (B, m, 3)
+        Local coordinates, nm.
+    delta : (B, n)
+        Increments to begin with, radian.
+    rows : (r,) int
+        Local atoms that are to stay near `target`.
+    target : (B, r, 3)
+        Their target coordinates, nm.
+    ends : (e,) int
+        Local atoms that have to meet `end_target`.
+    end_target : (e, 3) or (B, e, 3)
+    turning : (n,) bool
+        Torsions that may turn.
+    tolerance : float
+        Largest difference of a closed end, nm.
+
+    Returns
+    -------
+    (B, n), (B,) bool
+        Increments, and which rows of the batch closed.
+    """
+    end_target = end_target.expand(len(target), -1, -1)
+    weight = xyz.new_ones(len(rows) + len(ends))
+    weight[len(rows) :] = PULL
+    near = _towards(kin, xyz, delta, torch.cat([rows, ends]), torch.cat([target, end_target], 1), turning, weight)
+    return meet(kin, xyz, near, ends, end_target, turning, tolerance=tolerance)
+
+
+@torch.no_grad()
 def closed_anew(
     closure: Closure, kin: Kinematics, xyz: Tensor, delta: Tensor, turning: Tensor, rows: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -96,11 +144,7 @@ def closed_anew(
     carrier = kin.carrier.clone()
     carrier[closure.anchor] = closure.end
     hung, anchor = replace(kin, carrier=carrier), xyz[:, closure.anchor]
-    every, places = torch.cat([rows, closure.anchor]), torch.cat([target, anchor], 1)
-    weight = xyz.new_ones(len(every))
-    weight[len(rows) :] = PULL
-    near = _towards(hung, xyz, delta, every, places, turning, weight)
-    theta, closed = meet(hung, xyz, near, closure.anchor, anchor, turning, tolerance=TOLERANCE)
+    theta, closed = meet_near(hung, xyz, delta, rows, target, closure.anchor, anchor, turning, tolerance=TOLERANCE)
     if not len(closure.pairs) or not bool(closed.any()):
         return theta, closed
     theta[closed] = _linked(closure, kin, xyz[closed], theta[closed])

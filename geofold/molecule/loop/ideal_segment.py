@@ -20,9 +20,9 @@ from torch import Tensor
 from geofold.geometry import dihedral, wrap
 from geofold.molecule.io.ideal_peptide import PHI, PROLINE_PHI, PSI, peptide
 from geofold.molecule.kinematics.forward import Kinematics, carry, frames
-from geofold.molecule.kinematics.inverse import meet
+from geofold.molecule.kinematics.inverse import meet, meet_near
 from geofold.molecule.loop.build_plan import Build
-from geofold.molecule.residues import SAME_AS, letter_of
+from geofold.molecule.residues import BACKBONE, SAME_AS, letter_of
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.sidechains.rotamer_library import backbone_frames
 from geofold.molecule.structure import Floats, Structure
@@ -114,6 +114,33 @@ class Bridge:
     def close(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """Closest increments (B, t) that close the loop, and whether each row closed, (B,)."""
         return meet(self.kin, self._start(len(delta)), delta, self.ends, self.target, self.turning)
+
+    def fit(self, delta: Tensor, backbone: Tensor) -> tuple[Tensor, Tensor]:
+        """Increments (B, t) that close the loop as near to given coordinates as its ideal geometry allows.
+
+        Parameters
+        ----------
+        delta : (B, t)
+            Increments to begin with, radian.
+        backbone : (B, n, 4, 3)
+            N, CA, C and O of the new residues (nm).
+
+        Returns
+        -------
+        (B, t), (B,) bool
+            Increments, and which rows closed.
+        """
+        atoms = [
+            atom
+            for k in range(1, len(self.peptide.residues) - 1)
+            for name in BACKBONE
+            if (atom := self.peptide.atom(k, name, self.peptide.steering_mask)) is not None
+        ]
+        local = self.kin.atoms.tolist()
+        movable = [column for column, atom in enumerate(atoms) if atom in local]
+        rows = self.kin.local([atoms[column] for column in movable])
+        target = backbone.flatten(1, 2)[:, movable]
+        return meet_near(self.kin, self._start(len(delta)), delta, rows, target, self.ends, self.target, self.turning)
 
     def places(self, delta: Tensor) -> tuple[list[tuple[str, ...]], Floats]:
         """Names of the backbone and CB atoms of each new residue, and their coordinates (B, atoms, 3) in nm."""
