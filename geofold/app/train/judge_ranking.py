@@ -24,9 +24,9 @@ SHORTEST = 7
 """Residues of a loop at least; shorter loops have few wrong candidates."""
 VALIDATION_RATIO = 20
 """Training loops for each validation loop."""
-GUIDED_EVERY, GUIDED = 3, ((12, 4), (1, 1))
-"""Every how many loops bred candidates and perturbed natives are guided in full, and how many of each are guided then
-and otherwise. Guided sampling takes half of the time of a loop's decoys, and new loops teach more."""
+SEARCHED_EVERY = 4
+"""Every how many loops the decoys that an evolutionary search finds are included; they take eight times as long as
+sampled ones, and new loops teach more."""
 
 
 def train_ranking_model(data: str, out: str, *, begin: str, loops: int, steps: int, device: str, seed: int) -> None:
@@ -99,6 +99,5 @@ def make_decoys(folder: Path, data: str, split: str, count: int, seed: int) -> l
 
 
 def _make(path: Path, data: str, site: LoopSite) -> None:
-    score = load_score(resources.find(WEIGHTS))[0]
-    guided = GUIDED[0 if site.number % GUIDED_EVERY == 0 else 1]
-    write_decoys(path, data, site, partial(decoys_of, score=score, seed=site.number, guided=guided))
+    score = load_score(resources.find(WEIGHTS))[0] if site.number % SEARCHED_EVERY == 0 else None
+    write_decoys(path, data, site, partial(decoys_of, score=score, seed=site.number))

@@ -12,7 +12,7 @@ from geofold.errors import GeofoldError
 from geofold.learn.loop_denoiser.model import TRAINED_LENGTHS
 from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import refinement_controller, run_guided
-from geofold.modelling.evaluation import evaluate_geometry, potential_of_local
+from geofold.modelling.evaluation import evaluate_geometry, learned_terms_of_local
 from geofold.modelling.options import STREAMS, RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, StreamOutcome
 from geofold.modelling.progress import Progress
@@ -205,7 +205,7 @@ def _search(
                 recorder.add(state.fold.xyz[row], info, row, cursor)
     state = state._replace(cursor=0)
     xyz = state.fold.xyz.cpu().numpy()
-    scores = Scores.of(potential_of_local(structure, domain, xyz), clash=domain.worth(state).cpu().numpy())
+    scores = Scores.of(**learned_terms_of_local(structure, domain, xyz), clash=domain.worth(state).cpu().numpy())
     cost = scores.total(REFINED)
     # with a shell the loop's side chains are packed later, so their present clashes say nothing
     order = np.arange(len(xyz), dtype=float) if options.repack_shell else cost

@@ -18,6 +18,8 @@ import torch
 
 from geofold.errors import BuildError
 from geofold.geometry import dihedral, wrap
+from geofold.learn.judge.pretrained import shipped_judge
+from geofold.learn.judge.scoring import Environment, embed
 from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.learn.loop_score.model import LoopScore
 from geofold.learn.torsion_prior.model import shipped_prior
@@ -261,6 +263,15 @@ class LoopCandidates:
     def potential(self, rows: Floats, score: LoopScore) -> Floats:
         """Learned potential (K,) of candidates (K, m, 3)."""
         return np.asarray(score.scores(torch.as_tensor(10 * self.backbone(rows)), self.environment).numpy())
+
+    def judge(self, rows: Floats) -> Floats:
+        """Energy (K,) of candidates (K, m, 3) by the judge, which reads the environment once."""
+        return np.asarray(self._judge.energy(torch.as_tensor(10 * self.backbone(rows))).double().numpy())
+
+    @cached_property
+    def _judge(self) -> Environment:
+        with torch.no_grad():
+            return embed(shipped_judge()[0], self.environment)
 
     def backbone(self, rows: Floats) -> Floats:
         """N, CA, C and O (K, n, 4, 3) of candidates (K, m, 3)."""

@@ -24,20 +24,12 @@ PERTURBATION_SIZES, PERTURBATIONS = (1.5, 3.0, 6.0, 12.0, 24.0), 12
 PARENTS, OFFSPRING = (8, 12), 96
 """Parents of offspring near the native (nearest drawn conformations, perturbed natives), and their number."""
 HARD_EFFORT = Effort(draws=DRAWS, crosses=96, generations=4, parents=12)
-BRED_KEPT, GUIDED_COUNTS = 64, (12, 4)
+BRED_KEPT, GUIDED_BRED, GUIDED_NATIVES = 64, 12, 4
 """Bred candidates that an earlier potential ranks best, how many of them are guided, and how many perturbed natives."""
 SEARCH_EFFORT = Effort(draws=512, crosses=160, guided=16, restarts=2)
 
 
-def decoys_of(
-    native: Structure,
-    first: int,
-    last: int,
-    score: LoopScore | None,
-    *,
-    seed: int,
-    guided: tuple[int, int] | None = None,
-) -> Decoys:
+def decoys_of(native: Structure, first: int, last: int, score: LoopScore | None, *, seed: int) -> Decoys:
     """Decoys of a loop of a native: drawn conformations, perturbed natives, and offspring of both.
 
     Parameters
@@ -48,8 +40,6 @@ def decoys_of(
     score : LoopScore or None
         Earlier potential; if given, decoys that it ranks best after breeding, guided and minimised, are added.
     seed : int
-    guided : (int, int), optional
-        Numbers of bred candidates and of perturbed natives that are guided; `GUIDED_COUNTS` if not given.
 
     Raises
     ------
@@ -72,11 +62,10 @@ def decoys_of(
     if score is not None:
         pool = breed(loop, drawn, HARD_EFFORT, score, noise)
         best = pool.distinct(BRED_KEPT).rows
-        count_bred, count_natives = GUIDED_COUNTS if guided is None else guided
-        natives = perturbed[:: max(1, len(perturbed) // count_natives)]
-        ends, _ = loop.guide(np.concatenate([best[:count_bred], natives]))
-        minimised, _ = loop.minimise(ends, score)
-        parts += [(EVOLVED, best), (GUIDED, np.concatenate([ends, minimised]))]
+        natives = perturbed[:: max(1, len(perturbed) // GUIDED_NATIVES)]
+        guided, _ = loop.guide(np.concatenate([best[:GUIDED_BRED], natives]))
+        minimised, _ = loop.minimise(guided, score)
+        parts += [(EVOLVED, best), (GUIDED, np.concatenate([guided, minimised]))]
     return _decoys(loop, native, first, last, parts)
 
 

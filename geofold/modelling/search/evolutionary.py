@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from geofold.learn.loop_score.model import LoopScore, shipped_score
 from geofold.modelling.options import ROUNDS, STREAMS, RunOptions
 from geofold.modelling.progress import Progress
-from geofold.modelling.scoring import BREEDING, SEARCH, Scores, Weights
+from geofold.modelling.scoring import BREEDING, GUIDING, SEARCH, Scores, Weights
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.diversity import MIN_RMSD_MODELS, select_distinct, select_diverse
 from geofold.modelling.time_budget import SEARCH_SHARE, TimeBudget
@@ -29,6 +29,8 @@ from geofold.molecule.structure import Floats
 
 FULL_EFFORT_LENGTH = 12
 """Number of residues from which the whole effort is made."""
+JUDGED = 192
+"""Bred candidates of a restart that the judge reads, at most; it is slower than the potential that leads the search."""
 RECOMBINATION = 3
 """Every how many restarts one begins with offspring of the pool."""
 
@@ -180,11 +182,15 @@ def search_loop(
             rows = loop.cross(pool.distinct(effort.parents, MIN_RMSD_MODELS).rows, effort.crosses, noise)
         if not len(rows):
             break
-        best = breed(loop, rows, effort, score, noise).distinct(effort.guided)
+        best = choose_guided(loop, breed(loop, rows, effort, score, noise), effort.guided)
         guided, _ = loop.guide(best.rows, seed=seed + restart)
         rows, clash = loop.minimise(guided, score, seed=seed + restart)
         scores = Scores.of(
-            loop.potential(rows, score), clash=clash, outlier_after=loop.outlier_after(rows), cis=loop.cis_penalty
+            loop.potential(rows, score),
+            judge=loop.judge(rows),
+            clash=clash,
+            outlier_after=loop.outlier_after(rows),
+            cis=loop.cis_penalty,
         )
         pool = merge([pool, Candidates.rank(rows, scores, SEARCH)])
         progress.update(restart + 1, effort.restarts, float(pool.cost[0]))
@@ -221,6 +227,13 @@ def breed(
         if len(offspring):
             pool = merge([pool, rank(offspring)])
     return pool
+
+
+def choose_guided(loop: LoopCandidates, pool: Candidates, count: int) -> Candidates:
+    """Up to `count` distinct candidates of a bred pool that are worth guiding, by the potential and the judge."""
+    best = pool.distinct(JUDGED)
+    scores = replace(best.scores, judge=loop.judge(best.rows))
+    return Candidates.rank(best.rows, scores, GUIDING).distinct(count)
 
 
 def merge(pools: Sequence[Candidates]) -> Candidates:

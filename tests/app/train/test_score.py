@@ -104,7 +104,7 @@ def small() -> Iterator[None]:
 
     few = Effort(draws=48, crosses=16, generations=1, guided=2, restarts=1, parents=2)
     counts = {"DRAWS": 48, "DRAWN_KEPT": 12, "NEAREST_KEPT": 4, "PERTURBATIONS": 2, "BRED_KEPT": 4, "OFFSPRING": 8}
-    counts |= {"GUIDED_COUNTS": (1, 1)}
+    counts |= {"GUIDED_BRED": 1, "GUIDED_NATIVES": 1}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (counts | {"HARD_EFFORT": few, "SEARCH_EFFORT": few}).items():
             patch.setattr(search_decoys, name, value)

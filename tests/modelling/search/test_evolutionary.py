@@ -275,7 +275,7 @@ def test_breeding_lowers_the_potential_and_keeps_all_candidates() -> None:
 
 def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"DRAWS": 64, "DRAWN_KEPT": 20, "NEAREST_KEPT": 8, "PERTURBATIONS": 3, "BRED_KEPT": 6, "OFFSPRING": 9}
-    small |= {"GUIDED_COUNTS": (2, 2)}
+    small |= {"GUIDED_BRED": 2, "GUIDED_NATIVES": 2}
     hard = Effort(draws=64, crosses=16, generations=1, parents=3)
     for name, value in (small | {"PARENTS": (3, 3), "HARD_EFFORT": hard}).items():
         monkeypatch.setattr(decoys, name, value)
