@@ -11,7 +11,7 @@ Glossary: see `geofold.modelling.search.candidates`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -147,6 +147,7 @@ def search_loop(
     score: LoopScore | None = None,
     progress: Progress | None = None,
     budget: TimeBudget | None = None,
+    observe: Callable[[str, Floats], None] | None = None,
 ) -> Candidates:
     """Search for conformations of a loop.
 
@@ -161,6 +162,9 @@ def search_loop(
         Updated at the beginning and after each restart with the lowest cost (infinite at the beginning).
     budget : TimeBudget, optional
         With a limit, restarts follow until its share for searching has passed, instead of as many as the effort says.
+    observe : callable, optional
+        Called in each restart with a stage (``drawn``, ``bred``, ``guided``) and the candidates (K, m, 3) that are
+        drawn, that are drawn or bred, and that are chosen to be guided.
 
     Returns
     -------
@@ -182,7 +186,11 @@ def search_loop(
             rows = loop.cross(pool.distinct(effort.parents, MIN_RMSD_MODELS).rows, effort.crosses, noise)
         if not len(rows):
             break
-        best = choose_guided(loop, breed(loop, rows, effort, score, noise), effort.guided)
+        bred = breed(loop, rows, effort, score, noise)
+        best = choose_guided(loop, bred, effort.guided)
+        if observe is not None:
+            for stage, candidates in (("drawn", rows), ("bred", bred.rows), ("guided", best.rows)):
+                observe(stage, candidates)
         guided, _ = loop.guide(best.rows, seed=seed + restart)
         rows, clash = loop.minimise(guided, score, seed=seed + restart)
         scores = Scores.of(
