@@ -72,7 +72,10 @@ def candidate_models(
     *,
     search: bool = True,
 ) -> CandidateModels:
-    """Refine what the input leads to, what the loop model leads to, and loops found by a search.
+    """Refine the input, what the loop model leads to, and loops found by a search.
+
+    The first outcome is the input, refined in place. Where this leaves a clash or an outlier, a population of streams
+    from the input follows.
 
     Parameters
     ----------
@@ -93,7 +96,11 @@ def candidate_models(
     start = domain.start(structure.xyz, options.streams)
     if not domain.fold.can_move(start.fold):
         return CandidateModels([], Scores.of(np.empty(0)))
-    outcomes = [_evolve(structure, domain, start, options, progress.begin("refine input"), TrajectoryRecorder())]
+    in_place = refine(structure, domain, domain.select(start, torch.zeros(1, dtype=torch.long)), options)
+    outcomes = [in_place]
+    if in_place.status != "done":
+        stage = progress.begin("refine input")
+        outcomes.append(_evolve(structure, domain, start, options, stage, TrajectoryRecorder()))
     predicts = domain.tree.closed and options.predictor != NO_PREDICTOR
     if predicts and domain.length <= TRAINED_LENGTHS[1]:
         # The loop model is not always better, so what the input leads to remains a candidate.
