@@ -62,6 +62,13 @@ def bench(
         str, typer.Option(help="For loop: further baselines, separated by commas: pdbfixer,openmm,promod3.")
     ] = "",
     budget: Annotated[float | None, typer.Option(help="For loop: seconds per loop, as --budget of repair.")] = None,
+    decompose: Annotated[
+        bool,
+        typer.Option("--decompose", help="For loop: where the search loses accuracy; keeps its candidates in OUT."),
+    ] = False,
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="For loop: the same table from kept candidates, by the present scores.")
+    ] = False,
     part: Annotated[
         str, typer.Option(help="For learning: packer, prior, backbones, controller, peptide or esm. For ablation: led.")
     ] = "packer",
@@ -85,7 +92,8 @@ def bench(
             quick=quick,
             limit=limit,
             seed=seed,
-            part=part,
+            part="decompose" if decompose or rescore else part,
+            rescore=rescore,
             seeds=seeds,
             rivals=rival,
             budget=budget,

@@ -33,6 +33,7 @@ SHORT = ("quick", "limit")
 BENCHMARKS: dict[str, dict[str, Benchmark]] = {
     "loop": {
         USUAL_PART: Benchmark("loop.benchmark", (*SHORT, "set_name", "data", "seed", "rivals", "budget")),
+        "decompose": Benchmark("loop.decomposition", (*SHORT, "set_name", "data", "seed", "rescore")),
     },
     "peptide": {USUAL_PART: Benchmark("peptide.benchmark", (*SHORT, "seeds", "seed"))},
     "maze": {USUAL_PART: Benchmark("maze.benchmark", (*SHORT, "seeds", "seed"))},

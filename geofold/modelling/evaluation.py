@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from geofold.learn.judge.pretrained import shipped_judge
+from geofold.learn.judge.scoring import embed_surroundings
 from geofold.learn.loop_score.model import shipped_reranker
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
@@ -25,8 +27,9 @@ def evaluate_geometry(structure: Structure, domain: LoopDomain, outcomes: Sequen
     ends = np.array([outcome.frames[-1] for outcome in outcomes])
     xyz = torch.as_tensor(ends).to(domain.decoder.weight)
     overlap, _ = domain.sterics.overlaps(xyz, domain.sterics.pairs(xyz))
+    learned = learned_terms_of_local(structure, domain, ends)
     return Scores.of(
-        potential_of_local(structure, domain, ends),
+        **learned,
         clash=domain.sterics.cost(overlap).sum(-1).cpu().numpy(),
         unclean=np.array([0.0 if outcome.status == "done" else 1.0 for outcome in outcomes]),
         searched=np.array([1.0 if outcome.predictor == LOOP_SEARCH else 0.0 for outcome in outcomes]),
@@ -98,21 +101,26 @@ def sort_models(models: Iterable[LoopModel]) -> list[LoopModel]:
     return sorted(models, key=lambda model: model.cost)
 
 
-def potential_of_local(structure: Structure, domain: LoopDomain, local: np.ndarray) -> np.ndarray:
-    """Learned potential (K,) of coordinates (K, m, 3) of the domain's atoms; zero for a loop at a chain end."""
+def learned_terms_of_local(structure: Structure, domain: LoopDomain, local: np.ndarray) -> dict[str, np.ndarray]:
+    """Learned terms (K,) of coordinates (K, m, 3) of the domain's atoms; zero for a loop at a chain end."""
     if not domain.tree.closed:
-        return np.zeros(len(local))
+        return {"potential": np.zeros(len(local)), "judge": np.zeros(len(local))}
     xyz = np.repeat(structure.xyz[None], len(local), 0)
     xyz[:, domain.decoder.kinematics.atoms.cpu().numpy()] = local
-    return potential_of(structure, domain.tree, xyz)
+    return learned_terms(structure, domain.tree, xyz)
 
 
-def potential_of(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np.ndarray:
-    """Learned potential (K,) of a loop between two residues in coordinates (K, n_atoms, 3)."""
+def learned_terms(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> dict[str, np.ndarray]:
+    """Learned terms (K,) of the cost of a loop between two residues, by name, in coordinates (K, n_atoms, 3)."""
     first, last, steering = tree.first, tree.last, tree.steering
     around = make_loop_environment(structure, first, last, steering)
     rows = backbone_coordinates(structure, first, last, steering, xyz)
-    return np.asarray(shipped_reranker()[0].scores(rows, around).numpy())
+    with torch.no_grad():
+        judge = embed_surroundings(shipped_judge()[0], around).energy(rows)
+    return {
+        "potential": np.asarray(shipped_reranker()[0].scores(rows, around).numpy()),
+        "judge": np.asarray(judge.double().numpy()),
+    }
 
 
 def energy_of(structure: Structure, xyz: np.ndarray, options: RunOptions, only: Collection[int] | None = None) -> float:

@@ -29,7 +29,7 @@ class StreamOutcome:
     frames : (T, m, 3)
         Trajectory from start to end (nm).
     status : str
-        'done', 'stuck' (the steps ran out) or 'rigid' (no freedom left).
+        'done', 'stuck' (the steps ran out), 'rigid' (no freedom left) or 'kept' (nothing better than the input).
     predictor : str
         Name of the backbone that proposed the steps.
     inner_steps : dict of int to int

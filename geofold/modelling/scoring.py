@@ -27,6 +27,8 @@ class Weights:
     Parameters
     ----------
     potential : float
+    judge : float
+        Per unit of the judge's energy.
     clash : float
         Per unit of the loop domain's cost of overlaps and Ramachandran outliers (one severe overlap costs about one).
     log_clash : float
@@ -46,6 +48,7 @@ class Weights:
     """
 
     potential: float = 1.0
+    judge: float = 0.0
     clash: float = 0.0
     log_clash: float = 0.0
     unclean: float = 0.0
@@ -58,6 +61,8 @@ class Weights:
 
 BREEDING = Weights(log_clash=0.5, outlier_after=5.0)
 """Candidates before guided sampling."""
+GUIDING = replace(BREEDING, judge=0.0)
+"""Candidates of which the best are guided."""
 SEARCH = Weights(clash=0.2, outlier_after=5.0, cis=1.0)
 """Candidates after guided sampling, by the potential that leads the search."""
 CONSENSUS = replace(SEARCH, consensus=0.5)
@@ -79,6 +84,8 @@ class Scores:
     ----------
     potential
         Learned potential of the backbone.
+    judge
+        Energy of the judge, the network that was pretrained by inverse folding; `geofold.learn.judge`.
     clash
         Cost of overlaps and Ramachandran outliers.
     unclean
@@ -96,6 +103,7 @@ class Scores:
     """
 
     potential: Floats
+    judge: Floats
     clash: Floats
     unclean: Floats
     outlier_after: Floats

@@ -78,7 +78,7 @@ class TrajectoryRecorder:
         )
 
 
-def no_motion(domain: LoopDomain, xyz: np.ndarray) -> StreamOutcome:
-    """Outcome of a loop that closure leaves no freedom, in coordinates (n_atoms, 3) of its structure."""
+def no_motion(domain: LoopDomain, xyz: np.ndarray, status: str = "rigid") -> StreamOutcome:
+    """Outcome of a loop that stays as it is, in coordinates (n_atoms, 3) of its structure."""
     atoms = domain.decoder.kinematics.atoms.cpu().numpy()
-    return StreamOutcome(domain.tree, atoms, xyz[atoms][None], "rigid", NO_PREDICTOR)
+    return StreamOutcome(domain.tree, atoms, xyz[atoms][None], status, NO_PREDICTOR)

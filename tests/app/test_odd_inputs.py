@@ -12,8 +12,8 @@ from app_cases import BENT, LOOP, STRUCTURES, with_stray_carbons
 
 import geofold as gf
 from geofold.cli import main
-from geofold.modelling.search.candidates import rebuild_plan
 from geofold.molecule.io.read import read
+from geofold.molecule.loop.build_plan import rebuild_plan
 
 QUICK = {"energy": False, "rounds": 1, "streams": 1}
 

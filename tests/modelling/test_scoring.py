@@ -14,6 +14,7 @@ from geofold.modelling.scoring import (
     BREEDING,
     COINCIDENT_ENERGY,
     CONSENSUS,
+    GUIDING,
     REFINED,
     SEARCH,
     Scores,
@@ -21,8 +22,8 @@ from geofold.modelling.scoring import (
     finite_energies,
 )
 
-STAGES = {"breeding": BREEDING, "search": SEARCH, "consensus": CONSENSUS, "refined": REFINED}
-VALUES = arrays.arrays(float, (8, 5), elements=st.floats(-100.0, 100.0))
+STAGES = {"breeding": BREEDING, "guiding": GUIDING, "search": SEARCH, "consensus": CONSENSUS, "refined": REFINED}
+VALUES = arrays.arrays(float, (len(fields(Scores)), 5), elements=st.floats(-100.0, 100.0))
 
 
 def scores_of(values: np.ndarray) -> Scores:

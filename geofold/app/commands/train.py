@@ -237,6 +237,23 @@ def judge(
         train_judge_model(data, out, steps=steps, device=device, seed=seed)
 
 
+@train_app.command("judge-rank")
+def judge_rank(
+    data: Annotated[str, typer.Option(help="A backbones.npz (geofold data build), or its folder.")],
+    begin: Annotated[str, typer.Option(metavar="WEIGHTS", help="Pretrained weights (geofold train judge).")],
+    out: Annotated[str, typer.Option(help="Folder of decoys, checkpoint, curve, weights and card.")] = "judge-rank",
+    loops: Annotated[int, typer.Option(min=1, max=MAX_COUNT, help="Training loops.")] = 500,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of two loops with 48 candidates each.")] = 1500,
+    device: Annotated[str, typer.Option(help="Torch device of the training: cpu, cuda, ...")] = "cpu",
+    seed: Seed = 0,
+) -> None:
+    """Train a pretrained judge to rank candidates of loops: the nearer to the native, the lower the energy."""
+    with user_errors():
+        from geofold.app.train.judge_ranking import train_ranking_model
+
+        train_ranking_model(data, out, begin=begin, loops=loops, steps=steps, device=device, seed=seed)
+
+
 @train_app.command("judge-recovery")
 def judge_recovery(
     weights: Annotated[

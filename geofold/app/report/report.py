@@ -242,6 +242,8 @@ def _notes(structure: Structure, outcomes: list[StreamOutcome], model: EnergyMod
             notes.append(f"{labels} reaches a chain end or a chain break: that end moves freely")
         if outcome.status == "rigid":
             notes.append(f"{labels} has no torsional freedom left once its ends are held (rigid): nothing moved")
+        if outcome.status == "kept":
+            notes.append(f"{labels} stays as it is: no model is clearly better")
         if outcome.status == "stuck":
             notes.append(f"{labels}: the stream ended before everything was clean")
     return notes

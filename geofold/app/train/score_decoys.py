@@ -63,11 +63,23 @@ def make_decoys(run: ScoreRun, split: str, sites: Sequence[LoopSite], weights: P
 
 def _make_decoys(path: Path, data: str, site: LoopSite, weights: Path | None, seed: int) -> None:
     score = None if weights is None else load_score(weights)[0]
-    _write_decoys(path, data, site, partial(decoys_of, score=score, seed=1000 * seed + site.number))
+    write_decoys(path, data, site, partial(decoys_of, score=score, seed=1000 * seed + site.number))
 
 
-def _write_decoys(path: Path, data: str, site: LoopSite, make: Callable[[Structure, int, int], Decoys]) -> None:
-    """Write the decoys of a loop; an empty file if there can be none, so that it is not tried again."""
+def write_decoys(path: Path, data: str, site: LoopSite, make: Callable[[Structure, int, int], Decoys]) -> None:
+    """Write the decoys of a loop; an empty file if there can be none, so that it is not tried again.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    data : str
+        A `backbones.npz`.
+    site : LoopSite
+        The loop.
+    make : callable
+        Decoys of a native and the first and last residue of its loop.
+    """
     use_one_thread()
     native = with_betas(backbone_structure(read_chains_once(data), site.chain))
     try:
@@ -97,4 +109,4 @@ def search_validation_loops(run: ScoreRun, weights: Sequence[Path]) -> list[Deco
 
 def _search(path: Path, data: str, site: LoopSite, weights: list[Path], seed: int) -> None:
     score = LoopScore.join([load_score(part)[0] for part in weights])
-    _write_decoys(path, data, site, partial(search_decoys, score=score, seed=seed))
+    write_decoys(path, data, site, partial(search_decoys, score=score, seed=seed))

@@ -25,8 +25,8 @@ from geofold.bench.loop.comparison import is_rest_identical
 from geofold.bench.loop.sets import Episode, count_native_cis, episodes
 from geofold.bench.loop.tables import summarise
 from geofold.errors import OptionError
-from geofold.modelling.search.candidates import rebuild_plan
 from geofold.molecule.energy.openmm_energy import EnergyModel
+from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.loop.build_request import plan_builds
 from geofold.molecule.loop.perturbation import backbone_rmsd
 from geofold.molecule.selection import find_range

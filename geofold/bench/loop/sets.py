@@ -5,6 +5,7 @@
 within 10 A, as the published methods were measured. In ``short`` and ``valid``, loops are removed from packed chains of
 the test split and of the validation split; the surrounding side chains stay, except in ``valid_bare``. In
 ``valid_wrong`` and ``valid_near`` the loop is perturbed strongly or slightly, and the side chains are packed around it.
+In ``intact`` the start is the native itself.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class ChainSet(NamedTuple):
     bent : tuple of float or None
         Range (A) of the perturbation, after which loop and surroundings are packed and refined; None: the loop is
         removed.
+    intact : bool
+        Whether the native itself is the start.
     """
 
     split: str
@@ -70,6 +73,7 @@ class ChainSet(NamedTuple):
     irregular: float = IRREGULAR
     bare: bool = False
     bent: tuple[float, float] | None = None
+    intact: bool = False
 
 
 CHAIN_SETS = {
@@ -77,6 +81,7 @@ CHAIN_SETS = {
     "valid": ChainSet("valid", (12, 8, 6, 16)),
     "valid_bare": ChainSet("valid", (12, 12, 12, 16), bare=True),
     "valid_wrong": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(3.5, 6.0)),
+    "intact": ChainSet("valid", (12, 8, 10, 6), intact=True),
     "valid_near": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(0.5, 1.5)),
 }
 
@@ -153,7 +158,9 @@ def _chain_episodes(set_name: str, data: str, count: int) -> Iterator[Episode]:
         native = packed_structure(chains, packed, site.chain)
         native = read(render(native, native.xyz, np.zeros(len(native), dtype=bool)), name=site.name)
         label = f"{native.residues[site.first].label}-{native.residues[site.last].resnum}"
-        if chain_set.bent is not None:
+        if chain_set.intact:
+            yield Episode(site.name, native, label, native)
+        elif chain_set.bent is not None:
             yield Episode(site.name, bend_and_refine(native, site), label, native, shell=SHELL_RADIUS)
         else:
             bare = {"reach": SIDE_CHAIN_REACH, "shell": SHELL_RADIUS} if chain_set.bare else {}

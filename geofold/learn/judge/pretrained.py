@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from geofold import resources
 from geofold.learn.judge.encoder import InverseFolding
 from geofold.learn.weights import load_frozen, save_weights
 
@@ -18,6 +20,12 @@ def save_network(folder: str | Path, network: InverseFolding, card: dict[str, An
     about = {"model": "inverse folding of loops", "options": network.options}
     save_weights(path, state, about | {"parameters": sum(p.numel() for p in network.parameters())} | card)
     return path
+
+
+@cache
+def shipped_judge() -> tuple[InverseFolding, dict[str, Any]]:
+    """Load the judge that ships with the package, and its card."""
+    return load_network(resources.find(WEIGHTS))
 
 
 def load_network(path: str | Path, device: str = "cpu") -> tuple[InverseFolding, dict[str, Any]]:

@@ -83,14 +83,18 @@ class EmbeddedEnvironment:
         Tensor, shape=(K, L)
             In nat; their sum over the loop is its pseudo-log-likelihood.
         """
-        candidates = candidates.to(self.states)
-        parts = candidates.split(max(1, MAX_BATCH_RESIDUES // candidates.shape[1]))
-        scores = [self.predict(part).conditional.log_softmax(-1) for part in parts]
-        chosen = self.loop[:, None].expand(len(candidates), -1, 1)
-        return torch.cat(scores).gather(-1, chosen)[..., 0]
+        scores = torch.cat([self.predict(part).conditional.log_softmax(-1) for part in self._parts(candidates)])
+        return scores.gather(-1, self.loop[:, None].expand(len(candidates), -1, 1))[..., 0]
+
+    @torch.no_grad()
+    def energy(self, candidates: Tensor) -> Tensor:
+        """Energy (K,) of candidates (K, L, 4, 3), lower for those nearer to the native; see `ranking`."""
+        return torch.cat([self.predict(part).rank.sum(-1) for part in self._parts(candidates)])
+
+    def _parts(self, candidates: Tensor) -> tuple[Tensor, ...]:
+        return candidates.to(self.states).split(max(1, MAX_BATCH_RESIDUES // candidates.shape[1]))
 
 
-@torch.no_grad()
 def embed_surroundings(network: InverseFolding, surroundings: LoopEnvironment) -> EmbeddedEnvironment:
     """Embed the environment of a loop; coordinates of the loop in `surroundings` are ignored, its letters are used.
 

@@ -12,19 +12,20 @@ from geofold.errors import GeofoldError
 from geofold.learn.loop_denoiser.model import TRAINED_LENGTHS
 from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import refinement_controller, run_guided
-from geofold.modelling.evaluation import evaluate_geometry, potential_of_local
+from geofold.modelling.evaluation import evaluate_geometry, learned_terms_of_local
 from geofold.modelling.options import STREAMS, RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, StreamOutcome
 from geofold.modelling.progress import Progress
 from geofold.modelling.repair.refinement import refine
 from geofold.modelling.scoring import REFINED, Scores
-from geofold.modelling.search.candidates import LoopCandidates, rebuild_plan
+from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
 from geofold.modelling.search.diversity import select_diverse
 from geofold.modelling.search.evolutionary import choose_effort, search_loop
 from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import NO_PREDICTOR, TrajectoryRecorder
 from geofold.molecule.loop.batch_states import transfer_torsions
+from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.loop.domain import LoopDomain, LoopGoal, LoopState
 from geofold.molecule.loop.predictor import LoopFeatures, LoopPredictor
 from geofold.molecule.structure import Structure
@@ -72,7 +73,10 @@ def candidate_models(
     *,
     search: bool = True,
 ) -> CandidateModels:
-    """Refine what the input leads to, what the loop model leads to, and loops found by a search.
+    """Refine the input, what the loop model leads to, and loops found by a search.
+
+    The first outcome is the input, refined in place. Where this leaves a clash or an outlier, a population of streams
+    from the input follows.
 
     Parameters
     ----------
@@ -93,7 +97,11 @@ def candidate_models(
     start = domain.start(structure.xyz, options.streams)
     if not domain.decoder.can_move(start.conformation):
         return CandidateModels([], Scores.of(np.empty(0)))
-    outcomes = [_evolve(structure, domain, start, options, progress.begin("refine input"), TrajectoryRecorder())]
+    in_place = refine(structure, domain, domain.select(start, torch.zeros(1, dtype=torch.long)), options)
+    outcomes = [in_place]
+    if in_place.status != "done":
+        stage = progress.begin("refine input")
+        outcomes.append(_evolve(structure, domain, start, options, stage, TrajectoryRecorder()))
     predicts = domain.tree.closed and options.predictor != NO_PREDICTOR
     if predicts and domain.length <= TRAINED_LENGTHS[1]:
         # The loop model is not always better, so what the input leads to remains a candidate.
@@ -205,7 +213,7 @@ def _search(
                 recorder.add(state.conformation.xyz[row], info, row, cursor)
     state = state._replace(cursor=0)
     xyz = state.conformation.xyz.cpu().numpy()
-    scores = Scores.of(potential_of_local(structure, domain, xyz), clash=domain.cost(state).cpu().numpy())
+    scores = Scores.of(**learned_terms_of_local(structure, domain, xyz), clash=domain.cost(state).cpu().numpy())
     cost = scores.total(REFINED)
     # with a shell the loop's side chains are packed later, so their present clashes say nothing
     order = np.arange(len(xyz), dtype=float) if options.repack_shell else cost

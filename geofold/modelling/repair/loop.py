@@ -16,14 +16,16 @@ from geofold.modelling.progress import Progress
 from geofold.modelling.repair.candidate_models import FINALISTS, candidate_models
 from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell, without_reachable_side_chains
-from geofold.modelling.search.candidates import rebuild_plan
 from geofold.modelling.search.consensus import Ensemble, add_consensus, with_confidence
 from geofold.modelling.search.diversity import distinct_models
 from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import no_motion
+from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.structure import Structure
 
+KEEP_MARGIN = 0.5
+"""By how much the cost of a model has to be lower than that of the input's loop, refined in place, to replace it."""
 STRICT_WEIGHT = 1.0
 """Energy weight (per kJ/mol) large enough that the energy alone decides."""
 
@@ -70,7 +72,15 @@ class LoopRepair:
         if not search.outcomes:
             return [LoopModel(no_motion(domain, self.structure.xyz), {})]
         models = rank_models(self.structure, search.outcomes, search.scores, self.options)
-        best = self._no_worse_than_input(domain, models[0]) if self.options.energy else models[0]
+        near = next(model for model in models if model.outcome is search.outcomes[0])
+        if models[0].cost > near.cost - KEEP_MARGIN:
+            # the input, refined in place, is preferred to a model that is hardly better
+            clean = domain.clean(domain.start(self.structure.xyz))[0]
+            best = replace(near, outcome=no_motion(domain, self.structure.xyz, "kept")) if clean else near
+        else:
+            best = models[0]
+        if self.options.energy and best.outcome.status != "kept":
+            best = self._no_worse_than_input(domain, best)
         ensemble = packed.ensemble if search.ensemble is None else search.ensemble
         return self._finish([best, *models, *packed.models], ensemble)
 

@@ -18,6 +18,8 @@ import torch
 
 from geofold.errors import BuildError
 from geofold.geometry import dihedral, wrap
+from geofold.learn.judge.pretrained import shipped_judge
+from geofold.learn.judge.scoring import EmbeddedEnvironment, embed_surroundings
 from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.learn.loop_score.model import LoopScore
 from geofold.learn.torsion_prior.model import shipped_prior
@@ -34,7 +36,6 @@ from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.loop.ideal_segment import IdealSegment
 from geofold.molecule.loop.predictor import LoopFeatures
 from geofold.molecule.loop.torsion_sampling import sample_torsions
-from geofold.molecule.residues import STANDARD_PARENT
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
 
@@ -159,6 +160,21 @@ class LoopCandidates:
             return np.empty((0, len(self.atoms), 3))
         return self.segment.coordinates(delta[closed])[1]
 
+    def fit(self, torsions: Floats, backbone: Floats) -> Floats:
+        """Fit closed conformations (K, m, 3) to given backbones as nearly as ideal geometry allows.
+
+        Parameters
+        ----------
+        torsions : (K', n + 1, 2)
+            phi and psi (radian) to begin with.
+        backbone : (K', n, 4, 3)
+            N, CA, C and O (nm).
+        """
+        delta, closed = self.segment.fit(self.segment.increments(torsions), torch.as_tensor(backbone))
+        if not bool(closed.any()):
+            return np.empty((0, len(self.atoms), 3))
+        return self.segment.coordinates(delta[closed])[1]
+
     def torsions(self, rows: Floats) -> Floats:
         """Return phi and psi (K, n + 1, 2) in radian of candidates (K, m, 3), as `close` takes them."""
         xyz, count = self.backbone(rows), len(rows)
@@ -245,6 +261,15 @@ class LoopCandidates:
         """Learned potential (K,) of candidates (K, m, 3)."""
         return np.asarray(score.scores(torch.as_tensor(10 * self.backbone(rows)), self.environment).numpy())
 
+    def judge(self, rows: Floats) -> Floats:
+        """Energy (K,) of candidates (K, m, 3) by the judge, which reads the environment once."""
+        return np.asarray(self._judge.energy(torch.as_tensor(10 * self.backbone(rows))).double().numpy())
+
+    @cached_property
+    def _judge(self) -> EmbeddedEnvironment:
+        with torch.no_grad():
+            return embed_surroundings(shipped_judge()[0], self.environment)
+
     def backbone(self, rows: Floats) -> Floats:
         """N, CA, C and O (K, n, 4, 3) of candidates (K, m, 3)."""
         return rows[:, self._backbone].reshape(len(rows), -1, 4, 3)
@@ -253,20 +278,6 @@ class LoopCandidates:
     def _backbone(self) -> np.ndarray:
         atoms = backbone_atoms(self.structure, *self.span, self.structure.steering(self.altloc))
         return np.searchsorted(self.atoms, np.array(atoms))
-
-
-def rebuild_plan(structure: Structure, first: int, last: int) -> BuildPlan:
-    """Plan to rebuild residues `first` to `last`, which are present."""
-    residues = structure.residues[first : last + 1]
-    return BuildPlan(
-        residues[0].chain,
-        first - 1,
-        last + 1,
-        tuple(range(first, last + 1)),
-        tuple((residue.resnum, residue.icode) for residue in residues),
-        tuple(STANDARD_PARENT.get(residue.resname, residue.resname) for residue in residues),
-        "the file",
-    )
 
 
 def _new_residues(build: BuildPlan, names: list[tuple[str, ...]], row: Floats) -> list[NewResidue]:

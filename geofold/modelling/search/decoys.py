@@ -11,15 +11,16 @@ from geofold import geometry
 from geofold.errors import BuildError
 from geofold.learn.loop_score.decoys import CROSSOVER, EVOLVED, GUIDED, PERTURBED, SAMPLED, SEARCH_END, Decoys
 from geofold.learn.loop_score.model import LoopScore
-from geofold.modelling.search.candidates import LoopCandidates, rebuild_plan
+from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.evolutionary import Effort, breed, search_loop
+from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Floats, Structure
 
 DRAWS, DRAWN_KEPT, NEAREST_KEPT = 480, 96, 24
 """Conformations drawn, how many of the closed ones are kept, and how many of these are the nearest to the native."""
-PERTURBATION_SIZES, PERTURBATIONS = (3.0, 8.0, 16.0, 32.0), 12
+PERTURBATION_SIZES, PERTURBATIONS = (1.5, 3.0, 6.0, 12.0, 24.0), 12
 """Standard deviations (degrees) of perturbed natives' torsions, and how many natives are perturbed by each."""
 PARENTS, OFFSPRING = (8, 12), 96
 """Parents of offspring near the native (nearest drawn conformations, perturbed natives), and their number."""
@@ -94,16 +95,24 @@ def search_decoys(native: Structure, first: int, last: int, score: LoopScore, *,
 def _perturb_native(
     loop: LoopCandidates, native: Structure, first: int, last: int, noise: np.random.Generator
 ) -> Floats:
-    """Conformations with the native's torsions and Gaussian noise of several sizes."""
-    torsions = backbone_torsions(native)[first : last + 2, :2]
+    """Fit the native with ideal geometry, and add Gaussian noise of several sizes to its torsions."""
+    torsions = backbone_torsions(native)[None, first : last + 2, :2]
+    fitted = loop.fit(torsions, _native_backbone(native, first, last)[None])
+    if len(fitted):
+        torsions = loop.torsions(fitted)
     sizes = np.radians(np.repeat(PERTURBATION_SIZES, PERTURBATIONS))[:, None, None]
-    return loop.close(torsions + sizes * noise.standard_normal((len(sizes), *torsions.shape)))
+    perturbed = loop.close(torsions + sizes * noise.standard_normal((len(sizes), *torsions.shape[1:])))
+    return np.concatenate([fitted, perturbed])
+
+
+def _native_backbone(native: Structure, first: int, last: int) -> Floats:
+    """N, CA, C and O (L, 4, 3) of a loop of a native (nm)."""
+    return native.xyz[np.array(backbone_atoms(native, first, last, native.steering_mask))].reshape(-1, 4, 3)
 
 
 def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: Floats) -> Floats:
     """Backbone RMSD (K,) in A of conformations (K, m, 3) from the native."""
-    reference = native.xyz[np.array(backbone_atoms(native, first, last, native.steering_mask))].reshape(-1, 4, 3)
-    return 10 * geometry.rmsd(loop.backbone(rows), reference, (1, 2))
+    return 10 * geometry.rmsd(loop.backbone(rows), _native_backbone(native, first, last), (1, 2))
 
 
 def _decoys(

@@ -11,8 +11,8 @@ Glossary: see `geofold.modelling.search.candidates`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from geofold.learn.loop_score.model import LoopScore, shipped_score
 from geofold.modelling.options import ROUNDS, STREAMS, RunOptions
 from geofold.modelling.progress import Progress
-from geofold.modelling.scoring import BREEDING, SEARCH, Scores, Weights
+from geofold.modelling.scoring import BREEDING, GUIDING, SEARCH, Scores, Weights
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.diversity import MIN_RMSD_MODELS, select_distinct, select_diverse
 from geofold.modelling.time_budget import SEARCH_SHARE, TimeBudget
@@ -29,6 +29,8 @@ from geofold.molecule.structure import Floats
 
 FULL_EFFORT_LENGTH = 12
 """Number of residues from which the whole effort is made."""
+JUDGED = 192
+"""Candidates of a restart that the judge reads, at most; it is slower than the potential that leads the search."""
 RECOMBINATION = 3
 """Every how many restarts one begins with offspring of the pool."""
 
@@ -145,6 +147,7 @@ def search_loop(
     score: LoopScore | None = None,
     progress: Progress | None = None,
     budget: TimeBudget | None = None,
+    observe: Callable[[str, Floats], None] | None = None,
 ) -> Candidates:
     """Search for conformations of a loop.
 
@@ -159,6 +162,9 @@ def search_loop(
         Updated at the beginning and after each restart with the lowest cost (infinite at the beginning).
     budget : TimeBudget, optional
         With a limit, restarts follow until its share for searching has passed, instead of as many as the effort says.
+    observe : callable, optional
+        Called in each restart with a stage (``drawn``, ``tried``, ``guided``) and the candidates (K, m, 3) that are
+        drawn, that are drawn or recombined, and that are chosen to be guided.
 
     Returns
     -------
@@ -180,11 +186,19 @@ def search_loop(
             rows = loop.cross(pool.distinct(effort.parents, MIN_RMSD_MODELS).rows, effort.crosses, noise)
         if not len(rows):
             break
-        best = breed(loop, rows, effort, score, noise).distinct(effort.guided)
+        tried = breed(loop, rows, effort, score, noise)
+        best = choose_guided(loop, tried, effort.guided)
+        if observe is not None:
+            for stage, candidates in (("drawn", rows), ("tried", tried.rows), ("guided", best.rows)):
+                observe(stage, candidates)
         guided, _ = loop.guide(best.rows, seed=seed + restart)
         rows, clash = loop.minimise(guided, score, seed=seed + restart)
         scores = Scores.of(
-            loop.potential(rows, score), clash=clash, outlier_after=loop.outlier_after(rows), cis=loop.cis_penalty
+            loop.potential(rows, score),
+            judge=loop.judge(rows),
+            clash=clash,
+            outlier_after=loop.outlier_after(rows),
+            cis=loop.cis_penalty,
         )
         pool = merge([pool, Candidates.rank(rows, scores, SEARCH)])
         progress.update(restart + 1, effort.restarts, float(pool.cost[0]))
@@ -221,6 +235,13 @@ def breed(
         if len(offspring):
             pool = merge([pool, rank(offspring)])
     return pool
+
+
+def choose_guided(loop: LoopCandidates, pool: Candidates, count: int) -> Candidates:
+    """Up to `count` distinct candidates of a pool that are to be guided, by the potential and the judge."""
+    best = pool.distinct(JUDGED)
+    scores = replace(best.scores, judge=loop.judge(best.rows))
+    return Candidates.rank(best.rows, scores, GUIDING).distinct(count)
 
 
 def merge(pools: Sequence[Candidates]) -> Candidates:

@@ -72,6 +72,56 @@ def solve_ik(
 
 
 @torch.no_grad()
+def solve_ik_near(
+    kinematics: Kinematics,
+    xyz: Tensor,
+    delta: Tensor,
+    rows: Tensor,
+    target: Tensor,
+    ends: Tensor,
+    end_target: Tensor,
+    rotatable: Tensor,
+    *,
+    tolerance: float = IK_TOLERANCE,
+) -> tuple[Tensor, Tensor]:
+    """Close a chain with the least displacement of some atoms from given coordinates.
+
+    Closing by `solve_ik` alone changes the torsions least, which may displace the middle of a long chain by 1 A.
+
+    Parameters
+    ----------
+    kinematics : Kinematics
+    xyz : (B, m, 3)
+        Local coordinates, nm.
+    delta : (B, n)
+        Increments to begin with, radian.
+    rows : (r,) int
+        Local atoms that are to stay near `target`.
+    target : (B, r, 3)
+        Their target coordinates, nm.
+    ends : (e,) int
+        Local atoms that have to meet `end_target`.
+    end_target : (e, 3) or (B, e, 3)
+    rotatable : (n,) bool
+        Torsions that may turn.
+    tolerance : float
+        Largest difference of a closed end, nm.
+
+    Returns
+    -------
+    (B, n), (B,) bool
+        Increments, and which rows of the batch closed.
+    """
+    end_target = end_target.expand(len(target), -1, -1)
+    weight = xyz.new_ones(len(rows) + len(ends))
+    weight[len(rows) :] = ANCHOR_WEIGHT
+    near = _approach(
+        kinematics, xyz, delta, torch.cat([rows, ends]), torch.cat([target, end_target], 1), rotatable, weight
+    )
+    return solve_ik(kinematics, xyz, near, ends, end_target, rotatable, tolerance=tolerance)
+
+
+@torch.no_grad()
 def reclose(
     closure: Closure,
     kinematics: Kinematics,
@@ -108,11 +158,9 @@ def reclose(
     body = kinematics.body.clone()
     body[closure.anchor] = closure.end
     anchored, anchor = replace(kinematics, body=body), xyz[:, closure.anchor]
-    all_rows, all_targets = torch.cat([rows, closure.anchor]), torch.cat([target, anchor], 1)
-    weight = xyz.new_ones(len(all_rows))
-    weight[len(rows) :] = ANCHOR_WEIGHT
-    near = _approach(anchored, xyz, delta, all_rows, all_targets, rotatable, weight)
-    theta, closed = solve_ik(anchored, xyz, near, closure.anchor, anchor, rotatable, tolerance=TOLERANCE)
+    theta, closed = solve_ik_near(
+        anchored, xyz, delta, rows, target, closure.anchor, anchor, rotatable, tolerance=TOLERANCE
+    )
     if not len(closure.pairs) or not bool(closed.any()):
         return theta, closed
     theta[closed] = _close_links(closure, kinematics, xyz[closed], theta[closed])

@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 
 from geofold.errors import BuildError, SequenceError
 from geofold.molecule.io.ideal_peptide import parse_sequence
-from geofold.molecule.residues import FORCE_FIELD_NAMES, STANDARD_RESIDUES, one_letter_code, three_letter_names
+from geofold.molecule.residues import (
+    FORCE_FIELD_NAMES,
+    STANDARD_PARENT,
+    STANDARD_RESIDUES,
+    one_letter_code,
+    three_letter_names,
+)
 from geofold.molecule.selection import Number, ResidueRange
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import Gap
@@ -151,4 +157,18 @@ def _agree(given: tuple[str, ...], recorded: tuple[str, ...]) -> bool:
     return len(given) == len(known) and all(
         name == recorded_name or recorded_name not in STANDARD_RESIDUES
         for name, recorded_name in zip(given, known, strict=True)
+    )
+
+
+def rebuild_plan(structure: Structure, first: int, last: int) -> BuildPlan:
+    """Plan to rebuild residues `first` to `last`, which are present."""
+    residues = structure.residues[first : last + 1]
+    return BuildPlan(
+        residues[0].chain,
+        first - 1,
+        last + 1,
+        tuple(range(first, last + 1)),
+        tuple((residue.resnum, residue.icode) for residue in residues),
+        tuple(STANDARD_PARENT.get(residue.resname, residue.resname) for residue in residues),
+        "the file",
     )

@@ -20,9 +20,9 @@ from torch import Tensor
 from geofold.geometry import dihedral, wrap
 from geofold.molecule.io.ideal_peptide import PHI, PROLINE_PHI, PSI, peptide
 from geofold.molecule.kinematics.forward import Kinematics, frames, transform_atoms
-from geofold.molecule.kinematics.inverse import solve_ik
+from geofold.molecule.kinematics.inverse import solve_ik, solve_ik_near
 from geofold.molecule.loop.build_plan import BuildPlan
-from geofold.molecule.residues import STANDARD_PARENT, one_letter_code
+from geofold.molecule.residues import BACKBONE, STANDARD_PARENT, one_letter_code
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.sidechains.rotamer_library import backbone_frames
 from geofold.molecule.structure import Floats, Structure
@@ -118,6 +118,35 @@ class IdealSegment:
     def close(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """Closest increments (B, t) that close the loop, and whether each row closed, (B,)."""
         return solve_ik(self.kinematics, self._start(len(delta)), delta, self.ghost_rows, self.target, self.rotatable)
+
+    def fit(self, delta: Tensor, backbone: Tensor) -> tuple[Tensor, Tensor]:
+        """Close the loop as near to given coordinates as its ideal geometry allows.
+
+        Parameters
+        ----------
+        delta : (B, t)
+            Increments to begin with, radian.
+        backbone : (B, n, 4, 3)
+            N, CA, C and O of the new residues (nm).
+
+        Returns
+        -------
+        (B, t), (B,) bool
+            Increments, and which rows closed.
+        """
+        atoms = [
+            atom
+            for k in range(1, len(self.peptide.residues) - 1)
+            for name in BACKBONE
+            if (atom := self.peptide.atom(k, name, self.peptide.steering_mask)) is not None
+        ]
+        local = self.kinematics.atoms.tolist()
+        movable = [column for column, atom in enumerate(atoms) if atom in local]
+        rows = self.kinematics.local_rows([atoms[column] for column in movable])
+        target = backbone.flatten(1, 2)[:, movable]
+        return solve_ik_near(
+            self.kinematics, self._start(len(delta)), delta, rows, target, self.ghost_rows, self.target, self.rotatable
+        )
 
     def coordinates(self, delta: Tensor) -> tuple[list[tuple[str, ...]], Floats]:
         """Names of the backbone and CB atoms of each new residue, and their coordinates (B, atoms, 3) in nm."""

@@ -13,6 +13,7 @@ from app_cases import BENT, LOOP, STRUCTURES
 import geofold as gf
 from geofold.app.result import Result
 from geofold.errors import AltlocError, CovalentLinkError, OverlappingLoopsError
+from geofold.modelling.repair import loop as loop_repair
 from geofold.molecule.io.read import read
 from geofold.molecule.selection import find_range
 
@@ -155,3 +156,16 @@ def test_toolkit_sources_are_accepted(tmp_path: Path) -> None:
     assert result.report["after"]["severe_overlaps"] < result.report["before"]["severe_overlaps"]
     result.save(tmp_path / "out.pdb.gz")
     assert (tmp_path / "out.pdb.gz").read_bytes()[:2] == b"\x1f\x8b"
+
+
+@pytest.mark.parametrize("margin", [np.inf, -np.inf])
+def test_an_intact_loop_stays_unless_a_model_is_clearly_better(monkeypatch: pytest.MonkeyPatch, margin: float) -> None:
+    monkeypatch.setattr(loop_repair, "KEEP_MARGIN", margin)
+    native = (STRUCTURES / "1ubi.pdb").read_bytes()
+    result = gf.repair(native, "A:8-11", streams=2, rounds=1, seed=0)
+    if margin > 0:
+        assert result.content == native and result.report["stream"]["status"] == ["kept"]
+        assert any("stays as it is" in note for note in result.report["notes"])
+    else:
+        assert result.content != native and result.report["stream"]["status"] != ["kept"]
+    assert result.passed

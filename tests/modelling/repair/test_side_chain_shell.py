@@ -27,12 +27,13 @@ from geofold.modelling.progress import Progress
 from geofold.modelling.repair import candidate_models as candidates
 from geofold.modelling.repair.loop import LoopRepair, ShellModels, repair_loop
 from geofold.modelling.repair.side_chain_shell import EVER_REACHED, OFTEN_REACHED, reachable_residues
-from geofold.modelling.search.candidates import LoopCandidates, rebuild_plan
+from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.diversity import MIN_RMSD_MODELS
 from geofold.modelling.search.evolutionary import Effort, search_loop
 from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import NO_PREDICTOR
 from geofold.molecule.io.read import read
+from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.loop.perturbation import backbone_rmsd
 from geofold.molecule.selection import find_range

@@ -20,7 +20,7 @@ from geofold.modelling.outcome import LoopModel, StreamOutcome
 from geofold.modelling.progress import Progress
 from geofold.modelling.scoring import SEARCH, Scores
 from geofold.modelling.search import consensus, decoys
-from geofold.modelling.search.candidates import LoopCandidates, rebuild_plan
+from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus, with_confidence
 from geofold.modelling.search.decoys import decoys_of
 from geofold.modelling.search.diversity import (
@@ -42,6 +42,7 @@ from geofold.molecule.io.read import read
 from geofold.molecule.kinematics import inverse
 from geofold.molecule.kinematics.forward import positions
 from geofold.molecule.loop.batch_states import transfer_torsions
+from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.selection import backbone_atoms, find_range
 from geofold.molecule.sidechains.packing import backbone_torsions

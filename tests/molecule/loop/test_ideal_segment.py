@@ -10,6 +10,7 @@ import torch
 from app_cases import STRUCTURES
 from build_cases import without, without_records
 
+from geofold import geometry
 from geofold.geometry import dihedral
 from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.search.candidates import LoopCandidates
@@ -18,12 +19,13 @@ from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
 from geofold.molecule.kinematics.inverse import IK_TOLERANCE as TOLERANCE
 from geofold.molecule.loop.batch_states import state_of_rows
+from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.loop.build_request import plan_build
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.ideal_segment import IdealSegment
 from geofold.molecule.loop.torsion_sampling import sample_torsions
 from geofold.molecule.residues import one_letter_code
-from geofold.molecule.selection import find_range, parse_range
+from geofold.molecule.selection import backbone_atoms, find_range, parse_range
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Structure
 
@@ -166,3 +168,19 @@ def test_a_proline_is_built_cis_where_the_plan_says_so_and_the_prior_has_a_price
         ]  # fmt: skip
         assert [k for k, turn in enumerate(omega) if abs(turn) < 0.01] == list(plan.cis)
         assert all(abs(abs(turn) - np.pi) < 0.01 for k, turn in enumerate(omega) if k not in plan.cis)
+
+
+@pytest.mark.parametrize(("name", "span"), [("1ubi.pdb", "A:45-56"), ("1pwc.pdb", "A:150-161")])
+def test_a_native_loop_is_fitted_more_closely_than_closed(name: str, span: str) -> None:
+    structure = read(STRUCTURES / name)
+    first, last = find_range(structure, span)
+    loop = LoopCandidates.of(structure, rebuild_plan(structure, first, last))
+    atoms = np.array(backbone_atoms(structure, first, last, structure.steering_mask))
+    backbone = structure.xyz[atoms].reshape(1, -1, 4, 3)
+    torsions = backbone_torsions(structure)[None, first : last + 2, :2]
+    fitted, closed = loop.fit(torsions, backbone), loop.close(torsions)
+    assert len(fitted) == 1
+    rmsd = [10 * geometry.rmsd(loop.backbone(rows)[0], backbone[0], (0, 1)) for rows in (fitted, closed)]
+    assert rmsd[0] < 0.6 and rmsd[0] < rmsd[1]
+    again = loop.close(loop.torsions(fitted))
+    np.testing.assert_allclose(loop.backbone(again), loop.backbone(fitted), atol=1e-4, err_msg="it is closed")
