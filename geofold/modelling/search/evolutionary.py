@@ -1,9 +1,10 @@
 """Evolutionary search for the backbone of a loop.
 
-Each restart draws conformations from the torsion prior, breeds them for several generations (crossover and mutation of
-torsions, closure, selection by the learned potential), then guides the best by the loop model and the corrector and
-minimises them on the potential. Guided candidates enter the pool. Every third restart begins with a recombination of
-the pool's best instead of fresh draws; the others are independent, so that a restart that goes astray has a rival.
+Each restart draws conformations from the torsion prior and breeds them for several generations: crossover and mutation
+of torsions, closure, selection by the learned potential and, in the last generations, by the judge. The best are then
+guided by the loop model and the corrector, and minimised on the potential. They enter the pool as they were before and
+as they end. Every third restart begins with a recombination of the pool's best instead of fresh draws; the others are
+independent, so that a restart that goes astray has a rival.
 
 Glossary: see `geofold.modelling.search.candidates`.
 """
@@ -30,7 +31,8 @@ from geofold.molecule.structure import Floats
 FULL_EFFORT_LENGTH = 12
 """Number of residues from which the whole effort is made."""
 JUDGED = 192
-"""Candidates of a restart that the judge reads, at most; it is slower than the potential that leads the search."""
+"""Candidates of the first generations of a restart that the judge reads, at most; it is slower than the potential that
+leads the search."""
 RECOMBINATION = 3
 """Every how many restarts one begins with offspring of the pool."""
 
@@ -60,6 +62,11 @@ class Effort:
     guided: int = 24
     restarts: int = 3
     parents: int = 12
+
+    @property
+    def judged_generations(self) -> int:
+        """Number of the last generations, which are selected by the judge too."""
+        return self.generations // 2
 
     @property
     def tried(self) -> int:
@@ -169,7 +176,7 @@ def search_loop(
     Returns
     -------
     Candidates
-        All candidates that were guided.
+        All candidates that were guided, as they were before and as they ended.
     """
     score = shipped_score()[0] if score is None else score
     budget = TimeBudget() if budget is None else budget
@@ -187,12 +194,16 @@ def search_loop(
         if not len(rows):
             break
         tried = breed(loop, rows, effort, score, noise)
-        best = choose_guided(loop, tried, effort.guided)
+        judged = breed_judged(loop, tried, effort, score, noise)
+        best = judged.distinct(effort.guided)
         if observe is not None:
-            for stage, candidates in (("drawn", rows), ("tried", tried.rows), ("guided", best.rows)):
+            everything = np.concatenate([tried.rows, judged.rows])
+            for stage, candidates in (("drawn", rows), ("tried", everything), ("guided", best.rows)):
                 observe(stage, candidates)
         guided, _ = loop.guide(best.rows, seed=seed + restart)
         rows, clash = loop.minimise(guided, score, seed=seed + restart)
+        # a candidate near the native may leave its basin while it is guided, so it also enters the pool as it was
+        rows, clash = np.concatenate([rows, best.rows]), np.concatenate([clash, best.scores.clash])
         scores = Scores.of(
             loop.potential(rows, score),
             judge=loop.judge(rows),
@@ -208,7 +219,7 @@ def search_loop(
 def breed(
     loop: LoopCandidates, rows: Floats, effort: Effort, score: LoopScore, noise: np.random.Generator
 ) -> Candidates:
-    """Breed candidates for several generations, each of offspring of the pool's best.
+    """Breed candidates for the first generations of a restart, each of offspring of the pool's best.
 
     Parameters
     ----------
@@ -224,24 +235,47 @@ def breed(
     Candidates
         Of all generations, ranked as they are, before guided sampling.
     """
-
-    def rank(rows: Floats) -> Candidates:
-        scores = Scores.of(loop.potential(rows, score), clash=loop.cost(rows), outlier_after=loop.outlier_after(rows))
-        return Candidates.rank(rows, scores, BREEDING)
-
-    pool = rank(rows)
-    for _ in range(effort.generations):
+    pool = Candidates.rank(rows, evaluate_candidates(loop, rows, score), BREEDING)
+    for _ in range(effort.generations - effort.judged_generations):
         offspring = loop.cross(pool.distinct(effort.parents, MIN_RMSD_MODELS).rows, effort.crosses, noise)
         if len(offspring):
-            pool = merge([pool, rank(offspring)])
+            scores = evaluate_candidates(loop, offspring, score)
+            pool = merge([pool, Candidates.rank(offspring, scores, BREEDING)])
     return pool
 
 
-def choose_guided(loop: LoopCandidates, pool: Candidates, count: int) -> Candidates:
-    """Up to `count` distinct candidates of a pool that are to be guided, by the potential and the judge."""
+def breed_judged(
+    loop: LoopCandidates, pool: Candidates, effort: Effort, score: LoopScore, noise: np.random.Generator
+) -> Candidates:
+    """Breed the best of a pool for further generations, selected by the judge too.
+
+    Parameters
+    ----------
+    loop : LoopCandidates
+    pool : Candidates
+        See `breed`.
+    effort : Effort
+    score : LoopScore
+    noise : numpy.random.Generator
+
+    Returns
+    -------
+    Candidates
+        Those that the judge has read: the best of the pool, and all offspring.
+    """
     best = pool.distinct(JUDGED)
-    scores = replace(best.scores, judge=loop.judge(best.rows))
-    return Candidates.rank(best.rows, scores, GUIDING).distinct(count)
+    judged = Candidates.rank(best.rows, replace(best.scores, judge=loop.judge(best.rows)), GUIDING)
+    for _ in range(effort.judged_generations):
+        offspring = loop.cross(judged.distinct(effort.parents, MIN_RMSD_MODELS).rows, effort.crosses, noise)
+        if len(offspring):
+            scores = replace(evaluate_candidates(loop, offspring, score), judge=loop.judge(offspring))
+            judged = merge([judged, Candidates.rank(offspring, scores, GUIDING)])
+    return judged
+
+
+def evaluate_candidates(loop: LoopCandidates, rows: Floats, score: LoopScore) -> Scores:
+    """Evaluate the scores (K,) of candidates (K, m, 3) before guided sampling, without the judge's."""
+    return Scores.of(loop.potential(rows, score), clash=loop.cost(rows), outlier_after=loop.outlier_after(rows))
 
 
 def merge(pools: Sequence[Candidates]) -> Candidates:
