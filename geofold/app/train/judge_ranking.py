@@ -64,7 +64,7 @@ def train_ranking_model(data: str, out: str, *, begin: str, loops: int, steps: i
         make_decoys(folder / DECOYS, source, split, count, seed)
         for split, count in (("train", loops), ("valid", -(-loops // VALIDATION_RATIO)))
     )
-    card = {"ranking_command": command, "ranking_seed": seed}
+    card = {"command": command, "data_sha256": data_hash(source)}
     valid_loss = run_training(
         "judge-rank",
         out,

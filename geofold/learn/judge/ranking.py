@@ -115,9 +115,9 @@ def train_ranking(
     curve = train(network, losses, validate, folder, Schedule(steps, RATE, every=EVERY), progress, stop=stop)
     write_curve(folder, curve, "divergence (nat per loop)")
     if curve[-1][0] == steps:
-        about = {key: value for key, value in earlier.items() if key not in ("sha256", "model", "options")}
-        entries = {"ranking_steps": steps, "ranking_loops": len(training), "ranking_valid_loss": curve[-1][2]}
-        save_network(folder, network, about | entries | (card or {}))
+        pretraining = {key: value for key, value in earlier.items() if key not in ("model", "options", "parameters")}
+        entries = {"seed": seed, "steps": steps, "loops": len(training), "valid_loss": curve[-1][2]}
+        save_network(folder, network, entries | (card or {}) | {"pretraining": pretraining})
     return curve[-1][2]
 
 

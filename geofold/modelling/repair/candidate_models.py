@@ -39,7 +39,7 @@ SWEEPS = (2, 1, 1, 1)
 KICKS, KICK_SIZE = 12, 0.6
 FINALISTS = 3
 """Models of a search that are refined, for the usual number of streams."""
-MARGIN = 0.3
+MARGIN = 1.0
 """Models of a search whose cost is higher than the best refined model's by more than this are not refined."""
 GUIDED_STREAMS = 4
 """Streams from where the loop model leads: one as it is, the others kicked."""

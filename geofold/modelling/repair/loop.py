@@ -24,7 +24,7 @@ from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.structure import Structure
 
-KEEP_MARGIN = 0.5
+KEEP_MARGIN = 1.0
 """By how much the cost of a model has to be lower than that of the input's loop, refined in place, to replace it."""
 STRICT_WEIGHT = 1.0
 """Energy weight (per kJ/mol) large enough that the energy alone decides."""

@@ -71,7 +71,7 @@ def test_training_ranks_a_loop_that_was_not_trained_on(pretrained: Path, tmp_pat
     energy = embed_surroundings(network, held_out.around).energy(held_out.xyz)
     order = np.corrcoef(energy.argsort().argsort(), held_out.rmsd.argsort().argsort())[0, 1]
     assert order > 0.5
-    assert card["ranking_loops"] == 5 and card["steps"] == 0 and np.isfinite(card["ranking_valid_loss"])
+    assert card["loops"] == 5 and card["pretraining"]["steps"] == 0 and np.isfinite(card["valid_loss"])
     json.dumps(card)
 
 
