@@ -48,6 +48,7 @@ def repair(
     repack_shell: float = 0.0,
     allow_cis_pro: bool = False,
     force_field: str = AMBER14.name,
+    candidate: str | Sequence[str] = (),
     name: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Result:
@@ -67,6 +68,8 @@ def repair(
         them); existing residues within the range are rebuilt.
     seed, altloc, energy, streams, rounds, device, predictor, models, budget, repack_shell, allow_cis_pro, force_field
         See `RunOptions`; with several models, those after the first are in the result's `others`.
+    candidate : str or sequence of str
+        Also consider the loop of this model, a file: it is fitted between the anchors, and judged like all others.
     name : str, optional
         Name of the input in the report.
     progress : callable, optional
@@ -95,6 +98,7 @@ def repair(
         repack_shell=repack_shell,
         allow_cis_pro=allow_cis_pro,
         force_field=force_field,
+        candidate=(candidate,) if isinstance(candidate, str) else tuple(candidate),
     )
     structure = load(source, name)
     texts = [loop] if isinstance(loop, str) else list(loop)

@@ -160,6 +160,8 @@ OPTIONS = (
     Option("build", list, None, "Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file contains "
            "the sequence (check lists them); existing residues within the range are rebuilt.", _REPAIR,
            form="ranges such as A:45-56=SEQUENCE"),
+    Option("candidate", list, None, "Also consider the loop of this model, a file: it is fitted between the anchors, "
+           "and judged like all others.", _REPAIR, form="files of models", places=(CLI, API)),
     Option("auto", bool, False, "Find the loops to repair instead.", _REPAIR),
     Option("contact", list, None, "A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0.", _CONSTRAIN,
            form="contacts such as A:3-A:10<6.0", places=_FILES),

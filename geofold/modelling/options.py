@@ -52,6 +52,8 @@ class RunOptions:
         With --build: also try each proline of the loop cis. The torsion prior's cost of a cis bond applies (repair).
     force_field : str
         Force field: amber14, amber19 or amber99sbildn, each with implicit solvent (OBC2).
+    candidate : tuple of str
+        Also consider the loop of this model, a file: it is fitted between the anchors, and judged like all others.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class RunOptions:
     repack_shell: float = 0.0
     allow_cis_pro: bool = False
     force_field: str = AMBER14.name
+    candidate: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -85,4 +88,5 @@ class RunOptions:
     def values(self, command: str) -> dict[str, Any]:
         """Values of the options that a command ('repair', 'constrain' or 'steer') has, by name."""
         names = {field.name for field in fields(self)}
-        return {row.name: getattr(self, row.name) for row in options_of(command, API) if row.name in names}
+        values = {row.name: getattr(self, row.name) for row in options_of(command, API) if row.name in names}
+        return {name: list(value) or None if isinstance(value, tuple) else value for name, value in values.items()}

@@ -127,12 +127,15 @@ class LoopModel:
         Energy of the force field (kJ/mol), if it was evaluated.
     confidence : (float, float, float) or None
         Expected backbone RMSD from the native (A) and the bounds of its 68 % interval, if a search ran.
+    external_rmsd : tuple of float
+        Backbone RMSD (A) from each candidate from elsewhere, as it was fitted.
     """
 
     outcome: StreamOutcome
     terms: Mapping[str, float]
     energy: float | None = None
     confidence: tuple[float, float, float] | None = None
+    external_rmsd: tuple[float, ...] = ()
 
     @property
     def cost(self) -> float:

@@ -27,6 +27,7 @@ from geofold.streams import say
 
 Loops = Annotated[list[str] | None, option("loop")]
 Builds = Annotated[list[str] | None, option("build")]
+Models = Annotated[list[str] | None, option("candidate")]
 Contacts = Annotated[list[str], option("contact")]
 
 
@@ -36,6 +37,7 @@ def repair(
     loop: Loops = None,
     auto: Annotated[bool, option("auto")] = False,
     build: Builds = None,
+    candidate: Models = None,
     trajectory: Trajectory = None,
     report: Report = None,
     view: View = None,
@@ -63,6 +65,7 @@ def repair(
             loop or (),
             auto=auto,
             build=build or (),
+            candidate=candidate or (),
             seed=seed,
             altloc=altloc,
             energy=energy,

@@ -148,6 +148,8 @@ def _model_scores(models: Sequence[LoopModel]) -> dict[str, Any]:
         "score": round(sum(model.cost for model in models), 3),
         "score_terms": [{name: round(value, 3) for name, value in model.terms.items()} for model in models],
     }
+    if any(model.external_rmsd for model in models):
+        scores["candidate_rmsd_angstrom"] = [[round(rmsd, 2) for rmsd in model.external_rmsd] for model in models]
     intervals = [model.confidence for model in models if model.confidence is not None]
     if len(intervals) == len(models):
         names = ("expected_rmsd_angstrom", "from_angstrom", "to_angstrom")

@@ -16,6 +16,7 @@ from geofold.modelling.scoring import SEARCH, Scores
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
 from geofold.modelling.search.evolutionary import Candidates, choose_effort, merge, search_loop
+from geofold.modelling.search.external import external_candidates
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.loop.batch_states import state_of_rows
@@ -91,13 +92,24 @@ def initial_models(
     effort = choose_effort(options, len(build.names), only_source=True)
     pool = merge(
         [
-            rerank_by_consensus(loop, search_loop(loop, effort, seed=options.seed, progress=progress, budget=budget))
+            rerank_by_consensus(
+                loop,
+                search_loop(
+                    loop,
+                    effort,
+                    seed=options.seed,
+                    progress=progress,
+                    budget=budget,
+                    external=external_candidates(loop, options.candidate),
+                ),
+            )
             for loop in loops
         ]
     )
     best = pool.finalists(options.streams, options)
     models = _with_side_chains(structure, build, best, loops[0].structure, options)
-    return replace(models, tried=len(loops) * effort.tried, ensemble=Ensemble.of(loops[0], pool))
+    ensemble = Ensemble.of(loops[0], pool, external_candidates(loops[0], options.candidate))
+    return replace(models, tried=len(loops) * effort.tried, ensemble=ensemble)
 
 
 def _with_side_chains(

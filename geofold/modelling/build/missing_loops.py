@@ -15,7 +15,7 @@ from geofold.modelling.outcome import LoopModel, StreamOutcome
 from geofold.modelling.preconditions import require_parameters
 from geofold.modelling.progress import Progress
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, EVER_REACHED, reachable_residues
-from geofold.modelling.search.consensus import with_confidence
+from geofold.modelling.search.consensus import with_confidence, with_external_rmsd
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.loop.build_request import plan_builds
@@ -156,7 +156,7 @@ def build_loops(
     for models, (first, _), seconds in zip(initial, spans, budgets, strict=True):
         stage = progress.begin(models.build.label)
         refined = [
-            with_confidence(present, model, models.ensemble)
+            with_confidence(present, with_external_rmsd(present, model, models.ensemble), models.ensemble)
             for model in refine_models(present, first, models, options, stage, TimeBudget(seconds))
         ]
         chosen.append(refined[0])

@@ -22,6 +22,7 @@ from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
 from geofold.modelling.search.diversity import select_diverse
 from geofold.modelling.search.evolutionary import choose_effort, search_loop
+from geofold.modelling.search.external import external_candidates
 from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import NO_PREDICTOR, TrajectoryRecorder
 from geofold.molecule.loop.batch_states import transfer_torsions
@@ -189,32 +190,29 @@ def _search(
         loop = LoopCandidates.of(
             structure, rebuild_plan(structure, first, last), altloc=options.altloc, seed=options.seed
         )
-        effort = choose_effort(options, last - first + 1, only_source=bool(options.repack_shell))
-        pool = search_loop(loop, effort, seed=options.seed, progress=progress.begin("search"), budget=budget)
-        pool = rerank_by_consensus(loop, pool)
     except GeofoldError:
         return [], None  # a loop that cannot be rebuilt (an unusual residue) is only refined from the input
-    start, ensemble = domain.start(structure.xyz), Ensemble.of(loop, pool)
+    external = external_candidates(loop, options.candidate)
+    effort = choose_effort(options, last - first + 1, only_source=bool(options.repack_shell))
+    stage = progress.begin("search")
+    try:
+        pool = search_loop(loop, effort, seed=options.seed, progress=stage, budget=budget, external=external)
+        pool = rerank_by_consensus(loop, pool)
+    except GeofoldError:
+        return [], None
+    start, ensemble = domain.start(structure.xyz), Ensemble.of(loop, pool, external)
     best = pool.finalists(options.streams, options)
     torsions, backbone = loop.torsions(best.rows), loop.backbone(best.rows)
     transferred, closed = transfer_torsions(domain, structure, start, torsions, backbone)
     if not closed.any():
         return [], ensemble
-    gates = f"{shipped_gate().name}, threshold"
-    recorders = [TrajectoryRecorder(LOOP_SEARCH, gates) for _ in range(len(transferred.conformation.xyz))]
-    for row, recorder in enumerate(recorders):
-        recorder.add(start.conformation.xyz[0], None, 0, 0)
-        recorder.add(transferred.conformation.xyz[row], None, 0, 0)
-    state = transferred
+    ends = [(transferred, _recorders(start, transferred))]
     if not options.repack_shell:  # the side chains around, which the search has not seen, stay
-        with_features = replace(domain, features=LoopFeatures.of(structure, domain.decoder))
-        for state, info, cursor in run_guided(with_features, transferred, seed=options.seed):
-            for row, recorder in enumerate(recorders):
-                recorder.add(state.conformation.xyz[row], info, row, cursor)
-    state = state._replace(cursor=0)
-    xyz = state.conformation.xyz.cpu().numpy()
-    scores = Scores.of(**learned_terms_of_local(structure, domain, xyz), clash=domain.cost(state).cpu().numpy())
-    cost = scores.total(REFINED)
+        # as transferred too: guidance may lead a candidate out of its basin, and a clean one gains nothing from it
+        ends.append(_guide_around_side_chains(structure, domain, start, transferred, options))
+    xyz = np.concatenate([state.conformation.xyz.cpu().numpy() for state, _ in ends])
+    clash = np.concatenate([domain.cost(state).cpu().numpy() for state, _ in ends])
+    cost = Scores.of(**learned_terms_of_local(structure, domain, xyz), clash=clash).total(REFINED)
     # with a shell the loop's side chains are packed later, so their present clashes say nothing
     order = np.arange(len(xyz), dtype=float) if options.repack_shell else cost
     count = max(round(FINALISTS * options.streams / STREAMS), options.models)
@@ -222,9 +220,44 @@ def _search(
     outcomes: list[StreamOutcome] = []
     progress = progress.begin("refine")
     for row in chosen:
-        one_row = domain.select(state, torch.tensor([row]))
-        outcomes.append(refine(structure, domain, one_row, options, recorders[row]))
+        end, place = divmod(row, len(transferred.conformation.xyz))
+        state, recorders = ends[end]
+        one_row = domain.select(state, torch.tensor([place]))
+        outcomes.append(refine(structure, domain, one_row, options, recorders[place]))
         progress.update(len(outcomes), len(chosen), float(cost[row]))
         if budget.exhausted():
             break
     return outcomes, ensemble
+
+
+def _recorders(start: LoopState, state: LoopState) -> list[TrajectoryRecorder]:
+    """Begin the trajectory of each row of a state: from the input to a candidate of the search."""
+    recorders = [TrajectoryRecorder(LOOP_SEARCH, f"{shipped_gate().name}, threshold") for _ in state.conformation.xyz]
+    for row, recorder in enumerate(recorders):
+        recorder.add(start.conformation.xyz[0], None, 0, 0)
+        recorder.add(state.conformation.xyz[row], None, 0, 0)
+    return recorders
+
+
+def _guide_around_side_chains(
+    structure: Structure, domain: LoopDomain, start: LoopState, state: LoopState, options: RunOptions
+) -> tuple[LoopState, list[TrajectoryRecorder]]:
+    """Guide rows around the side chains of the structure; returns their ends and trajectories.
+
+    Parameters
+    ----------
+    structure : Structure
+    domain : LoopDomain
+    start : LoopState
+        The input's loop, where trajectories begin.
+    state : LoopState
+        Candidates of the search.
+    options : RunOptions
+    """
+    recorders = _recorders(start, state)
+    with_features = replace(domain, features=LoopFeatures.of(structure, domain.decoder))
+    guided = state
+    for guided, info, cursor in run_guided(with_features, state, seed=options.seed):
+        for row, recorder in enumerate(recorders):
+            recorder.add(guided.conformation.xyz[row], info, row, cursor)
+    return guided._replace(cursor=0), recorders

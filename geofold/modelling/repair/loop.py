@@ -16,7 +16,7 @@ from geofold.modelling.progress import Progress
 from geofold.modelling.repair.candidate_models import FINALISTS, candidate_models
 from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell, without_reachable_side_chains
-from geofold.modelling.search.consensus import Ensemble, add_consensus, with_confidence
+from geofold.modelling.search.consensus import Ensemble, add_consensus, with_confidence, with_external_rmsd
 from geofold.modelling.search.diversity import distinct_models
 from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import no_motion
@@ -89,7 +89,10 @@ class LoopRepair:
 
     def _finish(self, models: list[LoopModel], ensemble: Ensemble | None) -> list[LoopModel]:
         """Distinct models with their confidence, where they were found by a search."""
-        chosen = distinct_models(self.structure, models, self.options)
+        chosen = [
+            with_external_rmsd(self.structure, model, ensemble)
+            for model in distinct_models(self.structure, models, self.options)
+        ]
         return [
             with_confidence(self.structure, model, ensemble) if model.outcome.predictor == LOOP_SEARCH else model
             for model in chosen

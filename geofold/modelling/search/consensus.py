@@ -28,19 +28,25 @@ class Ensemble:
         N, CA, C and O (nm).
     potential : (K,)
         Learned potential, by the network that had no part in the search.
+    external : (X, n, 4, 3)
+        Candidates from elsewhere, as fitted (nm).
     """
 
     backbone: Floats
     potential: Floats
+    external: Floats
 
     def rmsd(self, backbone: Floats) -> Floats:
         """RMSD (E, K) in A of backbones (E, n, 4, 3) in nm from the candidates, without superposition."""
         return pairwise_rmsd(backbone, self.backbone, 10)
 
     @classmethod
-    def of(cls, loop: LoopCandidates, pool: Candidates) -> Ensemble:
-        """Ensemble of the candidates of a search."""
-        return cls(loop.backbone(pool.rows), pool.scores.potential)
+    def of(cls, loop: LoopCandidates, pool: Candidates, external: Floats | None = None) -> Ensemble:
+        """Ensemble of the candidates of a search, and of those from elsewhere (X, m, 3)."""
+        none = np.empty((0, len(loop.atoms), 3))
+        return cls(
+            loop.backbone(pool.rows), pool.scores.potential, loop.backbone(none if external is None else external)
+        )
 
 
 def rerank_by_consensus(loop: LoopCandidates, pool: Candidates, judge: LoopScore | None = None) -> Candidates:
@@ -57,7 +63,7 @@ def rerank_by_consensus(loop: LoopCandidates, pool: Candidates, judge: LoopScore
         return pool
     potential = loop.potential(pool.rows, shipped_reranker()[0] if judge is None else judge)
     backbone = loop.backbone(pool.rows)
-    distance = consensus_distance(potential, Ensemble(backbone, potential).rmsd(backbone))
+    distance = consensus_distance(potential, pairwise_rmsd(backbone, backbone, 10))
     return Candidates.rank(pool.rows, replace(pool.scores, potential=potential, consensus=distance), CONSENSUS)
 
 
@@ -94,3 +100,11 @@ def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble |
         model,
         confidence=calibration.predict_rmsd(confidence_features(ensemble.potential, rmsd, potential, len(backbone))),
     )
+
+
+def with_external_rmsd(structure: Structure, model: LoopModel, ensemble: Ensemble | None) -> LoopModel:
+    """Return the model with its RMSD from the candidates from elsewhere, if there are any."""
+    if ensemble is None or not len(ensemble.external):
+        return model
+    rmsd = pairwise_rmsd(backbone_of_end(structure, model)[None], ensemble.external, 10)[0]
+    return replace(model, external_rmsd=tuple(rmsd.tolist()))

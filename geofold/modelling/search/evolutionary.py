@@ -155,6 +155,7 @@ def search_loop(
     progress: Progress | None = None,
     budget: TimeBudget | None = None,
     observe: Callable[[str, Floats], None] | None = None,
+    external: Floats | None = None,
 ) -> Candidates:
     """Search for conformations of a loop.
 
@@ -172,6 +173,8 @@ def search_loop(
     observe : callable, optional
         Called in each restart with a stage (``drawn``, ``tried``, ``guided``) and the candidates (K, m, 3) that are
         drawn, that are drawn or recombined, and that are chosen to be guided.
+    external : (K, m, 3), optional
+        Candidates from elsewhere (nm), which begin the pool.
 
     Returns
     -------
@@ -183,6 +186,8 @@ def search_loop(
     progress = Progress() if progress is None else progress
     noise = np.random.default_rng([seed, 2])
     pool = Candidates.empty(len(loop.atoms))
+    if external is not None and len(external):
+        pool = polish(loop, external, score, seed=seed)
     progress.update(0, effort.restarts, math.inf)
     for restart in count() if budget.seconds is not None else range(effort.restarts):
         if restart and budget.exhausted(SEARCH_SHARE):
@@ -200,18 +205,7 @@ def search_loop(
             everything = np.concatenate([tried.rows, judged.rows])
             for stage, candidates in (("drawn", rows), ("tried", everything), ("guided", best.rows)):
                 observe(stage, candidates)
-        guided, _ = loop.guide(best.rows, seed=seed + restart)
-        rows, clash = loop.minimise(guided, score, seed=seed + restart)
-        # a candidate near the native may leave its basin while it is guided, so it also enters the pool as it was
-        rows, clash = np.concatenate([rows, best.rows]), np.concatenate([clash, best.scores.clash])
-        scores = Scores.of(
-            loop.potential(rows, score),
-            judge=loop.judge(rows),
-            clash=clash,
-            outlier_after=loop.outlier_after(rows),
-            cis=loop.cis_penalty,
-        )
-        pool = merge([pool, Candidates.rank(rows, scores, SEARCH)])
+        pool = merge([pool, polish(loop, best.rows, score, seed=seed + restart)])
         progress.update(restart + 1, effort.restarts, float(pool.cost[0]))
     return pool
 
@@ -271,6 +265,25 @@ def breed_judged(
             scores = replace(evaluate_candidates(loop, offspring, score), judge=loop.judge(offspring))
             judged = merge([judged, Candidates.rank(offspring, scores, GUIDING)])
     return judged
+
+
+def polish(loop: LoopCandidates, rows: Floats, score: LoopScore, *, seed: int) -> Candidates:
+    """Guide and minimise candidates; returns them as they end and, as some leave their basin then, as they were.
+
+    Parameters
+    ----------
+    loop : LoopCandidates
+    rows : (K, m, 3)
+        Candidates (nm).
+    score : LoopScore
+        Potential that they are minimised on.
+    seed : int
+    """
+    guided, _ = loop.guide(rows, seed=seed)
+    minimised, _ = loop.minimise(guided, score, seed=seed)
+    both = np.concatenate([minimised, rows])
+    known = {"judge": loop.judge(both), "cis": np.full(len(both), loop.cis_penalty)}
+    return Candidates.rank(both, replace(evaluate_candidates(loop, both, score), **known), SEARCH)
 
 
 def evaluate_candidates(loop: LoopCandidates, rows: Floats, score: LoopScore) -> Scores:
