@@ -81,4 +81,5 @@ class TrajectoryRecorder:
 def no_motion(domain: LoopDomain, xyz: np.ndarray, status: str = "rigid") -> StreamOutcome:
     """Outcome of a loop that stays as it is, in coordinates (n_atoms, 3) of its structure."""
     atoms = domain.decoder.kinematics.atoms.cpu().numpy()
-    return StreamOutcome(domain.tree, atoms, xyz[atoms][None], status, NO_PREDICTOR)
+    none = dict.fromkeys(range(domain.tree.first, domain.tree.last + 1), 0)
+    return StreamOutcome(domain.tree, atoms, xyz[atoms][None], status, NO_PREDICTOR, none)

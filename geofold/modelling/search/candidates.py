@@ -272,7 +272,7 @@ class LoopCandidates:
 
     def backbone(self, rows: Floats) -> Floats:
         """N, CA, C and O (K, n, 4, 3) of candidates (K, m, 3)."""
-        return rows[:, self._backbone].reshape(len(rows), -1, 4, 3)
+        return rows[:, self._backbone].reshape(len(rows), len(self.build.names), 4, 3)
 
     @cached_property
     def _backbone(self) -> np.ndarray:
