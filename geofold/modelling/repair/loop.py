@@ -24,8 +24,10 @@ from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.structure import Structure
 
-KEEP_MARGIN = 1.0
-"""By how much the cost of a model has to be lower than that of the input's loop, refined in place, to replace it."""
+KEEP_MARGIN = 2.0
+"""By how much the cost of a model has to be lower than that of the input's loop, refined in place, to replace it. Among
+eight native loops of validation proteins no model gains more than 0.03; the largest known gain of a wrong loop is 1.6,
+at A:45-56 of 1ubi."""
 STRICT_WEIGHT = 1.0
 """Energy weight (per kJ/mol) large enough that the energy alone decides."""
 
