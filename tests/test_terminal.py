@@ -76,7 +76,7 @@ def test_a_command_of_check_runs_nothing_when_pasted(
 def test_no_control_of_a_file_reaches_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / f"x{CLEAR}\n.cif"
     source.write_bytes(gapped(f"A{CLEAR}"))
-    for arguments in (["check", str(source), "--no-energy"], ["repair", str(source), "--loop", "Z:1-9", "-o", "o.pdb"]):
+    for arguments in (["check", str(source), "--no-energy"], ["repair", str(source), "--loop", "Z:1-9", "-o", "o.cif"]):
         main(arguments)
         said = "".join(capsys.readouterr())
         assert printable_lines(said) == said and "\\x1b[2J" in said

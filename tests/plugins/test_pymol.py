@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
+from geofold.molecule.loop.perturbation import perturb_loop
+from geofold.molecule.selection import find_range
 from geofold.resources import find
 
 pymol2 = pytest.importorskip("pymol2")
@@ -47,7 +50,10 @@ def test_selections_become_ranges() -> None:
 
 
 def test_the_command_repairs_a_selection(tmp_path: Path) -> None:
-    start, out, log = find("structures", "2erl.pdb"), tmp_path / "out.pdb", tmp_path / "run.pml"
+    start, out, log = tmp_path / "bent.pdb", tmp_path / "out.pdb", tmp_path / "run.pml"
+    native = read(find("structures", "2erl.pdb"))
+    bent = perturb_loop(native, *find_range(native, ":20-26"), seed=0, target=2.0)
+    start.write_bytes(render(native, bent, np.abs(bent - native.xyz).max(1) > 0))
     log.write_text(
         f"run {SCRIPT}\nload {start}, mine\n"
         "geofold_repair mine and resi 20-26, streams=1, rounds=1, energy=0, predictor=hold-still\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -98,10 +99,11 @@ def candidate_models(
     start = domain.start(structure.xyz, options.streams)
     if not domain.decoder.can_move(start.conformation):
         return CandidateModels([], Scores.of(np.empty(0)))
+    stage = progress.begin("refine input")
+    stage.update(0, 1, math.inf)
     in_place = refine(structure, domain, domain.select(start, torch.zeros(1, dtype=torch.long)), options)
     outcomes = [in_place]
     if in_place.status != "done":
-        stage = progress.begin("refine input")
         outcomes.append(_evolve(structure, domain, start, options, stage, TrajectoryRecorder()))
     predicts = domain.tree.closed and options.predictor != NO_PREDICTOR
     if predicts and domain.length <= TRAINED_LENGTHS[1]:

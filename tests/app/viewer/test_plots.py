@@ -135,7 +135,7 @@ def test_energies_of_frames_differ_as_those_of_the_whole_protein() -> None:
     assert found is not None and min(found) == 0.0
     for one, other in ((0, 2), (1, 2)):
         told = whole.energy(frames[one]) - whole.energy(frames[other])
-        assert found[one] - found[other] == pytest.approx(told, rel=0.05, abs=5.0)
+        assert found[one] - found[other] == pytest.approx(told, rel=0.1, abs=5.0)
 
 
 @pytest.mark.parametrize("name", FORCE_FIELDS)

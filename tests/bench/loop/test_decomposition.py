@@ -42,7 +42,7 @@ def test_stages_of_a_search_are_nested(tmp_path: Path) -> None:
     assert record_pool(tmp_path / "pool.npz", episode(), 0) == ""
     (pool,) = read_pools([tmp_path / "pool.npz"])
     counts = [len(pool.rows[stage]) for stage in STAGES]
-    assert counts[0] < counts[1] and counts[2] == counts[3] == 8
+    assert counts[0] < counts[1] and 2 * counts[2] == counts[3] == 16
     known = {row.tobytes() for row in np.round(pool.rows["tried"] / (2 * RESOLUTION)).astype(int)}
     for stage in ("drawn", "guided"):
         assert {row.tobytes() for row in np.round(pool.rows[stage] / (2 * RESOLUTION)).astype(int)} <= known

@@ -123,7 +123,8 @@ def test_guided_candidates_cost_less_and_stay_closed() -> None:
     assert np.linalg.norm(xyz[:, -1, 2] - after, axis=-1) == pytest.approx(BONDED, abs=1e-3)
 
 
-def test_a_search_with_the_rmsd_as_potential_finds_the_native_loop() -> None:
+def test_a_search_with_the_rmsd_as_potential_finds_the_native_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LoopCandidates, "judge", lambda self, rows: np.zeros(len(rows)))
     effort = Effort(draws=192, crosses=64, generations=2, guided=6, restarts=3, parents=4)
     losses: list[float] = []
     progress = Progress(lambda stage, done, total, loss: losses.append(loss))
@@ -325,7 +326,7 @@ def test_confidence_follows_from_the_spread_of_the_search(monkeypatch: pytest.Mo
     monkeypatch.setattr(consensus, "shipped_reranker", lambda: (score, {"confidence": calibration.as_dict()}))
     loop = candidates()
     rows = loop.draw(32, np.random.default_rng(0))
-    ensemble = Ensemble(loop.backbone(rows), loop.potential(rows, score))
+    ensemble = Ensemble(loop.backbone(rows), loop.potential(rows, score), loop.backbone(rows[:0]))
     domain = LoopDomain.of(NATIVE, FIRST, LAST)
     atoms = domain.decoder.kinematics.atoms.numpy()
     outcome = StreamOutcome(domain.tree, atoms, NATIVE.xyz[atoms][None], "done", "hold-still")
@@ -333,7 +334,7 @@ def test_confidence_follows_from_the_spread_of_the_search(monkeypatch: pytest.Mo
     middle, low, high = with_confidence(NATIVE, model, ensemble).confidence
     distance = 10 * rmsd(rows)
     assert distance.min() < middle < distance.max() + 0.2 and low < middle < high
-    empty = Ensemble(ensemble.backbone[:0], ensemble.potential[:0])
+    empty = Ensemble(ensemble.backbone[:0], ensemble.potential[:0], ensemble.external)
     assert with_confidence(NATIVE, model, empty).confidence[0] < 0.2
     assert with_confidence(NATIVE, model, None) == model
     monkeypatch.setattr(consensus, "shipped_reranker", lambda: (score, {}))
