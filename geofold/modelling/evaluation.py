@@ -10,6 +10,7 @@ import torch
 
 from geofold.learn.judge.pretrained import shipped_judge
 from geofold.learn.judge.scoring import embed_surroundings
+from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.learn.loop_score.model import shipped_reranker
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
@@ -112,15 +113,25 @@ def learned_terms_of_local(structure: Structure, domain: LoopDomain, local: np.n
 
 def learned_terms(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> dict[str, np.ndarray]:
     """Learned terms (K,) of the cost of a loop between two residues, by name, in coordinates (K, n_atoms, 3)."""
-    first, last, steering = tree.first, tree.last, tree.steering
-    around = make_loop_environment(structure, first, last, steering)
-    rows = backbone_coordinates(structure, first, last, steering, xyz)
+    around, rows = _loop_input(structure, tree, xyz)
     with torch.no_grad():
         judge = embed_surroundings(shipped_judge()[0], around).energy(rows)
     return {
         "potential": np.asarray(shipped_reranker()[0].scores(rows, around).numpy()),
         "judge": np.asarray(judge.double().numpy()),
     }
+
+
+def potential_of(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np.ndarray:
+    """Learned potential (K,) of a loop between two residues in coordinates (K, n_atoms, 3)."""
+    around, rows = _loop_input(structure, tree, xyz)
+    return np.asarray(shipped_reranker()[0].scores(rows, around).numpy())
+
+
+def _loop_input(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> tuple[LoopEnvironment, torch.Tensor]:
+    """Return the environment of a loop and its backbones (K, L, 4, 3) in A, for coordinates (K, n_atoms, 3) in nm."""
+    span = tree.first, tree.last, tree.steering
+    return make_loop_environment(structure, *span), backbone_coordinates(structure, *span, xyz)
 
 
 def energy_of(structure: Structure, xyz: np.ndarray, options: RunOptions, only: Collection[int] | None = None) -> float:

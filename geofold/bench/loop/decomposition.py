@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from geofold.bench.common.processes import run_jobs
 from geofold.bench.common.records import table_of, write_summary
@@ -19,10 +18,8 @@ from geofold.bench.loop.pools import Pool, loop_of_episode, read_pools, record_p
 from geofold.bench.loop.sets import Episode, episodes
 from geofold.errors import InputFileError
 from geofold.geometry import pairwise_rmsd
-from geofold.learn.judge.pretrained import shipped_judge
-from geofold.learn.judge.scoring import embed_surroundings
 from geofold.learn.loop_score.confidence import consensus_distance
-from geofold.learn.loop_score.model import LoopScore, shipped_reranker, shipped_score
+from geofold.learn.loop_score.model import shipped_reranker, shipped_score
 from geofold.modelling.scoring import CONSENSUS, Scores
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.diversity import MIN_RMSD_MODELS, select_distinct
@@ -108,14 +105,10 @@ def terms_of_pool(loop: LoopCandidates, backbone: np.ndarray) -> dict[str, np.nd
 
 def learned_scores(loop: LoopCandidates, backbone: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Potential that leads the search, reranking potential and judge's energy (K,) of backbones (K, n, 4, 3) in nm."""
-    rows = torch.as_tensor(10 * backbone)
-
-    def potential(score: LoopScore) -> np.ndarray:
-        return np.asarray(score.scores(rows, loop.environment).numpy())
-
-    with torch.no_grad():
-        judge = embed_surroundings(shipped_judge()[0], loop.environment).energy(rows)
-    return potential(shipped_score()[0]), potential(shipped_reranker()[0]), np.asarray(judge.double().numpy())
+    potential, reranker = (
+        loop.potential_of_backbone(backbone, score) for score in (shipped_score()[0], shipped_reranker()[0])
+    )
+    return potential, reranker, loop.judge_of_backbone(backbone)
 
 
 def correlations(loop: LoopCandidates, pool: Pool, count: int = 200) -> Numbers:

@@ -17,20 +17,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.bench.loop.sets import Episode
-from geofold.errors import GeofoldError, InputFileError
+from geofold.errors import GeofoldError
 from geofold.files import write_npz
 from geofold.geometry import rmsd
+from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
 from geofold.modelling.options import RunOptions
 from geofold.modelling.repair.side_chain_shell import without_reachable_side_chains
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.evolutionary import choose_effort, search_loop
 from geofold.molecule.loop.build_request import plan_builds
+from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats
 
 STAGES = ("drawn", "tried", "guided", "pool")
 """Candidates that were drawn, all that were drawn or recombined, those chosen to be guided, and the final ones."""
 RESOLUTION = 1e-3
 """Resolution (nm) of stored coordinates."""
+FIELDS: dict[str, Field] = {
+    **{stage: (INTEGERS, (f"K_{stage}", "n", 4, 3)) for stage in STAGES},
+    "native": (FLOATS, ("n", 4, 3)),
+    "origin": (FLOATS, (3,)),
+    "cpu_seconds": (FLOATS, ()),
+    "name": (TEXT, ()),
+}
+"""Arrays of a file of recorded candidates."""
 
 
 class Pool(NamedTuple):
@@ -80,10 +90,8 @@ def record_pool(path: Path, episode: Episode, seed: int) -> str:
     stages["pool"] = [loop.backbone(pool.rows)]
     first, last = episode.span
     native = episode.native
-    atoms = [
-        native.atom(k, name, native.steering_mask) for k in range(first, last + 1) for name in ("N", "CA", "C", "O")
-    ]
-    if any(atom is None for atom in atoms):
+    atoms = backbone_atoms(native, first, last, native.steering_mask)
+    if None in atoms:
         return f"{episode.name}: the native lacks backbone atoms"
     reference = native.xyz[np.array(atoms)].reshape(-1, 4, 3)
     origin = reference.mean((0, 1))
@@ -103,16 +111,15 @@ def read_pools(files: Sequence[Path]) -> list[Pool]:
     """
     pools = []
     for path in files:
-        try:
-            with np.load(path) as arrays:
-                rows = {stage: RESOLUTION * arrays[stage] + arrays["origin"] for stage in STAGES}
-                pools.append(Pool(str(arrays["name"]), arrays["native"], rows, float(arrays["cpu_seconds"])))
-        except (OSError, KeyError, ValueError) as error:
-            raise InputFileError(
-                f"{path} holds no pool ({error})",
-                "a file of `geofold bench loop --decompose`",
-                "remove it, and run again",
-            ) from None
+        arrays = read_arrays(
+            path,
+            FIELDS,
+            content="candidates of a search",
+            expected="a file of `geofold bench loop --decompose`",
+            remedy="remove it, and run again",
+        )
+        rows = {stage: RESOLUTION * arrays[stage] + arrays["origin"] for stage in STAGES}
+        pools.append(Pool(str(arrays["name"]), arrays["native"], rows, float(arrays["cpu_seconds"])))
     return pools
 
 

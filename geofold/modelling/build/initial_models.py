@@ -90,6 +90,7 @@ def initial_models(
             with suppress(BuildError):  # a plan that does not close gives no candidate
                 loops.append(LoopCandidates.of(bare, plan, altloc=options.altloc, seed=options.seed, predicts=predicts))
     effort = choose_effort(options, len(build.names), only_source=True)
+    external = [external_candidates(loop, options.candidate) for loop in loops]
     pool = merge(
         [
             rerank_by_consensus(
@@ -100,16 +101,15 @@ def initial_models(
                     seed=options.seed,
                     progress=progress,
                     budget=budget,
-                    external=external_candidates(loop, options.candidate),
+                    external=rows,
                 ),
             )
-            for loop in loops
+            for loop, rows in zip(loops, external, strict=True)
         ]
     )
     best = pool.finalists(options.streams, options)
     models = _with_side_chains(structure, build, best, loops[0].structure, options)
-    ensemble = Ensemble.of(loops[0], pool, external_candidates(loops[0], options.candidate))
-    return replace(models, tried=len(loops) * effort.tried, ensemble=ensemble)
+    return replace(models, tried=len(loops) * effort.tried, ensemble=Ensemble.of(loops[0], pool, external[0]))
 
 
 def _with_side_chains(

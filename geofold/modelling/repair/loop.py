@@ -9,7 +9,6 @@ import numpy as np
 
 from geofold.errors import GeofoldError
 from geofold.modelling.evaluation import energy_of, evaluate_model, rank_models, sort_models
-from geofold.modelling.force_field_stage import ENERGY_WEIGHT
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, embed_fragment
 from geofold.modelling.progress import Progress
@@ -82,7 +81,7 @@ class LoopRepair:
         else:
             best = models[0]
         if self.options.energy and best.outcome.status != "kept":
-            best = self._no_worse_than_input(domain, best)
+            best = self._no_worse_than_input(domain, best, near)
         ensemble = packed.ensemble if search.ensemble is None else search.ensemble
         return self._finish([best, *models, *packed.models], ensemble)
 
@@ -100,24 +99,19 @@ class LoopRepair:
             for model in chosen
         ]
 
-    def _no_worse_than_input(self, domain: LoopDomain, best: LoopModel) -> LoopModel:
-        """Return the best model if its energy is below the input's, else one that is nearer to the input."""
+    def _no_worse_than_input(self, domain: LoopDomain, best: LoopModel, near: LoopModel) -> LoopModel:
+        """Return the best model if its energy is below the input's, else one nearer to the input: refined in place."""
         before = energy_of(self.structure, self.structure.xyz, self.options)
         if best.energy is None or best.energy < before or not np.isfinite(before):
             return best
         # A loop that was nearly right is better refined in place than traded for a clean one of higher energy.
-        near = self._refined_in_place(domain, ENERGY_WEIGHT)
         if near.energy is not None and near.energy < before:
             return near
         # An outlier that the force field does not allow is not removed either: then the energy alone decides.
-        strict = self._refined_in_place(domain, STRICT_WEIGHT)
-        return min((strict, near, best), key=lambda model: model.energy or 0.0)
-
-    def _refined_in_place(self, domain: LoopDomain, weight: float) -> LoopModel:
-        """Return the input's loop, refined from its own coordinates."""
         start = domain.start(self.structure.xyz)
-        outcome = refine(self.structure, domain, start, self.options, weight=weight)
-        return evaluate_model(self.structure, domain, outcome, self.options)
+        outcome = refine(self.structure, domain, start, self.options, weight=STRICT_WEIGHT)
+        strict = evaluate_model(self.structure, domain, outcome, self.options)
+        return min((strict, near, best), key=lambda model: model.energy or 0.0)
 
     def _models_in_shell(self) -> ShellModels:
         """Models found without the side chains around, packed with them and refined.

@@ -259,11 +259,19 @@ class LoopCandidates:
 
     def potential(self, rows: Floats, score: LoopScore) -> Floats:
         """Learned potential (K,) of candidates (K, m, 3)."""
-        return np.asarray(score.scores(torch.as_tensor(10 * self.backbone(rows)), self.environment).numpy())
+        return self.potential_of_backbone(self.backbone(rows), score)
+
+    def potential_of_backbone(self, backbone: Floats, score: LoopScore) -> Floats:
+        """Learned potential (K,) of backbones (K, n, 4, 3) in nm."""
+        return np.asarray(score.scores(torch.as_tensor(10 * backbone), self.environment).numpy())
 
     def judge(self, rows: Floats) -> Floats:
         """Energy (K,) of candidates (K, m, 3) by the judge, which reads the environment once."""
-        return np.asarray(self._judge.energy(torch.as_tensor(10 * self.backbone(rows))).double().numpy())
+        return self.judge_of_backbone(self.backbone(rows))
+
+    def judge_of_backbone(self, backbone: Floats) -> Floats:
+        """Energy (K,) by the judge of backbones (K, n, 4, 3) in nm."""
+        return np.asarray(self._judge.energy(torch.as_tensor(10 * backbone)).double().numpy())
 
     @cached_property
     def _judge(self) -> EmbeddedEnvironment:

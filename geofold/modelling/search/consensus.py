@@ -10,7 +10,7 @@ import numpy as np
 from geofold.geometry import pairwise_rmsd
 from geofold.learn.loop_score.confidence import Confidence, confidence_features, consensus_distance
 from geofold.learn.loop_score.model import LoopScore, shipped_reranker
-from geofold.modelling.evaluation import backbone_of_end, learned_terms
+from geofold.modelling.evaluation import backbone_of_end, potential_of
 from geofold.modelling.outcome import LoopModel
 from geofold.modelling.scoring import CONSENSUS, REFINED
 from geofold.modelling.search.candidates import LoopCandidates
@@ -94,7 +94,7 @@ def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble |
     if calibration is None or ensemble is None or not np.isfinite(backbone).all():
         return model
     coordinates = model.outcome.apply(structure.xyz)[None]
-    potential = float(learned_terms(structure, model.outcome.tree, coordinates)["potential"][0])
+    potential = float(potential_of(structure, model.outcome.tree, coordinates)[0])
     rmsd = ensemble.rmsd(backbone[None])[0]
     return replace(
         model,

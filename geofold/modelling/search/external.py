@@ -15,6 +15,7 @@ from geofold.errors import BuildError
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.molecule.io.read import read
 from geofold.molecule.residues import BACKBONE, one_letter_code, standard_name
+from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Floats, Structure
 
@@ -71,8 +72,8 @@ def fit_model(loop: LoopCandidates, model: Structure) -> Floats:
         )
     )
     rotation, _ = Rotation.align_vectors(target - target.mean(0), mobile - mobile.mean(0))
-    atoms = [model.atom(k, name, model.steering_mask) for k in range(first, first + count) for name in BACKBONE[:4]]
-    backbone = rotation.apply(model.xyz[np.array(atoms)] - mobile.mean(0)) + target.mean(0)
+    atoms = np.array(backbone_atoms(model, first, first + count - 1, model.steering_mask))
+    backbone = rotation.apply(model.xyz[atoms] - mobile.mean(0)) + target.mean(0)
     torsions = backbone_torsions(model)[first : first + count + 1, :2]
     return loop.fit(torsions[None], backbone.reshape(1, count, 4, 3))
 
@@ -108,7 +109,7 @@ def _matches(loop: LoopCandidates, model: Structure, start: int) -> bool:
     inside = model.residues[start : start + count]
     if [standard_name(residue.resname) for residue in inside] != [standard_name(name) for name in loop.build.names]:
         return False
-    if not all(_complete(model, k, BACKBONE[:4]) for k in range(start, start + count)):
+    if None in backbone_atoms(model, start, start + count - 1, model.steering_mask):
         return False
     if not all(model.bonded(k, k + 1) for k in range(start - 1, start + count)):
         return False
@@ -119,13 +120,16 @@ def _flank(loop: LoopCandidates, model: Structure, start: int, side: int) -> int
     """Count residues next to the loop, before (-1) or after it (1), that are bonded and alike in both structures."""
     own = loop.build.before if side < 0 else loop.build.after
     other = start - 1 if side < 0 else start + len(loop.build.names)
+    steering, mask = loop.origin.steering(loop.altloc), model.steering_mask
     matched = 0
     for step in range(FLANK):
         k, j = own + side * step, other + side * step
         if not (0 <= k < len(loop.origin.residues) and 0 <= j < len(model.residues)):
             break
         names = [standard_name(structure.residues[n].resname) for structure, n in ((loop.origin, k), (model, j))]
-        if names[0] != names[1] or not (_complete(loop.origin, k, BACKBONE[:3]) and _complete(model, j, BACKBONE[:3])):
+        if names[0] != names[1]:
+            break
+        if None in backbone_atoms(loop.origin, k, k, steering)[:3] or None in backbone_atoms(model, j, j, mask)[:3]:
             break
         if step and not all(
             structure.bonded(min(n, n - side), max(n, n - side)) for structure, n in ((loop.origin, k), (model, j))
@@ -133,7 +137,3 @@ def _flank(loop: LoopCandidates, model: Structure, start: int, side: int) -> int
             break
         matched += 1
     return matched
-
-
-def _complete(structure: Structure, k: int, names: Sequence[str]) -> bool:
-    return all(structure.atom(k, name, structure.steering_mask) is not None for name in names)
