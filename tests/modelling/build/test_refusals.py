@@ -34,11 +34,11 @@ def test_ranges_that_name_no_gap() -> None:
     refused(GAP, "A:61-58", ResidueRangeError, "runs backwards")
     refused(GAP, "B:58-61", ResidueRangeError, "no chain 'B'")
     refused(GAP, "A:59-60", BuildError, "not all that is missing", "expected A:58-61")
-    refused(WHOLE, "A:45-50", BuildError, "all of A:45-50 is there", "--loop A:45-50")
+    refused(WHOLE, "A:45-50", BuildError, "all residues of A:45-50 are in", "--loop A:45-50")
     refused(WHOLE, "A:1-4", BuildError, "no residue on one side of A:1-4", "chain ends are not built")
     refused(WHOLE, "A:77-80=GGGG", BuildError, "no residue on one side of A:77-80", "chain ends are not built")
     refused(renumbered(WHOLE, 44, 20), "A:50-55=GGGGGG", BuildError, "A:44 and A:65", "only numbers are skipped")
-    refused(without(WHOLE, (8, 8)), "A:8-8", BuildError, "3 to 40 residues", "take neighbours along")
+    refused(without(WHOLE, (8, 8)), "A:8-8", BuildError, "3 to 40 residues", "include neighbouring residues")
     refused(without(WHOLE, (8, 8), (11, 11)), ["A:10-12", "A:7-9"], OverlappingLoopsError, "A:7-9 and A:10-12")
 
 
@@ -51,7 +51,7 @@ def test_sequences_that_do_not_fit() -> None:
     refused(GAP, "A:58-61=DYN", SequenceError, "4 numbers", "DYN 3 letters")
     refused(GAP, "A:58-61=DYXI", SequenceError, "'X' at position 3")
     refused(GAP, "A:58-61=", SequenceError, "without a sequence")
-    refused(GAP, "A:58-61=DYNA", SequenceError, "not what SEQRES has there", "expected DYNI")
+    refused(GAP, "A:58-61=DYNA", SequenceError, "disagrees with SEQRES", "expected DYNI")
     refused(bare, "A:58-61", BuildError, "does not contain the sequence", "SEQRES", "A:58-61=GGG...")
     odd = GAP.replace(b"ASP TYR ASN ILE", b"ASP TPO ASN ILE")
     refused(odd, "A:58-61", SequenceError, "A:59 TPO", "twenty amino acids")
@@ -73,7 +73,7 @@ def test_a_gap_that_is_too_wide_says_how_wide() -> None:
     refused(renumbered(content, 56, -9), "A:45-47=GSG", BuildError, "12.9 A", "3 residues", "at most 12.")
     # near enough, but two prolines point elsewhere
     content = without_records(without(WHOLE, (45, 50)), "SEQRES")
-    refused(content, "A:45-50=PGPWCS", BuildError, "8.9 A", "none of 512 draws closes it")
+    refused(content, "A:45-50=PGPWCS", BuildError, "8.9 A", "none of 512 samples closes it")
 
 
 @pytest.mark.parametrize("other", [{"loop": "A:7-12"}, {"auto": True}])
