@@ -11,7 +11,7 @@ import numpy as np
 
 from geofold.app.report.audit import Check, audit
 from geofold.app.report.audit_built import audit_built
-from geofold.app.report.measure import measure
+from geofold.app.report.metrics import measure
 from geofold.app.report.report import build_report
 from geofold.app.result import Result
 from geofold.modelling.build.missing_loops import BuiltLoops

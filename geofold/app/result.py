@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.app.report.energies import infinite
+from geofold.app.report.metrics import METRICS
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import OptionError
 from geofold.files import temporary_folder, write_all
@@ -217,13 +217,9 @@ def summary(report: dict[str, Any]) -> str:
 
     if "built" in report:  # residues that were missing have no other measurement before
         row("missing residues", before["missing_residues"], after["missing_residues"])
-    row("severe overlaps", before.get("severe_overlaps", "-"), after["severe_overlaps"])
-    row("Ramachandran outliers", before.get("ramachandran", {}).get("outliers", "-"), after["ramachandran"]["outliers"])
-    row("cis peptide bonds", before.get("cis_peptide_bonds", "-"), after["cis_peptide_bonds"])
-    if "energy_kj_mol" in after:
-        undefined = "infinite" if infinite(before) else "-"
-        energy = f"{before['energy_kj_mol']:.0f}" if "energy_kj_mol" in before else undefined
-        row("energy", energy, f"{after['energy_kj_mol']:.0f}", f"kJ/mol ({after['force_field']})")
+    for metric in METRICS:
+        if metric.value(after) is not None:
+            row(metric.label, metric.summarise(before), metric.summarise(after), metric.unit(after))
     for contact in report.get("contacts", []):
         row(contact["contact"], contact["before_angstrom"], contact["after_angstrom"], "A")
     moved = report["moved"]

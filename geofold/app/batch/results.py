@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from geofold.app.report.metrics import METRICS
 from geofold.errors import OptionError
 from geofold.files import encoded, read_json_lines, write_all
 from geofold.paths import require_writable
@@ -25,12 +26,7 @@ FIELDS = (
     "status",
     "message",
     "models",
-    "severe_overlaps_before",
-    "severe_overlaps_after",
-    "ramachandran_outliers_before",
-    "ramachandran_outliers_after",
-    "energy_kj_mol_before",
-    "energy_kj_mol_after",
+    *(f"{metric.name}_{when}" for metric in METRICS for when in ("before", "after")),
     "max_displacement_angstrom",
     "output_sha256",
     "job_sha256",

@@ -12,6 +12,7 @@ from geofold.app.batch.columns import COLUMNS
 from geofold.app.batch.jobs import Job, digest, read_jobs
 from geofold.app.batch.results import FIELDS, Results
 from geofold.app.batch.workers import Workers
+from geofold.app.report.metrics import METRICS
 from geofold.errors import GeofoldError, OptionError
 from geofold.files import remove_leftovers, write_all
 from geofold.molecule.io.content import read_bytes
@@ -162,18 +163,13 @@ def _row(job: Job) -> dict[str, Any]:
 def _measured(result: Any) -> dict[str, Any]:
     """Status and measurements of a result, as columns of its row."""
     report = result.report
-    before, after = report["before"], report["after"]
     failed = [check["name"] for check in report["audit"]["checks"] if not check["passed"]]
     return {
         "status": PASSED if result.passed else FAILED,
         "message": f"audit: FAILED: {', '.join(failed)}" * bool(failed),
         "models": len(result.models),
-        "severe_overlaps_before": before.get("severe_overlaps"),
-        "severe_overlaps_after": after["severe_overlaps"],
-        "ramachandran_outliers_before": before.get("ramachandran", {}).get("outliers"),
-        "ramachandran_outliers_after": after["ramachandran"]["outliers"],
-        "energy_kj_mol_before": before.get("energy_kj_mol"),
-        "energy_kj_mol_after": after.get("energy_kj_mol"),
+        **{f"{metric.name}_before": metric.value(report["before"]) for metric in METRICS},
+        **{f"{metric.name}_after": metric.value(report["after"]) for metric in METRICS},
         "max_displacement_angstrom": report["moved"]["max_displacement_angstrom"],
     }
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.app.report.energies import ENERGY, infinite
+from geofold.app.report.energies import infinite
 from geofold.app.report.measure import backbone
+from geofold.app.report.metrics import METRICS
 from geofold.geometry import wrap
 from geofold.molecule.analysis.chirality import chiral_volumes
 from geofold.molecule.structure import Structure
@@ -100,19 +101,14 @@ def audit(
         Check("bond_change_angstrom", round(bond, 4), BOND),
         Check("angle_change_degrees", round(angle, 3), ANGLE),
         Check("omega_change_degrees", round(float(np.nanmax(omega, initial=0.0)), 3), OMEGA),
-        Check("cis_peptide_bonds_made", float(end["cis_peptide_bonds"] - start["cis_peptide_bonds"]), 0.0),
         Check("chiralities_changed", float(flipped.sum()), 0.0),
-        Check("severe_overlaps_added", float(end["severe_overlaps"] - start["severe_overlaps"]), 0.0),
-        Check(
-            "ramachandran_outliers_added",
-            float(end["ramachandran"]["outliers"] - start["ramachandran"]["outliers"]),
-            0.0,
-        ),
     ]
-    if infinite(end) and not infinite(start):
+    for metric in METRICS:
+        first, last = metric.value(start), metric.value(end)
+        if metric.may_not_grow and first is not None and last is not None:
+            checks.append(Check(metric.may_not_grow, round(float(last - first), 2), 0.0))
+    if infinite(end) and not infinite(start):  # from infinite to finite is an improvement
         checks.append(Check("energy_infinite", 1.0, 0.0))
-    elif ENERGY in end and ENERGY in start:  # from infinite to finite is an improvement
-        checks.append(Check("energy_change_kj_mol", round(end[ENERGY] - start[ENERGY], 2), 0.0))
     return checks
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from geofold.app.report.chain_breaks import breaks
 from geofold.app.report.energies import NumbersAndNotes
-from geofold.app.report.measure import measure
+from geofold.app.report.metrics import measure
 from geofold.app.report.report import REPORT_SCHEMA, chemistry_notes, described, versions
 from geofold.app.report.torsion_likelihood import likelihood
 from geofold.errors import ForceFieldError

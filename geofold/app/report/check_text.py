@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from geofold.app.report.metrics import METRICS
 from geofold.terminal import printable_values, shell_quoted
 
 
@@ -11,14 +12,12 @@ def check_text(report: dict[str, Any]) -> str:
     """Format the report of `check` as lines of printable characters; commands are quoted for a shell."""
     raw, report = report, printable_values(report)
     numbers = report["before"]
-    rama = numbers["ramachandran"]
     lines = [
         f"{report['input']['name']}: {report['input']['amino_acids']} amino acids, {', '.join(report['residues'])}",
-        f"  severe overlaps        {numbers['severe_overlaps']} (worst {numbers['worst_overlap_angstrom']} A)",
-        f"  Ramachandran           {rama['favoured']} favoured, {rama['allowed']} allowed, {rama['outliers']} outliers"
-        + (f" ({', '.join(rama['outlier_residues'])})" if rama["outliers"] else ""),
-        f"  cis peptide bonds      {numbers['cis_peptide_bonds']}",
     ]
+    for metric in METRICS:
+        if metric.value(numbers) is not None:
+            lines.append(f"  {metric.label:<22} {metric.describe(numbers)} {metric.unit(numbers)}".rstrip())
     for gap, shown in zip(raw["chain_breaks"], report["chain_breaks"], strict=True):
         lines += _gap(shown, _command(raw["input"]["name"], gap["build"]))
     if report["prior"] is not None:
@@ -26,8 +25,6 @@ def check_text(report: dict[str, Any]) -> str:
         lines.append(f"  torsion prior          {report['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
     bad = ", ".join(part["residues"] for part in report["trouble"]["stretches"])
     lines.append(f"  loop model             in trouble: {bad or 'nothing'}")
-    if "energy_kj_mol" in numbers:
-        lines.append(f"  energy                 {numbers['energy_kj_mol']} kJ/mol ({numbers['force_field']})")
     return "\n".join(lines + [f"  note: {note}" for note in report["notes"]])
 
 

@@ -1,20 +1,14 @@
-"""Measurements of one set of coordinates: the sections "before" and "after" of the report.
-
-Lengths are in A and angles in degrees, with the unit in the key; energies are in kJ/mol.
-"""
+"""Backbone dihedrals with their Ramachandran verdicts, and severe overlaps, of coordinates and trajectories."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.app.report.energies import energies
 from geofold.molecule.energy import ramachandran
-from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.energy.sterics import Sterics
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.kinematics.forward import Kinematics
@@ -102,50 +96,3 @@ def overlaps_along(structure: Structure, tree: TorsionTree, frames: Floats) -> I
         severe = np.flatnonzero(size >= SEVERE_OVERLAP)
         i, j = sterics.atoms[pairs.i.numpy()[severe]], sterics.atoms[pairs.j.numpy()[severe]]
         yield [(int(a), int(b), float(s)) for a, b, s in zip(i, j, size[severe], strict=True)]
-
-
-def measure(
-    structure: Structure, trees: list[TorsionTree], xyz: Floats, energy: EnergyModel | None, altloc: str | None = None
-) -> dict[str, Any]:
-    """Measure energy, clashes and Ramachandran counts of coordinates.
-
-    Parameters
-    ----------
-    structure : Structure
-        The structure that the coordinates belong to.
-    trees : list of TorsionTree
-        Torsion tree of each moving segment, to which clashes and Ramachandran counts refer.
-    xyz : (n_atoms, 3)
-        Coordinates (nm).
-    energy : EnergyModel or None
-        Energy model of the coordinates; None: no energy.
-    altloc : str, optional
-        Conformer to measure if the backbone has several.
-
-    Returns
-    -------
-    dict
-    """
-    angles = backbone(structure, xyz, altloc)
-    moving = np.zeros(len(structure.residues), dtype=bool)
-    for tree in trees:
-        moving[tree.first : tree.last + 1] = True
-    clashes = [c for tree in trees for c in overlaps(structure, tree, xyz)]
-    unique = {(min(i, j), max(i, j)): s for i, j, s in clashes}
-    verdict = angles.verdict[moving]
-    outliers = np.flatnonzero(moving & (angles.verdict == ramachandran.OUTLIER))
-    numbers: dict[str, Any] = {}
-    if energy is not None:
-        numbers |= energies(energy, xyz, moving)
-    worst = max(unique.values(), default=0.0)
-    return numbers | {
-        "severe_overlaps": len(unique),
-        "worst_overlap_angstrom": round(10 * worst, 3),
-        "ramachandran": {
-            "favoured": int((verdict == ramachandran.FAVOURED).sum()),
-            "allowed": int((verdict == ramachandran.ALLOWED).sum()),
-            "outliers": len(outliers),
-            "outlier_residues": [structure.residues[k].label for k in outliers],
-        },
-        "cis_peptide_bonds": int((np.abs(angles.omega[moving]) < CIS).sum()),
-    }

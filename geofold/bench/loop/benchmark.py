@@ -18,7 +18,7 @@ import numpy as np
 from geofold.app import api
 from geofold.app.report.audit import audit
 from geofold.app.report.check import any_altloc
-from geofold.app.report.measure import measure
+from geofold.app.report.metrics import METRICS, measure
 from geofold.bench.common.openmm_min import minimise_loop
 from geofold.bench.common.records import Records, gather
 from geofold.bench.loop.comparison import is_rest_identical
@@ -273,10 +273,5 @@ def _loop_rmsd(episode: Episode, structure: Structure, xyz: Floats) -> float:
 
 
 def _shorten(numbers: Numbers) -> Numbers:
-    ramachandran = numbers.get("ramachandran", {})
-    return {
-        "overlaps": numbers.get("severe_overlaps"),
-        "outliers": ramachandran.get("outliers"),
-        "cis": numbers.get("cis_peptide_bonds"),
-        "energy": numbers.get("energy_kj_mol"),
-    }
+    """Metrics in the records of a benchmark, by their short names."""
+    return {metric.short: metric.value(numbers) for metric in METRICS}

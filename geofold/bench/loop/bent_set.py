@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geofold import resources
-from geofold.app.report.measure import measure
+from geofold.app.report.metrics import measure
 from geofold.bench.common.data import PROTEINS
 from geofold.errors import GeofoldError
 from geofold.molecule.io.read import read

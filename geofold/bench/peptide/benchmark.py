@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from geofold.app.report.audit import audit
-from geofold.app.report.measure import measure
+from geofold.app.report.metrics import measure
 from geofold.bench.common.openmm_min import minimise_to_contact
 from geofold.bench.common.records import Records, gather
 from geofold.bench.peptide.agents.lbfgs import walk_to_contact

@@ -26,7 +26,8 @@ from viewer_cases import (
 )
 
 import geofold as gf
-from geofold.app.report.measure import backbone, measure, overlaps, overlaps_along
+from geofold.app.report.measure import backbone, overlaps, overlaps_along
+from geofold.app.report.metrics import measure
 from geofold.app.viewer import page as viewer
 from geofold.app.viewer.library import LIBRARY_VARIABLE
 from geofold.app.viewer.plots import DRAWN, UNDEFINED_ANGLE, contours, depths_shown, energies

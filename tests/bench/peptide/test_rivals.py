@@ -10,7 +10,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from geofold.app.report.audit import audit
-from geofold.app.report.measure import measure
+from geofold.app.report.metrics import measure
 from geofold.bench.common.annealing import Schedule
 from geofold.bench.peptide import reference_ensemble as peptide_reference
 from geofold.bench.peptide.agents.lbfgs import interpolate_torsions, walk_to_contact

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.app.report.measure import measure
+from geofold.app.report.metrics import measure
 from geofold.bench.common.annealing import (
     GUARD,
     GUARD_STRENGTH,
