@@ -133,8 +133,8 @@ def frames_by_normal(origin: Any, axis: Any, plane: Any) -> Any:
         x = _unit(axis - origin)
         z = _unit(cross(x, plane - origin))
         return torch.stack([x, cross(z, x), z], dim=-1)
-    x = _finite_unit(axis - origin)
-    z = _finite_unit(np.cross(x, plane - origin))
+    x = unit_vectors(axis - origin)
+    z = unit_vectors(np.cross(x, plane - origin))
     return np.stack([x, np.cross(z, x), z], axis=-1)
 
 
@@ -224,7 +224,7 @@ def _unit(vectors: Any) -> Any:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def _finite_unit(vectors: Array) -> Array:
+def unit_vectors(vectors: Array) -> Array:
     """Vectors (..., 3) scaled to unit length; zeros stay zeros."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), MIN_NORM))
 

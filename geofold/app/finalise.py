@@ -15,6 +15,7 @@ from geofold.app.report.metrics import measure
 from geofold.app.report.report import build_report
 from geofold.app.result import Result
 from geofold.modelling.build.missing_loops import BuiltLoops
+from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
 from geofold.molecule.energy.openmm_energy import EnergyModel
@@ -41,7 +42,7 @@ def finish(
     built: BuiltLoops | None = None,
     models: Sequence[LoopModel] = (),
     along: Sequence[tuple[Contact, ...]] = (),
-    start_model: EnergyModel | None = None,
+    energies: EnergySource | None = None,
 ) -> Result:
     """Write the structure, read it back, measure, audit and report.
 
@@ -71,8 +72,8 @@ def finish(
         The outcomes with their costs, for the report.
     along : sequence of tuple of Contact
         Contacts of the step that led to each frame, if they changed during the run.
-    start_model : EnergyModel, optional
-        Energy model of the initial coordinates, if the caller has one already.
+    energies : EnergySource, optional
+        Of the structure, if the caller has one already.
 
     Returns
     -------
@@ -84,10 +85,11 @@ def finish(
     content = render(structure, end, moved)
     # audit the coordinates of the file, rounding included; toolkit objects have no file and keep full precision
     written = read(content, name=structure.source).xyz if original.document is not None else end
-    model = energy_model(structure, written, options)
+    energies = EnergySource.of(structure, options) if energies is None else energies
+    model = None if energies is None else energies.model_at(written)
     after = measure(structure, [m.tree for m in outcomes], written, model, options.altloc)
     if built is None:
-        start = energy_model(structure, structure.xyz, options) if start_model is None else start_model
+        start = None if energies is None else energies.model_at(structure.xyz)
         before, checks = _compare_with_input(structure, outcomes, written, start, after, options)
         if command != "repair" or _searched_with_repacking(outcomes, options):
             checks = [check for check in checks if not check.name.startswith("energy")]
@@ -193,21 +195,6 @@ def _neighbours(structure: Structure, outcomes: list[StreamOutcome], xyz: np.nda
         severe = pairs[depth >= 10 * SEVERE_OVERLAP].tolist()
         count.append(sum(bool(turned & {i, j}) and not inside & {i, j} for i, j in severe))
     return Check("neighbour_overlaps_added", float(count[1] - count[0]), 0.0)
-
-
-def energy_model(structure: Structure, xyz: np.ndarray, options: RunOptions) -> EnergyModel | None:
-    """Build the energy model of coordinates (n_atoms, 3) in nm, or None without `options.energy`.
-
-    Hydrogens that the file lacks are placed for these coordinates, so that energies before and after are comparable.
-    """
-    if not options.energy:
-        return None
-    return EnergyModel.of(
-        replace(structure, xyz=xyz),
-        structure.steering(options.altloc),
-        seed=options.seed,
-        force_field=options.force_field_value,
-    )
 
 
 def _violation(contact: Contact, xyz: np.ndarray) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from geofold.app.finalise import compare_models, energy_model, finish
+from geofold.app.finalise import compare_models, finish
 from geofold.app.result import Result
+from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.options import RunOptions
 from geofold.modelling.preconditions import require_honoured, require_one, separate, with_missing_atoms
 from geofold.modelling.progress import Progress, ProgressCallback
@@ -46,12 +47,14 @@ def repair_existing(
     def begin(first: int, last: int) -> Progress:
         return Progress(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
 
-    start_model = energy_model(structure, structure.xyz, options)  # before the search, so that a refusal comes early
+    energies = EnergySource.of(structure, options)
+    if energies is not None:
+        energies.prepare()  # before the search, so that a refusal comes early
     with one_thread():
         if len(ranges) == 1:
-            several = [[model] for model in repair_loop(structure, *ranges[0], shared, begin(*ranges[0]))]
+            several = [[model] for model in repair_loop(structure, *ranges[0], shared, energies, begin(*ranges[0]))]
         else:
-            several = [repair_loops(structure, ranges, shared, begin)]
+            several = [repair_loops(structure, ranges, shared, energies, begin)]
     for model in several[0]:
         require_honoured(structure, model.outcome)
     return _of_models(
@@ -66,7 +69,7 @@ def repair_existing(
                 began,
                 loops=texts,
                 models=models,
-                start_model=start_model,
+                energies=energies,
             )
             for models in several
         ]

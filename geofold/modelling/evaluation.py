@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +12,10 @@ from geofold.learn.judge.pretrained import shipped_judge
 from geofold.learn.judge.scoring import embed_surroundings
 from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.learn.loop_score.model import shipped_reranker
-from geofold.modelling.options import RunOptions
+from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
 from geofold.modelling.scoring import REFINED, Scores, finite_energies
 from geofold.molecule.energy.loop_score_input import backbone_coordinates, make_loop_environment
-from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Structure
@@ -41,8 +40,7 @@ def rank_models(
     structure: Structure,
     outcomes: Sequence[StreamOutcome],
     scores: Scores,
-    options: RunOptions,
-    only: Collection[int] | None = None,
+    energies: EnergySource | None,
 ) -> list[LoopModel]:
     """Models of a loop, lowest cost first.
 
@@ -53,20 +51,18 @@ def rank_models(
     outcomes : sequence of StreamOutcome, (M,)
     scores : Scores, (M,)
         Of their ends, without energies.
-    options : RunOptions
-        Whether energies are evaluated.
-    only : collection of int, optional
-        Residues whose energy is evaluated; all if not given.
+    energies : EnergySource or None
+        None: energies are not evaluated.
     """
-    if options.energy:
-        energy = [energy_of(structure, outcome.apply(structure.xyz), options, only) for outcome in outcomes]
+    if energies is not None:
+        energy = [energies.energy(outcome.apply(structure.xyz)) for outcome in outcomes]
         scores = replace(scores, energy=np.array(energy))
     terms = scores.contributions(REFINED)
-    energies: list[float | None] = [None] * len(outcomes)
+    known: list[float | None] = [None] * len(outcomes)
     if np.isfinite(scores.energy).any():  # infinite energies say nothing unless they can be compared
-        energies = [float(energy) for energy in finite_energies(scores.energy)]
+        known = [float(energy) for energy in finite_energies(scores.energy)]
     return sort_models(
-        LoopModel(outcome, {name: float(value[k]) for name, value in terms.items()}, energies[k])
+        LoopModel(outcome, {name: float(value[k]) for name, value in terms.items()}, known[k])
         for k, outcome in enumerate(outcomes)
     )
 
@@ -75,8 +71,7 @@ def evaluate_model(
     structure: Structure,
     domain: LoopDomain,
     outcome: StreamOutcome,
-    options: RunOptions,
-    only: Collection[int] | None = None,
+    energies: EnergySource | None,
 ) -> LoopModel:
     """Model of one refined end; see `evaluate_geometry` and `rank_models`.
 
@@ -88,13 +83,11 @@ def evaluate_model(
         Domain of the loop.
     outcome : StreamOutcome
         Result of a refinement.
-    options : RunOptions
-        Options of the run.
-    only : collection of int, optional
-        Residues included in the energy; all by default.
+    energies : EnergySource or None
+        None: its energy is not evaluated.
     """
     scores = evaluate_geometry(structure, domain, [outcome])
-    return rank_models(structure, [outcome], scores, options, only)[0]
+    return rank_models(structure, [outcome], scores, energies)[0]
 
 
 def sort_models(models: Iterable[LoopModel]) -> list[LoopModel]:
@@ -132,25 +125,6 @@ def _loop_input(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> tup
     """Return the environment of a loop and its backbones (K, L, 4, 3) in A, for coordinates (K, n_atoms, 3) in nm."""
     span = tree.first, tree.last, tree.steering
     return make_loop_environment(structure, *span), backbone_coordinates(structure, *span, xyz)
-
-
-def energy_of(structure: Structure, xyz: np.ndarray, options: RunOptions, only: Collection[int] | None = None) -> float:
-    """Energy (kJ/mol) in the force field of the options, with hydrogens placed for the coordinates.
-
-    Parameters
-    ----------
-    structure : Structure
-    xyz : (n_atoms, 3)
-        Coordinates (nm).
-    options : RunOptions
-    only : collection of int, optional
-        Residues whose energy is evaluated; all if not given.
-    """
-    steering = structure.steering(options.altloc)
-    model = EnergyModel.of(
-        replace(structure, xyz=xyz), steering, seed=options.seed, only=only, force_field=options.force_field_value
-    )
-    return model.energy(xyz)
 
 
 def backbone_of_end(structure: Structure, model: LoopModel) -> np.ndarray:

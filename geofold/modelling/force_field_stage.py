@@ -16,7 +16,6 @@ from geofold.molecule.energy.all_atom import region
 from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.energy.openmm_gradient import SteeringEnergy
-from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.structure import Structure
@@ -49,17 +48,40 @@ def with_force_field(
     ForceFieldError
         If the force field cannot describe the moving residues, or has a term that cannot be carried over.
     """
-    decoder: TorsionDecoder = domain.decoder
-    atoms = decoder.kinematics.atoms.cpu().numpy()
-    whole = structure.xyz.copy()
-    whole[atoms] = xyz
-    moving = np.zeros(len(whole), dtype=bool)
-    moving[decoder.tree.atoms] = True
+    whole = whole_coordinates(structure, domain, xyz)
     current = replace(structure, xyz=whole)
     # residues further away are beyond the cutoff; placing their hydrogens would take most of the time
-    around = region(current, whole[moving], REGION)
-    model = EnergyModel.of(current, decoder.tree.steering, seed=seed, only=around, force_field=force_field)
-    return replace(domain, steering=SteeringEnergy(model, whole, moving))
+    around = region(current, whole[domain.decoder.tree.atoms], REGION)
+    model = EnergyModel.of(current, domain.decoder.tree.steering, seed=seed, only=around, force_field=force_field)
+    return with_energy_model(domain, model, whole)
+
+
+def with_energy_model(domain: Domain, model: EnergyModel, xyz: np.ndarray) -> Domain:
+    """Return the domain with the force field of a model around the moving atoms.
+
+    Parameters
+    ----------
+    domain : LoopDomain or PeptideDomain
+    model : EnergyModel
+        With hydrogens placed for the coordinates; see `EnergyModel.at`.
+    xyz : (n_atoms, 3)
+        Coordinates of the structure (nm).
+
+    Raises
+    ------
+    ForceFieldError
+        If no moving atom is part of the model, or the force field has a term that cannot be carried over.
+    """
+    moving = np.zeros(len(xyz), dtype=bool)
+    moving[domain.decoder.tree.atoms] = True
+    return replace(domain, steering=SteeringEnergy(model, xyz, moving))
+
+
+def whole_coordinates(structure: Structure, domain: LoopDomain | PeptideDomain, local: np.ndarray) -> np.ndarray:
+    """Coordinates (n_atoms, 3) of the structure with local ones (m, 3) of the domain's atoms."""
+    whole = structure.xyz.copy()
+    whole[domain.decoder.kinematics.atoms.cpu().numpy()] = local
+    return whole
 
 
 def run_force_field(

@@ -8,7 +8,8 @@ from dataclasses import replace
 from geofold.errors import ContactError, CovalentLinkError, OptionError, OverlappingLoopsError
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import StreamOutcome
-from geofold.molecule.energy.all_atom import complete, missing_atoms
+from geofold.molecule.energy.all_atom import complete
+from geofold.molecule.energy.missing_atoms import missing_atoms
 from geofold.molecule.energy.pdbfixer_input import pieces
 from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.peptide.contacts import Contact

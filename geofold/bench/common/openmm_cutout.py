@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.molecule.energy.subsystem import subsystem
+from geofold.molecule.energy.subsystem import SystemTerms, subsystem
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -34,4 +34,5 @@ def cut_out_system(system: Any, particles: NDArray[np.int64], free: Mask) -> Any
     ForceFieldError
         For a class of force that `subsystem` does not copy.
     """
-    return subsystem(system, particles, free, [system.getParticleMass(int(p)) if free[p] else 0.0 for p in particles])
+    masses = [system.getParticleMass(int(p)) if free[p] else 0.0 for p in particles]
+    return subsystem(SystemTerms(system), particles, free, masses)

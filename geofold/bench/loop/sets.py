@@ -170,8 +170,8 @@ def _chain_episodes(set_name: str, data: str, count: int) -> Iterator[Episode]:
 def bend_and_refine(native: Structure, loop: ChainLoop) -> Structure:
     """Bend a loop of a native with its ends closed, pack it with the surrounding side chains, and refine it."""
     bent = perturb_structure(native, loop)
-    shell = SideChainShell(bent, loop.first, loop.last, ANGSTROM * SHELL_RADIUS)
-    xyz = shell.refine(bent.xyz, (), RunOptions()).outcome.apply(bent.xyz)
+    shell = SideChainShell(bent, loop.first, loop.last, ANGSTROM * SHELL_RADIUS, RunOptions())
+    xyz = shell.refine(bent.xyz, ()).outcome.apply(bent.xyz)
     return read(render(bent, xyz, np.abs(xyz - native.xyz).max(1) > 0), name=loop.name)
 
 

@@ -20,7 +20,7 @@ from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.geometry import wrap
 from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.packed_chains import relabel_row, with_added_atoms
-from geofold.molecule.energy.all_atom import missing_atoms
+from geofold.molecule.energy.missing_atoms import missing_atoms
 from geofold.molecule.io.read import read
 from geofold.molecule.sidechains.packing import find_shell, pack, place_side_chains
 from geofold.molecule.sidechains.rotamer_library import SYMMETRIC_RESIDUES, chi_angles

@@ -139,12 +139,12 @@ def _clash_cost(structure: Structure, first: int, last: int, rows: Floats, optio
     if not options.repack_shell:
         domain = LoopDomain.of(structure, first, last, altloc=options.altloc, device=options.device)
         return np.asarray(domain.cost(state_of_rows(domain, structure, rows)).cpu().numpy())
-    shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell)
+    shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell, options)
     atoms, cost = np.flatnonzero(structure.atoms_within(first, last)), []
     for row in rows:
         xyz = structure.xyz.copy()
         xyz[atoms] = row
-        packed = replace(structure, xyz=shell.repack(xyz, options.seed).apply(xyz))
+        packed = replace(structure, xyz=shell.repack(xyz).apply(xyz))
         domain = LoopDomain.of(packed, first, last, altloc=options.altloc, device=options.device)
         cost.append(float(domain.cost(domain.start(packed.xyz))[0]))
     return np.array(cost)

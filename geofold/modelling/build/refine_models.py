@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from geofold.modelling.build.initial_models import InitialModels
+from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.evaluation import evaluate_model
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel
@@ -74,11 +75,11 @@ def _in_place(
 ) -> Callable[[int], LoopModel]:
     """Refines a row while all other residues stay."""
     domain = loop_domain(structure, first, last, options)
-    state = state_of_rows(domain, structure, rows)
+    state, energies = state_of_rows(domain, structure, rows), EnergySource.of(structure, options)
 
     def refine_row(row: int) -> LoopModel:
-        outcome = refine(structure, domain, domain.select(state, torch.tensor([row])), options)
-        return evaluate_model(structure, domain, outcome, options)
+        outcome = refine(structure, domain, domain.select(state, torch.tensor([row])), options, energies)
+        return evaluate_model(structure, domain, outcome, energies)
 
     return refine_row
 
@@ -87,12 +88,12 @@ def _in_shell(
     structure: Structure, first: int, last: int, rows: Floats, options: RunOptions
 ) -> Callable[[int], LoopModel]:
     """Refines a row after the side chains around it were repacked."""
-    shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell).restricted_to(rows)
+    shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell, options).restricted_to(rows)
     atoms = np.flatnonzero(structure.atoms_within(first, last))
 
     def refine_row(row: int) -> LoopModel:
         xyz = structure.xyz.copy()
         xyz[atoms] = rows[row]
-        return shell.refine(xyz, (), options)
+        return shell.refine(xyz, ())
 
     return refine_row

@@ -13,6 +13,7 @@ from geofold.errors import GeofoldError
 from geofold.learn.loop_denoiser.model import TRAINED_LENGTHS
 from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import refinement_controller, run_guided
+from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.evaluation import evaluate_geometry, learned_terms_of_local
 from geofold.modelling.options import STREAMS, RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, StreamOutcome
@@ -70,6 +71,7 @@ def candidate_models(
     structure: Structure,
     domain: LoopDomain,
     options: RunOptions,
+    energies: EnergySource | None,
     budget: TimeBudget,
     progress: Progress | None = None,
     *,
@@ -86,6 +88,8 @@ def candidate_models(
     domain : LoopDomain
         The loop in the structure.
     options : RunOptions
+    energies : EnergySource or None
+        Force field of the refinement.
     budget : TimeBudget
     progress : Progress, optional
     search : bool
@@ -101,22 +105,22 @@ def candidate_models(
         return CandidateModels([], Scores.of(np.empty(0)))
     stage = progress.begin("refine input")
     stage.update(0, 1, math.inf)
-    in_place = refine(structure, domain, domain.select(start, torch.zeros(1, dtype=torch.long)), options)
+    in_place = refine(structure, domain, domain.select(start, torch.zeros(1, dtype=torch.long)), options, energies)
     outcomes = [in_place]
     if in_place.status != "done":
-        outcomes.append(_evolve(structure, domain, start, options, stage, TrajectoryRecorder()))
+        outcomes.append(_evolve(structure, domain, start, options, energies, stage, TrajectoryRecorder()))
     predicts = domain.tree.closed and options.predictor != NO_PREDICTOR
     if predicts and domain.length <= TRAINED_LENGTHS[1]:
         # The loop model is not always better, so what the input leads to remains a candidate.
         recorder = TrajectoryRecorder(LoopPredictor.name, f"{shipped_gate().name}, threshold")
         guided = _guide(structure, domain, options, recorder)
-        outcomes.append(_evolve(structure, domain, guided, options, progress.begin("guided"), recorder))
+        outcomes.append(_evolve(structure, domain, guided, options, energies, progress.begin("guided"), recorder))
     scores = evaluate_geometry(structure, domain, outcomes)
     if not (search and predicts):
         return CandidateModels(outcomes, scores)
     one_model = options.models == 1 and not options.repack_shell
     limit = float(scores.total(REFINED).min()) + MARGIN if one_model else np.inf
-    models, ensemble = _search(structure, domain, options, limit, budget, progress)
+    models, ensemble = _search(structure, domain, options, energies, limit, budget, progress)
     if models:
         scores = Scores.concatenate([scores, evaluate_geometry(structure, domain, models)])
     return CandidateModels(outcomes + models, scores, ensemble)
@@ -127,10 +131,22 @@ def _evolve(
     domain: LoopDomain,
     start: LoopState,
     options: RunOptions,
+    energies: EnergySource | None,
     progress: Progress,
     recorder: TrajectoryRecorder,
 ) -> StreamOutcome:
-    """Run a population of streams from a state and refine the best; its trajectory continues the recorder's."""
+    """Run a population of streams from a state and refine the best; its trajectory continues the recorder's.
+
+    Parameters
+    ----------
+    structure : Structure
+    domain : LoopDomain
+    start : LoopState
+    options : RunOptions
+    energies : EnergySource or None
+    progress : Progress
+    recorder : TrajectoryRecorder
+    """
     plan = PopulationPlan(
         steps=tuple(sweeps * domain.length for sweeps in SWEEPS),
         rounds=options.rounds,
@@ -159,7 +175,7 @@ def _evolve(
         recorder.add(xyz[row], info, row, cursor)
         cursor = after
     best = select_rows(domain, state, torch.zeros(1, dtype=torch.long))
-    return refine(structure, domain, best.domain, options, recorder)
+    return refine(structure, domain, best.domain, options, energies, recorder)
 
 
 def _guide(structure: Structure, domain: LoopDomain, options: RunOptions, recorder: TrajectoryRecorder) -> LoopState:
@@ -177,6 +193,7 @@ def _search(
     structure: Structure,
     domain: LoopDomain,
     options: RunOptions,
+    energies: EnergySource | None,
     limit: float,
     budget: TimeBudget,
     progress: Progress,
@@ -186,6 +203,16 @@ def _search(
     Candidates are searched without side chains; the best distinct ones are transferred to the bonds and angles of the
     input's loop, guided around its side chains unless these are repacked later, and refined if their cost is below
     the limit.
+
+    Parameters
+    ----------
+    structure : Structure
+    domain : LoopDomain
+    options : RunOptions
+    energies : EnergySource or None
+    limit : float
+    budget : TimeBudget
+    progress : Progress
     """
     first, last = domain.tree.first, domain.tree.last
     try:
@@ -225,7 +252,7 @@ def _search(
         end, place = divmod(row, len(transferred.conformation.xyz))
         state, recorders = ends[end]
         one_row = domain.select(state, torch.tensor([place]))
-        outcomes.append(refine(structure, domain, one_row, options, recorders[place]))
+        outcomes.append(refine(structure, domain, one_row, options, energies, recorders[place]))
         progress.update(len(outcomes), len(chosen), float(cost[row]))
         if budget.exhausted():
             break

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from geofold.errors import GeofoldError
-from geofold.modelling.evaluation import energy_of, evaluate_model, rank_models, sort_models
+from geofold.modelling.energy_source import EnergySource
+from geofold.modelling.evaluation import evaluate_model, rank_models, sort_models
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, embed_fragment
 from geofold.modelling.progress import Progress
@@ -36,7 +37,7 @@ class ShellModels(NamedTuple):
 
     models: list[LoopModel]
     ensemble: Ensemble | None
-    region: frozenset[int] | None
+    energies: EnergySource | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,7 @@ class LoopRepair:
     first, last : int
         Residues, inclusive.
     options : RunOptions
+    energies : EnergySource or None
     budget : TimeBudget
     progress : Progress
     """
@@ -57,6 +59,7 @@ class LoopRepair:
     first: int
     last: int
     options: RunOptions
+    energies: EnergySource | None
     budget: TimeBudget
     progress: Progress
 
@@ -68,11 +71,11 @@ class LoopRepair:
         domain = self._domain(self.structure)
         # with a shell, the search has already been run
         search = candidate_models(
-            self.structure, domain, self.options, self.budget, self.progress, search=not packed.models
+            self.structure, domain, self.options, self.energies, self.budget, self.progress, search=not packed.models
         )
         if not search.outcomes:
             return [LoopModel(no_motion(domain, self.structure.xyz), {})]
-        models = rank_models(self.structure, search.outcomes, search.scores, self.options)
+        models = rank_models(self.structure, search.outcomes, search.scores, self.energies)
         near = next(model for model in models if model.outcome is search.outcomes[0])
         if models[0].cost > near.cost - KEEP_MARGIN:
             # the input, refined in place, is preferred to a model that is hardly better
@@ -80,8 +83,8 @@ class LoopRepair:
             best = replace(near, outcome=no_motion(domain, self.structure.xyz, "kept")) if clean else near
         else:
             best = models[0]
-        if self.options.energy and best.outcome.status != "kept":
-            best = self._no_worse_than_input(domain, best, near)
+        if self.energies is not None and best.outcome.status != "kept":
+            best = self._no_worse_than_input(domain, best, near, self.energies)
         ensemble = packed.ensemble if search.ensemble is None else search.ensemble
         return self._finish([best, *models, *packed.models], ensemble)
 
@@ -99,9 +102,11 @@ class LoopRepair:
             for model in chosen
         ]
 
-    def _no_worse_than_input(self, domain: LoopDomain, best: LoopModel, near: LoopModel) -> LoopModel:
+    def _no_worse_than_input(
+        self, domain: LoopDomain, best: LoopModel, near: LoopModel, energies: EnergySource
+    ) -> LoopModel:
         """Return the best model if its energy is below the input's, else one nearer to the input: refined in place."""
-        before = energy_of(self.structure, self.structure.xyz, self.options)
+        before = energies.energy(self.structure.xyz)
         if best.energy is None or best.energy < before or not np.isfinite(before):
             return best
         # A loop that was nearly right is better refined in place than traded for a clean one of higher energy.
@@ -109,8 +114,8 @@ class LoopRepair:
             return near
         # An outlier that the force field does not allow is not removed either: then the energy alone decides.
         start = domain.start(self.structure.xyz)
-        outcome = refine(self.structure, domain, start, self.options, weight=STRICT_WEIGHT)
-        strict = evaluate_model(self.structure, domain, outcome, self.options)
+        outcome = refine(self.structure, domain, start, self.options, energies, weight=STRICT_WEIGHT)
+        strict = evaluate_model(self.structure, domain, outcome, energies)
         return min((strict, near, best), key=lambda model: model.energy or 0.0)
 
     def _models_in_shell(self) -> ShellModels:
@@ -125,26 +130,26 @@ class LoopRepair:
             bare, kept = without_reachable_side_chains(self.structure, plan, options)
         except GeofoldError:
             return ShellModels([], None, None)  # this loop cannot be rebuilt
-        search = candidate_models(bare, self._domain(bare), replace(options, energy=False), self.budget, self.progress)
+        search = candidate_models(bare, self._domain(bare), options, None, self.budget, self.progress)
         if not search.outcomes:
             return ShellModels([], None, None)
-        unpacked = rank_models(bare, search.outcomes, search.scores, replace(options, energy=False))
+        unpacked = rank_models(bare, search.outcomes, search.scores, None)
         unpacked = sort_models(add_consensus(bare, unpacked, search.ensemble))
         chosen = distinct_models(bare, unpacked, options, max(FINALISTS, options.models))
-        shell = SideChainShell(self.structure, self.first, self.last, ANGSTROM * options.repack_shell)
+        shell = SideChainShell(self.structure, self.first, self.last, ANGSTROM * options.repack_shell, options)
         shell = shell.restricted_to(np.array([model.outcome.frames[-1] for model in chosen]))
         progress, atoms = self.progress.begin("pack and refine"), np.flatnonzero(kept)
         models: list[LoopModel] = []
         for model in chosen:
             outcome = model.outcome
             frames = [embed_fragment(self.structure.xyz, atoms, outcome, frame) for frame in outcome.frames]
-            packed = shell.refine(frames[-1], frames[:-1], options)
+            packed = shell.refine(frames[-1], frames[:-1])
             models.append(replace(packed, outcome=replace(packed.outcome, predictor=outcome.predictor)))
             progress.update(len(models), len(chosen), models[-1].cost)
             if self.budget.exhausted():
                 break
         ranked = sort_models(add_consensus(self.structure, models, search.ensemble))
-        return ShellModels(ranked, search.ensemble, shell.region)
+        return ShellModels(ranked, search.ensemble, shell.energies)
 
     def _input_still_best(self, packed: ShellModels) -> bool:
         """Whether the best model was refined from the input and repacking did not lower its energy.
@@ -152,13 +157,18 @@ class LoopRepair:
         A loop that was found by a search is not compared with side chains that fit another one.
         """
         best = packed.models[0]
-        if best.energy is None or best.outcome.predictor == LOOP_SEARCH:
+        if packed.energies is None or best.energy is None or best.outcome.predictor == LOOP_SEARCH:
             return False
-        return best.energy >= energy_of(self.structure, self.structure.xyz, self.options, packed.region)
+        return best.energy >= packed.energies.energy(self.structure.xyz)
 
 
 def repair_loop(
-    structure: Structure, first: int, last: int, options: RunOptions, progress: Progress | None = None
+    structure: Structure,
+    first: int,
+    last: int,
+    options: RunOptions,
+    energies: EnergySource | None,
+    progress: Progress | None = None,
 ) -> list[LoopModel]:
     """Repair residues `first` to `last` of a structure until they have neither clashes nor outliers.
 
@@ -168,6 +178,8 @@ def repair_loop(
     first, last : int
         Residues, inclusive.
     options : RunOptions
+    energies : EnergySource or None
+        Of structures with the same atoms, by which models are refined and ranked.
     progress : Progress, optional
 
     Returns
@@ -176,4 +188,4 @@ def repair_loop(
         Best first, at most `options.models`; one with status 'rigid' and no motion where closure leaves no freedom.
     """
     progress = Progress() if progress is None else progress
-    return LoopRepair(structure, first, last, options, TimeBudget(options.budget), progress).run()
+    return LoopRepair(structure, first, last, options, energies, TimeBudget(options.budget), progress).run()

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial import cKDTree
 
+from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.evaluation import evaluate_model
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, embed_fragment
@@ -28,7 +29,11 @@ Range = tuple[int, int]
 
 
 def repair_loops(
-    structure: Structure, ranges: list[Range], options: RunOptions, progress: Callable[[int, int], Progress]
+    structure: Structure,
+    ranges: list[Range],
+    options: RunOptions,
+    energies: EnergySource | None,
+    progress: Callable[[int, int], Progress],
 ) -> list[LoopModel]:
     """Repair several loops, one after the other.
 
@@ -38,6 +43,8 @@ def repair_loops(
     ranges : list of (int, int)
         First and last residue of each loop.
     options : RunOptions
+    energies : EnergySource or None
+        Of the structure.
     progress : callable
         Gives the progress of a loop by its first and last residue.
 
@@ -50,20 +57,22 @@ def repair_loops(
     for number, (first, last) in enumerate(ranges):
         later = [following for following in ranges[number + 1 :] if may_touch(structure, (first, last), following)]
         if not later:
-            models.append(repair_loop(present, first, last, options, progress(first, last))[0])
+            models.append(repair_loop(present, first, last, options, energies, progress(first, last))[0])
             present = replace(present, xyz=models[-1].outcome.apply(present.xyz))
             continue
         removed = np.isin(present.residue_of, [k for a, b in later for k in range(a, b + 1)])
         atoms, shift = np.flatnonzero(~removed), sum(b - a + 1 for a, b in later if b < first)
         part = select_atoms(present, ~removed)
-        model = repair_loop(part, first - shift, last - shift, options, progress(first, last))[0]
+        model = repair_loop(
+            part, first - shift, last - shift, options, EnergySource.of(part, options), progress(first, last)
+        )[0]
         frames = [embed_fragment(present.xyz, atoms, model.outcome, frame) for frame in model.outcome.frames]
         repacked = RepackedSideChains(atoms[model.outcome.repacked.atoms], model.outcome.repacked.xyz)
         pending[number] = frames
         models.append(replace(model, outcome=replace(model.outcome, repacked=repacked)))
         present = replace(present, xyz=frames[-1])
     for number, frames in pending.items():
-        models[number] = _refined_among_others(present, ranges[number], models[number], frames, options)
+        models[number] = _refined_among_others(present, ranges[number], models[number], frames, options, energies)
         present = replace(present, xyz=models[number].outcome.apply(present.xyz))
     return models
 
@@ -76,14 +85,30 @@ def may_touch(structure: Structure, first: Range, second: Range) -> bool:
 
 
 def _refined_among_others(
-    structure: Structure, loop: Range, model: LoopModel, frames: list[Floats], options: RunOptions
+    structure: Structure,
+    loop: Range,
+    model: LoopModel,
+    frames: list[Floats],
+    options: RunOptions,
+    energies: EnergySource | None,
 ) -> LoopModel:
-    """Return the model refined among all loops; the frames (n_atoms, 3) that led to it come first."""
+    """Return the model refined among all loops; the frames that led to it come first.
+
+    Parameters
+    ----------
+    structure : Structure
+        With all other loops as they end.
+    loop : (int, int)
+    model : LoopModel
+    frames : list of (n_atoms, 3)
+    options : RunOptions
+    energies : EnergySource or None
+    """
     domain = loop_domain(structure, *loop, options)
     start, before = domain.start(structure.xyz), model.outcome
     if not domain.decoder.can_move(start.conformation):
         return replace(model, outcome=no_motion(domain, structure.xyz))
-    outcome = refine(structure, domain, start, options, TrajectoryRecorder(before.predictor, before.gate))
+    outcome = refine(structure, domain, start, options, energies, TrajectoryRecorder(before.predictor, before.gate))
     path = np.concatenate([np.array([frame[outcome.atoms] for frame in frames]), outcome.frames])
-    refined = evaluate_model(structure, domain, outcome, options)
+    refined = evaluate_model(structure, domain, outcome, energies)
     return replace(refined, outcome=replace(outcome, frames=path, repacked=before.repacked))

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from geofold.core.state import ControllerState
 from geofold.modelling.controllers import refinement_controller
-from geofold.modelling.force_field_stage import ENERGY_WEIGHT, run_force_field, with_force_field
+from geofold.modelling.energy_source import EnergySource
+from geofold.modelling.force_field_stage import ENERGY_WEIGHT, run_force_field, whole_coordinates, with_energy_model
 from geofold.modelling.options import TORSION_CAP, RunOptions
 from geofold.modelling.outcome import StreamOutcome
 from geofold.modelling.trajectory import TrajectoryRecorder
@@ -36,6 +37,7 @@ def refine(
     domain: LoopDomain,
     state: LoopState,
     options: RunOptions,
+    energies: EnergySource | None,
     recorder: TrajectoryRecorder | None = None,
     *,
     weight: float = ENERGY_WEIGHT,
@@ -45,10 +47,13 @@ def refine(
     Parameters
     ----------
     structure : Structure
+        Coordinates of the atoms that are not local to the domain.
     domain : LoopDomain
     state : LoopState
         With one row.
     options : RunOptions
+    energies : EnergySource or None
+        Force field of the last steps; None: these are left out.
     recorder : TrajectoryRecorder, optional
         Trajectory to append to.
     weight : float
@@ -67,8 +72,8 @@ def refine(
         cursor = run.domain.cursor
         run, info = parts.step(all_atom, run, all_atom.goal)
         recorder.add(run.domain.conformation.xyz[0], info, 0, cursor)
-    if options.energy:
-        run = _minimise_energy(structure, all_atom, run, recorder, options, weight)
+    if energies is not None:
+        run = _minimise_energy(structure, all_atom, run, recorder, energies, weight)
     return recorder.outcome(domain, "done" if all_atom.clean(run.domain)[0] else "stuck")
 
 
@@ -77,14 +82,28 @@ def _minimise_energy(
     domain: LoopDomain,
     run: ControllerState,
     recorder: TrajectoryRecorder,
-    options: RunOptions,
+    energies: EnergySource,
     weight: float,
 ) -> ControllerState:
-    """Step the whole loop down the force field, with hydrogens placed for the present coordinates."""
+    """Step the whole loop down the force field, with hydrogens placed for the present coordinates.
+
+    Parameters
+    ----------
+    structure : Structure
+    domain : LoopDomain
+    run : ControllerState
+        Where the steps begin.
+    recorder : TrajectoryRecorder
+        Trajectory to append to.
+    energies : EnergySource
+    weight : float
+        Weight of the energy per kJ/mol.
+    """
     goal = LoopGoal(side_chains=True, floor=1.0, energy=weight)
-    present = run.domain.conformation.xyz[0].cpu().numpy()
-    domain = with_force_field(structure, replace(domain, goal=goal), present, options.seed, options.force_field_value)
-    steps = run_force_field(refinement_controller(options.seed), domain, domain.resume(run.domain), goal)
+    present = whole_coordinates(structure, domain, run.domain.conformation.xyz[0].cpu().numpy())
+    domain = with_energy_model(replace(domain, goal=goal), energies.model_at(present), present)
+    seed = energies.options.seed
+    steps = run_force_field(refinement_controller(seed), domain, domain.resume(run.domain), goal)
     for run, info in steps:
         recorder.add(run.domain.conformation.xyz[0], info, 0, (run.domain.cursor - 1) % domain.length)
     return run

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.evaluation import evaluate_model
 from geofold.modelling.force_field_stage import REGION
 from geofold.modelling.options import RunOptions
@@ -49,6 +50,7 @@ class SideChainShell:
         Residues of the loop, inclusive.
     radius : float
         Distance (nm) from the loop within which side chains are repacked.
+    options : RunOptions
     region : frozenset of int or None
         Residues whose energy ranks models; all if None.
     """
@@ -57,11 +59,17 @@ class SideChainShell:
     first: int
     last: int
     radius: float
+    options: RunOptions
     region: frozenset[int] | None = None
 
     def restricted_to(self, points: Floats) -> SideChainShell:
         """Return the shell with energies of residues near points (..., 3) in nm; others are equal in all models."""
         return replace(self, region=region(self.structure, points.reshape(-1, 3), REGION))
+
+    @cached_property
+    def energies(self) -> EnergySource | None:
+        """Force field of the region, by which models are refined and ranked."""
+        return EnergySource.of(self.structure, self.options, self.region)
 
     @cached_property
     def repackable(self) -> list[int]:
@@ -78,12 +86,12 @@ class SideChainShell:
         close = mark_near_residues(self.structure, points, self.radius, self.structure.steering_mask)
         return [k for k in self.repackable if close[k] and not self.first <= k <= self.last]
 
-    def repack(self, xyz: Floats, seed: int) -> RepackedSideChains:
+    def repack(self, xyz: Floats) -> RepackedSideChains:
         """Pack the loop's side chains and those around it for coordinates (n_atoms, 3) in nm."""
         loop = xyz[self.structure.atoms_within(self.first, self.last) & self.structure.steering_mask]
-        return repack(replace(self.structure, xyz=xyz), self.loop, self.neighbours(loop), seed=seed)
+        return repack(replace(self.structure, xyz=xyz), self.loop, self.neighbours(loop), seed=self.options.seed)
 
-    def refine(self, xyz: Floats, before: Sequence[Floats], options: RunOptions) -> LoopModel:
+    def refine(self, xyz: Floats, before: Sequence[Floats]) -> LoopModel:
         """Pack a loop with its surroundings and refine it.
 
         Parameters
@@ -92,13 +100,12 @@ class SideChainShell:
             Coordinates (nm).
         before : sequence of (n_atoms, 3)
             Frames that led to them; they precede the frames of the refinement.
-        options : RunOptions
         """
-        side_chains = self.repack(xyz, options.seed)
+        side_chains = self.repack(xyz)
         structure = replace(self.structure, xyz=side_chains.apply(xyz))
-        domain = loop_domain(structure, self.first, self.last, options)
-        outcome = refine(structure, domain, domain.start(structure.xyz), options)
-        model = evaluate_model(structure, domain, outcome, options, self.region)
+        domain = loop_domain(structure, self.first, self.last, self.options)
+        outcome = refine(structure, domain, domain.start(structure.xyz), self.options, self.energies)
+        model = evaluate_model(structure, domain, outcome, self.energies)
         frames = np.array([frame[outcome.atoms] for frame in before]).reshape(-1, *outcome.frames.shape[1:])
         outside = ~np.isin(side_chains.atoms, domain.tree.atoms)
         neighbours = RepackedSideChains(side_chains.atoms[outside], side_chains.xyz[outside])
@@ -141,7 +148,7 @@ def without_reachable_side_chains(
     removed = set(find_repackable(structure, structure.steering_mask))
     removed &= set(reachable_residues(structure, build, radius, options))
     if build.removed:
-        shell = SideChainShell(structure, build.removed[0], build.removed[-1], radius)
+        shell = SideChainShell(structure, build.removed[0], build.removed[-1], radius, options)
         loop = np.isin(structure.residue_of, build.removed) & structure.steering_mask
         removed |= set(shell.neighbours(structure.xyz[loop]))
     return without_side_chains(structure, sorted(removed))

@@ -1,11 +1,11 @@
-"""All-atom models by PDBFixer: missing side chains, and the hydrogens that a force field needs.
+"""All-atom models: side-chain atoms that are missing, by PDBFixer, and the hydrogens that a force field needs.
 
 Only amino acids and terminal caps are included. Waters, ions, ligands, and amino acids in lactams and other covalent
 links have no parameters in the force field and are excluded from the energy; the report lists them. Chains are split at
 breaks, so that no force acts across them.
 
-All random numbers inside PDBFixer and OpenMM derive from the seed, none from a generator shared between threads.
-OpenMM runs on one thread, because its CPU platform is bitwise reproducible only then.
+Random numbers inside PDBFixer derive from the seed, none from a generator shared between threads. OpenMM runs on one
+thread, because its CPU platform is bitwise reproducible only then.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from scipy.spatial import cKDTree
 
 from geofold.errors import ForceFieldError
 from geofold.molecule.energy.amber import AMBER14, ForceField
-from geofold.molecule.energy.hydrogens import add_hydrogens
+from geofold.molecule.energy.hydrogen_geometry import HydrogenPlacement
+from geofold.molecule.energy.hydrogens import protonate
 from geofold.molecule.energy.particle_sources import source_atom
 from geofold.molecule.energy.pdbfixer_input import pdb_text, pieces
 from geofold.molecule.residues import AMINO_NAMES
-from geofold.molecule.structure import AddedAtom, Mask, Structure
+from geofold.molecule.structure import Mask, Structure
 from geofold.molecule.topology.bonds import is_complete
 from geofold.molecule.topology.covalent_links import covalent_links
 
@@ -61,6 +62,8 @@ class Completed:
         have no template.
     replaced : tuple of str
         Residues replaced by their standard parent (e.g. MSE by MET).
+    placement : HydrogenPlacement or None
+        Places the added hydrogens; None if none were to be added.
     """
 
     topology: Any
@@ -69,6 +72,7 @@ class Completed:
     residue: NDArray[np.int64]
     left_out: tuple[str, ...]
     replaced: tuple[str, ...]
+    placement: HydrogenPlacement | None = None
 
 
 def platform() -> Any:
@@ -102,11 +106,11 @@ def complete(
     hydrogens : bool
         Add hydrogens at pH 7 and keep those of the input; if False, only missing heavy atoms are added.
     seed : int
-        Seed of all random numbers.
+        Seed of the relaxation of missing heavy atoms.
     only : collection of int or None
         Residues to include, see `region`; None for all.
     force_field : ForceField
-        Force field that relaxes the hydrogens.
+        Named in messages.
 
     Returns
     -------
@@ -155,12 +159,6 @@ def complete(
         incomplete = frozenset(residue.index for residue in fixer.missingAtoms)
         _bare(fixer, incomplete)
         fixer.addMissingAtoms(seed=seed + 1)
-        if hydrogens:
-            variants = [VARIANTS.get(structure.residues[k].resname) for k in included]
-            modeller = add_hydrogens(
-                fixer.topology, fixer.positions, variants, seed=seed, platform=platform(), force_field=force_field
-            )
-            fixer.topology, fixer.positions = modeller.topology, modeller.positions
     except ForceFieldError:
         raise
     except Exception as error:
@@ -168,7 +166,12 @@ def complete(
         raise ForceFieldError(
             what, "amino acids that PDBFixer supports", f"{advice}, or run with --no-energy"
         ) from error
-    return _mapped(structure, steering, included, fixer, tuple(left_out), replaced, incomplete)
+    topology, xyz = fixer.topology, _coordinates(fixer.positions)
+    heavy = _mapped(structure, steering, included, topology, xyz, tuple(left_out), replaced, incomplete)
+    if not hydrogens:
+        return heavy
+    variants = [VARIANTS.get(structure.residues[k].resname) for k in included]
+    return _protonated(heavy, variants)
 
 
 def _is_cap(structure: Structure, k: int, steering: Mask) -> bool:
@@ -227,67 +230,36 @@ def region(structure: Structure, places: NDArray[np.float64], reach: float) -> f
     return frozenset(residues)
 
 
-def missing_atoms(
-    structure: Structure,
-    first: int,
-    last: int,
-    *,
-    altloc: str | None = None,
-    seed: int = 0,
-    force_field: ForceField = AMBER14,
-) -> list[AddedAtom]:
-    """Missing side-chain atoms of residues `first` to `last`, with coordinates built by PDBFixer.
+def _protonated(heavy: Completed, variants: list[str | None]) -> Completed:
+    """Model with its hydrogens where geometry puts them."""
+    topology, origin = protonate(heavy.topology, heavy.xyz, variants)
+    added = origin < 0
+    source, residue = np.where(added, -1, heavy.source[origin]), heavy.residue[origin]
+    residue[added] = residue[np.maximum.accumulate(np.where(added, 0, np.arange(len(added))))[added]]
+    placement = HydrogenPlacement.of(topology, added)
+    xyz = placement.place(np.where(added[:, None], 0.0, heavy.xyz[origin]))
+    return Completed(topology, xyz, source, residue, heavy.left_out, heavy.replaced, placement)
 
-    Parameters
-    ----------
-    structure : Structure
-        Input structure.
-    first, last : int
-        Indices of the first and the last residue.
-    altloc : str or None
-        Alternate location to complete; None for the default conformer.
-    seed : int
-        Seed of PDBFixer.
-    force_field : ForceField
-        Force field of the run, for the messages; it does not change the atoms.
 
-    Returns
-    -------
-    list of AddedAtom
-        Missing atoms; none for residues that PDBFixer replaced.
+def _coordinates(positions: Any) -> NDArray[np.float64]:
+    """Coordinates (p, 3) in nm of OpenMM's positions."""
+    import openmm.unit
 
-    Raises
-    ------
-    ForceFieldError
-        If PDBFixer cannot process a residue.
-    """
-    steering = structure.steering(altloc)
-    completed = complete(structure, steering, hydrogens=False, seed=seed, force_field=force_field)
-    added = []
-    replaced = set(completed.replaced)
-    for atom, source, residue, position in zip(
-        completed.topology.atoms(), completed.source, completed.residue, completed.xyz, strict=True
-    ):
-        missing = first <= residue <= last and source < 0 and atom.name != "OXT" and atom.element.symbol != "H"
-        if missing and structure.residues[residue].label not in replaced:
-            added.append(AddedAtom(int(residue), atom.name, atom.element.symbol.upper(), position))
-    return added
+    return np.array(positions.value_in_unit(openmm.unit.nanometer), dtype=float).reshape(-1, 3)
 
 
 def _mapped(
     structure: Structure,
     steering: Mask,
     included: list[int],
-    fixer: Any,
+    topology: Any,
+    xyz: NDArray[np.float64],
     left_out: tuple[str, ...],
     replaced: tuple[str, ...],
     lacking: Collection[int],
 ) -> Completed:
-    import openmm.unit
-
-    xyz = np.array(fixer.positions.value_in_unit(openmm.unit.nanometer), dtype=float).reshape(-1, 3)
     source, residue = [], []
-    for model_residue in fixer.topology.residues():
+    for model_residue in topology.residues():
         k = included[model_residue.index]
         for atom in model_residue.atoms():
             added = model_residue.index in lacking and atom.element.symbol == "H"
@@ -296,4 +268,4 @@ def _mapped(
             residue.append(k)
     index = np.array(source, dtype=np.int64)
     xyz[index >= 0] = structure.xyz[index[index >= 0]]
-    return Completed(fixer.topology, xyz, index, np.array(residue, dtype=np.int64), left_out, replaced)
+    return Completed(topology, xyz, index, np.array(residue, dtype=np.int64), left_out, replaced)

@@ -1,74 +1,201 @@
-"""Hydrogens by OpenMM's Modeller with a private random generator.
+"""Hydrogens that a force field needs at neutral pH: which of them, and their bonds.
 
-``Modeller.addHydrogens`` draws the initial position of each hydrogen from Python's global generator and relaxes it.
-The global generator is shared by all threads: seeding it would change their results, and their draws would change the
-hydrogens.
+The rules are those of OpenMM's ``Modeller.addHydrogens``, read from the same table (``hydrogens.xml``): acids and bases
+as at pH 7, cysteines in disulfides without a hydrogen, the tautomer of a histidine by its hydrogen bonds. Positions
+come from the geometry of the heavy atoms (`geofold.molecule.energy.hydrogen_geometry`), not from a minimisation, and
+need no random numbers.
 """
 
 from __future__ import annotations
 
-import random
+from collections import defaultdict
 from collections.abc import Sequence
-from types import FunctionType
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
-from geofold.molecule.energy.amber import AMBER14, ForceField
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from geofold.errors import ForceFieldError
+from geofold.geometry import unit_vectors
 
 PH = 7.0
+HYDROGEN_BOND = 0.35
+"""Largest distance (nm) between donor and acceptor."""
+HYDROGEN_BOND_ANGLE = 50.0
+"""Largest angle (degrees) between the directions donor to hydrogen and hydrogen to acceptor."""
+Floats = NDArray[np.float64]
 
 
-def add_hydrogens(
-    topology: Any,
-    positions: Any,
-    variants: Sequence[str | None],
-    *,
-    seed: int,
-    platform: Any,
-    force_field: ForceField = AMBER14,
-) -> Any:
-    """Add the hydrogens that a force field needs at pH 7.
+class Hydrogen(NamedTuple):
+    """A hydrogen of a residue in the table.
+
+    Attributes
+    ----------
+    name, parent : str
+        Its name, and that of the atom that carries it.
+    variants : frozenset of str or None
+        Variants of the residue that have it; all if None.
+    max_ph : float
+        Highest pH at which it is there, for a residue without a variant.
+    ends : str or None
+        Chain ends at which it is there: "N", "C"; everywhere if None.
+    """
+
+    name: str
+    parent: str
+    variants: frozenset[str] | None
+    max_ph: float
+    ends: str | None
+
+
+class Protonated(NamedTuple):
+    """A topology with hydrogens.
+
+    Attributes
+    ----------
+    topology : openmm.app.Topology
+        Each added hydrogen follows the atom that carries it.
+    origin : (p,) int
+        Atom of the given topology that each particle was; -1 for added hydrogens.
+    """
+
+    topology: Any
+    origin: NDArray[np.int64]
+
+
+@lru_cache(maxsize=1)
+def hydrogen_table() -> dict[str, tuple[Hydrogen, ...]]:
+    """OpenMM's table of hydrogens, by the name of the residue."""
+    import openmm.app
+
+    root = ElementTree.parse(Path(openmm.app.__file__).parent / "data" / "hydrogens.xml").getroot()
+    table = {}
+    for residue in root.iter("Residue"):
+        table[residue.attrib["name"]] = tuple(
+            Hydrogen(
+                entry.attrib["name"],
+                entry.attrib["parent"],
+                frozenset(entry.attrib["variant"].split(",")) if "variant" in entry.attrib else None,
+                float(entry.attrib.get("maxph", "inf")),
+                entry.attrib.get("terminal"),
+            )
+            for entry in residue.iter("H")
+        )
+    return table
+
+
+def protonate(topology: Any, xyz: Floats, variants: Sequence[str | None]) -> Protonated:
+    """Add the hydrogens that residues lack at pH 7.
 
     Parameters
     ----------
-    topology, positions
-        OpenMM topology and positions with complete heavy atoms; existing hydrogens are kept.
+    topology : openmm.app.Topology
+        Topology with complete heavy atoms; its hydrogens stay, but for those that a given variant does not have.
+    xyz : (n, 3)
+        Coordinates (nm), by which the tautomers of histidines are chosen.
     variants : sequence of str or None
-        OpenMM variant (protonation state) of each residue; None selects it by pH and hydrogen bonds.
-    seed : int
-        Seed of the initial positions; results are bitwise reproducible.
-    platform
-        OpenMM platform on which the hydrogens are relaxed with fixed heavy atoms, which removes overlaps.
-    force_field : ForceField
-        Force field that relaxes them, without solvent.
+        Variant (protonation state) of each residue in OpenMM's table; None chooses it.
 
     Returns
     -------
-    openmm.app.Modeller
-        Model with hydrogens.
+    Protonated
 
     Raises
     ------
-    RuntimeError
-        If the installed OpenMM does not draw from the ``random`` module.
+    ForceFieldError
+        If a residue has more hydrogens on an atom than the force field.
     """
     import openmm.app
+    from openmm.app import element
 
-    modeller = openmm.app.Modeller(topology, positions)
-    parameters = openmm.app.ForceField(*force_field.files)
-    _drawing_from(random.Random(seed))(modeller, parameters, PH, list(variants), platform)
-    return modeller
+    bonded = _neighbours(topology)
+    new, made, origin = openmm.app.Topology(), dict[int, Any](), list[int]()
+    acceptors = [atom for atom in topology.atoms() if atom.element in (element.oxygen, element.nitrogen)]
+    for chain in topology.chains():
+        new_chain, residues = new.addChain(chain.id), list(chain.residues())
+        for residue in residues:
+            new_residue = new.addResidue(residue.name, new_chain, residue.id, residue.insertionCode)
+            given = variants[residue.index]
+            variant = _choose_variant(residue, bonded, xyz, acceptors) if given is None else given
+            ends = "N" * (residue is residues[0]) + "C" * (residue is residues[-1])
+            expected = _expected(residue, variant, ends)
+            for atom in residue.atoms():
+                if given is not None and atom.element is element.hydrogen and not _is_expected(atom, expected):
+                    continue
+                made[atom.index] = new.addAtom(atom.name, atom.element, new_residue)
+                origin.append(atom.index)
+                present = [other.name for other in bonded[atom.index] if other.element is element.hydrogen]
+                for name in _missing(expected[atom.name], present):
+                    new.addBond(made[atom.index], new.addAtom(name, element.hydrogen, new_residue))
+                    origin.append(-1)
+    for bond in topology.bonds():
+        if bond[0].index in made and bond[1].index in made:
+            new.addBond(made[bond[0].index], made[bond[1].index], bond.type, bond.order)
+    return Protonated(new, np.array(origin, dtype=np.int64))
 
 
-def _drawing_from(generator: random.Random) -> FunctionType:
-    """Copy of ``Modeller.addHydrogens`` in which the name ``random`` refers to a given generator.
+def _neighbours(topology: Any) -> dict[int, list[Any]]:
+    """Atoms bonded to each atom, by its index."""
+    bonded = defaultdict(list)
+    for one, two in topology.bonds():
+        bonded[one.index].append(two)
+        bonded[two.index].append(one)
+    return bonded
 
-    The copy has its own global namespace. No shared state changes, so no lock is needed; replacing the name in
-    OpenMM's module would affect all threads that run the function.
-    """
-    from openmm.app import Modeller
 
-    method = Modeller.addHydrogens
-    names = method.__globals__
-    if names.get("random") is not random:
-        raise RuntimeError("this version of OpenMM does not draw hydrogen positions from the random module")
-    return FunctionType(method.__code__, names | {"random": generator}, argdefs=method.__defaults__)
+def _expected(residue: Any, variant: str | None, ends: str) -> dict[str, list[str]]:
+    """Names of the hydrogens of a residue at some chain ends, by the name of the atom that carries them."""
+    names = defaultdict(list)
+    for hydrogen in hydrogen_table().get(residue.name, ()):
+        by_variant = hydrogen.variants is not None and variant is not None
+        there = variant in (hydrogen.variants or ()) if by_variant else hydrogen.max_ph >= PH
+        if there and (hydrogen.ends is None or any(end in hydrogen.ends for end in ends)):
+            names[hydrogen.parent].append(hydrogen.name)
+    return names
+
+
+def _is_expected(atom: Any, expected: dict[str, list[str]]) -> bool:
+    return any(atom.name in names for names in expected.values())
+
+
+def _missing(expected: list[str], present: list[str]) -> list[str]:
+    """Names that are missing on an atom; a hydrogen with another name stands for the last of them."""
+    missing = [name for name in expected if name not in present]
+    return missing[: max(len(expected) - len(present), 0)]
+
+
+def _choose_variant(residue: Any, bonded: dict[int, list[Any]], xyz: Floats, acceptors: list[Any]) -> str | None:
+    """Variant of a cysteine or a histidine by its bonds; None for other residues."""
+    if residue.name == "CYS":
+        sulphur = [atom for atom in residue.atoms() if atom.name == "SG"]
+        linked = any(other.residue is not residue for atom in sulphur for other in bonded[atom.index])
+        return "CYX" if linked else None
+    return _choose_tautomer(residue, bonded, xyz, acceptors) if residue.name == "HIS" else None
+
+
+def _choose_tautomer(residue: Any, bonded: dict[int, list[Any]], xyz: Floats, acceptors: list[Any]) -> str:
+    """Tautomer of a histidine: by its hydrogens or, if it has none, by the hydrogen bonds that each could form."""
+    nitrogens = [atom for atom in residue.atoms() if atom.name in ("ND1", "NE2")]
+    if [atom.name for atom in nitrogens] != ["ND1", "NE2"]:
+        raise ForceFieldError("a histidine without ND1 or NE2", "complete side chains", "run with --no-energy")
+    delta, epsilon = (any(other.element.symbol == "H" for other in bonded[atom.index]) for atom in nitrogens)
+    if delta or epsilon:
+        return "HIP" if delta and epsilon else "HID" if delta else "HIE"
+    others = [atom.index for atom in acceptors if atom.residue is not residue]
+    donates = []
+    for atom in nitrogens:
+        around = np.array([xyz[other.index] for other in bonded[atom.index]])
+        outward = unit_vectors((xyz[atom.index] - around).sum(0))
+        donates.append(_donates(xyz[atom.index], xyz[atom.index] + 0.1 * outward, xyz[others]))
+    return "HIE" if donates == [False, True] else "HID"
+
+
+def _donates(donor: Floats, hydrogen: Floats, acceptors: Floats) -> bool:
+    """Whether a donor with its hydrogen forms a hydrogen bond with one of the acceptors (n, 3)."""
+    near = acceptors[cKDTree(acceptors).query_ball_point(donor, HYDROGEN_BOND)] if len(acceptors) else acceptors
+    cosine = unit_vectors(near - hydrogen) @ unit_vectors(hydrogen - donor)
+    return bool((cosine > np.cos(np.radians(HYDROGEN_BOND_ANGLE))).any())

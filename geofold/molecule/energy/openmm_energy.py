@@ -9,7 +9,7 @@ by the move alone.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,47 @@ from geofold.errors import ForceFieldError
 from geofold.geometry import frames_by_normal
 from geofold.molecule.energy.all_atom import Completed, complete, platform
 from geofold.molecule.energy.amber import AMBER14, ForceField
+from geofold.molecule.energy.subsystem import SystemTerms
 from geofold.molecule.structure import Structure
+
+
+@dataclass(eq=False)
+class SystemParameters:
+    """An OpenMM System with what is made of it once.
+
+    Attributes
+    ----------
+    system : openmm.System
+    """
+
+    system: Any
+
+    @cached_property
+    def context(self) -> Any:
+        """Context that evaluates the whole System."""
+        import openmm
+
+        return openmm.Context(self.system, openmm.VerletIntegrator(0.001), platform())
+
+    @cached_property
+    def terms(self) -> SystemTerms:
+        """Terms of the System, of which parts are made."""
+        return SystemTerms(self.system)
+
+    @cached_property
+    def nonbonded(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Charges, Lennard-Jones diameters (nm) and depths (kJ/mol) of the particles, each (p,)."""
+        import openmm
+        import openmm.unit
+
+        force = force_of(self.system, openmm.NonbondedForce)
+        units = (openmm.unit.elementary_charge, openmm.unit.nanometer, openmm.unit.kilojoule_per_mole)
+        rows = [
+            [value.value_in_unit(unit) for value, unit in zip(force.getParticleParameters(p), units, strict=True)]
+            for p in range(force.getNumParticles())
+        ]
+        charge, sigma, epsilon = np.array(rows, dtype=float).reshape(-1, 3).T
+        return charge, sigma, epsilon
 
 
 @dataclass(frozen=True)
@@ -31,8 +71,8 @@ class EnergyModel:
     ----------
     completed : Completed
         All-atom model and the origin of its particles.
-    system : openmm.System
-        System of the force field, with OpenMM's native solvent.
+    parameters : SystemParameters
+        Of the force field, with OpenMM's native solvent.
     added_particles : (q, 4) int
         Added particles and the three particles that define the frame of each.
     force_field : ForceField
@@ -40,9 +80,14 @@ class EnergyModel:
     """
 
     completed: Completed
-    system: Any
+    parameters: SystemParameters
     added_particles: NDArray[np.int64]
     force_field: ForceField = AMBER14
+
+    @property
+    def system(self) -> Any:
+        """System of the force field (openmm.System)."""
+        return self.parameters.system
 
     @classmethod
     def of(
@@ -75,13 +120,32 @@ class EnergyModel:
             If a residue cannot be completed or has no template.
         """
         completed = complete(structure, steering, hydrogens=True, seed=seed, only=only, force_field=force_field)
-        return cls(completed, force_field.system(completed.topology), _riders(completed), force_field)
+        parameters = SystemParameters(force_field.system(completed.topology))
+        model = cls(completed, parameters, _riders(completed), force_field)
+        return model._with_hydrogens(completed.xyz, np.ones(len(completed.xyz), dtype=bool))
 
-    @cached_property
+    def at(self, xyz: NDArray[np.float64]) -> EnergyModel:
+        """Model of the same atoms with the hydrogens near those that moved placed anew; it shares the System.
+
+        Parameters
+        ----------
+        xyz : (n_atoms, 3)
+            Coordinates of the structure (nm).
+        """
+        placed = self.positions(xyz)
+        moved = np.abs(placed - self.completed.xyz).max(1, initial=0.0) > 1e-9
+        return self._with_hydrogens(placed, moved) if moved.any() else self
+
+    def _with_hydrogens(self, placed: NDArray[np.float64], moved: NDArray[np.bool_]) -> EnergyModel:
+        """Model with added hydrogens placed for particles (p, 3), where one of them moved, (p,) bool, or is near."""
+        placement = self.completed.placement
+        if placement is not None:
+            placed = placement.turn(placement.place(placed, moved), *self.parameters.nonbonded, moved)
+        return replace(self, completed=replace(self.completed, xyz=placed))
+
+    @property
     def _context(self) -> Any:
-        import openmm
-
-        return openmm.Context(self.system, openmm.VerletIntegrator(0.001), platform())
+        return self.parameters.context
 
     def positions(self, xyz: NDArray[np.float64]) -> NDArray[np.float64]:
         """Particle coordinates (p, 3) for coordinates (n_atoms, 3) of the structure, all in nm."""

@@ -75,7 +75,7 @@ class SteeringEnergy:
         near &= on | ~np.isin(residue, residue[fixed[np.unique(pairs)]])
         self.kept = np.flatnonzero(near)
         self._on, self._placed = on, placed
-        system = subsystem(model.system, self.kept, on, [1.0] * len(self.kept), omitted=COVALENT)
+        system = subsystem(model.parameters.terms, self.kept, on, [1.0] * len(self.kept), omitted=COVALENT)
         self._context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform())
 
     def of_particles(self, particles: Tensor) -> Tensor:

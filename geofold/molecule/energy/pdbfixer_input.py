@@ -12,10 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from geofold.geometry import unit_vectors
 from geofold.molecule.residues import STANDARD_RESIDUES, standard_name
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import CYSTEINES, DISULFIDE
 
+CARBOXYLATE = 0.125
+"""Bond length C-O (nm) at the end of a chain."""
+ROOM = 0.22
+"""Distance (nm) from other residues that an oxygen at a segment's end has to have."""
 THIOL = 0.16
 """Upper bound of the sulphur-hydrogen bond length (nm)."""
 
@@ -58,8 +63,38 @@ def pdb_text(
                     f"{record}{serial % 100000:5d} {padded:<4s} {resname:>3.3s} {letters[chain % len(letters)]}"
                     f"{number % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {element.capitalize():>2s}"
                 )
+            if k == piece[-1] and (oxygen := _end_oxygen(structure, steering, included, k)) is not None:
+                serial += 1
+                x, y, z = oxygen * 10
+                lines.append(
+                    f"{record}{serial % 100000:5d}  OXT {resname:>3.3s} {letters[chain % len(letters)]}"
+                    f"{number % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           O"
+                )
             number += 1
     return "\n".join([*lines, "TER", "END", ""])
+
+
+def _end_oxygen(
+    structure: Structure, steering: NDArray[np.bool_], included: list[int], k: int
+) -> NDArray[np.float64] | None:
+    """Place (nm) of the second oxygen of a carboxylate at the end of a segment; None if PDBFixer has to find one.
+
+    It has room unless another segment begins close by.
+    """
+    names = ("CA", "C", "O", "OXT")
+    atoms = [structure.atom(k, name, steering) for name in names]
+    if (
+        standard_name(structure.residues[k].resname) not in STANDARD_RESIDUES
+        or None in atoms[:3]
+        or atoms[3] is not None
+    ):
+        return None
+    ca, c, o = structure.xyz[np.array(atoms[:3])]
+    direction = unit_vectors(unit_vectors(c - ca) + unit_vectors(c - o))
+    oxygen = c + CARBOXYLATE * direction
+    others = steering & np.isin(structure.residue_of, included) & (structure.residue_of != k)
+    distance = np.linalg.norm(structure.xyz[others] - oxygen, axis=-1)
+    return oxygen if direction.any() and distance.min(initial=np.inf) > ROOM else None
 
 
 def pieces(structure: Structure, included: list[int], joined: tuple[int, int] | None = None) -> list[list[int]]:

@@ -6,8 +6,8 @@ a force field is lost without notice.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,15 +28,91 @@ Particles = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
+class Terms(NamedTuple):
+    """Terms of one force.
+
+    Attributes
+    ----------
+    add : str
+        Name of the method of the force that adds a term.
+    members : (t, size) int
+        Particles of each term.
+    first : bool
+        Whether the method takes the members first; else after the first parameter.
+    parameters : list of list, (t,)
+    """
+
+    add: str
+    members: Particles
+    parameters: list[list[Any]]
+    first: bool = True
+
+    def copy(self, force: Any, index: Particles, chosen: Mask) -> None:
+        """Add the chosen terms (t,) to a force, with particles renumbered by `index` (p,)."""
+        add = getattr(force, self.add)
+        members = index[self.members[chosen]].tolist()
+        for row, k in zip(members, np.flatnonzero(chosen).tolist(), strict=True):
+            parameters = self.parameters[k]
+            if self.first:
+                add(*row, *parameters)
+            else:
+                add(parameters[0], *row, *parameters[1:])
+
+
+class ForceTerms(NamedTuple):
+    """A force whose terms can be copied.
+
+    Attributes
+    ----------
+    force : openmm.Force
+    particles : list of list, (p,)
+        Parameters of each particle; empty for a bonded force.
+    terms : Terms
+        With a moving particle, if the force is bonded; else exceptions between any particles.
+    """
+
+    force: Any
+    particles: list[list[Any]]
+    terms: Terms | None
+
+
+class SystemTerms:
+    """Terms of a System without cutoff and constraints, read once, so that parts of it are made quickly.
+
+    Parameters
+    ----------
+    system : openmm.System
+
+    Raises
+    ------
+    ForceFieldError
+        For a class of force that cannot be copied.
+    """
+
+    def __init__(self, system: Any) -> None:
+        self.count = system.getNumParticles()
+        self.forces: list[ForceTerms] = []
+        for force in system.getForces():
+            name = type(force).__name__
+            if name in FORCELESS:
+                continue
+            if name in TERMS:
+                self.forces.append(ForceTerms(force, [], _bonded(force, *TERMS[name])))
+            elif name in READERS:
+                self.forces.append(READERS[name](force))
+            else:
+                raise _not_copied(f"a {name}")
+
+
 def subsystem(
-    system: Any, particles: Particles, moving: Mask, masses: Sequence[float], omitted: Collection[str] = ()
+    terms: SystemTerms, particles: Particles, moving: Mask, masses: Sequence[float], omitted: Collection[str] = ()
 ) -> Any:
     """Copy the part of a System that acts on moving particles.
 
     Parameters
     ----------
-    system : openmm.System
-        System of p particles, without cutoff and constraints.
+    terms : SystemTerms
+        Terms of a System of p particles.
     particles : (q,) int
         Particles of the part, in its order.
     moving : (p,) bool
@@ -49,89 +125,86 @@ def subsystem(
     Returns
     -------
     openmm.System
-
-    Raises
-    ------
-    ForceFieldError
-        For a class of force that cannot be copied.
     """
     import openmm
 
-    index_of = {int(p): k for k, p in enumerate(particles)}
+    index = np.full(terms.count, -1)
+    index[particles] = np.arange(len(particles))
     part = openmm.System()
     for mass in masses:
         part.addParticle(mass)
-    for force in system.getForces():
+    for force, of_particles, bonded in terms.forces:
         name = type(force).__name__
-        if name in FORCELESS or name in omitted:
+        if name in omitted:
             continue
-        if name in TERMS:
-            copy = _bonded(force, *TERMS[name], index_of, moving)
-        elif name in COPIES:
-            copy = COPIES[name](force, particles, index_of, moving)
-        else:
-            raise _not_copied(f"a {name}")
-        part.addForce(copy)
+        new = type(force)()
+        SETTINGS.get(name, lambda old, new: None)(force, new)
+        for p in particles.tolist() if of_particles else []:
+            new.addParticle(*of_particles[p])
+        if bonded is not None:
+            acts: Mask = np.all(index[bonded.members] >= 0, axis=1)
+            if not of_particles:
+                acts &= np.any(moving[bonded.members], axis=1)
+            bonded.copy(new, index, acts)
+        part.addForce(new)
     return part
 
 
 def _not_copied(what: str) -> ForceFieldError:
     return ForceFieldError(
         f"a force field with {what}, which cannot be restricted to the surroundings of the moving atoms",
-        f"only forces of the classes {', '.join(sorted([*TERMS, *COPIES]))}",
+        f"only forces of the classes {', '.join(sorted([*TERMS, *READERS]))}",
         "choose another force field, or run with --no-energy",
     )
 
 
-def _bonded(old: Any, term: str, size: int, index_of: dict[int, int], moving: Mask) -> Any:
-    new = type(old)()
-    for i in range(getattr(old, f"getNum{term}s")()):
-        members = getattr(old, f"get{term}Parameters")(i)
-        ends = members[:size]
-        if _acts(ends, index_of, moving):
-            getattr(new, f"add{term}")(*[index_of[p] for p in ends], *members[size:])
-    return new
+def _bonded(force: Any, term: str, size: int) -> Terms:
+    """Bonds, angles or torsions."""
+    count = getattr(force, f"getNum{term}s")()
+    rows = [getattr(force, f"get{term}Parameters")(i) for i in range(count)]
+    members = np.array([row[:size] for row in rows], dtype=np.int64).reshape(-1, size)
+    return Terms(f"add{term}", members, [row[size:] for row in rows])
 
 
-def _acts(members: Sequence[int], index_of: dict[int, int], moving: Mask) -> bool:
-    """Whether a term lies within the part and has a moving particle."""
-    return any(moving[p] for p in members) and all(p in index_of for p in members)
-
-
-def _maps(old: Any, particles: Particles, index_of: dict[int, int], moving: Mask) -> Any:
+def _maps(force: Any) -> ForceTerms:
     """Correction maps of phi and psi (CMAP)."""
-    new = type(old)()
+    rows = [force.getTorsionParameters(i) for i in range(force.getNumTorsions())]
+    members = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 8)
+    return ForceTerms(force, [], Terms("addTorsion", members, [row[:1] for row in rows], first=False))
+
+
+def _nonbonded(force: Any) -> ForceTerms:
+    if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
+        raise _not_copied("parameter offsets in its NonbondedForce")
+    particles = [force.getParticleParameters(p) for p in range(force.getNumParticles())]
+    rows = [force.getExceptionParameters(i) for i in range(force.getNumExceptions())]
+    members = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
+    return ForceTerms(force, particles, Terms("addException", members, [row[2:] for row in rows]))
+
+
+def _born(force: Any) -> ForceTerms:
+    return ForceTerms(force, [force.getParticleParameters(p) for p in range(force.getNumParticles())], None)
+
+
+def _copy_maps(old: Any, new: Any) -> None:
     for k in range(old.getNumMaps()):
         new.addMap(*old.getMapParameters(k))
-    for i in range(old.getNumTorsions()):
-        number, *members = old.getTorsionParameters(i)
-        if _acts(members, index_of, moving):
-            new.addTorsion(number, *[index_of[p] for p in members])
-    return new
 
 
-def _nonbonded(old: Any, particles: Particles, index_of: dict[int, int], moving: Mask) -> Any:
-    if old.getNumParticleParameterOffsets() or old.getNumExceptionParameterOffsets():
-        raise _not_copied("parameter offsets in its NonbondedForce")
-    new = type(old)()
-    for p in particles:
-        new.addParticle(*old.getParticleParameters(int(p)))
-    for i in range(old.getNumExceptions()):
-        one, two, *rest = old.getExceptionParameters(i)
-        if one in index_of and two in index_of:
-            new.addException(index_of[one], index_of[two], *rest)
-    return new
-
-
-def _born(old: Any, particles: Particles, index_of: dict[int, int], moving: Mask) -> Any:
-    new = type(old)()
-    for p in particles:
-        new.addParticle(*old.getParticleParameters(int(p)))
+def _copy_dielectrics(old: Any, new: Any) -> None:
     new.setSolventDielectric(old.getSolventDielectric())
     new.setSoluteDielectric(old.getSoluteDielectric())
     new.setSurfaceAreaEnergy(old.getSurfaceAreaEnergy())
-    return new
 
 
-COPIES = {"CMAPTorsionForce": _maps, "NonbondedForce": _nonbonded, "GBSAOBCForce": _born}
-"""Functions that copy the other classes of force."""
+READERS: dict[str, Callable[[Any], ForceTerms]] = {
+    "CMAPTorsionForce": _maps,
+    "NonbondedForce": _nonbonded,
+    "GBSAOBCForce": _born,
+}
+"""Functions that read the terms of the other classes of force."""
+SETTINGS: dict[str, Callable[[Any, Any], None]] = {
+    "CMAPTorsionForce": _copy_maps,
+    "GBSAOBCForce": _copy_dielectrics,
+}
+"""Functions that copy what belongs to a force as a whole."""

@@ -20,7 +20,7 @@ from geofold.cli import main
 from geofold.core.state import StepInfo
 from geofold.errors import OptionError
 from geofold.modelling import controllers
-from geofold.modelling.evaluation import energy_of
+from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.options import TORSION_CAP, RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
 from geofold.modelling.progress import Progress
@@ -175,7 +175,7 @@ def test_an_input_that_is_still_best_is_refined_in_place_without_a_second_search
     assert stages.count("search") == 1 and stages.count("refine input") == 2
     best = models[0]
     assert best.energy is not None and not len(best.outcome.repacked.atoms)
-    assert best.energy < energy_of(native, native.xyz, options)
+    assert best.energy < EnergySource(native, options).energy(native.xyz)
     assert backbone_rmsd(native, first, last, best.outcome.apply(native.xyz), native.xyz) < 0.7
     assert any(len(model.outcome.repacked.atoms) for model in models[1:])
 
@@ -194,14 +194,16 @@ def test_models_of_a_search_are_guided_again_only_around_side_chains_that_stay(
     monkeypatch.setattr(candidates, "run_guided", run_guided)
     options = RunOptions(repack_shell=shell, energy=False, rounds=1, streams=2)
     domain = LoopDomain.of(native, first, last, cap=TORSION_CAP)
-    outcomes = candidates.candidate_models(native, domain, options, TimeBudget()).outcomes
+    outcomes = candidates.candidate_models(
+        native, domain, options, EnergySource(native, options), TimeBudget()
+    ).outcomes
     assert len(rows) == streams and {outcome.predictor for outcome in outcomes} >= {NO_PREDICTOR, LOOP_SEARCH}
 
 
 def test_the_input_is_still_best_if_repacking_did_not_lower_its_energy() -> None:
     native = read(STRUCTURES / "1ubi.pdb")
     options, atoms = RunOptions(), np.arange(3)
-    before = energy_of(native, native.xyz, options)
+    before = EnergySource(native, options).energy(native.xyz)
     repair = LoopRepair(native, 44, 50, options, TimeBudget(), Progress())
 
     def input_still_best(predictor: str, energy: float | None) -> bool:

@@ -120,7 +120,7 @@ def test_correction_maps_are_copied_where_they_act() -> None:
     structure, tree, _, model = build(FORCE_FIELDS["amber19"])
     steering = SteeringEnergy(model, structure.xyz, moving_atoms(structure, tree))
     masses = [1.0] * len(steering.kept)
-    part = subsystem(model.system, steering.kept, steering._on, masses, COVALENT)
+    part = subsystem(model.parameters.terms, steering.kept, steering._on, masses, COVALENT)
     maps, whole = (force_of(s, openmm.CMAPTorsionForce) for s in (part, model.system))
     # residues 27 to 33, and one at each end whose phi or psi has a moving atom
     assert 7 <= maps.getNumTorsions() <= 9 < whole.getNumTorsions()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import geofold as gf
-from geofold.molecule.energy.all_atom import complete, missing_atoms
+from geofold.molecule.energy.all_atom import complete
+from geofold.molecule.energy.missing_atoms import missing_atoms
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.read import read
 from geofold.molecule.structure import Structure
