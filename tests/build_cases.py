@@ -45,7 +45,7 @@ def checked(result: Result, span: str, sequence: str) -> Structure:
     first, last = find_range(structure, span)  # all there, bonded to each other, in order
     built = structure.residues[first : last + 1]
     assert "".join(one_letter_code(residue.resname) for residue in built) == sequence
-    mask = structure.steering_mask
+    mask = structure.conformer_mask
 
     def place(k: int, name: str) -> np.ndarray:
         return structure.xyz[structure.atom(k, name, mask)]

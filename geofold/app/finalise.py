@@ -155,7 +155,7 @@ def compare_models(results: Sequence[Result]) -> list[dict[str, Any]]:
     rows = []
     for rank, result in enumerate(results, 1):
         shift = np.linalg.norm(result.xyz - first.xyz, axis=1)
-        conformer = result.structure.steering(result.altloc)
+        conformer = result.structure.conformer(result.altloc)
         atoms = [
             atom
             for start, end in result.spans

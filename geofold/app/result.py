@@ -151,7 +151,7 @@ class Result:
         from geofold.app.viewer import page as viewer
 
         title = f"geofold {self.report['command']}: {self.report['input']['name']}"
-        links = [(link.i, link.j) for link in links_among(self.structure, self.structure.steering(self.altloc))]
+        links = [(link.i, link.j) for link in links_among(self.structure, self.structure.conformer(self.altloc))]
         return viewer.page(
             self._shown_text(),
             self.report,

@@ -40,7 +40,7 @@ class EnergySource:
         """Energy model of the structure's coordinates."""
         return EnergyModel.of(
             self.structure,
-            self.structure.steering(self.options.altloc),
+            self.structure.conformer(self.options.altloc),
             seed=self.options.seed,
             only=self.only,
             force_field=self.options.force_field_value,

@@ -123,13 +123,13 @@ def potential_of(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np
 
 def _loop_input(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> tuple[LoopEnvironment, torch.Tensor]:
     """Return the environment of a loop and its backbones (K, L, 4, 3) in A, for coordinates (K, n_atoms, 3) in nm."""
-    span = tree.first, tree.last, tree.steering
+    span = tree.first, tree.last, tree.conformer
     return make_loop_environment(structure, *span), backbone_coordinates(structure, *span, xyz)
 
 
 def backbone_of_end(structure: Structure, model: LoopModel) -> np.ndarray:
     """N, CA, C and O (n, 4, 3) of a model's end (nm); NaN for a missing oxygen."""
     tree, xyz = model.outcome.tree, model.outcome.apply(structure.xyz)
-    atoms = backbone_atoms(structure, tree.first, tree.last, tree.steering)
+    atoms = backbone_atoms(structure, tree.first, tree.last, tree.conformer)
     points = [np.full(3, np.nan) if atom is None else xyz[atom] for atom in atoms]
     return np.array(points).reshape(-1, 4, 3)

@@ -15,7 +15,7 @@ from geofold.core.trust_region import TrustRegion
 from geofold.molecule.energy.all_atom import region
 from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.energy.openmm_gradient import SteeringEnergy
+from geofold.molecule.energy.openmm_gradient import OpenMMPotential
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.structure import Structure
@@ -52,7 +52,7 @@ def with_force_field(
     current = replace(structure, xyz=whole)
     # residues further away are beyond the cutoff; placing their hydrogens would take most of the time
     around = region(current, whole[domain.decoder.tree.atoms], REGION)
-    model = EnergyModel.of(current, domain.decoder.tree.steering, seed=seed, only=around, force_field=force_field)
+    model = EnergyModel.of(current, domain.decoder.tree.conformer, seed=seed, only=around, force_field=force_field)
     return with_energy_model(domain, model, whole)
 
 
@@ -74,7 +74,7 @@ def with_energy_model(domain: Domain, model: EnergyModel, xyz: np.ndarray) -> Do
     """
     moving = np.zeros(len(xyz), dtype=bool)
     moving[domain.decoder.tree.atoms] = True
-    return replace(domain, steering=SteeringEnergy(model, xyz, moving))
+    return replace(domain, force_field=OpenMMPotential(model, xyz, moving))
 
 
 def whole_coordinates(structure: Structure, domain: LoopDomain | PeptideDomain, local: np.ndarray) -> np.ndarray:

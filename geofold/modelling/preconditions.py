@@ -113,7 +113,7 @@ def require_parameters(structure: Structure, options: RunOptions, gone: Collecti
     if options.energy and any(len(piece) > 1 for piece in pieces(structure, amino)):
         complete(
             structure,
-            structure.steering(options.altloc),
+            structure.conformer(options.altloc),
             hydrogens=True,
             seed=options.seed,
             only=set(intact),
@@ -122,7 +122,7 @@ def require_parameters(structure: Structure, options: RunOptions, gone: Collecti
 
 
 def _complete(structure: Structure, k: int, altloc: str | None) -> bool:
-    return is_complete(structure, k, structure.steering(altloc))
+    return is_complete(structure, k, structure.conformer(altloc))
 
 
 def chain_of(structure: Structure, contacts: tuple[Contact, ...]) -> tuple[int, int]:

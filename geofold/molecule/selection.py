@@ -82,7 +82,7 @@ def _number(text: str) -> int:
     return number
 
 
-def backbone_atoms(structure: Structure, first: int, last: int, steering: Mask) -> list[int | None]:
+def backbone_atoms(structure: Structure, first: int, last: int, conformer: Mask) -> list[int | None]:
     """List N, CA, C and O of residues `first` to `last`, residue by residue, None for a missing atom.
 
     Parameters
@@ -91,14 +91,14 @@ def backbone_atoms(structure: Structure, first: int, last: int, steering: Mask) 
         Structure with the residues.
     first, last : int
         Indices of the first and the last residue.
-    steering : (n_atoms,) bool
+    conformer : (n_atoms,) bool
         Atoms of the conformer.
     """
-    return [structure.atom(k, name, steering) for k in range(first, last + 1) for name in BACKBONE]
+    return [structure.atom(k, name, conformer) for k in range(first, last + 1) for name in BACKBONE]
 
 
 def _missing(structure: Structure, residue: int, names: tuple[str, ...] = BACKBONE) -> list[str]:
-    return [name for name in names if structure.atom(residue, name, structure.steering_mask) is None]
+    return [name for name in names if structure.atom(residue, name, structure.conformer_mask) is None]
 
 
 def segment_labels(structure: Structure) -> list[str]:

@@ -1,6 +1,6 @@
 """Structure of a file: all atoms of its first model, and the document that writes it back.
 
-Coordinates are in nm, B-factors in square angstrom. All alternate locations are kept; `Structure.steering` selects one
+Coordinates are in nm, B-factors in square angstrom. All alternate locations are kept; `Structure.conformer` selects one
 conformer.
 """
 
@@ -214,7 +214,7 @@ class Structure:
         """Return the source and the numbers of atoms and residues."""
         return f"<Structure of {self.source}: {len(self)} atoms, {len(self.residues)} residues>"
 
-    def steering(self, altloc: str | None = None) -> Mask:
+    def conformer(self, altloc: str | None = None) -> Mask:
         """Select one conformer per residue, as a mask (n,).
 
         It includes the atoms without altloc and those of one letter: ``altloc`` if the residue has it, otherwise the
@@ -239,9 +239,9 @@ class Structure:
         return np.isin(np.arange(len(self)), list(first.values()))
 
     @cached_property
-    def steering_mask(self) -> Mask:
-        """Mask of ``steering()``, computed once and read-only."""
-        mask = self.steering()
+    def conformer_mask(self) -> Mask:
+        """Mask of ``conformer()``, computed once and read-only."""
+        mask = self.conformer()
         mask.flags.writeable = False
         return mask
 
@@ -254,12 +254,12 @@ class Structure:
     def _amino(self) -> Mask:
         amino = np.ones(len(self.residues), dtype=np.bool_)
         for name, element in (("N", "N"), ("CA", "C"), ("C", "C")):
-            has = self.steering_mask & (self.name == name) & (self.element == element)
+            has = self.conformer_mask & (self.name == name) & (self.element == element)
             amino &= np.bincount(self.residue_of[has], minlength=len(amino)) > 0
         return amino
 
     def is_amino_acid(self, residue_index: int) -> bool:
-        """Return whether the conformer of ``steering_mask`` has N, CA and C with these elements."""
+        """Return whether the conformer of ``conformer_mask`` has N, CA and C with these elements."""
         return bool(self._amino[residue_index])
 
     def is_water(self, residue_index: int) -> bool:
@@ -268,7 +268,7 @@ class Structure:
 
     def peptide_distance(self, i: int, j: int) -> float | None:
         """Compute the distance in nm from the carbonyl C of residue i to the N of residue j; None if one is absent."""
-        c, n = self.atom(i, "C", self.steering_mask), self.atom(j, "N", self.steering_mask)
+        c, n = self.atom(i, "C", self.conformer_mask), self.atom(j, "N", self.conformer_mask)
         return None if c is None or n is None else float(np.linalg.norm(self.xyz[c] - self.xyz[n]))
 
     def mean_bfactor(self, residues: Sequence[int]) -> float:

@@ -73,12 +73,12 @@ def trajectory_from(structure: Structure, frames: Floats, altloc: str | None = N
 
     Parameters
     ----------
-    frames : (T, n, 3) over all atoms or (T, m, 3) over those of ``structure.steering(altloc)``, nm.
+    frames : (T, n, 3) over all atoms or (T, m, 3) over those of ``structure.conformer(altloc)``, nm.
     """
     import mdtraj
     from mdtraj.core.element import get_by_symbol, virtual
 
-    atoms = np.flatnonzero(structure.steering(altloc))
+    atoms = np.flatnonzero(structure.conformer(altloc))
     frames = np.asarray(frames, dtype=np.float64)
     chosen = frames[:, atoms] if frames.shape[1] == len(structure) else frames
     topology = mdtraj.Topology()

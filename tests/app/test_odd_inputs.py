@@ -44,7 +44,7 @@ def test_the_chosen_conformer_is_the_one_that_is_measured() -> None:
     for letter in ("A", "B"):
         result = gf.constrain("".join(text).encode(), ["A:1-A:5<30.0"], altloc=letter, energy=False, steps=2)
         structure = read(result.content)
-        mask = structure.steering(letter)
+        mask = structure.conformer(letter)
         ends = [structure.atom(k, "CB", mask) for k in (0, 4)]
         distance = 10 * float(np.linalg.norm(structure.xyz[ends[0]] - structure.xyz[ends[1]]))
         assert abs(result.report["contacts"][0]["after_angstrom"] - distance) < 0.002

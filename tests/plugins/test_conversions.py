@@ -67,7 +67,7 @@ def test_mdtraj_trajectory_of_one_conformer():
     structure = read(path_of("1ejg.pdb"))
     frames = np.stack([structure.xyz, structure.xyz + 0.1])
     for altloc in (None, "B"):
-        mask = structure.steering(altloc)
+        mask = structure.conformer(altloc)
         trajectory = trajectory_from(structure, frames, altloc)
         assert np.allclose(trajectory.xyz, frames[:, mask], atol=1e-6)
         assert np.array_equal(trajectory_from(structure, frames[:, mask], altloc).xyz, trajectory.xyz)
@@ -86,7 +86,7 @@ def test_biopython_there_and_back(name):
     original = parser.get_structure("x", path_of(name))
     structure = structure_from_biopython(original)
     own = read(path_of(name))
-    assert structure.steering().sum() == own.steering().sum()
+    assert structure.conformer().sum() == own.conformer().sum()
     assert [residue.label for residue in structure.residues] == [residue.label for residue in own.residues]
     assert [residue.resname for residue in structure.residues] == [residue.resname for residue in own.residues]
     assert_same_file(structure)

@@ -92,8 +92,8 @@ def audit(
     bond, angle = _covalent(trees, before, after)
     omegas = [backbone(structure, xyz, altloc).omega for xyz in (before, after)]
     omega = np.degrees(np.abs(wrap(omegas[1] - omegas[0])))
-    steering = structure.steering(altloc)
-    flipped = chiral_volumes(structure, before, steering) * chiral_volumes(structure, after, steering) < 0
+    conformer = structure.conformer(altloc)
+    flipped = chiral_volumes(structure, before, conformer) * chiral_volumes(structure, after, conformer) < 0
     start, end = numbers
     checks = [
         Check("other_atoms_moved_angstrom", round(fixed_shift, 4), 0.0),
@@ -119,7 +119,7 @@ def _closure(structure: Structure, trees: list[TorsionTree], before: Floats, aft
         if not tree.closed:
             continue
         named = [(tree.first, "N"), (tree.first, "CA"), (tree.last, "CA"), (tree.last, "C"), (tree.last, "O")]
-        atoms = [a for k, name in named if (a := structure.atom(k, name, tree.steering)) is not None]
+        atoms = [a for k, name in named if (a := structure.atom(k, name, tree.conformer)) is not None]
         worst = max(worst, float(10 * np.linalg.norm(after[atoms] - before[atoms], axis=-1).max()))
     return worst
 

@@ -67,12 +67,12 @@ def audit_built(
     """
     spans, trees = built.spans, [outcome.tree for outcome in built.outcomes]
     compared = audit(structure, trees, structure.xyz, xyz, (after, after), altloc)
-    steering = structure.steering(altloc)
+    conformer = structure.conformer(altloc)
     angles = backbone(structure, xyz, altloc)
     cis = cis_prolines(built, angles.omega) if cis_pro else []
 
     def place(k: int, name: str) -> Floats:
-        return np.asarray(xyz[structure.atom(k, name, steering)])
+        return np.asarray(xyz[structure.atom(k, name, conformer)])
 
     def is_d(k: int) -> bool:
         arms = [place(k, name) - place(k, "CA") for name in ("N", "C", "CB")]
@@ -91,7 +91,7 @@ def audit_built(
         for k in range(first, last + 2)
     ]
     inside = [k for first, last in spans for k in range(first, last + 1)]
-    chiral = [k for k in inside if structure.atom(k, "CB", steering) is not None]
+    chiral = [k for k in inside if structure.atom(k, "CB", conformer) is not None]
     # the loop determines phi of the residue after it, too
     checked = [*inside, *(last + 1 for _, last in spans)]
     return [

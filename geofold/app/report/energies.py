@@ -90,7 +90,7 @@ def as_it_is(structure: Structure, altloc: str | None = None, force_field: Force
     moving = np.zeros(len(structure.residues), dtype=bool)
     for first, last in chain_segments(structure):
         moving[first : last + 1] = last > first
-    model = EnergyModel.of(structure, structure.steering(altloc), force_field=force_field)
+    model = EnergyModel.of(structure, structure.conformer(altloc), force_field=force_field)
     numbers = energies(model, structure.xyz, moving)
     return numbers, energy_notes(model) + infinite_notes(now=numbers)
 

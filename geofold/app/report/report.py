@@ -232,8 +232,8 @@ def _runs(flags: Sequence[bool]) -> list[list[int]]:
 
 def chemistry_notes(structure: Structure) -> list[str]:
     """Return notes on D-amino acids and on covalent links other than disulfides."""
-    steering = structure.steering_mask
-    return [*chirality_notes(structure, structure.xyz, steering), *link_notes(structure, steering)]
+    conformer = structure.conformer_mask
+    return [*chirality_notes(structure, structure.xyz, conformer), *link_notes(structure, conformer)]
 
 
 def _notes(structure: Structure, outcomes: list[StreamOutcome], model: EnergyModel | None) -> list[str]:

@@ -177,7 +177,7 @@ def cut_segments(structure: Structure, name: str, shortest: int = SHORTEST) -> l
     """Cut a structure, in its main conformer, into segments of at least `shortest` residues."""
     import mdtraj
 
-    steering = structure.steering_mask
+    conformer = structure.conformer_mask
     trajectory = trajectory_from(structure, structure.xyz[None])
     letters = mdtraj.compute_dssp(trajectory, simplified=False)[0]
     dssp = np.array([DSSP.find(letter) if letter in DSSP else DSSP.index("C") for letter in letters])
@@ -188,7 +188,7 @@ def cut_segments(structure: Structure, name: str, shortest: int = SHORTEST) -> l
     residue_area = np.zeros(len(structure.residues))
     np.add.at(residue_area, [a.residue.index for a in heavy], 100 * area)
     surface = cKDTree(protein.xyz[0][area > EXPOSED]) if (area > EXPOSED).any() else None
-    xyz, kinds = _backbones(structure, steering)
+    xyz, kinds = _backbones(structure, conformer)
     depth = np.zeros(len(xyz))
     known = np.isfinite(xyz[:, 1]).all(-1)
     if surface is not None:
@@ -213,14 +213,14 @@ def _distinct_atoms(atoms: list[Any], trajectory: Any) -> list[Any]:
     return [atom for k, atom in enumerate(atoms) if k not in later]
 
 
-def _backbones(structure: Structure, steering: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.int64]]:
+def _backbones(structure: Structure, conformer: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.int64]]:
     """N, CA, C and O (n, 4, 3) in A, NaN for missing atoms, and amino acids (n,), -1 for other residues."""
     xyz = np.full((len(structure.residues), 4, 3), np.nan)
     kinds = np.full(len(xyz), -1)
     for k, residue in enumerate(structure.residues):
         kinds[k] = AMINO_ACIDS.find(one_letter_code(STANDARD_PARENT.get(residue.resname, residue.resname)))
         for column, name in enumerate(("N", "CA", "C", "O")):
-            atom = structure.atom(k, name, steering)
+            atom = structure.atom(k, name, conformer)
             if atom is not None:
                 xyz[k, column] = 10 * structure.xyz[atom]
     return xyz, kinds

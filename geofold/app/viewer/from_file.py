@@ -84,7 +84,7 @@ def _models(data: bytes, name: str) -> tuple[str, str, list[tuple[int, int]]]:
     """
     structure, content = read(data, name=name), unpack(data, name)
     if structure.n_models == 1 or recognise(content, name) is not PDB:
-        text, kept = trajectory_pdb(structure, structure.xyz[None]).decode(), structure.steering_mask
+        text, kept = trajectory_pdb(structure, structure.xyz[None]).decode(), structure.conformer_mask
     else:
         text, kept = decode(content, name)[0], np.ones(len(structure), dtype=bool)
     return text, structure.title or name, [(link.i, link.j) for link in links_among(structure, kept)]

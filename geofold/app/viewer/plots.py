@@ -250,7 +250,7 @@ def energies(
     near = region(structure, frames[:, moving].reshape(-1, 3), NEAR)
     try:
         last = replace(structure, xyz=frames[-1])
-        model = EnergyModel.of(last, structure.steering_mask, only=near, force_field=force_field)
+        model = EnergyModel.of(last, structure.conformer_mask, only=near, force_field=force_field)
         values = [model.energy(frame) for frame in frames]
     except GeofoldError:
         return None

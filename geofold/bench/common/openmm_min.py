@@ -124,7 +124,7 @@ def minimise_to_contact(
     ForceFieldError
         If the structure cannot be completed or parameterised.
     """
-    model = EnergyModel.of(structure, structure.steering(), seed=seed, force_field=force_field)
+    model = EnergyModel.of(structure, structure.conformer(), seed=seed, force_field=force_field)
     source = model.completed.source
     particle = index_particles(source, contacts)
     pairs = np.array([(particle[c.i], particle[c.j]) for c in contacts], dtype=np.int64).reshape(-1, 2)
@@ -168,7 +168,7 @@ def minimise_loop(
     first, last : int
         Indices of the first and last residue (inclusive).
     altloc : str or None
-        Conformer; see `Structure.steering`.
+        Conformer; see `Structure.conformer`.
     seed : int
         Seed of the completion.
     force_field : ForceField
@@ -183,9 +183,9 @@ def minimise_loop(
     Raises
     ------
     AltlocError, ForceFieldError
-        As `Structure.steering` and `EnergyModel.of` do.
+        As `Structure.conformer` and `EnergyModel.of` do.
     """
-    model = EnergyModel.of(structure, structure.steering(altloc), seed=seed, force_field=force_field)
+    model = EnergyModel.of(structure, structure.conformer(altloc), seed=seed, force_field=force_field)
     completed = model.completed
     free = (completed.residue >= first) & (completed.residue <= last)
     particles = find_nearby_particles(completed.xyz, completed.residue, free)

@@ -100,7 +100,7 @@ def make_evaluation(structure: Structure, force_field: ForceField = AMBER14) -> 
     """Make a function that evaluates energy and forces of a force field at slightly new positions."""
     import openmm
 
-    model = EnergyModel.of(structure, structure.steering(None), force_field=force_field)
+    model = EnergyModel.of(structure, structure.conformer(None), force_field=force_field)
     context = openmm.Context(model.system, openmm.VerletIntegrator(0.001), platform())
     positions = model.positions(structure.xyz)
     noise = np.random.default_rng(0)

@@ -240,7 +240,7 @@ RUNNERS: dict[str, Callable[[Episode, int, float | None], Numbers]] = {
 
 
 def _measure(structure: Structure, tree: TorsionTree, xyz: Floats) -> Numbers:
-    model = EnergyModel.of(replace(structure, xyz=xyz), structure.steering_mask)
+    model = EnergyModel.of(replace(structure, xyz=xyz), structure.conformer_mask)
     return measure(structure, [tree], xyz, model)
 
 
@@ -265,8 +265,8 @@ def _loop_rmsd(episode: Episode, structure: Structure, xyz: Floats) -> float:
     target = np.full_like(xyz, np.nan)
     for k in range(last - first + 1):
         for name in ("N", "CA", "C", "O"):
-            atom = structure.atom(first + k, name, structure.steering_mask)
-            native_atom = episode.native.atom(native_first + k, name, episode.native.steering_mask)
+            atom = structure.atom(first + k, name, structure.conformer_mask)
+            native_atom = episode.native.atom(native_first + k, name, episode.native.conformer_mask)
             if atom is not None and native_atom is not None:
                 target[atom] = episode.native.xyz[native_atom]
     return backbone_rmsd(structure, first, last, xyz, target)

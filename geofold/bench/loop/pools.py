@@ -90,7 +90,7 @@ def record_pool(path: Path, episode: Episode, seed: int) -> str:
     stages["pool"] = [loop.backbone(pool.rows)]
     first, last = episode.span
     native = episode.native
-    atoms = backbone_atoms(native, first, last, native.steering_mask)
+    atoms = backbone_atoms(native, first, last, native.conformer_mask)
     if None in atoms:
         return f"{episode.name}: the native lacks backbone atoms"
     reference = native.xyz[np.array(atoms)].reshape(-1, 4, 3)

@@ -114,7 +114,7 @@ def run_episode(data: str, episode: PerturbedLoop, seed: int) -> list[tuple[str,
     except GeofoldError as error:
         return [(episode.name, "done", {"left_out": str(error)})]
     domain = domain_with_features(start, first, last)
-    model = EnergyModel.of(native, domain.tree.steering, seed=seed)
+    model = EnergyModel.of(native, domain.tree.conformer, seed=seed)
     atoms = domain.decoder.kinematics.atoms.numpy()
 
     def evaluate(xyz: np.ndarray) -> dict[str, float]:

@@ -174,7 +174,7 @@ def run_episode(data: str, episode: PerturbedLoop, seed: int) -> list[tuple[str,
     except GeofoldError as error:
         return [(episode.name, "done", {"left_out": str(error)})]
     bent, domain = start.xyz, domain_with_features(start, first, last)
-    model = EnergyModel.of(native, domain.tree.steering, seed=seed)
+    model = EnergyModel.of(native, domain.tree.conformer, seed=seed)
     rows = []
 
     def add_record(agent: str, xyz: np.ndarray, **cost: Any) -> None:

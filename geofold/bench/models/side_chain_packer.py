@@ -68,7 +68,7 @@ def run(out: str, *, quick: bool, limit: int | None, seed: int) -> None:
 
 def strip_side_chains(structure: Structure) -> Structure:
     """Make a structure of the backbone atoms N, CA, C and O only."""
-    atoms = np.flatnonzero(structure.steering_mask & np.isin(structure.name, ("N", "CA", "C", "O")))
+    atoms = np.flatnonzero(structure.conformer_mask & np.isin(structure.name, ("N", "CA", "C", "O")))
     backbone_atoms = [a for a in atoms.tolist() if structure.is_amino_acid(int(structure.residue_of[a]))]
     return Structure.from_rows(
         [relabel_row(structure, a, structure.xyz[a]) for a in backbone_atoms],
@@ -94,11 +94,11 @@ def _measure_packing(
     ca = bare.xyz[bare.name == "CA"]
     counts = dict.fromkeys(("residues", "chi1", "buried", "buried_chi1", "both", "chi12"), 0)
     for k, residue in enumerate(bare.residues):
-        native_chi = chi_angles(native, index_of[residue.chain, residue.resnum, residue.icode], native.steering_mask)
+        native_chi = chi_angles(native, index_of[residue.chain, residue.resnum, residue.icode], native.conformer_mask)
         if residue.resname == "PRO" or not len(native_chi) or not np.isfinite(native_chi[0]):
             continue
-        agree = _chi_agree(chi_angles(model, k, model.steering_mask), native_chi, residue.resname)
-        ca_position = bare.xyz[bare.atom(k, "CA", bare.steering_mask)]
+        agree = _chi_agree(chi_angles(model, k, model.conformer_mask), native_chi, residue.resname)
+        ca_position = bare.xyz[bare.atom(k, "CA", bare.conformer_mask)]
         buried = int((np.linalg.norm(ca - ca_position, axis=1) < 1.0).sum()) > BURIED_NEIGHBOURS
         counts["residues"] += 1
         counts["chi1"] += int(agree[0])

@@ -112,7 +112,7 @@ def _find_contacts(structure: Structure, start: int, end: int) -> list[tuple[int
     positions = []
     for k in range(start, end + 1):
         name = "CA" if structure.residues[k].resname == "GLY" else "CB"
-        atom = structure.atom(k, name, structure.steering_mask)
+        atom = structure.atom(k, name, structure.conformer_mask)
         positions.append(structure.xyz[atom] if atom is not None else np.full(3, np.nan))
     distances = np.linalg.norm(np.array(positions)[:, None] - np.array(positions)[None], axis=-1)
     return [

@@ -171,8 +171,8 @@ def relax_side_chains(
     force_field : ForceField
     """
     with_energy = with_force_field(structure, domain, local, seed, force_field)
-    assert with_energy.steering is not None
-    energy_term, model = with_energy.steering, with_energy.steering.model
+    assert with_energy.force_field is not None
+    energy_term, model = with_energy.force_field, with_energy.force_field.model
     decoder = replace(domain.decoder, cap=UNCAPPED)
     atoms, n = decoder.kinematics.atoms.numpy(), len(decoder.tree)
     chi = np.flatnonzero(~decoder.tree.backbone)
@@ -242,7 +242,7 @@ def _are_clean(structure: Structure, domain: PeptideDomain, contact: Contact, tu
 
 def _ca_coordinates(structure: Structure, domain: PeptideDomain, turn: Floats) -> Floats:
     """CA coordinates (k, L, 3) at torsions (k, n)."""
-    atoms = [structure.atom(k, "CA", domain.tree.steering) for k in range(len(structure.residues))]
+    atoms = [structure.atom(k, "CA", domain.tree.conformer) for k in range(len(structure.residues))]
     alpha = [a for a in atoms if a is not None]
     xyz = np.repeat(structure.xyz[None], len(turn), axis=0)
     if len(turn):

@@ -173,7 +173,7 @@ def ca_coordinates(setup: Setup, local: NDArray[np.float64]) -> NDArray[np.float
     """CA coordinates (L, 3) in nm, given local coordinates (m, 3)."""
     xyz = with_local_atoms(setup, local)
     structure = setup.structure
-    atoms = [structure.atom(k, "CA", structure.steering_mask) for k in range(len(structure.residues))]
+    atoms = [structure.atom(k, "CA", structure.conformer_mask) for k in range(len(structure.residues))]
     return xyz[[a for a in atoms if a is not None]]
 
 

@@ -22,10 +22,10 @@ def find_loops(structure: Structure, altloc: str | None = None) -> tuple[list[tu
     altloc : str, optional
         Conformer to look at where the backbone has several.
     """
-    steering = structure.steering(altloc)
+    conformer = structure.conformer(altloc)
     model, card = shipped_loop_model()
     segments = [
-        part for first, last in chain_segments(structure) for part in _complete_parts(structure, first, last, steering)
+        part for first, last in chain_segments(structure) for part in _complete_parts(structure, first, last, conformer)
     ]
     scores = score_anomalies(structure, segments, model)
     return find_anomalous_segments(scores, segments, float(card["trouble"])), scores
@@ -56,10 +56,10 @@ def format_range(structure: Structure, first: int, last: int) -> str:
     return f"{structure.residues[first].label}-{end.resnum}{end.icode}"
 
 
-def _complete_parts(structure: Structure, first: int, last: int, steering: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _complete_parts(structure: Structure, first: int, last: int, conformer: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Parts of a segment whose residues all have N, CA and C."""
     complete = [
-        all(structure.atom(k, name, steering) is not None for name in ("N", "CA", "C")) for k in range(first, last + 1)
+        all(structure.atom(k, name, conformer) is not None for name in ("N", "CA", "C")) for k in range(first, last + 1)
     ]
     edge = np.flatnonzero(np.diff(np.concatenate([[False], complete, [False]]).astype(int)))
     return [(first + int(a), first + int(b) - 1) for a, b in edge.reshape(-1, 2)]

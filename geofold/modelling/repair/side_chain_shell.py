@@ -74,7 +74,7 @@ class SideChainShell:
     @cached_property
     def repackable(self) -> list[int]:
         """Residues of the structure whose side chains can be repacked."""
-        return find_repackable(self.structure, self.structure.steering_mask)
+        return find_repackable(self.structure, self.structure.conformer_mask)
 
     @property
     def loop(self) -> list[int]:
@@ -83,12 +83,12 @@ class SideChainShell:
 
     def neighbours(self, points: Floats) -> list[int]:
         """Residues outside the loop whose side chains are near points (p, 3) in nm and can be repacked."""
-        close = mark_near_residues(self.structure, points, self.radius, self.structure.steering_mask)
+        close = mark_near_residues(self.structure, points, self.radius, self.structure.conformer_mask)
         return [k for k in self.repackable if close[k] and not self.first <= k <= self.last]
 
     def repack(self, xyz: Floats) -> RepackedSideChains:
         """Pack the loop's side chains and those around it for coordinates (n_atoms, 3) in nm."""
-        loop = xyz[self.structure.atoms_within(self.first, self.last) & self.structure.steering_mask]
+        loop = xyz[self.structure.atoms_within(self.first, self.last) & self.structure.conformer_mask]
         return repack(replace(self.structure, xyz=xyz), self.loop, self.neighbours(loop), seed=self.options.seed)
 
     def refine(self, xyz: Floats, before: Sequence[Floats]) -> LoopModel:
@@ -135,7 +135,7 @@ def reachable_residues(
     """
     loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, predicts=False)
     rows = loop.draw(REACH_SAMPLES, np.random.default_rng([options.seed, 3]))
-    close = mark_near_residues(structure, rows, radius, structure.steering_mask).mean(0) >= share
+    close = mark_near_residues(structure, rows, radius, structure.conformer_mask).mean(0) >= share
     remaining = set(range(len(structure.residues))) - set(build.removed)
     return [k for k in sorted(remaining) if close[k] and side_chain(structure.residues[k].resname) is not None]
 
@@ -145,10 +145,10 @@ def without_reachable_side_chains(
 ) -> tuple[Structure, np.ndarray]:
     """Remove the side chains that a loop could reach; return also which atoms remain, (n_atoms,) bool."""
     radius = ANGSTROM * options.repack_shell
-    removed = set(find_repackable(structure, structure.steering_mask))
+    removed = set(find_repackable(structure, structure.conformer_mask))
     removed &= set(reachable_residues(structure, build, radius, options))
     if build.removed:
         shell = SideChainShell(structure, build.removed[0], build.removed[-1], radius, options)
-        loop = np.isin(structure.residue_of, build.removed) & structure.steering_mask
+        loop = np.isin(structure.residue_of, build.removed) & structure.conformer_mask
         removed |= set(shell.neighbours(structure.xyz[loop]))
     return without_side_chains(structure, sorted(removed))

@@ -140,7 +140,7 @@ class LoopCandidates:
     @cached_property
     def environment(self) -> LoopEnvironment:
         """Input of the learned potential: all residues with a backbone, the loop among them."""
-        return make_loop_environment(self.structure, *self.span, self.structure.steering(self.altloc))
+        return make_loop_environment(self.structure, *self.span, self.structure.conformer(self.altloc))
 
     def draw(self, count: int, noise: np.random.Generator) -> Floats:
         """Return the closed conformations out of `count` draws, and the one in `structure`, (K, m, 3)."""
@@ -178,10 +178,10 @@ class LoopCandidates:
     def torsions(self, rows: Floats) -> Floats:
         """Return phi and psi (K, n + 1, 2) in radian of candidates (K, m, 3), as `close` takes them."""
         xyz, count = self.backbone(rows), len(rows)
-        steering = self.origin.steering(self.altloc)
+        conformer = self.origin.conformer(self.altloc)
 
         def anchor(k: int, *names: str) -> list[Floats]:
-            points = [self.origin.xyz[self.origin.atom(k, name, steering)] for name in names]
+            points = [self.origin.xyz[self.origin.atom(k, name, conformer)] for name in names]
             return [np.broadcast_to(point, (count, 1, 3)) for point in points]
 
         (carbon,), (n, ca, c) = anchor(self.build.before, "C"), anchor(self.build.after, "N", "CA", "C")
@@ -245,12 +245,12 @@ class LoopCandidates:
 
         The phi of that residue is decided by the loop's last carbonyl and never turns again.
         """
-        steering, k = self.origin.steering(self.altloc), self.build.after
+        conformer, k = self.origin.conformer(self.altloc), self.build.after
         residues = self.origin.residues
         if k + 1 >= len(residues) or not self.origin.bonded(k, k + 1):
             return np.zeros(len(rows), dtype=bool)
         n, ca, c, following = (
-            self.origin.xyz[self.origin.atom(residue, name, steering)]
+            self.origin.xyz[self.origin.atom(residue, name, conformer)]
             for residue, name in ((k, "N"), (k, "CA"), (k, "C"), (k + 1, "N"))
         )
         phi, psi = dihedral(self.backbone(rows)[:, -1, 2], n, ca, c), dihedral(n, ca, c, following)
@@ -284,7 +284,7 @@ class LoopCandidates:
 
     @cached_property
     def _backbone(self) -> np.ndarray:
-        atoms = backbone_atoms(self.structure, *self.span, self.structure.steering(self.altloc))
+        atoms = backbone_atoms(self.structure, *self.span, self.structure.conformer(self.altloc))
         return np.searchsorted(self.atoms, np.array(atoms))
 
 

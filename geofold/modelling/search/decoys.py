@@ -107,7 +107,7 @@ def _perturb_native(
 
 def _native_backbone(native: Structure, first: int, last: int) -> Floats:
     """N, CA, C and O (L, 4, 3) of a loop of a native (nm)."""
-    return native.xyz[np.array(backbone_atoms(native, first, last, native.steering_mask))].reshape(-1, 4, 3)
+    return native.xyz[np.array(backbone_atoms(native, first, last, native.conformer_mask))].reshape(-1, 4, 3)
 
 
 def _rmsd(loop: LoopCandidates, native: Structure, first: int, last: int, rows: Floats) -> Floats:

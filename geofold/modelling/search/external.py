@@ -63,16 +63,16 @@ def fit_model(loop: LoopCandidates, model: Structure) -> Floats:
     count, origin = len(loop.build.names), loop.origin
     pairs = [(loop.build.before - k, first - 1 - k) for k in range(_flank(loop, model, first, -1))]
     pairs += [(loop.build.after + k, first + count + k) for k in range(_flank(loop, model, first, 1))]
-    steering = origin.steering(loop.altloc)
+    conformer = origin.conformer(loop.altloc)
     target, mobile = (
         np.array([structure.xyz[structure.atom(k, name, mask)] for k in residues for name in BACKBONE[:3]])
         for structure, residues, mask in (
-            (origin, [own for own, _ in pairs], steering),
-            (model, [own for _, own in pairs], model.steering_mask),
+            (origin, [own for own, _ in pairs], conformer),
+            (model, [own for _, own in pairs], model.conformer_mask),
         )
     )
     rotation, _ = Rotation.align_vectors(target - target.mean(0), mobile - mobile.mean(0))
-    atoms = np.array(backbone_atoms(model, first, first + count - 1, model.steering_mask))
+    atoms = np.array(backbone_atoms(model, first, first + count - 1, model.conformer_mask))
     backbone = rotation.apply(model.xyz[atoms] - mobile.mean(0)) + target.mean(0)
     torsions = backbone_torsions(model)[first : first + count + 1, :2]
     return loop.fit(torsions[None], backbone.reshape(1, count, 4, 3))
@@ -109,7 +109,7 @@ def _matches(loop: LoopCandidates, model: Structure, start: int) -> bool:
     inside = model.residues[start : start + count]
     if [standard_name(residue.resname) for residue in inside] != [standard_name(name) for name in loop.build.names]:
         return False
-    if None in backbone_atoms(model, start, start + count - 1, model.steering_mask):
+    if None in backbone_atoms(model, start, start + count - 1, model.conformer_mask):
         return False
     if not all(model.bonded(k, k + 1) for k in range(start - 1, start + count)):
         return False
@@ -120,7 +120,7 @@ def _flank(loop: LoopCandidates, model: Structure, start: int, side: int) -> int
     """Count residues next to the loop, before (-1) or after it (1), that are bonded and alike in both structures."""
     own = loop.build.before if side < 0 else loop.build.after
     other = start - 1 if side < 0 else start + len(loop.build.names)
-    steering, mask = loop.origin.steering(loop.altloc), model.steering_mask
+    conformer, mask = loop.origin.conformer(loop.altloc), model.conformer_mask
     matched = 0
     for step in range(FLANK):
         k, j = own + side * step, other + side * step
@@ -129,7 +129,7 @@ def _flank(loop: LoopCandidates, model: Structure, start: int, side: int) -> int
         names = [standard_name(structure.residues[n].resname) for structure, n in ((loop.origin, k), (model, j))]
         if names[0] != names[1]:
             break
-        if None in backbone_atoms(loop.origin, k, k, steering)[:3] or None in backbone_atoms(model, j, j, mask)[:3]:
+        if None in backbone_atoms(loop.origin, k, k, conformer)[:3] or None in backbone_atoms(model, j, j, mask)[:3]:
             break
         if step and not all(
             structure.bonded(min(n, n - side), max(n, n - side)) for structure, n in ((loop.origin, k), (model, j))

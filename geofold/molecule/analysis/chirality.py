@@ -16,22 +16,22 @@ FLAT = 0.0005
 """Absolute volume (nm^3) below which a centre is too flat to have a chirality."""
 
 
-def chiral_volumes(structure: Structure, xyz: Floats, steering: Mask) -> Floats:
+def chiral_volumes(structure: Structure, xyz: Floats, conformer: Mask) -> Floats:
     """Signed volumes (n_residues, 2) at CA and at CB for coordinates (n, 3) in nm; zero without a centre."""
     volumes = np.zeros((len(structure.residues), 2))
     for k, residue in enumerate(structure.residues):
         for column, names in enumerate((("CA", "N", "C", "CB"), BRANCHED.get(residue.resname, ()))):
-            atoms = [structure.atom(k, name, steering) for name in names]
+            atoms = [structure.atom(k, name, conformer) for name in names]
             if atoms and not any(a is None for a in atoms):
                 centre, first, second, third = xyz[np.array(atoms, dtype=int)]
                 volumes[k, column] = np.linalg.det(np.stack([first - centre, second - centre, third - centre]))
     return volumes
 
 
-def chirality_notes(structure: Structure, xyz: Floats, steering: Mask) -> list[str]:
+def chirality_notes(structure: Structure, xyz: Floats, conformer: Mask) -> list[str]:
     """Return notes on a mirrored protein, on single D-amino acids, and on side chains of the wrong chirality."""
-    hand = np.sign(chiral_volumes(structure, xyz, steering))
-    hand[np.abs(chiral_volumes(structure, xyz, steering)) < FLAT] = 0
+    hand = np.sign(chiral_volumes(structure, xyz, conformer))
+    hand[np.abs(chiral_volumes(structure, xyz, conformer)) < FLAT] = 0
     right, left = (np.flatnonzero(hand[:, 0] == sign) for sign in (-1, 1))
     inverted = np.flatnonzero(hand[:, 0] * hand[:, 1] < 0)
     notes = []

@@ -24,6 +24,6 @@ def count_severe_overlaps(structure: Structure) -> int:
     contact = np.where(counted[i] & counted[j], contact_distance(radius, polar, i, j), 0.0)
     overlap = contact - np.linalg.norm(structure.xyz[i] - structure.xyz[j], axis=1)
     severe = pairs[overlap >= SEVERE_OVERLAP]
-    adjacent = adjacency_list(bond_list(structure, structure.steering_mask), len(structure))
+    adjacent = adjacency_list(bond_list(structure, structure.conformer_mask), len(structure))
     bonded = {tuple(sorted(pair)) for pair in pairs_within_bonds(adjacent, np.unique(severe[:, 0]), EXCLUDED_BONDS)}
     return sum(tuple(sorted(pair)) not in bonded for pair in severe.tolist())

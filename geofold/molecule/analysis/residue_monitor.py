@@ -90,24 +90,24 @@ class ResidueMonitor:
         GeofoldError
             If a range cannot be parsed or is not in the structure.
         """
-        steering = structure.steering(altloc)
+        conformer = structure.conformer(altloc)
         spans = [find_range(structure, text) for text in ranges]
         amino_acids = [k for k in range(len(structure.residues)) if structure.is_amino_acid(k)]
         chosen = np.array(
             sorted({k for a, b in spans for k in range(a, b + 1)}) if spans else amino_acids, dtype=np.int64
         )
-        has_radius = np.array([radius_of(str(element)) > 0 for element in structure.element]) & steering
+        has_radius = np.array([radius_of(str(element)) > 0 for element in structure.element]) & conformer
         heavy = np.flatnonzero(has_radius & ~np.isin(structure.resname, list(WATER)))
         atoms = heavy[np.isin(structure.residue_of[heavy], chosen)]
         row, column = ({int(a): k for k, a in enumerate(part)} for part in (atoms, heavy))
-        table = adjacency_list(bond_list(structure, steering), len(structure))
+        table = adjacency_list(bond_list(structure, conformer), len(structure))
         excluded = [
             row[a] * len(heavy) + column[b] for a, b in pairs_within_bonds(table, atoms, EXCLUDED_BONDS) if b in column
         ]
         return cls(
             structure,
             chosen,
-            _torsions(structure, chosen, steering),
+            _torsions(structure, chosen, conformer),
             atoms,
             heavy,
             np.array(excluded, dtype=np.int64),
@@ -155,13 +155,13 @@ class ResidueMonitor:
         return np.unique(pairs, axis=0)
 
 
-def _torsions(structure: Structure, chosen: Ints, steering: NDArray[np.bool_]) -> Ints:
+def _torsions(structure: Structure, chosen: Ints, conformer: NDArray[np.bool_]) -> Ints:
     """Atoms of phi, psi and omega (3, r, 4) of residues that are bonded to their neighbours."""
     torsion_atoms = np.full((3, len(chosen), 4), -1, dtype=np.int64)
     last = len(structure.residues) - 1
 
     def put(torsion: int, row: int, *named: tuple[int, str]) -> None:
-        atoms = [atom for k, name in named if (atom := structure.atom(k, name, steering)) is not None]
+        atoms = [atom for k, name in named if (atom := structure.atom(k, name, conformer)) is not None]
         if len(atoms) == len(named):
             torsion_atoms[torsion, row] = atoms
 

@@ -96,12 +96,12 @@ def side_chain_atoms(structure: Structure, chi: NDArray[np.float16]) -> list[Add
     """CB and the atoms beyond it for all residues of a bare backbone, from packed chi (n, 4)."""
     added = []
     complete = backbone_torsions(structure)[:, 3] == 1.0
-    steering = structure.steering_mask
+    conformer = structure.conformer_mask
     for k, residue in enumerate(structure.residues):
         template = side_chain("SER" if residue.resname == "ALA" else residue.resname)
         if template is None or not complete[k]:
             continue
-        atoms = [structure.atom(k, name, steering) for name in ("N", "CA", "C")]
+        atoms = [structure.atom(k, name, conformer) for name in ("N", "CA", "C")]
         rotation, origin = backbone_frames(*(structure.xyz[a] for a in atoms if a is not None))
         added.append(AddedAtom(k, "CB", "C", template.cb @ rotation + origin))
         if residue.resname != "ALA":

@@ -170,7 +170,7 @@ def solve_contact(
     finalists = torch.nonzero(steps == steps.min())[:FINALISTS, 0].tolist()
     best = finalists[0]
     if len(finalists) > 1:
-        model = EnergyModel.of(structure, domain.tree.steering, seed=seed, force_field=force_field)
+        model = EnergyModel.of(structure, domain.tree.conformer, seed=seed, force_field=force_field)
         atoms = domain.decoder.kinematics.atoms.numpy()
 
         def energy(row: int) -> float:

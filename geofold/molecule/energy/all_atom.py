@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 
 from geofold.errors import ForceFieldError
 from geofold.molecule.energy.amber import AMBER14, ForceField
-from geofold.molecule.energy.hydrogen_geometry import HydrogenPlacement
+from geofold.molecule.energy.hydrogen_placement import HydrogenPlacement
 from geofold.molecule.energy.hydrogens import protonate
 from geofold.molecule.energy.particle_sources import source_atom
 from geofold.molecule.energy.pdbfixer_input import pdb_text, pieces
@@ -88,7 +88,7 @@ def platform() -> Any:
 
 def complete(
     structure: Structure,
-    steering: Mask,
+    conformer: Mask,
     *,
     hydrogens: bool,
     seed: int = 0,
@@ -101,7 +101,7 @@ def complete(
     ----------
     structure : Structure
         Input structure.
-    steering : (n_atoms,) bool
+    conformer : (n_atoms,) bool
         Atoms of the conformer.
     hydrogens : bool
         Add hydrogens at pH 7 and keep those of the input; if False, only missing heavy atoms are added.
@@ -128,7 +128,7 @@ def complete(
     included = [
         k
         for k, r in enumerate(structure.residues)
-        if (structure.is_amino_acid(k) and r.resname in known) or _is_cap(structure, k, steering)
+        if (structure.is_amino_acid(k) and r.resname in known) or _is_cap(structure, k, conformer)
     ]
     left_out = sorted(
         {structure.residues[k].resname for k in range(len(structure.residues))}
@@ -136,7 +136,7 @@ def complete(
     )
     # Amber force fields have no parameters for a link, and atoms that left on linking would be added in the place of
     # the partner
-    linked = _tied(structure, steering, included)
+    linked = _tied(structure, conformer, included)
     left_out += [structure.residues[k].label for k in linked]
     included = [k for k in included if k not in linked and (only is None or k in only)]
     # Amber force fields have templates for either end of a chain, but not for a residue that is both ends
@@ -147,7 +147,7 @@ def complete(
         what = "no two standard amino acids are bonded to each other"
         expected = f"a protein that {force_field.name} supports"
         raise ForceFieldError(what, expected, "give one, or run with --no-energy")
-    text = pdb_text(structure, steering, included)
+    text = pdb_text(structure, conformer, included)
     try:
         fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
         fixer.platform = platform()
@@ -167,33 +167,33 @@ def complete(
             what, "amino acids that PDBFixer supports", f"{advice}, or run with --no-energy"
         ) from error
     topology, xyz = fixer.topology, _coordinates(fixer.positions)
-    heavy = _mapped(structure, steering, included, topology, xyz, tuple(left_out), replaced, incomplete)
+    heavy = _mapped(structure, conformer, included, topology, xyz, tuple(left_out), replaced, incomplete)
     if not hydrogens:
         return heavy
     variants = [VARIANTS.get(structure.residues[k].resname) for k in included]
     return _protonated(heavy, variants)
 
 
-def _is_cap(structure: Structure, k: int, steering: Mask) -> bool:
+def _is_cap(structure: Structure, k: int, conformer: Mask) -> bool:
     """Whether a residue is a terminal cap with the atom names of OpenMM."""
     residue = structure.residues[k]
-    atoms = residue.atoms[steering[residue.atoms]]
+    atoms = residue.atoms[conformer[residue.atoms]]
     heavy = {str(structure.name[a]) for a in atoms if structure.element[a] not in ("H", "D")}
     return residue.resname in CAPS and heavy <= CAPS[residue.resname]
 
 
-def _tied(structure: Structure, steering: Mask, included: list[int]) -> list[int]:
+def _tied(structure: Structure, conformer: Mask, included: list[int]) -> list[int]:
     """Amino acids without a matching template because of a covalent link.
 
     These are linked to another amino acid, or lack a heavy atom where a ligand is bound. A glycosylated residue is not
     among them: its heavy atoms are complete, and a hydrogen is added in the place of the sugar.
     """
     linked = set()
-    for link in covalent_links(structure, steering):
+    for link in covalent_links(structure, conformer):
         ends = [int(structure.residue_of[atom]) for atom in link]
         between_amino_acids = all(structure.is_amino_acid(k) for k in ends)
         linked |= {
-            k for k in ends if k in included and (between_amino_acids or not is_complete(structure, k, steering))
+            k for k in ends if k in included and (between_amino_acids or not is_complete(structure, k, conformer))
         }
     return sorted(linked)
 
@@ -250,7 +250,7 @@ def _coordinates(positions: Any) -> NDArray[np.float64]:
 
 def _mapped(
     structure: Structure,
-    steering: Mask,
+    conformer: Mask,
     included: list[int],
     topology: Any,
     xyz: NDArray[np.float64],
@@ -263,7 +263,7 @@ def _mapped(
         k = included[model_residue.index]
         for atom in model_residue.atoms():
             added = model_residue.index in lacking and atom.element.symbol == "H"
-            original = None if added else source_atom(structure, steering, k, atom, xyz[atom.index])
+            original = None if added else source_atom(structure, conformer, k, atom, xyz[atom.index])
             source.append(-1 if original is None else original)
             residue.append(k)
     index = np.array(source, dtype=np.int64)

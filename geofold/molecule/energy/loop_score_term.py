@@ -41,8 +41,8 @@ class LoopScoreTerm:
     def of(cls, structure: Structure, decoder: TorsionDecoder, score: LoopScore) -> LoopScoreTerm:
         """Build the potential of the loop that a decoder moves; all of its residues need N, CA, C and O."""
         tree = decoder.tree
-        atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
-        environment = make_loop_environment(structure, tree.first, tree.last, tree.steering)
+        atoms = [structure.atom(k, name, tree.conformer) for k in range(tree.first, tree.last + 1) for name in BACKBONE]
+        environment = make_loop_environment(structure, tree.first, tree.last, tree.conformer)
         input_xyz = torch.as_tensor(structure.xyz[np.array(atoms)]).to(decoder.weight)
         return cls(
             score,

@@ -41,8 +41,8 @@ def missing_atoms(
     ForceFieldError
         If PDBFixer cannot process a residue.
     """
-    steering = structure.steering(altloc)
-    completed = complete(structure, steering, hydrogens=False, seed=seed, force_field=force_field)
+    conformer = structure.conformer(altloc)
+    completed = complete(structure, conformer, hydrogens=False, seed=seed, force_field=force_field)
     added = []
     replaced = set(completed.replaced)
     for atom, source, residue, position in zip(

@@ -51,14 +51,10 @@ class SystemParameters:
     def nonbonded(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Charges, Lennard-Jones diameters (nm) and depths (kJ/mol) of the particles, each (p,)."""
         import openmm
-        import openmm.unit
 
         force = force_of(self.system, openmm.NonbondedForce)
-        units = (openmm.unit.elementary_charge, openmm.unit.nanometer, openmm.unit.kilojoule_per_mole)
-        rows = [
-            [value.value_in_unit(unit) for value, unit in zip(force.getParticleParameters(p), units, strict=True)]
-            for p in range(force.getNumParticles())
-        ]
+        # the units are OpenMM's own (e, nm, kJ/mol); a conversion of each value would take half a second
+        rows = [[value._value for value in force.getParticleParameters(p)] for p in range(force.getNumParticles())]
         charge, sigma, epsilon = np.array(rows, dtype=float).reshape(-1, 3).T
         return charge, sigma, epsilon
 
@@ -93,7 +89,7 @@ class EnergyModel:
     def of(
         cls,
         structure: Structure,
-        steering: NDArray[np.bool_],
+        conformer: NDArray[np.bool_],
         *,
         seed: int = 0,
         only: Collection[int] | None = None,
@@ -105,7 +101,7 @@ class EnergyModel:
         ----------
         structure : Structure
             Input structure.
-        steering : (n_atoms,) bool
+        conformer : (n_atoms,) bool
             Atoms of the conformer.
         seed : int
             Seed of the added atoms.
@@ -119,10 +115,10 @@ class EnergyModel:
         ForceFieldError
             If a residue cannot be completed or has no template.
         """
-        completed = complete(structure, steering, hydrogens=True, seed=seed, only=only, force_field=force_field)
+        completed = complete(structure, conformer, hydrogens=True, seed=seed, only=only, force_field=force_field)
         parameters = SystemParameters(force_field.system(completed.topology))
         model = cls(completed, parameters, _riders(completed), force_field)
-        return model._with_hydrogens(completed.xyz, np.ones(len(completed.xyz), dtype=bool))
+        return model._with_rotors_turned(completed.xyz)
 
     def at(self, xyz: NDArray[np.float64]) -> EnergyModel:
         """Model of the same atoms with the hydrogens near those that moved placed anew; it shares the System.
@@ -134,13 +130,16 @@ class EnergyModel:
         """
         placed = self.positions(xyz)
         moved = np.abs(placed - self.completed.xyz).max(1, initial=0.0) > 1e-9
-        return self._with_hydrogens(placed, moved) if moved.any() else self
+        if not moved.any():
+            return self
+        if self.completed.placement is not None:
+            placed = self.completed.placement.place(placed, moved)
+        return self._with_rotors_turned(placed, moved)
 
-    def _with_hydrogens(self, placed: NDArray[np.float64], moved: NDArray[np.bool_]) -> EnergyModel:
-        """Model with added hydrogens placed for particles (p, 3), where one of them moved, (p,) bool, or is near."""
-        placement = self.completed.placement
-        if placement is not None:
-            placed = placement.turn(placement.place(placed, moved), *self.parameters.nonbonded, moved)
+    def _with_rotors_turned(self, placed: NDArray[np.float64], moved: NDArray[np.bool_] | None = None) -> EnergyModel:
+        """Model at particles (p, 3) whose hydroxyls and the like turn where one near them moved, (p,) bool."""
+        if self.completed.placement is not None:
+            placed = self.completed.placement.turn(placed, *self.parameters.nonbonded, moved)
         return replace(self, completed=replace(self.completed, xyz=placed))
 
     @property

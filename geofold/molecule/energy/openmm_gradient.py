@@ -22,7 +22,7 @@ COINCIDE = 1e-4
 """Distance (nm) below which two fixed atoms coincide; their residues are excluded from the subsystem."""
 
 
-class SteeringEnergy:
+class OpenMMPotential:
     """Force field of the surroundings of the moving atoms, as a torch function of their coordinates.
 
     The subsystem contains the particles within `reach` of the moving ones, and the torsion terms with at least one

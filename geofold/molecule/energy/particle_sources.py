@@ -13,14 +13,14 @@ ALIAS = {("MSE", "SD"): "SE", ("ILE", "CD1"): "CD"}
 """Alternative file name of an atom by residue name and OpenMM's atom name."""
 
 
-def source_atom(structure: Structure, steering: Mask, k: int, atom: Any, position: NDArray[np.float64]) -> int | None:
+def source_atom(structure: Structure, conformer: Mask, k: int, atom: Any, position: NDArray[np.float64]) -> int | None:
     """Input atom that corresponds to an OpenMM atom; None if there is none.
 
     Parameters
     ----------
     structure : Structure
         Input structure.
-    steering : (n_atoms,) bool
+    conformer : (n_atoms,) bool
         Atoms of the conformer.
     k : int
         Residue index.
@@ -28,18 +28,18 @@ def source_atom(structure: Structure, steering: Mask, k: int, atom: Any, positio
     position : (3,) float
         Its coordinates, nm.
     """
-    original = structure.atom(k, atom.name, steering)
+    original = structure.atom(k, atom.name, conformer)
     if original is None:
-        original = structure.atom(k, ALIAS.get((structure.residues[k].resname, atom.name), ""), steering)
+        original = structure.atom(k, ALIAS.get((structure.residues[k].resname, atom.name), ""), conformer)
     if original is None and atom.element.symbol == "H":
-        original = _renamed_hydrogen(structure, steering, k, position)
+        original = _renamed_hydrogen(structure, conformer, k, position)
     return original
 
 
-def _renamed_hydrogen(structure: Structure, steering: Mask, k: int, position: NDArray[np.float64]) -> int | None:
+def _renamed_hydrogen(structure: Structure, conformer: Mask, k: int, position: NDArray[np.float64]) -> int | None:
     """Input hydrogen with a different name in OpenMM, identified by its position; None if there is none."""
     atoms = structure.residues[k].atoms
-    hydrogens = atoms[steering[atoms] & (structure.element[atoms] == "H")]
+    hydrogens = atoms[conformer[atoms] & (structure.element[atoms] == "H")]
     if not len(hydrogens):
         return None
     distance = np.linalg.norm(structure.xyz[hydrogens] - position, axis=1)

@@ -26,14 +26,14 @@ THIOL = 0.16
 
 
 def pdb_text(
-    structure: Structure, steering: NDArray[np.bool_], included: list[int], *, joined: tuple[int, int] | None = None
+    structure: Structure, conformer: NDArray[np.bool_], included: list[int], *, joined: tuple[int, int] | None = None
 ) -> str:
     """Write residues as PDB text, with a new chain after each break.
 
     Parameters
     ----------
     structure : Structure
-    steering : (n_atoms,) bool
+    conformer : (n_atoms,) bool
         Atoms of the conformer.
     included : list of int
         Indices of the residues.
@@ -41,7 +41,7 @@ def pdb_text(
         Two residues between which there is no break, although residues between them are missing.
     """
     lines: list[str] = []
-    spare = _hydrogens_of_disulfides(structure, steering, included)
+    spare = _hydrogens_of_disulfides(structure, conformer, included)
     letters = string.ascii_uppercase + string.ascii_lowercase + string.digits
     number = serial = 0
     for chain, piece in enumerate(pieces(structure, included, joined)):
@@ -51,7 +51,7 @@ def pdb_text(
             residue = structure.residues[k]
             resname = standard_name(residue.resname)
             record = "ATOM  " if resname in STANDARD_RESIDUES else "HETATM"
-            for atom in residue.atoms[steering[residue.atoms]]:
+            for atom in residue.atoms[conformer[residue.atoms]]:
                 element = str(structure.element[atom])
                 if element == "D" or int(atom) in spare:
                     continue
@@ -63,7 +63,7 @@ def pdb_text(
                     f"{record}{serial % 100000:5d} {padded:<4s} {resname:>3.3s} {letters[chain % len(letters)]}"
                     f"{number % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {element.capitalize():>2s}"
                 )
-            if k == piece[-1] and (oxygen := _end_oxygen(structure, steering, included, k)) is not None:
+            if k == piece[-1] and (oxygen := _end_oxygen(structure, conformer, included, k)) is not None:
                 serial += 1
                 x, y, z = oxygen * 10
                 lines.append(
@@ -75,14 +75,14 @@ def pdb_text(
 
 
 def _end_oxygen(
-    structure: Structure, steering: NDArray[np.bool_], included: list[int], k: int
+    structure: Structure, conformer: NDArray[np.bool_], included: list[int], k: int
 ) -> NDArray[np.float64] | None:
     """Place (nm) of the second oxygen of a carboxylate at the end of a segment; None if PDBFixer has to find one.
 
     It has room unless another segment begins close by.
     """
     names = ("CA", "C", "O", "OXT")
-    atoms = [structure.atom(k, name, steering) for name in names]
+    atoms = [structure.atom(k, name, conformer) for name in names]
     if (
         standard_name(structure.residues[k].resname) not in STANDARD_RESIDUES
         or None in atoms[:3]
@@ -92,7 +92,7 @@ def _end_oxygen(
     ca, c, o = structure.xyz[np.array(atoms[:3])]
     direction = unit_vectors(unit_vectors(c - ca) + unit_vectors(c - o))
     oxygen = c + CARBOXYLATE * direction
-    others = steering & np.isin(structure.residue_of, included) & (structure.residue_of != k)
+    others = conformer & np.isin(structure.residue_of, included) & (structure.residue_of != k)
     distance = np.linalg.norm(structure.xyz[others] - oxygen, axis=-1)
     return oxygen if direction.any() and distance.min(initial=np.inf) > ROOM else None
 
@@ -109,9 +109,9 @@ def pieces(structure: Structure, included: list[int], joined: tuple[int, int] | 
     return found
 
 
-def _hydrogens_of_disulfides(structure: Structure, steering: NDArray[np.bool_], included: list[int]) -> frozenset[int]:
+def _hydrogens_of_disulfides(structure: Structure, conformer: NDArray[np.bool_], included: list[int]) -> frozenset[int]:
     """Hydrogens on the sulphurs of disulfides, which some programs write but no template contains."""
-    cysteine = steering & np.isin(structure.residue_of, included) & np.isin(structure.resname, CYSTEINES)
+    cysteine = conformer & np.isin(structure.residue_of, included) & np.isin(structure.resname, CYSTEINES)
     sulphur = structure.xyz[cysteine & (structure.name == "SG")]
     hydrogens = np.flatnonzero(cysteine & (structure.element == "H"))
     pairs = cKDTree(sulphur.reshape(-1, 3)).query_pairs(DISULFIDE[1], output_type="ndarray")

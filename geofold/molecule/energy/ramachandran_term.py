@@ -113,7 +113,7 @@ def _row(structure: Structure, tree: TorsionTree, k: int) -> tuple[int, float, f
         return None
 
     def angle(*atoms: tuple[int, str]) -> float | None:
-        indices = [structure.atom(r, name, tree.steering) for r, name in atoms]
+        indices = [structure.atom(r, name, tree.conformer) for r, name in atoms]
         if any(a is None for a in indices):
             return None
         return float(dihedral_of_points(torch.as_tensor(structure.xyz[np.array(indices, dtype=int)])))

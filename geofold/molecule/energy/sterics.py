@@ -133,7 +133,7 @@ class Sterics:
             Fixed atoms up to this distance (nm) from a moving atom are included.
         """
         local_atoms = kinematics.atoms.cpu().numpy()
-        heavy = np.array([radius_of(str(e)) > 0 for e in structure.element]) & tree.steering
+        heavy = np.array([radius_of(str(e)) > 0 for e in structure.element]) & tree.conformer
         heavy &= ~np.isin(structure.resname, list(WATER))
         rows = np.flatnonzero(heavy[local_atoms])
         inside = local_atoms[rows]

@@ -40,10 +40,10 @@ def trajectory_pdb(
     ----------
     structure : Structure
     frames : (T, n, 3) or (T, m, 3)
-        Coordinates (nm) of all atoms, or of those of ``structure.steering(altloc)``.
+        Coordinates (nm) of all atoms, or of those of ``structure.conformer(altloc)``.
     bfactors : (T, n) or (T, m), optional
         Values of the B-factor column; the file's own if not given.
     altloc : str, optional
         Conformer.
     """
-    return format_models(structure, frames, bfactors, np.flatnonzero(structure.steering(altloc)))
+    return format_models(structure, frames, bfactors, np.flatnonzero(structure.conformer(altloc)))

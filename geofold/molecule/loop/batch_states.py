@@ -67,7 +67,7 @@ def transfer_torsions(
     gaps = [wrap(target_torsions[..., k] - current) for k, current in enumerate(angles.at(reference.angle))]
     initial = gaps[0] @ angles.phi_of + gaps[1] @ angles.psi_of
     rotatable = torch.as_tensor(tree.backbone).to(initial.device)
-    atoms, moved_atoms = backbone_atoms(structure, tree.first, tree.last, tree.steering), set(tree.atoms.tolist())
+    atoms, moved_atoms = backbone_atoms(structure, tree.first, tree.last, tree.conformer), set(tree.atoms.tolist())
     moving = [column for column, atom in enumerate(atoms) if atom in moved_atoms]
     target = torch.as_tensor(backbone.reshape(len(backbone), -1, 3)[:, moving]).to(reference.xyz)
     rows = decoder.kinematics.find_rows([atoms[column] for column in moving])

@@ -56,9 +56,9 @@ def surprise(structure: Structure, spans: list[tuple[int, int]], model: LoopMode
     for first, length in positions:
         by_length.setdefault(length, []).append(first)
     for length, firsts in by_length.items():
-        steering = structure.steering_mask
+        conformer = structure.conformer_mask
         pieces = concatenate_windows(
-            [extract_backbone(structure, first, first + length - 1, steering) for first in firsts]
+            [extract_backbone(structure, first, first + length - 1, conformer) for first in firsts]
         )
         values = window_surprise(pieces, model).numpy()
         for row, first in enumerate(firsts):
@@ -101,7 +101,7 @@ def score_anomalies(structure: Structure, spans: list[tuple[int, int]], model: L
 def overlaps(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Residues (p, 2) and depths (p,) in angstrom of heavy-atom overlaps between residues not adjacent in sequence."""
     radius = np.array([radius_of(str(element)) for element in structure.element])
-    atoms = np.flatnonzero((radius > 0) & structure.steering_mask & ~np.isin(structure.resname, list(WATER)))
+    atoms = np.flatnonzero((radius > 0) & structure.conformer_mask & ~np.isin(structure.resname, list(WATER)))
     radius, residue = radius[atoms], structure.residue_of[atoms]
     polar = np.isin(structure.element[atoms], list(POLAR))
     if not len(atoms):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from geofold.core.domain import Loss, LossWithGradient, Prediction
 from geofold.molecule.energy.loop_score_term import LoopScoreTerm
-from geofold.molecule.energy.openmm_gradient import SteeringEnergy
+from geofold.molecule.energy.openmm_gradient import OpenMMPotential
 from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
@@ -49,7 +49,7 @@ class LoopGoal:
     floor : float
         Mobility of the rest of the loop, 0 to 1.
     energy : float
-        Weight of the force field's energy, per kJ/mol; needs a domain with `steering`.
+        Weight of the force field's energy, per kJ/mol; needs a domain with a `force_field`.
     potential : float
         Weight of the learned loop potential; needs a domain with `potential`.
     """
@@ -85,7 +85,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         Residue index of each atom of the structure.
     goal : LoopGoal
         Weights and options of the loss.
-    steering : SteeringEnergy or None
+    force_field : OpenMMPotential or None
         Force field in the loss.
     potential : LoopScoreTerm or None
         Learned loop potential in the loss.
@@ -97,7 +97,7 @@ class LoopDomain(TorsionDomain[LoopState]):
     angles: RamachandranTerm
     residue_of: np.ndarray
     goal: LoopGoal = LoopGoal()
-    steering: SteeringEnergy | None = None
+    force_field: OpenMMPotential | None = None
     potential: LoopScoreTerm | None = None
     features: LoopFeatures | None = None
 
@@ -221,8 +221,8 @@ class LoopDomain(TorsionDomain[LoopState]):
     def _energies(self, xyz: Tensor, theta: Tensor, state: LoopState, goal: LoopGoal) -> dict[str, Tensor]:
         """Force-field and learned terms (B,) to which the goal assigns a weight."""
         terms: dict[str, Tensor] = {}
-        if self.steering is not None and goal.energy > 0:
-            terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.decoder.kinematics.atoms.cpu().numpy())
+        if self.force_field is not None and goal.energy > 0:
+            terms["energy"] = goal.energy * self.force_field.of_atoms(xyz, self.decoder.kinematics.atoms.cpu().numpy())
         if self.potential is not None and goal.potential > 0:
             terms["potential"] = goal.potential * self.potential.cost(xyz)
         return terms

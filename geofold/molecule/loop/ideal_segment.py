@@ -62,7 +62,7 @@ class IdealSegment:
     @classmethod
     def of(cls, structure: Structure, build: BuildPlan, altloc: str | None = None) -> IdealSegment:
         """Segment between the anchors of a plan."""
-        steering = structure.steering(altloc)
+        conformer = structure.conformer(altloc)
         letters = _letter(structure, build.before) + build.sequence + _letter(structure, build.after)
         ideal = peptide(
             letters,
@@ -74,15 +74,15 @@ class IdealSegment:
         last = len(letters) - 1
 
         def peptide_atoms(k: int, *names: str) -> list[int]:
-            return [a for name in names if (a := ideal.atom(k, name, ideal.steering_mask)) is not None]
+            return [a for name in names if (a := ideal.atom(k, name, ideal.conformer_mask)) is not None]
 
         def anchor_xyz(k: int, *names: str) -> Floats:
-            return structure.xyz[[a for name in names if (a := structure.atom(k, name, steering)) is not None]]
+            return structure.xyz[[a for name in names if (a := structure.atom(k, name, conformer)) is not None]]
 
         rotation, origin = backbone_frames(*ideal.xyz[peptide_atoms(0, "O", "C", "CA")])
         target_rotation, target_origin = backbone_frames(*anchor_xyz(build.before, "O", "C", "CA"))
         xyz = (ideal.xyz - origin) @ rotation.T @ target_rotation + target_origin
-        anchor, fixed_phi = anchor_xyz(build.after, *ENDS), _fixed_phi(structure, build.after, steering)
+        anchor, fixed_phi = anchor_xyz(build.after, *ENDS), _fixed_phi(structure, build.after, conformer)
         carbon, ghost = xyz[peptide_atoms(last - 1, "C")[0]], peptide_atoms(last, *ENDS)
         xyz[ghost] = _ghost(carbon, xyz[ghost], anchor, math.radians(PHI) if fixed_phi is None else fixed_phi)
         ideal = replace(ideal, xyz=xyz)
@@ -97,8 +97,8 @@ class IdealSegment:
     @property
     def reach(self) -> tuple[float, float]:
         """Distance from the C before to the N after the gap, and the largest distance the residues can span (nm)."""
-        carbon = self.peptide.atom(0, "C", self.peptide.steering_mask)
-        nitrogen = self.peptide.atom(len(self.peptide.residues) - 1, "N", self.peptide.steering_mask)
+        carbon = self.peptide.atom(0, "C", self.peptide.conformer_mask)
+        nitrogen = self.peptide.atom(len(self.peptide.residues) - 1, "N", self.peptide.conformer_mask)
         row = self.kinematics.local_rows([nitrogen or 0])
         straight = np.full((1, len(self.peptide.residues) - 1, 2), np.pi)
         extended = transform_atoms(
@@ -138,7 +138,7 @@ class IdealSegment:
             atom
             for k in range(1, len(self.peptide.residues) - 1)
             for name in BACKBONE
-            if (atom := self.peptide.atom(k, name, self.peptide.steering_mask)) is not None
+            if (atom := self.peptide.atom(k, name, self.peptide.conformer_mask)) is not None
         ]
         local = self.kinematics.atoms.tolist()
         movable = [column for column, atom in enumerate(atoms) if atom in local]
@@ -152,7 +152,7 @@ class IdealSegment:
         """Names of the backbone and CB atoms of each new residue, and their coordinates (B, atoms, 3) in nm."""
         names, rows = [], []
         for k in range(1, len(self.peptide.residues) - 1):
-            atoms = [(name, self.peptide.atom(k, name, self.peptide.steering_mask)) for name in (*ENDS, "O", "CB")]
+            atoms = [(name, self.peptide.atom(k, name, self.peptide.conformer_mask)) for name in (*ENDS, "O", "CB")]
             names.append(tuple(name for name, atom in atoms if atom is not None))
             rows += [atom for _, atom in atoms if atom is not None]
         xyz = self._start(len(delta))
@@ -173,11 +173,11 @@ def _letter(structure: Structure, k: int) -> str:
     return one_letter_code(STANDARD_PARENT.get(name, name)).replace("-", "A")
 
 
-def _fixed_phi(structure: Structure, k: int, steering: np.ndarray) -> float | None:
+def _fixed_phi(structure: Structure, k: int, conformer: np.ndarray) -> float | None:
     """Phi (radian) fixed by the proline ring or the amide hydrogen of a residue; None if it is free."""
-    n, ca, c = (structure.xyz[structure.atom(k, name, steering)] for name in ENDS)
+    n, ca, c = (structure.xyz[structure.atom(k, name, conformer)] for name in ENDS)
     for name in ("CD", "H", "HN", "D"):
-        atom = structure.atom(k, name, steering)
+        atom = structure.atom(k, name, conformer)
         if atom is not None and np.linalg.norm(structure.xyz[atom] - n) < 0.17:
             return float(dihedral(structure.xyz[atom], n, ca, c)) + math.pi
     return math.radians(PROLINE_PHI) if structure.residues[k].resname == "PRO" else None

@@ -75,5 +75,5 @@ def backbone_rmsd(structure: Structure, first: int, last: int, xyz_a: Floats, xy
     xyz_a, xyz_b : (n_atoms, 3)
         Coordinates (nm).
     """
-    atoms = [a for a in backbone_atoms(structure, first, last, structure.steering_mask) if a is not None]
+    atoms = [a for a in backbone_atoms(structure, first, last, structure.conformer_mask) if a is not None]
     return float(10 * rmsd(xyz_a[atoms], xyz_b[atoms]))

@@ -54,13 +54,13 @@ class LoopFeatures:
     def of(cls, structure: Structure, decoder: TorsionDecoder) -> LoopFeatures:
         """Features of the segment that a decoder moves; float32."""
         tree, device = decoder.tree, decoder.weight.device
-        atoms = [structure.atom(k, name, tree.steering) for k in range(tree.first, tree.last + 1) for name in NAMES]
+        atoms = [structure.atom(k, name, tree.conformer) for k in range(tree.first, tree.last + 1) for name in NAMES]
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
         torsion_index = [
             torsion.get((k, kind), -1) for k in range(tree.first, tree.last + 1) for kind in ("phi", "psi")
         ]
         backbone = BackboneBatch(
-            *(part.to(device) for part in extract_backbone(structure, tree.first, tree.last, tree.steering))
+            *(part.to(device) for part in extract_backbone(structure, tree.first, tree.last, tree.conformer))
         )
         backbone = backbone._replace(free=torch.tensor([torsion_index], device=device) >= 0)
         return cls(
@@ -85,7 +85,7 @@ class LoopFeatures:
         return torch.cat([features.to(state.angle), state.angle, position], -1)
 
 
-def extract_backbone(structure: Structure, first: int, last: int, steering: np.ndarray) -> BackboneBatch:
+def extract_backbone(structure: Structure, first: int, last: int, conformer: np.ndarray) -> BackboneBatch:
     """Residues `first` to `last` of a structure as a single row; all phi and psi are free except proline's phi.
 
     Parameters
@@ -94,14 +94,14 @@ def extract_backbone(structure: Structure, first: int, last: int, steering: np.n
         Complete structure.
     first, last : int
         First and last residue (inclusive indices).
-    steering : (n_atoms,) bool
+    conformer : (n_atoms,) bool
         Atoms of the conformer that moves.
     """
     size = len(structure.residues)
     span = range(first - FLANK, last + FLANK + 1)
     xyz, present = np.zeros((len(span), 4, 3), np.float32), np.zeros(len(span), dtype=bool)
     for row, k in enumerate(span):
-        atoms = [structure.atom(k, name, steering) for name in NAMES] if 0 <= k < size else [None]
+        atoms = [structure.atom(k, name, conformer) for name in NAMES] if 0 <= k < size else [None]
         if None in atoms[:3]:
             continue
         present[row] = first <= k <= last or _joined(structure, k, first, last)
@@ -111,7 +111,7 @@ def extract_backbone(structure: Structure, first: int, last: int, steering: np.n
     letters = np.full(len(span), ALPHABET_SIZE - 1)
     rows = np.flatnonzero(present)
     letters[rows] = [int(encode_residues(structure, span[row], span[row])) for row in rows]
-    environment = _environment(structure, first, last, steering, present)
+    environment = _environment(structure, first, last, conformer, present)
     free = np.ones((last - first + 1, 2), dtype=bool)
     free[:, 0] = letters[FLANK:-FLANK] != PROLINE
     return BackboneBatch(
@@ -135,11 +135,11 @@ def _joined(structure: Structure, k: int, first: int, last: int) -> bool:
     return all(structure.bonded(residue, residue + 1) for residue in range(low, high))
 
 
-def _environment(structure: Structure, first: int, last: int, steering: np.ndarray, present: np.ndarray) -> np.ndarray:
+def _environment(structure: Structure, first: int, last: int, conformer: np.ndarray, present: np.ndarray) -> np.ndarray:
     """Heavy atoms (E, 3) in angstrom around a loop, excluding its own and the backbone of its flanks."""
     loop_residues = np.arange(first, last + 1)
     flanks = np.setdiff1d(np.arange(first - FLANK, last + FLANK + 1)[present], loop_residues)
-    heavy = np.isin(structure.element, _heavy(structure)) & steering
+    heavy = np.isin(structure.element, _heavy(structure)) & conformer
     heavy &= ~np.isin(structure.resname, list(WATER)) & ~np.isin(structure.residue_of, loop_residues)
     heavy &= ~(np.isin(structure.residue_of, flanks) & np.isin(structure.name, (*NAMES, "CB")))
     loop = np.isin(structure.residue_of, loop_residues) & np.isin(structure.name, NAMES)

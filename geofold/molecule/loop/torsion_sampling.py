@@ -63,7 +63,7 @@ def sample_torsions(
     context = prior.context(letters)
     torsions = backbone_torsions(structure)[begin : build.before + 1, :3]
     # the residue before the gap has no successor, so its psi is inferred from its O
-    n, ca, c, o = (structure.xyz[structure.atom(build.before, name, structure.steering_mask)] for name in BACKBONE)
+    n, ca, c, o = (structure.xyz[structure.atom(build.before, name, structure.conformer_mask)] for name in BACKBONE)
     # `geometry.wrap` of the angle plus pi would add pi twice, which rounds differently
     torsions[-1, 1] = (float(dihedral(n, ca, c, o)) + 2 * np.pi) % (2 * np.pi) - np.pi
     known = torch.as_tensor(torsions).to(context)[:, None]

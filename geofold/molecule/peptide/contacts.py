@@ -113,9 +113,9 @@ def parse_contact(structure: Structure, text: str, altloc: str | None = None) ->
 
 
 def _atom(structure: Structure, residue: int, name: str | None, altloc: str | None) -> int:
-    steering = structure.steering(altloc)
+    conformer = structure.conformer(altloc)
     for candidate in [name] if name else ["CB", "CA"]:
-        atom = structure.atom(residue, candidate, steering)
+        atom = structure.atom(residue, candidate, conformer)
         if atom is not None and (name or candidate == "CB" or structure.residues[residue].resname == "GLY"):
             return atom
     names = ", ".join(str(structure.name[a]) for a in structure.residues[residue].atoms[:30])

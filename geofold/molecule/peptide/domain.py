@@ -17,7 +17,7 @@ from torch import Tensor
 
 from geofold.core.domain import Loss, LossWithGradient, Prediction
 from geofold.molecule.energy.clash_cost import DISTANCE_OFFSET, Clashes
-from geofold.molecule.energy.openmm_gradient import SteeringEnergy
+from geofold.molecule.energy.openmm_gradient import OpenMMPotential
 from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.kinematics.decoder import TorsionDecoder
@@ -41,7 +41,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
     angles: RamachandranTerm
     fixed_atoms: dict[int, Tensor]
     side_chains: bool
-    steering: SteeringEnergy | None = None
+    force_field: OpenMMPotential | None = None
     features: PeptideFeatures | None = None
     kernel: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
     bounds_cache: dict[tuple[Contact, ...], ContactBounds] = field(default_factory=dict, repr=False, compare=False)
@@ -83,7 +83,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         # a contact may name an atom that does not move
         fixed_atoms = {
             int(a): torch.as_tensor(structure.xyz[a], dtype=decoder.weight.dtype, device=device)
-            for a in np.flatnonzero(tree.steering)
+            for a in np.flatnonzero(tree.conformer)
             if int(a) not in local
         }
         return cls(decoder, sterics, angles, fixed_atoms, side_chains)
@@ -106,8 +106,8 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         """Contact errors, soft sterics and Ramachandran penalty."""
         theta, xyz = self.decoder.split(prediction.mean)
         terms = self._terms(xyz, state.conformation.angle + theta, state.pairs, goal)
-        if self.steering is not None and goal.energy > 0:
-            terms["energy"] = goal.energy * self.steering.of_atoms(xyz, self.decoder.kinematics.atoms.cpu().numpy())
+        if self.force_field is not None and goal.energy > 0:
+            terms["energy"] = goal.energy * self.force_field.of_atoms(xyz, self.decoder.kinematics.atoms.cpu().numpy())
         return Loss(torch.stack(list(terms.values())).sum(0), terms, violation=self._violation(xyz, goal))
 
     def cost(self, xyz: Tensor, angle: Tensor, pairs: PairList, goal: PeptideGoal) -> Tensor:
@@ -160,10 +160,10 @@ class PeptideDomain(TorsionDomain[PeptideState]):
             )
 
         total = torch.stack(list(terms.values())).sum(0)
-        if self.steering is None or goal.energy <= 0:
+        if self.force_field is None or goal.energy <= 0:
             return LossWithGradient(Loss(total, terms, violation=violation), slope, stiff_directions)
         theta, xyz = self.decoder.split(prediction.mean)
-        energy, force = self.steering.energy_and_gradient(xyz, self.decoder.kinematics.atoms.cpu().numpy())
+        energy, force = self.force_field.energy_and_gradient(xyz, self.decoder.kinematics.atoms.cpu().numpy())
         terms = terms | {"energy": goal.energy * energy}
         by_energy = torch.nn.functional.pad(goal.energy * force.flatten(1), (theta.shape[1], 0))
         return LossWithGradient(

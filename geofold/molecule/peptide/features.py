@@ -85,7 +85,7 @@ class PeptideFeatures:
         tree, device = decoder.tree, decoder.weight.device
         place = {int(a): k for k, a in enumerate(decoder.kinematics.atoms.cpu().tolist())}
         residues = range(tree.first, tree.last + 1)
-        atoms = [[structure.atom(k, name, tree.steering) for name in NAMES] for k in residues]
+        atoms = [[structure.atom(k, name, tree.conformer) for name in NAMES] for k in residues]
         if any(None in row for row in atoms):
             return None
         # atoms that do not move (of a rigid proline in the middle) follow those that do
@@ -97,7 +97,7 @@ class PeptideFeatures:
         letters = [int(encode_residues(structure, k, k)) for k in residues]
         chi = np.full((len(residues), 2), np.nan)
         for row, k in enumerate(residues):
-            angles = chi_angles(structure, k, tree.steering)[:2]
+            angles = chi_angles(structure, k, tree.conformer)[:2]
             chi[row, : len(angles)] = angles
         atoms_of = decoder.kinematics.atoms.cpu().numpy()
         side = ~np.isin(structure.name[atoms_of].astype(str), BACKBONE)

@@ -20,7 +20,7 @@ class PeptideGoal:
     contact, sterics, ramachandran : float
         Weights of the terms.
     energy : float
-        Weight of the force field's energy, per kJ/mol; needs a domain with `steering`.
+        Weight of the force field's energy, per kJ/mol; needs a domain with a `force_field`.
     """
 
     contacts: tuple[Contact, ...]

@@ -66,7 +66,7 @@ class SideChains:
 
     @classmethod
     def of(
-        cls, structure: Structure, residues: Sequence[int], steering: Mask, adjacency: list[list[int]]
+        cls, structure: Structure, residues: Sequence[int], conformer: Mask, adjacency: list[list[int]]
     ) -> SideChains:
         """Build the torsions of residues up to their first missing chi atom.
 
@@ -76,7 +76,7 @@ class SideChains:
             Structure with the residues.
         residues : sequence of int
             Residues whose side chains may turn.
-        steering : (n_atoms,) bool
+        conformer : (n_atoms,) bool
             Atoms of the conformer.
         adjacency : list of list of int
             Bonded atoms of each atom.
@@ -86,7 +86,7 @@ class SideChains:
         for k in residues:
             chain = side_chain(structure.residues[k].resname)
             for number, quartet in enumerate(chain.quartets if chain is not None else ()):
-                atoms = [structure.atom(k, name, steering) for name in quartet]
+                atoms = [structure.atom(k, name, conformer) for name in quartet]
                 if any(a is None for a in atoms):
                     break
                 quartets.append([int(a) for a in atoms if a is not None])
@@ -122,7 +122,7 @@ class SideChains:
     @cached_property
     def _heavy(self) -> NDArray[np.bool_]:
         structure = self.structure
-        return structure.steering_mask & (self._radius > 0) & ~np.isin(structure.resname, list(WATER))
+        return structure.conformer_mask & (self._radius > 0) & ~np.isin(structure.resname, list(WATER))
 
     @cached_property
     def _radius(self) -> Floats:

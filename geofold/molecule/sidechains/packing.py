@@ -84,13 +84,13 @@ def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed
     seed : int
         Seed of the annealing.
     """
-    steering = structure.steering_mask
+    conformer = structure.conformer_mask
     torsions = backbone_torsions(structure)
     requested = range(len(structure.residues)) if residues is None else residues
     chosen = [k for k in requested if side_chain(structure.residues[k].resname) and np.isfinite(torsions[k, 3])]
-    cb = _missing_cb(structure, torsions, steering)
-    fixed = _fixed_atoms(structure, chosen, steering, cb)
-    sites = [_candidate_rotamers(structure, k, torsions[k], steering, fixed) for k in chosen]
+    cb = _missing_cb(structure, torsions, conformer)
+    fixed = _fixed_atoms(structure, chosen, conformer, cb)
+    sites = [_candidate_rotamers(structure, k, torsions[k], conformer, fixed) for k in chosen]
     pairs = interactions(sites)
     eliminate(sites, pairs)
     picks, energy = anneal(sites, pairs, seed)
@@ -117,7 +117,7 @@ def place_side_chains(
     stale : (n_atoms,) bool
         Atoms at positions of the previous side chains: their hydrogens and other conformers.
     """
-    steering = structure.steering_mask
+    conformer = structure.conformer_mask
     xyz, stale = structure.xyz.copy(), np.zeros(len(structure), dtype=bool)
     added = [AddedAtom(k, "CB", "C", position) for k, position in packed.cb.items()]
     for k, atoms in zip(packed.residue.tolist(), packed.xyz, strict=True):
@@ -125,10 +125,10 @@ def place_side_chains(
         assert chain is not None
         residue_atoms = structure.residues[k].atoms
         stale[residue_atoms] = (
-            ~np.isin(structure.name[residue_atoms], (*BACKBONE, "OXT", "CB", "H", "HA")) | ~steering[residue_atoms]
+            ~np.isin(structure.name[residue_atoms], (*BACKBONE, "OXT", "CB", "H", "HA")) | ~conformer[residue_atoms]
         )
         for name, element, position in zip(chain.names, chain.elements, atoms, strict=True):
-            atom = structure.atom(k, name, steering)
+            atom = structure.atom(k, name, conformer)
             if atom is None:
                 added.append(AddedAtom(k, name, element, position))
             else:
@@ -138,10 +138,10 @@ def place_side_chains(
 
 def find_shell(structure: Structure, residues: list[int] | Ints, radius: float = 0.6) -> Ints:
     """Find the given residues and all with an atom within `radius` (nm) of one of theirs."""
-    steering = structure.steering_mask
-    centre = np.isin(structure.residue_of, residues) & steering
+    conformer = structure.conformer_mask
+    centre = np.isin(structure.residue_of, residues) & conformer
     near = cKDTree(structure.xyz[centre]).query(structure.xyz, distance_upper_bound=radius)[0] <= radius
-    return np.unique(structure.residue_of[near & steering])
+    return np.unique(structure.residue_of[near & conformer])
 
 
 def backbone_torsions(structure: Structure) -> Floats:
@@ -149,11 +149,11 @@ def backbone_torsions(structure: Structure) -> Floats:
 
     Angles are in radian, NaN at chain ends; the last column is 1 for complete residues and NaN for others.
     """
-    steering = structure.steering_mask
+    conformer = structure.conformer_mask
     xyz = np.full((len(structure.residues), 3, 3), np.nan)
     for k in range(len(structure.residues)):
         for level, name in enumerate(("N", "CA", "C")):
-            atom = structure.atom(k, name, steering)
+            atom = structure.atom(k, name, conformer)
             if atom is not None:
                 xyz[k, level] = structure.xyz[atom]
     n, ca, c = xyz[:, 0], xyz[:, 1], xyz[:, 2]
@@ -178,11 +178,11 @@ class _FixedAtoms:
 
 
 def _fixed_atoms(
-    structure: Structure, chosen: list[int], steering: NDArray[np.bool_], cb: dict[int, Floats]
+    structure: Structure, chosen: list[int], conformer: NDArray[np.bool_], cb: dict[int, Floats]
 ) -> _FixedAtoms:
     packed = np.zeros(len(structure.residues), dtype=bool)
     packed[chosen] = True
-    heavy = steering & ~np.isin(structure.element, ("H", "D")) & ~np.isin(structure.resname, list(WATER))
+    heavy = conformer & ~np.isin(structure.element, ("H", "D")) & ~np.isin(structure.resname, list(WATER))
     stays = heavy & (~packed[structure.residue_of] | np.isin(structure.name, ("N", "CA", "C", "O", "OXT", "CB")))
     atoms = np.flatnonzero(stays)
     xyz, residue, name = structure.xyz[atoms], structure.residue_of[atoms], structure.name[atoms]
@@ -195,25 +195,25 @@ def _fixed_atoms(
     return _FixedAtoms(xyz, radius, residue, name, cKDTree(xyz))
 
 
-def _backbone_frame(structure: Structure, k: int, steering: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    atoms = [structure.atom(k, name, steering) for name in ("N", "CA", "C")]
+def _backbone_frame(structure: Structure, k: int, conformer: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    atoms = [structure.atom(k, name, conformer) for name in ("N", "CA", "C")]
     return backbone_frames(*(structure.xyz[a] for a in atoms if a is not None))
 
 
-def _missing_cb(structure: Structure, torsions: Floats, steering: NDArray[np.bool_]) -> dict[int, Floats]:
+def _missing_cb(structure: Structure, torsions: Floats, conformer: NDArray[np.bool_]) -> dict[int, Floats]:
     """Compute the position of CB (3,) in the amino acids that lack it."""
     positions = {}
     for k in np.flatnonzero(np.isfinite(torsions[:, 3])).tolist():
         name = structure.residues[k].resname
         chain = side_chain("SER" if name == "ALA" else name)
-        if chain is not None and structure.atom(k, "CB", steering) is None:
-            rotation, origin = _backbone_frame(structure, k, steering)
+        if chain is not None and structure.atom(k, "CB", conformer) is None:
+            rotation, origin = _backbone_frame(structure, k, conformer)
             positions[k] = np.asarray(chain.cb @ rotation + origin)
     return positions
 
 
 def _candidate_rotamers(
-    structure: Structure, k: int, torsions: Floats, steering: NDArray[np.bool_], fixed: _FixedAtoms
+    structure: Structure, k: int, torsions: Floats, conformer: NDArray[np.bool_], fixed: _FixedAtoms
 ) -> ResidueRotamers:
     """List the rotamers of a residue, without those of high energy.
 
@@ -225,7 +225,7 @@ def _candidate_rotamers(
         Index of the residue.
     torsions : (4,)
         Its row of `backbone_torsions`.
-    steering : (n_atoms,) bool
+    conformer : (n_atoms,) bool
         Atoms of the conformer.
     fixed : _FixedAtoms
         Atoms that stay.
@@ -243,7 +243,7 @@ def _candidate_rotamers(
         offset[:, 0] = CHI1_OFFSET * sigma[:, 0]
         chi = np.concatenate([chi, chi - offset, chi + offset])
         cost = np.concatenate([cost, *[cost + PROBABILITY_WEIGHT * CHI1_OFFSET**2 / 2] * 2])
-    rotation, origin = _backbone_frame(structure, k, steering)
+    rotation, origin = _backbone_frame(structure, k, conformer)
     site = ResidueRotamers(k, chain, chi, build_rotamers(chain, chi, rotation, origin), cost)
     site.energy = cost + _repulsion_from_fixed(site, fixed)
     site.keep(np.flatnonzero(site.energy < site.energy.min() + MAX_EXCESS_ENERGY))

@@ -53,7 +53,7 @@ class RepackedSideChains:
 NO_REPACKING = RepackedSideChains(np.empty(0, dtype=np.int64), np.empty((0, 3)))
 
 
-def mark_near_residues(structure: Structure, points: Floats, radius: float, steering: Mask) -> np.ndarray:
+def mark_near_residues(structure: Structure, points: Floats, radius: float, conformer: Mask) -> np.ndarray:
     """Mark the residues whose CB (or CA, if there is no CB) is near one of some points.
 
     Parameters
@@ -64,7 +64,7 @@ def mark_near_residues(structure: Structure, points: Floats, radius: float, stee
         Sets of points, nm.
     radius : float
         Largest distance, nm.
-    steering : (n_atoms,) bool
+    conformer : (n_atoms,) bool
         Atoms of the conformer.
 
     Returns
@@ -73,8 +73,8 @@ def mark_near_residues(structure: Structure, points: Floats, radius: float, stee
     """
     residues, atoms = list[int](), list[int]()
     for k in range(len(structure.residues)):
-        atom = structure.atom(k, "CB", steering)
-        atom = structure.atom(k, "CA", steering) if atom is None else atom
+        atom = structure.atom(k, "CB", conformer)
+        atom = structure.atom(k, "CA", conformer) if atom is None else atom
         if atom is not None and structure.is_amino_acid(k):
             residues.append(k)
             atoms.append(atom)
@@ -85,10 +85,10 @@ def mark_near_residues(structure: Structure, points: Floats, radius: float, stee
     return near.reshape(*points.shape[:-2], -1)
 
 
-def find_repackable(structure: Structure, steering: Mask) -> list[int]:
+def find_repackable(structure: Structure, conformer: Mask) -> list[int]:
     """Find residues whose side chains may be repacked: in a single conformer and without covalent links."""
     linked = set(structure.residue_of[[end for link in structure.links for end in (link.i, link.j)]].tolist())
-    adjacency = adjacency_list(bond_list(structure, steering), len(structure))
+    adjacency = adjacency_list(bond_list(structure, conformer), len(structure))
     residues = []
     for k, residue in enumerate(structure.residues):
         if residue.resname in RIGID_RINGS or k in linked or side_chain(residue.resname) is None:
@@ -105,13 +105,13 @@ def find_repackable(structure: Structure, steering: Mask) -> list[int]:
     return residues
 
 
-def find_incomplete(structure: Structure, residues: Sequence[int], steering: Mask) -> list[int]:
+def find_incomplete(structure: Structure, residues: Sequence[int], conformer: Mask) -> list[int]:
     """Find those of some residues that lack atoms of their side chains, CB included."""
     incomplete = []
     for k in residues:
         chain = side_chain(structure.residues[k].resname)
         names = ("CB", *(chain.names if chain is not None else ()))
-        if structure.residues[k].resname != "GLY" and any(structure.atom(k, name, steering) is None for name in names):
+        if structure.residues[k].resname != "GLY" and any(structure.atom(k, name, conformer) is None for name in names):
             incomplete.append(k)
     return incomplete
 
@@ -126,7 +126,7 @@ def complete_side_chains(
     Structure, list of AddedAtom
         The completed structure, and the added atoms.
     """
-    missing = find_incomplete(structure, residues, structure.steering_mask)
+    missing = find_incomplete(structure, residues, structure.conformer_mask)
     if not missing:
         return structure, []
     added = place_side_chains(structure, pack(structure, missing, seed=seed))[1]
@@ -173,12 +173,12 @@ def repack(structure: Structure, loop: Sequence[int], shell: Sequence[int], *, s
     RepackedSideChains
         Atoms of both, hydrogens included; residues without rotamers are unchanged.
     """
-    steering = structure.steering_mask
+    conformer = structure.conformer_mask
     packed = pack(structure, [*loop, *shell], seed=seed)
-    adjacency = adjacency_list(bond_list(structure, steering), len(structure))
+    adjacency = adjacency_list(bond_list(structure, conformer), len(structure))
     chosen = dict(zip(packed.residue.tolist(), packed.chi, strict=True))
     rotatable = [k for k in chosen if structure.residues[k].resname not in RIGID_RINGS]
-    chains = SideChains.of(structure, rotatable, steering, adjacency)
+    chains = SideChains.of(structure, rotatable, conformer, adjacency)
     target = np.array([chosen[k][depth] for k, depth in zip(chains.residue.tolist(), chains.depth, strict=True)])
     xyz = relax_chi(chains, chains.rotate(structure.xyz, target - chains.chi(structure.xyz)))
     atoms = np.flatnonzero(chains.moved_atoms.any(0))

@@ -84,8 +84,8 @@ def side_chain(name: str) -> SideChain | None:
     if standard not in one_letter_codes() or standard in ("GLY", "ALA"):
         return None
     built = peptide("A" + one_letter_codes()[standard] + "A")
-    steering = built.steering_mask
-    positions = {str(built.name[a]): built.xyz[a] for a in built.residues[1].atoms if steering[a]}
+    conformer = built.conformer_mask
+    positions = {str(built.name[a]): built.xyz[a] for a in built.residues[1].atoms if conformer[a]}
     axis, origin = backbone_frames(*(positions[k] for k in ("N", "CA", "C")))
     positions = {atom: (xyz - origin) @ axis.T for atom, xyz in positions.items()}
     names = tuple(atom for atom in positions if atom not in ("N", "CA", "C", "O", "CB"))
@@ -203,14 +203,14 @@ def library_type(name: str, omega: float) -> str:
     return standard
 
 
-def chi_angles(structure: Structure, k: int, steering: NDArray[np.bool_]) -> Floats:
+def chi_angles(structure: Structure, k: int, conformer: NDArray[np.bool_]) -> Floats:
     """Measure the chi torsions (L,) of residue k, radian; NaN if an atom is missing."""
     chain = side_chain(structure.residues[k].resname)
     if chain is None:
         return np.zeros(0)
     angles = []
     for names in chain.quartets:
-        atoms = [structure.atom(k, atom, steering) for atom in names]
+        atoms = [structure.atom(k, atom, conformer) for atom in names]
         angles.append(
             math.nan if None in atoms else float(dihedral(*(structure.xyz[a] for a in atoms if a is not None)))
         )

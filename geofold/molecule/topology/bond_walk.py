@@ -36,7 +36,7 @@ class TorsionTree:
         Rigid body of the anchor of a closed segment; -1 without an anchor.
     links : tuple of (int, int)
         Covalent links from a moving atom to a fixed atom, or across the tree; they are conditions of closure.
-    steering : (n_atoms,) bool
+    conformer : (n_atoms,) bool
         Atoms of the conformer that the tree is built on.
     adjacency : list of list of int
         Adjacency list of the bond graph.
@@ -55,7 +55,7 @@ class TorsionTree:
     anchor: tuple[int, int, int] | None
     end: int
     links: tuple[tuple[int, int], ...]
-    steering: NDArray[np.bool_]
+    conformer: NDArray[np.bool_]
     adjacency: list[list[int]]
 
     def __len__(self) -> int:
@@ -84,7 +84,7 @@ class Walk:
     ----------
     structure : Structure
         Structure with the segment.
-    steering : (n_atoms,) bool
+    conformer : (n_atoms,) bool
         Atoms of the conformer.
     adjacency : list of list of int
         Adjacency list of the bond graph.
@@ -97,13 +97,13 @@ class Walk:
     def __init__(
         self,
         structure: Structure,
-        steering: NDArray[np.bool_],
+        conformer: NDArray[np.bool_],
         adjacency: list[list[int]],
         axes: dict[tuple[int, int], tuple[str, int]],
         first: int,
         last: int,
     ) -> None:
-        self.structure, self.steering, self.adjacency, self.axes = structure, steering, adjacency, axes
+        self.structure, self.conformer, self.adjacency, self.axes = structure, conformer, adjacency, axes
         self.first, self.last = first, last
         self.group: dict[int, int] = {}
         self.torsions: list[tuple[str, int, int, int, int]] = []  # kind, residue, near, far, parent
@@ -148,7 +148,7 @@ class Walk:
             anchor=anchor,
             end=end,
             links=tuple(self.links),
-            steering=self.steering,
+            conformer=self.conformer,
             adjacency=self.adjacency,
         )
 
@@ -235,14 +235,14 @@ class Walk:
             frame = self._frame_group(k)
             for atom in self.structure.residues[k].atoms:
                 if int(atom) not in self.group:
-                    twin = self.structure.atom(k, str(self.structure.name[atom]), self.steering)
+                    twin = self.structure.atom(k, str(self.structure.name[atom]), self.conformer)
                     backbone = str(self.structure.name[atom]) in BACKBONE and twin is not None
                     self.group[int(atom)] = self.group.get(int(twin), frame) if backbone and twin is not None else frame
 
     def _frame_group(self, k: int) -> int:
         """Return the last torsion that moves the N-CA-C frame of a residue."""
         for name in ("CB", "HA", "HA2", "C"):
-            atom = self.structure.atom(k, name, self.steering)
+            atom = self.structure.atom(k, name, self.conformer)
             if atom is not None and atom in self.group:
                 group = self.group[atom]
                 if name == "C" and group >= 0 and self.torsions[group][0] == "psi":

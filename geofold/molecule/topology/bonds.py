@@ -47,15 +47,15 @@ def templates() -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def bond_list(structure: Structure, steering: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def bond_list(structure: Structure, conformer: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """List the covalent bonds between the atoms of a conformer, as pairs of atom indices.
 
     Parameters
     ----------
     structure : Structure
         Structure.
-    steering : (n,) bool
-        One conformer per residue, see `Structure.steering`.
+    conformer : (n,) bool
+        One conformer per residue, see `Structure.conformer`.
 
     Returns
     -------
@@ -65,41 +65,41 @@ def bond_list(structure: Structure, steering: NDArray[np.bool_]) -> list[tuple[i
     bonds: set[tuple[int, int]] = set()
     known = templates()
     for index, residue in enumerate(structure.residues):
-        atoms = residue.atoms[steering[residue.atoms]]
+        atoms = residue.atoms[conformer[residue.atoms]]
         bonds.update(_inside(structure, atoms, known.get(standard_name(residue.resname))))
         if structure.is_amino_acid(index):
-            bonds.update(_backbone_bonds(structure, index, steering))
+            bonds.update(_backbone_bonds(structure, index, conformer))
     for index in range(len(structure.residues) - 1):
         if structure.bonded(index, index + 1):
-            carbon = structure.atom(index, "C", steering)
-            nitrogen = structure.atom(index + 1, "N", steering)
+            carbon = structure.atom(index, "C", conformer)
+            nitrogen = structure.atom(index + 1, "N", conformer)
             if carbon is not None and nitrogen is not None:
                 bonds.add((min(carbon, nitrogen), max(carbon, nitrogen)))
-    bonds.update(link_bonds(structure, steering))
+    bonds.update(link_bonds(structure, conformer))
     return sorted(bonds)
 
 
-def link_bonds(structure: Structure, steering: NDArray[np.bool_]) -> set[tuple[int, int]]:
+def link_bonds(structure: Structure, conformer: NDArray[np.bool_]) -> set[tuple[int, int]]:
     """Find links between residues: recorded ones, and unrecorded disulfides, amides and glycosidic bonds."""
-    links = set(unrecorded_links(structure, steering))
+    links = set(unrecorded_links(structure, conformer))
     for link in structure.links:
         different = structure.residue_of[link.i] != structure.residue_of[link.j]
-        if steering[link.i] and steering[link.j] and different:
+        if conformer[link.i] and conformer[link.j] and different:
             links.add((min(link.i, link.j), max(link.i, link.j)))
-    sulphur = np.flatnonzero(steering & (structure.name == "SG") & np.isin(structure.resname, CYSTEINES))
+    sulphur = np.flatnonzero(conformer & (structure.name == "SG") & np.isin(structure.resname, CYSTEINES))
     i, j, distance = _pairs_within(structure.xyz[sulphur], DISULFIDE[1])
     near = (distance >= DISULFIDE[0]) & (distance <= DISULFIDE[1])
     links.update(zip(sulphur[i[near]].tolist(), sulphur[j[near]].tolist(), strict=True))
     return links
 
 
-def is_complete(structure: Structure, index: int, steering: NDArray[np.bool_]) -> bool:
+def is_complete(structure: Structure, index: int, conformer: NDArray[np.bool_]) -> bool:
     """Return whether a residue has all heavy atoms of its template except OXT; True if it has no template."""
     known = templates().get(standard_name(structure.residues[index].resname))
     if known is None:
         return True
     heavy = {name for bond in known for name in bond if not name.startswith("H") and name != "OXT"}
-    present = {str(structure.name[a]) for a in structure.residues[index].atoms if steering[a]}
+    present = {str(structure.name[a]) for a in structure.residues[index].atoms if conformer[a]}
     if structure.residues[index].resname == "ILE" and "CD" in present:  # CHARMM's name
         present.add("CD1")
     return heavy <= present
@@ -150,9 +150,9 @@ def _inside(
     return [(min(b), max(b)) for b in bonds]
 
 
-def _backbone_bonds(structure: Structure, index: int, steering: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _backbone_bonds(structure: Structure, index: int, conformer: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """List N-CA and CA-C of an amino acid, which are bonded at any distance, as template bonds are."""
-    atoms = [structure.atom(index, name, steering) for name in ("N", "CA", "C")]
+    atoms = [structure.atom(index, name, conformer) for name in ("N", "CA", "C")]
     return [(min(i, j), max(i, j)) for i, j in pairwise(atoms) if i is not None and j is not None]
 
 

@@ -32,34 +32,34 @@ ANOMERIC = ("C1", "C2")
 """Carbons that form glycosidic bonds."""
 
 
-def covalent_links(structure: Structure, steering: Mask) -> list[Pair]:
+def covalent_links(structure: Structure, conformer: Mask) -> list[Pair]:
     """Find covalent links of amino acids except peptide bonds along the chain, disulfides and bonds to metals.
 
     Parameters
     ----------
     structure : Structure
         Structure.
-    steering : (n,) bool
+    conformer : (n,) bool
         One conformer per residue.
     """
-    recorded = [(link.i, link.j) for link in structure.links if steering[link.i] and steering[link.j]]
+    recorded = [(link.i, link.j) for link in structure.links if conformer[link.i] and conformer[link.j]]
     links = {(min(i, j), max(i, j)) for i, j in recorded if _is_link(structure, i, j)}
-    return sorted(links | set(unrecorded_links(structure, steering)))
+    return sorted(links | set(unrecorded_links(structure, conformer)))
 
 
-def unrecorded_links(structure: Structure, steering: Mask) -> list[Pair]:
+def unrecorded_links(structure: Structure, conformer: Mask) -> list[Pair]:
     """Find amides and glycosidic bonds without a record."""
-    amides = _pairs(structure, _acyl_carbons(structure, steering), _amines(structure, steering), AMIDE)
-    linked = np.isin(structure.resname, list(GLYCOSYLATED)) & steering
+    amides = _pairs(structure, _acyl_carbons(structure, conformer), _amines(structure, conformer), AMIDE)
+    linked = np.isin(structure.resname, list(GLYCOSYLATED)) & conformer
     bound = [a for a in np.flatnonzero(linked).tolist() if structure.name[a] == GLYCOSYLATED[str(structure.resname[a])]]
     amino = np.array([structure.is_amino_acid(k) for k in range(len(structure.residues))])[structure.residue_of]
-    sugars = np.flatnonzero(steering & ~amino & np.isin(structure.name, ANOMERIC) & (structure.element == "C"))
+    sugars = np.flatnonzero(conformer & ~amino & np.isin(structure.name, ANOMERIC) & (structure.element == "C"))
     return sorted({*amides, *_pairs(structure, bound, sugars.tolist(), GLYCOSIDIC)})
 
 
-def link_notes(structure: Structure, steering: Mask) -> list[str]:
+def link_notes(structure: Structure, conformer: Mask) -> list[str]:
     """Write a note that lists the links; empty without links."""
-    names = [f"{_site(structure, i)} - {_site(structure, j)}" for i, j in covalent_links(structure, steering)]
+    names = [f"{_site(structure, i)} - {_site(structure, j)}" for i, j in covalent_links(structure, conformer)]
     return [f"covalent links: {', '.join(names)}"] if names else []
 
 
@@ -87,7 +87,7 @@ def _follows(structure: Structure, carbon: int, nitrogen: int) -> bool:
     return before.chain == after.chain and (second == first + 1 or after.resnum == before.resnum + 1)
 
 
-def _acyl_carbons(structure: Structure, steering: Mask) -> list[int]:
+def _acyl_carbons(structure: Structure, conformer: Mask) -> list[int]:
     """Find acyl carbons of chain ends and side chains that have one oxygen or nitrogen where an acid has two."""
     carbons = []
     for k, residue in enumerate(structure.residues):
@@ -96,17 +96,17 @@ def _acyl_carbons(structure: Structure, steering: Mask) -> list[int]:
         names = [ACYL.get(standard_name(residue.resname))]
         if k + 1 == len(structure.residues) or not structure.bonded(k, k + 1):
             names.append("C")
-        atoms = residue.atoms[steering[residue.atoms]]
+        atoms = residue.atoms[conformer[residue.atoms]]
         polar = atoms[np.isin(structure.element[atoms], ("O", "N"))]
         for name in names:
-            carbon = structure.atom(k, name, steering) if name else None
+            carbon = structure.atom(k, name, conformer) if name else None
             if carbon is not None:
                 bonded = np.linalg.norm(structure.xyz[polar] - structure.xyz[carbon], axis=1) < AMIDE[1]
                 carbons += [carbon] * int(bonded.sum() <= 1)
     return carbons
 
 
-def _amines(structure: Structure, steering: Mask) -> list[int]:
+def _amines(structure: Structure, conformer: Mask) -> list[int]:
     """Find amine nitrogens of chain starts and side chains."""
     nitrogens = []
     for k, residue in enumerate(structure.residues):
@@ -115,7 +115,7 @@ def _amines(structure: Structure, steering: Mask) -> list[int]:
         names = [AMINE.get(standard_name(residue.resname))]
         if k == 0 or not structure.bonded(k - 1, k):
             names.append("N")
-        nitrogens += [a for name in names if name and (a := structure.atom(k, name, steering)) is not None]
+        nitrogens += [a for name in names if name and (a := structure.atom(k, name, conformer)) is not None]
     return nitrogens
 
 

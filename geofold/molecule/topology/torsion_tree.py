@@ -79,11 +79,11 @@ def torsion_tree(
     BackboneError
         If N, CA or C of a residue of the segment, or an anchor atom, is missing.
     """
-    steering = structure.steering(altloc)
+    conformer = structure.conformer(altloc)
     if altloc is None:
         _require_single_backbone(structure, first, last)
-    adjacency = adjacency_list(bond_list(structure, steering), len(structure.name))
-    backbone = {(k, name): structure.atom(k, name, steering) for k in range(first, last + 1) for name in BACKBONE}
+    adjacency = adjacency_list(bond_list(structure, conformer), len(structure.name))
+    backbone = {(k, name): structure.atom(k, name, conformer) for k in range(first, last + 1) for name in BACKBONE}
     for (k, name), atom in backbone.items():
         if atom is None and name != "O":
             raise BackboneError(
@@ -93,13 +93,13 @@ def torsion_tree(
             )
     before = first > 0 and _is_anchor(structure, first - 1, first - 1, first)
     after = last + 1 < len(structure.residues) and _is_anchor(structure, last + 1, last, last + 1)
-    after = after and not (torn and structure.atom(last + 1, "CA", steering) is None)
-    axes = _axes(structure, first, last, steering, chi)
+    after = after and not (torn and structure.atom(last + 1, "CA", conformer) is None)
+    axes = _axes(structure, first, last, conformer, chi)
     start = backbone[_root(first, last, before, after)]
     assert start is not None
-    walk = Walk(structure, steering, adjacency, axes, first, last)
+    walk = Walk(structure, conformer, adjacency, axes, first, last)
     walk.run(start)
-    anchor = _anchor(structure, last + 1, steering) if before and after else None
+    anchor = _anchor(structure, last + 1, conformer) if before and after else None
     end = -1
     if anchor is not None:
         carbon = backbone[(last, "C")]
@@ -135,20 +135,20 @@ def _require_single_backbone(structure: Structure, first: int, last: int) -> Non
 
 
 def _axes(
-    structure: Structure, first: int, last: int, steering: NDArray[np.bool_], chi: bool
+    structure: Structure, first: int, last: int, conformer: NDArray[np.bool_], chi: bool
 ) -> dict[tuple[int, int], tuple[str, int]]:
     """List the rotatable bonds: (lower atom, higher atom) -> (kind, residue)."""
     axes: dict[tuple[int, int], tuple[str, int]] = {}
 
     def add(k: int, near: str, far: str, kind: str) -> None:
-        a, b = structure.atom(k, near, steering), structure.atom(k, far, steering)
+        a, b = structure.atom(k, near, conformer), structure.atom(k, far, conformer)
         if a is not None and b is not None:
             axes[(min(a, b), max(a, b))] = (kind, k)
 
     for k in range(first, last + 1):
         # a change of phi would open proline's ring
-        ring = structure.residues[k].resname in ("PRO", "HYP") or structure.atom(k, "CD", steering) in _bonded_to_n(
-            structure, k, steering
+        ring = structure.residues[k].resname in ("PRO", "HYP") or structure.atom(k, "CD", conformer) in _bonded_to_n(
+            structure, k, conformer
         )
         if not ring:
             add(k, "N", "CA", "phi")
@@ -160,16 +160,16 @@ def _axes(
     return axes
 
 
-def _bonded_to_n(structure: Structure, k: int, steering: NDArray[np.bool_]) -> list[int]:
+def _bonded_to_n(structure: Structure, k: int, conformer: NDArray[np.bool_]) -> list[int]:
     """List the CD of a residue that forms a ring with its N (an unusual proline), for a membership test."""
-    n, cd = structure.atom(k, "N", steering), structure.atom(k, "CD", steering)
+    n, cd = structure.atom(k, "N", conformer), structure.atom(k, "CD", conformer)
     if n is None or cd is None:
         return []
     return [cd] if np.linalg.norm(structure.xyz[n] - structure.xyz[cd]) < 0.17 else []
 
 
-def _anchor(structure: Structure, k: int, steering: NDArray[np.bool_]) -> tuple[int, int, int]:
-    n, ca, c = (structure.atom(k, name, steering) for name in ("N", "CA", "C"))
+def _anchor(structure: Structure, k: int, conformer: NDArray[np.bool_]) -> tuple[int, int, int]:
+    n, ca, c = (structure.atom(k, name, conformer) for name in ("N", "CA", "C"))
     if n is None or ca is None:
         raise BackboneError(
             f"anchor residue {structure.residues[k].label} lacks N or CA",

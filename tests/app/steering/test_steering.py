@@ -57,7 +57,7 @@ def test_a_step_continues_from_the_one_before_after_any_change() -> None:
     # ten degrees a torsion carry an end of eight residues less than this in one step
     assert np.abs(np.diff(frames, axis=0)).max() < 0.8
     structure = gf.steer(sequence=SEQUENCE).structure
-    bonds = [(structure.atom(k, "CA", structure.steering_mask), structure.atom(k, "C", structure.steering_mask))
+    bonds = [(structure.atom(k, "CA", structure.conformer_mask), structure.atom(k, "C", structure.conformer_mask))
              for k in range(len(structure.residues))]  # fmt: skip
     one, two = np.array(bonds).T
     lengths = np.linalg.norm(frames[:, one] - frames[:, two], axis=-1)

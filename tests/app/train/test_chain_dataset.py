@@ -46,7 +46,7 @@ def test_command_writes_what_the_reader_reads(folder: Path, tmp_path: Path, caps
         xyz = np.cumsum(file["dxyz"].reshape(-1, 3), axis=0, dtype=np.int16).reshape(-1, 4, 3) / 100
     part = slice(chains.start[number], chains.start[number] + chains.length[number])
     assert "".join(AMINO_ACIDS[k] for k in chains.residue[part][:8]) == "MQIFVKTL"
-    ca = 10 * native.xyz[(native.name == "CA") & native.steering_mask][: chains.length[number]]
+    ca = 10 * native.xyz[(native.name == "CA") & native.conformer_mask][: chains.length[number]]
     built = xyz[part, 1]
     difference = np.linalg.norm(built[:, None] - built, axis=-1) - np.linalg.norm(ca[:, None] - ca, axis=-1)
     assert np.abs(difference).max() < 0.03
@@ -61,7 +61,7 @@ def test_same_seed_same_bytes(folder: Path) -> None:
 def test_strained_geometry_is_cut_out() -> None:
     native = read(resources.find("structures", "1ubi.pdb"))
     assert [s.first for s in cut_segments(native, "1ubi")] == [0]
-    native.xyz[native.atom(45, "CA", native.steering_mask)] += 0.05
+    native.xyz[native.atom(45, "CA", native.conformer_mask)] += 0.05
     parts = cut_segments(native, "1ubi", 20)
     assert [(s.first, len(s.letters)) for s in parts] == [(0, 45), (46, 30)]
 

@@ -132,7 +132,7 @@ def test_energies_of_frames_differ_as_those_of_the_whole_protein() -> None:
     end = read(repaired(), name="end")
     frames = np.stack([(1 - share) * end.xyz + share * read(STRUCTURES / "1ubi.pdb").xyz for share in (0.3, 0.1, 0.0)])
     found = energies(end, frames, [(44, 55)])
-    whole = EnergyModel.of(end, end.steering_mask)
+    whole = EnergyModel.of(end, end.conformer_mask)
     assert found is not None and min(found) == 0.0
     for one, other in ((0, 2), (1, 2)):
         told = whole.energy(frames[one]) - whole.energy(frames[other])

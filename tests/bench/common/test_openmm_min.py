@@ -44,10 +44,10 @@ def test_peptide_reaches_its_contact_and_lowers_the_energy_of_strain() -> None:
     assert result.reached and contact.satisfied(distance(result.xyz, contact))
     assert result.xyz.shape == chain.xyz.shape and np.isfinite(result.xyz).all()
     assert result.seconds > 0 and result.stages >= 1
-    model = EnergyModel.of(chain, chain.steering())
+    model = EnergyModel.of(chain, chain.conformer())
     # all atoms are free, so folding must not cost more than the extended start's own strain
     assert model.energy(result.xyz) < model.energy(chain.xyz)
-    bonded = [(chain.atom(k, "C", chain.steering()), chain.atom(k + 1, "N", chain.steering())) for k in range(9)]
+    bonded = [(chain.atom(k, "C", chain.conformer()), chain.atom(k + 1, "N", chain.conformer())) for k in range(9)]
     lengths = [np.linalg.norm(result.xyz[c] - result.xyz[n]) for c, n in bonded]
     assert np.all(np.abs(np.array(lengths) - 0.1335) < 0.008)
 
@@ -85,14 +85,14 @@ def test_loop_energy_decreases_and_other_atoms_stay_identical(perturbed: Structu
     assert result.reached and np.isfinite(result.xyz).all()
     assert np.array_equal(result.xyz[~inside], perturbed.xyz[~inside])
     assert (result.xyz[inside] != perturbed.xyz[inside]).any(1).all()
-    model = EnergyModel.of(perturbed, perturbed.steering())
+    model = EnergyModel.of(perturbed, perturbed.conformer())
     assert model.energy(result.xyz) < model.energy(perturbed.xyz) - 1000.0
 
 
 @pytest.mark.parametrize("gap", [0.0, 1e-3])
 def test_coincident_atoms_leave_the_start_unchanged(ubiquitin: Structure, gap: float) -> None:
     xyz = ubiquitin.xyz.copy()
-    mask = ubiquitin.steering_mask
+    mask = ubiquitin.conformer_mask
     xyz[ubiquitin.atom(48, "CA", mask)] = xyz[ubiquitin.atom(20, "CA", mask)] + gap
     start = replace(ubiquitin, xyz=xyz)
     result = minimise_loop(start, FIRST, LAST)

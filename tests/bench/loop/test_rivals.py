@@ -96,8 +96,8 @@ def test_promod3_keeps_the_psi_before_the_loop(native: Structure, build: BuildPl
     require_whole(native, build, first)
     assert np.array_equal(first.structure.xyz, second.structure.xyz)
     result = first.structure
-    n, ca, c, o = (result.atom(FIRST - 1, name, result.steering_mask) for name in BACKBONE)
-    rows = [[n, ca, c, o], [n, ca, c, result.atom(FIRST, "N", result.steering_mask)]]
+    n, ca, c, o = (result.atom(FIRST - 1, name, result.conformer_mask) for name in BACKBONE)
+    rows = [[n, ca, c, o], [n, ca, c, result.atom(FIRST, "N", result.conformer_mask)]]
     difference = np.subtract(*angles(result.xyz, rows))
     assert abs(abs(np.degrees(difference)) - 180.0) % 360.0 < 5.0
 
@@ -111,7 +111,7 @@ def test_a_failure_of_promod3_is_one_line(native: Structure, build: BuildPlan) -
 def test_the_task_of_promod3_does_not_contain_the_loop(
     native: Structure, perturbed: Structure, build: BuildPlan
 ) -> None:
-    first, second = (promod3_loop.make_task(start, build, start.steering_mask) for start in (native, perturbed))
+    first, second = (promod3_loop.make_task(start, build, start.conformer_mask) for start in (native, perturbed))
     assert first == second
     assert first["sequence"][1:-1] == build.sequence and len(first["letters"]) == 2
     residues = first["stretches"][first["stretch"]]
@@ -148,14 +148,14 @@ def test_annealing_descends_and_keeps_omegas_and_centres(chain: Structure) -> No
     moving = np.isin(chain.residue_of, MIDDLE)
     assert np.array_equal(first.xyz[~moving], chain.xyz[~moving])
     assert (first.xyz[moving] != chain.xyz[moving]).any(1).all()
-    model = EnergyModel.of(chain, chain.steering_mask)
+    model = EnergyModel.of(chain, chain.conformer_mask)
     assert model.energy(first.xyz) < model.energy(chain.xyz) - 100.0
-    rows = list(find_guarded_torsions(chain, chain.steering_mask))
+    rows = list(find_guarded_torsions(chain, chain.conformer_mask))
     assert (np.cos(angles(first.xyz, rows) - angles(chain.xyz, rows)) > 0).all()
 
 
 def test_annealing_returns_an_impossible_start(chain: Structure) -> None:
     xyz = chain.xyz.copy()
-    xyz[chain.atom(MIDDLE[1], "CA", chain.steering_mask)] = xyz[0]
+    xyz[chain.atom(MIDDLE[1], "CA", chain.conformer_mask)] = xyz[0]
     result = anneal_in_place(replace(chain, xyz=xyz), MIDDLE[0], MIDDLE[-1], schedule=SHORT)
     assert not result.reached and np.array_equal(result.xyz, xyz)

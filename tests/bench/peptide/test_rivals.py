@@ -146,7 +146,7 @@ def test_relaxation_moves_side_chains_only_and_lowers_the_energy(chain: Structur
     assert np.abs(after - before).max() > 0.01 and not rest.turn[domain.tree.backbone].any()
     repeated = state_at(domain, chain.xyz, angle + torch.as_tensor(rest.turn)).conformation.xyz[0].numpy()
     np.testing.assert_allclose(repeated, rest.xyz, atol=1e-9)
-    model = EnergyModel.of(replace(chain, xyz=before), domain.tree.steering, seed=5)
+    model = EnergyModel.of(replace(chain, xyz=before), domain.tree.conformer, seed=5)
     assert rest.energy < model.energy(before) and rest.energy <= model.energy(after)
     assert relaxed_energy(chain, domain, local, seed=5) == rest.energy
 
@@ -170,7 +170,7 @@ def test_members_satisfy_the_contact_and_are_distinct(
     for k, first in enumerate(members.ca):
         assert nearest_rmsd(first, np.delete(members.ca, k, axis=0)) > 10 * peptide_reference.MIN_RMSD
     path = whole(chain, domain, state.conformation.xyz[0].numpy())
-    alpha = [chain.atom(k, "CA", chain.steering_mask) for k in range(len(SEQUENCE))]
+    alpha = [chain.atom(k, "CA", chain.conformer_mask) for k in range(len(SEQUENCE))]
     np.testing.assert_allclose(members.ca[0], path[alpha], atol=1e-9)
     # without energies: the same candidates, not relaxed
     plain = make_ensemble(chain, domain, contact, seed=1, energies=False)

@@ -29,7 +29,7 @@ def ubiquitin():
 def written(folder: Path, structure, cut: int = 40) -> Path:
     """Ubiquitin as two chains, in the format of the data: 16-bit steps of 0.01 A."""
     rows = [k for k in range(len(structure.residues)) if structure.residues[k].resname in LETTERS]
-    places = [[structure.atom(k, name, structure.steering_mask) for name in ("N", "CA", "C", "O")] for k in rows]
+    places = [[structure.atom(k, name, structure.conformer_mask) for name in ("N", "CA", "C", "O")] for k in rows]
     grid = np.rint(1000 * structure.xyz[np.array(places)].reshape(-1, 3)).astype(np.int16)
     path = folder / "backbones.npz"
     np.savez_compressed(

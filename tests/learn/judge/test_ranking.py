@@ -25,7 +25,7 @@ LENGTH, CANDIDATES = 6, 60
 def shifted(first: int, seed: int) -> Decoys:
     """A native loop of ubiquitin and copies that are shifted as rigid bodies by up to 4 A."""
     structure = read(STRUCTURES / "1ubi.pdb")
-    around = make_loop_environment(structure, first, first + LENGTH - 1, structure.steering_mask)
+    around = make_loop_environment(structure, first, first + LENGTH - 1, structure.conformer_mask)
     noise = np.random.default_rng(seed)
     direction = noise.standard_normal((CANDIDATES, 3))
     size = np.linspace(0, 4, CANDIDATES)

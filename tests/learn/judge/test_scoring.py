@@ -31,7 +31,7 @@ def network() -> InverseFolding:
 @pytest.fixture(scope="module")
 def around() -> LoopEnvironment:
     structure = read(STRUCTURES / "1ubi.pdb")
-    return make_loop_environment(structure, FIRST, FIRST + LENGTH - 1, structure.steering_mask)
+    return make_loop_environment(structure, FIRST, FIRST + LENGTH - 1, structure.conformer_mask)
 
 
 @pytest.fixture(scope="module")

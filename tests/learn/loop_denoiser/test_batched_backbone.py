@@ -34,7 +34,7 @@ def loops() -> BackboneBatch:
     rows = []
     for start in range(0, 50, 7):
         residues = range(start, start + LENGTH + 2 * FLANK)
-        atoms = [[structure.atom(k, n, structure.steering_mask) for n in ("N", "CA", "C", "O")] for k in residues]
+        atoms = [[structure.atom(k, n, structure.conformer_mask) for n in ("N", "CA", "C", "O")] for k in residues]
         rows.append(10 * structure.xyz[np.array(atoms)])
     xyz = torch.as_tensor(np.array(rows))
     count = len(xyz)
@@ -94,6 +94,6 @@ def test_perturbations_reach_their_target_and_depend_on_the_seed_alone(loops: Ba
 
 def test_pseudo_beta_is_where_cb_is() -> None:
     built = peptide("AFWKL")
-    rows = [[built.atom(k, n, built.steering_mask) for n in ("N", "CA", "C", "O", "CB")] for k in range(5)]
+    rows = [[built.atom(k, n, built.conformer_mask) for n in ("N", "CA", "C", "O", "CB")] for k in range(5)]
     xyz = torch.as_tensor(10 * built.xyz[np.array(rows)])
     assert float((pseudo_beta(xyz[:, :4]) - xyz[:, 4]).norm(dim=-1).max()) < 0.15

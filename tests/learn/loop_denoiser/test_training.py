@@ -38,7 +38,7 @@ SMALL = {"width": 16, "depth": 1, "kind": "rnn"}
 def loops() -> LoopDataset:
     """Windows of ubiquitin with all other backbone atoms around them."""
     structure = read(find("structures", "1ubi.pdb"))
-    atoms = [[structure.atom(k, n, structure.steering_mask) for n in ("N", "CA", "C", "O")] for k in range(76)]
+    atoms = [[structure.atom(k, n, structure.conformer_mask) for n in ("N", "CA", "C", "O")] for k in range(76)]
     xyz = (10 * structure.xyz[np.array(atoms)]).astype(np.float32)
     letters = np.arange(76).astype(np.uint8) % len(AMINO_ACIDS)
     windows = []

@@ -28,14 +28,14 @@ FIRST, LAST = 20, 27
 def decoys(seed: int = 0, count: int = 60) -> Decoys:
     """A native loop shifted about, as candidates."""
     structure = read(STRUCTURES / "1ubi.pdb")
-    steering = structure.steering_mask
-    native = backbone_coordinates(structure, FIRST, LAST, steering, structure.xyz[None])
+    conformer = structure.conformer_mask
+    native = backbone_coordinates(structure, FIRST, LAST, conformer, structure.xyz[None])
     noise = torch.Generator().manual_seed(seed)
     moves = 4 * torch.rand(count, 1, 1, 1, generator=noise) * torch.randn(count, 1, 1, 3, generator=noise)
     xyz = (native + moves).float()
     rmsd = (xyz - native).square().sum(-1).mean((1, 2)).sqrt().float()
     kind = torch.arange(count) % 3
-    return Decoys(xyz, rmsd, kind, make_loop_environment(structure, FIRST, LAST, steering))
+    return Decoys(xyz, rmsd, kind, make_loop_environment(structure, FIRST, LAST, conformer))
 
 
 def turned(part: torch.Tensor) -> torch.Tensor:
@@ -175,12 +175,12 @@ def test_rounds_are_average_weight_by_weight(tmp_path: Path) -> None:
 def test_hydrogen_bonds_are_those_of_a_helix_and_no_others() -> None:
     """Ubiquitin's helix 23-34: each N-H from the fifth residue on gives a bond to the O four before."""
     structure = read(STRUCTURES / "1ubi.pdb")
-    steering = structure.steering_mask
+    conformer = structure.conformer_mask
     first, last = find_range(structure, "A:25-32")
-    native = backbone_coordinates(structure, first, last, steering, structure.xyz[None]).float()
+    native = backbone_coordinates(structure, first, last, conformer, structure.xyz[None]).float()
     gives, takes = (
-        featurise(native, make_loop_environment(structure, first, last, steering)).residues[0, :, -2:].unbind(-1)
+        featurise(native, make_loop_environment(structure, first, last, conformer)).residues[0, :, -2:].unbind(-1)
     )
     assert bool((gives[2:] > 0.2).all()) and bool((takes[:-2] > 0.2).all())
-    away = featurise(native + 60.0, make_loop_environment(structure, first, last, steering)).residues[0, :, -2:]
+    away = featurise(native + 60.0, make_loop_environment(structure, first, last, conformer)).residues[0, :, -2:]
     assert float(away[:2, 0].max()) == 0.0, "no residue of the loop is four before the first two"

@@ -41,8 +41,8 @@ def test_the_report_and_the_summary_say_what_was_built(short: Result) -> None:
 
 def test_the_path_begins_at_a_closed_conformation_and_ends_at_the_output(short: Result) -> None:
     structure = short.structure
-    carbon = structure.atom(56, "C", structure.steering_mask)
-    nitrogen = structure.atom(57, "N", structure.steering_mask)
+    carbon = structure.atom(56, "C", structure.conformer_mask)
+    nitrogen = structure.atom(57, "N", structure.conformer_mask)
     length = np.linalg.norm(short.frames[:, carbon] - short.frames[:, nitrogen], axis=-1)
     assert np.abs(length - 0.1331).max() < 0.0005
     assert np.array_equal(short.frames[0], structure.xyz) and np.abs(short.frames[-1] - short.xyz).max() < 1e-4

@@ -74,8 +74,8 @@ def test_path_starts_at_the_input_and_ends_at_the_output(result: Result) -> None
 def test_every_frame_keeps_the_loop_closed(result: Result) -> None:
     structure = result.structure
     first, last = find_range(structure, LOOP)
-    carbon = structure.atom(last, "C", structure.steering_mask)
-    nitrogen = structure.atom(last + 1, "N", structure.steering_mask)
+    carbon = structure.atom(last, "C", structure.conformer_mask)
+    nitrogen = structure.atom(last + 1, "N", structure.conformer_mask)
     length = np.linalg.norm(result.frames[:, carbon] - result.frames[:, nitrogen], axis=-1)
     assert np.abs(length - length[0]).max() < 1e-6
     assert first < last

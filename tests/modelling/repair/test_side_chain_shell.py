@@ -62,7 +62,7 @@ def test_only_the_loop_and_the_listed_side_chains_move() -> None:
     own = np.isin(before.residue_of, range(first, last + 1))
     residue = {r.label: k for k, r in enumerate(before.residues)}
     for label in told["residues"]:  # it was packed beside the loop, which may have gone on from there
-        beta = before.xyz[before.atom(residue[label], "CB", before.steering_mask)]
+        beta = before.xyz[before.atom(residue[label], "CB", before.conformer_mask)]
         assert min(10 * np.linalg.norm(frame[own] - beta, axis=1).min() for frame in result.frames) <= SHELL
     checks = {check["name"]: check for check in result.report["audit"]["checks"]}
     for name in ("other_atoms_moved_angstrom", "chiralities_changed", "bond_change_angstrom", "angle_change_degrees"):
@@ -145,7 +145,7 @@ def test_a_loop_is_built_among_neighbours_that_lack_their_side_chains() -> None:
     # all are complete again, those that lie outside of the shell too: an energy would have built them blindly
     here = enumerate(structure.residues)
     numbers = [k for k, residue in here if residue.resnum in cut and structure.is_amino_acid(k)]
-    assert len(numbers) == len(cut) and not find_incomplete(structure, numbers, structure.steering_mask)
+    assert len(numbers) == len(cut) and not find_incomplete(structure, numbers, structure.conformer_mask)
 
 
 def test_more_residues_are_reached_at_least_once_than_often() -> None:

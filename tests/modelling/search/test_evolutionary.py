@@ -61,7 +61,9 @@ def candidates() -> LoopCandidates:
 def rmsd(rows: np.ndarray) -> np.ndarray:
     """To the native backbone, nm."""
     loop = candidates()
-    own = [NATIVE.atom(k, name, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for name in ("N", "CA", "C", "O")]
+    own = [
+        NATIVE.atom(k, name, NATIVE.conformer_mask) for k in range(FIRST, LAST + 1) for name in ("N", "CA", "C", "O")
+    ]
     there = NATIVE.xyz[np.array(own)].reshape(-1, 4, 3)
     return np.sqrt(((loop.backbone(rows) - there) ** 2).sum(-1).mean((1, 2)))
 
@@ -70,7 +72,7 @@ class Oracle(LoopScore):
     """Scores by the RMSD to the native, which no real potential knows."""
 
     def forward(self, candidates: torch.Tensor, around: object) -> torch.Tensor:
-        own = [NATIVE.atom(k, n, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for n in ("N", "CA", "C", "O")]
+        own = [NATIVE.atom(k, n, NATIVE.conformer_mask) for k in range(FIRST, LAST + 1) for n in ("N", "CA", "C", "O")]
         there = torch.as_tensor(10 * NATIVE.xyz[np.array(own)]).unflatten(0, (-1, 4))
         return (candidates - there).square().sum(-1).mean((1, 2)).sqrt()
 
@@ -80,17 +82,17 @@ def test_draws_close_with_ideal_bonds_at_both_ends() -> None:
     rows = loop.draw(64, np.random.default_rng(0))
     assert 32 <= len(rows) <= 65
     xyz = loop.backbone(rows)
-    before = NATIVE.xyz[NATIVE.atom(FIRST - 1, "C", NATIVE.steering_mask)]
-    after = NATIVE.xyz[NATIVE.atom(LAST + 1, "N", NATIVE.steering_mask)]
+    before = NATIVE.xyz[NATIVE.atom(FIRST - 1, "C", NATIVE.conformer_mask)]
+    after = NATIVE.xyz[NATIVE.atom(LAST + 1, "N", NATIVE.conformer_mask)]
     assert np.linalg.norm(xyz[:, 0, 0] - before, axis=-1) == pytest.approx(BONDED, abs=1e-3)
     assert np.linalg.norm(xyz[:, -1, 2] - after, axis=-1) == pytest.approx(BONDED, abs=1e-3)
     omega = dihedral(xyz[:, :-1, 1], xyz[:, :-1, 2], xyz[:, 1:, 0], xyz[:, 1:, 1])
     assert np.abs(np.cos(omega) + 1).max() < 1e-6, "all trans"
     for k in range(FIRST, LAST + 1):
-        beta = NATIVE.atom(k, "CB", NATIVE.steering_mask)
+        beta = NATIVE.atom(k, "CB", NATIVE.conformer_mask)
         if beta is None:
             continue
-        place = np.searchsorted(loop.atoms, loop.structure.atom(k, "CB", loop.structure.steering_mask))
+        place = np.searchsorted(loop.atoms, loop.structure.atom(k, "CB", loop.structure.conformer_mask))
         n, ca, c = (xyz[:, k - FIRST, atom] for atom in range(3))
         volume = np.einsum("ki,ki->k", np.cross(n - ca, c - ca), rows[:, place] - ca)
         assert (volume > 0).all(), "all L"
@@ -119,7 +121,7 @@ def test_guided_candidates_cost_less_and_stay_closed() -> None:
     guided, cost = loop.guide(rows)
     assert cost.sum() < loop.cost(rows).sum()
     xyz = loop.backbone(guided)
-    after = NATIVE.xyz[NATIVE.atom(LAST + 1, "N", NATIVE.steering_mask)]
+    after = NATIVE.xyz[NATIVE.atom(LAST + 1, "N", NATIVE.conformer_mask)]
     assert np.linalg.norm(xyz[:, -1, 2] - after, axis=-1) == pytest.approx(BONDED, abs=1e-3)
 
 
@@ -172,7 +174,7 @@ def test_torsions_are_transferred_to_the_inputs_bonds_and_angles() -> None:
     domain = LoopDomain.of(NATIVE, FIRST, LAST)
     start = domain.start(NATIVE.xyz)
     own = backbone_torsions(NATIVE)[FIRST : LAST + 2, :2]
-    places = backbone_atoms(NATIVE, FIRST, LAST, NATIVE.steering_mask)
+    places = backbone_atoms(NATIVE, FIRST, LAST, NATIVE.conformer_mask)
     native = NATIVE.xyz[places].reshape(1, -1, 4, 3)
     state, closed = transfer_torsions(domain, NATIVE, start, own[None], native)
     assert closed.all()
@@ -197,8 +199,8 @@ def test_torsions_are_transferred_to_the_inputs_bonds_and_angles() -> None:
     phi, _ = domain.angles.at(state.conformation.angle)
     xyz = np.repeat(NATIVE.xyz[None], len(phi), 0)
     xyz[:, domain.decoder.kinematics.atoms.numpy()] = state.conformation.xyz.numpy()
-    at = [NATIVE.atom(k, n, NATIVE.steering_mask) for k, n in ((FIRST, "C"), (FIRST + 1, "N"), (FIRST + 1, "CA"))]
-    last = NATIVE.atom(FIRST + 1, "C", NATIVE.steering_mask)
+    at = [NATIVE.atom(k, n, NATIVE.conformer_mask) for k, n in ((FIRST, "C"), (FIRST + 1, "N"), (FIRST + 1, "CA"))]
+    last = NATIVE.atom(FIRST + 1, "C", NATIVE.conformer_mask)
     seen = dihedral(*(xyz[:, a] for a in (*at, last)))
     assert np.abs(np.exp(1j * seen) - np.exp(1j * phi[:, 1].numpy())).max() < 1e-6
 
@@ -207,7 +209,7 @@ def test_transferred_conformations_stay_nearer_than_by_their_torsions_alone(monk
     domain, loop = LoopDomain.of(NATIVE, FIRST, LAST), candidates()
     start, rows = domain.start(NATIVE.xyz), loop.draw(24, np.random.default_rng(6))
     backbone = loop.backbone(rows)
-    places = backbone_atoms(NATIVE, FIRST, LAST, NATIVE.steering_mask)
+    places = backbone_atoms(NATIVE, FIRST, LAST, NATIVE.conformer_mask)
 
     def moved() -> np.ndarray:
         """RMSD (nm) of backbones from where they were."""
@@ -248,13 +250,13 @@ def test_a_link_closes_with_the_loop_that_holds_it() -> None:
 
 
 def test_surroundings_know_chain_breaks() -> None:
-    around = make_loop_environment(NATIVE, FIRST, LAST, NATIVE.steering_mask)
+    around = make_loop_environment(NATIVE, FIRST, LAST, NATIVE.conformer_mask)
     assert around.first == FIRST and around.length == LAST - FIRST + 1
     assert (np.diff(around.number.numpy()) == 1).all()
     cut = np.flatnonzero(NATIVE.residue_of == 10)
     moved = NATIVE.xyz.copy()
     moved[cut] += 3.0
-    broken = make_loop_environment(_at(moved), FIRST, LAST, NATIVE.steering_mask)
+    broken = make_loop_environment(_at(moved), FIRST, LAST, NATIVE.conformer_mask)
     assert (np.diff(broken.number.numpy()) > 1).sum() == 2
 
 
@@ -272,7 +274,7 @@ def test_minimised_candidates_have_a_lower_loss_and_stay_closed() -> None:
     assert (after < before + 1e-6).all() and (rmsd(minimised) < 0.9 * rmsd(rows)).any()
     np.testing.assert_allclose(cost, loop.cost(minimised), atol=1e-6)
     xyz = loop.backbone(minimised)
-    nitrogen = NATIVE.xyz[NATIVE.atom(LAST + 1, "N", NATIVE.steering_mask)]
+    nitrogen = NATIVE.xyz[NATIVE.atom(LAST + 1, "N", NATIVE.conformer_mask)]
     assert np.linalg.norm(xyz[:, -1, 2] - nitrogen, axis=-1) == pytest.approx(BONDED, abs=1e-3)
 
 
@@ -301,7 +303,9 @@ def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) ->
     assert made.xyz.shape == (len(kinds), LAST - FIRST + 1, 4, 3)
     disturbed = made.rmsd[made.kind == PERTURBED]
     assert float(disturbed.min()) < 1.0 < float(made.rmsd[made.kind == SAMPLED].median())
-    own = [NATIVE.atom(k, name, NATIVE.steering_mask) for k in range(FIRST, LAST + 1) for name in ("N", "CA", "C", "O")]
+    own = [
+        NATIVE.atom(k, name, NATIVE.conformer_mask) for k in range(FIRST, LAST + 1) for name in ("N", "CA", "C", "O")
+    ]
     there = torch.as_tensor(10 * NATIVE.xyz[np.array(own)], dtype=torch.float32).unflatten(0, (-1, 4))
     torch.testing.assert_close((made.xyz - there).square().sum(-1).mean((1, 2)).sqrt(), made.rmsd, rtol=1e-4, atol=1e-3)
 

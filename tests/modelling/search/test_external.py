@@ -53,7 +53,7 @@ def loop() -> LoopCandidates:
 
 
 def test_a_model_elsewhere_is_fitted_to_the_anchors(loop: LoopCandidates, tmp_path: Path) -> None:
-    atoms = np.array(backbone_atoms(NATIVE, FIRST, LAST, NATIVE.steering_mask))
+    atoms = np.array(backbone_atoms(NATIVE, FIRST, LAST, NATIVE.conformer_mask))
     native = NATIVE.xyz[atoms].reshape(-1, 4, 3)
     paths = [str(STRUCTURES / "1ubi.pdb"), written(elsewhere(NATIVE), tmp_path / "model.pdb")]
     rows = external_candidates(loop, paths)

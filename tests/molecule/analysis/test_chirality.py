@@ -28,7 +28,7 @@ def moved(xyz: np.ndarray) -> bytes:
 def with_inverted(number: int, names: tuple[str, ...], centre: str, plane: tuple[str, str]) -> bytes:
     """Ubiquitin with some atoms of a residue mirrored in the plane of three others."""
     structure = ubiquitin()
-    xyz, mask = structure.xyz.copy(), structure.steering_mask
+    xyz, mask = structure.xyz.copy(), structure.conformer_mask
     k = next(k for k, r in enumerate(structure.residues) if r.resnum == number)
     origin, one, two = (xyz[structure.atom(k, name, mask)] for name in (centre, *plane))
     normal = np.cross(one - origin, two - origin)
@@ -56,13 +56,13 @@ def test_a_single_d_residue_is_named() -> None:
 def test_a_side_chain_of_the_other_hand_is_named(number, names, plane) -> None:
     structure = read(with_inverted(number, names, "CB", plane))
     resname = next(r.resname for r in structure.residues if r.resnum == number)
-    said = chirality_notes(structure, structure.xyz, structure.steering_mask)
+    said = chirality_notes(structure, structure.xyz, structure.conformer_mask)
     assert said == [f"CB of the other hand (allo): A:{number} {resname}"]
 
 
 @pytest.mark.parametrize("name", ["1ubi.pdb", "5pti.cif", "1ejg.pdb", "1bhl.pdb"])
 def test_proteins_are_of_one_hand(name: str) -> None:
     structure = read(find("structures", name))
-    volumes = chiral_volumes(structure, structure.xyz, structure.steering_mask)
+    volumes = chiral_volumes(structure, structure.xyz, structure.conformer_mask)
     assert (volumes >= 0).all() and 0.002 < np.median(volumes[volumes > 0]) < 0.003
-    assert chirality_notes(structure, structure.xyz, structure.steering_mask) == []
+    assert chirality_notes(structure, structure.xyz, structure.conformer_mask) == []

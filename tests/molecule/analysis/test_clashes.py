@@ -13,5 +13,5 @@ def test_overlaps_are_counted_beyond_three_bonds() -> None:
     native = read(resources.find("structures", "1ubi.pdb"))
     count = count_severe_overlaps(native)
     assert count <= 5
-    ghost = AddedAtom(10, "XX", "C", native.xyz[native.atom(50, "CA", native.steering_mask)] + 0.02)
+    ghost = AddedAtom(10, "XX", "C", native.xyz[native.atom(50, "CA", native.conformer_mask)] + 0.02)
     assert count_severe_overlaps(with_added_atoms(native, [ghost])) > count

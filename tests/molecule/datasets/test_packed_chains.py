@@ -34,7 +34,7 @@ def test_chains_have_their_coordinates_back(data: Path) -> None:
     chains = read_chains(data)
     native = read(resources.find("structures", "1ubi.pdb"))
     number = next(k for k in range(len(chains.start)) if chains.letters(k).startswith("MQIFVKTL"))
-    ca = native.xyz[[native.atom(k, "CA", native.steering_mask) for k in range(chains.length[number])]]
+    ca = native.xyz[[native.atom(k, "CA", native.conformer_mask) for k in range(chains.length[number])]]
     structure = backbone_structure(chains, number)
     distances = np.linalg.norm(np.diff(structure.xyz[structure.name == "CA"], axis=0), axis=1)
     assert np.abs(distances - np.linalg.norm(np.diff(ca, axis=0), axis=1)).max() < 0.002

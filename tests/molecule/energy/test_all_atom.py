@@ -32,14 +32,14 @@ def without(name: str, drop) -> Structure:
 @pytest.mark.parametrize("name", ["1yjp.cif", "1a1p.pdb", "1ajj.pdb", "2erl.pdb", "1lpbA.pdb"])
 def test_every_amino_acid_atom_is_a_particle_once(name):
     structure = load(name)
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     known = full.source[full.source >= 0]
     assert len(set(known.tolist())) == len(known)
     amino = np.array([structure.is_amino_acid(k) for k in range(len(structure.residues))])[structure.residue_of]
-    heavy = amino & structure.steering() & ~np.isin(structure.element, ["H", "D"])
+    heavy = amino & structure.conformer() & ~np.isin(structure.element, ["H", "D"])
     assert set(np.flatnonzero(heavy).tolist()) <= set(known.tolist())
     closing = np.isin(structure.resname, list(CAPS))
-    assert (amino | closing)[known].all() and structure.steering()[known].all()
+    assert (amino | closing)[known].all() and structure.conformer()[known].all()
     assert np.array_equal(full.xyz[full.source >= 0], structure.xyz[known])
     atoms = list(full.topology.atoms())
     assert len(atoms) == len(full.xyz) == len(full.source) == len(full.residue)
@@ -56,9 +56,9 @@ def test_every_amino_acid_atom_is_a_particle_once(name):
 @pytest.mark.parametrize("name", ["1ajj.pdb", "2erl.pdb", "1a1p.pdb", "1lpbA.pdb", "1ejg.pdb"])
 def test_disulfides_are_bonds_and_carry_no_hydrogen(name):
     structure = load(name)
-    sulphur = [p for p in link_bonds(structure, structure.steering()) if all(structure.name[a] == "SG" for a in p)]
+    sulphur = [p for p in link_bonds(structure, structure.conformer()) if all(structure.name[a] == "SG" for a in p)]
     assert sulphur
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     place = {int(s): p for p, s in enumerate(full.source) if s >= 0}
     bonds = {frozenset((a.index, b.index)) for a, b in full.topology.bonds()}
     names = {(int(r), a.name) for a, r in zip(full.topology.atoms(), full.residue, strict=True)}
@@ -78,25 +78,25 @@ def test_hydrogens_that_other_programs_put_on_disulfides_are_left_out(name):
             lines.append(f"{line[:12]} {name:<3s}{line[16:30]}{x:8.3f}{line[38:76]} H{line[78:]}")
     crowded = read("\n".join(lines).encode())
     assert len(crowded) == len(plain) + (plain.name == "SG").sum()
-    energies = [EnergyModel.of(one, one.steering()).energy(one.xyz) for one in (plain, crowded)]
+    energies = [EnergyModel.of(one, one.conformer()).energy(one.xyz) for one in (plain, crowded)]
     assert energies[0] == energies[1]
     first, partner = (next(k for k, r in enumerate(plain.residues) if r.resnum == number) for number in (5, 17))
-    alone = complete(crowded, crowded.steering(), hydrogens=True, only=set(range(len(plain.residues))) - {partner})
+    alone = complete(crowded, crowded.conformer(), hydrogens=True, only=set(range(len(plain.residues))) - {partner})
     own = np.flatnonzero((crowded.name == name) & (crowded.residue_of == first))
     assert len(own) == 1 and own[0] in alone.source
 
 
 def test_hydrogens_of_the_input_stay():
     structure = load("2erl.pdb")
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     amino = np.array([structure.is_amino_acid(k) for k in range(len(structure.residues))])[structure.residue_of]
-    hydrogens = np.flatnonzero(amino & structure.steering() & (structure.element == "H"))
+    hydrogens = np.flatnonzero(amino & structure.conformer() & (structure.element == "H"))
     assert len(set(hydrogens.tolist()) & set(full.source.tolist())) >= 0.95 * len(hydrogens)
 
 
 def test_added_hydrogens_lie_at_bond_length():
     structure = load("1yjp.cif")
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     added = 0
     for one, two in full.topology.bonds():
         if full.source[one.index] < 0 or full.source[two.index] < 0:
@@ -107,14 +107,14 @@ def test_added_hydrogens_lie_at_bond_length():
 
 def test_without_hydrogens_none_are_added():
     structure = load("1yjp.cif")
-    full = complete(structure, structure.steering(), hydrogens=False)
+    full = complete(structure, structure.conformer(), hydrogens=False)
     assert not [a for a in full.topology.atoms() if a.element.symbol == "H"]
 
 
 def test_nothing_pulls_across_a_break():
     """Residues 20 to 24 cut out: two chains for the force field, each with its own ends, no bond between."""
     structure = without("1ubi.pdb", lambda number, name: 20 <= number <= 24)
-    full = complete(structure, structure.steering(), hydrogens=False)
+    full = complete(structure, structure.conformer(), hydrogens=False)
     chains = [len(list(chain.residues())) for chain in full.topology.chains()]
     assert chains == [19, 52]
     for one, two in full.topology.bonds():
@@ -133,11 +133,11 @@ def test_a_proton_that_the_file_has_stays_where_its_residue_has_another_name():
                 line = f"{line[:12]} HD2{line[16:30]}{float(line[30:38]) + 0.98:8.3f}{line[38:76]} H{line[78:]}"
         lines.append(line)
     structure = read("\n".join(lines).encode())
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     place = next(k for k, residue in enumerate(structure.residues) if residue.resname == "ASH")
     own = {a.name for a, k in zip(full.topology.atoms(), full.residue, strict=True) if k == place}
     assert "HD2" in own and "ASH" not in full.left_out
-    assert EnergyModel.of(structure, structure.steering()).energy(structure.xyz) < 0.0
+    assert EnergyModel.of(structure, structure.conformer()).energy(structure.xyz) < 0.0
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_names_of_protonation_states_are_taken_at_their_word(name, same, there, 
     first = next(line[17:26] for line in lines if line[:4] == "ATOM" and line[17:20] == same)
     lines = [line[:17] + name + line[20:] if line[17:26] == first else line for line in lines]
     structure = read("\n".join(lines).encode())
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     place = next(k for k, residue in enumerate(structure.residues) if residue.resname == name)
     own = {a.name for a, k in zip(full.topology.atoms(), full.residue, strict=True) if k == place}
     assert there <= own and not absent & own
@@ -159,28 +159,28 @@ def test_names_of_protonation_states_are_taken_at_their_word(name, same, there, 
 def test_a_cap_by_other_names_is_left_out():
     lines = find("structures", "1a1p.pdb").read_text().replace(" N   NH2", " NT  NH2")
     structure = read(lines.encode())
-    assert "NH2" in complete(structure, structure.steering(), hydrogens=True).left_out
+    assert "NH2" in complete(structure, structure.conformer(), hydrogens=True).left_out
 
 
 def test_caps_take_part_where_they_close_a_chain():
     structure = load("1a1p.pdb")
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     residues = [residue.name for residue in full.topology.residues()]
     assert residues[-1] == "NH2" and "NH2" not in full.left_out
     assert "OXT" not in {atom.name for atom in full.topology.atoms()}
-    assert np.isfinite(EnergyModel.of(structure, structure.steering()).energy(structure.xyz))
+    assert np.isfinite(EnergyModel.of(structure, structure.conformer()).energy(structure.xyz))
 
 
 def test_an_amino_acid_that_is_joined_to_no_other_is_left_out():
     """An island in a loop without density, or a ligand: no force field has a residue with two ends."""
     structure = without("1ubi.pdb", lambda number, name: 20 <= number <= 24 or 26 <= number <= 30)
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     island = next(k for k, residue in enumerate(structure.residues) if residue.resnum == 25)
     assert full.left_out == ("HOH", structure.residues[island].label) and island not in full.residue
     assert len(set(full.residue.tolist())) == 65
     single = without("1ubi.pdb", lambda number, name: number != 25)
     with pytest.raises(ForceFieldError, match="no two standard amino acids"):
-        complete(single, single.steering(), hydrogens=True)
+        complete(single, single.conformer(), hydrogens=True)
 
 
 def test_a_side_chain_cut_off_and_capped_with_hydrogens_is_built_in_their_place():
@@ -193,7 +193,7 @@ def test_a_side_chain_cut_off_and_capped_with_hydrogens_is_built_in_their_place(
     structure = read("\n".join(lines).encode())
     place = next(k for k, residue in enumerate(structure.residues) if residue.resnum == 10)
     assert structure.residues[place].resname == "CYS"
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     names = {a.name for a, k in zip(full.topology.atoms(), full.residue, strict=True) if k == place}
     assert {"SG", "HB2", "HB3"} <= names and "HB1" not in names
     own = full.xyz[full.residue == place]
@@ -212,7 +212,7 @@ def test_missing_side_chain_atoms_come_back():
         others = structure.xyz[structure.residues[atom.residue].atoms]
         near = [np.linalg.norm(atom.xyz - x) for x in [*others, *(b.xyz for b in added if b is not atom)]]
         assert 0.11 < min(near) < 0.19
-        true = whole.atom(atom.residue, atom.name, whole.steering())
+        true = whole.atom(atom.residue, atom.name, whole.conformer())
         assert atom.element == whole.element[true]
     assert {a.residue for a in missing_atoms(structure, 40, 50)} == {43}
     assert missing_atoms(whole, 0, 75) == []
@@ -227,7 +227,7 @@ def test_selenomethionine_becomes_methionine_in_place():
                 line = line[:12] + "SE  " + line[16:76] + "SE" + line[78:]
         lines.append(line)
     structure = read("\n".join(lines).encode())
-    full = complete(structure, structure.steering(), hydrogens=False)
+    full = complete(structure, structure.conformer(), hydrogens=False)
     assert full.replaced == (structure.residues[0].label,) and "MSE" not in full.left_out
     first = {a.name: int(s) for a, s in zip(full.topology.atoms(), full.source, strict=True) if a.residue.index == 0}
     assert structure.name[first["SD"]] == "SE" and min(first.values()) >= 0
@@ -239,10 +239,10 @@ def test_added_atoms_depend_on_the_seed_alone_next_to_a_thread_that_draws():
     structure = without("1ubi.pdb", lambda number, name: number == 33 and name in ("CG", "CD", "CE", "NZ"))
     random.seed(123)
     state = random.getstate()
-    alone = complete(structure, structure.steering(), hydrogens=True, seed=5)
+    alone = complete(structure, structure.conformer(), hydrogens=True, seed=5)
     assert random.getstate() == state
     with other_draws():
-        beside = [complete(structure, structure.steering(), hydrogens=True, seed=5) for _ in range(2)]
+        beside = [complete(structure, structure.conformer(), hydrogens=True, seed=5) for _ in range(2)]
     for one in beside:
         assert np.array_equal(one.xyz, alone.xyz) and np.array_equal(one.source, alone.source)
 

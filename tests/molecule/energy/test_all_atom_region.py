@@ -31,7 +31,7 @@ def test_energies_of_a_region_distinguish_models_as_those_of_all_residues_do() -
     moving = np.flatnonzero((structure.residue_of >= first) & (structure.residue_of <= last))
     around = region(structure, np.concatenate([xyz[moving] for xyz in ends]), 1.2)
     assert len(around) < 0.9 * len(structure.residues)
-    steering = structure.steering_mask
-    whole, part = (EnergyModel.of(structure, steering, only=only) for only in (None, around))
+    conformer = structure.conformer_mask
+    whole, part = (EnergyModel.of(structure, conformer, only=only) for only in (None, around))
     told, seen = (np.array([model.energy(xyz) for xyz in ends]) for model in (whole, part))
     np.testing.assert_allclose(seen - seen[0], told - told[0], rtol=0.05, atol=10.0)

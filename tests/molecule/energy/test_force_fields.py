@@ -14,7 +14,7 @@ from geofold.errors import ForceFieldError
 from geofold.molecule.energy import openmm_energy, openmm_gradient
 from geofold.molecule.energy.amber import AMBER14, FORCE_FIELDS, ForceField, labelled_force_field
 from geofold.molecule.energy.openmm_energy import EnergyModel, force_of
-from geofold.molecule.energy.openmm_gradient import SteeringEnergy
+from geofold.molecule.energy.openmm_gradient import OpenMMPotential
 from geofold.molecule.energy.subsystem import COVALENT, subsystem
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
@@ -30,7 +30,7 @@ FIELDS = pytest.mark.parametrize("field", FORCE_FIELDS.values(), ids=FORCE_FIELD
 def build(field: ForceField) -> tuple[Structure, TorsionTree, Kinematics, EnergyModel]:
     structure = read(find("structures", "1ajj.pdb"))
     tree = torsion_tree(structure, 27, 33)
-    return structure, tree, Kinematics.of(tree), EnergyModel.of(structure, tree.steering, force_field=field)
+    return structure, tree, Kinematics.of(tree), EnergyModel.of(structure, tree.conformer, force_field=field)
 
 
 @pytest.fixture
@@ -80,13 +80,13 @@ def test_force_fields_differ() -> None:
 @FIELDS
 def test_torsion_gradient_against_finite_differences(field: ForceField, reference_platform: None) -> None:
     structure, tree, kin, model = build(field)
-    steering = SteeringEnergy(model, structure.xyz, moving_atoms(structure, tree))
+    potential = OpenMMPotential(model, structure.xyz, moving_atoms(structure, tree))
     xyz, atoms = torch.as_tensor(structure.xyz)[kin.atoms][None], kin.atoms.numpy()
     noise = np.random.default_rng(0)
     delta = torch.as_tensor(noise.uniform(-0.02, 0.02, (1, len(tree)))).requires_grad_(True)
 
     def value(theta: torch.Tensor) -> torch.Tensor:
-        return steering.of_atoms(positions(kin, xyz, theta), atoms)
+        return potential.of_atoms(positions(kin, xyz, theta), atoms)
 
     (gradient,) = torch.autograd.grad(value(delta).sum(), delta)
     for _ in range(4):
@@ -105,10 +105,10 @@ def test_the_part_has_the_gradient_of_the_whole_force_field(field: ForceField, r
     forces = evaluate(without(model.system, *COVALENT), placed)[1]
 
     def difference(reach: float) -> float:
-        steering = SteeringEnergy(model, structure.xyz, moving, reach=reach)
+        potential = OpenMMPotential(model, structure.xyz, moving, reach=reach)
         leaf = torch.as_tensor(placed)[None].requires_grad_(True)
-        (gradient,) = torch.autograd.grad(steering.of_particles(leaf).sum(), leaf)
-        on = steering._on
+        (gradient,) = torch.autograd.grad(potential.of_particles(leaf).sum(), leaf)
+        on = potential._on
         assert on.sum() > len(tree.atoms)
         return float(np.abs(gradient[0].numpy()[on] + forces[on]).max() / np.abs(forces[on]).max())
 
@@ -118,16 +118,16 @@ def test_the_part_has_the_gradient_of_the_whole_force_field(field: ForceField, r
 
 def test_correction_maps_are_copied_where_they_act() -> None:
     structure, tree, _, model = build(FORCE_FIELDS["amber19"])
-    steering = SteeringEnergy(model, structure.xyz, moving_atoms(structure, tree))
-    masses = [1.0] * len(steering.kept)
-    part = subsystem(model.parameters.terms, steering.kept, steering._on, masses, COVALENT)
+    potential = OpenMMPotential(model, structure.xyz, moving_atoms(structure, tree))
+    masses = [1.0] * len(potential.kept)
+    part = subsystem(model.parameters.terms, potential.kept, potential._on, masses, COVALENT)
     maps, whole = (force_of(s, openmm.CMAPTorsionForce) for s in (part, model.system))
     # residues 27 to 33, and one at each end whose phi or psi has a moving atom
     assert 7 <= maps.getNumTorsions() <= 9 < whole.getNumTorsions()
     placed = model.positions(structure.xyz)
     missing = evaluate(without(model.system, "CMAPTorsionForce"), placed)[1]
     full = evaluate(model.system, placed)[1]
-    assert np.abs(full - missing)[steering._on].max() > 10  # a part without the maps would be noticed
+    assert np.abs(full - missing)[potential._on].max() > 10  # a part without the maps would be noticed
 
 
 def unknown_force(model: EnergyModel) -> openmm.Force:
@@ -145,7 +145,7 @@ def test_a_force_that_cannot_be_copied_is_refused() -> None:
     odd.system.addForce(unknown_force(odd))
     assert np.isfinite(odd.energy(structure.xyz))  # the whole System is evaluated as it is
     with pytest.raises(ForceFieldError, match="a CustomTorsionForce, which cannot") as raised:
-        SteeringEnergy(odd, structure.xyz, moving_atoms(structure, tree))
+        OpenMMPotential(odd, structure.xyz, moving_atoms(structure, tree))
     assert "PeriodicTorsionForce" in raised.value.expected and "--no-energy" in raised.value.remedy
 
 
@@ -153,7 +153,7 @@ def test_the_official_solvent_cannot_be_copied_either() -> None:
     structure, tree, _, model = build(AMBER14)
     official = EnergyModel(model.completed, AMBER14.official_system(model.completed.topology), model.added_particles)
     with pytest.raises(ForceFieldError, match="CustomGBForce"):
-        SteeringEnergy(official, structure.xyz, moving_atoms(structure, tree))
+        OpenMMPotential(official, structure.xyz, moving_atoms(structure, tree))
 
 
 def test_parameter_offsets_are_refused() -> None:
@@ -163,7 +163,7 @@ def test_parameter_offsets_are_refused() -> None:
     force.addGlobalParameter("scale", 0.0)
     force.addParticleParameterOffset("scale", 0, 1.0, 0.0, 0.0)
     with pytest.raises(ForceFieldError, match="parameter offsets"):
-        SteeringEnergy(
+        OpenMMPotential(
             EnergyModel(model.completed, system, model.added_particles), structure.xyz, moving_atoms(structure, tree)
         )
 
@@ -176,8 +176,8 @@ def test_a_force_field_in_vacuum_has_no_solvent() -> None:
     with pytest.raises(ForceFieldError, match="without a GBSAOBCForce"):
         force_of(system, openmm.GBSAOBCForce)
     bare = EnergyModel(model.completed, system, model.added_particles, vacuum)
-    steering = SteeringEnergy(bare, structure.xyz, moving_atoms(structure, tree))
-    assert bool(torch.isfinite(steering.of_particles(torch.as_tensor(bare.positions(structure.xyz))[None])).all())
+    potential = OpenMMPotential(bare, structure.xyz, moving_atoms(structure, tree))
+    assert bool(torch.isfinite(potential.of_particles(torch.as_tensor(bare.positions(structure.xyz))[None])).all())
 
 
 def test_an_unknown_solvent_is_refused() -> None:

@@ -28,7 +28,7 @@ def load(name: str) -> Structure:
 
 
 def by_modeller(structure: Structure) -> openmm.app.Modeller:
-    heavy = complete(structure, structure.steering(), hydrogens=False)
+    heavy = complete(structure, structure.conformer(), hydrogens=False)
     modeller = openmm.app.Modeller(heavy.topology, heavy.xyz * openmm.unit.nanometer)
     of_residue = [int(heavy.residue[next(residue.atoms()).index]) for residue in heavy.topology.residues()]
     random.seed(1)
@@ -44,7 +44,7 @@ def labels(topology) -> list[tuple[int, str]]:
 @pytest.mark.parametrize("name", NAMES)
 def test_there_are_the_hydrogens_of_the_modeller(name):
     structure = load(name)
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     assert sorted(labels(full.topology)) == sorted(labels(by_modeller(structure).topology))
 
 
@@ -52,7 +52,7 @@ def test_there_are_the_hydrogens_of_the_modeller(name):
 def test_the_energy_is_near_that_of_relaxed_hydrogens(name):
     """The Modeller relaxes each hydrogen in the force field, which geometry alone does not: about 1 kJ/mol for each."""
     structure = load(name)
-    model, modeller = EnergyModel.of(structure, structure.steering()), by_modeller(structure)
+    model, modeller = EnergyModel.of(structure, structure.conformer()), by_modeller(structure)
     context = openmm.Context(AMBER14.system(modeller.topology), openmm.VerletIntegrator(0.001), platform())
     context.setPositions(modeller.positions)
     relaxed = context.getState(getEnergy=True).getPotentialEnergy().value_in_unit(openmm.unit.kilojoule_per_mole)
@@ -62,7 +62,7 @@ def test_the_energy_is_near_that_of_relaxed_hydrogens(name):
 
 def test_most_hydrogens_lie_where_the_force_field_relaxes_them():
     structure = load("1ubi.pdb")
-    model = EnergyModel.of(structure, structure.steering())
+    model = EnergyModel.of(structure, structure.conformer())
     system = AMBER14.system(model.completed.topology)
     added = model.completed.source < 0
     for particle in np.flatnonzero(~added):
@@ -78,7 +78,7 @@ def test_most_hydrogens_lie_where_the_force_field_relaxes_them():
 @pytest.mark.parametrize("name", NAMES)
 def test_bonds_have_their_lengths_and_angles_are_ordinary(name):
     structure = load(name)
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     atoms, added = list(full.topology.atoms()), full.source < 0
     bonded: list[list[int]] = [[] for _ in atoms]
     for one, two in full.topology.bonds():
@@ -97,7 +97,7 @@ def test_bonds_have_their_lengths_and_angles_are_ordinary(name):
 def test_places_turn_with_the_molecule():
     structure = load("2cviA.pdb")
     turn, shift = Rotation.random(random_state=3).as_matrix(), np.array([0.3, -1.2, 2.0])
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     assert full.placement is not None
     there = full.placement.place(full.xyz @ turn.T + shift)
     np.testing.assert_allclose(there, full.xyz @ turn.T + shift, atol=1e-9)
@@ -106,7 +106,7 @@ def test_places_turn_with_the_molecule():
 def test_a_hydroxyl_turns_to_the_acceptor_beside_it():
     """The rotors lower the energy, in the same way whatever the start, and never lengthen a bond."""
     structure = load("1ubi.pdb")
-    model = EnergyModel.of(structure, structure.steering())
+    model = EnergyModel.of(structure, structure.conformer())
     placement = model.completed.placement
     assert placement is not None
     ideal = placement.place(model.completed.xyz)
@@ -126,11 +126,11 @@ def test_a_hydroxyl_turns_to_the_acceptor_beside_it():
 
 def test_a_model_at_other_coordinates_places_hydrogens_near_what_moved_and_shares_the_system():
     structure = load("1ubi.pdb")
-    model = EnergyModel.of(structure, structure.steering())
+    model = EnergyModel.of(structure, structure.conformer())
     assert model.at(structure.xyz) is model
     xyz = structure.xyz.copy()
     tyrosine = next(r for r in structure.residues if r.resname == "TYR")
-    hydroxyl = structure.atom(structure.residues.index(tyrosine), "OH", structure.steering())
+    hydroxyl = structure.atom(structure.residues.index(tyrosine), "OH", structure.conformer())
     xyz[hydroxyl] += [0.01, 0.0, 0.0]
     other = model.at(xyz)
     assert other.parameters is model.parameters
@@ -139,5 +139,5 @@ def test_a_model_at_other_coordinates_places_hydrogens_near_what_moved_and_share
     assert place in changed and len(changed) < 60
     distance = np.linalg.norm(other.completed.xyz[changed] - other.completed.xyz[place], axis=1)
     assert distance.max() < 0.8
-    again = EnergyModel.of(replace(structure, xyz=xyz), structure.steering())
+    again = EnergyModel.of(replace(structure, xyz=xyz), structure.conformer())
     assert other.energy(xyz) == pytest.approx(again.energy(xyz), abs=40)

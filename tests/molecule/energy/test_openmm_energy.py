@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from geofold.molecule.energy import openmm_energy as energy
-from geofold.molecule.energy import openmm_gradient as steering_energy
+from geofold.molecule.energy import openmm_gradient
 from geofold.molecule.energy.amber import AMBER14
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.energy.openmm_gradient import SteeringEnergy
+from geofold.molecule.energy.openmm_gradient import OpenMMPotential
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
 from geofold.molecule.structure import Structure
@@ -29,13 +29,13 @@ PEPTIDE, LOOP = ("1yjp.cif", 0, 6), ("1ajj.pdb", 27, 33)
 def build(name: str, first: int, last: int) -> tuple[Structure, TorsionTree, Kinematics, EnergyModel]:
     structure = read(find("structures", name))
     tree = torsion_tree(structure, first, last)
-    return structure, tree, Kinematics.of(tree), EnergyModel.of(structure, tree.steering)
+    return structure, tree, Kinematics.of(tree), EnergyModel.of(structure, tree.conformer)
 
 
 @pytest.fixture
 def reference_platform(monkeypatch):
     """Double precision, so that finite differences mean something."""
-    for module in (energy, steering_energy):
+    for module in (energy, openmm_gradient):
         monkeypatch.setattr(module, "platform", lambda: openmm.Platform.getPlatformByName("Reference"))
 
 
@@ -121,9 +121,9 @@ def test_added_hydrogens_ride_rigidly(case, seed):
 @pytest.mark.parametrize("case", [PEPTIDE, LOOP], ids=str)
 def test_torch_particles_equal_numpy_positions(case):
     structure, tree, kinematics, model = build(*case)
-    steering = SteeringEnergy(model, structure.xyz, moving(structure, tree))
+    potential = OpenMMPotential(model, structure.xyz, moving(structure, tree))
     moved = local(structure, kinematics, tree, 4, 0.4, 2)
-    particles = steering.particles(moved, kinematics.atoms.numpy())
+    particles = potential.particles(moved, kinematics.atoms.numpy())
     for row in range(2):
         want = model.positions(whole(structure, kinematics, moved[row]))
         np.testing.assert_allclose(particles[row].numpy(), want, rtol=0, atol=1e-10)
@@ -133,12 +133,12 @@ def test_torch_particles_equal_numpy_positions(case):
 def test_torsion_gradient_against_finite_differences(case, reference_platform):
     """dE/dtheta = -J'F through kinematics and riding hydrogens."""
     structure, tree, kinematics, model = build(*case)
-    steering = SteeringEnergy(model, structure.xyz, moving(structure, tree))
+    potential = OpenMMPotential(model, structure.xyz, moving(structure, tree))
     xyz, atoms = torch.as_tensor(structure.xyz)[kinematics.atoms][None], kinematics.atoms.numpy()
     delta = torch.as_tensor(np.random.default_rng(0).uniform(-0.02, 0.02, (1, len(tree)))).requires_grad_(True)
 
     def value(theta: torch.Tensor) -> torch.Tensor:
-        return steering.of_atoms(positions(kinematics, xyz, theta), atoms)
+        return potential.of_atoms(positions(kinematics, xyz, theta), atoms)
 
     (gradient,) = torch.autograd.grad(value(delta).sum(), delta)
     rng = np.random.default_rng(1)
@@ -151,14 +151,14 @@ def test_torsion_gradient_against_finite_differences(case, reference_platform):
 
 def test_rows_of_a_batch_have_their_own_energy_and_gradient():
     structure, tree, kinematics, model = build(*PEPTIDE)
-    steering = SteeringEnergy(model, structure.xyz, moving(structure, tree))
+    potential = OpenMMPotential(model, structure.xyz, moving(structure, tree))
     moved = local(structure, kinematics, tree, 5, 0.2, 3)
     leaf, weight = moved.clone().requires_grad_(True), torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
-    together = steering.of_atoms(leaf, kinematics.atoms.numpy())
+    together = potential.of_atoms(leaf, kinematics.atoms.numpy())
     (gradient,) = torch.autograd.grad((together * weight).sum(), leaf)
     for row in range(3):
         alone = moved[row : row + 1].clone().requires_grad_(True)
-        own = steering.of_atoms(alone, kinematics.atoms.numpy())
+        own = potential.of_atoms(alone, kinematics.atoms.numpy())
         assert float(own.detach()) == float(together[row].detach())
         (slope,) = torch.autograd.grad(own.sum(), alone)
         torch.testing.assert_close(gradient[row], weight[row] * slope[0], rtol=1e-9, atol=1e-9)
@@ -168,12 +168,12 @@ def test_rows_of_a_batch_have_their_own_energy_and_gradient():
 def test_cut_out_gives_the_energy_difference_of_the_whole_system(seed, reference_platform):
     """Energy difference of a small move, side chains included, within a few per cent."""
     structure, tree, kinematics, model = build(*LOOP)
-    steering = SteeringEnergy(model, structure.xyz, moving(structure, tree), reach=1.2)
-    assert len(steering.kept) < len(model.completed.xyz)
+    potential = OpenMMPotential(model, structure.xyz, moving(structure, tree), reach=1.2)
+    assert len(potential.kept) < len(model.completed.xyz)
     rest = torch.as_tensor(structure.xyz)[kinematics.atoms][None]
     moved = local(structure, kinematics, tree, seed, 0.03)
     atoms = kinematics.atoms.numpy()
-    cut = float(steering.of_atoms(moved, atoms) - steering.of_atoms(rest, atoms))
+    cut = float(potential.of_atoms(moved, atoms) - potential.of_atoms(rest, atoms))
     # the open loop pulls at its anchor: those bonds and angles, which closure keeps, are not in the cut-out
     full = bonded_free(model, whole(structure, kinematics, moved[0])) - bonded_free(model, structure.xyz)
     assert abs(full) > 1 and cut == pytest.approx(full, rel=0.05, abs=0.5)
@@ -192,16 +192,16 @@ def test_atoms_in_the_very_same_place_are_worse_than_close_ones():
     structure, tree, kinematics, model = build(*LOOP)
     here = structure.xyz.copy()
     one = int(np.flatnonzero(np.isin(np.arange(len(here)), tree.atoms) & (structure.element == "C"))[-1])
-    fixed = np.flatnonzero(~np.isin(np.arange(len(here)), tree.atoms) & structure.steering())
+    fixed = np.flatnonzero(~np.isin(np.arange(len(here)), tree.atoms) & structure.conformer())
     apart = np.linalg.norm(here[fixed] - here[one], axis=1)
     other = int(fixed[np.where(apart > 0.5, apart, np.inf).argmin()])  # no bond between them
     moving = np.isin(np.arange(len(here)), tree.atoms)
-    steering = SteeringEnergy(model, here, moving)
+    potential = OpenMMPotential(model, here, moving)
     told = []
     for apart in (0.3, 0.03, 0.001, 0.0):
         local = torch.as_tensor(here)[kinematics.atoms].clone()
         local[kinematics.atoms.tolist().index(one)] = torch.as_tensor(here[other] + [apart, 0.0, 0.0])
-        energy, gradient = steering.energy_and_gradient(local[None], kinematics.atoms.numpy())
+        energy, gradient = potential.energy_and_gradient(local[None], kinematics.atoms.numpy())
         assert bool(torch.isfinite(energy).all() and torch.isfinite(gradient).all())
         told.append(float(energy[0]))
     assert told == sorted(told) and told[-1] > 1e3 * told[-2]
@@ -213,17 +213,17 @@ def test_atoms_in_the_very_same_place_are_worse_than_close_ones():
 def test_fixed_atoms_that_coincide_take_no_direction_from_the_others():
     structure, tree, kinematics, model = build(*LOOP)
     moving = np.isin(np.arange(len(structure)), tree.atoms)
-    clean = SteeringEnergy(model, structure.xyz, moving)
+    clean = OpenMMPotential(model, structure.xyz, moving)
     source, residue = model.completed.source[clean.kept], model.completed.residue
     fixed = [int(a) for a in source if a >= 0 and not moving[a] and structure.name[a] == "CB"]
     one, other = fixed[0], next(a for a in fixed if abs(structure.residue_of[a] - structure.residue_of[fixed[0]]) > 2)
     crowded = structure.xyz.copy()
     crowded[one] = crowded[other]
-    steering = SteeringEnergy(model, crowded, moving)
+    potential = OpenMMPotential(model, crowded, moving)
     left_out = set(structure.residue_of[[one, other]].tolist())
-    assert left_out <= set(residue[clean.kept].tolist()) and not left_out & set(residue[steering.kept].tolist())
+    assert left_out <= set(residue[clean.kept].tolist()) and not left_out & set(residue[potential.kept].tolist())
     local = torch.as_tensor(crowded)[kinematics.atoms][None]
-    energy, gradient = steering.energy_and_gradient(local, kinematics.atoms.numpy())
+    energy, gradient = potential.energy_and_gradient(local, kinematics.atoms.numpy())
     assert abs(float(energy[0])) < 1e9 and float(gradient.abs().max()) > 1.0
 
 
@@ -233,10 +233,10 @@ def test_same_input_gives_the_same_bits():
     kinematics = Kinematics.of(tree)
     results = []
     for _ in range(2):
-        model = EnergyModel.of(structure, tree.steering)
-        steering = SteeringEnergy(model, structure.xyz, moving(structure, tree))
+        model = EnergyModel.of(structure, tree.conformer)
+        potential = OpenMMPotential(model, structure.xyz, moving(structure, tree))
         moved = local(structure, kinematics, tree, 6, 0.05).requires_grad_(True)
-        value = steering.of_atoms(moved, kinematics.atoms.numpy())
+        value = potential.of_atoms(moved, kinematics.atoms.numpy())
         (gradient,) = torch.autograd.grad(value.sum(), moved)
         results.append((model.completed.xyz, model.energy(structure.xyz), float(value.detach()), gradient.numpy()))
     for one, other in zip(*results, strict=True):

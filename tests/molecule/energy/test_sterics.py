@@ -61,12 +61,12 @@ def reference(structure: Structure, tree: TorsionTree, kinematics: Kinematics, m
     xyz = structure.xyz.copy()
     xyz[kinematics.atoms.numpy()] = moved.numpy()
     n = len(structure)
-    i, j = np.array(bond_list(structure, tree.steering)).T
+    i, j = np.array(bond_list(structure, tree.conformer)).T
     graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(n, n))
     near = shortest_path(graph, directed=False, unweighted=True) <= EXCLUDED_BONDS
     body = np.full(n, -1)
     body[tree.atoms] = tree.body
-    counts = tree.steering & (np.char.str_len(structure.element) > 0) & ~np.isin(structure.element, ["H", "D"])
+    counts = tree.conformer & (np.char.str_len(structure.element) > 0) & ~np.isin(structure.element, ["H", "D"])
     counts &= ~np.array([structure.is_water(k) for k in range(len(structure.residues))])[structure.residue_of]
     radius = np.array([radius_of(str(e)) for e in structure.element])
     polar = np.isin(structure.element, list(POLAR))
@@ -232,7 +232,7 @@ def test_waters_by_any_name_are_left_out(name):
 def test_hydrogens_and_other_conformers_are_left_out():
     structure, tree, _, sterics = build("2erl.pdb", 5, 15)
     assert not np.isin(structure.element[sterics.atoms], ["H", "D"]).any()
-    assert tree.steering[sterics.atoms].all() and len(set(sterics.atoms.tolist())) == len(sterics.atoms)
+    assert tree.conformer[sterics.atoms].all() and len(set(sterics.atoms.tolist())) == len(sterics.atoms)
 
 
 @pytest.mark.parametrize("stretch", STRETCHES, ids=str)

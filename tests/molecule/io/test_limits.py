@@ -97,7 +97,7 @@ def scattered(name: Callable[[int], str], resname: str, count: int, *, number: C
 def test_bonds_are_found_in_time_and_memory_that_grow_with_the_atoms(resname, name, number):
     atoms = "".join(line for line in UBIQUITIN.splitlines(True) if line.startswith("ATOM"))
     small, large = (read((atoms + scattered(name, resname, count, number=number)).encode()) for count in (1000, 8000))
-    masks = small.steering_mask, large.steering_mask
+    masks = small.conformer_mask, large.conformer_mask
     spent = [seconds(lambda s=s, m=m: bond_list(s, m)) for s, m in zip((small, large), masks, strict=True)]
     assert spent[1] < 24 * spent[0] and spent[1] < 3
     assert peak(lambda: bond_list(large, masks[1])) < 50 * 2**20

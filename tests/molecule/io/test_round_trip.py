@@ -155,23 +155,23 @@ def test_right_justified_mmcif_fields_keep_their_width():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_steering_is_one_conformer(name):
+def test_a_conformer_is_one_conformer(name):
     structure = read(path_of(name))
-    mask = structure.steering()
+    mask = structure.conformer()
     for residue in structure.residues:
         chosen = residue.atoms[mask[residue.atoms]]
         assert len(chosen) and len(set(structure.name[chosen].tolist())) == len(chosen)
         assert len(set(structure.altloc[chosen].tolist()) - {""}) <= 1
 
 
-def test_steering_takes_the_highest_occupancy_or_the_letter_asked_for():
+def test_a_conformer_takes_the_highest_occupancy_or_the_letter_asked_for():
     crambin = read(path_of("1ejg.pdb"))
     residue = crambin.residues[21]
     assert residue.resname == "PRO" and len({*crambin.resname[residue.atoms].tolist()}) == 2
     letters = lambda mask: {*crambin.altloc[residue.atoms[mask[residue.atoms]]].tolist()} - {""}  # noqa: E731
-    assert letters(crambin.steering()) == {"A"} and letters(crambin.steering("C")) == {"C"}
+    assert letters(crambin.conformer()) == {"A"} and letters(crambin.conformer("C")) == {"C"}
     with pytest.raises(AltlocError, match="A, B, C"):
-        crambin.steering("Q")
+        crambin.conformer("Q")
 
 
 def test_kinds_of_residues_and_bonds():
@@ -246,7 +246,7 @@ def test_coordinates_that_do_not_fit_are_refused():
 @pytest.mark.parametrize("name", ["1ejg.pdb", "5pti.cif", "2erl.pdb"])
 def test_trajectories_are_read_by_mdtraj(name, tmp_path):
     structure = read(path_of(name))
-    mask = structure.steering()
+    mask = structure.conformer()
     rng = np.random.default_rng(7)
     frames = structure.xyz + rng.normal(0.0, 0.1, (3, len(structure), 3))
     (tmp_path / "t.pdb").write_bytes(trajectory_pdb(structure, frames, np.tile(np.linspace(0, 99, len(mask)), (3, 1))))

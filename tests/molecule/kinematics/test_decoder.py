@@ -271,7 +271,7 @@ def test_controller_bends_a_loop_back():
         assert (info.loss_after <= info.loss_before).all()
         losses.append(float(info.loss_after))
     assert losses[-1] < 0.7 * float(losses[0])
-    row = int(domain.decoder.kinematics.local_rows([structure.atom(52, "C", domain.tree.steering)])[0])
+    row = int(domain.decoder.kinematics.local_rows([structure.atom(52, "C", domain.tree.conformer)])[0])
     nitrogen = domain.tree.anchor[0]
     bond = float((stream.domain.conformation.xyz[0, row] - torch.as_tensor(structure.xyz[nitrogen])).norm())
     assert abs(bond - structure.peptide_distance(52, 53)) < 1e-6

@@ -67,7 +67,7 @@ def test_loops_close(loop, seed, size):
     assert float(closure.residual(kinematics, xyz, theta).abs().max()) < 1e-8
     assert float(anchors(structure, tree, kinematics, theta).max()) < 1e-7
     moved = positions(kinematics, xyz, theta)[0].numpy()
-    carbon, nitrogen = structure.atom(tree.last, "C", tree.steering), tree.anchor[0]
+    carbon, nitrogen = structure.atom(tree.last, "C", tree.conformer), tree.anchor[0]
     row = int(kinematics.local_rows([carbon])[0])
     before = np.linalg.norm(structure.xyz[carbon] - structure.xyz[nitrogen])
     assert abs(np.linalg.norm(moved[row] - structure.xyz[nitrogen]) - before) < 1e-7

@@ -58,7 +58,7 @@ def test_windows_cover_the_inside_of_a_span() -> None:
 @torch.no_grad()
 def test_windows_in_a_batch_say_what_they_say_alone(native) -> None:
     model = shipped_loop_model()[0]
-    rows = [extract_backbone(native, first, first + 11, native.steering_mask) for first in (5, 20, 40)]
+    rows = [extract_backbone(native, first, first + 11, native.conformer_mask) for first in (5, 20, 40)]
     together = window_surprise(concatenate_windows(rows), model)
     apart = torch.cat([window_surprise(row, model) for row in rows])
     torch.testing.assert_close(together, apart, atol=1e-3, rtol=0)
@@ -87,7 +87,7 @@ def test_overlaps_are_those_of_pairs(native) -> None:
     none = np.full(len(native.residues), np.nan)
     calm = AnomalyScore(none, *overlaps(native)).overlap
     moved = native.xyz.copy()
-    one, other = native.atom(10, "CB", native.steering_mask), native.atom(40, "CB", native.steering_mask)
+    one, other = native.atom(10, "CB", native.conformer_mask), native.atom(40, "CB", native.conformer_mask)
     moved[one] = moved[other] + [0.1, 0.0, 0.0]
     found = AnomalyScore(none, *overlaps(replace(native, xyz=moved)))
     assert found.overlap[10] > calm[10] + 1.5 and found.overlap[40] > calm[40] + 1.5

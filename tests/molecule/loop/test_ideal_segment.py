@@ -68,7 +68,7 @@ def test_loops_close_with_ideal_bonds_angles_and_trans_peptides(name: str, span:
     structure, _, _, closed = bridged(name, span)
     assert closed.sum() >= ROWS / 2
     first, last = find_range(structure, span)
-    mask = structure.steering_mask
+    mask = structure.conformer_mask
 
     def place(k: int, atom: str) -> np.ndarray:
         return structure.xyz[structure.atom(k, atom, mask)]
@@ -101,7 +101,7 @@ def test_closing_turns_as_little_as_a_closed_loop_needs() -> None:
 def test_a_proline_or_an_amide_hydrogen_after_the_gap_fixes_its_phi() -> None:
     structure, segment, _, _ = bridged("1ubi.pdb", "A:33-36")  # P37 follows
     k = next(k for k, residue in enumerate(structure.residues) if residue.resnum == 37)
-    mask = structure.steering_mask
+    mask = structure.conformer_mask
     n, ca, cd = (structure.xyz[structure.atom(k, name, mask)] for name in ("N", "CA", "CD"))
     carbon = structure.xyz[structure.atom(k - 1, "C", mask)]
     arms = [(x - n) / np.linalg.norm(x - n) for x in (carbon, ca, cd)]
@@ -116,7 +116,7 @@ def test_a_proline_or_an_amide_hydrogen_after_the_gap_fixes_its_phi() -> None:
 def test_reach_is_the_gap_and_the_longest_span() -> None:
     structure = gapped("1ubi.pdb", "A:45-52")
     apart, most = IdealSegment.of(structure, plan_build(structure, "A:45-52=FAGKQLED")).reach
-    ends = [structure.atom(k, name, structure.steering_mask) for k, name in ((43, "C"), (44, "N"))]
+    ends = [structure.atom(k, name, structure.conformer_mask) for k, name in ((43, "C"), (44, "N"))]
     assert apart == pytest.approx(float(np.linalg.norm(structure.xyz[ends[0]] - structure.xyz[ends[1]])))
     assert 0.33 * 8 < most < 0.40 * 8 + 0.15
 
@@ -162,7 +162,7 @@ def test_a_proline_is_built_cis_where_the_plan_says_so_and_the_prior_has_a_price
         assert loop.cis_penalty > 0.5
         whole, (first, _) = loop.structure, loop.span
         omega = [
-            float(dihedral(*(whole.xyz[whole.atom(j, name, whole.steering_mask)]
+            float(dihedral(*(whole.xyz[whole.atom(j, name, whole.conformer_mask)]
                              for j, name in ((k - 1, "CA"), (k - 1, "C"), (k, "N"), (k, "CA")))))
             for k in range(first, first + len(plan.names) + 1)
         ]  # fmt: skip
@@ -175,7 +175,7 @@ def test_a_native_loop_is_fitted_more_closely_than_closed(name: str, span: str) 
     structure = read(STRUCTURES / name)
     first, last = find_range(structure, span)
     loop = LoopCandidates.of(structure, rebuild_plan(structure, first, last))
-    atoms = np.array(backbone_atoms(structure, first, last, structure.steering_mask))
+    atoms = np.array(backbone_atoms(structure, first, last, structure.conformer_mask))
     backbone = structure.xyz[atoms].reshape(1, -1, 4, 3)
     torsions = backbone_torsions(structure)[None, first : last + 2, :2]
     fitted, closed = loop.fit(torsions, backbone), loop.close(torsions)

@@ -67,7 +67,7 @@ def test_the_product_sees_what_training_sees(packed, domain) -> None:
     structure, chains, kept = packed
     backbone = stack_windows(cut_windows(chains, kept, 0, [(FIRST, LAST - FIRST + 1)]))
     state = domain.start(structure.xyz)
-    shift = torch.as_tensor(10 * structure.xyz[structure.atom(FIRST, "CA", structure.steering_mask)]).float()
+    shift = torch.as_tensor(10 * structure.xyz[structure.atom(FIRST, "CA", structure.conformer_mask)]).float()
     shift = shift - backbone.xyz[0, FLANK, 1]
     assert torch.equal(domain.features.backbone.letters, backbone.letters)
     assert torch.equal(domain.features.backbone.free, backbone.free)

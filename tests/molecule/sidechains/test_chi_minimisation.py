@@ -21,10 +21,10 @@ INSIDE = range(20, 50)
 
 def chains_of(name: str) -> tuple[Structure, SideChains]:
     structure = read(resources.find("structures", name))
-    steering = structure.steering_mask
-    turning = [k for k in find_repackable(structure, steering) if k in INSIDE]
-    adjacency = adjacency_list(bond_list(structure, steering), len(structure))
-    return structure, SideChains.of(structure, turning, steering, adjacency)
+    conformer = structure.conformer_mask
+    turning = [k for k in find_repackable(structure, conformer) if k in INSIDE]
+    adjacency = adjacency_list(bond_list(structure, conformer), len(structure))
+    return structure, SideChains.of(structure, turning, conformer, adjacency)
 
 
 def severe(structure: Structure, xyz: Floats) -> tuple[int, float]:
@@ -70,10 +70,10 @@ def test_steps_lead_away_from_overlaps_that_turns_made(seed: int) -> None:
 
 def test_what_overlaps_nothing_stays_to_the_last_bit() -> None:
     structure, chains = chains_of("1ubi.pdb")
-    owner, steering = structure.residue_of, structure.steering_mask
+    owner, conformer = structure.residue_of, structure.conformer_mask
     near = set(owner[chains.overlaps(structure.xyz)[0].ravel()].tolist())
-    turning = [k for k in find_repackable(structure, steering) if k in INSIDE and k not in near]
-    free = SideChains.of(structure, turning, steering, chains.adjacency)
+    turning = [k for k in find_repackable(structure, conformer) if k in INSIDE and k not in near]
+    free = SideChains.of(structure, turning, conformer, chains.adjacency)
     assert len(free.axis) > 10 and relax_chi(free, structure.xyz) is structure.xyz
-    nobody = SideChains.of(structure, [], structure.steering_mask, chains.adjacency)
+    nobody = SideChains.of(structure, [], structure.conformer_mask, chains.adjacency)
     assert relax_chi(nobody, structure.xyz) is structure.xyz

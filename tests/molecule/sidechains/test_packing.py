@@ -59,7 +59,7 @@ def test_what_is_built_has_the_chi_that_was_asked_for(name: str) -> None:
             for atom, where in zip(chain.names, atoms, strict=True):
                 xyz[place[atom]] = where
             turned = replace(structure, xyz=xyz)
-            assert away(chi_angles(turned, 1, turned.steering_mask), wanted).max() < 1e-9
+            assert away(chi_angles(turned, 1, turned.conformer_mask), wanted).max() < 1e-9
             for one, other in templates()[name]:
                 if one in place and other in place and {one, other} != {"N", "CD"}:
                     bond = [np.linalg.norm(x[place[one]] - x[place[other]]) for x in (structure.xyz, xyz)]
@@ -71,10 +71,10 @@ def test_what_is_built_has_the_chi_that_was_asked_for(name: str) -> None:
 def test_choice_is_the_best_there_is() -> None:
     """Dead-end elimination and annealing against all combinations."""
     structure = strip_side_chains(shipped("1ubi.pdb"))
-    steering, torsions = structure.steering_mask, backbone_torsions(structure)
+    conformer, torsions = structure.conformer_mask, backbone_torsions(structure)
     core = [k for k in find_shell(structure, [25], 1.0) if side_chain(structure.residues[k].resname)]
-    fixed = packing._fixed_atoms(structure, core, steering, packing._missing_cb(structure, torsions, steering))
-    every = [packing._candidate_rotamers(structure, k, torsions[k], steering, fixed) for k in core]
+    fixed = packing._fixed_atoms(structure, core, conformer, packing._missing_cb(structure, torsions, conformer))
+    every = [packing._candidate_rotamers(structure, k, torsions[k], conformer, fixed) for k in core]
     # the residue with the most neighbours, and four of them
     around = Counter(i for pair in interactions(every) for i in pair)
     most = around.most_common(1)[0][0]
@@ -104,8 +104,8 @@ def test_buried_side_chains_come_back_on_strip_side_chainss() -> None:
         ca = structure.xyz[structure.name == "CA"]
         for k, chi in zip(packed.residue.tolist(), packed.chi, strict=True):
             residue = structure.residues[k]
-            wanted = chi_angles(native, places[residue.chain, residue.resnum, residue.icode], native.steering_mask)
-            here = structure.xyz[structure.atom(k, "CA", structure.steering_mask)]
+            wanted = chi_angles(native, places[residue.chain, residue.resnum, residue.icode], native.conformer_mask)
+            here = structure.xyz[structure.atom(k, "CA", structure.conformer_mask)]
             if (np.linalg.norm(ca - here, axis=1) < 1.0).sum() > 20 and np.isfinite(wanted[0]):
                 total += 1
                 right += bool(away(chi[0], wanted[0]) < math.radians(40))
@@ -128,7 +128,7 @@ def test_disulfides_are_found_on_strip_side_chainss(name: str) -> None:
     }  # fmt: skip
     wanted = {
         tuple(sorted(int(native.resnum[a]) for a in bond))
-        for bond in link_bonds(native, native.steering_mask)
+        for bond in link_bonds(native, native.conformer_mask)
         if all(native.name[a] == "SG" for a in bond)
     }
     assert found == wanted and len(wanted) == 3
@@ -166,7 +166,7 @@ def test_what_a_strip_side_chains_lacks_is_added() -> None:
     wanted = {
         (k, str(native.name[a]))
         for k in range(len(structure.residues)) for a in native.residues[k].atoms
-        if native.steering_mask[a] and native.name[a] not in ("N", "CA", "C", "O", "OXT")
+        if native.conformer_mask[a] and native.name[a] not in ("N", "CA", "C", "O", "OXT")
         and native.element[a] not in ("H", "D") and native.residues[k].resname != "GLY"
     }  # fmt: skip
     assert here == wanted

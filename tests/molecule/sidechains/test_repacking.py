@@ -33,8 +33,8 @@ def shipped(name: str) -> Structure:
 
 def around(structure: Structure, radius: float = 0.7) -> list[int]:
     own = structure.xyz[np.isin(structure.residue_of, LOOP)]
-    close = mark_near_residues(structure, own, radius, structure.steering_mask)
-    return [k for k in find_repackable(structure, structure.steering_mask) if close[k] and k not in LOOP]
+    close = mark_near_residues(structure, own, radius, structure.conformer_mask)
+    return [k for k in find_repackable(structure, structure.conformer_mask) if close[k] and k not in LOOP]
 
 
 @pytest.mark.parametrize("name", ["1ubi.pdb", "1bhl.pdb", "5pti.cif"])
@@ -47,7 +47,7 @@ def test_turning_keeps_bonds_angles_and_everything_else(name: str) -> None:
     assert not np.isin(structure.name[turned.atoms], ["N", "CA", "C", "O", "CB"]).any()
     rest = np.setdiff1d(np.arange(len(structure)), turned.atoms)
     assert np.array_equal(after[rest], structure.xyz[rest])
-    pairs = bond_list(structure, structure.steering_mask)
+    pairs = bond_list(structure, structure.conformer_mask)
     partners = [set() for _ in range(len(structure))]
     for i, j in pairs:
         partners[i].add(j)
@@ -67,7 +67,7 @@ def test_turned_side_chains_have_the_torsions_that_packing_chose(monkeypatch: py
     after = replace(structure, xyz=repack(structure, [], shell, seed=3).apply(structure.xyz))
     packed = pack(structure, shell, seed=3)
     for k, chi in zip(packed.residue.tolist(), packed.chi, strict=True):
-        apart = chi_angles(after, k, after.steering_mask) - chi
+        apart = chi_angles(after, k, after.conformer_mask) - chi
         assert np.abs(np.remainder(apart + np.pi, 2 * np.pi) - np.pi).max() < 1e-6
 
 
@@ -82,9 +82,9 @@ def test_packing_a_native_shell_finds_most_of_it_again() -> None:
 
 def test_linked_residues_other_conformers_and_rings_stay() -> None:
     structure = shipped("5pti.cif")
-    names = {structure.residues[k].resname for k in find_repackable(structure, structure.steering_mask)}
+    names = {structure.residues[k].resname for k in find_repackable(structure, structure.conformer_mask)}
     assert names and not names & {"CYS", "PRO", "GLY", "ALA"}
-    for k in find_repackable(structure, structure.steering_mask):
+    for k in find_repackable(structure, structure.conformer_mask):
         assert not (structure.altloc[structure.residues[k].atoms] != "").any()
 
 
@@ -96,11 +96,11 @@ def test_cut_side_chains_are_built_again_and_nothing_else_is_touched() -> None:
     assert [r.label for r in bare.residues] == [r.label for r in structure.residues]
     for k in shell:
         assert set(bare.name[bare.residues[k].atoms]) <= BACKBONE_AND_CB
-    assert find_incomplete(bare, range(len(LOOP)), bare.steering_mask) == [k for k in range(len(LOOP)) if k in shell]
+    assert find_incomplete(bare, range(len(LOOP)), bare.conformer_mask) == [k for k in range(len(LOOP)) if k in shell]
     content = render(bare, bare.xyz, np.zeros(len(bare), dtype=bool))
     whole, added = complete_side_chains(read(content), shell)
     assert len(whole) == len(structure) == len(bare) + len(added)
-    assert not find_incomplete(whole, shell, whole.steering_mask)
+    assert not find_incomplete(whole, shell, whole.conformer_mask)
     untouched = [k for k in range(len(structure.residues)) if k not in shell]
     for one, other in ((structure, whole),):
         for k in untouched:

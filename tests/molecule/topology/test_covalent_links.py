@@ -64,7 +64,7 @@ def glycan(number: int, name: str, record: bool) -> Structure:
 
 
 def labels(structure: Structure) -> list[str]:
-    return link_notes(structure, structure.steering_mask)
+    return link_notes(structure, structure.conformer_mask)
 
 
 @pytest.mark.parametrize(
@@ -77,15 +77,15 @@ def labels(structure: Structure) -> list[str]:
 def test_an_amide_between_amino_acids_takes_no_part_in_completion(made, ends, said) -> None:
     structure = made()
     assert labels(structure) == [said]
-    steering = structure.steering()
-    (link,) = covalent_links(structure, steering)
-    assert link in bond_list(structure, steering)
-    full = complete(structure, steering, hydrogens=True)
+    conformer = structure.conformer()
+    (link,) = covalent_links(structure, conformer)
+    assert link in bond_list(structure, conformer)
+    full = complete(structure, conformer, hydrogens=True)
     tied = [next(k for k, r in enumerate(structure.residues) if r.resnum == number) for number in ends]
     assert not set(tied) & set(full.residue.tolist())
     assert {f"A:{number}" for number in ends} <= set(full.left_out)
     assert missing_atoms(structure, 0, len(structure.residues) - 1) == []
-    assert np.isfinite(EnergyModel.of(structure, steering).energy(structure.xyz))
+    assert np.isfinite(EnergyModel.of(structure, conformer).energy(structure.xyz))
     notes = gf.check(structure, energy=True)["notes"]
     assert said in notes and any(f"leaves out A:{ends[0]}, A:{ends[1]}" in note for note in notes)
 
@@ -95,9 +95,9 @@ def test_an_amide_between_amino_acids_takes_no_part_in_completion(made, ends, sa
 def test_a_glycan_is_named_and_its_amino_acid_stays_in_the_energy(number, name, resname, record) -> None:
     structure = glycan(number, name, record)
     assert labels(structure) == [f"covalent links: A:{number} {resname}@{name} - A:200 NAG@C1"]
-    full = complete(structure, structure.steering(), hydrogens=True)
+    full = complete(structure, structure.conformer(), hydrogens=True)
     assert number - 1 in full.residue and "NAG" in full.left_out
-    assert set(covalent_links(structure, structure.steering())) <= set(bond_list(structure, structure.steering()))
+    assert set(covalent_links(structure, structure.conformer())) <= set(bond_list(structure, structure.conformer()))
 
 
 def test_a_record_is_believed_if_nothing_contradicts_it() -> None:

@@ -40,7 +40,7 @@ def carried(tree: TorsionTree, kind: str, residue: int) -> np.ndarray:
 def test_protein_bonds_are_those_of_mdtraj(name):
     structure = load(name)
     amino = np.array([structure.is_amino_acid(k) for k in range(len(structure.residues))])[structure.residue_of]
-    ours = {b for b in bond_list(structure, structure.steering()) if amino[list(b)].all()}
+    ours = {b for b in bond_list(structure, structure.conformer()) if amino[list(b)].all()}
     topology = mdtraj.load(str(find("structures", name)), standard_names=False).topology
     theirs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
     # mdtraj takes disulfides from CONECT records only
@@ -56,7 +56,7 @@ def test_protein_bonds_are_those_of_mdtraj(name):
 
 def test_separations_are_shortest_paths():
     structure = load("1yjp.cif")
-    bonds = bond_list(structure, structure.steering())
+    bonds = bond_list(structure, structure.conformer())
     i, j = np.array(bonds).T
     n = len(structure)
     graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(n, n))
@@ -72,7 +72,7 @@ def test_a_torsion_carries_what_lies_beyond_its_bond(first, last):
     structure = load("1ubi.pdb")
     tree = torsion_tree(structure, first, last)
     inside = (structure.residue_of >= first) & (structure.residue_of <= last)
-    bonds = [b for b in bond_list(structure, tree.steering) if inside[list(b)].all()]
+    bonds = [b for b in bond_list(structure, tree.conformer) if inside[list(b)].all()]
     for j in range(len(tree)):
         cut = [b for b in bonds if set(b) != {tree.near[j], tree.far[j]}]
         assert len(cut) == len(bonds) - 1
@@ -170,8 +170,8 @@ def glycosylated(bonded_to_another: bool = False) -> Structure:
     """Ubiquitin with the start of a glycan on the side chain of Asn 60, or clamped to Asn 25 as well."""
     lines = lines_of("1ubi.pdb")
     plain = load("1ubi.pdb")
-    nd2 = plain.atom(59, "ND2", plain.steering())
-    cg = plain.atom(59, "CG", plain.steering())
+    nd2 = plain.atom(59, "ND2", plain.conformer())
+    cg = plain.atom(59, "CG", plain.conformer())
     out = plain.xyz[nd2] - plain.xyz[cg]
     out /= np.linalg.norm(out)
     side = np.cross(out, [0.0, 0.0, 1.0])
@@ -221,8 +221,8 @@ def test_other_conformers_ride_along():
     atoms = structure.residues[side].atoms
     assert set(atoms.tolist()) <= set(tree.atoms.tolist())
     body = dict(zip(tree.atoms.tolist(), tree.body.tolist(), strict=True))
-    others = [int(a) for a in atoms if not tree.steering[a]]
-    assert others and {body[a] for a in others} == {body[structure.atom(side, "CB", tree.steering)]}
+    others = [int(a) for a in atoms if not tree.conformer[a]]
+    assert others and {body[a] for a in others} == {body[structure.atom(side, "CB", tree.conformer)]}
 
 
 def test_several_backbones_need_a_choice():

@@ -79,7 +79,7 @@ def anneal_in_place(
     first, last : int
         Indices of the first and last residue (inclusive).
     altloc : str or None
-        Conformer; see `Structure.steering`.
+        Conformer; see `Structure.conformer`.
     seed : int
         Seed of the completion, the velocities and the thermostat.
     schedule : Schedule
@@ -96,17 +96,17 @@ def anneal_in_place(
     Raises
     ------
     AltlocError, ForceFieldError
-        As `Structure.steering` and `EnergyModel.of` do.
+        As `Structure.conformer` and `EnergyModel.of` do.
     """
     import openmm
 
-    steering = structure.steering(altloc)
-    model = EnergyModel.of(structure, steering, seed=seed, force_field=force_field)
+    conformer = structure.conformer(altloc)
+    model = EnergyModel.of(structure, conformer, seed=seed, force_field=force_field)
     completed = model.completed
     free = (completed.residue >= first) & (completed.residue <= last)
     particles = find_nearby_particles(completed.xyz, completed.residue, free)
     source, start = completed.source[particles], completed.xyz[particles]
-    guarded_torsions = _find_guarded_particles(structure, first, last, steering, source)
+    guarded_torsions = _find_guarded_particles(structure, first, last, conformer, source)
     system = cut_out_system(model.system, particles, free)
     energy_context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform())
     energy_context.setPositions(start)
@@ -152,11 +152,11 @@ def _anneal(context: Any, positions: Floats, schedule: Schedule, seed: int) -> F
 
 
 def _find_guarded_particles(
-    structure: Structure, first: int, last: int, steering: Mask, source: NDArray[np.int64]
+    structure: Structure, first: int, last: int, conformer: Mask, source: NDArray[np.int64]
 ) -> list[list[int]]:
     """Particles of the omegas and chiral centres that involve residues `first` to `last`."""
     particle = {int(atom): p for p, atom in enumerate(source) if atom >= 0}
-    torsions = [atoms for atoms in find_guarded_torsions(structure, steering) if particle.keys() >= set(atoms)]
+    torsions = [atoms for atoms in find_guarded_torsions(structure, conformer) if particle.keys() >= set(atoms)]
     inside = structure.atoms_within(first, last)
     return [[particle[atom] for atom in atoms] for atoms in torsions if inside[atoms].any()]
 

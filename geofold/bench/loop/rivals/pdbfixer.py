@@ -30,7 +30,7 @@ def build_missing(structure: Structure, build: BuildPlan, *, altloc: str | None 
     build : BuildPlan
         Anchors, numbers and names of the loop's residues.
     altloc : str or None
-        Conformer; see `Structure.steering`.
+        Conformer; see `Structure.conformer`.
     seed : int
         Seed of the dynamics that PDBFixer runs if atoms are too close; without these, all seeds give the same result.
 
@@ -39,11 +39,11 @@ def build_missing(structure: Structure, build: BuildPlan, *, altloc: str | None 
     BuildError
         If PDBFixer gives up.
     AltlocError
-        As `Structure.steering` does.
+        As `Structure.conformer` does.
     """
     stopwatch = Stopwatch()
     residues_left = [k for k in range(len(structure.residues)) if k not in build.removed]
-    text = pdb_text(structure, structure.steering(altloc), residues_left, joined=(build.before, build.after))
+    text = pdb_text(structure, structure.conformer(altloc), residues_left, joined=(build.before, build.after))
     try:
         residues = _build_residues(text, residues_left.index(build.after), build.names, seed)
     except Exception as error:

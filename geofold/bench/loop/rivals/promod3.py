@@ -68,7 +68,7 @@ def build_missing(
     build : BuildPlan
         Anchors, numbers and names of the loop's residues.
     altloc : str or None
-        Conformer; see `Structure.steering`.
+        Conformer; see `Structure.conformer`.
     seed : int
         Seed of the trajectories.
     trajectories, steps : int
@@ -81,10 +81,10 @@ def build_missing(
     BuildError
         If no trajectory can be closed, or ProMod3 fails.
     AltlocError
-        As `Structure.steering` does.
+        As `Structure.conformer` does.
     """
     stopwatch = Stopwatch()
-    task = make_task(structure, build, structure.steering(altloc))
+    task = make_task(structure, build, structure.conformer(altloc))
     task |= {"seed": seed, "trajectories": trajectories, "steps": steps}
     run = subprocess.run(
         [find_python(PYTHONS), "-I", str(SCRIPT)], input=json.dumps(task), capture_output=True, text=True, check=False
@@ -123,7 +123,7 @@ def find_python(pythons: tuple[str, ...]) -> str:
     )
 
 
-def make_task(structure: Structure, build: BuildPlan, steering: Mask) -> dict[str, Any]:
+def make_task(structure: Structure, build: BuildPlan, conformer: Mask) -> dict[str, Any]:
     """Make the input of the script, with coordinates in A and torsions in radian.
 
     `stretches` are the unbroken segments of amino acids, with residues numbered from 1. `stretch`, `before` and
@@ -141,15 +141,15 @@ def make_task(structure: Structure, build: BuildPlan, steering: Mask) -> dict[st
             segments.append({"residues": [], "sequence": ""})
         segment = segments[-1]
         segment["sequence"] += (build.sequence if spans_loop else "") + one_letter_code(name)
-        segment["residues"].append([len(segment["sequence"]), name, _heavy_atoms(structure, k, steering)])
+        segment["residues"].append([len(segment["sequence"]), name, _heavy_atoms(structure, k, conformer)])
         loop_at = (len(segments) - 1, len(segment["sequence"])) if k == build.before else loop_at
         last = k
     index, number = loop_at
     letters = segments[index]["sequence"]
     end = number + len(build.names)  # index of the anchor after the loop
-    before = [_position(structure, build.before, name, steering) for name in ("N", "CA", "C", "O")]
-    after = [_position(structure, build.after, name, steering) for name in ("N", "CA", "C")]
-    outer = [_position(structure, k, n, steering) for k, n in ((build.before - 1, "C"), (build.after + 1, "N"))]
+    before = [_position(structure, build.before, name, conformer) for name in ("N", "CA", "C", "O")]
+    after = [_position(structure, build.after, name, conformer) for name in ("N", "CA", "C")]
+    outer = [_position(structure, k, n, conformer) for k, n in ((build.before - 1, "C"), (build.after + 1, "N"))]
     return {
         "stretches": segments,
         "stretch": index,
@@ -163,18 +163,18 @@ def make_task(structure: Structure, build: BuildPlan, steering: Mask) -> dict[st
     }
 
 
-def _heavy_atoms(structure: Structure, k: int, steering: Mask) -> list[Any]:
+def _heavy_atoms(structure: Structure, k: int, conformer: Mask) -> list[Any]:
     """Heavy atoms of a residue: name, element, coordinates (A)."""
     atoms = structure.residues[k].atoms
     return [
         [str(structure.name[a]), str(structure.element[a]).capitalize(), (10 * structure.xyz[a]).tolist()]
-        for a in atoms[steering[atoms] & ~np.isin(structure.element[atoms], ("H", "D"))]
+        for a in atoms[conformer[atoms] & ~np.isin(structure.element[atoms], ("H", "D"))]
     ]
 
 
-def _position(structure: Structure, k: int, name: str, steering: Mask) -> Any:
+def _position(structure: Structure, k: int, name: str, conformer: Mask) -> Any:
     """Coordinates (3,) of an atom in nm, NaN if it is missing."""
-    atom = structure.atom(k, name, steering) if 0 <= k < len(structure.residues) else None
+    atom = structure.atom(k, name, conformer) if 0 <= k < len(structure.residues) else None
     return np.full(3, np.nan) if atom is None else structure.xyz[atom]
 
 

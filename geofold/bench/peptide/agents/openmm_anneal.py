@@ -103,11 +103,11 @@ def anneal_to_contact(
     """
     import openmm
 
-    model = EnergyModel.of(structure, structure.steering(), seed=seed, force_field=force_field)
+    model = EnergyModel.of(structure, structure.conformer(), seed=seed, force_field=force_field)
     source = model.completed.source
     particle = index_particles(source, contacts)
     model.system.addForce(_spring(contacts, particle))
-    torsions = find_guarded_torsions(structure, structure.steering_mask)
+    torsions = find_guarded_torsions(structure, structure.conformer_mask)
     model.system.addForce(make_guard(model.completed.xyz, ([particle[atom] for atom in atoms] for atoms in torsions)))
     minimiser_context = openmm.Context(model.system, openmm.VerletIntegrator(0.001), platform())
     is_hydrogen = np.array([atom.element.symbol == "H" for atom in model.completed.topology.atoms()])
