@@ -12,7 +12,7 @@ from geofold.errors import BuildError
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.progress import Progress
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell, without_reachable_side_chains
-from geofold.modelling.scoring import SEARCH, Scores
+from geofold.modelling.scoring import CONSENSUS, Scores
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
 from geofold.modelling.search.evolutionary import Candidates, choose_effort, merge, search_loop
@@ -127,10 +127,11 @@ def _with_side_chains(
         return with_residues(structure, build.before, build.removed, new)
 
     clash = _clash_cost(with_row(rows[0]), first, last, rows, options)
-    cost = backbones.cost + SEARCH.clash * clash
+    # the clashes of the packed loop include those of its backbone
+    scores = replace(backbones.scores, clash=clash)
+    cost = scores.total(CONSENSUS)
     order = np.argsort(cost, kind="stable")
-    scores = replace(backbones.scores, clash=backbones.scores.clash + clash).take(order)
-    return InitialModels(build, with_row(rows[order[0]]), rows[order], scores, cost[order], 0)
+    return InitialModels(build, with_row(rows[order[0]]), rows[order], scores.take(order), cost[order], 0)
 
 
 @torch.no_grad()

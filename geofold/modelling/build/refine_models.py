@@ -16,6 +16,7 @@ from geofold.modelling.progress import Progress
 from geofold.modelling.repair.candidate_models import FINALISTS
 from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell
+from geofold.modelling.scoring import REFINED
 from geofold.modelling.search.consensus import add_consensus
 from geofold.modelling.search.diversity import distinct_models, select_diverse
 from geofold.modelling.time_budget import TimeBudget
@@ -61,7 +62,7 @@ def refine_models(
     for row in select_diverse(initial.rows, initial.cost, RETRIES * count, options):
         if len(models) >= count and any(model.outcome.status == "done" for model in models):
             break
-        models.append(refine_row(row))
+        models.append(refine_row(row).with_terms(cis=REFINED.cis * float(initial.scores.cis[row])))
         progress.update(len(models), max(count, len(models)), float(initial.cost[row]))
         if budget.exhausted():
             break

@@ -171,7 +171,7 @@ def test_an_input_that_is_still_best_is_refined_in_place_without_a_second_search
 
     monkeypatch.setattr(LoopRepair, "_input_still_best", lambda *_: True)
     options = RunOptions(repack_shell=SHELL, models=3, rounds=1, streams=2)
-    models = repair_loop(native, first, last, options, Progress(record))
+    models = repair_loop(native, first, last, options, EnergySource(native, options), Progress(record))
     assert stages.count("search") == 1 and stages.count("refine input") == 2
     best = models[0]
     assert best.energy is not None and not len(best.outcome.repacked.atoms)
@@ -194,9 +194,7 @@ def test_models_of_a_search_are_guided_again_only_around_side_chains_that_stay(
     monkeypatch.setattr(candidates, "run_guided", run_guided)
     options = RunOptions(repack_shell=shell, energy=False, rounds=1, streams=2)
     domain = LoopDomain.of(native, first, last, cap=TORSION_CAP)
-    outcomes = candidates.candidate_models(
-        native, domain, options, EnergySource(native, options), TimeBudget()
-    ).outcomes
+    outcomes = candidates.candidate_models(native, domain, options, None, TimeBudget()).outcomes
     assert len(rows) == streams and {outcome.predictor for outcome in outcomes} >= {NO_PREDICTOR, LOOP_SEARCH}
 
 
@@ -204,11 +202,11 @@ def test_the_input_is_still_best_if_repacking_did_not_lower_its_energy() -> None
     native = read(STRUCTURES / "1ubi.pdb")
     options, atoms = RunOptions(), np.arange(3)
     before = EnergySource(native, options).energy(native.xyz)
-    repair = LoopRepair(native, 44, 50, options, TimeBudget(), Progress())
+    repair = LoopRepair(native, 44, 50, options, EnergySource(native, options), TimeBudget(), Progress())
 
     def input_still_best(predictor: str, energy: float | None) -> bool:
         outcome = StreamOutcome(torsion_tree(native, 44, 50), atoms, native.xyz[None, atoms], "done", predictor)
-        return repair._input_still_best(ShellModels([LoopModel(outcome, {}, energy)], None, None))
+        return repair._input_still_best(ShellModels([LoopModel(outcome, {}, energy)], None, repair.energies))
 
     assert input_still_best(NO_PREDICTOR, before + 1) and not input_still_best(NO_PREDICTOR, before - 1)
     assert not input_still_best(LOOP_SEARCH, before + 1) and not input_still_best(NO_PREDICTOR, None)
