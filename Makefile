@@ -9,9 +9,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.toolkits
 
-# Folders whose tests together take less than a minute on two cores.
-FAST := tests/core tests/backbone tests/molecule/io tests/molecule/topology tests/molecule/kinematics \
-        tests/modelling/test_scoring.py tests/test_floors.py tests/test_errors.py tests/test_paths.py tests/test_terminal.py
+# Tests that together take about a minute on two cores.
+FAST := tests/core/test_controller.py tests/molecule/io tests/molecule/topology tests/molecule/kinematics \
+        tests/modelling/test_scoring.py tests/test_floors.py tests/test_words.py tests/test_docstrings.py \
+        tests/test_errors.py tests/test_paths.py tests/test_terminal.py
 
 .PHONY: demo test check lint docs bench clean
 

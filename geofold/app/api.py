@@ -45,7 +45,7 @@ def repair(
     predictor: str = PREDICTORS[0],
     models: int = 1,
     budget: float | None = None,
-    repack_shell: float = 0.0,
+    repack_shell: float | str = 0.0,
     allow_cis_pro: bool = False,
     force_field: str = AMBER14.name,
     candidate: str | Sequence[str] = (),

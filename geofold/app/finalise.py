@@ -96,7 +96,7 @@ def finish(
     else:
         before, after = {"missing_residues": built.missing}, {"missing_residues": 0} | after
         checks = audit_built(structure, built, written, after, options.altloc, cis_pro=options.allow_cis_pro)
-    if options.repack_shell:
+    if options.shell:
         checks.append(_neighbours(structure, outcomes, written))
     checks += [Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts]
     checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in outcomes)), 0.0))
@@ -182,7 +182,7 @@ def _searched_with_repacking(outcomes: list[StreamOutcome], options: RunOptions)
 
     The energy then belongs to another environment than that of the input, and the two are not compared.
     """
-    return options.repack_shell > 0 and any(outcome.predictor == LOOP_SEARCH for outcome in outcomes)
+    return any(outcome.predictor == LOOP_SEARCH and len(outcome.repacked.atoms) for outcome in outcomes)
 
 
 def _neighbours(structure: Structure, outcomes: list[StreamOutcome], xyz: np.ndarray) -> Check:

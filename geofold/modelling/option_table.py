@@ -15,6 +15,8 @@ CLI, API, BATCH = "command line", "Python", "batch"
 """Places where an option can be given."""
 PREDICTORS = ("trained", "hold-still")
 """Predictors: the shipped weights (loop model, peptide policy), or no learned motion, for comparison."""
+AUTO = "auto"
+"""Value of `repack_shell` that decides by the loop."""
 STARTS = ("extended", "prior")
 """Start conformations of a sequence."""
 
@@ -43,6 +45,8 @@ class Option:
         Unit of a number.
     form : str
         Form of a valid text, for messages.
+    words : tuple of str
+        Texts that can be given in place of a number.
     places : tuple of str
         Where it can be given: `CLI`, `API`, `BATCH`.
     short : str
@@ -58,6 +62,7 @@ class Option:
     choices: tuple[str, ...] = ()
     unit: str = ""
     form: str = ""
+    words: tuple[str, ...] = ()
     places: tuple[str, ...] = (CLI, API, BATCH)
     short: str = ""
 
@@ -79,7 +84,8 @@ class Option:
             return join_choices(self.choices)
         if self.limits is not None:
             low, high = self.limits
-            return f"a {'whole ' if self.kind is int else ''}number from {low} to {high:g}"
+            number = f"a {'whole ' if self.kind is int else ''}number from {low} to {high:g}"
+            return join_choices((number, *self.words))
         return {bool: "yes or no", Path: "a file's name"}.get(self.kind, self.form)
 
     def require(self, value: Any) -> None:
@@ -92,12 +98,11 @@ class Option:
         """
         if self.choices and value not in self.choices:
             raise OptionError(f"{self.flag} {value}", self.expected, "choose one of them")
-        if self.limits is not None and value is not None:
+        if self.limits is not None and value is not None and value not in self.words:
             low, high = self.limits
-            if not low <= value <= high:
-                raise OptionError(
-                    f"{self.flag} {value}", f"a number from {low} to {high}", f"give another --{self.flag}"
-                )
+            if isinstance(value, str) or not low <= value <= high:
+                expected = join_choices((f"a number from {low} to {high}", *self.words))
+                raise OptionError(f"{self.flag} {value}", expected, f"give another --{self.flag}")
 
     def read(self, text: str) -> Any:
         """Convert the text of a cell in a table of jobs.
@@ -107,6 +112,8 @@ class Option:
         ValueError
             If the text is not valid.
         """
+        if text in self.words:
+            return text
         value = READERS[self.kind](text)
         if self.choices and value not in self.choices:
             raise ValueError
@@ -190,7 +197,8 @@ OPTIONS = (
     Option("budget", float, None, "Seconds for search and refinement, in place of --rounds; more improve the loops, "
            "but results then depend on the machine's speed.", _REPAIR, limits=(1, 1e6), unit="s"),
     Option("repack_shell", float, 0.0, "Also repack side chains whose CB is this near to the loop (A); the report "
-           "lists them.", _REPAIR, limits=(0, 20), unit="A"),
+           "lists them. auto: only where the loop is surely better for it.", _REPAIR, limits=(0, 20), unit="A",
+           words=(AUTO,)),
     Option("allow_cis_pro", bool, False, "With --build: also try each proline of the loop cis.", _REPAIR),
     Option("steps", int, 128, "Maximum number of streaming steps.", _CONSTRAIN, limits=(1, 100000)),
     Option("device", str, "cpu", "Torch device of the controller.", _STREAM, form="a torch device", places=(API,)),

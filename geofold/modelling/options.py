@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from geofold.modelling.option_table import API, PREDICTORS, STARTS, find_option, options_of
+from geofold.modelling.option_table import API, AUTO, PREDICTORS, STARTS, find_option, options_of
 from geofold.molecule.energy.amber import AMBER14, FORCE_FIELDS, ForceField
 
 __all__ = ["PREDICTORS", "ROUNDS", "STARTS", "STREAMS", "TORSION_CAP", "RunOptions"]
@@ -15,6 +15,9 @@ TORSION_CAP = math.radians(10.0)
 """Largest change (radian) of one torsion in one step, equal for every agent."""
 STREAMS, ROUNDS = 12, 6
 """Default numbers of conformations in one batch and of rounds; larger and smaller values scale the search."""
+
+AUTO_SHELL = 8.0
+"""Radius (A) of the shell if the run decides whether there is one."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,9 @@ class RunOptions:
     budget : float or None
         Seconds for search and refinement, in place of --rounds; more improve the loops, but results then depend on the
         machine's speed (repair).
-    repack_shell : float
-        Also repack side chains whose CB is this near to the loop (A); the report lists them. 0: none (repair).
+    repack_shell : float or 'auto'
+        Also repack side chains whose CB is this near to the loop (A); the report lists them. auto: only where the loop
+        is surely better for it. 0: none (repair).
     allow_cis_pro : bool
         With --build: also try each proline of the loop cis. The torsion prior's cost of a cis bond applies (repair).
     force_field : str
@@ -71,7 +75,7 @@ class RunOptions:
     predictor: str = PREDICTORS[0]
     models: int = 1
     budget: float | None = None
-    repack_shell: float = 0.0
+    repack_shell: float | str = 0.0
     allow_cis_pro: bool = False
     force_field: str = AMBER14.name
     candidate: tuple[str, ...] = ()
@@ -84,6 +88,16 @@ class RunOptions:
     def force_field_value(self) -> ForceField:
         """The force field with the name `force_field`."""
         return FORCE_FIELDS[self.force_field]
+
+    @property
+    def shell(self) -> float:
+        """Radius (A) of the shell of side chains that are repacked, 0 for none."""
+        return AUTO_SHELL if self.repack_shell == AUTO else float(self.repack_shell)
+
+    @property
+    def decides_shell(self) -> bool:
+        """Whether side chains around are repacked only where the loop is surely better for it."""
+        return self.repack_shell == AUTO
 
     def values(self, command: str) -> dict[str, Any]:
         """Values of the options that a command ('repair', 'constrain' or 'steer') has, by name."""

@@ -142,6 +142,11 @@ class LoopModel:
         """Sum of the terms; lower is better."""
         return sum(self.terms.values())
 
+    @property
+    def cost_without_energy(self) -> float:
+        """Cost by which models in different surroundings are compared, whose energies are not comparable."""
+        return self.cost - self.terms.get("energy", 0.0)
+
     def with_terms(self, **terms: float) -> LoopModel:
         """Return the model with some of its terms replaced."""
         return replace(self, terms={**self.terms, **terms})

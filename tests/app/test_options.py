@@ -79,6 +79,8 @@ def test_the_command_line_has_the_table_s_names_defaults_and_help(command: str) 
 
 def annotation(row: Option, command: str) -> Any:
     """Type of an option on the command line."""
+    if row.words:
+        return Any  # a number or a word
     kind = {list: list[str]}.get(row.kind, str if row.kind.__name__ == "Path" else row.kind)
     needed = row.name in ("output", "contact")
     return kind if needed or row.default is not None else kind | None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from geofold.modelling.option_table import find_option
+from geofold.modelling.option_table import Option, find_option
 
 
 def option(name: str, command: str | None = None, note: str = "") -> Any:
@@ -25,7 +26,19 @@ def option(name: str, command: str | None = None, note: str = "") -> Any:
     text = f"{row.help[:-1]} {note}." if note else row.help
     if row.kind is list:
         text += " May be repeated."
+    if row.words:
+        return typer.Option(
+            *row.flags, help=text, parser=partial(_parse, row), metavar=f"{row.kind.__name__}|auto".upper()
+        )
     return typer.Option(*row.flags, help=text)
+
+
+def _parse(row: Option, text: Any) -> Any:
+    """Value of an option that takes a number or a word."""
+    try:
+        return row.read(str(text))
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is not {row.expected}") from None
 
 
 Output = Annotated[str, option("output", note="('-': standard output)")]

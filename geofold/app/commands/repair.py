@@ -51,7 +51,7 @@ def repair(
     predictor: Predictor = "trained",
     models: Annotated[int, option("models")] = 1,
     budget: Annotated[float | None, option("budget")] = None,
-    repack_shell: Annotated[float, option("repack_shell")] = 0.0,
+    repack_shell: Annotated[Any, option("repack_shell")] = 0.0,
     allow_cis_pro: Annotated[bool, option("allow_cis_pro")] = False,
     verbose: Verbose = False,
 ) -> None:

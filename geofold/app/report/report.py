@@ -119,8 +119,8 @@ def build_report(
         report["built"] = built.report()
     if models:
         report |= _model_scores(models)
-    if options.repack_shell:
-        report["repacked"] = _repacked_section(structure, outcomes, options.repack_shell)
+    if options.shell:
+        report["repacked"] = _repacked_section(structure, outcomes, options.shell)
     if contacts:
         report["contacts"] = [_contact(structure, c, xyz, along) for c in contacts]
     earlier = dict.fromkeys(c for active in along for c in active if c not in contacts)

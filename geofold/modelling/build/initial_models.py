@@ -83,7 +83,7 @@ def initial_models(
         If its residues cannot reach from one anchor to the other.
     """
     predicts = options.predictor == PREDICTORS[0]
-    bare = without_reachable_side_chains(structure, build, options)[0] if options.repack_shell else structure
+    bare = without_reachable_side_chains(structure, build, options)[0] if options.shell else structure
     loops = [LoopCandidates.of(bare, build, altloc=options.altloc, seed=options.seed, predicts=predicts)]
     if options.allow_cis_pro:
         for plan in build.cis_prolines():
@@ -137,10 +137,10 @@ def _with_side_chains(
 @torch.no_grad()
 def _clash_cost(structure: Structure, first: int, last: int, rows: Floats, options: RunOptions) -> Floats:
     """Cost (R,) of clashes and outliers of conformations (R, m, 3); with a shell, packed with it first."""
-    if not options.repack_shell:
+    if not options.shell:
         domain = LoopDomain.of(structure, first, last, altloc=options.altloc, device=options.device)
         return np.asarray(domain.cost(state_of_rows(domain, structure, rows)).cpu().numpy())
-    shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell, options)
+    shell = SideChainShell(structure, first, last, ANGSTROM * options.shell, options)
     atoms, cost = np.flatnonzero(structure.atoms_within(first, last)), []
     for row in rows:
         xyz = structure.xyz.copy()

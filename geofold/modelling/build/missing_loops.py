@@ -14,7 +14,7 @@ from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, StreamOutcome
 from geofold.modelling.preconditions import require_parameters
 from geofold.modelling.progress import Progress
-from geofold.modelling.repair.side_chain_shell import ANGSTROM, EVER_REACHED, reachable_residues
+from geofold.modelling.repair.side_chain_shell import ANGSTROM, EVER_REACHED, SHELL_MARGIN, reachable_residues
 from geofold.modelling.search.consensus import with_confidence, with_external_rmsd
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.loop.build_plan import BuildPlan
@@ -141,9 +141,11 @@ def build_loops(
         If a loop cannot be built; see `plan_builds`, `require_parameters` and `initial_models`.
     """
     progress = Progress() if progress is None else progress
+    if options.decides_shell:
+        return _build_both_ways(structure, texts, options, progress)
     builds, added = plan_builds(structure, texts), list[AddedAtom]()
     require_parameters(structure, options, {k for build in builds for k in build.removed})
-    if options.repack_shell:
+    if options.shell:
         structure, added = _complete_side_chains(structure, builds, options)
     present, initial, budgets = structure, list[InitialModels](), list[float | None]()
     for build in reversed(builds):  # from the last to the first, so that earlier indices stay valid
@@ -165,6 +167,17 @@ def build_loops(
     return [BuiltLoops(structure, _at_start(start, models), initial, spans, models, added) for models in several]
 
 
+def _build_both_ways(
+    structure: Structure, texts: Sequence[str], options: RunOptions, progress: Progress
+) -> list[BuiltLoops]:
+    """Build among the side chains as they are, or with these repacked where the loops are surely better for it."""
+    staying, packed = (
+        build_loops(structure, texts, replace(options, repack_shell=shell), progress) for shell in (0.0, options.shell)
+    )
+    costs = [sum(model.cost_without_energy for model in built[0].models) for built in (staying, packed)]
+    return packed if costs[1] < costs[0] - SHELL_MARGIN * len(texts) else staying
+
+
 def _complete_side_chains(
     structure: Structure, builds: Sequence[BuildPlan], options: RunOptions
 ) -> tuple[Structure, list[AddedAtom]]:
@@ -172,7 +185,7 @@ def _complete_side_chains(
 
     The force field would complete them too, but without regard to the loop.
     """
-    radius = ANGSTROM * (options.repack_shell + LONGEST_SIDE_CHAIN)
+    radius = ANGSTROM * (options.shell + LONGEST_SIDE_CHAIN)
     near = {k for build in builds for k in reachable_residues(structure, build, radius, options, EVER_REACHED)}
     return complete_side_chains(structure, sorted(near), seed=options.seed)
 

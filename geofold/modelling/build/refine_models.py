@@ -56,7 +56,7 @@ def refine_models(
     progress = Progress() if progress is None else progress
     budget = TimeBudget() if budget is None else budget
     last = first + len(initial.build.names) - 1
-    refine_row = (_in_shell if options.repack_shell else _in_place)(structure, first, last, initial.rows, options)
+    refine_row = (_in_shell if options.shell else _in_place)(structure, first, last, initial.rows, options)
     count = max(FINALISTS, options.models)
     models: list[LoopModel] = []
     for row in select_diverse(initial.rows, initial.cost, RETRIES * count, options):
@@ -89,7 +89,7 @@ def _in_shell(
     structure: Structure, first: int, last: int, rows: Floats, options: RunOptions
 ) -> Callable[[int], LoopModel]:
     """Refines a row after the side chains around it were repacked."""
-    shell = SideChainShell(structure, first, last, ANGSTROM * options.repack_shell, options).restricted_to(rows)
+    shell = SideChainShell(structure, first, last, ANGSTROM * options.shell, options).restricted_to(rows)
     atoms = np.flatnonzero(structure.atoms_within(first, last))
 
     def refine_row(row: int) -> LoopModel:

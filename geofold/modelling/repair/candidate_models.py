@@ -118,7 +118,7 @@ def candidate_models(
     scores = evaluate_geometry(structure, domain, outcomes)
     if not (search and predicts):
         return CandidateModels(outcomes, scores)
-    one_model = options.models == 1 and not options.repack_shell
+    one_model = options.models == 1 and not options.shell
     limit = float(scores.total(REFINED).min()) + MARGIN if one_model else np.inf
     models, ensemble = _search(structure, domain, options, energies, limit, budget, progress)
     if models:
@@ -222,7 +222,7 @@ def _search(
     except GeofoldError:
         return [], None  # a loop that cannot be rebuilt (an unusual residue) is only refined from the input
     external = external_candidates(loop, options.candidate)
-    effort = choose_effort(options, last - first + 1, only_source=bool(options.repack_shell))
+    effort = choose_effort(options, last - first + 1, only_source=bool(options.shell))
     stage = progress.begin("search")
     try:
         pool = search_loop(loop, effort, seed=options.seed, progress=stage, budget=budget, external=external)
@@ -236,14 +236,14 @@ def _search(
     if not closed.any():
         return [], ensemble
     ends = [(transferred, _recorders(start, transferred))]
-    if not options.repack_shell:  # the side chains around, which the search has not seen, stay
+    if not options.shell:  # the side chains around, which the search has not seen, stay
         # as transferred too: guidance may lead a candidate out of its basin, and a clean one gains nothing from it
         ends.append(_guide_around_side_chains(structure, domain, start, transferred, options))
     xyz = np.concatenate([state.conformation.xyz.cpu().numpy() for state, _ in ends])
     clash = np.concatenate([domain.cost(state).cpu().numpy() for state, _ in ends])
     cost = Scores.of(**learned_terms_of_local(structure, domain, xyz), clash=clash).total(REFINED)
     # with a shell the loop's side chains are packed later, so their present clashes say nothing
-    order = np.arange(len(xyz), dtype=float) if options.repack_shell else cost
+    order = np.arange(len(xyz), dtype=float) if options.shell else cost
     count = max(round(FINALISTS * options.streams / STREAMS), options.models)
     chosen = [row for row in select_diverse(xyz, order, count, options) if cost[row] < limit]
     outcomes: list[StreamOutcome] = []

@@ -15,7 +15,12 @@ from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, embed_fragment
 from geofold.modelling.progress import Progress
 from geofold.modelling.repair.candidate_models import FINALISTS, candidate_models
 from geofold.modelling.repair.refinement import loop_domain, refine
-from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell, without_reachable_side_chains
+from geofold.modelling.repair.side_chain_shell import (
+    ANGSTROM,
+    SHELL_MARGIN,
+    SideChainShell,
+    without_reachable_side_chains,
+)
 from geofold.modelling.search.consensus import Ensemble, add_consensus, with_confidence, with_external_rmsd
 from geofold.modelling.search.diversity import distinct_models
 from geofold.modelling.time_budget import TimeBudget
@@ -65,7 +70,26 @@ class LoopRepair:
 
     def run(self) -> list[LoopModel]:
         """Models of the loop, best first, at most `options.models`."""
-        packed = self._models_in_shell() if self.options.repack_shell else ShellModels([], None, None)
+        return self._run_both_ways() if self.options.decides_shell else self._run()
+
+    def _run_both_ways(self) -> list[LoopModel]:
+        """Models with the side chains around as they are, or with these repacked where that is surely better.
+
+        Two models are compared by what the backbone says, and by their clashes: energies of different surroundings are
+        not comparable.
+        """
+        staying = replace(self, options=replace(self.options, repack_shell=0.0))._run()
+        packed = replace(self, options=replace(self.options, repack_shell=self.options.shell))._models_in_shell()
+        if not packed.models:
+            return staying
+        compared = add_consensus(self.structure, [staying[0], packed.models[0]], packed.ensemble)
+        if compared[1].cost_without_energy < compared[0].cost_without_energy - SHELL_MARGIN:
+            return self._finish(packed.models, packed.ensemble)
+        return staying
+
+    def _run(self) -> list[LoopModel]:
+        """Models with or without a shell."""
+        packed = self._models_in_shell() if self.options.shell else ShellModels([], None, None)
         if packed.models and not self._input_still_best(packed):
             return self._finish(packed.models, packed.ensemble)
         domain = self._domain(self.structure)
@@ -136,7 +160,7 @@ class LoopRepair:
         unpacked = rank_models(bare, search.outcomes, search.scores, None)
         unpacked = sort_models(add_consensus(bare, unpacked, search.ensemble))
         chosen = distinct_models(bare, unpacked, options, max(FINALISTS, options.models))
-        shell = SideChainShell(self.structure, self.first, self.last, ANGSTROM * options.repack_shell, options)
+        shell = SideChainShell(self.structure, self.first, self.last, ANGSTROM * options.shell, options)
         shell = shell.restricted_to(np.array([model.outcome.frames[-1] for model in chosen]))
         progress, atoms = self.progress.begin("pack and refine"), np.flatnonzero(kept)
         models: list[LoopModel] = []

@@ -37,6 +37,9 @@ REACH_SAMPLES = 48
 OFTEN_REACHED, EVER_REACHED = 0.1, 0.01
 """Share of these that has to come near a side chain for it to count as reached: often, or at least once."""
 ANGSTROM = 0.1
+SHELL_MARGIN = 2.0
+"""By how much the cost of a model among repacked side chains, without its energy, has to be lower than that of a model
+among the present ones to be preferred."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +147,7 @@ def without_reachable_side_chains(
     structure: Structure, build: BuildPlan, options: RunOptions
 ) -> tuple[Structure, np.ndarray]:
     """Remove the side chains that a loop could reach; return also which atoms remain, (n_atoms,) bool."""
-    radius = ANGSTROM * options.repack_shell
+    radius = ANGSTROM * options.shell
     removed = set(find_repackable(structure, structure.conformer_mask))
     removed &= set(reachable_residues(structure, build, radius, options))
     if build.removed:

@@ -46,7 +46,20 @@ class Group(NamedTuple):
 def make_group(
     parent: int, bonded: Sequence[Sequence[int]], elements: Sequence[str], missing: NDArray[np.bool_], name: str
 ) -> Group:
-    """Group of the missing hydrogens of an atom."""
+    """Group of the missing hydrogens of an atom.
+
+    Parameters
+    ----------
+    parent : int
+        The atom.
+    bonded : sequence of sequence of int, (p,)
+        Particles bonded to each.
+    elements : sequence of str, (p,)
+    missing : (p,) bool
+        Hydrogens that are to be placed.
+    name : str
+        Name of the atom.
+    """
     hydrogens = tuple(k for k in bonded[parent] if missing[k])
     known = tuple(sorted((k for k in bonded[parent] if not missing[k]), key=lambda k: elements[k] == "H"))
     around = [k for k in bonded[known[0]] if k != parent] if known else []

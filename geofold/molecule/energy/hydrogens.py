@@ -94,7 +94,7 @@ def protonate(topology: Any, xyz: Floats, variants: Sequence[str | None]) -> Pro
     Parameters
     ----------
     topology : openmm.app.Topology
-        Topology with complete heavy atoms; its hydrogens stay, but for those that a given variant does not have.
+        Topology with complete heavy atoms; its hydrogens stay, except those that a given variant does not have.
     xyz : (n, 3)
         Coordinates (nm), by which the tautomers of histidines are chosen.
     variants : sequence of str or None
@@ -163,7 +163,7 @@ def _is_expected(atom: Any, expected: dict[str, list[str]]) -> bool:
 
 
 def _missing(expected: list[str], present: list[str]) -> list[str]:
-    """Names that are missing on an atom; a hydrogen with another name stands for the last of them."""
+    """Names that are missing on an atom; a hydrogen with another name counts as the last of them."""
     missing = [name for name in expected if name not in present]
     return missing[: max(len(expected) - len(present), 0)]
 

@@ -121,7 +121,7 @@ class EnergyModel:
         return model._with_rotors_turned(completed.xyz)
 
     def at(self, xyz: NDArray[np.float64]) -> EnergyModel:
-        """Model of the same atoms with the hydrogens near those that moved placed anew; it shares the System.
+        """Model of the same atoms, hydrogens near those that moved placed again; it shares the System.
 
         Parameters
         ----------

@@ -103,7 +103,7 @@ def test_places_turn_with_the_molecule():
     np.testing.assert_allclose(there, full.xyz @ turn.T + shift, atol=1e-9)
 
 
-def test_a_hydroxyl_turns_to_the_acceptor_beside_it():
+def test_rotors_lower_the_energy():
     """The rotors lower the energy, in the same way whatever the start, and never lengthen a bond."""
     structure = load("1ubi.pdb")
     model = EnergyModel.of(structure, structure.conformer())
