@@ -12,9 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
+from geofold import __version__
 from geofold.app.commands.batch import batch_app
 from geofold.app.commands.check import check
 from geofold.app.commands.console import INTERRUPTED, user_errors
+from geofold.app.commands.doctor import doctor
 from geofold.app.commands.maze import maze
 from geofold.app.commands.options import Seed
 from geofold.app.commands.repair import constrain, repair
@@ -24,22 +26,42 @@ from geofold.errors import GeofoldError
 from geofold.streams import finish_output, say, unprinted
 from geofold.terminal import printable
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"geofold {__version__}")
+        raise typer.Exit
+
+
 UsageError: Any = typer.BadParameter.__base__
 """Base class of click's usage errors, whether typer depends on click or bundles it."""
 
+HABITS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings=HABITS,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Move protein backbones by their torsions: repair loops, constrain peptides. "
     "The output has the format of the input: PDB, or mmCIF for mmCIF and BinaryCIF.",
 )
 
-app.add_typer(batch_app, name="batch")
-app.add_typer(data_app, name="data")
-app.add_typer(train_app, name="train")
-for _command in (maze, repair, constrain, check, view):
-    app.command()(_command)
+app.command()(check)
+app.command()(repair)
+app.command()(constrain)
+app.command()(view)
+app.add_typer(batch_app, name="batch", context_settings=HABITS)
+app.command()(doctor)
+app.command()(maze)
+
+
+@app.callback()
+def _show_version(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -98,6 +120,10 @@ def bench(
             rivals=rival,
             budget=budget,
         )
+
+
+app.add_typer(train_app, name="train", context_settings=HABITS)
+app.add_typer(data_app, name="data", context_settings=HABITS)
 
 
 def main(args: list[str] | None = None) -> int:

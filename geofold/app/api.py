@@ -15,6 +15,7 @@ from typing import Any
 
 from geofold.app.finalise import finish
 from geofold.app.repair_runs import build_missing, repair_existing
+from geofold.app.report.chain_breaks import expand_builds
 from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.app.start import load_or_build
@@ -65,7 +66,7 @@ def repair(
         Find the loops to repair instead. If there is none, the structure is returned unchanged.
     build : str or sequence of str
         Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file contains the sequence (check lists
-        them); existing residues within the range are rebuilt.
+        them); all: every gap whose sequence the file contains; existing residues within the range are rebuilt.
     seed, altloc, energy, streams, rounds, device, predictor, models, budget, repack_shell, allow_cis_pro, force_field
         See `RunOptions`; with several models, those after the first are in the result's `others`.
     candidate : str or sequence of str
@@ -109,7 +110,8 @@ def repair(
                 "one of them",
                 "build first, then repair what comes out",
             )
-        return build_missing(structure, [build] if isinstance(build, str) else list(build), options, began, progress)
+        wanted = expand_builds(structure, [build] if isinstance(build, str) else list(build))
+        return build_missing(structure, wanted, options, began, progress)
     if auto:
         if texts:
             raise OptionError(f"loops ({', '.join(texts)}) and auto", "one of them", "leave one out")

@@ -165,7 +165,8 @@ OPTIONS = (
     Option("loop", list, None, "Residues to repair, numbered as in the file: A:45-56.", _REPAIR,
            form="ranges such as A:45-56"),
     Option("build", list, None, "Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file contains "
-           "the sequence (check lists them); existing residues within the range are rebuilt.", _REPAIR,
+           "the sequence (check lists them); all: every gap whose sequence the file contains; existing residues within "
+           "the range are rebuilt.", _REPAIR,
            form="ranges such as A:45-56=SEQUENCE"),
     Option("candidate", list, None, "Also consider the loop of this model, a file: it is fitted between the anchors, "
            "and judged like all others.", _REPAIR, form="files of models", places=(CLI, API)),

@@ -68,13 +68,17 @@ def test_the_command_line_has_the_table_s_names_defaults_and_help(command: str) 
     shown = {}
     for name, parameter in inspect.signature(COMMANDS[command], eval_str=True).parameters.items():
         kind, info = typing.get_args(parameter.annotation)
-        if isinstance(info, typer.models.OptionInfo) and name != "verbose":
+        if isinstance(info, typer.models.OptionInfo) and name not in SHOWN:
             default = None if parameter.default is parameter.empty else parameter.default
             shown[name] = (default, kind)
             assert str(info.help).startswith(rows[name].help[:-1])
             # what typer calls the first flag is its default
             assert (info.default, *(info.param_decls or ())) == rows[name].flags
     assert shown == {name: (row.default, annotation(row, command)) for name, row in rows.items()}
+
+
+SHOWN = ("verbose", "quiet", "as_json", "strict")
+"""Options of what is printed and of the exit status, which only the command line has."""
 
 
 def annotation(row: Option, command: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from geofold.app.commands.console import user_errors
-from geofold.app.commands.options import Field, option
+from geofold.app.commands.options import AsJson, Field, Quiet, option
 from geofold.modelling.option_table import find_option
 from geofold.paths import name_of, require_outputs
 from geofold.streams import say
@@ -20,12 +20,15 @@ def check(
     altloc: Annotated[str | None, option("altloc", "check")] = None,
     energy: Annotated[bool, option("energy", "check")] = True,
     force_field: Field = "amber14",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if something is wrong.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """List what is wrong with a structure: clashes, Ramachandran outliers, cis bonds, chain breaks, energy."""
     with user_errors():
         import json
 
-        from geofold.app.report.check_text import check_text
+        from geofold.app.report.check_text import check_text, find_faults
         from geofold.files import encoded, write_all
         from geofold.paths import STANDARD
 
@@ -37,8 +40,12 @@ def check(
         numbers = _inspect(content_of(source), name_of(source), energy, altloc, force_field)
         text = json.dumps(numbers, indent=2, ensure_ascii=False) + "\n"
         write_all(dict.fromkeys(outputs, encoded(text)))
-        if report != STANDARD:
+        if as_json:
+            say(text.rstrip("\n"))
+        elif report != STANDARD and not quiet:
             say(check_text(numbers))
+        if strict and find_faults(numbers):
+            raise typer.Exit(1)
 
 
 def _inspect(content: bytes, name: str | None, energy: bool, altloc: str | None, force_field: str) -> dict[str, Any]:

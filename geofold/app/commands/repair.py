@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from geofold.app.commands.console import console_progress, user_errors
 from geofold.app.commands.options import (
     Altloc,
+    AsJson,
     Energy,
     Field,
     Offline,
     Output,
     Predictor,
+    Quiet,
     Report,
     Seed,
     Trajectory,
@@ -29,6 +31,14 @@ Loops = Annotated[list[str] | None, option("loop")]
 Builds = Annotated[list[str] | None, option("build")]
 Models = Annotated[list[str] | None, option("candidate")]
 Contacts = Annotated[list[str], option("contact")]
+
+
+class Shown(NamedTuple):
+    """What a command prints: every step, no summary, or the report as JSON."""
+
+    verbose: bool
+    quiet: bool
+    as_json: bool
 
 
 def repair(
@@ -54,6 +64,8 @@ def repair(
     repack_shell: Annotated[Any, option("repack_shell")] = 0.0,
     allow_cis_pro: Annotated[bool, option("allow_cis_pro")] = False,
     verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Repair distorted or clashing loops, or build missing ones; all other atoms stay the same, byte for byte."""
 
@@ -81,7 +93,7 @@ def repair(
             progress=progress,
         )
 
-    _run(run, source, output, trajectory, report, view, offline, verbose, models)
+    _run(run, source, output, trajectory, report, view, offline, Shown(verbose, quiet, as_json), models)
 
 
 def constrain(
@@ -103,6 +115,8 @@ def constrain(
     steps: Annotated[int, option("steps")] = 128,
     predictor: Predictor = "trained",
     verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Bring residues of a peptide together, or keep them apart, by its torsions."""
 
@@ -124,7 +138,7 @@ def constrain(
             progress=progress,
         )
 
-    _run(run, source, output, trajectory, report, view, offline, verbose)
+    _run(run, source, output, trajectory, report, view, offline, Shown(verbose, quiet, as_json))
 
 
 def _run(
@@ -135,7 +149,7 @@ def _run(
     report: str | None,
     view: str | None,
     offline: bool,
-    verbose: bool,
+    shown: Shown,
     models: int = 1,
 ) -> None:
     """Read the input, run, write all outputs atomically and print the summary.
@@ -150,8 +164,8 @@ def _run(
         Paths of the outputs.
     offline : bool
         Embed 3Dmol.js in the page.
-    verbose : bool
-        Report every step on standard error.
+    shown : Shown
+        What is printed.
     models : int
         Maximum number of structures to write.
     """
@@ -166,9 +180,12 @@ def _run(
 
         content = None if source is None else content_of(source)
         targets.require_format(content, name_of(source))
-        with console_progress(verbose) as progress:
+        with console_progress(shown.verbose) as progress:
             result = run(content, progress)
         write_all(targets.contents(result))
-        say(summary(result.report), err=True)
+        if shown.as_json:
+            say(result.report_text().rstrip("\n"))
+        elif not shown.quiet:
+            say(summary(result.report), err=True)
         if not result.passed:
             raise typer.Exit(1)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from geofold.errors import GeofoldError
+from geofold.errors import BuildError, GeofoldError
 from geofold.molecule.loop.build_plan import sequence_of
 from geofold.molecule.loop.build_request import LONGEST, SHORTEST, plan_build
 from geofold.molecule.numbering import with_insertion_codes
 from geofold.molecule.selection import Number, ResidueRange
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import Gap, find_gaps
+
+ALL = "all"
+"""Argument of `repair --build` for every gap."""
 
 
 def breaks(structure: Structure) -> list[dict[str, Any]]:
@@ -26,6 +29,27 @@ def breaks(structure: Structure) -> list[dict[str, Any]]:
         None, `not_built_because`.
     """
     return [_as_dict(structure, gap) for gap in find_gaps(structure)]
+
+
+def expand_builds(structure: Structure, texts: Sequence[str]) -> list[str]:
+    """Arguments of `repair --build`, with ``all`` replaced by those of every gap with a known sequence.
+
+    Raises
+    ------
+    BuildError
+        If there is no such gap.
+    """
+    if ALL not in texts:
+        return list(texts)
+    gaps = breaks(structure)
+    if not (known := [gap["build"] for gap in gaps if gap["build"] is not None]):
+        reasons = [f"{gap['after']} to {gap['before']}: {gap['not_built_because']}" for gap in gaps]
+        raise BuildError(
+            f"{structure.source} has no gap that can be built ({'; '.join(reasons) or 'no chain breaks'})",
+            "a gap whose sequence the file contains",
+            "give the range and its sequence: --build A:45-56=SEQUENCE",
+        )
+    return [*(text for text in texts if text != ALL and text not in known), *known]
 
 
 def _as_dict(structure: Structure, gap: Gap) -> dict[str, Any]:

@@ -20,12 +20,26 @@ def check_text(report: dict[str, Any]) -> str:
             lines.append(f"  {metric.label:<22} {metric.describe(numbers)} {metric.unit(numbers)}".rstrip())
     for gap, shown in zip(raw["chain_breaks"], report["chain_breaks"], strict=True):
         lines += _gap(shown, _command(raw["input"]["name"], gap["build"]))
+    if sum(gap["build"] is not None for gap in raw["chain_breaks"]) > 1:
+        lines.append(f"  to build all gaps      {_command(raw['input']['name'], 'all')}")
     if report["prior"] is not None:
         low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in report["prior"]["unlikely"])
         lines.append(f"  torsion prior          {report['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
     bad = ", ".join(part["residues"] for part in report["trouble"]["stretches"])
     lines.append(f"  loop model             in trouble: {bad or 'nothing'}")
     return "\n".join(lines + [f"  note: {note}" for note in report["notes"]])
+
+
+def find_faults(report: dict[str, Any]) -> list[str]:
+    """Names of what is wrong with a structure by its report: overlaps, outliers, chain breaks, anomalous segments."""
+    before = report["before"]
+    faults = {
+        "severe overlaps": before["severe_overlaps"],
+        "Ramachandran outliers": before["ramachandran"]["outliers"],
+        "chain breaks": len(report["chain_breaks"]),
+        "anomalous segments": len(report["trouble"]["stretches"]),
+    }
+    return [name for name, count in faults.items() if count]
 
 
 def _command(name: str, build: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import sys
 import zlib
 from pathlib import Path
@@ -15,6 +16,8 @@ from geofold.paths import STANDARD
 MAX_BYTES = 512 * 2**20
 """Size limit of a file and of what a gzip file unpacks to: room for more than six million atoms."""
 CHUNK = 2**20
+ENTRY = re.compile(r"[1-9][A-Za-z0-9]{3}|pdb_[A-Za-z0-9]{8}")
+"""Code of a PDB entry."""
 STRUCTURE = "a file in PDB, mmCIF or BinaryCIF format"
 
 
@@ -43,6 +46,10 @@ def read_bytes(path: str | Path, label: str, expected: str = STRUCTURE) -> bytes
         reason = "is a folder"
     except (OSError, ValueError) as error:
         reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    if reason == "does not exist" and ENTRY.fullmatch(str(path)):
+        code = str(path).lower()
+        advice = f"download https://files.rcsb.org/download/{code}.cif, and give that file"
+        raise InputFileError(f"{label} does not exist, and looks like the code of a PDB entry", expected, advice)
     raise InputFileError(f"{label} {reason}", expected, "check the path")
 
 
