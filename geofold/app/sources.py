@@ -13,7 +13,8 @@ from geofold.molecule.structure import Floats, Structure
 
 ACCEPTED = (
     "a path, the content of a PDB, mmCIF or BinaryCIF file (bytes, text or an open file), mdtraj.Trajectory, "
-    "Bio.PDB Structure, Model or Chain, MDAnalysis Universe or AtomGroup, or OpenMM topology and positions"
+    "Bio.PDB Structure, Model or Chain, MDAnalysis Universe or AtomGroup, biotite AtomArray, gemmi Structure, or "
+    "OpenMM topology and positions"
 )
 
 
@@ -49,6 +50,14 @@ def load(source: Any, name: str | None = None) -> Structure:
         from geofold.plugins.mdanalysis import structure_from_mdanalysis
 
         return structure_from_mdanalysis(source)
+    if host == "biotite":
+        from geofold.plugins.biotite import structure_from_biotite
+
+        return structure_from_biotite(source)
+    if host == "gemmi":
+        from geofold.plugins.gemmi import structure_from_gemmi
+
+        return structure_from_gemmi(source)
     if host == "openmm":
         from geofold.plugins.openmm import structure_from_openmm
 
@@ -97,6 +106,10 @@ def _host(source: Any) -> str | None:
         return program if hasattr(source, "xyz") and hasattr(source, "topology") else None
     if program == "MDAnalysis":
         return program if hasattr(source, "atoms") and hasattr(source.atoms, "positions") else None
+    if program == "biotite":
+        return program if hasattr(source, "coord") and hasattr(source, "array_length") else None
+    if program == "gemmi":
+        return program if type(source).__name__ == "Structure" else None
     topology, positions = _with_positions(source)
     return "openmm" if hasattr(topology, "getNumAtoms") and positions is not None else None
 
@@ -123,8 +136,8 @@ def with_coordinates(source: Any, structure: Structure, xyz: Floats) -> Any:
     Returns
     -------
     object
-        mdtraj.Trajectory (one frame), Bio.PDB Structure, Model or Chain, positions (n, 3) in A for MDAnalysis, or
-        Quantity for OpenMM.
+        mdtraj.Trajectory (one frame), Bio.PDB Structure, Model or Chain, positions (n, 3) in A for MDAnalysis, biotite
+        AtomArray, gemmi Structure, or Quantity for OpenMM.
 
     Raises
     ------
@@ -154,6 +167,14 @@ def with_coordinates(source: Any, structure: Structure, xyz: Floats) -> Any:
         from geofold.plugins.mdanalysis import mdanalysis_positions
 
         return mdanalysis_positions(placed)
+    if host == "biotite":
+        from geofold.plugins.biotite import biotite_with_coordinates
+
+        return biotite_with_coordinates(source, placed)
+    if host == "gemmi":
+        from geofold.plugins.gemmi import gemmi_with_coordinates
+
+        return gemmi_with_coordinates(source, placed)
     from geofold.plugins.openmm import openmm_positions
 
     return openmm_positions(original, placed)

@@ -16,7 +16,7 @@ from openmm.app import Modeller, PDBFile
 import geofold as gf
 from geofold.app.result import Result
 from geofold.app.sources import load
-from geofold.errors import OptionError
+from geofold.errors import NoProteinError, OptionError
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
@@ -153,3 +153,50 @@ def test_like_wants_what_the_run_was_given() -> None:
         result.like(mdtraj.load(str(find("structures", "1a1p.pdb"))))
     with pytest.raises(OptionError, match="MDAnalysis"):
         load(3)
+
+
+def test_biotite_array_and_stack() -> None:
+    pdb = pytest.importorskip("biotite.structure.io.pdb")
+    file = pdb.PDBFile.read(io.StringIO(two_chains()))
+    array = file.get_structure(model=1, extra_fields=["b_factor", "occupancy", "atom_id"])
+    result = moved(array)
+    back = result.like(array)
+    chains = array.chain_id.tolist()
+    assert_only_b_moved(array.coord / np.float32(10), back.coord / np.float32(10), result, chains, 1e-5)
+    assert back.atom_name.tolist() == array.atom_name.tolist() and (back.b_factor == array.b_factor).all()
+    stack = file.get_structure()
+    assert np.array_equal(load(stack).xyz, load(array).xyz)
+    assert result.like(stack).coord.shape == (1, *array.coord.shape)
+    with pytest.raises(NoProteinError):
+        load(array[:0])
+
+
+def test_gemmi() -> None:
+    gemmi = pytest.importorskip("gemmi")
+    source = gemmi.read_pdb_string(two_chains())
+    result = moved(source)
+    back = result.like(source)
+
+    def columns(structure) -> tuple[np.ndarray, list[str]]:
+        atoms = [(chain.name, atom) for chain in structure[0] for residue in chain for atom in residue]
+        return np.array([atom.pos.tolist() for _, atom in atoms]) / 10, [name for name, _ in atoms]
+
+    (before, chains), (after, _) = columns(source), columns(back)
+    assert_only_b_moved(before, after, result, chains, 1e-9)
+    with pytest.raises(NoProteinError):
+        load(gemmi.Structure())
+
+
+@pytest.mark.parametrize("name", ["1ubi.pdb", "5pti.cif", "1ejg.pdb"])
+def test_biotite_and_gemmi_see_the_atoms_of_the_file(name: str) -> None:
+    biotite, gemmi = pytest.importorskip("biotite.structure.io"), pytest.importorskip("gemmi")
+    path = str(find("structures", name))
+    ours = read(path)
+    fields = ["b_factor", "occupancy", "atom_id"]
+    theirs = load(biotite.load_structure(path, extra_fields=fields, altloc="all", model=1))
+    other = load(gemmi.read_structure(path))
+    for one in (theirs, other):
+        assert len(one) == len(ours) and np.allclose(np.sort(one.xyz, 0), np.sort(ours.xyz, 0), atol=1e-6)
+        assert sorted(one.name.tolist()) == sorted(ours.name.tolist())
+        assert sorted(one.altloc.tolist()) == sorted(ours.altloc.tolist())
+        assert [r.label for r in one.residues if r.resname != "HOH"][:20] == [r.label for r in ours.residues][:20]

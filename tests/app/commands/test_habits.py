@@ -1,4 +1,4 @@
-"""What people expect of any command line: -h, --version, --quiet, --json, an exit status for scripts, helpful advice."""
+"""What people expect of any command line: -h, --version, --quiet, --json, a status for scripts, helpful advice."""
 
 from __future__ import annotations
 
