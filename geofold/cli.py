@@ -27,8 +27,8 @@ from geofold.streams import finish_output, say, unprinted
 from geofold.terminal import printable
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(asked: bool) -> None:
+    if asked:
         say(f"geofold {__version__}")
         raise typer.Exit
 

@@ -34,7 +34,7 @@ Contacts = Annotated[list[str], option("contact")]
 
 
 class Shown(NamedTuple):
-    """What a command prints: every step, no summary, or the report as JSON."""
+    """Printed output of a command: every step, no summary, or the report as JSON."""
 
     verbose: bool
     quiet: bool
