@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from geofold.app.viewer.from_file import view
 
 
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
 def __getattr__(name: str) -> Any:
     if name in ("check", "constrain", "repair"):
         from geofold.app import api

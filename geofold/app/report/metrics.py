@@ -23,6 +23,8 @@ from geofold.molecule.structure import Mask, Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 Floats = NDArray[np.float64]
+LISTED_OVERLAPS, SHOWN_OVERLAPS = 10, 3
+"""Numbers of the worst overlaps that are named in a report, and in the text of `geofold check`."""
 Section = dict[str, Any]
 """Measurements of one set of coordinates, as the report has them."""
 
@@ -156,12 +158,24 @@ def _energy_text(section: Section) -> str:
 def _overlaps(coordinates: Coordinates) -> Section:
     clashes = [c for tree in coordinates.trees for c in overlaps(coordinates.structure, tree, coordinates.xyz)]
     unique = {(min(i, j), max(i, j)): size for i, j, size in clashes}
-    worst = max(unique.values(), default=0.0)
-    return {"severe_overlaps": len(unique), "worst_overlap_angstrom": round(10 * worst, 3)}
+    pairs = sorted(unique, key=lambda pair: (-unique[pair], pair))
+    return {
+        "severe_overlaps": len(unique),
+        "worst_overlap_angstrom": round(10 * max(unique.values(), default=0.0), 3),
+        "overlapping_atoms": [
+            " - ".join(_atom_label(coordinates.structure, atom) for atom in pair) for pair in pairs[:LISTED_OVERLAPS]
+        ],
+    }
+
+
+def _atom_label(structure: Structure, atom: int) -> str:
+    return f"{structure.residues[structure.residue_of[atom]].label}@{structure.name[atom]}"
 
 
 def _overlap_details(section: Section) -> str:
-    return f"{section['severe_overlaps']} (worst {section['worst_overlap_angstrom']} A)"
+    pairs = section["overlapping_atoms"]
+    where = f"; {', '.join(pairs[:SHOWN_OVERLAPS])}{', ...' * (len(pairs) > SHOWN_OVERLAPS)}" if pairs else ""
+    return f"{section['severe_overlaps']} (worst {section['worst_overlap_angstrom']} A{where})"
 
 
 def _ramachandran(coordinates: Coordinates) -> Section:

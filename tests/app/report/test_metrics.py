@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from geofold.app.batch.results import FIELDS
@@ -27,6 +28,25 @@ def test_every_key_is_documented(bent):
     section = measure(structure, trees, structure.xyz, None)
     assert [key for key in section if f"| `{key}` |" not in text] == []
     assert [metric.may_not_grow for metric in METRICS if f"`{metric.may_not_grow}`" not in text] == []
+
+
+def test_the_worst_overlaps_are_named(bent):
+    structure, trees = bent
+    section = measure(structure, trees, structure.xyz, None)
+    pairs = section["overlapping_atoms"]
+    assert len(pairs) == 10 < section["severe_overlaps"]
+    sizes = []
+    for pair in pairs:
+        atoms = [
+            structure.xyz[
+                structure.atom([r.label for r in structure.residues].index(label), name, structure.conformer())
+            ]
+            for label, name in (end.split("@") for end in pair.split(" - "))
+        ]
+        sizes.append(float(np.linalg.norm(atoms[0] - atoms[1])))
+    assert sizes[0] < 0.15 and max(sizes) < 0.25
+    text = METRICS[0].describe(section)
+    assert text.endswith(", ...)") and pairs[2] in text and pairs[3] not in text
 
 
 def test_batches_have_two_columns_a_metric():
