@@ -19,7 +19,7 @@ from geofold.app.commands.console import INTERRUPTED, user_errors
 from geofold.app.commands.doctor import doctor
 from geofold.app.commands.maze import maze
 from geofold.app.commands.options import Seed
-from geofold.app.commands.repair import constrain, repair
+from geofold.app.commands.repair import constrain, fix, repair
 from geofold.app.commands.train import data_app, train_app
 from geofold.app.commands.view import view
 from geofold.errors import GeofoldError
@@ -47,6 +47,7 @@ app = typer.Typer(
 )
 
 app.command()(check)
+app.command()(fix)
 app.command()(repair)
 app.command()(constrain)
 app.command()(view)

@@ -217,6 +217,9 @@ def summary(report: dict[str, Any]) -> str:
 
     if "built" in report:  # residues that were missing have no other measurement before
         row("missing residues", before["missing_residues"], after["missing_residues"])
+    for step in report.get("steps", []):
+        lines.append(f"  {step['step']}: {', '.join(step['done']) or 'none'}")
+        lines += [f"    left: {text}" for text in step["left"]]
     for metric in METRICS:
         if metric.value(after) is not None:
             row(metric.label, metric.summarise(before), metric.summarise(after), metric.unit(after))
@@ -227,7 +230,7 @@ def summary(report: dict[str, Any]) -> str:
     for built in report.get("built", []):
         sequence = f"{built['sequence']} (sequence: {built['sequence_from']})"
         lines.append(f"  built {built['residues']} {sequence}, {built['atoms']} atoms")
-    if "built" not in report:
+    if "built" not in report and "steps" not in report:
         lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {furthest} A")
     for loop, interval in zip(report.get("loops", []), report.get("confidence", []), strict=False):
         near, far = interval["from_angstrom"], interval["to_angstrom"]
@@ -239,6 +242,8 @@ def summary(report: dict[str, Any]) -> str:
 
 def _target(report: dict[str, Any]) -> str:
     """Name the loops or the chain that moved."""
+    if report["command"] == "fix":
+        return "done" if any(step["done"] for step in report["steps"]) else "nothing to do"
     if report["command"] == "repair":
         return ", ".join(report.get("loops", [])) or "no loop is in trouble"
     return "whole chain"

@@ -96,6 +96,50 @@ def repair(
     _run(run, source, output, trajectory, report, view, offline, Shown(verbose, quiet, as_json), models)
 
 
+def fix(
+    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB, mmCIF or BinaryCIF; '-': standard input.")],
+    output: Output,
+    hydrogens: Annotated[
+        bool, typer.Option("--hydrogens", help="Also add the hydrogens that a force field needs at pH 7.")
+    ] = False,
+    report: Report = None,
+    view: View = None,
+    offline: Offline = False,
+    seed: Seed = 0,
+    altloc: Altloc = None,
+    energy: Energy = True,
+    force_field: Field = "amber14",
+    streams: Annotated[int, option("streams")] = 12,
+    rounds: Annotated[int, option("rounds")] = 6,
+    budget: Annotated[float | None, option("budget")] = None,
+    repack_shell: Annotated[Any, option("repack_shell")] = 0.0,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Complete side chains, build gaps, repair loops that look wrong; a structure that is fine stays as it is."""
+
+    def run(content: bytes, progress: Any) -> Any:
+        from geofold.app.fix import fix as run_fix
+
+        return run_fix(
+            content,
+            hydrogens=hydrogens,
+            seed=seed,
+            altloc=altloc,
+            energy=energy,
+            force_field=force_field,
+            streams=streams,
+            rounds=rounds,
+            budget=budget,
+            repack_shell=repack_shell,
+            name=name_of(source),
+            progress=progress,
+        )
+
+    _run(run, source, output, None, report, view, offline, Shown(verbose, quiet, as_json))
+
+
 def constrain(
     output: Output,
     contact: Contacts,

@@ -42,14 +42,21 @@ def expand_builds(structure: Structure, texts: Sequence[str]) -> list[str]:
     if ALL not in texts:
         return list(texts)
     gaps = breaks(structure)
-    if not (known := [gap["build"] for gap in gaps if gap["build"] is not None]):
-        reasons = [f"{gap['after']} to {gap['before']}: {gap['not_built_because']}" for gap in gaps]
+    if not (known := [gap["build"] for gap in gaps if why_not_built(gap) is None]):
+        reasons = [f"{gap['after']} to {gap['before']}: {why_not_built(gap)}" for gap in gaps]
         raise BuildError(
             f"{structure.source} has no gap that can be built ({'; '.join(reasons) or 'no chain breaks'})",
             "a gap whose sequence the file contains",
             "give the range and its sequence: --build A:45-56=SEQUENCE",
         )
     return [*(text for text in texts if text != ALL and text not in known), *known]
+
+
+def why_not_built(gap: dict[str, Any]) -> str | None:
+    """Reason why a gap of `breaks` cannot be built without further input; None if it can."""
+    if gap["build"] is None:
+        return str(gap["not_built_because"])
+    return "its sequence is not known" if gap["sequence"] is None else None
 
 
 def _as_dict(structure: Structure, gap: Gap) -> dict[str, Any]:

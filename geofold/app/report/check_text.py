@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from geofold.app.report.chain_breaks import why_not_built
 from geofold.app.report.metrics import METRICS
 from geofold.terminal import printable_values, shell_quoted
 
@@ -20,7 +21,7 @@ def check_text(report: dict[str, Any]) -> str:
             lines.append(f"  {metric.label:<22} {metric.describe(numbers)} {metric.unit(numbers)}".rstrip())
     for gap, shown in zip(raw["chain_breaks"], report["chain_breaks"], strict=True):
         lines += _gap(shown, _command(raw["input"]["name"], gap["build"]))
-    if sum(gap["build"] is not None for gap in raw["chain_breaks"]) > 1:
+    if sum(why_not_built(gap) is None for gap in raw["chain_breaks"]) > 1:
         lines.append(f"  to build all gaps      {_command(raw['input']['name'], 'all')}")
     if report["prior"] is not None:
         low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in report["prior"]["unlikely"])

@@ -1,0 +1,219 @@
+"""Everything that a structure lacks, in one call: side-chain atoms, gaps, anomalous loops and, if asked, hydrogens.
+
+Each step is a run of its own, named in the report with what it did and what it left. A structure that lacks nothing
+stays as it is, byte for byte.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from geofold.app.finalise import finish
+from geofold.app.repair_runs import build_missing, repair_existing
+from geofold.app.report.chain_breaks import ALL, breaks, expand_builds, why_not_built
+from geofold.app.report.check import inspect
+from geofold.app.result import Result
+from geofold.app.sources import load
+from geofold.modelling.options import RunOptions
+from geofold.modelling.progress import ProgressCallback
+from geofold.modelling.repair.detection import find_loops, format_range
+from geofold.modelling.threads import one_thread
+from geofold.molecule.energy.openmm_energy import EnergyModel
+from geofold.molecule.io.edit import with_atoms
+from geofold.molecule.io.read import read
+from geofold.molecule.io.write import render
+from geofold.molecule.residues import BACKBONE, STANDARD_RESIDUES
+from geofold.molecule.sidechains.repacking import complete_side_chains
+from geofold.molecule.structure import AddedAtom, Structure
+
+SIDE_CHAINS, GAPS, LOOPS, HYDROGENS = "side chains completed", "gaps built", "loops repaired", "hydrogens added"
+"""Names of the steps in the report."""
+
+
+@dataclass(eq=False)
+class Fix:
+    """A structure between the steps.
+
+    Attributes
+    ----------
+    structure : Structure
+    options : RunOptions
+    progress : callable or None
+    began : float
+        Start on `time.perf_counter` (s).
+    steps : list of dict
+        Entries of the report.
+    result : Result or None
+        Of the last step that moved something.
+    checks : list of dict
+        Audits of all steps.
+    """
+
+    structure: Structure
+    options: RunOptions
+    progress: ProgressCallback | None
+    began: float
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    result: Result | None = None
+    checks: list[dict[str, Any]] = field(default_factory=list)
+
+    def record(self, name: str, done: list[str], left: list[str]) -> None:
+        """Add a step to the report: what it did, and what it left and why."""
+        self.steps.append({"step": name, "done": done, "left": left})
+
+    def take(self, result: Result, name: str) -> None:
+        """Go on from a result."""
+        self.result = result
+        self.checks += [check | {"name": f"{name}: {check['name']}"} for check in result.report["audit"]["checks"]]
+        self.structure = read(result.content, name=self.structure.source)
+
+    def take_atoms(self, added: list[AddedAtom]) -> None:
+        """Go on with atoms added, rounded as in a file."""
+        edited = with_atoms(self.structure, added)
+        content = render(edited, edited.xyz, np.zeros(len(edited), dtype=bool))
+        self.structure = read(content, name=self.structure.source)
+
+    def complete_side_chains(self) -> None:
+        """Complete side chains of residues with a complete backbone."""
+        structure, conformer = self.structure, self.structure.conformer_mask
+        standard = [k for k, residue in enumerate(structure.residues) if residue.resname in STANDARD_RESIDUES]
+        whole = [k for k in standard if all(structure.atom(k, name, conformer) is not None for name in BACKBONE)]
+        torn = [structure.residues[k].label for k in sorted(set(standard) - set(whole))]
+        added = complete_side_chains(structure, whole, seed=self.options.seed)[1]
+        labels = dict.fromkeys(structure.residues[atom.residue].label for atom in added)
+        self.record(SIDE_CHAINS, list(labels), [f"{label}: its backbone is incomplete" for label in torn])
+        if added:
+            self.take_atoms(added)
+
+    def build_gaps(self) -> None:
+        """Build every gap with a known sequence."""
+        gaps = breaks(self.structure)
+        left = [f"{gap['after']} to {gap['before']}: {reason}" for gap in gaps if (reason := why_not_built(gap))]
+        if len(left) < len(gaps):
+            wanted = expand_builds(self.structure, [ALL])
+            self.take(build_missing(self.structure, wanted, self.options, self.began, self.progress), GAPS)
+            self.record(GAPS, self.result.report["loops"] if self.result is not None else [], left)
+        else:
+            self.record(GAPS, [], left)
+
+    def repair_loops(self) -> None:
+        """Repair the loops that look wrong."""
+        with one_thread():
+            ranges = find_loops(self.structure, self.options.altloc)[0]
+        texts = [format_range(self.structure, first, last) for first, last in ranges]
+        if texts:
+            self.take(repair_existing(self.structure, texts, self.options, self.began, self.progress), LOOPS)
+        self.record(LOOPS, texts, [])
+
+    def add_hydrogens(self) -> None:
+        """Add the hydrogens that a force field needs at pH 7, and the second oxygen of each chain's end."""
+        structure = self.structure
+        model = EnergyModel.of(
+            structure, structure.conformer(self.options.altloc), force_field=self.options.force_field_value
+        ).completed
+        ends = {k for k, residue in enumerate(structure.residues) if _ends_chain(structure, k, residue.chain)}
+        added = [
+            AddedAtom(int(k), atom.name, atom.element.symbol.upper(), xyz)
+            for atom, source, k, xyz in zip(model.topology.atoms(), model.source, model.residue, model.xyz, strict=True)
+            if source < 0 and (atom.element.symbol == "H" or (atom.name == "OXT" and int(k) in ends))
+        ]
+        left = [f"{name}: no parameters in {self.options.force_field}" for name in model.left_out]
+        left += [f"{gap['after']} to {gap['before']}: protonated as chain ends" for gap in breaks(structure)]
+        self.record(HYDROGENS, [f"{len(added)} atoms"] if added else [], left)
+        if added:
+            self.take_atoms(added)
+
+    def finish(self, original: Structure) -> Result:
+        """Return the result of all steps, with measurements of the whole structure before and after."""
+        if self.result is None:
+            result = finish("repair", self.structure, original, [], [], self.options, self.began)
+        else:
+            result = self.result
+        if not any(step["done"] for step in self.steps):
+            content, structure = result.content, result.structure
+        else:
+            structure = self.structure
+            content = render(structure, structure.xyz, np.zeros(len(structure), dtype=bool))
+        before, after = (inspect(one, altloc=self.options.altloc)["before"] for one in (original, structure))
+        report = result.report | {
+            "command": "fix",
+            "steps": self.steps,
+            "before": before,
+            "after": after,
+            "audit": {"passed": all(check["passed"] for check in self.checks), "checks": self.checks},
+        }
+        report.pop("built", None)
+        frames = result.frames if len(structure) == len(result.structure) else structure.xyz[None]
+        return replace(
+            result, structure=structure, xyz=structure.xyz, frames=frames, content=content, report=report, others=()
+        )
+
+
+def fix(
+    source: Any,
+    *,
+    hydrogens: bool = False,
+    seed: int = 0,
+    altloc: str | None = None,
+    energy: bool = True,
+    force_field: str = RunOptions.force_field,
+    streams: int = RunOptions.streams,
+    rounds: int = RunOptions.rounds,
+    budget: float | None = None,
+    repack_shell: float | str = 0.0,
+    name: str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Result:
+    """Complete side chains, build gaps with a known sequence, repair loops that look wrong, and add hydrogens if asked.
+
+    Parameters
+    ----------
+    source : path, bytes, str, file or toolkit object
+        As for `repair`.
+    hydrogens : bool
+        Whether to add the hydrogens that a force field needs at pH 7.
+    seed, altloc, energy, force_field, streams, rounds, budget, repack_shell
+        See `RunOptions`.
+    name : str, optional
+        Name of the input in the report.
+    progress : callable, optional
+        As for `repair`.
+
+    Returns
+    -------
+    Result
+        Its report has `steps`: what each did, and what it left and why. With nothing to do, the structure is returned
+        unchanged. The audit holds the checks of all steps.
+
+    Raises
+    ------
+    GeofoldError
+        For input that cannot be used; the message says what to do.
+    """
+    options = RunOptions(
+        seed=seed,
+        altloc=altloc,
+        energy=energy,
+        force_field=force_field,
+        streams=streams,
+        rounds=rounds,
+        budget=budget,
+        repack_shell=repack_shell,
+    )
+    original = load(source, name)
+    run = Fix(original, options, progress, time.perf_counter())
+    steps: list[Callable[[], None]] = [run.complete_side_chains, run.build_gaps, run.repair_loops]
+    for step in [*steps, run.add_hydrogens] if hydrogens else steps:
+        step()
+    return run.finish(original)
+
+
+def _ends_chain(structure: Structure, k: int, chain: str) -> bool:
+    """Whether no amino acid of the chain follows a residue."""
+    later = range(k + 1, len(structure.residues))
+    return not any(structure.residues[j].chain == chain and structure.is_amino_acid(j) for j in later)
