@@ -67,13 +67,13 @@ class Fix:
         self.steps.append({"step": name, "done": done, "left": left})
 
     def take(self, result: Result, name: str) -> None:
-        """Go on from a result."""
+        """Continue from a result."""
         self.result = result
         self.checks += [check | {"name": f"{name}: {check['name']}"} for check in result.report["audit"]["checks"]]
         self.structure = read(result.content, name=self.structure.source)
 
     def take_atoms(self, added: list[AddedAtom]) -> None:
-        """Go on with atoms added, rounded as in a file."""
+        """Continue with added atoms, rounded as in a file."""
         edited = with_atoms(self.structure, added)
         content = render(edited, edited.xyz, np.zeros(len(edited), dtype=bool))
         self.structure = read(content, name=self.structure.source)
