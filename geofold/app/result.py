@@ -234,7 +234,11 @@ def summary(report: dict[str, Any]) -> str:
         lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {furthest} A")
     for loop, interval in zip(report.get("loops", []), report.get("confidence", []), strict=False):
         near, far = interval["from_angstrom"], interval["to_angstrom"]
-        lines.append(f"  {loop}: expected within {near}-{far} A of the native (backbone RMSD, two in three)")
+        chance = round(100 * interval["probability_within_2_angstrom"])
+        lines.append(
+            f"  {loop}: expected within {near}-{far} A of the native (backbone RMSD, two in three); "
+            f"below 2 A: {chance} %"
+        )
     failed = [c["name"] for c in report["audit"]["checks"] if not c["passed"]]
     lines.append("  audit: passed" if not failed else f"  audit: FAILED: {', '.join(failed)}")
     return "\n".join(lines)

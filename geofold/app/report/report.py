@@ -16,6 +16,7 @@ import numpy as np
 from geofold import __version__
 from geofold.app.report.audit import Check
 from geofold.app.report.energies import energy_notes, infinite_notes
+from geofold.learn.loop_score.confidence import probability_within
 from geofold.modelling.build.missing_loops import BuiltLoops
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, StreamOutcome, inner_steps_per_frame
@@ -25,6 +26,8 @@ from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import AddedAtom, Structure
 from geofold.molecule.topology.covalent_links import link_notes
 
+WITHIN = (1, 2)
+"""Distances (A) from the native that the report has the probability of: another crystal form, the right basin."""
 REPORT_SCHEMA = "geofold-report/1"
 
 
@@ -154,7 +157,12 @@ def _model_scores(models: Sequence[LoopModel]) -> dict[str, Any]:
     if len(intervals) == len(models):
         names = ("expected_rmsd_angstrom", "from_angstrom", "to_angstrom")
         scores["confidence"] = [
-            dict(zip(names, (round(value, 2) for value in interval), strict=True)) for interval in intervals
+            dict(zip(names, (round(value, 2) for value in interval), strict=True))
+            | {
+                f"probability_within_{limit}_angstrom": round(probability_within(interval, limit), 2)
+                for limit in WITHIN
+            }
+            for interval in intervals
         ]
     return scores
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 Floats = NDArray[np.float64]
 SPREAD_TEMPERATURE = 0.5
@@ -113,6 +114,24 @@ class Confidence:
         """Read the entry of a card; None if it has none."""
         entry = card.get("confidence")
         return None if entry is None else cls(tuple(entry["weight"]), entry["low"], entry["high"], entry["loops"])
+
+
+def probability_within(interval: tuple[float, float, float], limit: float) -> float:
+    """Probability that the RMSD is at most a limit.
+
+    The logarithm of the RMSD is normal on either side of its median, with the width that the interval has there.
+
+    Parameters
+    ----------
+    interval : (float, float, float)
+        Median of the expected RMSD (A) and the ends of its 68 % interval; see `Confidence.predict_rmsd`.
+    limit : float
+        RMSD (A).
+    """
+    median, low, high = np.log(np.maximum(interval, 1e-9))
+    distance = np.log(limit) - median
+    width = max((high - median) if distance > 0 else (median - low), 1e-9)
+    return float(ndtr(distance / width))
 
 
 def fit_confidence(features: Sequence[Floats], rmsd: Sequence[float]) -> Confidence:

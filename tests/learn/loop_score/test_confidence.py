@@ -13,6 +13,7 @@ from geofold.learn.loop_score.confidence import (
     confidence_features,
     consensus_distance,
     fit_confidence,
+    probability_within,
 )
 
 
@@ -71,3 +72,18 @@ def test_the_middle_of_the_low_scoring_candidates_is_nearest_to_the_consensus() 
     assert np.array_equal(consensus_distance(np.empty(0), np.empty((3, 0))), np.zeros(3))
     outlier = consensus_distance(np.array([-9.0, 0.0]), np.array([[0.0, 2.0], [2.0, 0.0]]))
     assert outlier[0] < 0.01 < 1.9 < outlier[1]  # the second has no weight
+
+
+@given(
+    st.floats(0.2, 5.0),
+    st.floats(1.05, 4.0),
+    st.floats(1.05, 4.0),
+    st.lists(st.floats(0.05, 30.0), min_size=2, max_size=8),
+)
+def test_probabilities_follow_from_the_interval(median: float, below: float, above: float, limits: list[float]) -> None:
+    interval = (median, median / below, median * above)
+    assert probability_within(interval, median) == pytest.approx(0.5)
+    inside = probability_within(interval, interval[2]) - probability_within(interval, interval[1])
+    assert inside == pytest.approx(0.6827, abs=1e-4)
+    chances = [probability_within(interval, limit) for limit in sorted(limits)]
+    assert chances == sorted(chances) and chances[0] >= 0 and chances[-1] <= 1
