@@ -30,7 +30,7 @@ from geofold.molecule.energy.loop_score_term import LoopScoreTerm
 from geofold.molecule.energy.ramachandran import OUTLIER, classify, ramachandran_class
 from geofold.molecule.energy.ramachandran import percentile as ramachandran
 from geofold.molecule.io.edit import NewResidue, with_residues
-from geofold.molecule.loop.batch_states import state_of_rows
+from geofold.molecule.loop.batch_states import cost_of_rows, state_of_rows
 from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.loop.ideal_segment import IdealSegment
@@ -237,8 +237,7 @@ class LoopCandidates:
 
     def cost(self, rows: Floats) -> Floats:
         """Cost (K,) of clashes and outliers of candidates (K, m, 3); see `LoopDomain.cost`."""
-        with torch.no_grad():
-            return np.asarray(self.domain.cost(state_of_rows(self.domain, self.structure, rows)).numpy())
+        return cost_of_rows(self.domain, self.structure, rows)
 
     def outlier_after(self, rows: Floats) -> np.ndarray:
         """Whether a candidate makes the residue after the loop a Ramachandran outlier, (K,) bool.

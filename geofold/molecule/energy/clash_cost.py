@@ -29,6 +29,8 @@ SCREEN_MARGIN = 1e-4
 """Margin of the screen (nm^2), larger than the rounding error of squared distances in single precision."""
 SMALL_TABLE = 50_000
 """Number of table entries up to which a second complete pass is cheaper than selecting rows first."""
+SCREENED_ROWS = 32
+"""Rows that `screened_cost` evaluates at once: their table of pairs stays in the cache."""
 DISTANCE_OFFSET = 1e-12
 """Offset of squared distances (nm^2), which keeps the gradient finite for coincident atoms."""
 
@@ -159,6 +161,29 @@ def screen(points: Tensor, local: int, limit: Tensor) -> tuple[Tensor, Tensor, T
     row, i = (excess.amin(-1) < 0).nonzero().unbind(1)
     hit, j = (excess[row, i] < 0).nonzero().unbind(1)
     return row[hit], i[hit], j
+
+
+def screened_cost(points: Tensor, fixed: Tensor, limit: Tensor, contact: Tensor) -> Tensor:
+    """Cost (B,) of all overlaps of local atoms, without a neighbour list: for many unlike conformations.
+
+    Parameters
+    ----------
+    points : (B, m, 3)
+        Local atoms (nm).
+    fixed : (e, 3)
+        Fixed atoms (nm).
+    limit : (m, m + e) float32
+        See `screen`.
+    contact : (m, m + e)
+        Contact distances (nm).
+    """
+    totals = [points.new_zeros(0)]
+    for part in points.split(SCREENED_ROWS):
+        atoms = torch.cat([part, fixed.expand(len(part), -1, -1)], 1)
+        row, i, j = screen(atoms, part.shape[1], limit)
+        clashes = Clashes.of(row, i, j, atoms[row, i] - atoms[row, j], contact[i, j], len(part))
+        totals.append(clashes.total(clashes.cost()))
+    return torch.cat(totals)
 
 
 _memory = threading.local()

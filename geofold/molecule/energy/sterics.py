@@ -202,8 +202,8 @@ class Sterics:
         pairs = self._update_pairs(points, pairs, xyz)
         if pairs.reference is None:
             atoms = torch.cat([points, self.fixed.expand(len(points), -1, -1)], 1) if len(self.fixed) else points
-            row, i, j = screen(atoms, points.shape[1], self._limit)
-            return Clashes.of(row, i, j, atoms[row, i] - atoms[row, j], self._contact_distances[i, j], len(xyz)), pairs
+            row, i, j = screen(atoms, points.shape[1], self.screen_limit)
+            return Clashes.of(row, i, j, atoms[row, i] - atoms[row, j], self.contact_distances[i, j], len(xyz)), pairs
         separation = _separation(points, pairs)
         row, k = (separation.square().sum(-1) < (pairs.distance - OVERLAP_TOLERANCE).square()).nonzero().unbind(1)
         return Clashes.of(row, pairs.i[k], pairs.j[k], separation[row, k], pairs.distance[k], len(xyz)), pairs
@@ -224,15 +224,15 @@ class Sterics:
         return pairs if pairs.reference is None else self._update_pairs(xyz[:, self.local], pairs, xyz)
 
     @cached_property
-    def _contact_distances(self) -> Tensor:
+    def contact_distances(self) -> Tensor:
         """(m', w): contact distance of two atoms, nm."""
         i, j = (torch.arange(k, device=self.radius.device) for k in (len(self.local), len(self.body)))
         return self._contact_distance(i[:, None], j[None])
 
     @cached_property
-    def _limit(self) -> Tensor:
+    def screen_limit(self) -> Tensor:
         """(m', w): squared distance below which an overlap costs something, for `screen`."""
-        limit = (self._contact_distances - OVERLAP_TOLERANCE).square() + SCREEN_MARGIN
+        limit = (self.contact_distances - OVERLAP_TOLERANCE).square() + SCREEN_MARGIN
         return limit.masked_fill(torch.as_tensor(self.excluded, device=limit.device), -1.0).to(torch.float32)
 
     @cached_property

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from geofold.geometry import dihedral, wrap
+from geofold.molecule.energy.clash_cost import screened_cost
 from geofold.molecule.kinematics.forward import positions
 from geofold.molecule.kinematics.inverse import reclose
 from geofold.molecule.loop.domain import LoopDomain, LoopState
@@ -19,17 +21,30 @@ from geofold.molecule.structure import Floats, Structure
 
 def state_of_rows(domain: LoopDomain, structure: Structure, rows: Floats) -> LoopState:
     """State of a batch of conformations: coordinates (B, m, 3) in nm of all atoms of the loop, in structure order."""
-    tree = domain.tree
+    xyz, angle = _local(domain, structure, rows)
+    conformation = domain.decoder.at(xyz, angle, domain.mobility(0))
+    return LoopState(conformation, domain.sterics.pairs(conformation.xyz), 0)
+
+
+@torch.no_grad()
+def cost_of_rows(domain: LoopDomain, structure: Structure, rows: Floats) -> Floats:
+    """`LoopDomain.cost` (B,) of conformations (B, m, 3), which need no state and no neighbour list for it."""
+    xyz, angle = _local(domain, structure, rows)
+    sterics = domain.sterics
+    clash = screened_cost(xyz[:, sterics.local], sterics.fixed, sterics.screen_limit, sterics.contact_distances)
+    return np.asarray((clash + domain.angles.penalty(angle).sum(-1)).cpu().numpy())
+
+
+def _local(domain: LoopDomain, structure: Structure, rows: Floats) -> tuple[Tensor, Tensor]:
+    """Local coordinates (B, m', 3) and torsions (B, n) of conformations (B, m, 3)."""
+    tree, like = domain.tree, domain.decoder.weight
     loop_atoms = np.flatnonzero(structure.atoms_within(tree.first, tree.last))
     local = domain.decoder.kinematics.atoms.cpu().numpy()
     xyz = np.repeat(structure.xyz[None, local], len(rows), 0)
     moving = np.isin(loop_atoms, local)
     xyz[:, np.searchsorted(local, loop_atoms[moving])] = rows[:, moving]
-    state = domain.start(structure.xyz, len(rows))
-    like = state.conformation.xyz
     angle = _increments(domain, structure, loop_atoms, rows)
-    conformation = domain.decoder.at(torch.as_tensor(xyz).to(like), torch.as_tensor(angle).to(like), domain.mobility(0))
-    return state._replace(conformation=conformation, pairs=domain.sterics.pairs(conformation.xyz))
+    return torch.as_tensor(xyz).to(like), torch.as_tensor(angle).to(like)
 
 
 @torch.no_grad()

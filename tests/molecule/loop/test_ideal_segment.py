@@ -18,7 +18,7 @@ from geofold.molecule.io.edit import NewResidue, with_residues
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
 from geofold.molecule.kinematics.inverse import IK_TOLERANCE as TOLERANCE
-from geofold.molecule.loop.batch_states import state_of_rows
+from geofold.molecule.loop.batch_states import cost_of_rows, state_of_rows
 from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.loop.build_request import plan_build
 from geofold.molecule.loop.domain import LoopDomain
@@ -28,6 +28,7 @@ from geofold.molecule.residues import one_letter_code
 from geofold.molecule.selection import backbone_atoms, find_range, parse_range
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Structure
+from geofold.resources import find
 
 ROWS = 32
 
@@ -184,3 +185,14 @@ def test_a_native_loop_is_fitted_more_closely_than_closed(name: str, span: str) 
     assert rmsd[0] < 0.6 and rmsd[0] < rmsd[1]
     again = loop.close(loop.torsions(fitted))
     np.testing.assert_allclose(loop.backbone(again), loop.backbone(fitted), atol=1e-4, err_msg="it is closed")
+
+
+def test_the_cost_of_rows_is_that_of_their_state() -> None:
+    structure = read(find("structures", "1ubi.pdb"))
+    loop = LoopCandidates.of(structure, rebuild_plan(structure, 44, 51), predicts=False)
+    rows = loop.draw(40, np.random.default_rng(5))
+    with torch.no_grad():
+        expected = loop.domain.cost(state_of_rows(loop.domain, loop.structure, rows)).numpy()
+    cost = cost_of_rows(loop.domain, loop.structure, rows)
+    np.testing.assert_allclose(cost, expected, rtol=1e-9)
+    assert cost.max() > 100 and len(cost_of_rows(loop.domain, loop.structure, rows[:0])) == 0
