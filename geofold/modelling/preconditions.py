@@ -111,7 +111,7 @@ def require_parameters(structure: Structure, options: RunOptions, gone: Collecti
     intact = [k for k in residues if k not in gone and _complete(structure, k, options.altloc)]
     amino = [k for k in intact if structure.is_amino_acid(k)]
     if options.energy and any(len(piece) > 1 for piece in pieces(structure, amino)):
-        complete(
+        completed = complete(
             structure,
             structure.conformer(options.altloc),
             hydrogens=True,
@@ -119,6 +119,7 @@ def require_parameters(structure: Structure, options: RunOptions, gone: Collecti
             only=set(intact),
             force_field=options.force_field_value,
         )
+        options.force_field_value.system(completed.topology)
 
 
 def _complete(structure: Structure, k: int, altloc: str | None) -> bool:

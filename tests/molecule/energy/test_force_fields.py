@@ -13,7 +13,7 @@ import torch
 from geofold.errors import ForceFieldError
 from geofold.molecule.energy import openmm_energy, openmm_gradient
 from geofold.molecule.energy.amber import AMBER14, FORCE_FIELDS, ForceField, labelled_force_field
-from geofold.molecule.energy.openmm_energy import EnergyModel, force_of
+from geofold.molecule.energy.openmm_energy import EnergyModel, SystemParameters, force_of
 from geofold.molecule.energy.openmm_gradient import OpenMMPotential
 from geofold.molecule.energy.subsystem import COVALENT, subsystem
 from geofold.molecule.io.read import read
@@ -140,7 +140,10 @@ def unknown_force(model: EnergyModel) -> openmm.Force:
 def test_a_force_that_cannot_be_copied_is_refused() -> None:
     structure, tree, _, model = build(AMBER14)
     odd = EnergyModel(
-        model.completed, openmm.XmlSerializer.clone(model.system), model.added_particles, ForceField("odd", "Odd", ())
+        model.completed,
+        SystemParameters(openmm.XmlSerializer.clone(model.system)),
+        model.added_particles,
+        ForceField("odd", "Odd", ()),
     )
     odd.system.addForce(unknown_force(odd))
     assert np.isfinite(odd.energy(structure.xyz))  # the whole System is evaluated as it is
@@ -151,7 +154,9 @@ def test_a_force_that_cannot_be_copied_is_refused() -> None:
 
 def test_the_official_solvent_cannot_be_copied_either() -> None:
     structure, tree, _, model = build(AMBER14)
-    official = EnergyModel(model.completed, AMBER14.official_system(model.completed.topology), model.added_particles)
+    official = EnergyModel(
+        model.completed, SystemParameters(AMBER14.official_system(model.completed.topology)), model.added_particles
+    )
     with pytest.raises(ForceFieldError, match="CustomGBForce"):
         OpenMMPotential(official, structure.xyz, moving_atoms(structure, tree))
 
@@ -164,7 +169,9 @@ def test_parameter_offsets_are_refused() -> None:
     force.addParticleParameterOffset("scale", 0, 1.0, 0.0, 0.0)
     with pytest.raises(ForceFieldError, match="parameter offsets"):
         OpenMMPotential(
-            EnergyModel(model.completed, system, model.added_particles), structure.xyz, moving_atoms(structure, tree)
+            EnergyModel(model.completed, SystemParameters(system), model.added_particles),
+            structure.xyz,
+            moving_atoms(structure, tree),
         )
 
 
@@ -175,7 +182,7 @@ def test_a_force_field_in_vacuum_has_no_solvent() -> None:
     assert vacuum.label == "ff14SB"
     with pytest.raises(ForceFieldError, match="without a GBSAOBCForce"):
         force_of(system, openmm.GBSAOBCForce)
-    bare = EnergyModel(model.completed, system, model.added_particles, vacuum)
+    bare = EnergyModel(model.completed, SystemParameters(system), model.added_particles, vacuum)
     potential = OpenMMPotential(bare, structure.xyz, moving_atoms(structure, tree))
     assert bool(torch.isfinite(potential.of_particles(torch.as_tensor(bare.positions(structure.xyz))[None])).all())
 
