@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.toolkits
 
 # Tests that together take about a minute on two cores.
-FAST := tests/core/test_controller.py tests/molecule/io tests/molecule/topology tests/molecule/kinematics \
+FAST := tests/core/test_controller.py tests/molecule/io tests/molecule/topology \
         tests/modelling/test_scoring.py tests/test_floors.py tests/test_words.py tests/test_docstrings.py \
         tests/test_errors.py tests/test_paths.py tests/test_terminal.py
 
