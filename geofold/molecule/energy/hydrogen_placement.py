@@ -89,25 +89,14 @@ class HydrogenPlacement:
                 rotors.append(rotor)
         return cls(elements, groups, rotors)
 
-    def place(self, xyz: Floats, moved: NDArray[np.bool_] | None = None) -> Floats:
-        """Coordinates (p, 3) with the hydrogens where geometry puts them, rotors at their first torsion.
-
-        Parameters
-        ----------
-        xyz : (p, 3)
-            Coordinates (nm); those of the hydrogens are not used.
-        moved : (p,) bool, optional
-            Particles whose hydrogens, and whose neighbours' hydrogens, are placed; all if not given.
-        """
+    def place(self, xyz: Floats) -> Floats:
+        """Coordinates (p, 3) with the hydrogens where geometry puts them, rotors at their first torsion."""
         placed = xyz.copy()
         for group in self.groups:
-            if moved is None or moved[[group.parent, *group.bonded, *((group.beyond,) * (group.beyond >= 0))]].any():
-                placed[list(group.hydrogens)] = group_positions(placed, group, self.elements[group.parent])
+            placed[list(group.hydrogens)] = group_positions(placed, group, self.elements[group.parent])
         return placed
 
-    def turn(
-        self, xyz: Floats, charge: Floats, sigma: Floats, epsilon: Floats, moved: NDArray[np.bool_] | None = None
-    ) -> Floats:
+    def turn(self, xyz: Floats, charge: Floats, sigma: Floats, epsilon: Floats) -> Floats:
         """Coordinates (p, 3) with each rotor at the torsion of lowest energy among the other atoms.
 
         Parameters
@@ -119,13 +108,8 @@ class HydrogenPlacement:
             Lennard-Jones diameters (nm).
         epsilon : (p,)
             Lennard-Jones depths (kJ/mol).
-        moved : (p,) bool, optional
-            Particles near which rotors turn; all rotors if not given.
         """
         xyz, rotors = xyz.copy(), self.rotors
-        if moved is not None and not moved.all():
-            distance = cKDTree(xyz[moved]).query(xyz, distance_upper_bound=CUTOFF)[0]
-            rotors = [rotor for rotor in rotors if np.isfinite(distance[rotor.group.parent])]
         if not rotors:
             return xyz
         around = cKDTree(xyz).query_ball_point(xyz[[rotor.group.parent for rotor in rotors]], CUTOFF)

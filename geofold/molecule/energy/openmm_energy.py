@@ -121,7 +121,9 @@ class EnergyModel:
         return model._with_rotors_turned(completed.xyz)
 
     def at(self, xyz: NDArray[np.float64]) -> EnergyModel:
-        """Model of the same atoms, hydrogens near those that moved placed again; it shares the System.
+        """Model of the same atoms with its hydrogens placed for other coordinates; it shares the System.
+
+        Hydrogens depend on these coordinates alone, so equal coordinates have equal energies.
 
         Parameters
         ----------
@@ -129,17 +131,16 @@ class EnergyModel:
             Coordinates of the structure (nm).
         """
         placed = self.positions(xyz)
-        moved = np.abs(placed - self.completed.xyz).max(1, initial=0.0) > 1e-9
-        if not moved.any():
+        if np.array_equal(placed, self.completed.xyz):
             return self
         if self.completed.placement is not None:
-            placed = self.completed.placement.place(placed, moved)
-        return self._with_rotors_turned(placed, moved)
+            placed = self.completed.placement.place(placed)
+        return self._with_rotors_turned(placed)
 
-    def _with_rotors_turned(self, placed: NDArray[np.float64], moved: NDArray[np.bool_] | None = None) -> EnergyModel:
-        """Model at particles (p, 3) whose hydroxyls and the like turn where one near them moved, (p,) bool."""
+    def _with_rotors_turned(self, placed: NDArray[np.float64]) -> EnergyModel:
+        """Model at particles (p, 3), with hydroxyls and the like at their torsions of lowest energy."""
         if self.completed.placement is not None:
-            placed = self.completed.placement.turn(placed, *self.parameters.nonbonded, moved)
+            placed = self.completed.placement.turn(placed, *self.parameters.nonbonded)
         return replace(self, completed=replace(self.completed, xyz=placed))
 
     @property
