@@ -33,6 +33,9 @@ KEEP_MARGIN = 2.0
 """By how much the cost of a model has to be lower than that of the input's loop, refined in place, to replace it. Among
 eight native loops of validation proteins no model gains more than 0.03; the largest known gain of a wrong loop is 1.6,
 at A:45-56 of 1ubi."""
+MIN_IMPROVEMENT = 0.5
+"""By how much the geometric cost of a loop has to fall in its refinement to replace the input: half of a severe overlap
+or of an outlier. What a torsion move cannot remove, such as an overlap with a ligand, does not justify a move."""
 STRICT_WEIGHT = 1.0
 """Energy weight (per kJ/mol) large enough that the energy alone decides."""
 
@@ -103,14 +106,21 @@ class LoopRepair:
         near = next(model for model in models if model.outcome is search.outcomes[0])
         if models[0].cost > near.cost - KEEP_MARGIN:
             # the input, refined in place, is preferred to a model that is hardly better
-            clean = domain.clean(domain.start(self.structure.xyz))[0]
-            best = replace(near, outcome=no_motion(domain, self.structure.xyz, "kept")) if clean else near
+            improved = self._improves(domain, near)
+            best = near if improved else replace(near, outcome=no_motion(domain, self.structure.xyz, "kept"))
         else:
             best = models[0]
         if self.energies is not None and best.outcome.status != "kept":
             best = self._no_worse_than_input(domain, best, near, self.energies)
         ensemble = packed.ensemble if search.ensemble is None else search.ensemble
         return self._finish([best, *models, *packed.models], ensemble)
+
+    def _improves(self, domain: LoopDomain, near: LoopModel) -> bool:
+        """Whether a model refined from the input overlaps less or has fewer outliers; a clean loop cannot improve."""
+        before, after = (domain.start(xyz) for xyz in (self.structure.xyz, near.outcome.apply(self.structure.xyz)))
+        if domain.clean(before)[0]:
+            return False
+        return float(domain.cost(after)[0]) < float(domain.cost(before)[0]) - MIN_IMPROVEMENT
 
     def _domain(self, structure: Structure) -> LoopDomain:
         return loop_domain(structure, self.first, self.last, self.options)

@@ -13,9 +13,15 @@ from app_cases import BENT, LOOP, STRUCTURES
 import geofold as gf
 from geofold.app.result import Result
 from geofold.errors import AltlocError, CovalentLinkError, OverlappingLoopsError
+from geofold.modelling.options import RunOptions
+from geofold.modelling.progress import Progress
 from geofold.modelling.repair import loop as loop_repair
+from geofold.modelling.repair.refinement import loop_domain
+from geofold.modelling.time_budget import TimeBudget
+from geofold.modelling.trajectory import no_motion
 from geofold.molecule.io.read import read
 from geofold.molecule.selection import find_range
+from geofold.molecule.structure import Structure
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +175,21 @@ def test_an_intact_loop_stays_unless_a_model_is_clearly_better(monkeypatch: pyte
     else:
         assert result.content != native and result.report["stream"]["status"] != ["kept"]
     assert result.passed
+
+
+def test_a_refinement_improves_only_by_what_it_removes(result: Result) -> None:
+    """The bent loop, where it is and where its repair ended; and the native loop, which is clean."""
+    options = RunOptions(energy=False)
+    bent, native = read(BENT), read(STRUCTURES / "1ubi.pdb")
+    first, last = find_range(bent, LOOP)
+
+    def improves(start: Structure, end: Structure) -> bool:
+        repair = loop_repair.LoopRepair(start, first, last, options, None, TimeBudget(), Progress())
+        domain = loop_domain(start, first, last, options)
+        outcome = no_motion(domain, start.xyz)
+        moved = replace(outcome, frames=np.concatenate([outcome.frames, end.xyz[None, outcome.atoms]]))
+        return repair._improves(domain, loop_repair.LoopModel(moved, {}))
+
+    end = replace(bent, xyz=result.xyz)
+    assert improves(bent, end) and not improves(bent, bent)
+    assert not improves(end, bent) and not improves(native, native)
