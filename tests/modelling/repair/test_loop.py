@@ -166,7 +166,7 @@ def test_toolkit_sources_are_accepted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("margin", [np.inf, -np.inf])
 def test_an_intact_loop_stays_unless_a_model_is_clearly_better(monkeypatch: pytest.MonkeyPatch, margin: float) -> None:
-    monkeypatch.setattr(loop_repair, "KEEP_MARGIN", margin)
+    monkeypatch.setattr(loop_repair, "CLEAN_MARGIN", margin)
     native = (STRUCTURES / "1ubi.pdb").read_bytes()
     result = gf.repair(native, "A:8-11", streams=2, rounds=1, seed=0)
     if margin > 0:
