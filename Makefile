@@ -1,7 +1,7 @@
 # Two commands do everything on a machine with Python 3.11, make and a C compiler:
 #   make demo   environment, install, repair of a shipped bent loop: structure, report, viewer page
 #   make test   environment, install, style, types, tests
-# While working on the code, make check runs style, types and the fast half of the tests; make docs builds the
+# While working on the code, make check runs style, types and the fast tests; make docs builds the
 # documentation site in site/.
 PYTHON ?= python3
 VENV   := .venv
@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.toolkits
 
 # Tests that together take about a minute on two cores.
-FAST := tests/core/test_controller.py tests/molecule/io tests/molecule/topology \
+FAST := tests/molecule/io tests/molecule/topology \
         tests/modelling/test_scoring.py tests/test_floors.py tests/test_words.py tests/test_docstrings.py \
         tests/test_errors.py tests/test_paths.py tests/test_terminal.py
 

@@ -62,7 +62,7 @@ def test_charmm_names_isoleucine_s_delta_carbon_cd() -> None:
 
 def test_names_of_force_fields_are_the_standard_residues(monkeypatch: pytest.MonkeyPatch) -> None:
     """CHARMM's and Amber's names of protonation states: the same end, the same loop to search for, nothing left out."""
-    monkeypatch.setattr(loop_repair, "KEEP_MARGIN", -np.inf)
+    monkeypatch.setattr(loop_repair, "CLEAN_MARGIN", -np.inf)
     names = {"HIS": "HSE", "LYS": "LYN", "GLU": "GLH", "ASP": "ASH"}
     plain = "".join(lines_of("1ubi.pdb"))
     other = "".join(
