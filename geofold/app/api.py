@@ -116,8 +116,10 @@ def repair(
     if auto:
         if texts:
             raise OptionError(f"loops ({', '.join(texts)}) and auto", "one of them", "leave one out")
+        from geofold.modelling.repair.detection import detect_ranges
+
         with one_thread():
-            texts = _detect_ranges(structure, altloc)
+            texts = detect_ranges(structure, altloc)
         if not texts:
             return finish("repair", structure, structure, [], [], options, began)
     return repair_existing(structure, texts, options, began, progress)
@@ -195,12 +197,6 @@ def constrain(
             outcome = alone if alone.status == "done" else outcome
     require_honoured(structure, outcome)
     return finish("constrain", structure, original, added, [outcome], options, began, contacts=wanted)
-
-
-def _detect_ranges(structure: Structure, altloc: str | None) -> list[str]:
-    from geofold.modelling.repair.detection import find_loops, format_range
-
-    return [format_range(structure, first, last) for first, last in find_loops(structure, altloc)[0]]
 
 
 def check(

@@ -15,13 +15,13 @@ import numpy as np
 
 from geofold.app.finalise import finish
 from geofold.app.repair_runs import build_missing, repair_existing
-from geofold.app.report.chain_breaks import ALL, breaks, expand_builds, why_not_built
-from geofold.app.report.check import inspect
+from geofold.app.report.chain_breaks import breaks, why_not_built
+from geofold.app.report.check import measure_whole
 from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.modelling.options import RunOptions
 from geofold.modelling.progress import ProgressCallback
-from geofold.modelling.repair.detection import find_loops, format_range
+from geofold.modelling.repair.detection import detect_ranges
 from geofold.modelling.threads import one_thread
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.edit import with_atoms
@@ -72,11 +72,9 @@ class Fix:
         self.checks += [check | {"name": f"{name}: {check['name']}"} for check in result.report["audit"]["checks"]]
         self.structure = read(result.content, name=self.structure.source)
 
-    def take_atoms(self, added: list[AddedAtom]) -> None:
-        """Continue with added atoms, rounded as in a file."""
-        edited = with_atoms(self.structure, added)
-        content = render(edited, edited.xyz, np.zeros(len(edited), dtype=bool))
-        self.structure = read(content, name=self.structure.source)
+    def take_edit(self, edited: Structure) -> None:
+        """Continue with an edited structure, as a file has it."""
+        self.structure = read(_content(edited), name=self.structure.source)
 
     def complete_side_chains(self) -> None:
         """Complete side chains of residues with a complete backbone."""
@@ -84,28 +82,27 @@ class Fix:
         standard = [k for k, residue in enumerate(structure.residues) if residue.resname in STANDARD_RESIDUES]
         whole = [k for k in standard if all(structure.atom(k, name, conformer) is not None for name in BACKBONE)]
         torn = [structure.residues[k].label for k in sorted(set(standard) - set(whole))]
-        added = complete_side_chains(structure, whole, seed=self.options.seed)[1]
+        completed, added = complete_side_chains(structure, whole, seed=self.options.seed)
         labels = dict.fromkeys(structure.residues[atom.residue].label for atom in added)
         self.record(SIDE_CHAINS, list(labels), [f"{label}: its backbone is incomplete" for label in torn])
         if added:
-            self.take_atoms(added)
+            self.take_edit(completed)
 
     def build_gaps(self) -> None:
         """Build every gap with a known sequence."""
         gaps = breaks(self.structure)
         left = [f"{gap['after']} to {gap['before']}: {reason}" for gap in gaps if (reason := why_not_built(gap))]
-        if len(left) < len(gaps):
-            wanted = expand_builds(self.structure, [ALL])
-            self.take(build_missing(self.structure, wanted, self.options, self.began, self.progress), GAPS)
-            self.record(GAPS, self.result.report["loops"] if self.result is not None else [], left)
-        else:
-            self.record(GAPS, [], left)
+        wanted, done = [gap["build"] for gap in gaps if why_not_built(gap) is None], list[str]()
+        if wanted:
+            result = build_missing(self.structure, wanted, self.options, self.began, self.progress)
+            self.take(result, GAPS)
+            done = result.report["loops"]
+        self.record(GAPS, done, left)
 
     def repair_loops(self) -> None:
         """Repair the loops that look wrong."""
         with one_thread():
-            ranges = find_loops(self.structure, self.options.altloc)[0]
-        texts = [format_range(self.structure, first, last) for first, last in ranges]
+            texts = detect_ranges(self.structure, self.options.altloc)
         if texts:
             self.take(repair_existing(self.structure, texts, self.options, self.began, self.progress), LOOPS)
         self.record(LOOPS, texts, [])
@@ -116,7 +113,8 @@ class Fix:
         model = EnergyModel.of(
             structure, structure.conformer(self.options.altloc), force_field=self.options.force_field_value
         ).completed
-        ends = {k for k, residue in enumerate(structure.residues) if _ends_chain(structure, k, residue.chain)}
+        last = {r.chain: k for k, r in enumerate(structure.residues) if structure.is_amino_acid(k)}
+        ends = set(last.values())
         added = [
             AddedAtom(int(k), atom.name, atom.element.symbol.upper(), xyz)
             for atom, source, k, xyz in zip(model.topology.atoms(), model.source, model.residue, model.xyz, strict=True)
@@ -126,7 +124,7 @@ class Fix:
         left += [f"{gap['after']} to {gap['before']}: protonated as chain ends" for gap in breaks(structure)]
         self.record(HYDROGENS, [f"{len(added)} atoms"] if added else [], left)
         if added:
-            self.take_atoms(added)
+            self.take_edit(with_atoms(structure, added))
 
     def finish(self, original: Structure) -> Result:
         """Return the result of all steps, with measurements of the whole structure before and after."""
@@ -138,8 +136,8 @@ class Fix:
             content, structure = result.content, result.structure
         else:
             structure = self.structure
-            content = render(structure, structure.xyz, np.zeros(len(structure), dtype=bool))
-        before, after = (inspect(one, altloc=self.options.altloc)["before"] for one in (original, structure))
+            content = _content(structure)
+        before, after = (measure_whole(one, self.options.altloc) for one in (original, structure))
         report = result.report | {
             "command": "fix",
             "steps": self.steps,
@@ -213,7 +211,6 @@ def fix(
     return run.finish(original)
 
 
-def _ends_chain(structure: Structure, k: int, chain: str) -> bool:
-    """Whether no amino acid of the chain follows a residue."""
-    later = range(k + 1, len(structure.residues))
-    return not any(structure.residues[j].chain == chain and structure.is_amino_acid(j) for j in later)
+def _content(structure: Structure) -> bytes:
+    """Content of the file of a structure that nothing was moved in."""
+    return render(structure, structure.xyz, np.zeros(len(structure), dtype=bool))

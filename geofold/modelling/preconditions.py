@@ -13,6 +13,7 @@ from geofold.molecule.energy.missing_atoms import missing_atoms
 from geofold.molecule.energy.pdbfixer_input import pieces
 from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.peptide.contacts import Contact
+from geofold.molecule.selection import atom_label
 from geofold.molecule.structure import AddedAtom, Structure
 from geofold.molecule.topology.bonds import is_complete
 
@@ -182,13 +183,9 @@ def require_honoured(structure: Structure, move: StreamOutcome) -> None:
     """
     if move.status != "rigid" or not move.tree.links:
         return
-    i, j = move.tree.links[0]
-
-    def label(atom: int) -> str:
-        return f"{structure.residues[structure.residue_of[atom]].label}@{structure.name[atom]}"
-
+    one, other = (atom_label(structure, atom) for atom in move.tree.links[0])
     raise CovalentLinkError(
-        f"the covalent link {label(i)} - {label(j)} leaves the moving residues no freedom",
+        f"the covalent link {one} - {other} leaves the moving residues no freedom",
         "torsions that can still turn",
         "take a longer range, or remove the link's record if it is not real",
     )

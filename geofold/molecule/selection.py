@@ -55,6 +55,11 @@ class ResidueRange:
         return f"{self.chain}:{start}" + (f"-{end}" if end != start else "")
 
 
+def atom_label(structure: Structure, atom: int) -> str:
+    """Label of an atom, as in ``A:45@CB``."""
+    return f"{structure.residues[structure.residue_of[atom]].label}@{structure.name[atom]}"
+
+
 def parse_range(text: str) -> ResidueRange:
     """Parse a written range.
 

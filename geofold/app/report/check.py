@@ -7,7 +7,7 @@ from typing import Any
 
 from geofold.app.report.chain_breaks import breaks
 from geofold.app.report.energies import NumbersAndNotes
-from geofold.app.report.metrics import measure
+from geofold.app.report.metrics import Section, measure
 from geofold.app.report.report import REPORT_SCHEMA, chemistry_notes, described, versions
 from geofold.app.report.torsion_likelihood import likelihood
 from geofold.errors import ForceFieldError
@@ -38,13 +38,6 @@ def inspect(
     dict
         Schema ``geofold-report/1``, without ``after``.
     """
-    spans = chain_segments(structure)
-    trees = []
-    for first, last in spans:
-        if last > first:
-            # clashes of every residue count; if there are several conformers, the first is measured
-            letter = altloc or any_altloc(structure, first, last)
-            trees.append(torsion_tree(structure, first, last, altloc=letter, torn=True))
     report: dict[str, Any] = {
         "schema": REPORT_SCHEMA,
         "command": "check",
@@ -52,8 +45,8 @@ def inspect(
         "input": described(structure),
         "residues": segment_labels(structure),
         "chain_breaks": breaks(structure),
-        "before": measure(structure, trees, structure.xyz, None, altloc),
-        "prior": likelihood(structure, [span for span in spans if span[1] > span[0]]),
+        "before": measure_whole(structure, altloc),
+        "prior": likelihood(structure, _segments(structure)),
         "trouble": report_anomalies(structure, altloc),
     }
     numbers: dict[str, Any] = {}
@@ -65,6 +58,27 @@ def inspect(
         notes = [f"no energy: {error}"]
     notes = [*structure.notes, *_torn(structure), *chemistry_notes(structure), *notes]
     return report | {"before": numbers | report["before"], "notes": notes}
+
+
+def measure_whole(structure: Structure, altloc: str | None = None) -> Section:
+    """Measure a structure without its energy; clashes and outliers of every residue count.
+
+    Parameters
+    ----------
+    structure : Structure
+    altloc : str, optional
+        Conformer to measure if the backbone has several; the first of each segment if not given.
+    """
+    trees = [
+        torsion_tree(structure, first, last, altloc=altloc or any_altloc(structure, first, last), torn=True)
+        for first, last in _segments(structure)
+    ]
+    return measure(structure, trees, structure.xyz, None, altloc)
+
+
+def _segments(structure: Structure) -> list[tuple[int, int]]:
+    """Segments of two or more residues."""
+    return [(first, last) for first, last in chain_segments(structure) if last > first]
 
 
 def _torn(structure: Structure) -> list[str]:

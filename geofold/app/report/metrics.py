@@ -19,6 +19,7 @@ from geofold.app.report.energies import ENERGY, energies, infinite
 from geofold.app.report.measure import CIS, Backbone, backbone, overlaps
 from geofold.molecule.energy import ramachandran
 from geofold.molecule.energy.openmm_energy import EnergyModel
+from geofold.molecule.selection import atom_label
 from geofold.molecule.structure import Mask, Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
@@ -163,13 +164,9 @@ def _overlaps(coordinates: Coordinates) -> Section:
         "severe_overlaps": len(unique),
         "worst_overlap_angstrom": round(10 * max(unique.values(), default=0.0), 3),
         "overlapping_atoms": [
-            " - ".join(_atom_label(coordinates.structure, atom) for atom in pair) for pair in pairs[:LISTED_OVERLAPS]
+            " - ".join(atom_label(coordinates.structure, atom) for atom in pair) for pair in pairs[:LISTED_OVERLAPS]
         ],
     }
-
-
-def _atom_label(structure: Structure, atom: int) -> str:
-    return f"{structure.residues[structure.residue_of[atom]].label}@{structure.name[atom]}"
 
 
 def _overlap_details(section: Section) -> str:

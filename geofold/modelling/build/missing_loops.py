@@ -19,6 +19,7 @@ from geofold.modelling.search.consensus import with_confidence, with_external_rm
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.loop.build_request import plan_builds
+from geofold.molecule.selection import atom_label
 from geofold.molecule.sidechains.repacking import complete_side_chains
 from geofold.molecule.structure import AddedAtom, Structure
 
@@ -81,9 +82,6 @@ class BuiltLoops:
         """Atoms of `original` that were removed, (n_atoms,) bool."""
         return np.isin(self.original.residue_of, [k for models in self.initial for k in models.build.removed])
 
-    def _label(self, atom: int) -> str:
-        return f"{self.original.residues[self.original.residue_of[atom]].label}@{self.original.name[atom]}"
-
     @property
     def missing(self) -> int:
         """Number of residues that the input lacked."""
@@ -110,7 +108,9 @@ class BuiltLoops:
             notes.append("the built residues have no hydrogens")
         lost = [link for link in self.original.links if self._removed[[link.i, link.j]].sum() == 1]
         if lost:
-            links = ", ".join(f"{self._label(link.i)} - {self._label(link.j)}" for link in lost)
+            links = ", ".join(
+                f"{atom_label(self.original, link.i)} - {atom_label(self.original, link.j)}" for link in lost
+            )
             notes.append(f"links to residues that were rebuilt are not kept: {links}")
         if any("CYS" in models.build.names for models in self.initial):
             notes.append("disulfides of built residues are not made")

@@ -50,6 +50,11 @@ def report_anomalies(structure: Structure, altloc: str | None = None) -> dict[st
     }
 
 
+def detect_ranges(structure: Structure, altloc: str | None = None) -> list[str]:
+    """Ranges of the loops that look wrong, as users write them; see `find_loops`."""
+    return [format_range(structure, first, last) for first, last in find_loops(structure, altloc)[0]]
+
+
 def format_range(structure: Structure, first: int, last: int) -> str:
     """Return a range in the form that ``--loop`` takes."""
     end = structure.residues[last]

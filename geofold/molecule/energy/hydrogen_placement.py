@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 
 from geofold.geometry import unit_vectors
 from geofold.molecule.energy.hydrogen_geometry import BENT, Group, group_positions, make_group
+from geofold.molecule.energy.hydrogens import bonded_particles
 
 COULOMB = 138.935456
 """Coulomb's constant (kJ/mol nm)."""
@@ -76,10 +77,7 @@ class HydrogenPlacement:
         """Return the placement of the particles of a topology that were added as hydrogens, (p,) bool."""
         atoms = list(topology.atoms())
         elements = ["" if atom.element is None else atom.element.symbol for atom in atoms]
-        bonded: list[list[int]] = [[] for _ in atoms]
-        for one, two in topology.bonds():
-            bonded[one.index].append(two.index)
-            bonded[two.index].append(one.index)
+        bonded = bonded_particles(topology)
         missing = added & (np.array(elements) == "H")
         groups, rotors = [], []
         for parent in sorted({bonded[h][0] for h in np.flatnonzero(missing) if bonded[h]}):

@@ -17,7 +17,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from geofold.errors import ForceFieldError
 from geofold.geometry import unit_vectors
@@ -112,9 +111,10 @@ def protonate(topology: Any, xyz: Floats, variants: Sequence[str | None]) -> Pro
     import openmm.app
     from openmm.app import element
 
-    bonded = _neighbours(topology)
+    atoms = list(topology.atoms())
+    bonded = [[atoms[k] for k in around] for around in bonded_particles(topology)]
     new, made, origin = openmm.app.Topology(), dict[int, Any](), list[int]()
-    acceptors = [atom for atom in topology.atoms() if atom.element in (element.oxygen, element.nitrogen)]
+    acceptors = [atom for atom in atoms if atom.element in (element.oxygen, element.nitrogen)]
     for chain in topology.chains():
         new_chain, residues = new.addChain(chain.id), list(chain.residues())
         for residue in residues:
@@ -138,12 +138,12 @@ def protonate(topology: Any, xyz: Floats, variants: Sequence[str | None]) -> Pro
     return Protonated(new, np.array(origin, dtype=np.int64))
 
 
-def _neighbours(topology: Any) -> dict[int, list[Any]]:
-    """Atoms bonded to each atom, by its index."""
-    bonded = defaultdict(list)
+def bonded_particles(topology: Any) -> list[list[int]]:
+    """List the indices of the atoms bonded to each atom of an OpenMM topology."""
+    bonded: list[list[int]] = [[] for _ in range(topology.getNumAtoms())]
     for one, two in topology.bonds():
-        bonded[one.index].append(two)
-        bonded[two.index].append(one)
+        bonded[one.index].append(two.index)
+        bonded[two.index].append(one.index)
     return bonded
 
 
@@ -168,7 +168,7 @@ def _missing(expected: list[str], present: list[str]) -> list[str]:
     return missing[: max(len(expected) - len(present), 0)]
 
 
-def _choose_variant(residue: Any, bonded: dict[int, list[Any]], xyz: Floats, acceptors: list[Any]) -> str | None:
+def _choose_variant(residue: Any, bonded: list[list[Any]], xyz: Floats, acceptors: list[Any]) -> str | None:
     """Variant of a cysteine or a histidine by its bonds; None for other residues."""
     if residue.name == "CYS":
         sulphur = [atom for atom in residue.atoms() if atom.name == "SG"]
@@ -177,7 +177,7 @@ def _choose_variant(residue: Any, bonded: dict[int, list[Any]], xyz: Floats, acc
     return _choose_tautomer(residue, bonded, xyz, acceptors) if residue.name == "HIS" else None
 
 
-def _choose_tautomer(residue: Any, bonded: dict[int, list[Any]], xyz: Floats, acceptors: list[Any]) -> str:
+def _choose_tautomer(residue: Any, bonded: list[list[Any]], xyz: Floats, acceptors: list[Any]) -> str:
     """Tautomer of a histidine: by its hydrogens or, if it has none, by the hydrogen bonds that each could form."""
     nitrogens = [atom for atom in residue.atoms() if atom.name in ("ND1", "NE2")]
     if [atom.name for atom in nitrogens] != ["ND1", "NE2"]:
@@ -196,6 +196,6 @@ def _choose_tautomer(residue: Any, bonded: dict[int, list[Any]], xyz: Floats, ac
 
 def _donates(donor: Floats, hydrogen: Floats, acceptors: Floats) -> bool:
     """Whether a donor with its hydrogen forms a hydrogen bond with one of the acceptors (n, 3)."""
-    near = acceptors[cKDTree(acceptors).query_ball_point(donor, HYDROGEN_BOND)] if len(acceptors) else acceptors
+    near = acceptors[np.linalg.norm(acceptors - donor, axis=-1) <= HYDROGEN_BOND]
     cosine = unit_vectors(near - hydrogen) @ unit_vectors(hydrogen - donor)
     return bool((cosine > np.cos(np.radians(HYDROGEN_BOND_ANGLE))).any())

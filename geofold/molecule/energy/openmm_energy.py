@@ -20,6 +20,7 @@ from geofold.errors import ForceFieldError
 from geofold.geometry import frames_by_normal
 from geofold.molecule.energy.all_atom import Completed, complete, platform
 from geofold.molecule.energy.amber import AMBER14, ForceField
+from geofold.molecule.energy.hydrogens import bonded_particles
 from geofold.molecule.energy.subsystem import SystemTerms
 from geofold.molecule.structure import Structure
 
@@ -230,11 +231,7 @@ def force_of(system: Any, kind: type) -> Any:
 
 def _riders(completed: Completed) -> NDArray[np.int64]:
     """List added particles and their frames (q, 4): the nearest input particles along the bonds."""
-    atoms = list(completed.topology.atoms())
-    table: list[list[int]] = [[] for _ in atoms]
-    for bond in completed.topology.bonds():
-        table[bond[0].index].append(bond[1].index)
-        table[bond[1].index].append(bond[0].index)
+    table = bonded_particles(completed.topology)
     known = completed.source >= 0
     rows = []
     for p in np.flatnonzero(~known):

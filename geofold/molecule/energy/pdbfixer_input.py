@@ -51,24 +51,22 @@ def pdb_text(
             residue = structure.residues[k]
             resname = standard_name(residue.resname)
             record = "ATOM  " if resname in STANDARD_RESIDUES else "HETATM"
+            place = f"{resname:>3.3s} {letters[chain % len(letters)]}{number % 10000:4d}"
+            atoms = list[tuple[str, str, NDArray[np.float64]]]()
             for atom in residue.atoms[conformer[residue.atoms]]:
                 element = str(structure.element[atom])
                 if element == "D" or int(atom) in spare:
                     continue
+                atoms.append((str(structure.name[atom]), element, structure.xyz[atom]))
+            if k == piece[-1] and (oxygen := _end_oxygen(structure, conformer, included, k)) is not None:
+                atoms.append(("OXT", "O", oxygen))
+            for name, element, xyz in atoms:
                 serial += 1
-                name = str(structure.name[atom])
-                x, y, z = structure.xyz[atom] * 10
+                x, y, z = xyz * 10
                 padded = name if len(name) > 3 or len(element) > 1 else " " + name
                 lines.append(
-                    f"{record}{serial % 100000:5d} {padded:<4s} {resname:>3.3s} {letters[chain % len(letters)]}"
-                    f"{number % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {element.capitalize():>2s}"
-                )
-            if k == piece[-1] and (oxygen := _end_oxygen(structure, conformer, included, k)) is not None:
-                serial += 1
-                x, y, z = oxygen * 10
-                lines.append(
-                    f"{record}{serial % 100000:5d}  OXT {resname:>3.3s} {letters[chain % len(letters)]}"
-                    f"{number % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           O"
+                    f"{record}{serial % 100000:5d} {padded:<4s} {place}    {x:8.3f}{y:8.3f}{z:8.3f}"
+                    f"  1.00  0.00          {element.capitalize():>2s}"
                 )
             number += 1
     return "\n".join([*lines, "TER", "END", ""])
