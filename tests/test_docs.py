@@ -156,14 +156,49 @@ def test_a_picture_is_a_screenshot_of_its_size(monkeypatch: pytest.MonkeyPatch) 
     assert picture.size == (320, 240) and picture.convert("RGB").getpixel((160, 120)) == (0, 0x72, 0xB2)
 
 
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs")
-    pytest.importorskip("mkdocstrings")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation site, built without a warning."""
+    for name in ("mkdocs", "mkdocstrings", "latex2mathml"):
+        pytest.importorskip(name)
+    folder = tmp_path_factory.mktemp("docs") / "site"
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    built = {path.name for path in (tmp_path / "site").rglob("*.html")}
+    return folder
+
+
+def test_the_site_has_every_page(site: Path) -> None:
+    built = {path.name for path in site.rglob("*.html")}
     assert built >= {Path(name).with_suffix(".html").name for name in PAGES}
-    assert not list((tmp_path / "site").rglob("*.py")) and len(PAGES) == len(list(DOCS.rglob("*.md")))
+    assert not list(site.rglob("*.py")) and len(PAGES) == len(list(DOCS.rglob("*.md")))
+
+
+def test_pages_load_nothing_from_the_network_and_formulas_are_mathml(site: Path) -> None:
+    loaded = re.compile(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=[\"']?https?:[^>]*>")
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert loaded.findall(text) == [], path.name
+        assert 'class="arithmatex"' not in text
+    source = PAGES["method.md"].read_text(encoding="utf-8")
+    formulas = source.count("\\(") + len(re.findall(r"^\\\[", source, re.MULTILINE))
+    assert (site / "method.html").read_text(encoding="utf-8").count("<math") == formulas > 50
+
+
+@pytest.mark.browser
+def test_search_answers_on_pages_opened_from_disk(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import make_pictures
+
+    browser = next(filter(None, map(shutil.which, make_pictures.BROWSERS)), None)
+    if browser is None:
+        pytest.skip("no chromium on this machine")
+    done = subprocess.run(
+        [browser, *make_pictures.FLAGS, f"--user-data-dir={tmp_path}", "--dump-dom",
+         (site / "index.html").as_uri() + "?q=trust+region"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    found = re.findall(r'<a href="([^"]*)" class="md-search-result__link"', done.stdout)
+    assert any("controller.html" in link for link in found)

@@ -1,19 +1,23 @@
-"""What the site shows that does not lie in its folder: the pictures, and the tutorial notebook as a page.
+"""What the site shows that does not lie in its folder, and its formulas, which need no script.
 
-MkDocs calls `on_files` (mkdocs.yml names this file).
+MkDocs calls `on_files` (pictures, the tutorial notebook as a page) and `on_page_content` (TeX becomes MathML, which
+browsers draw themselves); mkdocs.yml names this file.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
 EXAMPLES = Path(__file__).resolve().parent.parent
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -23,6 +27,17 @@ def on_files(files: Files, config: Any) -> Files:
     notebook = json.loads((EXAMPLES / "tutorial.ipynb").read_text(encoding="utf-8"))
     files.append(File.generated(config, "tutorial.md", content=page_of(notebook)))
     return files
+
+
+def on_page_content(content: str, /, **_: Any) -> str:
+    """Draw every formula of a page as MathML."""
+    return FORMULA.sub(_mathml, content)
+
+
+def _mathml(found: re.Match[str]) -> str:
+    tag, bracket, tex = found.groups()
+    formula = convert(html.unescape(tex).strip(), display="inline" if bracket == "(" else "block")
+    return f'<{tag} class="formula">{formula}</{tag}>'
 
 
 def page_of(notebook: dict[str, Any]) -> str:
