@@ -2,24 +2,28 @@
 #   make demo   environment, install, repair of a shipped bent loop: structure, report, viewer page
 #   make test   environment, install, style, types, tests
 # While working on the code, make check runs style, types and the fast tests; make docs builds the
-# documentation site in site/.
+# documentation site in site/, and make release-check wheel and sdist in dist/, tried in an environment of their own.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.toolkits
 
+# PyTorch's index of builds without CUDA, for Linux; macOS and Windows get such builds from PyPI.
+# Without a way to it, pip takes the build that it finds elsewhere.
+TORCH_INDEX := $(if $(filter Linux,$(shell uname -s)),--extra-index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 30)
+
 # Tests that together take about a minute on two cores.
 FAST := tests/molecule/io tests/molecule/topology \
         tests/modelling/test_scoring.py tests/test_floors.py tests/test_words.py tests/test_docstrings.py \
         tests/test_errors.py tests/test_paths.py tests/test_terminal.py
 
-.PHONY: demo test check lint docs bench clean
+.PHONY: demo test check lint docs release-check api-check clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("geofold needs Python 3.11 or newer; try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(TORCH_INDEX) torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench,maze,cluster,docs]'
 	touch $@
 
@@ -47,6 +51,15 @@ check: lint
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "site/index.html is the first page (open it in a browser)."
+
+release-check: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt build twine
+	$(BIN)/python examples/packaging/check_release.py
+
+# changes of the public interface since the last tag
+api-check: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check griffe
+	$(BIN)/griffe check geofold --against "$$(git describe --tags --abbrev=0)"
 
 clean:
 	rm -rf $(VENV) demo bench-out build dist site
