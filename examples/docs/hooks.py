@@ -17,6 +17,7 @@ from mkdocs.structure.files import File, Files
 
 EXAMPLES = Path(__file__).resolve().parent.parent
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+BADGE = re.compile(r"^\[!\[.*\n", re.MULTILINE)  # pictures from the network
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
 
 
@@ -41,11 +42,12 @@ def _mathml(found: re.Match[str]) -> str:
 
 
 def page_of(notebook: dict[str, Any]) -> str:
-    """A notebook as Markdown: words as they are, code and its printed output as blocks, pictures inside the page."""
+    """A notebook as Markdown: words without badges, code and its printed output as blocks, pictures inside the page."""
     parts = []
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
+            source = BADGE.sub("", source)
             parts.append(source.replace("](docs/", "]("))  # from here, the site's own pages lie beside it
             continue
         parts.append(f"```python\n{source}\n```")
