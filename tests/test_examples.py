@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from app_cases import ROOT
@@ -51,3 +55,40 @@ def test_readme_command_line_can_be_read(line: str) -> None:
 @pytest.mark.parametrize("mention", mentions(README))
 def test_readme_names_commands_that_there_are(mention: str) -> None:
     assert known(mention)
+
+
+def first_ten_minutes() -> Any:
+    spec = importlib.util.spec_from_file_location("first_ten_minutes", ROOT / "examples" / "first_ten_minutes.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look it up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_a_newcomer_types_can_be_read_and_covers_what_the_readme_shows() -> None:
+    typed = [line.strip() for step in first_ten_minutes().STEPS for line in step.typed.split("&&")]
+    commands = [line for line in typed if line.startswith("geofold ") and "--help" not in line]
+    for line in commands:
+        assert parsed(line) or line == "geofold doctor", line
+    assert {line.split()[1] for line in commands} >= {"doctor", "check", "repair", "view", "batch"}
+
+
+def test_a_step_ends_the_script_if_its_status_or_its_words_are_others(tmp_path: Path) -> None:
+    if shutil.which("tmux") is None:
+        pytest.skip("no tmux on this machine")
+    script, transcript = first_ten_minutes(), tmp_path / "screens.txt"
+    fine = script.Step("ls 1ubi.pdb", "1ubi.pdb")
+    ((_, status, screen),) = script.main((fine,), transcript, 60)
+    assert status == 0 and "1ubi.pdb" in screen and transcript.read_text().startswith("$ ls 1ubi.pdb")
+    for wrong in (script.Step("ls 1ubi.pdb", "audit"), script.Step("ls 1ubi.pdb", "1ubi.pdb", status=2)):
+        with pytest.raises(SystemExit, match="expected status"):
+            script.main((wrong,), None, 60)
+
+
+@pytest.mark.slow
+def test_the_first_ten_minutes_of_a_newcomer(tmp_path: Path) -> None:
+    if shutil.which("tmux") is None:
+        pytest.skip("no tmux on this machine")
+    script = first_ten_minutes()
+    script.main(script.STEPS, tmp_path / "screens.txt", 900)
