@@ -106,6 +106,30 @@ def frames(axis: Any, plane: Any) -> Any:
     return np.stack([x, y, np.cross(x, y)], -2)
 
 
+def place_atoms(a: Array, b: Array, c: Array, length: float, angle: float, torsion: Array | float) -> Array:
+    """Points bonded to `c` in a chain of points `a`, `b`, `c`.
+
+    Parameters
+    ----------
+    a, b, c : (..., 3)
+    length : float
+        Distance from `c`.
+    angle : float
+        Angle at `c`, between `b` and the point (radian).
+    torsion : float or (...)
+        Dihedral of `a`, `b`, `c` and the point (radian).
+
+    Returns
+    -------
+    (..., 3)
+    """
+    axes = frames(np.asarray(c - b), np.asarray(a - b))
+    turn = np.asarray(torsion)
+    x, y, z = -np.cos(angle), np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn)
+    local = np.stack([np.broadcast_to(x, y.shape), y, z], -1)
+    return np.asarray(c + length * (local[..., None, :] @ axes)[..., 0, :])
+
+
 @overload
 def frames_by_normal(origin: Array, axis: Array, plane: Array) -> Array: ...
 @overload

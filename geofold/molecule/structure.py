@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import AltlocError
+from geofold.molecule.records import NewResidue, RecordedSequence, Side
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -61,36 +62,6 @@ class AddedAtom:
     xyz: Floats
 
 
-@dataclass(frozen=True, eq=False)
-class NewResidue:
-    """A residue to insert: name, number with insertion code, names and elements of its m atoms, xyz (m, 3) in nm."""
-
-    name: str
-    number: tuple[int, str]
-    atoms: tuple[str, ...]
-    elements: tuple[str, ...]
-    xyz: Floats
-
-
-@dataclass(frozen=True)
-class RecordedSequence:
-    """Sequence of one chain as the file records it, residues without coordinates included.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Residue names (n), upper case.
-    numbers : tuple of (int, str) or None
-        Number and insertion code of each residue (n); None if the record does not give it.
-    source : str
-        Name of the record.
-    """
-
-    names: tuple[str, ...]
-    numbers: tuple[tuple[int, str] | None, ...]
-    source: str
-
-
 class Document(Protocol):
     """A file of some format with the place of each atom of the structure in it.
 
@@ -108,8 +79,19 @@ class Document(Protocol):
     def insert_atoms(self, structure: Structure, added: Sequence[AddedAtom]) -> Document:
         """Insert atoms, sorted by residue, each after the last atom of its residue."""
 
-    def insert_residues(self, structure: Structure, before: int, new: Sequence[NewResidue]) -> Document:
-        """Insert residues after residue `before`, which has a residue after it."""
+    def insert_residues(
+        self, structure: Structure, anchor: int, new: Sequence[NewResidue], side: Side = "between"
+    ) -> Document:
+        """Insert residues next to a residue; see `geofold.molecule.io.edit.with_residues`.
+
+        Parameters
+        ----------
+        structure : Structure
+        anchor : int
+            Residue that the new ones follow or, on the side 'before', precede.
+        new : sequence of NewResidue
+        side : 'between', 'after' or 'before'
+        """
 
     def delete_atoms(self, gone: Mask) -> Document:
         """Delete the atoms of a mask (n_atoms,), with the records that belong to them alone."""

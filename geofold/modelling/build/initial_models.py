@@ -18,10 +18,11 @@ from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
 from geofold.modelling.search.evolutionary import Candidates, choose_effort, merge, search_loop
 from geofold.modelling.search.external import external_candidates
 from geofold.modelling.time_budget import TimeBudget
-from geofold.molecule.io.edit import NewResidue, with_residues
+from geofold.molecule.io.edit import with_residues
 from geofold.molecule.loop.batch_states import state_of_rows
 from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.loop.domain import LoopDomain
+from geofold.molecule.records import NewResidue
 from geofold.molecule.sidechains.packing import pack, place_side_chains
 from geofold.molecule.structure import Floats, Structure
 

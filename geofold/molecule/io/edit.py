@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.errors import NoProteinError
+from geofold.errors import BuildError, NoProteinError
 from geofold.molecule.io.pdb_models import document_of
+from geofold.molecule.records import NewResidue, Side, neighbours_of_new
 from geofold.molecule.structure import (
     COLUMNS,
     AddedAtom,
@@ -23,15 +24,16 @@ from geofold.molecule.structure import (
     Floats,
     Link,
     Mask,
-    NewResidue,
     Structure,
 )
 
-__all__ = ["NewResidue", "with_atoms", "with_residues", "without_atoms"]
+__all__ = ["require_single_model", "round_coordinates", "with_atoms", "with_residues", "without_atoms"]
 
 
-def with_residues(structure: Structure, before: int, removed: Sequence[int], new: Sequence[NewResidue]) -> Structure:
-    """Replace residues `removed` by new ones after residue `before`.
+def with_residues(
+    structure: Structure, anchor: int, removed: Sequence[int], new: Sequence[NewResidue], side: Side = "between"
+) -> Structure:
+    """Replace residues `removed` by new ones after residue `anchor`, or insert new ones next to it.
 
     All coordinates, those of the new residues included, are kept to the last bit. Links of new atoms are not made, even
     if a record of the file names them: nothing ensures that the built residues satisfy them.
@@ -39,11 +41,13 @@ def with_residues(structure: Structure, before: int, removed: Sequence[int], new
     Parameters
     ----------
     structure : Structure
-    before : int
-        Residue before the new ones.
+    anchor : int
+        Residue before the new ones; on the side 'before', residue after them.
     removed : sequence of int
-        Residues to delete; they follow `before`, and another residue follows them.
+        Residues to delete; they follow `anchor`, and another residue follows them.
     new : sequence of NewResidue
+    side : 'between', 'after' or 'before'
+        'between': the new residues join `anchor` to the next residue. 'after' and 'before': the chain ends with them.
 
     Returns
     -------
@@ -60,12 +64,24 @@ def with_residues(structure: Structure, before: int, removed: Sequence[int], new
     if gone.any():
         present, document = _without_rows(present, gone), document.delete_atoms(gone)
     count = [len(residue.atoms) for residue in new]
-    first = int(present.residues[before].atoms[-1]) + 1
-    columns = _columns_of_new_residues(present, before, new, document.last_serial)
-    residue_of = present.residue_of + len(new) * (present.residue_of > before)
-    inserted = before + 1 + np.repeat(np.arange(len(new)), count)
+    atoms, number = present.residues[anchor].atoms, anchor if side == "before" else anchor + 1
+    first = int(atoms[0]) if side == "before" else int(atoms[-1]) + 1
+    columns = _columns_of_new_residues(present, anchor, new, document.last_serial, side)
+    residue_of = present.residue_of + len(new) * (present.residue_of >= number)
+    inserted = number + np.repeat(np.arange(len(new)), count)
     edited = _with_rows(present, np.full(sum(count), first), columns, residue_of, inserted)
-    return replace(edited, document=document.insert_residues(present, before, new))
+    return replace(edited, document=document.insert_residues(present, anchor, new, side))
+
+
+def require_single_model(structure: Structure) -> None:
+    """Refuse to insert residues into a file with several models, whose atoms would then differ.
+
+    Raises
+    ------
+    BuildError
+    """
+    if structure.n_models > 1:
+        raise BuildError(f"{structure.source} has {structure.n_models} models", "a single model", "keep one of them")
 
 
 def with_atoms(structure: Structure, added: Sequence[AddedAtom]) -> Structure:
@@ -87,7 +103,7 @@ def with_atoms(structure: Structure, added: Sequence[AddedAtom]) -> Structure:
     """
     present, document = _with_document(structure)
     if structure.document is None:
-        present = replace(present, xyz=_round_coordinates(present.xyz))
+        present = replace(present, xyz=round_coordinates(present.xyz))
     added = sorted(added, key=lambda atom: atom.residue)
     residues = np.array([atom.residue for atom in added], dtype=np.int64)
     last = np.array([present.residues[k].atoms[-1] for k in residues], dtype=np.int64)
@@ -100,7 +116,7 @@ def with_atoms(structure: Structure, added: Sequence[AddedAtom]) -> Structure:
         "serial": document.last_serial + 1 + np.arange(len(added)),
         "occupancy": np.ones(len(added)),
         "bfactor": [round(present.mean_bfactor((k,)), 2) for k in residues],
-        "xyz": _round_coordinates(np.array([atom.xyz for atom in added]).reshape(-1, 3)),
+        "xyz": round_coordinates(np.array([atom.xyz for atom in added]).reshape(-1, 3)),
     }
     edited = _with_rows(present, last + 1, columns, present.residue_of, residues)
     document = document.insert_atoms(present, added)
@@ -135,25 +151,25 @@ def _with_document(structure: Structure) -> tuple[Structure, Document]:
 
 
 def _columns_of_new_residues(
-    structure: Structure, before: int, new: Sequence[NewResidue], last_serial: int
+    structure: Structure, anchor: int, new: Sequence[NewResidue], last_serial: int, side: Side
 ) -> dict[str, Any]:
-    """`COLUMNS` of the atoms of new residues, which are in the chain of residue `before`."""
+    """`COLUMNS` of the atoms of new residues, which are in the chain of residue `anchor`."""
     atoms = [
         (residue, name, element)
         for residue in new
         for name, element in zip(residue.atoms, residue.elements, strict=True)
     ]
-    bfactor = round(structure.mean_bfactor((before, before + 1)), 2)
+    bfactor = round(structure.mean_bfactor(neighbours_of_new(anchor, side)), 2)
     return {
         "name": [name.upper() for _, name, _ in atoms],
         "resname": [residue.name for residue, _, _ in atoms],
-        "chain": [structure.residues[before].chain] * len(atoms),
+        "chain": [structure.residues[anchor].chain] * len(atoms),
         "icode": [residue.number[1] for residue, _, _ in atoms],
         "altloc": [""] * len(atoms),
         "element": [element.upper() for _, _, element in atoms],
         "resnum": [residue.number[0] for residue, _, _ in atoms],
         "serial": last_serial + 1 + np.arange(len(atoms)),
-        "hetatm": np.zeros(len(atoms), dtype=np.bool_),
+        "hetatm": np.array([residue.hetatm for residue, _, _ in atoms], dtype=np.bool_),
         "occupancy": np.ones(len(atoms)),
         "bfactor": np.full(len(atoms), bfactor),
         "xyz": np.concatenate([residue.xyz for residue in new]),
@@ -209,6 +225,6 @@ def _rebuilt(
     return replace(edited, links=links, title=structure.title, n_models=structure.n_models, notes=structure.notes)
 
 
-def _round_coordinates(xyz: Floats) -> Floats:
+def round_coordinates(xyz: Floats) -> Floats:
     """Coordinates (..., 3) in nm after rounding to 0.001 A, bit for bit as they are read from a file."""
     return np.array([round(value, 3) for value in (xyz * 10.0).ravel().tolist()]).reshape(xyz.shape) / 10.0

@@ -15,7 +15,8 @@ from geofold.molecule.io.cif_tokens import Columns
 from geofold.molecule.io.link_records import CONNECTIONS, cif_links
 from geofold.molecule.io.sequence_records import cif_sequences
 from geofold.molecule.numbers import parse_cif_real, parse_int
-from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, NewResidue, RecordedSequence, Structure
+from geofold.molecule.records import NewResidue, RecordedSequence, Side, neighbours_of_new
+from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure
 
 Spans = NDArray[np.int64]
 Edit = tuple[int, int, str]
@@ -98,12 +99,15 @@ class CifDocument:
             rows.append(self._row_after(int(residue.atoms[-1]), int(same_name[-1]), values))
         return self._with_rows(rows)
 
-    def insert_residues(self, structure: Structure, before: int, new: Sequence[NewResidue]) -> CifDocument:
-        """Insert residues after residue `before`; values that follow from nothing are unknown, '?'."""
-        last, bfactor = int(structure.residues[before].atoms[-1]), structure.mean_bfactor((before, before + 1))
+    def insert_residues(
+        self, structure: Structure, anchor: int, new: Sequence[NewResidue], side: Side = "between"
+    ) -> CifDocument:
+        """Insert residues on a side of residue `anchor`; values that follow from nothing are unknown, '?'."""
+        last = int(structure.residues[anchor].atoms[0 if side == "before" else -1])
+        bfactor = structure.mean_bfactor(neighbours_of_new(anchor, side))
         inherited = ("label_asym_id", "label_entity_id", "auth_asym_id", "pdbx_pdb_model_num")
         common = dict.fromkeys(self.items, "?") | NEW_ATOM | {item: self._value(last, item) for item in inherited}
-        labels = self._sequence_ids(structure, before, len(new))
+        labels = self._sequence_ids(structure, anchor, new, side)
         rows, serial = [], self.last_serial
         for residue, label in zip(new, labels, strict=True):
             number, icode = residue.number
@@ -111,7 +115,7 @@ class CifDocument:
             for name, element, xyz in zip(residue.atoms, residue.elements, residue.xyz, strict=True):
                 serial += 1
                 values = common | {
-                    "group_pdb": "ATOM",
+                    "group_pdb": "HETATM" if residue.hetatm else "ATOM",
                     "id": str(serial),
                     "type_symbol": element,
                     "label_atom_id": _quoted(name),
@@ -124,7 +128,7 @@ class CifDocument:
                     "b_iso_or_equiv": f"{bfactor:.2f}",
                     **_position(xyz, where),
                 }
-                rows.append(self._row_after(last, last, values))
+                rows.append(self._row_before(last, values) if side == "before" else self._row_after(last, last, values))
         return self._with_rows(rows)
 
     def delete_atoms(self, gone: Mask) -> CifDocument:
@@ -159,18 +163,23 @@ class CifDocument:
         start, end = self.spans[atom, self.items.index(item)].tolist()
         return self.text[start:end]
 
-    def _sequence_ids(self, structure: Structure, before: int, count: int) -> list[str]:
+    def _sequence_ids(self, structure: Structure, anchor: int, new: Sequence[NewResidue], side: Side) -> list[str]:
         """label_seq_id of new residues: consecutive if the file leaves exactly their number free, '.' if not.
 
-        '' means the residue's own number, if the file has no auth_seq_id.
+        '' means the residue's own number, if the file has no auth_seq_id. A cap is not in the recorded sequence.
         """
+        count = len(new)
         if "auth_seq_id" not in self.items:
             return [""] * count
-        neighbours = [int(structure.residues[k].atoms[0]) for k in (before, before + 1)]
-        first, last = (parse_int(self._value(atom, "label_seq_id")) for atom in neighbours)
-        if first is not None and last is not None and last - first - 1 == count:
-            return [str(first + k + 1) for k in range(count)]
-        return ["."] * count
+        neighbours = [int(structure.residues[k].atoms[0]) for k in neighbours_of_new(anchor, side)]
+        ids = [parse_int(self._value(atom, "label_seq_id")) for atom in neighbours]
+        first, last = ids[0], ids[-1]
+        if first is None or last is None or any(residue.hetatm for residue in new):
+            return ["."] * count
+        if side != "between":
+            first = first if side == "after" else last - count - 1
+            return [str(first + k + 1) if first + k >= 0 else "." for k in range(count)]
+        return [str(first + k + 1) for k in range(count)] if last - first - 1 == count else ["."] * count
 
     def _entity_of_chain(self) -> dict[str, str]:
         """Entity of each chain id, by the first atom that names both."""
@@ -210,18 +219,30 @@ class CifDocument:
 
     def _row_after(self, atom: int, like: int, values: Mapping[str, str]) -> Row:
         """Row to insert after that of an atom, with the column widths of atom `like` and its values for other items."""
-        row, cells = "", []
-        for item, (start, end) in zip(self.items, self.spans[like].tolist(), strict=True):
-            value = values.get(item, self.text[start:end])
-            gap = BLANKS.match(self.text, end)[0]  # type: ignore[index]
-            cells.append((len(row), len(row) + len(value)))
-            row += value.ljust(end - start + len(gap) - 1) + " " if gap else value + " "
-        places, end = np.array(cells, dtype=np.int64), int(self.spans[atom, -1, 1])
+        row, places = self._row_like(like, values)
+        end = int(self.spans[atom, -1, 1])
         line_end = LINE_END.match(self.text, end)
         if line_end:
             text = (row if line_end[0][0] == " " else row.rstrip()) + line_end[1]
             return (line_end.end(), line_end.end(), text), places
         return (end, end, "\n" + row.rstrip()), places + 1
+
+    def _row_before(self, atom: int, values: Mapping[str, str]) -> Row:
+        """Row to insert before that of an atom, laid out like it."""
+        row, places = self._row_like(atom, values)
+        start, line_end = int(self.spans[atom, 0, 0]), LINE_END.match(self.text, int(self.spans[atom, -1, 1]))
+        text = (row.rstrip() + line_end[1]) if line_end else row.rstrip() + "\n"
+        return (start, start, text), places
+
+    def _row_like(self, atom: int, values: Mapping[str, str]) -> tuple[str, Spans]:
+        """Text of a row with the column widths of an atom's and its values for other items, and the values' places."""
+        row, cells = "", []
+        for item, (start, end) in zip(self.items, self.spans[atom].tolist(), strict=True):
+            value = values.get(item, self.text[start:end])
+            gap = BLANKS.match(self.text, end)[0]  # type: ignore[index]
+            cells.append((len(row), len(row) + len(value)))
+            row += value.ljust(end - start + len(gap) - 1) + " " if gap else value + " "
+        return row, np.array(cells, dtype=np.int64)
 
 
 def _shifted(spans: Spans, edits: Sequence[Edit]) -> Spans:

@@ -12,8 +12,9 @@ from geofold.molecule.io.hybrid36 import encode36
 from geofold.molecule.io.link_records import pdb_links
 from geofold.molecule.io.pdb_fields import bfactor_field, coordinate_field, highest_serial, is_atom, name_field
 from geofold.molecule.io.sequence_records import seqres
+from geofold.molecule.records import NewResidue, RecordedSequence, Side, neighbours_of_new
 from geofold.molecule.selection import ELEMENTS
-from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, NewResidue, RecordedSequence, Structure
+from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure
 
 ATTACHED = ("ANISOU", "SIGATM", "SIGUIJ")
 """Records that follow the line of their atom."""
@@ -69,23 +70,35 @@ class PdbDocument:
             new.append(_added_line(structure, atom, self.lines[last], serial))
         return self._with_lines(places, new)
 
-    def insert_residues(self, structure: Structure, before: int, new: Sequence[NewResidue]) -> PdbDocument:
-        """Insert residues after residue `before`. A TER record in the gap is removed: the chain continues there."""
-        last = int(self.atom_lines[structure.residues[before].atoms[-1]])
-        following = int(self.atom_lines[structure.residues[before + 1].atoms[0]])
-        document = self._without_lines([k for k in range(last, following) if self.lines[k].startswith("TER")])
-        template, bfactor = document.lines[last], structure.mean_bfactor((before, before + 1))
+    def insert_residues(
+        self, structure: Structure, anchor: int, new: Sequence[NewResidue], side: Side = "between"
+    ) -> PdbDocument:
+        """Insert residues on a side of residue `anchor`.
+
+        A TER record between two residues that are joined is removed: the chain continues there. One after a chain end
+        names the last of the new residues.
+        """
+        document, atoms = self, structure.residues[anchor].atoms
+        last = int(self.atom_lines[atoms[0 if side == "before" else -1]])
+        if side == "between":
+            following = int(self.atom_lines[structure.residues[anchor + 1].atoms[0]])
+            document = self._without_lines([k for k in range(last, following) if self.lines[k].startswith("TER")])
+        template, bfactor = document.lines[last], structure.mean_bfactor(neighbours_of_new(anchor, side))
         serial, added = document.last_serial, list[str]()
         for residue in new:
             where = f"{structure.source}, residue {residue.number[0]}{residue.number[1]}"
             for name, element, xyz in zip(residue.atoms, residue.elements, residue.xyz, strict=True):
                 serial += 1
                 fields = "".join(coordinate_field(value, "", where) for value in (xyz * 10.0).tolist())
-                head = f"ATOM  {encode36(serial, 5)} {name_field(name, element)} {residue.name:>3s}"
+                record = "HETATM" if residue.hetatm else "ATOM  "
+                head = f"{record}{encode36(serial, 5)} {name_field(name, element)} {residue.name:>3s}"
                 owner = f"{template[21:22]}{encode36(residue.number[0], 4)}{residue.number[1]:1s}"
                 line = f"{head} {owner}   {fields}{1.0:6.2f}{bfactor_field(bfactor)}"
                 added.append(_finish_line(line, element, template, document.lines[0]))
-        return document._with_lines([document._end_of_atom(last)] * len(added), added)
+        place = last if side == "before" else document._end_of_atom(last)
+        if side == "after" and place < len(document.lines) and document.lines[place].startswith("TER"):
+            document = document._with_end(place, new[-1], template)
+        return document._with_lines([place] * len(added), added)
 
     def delete_atoms(self, gone: Mask) -> PdbDocument:
         """Delete the lines of the atoms of a mask (n_atoms,), and the ANISOU, SIGATM and SIGUIJ records after them."""
@@ -99,6 +112,16 @@ class PdbDocument:
     def sequences(self) -> dict[str, RecordedSequence]:
         """Sequences of SEQRES records."""
         return seqres(self.lines)
+
+    def _with_end(self, line: int, residue: NewResidue, template: str) -> PdbDocument:
+        """Name a residue in the TER record of a line, if the record names one; `template` is an atom of its chain."""
+        old = self.lines[line]
+        body = old.rstrip("\r\n")
+        if len(body) < 26:
+            return self
+        owner = f"{residue.name:>3s} {template[21:22]}{encode36(residue.number[0], 4)}{residue.number[1]:1s}"
+        new = (body[:17] + owner + body[27:]).ljust(len(body)).rstrip() + " " * (len(body) - len(body.rstrip()))
+        return replace(self, lines=(*self.lines[:line], new + _line_end(old), *self.lines[line + 1 :]))
 
     def _end_of_atom(self, line: int) -> int:
         """Line after an atom's line and the records attached to it."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from geofold.molecule.io.cif_tokens import Columns
 from geofold.molecule.numbers import parse_int
-from geofold.molecule.structure import RecordedSequence, Structure
+from geofold.molecule.records import RecordedSequence
+from geofold.molecule.structure import Structure
 
 SCHEME, ENTITIES = "_pdbx_poly_seq_scheme", "_entity_poly_seq"
 Number = tuple[int, str]

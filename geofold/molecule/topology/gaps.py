@@ -13,9 +13,10 @@ import numpy as np
 
 from geofold.molecule.io.sequence_records import recorded_sequences
 from geofold.molecule.numbering import numbers_between
+from geofold.molecule.records import RecordedSequence
 from geofold.molecule.residues import standard_name
 from geofold.molecule.selection import Number
-from geofold.molecule.structure import RecordedSequence, Structure
+from geofold.molecule.structure import Structure
 
 Segment = tuple[int, int]
 """First and last residue index."""

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofold.errors import NoProteinError
-from geofold.molecule.io.edit import NewResidue, with_atoms, with_residues, without_atoms
+from geofold.molecule.io.edit import with_atoms, with_residues, without_atoms
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import recognise
 from geofold.molecule.io.write import render
+from geofold.molecule.records import NewResidue
 from geofold.molecule.structure import COLUMNS, AddedAtom, Structure
 
 EDITS = settings(max_examples=120, deadline=None, derandomize=True)

@@ -8,9 +8,10 @@ import numpy as np
 from app_cases import STRUCTURES
 from build_cases import without
 
-from geofold.molecule.io.edit import NewResidue, with_residues
+from geofold.molecule.io.edit import with_residues
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
+from geofold.molecule.records import NewResidue
 from geofold.molecule.structure import Structure
 
 

@@ -14,7 +14,7 @@ from geofold import geometry
 from geofold.geometry import dihedral
 from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.search.candidates import LoopCandidates
-from geofold.molecule.io.edit import NewResidue, with_residues
+from geofold.molecule.io.edit import with_residues
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.forward import Kinematics, positions
 from geofold.molecule.kinematics.inverse import IK_TOLERANCE as TOLERANCE
@@ -24,6 +24,7 @@ from geofold.molecule.loop.build_request import plan_build
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.ideal_segment import IdealSegment
 from geofold.molecule.loop.torsion_sampling import sample_torsions
+from geofold.molecule.records import NewResidue
 from geofold.molecule.residues import one_letter_code
 from geofold.molecule.selection import backbone_atoms, find_range, parse_range
 from geofold.molecule.sidechains.packing import backbone_torsions

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from geofold.errors import BuildError
-from geofold.molecule.io.edit import NewResidue, with_residues
+from geofold.molecule.io.edit import with_residues
 from geofold.molecule.loop.build_plan import BuildPlan
+from geofold.molecule.records import NewResidue
 from geofold.molecule.residues import BACKBONE
 from geofold.molecule.structure import Floats, Structure
 

@@ -1,0 +1,1 @@
+"""Terminal caps: acetyl (ACE) before a chain, N-methylamide (NME) after it."""
