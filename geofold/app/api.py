@@ -15,12 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 from geofold.app.finalise import finish
-from geofold.app.repair_runs import build_missing, repair_existing
+from geofold.app.repair_runs import Requests, run_repair
 from geofold.app.report.chain_breaks import expand_builds
 from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.app.start import load_or_build
-from geofold.errors import ContactError, OptionError
+from geofold.errors import ContactError
 from geofold.modelling.option_table import find_option
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.peptide.streaming import constrain_peptide
@@ -51,6 +51,7 @@ def repair(
     allow_cis_pro: bool = False,
     force_field: str = AMBER14.name,
     candidate: str | Sequence[str] = (),
+    cap: str | None = None,
     name: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Result:
@@ -64,14 +65,17 @@ def repair(
         Residues to repair, numbered as in the file: A:45-56. An insertion code follows the number (``"A:45A-56"``);
         ``":45-56"`` has a blank chain id.
     auto : bool
-        Find the loops to repair instead. If there is none, the structure is returned unchanged.
+        Find the loops to repair, in addition to those given. If there is none, the structure is returned unchanged.
     build : str or sequence of str
-        Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file contains the sequence (check lists
+        Missing residues to build: A:45-56=SEQUENCE, or A:45-56 if the file contains the sequence (check lists
         them); all: every gap whose sequence the file contains; existing residues within the range are rebuilt.
     seed, altloc, energy, streams, rounds, device, predictor, models, budget, repack_shell, allow_cis_pro, force_field
         See `RunOptions`; with several models, those after the first are in the result's `others`.
     candidate : str or sequence of str
         Also consider the loop of this model, a file: it is fitted between the anchors, and judged like all others.
+    cap : str, optional
+        Cap chain ends that are not built with ACE and NME: gaps, ends (of chains) or all. Without loops, nothing else
+        happens.
     name : str, optional
         Name of the input in the report.
     progress : callable, optional
@@ -101,28 +105,18 @@ def repair(
         allow_cis_pro=allow_cis_pro,
         force_field=force_field,
         candidate=(candidate,) if isinstance(candidate, str) else tuple(candidate),
+        cap=cap,
     )
     structure = load(source, name)
     texts = [loop] if isinstance(loop, str) else list(loop)
-    if build:
-        if texts or auto:
-            raise OptionError(
-                f"loops to build and {'auto' if auto else 'loops to repair'}",
-                "one of them",
-                "build first, then repair what comes out",
-            )
-        wanted = expand_builds(structure, [build] if isinstance(build, str) else list(build))
-        return build_missing(structure, wanted, options, began, progress)
+    detected = list[str]()
     if auto:
-        if texts:
-            raise OptionError(f"loops ({', '.join(texts)}) and auto", "one of them", "leave one out")
-        from geofold.modelling.repair.detection import detect_ranges
+        from geofold.modelling.repair.detection import detect_further_ranges
 
         with one_thread():
-            texts = detect_ranges(structure, altloc)
-        if not texts:
-            return finish("repair", structure, structure, [], [], options, began)
-    return repair_existing(structure, texts, options, began, progress)
+            detected = detect_further_ranges(structure, texts, altloc)
+    wanted = expand_builds(structure, [build] if isinstance(build, str) else list(build)) if build else []
+    return run_repair(structure, Requests(wanted, texts, detected, auto), options, began, progress)
 
 
 def constrain(

@@ -26,6 +26,7 @@ from geofold.molecule.loop.detection import overlaps
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import AddedAtom, Structure
+from geofold.molecule.topology.torsion_tree import torsion_tree
 
 
 def finish(
@@ -94,8 +95,9 @@ def finish(
         if command != "repair" or _searched_with_repacking(outcomes, options):
             checks = [check for check in checks if not check.name.startswith("energy")]
     else:
-        before, after = {"missing_residues": built.missing}, {"missing_residues": 0} | after
-        checks = audit_built(structure, built, written, after, options.altloc, cis_pro=options.allow_cis_pro)
+        before = {"missing_residues": built.missing} | _repaired_before(built, options)
+        after = {"missing_residues": 0} | after
+        checks = audit_built(structure, built, written, (before, after), options.altloc, cis_pro=options.allow_cis_pro)
     if options.shell:
         checks.append(_neighbours(structure, outcomes, written))
     checks += [Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts]
@@ -147,6 +149,15 @@ def _compare_with_input(
     repacked = np.concatenate([np.zeros(0, dtype=np.int64), *(outcome.repacked.atoms for outcome in outcomes)])
     numbers = (before, after)
     return before, audit(structure, trees, structure.xyz, xyz, numbers, options.altloc, repacked=repacked)
+
+
+def _repaired_before(built: BuiltLoops, options: RunOptions) -> dict[str, Any]:
+    """Measure the loops of the input that were repaired while others were built; empty if there are none."""
+    if not built.repaired:
+        return {}
+    original = built.original
+    trees = [torsion_tree(original, first, last, altloc=options.altloc) for first, last in built.repaired]
+    return measure(original, trees, original.xyz, None, options.altloc)
 
 
 def compare_models(results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from geofold.app.caps import overlap_check
 from geofold.app.finalise import finish
-from geofold.app.repair_runs import build_missing, repair_existing
+from geofold.app.repair_runs import Requests, build_missing, repair_existing
 from geofold.app.report.chain_breaks import breaks, why_not_built
 from geofold.app.report.check import measure_whole
 from geofold.app.result import Result
@@ -23,6 +24,7 @@ from geofold.modelling.options import RunOptions
 from geofold.modelling.progress import ProgressCallback
 from geofold.modelling.repair.detection import detect_ranges
 from geofold.modelling.threads import one_thread
+from geofold.molecule.caps.capping import cap_chains
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.io.read import read
@@ -30,8 +32,10 @@ from geofold.molecule.io.write import render
 from geofold.molecule.residues import BACKBONE, STANDARD_RESIDUES
 from geofold.molecule.sidechains.repacking import complete_side_chains
 from geofold.molecule.structure import AddedAtom, Structure
+from geofold.molecule.topology.gaps import find_gaps
 
-SIDE_CHAINS, GAPS, LOOPS, HYDROGENS = "side chains completed", "gaps built", "loops repaired", "hydrogens added"
+SIDE_CHAINS, GAPS, CAPS = "side chains completed", "gaps built", "chain ends capped"
+LOOPS, HYDROGENS = "loops repaired", "hydrogens added"
 """Names of the steps in the report."""
 
 
@@ -52,6 +56,8 @@ class Fix:
         Of the last step that moved something.
     checks : list of dict
         Audits of all steps.
+    caps : dict or None
+        Section of the report, if chain ends were capped.
     """
 
     structure: Structure
@@ -61,6 +67,7 @@ class Fix:
     steps: list[dict[str, Any]] = field(default_factory=list)
     result: Result | None = None
     checks: list[dict[str, Any]] = field(default_factory=list)
+    caps: dict[str, Any] | None = None
 
     def record(self, name: str, done: list[str], left: list[str]) -> None:
         """Add a step to the report: what it did, and what it left and why."""
@@ -94,10 +101,21 @@ class Fix:
         left = [f"{gap['after']} to {gap['before']}: {reason}" for gap in gaps if (reason := why_not_built(gap))]
         wanted, done = [gap["build"] for gap in gaps if why_not_built(gap) is None], list[str]()
         if wanted:
-            result = build_missing(self.structure, wanted, self.options, self.began, self.progress)
+            result = build_missing(self.structure, Requests(wanted), self.options, self.began, self.progress)
             self.take(result, GAPS)
             done = result.report["loops"]
         self.record(GAPS, done, left)
+
+    def add_caps(self) -> None:
+        """Cap the chain ends that are left, where the options ask for it."""
+        if self.options.cap is None:
+            return
+        capped = cap_chains(self.structure, self.options.cap, altloc=self.options.altloc)
+        self.record(CAPS, capped.texts(), list(capped.left))
+        if capped.caps:
+            self.caps = capped.report()
+            self.checks.append(overlap_check(capped).as_dict())
+            self.take_edit(capped.structure)
 
     def repair_loops(self) -> None:
         """Repair the loops that look wrong."""
@@ -121,7 +139,11 @@ class Fix:
             if source < 0 and (atom.element.symbol == "H" or (atom.name == "OXT" and int(k) in ends))
         ]
         left = [f"{name}: no parameters in {self.options.force_field}" for name in model.left_out]
-        left += [f"{gap['after']} to {gap['before']}: protonated as chain ends" for gap in breaks(structure)]
+        left += [
+            f"{structure.residues[gap.before].label} to {structure.residues[gap.after].label}: protonated as chain ends"
+            for gap in find_gaps(structure)
+            if not (structure.bonded(gap.before, gap.before + 1) and structure.bonded(gap.after - 1, gap.after))
+        ]
         self.record(HYDROGENS, [f"{len(added)} atoms"] if added else [], left)
         if added:
             self.take_edit(with_atoms(structure, added))
@@ -146,6 +168,8 @@ class Fix:
             "audit": {"passed": all(check["passed"] for check in self.checks), "checks": self.checks},
         }
         report.pop("built", None)
+        if self.caps is not None:
+            report["caps"] = self.caps
         frames = result.frames if len(structure) == len(result.structure) else structure.xyz[None]
         return replace(
             result, structure=structure, xyz=structure.xyz, frames=frames, content=content, report=report, others=()
@@ -164,10 +188,11 @@ def fix(
     rounds: int = RunOptions.rounds,
     budget: float | None = None,
     repack_shell: float | str = 0.0,
+    cap: str | None = None,
     name: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Result:
-    """Complete side chains, build gaps with a known sequence, repair loops that look wrong, and add hydrogens if asked.
+    """Complete side chains, build gaps with a known sequence, repair loops that look wrong; cap and protonate if asked.
 
     Parameters
     ----------
@@ -175,7 +200,7 @@ def fix(
         As for `repair`.
     hydrogens : bool
         Whether to add the hydrogens that a force field needs at pH 7.
-    seed, altloc, energy, force_field, streams, rounds, budget, repack_shell
+    seed, altloc, energy, force_field, streams, rounds, budget, repack_shell, cap
         See `RunOptions`.
     name : str, optional
         Name of the input in the report.
@@ -202,10 +227,11 @@ def fix(
         rounds=rounds,
         budget=budget,
         repack_shell=repack_shell,
+        cap=cap,
     )
     original = load(source, name)
     run = Fix(original, options, progress, time.perf_counter())
-    steps: list[Callable[[], None]] = [run.complete_side_chains, run.build_gaps, run.repair_loops]
+    steps: list[Callable[[], None]] = [run.complete_side_chains, run.build_gaps, run.add_caps, run.repair_loops]
     for step in [*steps, run.add_hydrogens] if hydrogens else steps:
         step()
     return run.finish(original)

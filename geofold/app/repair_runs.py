@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
+from geofold.app.caps import with_caps_reported
 from geofold.app.finalise import compare_models, finish
 from geofold.app.result import Result
 from geofold.modelling.energy_source import EnergySource
@@ -13,8 +14,65 @@ from geofold.modelling.progress import Progress, ProgressCallback
 from geofold.modelling.repair.loop import repair_loop
 from geofold.modelling.repair.multiple_loops import repair_loops
 from geofold.modelling.threads import one_thread
+from geofold.molecule.caps.capping import cap_chains
+from geofold.molecule.loop.build_request import join_loops, plan_builds
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import Structure
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Loops of a run.
+
+    Attributes
+    ----------
+    build, repair, detected : list of str
+        Ranges to build, to repair, and those found by the loop model, to repair too.
+    auto : bool
+        Whether the loop model looked for loops, so that there may be none.
+    """
+
+    build: list[str] = field(default_factory=list)
+    repair: list[str] = field(default_factory=list)
+    detected: list[str] = field(default_factory=list)
+    auto: bool = False
+
+
+def run_repair(
+    structure: Structure, requests: Requests, options: RunOptions, began: float, progress: ProgressCallback | None
+) -> Result:
+    """Cap chain ends if asked, then build and repair loops.
+
+    Parameters
+    ----------
+    structure : Structure
+        The input.
+    requests : Requests
+    options : RunOptions
+    began : float
+        Start of the run on `time.perf_counter` (s).
+    progress : callable or None
+        As for `repair`.
+
+    Raises
+    ------
+    GeofoldError
+        For ranges that cannot be used.
+    """
+    loops = [*requests.repair, *requests.detected]
+    original, capped = structure, None
+    if options.cap is not None:
+        built = [(build.before, build.after) for build in plan_builds(structure, requests.build)]
+        moving = [find_range(structure, text) for text in loops]
+        capped = cap_chains(structure, options.cap, altloc=options.altloc, built=built, moving=moving)
+        structure = capped.structure
+    if requests.build:
+        result = build_missing(structure, requests, options, began, progress)
+    elif loops or (options.cap is None and not requests.auto):
+        result = repair_existing(structure, loops, options, began, progress)
+    else:
+        result = finish("repair", structure, structure, [], [], options, began)
+    return result if capped is None else with_caps_reported(result, original, capped)
 
 
 def repair_existing(
@@ -89,16 +147,15 @@ def _of_models(results: list[Result]) -> Result:
 
 
 def build_missing(
-    structure: Structure, texts: list[str], options: RunOptions, began: float, progress: ProgressCallback | None
+    structure: Structure, requests: Requests, options: RunOptions, began: float, progress: ProgressCallback | None
 ) -> Result:
-    """Build missing loops.
+    """Build missing loops, and repair present ones in the same run; those that meet a gap are built with it.
 
     Parameters
     ----------
     structure : Structure
         The input.
-    texts : list of str
-        Loops as ranges with or without a sequence.
+    requests : Requests
     options : RunOptions
     began : float
         Start of the run on `time.perf_counter` (s).
@@ -110,19 +167,26 @@ def build_missing(
     GeofoldError
         For ranges that cannot be used.
     """
+    from geofold.modelling.build.gaps_and_loops import build_and_repair
     from geofold.modelling.build.missing_loops import build_loops
 
+    builds, left = join_loops(structure, requests.build, requests.repair, requests.detected)
+    ranges = separate(structure, [find_range(structure, text) for text in left]) if left else []
+    completed, added, _ = with_missing_atoms(structure, ranges, options)
     with one_thread():
-        require_one(texts, options)
-        shared = replace(options, budget=_share(options.budget, len(texts)))
-        several = build_loops(structure, texts, shared, Progress(progress))
+        require_one([*requests.build, *left], options)
+        shared = replace(options, budget=_share(options.budget, len(builds) + len(ranges)))
+        if ranges:
+            several = [build_and_repair(completed, builds, ranges, shared, Progress(progress))]
+        else:
+            several = build_loops(completed, builds, shared, Progress(progress))
     return _of_models(
         [
             finish(
                 "repair",
                 done.structure,
                 structure,
-                done.added,
+                [*added, *done.added],
                 done.outcomes,
                 options,
                 began,

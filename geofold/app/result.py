@@ -99,13 +99,13 @@ class Result:
         Raises
         ------
         OptionError
-            For a path, an object other than the one the run was given, or a result with a built loop.
+            For a path, an object other than the one the run was given, or a result with a built loop or caps.
         """
         from geofold.app.sources import with_coordinates
 
-        if "built" in self.report:
+        if "built" in self.report or self.report.get("caps", {}).get("added"):
             raise OptionError(
-                "a loop that was built",
+                "residues that were added",
                 "a result with the atoms of its source",
                 "use save or trajectory, which hold the new residues",
             )
@@ -230,9 +230,14 @@ def summary(report: dict[str, Any]) -> str:
     for built in report.get("built", []):
         sequence = f"{built['sequence']} (sequence: {built['sequence_from']})"
         lines.append(f"  built {built['residues']} {sequence}, {built['atoms']} atoms")
-    if "built" not in report and "steps" not in report:
+    if "caps" in report and "steps" not in report:
+        lines += [f"  {cap['name']} {cap['residue']} caps {cap['bonded_to']}" for cap in report["caps"]["added"]]
+        lines += [f"  not capped: {text}" for text in report["caps"]["left"]]
+    if moved["atoms"] or ("built" not in report and "steps" not in report):
         lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {furthest} A")
     for loop, interval in zip(report.get("loops", []), report.get("confidence", []), strict=False):
+        if interval is None:
+            continue
         near, far = interval["from_angstrom"], interval["to_angstrom"]
         chance = round(100 * interval["probability_within_2_angstrom"])
         lines.append(
@@ -249,5 +254,6 @@ def _target(report: dict[str, Any]) -> str:
     if report["command"] == "fix":
         return "done" if any(step["done"] for step in report["steps"]) else "nothing to do"
     if report["command"] == "repair":
-        return ", ".join(report.get("loops", [])) or "no loop is in trouble"
+        nothing = "no loop is in trouble" if report["options"].get("cap") is None else "caps only"
+        return ", ".join(report.get("loops", [])) or nothing
     return "whole chain"

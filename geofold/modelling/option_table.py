@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geofold.errors import OptionError
+from geofold.molecule.caps.sites import CAP_PLACES
 from geofold.molecule.energy.amber import AMBER14, FORCE_FIELDS
 
 CLI, API, BATCH = "command line", "Python", "batch"
@@ -96,7 +97,7 @@ class Option:
         OptionError
             For an unknown choice or a number beyond the limits.
         """
-        if self.choices and value not in self.choices:
+        if self.choices and value is not None and value not in self.choices:
             raise OptionError(f"{self.flag} {value}", self.expected, "choose one of them")
         if self.limits is not None and value is not None and value not in self.words:
             low, high = self.limits
@@ -164,13 +165,13 @@ OPTIONS = (
     Option("output", Path, None, "Output file of the structure.", _BOTH, places=_FILES, short="-o"),
     Option("loop", list, None, "Residues to repair, numbered as in the file: A:45-56.", _REPAIR,
            form="ranges such as A:45-56"),
-    Option("build", list, None, "Missing residues to build instead: A:45-56=SEQUENCE, or A:45-56 if the file contains "
+    Option("build", list, None, "Missing residues to build: A:45-56=SEQUENCE, or A:45-56 if the file contains "
            "the sequence (check lists them); all: every gap whose sequence the file contains; existing residues within "
            "the range are rebuilt.", _REPAIR,
            form="ranges such as A:45-56=SEQUENCE"),
     Option("candidate", list, None, "Also consider the loop of this model, a file: it is fitted between the anchors, "
            "and judged like all others.", _REPAIR, form="files of models", places=(CLI, API)),
-    Option("auto", bool, False, "Find the loops to repair instead.", _REPAIR),
+    Option("auto", bool, False, "Find the loops to repair, in addition to those given.", _REPAIR),
     Option("contact", list, None, "A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0.", _CONSTRAIN,
            form="contacts such as A:3-A:10<6.0", places=_FILES),
     Option("start", str, STARTS[0], "Start of a sequence: extended, or prior (torsions sampled from the torsion "
@@ -201,6 +202,8 @@ OPTIONS = (
            "lists them. auto: only where the loop is surely better for it.", _REPAIR, limits=(0, 20), unit="A",
            words=(AUTO,)),
     Option("allow_cis_pro", bool, False, "With --build: also try each proline of the loop cis.", _REPAIR),
+    Option("cap", str, None, "Cap chain ends that are not built with ACE and NME: gaps, ends (of chains) or all.",
+           _REPAIR, choices=CAP_PLACES),
     Option("steps", int, 128, "Maximum number of streaming steps.", _CONSTRAIN, limits=(1, 100000)),
     Option("device", str, "cpu", "Torch device of the controller.", _STREAM, form="a torch device", places=(API,)),
 )  # fmt: skip

@@ -58,6 +58,8 @@ class RunOptions:
         Force field: amber14, amber19 or amber99sbildn, each with implicit solvent (OBC2).
     candidate : tuple of str
         Also consider the loop of this model, a file: it is fitted between the anchors, and judged like all others.
+    cap : str or None
+        Cap chain ends that are not built with ACE and NME: gaps, ends (of chains) or all (repair, fix).
 
     Raises
     ------
@@ -79,6 +81,7 @@ class RunOptions:
     allow_cis_pro: bool = False
     force_field: str = AMBER14.name
     candidate: tuple[str, ...] = ()
+    cap: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -11,7 +11,9 @@ NEEDED = {"repair": ("input", "output"), "constrain": ("output", "contact")}
 """Columns that every row has to fill."""
 WRITTEN = ("output", "trajectory", "report", "view")
 EITHER = {"repair": ("loop", "build", "auto"), "constrain": ("input", "sequence")}
-"""Columns of which every row has to fill exactly one."""
+"""Columns of which every row has to fill one."""
+TOGETHER = ("repair",)
+"""Commands that also take several of these columns in one row."""
 
 
 def described(command: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from geofold import __version__
-from geofold.app.batch.columns import COLUMNS, EITHER, NEEDED, WRITTEN
+from geofold.app.batch.columns import COLUMNS, EITHER, NEEDED, TOGETHER, WRITTEN
 from geofold.app.outputs import Targets
 from geofold.app.result import require_trajectory_name
 from geofold.errors import GeofoldError, JobsError
@@ -202,11 +202,9 @@ def _require_whole(job: Job, path: str) -> None:
             _refuse(where, name, "empty", column.expected, "fill the cell")
     either = EITHER[job.command]
     filled = [name for name in either if job.cells.get(name)]
-    if len(filled) != 1:
+    if not filled or (len(filled) > 1 and job.command not in TOGETHER):
         given = f"{' and '.join(filled)} together" if filled else "empty"
-        _refuse(
-            where, filled[-1] if filled else either[0], given, f"one of {', '.join(either)}", "fill just one of them"
-        )
+        _refuse(where, filled[-1] if filled else either[0], given, f"one of {', '.join(either)}", "fill one of them")
     if job.cells.get("start") == "prior" and "sequence" not in job.cells:
         _refuse(where, "start", "prior without a sequence", "a sequence to draw torsions for", "leave the cell empty")
     for name in WRITTEN:

@@ -63,6 +63,7 @@ def repair(
     budget: Annotated[float | None, option("budget")] = None,
     repack_shell: Annotated[Any, option("repack_shell")] = 0.0,
     allow_cis_pro: Annotated[bool, option("allow_cis_pro")] = False,
+    cap: Annotated[str | None, option("cap")] = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -89,6 +90,7 @@ def repair(
             budget=budget,
             repack_shell=repack_shell,
             allow_cis_pro=allow_cis_pro,
+            cap=cap,
             name=name_of(source),
             progress=progress,
         )
@@ -113,6 +115,7 @@ def fix(
     rounds: Annotated[int, option("rounds")] = 6,
     budget: Annotated[float | None, option("budget")] = None,
     repack_shell: Annotated[Any, option("repack_shell")] = 0.0,
+    cap: Annotated[str | None, option("cap")] = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -133,6 +136,7 @@ def fix(
             rounds=rounds,
             budget=budget,
             repack_shell=repack_shell,
+            cap=cap,
             name=name_of(source),
             progress=progress,
         )

@@ -39,7 +39,7 @@ def audit_built(
     structure: Structure,
     built: BuiltLoops,
     xyz: Floats,
-    after: dict[str, Any],
+    numbers: tuple[dict[str, Any], dict[str, Any]],
     altloc: str | None,
     *,
     cis_pro: bool = False,
@@ -54,8 +54,9 @@ def audit_built(
         The built loops.
     xyz : (n_atoms, 3)
         Coordinates (nm) as in the file.
-    after : dict
-        `measure` of them.
+    numbers : (dict, dict)
+        `measure` of the loops of the input that were repaired (without overlaps if there are none), and of all loops
+        in the coordinates.
     altloc : str or None
         The conformer that the loops belong to.
     cis_pro : bool
@@ -65,7 +66,7 @@ def audit_built(
     -------
     list of Check
     """
-    spans, trees = built.spans, [outcome.tree for outcome in built.outcomes]
+    spans, trees, (before, after) = built.spans, [outcome.tree for outcome in built.outcomes], numbers
     compared = audit(structure, trees, structure.xyz, xyz, (after, after), altloc)
     conformer = structure.conformer(altloc)
     angles = backbone(structure, xyz, altloc)
@@ -93,7 +94,8 @@ def audit_built(
     inside = [k for first, last in spans for k in range(first, last + 1)]
     chiral = [k for k in inside if structure.atom(k, "CB", conformer) is not None]
     # the loop determines phi of the residue after it, too
-    checked = [*inside, *(last + 1 for _, last in spans)]
+    repaired = [k for tree in trees[len(spans) :] for k in range(tree.first, tree.last + 1)]
+    checked = sorted({*inside, *(last + 1 for _, last in spans), *repaired})
     return [
         Check("other_atoms_moved_angstrom", round(built.others_moved(xyz), 4), 0.0),
         *(check for check in compared if check.name in COMPARED),
@@ -105,8 +107,12 @@ def audit_built(
             float(sum(is_d(k) for k in chiral)),
             0.0,
         ),
-        Check("severe_overlaps", float(after["severe_overlaps"]), 0.0),
-        Check("ramachandran_outliers", float((angles.verdict[checked] == OUTLIER).sum()), 0.0),
+        Check("severe_overlaps", float(after["severe_overlaps"]), float(before.get("severe_overlaps", 0))),
+        Check(
+            "ramachandran_outliers",
+            float((angles.verdict[checked] == OUTLIER).sum()),
+            float(before.get("ramachandran", {}).get("outliers", 0)),
+        ),
     ]
 
 

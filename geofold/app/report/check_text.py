@@ -21,8 +21,11 @@ def check_text(report: dict[str, Any]) -> str:
             lines.append(f"  {metric.label:<22} {metric.describe(numbers)} {metric.unit(numbers)}".rstrip())
     for gap, shown in zip(raw["chain_breaks"], report["chain_breaks"], strict=True):
         lines += _gap(shown, _command(raw["input"]["name"], gap["build"]))
-    if sum(why_not_built(gap) is None for gap in raw["chain_breaks"]) > 1:
+    known = sum(why_not_built(gap) is None for gap in raw["chain_breaks"])
+    if known > 1:
         lines.append(f"  to build all gaps      {_command(raw['input']['name'], 'all')}")
+    if known and report["trouble"]["stretches"]:
+        lines.append(f"  to repair everything   {_command(raw['input']['name'], 'all', ' --auto')}")
     if report["prior"] is not None:
         low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in report["prior"]["unlikely"])
         lines.append(f"  torsion prior          {report['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
@@ -43,12 +46,12 @@ def find_faults(report: dict[str, Any]) -> list[str]:
     return [name for name, count in faults.items() if count]
 
 
-def _command(name: str, build: str | None) -> str:
-    """Return the command that builds a gap of a file; empty if it cannot be built."""
+def _command(name: str, build: str | None, others: str = "") -> str:
+    """Return the command that builds a gap of a file, with other options; empty if it cannot be built."""
     if build is None:
         return ""
     file = f"./{name}" if name.startswith("-") else name
-    return f"geofold repair {shell_quoted(file)} --build {shell_quoted(build)} -o OUT"
+    return f"geofold repair {shell_quoted(file)} --build {shell_quoted(build)}{others} -o OUT"
 
 
 def _gap(gap: dict[str, Any], command: str) -> list[str]:

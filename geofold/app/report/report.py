@@ -153,18 +153,19 @@ def _model_scores(models: Sequence[LoopModel]) -> dict[str, Any]:
     }
     if any(model.external_rmsd for model in models):
         scores["candidate_rmsd_angstrom"] = [[round(rmsd, 2) for rmsd in model.external_rmsd] for model in models]
-    intervals = [model.confidence for model in models if model.confidence is not None]
-    if len(intervals) == len(models):
-        names = ("expected_rmsd_angstrom", "from_angstrom", "to_angstrom")
-        scores["confidence"] = [
-            dict(zip(names, (round(value, 2) for value in interval), strict=True))
-            | {
-                f"probability_within_{limit}_angstrom": round(probability_within(interval, limit), 2)
-                for limit in WITHIN
-            }
-            for interval in intervals
-        ]
+    if any(model.confidence is not None for model in models):
+        scores["confidence"] = [_interval(model.confidence) for model in models]
     return scores
+
+
+def _interval(confidence: tuple[float, float, float] | None) -> dict[str, float] | None:
+    """Return an expected RMSD with its interval and probabilities; None for a loop without a search."""
+    if confidence is None:
+        return None
+    names = ("expected_rmsd_angstrom", "from_angstrom", "to_angstrom")
+    return dict(zip(names, (round(value, 2) for value in confidence), strict=True)) | {
+        f"probability_within_{limit}_angstrom": round(probability_within(confidence, limit), 2) for limit in WITHIN
+    }
 
 
 def _moved_section(structure: Structure, shift: np.ndarray) -> dict[str, Any]:

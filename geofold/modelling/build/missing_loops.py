@@ -1,15 +1,20 @@
-"""Building of missing loops: initial models of each, then their refinement in sequence, and the report of the build."""
+"""Building of missing loops: initial models of each, then their refinement in sequence, and the report of the build.
+
+Several loops are built in the order of their certainty: the one with the least room to vary comes first, and the
+others are searched for in its presence. Those that touch a loop that was refined later are refined once more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from geofold.modelling.build.initial_models import InitialModels, initial_models
 from geofold.modelling.build.refine_models import refine_models
+from geofold.modelling.build.several_loops import refine_touching, room_to_vary, shifted
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, StreamOutcome
 from geofold.modelling.preconditions import require_parameters
@@ -18,8 +23,7 @@ from geofold.modelling.repair.side_chain_shell import ANGSTROM, EVER_REACHED, SH
 from geofold.modelling.search.consensus import with_confidence, with_external_rmsd
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.loop.build_plan import BuildPlan
-from geofold.molecule.loop.build_request import plan_builds
-from geofold.molecule.selection import atom_label
+from geofold.molecule.selection import ResidueRange, atom_label
 from geofold.molecule.sidechains.repacking import complete_side_chains
 from geofold.molecule.structure import AddedAtom, Structure
 
@@ -42,9 +46,11 @@ class BuiltLoops:
     spans : list of (int, int)
         First and last residue of each loop in `structure`.
     models : list of LoopModel
-        One for each loop.
+        One for each loop that was built, then one for each of `repaired`.
     added : list of AddedAtom
         Atoms that side chains around the loops lacked.
+    repaired : list of (int, int)
+        First and last residue in `original` of each loop that was repaired in the same run.
     """
 
     original: Structure
@@ -53,6 +59,7 @@ class BuiltLoops:
     spans: list[tuple[int, int]]
     models: list[LoopModel]
     added: list[AddedAtom]
+    repaired: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def outcomes(self) -> list[StreamOutcome]:
@@ -67,13 +74,16 @@ class BuiltLoops:
 
     @property
     def loops(self) -> list[str]:
-        """Ranges as users write them."""
-        return [models.build.label for models in self.initial]
+        """Ranges as users write them, in the order of `models`."""
+        residues = self.original.residues
+        ends = [(residues[first], residues[last]) for first, last in self.repaired]
+        spans = [ResidueRange(a.chain, (a.resnum, a.icode), (b.resnum, b.icode)) for a, b in ends]
+        return [*(models.build.label for models in self.initial), *map(str, spans)]
 
     def others_moved(self, xyz: np.ndarray) -> float:
         """Largest coordinate difference (A) of atoms that were to stay, between input and end (n_atoms, 3)."""
-        repacked = np.concatenate([outcome.repacked.atoms for outcome in self.outcomes])
-        staying = ~np.isin(np.arange(len(xyz)), repacked)[~self.atoms]
+        moving = np.concatenate([outcome.moved_atoms for outcome in self.outcomes])
+        staying = ~np.isin(np.arange(len(xyz)), moving)[~self.atoms]
         shift = np.abs(xyz[~self.atoms] - self.original.xyz[~self._removed])
         return float(10 * shift[staying].max())
 
@@ -118,15 +128,15 @@ class BuiltLoops:
 
 
 def build_loops(
-    structure: Structure, texts: Sequence[str], options: RunOptions, progress: Progress | None = None
+    structure: Structure, builds: Sequence[BuildPlan], options: RunOptions, progress: Progress | None = None
 ) -> list[BuiltLoops]:
     """Build missing loops.
 
     Parameters
     ----------
     structure : Structure
-    texts : sequence of str
-        Loops such as ``A:45-56=SEQUENCE``.
+    builds : sequence of BuildPlan
+        Loops in the order of the file; see `plan_builds`.
     options : RunOptions
     progress : Progress, optional
 
@@ -138,44 +148,49 @@ def build_loops(
     Raises
     ------
     GeofoldError
-        If a loop cannot be built; see `plan_builds`, `require_parameters` and `initial_models`.
+        If a loop cannot be built; see `require_parameters` and `initial_models`.
     """
     progress = Progress() if progress is None else progress
     if options.decides_shell:
-        return _build_both_ways(structure, texts, options, progress)
-    builds, added = plan_builds(structure, texts), list[AddedAtom]()
+        return _build_both_ways(structure, builds, options, progress)
+    added = list[AddedAtom]()
     require_parameters(structure, options, {k for build in builds for k in build.removed})
     if options.shell:
         structure, added = _complete_side_chains(structure, builds, options)
-    present, initial, budgets = structure, list[InitialModels](), list[float | None]()
-    for build in reversed(builds):  # from the last to the first, so that earlier indices stay valid
+    order = sorted(range(len(builds)), key=lambda k: room_to_vary(structure, builds[k]))
+    count = len(builds)
+    stages = [progress.begin(f"gap {number} of {count}" if count > 1 else "") for number in range(1, count + 1)]
+    start, found, remaining = structure, dict[int, InitialModels](), dict[int, float | None]()
+    for number, k in enumerate(order):
         budget = TimeBudget(options.budget)
-        stage = progress.begin(f"{build.label} backbone")
-        initial.insert(0, initial_models(present, build, options, stage, budget))
-        budgets.insert(0, budget.remaining)
-        present = initial[0].structure
-    spans, start, chosen = _spans(initial), present, list[LoopModel]()
-    for models, (first, _), seconds in zip(initial, spans, budgets, strict=True):
-        stage = progress.begin(models.build.label)
+        build = shifted(builds[k], [builds[j] for j in order[:number]])
+        found[k] = initial_models(start, build, options, stages[number].begin(f"{build.label} backbone"), budget)
+        remaining[k], start = budget.remaining, found[k].structure
+    initial = [replace(found[k], build=build) for k, build in enumerate(builds)]
+    spans, present, chosen = _spans(initial), start, dict[int, LoopModel]()
+    for number, k in enumerate(order):
+        models, stage = initial[k], stages[number].begin(builds[k].label)
         refined = [
             with_confidence(present, with_external_rmsd(present, model, models.ensemble), models.ensemble)
-            for model in refine_models(present, first, models, options, stage, TimeBudget(seconds))
+            for model in refine_models(present, spans[k][0], models, options, stage, TimeBudget(remaining[k]))
         ]
-        chosen.append(refined[0])
+        chosen[k] = refined[0]
         present = replace(present, xyz=refined[0].outcome.apply(present.xyz))
-    several = [[model] for model in refined] if len(initial) == 1 else [chosen]
-    return [BuiltLoops(structure, _at_start(start, models), initial, spans, models, added) for models in several]
+    several = [[model] for model in refined]
+    if count > 1:
+        several = [refine_touching(present, [chosen[k] for k in range(len(builds))], spans, order, options)]
+    return [BuiltLoops(structure, at_start(start, models), initial, spans, models, added) for models in several]
 
 
 def _build_both_ways(
-    structure: Structure, texts: Sequence[str], options: RunOptions, progress: Progress
+    structure: Structure, builds: Sequence[BuildPlan], options: RunOptions, progress: Progress
 ) -> list[BuiltLoops]:
     """Build among the side chains as they are, or with these repacked where the loops are surely better for it."""
     staying, packed = (
-        build_loops(structure, texts, replace(options, repack_shell=shell), progress) for shell in (0.0, options.shell)
+        build_loops(structure, builds, replace(options, repack_shell=shell), progress) for shell in (0.0, options.shell)
     )
     costs = [sum(model.cost_without_energy for model in built[0].models) for built in (staying, packed)]
-    return packed if costs[1] < costs[0] - SHELL_MARGIN * len(texts) else staying
+    return packed if costs[1] < costs[0] - SHELL_MARGIN * len(builds) else staying
 
 
 def _complete_side_chains(
@@ -200,7 +215,7 @@ def _spans(initial: Sequence[InitialModels]) -> list[tuple[int, int]]:
     return spans
 
 
-def _at_start(structure: Structure, models: list[LoopModel]) -> Structure:
+def at_start(structure: Structure, models: list[LoopModel]) -> Structure:
     """Return the structure with its new residues where their streams began."""
     xyz = structure.xyz.copy()
     for outcome in (model.outcome for model in models):

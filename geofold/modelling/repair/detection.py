@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from geofold.learn.loop_denoiser.model import shipped_loop_model
 from geofold.molecule.loop.detection import AnomalyScore, find_anomalous_segments, score_anomalies
+from geofold.molecule.selection import find_range
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import chain_segments
 
@@ -53,6 +55,17 @@ def report_anomalies(structure: Structure, altloc: str | None = None) -> dict[st
 def detect_ranges(structure: Structure, altloc: str | None = None) -> list[str]:
     """Ranges of the loops that look wrong, as users write them; see `find_loops`."""
     return [format_range(structure, first, last) for first, last in find_loops(structure, altloc)[0]]
+
+
+def detect_further_ranges(structure: Structure, given: Sequence[str], altloc: str | None = None) -> list[str]:
+    """Ranges of `detect_ranges` that a residue separates from every range that is given."""
+    loops = [find_range(structure, text) for text in given]
+    return [
+        text
+        for text in detect_ranges(structure, altloc)
+        for first, last in [find_range(structure, text)]
+        if not any(first <= end + 1 and start <= last + 1 for start, end in loops)
+    ]
 
 
 def format_range(structure: Structure, first: int, last: int) -> str:

@@ -6,7 +6,7 @@ later are removed. Once all have been repaired, each of those that ran without a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,7 +72,7 @@ def repair_loops(
         models.append(replace(model, outcome=replace(model.outcome, repacked=repacked)))
         present = replace(present, xyz=frames[-1])
     for number, frames in pending.items():
-        models[number] = _refined_among_others(present, ranges[number], models[number], frames, options, energies)
+        models[number] = refine_among_others(present, ranges[number], models[number], frames, options, energies)
         present = replace(present, xyz=models[number].outcome.apply(present.xyz))
     return models
 
@@ -84,15 +84,15 @@ def may_touch(structure: Structure, first: Range, second: Range) -> bool:
     return bool(nearest <= TOUCHING_DISTANCE)
 
 
-def _refined_among_others(
+def refine_among_others(
     structure: Structure,
     loop: Range,
     model: LoopModel,
-    frames: list[Floats],
+    frames: Sequence[Floats],
     options: RunOptions,
     energies: EnergySource | None,
 ) -> LoopModel:
-    """Return the model refined among all loops; the frames that led to it come first.
+    """Return the model refined among all loops; the frames that led to it come first, and its confidence stays.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def _refined_among_others(
         With all other loops as they end.
     loop : (int, int)
     model : LoopModel
-    frames : list of (n_atoms, 3)
+    frames : sequence of (n_atoms, 3)
     options : RunOptions
     energies : EnergySource or None
     """
@@ -111,4 +111,9 @@ def _refined_among_others(
     outcome = refine(structure, domain, start, options, energies, TrajectoryRecorder(before.predictor, before.gate))
     path = np.concatenate([np.array([frame[outcome.atoms] for frame in frames]), outcome.frames])
     refined = evaluate_model(structure, domain, outcome, energies)
-    return replace(refined, outcome=replace(outcome, frames=path, repacked=before.repacked))
+    return replace(
+        refined,
+        outcome=replace(outcome, frames=path, repacked=before.repacked),
+        confidence=model.confidence,
+        external_rmsd=model.external_rmsd,
+    )

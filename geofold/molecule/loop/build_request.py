@@ -7,17 +7,20 @@ by its neighbours. The anchor residues on both sides are kept and need complete 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
-from geofold.errors import BuildError, OverlappingLoopsError, ResidueRangeError, SequenceError
-from geofold.molecule.loop.build_plan import BuildPlan, with_given_sequence, with_recorded_sequence
+from geofold.errors import BuildError, GeofoldError, OverlappingLoopsError, ResidueRangeError, SequenceError
+from geofold.molecule.io.edit import require_single_model
+from geofold.molecule.loop.build_plan import STANDARD, BuildPlan, with_given_sequence, with_recorded_sequence
 from geofold.molecule.numbering import numbers_between, numbers_of
-from geofold.molecule.residues import AMINO_NAMES, BACKBONE
+from geofold.molecule.residues import AMINO_NAMES, BACKBONE, STANDARD_RESIDUES
 from geofold.molecule.selection import (
     RANGE_EXAMPLES,
     Number,
     ResidueRange,
     describe_contents,
+    find_range,
     parse_range,
     require_backbone,
 )
@@ -53,8 +56,7 @@ def plan_builds(structure: Structure, texts: Sequence[str]) -> list[BuildPlan]:
 
 def plan_build(structure: Structure, text: str) -> BuildPlan:
     """Return the plan of one request; see `plan_builds`."""
-    if structure.n_models > 1:  # many programs reject files whose models differ in their atoms
-        raise BuildError(f"{structure.source} has {structure.n_models} models", "a single model", "keep one of them")
+    require_single_model(structure)
     range_text, equals, given = text.partition("=")
     span = parse_range(range_text)
     if equals and not given.strip():
@@ -82,6 +84,91 @@ def plan_build(structure: Structure, text: str) -> BuildPlan:
         )
     _require_length(build.label, len(build.names))
     return build
+
+
+def join_loops(
+    structure: Structure, texts: Sequence[str], loops: Sequence[str], detected: Sequence[str] = ()
+) -> tuple[list[BuildPlan], list[str]]:
+    """Return the plans of loops to build, joined with the loops to repair that leave no residue between them.
+
+    Parameters
+    ----------
+    structure : Structure
+    texts : sequence of str
+        Requests to build.
+    loops : sequence of str
+        Ranges to repair.
+    detected : sequence of str
+        Further ranges; one that cannot be built together with a gap that it meets is left as it is, with a note.
+
+    Returns
+    -------
+    list of BuildPlan, list of str
+        Plans in the order of the file, and the ranges that remain to be repaired.
+
+    Raises
+    ------
+    GeofoldError
+        As `plan_builds`, or if a loop cannot be built together with the gap that it meets.
+    """
+    builds, left = plan_builds(structure, texts), list[str]()
+    for text in [*loops, *detected]:
+        first, last = find_range(structure, text)
+        meeting = [build for build in builds if first <= build.after and build.before <= last]
+        if not meeting:
+            left.append(text)
+            continue
+        try:
+            joined = _joined(structure, meeting, first, last, text)
+        except GeofoldError as error:
+            if text not in detected:
+                raise
+            kept = replace(meeting[0], notes=(*meeting[0].notes, f"{text} looks wrong and stays as it is: {error}"))
+            builds = [kept if build is meeting[0] else build for build in builds]
+            continue
+        builds = sorted([joined, *(b for b in builds if b not in meeting)], key=lambda build: build.before)
+    return builds, left
+
+
+def _joined(structure: Structure, builds: Sequence[BuildPlan], first: int, last: int, text: str) -> BuildPlan:
+    """Plan that builds residues `first` to `last`, the loop `text`, together with the gaps that they meet."""
+    before, after = min(first - 1, builds[0].before), max(last + 1, builds[-1].after)
+    for k, inside in ((before, first), (after, last)):
+        is_end = k == before < builds[0].before or k == after > builds[-1].after
+        if is_end and not (0 <= k < len(structure.residues) and structure.bonded(*sorted((k, inside)))):
+            raise BuildError(
+                f"{text} ends at a chain end and meets the gap of {builds[0].label}",
+                "a residue of the chain on either side of what is built",
+                "shorten the loop, or leave it out",
+            )
+    _require_anchors(structure, before, after)
+    gone = {k for build in builds for k in build.removed}
+    present = [
+        (k, (residue.resnum, residue.icode), STANDARD.get(residue.resname, residue.resname))
+        for k, residue in enumerate(structure.residues[before + 1 : after], before + 1)
+        if k not in gone
+    ]
+    new = [(b.before + 0.5, *residue) for b in builds for residue in zip(b.numbers, b.names, strict=True)]
+    residues = sorted([*present, *new], key=lambda residue: residue[0])
+    unusual = [structure.residues[k].label for k, _, name in present if name not in STANDARD_RESIDUES]
+    if unusual:
+        raise SequenceError(
+            f"{text} meets the gap of {builds[0].label} and contains {', '.join(unusual)}",
+            "the twenty amino acids in what is built",
+            "shorten the loop, or leave it out",
+        )
+    joined = BuildPlan(
+        builds[0].chain,
+        before,
+        after,
+        tuple(range(before + 1, after)),
+        tuple(number for _, number, _ in residues),
+        tuple(name for _, _, name in residues),
+        builds[0].source,
+        (*(note for build in builds for note in build.notes), f"{text} meets a gap and is built together with it"),
+    )
+    _require_length(joined.label, len(joined.names))
+    return joined
 
 
 def _require_length(label: str, count: int) -> None:
@@ -132,6 +219,12 @@ def _anchors(structure: Structure, span: ResidueRange, requested: Sequence[Numbe
             f"nothing but {span} between them",
             "put the residues of the chain in order, each number once",
         )
+    _require_anchors(structure, before, after)
+    return before, after, inside
+
+
+def _require_anchors(structure: Structure, before: int, after: int) -> None:
+    """Refuse anchors with an incomplete backbone, or with atoms of a chain's end."""
     for k, terminal_atoms in ((before, CHAIN_END), (after, CHAIN_START)):
         require_backbone(structure, k, BACKBONE)
         atoms = sorted(set(structure.name[structure.residues[k].atoms].tolist()) & terminal_atoms)
@@ -141,7 +234,6 @@ def _anchors(structure: Structure, span: ResidueRange, requested: Sequence[Numbe
                 "a residue that another one can be bonded to",
                 "remove these atoms first",
             )
-    return before, after, inside
 
 
 def _gap(structure: Structure, span: ResidueRange, before: int, after: int, removed: tuple[int, ...]) -> Gap:

@@ -11,7 +11,6 @@ from geofold.errors import (
     BackboneError,
     BuildError,
     ForceFieldError,
-    OptionError,
     OverlappingLoopsError,
     ResidueRangeError,
     SequenceError,
@@ -74,12 +73,6 @@ def test_a_gap_that_is_too_wide_says_how_wide() -> None:
     # near enough, but two prolines point elsewhere
     content = without_records(without(WHOLE, (45, 50)), "SEQRES")
     refused(content, "A:45-50=PGPWCS", BuildError, "8.9 A", "none of 512 samples closes it")
-
-
-@pytest.mark.parametrize("other", [{"loop": "A:7-12"}, {"auto": True}])
-def test_build_goes_alone(other: dict[str, object]) -> None:
-    with pytest.raises(OptionError, match="build first"):
-        gf.repair(GAP, build="A:58-61", **other)
 
 
 def test_check_lists_what_is_missing_and_what_builds_it() -> None:
