@@ -52,6 +52,7 @@ def repair(
     force_field: str = AMBER14.name,
     candidate: str | Sequence[str] = (),
     cap: str | None = None,
+    copies: bool = False,
     name: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Result:
@@ -76,6 +77,8 @@ def repair(
     cap : str, optional
         Cap chain ends that are not built with ACE and NME: gaps, ends (of chains) or all. Without loops, nothing else
         happens.
+    copies : bool
+        Also model the same loops in every other chain that has the residues around them.
     name : str, optional
         Name of the input in the report.
     progress : callable, optional
@@ -106,6 +109,7 @@ def repair(
         force_field=force_field,
         candidate=(candidate,) if isinstance(candidate, str) else tuple(candidate),
         cap=cap,
+        copies=copies,
     )
     structure = load(source, name)
     texts = [loop] if isinstance(loop, str) else list(loop)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from geofold.app.caps import with_caps_reported
+from geofold.app.copies import with_copies_reported
 from geofold.app.finalise import compare_models, finish
 from geofold.app.result import Result
 from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.options import RunOptions
 from geofold.modelling.preconditions import require_honoured, require_one, separate, with_missing_atoms
 from geofold.modelling.progress import Progress, ProgressCallback
+from geofold.modelling.repair.detection import format_range
 from geofold.modelling.repair.loop import repair_loop
 from geofold.modelling.repair.multiple_loops import repair_loops
 from geofold.modelling.threads import one_thread
 from geofold.molecule.caps.capping import cap_chains
 from geofold.molecule.loop.build_request import join_loops, plan_builds
+from geofold.molecule.loop.copies import LoopsWithCopies, add_copies
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import Structure
 
@@ -97,7 +100,10 @@ def repair_existing(
     GeofoldError
         For ranges that cannot be used.
     """
-    ranges = separate(structure, [find_range(structure, text) for text in texts])
+    given = separate(structure, [find_range(structure, text) for text in texts])
+    copies = add_copies(structure, [], given) if options.copies else LoopsWithCopies([], {}, given, [], [])
+    ranges = separate(structure, copies.ranges)
+    texts = [*texts, *(format_range(structure, *pair.copy) for pair in copies.repaired)]
     require_one(texts, options)
     structure, added, original = with_missing_atoms(structure, ranges, options)
     shared = replace(options, budget=_share(options.budget, len(ranges)))
@@ -112,10 +118,10 @@ def repair_existing(
         if len(ranges) == 1:
             several = [[model] for model in repair_loop(structure, *ranges[0], shared, energies, begin(*ranges[0]))]
         else:
-            several = [repair_loops(structure, ranges, shared, energies, begin)]
+            several = [repair_loops(structure, ranges, shared, energies, begin, copies.repaired)]
     for model in several[0]:
         require_honoured(structure, model.outcome)
-    return _of_models(
+    result = _of_models(
         [
             finish(
                 "repair",
@@ -132,6 +138,7 @@ def repair_existing(
             for models in several
         ]
     )
+    return with_copies_reported(result, copies.repaired, copies.left) if options.copies else result
 
 
 def _share(budget: float | None, count: int) -> float | None:
@@ -171,16 +178,18 @@ def build_missing(
     from geofold.modelling.build.missing_loops import build_loops
 
     builds, left = join_loops(structure, requests.build, requests.repair, requests.detected)
-    ranges = separate(structure, [find_range(structure, text) for text in left]) if left else []
+    given = [find_range(structure, text) for text in left]
+    copies = add_copies(structure, builds, given) if options.copies else LoopsWithCopies(builds, {}, given, [], [])
+    builds, ranges = copies.builds, separate(structure, copies.ranges) if copies.ranges else []
     completed, added, _ = with_missing_atoms(structure, ranges, options)
     with one_thread():
-        require_one([*requests.build, *left], options)
+        require_one([*(build.label for build in builds), *left], options)
         shared = replace(options, budget=_share(options.budget, len(builds) + len(ranges)))
         if ranges:
-            several = [build_and_repair(completed, builds, ranges, shared, Progress(progress))]
+            several = [build_and_repair(completed, builds, ranges, shared, Progress(progress), copies)]
         else:
-            several = build_loops(completed, builds, shared, Progress(progress))
-    return _of_models(
+            several = build_loops(completed, builds, shared, Progress(progress), copies.built)
+    result = _of_models(
         [
             finish(
                 "repair",
@@ -197,3 +206,4 @@ def build_missing(
             for done in several
         ]
     )
+    return with_copies_reported(result, several[0].copies, copies.left) if options.copies else result

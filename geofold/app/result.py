@@ -230,6 +230,13 @@ def summary(report: dict[str, Any]) -> str:
     for built in report.get("built", []):
         sequence = f"{built['sequence']} (sequence: {built['sequence_from']})"
         lines.append(f"  built {built['residues']} {sequence}, {built['atoms']} atoms")
+    for pair in report.get("copies", {}).get("compared", []):
+        lines.append(
+            f"  {pair['residues']} copies {pair['of']}: {pair['backbone_rmsd_angstrom']} A apart (backbone RMSD)"
+        )
+    lines += [f"  not copied: {text}" for text in report.get("copies", {}).get("left", [])]
+    if "copies" in report and not any(report["copies"].values()):
+        lines.append("  no other chain has the residues around these loops")
     if "caps" in report and "steps" not in report:
         lines += [f"  {cap['name']} {cap['residue']} caps {cap['bonded_to']}" for cap in report["caps"]["added"]]
         lines += [f"  not capped: {text}" for text in report["caps"]["left"]]

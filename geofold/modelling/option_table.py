@@ -204,6 +204,8 @@ OPTIONS = (
     Option("allow_cis_pro", bool, False, "With --build: also try each proline of the loop cis.", _REPAIR),
     Option("cap", str, None, "Cap chain ends that are not built with ACE and NME: gaps, ends (of chains) or all.",
            _REPAIR, choices=CAP_PLACES),
+    Option("copies", bool, False, "Also model the same loops in every other chain that has the residues around them.",
+           _REPAIR),
     Option("steps", int, 128, "Maximum number of streaming steps.", _CONSTRAIN, limits=(1, 100000)),
     Option("device", str, "cpu", "Torch device of the controller.", _STREAM, form="a torch device", places=(API,)),
 )  # fmt: skip

@@ -60,6 +60,8 @@ class RunOptions:
         Also consider the loop of this model, a file: it is fitted between the anchors, and judged like all others.
     cap : str or None
         Cap chain ends that are not built with ACE and NME: gaps, ends (of chains) or all (repair, fix).
+    copies : bool
+        Also model the same loops in every other chain that has the residues around them (repair).
 
     Raises
     ------
@@ -82,6 +84,7 @@ class RunOptions:
     force_field: str = AMBER14.name
     candidate: tuple[str, ...] = ()
     cap: str | None = None
+    copies: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -64,6 +64,7 @@ def repair(
     repack_shell: Annotated[Any, option("repack_shell")] = 0.0,
     allow_cis_pro: Annotated[bool, option("allow_cis_pro")] = False,
     cap: Annotated[str | None, option("cap")] = None,
+    copies: Annotated[bool, option("copies")] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -91,6 +92,7 @@ def repair(
             repack_shell=repack_shell,
             allow_cis_pro=allow_cis_pro,
             cap=cap,
+            copies=copies,
             name=name_of(source),
             progress=progress,
         )

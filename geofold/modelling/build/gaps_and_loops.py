@@ -7,14 +7,14 @@ that. Everything that was modelled without a neighbour is refined once more amon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geofold.modelling.build.missing_loops import BuiltLoops, at_start, build_loops
-from geofold.modelling.build.several_loops import room_to_vary, shifted, with_final_side_chains
+from geofold.modelling.build.several_loops import room_to_vary, spans_of, with_final_side_chains
 from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, embed_fragment
@@ -23,6 +23,7 @@ from geofold.modelling.repair.multiple_loops import TOUCHING_DISTANCE, Range, re
 from geofold.modelling.repair.side_chain_shell import reachable_residues
 from geofold.molecule.io.edit import with_atoms, with_residues, without_atoms
 from geofold.molecule.loop.build_plan import BuildPlan, rebuild_plan
+from geofold.molecule.loop.copies import CopyPair, LoopsWithCopies
 from geofold.molecule.records import NewResidue
 from geofold.molecule.sidechains.repacking import RepackedSideChains
 from geofold.molecule.structure import Floats, Structure
@@ -87,6 +88,7 @@ def build_and_repair(
     ranges: Sequence[Range],
     options: RunOptions,
     progress: Progress,
+    copies: LoopsWithCopies | None = None,
 ) -> BuiltLoops:
     """Build missing loops and repair present ones.
 
@@ -99,6 +101,8 @@ def build_and_repair(
         First and last residue of each loop to repair, none of which a plan removes.
     options : RunOptions
     progress : Progress
+    copies : LoopsWithCopies, optional
+        Says which of these loops are copies of others.
 
     Returns
     -------
@@ -109,19 +113,22 @@ def build_and_repair(
     GeofoldError
         As `build_loops` and `repair_loops`.
     """
-    early, absent = _split_by_certainty(structure, builds, ranges, options)
+    pairs = [] if copies is None else copies.repaired
+    early, absent = _split_by_certainty(structure, builds, ranges, options, {pair.copy for pair in pairs})
     models, present = _repair(structure, early, early, options, progress)
     gone = {k for first, last in absent for k in range(first, last + 1)}
     part = without_atoms(present, np.isin(present.residue_of, list(gone))) if gone else present
     kept = np.array([k for k in range(len(structure.residues)) if k not in gone])
-    built = build_loops(part, [_within(build, kept) for build in builds], options, progress)[0]
+    of_builds = {} if copies is None else copies.built
+    built = build_loops(part, [_within(build, kept) for build in builds], options, progress, of_builds)[0]
     added = [replace(atom, residue=int(kept[atom.residue])) for atom in built.added]
     original, present = (with_atoms(one, added) if added else one for one in (structure, present))
-    place, spans = _places(len(structure.residues), builds), _spans(builds)
+    place, spans = _places(len(structure.residues), builds), spans_of(builds)
     of_part = _places_of_part(built, place[kept], spans)
     whole = _with_built(present, builds, built, of_part)
     late = [span for span in ranges if span not in early]
-    found, whole = _repair(whole, late, [_placed(span, place) for span in late], options, progress)
+    placed = [CopyPair(_placed(pair.reference, place), _placed(pair.copy, place)) for pair in pairs]
+    found, whole = _repair(whole, late, [_placed(span, place) for span in late], options, progress, placed)
     models |= found
     chosen, energies = list(built.models), EnergySource.of(whole, options)
     for number, span in enumerate(spans if gone else ()):
@@ -134,11 +141,18 @@ def build_and_repair(
     start = replace(whole, xyz=Embedding(original, whole, place).embed(original.xyz))
     initial = [replace(one, build=build) for one, build in zip(built.initial, builds, strict=True)]
     ordered = with_final_side_chains([*chosen, *(models[span] for span in ranges)], whole.xyz)
-    return BuiltLoops(original, at_start(start, chosen), initial, spans, ordered, added, list(ranges))
+    of_gaps = [CopyPair(spans[reference], spans[k]) for k, reference in of_builds.items()]
+    return BuiltLoops(
+        original, at_start(start, chosen), initial, spans, ordered, added, list(ranges), [*of_gaps, *placed]
+    )
 
 
 def _split_by_certainty(
-    structure: Structure, builds: Sequence[BuildPlan], ranges: Sequence[Range], options: RunOptions
+    structure: Structure,
+    builds: Sequence[BuildPlan],
+    ranges: Sequence[Range],
+    options: RunOptions,
+    copied: Collection[Range],
 ) -> tuple[list[Range], list[Range]]:
     """Loops to repair before the gaps are built, and loops that are left out while these are built."""
     early, absent = list[Range](), list[Range]()
@@ -153,12 +167,17 @@ def _split_by_certainty(
             if residues & set(range(first, last + 1))
         ]
         if touched:
-            (early if room < min(touched) else absent).append((first, last))
+            (early if room < min(touched) and (first, last) not in copied else absent).append((first, last))
     return early, absent
 
 
 def _repair(
-    structure: Structure, ranges: Sequence[Range], spans: Sequence[Range], options: RunOptions, progress: Progress
+    structure: Structure,
+    ranges: Sequence[Range],
+    spans: Sequence[Range],
+    options: RunOptions,
+    progress: Progress,
+    copies: Sequence[CopyPair] = (),
 ) -> tuple[dict[Range, LoopModel], Structure]:
     """Repair loops `spans` of a structure; models by their names `ranges`, and the repaired structure."""
     if not spans:
@@ -167,7 +186,7 @@ def _repair(
     def begin(first: int, last: int) -> Progress:
         return progress.begin(f"{structure.residues[first].label}-{structure.residues[last].resnum}")
 
-    models = repair_loops(structure, list(spans), options, EnergySource.of(structure, options), begin)
+    models = repair_loops(structure, list(spans), options, EnergySource.of(structure, options), begin, copies)
     for model in models:
         structure = replace(structure, xyz=model.outcome.apply(structure.xyz))
     return dict(zip(ranges, models, strict=True)), structure
@@ -190,12 +209,6 @@ def _places(count: int, builds: Sequence[BuildPlan]) -> Indices:
 
 def _placed(span: Range, place: Indices) -> Range:
     return int(place[span[0]]), int(place[span[1]])
-
-
-def _spans(builds: Sequence[BuildPlan]) -> list[Range]:
-    """First and last residue of each loop once all are built."""
-    before = [shifted(build, builds).before for build in builds]
-    return [(k + 1, k + len(build.names)) for k, build in zip(before, builds, strict=True)]
 
 
 def _places_of_part(built: BuiltLoops, place: Indices, spans: Sequence[Range]) -> Indices:

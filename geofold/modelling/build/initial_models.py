@@ -109,14 +109,25 @@ def initial_models(
         ]
     )
     best = pool.finalists(options.streams, options)
-    models = _with_side_chains(structure, build, best, loops[0].structure, options)
+    models = with_side_chains(structure, build, best, loops[0].structure, options)
     return replace(models, tried=len(loops) * effort.tried, ensemble=Ensemble.of(loops[0], pool, external[0]))
 
 
-def _with_side_chains(
+def with_side_chains(
     structure: Structure, build: BuildPlan, backbones: Candidates, bare: Structure, options: RunOptions
 ) -> InitialModels:
-    """Return initial models with packed side chains, ranked with the clashes that these have."""
+    """Return initial models with packed side chains, ranked with the clashes that these have.
+
+    Parameters
+    ----------
+    structure : Structure
+    build : BuildPlan
+    backbones : Candidates
+        Backbones of the loop.
+    bare : Structure
+        Structure with the backbone of the loop, in the surroundings that side chains are packed in.
+    options : RunOptions
+    """
     first, last = build.before + 1, build.before + len(build.names)
     residues = [_pack_row(bare, first, last, row, options) for row in backbones.rows]
     # rounded as in a file, so that every stream starts from what would be written

@@ -6,23 +6,27 @@ others are searched for in its presence. Those that touch a loop that was refine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from geofold.modelling.build.copied_models import copied_initial_models
 from geofold.modelling.build.initial_models import InitialModels, initial_models
 from geofold.modelling.build.refine_models import refine_models
-from geofold.modelling.build.several_loops import refine_touching, room_to_vary, shifted
+from geofold.modelling.build.several_loops import refine_touching, room_to_vary, shifted, spans_of
+from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, StreamOutcome
 from geofold.modelling.preconditions import require_parameters
 from geofold.modelling.progress import Progress
+from geofold.modelling.repair.copies import model_copies
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, EVER_REACHED, SHELL_MARGIN, reachable_residues
 from geofold.modelling.search.consensus import with_confidence, with_external_rmsd
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.loop.build_plan import BuildPlan
+from geofold.molecule.loop.copies import CopyPair
 from geofold.molecule.selection import ResidueRange, atom_label
 from geofold.molecule.sidechains.repacking import complete_side_chains
 from geofold.molecule.structure import AddedAtom, Structure
@@ -51,6 +55,8 @@ class BuiltLoops:
         Atoms that side chains around the loops lacked.
     repaired : list of (int, int)
         First and last residue in `original` of each loop that was repaired in the same run.
+    copies : list of CopyPair
+        Loops of `structure` that are copies of others.
     """
 
     original: Structure
@@ -60,6 +66,7 @@ class BuiltLoops:
     models: list[LoopModel]
     added: list[AddedAtom]
     repaired: list[tuple[int, int]] = field(default_factory=list)
+    copies: list[CopyPair] = field(default_factory=list)
 
     @property
     def outcomes(self) -> list[StreamOutcome]:
@@ -128,7 +135,11 @@ class BuiltLoops:
 
 
 def build_loops(
-    structure: Structure, builds: Sequence[BuildPlan], options: RunOptions, progress: Progress | None = None
+    structure: Structure,
+    builds: Sequence[BuildPlan],
+    options: RunOptions,
+    progress: Progress | None = None,
+    copies: Mapping[int, int] | None = None,
 ) -> list[BuiltLoops]:
     """Build missing loops.
 
@@ -139,6 +150,8 @@ def build_loops(
         Loops in the order of the file; see `plan_builds`.
     options : RunOptions
     progress : Progress, optional
+    copies : mapping of int to int, optional
+        For each of the loops that is a copy of another one, the number of that one.
 
     Returns
     -------
@@ -150,25 +163,31 @@ def build_loops(
     GeofoldError
         If a loop cannot be built; see `require_parameters` and `initial_models`.
     """
-    progress = Progress() if progress is None else progress
+    progress, copies = Progress() if progress is None else progress, copies or {}
     if options.decides_shell:
-        return _build_both_ways(structure, builds, options, progress)
+        return _build_both_ways(structure, builds, options, progress, copies)
     added = list[AddedAtom]()
     require_parameters(structure, options, {k for build in builds for k in build.removed})
     if options.shell:
         structure, added = _complete_side_chains(structure, builds, options)
-    order = sorted(range(len(builds)), key=lambda k: room_to_vary(structure, builds[k]))
+    order = sorted(range(len(builds)), key=lambda k: (k in copies, room_to_vary(structure, builds[k])))
     count = len(builds)
     stages = [progress.begin(f"gap {number} of {count}" if count > 1 else "") for number in range(1, count + 1)]
     start, found, remaining = structure, dict[int, InitialModels](), dict[int, float | None]()
     for number, k in enumerate(order):
         budget = TimeBudget(options.budget)
         build = shifted(builds[k], [builds[j] for j in order[:number]])
-        found[k] = initial_models(start, build, options, stages[number].begin(f"{build.label} backbone"), budget)
+        if k in copies:
+            reference = spans_of([shifted(builds[copies[k]], [builds[j] for j in order[:number]])])[0]
+            found[k] = copied_initial_models(start, build, reference, options)
+        else:
+            found[k] = initial_models(start, build, options, stages[number].begin(f"{build.label} backbone"), budget)
         remaining[k], start = budget.remaining, found[k].structure
     initial = [replace(found[k], build=build) for k, build in enumerate(builds)]
-    spans, present, chosen = _spans(initial), start, dict[int, LoopModel]()
+    spans, present, chosen = spans_of(builds), start, dict[int, LoopModel]()
     for number, k in enumerate(order):
+        if k in copies:
+            continue
         models, stage = initial[k], stages[number].begin(builds[k].label)
         refined = [
             with_confidence(present, with_external_rmsd(present, model, models.ensemble), models.ensemble)
@@ -176,18 +195,31 @@ def build_loops(
         ]
         chosen[k] = refined[0]
         present = replace(present, xyz=refined[0].outcome.apply(present.xyz))
+    pairs = [CopyPair(spans[copies[k]], spans[k]) for k in order if k in copies]
+    modelled = model_copies(present, pairs, options, EnergySource.of(present, options), may_keep=False)
+    for k, model in zip([k for k in order if k in copies], modelled, strict=True):
+        chosen[k] = replace(model, confidence=chosen[copies[k]].confidence)
+        present = replace(present, xyz=model.outcome.apply(present.xyz))
     several = [[model] for model in refined]
     if count > 1:
         several = [refine_touching(present, [chosen[k] for k in range(len(builds))], spans, order, options)]
-    return [BuiltLoops(structure, at_start(start, models), initial, spans, models, added) for models in several]
+    return [
+        BuiltLoops(structure, at_start(start, models), initial, spans, models, added, copies=pairs)
+        for models in several
+    ]
 
 
 def _build_both_ways(
-    structure: Structure, builds: Sequence[BuildPlan], options: RunOptions, progress: Progress
+    structure: Structure,
+    builds: Sequence[BuildPlan],
+    options: RunOptions,
+    progress: Progress,
+    copies: Mapping[int, int],
 ) -> list[BuiltLoops]:
     """Build among the side chains as they are, or with these repacked where the loops are surely better for it."""
     staying, packed = (
-        build_loops(structure, builds, replace(options, repack_shell=shell), progress) for shell in (0.0, options.shell)
+        build_loops(structure, builds, replace(options, repack_shell=shell), progress, copies)
+        for shell in (0.0, options.shell)
     )
     costs = [sum(model.cost_without_energy for model in built[0].models) for built in (staying, packed)]
     return packed if costs[1] < costs[0] - SHELL_MARGIN * len(builds) else staying
@@ -203,16 +235,6 @@ def _complete_side_chains(
     radius = ANGSTROM * (options.shell + LONGEST_SIDE_CHAIN)
     near = {k for build in builds for k in reachable_residues(structure, build, radius, options, EVER_REACHED)}
     return complete_side_chains(structure, sorted(near), seed=options.seed)
-
-
-def _spans(initial: Sequence[InitialModels]) -> list[tuple[int, int]]:
-    """First and last residue of each loop in the structure that has all of them."""
-    spans, shift = list[tuple[int, int]](), 0
-    for models in initial:
-        first, last = models.span
-        spans.append((first + shift, last + shift))
-        shift += len(models.build.names) - len(models.build.removed)
-    return spans
 
 
 def at_start(structure: Structure, models: list[LoopModel]) -> Structure:

@@ -37,6 +37,12 @@ def shifted(build: BuildPlan, earlier: Sequence[BuildPlan]) -> BuildPlan:
     return replace(build, before=build.before + shift, after=build.after + shift, removed=removed)
 
 
+def spans_of(builds: Sequence[BuildPlan]) -> list[tuple[int, int]]:
+    """First and last residue of each loop once all are built."""
+    before = [shifted(build, builds).before for build in builds]
+    return [(k + 1, k + len(build.names)) for k, build in zip(before, builds, strict=True)]
+
+
 def refine_touching(
     structure: Structure,
     models: Sequence[LoopModel],

@@ -17,9 +17,11 @@ from geofold.modelling.evaluation import evaluate_model
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, embed_fragment
 from geofold.modelling.progress import Progress
+from geofold.modelling.repair.copies import model_copies
 from geofold.modelling.repair.loop import repair_loop
 from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.trajectory import TrajectoryRecorder, no_motion
+from geofold.molecule.loop.copies import CopyPair
 from geofold.molecule.sidechains.repacking import RepackedSideChains, select_atoms
 from geofold.molecule.structure import Floats, Structure
 
@@ -34,6 +36,7 @@ def repair_loops(
     options: RunOptions,
     energies: EnergySource | None,
     progress: Callable[[int, int], Progress],
+    copies: Sequence[CopyPair] = (),
 ) -> list[LoopModel]:
     """Repair several loops, one after the other.
 
@@ -47,6 +50,8 @@ def repair_loops(
         Of the structure.
     progress : callable
         Gives the progress of a loop by its first and last residue.
+    copies : sequence of CopyPair
+        Loops among `ranges`, at their end, that are copies of others in the structure.
 
     Returns
     -------
@@ -54,7 +59,10 @@ def repair_loops(
         One for each loop.
     """
     present, models, pending = structure, list[LoopModel](), dict[int, list[Floats]]()
+    copied = {pair.copy for pair in copies}
     for number, (first, last) in enumerate(ranges):
+        if (first, last) in copied:
+            continue
         later = [following for following in ranges[number + 1 :] if may_touch(structure, (first, last), following)]
         if not later:
             models.append(repair_loop(present, first, last, options, energies, progress(first, last))[0])
@@ -71,6 +79,9 @@ def repair_loops(
         pending[number] = frames
         models.append(replace(model, outcome=replace(model.outcome, repacked=repacked)))
         present = replace(present, xyz=frames[-1])
+    for model in model_copies(present, copies, options, energies):
+        models.append(model)
+        present = replace(present, xyz=model.outcome.apply(present.xyz))
     for number, frames in pending.items():
         models[number] = refine_among_others(present, ranges[number], models[number], frames, options, energies)
         present = replace(present, xyz=models[number].outcome.apply(present.xyz))

@@ -43,7 +43,7 @@ def _local(domain: LoopDomain, structure: Structure, rows: Floats) -> tuple[Tens
     xyz = np.repeat(structure.xyz[None, local], len(rows), 0)
     moving = np.isin(loop_atoms, local)
     xyz[:, np.searchsorted(local, loop_atoms[moving])] = rows[:, moving]
-    angle = _increments(domain, structure, loop_atoms, rows)
+    angle = torsion_increments(domain, structure, rows)
     return torch.as_tensor(xyz).to(like), torch.as_tensor(angle).to(like)
 
 
@@ -94,9 +94,10 @@ def transfer_torsions(
     return LoopState(closed_conformation, domain.sterics.pairs(moved), 0), closed.cpu().numpy()
 
 
-def _increments(domain: LoopDomain, structure: Structure, loop_atoms: np.ndarray, rows: Floats) -> Floats:
-    """Torsions (B, n) of the rows minus those of the structure, wrapped to [-pi, pi), in radian."""
+def torsion_increments(domain: LoopDomain, structure: Structure, rows: Floats) -> Floats:
+    """Torsions (B, n) of conformations (B, m, 3) minus those of the structure, wrapped to [-pi, pi), in radian."""
     tree = domain.tree
+    loop_atoms = np.flatnonzero(structure.atoms_within(tree.first, tree.last))
     axes = [
         (_axis_neighbour(tree.adjacency, a, b), a, b, _axis_neighbour(tree.adjacency, b, a))
         for a, b in zip(tree.near.tolist(), tree.far.tolist(), strict=True)

@@ -141,7 +141,7 @@ def _joined(structure: Structure, builds: Sequence[BuildPlan], first: int, last:
                 "a residue of the chain on either side of what is built",
                 "shorten the loop, or leave it out",
             )
-    _require_anchors(structure, before, after)
+    require_anchors(structure, before, after)
     gone = {k for build in builds for k in build.removed}
     present = [
         (k, (residue.resnum, residue.icode), STANDARD.get(residue.resname, residue.resname))
@@ -219,11 +219,11 @@ def _anchors(structure: Structure, span: ResidueRange, requested: Sequence[Numbe
             f"nothing but {span} between them",
             "put the residues of the chain in order, each number once",
         )
-    _require_anchors(structure, before, after)
+    require_anchors(structure, before, after)
     return before, after, inside
 
 
-def _require_anchors(structure: Structure, before: int, after: int) -> None:
+def require_anchors(structure: Structure, before: int, after: int) -> None:
     """Refuse anchors with an incomplete backbone, or with atoms of a chain's end."""
     for k, terminal_atoms in ((before, CHAIN_END), (after, CHAIN_START)):
         require_backbone(structure, k, BACKBONE)

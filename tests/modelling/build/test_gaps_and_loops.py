@@ -15,7 +15,8 @@ from geofold.app.report.check_text import check_text
 from geofold.app.result import Result
 from geofold.errors import BuildError, OverlappingLoopsError
 from geofold.modelling.build import gaps_and_loops, several_loops
-from geofold.modelling.build.gaps_and_loops import Embedding, _places, _spans
+from geofold.modelling.build.gaps_and_loops import Embedding, _places
+from geofold.modelling.build.several_loops import spans_of
 from geofold.molecule.io.edit import without_atoms
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
@@ -201,7 +202,7 @@ def test_a_part_keeps_its_atoms_in_the_whole() -> None:
     structure = read(without("1ubi.pdb", (58, 61)))
     (build,) = plan_builds(structure, ["A:58-61"])
     place = _places(len(structure.residues), [build])
-    assert _spans([build]) == [(57, 60)] and (place[:57] == np.arange(57)).all()
+    assert spans_of([build]) == [(57, 60)] and (place[:57] == np.arange(57)).all()
     embedded = Embedding(structure, NATIVE, place)
     assert np.array_equal(embedded.target.xyz[embedded.atoms], structure.xyz)
     part = without_atoms(structure, np.isin(structure.residue_of, [3, 4]))
