@@ -1,20 +1,28 @@
-"""What is published says the same everywhere: versions, dependencies, addresses, citations."""
+"""What is published says the same everywhere: versions, dependencies, addresses, citations; and the wheel is small."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from app_cases import ROOT
 
 import geofold
+from geofold.errors import InputFileError
+from geofold.molecule.sidechains.rotamer_library import RotamerLibrary
+from geofold.resources import find
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 META = PROJECT["project"]
 RECIPE = ROOT / "examples" / "packaging" / "recipe.yaml"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+LARGEST_WHEEL = 12_000_000
 PAPER = ROOT / "examples" / "paper"
 CONDA_NAMES = {"torch": "pytorch-cpu", "py3Dmol": "py3dmol"}
 
@@ -89,3 +97,63 @@ def test_workflows_run_the_pythons_of_the_metadata_and_name_files_that_exist() -
 def test_citations_of_the_paper_have_entries_and_entries_are_cited() -> None:
     cited = set(re.findall(r"@(\w+)", text_of(PAPER / "paper.md")))
     assert cited == set(re.findall(r"^@\w+\{(\w+),", text_of(PAPER / "paper.bib"), re.MULTILINE))
+
+
+def test_the_wheel_stays_below_its_limit() -> None:
+    excluded = [ROOT / name for name in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]]
+    folders = (ROOT / "geofold", ROOT / "structures", ROOT / "forcefields")
+    files = [
+        path for folder in folders for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not any(path.is_relative_to(one) for one in excluded)
+    ]  # fmt: skip
+    assert sum(len(zlib.compress(path.read_bytes(), 6)) for path in files) <= LARGEST_WHEEL
+
+
+@pytest.fixture
+def shrink(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "packaging"))
+    import shrink_data
+
+    return shrink_data
+
+
+def test_packed_arrays_are_the_same_and_the_same_arrays_give_the_same_bytes(tmp_path: Path, shrink: Any) -> None:
+    arrays = {"a": np.arange(5000, dtype=np.int16) % 300, "b": np.array(["x", "yz"])}
+    for name in ("one.npz", "two.npz"):
+        np.savez(tmp_path / name, **arrays)
+    before = (tmp_path / "one.npz").stat().st_size
+    shrink.main([str(tmp_path / "one.npz"), str(tmp_path / "two.npz")])
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    assert (tmp_path / "one.npz").stat().st_size < before
+    with np.load(tmp_path / "one.npz") as file:
+        assert all(
+            np.array_equal(file[name], value) and file[name].dtype == value.dtype for name, value in arrays.items()
+        )
+
+
+def test_rounded_weights_keep_their_card_and_load_in_single_precision(tmp_path: Path, shrink: Any) -> None:
+    from torch import float32, nn
+
+    from geofold.learn.weights import load_frozen, save_weights
+
+    model, path = nn.Linear(40, 30), tmp_path / "model.safetensors"
+    save_weights(path, model.state_dict(), {"seed": 7})
+    before = path.stat().st_size
+    shrink.main([str(path)])
+    rounded, card = load_frozen(path, lambda card: nn.Linear(40, 30))
+    assert card["seed"] == 7 and path.stat().st_size < 0.6 * before
+    difference = (rounded.weight - model.weight).abs()
+    assert rounded.weight.dtype is float32 and bool((difference <= model.weight.abs() * 2**-11 + 2**-24).all())
+    assert difference.max() > 0
+
+
+def test_other_files_are_not_shrunk(tmp_path: Path, shrink: Any) -> None:
+    (tmp_path / "notes.txt").write_text("notes")
+    with pytest.raises(InputFileError, match=r"\.npz or \.safetensors"):
+        shrink.main([str(tmp_path / "notes.txt")])
+
+
+def test_a_python_without_lzma_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipfile, "lzma", None)
+    with pytest.raises(InputFileError, match="a Python with the module lzma"):
+        RotamerLibrary(str(find("rotamers.npz")))

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold import resources
+from geofold.errors import InputFileError
 from geofold.geometry import dihedral, frames
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.residues import STANDARD_PARENT, one_letter_codes
@@ -156,8 +157,15 @@ class RotamerLibrary:
     """Backbone-dependent rotamer library. Build with `load_library`."""
 
     def __init__(self, path: str) -> None:
-        with np.load(path) as file:
-            self._tables = {name: file[name] for name in file.files}
+        try:
+            with np.load(path) as file:
+                self._tables = {name: file[name] for name in file.files}
+        except RuntimeError as error:  # of zipfile
+            raise InputFileError(
+                f"{path} cannot be unpacked ({error})",
+                "a Python with the module lzma",
+                "install another Python, or build this one again where liblzma is installed",
+            ) from None
         self.types = tuple(str(name) for name in self._tables["types"])
 
     def rotamers(self, kind: str, phi: float, psi: float) -> tuple[Floats, Floats, Floats]:
