@@ -113,6 +113,34 @@ class FixedGate:
 
 
 @dataclass(frozen=True)
+class CappedGate:
+    """Gate with fewer corrections than another one, which decides otherwise.
+
+    Parameters
+    ----------
+    gate : Gate
+    largest : int
+        K_max.
+    """
+
+    gate: Gate
+    largest: int
+
+    @property
+    def name(self) -> str:
+        """Name of the other gate."""
+        return self.gate.name
+
+    def open(self, features: Features) -> Tensor:
+        """Open the rows that the other gate opens."""
+        return self.gate.open(features)
+
+    def depth(self, features: Features) -> Tensor:
+        """Choose the depth of the other gate, up to `largest`."""
+        return self.gate.depth(features).clamp_max(self.largest)
+
+
+@dataclass(frozen=True)
 class LearnedGate:
     """Gate of two small networks on the features: one opens it, the other chooses the depth.
 

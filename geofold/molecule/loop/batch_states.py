@@ -6,6 +6,8 @@ so each row starts with its difference from them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from geofold.geometry import dihedral, wrap
 from geofold.molecule.energy.clash_cost import screened_cost
 from geofold.molecule.kinematics.forward import positions
 from geofold.molecule.kinematics.inverse import reclose
+from geofold.molecule.kinematics.torsion_domain import TorsionDomain
 from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
@@ -94,7 +97,7 @@ def transfer_torsions(
     return LoopState(closed_conformation, domain.sterics.pairs(moved), 0), closed.cpu().numpy()
 
 
-def torsion_increments(domain: LoopDomain, structure: Structure, rows: Floats) -> Floats:
+def torsion_increments(domain: TorsionDomain[Any], structure: Structure, rows: Floats) -> Floats:
     """Torsions (B, n) of conformations (B, m, 3) minus those of the structure, wrapped to [-pi, pi), in radian."""
     tree = domain.tree
     loop_atoms = np.flatnonzero(structure.atoms_within(tree.first, tree.last))

@@ -5,13 +5,15 @@ Glossary: ``B`` rows, ``c`` contacts, ``m`` local atoms, ``n`` torsions; observa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from geofold.molecule.energy.clash_cost import DISTANCE_OFFSET
-from geofold.molecule.peptide.contacts import contact_curvature
+from geofold.molecule.kinematics.forward import Kinematics
+from geofold.molecule.peptide.contacts import CONTACT_MARGIN, Contact, contact_curvature
 
 
 class ContactBounds(NamedTuple):
@@ -35,6 +37,47 @@ class ContactBounds(NamedTuple):
     bound: Tensor
     aim: Tensor
     sign: Tensor
+
+
+def contact_bounds(
+    contacts: tuple[Contact, ...], kinematics: Kinematics, fixed_atoms: Mapping[int, Tensor], like: Tensor
+) -> ContactBounds:
+    """Arrange contacts as tensors.
+
+    Parameters
+    ----------
+    contacts : tuple of Contact
+    kinematics : Kinematics
+        Kinematics of the segment, which numbers the local atoms.
+    fixed_atoms : mapping of int to (3,)
+        Coordinates (nm) of the atoms that do not move.
+    like : Tensor
+        Gives the dtype and the device.
+    """
+    places: list[Tensor] = []
+    rows = dict[int, int]()
+    local = len(kinematics.atoms)
+
+    def at_place(place: Tensor) -> int:
+        places.append(place)
+        return local + len(places) - 1
+
+    def row(atom: int) -> int:
+        if atom not in rows:
+            fixed = fixed_atoms.get(atom)
+            rows[atom] = int(kinematics.local_rows([atom])) if fixed is None else at_place(fixed)
+        return rows[atom]
+
+    return ContactBounds(
+        i=torch.tensor([row(c.i) for c in contacts], device=like.device),
+        j=torch.tensor(
+            [row(c.j) if c.point is None else at_place(like.new_tensor(c.point)) for c in contacts], device=like.device
+        ),
+        fixed_xyz=torch.stack(places) if places else like.new_zeros(0, 3),
+        bound=like.new_tensor([c.bound for c in contacts]),
+        aim=like.new_tensor([c.bound - (CONTACT_MARGIN if c.upper else -CONTACT_MARGIN) for c in contacts]),
+        sign=like.new_tensor([1.0 if c.upper else -1.0 for c in contacts]),
+    )
 
 
 def max_violation(distance: Tensor, bounds: ContactBounds) -> Tensor:

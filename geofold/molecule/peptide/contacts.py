@@ -46,6 +46,8 @@ class Contact:
         Whether the bound is an upper one.
     text : str
         Text of the user.
+    point : (float, float, float) or None
+        Place in space (nm) to which the distance of atom i is measured, instead of atom j.
     """
 
     i: int
@@ -53,6 +55,7 @@ class Contact:
     bound: float
     upper: bool
     text: str
+    point: tuple[float, float, float] | None = None
 
     def satisfied(self, distance: float) -> bool:
         """Whether a distance in nm keeps the bound."""

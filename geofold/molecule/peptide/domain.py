@@ -22,10 +22,16 @@ from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.kinematics.torsion_domain import TorsionDomain
-from geofold.molecule.peptide.contact_tensors import ContactBounds, max_violation, stiff_contact_directions
-from geofold.molecule.peptide.contacts import CONTACT_MARGIN, Contact, contact_cost, contact_slope
+from geofold.molecule.peptide.contact_tensors import (
+    ContactBounds,
+    contact_bounds,
+    max_violation,
+    stiff_contact_directions,
+)
+from geofold.molecule.peptide.contacts import Contact, contact_cost, contact_slope
 from geofold.molecule.peptide.features import PeptideFeatures
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
+from geofold.molecule.peptide.torsion_targets import torsion_cost, with_torsion_slope
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
@@ -35,7 +41,7 @@ MAX_CACHED_GOALS = 64
 
 @dataclass(frozen=True)
 class PeptideDomain(TorsionDomain[PeptideState]):
-    """One chain of a structure, all_xyzthing else fixed. Build with `PeptideDomain.of`."""
+    """One chain or loop of a structure, everything else fixed. Build with `PeptideDomain.of`."""
 
     sterics: Sterics
     angles: RamachandranTerm
@@ -43,6 +49,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
     side_chains: bool
     force_field: OpenMMPotential | None = None
     features: PeptideFeatures | None = None
+    held: frozenset[int] = frozenset()
     kernel: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
     bounds_cache: dict[tuple[Contact, ...], ContactBounds] = field(default_factory=dict, repr=False, compare=False)
 
@@ -57,6 +64,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         side_chains: bool = True,
         altloc: str | None = None,
         device: str = "cpu",
+        root: int | None = None,
     ) -> PeptideDomain:
         """Domain of the residues `first` to `last`; `side_chains` lets chi torsions turn too.
 
@@ -74,18 +82,17 @@ class PeptideDomain(TorsionDomain[PeptideState]):
             Conformer that moves; None for the main one.
         device : str
             Device of the tensors.
+        root : int, optional
+            Residue of a whole chain that stays in place; see `torsion_tree`.
         """
-        tree = torsion_tree(structure, first, last, altloc=altloc)
+        tree = torsion_tree(structure, first, last, altloc=altloc, root=root)
         decoder = TorsionDecoder.of(structure, tree, cap=cap, device=device)
         sterics = Sterics.of(structure, tree, decoder.kinematics, 0.38 * (last - first + 2))
         angles = RamachandranTerm.of(structure, tree, decoder.weight)
-        local = set(decoder.kinematics.atoms.tolist())
         # a contact may name an atom that does not move
-        fixed_atoms = {
-            int(a): torch.as_tensor(structure.xyz[a], dtype=decoder.weight.dtype, device=device)
-            for a in np.flatnonzero(tree.conformer)
-            if int(a) not in local
-        }
+        fixed = np.setdiff1d(np.flatnonzero(tree.conformer), decoder.kinematics.atoms.cpu().numpy())
+        places = torch.as_tensor(structure.xyz[fixed], dtype=decoder.weight.dtype, device=device)
+        fixed_atoms = dict(zip(fixed.tolist(), places, strict=True))
         return cls(decoder, sterics, angles, fixed_atoms, side_chains)
 
     def start(self, xyz: np.ndarray, batch: int = 1) -> PeptideState:
@@ -94,8 +101,9 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         return PeptideState(conformation, self.sterics.pairs(conformation.xyz))
 
     def mobility(self) -> Tensor:
-        """Mobility (n,) of the torsions: 1 for rotatable, 0 for fixed ones."""
+        """Mobility (n,) of the torsions: 1 for rotatable, 0 for fixed ones (those in `held`, or all chi torsions)."""
         allowed = self.tree.backbone | np.full(len(self.tree), self.side_chains)
+        allowed[list(self.held)] = False
         return torch.as_tensor(allowed, dtype=self.decoder.weight.dtype, device=self.decoder.weight.device)
 
     def observe(self, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
@@ -128,11 +136,12 @@ class PeptideDomain(TorsionDomain[PeptideState]):
 
     def _terms(self, xyz: Tensor, angle: Tensor, pairs: PairList, goal: PeptideGoal) -> dict[str, Tensor]:
         cost = self.sterics.cost(self.sterics.overlaps(xyz, pairs)[0])
+        targets = {"torsions": torsion_cost(angle, goal.torsions)} if goal.torsions else {}
         return {
             "contacts": goal.contact * self._contact_cost(xyz, goal),
             "sterics": goal.sterics * cost.sum(-1),
             "ramachandran": goal.ramachandran * self.angles.penalty(angle).sum(-1),
-        }
+        } | targets
 
     def loss_and_gradient(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> LossWithGradient:
         """Evaluate `loss` with its gradient in closed form, which only visits overlapping pairs."""
@@ -159,6 +168,10 @@ class PeptideDomain(TorsionDomain[PeptideState]):
                 bounds, self._contact_vectors(xyz, bounds), goal.contact, len(self.tree), xyz.shape[1]
             )
 
+        if goal.torsions:
+            angle = state.conformation.angle + self.decoder.split(prediction.mean)[0]
+            terms["torsions"] = torsion_cost(angle, goal.torsions)
+            slope = with_torsion_slope(slope, angle, goal.torsions)
         total = torch.stack(list(terms.values())).sum(0)
         if self.force_field is None or goal.energy <= 0:
             return LossWithGradient(Loss(total, terms, violation=violation), slope, stiff_directions)
@@ -272,22 +285,8 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         if contacts not in self.bounds_cache:
             if len(self.bounds_cache) >= MAX_CACHED_GOALS:
                 self.bounds_cache.clear()
-            fixed = sorted({a for c in contacts for a in (c.i, c.j) if a in self.fixed_atoms})
-            local = len(self.decoder.kinematics.atoms)
-
-            def row(atom: int) -> int:
-                if atom in self.fixed_atoms:
-                    return local + fixed.index(atom)
-                return int(self.decoder.kinematics.local_rows([atom]))
-
-            like = self.decoder.weight
-            self.bounds_cache[contacts] = ContactBounds(
-                i=torch.tensor([row(c.i) for c in contacts], device=like.device),
-                j=torch.tensor([row(c.j) for c in contacts], device=like.device),
-                fixed_xyz=torch.stack([self.fixed_atoms[a] for a in fixed]) if fixed else like.new_zeros(0, 3),
-                bound=like.new_tensor([c.bound for c in contacts]),
-                aim=like.new_tensor([c.bound - (CONTACT_MARGIN if c.upper else -CONTACT_MARGIN) for c in contacts]),
-                sign=like.new_tensor([1.0 if c.upper else -1.0 for c in contacts]),
+            self.bounds_cache[contacts] = contact_bounds(
+                contacts, self.decoder.kinematics, self.fixed_atoms, self.decoder.weight
             )
         return self.bounds_cache[contacts]
 

@@ -155,7 +155,8 @@ class PeptideFeatures:
     def _contact_targets(
         self, domain: ObservedPeptide, xyz: Tensor, goal: PeptideGoal | None
     ) -> tuple[ContactTargets, float]:
-        contacts = () if goal is None else goal.contacts
+        # the policy was trained on distances between atoms, not to points in space
+        contacts = () if goal is None else tuple(c for c in goal.contacts if c.point is None)
         rows, like = len(xyz), xyz
         none = ContactTargets(
             like.new_zeros(rows, CONTACTS, 2, 3),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from geofold.molecule.energy.sterics import PairList
 from geofold.molecule.kinematics.decoder_state import DecoderState
 from geofold.molecule.peptide.contacts import Contact
+from geofold.molecule.peptide.torsion_targets import TorsionTarget
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class PeptideGoal:
         Weights of the terms.
     energy : float
         Weight of the force field's energy, per kJ/mol; needs a domain with a `force_field`.
+    torsions : tuple of TorsionTarget
+        Torsions that are to turn to a value.
     """
 
     contacts: tuple[Contact, ...]
@@ -28,6 +31,7 @@ class PeptideGoal:
     sterics: float = 1.0
     ramachandran: float = 1.0
     energy: float = 0.0
+    torsions: tuple[TorsionTarget, ...] = ()
 
 
 class PeptideState(NamedTuple):

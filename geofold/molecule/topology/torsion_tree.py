@@ -48,12 +48,19 @@ CAPS = frozenset({"ACE", "FOR", "NH2", "NME", "NMA"})
 
 
 def torsion_tree(
-    structure: Structure, first: int, last: int, *, chi: bool = True, altloc: str | None = None, torn: bool = False
+    structure: Structure,
+    first: int,
+    last: int,
+    *,
+    chi: bool = True,
+    altloc: str | None = None,
+    torn: bool = False,
+    root: int | None = None,
 ) -> TorsionTree:
     """Build the torsion tree of residues ``first`` to ``last`` (inclusive).
 
     A segment with a bonded residue on both sides is closed, and its root is its N end. The root of a segment at a chain
-    end is its other end; that of a whole chain is the CA of its middle residue.
+    end is its other end; that of a whole chain is the CA of its middle residue, unless `root` names another one.
 
     Parameters
     ----------
@@ -67,6 +74,8 @@ def torsion_tree(
         Letter of the conformer.
     torn : bool
         Treat a next residue that lacks CA as a chain end instead of raising.
+    root : int, optional
+        Residue whose CA stays in place, of a segment without a bonded residue on either side; ignored for others.
 
     Returns
     -------
@@ -95,7 +104,7 @@ def torsion_tree(
     after = last + 1 < len(structure.residues) and _is_anchor(structure, last + 1, last, last + 1)
     after = after and not (torn and structure.atom(last + 1, "CA", conformer) is None)
     axes = _axes(structure, first, last, conformer, chi)
-    start = backbone[_root(first, last, before, after)]
+    start = backbone[_root(first, last, before, after, root)]
     assert start is not None
     walk = Walk(structure, conformer, adjacency, axes, first, last)
     walk.run(start)
@@ -113,12 +122,12 @@ def _is_anchor(structure: Structure, neighbour: int, first: int, second: int) ->
     return structure.residues[neighbour].resname not in CAPS and structure.bonded(first, second)
 
 
-def _root(first: int, last: int, before: bool, after: bool) -> tuple[int, str]:
+def _root(first: int, last: int, before: bool, after: bool, root: int | None) -> tuple[int, str]:
     if before:
         return first, "N"
     if after:
         return last, "C"
-    return (first + last) // 2, "CA"
+    return (first + last) // 2 if root is None else root, "CA"
 
 
 def _require_single_backbone(structure: Structure, first: int, last: int) -> None:
