@@ -17,6 +17,7 @@ from geofold.app.commands.batch import batch_app
 from geofold.app.commands.check import check
 from geofold.app.commands.console import INTERRUPTED, user_errors
 from geofold.app.commands.doctor import doctor
+from geofold.app.commands.live import live
 from geofold.app.commands.maze import maze
 from geofold.app.commands.options import Seed
 from geofold.app.commands.repair import constrain, fix, repair
@@ -50,6 +51,7 @@ app.command()(check)
 app.command()(fix)
 app.command()(repair)
 app.command()(constrain)
+app.command()(live)
 app.command()(view)
 app.add_typer(batch_app, name="batch", context_settings=HABITS)
 app.command()(doctor)
@@ -70,8 +72,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="loop, peptide, maze, latency, ablation, backbones or learning; rivals and tune prepare peptide; "
-            "report: RESULTS.md."
+            help="loop, peptide, live, maze, latency, ablation, backbones or learning; rivals and tune prepare "
+            "peptide; report: RESULTS.md."
         ),
     ],
     out: Annotated[

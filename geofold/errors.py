@@ -110,3 +110,7 @@ class JobsError(GeofoldError):
 
 class WorkersError(GeofoldError):
     """Batch workers that cannot be started, or that were lost."""
+
+
+class ActionError(GeofoldError):
+    """An action of a live session, or a script of actions, that cannot be read or done."""

@@ -50,7 +50,7 @@ def finish(
     Parameters
     ----------
     command : str
-        'repair' or 'constrain'.
+        'repair', 'constrain' or 'live'.
     structure : Structure
         The initial structure, completed by `added`.
     original : Structure

@@ -263,4 +263,4 @@ def _target(report: dict[str, Any]) -> str:
     if report["command"] == "repair":
         nothing = "no loop is in trouble" if report["options"].get("cap") is None else "caps only"
         return ", ".join(report.get("loops", [])) or nothing
-    return "whole chain"
+    return ", ".join(report.get("loops", [])) or "whole chain"

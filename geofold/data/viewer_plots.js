@@ -46,7 +46,8 @@ const SHAPES = [
   {d: 'M0 -6.2L5.6 4.2H-5.6z', fill: VERMILION, stroke: INK, 'stroke-width': 0.9},
 ];
 const across = phi => LEFT + (phi + 180) * SIDE / 360, up = psi => TOP + (180 - psi) * SIDE / 360;
-function map(host, data, last) {
+/* The map of some residues: returns where to draw a trail, and a function that places the dots. */
+function board(host, data) {
   html('h2', host, '', 'Ramachandran map');
   const drawn = svg('svg', host, {id: 'rama', viewBox: '0 0 292 292', role: 'img', 'aria-label': 'Ramachandran map of the moving residues'});
   const field = svg('g', drawn, {transform: `translate(${LEFT} ${TOP}) scale(${SIDE / 360})`, fill: 'none', 'stroke-width': 2.2});
@@ -62,7 +63,6 @@ function map(host, data, last) {
   svg('rect', drawn, {x: LEFT, y: TOP, width: SIDE, height: SIDE, fill: 'none', stroke: '#9aa5b1'});
   svg('text', drawn, {x: across(0), y: TOP + SIDE + 28, 'text-anchor': 'middle'}, 'φ (°)');
   svg('text', drawn, {transform: `translate(10 ${up(45)}) rotate(-90)`, 'text-anchor': 'middle'}, 'ψ (°)');
-  const count = data.residues.length, angles = decode(data.angles, 2 * count);
   const trail = svg('path', drawn, {id: 'trail', fill: 'none', stroke: '#E69F00', 'stroke-width': 1, 'stroke-opacity': 0.6, 'stroke-linejoin': 'round'});
   const dots = data.residues.map(name => {
     const group = svg('g', drawn), shape = svg('path', group), title = svg('title', group);
@@ -74,12 +74,11 @@ function map(host, data, last) {
     svg('path', icon, SHAPES[i]);
     return html('span', icon.parentNode);
   });
-  html('p', host, 'small', 'Contours: general class; a dot is judged by its own. Orange: the way it came.');
-  const reach = Math.max(2, Math.floor(TRAIL / Math.max(count, 1)));
-  return frame => {
-    const now = angles[frame], seen = [0, 0, 0];
+  html('p', host, 'small', `Contours: general class; a dot is judged by its own.${data.angles ? ' Orange: the way it came.' : ''}`);
+  const place = (now, verdicts) => {
+    const seen = [0, 0, 0];
     dots.forEach((dot, i) => {
-      const kind = +data.verdicts[frame][i], [phi, psi] = now.subarray(2 * i, 2 * i + 2);
+      const kind = +verdicts[i], [phi, psi] = now.slice(2 * i, 2 * i + 2);
       dot.group.setAttribute('class', kind < 3 ? `dot ${KINDS[kind]}` : 'gone');
       if (kind > 2) return;
       seen[kind]++;
@@ -92,6 +91,15 @@ function map(host, data, last) {
       dot.label.setAttribute('x', right ? -7 : 7);
       dot.label.setAttribute('y', up(psi) < TOP + 14 ? 10 : -4);
     });
+    counts.forEach((cell, i) => { cell.textContent = ` ${KINDS[i]} ${seen[i]}`; });
+  };
+  return {trail, place, dots};
+}
+function map(host, data, last) {
+  const {trail, place} = board(host, data), count = data.residues.length, angles = decode(data.angles, 2 * count);
+  const reach = Math.max(2, Math.floor(TRAIL / Math.max(count, 1)));
+  return frame => {
+    place(angles[frame], data.verdicts[frame]);
     let path = '';
     for (let i = 0; i < count; i++) {
       let from = null;
@@ -105,7 +113,6 @@ function map(host, data, last) {
       }
     }
     trail.setAttribute('d', path);
-    counts.forEach((cell, i) => { cell.textContent = ` ${KINDS[i]} ${seen[i]}`; });
   };
 }
 
@@ -198,5 +205,5 @@ return Object.assign((host, data, last, contacts, go) => {
   if (plots.depth) over({name: 'depth', title: 'Inner steps K', whole: true, bars: true, series: [{values: plots.depth, colour: BLUE}]});
   if (last > 0) html('p', host, 'small', `Click a curve to go to that frame.${plots.energy ? ' Energy: above the lowest.' : ''}${contacts.length ? ' Dashed: the contact’s bound.' : ''}`);
   return frame => shows.forEach(show => show(frame));
-}, {decode, tenfold, brief});
+}, {decode, tenfold, brief, board});
 })();

@@ -155,16 +155,21 @@ def join_choices(choices: Sequence[str]) -> str:
 
 
 _REPAIR, _CONSTRAIN, _BOTH = ("repair",), ("constrain",), ("repair", "constrain")
-_STREAM, _ALL = ("repair", "constrain", "steer"), ("repair", "constrain", "steer", "check")
+_HAND = ("steer", "live")
+_STREAM, _ALL = ("repair", "constrain", *_HAND), ("repair", "constrain", *_HAND, "check")
 _FILES = (CLI, BATCH)
 
 OPTIONS = (
     Option("input", Path, None, "PDB, mmCIF or BinaryCIF, plain or gzip.", _BOTH, places=(BATCH,)),
-    Option("sequence", str, None, "Start from a peptide with this sequence instead.", ("constrain", "steer"),
+    Option("sequence", str, None, "Start from a peptide with this sequence instead.", ("constrain", *_HAND),
            form="one-letter codes"),
     Option("output", Path, None, "Output file of the structure.", _BOTH, places=_FILES, short="-o"),
     Option("loop", list, None, "Residues to repair, numbered as in the file: A:45-56.", _REPAIR,
            form="ranges such as A:45-56"),
+    Option("loop", str, None, "Residues of the structure that move instead of a chain: A:45-56.", ("steer",),
+           form="a range such as A:45-56", places=(API,)),
+    Option("loop", str, None, "Residues of the structure that move instead of a chain: A:45-56.", ("live",),
+           form="a range such as A:45-56", places=(CLI, API)),
     Option("build", list, None, "Missing residues to build: A:45-56=SEQUENCE, or A:45-56 if the file contains "
            "the sequence (check lists them); all: every gap whose sequence the file contains; existing residues within "
            "the range are rebuilt.", _REPAIR,
@@ -172,12 +177,12 @@ OPTIONS = (
     Option("candidate", list, None, "Also consider the loop of this model, a file: it is fitted between the anchors, "
            "and judged like all others.", _REPAIR, form="files of models", places=(CLI, API)),
     Option("auto", bool, False, "Find the loops to repair, in addition to those given.", _REPAIR),
-    Option("contact", list, None, "A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0.", _CONSTRAIN,
+    Option("contact", list, None, "A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0.", ("constrain", "live"),
            form="contacts such as A:3-A:10<6.0", places=_FILES),
     Option("start", str, STARTS[0], "Start of a sequence: extended, or prior (torsions sampled from the torsion "
-           "prior).", ("constrain", "steer"), choices=STARTS),
+           "prior).", ("constrain", *_HAND), choices=STARTS),
     Option("trajectory", Path, None, "Also write the trajectory: .pdb, .dcd or .xtc.", _BOTH, places=_FILES),
-    Option("report", Path, None, "Also write measurements before and after, as JSON.", _BOTH, places=_FILES),
+    Option("report", Path, None, "Also write measurements before and after, as JSON.", (*_BOTH, "live"), places=_FILES),
     Option("report", Path, None, "Also write the measurements, as JSON.", ("check",), places=(CLI,)),
     Option("view", Path, None, "Also write a viewer page, as HTML.", _BOTH, places=_FILES),
     Option("offline", bool, False, "Embed 3Dmol.js in the page (needs npm's 3dmol; see README).", _BOTH, places=_FILES),
@@ -207,9 +212,13 @@ OPTIONS = (
     Option("copies", bool, False, "Also model the same loops in every other chain that has the residues around them.",
            _REPAIR),
     Option("steps", int, 128, "Maximum number of streaming steps.", _CONSTRAIN, limits=(1, 100000)),
+    Option("port", int, 0, "Port of the page on this machine; 0: a free one.", ("live",), limits=(0, 65535),
+           places=(CLI, API)),
+    Option("imd", int, None, "Port of a stream in the IMDv3 protocol, for VMD, MDAnalysis and imdclient; 0: a free "
+           "one.", ("live",), limits=(0, 65535), places=(CLI, API)),
     Option("device", str, "cpu", "Torch device of the controller.", _STREAM, form="a torch device", places=(API,)),
 )  # fmt: skip
-"""All options of `repair`, `constrain`, `steer` and `check`; a command has an option of a name once."""
+"""All options of `repair`, `constrain`, `steer`, `live` and `check`; a command has an option of a name once."""
 
 
 def find_option(name: str, command: str | None = None) -> Option:

@@ -106,7 +106,7 @@ class RunOptions:
         return self.repack_shell == AUTO
 
     def values(self, command: str) -> dict[str, Any]:
-        """Values of the options that a command ('repair', 'constrain' or 'steer') has, by name."""
+        """Values of the options that a command ('repair', 'constrain', 'steer' or 'live') has, by name."""
         names = {field.name for field in fields(self)}
         values = {row.name: getattr(self, row.name) for row in options_of(command, API) if row.name in names}
         return {name: list(value) or None if isinstance(value, tuple) else value for name, value in values.items()}

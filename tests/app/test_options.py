@@ -17,6 +17,7 @@ from app_cases import BENT, LOOP, ROOT
 import geofold as gf
 from geofold.app.batch.columns import COLUMNS, described
 from geofold.app.commands.check import check as check_command
+from geofold.app.commands.live import live as live_command
 from geofold.app.commands.repair import constrain as constrain_command
 from geofold.app.commands.repair import repair as repair_command
 from geofold.app.steering.steering import steer
@@ -26,16 +27,18 @@ from geofold.modelling.option_table import API, BATCH, CLI, OPTIONS, Option, fin
 from geofold.modelling.options import ROUNDS, STREAMS, RunOptions
 from geofold.molecule.energy.amber import FORCE_FIELDS
 
-COMMANDS = {"repair": repair_command, "constrain": constrain_command, "check": check_command}
+COMMANDS = {"repair": repair_command, "constrain": constrain_command, "check": check_command, "live": live_command}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "repair": gf.repair,
     "constrain": gf.constrain,
     "check": gf.check,
     "steer": steer,
+    "live": gf.live,
 }
-NO_OPTIONS = {"source", "contacts", "name", "progress", "keep"}
+NO_OPTIONS = {"source", "structure", "contacts", "name", "progress", "keep"}
 """Parameters of the Python functions that are no options."""
 DOCS = ROOT / "examples" / "docs"
+RUN = {field.name for field in fields(RunOptions)}
 
 
 def without_empty(value: object) -> object:
@@ -68,7 +71,7 @@ def test_the_command_line_has_the_table_s_names_defaults_and_help(command: str) 
     shown = {}
     for name, parameter in inspect.signature(COMMANDS[command], eval_str=True).parameters.items():
         kind, info = typing.get_args(parameter.annotation)
-        if isinstance(info, typer.models.OptionInfo) and name not in SHOWN:
+        if isinstance(info, typer.models.OptionInfo) and name not in (*SHOWN, *ALONE.get(command, ())):
             default = None if parameter.default is parameter.empty else parameter.default
             shown[name] = (default, kind)
             assert str(info.help).startswith(rows[name].help[:-1])
@@ -79,6 +82,8 @@ def test_the_command_line_has_the_table_s_names_defaults_and_help(command: str) 
 
 SHOWN = ("verbose", "quiet", "as_json", "strict")
 """Options of what is printed and of the exit status, which only the command line has."""
+ALONE = {"live": ("host", "replay", "output")}
+"""Options of one command alone, which stand outside the table."""
 
 
 def annotation(row: Option, command: str) -> Any:
@@ -86,7 +91,7 @@ def annotation(row: Option, command: str) -> Any:
     if row.words:
         return Any  # a number or a word
     kind = {list: list[str]}.get(row.kind, str if row.kind.__name__ == "Path" else row.kind)
-    needed = row.name in ("output", "contact")
+    needed = row.name in ("output", "contact") and command != "live"
     return kind if needed or row.default is not None else kind | None
 
 
@@ -117,7 +122,7 @@ def test_run_options_have_the_table_s_defaults_and_help() -> None:
     assert (find_option("streams").default, find_option("rounds").default) == (STREAMS, ROUNDS)
 
 
-@pytest.mark.parametrize("row", [row for row in OPTIONS if row.limits], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for row in OPTIONS if row.limits and row.name in RUN], ids=lambda row: row.name)
 def test_numbers_beyond_the_limits_are_refused_by_options_and_cells(row: Option) -> None:
     assert row.limits is not None
     for value, step in zip(row.limits, (-1, 1), strict=True):
@@ -157,7 +162,7 @@ def test_a_steered_stream_reports_the_options_that_it_has() -> None:
     steering = gf.steer(sequence="AEGKTWYN", contacts=["A:1-A:8<7.0"], force_field="amber99sbildn")
     next(steering)
     report = steering.result().report
-    assert set(report["options"]) == {row.name for row in options_of("steer", API)} - {"sequence", "start"}
+    assert set(report["options"]) == {row.name for row in options_of("steer", API)} - {"sequence", "loop", "start"}
     assert report["options"]["force_field"] == "amber99sbildn"
     assert report["after"]["force_field"] == FORCE_FIELDS["amber99sbildn"].label
 

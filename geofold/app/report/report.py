@@ -68,7 +68,7 @@ def build_report(
     Parameters
     ----------
     command : str
-        'repair' or 'constrain'.
+        'repair', 'constrain' or 'live'.
     structure, original : Structure
         The initial structure, completed by `added`, and the input.
     added : list of AddedAtom

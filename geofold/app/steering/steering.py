@@ -1,4 +1,4 @@
-"""Live steering: a peptide streams while its contacts are added, moved and removed.
+"""Live steering: a peptide or a loop streams while its contacts are added, moved and removed.
 
 The caller owns the loop, as with the controller itself: each iteration of ``for step in steering`` is one step towards
 the contacts that ``steering.contacts`` holds at its start.
@@ -6,32 +6,26 @@ the contacts that ``steering.contacts`` holds at its start.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.app.finalise import finish
 from geofold.app.result import Result
 from geofold.app.start import load_or_build
+from geofold.app.steering.segment import MovingSegment
 from geofold.app.steering.step import SteeringStep
 from geofold.core.state import ControllerState, StepInfo
 from geofold.core.stream import stream
 from geofold.errors import ContactError, OptionError
-from geofold.modelling.options import PREDICTORS, TORSION_CAP, RunOptions
+from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.outcome import StreamOutcome
-from geofold.modelling.peptide.streaming import controller, fallback_controller, goal_of, stuck_criterion, with_features
-from geofold.modelling.preconditions import chain_of, require_touching, with_missing_atoms
+from geofold.modelling.peptide.streaming import fallback_controller, goal_of, stuck_criterion
 from geofold.modelling.threads import one_thread
 from geofold.molecule.energy.amber import AMBER14
-from geofold.molecule.peptide.contacts import Contact, parse_contact
-from geofold.molecule.peptide.domain import PeptideDomain
-from geofold.molecule.structure import Structure
-from geofold.molecule.topology.gaps import chain_segments
+from geofold.molecule.peptide.contacts import Contact
 
 if TYPE_CHECKING:
     from geofold.app.steering.notebook_panel import Panel
@@ -53,36 +47,24 @@ class Steering:
     wanted : tuple of Contact
         The parsed contacts.
     span : (int, int)
-        First and last residue index of the chain that moves.
+        First and last residue index of the chain or loop that moves.
     altloc : str or None
         The conformer that moves.
     """
 
-    def __init__(self, structure: Structure, contacts: list[str], options: RunOptions, keep: int = KEPT) -> None:
+    def __init__(self, segment: MovingSegment, contacts: Iterable[str], keep: int = KEPT) -> None:
         if keep < 2:
             raise OptionError(f"keep {keep}", "at least 2 frames", "give a larger number, or leave it out")
-        began = time.perf_counter()
-        wanted = _parse(structure, contacts, options.altloc)
-        first, last = chain_of(structure, wanted) if wanted else _only_chain(structure)
-        whole, self._added, self._original = with_missing_atoms(structure, [(first, last)], options)
-        self.structure, self.span, self.altloc = whole, (first, last), options.altloc
-        self._options, self._began = options, began
-        self._domain = with_features(
-            whole, PeptideDomain.of(whole, first, last, cap=TORSION_CAP, altloc=options.altloc), options
-        )
+        self._segment, self._options = segment, segment.options
+        self.structure, self.span, self.altloc = segment.structure, (segment.first, segment.last), self._options.altloc
+        self._domain = segment.domain()
         tree, kinematics = self._domain.tree, self._domain.decoder.kinematics
         self._atoms = kinematics.atoms.cpu().numpy()
         self._carried = np.isin(self._atoms, tree.atoms)
-        self._parts = controller(options, self._domain)
+        self._parts = segment.controller(self._domain)
         with one_thread():
-            self._state = self._parts.init(self._domain, self._domain.start(whole.xyz))
-        if not self._domain.decoder.can_move(self._state.domain.conformation):
-            raise OptionError(
-                f"{whole.residues[first].label} to {whole.residues[last].label}, where nothing can turn",
-                "a chain with free torsions",
-                "give a longer peptide, or one that links do not hold",
-            )
-        self.wanted = _parse(whole, contacts, options.altloc)
+            self._state = self._parts.init(self._domain, segment.start(self._domain))
+        self.wanted = segment.parse(contacts)
         self._goal: tuple[Contact, ...] | None = None
         self._steps: Iterator[tuple[ControllerState, StepInfo]] = iter(())
         self._number = self._held = self._accepted = 0
@@ -98,9 +80,7 @@ class Steering:
 
     @contacts.setter
     def contacts(self, texts: str | Iterable[str]) -> None:
-        wanted = _parse(self.structure, _as_list(texts), self._options.altloc)
-        require_touching(self.structure, wanted, *self.span)
-        self.wanted = wanted
+        self.wanted = self._segment.parse(texts)
 
     def add(self, text: str) -> None:
         """Add a contact."""
@@ -209,18 +189,7 @@ class Steering:
             self._parts.gate.name,
             depth=(0, *self._trace[len(self._trace) + 1 - len(self._path) :]),
         )
-        with one_thread():
-            return finish(
-                "constrain",
-                self.structure,
-                self._original,
-                self._added,
-                [move],
-                replace(self._options, energy=energy),
-                self._began,
-                contacts=self.wanted,
-                along=list(self._asked),
-            )
+        return self._segment.result("constrain", move, energy=energy, contacts=self.wanted, along=list(self._asked))
 
     def view(self, *, width: int = 720, height: int = 480) -> Any:
         """Create a py3Dmol view (size in pixels) of the current structure and contacts."""
@@ -236,10 +205,11 @@ class Steering:
 
 
 def steer(
-    source: Any = None,
+    structure: Any = None,
     contacts: str | Iterable[str] = (),
     *,
     sequence: str | None = None,
+    loop: str | None = None,
     start: str = "extended",
     seed: int = 0,
     altloc: str | None = None,
@@ -249,12 +219,15 @@ def steer(
     keep: int = KEPT,
     name: str | None = None,
 ) -> Steering:
-    """Stream a peptide whose contacts the caller may change between steps.
+    """Stream a peptide, or a loop of a protein, whose contacts the caller may change between steps.
 
     Parameters
     ----------
-    source, contacts, sequence, start, altloc, predictor, device, force_field, name
-        As for `constrain`. Without a contact, the structure's only chain moves.
+    structure, contacts, sequence, start, altloc, predictor, device, force_field, name
+        As for `constrain`. Without a contact and without a loop, the structure's only chain moves.
+    loop : str, optional
+        Residues of the structure that move instead of a chain: A:45-56. The ends of the loop stay bonded to
+        their neighbours. The policy of peptides is not used; the last move is proposed again.
     seed : int
         Random seed; the same input and seed give the same bytes, if the changes and their steps are the same too.
     keep : int
@@ -271,28 +244,6 @@ def steer(
         For input that cannot be used; the message says what to do.
     """
     options = RunOptions(seed=seed, altloc=altloc, predictor=predictor, device=device, force_field=force_field)
-    return Steering(load_or_build(source, sequence, start, seed, name), _as_list(contacts), options, keep)
-
-
-def _as_list(texts: str | Iterable[str]) -> list[str]:
-    return [texts] if isinstance(texts, str) else list(texts)
-
-
-def _parse(structure: Structure, texts: list[str], altloc: str | None) -> tuple[Contact, ...]:
-    wanted = tuple(parse_contact(structure, text, altloc) for text in texts)
-    written = [contact.text for contact in wanted]
-    for text in written:
-        if written.count(text) > 1:
-            raise ContactError(f"contact {text!r} twice", "each contact once", "leave one out")
-    return wanted
-
-
-def _only_chain(structure: Structure) -> tuple[int, int]:
-    segments = chain_segments(structure)
-    if len(segments) != 1:
-        raise ContactError(
-            f"no contact, and {len(segments)} unbroken chains that could move",
-            "a contact of the chain that is to move",
-            "give one such as A:3-A:10<6.0; it can be removed later",
-        )
-    return segments[0]
+    contacts = [contacts] if isinstance(contacts, str) else list(contacts)
+    given = load_or_build(structure, sequence, start, seed, name)
+    return Steering(MovingSegment.of(given, contacts, loop, options), contacts, keep)
