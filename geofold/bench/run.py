@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
         "decompose": Benchmark("loop.decomposition", (*SHORT, "set_name", "data", "seed", "rescore")),
     },
     "peptide": {USUAL_PART: Benchmark("peptide.benchmark", (*SHORT, "seeds", "seed"))},
+    "live": {USUAL_PART: Benchmark("live.benchmark", (*SHORT, "seed"))},
     "maze": {USUAL_PART: Benchmark("maze.benchmark", (*SHORT, "seeds", "seed"))},
     "latency": {USUAL_PART: Benchmark("latency.benchmark", SHORT)},
     "ablation": {

@@ -1,0 +1,95 @@
+"""Make the pictures of the page "Live": a screenshot, and an animated PNG of a drag, in a headless Chromium.
+
+python examples/make_live_pictures.py
+
+Needs Chromium, 3Dmol.js (npm install 3dmol, or GEOFOLD_3DMOL_JS), aiohttp and Pillow. Pictures go to
+examples/pictures, at most 150 kB each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+import geofold as gf
+from geofold.bench.live.chromium import Chromium, find_chromium
+from geofold.resources import find
+
+PICTURES = Path(__file__).resolve().parent / "pictures"
+LARGEST = 150_000
+READY = "window.geofoldLive && geofoldLive.frame() && document.getElementById('scene').dataset.frame !== undefined"
+ATOM = "A:50@CA"
+SHIFT = (-70.0, -120.0)
+FRAMES = 14
+SCENE = (250, 47, 970, 620)
+"""The 3D view in the window."""
+
+
+def small(pictures: list[Image.Image], width: int | None = None) -> bytes:
+    """PNG of one picture or, with several, an animated one, with as many colours as its size allows."""
+    for colours in (256, 128, 64, 48, 32, 24, 16):
+        drawn = [picture.convert("RGB") for picture in pictures]
+        if width:
+            drawn = [
+                one.resize((width, round(one.height * width / one.width)), Image.Resampling.LANCZOS) for one in drawn
+            ]
+        first, *others = [one.quantize(colours, dither=Image.Dither.NONE) for one in drawn]
+        content = io.BytesIO()
+        more = {"save_all": True, "append_images": others, "duration": 180, "loop": 0} if others else {}
+        first.save(content, "PNG", optimize=True, **more)
+        if content.tell() <= LARGEST:
+            break
+    return content.getvalue()
+
+
+async def shots(url: str, folder: Path) -> list[Image.Image]:
+    """Screenshots of the window along one drag; the last is taken after the hand has let go."""
+    program = find_chromium()
+    if program is None:
+        raise SystemExit("no Chromium on this machine")
+    taken: list[Image.Image] = []
+
+    async def take() -> None:
+        await browser.picture(folder / "shot.png")
+        taken.append(Image.open(folder / "shot.png").copy())
+
+    async with Chromium(program, 1280, 940) as browser:
+        await browser.open(url)
+        await browser.until(READY)
+        await browser.until("geofoldLive.frame().resting")
+        x, y = await browser.evaluate(
+            f"(p => [p.x, p.y])(geofoldLive.screen(geofoldLive.scene().names.indexOf('{ATOM}')))"
+        )
+        await take()
+        await browser.mouse("Pressed", x, y)
+        for step in range(1, FRAMES + 1):
+            before = await browser.evaluate("geofoldLive.frame().n")
+            await browser.mouse("Moved", x + SHIFT[0] * step / FRAMES, y + SHIFT[1] * step / FRAMES)
+            await browser.until(f"geofoldLive.frame().n > {before} + 3 && geofoldLive.frame().drag === {step}")
+            await take()
+        await browser.until(f"geofoldLive.frame().n > {await browser.evaluate('geofoldLive.frame().n')} + 6")
+        await take()
+        await browser.mouse("Released", x + SHIFT[0], y + SHIFT[1])
+        await browser.until("geofoldLive.frame().resting")
+        await take()
+    return taken
+
+
+def main() -> None:
+    """Make both pictures."""
+    live = gf.live(find("structures", "1ubi.pdb"), loop="A:45-56", name="1ubi.pdb")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            taken = asyncio.run(shots(live.url, Path(folder)))
+    finally:
+        live.stop()
+    (PICTURES / "live.png").write_bytes(small([taken[-2]]))
+    (PICTURES / "live_drag.png").write_bytes(small([one.crop(SCENE) for one in taken], 360))
+
+
+if __name__ == "__main__":
+    main()

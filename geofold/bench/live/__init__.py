@@ -1,0 +1,1 @@
+"""Benchmark of the live page: latency and frame rate in a browser."""
