@@ -117,7 +117,7 @@ function paint(now) {
   get('outliers').textContent = frame.outliers;
   get('loss').textContent = frame.loss === null ? '–' : frame.loss.toFixed(2);
   get('ms').textContent = frame.ms === null ? '–' : frame.ms.toFixed(1);
-  get('pulled').textContent = frame.hand ? `hand ${frame.hand.distance.toFixed(1)} Å away` : '';
+  get('pulled').textContent = frame.hand ? `hand ${frame.hand.distance.toFixed(1)} Å` : '';
   past.push({overlaps: frame.overlaps, depth: frame.depth});
   frame.bands.forEach(band => { past[past.length - 1][band.text] = band.distance; });
   if (past.length > HISTORY) past.shift();

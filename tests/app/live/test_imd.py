@@ -13,6 +13,8 @@ import pytest
 import geofold as gf
 from geofold.app.live.live import Live
 
+pytest.importorskip("aiohttp")
+
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:

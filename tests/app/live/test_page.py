@@ -14,6 +14,7 @@ import geofold as gf
 from geofold.app.live.live import Live
 from geofold.bench.live.chromium import Chromium, find_chromium
 
+pytest.importorskip("aiohttp")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 READY = "window.geofoldLive && geofoldLive.frame() && document.getElementById('scene').dataset.frame !== undefined"
 

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import numpy as np
 import pytest
 from app_cases import STRUCTURES
@@ -23,6 +22,7 @@ from geofold.cli import main
 from geofold.errors import OptionError
 from geofold.molecule.io.read import read
 
+aiohttp = pytest.importorskip("aiohttp")
 SEQUENCE = "AEGPTWYN"
 
 
