@@ -21,10 +21,12 @@ from geofold.resources import find
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 LARGEST = 150_000
+RARE = [230, 159, 0, 180, 124, 0, 165, 0, 38, 200, 80, 60, 63, 111, 181, 86, 180, 233]
+"""Colours (RGB) of few pixels that say much: the hand, overlaps, oxygen, nitrogen, allowed residues."""
 READY = "window.geofoldLive && geofoldLive.frame() && document.getElementById('scene').dataset.frame !== undefined"
 ATOM = "A:50@CA"
 SHIFT = (-70.0, -120.0)
-FRAMES = 14
+FRAMES = 8
 SCENE = (250, 47, 970, 620)
 """The 3D view in the window."""
 PAGE = (0, 0, 1280, 767)
@@ -45,7 +47,9 @@ def moving(pictures: list[Image.Image], width: int = 320) -> bytes:
     strip = Image.new("RGB", (width, height * len(drawn)))
     for place, one in enumerate(drawn):
         strip.paste(one, (0, place * height))
-    palette = strip.quantize(24, dither=Image.Dither.NONE)
+    common = strip.quantize(24, dither=Image.Dither.NONE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(common[:72] + RARE)
     first, *others = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in drawn]
     content = io.BytesIO()
     first.save(content, "PNG", save_all=True, append_images=others, duration=360, loop=0, optimize=True)
@@ -75,7 +79,7 @@ async def shots(url: str, folder: Path) -> list[Image.Image]:
         for step in range(1, FRAMES + 1):
             before = await browser.evaluate("geofoldLive.frame().n")
             await browser.mouse("Moved", x + SHIFT[0] * step / FRAMES, y + SHIFT[1] * step / FRAMES)
-            await browser.until(f"geofoldLive.frame().n > {before} + 3 && geofoldLive.frame().drag === {step}")
+            await browser.until(f"geofoldLive.frame().n > {before} + 2 && geofoldLive.frame().drag === {step}")
             await take()
         await browser.until(f"geofoldLive.frame().n > {await browser.evaluate('geofoldLive.frame().n')} + 6")
         await take()
@@ -95,7 +99,7 @@ def main() -> None:
         live.stop()
     pictures = {
         "live.png": still(taken[-2].crop(PAGE)),
-        "live_drag.png": moving([one.crop(SCENE) for one in taken[::2]]),
+        "live_drag.png": moving([one.crop(SCENE) for one in taken]),
     }
     for name, content in pictures.items():
         assert len(content) <= LARGEST, f"{name} has {len(content)} bytes"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import re
 import subprocess
@@ -84,8 +85,9 @@ def run(out: str, *, quick: bool = False, limit: int | None = None, seed: int = 
         for key, value in row.items()
         if key not in ("episode", "agent", "browser")
     }
+    load = f"load average {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores during the run"
     where = "in a headless Chromium" if all(row["browser"] for row in rows.values()) else "without a browser"
-    note = f"live: {drags} random drags each of a 12-mer and of loop A:45-56 of 1ubi, {where}"
+    note = f"live: {drags} random drags each of a 12-mer and of loop A:45-56 of 1ubi, {where}; {load}"
     write_summary(folder, metrics, quick=quick, began=began, table=_table(rows, note), note=note)
 
 
