@@ -19,7 +19,7 @@ from geofold.modelling.force_field_stage import ENERGY_WEIGHT, run_force_field, 
 from geofold.modelling.peptide.streaming import goal_of
 from geofold.modelling.threads import one_thread
 from geofold.molecule.io.write import render
-from geofold.molecule.kinematics.torsion_increments import torsion_increments
+from geofold.molecule.loop.batch_states import torsion_increments
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.topology.bond_walk import TorsionTree
 
@@ -99,7 +99,9 @@ def search(segment: MovingSegment, xyz: Floats, bands: tuple[Contact, ...]) -> l
 
     if segment.loop is None:
         raise OptionError("a search for a whole chain", "a session with a loop", "start one with --loop")
-    tree = segment.domain(xyz).tree
+    domain, structure = segment.domain(xyz), replace(segment.structure, xyz=xyz)
+    tree = domain.tree
+    inside = structure.atoms_within(tree.first, tree.last)
     moved = np.isin(np.arange(len(xyz)), tree.atoms)
     options = segment.options
     result = repair(
@@ -115,7 +117,7 @@ def search(segment: MovingSegment, xyz: Floats, bands: tuple[Contact, ...]) -> l
     return [
         Model(
             f"family {rank}",
-            _by_torsion(tree, torsion_increments(tree, xyz, model.xyz)),
+            _by_torsion(tree, torsion_increments(domain, structure, model.xyz[None, inside])[0]),
             f"score {model.report['score']:.2f}",
         )
         for rank, model in enumerate(result.models, 1)

@@ -17,7 +17,6 @@ from geofold.app.live.actions import ACTIONS, Script, read_script, require_actio
 from geofold.app.live.session import Session
 from geofold.app.live.start import open_session, replay
 from geofold.errors import ActionError, ContactError, GeofoldError, ResidueRangeError
-from geofold.molecule.kinematics.torsion_increments import torsion_quartets
 
 SEQUENCE = "AEGPTWYN"
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # to shrink a failure takes minutes
@@ -204,7 +203,6 @@ def test_torsions_of_another_model_are_taken_and_the_loop_is_closed(loop: Sessio
     assert np.abs(loop.xyz - before).max() > 0.005
     loop.act({"do": "undo"})
     assert loop.xyz.tobytes() == before.tobytes()
-    assert torsion_quartets(tree)[1].all()
 
 
 @pytest.mark.parametrize(
