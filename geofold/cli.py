@@ -20,7 +20,7 @@ from geofold.app.commands.doctor import doctor
 from geofold.app.commands.live import live
 from geofold.app.commands.maze import maze
 from geofold.app.commands.options import Seed
-from geofold.app.commands.repair import constrain, fix, repair
+from geofold.app.commands.repair import constrain, fix, prepare, repair
 from geofold.app.commands.train import data_app, train_app
 from geofold.app.commands.view import view
 from geofold.errors import GeofoldError
@@ -49,6 +49,7 @@ app = typer.Typer(
 
 app.command()(check)
 app.command()(fix)
+app.command()(prepare)
 app.command()(repair)
 app.command()(constrain)
 app.command()(live)

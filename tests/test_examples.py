@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -26,6 +27,34 @@ def test_example_runs(name: str, tmp_path: Path) -> None:
     done = run_python((ROOT / "examples" / name).read_text(encoding="utf-8"), tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr
     assert EXAMPLES[name] in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, shown",
+    [
+        ("06_simulate.py", "100 steps, finite energy: True"),
+        ("07_pdbfixer.py", "still missing: {}\n1231 atoms"),
+    ],
+)
+def test_examples_with_openmm_run(name: str, shown: str, tmp_path: Path) -> None:
+    done = run_python((ROOT / "examples" / name).read_text(encoding="utf-8"), tmp_path, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+
+
+def test_the_commands_of_the_snakemake_rules_can_be_read() -> None:
+    text = (ROOT / "examples" / "snakemake" / "Snakefile").read_text(encoding="utf-8")
+    commands = re.findall(r'"(geofold [^"]*?) 2> \{log\}', text)
+    assert len(commands) == 2
+    for command in commands:
+        assert parsed(re.sub(r"\{([\w.]+)\}", "FILE.pdb", command))
+    # every file of a rule is made by another rule or is an input; names in a command are those of its rule
+    for rule in re.split(r"^rule ", text, flags=re.MULTILINE)[2:]:
+        for name in re.findall(r"\{output\.(\w+)\}", rule):
+            assert f"{name}=" in rule
+    made = set(re.findall(r'"((?:fixed|prepared)/[^"]*)"', text.split("rule all")[1]))
+    assert "fixed/{name}.pdb" in made and "prepared/{name}.pdb" in made
 
 
 @pytest.mark.slow

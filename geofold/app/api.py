@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from geofold.app.finalise import finish
@@ -30,6 +31,7 @@ from geofold.modelling.threads import one_thread
 from geofold.molecule.energy.amber import AMBER14, FORCE_FIELDS
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.structure import Structure
+from geofold.molecule.topology.given_sequences import with_given_sequences
 
 
 def repair(
@@ -38,6 +40,7 @@ def repair(
     *,
     auto: bool = False,
     build: str | Sequence[str] = (),
+    fasta: str | Path | None = None,
     seed: int = 0,
     altloc: str | None = None,
     energy: bool = True,
@@ -53,6 +56,7 @@ def repair(
     candidate: str | Sequence[str] = (),
     cap: str | None = None,
     copies: bool = False,
+    confidence_in_b: bool = False,
     name: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Result:
@@ -70,6 +74,9 @@ def repair(
     build : str or sequence of str
         Missing residues to build: A:45-56=SEQUENCE, or A:45-56 if the file contains the sequence (check lists
         them); all: every gap whose sequence the file contains; existing residues within the range are rebuilt.
+    fasta : path or str, optional
+        Sequences of the chains, in FASTA or UniProt text, in place of those in the file: a file, or the text itself.
+        They are aligned to the chains, and disagreements are in the report's notes.
     seed, altloc, energy, streams, rounds, device, predictor, models, budget, repack_shell, allow_cis_pro, force_field
         See `RunOptions`; with several models, those after the first are in the result's `others`.
     candidate : str or sequence of str
@@ -79,6 +86,9 @@ def repair(
         happens.
     copies : bool
         Also model the same loops in every other chain that has the residues around them.
+    confidence_in_b : bool
+        Write the expected error (A) of each residue that was modelled as its B-factor, and name these residues in the
+        file; a residue without an estimate keeps its B-factors.
     name : str, optional
         Name of the input in the report.
     progress : callable, optional
@@ -107,11 +117,12 @@ def repair(
         repack_shell=repack_shell,
         allow_cis_pro=allow_cis_pro,
         force_field=force_field,
+        confidence_in_b=confidence_in_b,
         candidate=(candidate,) if isinstance(candidate, str) else tuple(candidate),
         cap=cap,
         copies=copies,
     )
-    structure = load(source, name)
+    structure = with_given_sequences(load(source, name), fasta)
     texts = [loop] if isinstance(loop, str) else list(loop)
     detected = list[str]()
     if auto:
@@ -203,6 +214,7 @@ def check(
     energy: bool = True,
     altloc: str | None = None,
     force_field: str = AMBER14.name,
+    fasta: str | Path | None = None,
     name: str | None = None,
 ) -> dict[str, Any]:
     """Measure a structure without changing it: clashes, Ramachandran, cis bonds, chain breaks, energy.
@@ -217,6 +229,9 @@ def check(
         Conformer to measure if the backbone has several.
     force_field : str
         Force field: amber14, amber19 or amber99sbildn, each with implicit solvent (OBC2).
+    fasta : path or str, optional
+        Sequences of the chains, in FASTA or UniProt text, in place of those in the file: a file, or the text itself.
+        They are aligned to the chains, and disagreements are in the report's notes.
     name : str, optional
         Name of the input in the report.
 
@@ -239,4 +254,5 @@ def check(
         return as_it_is(structure, altloc, FORCE_FIELDS[force_field])
 
     with one_thread():
-        return inspect(load(source, name), energy=evaluate if energy else None, altloc=altloc)
+        structure = with_given_sequences(load(source, name), fasta)
+        return inspect(structure, energy=evaluate if energy else None, altloc=altloc)

@@ -17,9 +17,10 @@ from geofold.app.result import Result
 from geofold.modelling.build.missing_loops import BuiltLoops
 from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.options import RunOptions
-from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
+from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome, expected_errors
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
+from geofold.molecule.io.edit import with_expected_errors
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
 from geofold.molecule.loop.detection import overlaps
@@ -83,6 +84,8 @@ def finish(
     end, moved = _end_coordinates(structure, outcomes)
     if built is not None:
         moved |= built.atoms
+    if options.confidence_in_b:
+        structure = with_expected_errors(structure, expected_errors(outcomes, models))
     content = render(structure, end, moved)
     # audit the coordinates of the file, rounding included; toolkit objects have no file and keep full precision
     written = read(content, name=structure.source).xyz if original.document is not None else end

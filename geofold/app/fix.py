@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.modelling.options import RunOptions
 from geofold.modelling.progress import ProgressCallback
-from geofold.modelling.repair.detection import detect_ranges
+from geofold.modelling.repair.detection import detect_ranges, report_plddt
 from geofold.modelling.threads import one_thread
 from geofold.molecule.caps.capping import cap_chains
 from geofold.molecule.energy.openmm_energy import EnergyModel
@@ -33,6 +34,7 @@ from geofold.molecule.residues import BACKBONE, STANDARD_RESIDUES
 from geofold.molecule.sidechains.repacking import complete_side_chains
 from geofold.molecule.structure import AddedAtom, Structure
 from geofold.molecule.topology.gaps import find_gaps
+from geofold.molecule.topology.given_sequences import with_given_sequences
 
 SIDE_CHAINS, GAPS, CAPS = "side chains completed", "gaps built", "chain ends capped"
 LOOPS, HYDROGENS = "loops repaired", "hydrogens added"
@@ -77,11 +79,16 @@ class Fix:
         """Continue from a result."""
         self.result = result
         self.checks += [check | {"name": f"{name}: {check['name']}"} for check in result.report["audit"]["checks"]]
-        self.structure = read(result.content, name=self.structure.source)
+        self.structure = self._read(result.content)
 
     def take_edit(self, edited: Structure) -> None:
         """Continue with an edited structure, as a file has it."""
-        self.structure = read(_content(edited), name=self.structure.source)
+        self.structure = self._read(_content(edited))
+
+    def _read(self, content: bytes) -> Structure:
+        """Structure of the content of a file, with the sequences that the user gave."""
+        before = self.structure
+        return replace(read(content, name=before.source), given=before.given, given_from=before.given_from)
 
     def complete_side_chains(self) -> None:
         """Complete side chains of residues with a complete backbone."""
@@ -165,6 +172,7 @@ class Fix:
             "steps": self.steps,
             "before": before,
             "after": after,
+            **({} if (plddt := report_plddt(original)) is None else {"plddt": plddt}),
             "audit": {"passed": all(check["passed"] for check in self.checks), "checks": self.checks},
         }
         report.pop("built", None)
@@ -180,6 +188,7 @@ def fix(
     source: Any,
     *,
     hydrogens: bool = False,
+    fasta: str | Path | None = None,
     seed: int = 0,
     altloc: str | None = None,
     energy: bool = True,
@@ -189,6 +198,7 @@ def fix(
     budget: float | None = None,
     repack_shell: float | str = 0.0,
     cap: str | None = None,
+    confidence_in_b: bool = False,
     name: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Result:
@@ -200,7 +210,10 @@ def fix(
         As for `repair`.
     hydrogens : bool
         Whether to add the hydrogens that a force field needs at pH 7.
-    seed, altloc, energy, force_field, streams, rounds, budget, repack_shell, cap
+    fasta : path or str, optional
+        Sequences of the chains, in FASTA or UniProt text, in place of those in the file: a file, or the text itself.
+        They are aligned to the chains, and disagreements are in the report's notes.
+    seed, altloc, energy, force_field, streams, rounds, budget, repack_shell, cap, confidence_in_b
         See `RunOptions`.
     name : str, optional
         Name of the input in the report.
@@ -228,8 +241,9 @@ def fix(
         budget=budget,
         repack_shell=repack_shell,
         cap=cap,
+        confidence_in_b=confidence_in_b,
     )
-    original = load(source, name)
+    original = with_given_sequences(load(source, name), fasta)
     run = Fix(original, options, progress, time.perf_counter())
     steps: list[Callable[[], None]] = [run.complete_side_chains, run.build_gaps, run.add_caps, run.repair_loops]
     for step in [*steps, run.add_hydrogens] if hydrogens else steps:

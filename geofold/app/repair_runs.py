@@ -12,7 +12,7 @@ from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.options import RunOptions
 from geofold.modelling.preconditions import require_honoured, require_one, separate, with_missing_atoms
 from geofold.modelling.progress import Progress, ProgressCallback
-from geofold.modelling.repair.detection import format_range
+from geofold.modelling.repair.detection import format_range, report_plddt
 from geofold.modelling.repair.loop import repair_loop
 from geofold.modelling.repair.multiple_loops import repair_loops
 from geofold.modelling.threads import one_thread
@@ -75,7 +75,9 @@ def run_repair(
         result = repair_existing(structure, loops, options, began, progress)
     else:
         result = finish("repair", structure, structure, [], [], options, began)
-    return result if capped is None else with_caps_reported(result, original, capped)
+    result = result if capped is None else with_caps_reported(result, original, capped)
+    plddt = report_plddt(original) if requests.auto else None
+    return result if plddt is None else replace(result, report=result.report | {"plddt": plddt})
 
 
 def repair_existing(

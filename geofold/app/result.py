@@ -15,6 +15,7 @@ from geofold.app.report.metrics import METRICS
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import OptionError
 from geofold.files import temporary_folder, write_all
+from geofold.modelling.repair.detection import plddt_lines
 from geofold.molecule.io.read import recognise, require_suffix
 from geofold.molecule.io.write import trajectory_pdb
 from geofold.molecule.structure import Structure
@@ -110,6 +111,16 @@ class Result:
                 "use save or trajectory, which hold the new residues",
             )
         return with_coordinates(source, self.structure, self.xyz)
+
+    def to_openmm(self) -> Any:
+        """Return the written structure as an `openmm.app.Modeller`, with built residues and added atoms."""
+        import io
+
+        from openmm.app import Modeller, PDBFile, PDBxFile
+
+        reader = PDBxFile if recognise(self.content, "the result").written_as == "mmCIF" else PDBFile
+        file = reader(io.StringIO(self.content.decode()))
+        return Modeller(file.topology, file.positions)
 
     def save(self, path: str | Path) -> None:
         """Write the structure atomically, in the format of the input (.gz: compressed).
@@ -242,6 +253,8 @@ def summary(report: dict[str, Any]) -> str:
         lines += [f"  not capped: {text}" for text in report["caps"]["left"]]
     if moved["atoms"] or ("built" not in report and "steps" not in report):
         lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {furthest} A")
+    if "plddt" in report:
+        lines += [f"  {line}" for line in plddt_lines(report["plddt"])]
     for loop, interval in zip(report.get("loops", []), report.get("confidence", []), strict=False):
         if interval is None:
             continue
@@ -251,6 +264,9 @@ def summary(report: dict[str, Any]) -> str:
             f"  {loop}: expected within {near}-{far} A of the native (backbone RMSD, two in three); "
             f"below 2 A: {chance} %"
         )
+        errors = interval["residue_error_angstrom"]
+        worst = max(errors, key=errors.__getitem__)
+        lines.append(f"  {loop}: largest expected error of a residue {errors[worst]} A, at {worst}")
     failed = [c["name"] for c in report["audit"]["checks"] if not c["passed"]]
     lines.append("  audit: passed" if not failed else f"  audit: FAILED: {', '.join(failed)}")
     return "\n".join(lines)
@@ -258,7 +274,7 @@ def summary(report: dict[str, Any]) -> str:
 
 def _target(report: dict[str, Any]) -> str:
     """Name the loops or the chain that moved."""
-    if report["command"] == "fix":
+    if report["command"] in ("fix", "prepare"):
         return "done" if any(step["done"] for step in report["steps"]) else "nothing to do"
     if report["command"] == "repair":
         nothing = "no loop is in trouble" if report["options"].get("cap") is None else "caps only"

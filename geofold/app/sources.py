@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,9 @@ def load(source: Any, name: str | None = None) -> Structure:
 
         return structure_from_gemmi(source)
     if host == "openmm":
-        from geofold.plugins.openmm import structure_from_openmm
+        from geofold.plugins.openmm import sequences_of_fixer, structure_from_openmm
 
-        return structure_from_openmm(*_with_positions(source))
+        return replace(structure_from_openmm(*_with_positions(source)), given=sequences_of_fixer(source))
     raise OptionError(f"a source of type {_kind(source)}", ACCEPTED, "pass one of these")
 
 

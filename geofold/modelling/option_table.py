@@ -174,6 +174,8 @@ OPTIONS = (
            "the sequence (check lists them); all: every gap whose sequence the file contains; existing residues within "
            "the range are rebuilt.", _REPAIR,
            form="ranges such as A:45-56=SEQUENCE"),
+    Option("fasta", Path, None, "Sequences of the chains, in FASTA or UniProt text, in place of those in the file.",
+           ("repair", "check"), places=(CLI, API)),
     Option("candidate", list, None, "Also consider the loop of this model, a file: it is fitted between the anchors, "
            "and judged like all others.", _REPAIR, form="files of models", places=(CLI, API)),
     Option("auto", bool, False, "Find the loops to repair, in addition to those given.", _REPAIR),
@@ -211,6 +213,8 @@ OPTIONS = (
            _REPAIR, choices=CAP_PLACES),
     Option("copies", bool, False, "Also model the same loops in every other chain that has the residues around them.",
            _REPAIR),
+    Option("confidence_in_b", bool, False, "Write the expected error (A) of each residue that was modelled as its "
+           "B-factor, and name these residues in the file.", _REPAIR),
     Option("steps", int, 128, "Maximum number of streaming steps.", _CONSTRAIN, limits=(1, 100000)),
     Option("port", int, 0, "Port of the page on this machine; 0: a free one.", ("live",), limits=(0, 65535),
            places=(CLI, API)),

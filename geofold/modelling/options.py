@@ -56,6 +56,9 @@ class RunOptions:
         With --build: also try each proline of the loop cis. The torsion prior's cost of a cis bond applies (repair).
     force_field : str
         Force field: amber14, amber19 or amber99sbildn, each with implicit solvent (OBC2).
+    confidence_in_b : bool
+        Write the expected error (A) of each residue that was modelled as its B-factor, and name these residues in the
+        file: REMARK 99 of a PDB file, geofold_modelled_residue of an mmCIF file (repair).
     candidate : tuple of str
         Also consider the loop of this model, a file: it is fitted between the anchors, and judged like all others.
     cap : str or None
@@ -82,6 +85,7 @@ class RunOptions:
     repack_shell: float | str = 0.0
     allow_cis_pro: bool = False
     force_field: str = AMBER14.name
+    confidence_in_b: bool = False
     candidate: tuple[str, ...] = ()
     cap: str | None = None
     copies: bool = False

@@ -114,6 +114,24 @@ def embed_fragment(xyz: Floats, atoms: NDArray[np.int64], outcome: StreamOutcome
     return whole
 
 
+def expected_errors(outcomes: Sequence[StreamOutcome], models: Sequence[LoopModel]) -> dict[int, float | None]:
+    """Return the expected error (A) of each residue that moved, by its index; None if there is no estimate.
+
+    Parameters
+    ----------
+    outcomes : sequence of StreamOutcome
+    models : sequence of LoopModel
+        The outcomes with their confidence.
+    """
+    estimates = {id(model.outcome): model.residue_errors for model in models}
+    errors: dict[int, float | None] = {}
+    for outcome in outcomes:
+        if outcome.status not in ("kept", "rigid"):
+            residues = range(outcome.tree.first, outcome.tree.last + 1)
+            errors |= dict(zip(residues, estimates.get(id(outcome)) or [None] * len(residues), strict=True))
+    return errors
+
+
 @dataclass(frozen=True)
 class LoopModel:
     """A model of a loop.
@@ -127,6 +145,8 @@ class LoopModel:
         Energy of the force field (kJ/mol), if it was evaluated.
     confidence : (float, float, float) or None
         Expected backbone RMSD from the native (A) and the bounds of its 68 % interval, if a search ran.
+    residue_errors : tuple of float
+        Expected distance (A) of each residue's backbone from the native, with the confidence; empty without one.
     external_rmsd : tuple of float
         Backbone RMSD (A) from each candidate from elsewhere, as it was fitted.
     """
@@ -135,6 +155,7 @@ class LoopModel:
     terms: Mapping[str, float]
     energy: float | None = None
     confidence: tuple[float, float, float] | None = None
+    residue_errors: tuple[float, ...] = ()
     external_rmsd: tuple[float, ...] = ()
 
     @property

@@ -7,7 +7,7 @@ conformer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import AltlocError
+from geofold.molecule.conformers import select_conformer
+from geofold.molecule.modelled_residue import ModelledResidue, ResidueKey
 from geofold.molecule.records import NewResidue, RecordedSequence, Side
 
 Floats = NDArray[np.float64]
@@ -102,22 +104,22 @@ class Document(Protocol):
     def sequences(self) -> dict[str, RecordedSequence]:
         """Return the recorded sequence of each chain id, as far as the file has them."""
 
+    def describe_residues(self, structure: Structure, errors: Mapping[int, float | None]) -> Document:
+        """Say which residues were modelled, and write their expected errors (A) as B-factors where they are known.
 
-COLUMNS = tuple(
-    [
-        "name",
-        "resname",
-        "chain",
-        "icode",
-        "altloc",
-        "element",
-        "resnum",
-        "serial",
-        "hetatm",
-        "occupancy",
-        "bfactor",
-        "xyz",
-    ]
+        Earlier statements stay, except on residues that are named again.
+        """
+
+    def modelled_residues(self) -> dict[ResidueKey, ModelledResidue]:
+        """Return what `describe_residues` said of the file's residues, at any time."""
+
+    def prediction(self) -> str | None:
+        """Record that says that B-factors are pLDDT; empty if none does, None if one names an experiment."""
+
+
+COLUMNS = (
+    *("name", "resname", "chain", "icode", "altloc", "element", "resnum", "serial", "hetatm"),
+    *("occupancy", "bfactor", "xyz"),
 )
 """Fields of `Structure` with one row for each atom that come from a file."""
 DTYPES = (*[np.str_] * 6, np.int64, np.int64, np.bool_, np.float64, np.float64)
@@ -129,7 +131,8 @@ class Structure:
     """Atoms of the first model in file order, as columns of shape (n,); ``xyz`` is (n, 3) in nm.
 
     A blank chain, insertion code or altloc is ``''``; names and elements are upper case. ``document`` is opaque; a
-    structure without one, from another program, is written as a PDB file.
+    structure without one, from another program, is written as a PDB file. ``given`` are sequences of chains that a user
+    gave, in place of those that the document records, and ``given_from`` is the file that they come from.
     """
 
     source: str
@@ -152,6 +155,8 @@ class Structure:
     n_models: int = 1
     notes: tuple[str, ...] = ()
     document: Document | None = None
+    given: Mapping[str, RecordedSequence] = field(default_factory=dict)
+    given_from: str = ""
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row], source: str, keys: Sequence[object] | None = None) -> Structure:
@@ -181,7 +186,7 @@ class Structure:
         name, altloc, occupancy = columns["name"], columns["altloc"], columns["occupancy"]
         residues = []
         for atoms in np.split(np.arange(len(name)), np.flatnonzero(np.diff(residue_of)) + 1):
-            conformer = atoms[_conformer(name[atoms], altloc[atoms], occupancy[atoms], None)]
+            conformer = atoms[select_conformer(name[atoms], altloc[atoms], occupancy[atoms], None)]
             shown, start = next(iter(conformer[altloc[conformer] != ""]), conformer[0]), atoms[0]
             chain, icode = (str(columns[column][start]) for column in ("chain", "icode"))
             residues.append(Residue(chain, int(columns["resnum"][start]), icode, str(columns["resname"][shown]), atoms))
@@ -214,7 +219,7 @@ class Structure:
         mask: Mask = self.altloc == ""
         for index in np.unique(self.residue_of[~mask]):
             atoms = self.residues[index].atoms
-            mask[atoms] = _conformer(self.name[atoms], self.altloc[atoms], self.occupancy[atoms], altloc)
+            mask[atoms] = select_conformer(self.name[atoms], self.altloc[atoms], self.occupancy[atoms], altloc)
         chosen = np.flatnonzero(mask)
         named = list(zip(self.residue_of[chosen].tolist(), self.name[chosen].tolist(), strict=True))
         first = dict(zip(reversed(named), reversed(chosen.tolist()), strict=True))
@@ -265,18 +270,3 @@ class Structure:
         """Return whether residue j follows residue i in the chain, by the C-N distance (0.10-0.20 nm)."""
         distance = self.peptide_distance(i, j)
         return distance is not None and BONDED[0] <= distance <= BONDED[1]
-
-
-def _conformer(name: NDArray[np.str_], altloc: NDArray[np.str_], occupancy: Floats, letter: str | None) -> Mask:
-    """Mark the atoms of one conformer of a residue, including those shared by its conformers."""
-    blank: Mask = altloc == ""
-    # in some files the first conformer has no letter; its atoms then share a name with labelled ones
-    unlettered = blank & np.isin(name, name[~blank])
-    totals: dict[str, float] = {}
-    for i in np.flatnonzero(~blank | unlettered):
-        totals[str(altloc[i])] = totals.get(str(altloc[i]), 0.0) + float(occupancy[i])
-    if not totals:
-        return blank
-    chosen = letter if letter in totals else max(totals, key=lambda candidate: round(totals[candidate], 6))
-    selected: Mask = altloc == chosen
-    return selected if not chosen else selected | (blank & ~np.isin(name, name[selected]))

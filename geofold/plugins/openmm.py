@@ -12,7 +12,7 @@ from geofold.errors import CoordinateError
 from geofold.molecule.io.read import require_protein
 from geofold.molecule.numbers import parse_int
 from geofold.molecule.selection import unique_links
-from geofold.molecule.structure import Floats, Link, Row, Structure
+from geofold.molecule.structure import Floats, Link, RecordedSequence, Row, Structure
 
 if TYPE_CHECKING:
     from openmm import unit
@@ -96,3 +96,22 @@ def openmm_positions(structure: Structure, xyz: Floats) -> unit.Quantity:
     if np.shape(xyz) != (len(structure), 3):
         raise ValueError(f"coordinates {np.shape(xyz)} do not fit a structure of {len(structure)} atoms")
     return unit.Quantity([Vec3(x, y, z) for x, y, z in np.asarray(xyz, dtype=np.float64).tolist()], unit.nanometer)
+
+
+def sequences_of_fixer(source: Any) -> dict[str, RecordedSequence]:
+    """Sequences of the chains of a PDBFixer object with its `missingResidues`; none for another object.
+
+    An entry that was deleted from `missingResidues` is not missing.
+    """
+    missing = getattr(source, "missingResidues", None) or {}
+    sequences: dict[str, RecordedSequence] = {}
+    for chain in source.topology.chains() if missing else ():
+        residues = list(chain.residues())
+        if any(index == chain.index for index, _ in missing):
+            names = [
+                name
+                for k in range(len(residues) + 1)
+                for name in (*missing.get((chain.index, k), ()), *(residue.name for residue in residues[k : k + 1]))
+            ]
+            sequences[chain.id.strip()] = RecordedSequence(tuple(names), (None,) * len(names), "PDBFixer")
+    return sequences

@@ -114,7 +114,14 @@ def test_the_docstrings_have_the_table_s_help(command: str) -> None:
 def test_run_options_have_the_table_s_defaults_and_help() -> None:
     texts = documented(RunOptions)
     names = {row.name for command in ("repair", "constrain") for row in options_of(command, API)}
-    assert names - {field.name for field in fields(RunOptions)} == {"loop", "build", "auto", "sequence", "start"}
+    assert names - {field.name for field in fields(RunOptions)} == {
+        "loop",
+        "build",
+        "auto",
+        "sequence",
+        "start",
+        "fasta",
+    }
     for field in fields(RunOptions):
         row = find_option(field.name)
         assert without_empty(field.default) == row.default
@@ -154,7 +161,7 @@ def test_the_page_on_options_is_made_from_the_table() -> None:
 def test_the_report_lists_the_options_of_the_run() -> None:
     given = {"energy": False, "rounds": 1, "streams": 1, "seed": 2, "force_field": "amber19"}
     reported = gf.repair(str(BENT), LOOP, **given).report["options"]
-    requests = {"loop", "build", "auto"}
+    requests = {"loop", "build", "auto", "fasta"}
     assert reported == {row.name: row.default for row in options_of("repair", API) if row.name not in requests} | given
 
 

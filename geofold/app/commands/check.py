@@ -20,6 +20,7 @@ def check(
     altloc: Annotated[str | None, option("altloc", "check")] = None,
     energy: Annotated[bool, option("energy", "check")] = True,
     force_field: Field = "amber14",
+    fasta: Annotated[str | None, option("fasta", "check")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if something is wrong.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -37,7 +38,7 @@ def check(
         require_outputs(outputs, {"input": source})
         from geofold.molecule.io.content import content_of
 
-        numbers = _inspect(content_of(source), name_of(source), energy, altloc, force_field)
+        numbers = _inspect(content_of(source), name_of(source), energy, altloc, force_field, fasta)
         text = json.dumps(numbers, indent=2, ensure_ascii=False) + "\n"
         write_all(dict.fromkeys(outputs, encoded(text)))
         if as_json:
@@ -48,8 +49,22 @@ def check(
             raise typer.Exit(1)
 
 
-def _inspect(content: bytes, name: str | None, energy: bool, altloc: str | None, force_field: str) -> dict[str, Any]:
-    """Report of `geofold.check`, with the energy evaluated in a background process while PyTorch is imported."""
+def _inspect(
+    content: bytes, name: str | None, energy: bool, altloc: str | None, force_field: str, fasta: str | None
+) -> dict[str, Any]:
+    """Report of `geofold.check`, with the energy evaluated in a background process while PyTorch is imported.
+
+    Parameters
+    ----------
+    content : bytes
+    name : str or None
+        Name of the input.
+    energy : bool
+    altloc : str or None
+    force_field : str
+    fasta : str or None
+        File of sequences.
+    """
     from geofold.app.report.energies import BackgroundEnergy
     from geofold.molecule.energy.amber import FORCE_FIELDS
 
@@ -57,7 +72,9 @@ def _inspect(content: bytes, name: str | None, energy: bool, altloc: str | None,
         from geofold.app.report.check import inspect
         from geofold.app.sources import load
         from geofold.modelling.threads import one_thread
+        from geofold.molecule.topology.given_sequences import with_given_sequences
 
         with one_thread():
             evaluate = None if background is None else background.result
-            return inspect(load(content, name), energy=evaluate, altloc=altloc)
+            structure = with_given_sequences(load(content, name), fasta)
+            return inspect(structure, energy=evaluate, altloc=altloc)

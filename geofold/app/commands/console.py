@@ -64,8 +64,10 @@ def console_progress(verbose: bool) -> Iterator[Callable[[str, int, int, float],
         def update(name: str, done: int, total: int, loss: float) -> None:
             if name not in tasks:
                 bar.update(starting, visible=False)
+                for task in tasks.values():  # a stage may end early; once the next begins, it is done
+                    bar.update(task, completed=bar.tasks[task].total)
                 tasks[name] = bar.add_task(printable(name), total=total, loss="")
-            bar.update(tasks[name], completed=done, loss=_loss_text(loss))
+            bar.update(tasks[name], completed=done, total=max(done, total), loss=_loss_text(loss))
 
         yield update
 

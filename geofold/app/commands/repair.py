@@ -47,6 +47,7 @@ def repair(
     loop: Loops = None,
     auto: Annotated[bool, option("auto")] = False,
     build: Builds = None,
+    fasta: Annotated[str | None, option("fasta")] = None,
     candidate: Models = None,
     trajectory: Trajectory = None,
     report: Report = None,
@@ -65,6 +66,7 @@ def repair(
     allow_cis_pro: Annotated[bool, option("allow_cis_pro")] = False,
     cap: Annotated[str | None, option("cap")] = None,
     copies: Annotated[bool, option("copies")] = False,
+    confidence_in_b: Annotated[bool, option("confidence_in_b")] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -79,6 +81,7 @@ def repair(
             loop or (),
             auto=auto,
             build=build or (),
+            fasta=fasta,
             candidate=candidate or (),
             seed=seed,
             altloc=altloc,
@@ -93,6 +96,7 @@ def repair(
             allow_cis_pro=allow_cis_pro,
             cap=cap,
             copies=copies,
+            confidence_in_b=confidence_in_b,
             name=name_of(source),
             progress=progress,
         )
@@ -106,6 +110,7 @@ def fix(
     hydrogens: Annotated[
         bool, typer.Option("--hydrogens", help="Also add the hydrogens that a force field needs at pH 7.")
     ] = False,
+    fasta: Annotated[str | None, option("fasta")] = None,
     report: Report = None,
     view: View = None,
     offline: Offline = False,
@@ -118,6 +123,7 @@ def fix(
     budget: Annotated[float | None, option("budget")] = None,
     repack_shell: Annotated[Any, option("repack_shell")] = 0.0,
     cap: Annotated[str | None, option("cap")] = None,
+    confidence_in_b: Annotated[bool, option("confidence_in_b")] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -130,6 +136,7 @@ def fix(
         return run_fix(
             content,
             hydrogens=hydrogens,
+            fasta=fasta,
             seed=seed,
             altloc=altloc,
             energy=energy,
@@ -139,6 +146,49 @@ def fix(
             budget=budget,
             repack_shell=repack_shell,
             cap=cap,
+            confidence_in_b=confidence_in_b,
+            name=name_of(source),
+            progress=progress,
+        )
+
+    _run(run, source, output, None, report, view, offline, Shown(verbose, quiet, as_json))
+
+
+def prepare(
+    source: Annotated[str, typer.Argument(metavar="IN.pdb", help="PDB, mmCIF or BinaryCIF; '-': standard input.")],
+    output: Output,
+    ph: Annotated[float, typer.Option("--ph", help="pH by which hydrogens are added.")] = 7.0,
+    fasta: Annotated[str | None, option("fasta")] = None,
+    report: Report = None,
+    view: View = None,
+    offline: Offline = False,
+    seed: Seed = 0,
+    altloc: Altloc = None,
+    energy: Energy = True,
+    force_field: Field = "amber14",
+    streams: Annotated[int, option("streams")] = 12,
+    rounds: Annotated[int, option("rounds")] = 6,
+    budget: Annotated[float | None, option("budget")] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a structure ready for OpenMM: complete amino acids with hydrogens, gaps built, one conformer, no others."""
+
+    def run(content: bytes, progress: Any) -> Any:
+        from geofold.app.prepare import prepare as run_prepare
+
+        return run_prepare(
+            content,
+            ph=ph,
+            fasta=fasta,
+            seed=seed,
+            altloc=altloc,
+            energy=energy,
+            force_field=force_field,
+            streams=streams,
+            rounds=rounds,
+            budget=budget,
             name=name_of(source),
             progress=progress,
         )

@@ -11,7 +11,7 @@ from geofold.app.report.metrics import Section, measure
 from geofold.app.report.report import REPORT_SCHEMA, chemistry_notes, described, versions
 from geofold.app.report.torsion_likelihood import likelihood
 from geofold.errors import ForceFieldError
-from geofold.modelling.repair.detection import report_anomalies
+from geofold.modelling.repair.detection import report_anomalies, report_plddt
 from geofold.molecule.selection import MAX_LISTED, incomplete_backbones, segment_labels
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import chain_segments
@@ -49,6 +49,8 @@ def inspect(
         "prior": likelihood(structure, _segments(structure)),
         "trouble": report_anomalies(structure, altloc),
     }
+    if (plddt := report_plddt(structure)) is not None:
+        report["plddt"] = plddt
     numbers: dict[str, Any] = {}
     notes: list[str] = []
     try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from geofold.app.report.chain_breaks import why_not_built
 from geofold.app.report.metrics import METRICS
+from geofold.modelling.repair.detection import plddt_lines
 from geofold.terminal import printable_values, shell_quoted
 
 
@@ -20,17 +21,19 @@ def check_text(report: dict[str, Any]) -> str:
         if metric.value(numbers) is not None:
             lines.append(f"  {metric.label:<22} {metric.describe(numbers)} {metric.unit(numbers)}".rstrip())
     for gap, shown in zip(raw["chain_breaks"], report["chain_breaks"], strict=True):
-        lines += _gap(shown, _command(raw["input"]["name"], gap["build"]))
+        lines += _gap(shown, _command(raw, gap["build"]))
     known = sum(why_not_built(gap) is None for gap in raw["chain_breaks"])
     if known > 1:
-        lines.append(f"  to build all gaps      {_command(raw['input']['name'], 'all')}")
+        lines.append(f"  to build all gaps      {_command(raw, 'all')}")
     if known and report["trouble"]["stretches"]:
-        lines.append(f"  to repair everything   {_command(raw['input']['name'], 'all', ' --auto')}")
+        lines.append(f"  to repair everything   {_command(raw, 'all', ' --auto')}")
     if report["prior"] is not None:
         low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in report["prior"]["unlikely"])
         lines.append(f"  torsion prior          {report['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
     bad = ", ".join(part["residues"] for part in report["trouble"]["stretches"])
     lines.append(f"  loop model             in trouble: {bad or 'nothing'}")
+    if "plddt" in report:
+        lines += [f"  {line}" for line in plddt_lines(report["plddt"])]
     return "\n".join(lines + [f"  note: {note}" for note in report["notes"]])
 
 
@@ -46,12 +49,14 @@ def find_faults(report: dict[str, Any]) -> list[str]:
     return [name for name, count in faults.items() if count]
 
 
-def _command(name: str, build: str | None, others: str = "") -> str:
+def _command(report: dict[str, Any], build: str | None, others: str = "") -> str:
     """Return the command that builds a gap of a file, with other options; empty if it cannot be built."""
     if build is None:
         return ""
+    name, fasta = report["input"]["name"], report["input"].get("fasta")
     file = f"./{name}" if name.startswith("-") else name
-    return f"geofold repair {shell_quoted(file)} --build {shell_quoted(build)}{others} -o OUT"
+    sequences = f" --fasta {shell_quoted(fasta)}" if fasta else ""
+    return f"geofold repair {shell_quoted(file)} --build {shell_quoted(build)}{sequences}{others} -o OUT"
 
 
 def _gap(gap: dict[str, Any], command: str) -> list[str]:

@@ -28,6 +28,8 @@ from geofold.molecule.topology.covalent_links import link_notes
 
 WITHIN = (1, 2)
 """Distances (A) from the native that the report has the probability of: another crystal form, the right basin."""
+RESIDUE_ERRORS = "residue_error_angstrom"
+"""Key of the expected error of each residue."""
 REPORT_SCHEMA = "geofold-report/1"
 
 
@@ -38,9 +40,10 @@ def versions() -> dict[str, str]:
 
 
 def described(structure: Structure) -> dict[str, Any]:
-    """Return the description of the input: name, counts of atoms and amino acids, models."""
+    """Return the description of the input: name, counts of atoms and amino acids, models, file of sequences."""
     amino = sum(structure.is_amino_acid(k) for k in range(len(structure.residues)))
-    return {"name": structure.source, "atoms": len(structure), "amino_acids": amino, "models": structure.n_models}
+    counts = {"atoms": len(structure), "amino_acids": amino, "models": structure.n_models}
+    return {"name": structure.source, **counts, **({"fasta": structure.given_from} if structure.given_from else {})}
 
 
 def build_report(
@@ -121,7 +124,7 @@ def build_report(
     if built is not None:
         report["built"] = built.report()
     if models:
-        report |= _model_scores(models)
+        report |= _model_scores(structure, models)
     if options.shell:
         report["repacked"] = _repacked_section(structure, outcomes, options.shell)
     if contacts:
@@ -145,7 +148,7 @@ def build_report(
     }
 
 
-def _model_scores(models: Sequence[LoopModel]) -> dict[str, Any]:
+def _model_scores(structure: Structure, models: Sequence[LoopModel]) -> dict[str, Any]:
     """Cost of the models and its terms, and the expected RMSD if every model has one."""
     scores: dict[str, Any] = {
         "score": round(sum(model.cost for model in models), 3),
@@ -154,18 +157,22 @@ def _model_scores(models: Sequence[LoopModel]) -> dict[str, Any]:
     if any(model.external_rmsd for model in models):
         scores["candidate_rmsd_angstrom"] = [[round(rmsd, 2) for rmsd in model.external_rmsd] for model in models]
     if any(model.confidence is not None for model in models):
-        scores["confidence"] = [_interval(model.confidence) for model in models]
+        scores["confidence"] = [_confidence(structure, model) for model in models]
     return scores
 
 
-def _interval(confidence: tuple[float, float, float] | None) -> dict[str, float] | None:
-    """Return an expected RMSD with its interval and probabilities; None for a loop without a search."""
+def _confidence(structure: Structure, model: LoopModel) -> dict[str, Any] | None:
+    """Return an expected RMSD with its interval, probabilities and residues; None for a loop without a search."""
+    confidence = model.confidence
     if confidence is None:
         return None
+    residues = structure.residues[model.outcome.tree.first : model.outcome.tree.last + 1]
+    errors = zip(residues, model.residue_errors, strict=True)
     names = ("expected_rmsd_angstrom", "from_angstrom", "to_angstrom")
-    return dict(zip(names, (round(value, 2) for value in confidence), strict=True)) | {
+    scores: dict[str, Any] = dict(zip(names, (round(value, 2) for value in confidence), strict=True)) | {
         f"probability_within_{limit}_angstrom": round(probability_within(confidence, limit), 2) for limit in WITHIN
     }
+    return scores | {RESIDUE_ERRORS: {residue.label: round(error, 2) for residue, error in errors}}
 
 
 def _moved_section(structure: Structure, shift: np.ndarray) -> dict[str, Any]:

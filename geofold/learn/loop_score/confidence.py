@@ -4,7 +4,8 @@ If many low-scoring candidates of a search are far apart, the best of them is a 
 linear model of the logarithm of the RMSD is fitted to a few such statistics, on loops outside the training set of the
 potential; its residuals give the width of the interval.
 
-Glossary: ``K`` candidates of a search, ``E`` models, ``F`` features. Scores are lower for better candidates.
+Glossary: ``K`` candidates of a search, ``E`` models, ``F`` features, ``L`` residues. Scores are lower for better
+candidates.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MAX_LEAD = 3.0
 """Largest lead (score) over all other conformations; larger ones are not distinguished."""
 RIDGE = 1.0
 MIN_RMSD = 0.1
-"""Lower bound (A) of a predicted RMSD."""
+"""Lower bound (A) of a predicted RMSD, and of the spread at a residue."""
 LEVEL = 0.68
 
 
@@ -55,6 +56,49 @@ def consensus_distance(score: Floats, rmsd: Floats) -> Floats:
     return np.asarray(rmsd @ (weight / weight.sum()))
 
 
+def spread_weights(score: Floats, model_score: float) -> Floats:
+    """Weights (K,) of the candidates of a search in the spread around a model; they add up to 1.
+
+    Parameters
+    ----------
+    score : (K,)
+        Scores of the candidates.
+    model_score : float
+        Score of the model itself.
+    """
+    lowest = min(score.min(initial=model_score), model_score)
+    weight = np.exp(-np.clip((score - lowest) / SPREAD_TEMPERATURE, 0.0, 60.0))
+    return np.asarray(weight / weight.sum()) if len(score) else weight
+
+
+def residue_errors(score: Floats, squared_distance: Floats, model_score: float, expected_rmsd: float) -> Floats:
+    """Return the expected error (A) of each residue: the spread of the candidates, scaled to the expected RMSD.
+
+    With the weights w of `spread_weights`, the spread at residue i is s_i^2 = sum_k w_k d_ki^2 + `MIN_RMSD`^2, and the
+    error is e_i = R s_i / sqrt(mean_j s_j^2): its mean square is the square of the expected RMSD R. In 14 searches for
+    loops of 12 and 16 residues of validation proteins, its rank correlation with the distance from the native is 0.70
+    on average (0.23 at least), and they differ by a factor of 1.7 (exp of the mean of abs(log)), given the actual RMSD;
+    by 2.5 if all residues had the same error. The temperature of the weights hardly matters between 0.25 and 4.
+
+    Parameters
+    ----------
+    score : (K,)
+        Scores of the candidates.
+    squared_distance : (K, L)
+        Mean squared distance (square A) of the backbone atoms of each residue between candidate and model.
+    model_score : float
+        Score of the model itself.
+    expected_rmsd : float
+        Expected RMSD (A) of the model to the native; see `Confidence.predict_rmsd`.
+
+    Returns
+    -------
+    (L,)
+    """
+    spread = spread_weights(score, model_score) @ squared_distance + MIN_RMSD**2
+    return np.asarray(expected_rmsd * np.sqrt(spread / spread.mean()))
+
+
 def confidence_features(score: Floats, rmsd: Floats, model_score: float, length: int) -> Floats:
     """Features of one model of a search: 1, log length, log spread, lead, score per residue.
 
@@ -73,9 +117,7 @@ def confidence_features(score: Floats, rmsd: Floats, model_score: float, length:
     -------
     (F,)
     """
-    lowest = min(score.min(initial=model_score), model_score)
-    weight = np.exp(-np.clip((score - lowest) / SPREAD_TEMPERATURE, 0.0, 60.0))
-    spread = float((weight * rmsd).sum() / weight.sum()) if len(score) else 0.0
+    spread = float(spread_weights(score, model_score) @ rmsd)
     distant = score[rmsd > OTHER_LOOP_RMSD]
     lead = float(np.clip(distant.min() - model_score, -MAX_LEAD, MAX_LEAD)) if len(distant) else MAX_LEAD
     return np.array([1.0, np.log(length), np.log(MIN_RMSD + spread), lead, model_score / length])

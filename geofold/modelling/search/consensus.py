@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from geofold.geometry import pairwise_rmsd
-from geofold.learn.loop_score.confidence import Confidence, confidence_features, consensus_distance
+from geofold.learn.loop_score.confidence import (
+    Confidence,
+    confidence_features,
+    consensus_distance,
+    residue_errors,
+)
 from geofold.learn.loop_score.model import LoopScore, shipped_reranker
 from geofold.modelling.evaluation import backbone_of_end, potential_of
 from geofold.modelling.outcome import LoopModel
@@ -79,7 +84,7 @@ def add_consensus(structure: Structure, models: Sequence[LoopModel], ensemble: E
 
 
 def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble | None) -> LoopModel:
-    """Return the model with its confidence, if there was a search and the potential's card holds a calibration.
+    """Return the model with its confidence, whole and by residue, if a search ran and the potential is calibrated.
 
     Parameters
     ----------
@@ -96,10 +101,10 @@ def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble |
     coordinates = model.outcome.apply(structure.xyz)[None]
     potential = float(potential_of(structure, model.outcome.tree, coordinates)[0])
     rmsd = ensemble.rmsd(backbone[None])[0]
-    return replace(
-        model,
-        confidence=calibration.predict_rmsd(confidence_features(ensemble.potential, rmsd, potential, len(backbone))),
-    )
+    confidence = calibration.predict_rmsd(confidence_features(ensemble.potential, rmsd, potential, len(backbone)))
+    distance = 100 * np.square(ensemble.backbone - backbone).sum(axis=-1).mean(axis=-1)
+    errors = residue_errors(ensemble.potential, distance, potential, confidence[0])
+    return replace(model, confidence=confidence, residue_errors=tuple(errors.tolist()))
 
 
 def with_external_rmsd(structure: Structure, model: LoopModel, ensemble: Ensemble | None) -> LoopModel:

@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 from geofold.errors import ForceFieldError
 from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.hydrogen_placement import HydrogenPlacement
-from geofold.molecule.energy.hydrogens import protonate
+from geofold.molecule.energy.hydrogens import PH, protonate
 from geofold.molecule.energy.particle_sources import source_atom
 from geofold.molecule.energy.pdbfixer_input import pdb_text, pieces
 from geofold.molecule.residues import AMINO_NAMES
@@ -94,6 +94,7 @@ def complete(
     seed: int = 0,
     only: Collection[int] | None = None,
     force_field: ForceField = AMBER14,
+    ph: float = PH,
 ) -> Completed:
     """Build the all-atom model of the amino acids of one conformer.
 
@@ -104,13 +105,15 @@ def complete(
     conformer : (n_atoms,) bool
         Atoms of the conformer.
     hydrogens : bool
-        Add hydrogens at pH 7 and keep those of the input; if False, only missing heavy atoms are added.
+        Add hydrogens and keep those of the input; if False, only missing heavy atoms are added.
     seed : int
         Seed of the relaxation of missing heavy atoms.
     only : collection of int or None
         Residues to include, see `region`; None for all.
     force_field : ForceField
         Named in messages.
+    ph : float
+        By which hydrogens are added.
 
     Returns
     -------
@@ -171,7 +174,7 @@ def complete(
     if not hydrogens:
         return heavy
     variants = [VARIANTS.get(structure.residues[k].resname) for k in included]
-    return _protonated(heavy, variants)
+    return _protonated(heavy, variants, ph)
 
 
 def _is_cap(structure: Structure, k: int, conformer: Mask) -> bool:
@@ -230,9 +233,9 @@ def region(structure: Structure, places: NDArray[np.float64], reach: float) -> f
     return frozenset(residues)
 
 
-def _protonated(heavy: Completed, variants: list[str | None]) -> Completed:
+def _protonated(heavy: Completed, variants: list[str | None], ph: float) -> Completed:
     """Model with its hydrogens where geometry puts them."""
-    topology, origin = protonate(heavy.topology, heavy.xyz, variants)
+    topology, origin = protonate(heavy.topology, heavy.xyz, variants, ph)
     added = origin < 0
     source, residue = np.where(added, -1, heavy.source[origin]), heavy.residue[origin]
     residue[added] = residue[np.maximum.accumulate(np.where(added, 0, np.arange(len(added))))[added]]

@@ -1,7 +1,7 @@
-"""Hydrogens that a force field needs at neutral pH: which of them, and their bonds.
+"""Hydrogens that a force field needs at a pH, 7 by default: which of them, and their bonds.
 
 The rules are those of OpenMM's ``Modeller.addHydrogens``, read from the same table (``hydrogens.xml``): acids and bases
-as at pH 7, cysteines in disulfides without a hydrogen, the tautomer of a histidine by its hydrogen bonds. Positions
+as at that pH, cysteines in disulfides without a hydrogen, the tautomer of a histidine by its hydrogen bonds. Positions
 come from the geometry of the heavy atoms (`geofold.molecule.energy.hydrogen_geometry`), not from a minimisation, and
 need no random numbers.
 """
@@ -22,6 +22,8 @@ from geofold.errors import ForceFieldError
 from geofold.geometry import unit_vectors
 
 PH = 7.0
+HISTIDINE_PH = 6.5
+"""Highest pH at which a histidine has both hydrogens on its ring, as in OpenMM."""
 HYDROGEN_BOND = 0.35
 """Largest distance (nm) between donor and acceptor."""
 HYDROGEN_BOND_ANGLE = 50.0
@@ -87,8 +89,8 @@ def hydrogen_table() -> dict[str, tuple[Hydrogen, ...]]:
     return table
 
 
-def protonate(topology: Any, xyz: Floats, variants: Sequence[str | None]) -> Protonated:
-    """Add the hydrogens that residues lack at pH 7.
+def protonate(topology: Any, xyz: Floats, variants: Sequence[str | None], ph: float = PH) -> Protonated:
+    """Add the hydrogens that residues lack at a pH.
 
     Parameters
     ----------
@@ -98,6 +100,8 @@ def protonate(topology: Any, xyz: Floats, variants: Sequence[str | None]) -> Pro
         Coordinates (nm), by which the tautomers of histidines are chosen.
     variants : sequence of str or None
         Variant (protonation state) of each residue in OpenMM's table; None chooses it.
+    ph : float
+        By which acids, bases and cysteines are protonated, as by OpenMM; a histidine has both hydrogens up to 6.5.
 
     Returns
     -------
@@ -120,9 +124,9 @@ def protonate(topology: Any, xyz: Floats, variants: Sequence[str | None]) -> Pro
         for residue in residues:
             new_residue = new.addResidue(residue.name, new_chain, residue.id, residue.insertionCode)
             given = variants[residue.index]
-            variant = _choose_variant(residue, bonded, xyz, acceptors) if given is None else given
+            variant = _choose_variant(residue, bonded, xyz, acceptors, ph) if given is None else given
             ends = "N" * (residue is residues[0]) + "C" * (residue is residues[-1])
-            expected = _expected(residue, variant, ends)
+            expected = _expected(residue, variant, ends, ph)
             for atom in residue.atoms():
                 if given is not None and atom.element is element.hydrogen and not _is_expected(atom, expected):
                     continue
@@ -147,12 +151,12 @@ def bonded_particles(topology: Any) -> list[list[int]]:
     return bonded
 
 
-def _expected(residue: Any, variant: str | None, ends: str) -> dict[str, list[str]]:
+def _expected(residue: Any, variant: str | None, ends: str, ph: float) -> dict[str, list[str]]:
     """Names of the hydrogens of a residue at some chain ends, by the name of the atom that carries them."""
     names = defaultdict(list)
     for hydrogen in hydrogen_table().get(residue.name, ()):
         by_variant = hydrogen.variants is not None and variant is not None
-        there = variant in (hydrogen.variants or ()) if by_variant else hydrogen.max_ph >= PH
+        there = variant in (hydrogen.variants or ()) if by_variant else hydrogen.max_ph >= ph
         if there and (hydrogen.ends is None or any(end in hydrogen.ends for end in ends)):
             names[hydrogen.parent].append(hydrogen.name)
     return names
@@ -168,13 +172,15 @@ def _missing(expected: list[str], present: list[str]) -> list[str]:
     return missing[: max(len(expected) - len(present), 0)]
 
 
-def _choose_variant(residue: Any, bonded: list[list[Any]], xyz: Floats, acceptors: list[Any]) -> str | None:
+def _choose_variant(residue: Any, bonded: list[list[Any]], xyz: Floats, acceptors: list[Any], ph: float) -> str | None:
     """Variant of a cysteine or a histidine by its bonds; None for other residues."""
     if residue.name == "CYS":
         sulphur = [atom for atom in residue.atoms() if atom.name == "SG"]
         linked = any(other.residue is not residue for atom in sulphur for other in bonded[atom.index])
         return "CYX" if linked else None
-    return _choose_tautomer(residue, bonded, xyz, acceptors) if residue.name == "HIS" else None
+    if residue.name != "HIS":
+        return None
+    return "HIP" if ph <= HISTIDINE_PH else _choose_tautomer(residue, bonded, xyz, acceptors)
 
 
 def _choose_tautomer(residue: Any, bonded: list[list[Any]], xyz: Floats, acceptors: list[Any]) -> str:

@@ -20,7 +20,7 @@ from geofold.errors import ForceFieldError
 from geofold.geometry import frames_by_normal
 from geofold.molecule.energy.all_atom import Completed, complete, platform
 from geofold.molecule.energy.amber import AMBER14, ForceField
-from geofold.molecule.energy.hydrogens import bonded_particles
+from geofold.molecule.energy.hydrogens import PH, bonded_particles
 from geofold.molecule.energy.subsystem import SystemTerms
 from geofold.molecule.structure import Structure
 
@@ -95,6 +95,7 @@ class EnergyModel:
         seed: int = 0,
         only: Collection[int] | None = None,
         force_field: ForceField = AMBER14,
+        ph: float = PH,
     ) -> EnergyModel:
         """Energy model of one conformer; hydrogens and missing atoms are added.
 
@@ -110,13 +111,15 @@ class EnergyModel:
             Residues to include, see `geofold.molecule.energy.all_atom.region`; None for all.
         force_field : ForceField
             Force field of hydrogens and energy.
+        ph : float
+            By which hydrogens are added.
 
         Raises
         ------
         ForceFieldError
             If a residue cannot be completed or has no template.
         """
-        completed = complete(structure, conformer, hydrogens=True, seed=seed, only=only, force_field=force_field)
+        completed = complete(structure, conformer, hydrogens=True, seed=seed, only=only, force_field=force_field, ph=ph)
         parameters = SystemParameters(force_field.system(completed.topology))
         model = cls(completed, parameters, _riders(completed), force_field)
         return model._with_rotors_turned(completed.xyz)

@@ -7,7 +7,7 @@ number (CONECT) stay valid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,14 @@ from geofold.molecule.structure import (
     Structure,
 )
 
-__all__ = ["require_single_model", "round_coordinates", "with_atoms", "with_residues", "without_atoms"]
+__all__ = [
+    "require_single_model",
+    "round_coordinates",
+    "with_atoms",
+    "with_expected_errors",
+    "with_residues",
+    "without_atoms",
+]
 
 
 def with_residues(
@@ -140,6 +147,28 @@ def without_atoms(structure: Structure, gone: Mask) -> Structure:
     return replace(_without_rows(structure, gone), document=None if document is None else document.delete_atoms(gone))
 
 
+def with_expected_errors(structure: Structure, errors: Mapping[int, float | None]) -> Structure:
+    """Write the expected error of residues as the B-factor of their atoms, and say in the file that they were modelled.
+
+    Parameters
+    ----------
+    structure : Structure
+    errors : mapping of int to float or None
+        Expected error (A) of each modelled residue; if it is None, the B-factors stay.
+
+    Returns
+    -------
+    Structure
+        With a document; a structure without one gets a PDB document.
+    """
+    present, document = _with_document(structure)
+    bfactor = present.bfactor.copy()
+    for residue, error in errors.items():
+        if error is not None:
+            bfactor[present.residues[residue].atoms] = round(error, 2)
+    return replace(present, bfactor=bfactor, document=document.describe_residues(present, errors))
+
+
 def _with_document(structure: Structure) -> tuple[Structure, Document]:
     """Structure and its document; without one, a PDB document, and occupancies and B-factors rounded as in it."""
     if structure.document is not None:
@@ -222,7 +251,8 @@ def _rebuilt(
 ) -> Structure:
     """Structure of edited columns, with the title and the notes of the one before the edit."""
     edited = Structure.from_columns(columns, residue_of, structure.source)
-    return replace(edited, links=links, title=structure.title, n_models=structure.n_models, notes=structure.notes)
+    kept = {name: getattr(structure, name) for name in ("title", "n_models", "notes", "given", "given_from")}
+    return replace(edited, links=links, **kept)
 
 
 def round_coordinates(xyz: Floats) -> Floats:

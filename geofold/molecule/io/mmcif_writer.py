@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from geofold.errors import OutputError
 from geofold.molecule.io.cif_tokens import Columns
 from geofold.molecule.io.link_records import CONNECTIONS, cif_links
+from geofold.molecule.io.modelled_records import category_edits, modelled_entries, read_modelled_category
+from geofold.molecule.io.prediction_records import prediction_of_text
 from geofold.molecule.io.sequence_records import cif_sequences
+from geofold.molecule.modelled_residue import ModelledResidue, ResidueKey
 from geofold.molecule.numbers import parse_cif_real, parse_int
 from geofold.molecule.records import NewResidue, RecordedSequence, Side, neighbours_of_new
 from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure
@@ -145,6 +148,26 @@ class CifDocument:
         """Sequences of ``pdbx_poly_seq_scheme``, or of ``entity_poly_seq``."""
         return cif_sequences(self.tables, self._entity_of_chain)
 
+    def describe_residues(self, structure: Structure, errors: Mapping[int, float | None]) -> CifDocument:
+        """Write expected errors (A) in B_iso_or_equiv, and a category that names the residues, at the block's head."""
+        edits: list[Edit] = []
+        column = self.items.index("b_iso_or_equiv") if "b_iso_or_equiv" in self.items else None
+        written = {residue: error for residue, error in errors.items() if error is not None and column is not None}
+        for residue, error in written.items():
+            for start, end in self.spans[structure.residues[residue].atoms, column].tolist():
+                edits.append((start, end, f"{error:.2f}".ljust(end - start)))
+        entries = self.modelled_residues() | modelled_entries(structure, errors)
+        edits += category_edits(self.text, int(self.spans[:, 0, 0].min()), entries)
+        return replace(self, text=self._edited_text(edits), spans=_shifted(self.spans, edits))
+
+    def modelled_residues(self) -> dict[ResidueKey, ModelledResidue]:
+        """Residues of the category of `describe_residues`."""
+        return read_modelled_category(self.text)
+
+    def prediction(self) -> str | None:
+        """Record that says that B-factors are pLDDT; empty if none does, None if one names an experiment."""
+        return prediction_of_text(self.text)
+
     def _fitted(self, start: int, end: int, new: str, floor: int, flush_right: bool) -> Edit:
         """Edit that keeps the column: a longer value takes the place of blanks around it, a shorter one is padded."""
         blanks = self.text[max(floor, start - MAX_WIDTH) : start]
@@ -246,7 +269,7 @@ class CifDocument:
 
 
 def _shifted(spans: Spans, edits: Sequence[Edit]) -> Spans:
-    """Spans (n, items, 2) after edits that insert or delete text outside them."""
+    """Spans (n, items, 2) after edits that replace whole values, or insert or delete text outside them."""
     ordered = sorted(edits, key=lambda edit: edit[:2])
     growth = np.cumsum([0, *(len(new) - (end - start) for start, end, new in ordered)])
     starts, ends = (np.array([edit[side] for edit in ordered], dtype=np.int64) for side in (0, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +10,17 @@ from numpy.typing import NDArray
 
 from geofold.molecule.io.hybrid36 import encode36
 from geofold.molecule.io.link_records import pdb_links
+from geofold.molecule.io.modelled_records import (
+    is_modelled_remark,
+    modelled_entries,
+    modelled_remarks,
+    place_of_remarks,
+    read_modelled_remarks,
+)
 from geofold.molecule.io.pdb_fields import bfactor_field, coordinate_field, highest_serial, is_atom, name_field
+from geofold.molecule.io.prediction_records import prediction_of_lines
 from geofold.molecule.io.sequence_records import seqres
+from geofold.molecule.modelled_residue import ModelledResidue, ResidueKey
 from geofold.molecule.records import NewResidue, RecordedSequence, Side, neighbours_of_new
 from geofold.molecule.selection import ELEMENTS
 from geofold.molecule.structure import AddedAtom, Floats, Link, Mask, Structure
@@ -122,6 +131,31 @@ class PdbDocument:
         owner = f"{residue.name:>3s} {template[21:22]}{encode36(residue.number[0], 4)}{residue.number[1]:1s}"
         new = (body[:17] + owner + body[27:]).ljust(len(body)).rstrip() + " " * (len(body) - len(body.rstrip()))
         return replace(self, lines=(*self.lines[:line], new + _line_end(old), *self.lines[line + 1 :]))
+
+    def describe_residues(self, structure: Structure, errors: Mapping[int, float | None]) -> PdbDocument:
+        """Write expected errors (A) in columns 61-66, and REMARK 99 records that name the residues."""
+        lines = list(self.lines)
+        for residue, error in errors.items():
+            if error is None:
+                continue
+            for k in self.atom_lines[structure.residues[residue].atoms].tolist():
+                body = lines[k].rstrip("\r\n")
+                lines[k] = f"{body[:60]:60s}{bfactor_field(error)}{body[66:]}{_line_end(lines[k])}"
+        records = modelled_remarks(self.modelled_residues() | modelled_entries(structure, errors))
+        document = replace(self, lines=tuple(lines))
+        document = document._without_lines([k for k, line in enumerate(lines) if is_modelled_remark(line)])
+        place, end = place_of_remarks(document.lines), _line_end(lines[0]) or "\n"
+        lines = [*document.lines[:place], *(record + end for record in records), *document.lines[place:]]
+        atom_lines = document.atom_lines + len(records) * (document.atom_lines >= place)
+        return replace(document, lines=tuple(lines), atom_lines=atom_lines)
+
+    def modelled_residues(self) -> dict[ResidueKey, ModelledResidue]:
+        """Residues of the REMARK 99 records of `describe_residues`."""
+        return read_modelled_remarks(self.lines)
+
+    def prediction(self) -> str | None:
+        """Record that says that B-factors are pLDDT; empty if none does, None if one names an experiment."""
+        return prediction_of_lines(self.lines)
 
     def _end_of_atom(self, line: int) -> int:
         """Line after an atom's line and the records attached to it."""

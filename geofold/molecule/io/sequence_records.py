@@ -18,8 +18,9 @@ Number = tuple[int, str]
 
 
 def recorded_sequences(structure: Structure) -> dict[str, RecordedSequence]:
-    """Sequence of each chain id, as far as the structure's file records it."""
-    return structure.document.sequences() if structure.document is not None else {}
+    """Sequence of each chain id, as far as the user gave it or the structure's file records it."""
+    recorded = structure.document.sequences() if structure.document is not None else {}
+    return {**recorded, **structure.given}
 
 
 def seqres(lines: Sequence[str]) -> dict[str, RecordedSequence]:

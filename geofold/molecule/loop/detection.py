@@ -148,7 +148,7 @@ def find_anomalous_segments(
         high = np.where(inside, anomaly.difficulty(SMOOTHING_WIDTH), -np.inf)
         worst = int(high.argmax())
         if not high[worst] > trigger:
-            return _merge(segments)
+            return merge_segments(segments)
         extends = (high > trigger) | (anomaly.difficulty(3) > trigger - HYSTERESIS)
         low, top = next(span for span in spans if span[0] <= worst <= span[1])
         first = last = worst
@@ -163,7 +163,7 @@ def find_anomalous_segments(
         anomaly = anomaly.without(min(first, worst), max(last, worst))
 
 
-def _merge(segments: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def merge_segments(segments: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Segments in chain order; adjacent ones are merged."""
     merged: list[tuple[int, int]] = []
     for first, last in sorted(segments):

@@ -14,6 +14,7 @@ from geofold.learn.loop_score.confidence import (
     consensus_distance,
     fit_confidence,
     probability_within,
+    residue_errors,
 )
 
 
@@ -87,3 +88,41 @@ def test_probabilities_follow_from_the_interval(median: float, below: float, abo
     assert inside == pytest.approx(0.6827, abs=1e-4)
     chances = [probability_within(interval, limit) for limit in sorted(limits)]
     assert chances == sorted(chances) and chances[0] >= 0 and chances[-1] <= 1
+
+
+@given(
+    st.integers(1, 20).flatmap(
+        lambda length: st.lists(
+            st.lists(st.floats(0.0, 400.0), min_size=length, max_size=length), min_size=1, max_size=12
+        )
+    ),
+    st.floats(-8, 2),
+    st.floats(0.1, 12.0),
+)
+def test_the_mean_square_of_the_errors_is_the_expected_rmsd_squared(
+    squares: list[list[float]], model_score: float, expected: float
+) -> None:
+    distance = np.array(squares)
+    error = residue_errors(np.linspace(-6, -2, len(distance)), distance, model_score, expected)
+    assert np.sqrt(np.square(error).mean()) == pytest.approx(expected)
+    assert (error > 0).all()
+
+
+@given(st.lists(st.floats(0.0, 100.0), min_size=2, max_size=12), st.data())
+def test_a_residue_where_the_candidates_spread_more_is_less_certain(spread: list[float], data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(spread) - 1))
+    score, one = np.zeros(3), np.tile(spread, (3, 1))
+    other = one.copy()
+    other[1, at] += 20.0
+    before, after = (residue_errors(score, distance, -1.0, 2.0) for distance in (one, other))
+    assert after[at] > before[at] and (np.delete(after, at) < np.delete(before, at)).all()
+    order = np.argsort(spread, kind="stable")
+    assert (np.diff(before[order]) >= 0).all()
+
+
+def test_high_scores_have_no_say_and_no_candidates_make_all_residues_alike() -> None:
+    near, far = np.array([1.0, 4.0, 1.0]), np.array([400.0, 0.0, 0.0])
+    assert residue_errors(np.array([-9.0, 0.0]), np.stack([near, far]), -9.0, 1.0) == pytest.approx(
+        residue_errors(np.array([-9.0]), near[None], -9.0, 1.0), rel=1e-3
+    )
+    assert residue_errors(np.empty(0), np.empty((0, 3)), -9.0, 1.5).tolist() == [1.5] * 3
