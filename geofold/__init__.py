@@ -2,8 +2,8 @@
 
 ``check`` lists what is wrong, ``fix`` does what a structure needs, ``prepare`` makes it ready for a simulation,
 ``repair`` repairs loops, ``constrain`` brings residues of a peptide together, ``steer`` does so while the contacts
-change, ``live`` does so by hand in a browser, ``view`` shows a trajectory and ``batch`` runs many jobs. They are imported
-on first use, since torch and OpenMM take seconds to load.
+change, ``live`` does so by hand in a browser, ``view`` shows a trajectory and ``batch`` runs many jobs. They are
+imported on first use, since torch and OpenMM take seconds to load.
 """
 
 from __future__ import annotations
