@@ -23,10 +23,10 @@ from geofold.molecule.loop.batch_states import torsion_increments
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.topology.bond_walk import TorsionTree
 
-SEARCH_SECONDS = 20.0
-"""Time limit of a search."""
 FAMILIES = 5
 """Largest number of distinct models of a search."""
+SAME = 0.05
+"""Largest difference (radian) of backbone torsions from the present conformation that counts as the same."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,19 @@ def search(segment: MovingSegment, xyz: Floats, bands: tuple[Contact, ...]) -> l
         altloc=options.altloc,
         energy=False,
         models=FAMILIES,
-        budget=SEARCH_SECONDS,
         name=segment.structure.source,
     )
+    turned = [torsion_increments(domain, structure, model.xyz[None, inside])[0] for model in result.models]
+    found = [
+        (angle, model)
+        for angle, model in zip(turned, result.models, strict=True)
+        if np.abs(angle[tree.backbone]).max() > SAME
+    ]
+    if not found:
+        raise OptionError("a search that found only the present conformation", "another one", "pull the loop first")
     return [
-        Model(
-            f"family {rank}",
-            _by_torsion(tree, torsion_increments(domain, structure, model.xyz[None, inside])[0]),
-            f"score {model.report['score']:.2f}",
-        )
-        for rank, model in enumerate(result.models, 1)
+        Model(f"family {rank}", _by_torsion(tree, angle), f"score {model.report['score']:.2f}")
+        for rank, (angle, model) in enumerate(found, 1)
     ]
 
 
