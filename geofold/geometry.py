@@ -213,6 +213,15 @@ def pairwise_rmsd(one: Any, other: Any, scale: float = 1.0) -> Any:
     return np.asarray(scale * cdist(rows, columns) / math.sqrt(points))
 
 
+def superpose(points: Array, mobile: Array, target: Array) -> Array:
+    """Points (..., 3) after the rigid motion that brings `mobile` (n, 3) closest to `target` (n, 3)."""
+    from scipy.spatial.transform import Rotation
+
+    rotation, _ = Rotation.align_vectors(target - target.mean(0), mobile - mobile.mean(0))
+    moved = rotation.apply(points.reshape(-1, 3) - mobile.mean(0)) + target.mean(0)
+    return np.asarray(moved.reshape(points.shape))
+
+
 def superposed_rmsd(one: Array, other: Array) -> float:
     """Root-mean-square deviation of two sets of points (n, 3) after the best superposition.
 

@@ -39,7 +39,7 @@ def copied_initial_models(
     """
     loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, predicts=False)
     ends = build.before + 1, build.after - 1
-    backbone = superposed_backbone(structure, CopyPair(reference, ends), options)
+    backbone = superposed_backbone(structure, CopyPair(reference, ends), structure.conformer(options.altloc))
     rows = loop.fit(torsions_of(structure, reference)[None], backbone[None])
     if not len(rows):
         raise BuildError(

@@ -102,7 +102,11 @@ class BuiltLoops:
     @property
     def missing(self) -> int:
         """Number of residues that the input lacked."""
-        return sum(len(models.build.names) - len(models.build.removed) for models in self.initial)
+        return sum(len(models.build.names) - self._replaced(models.build) for models in self.initial)
+
+    def _replaced(self, build: BuildPlan) -> int:
+        """Count the amino acids that a loop replaces, without caps."""
+        return sum(self.original.is_amino_acid(k) for k in build.removed)
 
     def report(self) -> list[dict[str, Any]]:
         """Entry of each loop in the report."""
@@ -112,7 +116,7 @@ class BuiltLoops:
                 "sequence": models.build.sequence,
                 "sequence_from": models.build.source,
                 "atoms": int(models.rows.shape[1]),
-                "residues_replaced": len(models.build.removed),
+                "residues_replaced": self._replaced(models.build),
                 "conformations": {"tried": models.tried, "kept": len(models.rows)},
             }
             for models in self.initial

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 
-from geofold.geometry import rmsd, wrap
+from geofold.geometry import rmsd, superpose, wrap
 from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.evaluation import evaluate_model
 from geofold.modelling.force_field_stage import whole_coordinates
@@ -30,7 +29,7 @@ from geofold.molecule.loop.domain import LoopDomain, LoopState
 from geofold.molecule.residues import BACKBONE
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.sidechains.packing import backbone_torsions
-from geofold.molecule.structure import Floats, Structure
+from geofold.molecule.structure import Floats, Mask, Structure
 
 LOOP_COPY = "loop-copy"
 """Predictor of a loop that is a copy of another one."""
@@ -112,7 +111,7 @@ def compare_copies(
     end, rows = replace(structure, xyz=xyz), []
     torsions, conformer = backbone_torsions(end), structure.conformer(altloc)
     for pair in pairs:
-        placed = _superpose(end, pair, conformer)(_backbone(end, pair.reference, conformer))
+        placed = superposed_backbone(end, pair, conformer)
         distance = 10 * np.linalg.norm(placed - _backbone(end, pair.copy, conformer), axis=-1).max(1)
         first, last = ([structure.residues[k] for k in span] for span in (pair.reference, pair.copy))
         turned = np.abs(wrap(_span_of(torsions, pair.reference) - _span_of(torsions, pair.copy))) > DIFFERENT
@@ -135,7 +134,7 @@ def compare_copies(
 
 def _place(structure: Structure, domain: LoopDomain, pair: CopyPair, options: RunOptions) -> LoopState | None:
     """State of a copy with the torsions of its reference; None if it does not close."""
-    backbone = superposed_backbone(structure, pair, options)
+    backbone = superposed_backbone(structure, pair, structure.conformer(options.altloc))
     start, torsions = domain.start(structure.xyz), torsions_of(structure, pair.reference)
     state, closed = transfer_torsions(domain, structure, start, torsions[None], backbone[None])
     if not closed.any():
@@ -153,37 +152,28 @@ def _place(structure: Structure, domain: LoopDomain, pair: CopyPair, options: Ru
     return LoopState(conformation, domain.sterics.pairs(moved), 0)
 
 
-def superposed_backbone(structure: Structure, pair: CopyPair, options: RunOptions) -> Floats:
-    """Backbone (L, 4, 3) of a reference, superposed on its copy's surroundings."""
-    conformer = structure.conformer(options.altloc)
-    return _superpose(structure, pair, conformer)(_backbone(structure, pair.reference, conformer))
-
-
-def _superpose(structure: Structure, pair: CopyPair, conformer: np.ndarray) -> Any:
-    """Motion that brings the residues next to a reference onto those next to its copy, as a function of points."""
+def superposed_backbone(structure: Structure, pair: CopyPair, conformer: Mask) -> Floats:
+    """Backbone (L, 4, 3) of a reference, superposed with the residues next to it on those next to its copy."""
     mobile, target = list[Floats](), list[Floats]()
-    count = len(structure.residues)
-    for side, (own, other) in ((-1, (pair.reference[0], pair.copy[0])), (1, (pair.reference[1], pair.copy[1]))):
+    for side, ends in ((-1, (pair.reference[0], pair.copy[0])), (1, (pair.reference[1], pair.copy[1]))):
         for step in range(1, FLANK + 1):
-            residues = own + side * step, other + side * step
-            if not all(0 <= k < count and structure.bonded(*sorted((k, k - side))) for k in residues) and step > 1:
+            residues = [end + side * step for end in ends]
+            beyond = step > 1 and not all(_follows(structure, k, side) for k in residues)
+            atoms = [] if beyond else [structure.atom(k, name, conformer) for k in residues for name in BACKBONE[:3]]
+            if not atoms or None in atoms:
                 break
-            atoms = [[structure.atom(k, name, conformer) for name in BACKBONE[:3]] for k in residues]
-            if None in atoms[0] or None in atoms[1]:
-                break
-            for points, places in ((mobile, atoms[0]), (target, atoms[1])):
-                points.append(structure.xyz[np.array(places, dtype=np.int64)])
-    one, other_points = np.concatenate(mobile), np.concatenate(target)
-    rotation, _ = Rotation.align_vectors(other_points - other_points.mean(0), one - one.mean(0))
-
-    def move(points: Floats) -> Floats:
-        flat = rotation.apply(points.reshape(-1, 3) - one.mean(0)) + other_points.mean(0)
-        return np.asarray(flat.reshape(points.shape))
-
-    return move
+            points = structure.xyz[np.array(atoms, dtype=np.int64)]
+            mobile.append(points[:3])
+            target.append(points[3:])
+    return superpose(_backbone(structure, pair.reference, conformer), np.concatenate(mobile), np.concatenate(target))
 
 
-def _backbone(structure: Structure, span: Range, conformer: np.ndarray) -> Floats:
+def _follows(structure: Structure, k: int, side: int) -> bool:
+    """Whether residue k is there and bonded to the one before it on a side, -1 or 1."""
+    return 0 <= k < len(structure.residues) and structure.bonded(*sorted((k, k - side)))
+
+
+def _backbone(structure: Structure, span: Range, conformer: Mask) -> Floats:
     atoms = np.array(backbone_atoms(structure, *span, conformer), dtype=np.int64)
     return np.asarray(structure.xyz[atoms].reshape(-1, 4, 3))
 
@@ -203,7 +193,9 @@ def _atoms_by_name(structure: Structure, pair: CopyPair) -> tuple[Floats, np.nda
     for step in range(pair.copy[1] - pair.copy[0] + 1):
         atoms = structure.residues[pair.copy[0] + step].atoms
         same = [structure.atom(pair.reference[0] + step, str(structure.name[a]), mask) for a in atoms.tolist()]
-        heavy = [s is not None for s, a in zip(same, atoms.tolist(), strict=True) if structure.element[a] != "H"]
+        heavy = [
+            s is not None for s, a in zip(same, atoms.tolist(), strict=True) if structure.element[a] not in ("H", "D")
+        ]
         known.append(all(heavy))
         rows += [structure.xyz[a if s is None else s] for s, a in zip(same, atoms.tolist(), strict=True)]
     return np.array(rows), np.array(known)

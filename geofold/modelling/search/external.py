@@ -9,20 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from geofold.errors import BuildError
+from geofold.geometry import superpose
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.molecule.io.read import read
+from geofold.molecule.loop.copies import FLANK, MIN_FLANK
 from geofold.molecule.residues import BACKBONE, one_letter_code, standard_name
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.sidechains.packing import backbone_torsions
 from geofold.molecule.structure import Floats, Structure
-
-FLANK = 6
-"""Residues on each side of the loop that a model is superposed on, at most."""
-MIN_FLANK = 2
-"""Residues on each side that a model must have, of the same kind as in the structure."""
 
 
 def external_candidates(loop: LoopCandidates, paths: Sequence[str]) -> Floats:
@@ -71,9 +67,8 @@ def fit_model(loop: LoopCandidates, model: Structure) -> Floats:
             (model, [own for _, own in pairs], model.conformer_mask),
         )
     )
-    rotation, _ = Rotation.align_vectors(target - target.mean(0), mobile - mobile.mean(0))
     atoms = np.array(backbone_atoms(model, first, first + count - 1, model.conformer_mask))
-    backbone = rotation.apply(model.xyz[atoms] - mobile.mean(0)) + target.mean(0)
+    backbone = superpose(model.xyz[atoms], mobile, target)
     torsions = backbone_torsions(model)[first : first + count + 1, :2]
     return loop.fit(torsions[None], backbone.reshape(1, count, 4, 3))
 

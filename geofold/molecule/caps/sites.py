@@ -15,6 +15,7 @@ from geofold.molecule.structure import Mask, Structure
 from geofold.molecule.topology.gaps import Segment, chain_segments
 
 ACE, NME = "ACE", "NME"
+CAP_NAMES = (ACE, NME)
 GAPS, ENDS, ALL = "gaps", "ends", "all"
 """Where caps are put: at gaps, at the ends of chains, or at both."""
 CAP_PLACES = (GAPS, ENDS, ALL)

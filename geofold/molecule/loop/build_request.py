@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from geofold.errors import BuildError, GeofoldError, OverlappingLoopsError, ResidueRangeError, SequenceError
+from geofold.molecule.caps.sites import CAP_NAMES
 from geofold.molecule.io.edit import require_single_model
 from geofold.molecule.loop.build_plan import STANDARD, BuildPlan, with_given_sequence, with_recorded_sequence
 from geofold.molecule.numbering import numbers_between, numbers_of
@@ -71,7 +72,8 @@ def plan_build(structure: Structure, text: str) -> BuildPlan:
         numbers = tuple(gap.numbers)  # insertion codes and skipped numbers included
     else:
         _require_length(str(span), len(requested))
-        existing = [(structure.residues[k].resnum, structure.residues[k].icode) for k in removed]
+        amino = [structure.residues[k] for k in removed if structure.residues[k].resname not in CAP_NAMES]
+        existing = [(residue.resnum, residue.icode) for residue in amino]
         numbers = tuple(sorted({*requested, *existing}))
     build = BuildPlan(span.chain, before, after, removed, numbers, (), "given")
     _require_all(structure, build, gap)
@@ -182,7 +184,7 @@ def _require_length(label: str, count: int) -> None:
 
 
 def _anchors(structure: Structure, span: ResidueRange, requested: Sequence[Number]) -> tuple[int, int, tuple[int, ...]]:
-    """Return indices of the residues before and after the range, and of the existing residues inside it."""
+    """Return indices of the residues before and after the range, and of the existing ones inside it, caps included."""
     chain = [
         k
         for k, residue in enumerate(structure.residues)
@@ -212,7 +214,8 @@ def _anchors(structure: Structure, span: ResidueRange, requested: Sequence[Numbe
             f"choose a range between existing residues; {describe_contents(structure)}",
         )
     before, after = (chain[position] for position in pairs[0])
-    if len(pairs) > 1 or after - before - 1 != len(inside):
+    caps = [k for k in range(before + 1, after) if structure.residues[k].resname in CAP_NAMES]
+    if len(pairs) > 1 or after - before - 1 != len(inside) + len(caps):
         given = f"{structure.residues[before].label} and {structure.residues[after].label} of {structure.source}"
         raise BuildError(
             f"{given} do not follow each other in the file",
@@ -220,7 +223,7 @@ def _anchors(structure: Structure, span: ResidueRange, requested: Sequence[Numbe
             "put the residues of the chain in order, each number once",
         )
     require_anchors(structure, before, after)
-    return before, after, inside
+    return before, after, tuple(sorted({*inside, *caps}))
 
 
 def require_anchors(structure: Structure, before: int, after: int) -> None:

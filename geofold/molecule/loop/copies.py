@@ -10,12 +10,13 @@ from geofold.errors import GeofoldError
 from geofold.molecule.loop.build_plan import STANDARD, BuildPlan
 from geofold.molecule.loop.build_request import require_anchors
 from geofold.molecule.residues import standard_name
+from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import find_gaps
 
 Range = tuple[int, int]
 FLANK, MIN_FLANK = 6, 2
-"""Residues on each side of a loop that its copies have, too: at most, and at least."""
+"""Residues on each side of a loop that its copies have, too, and that they are superposed on: at most, and at least."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def copies_of_loop(structure: Structure, first: int, last: int) -> list[tuple[in
     """First and last residues of the copies of a loop in other chains."""
     found = []
     for start, end in _same_residues(structure, first - 1, last + 1):
-        if all(structure.bonded(k, k + 1) for k in range(start, end)):
+        complete = None not in backbone_atoms(structure, start + 1, end - 1, structure.conformer_mask)
+        if complete and all(structure.bonded(k, k + 1) for k in range(start, end)):
             found.append((start + 1, end - 1))
     return found
 

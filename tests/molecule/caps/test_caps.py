@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from app_cases import STRUCTURES
-from build_cases import renumbered, without
+from build_cases import checked, renumbered, without
 from openmm.app import ForceField, Modeller, PDBFile, PDBxFile
 
 import geofold as gf
@@ -238,3 +238,15 @@ def test_fix_caps_and_protonates_what_openmm_accepts_at_once(tmp_path, capsys) -
     again = tmp_path / "again.pdb"
     assert main(["fix", str(out), "-o", str(again), "--cap", "all", "--hydrogens", "--no-energy", "-q"]) in (0, 1)
     assert again.read_bytes() == out.read_bytes()
+
+
+def test_caps_make_way_for_a_loop_that_is_built() -> None:
+    capped = gf.repair(without("1ubi.pdb", (58, 61)), cap="gaps", energy=False)
+    assert capped.report["caps"]["added"]
+    (gap,) = gf.check(capped.content, energy=False)["chain_breaks"]
+    assert (gap["build"], gap["sequence"]) == ("A:58-61", "DYNI")
+    result = gf.repair(capped.content, build="all", **QUICK)
+    structure = checked(result, "A:58-61", "DYNI")
+    assert not {ACE, NME} & {residue.resname for residue in structure.residues}
+    assert result.report["built"][0]["residues_replaced"] == 0 and result.report["before"]["missing_residues"] == 4
+    assert without(result.content, (58, 61)) == without("1ubi.pdb", (58, 61))
