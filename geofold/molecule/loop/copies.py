@@ -53,21 +53,35 @@ class LoopsWithCopies:
 
 
 def add_copies(structure: Structure, builds: Sequence[BuildPlan], ranges: Sequence[Range]) -> LoopsWithCopies:
-    """Find the copies of loops in other chains, except those that were asked for by themselves."""
-    references, left, repaired = dict[BuildPlan, BuildPlan](), list[str](), list[CopyPair]()
+    """Find the copies of loops in other chains.
+
+    Of requested loops that are copies of one another, the first one is modelled and the others are its copies.
+    """
+    references, left, pairs, remaining = dict[BuildPlan, BuildPlan](), list[str](), list[CopyPair](), list[Range]()
     for build in builds:
+        if any(_is_same(build, copy) for copy in references):
+            continue
         plans, reasons = copies_of_build(structure, build)
-        taken = [(other.before, other.after) for other in [*builds, *references]]
-        references |= {p: build for p in plans if not any(p.before < end and start < p.after for start, end in taken)}
+        others = [other for other in [*builds, *references] if not any(_is_same(other, plan) for plan in plans)]
+        references |= {p: build for p in plans if not any(p.before < o.after and o.before < p.after for o in others)}
         left += reasons
     for span in ranges:
-        taken = [*ranges, *(pair.copy for pair in repaired)]
+        if span in [pair.copy for pair in pairs]:
+            continue
+        remaining.append(span)
         for first, last in copies_of_loop(structure, *span):
+            taken = [*(other for other in ranges if other != (first, last)), *(pair.copy for pair in pairs)]
             if not any(first <= end + 1 and start <= last + 1 for start, end in taken):
-                repaired.append(CopyPair(span, (first, last)))
-    ordered = sorted([*builds, *references], key=lambda build: build.before)
+                pairs.append(CopyPair(span, (first, last)))
+    requested = [build for build in builds if not any(_is_same(build, copy) for copy in references)]
+    ordered = sorted([*requested, *references], key=lambda build: build.before)
     built = {k: ordered.index(references[build]) for k, build in enumerate(ordered) if build in references}
-    return LoopsWithCopies(ordered, built, [*ranges, *(pair.copy for pair in repaired)], repaired, left)
+    return LoopsWithCopies(ordered, built, [*remaining, *(pair.copy for pair in pairs)], pairs, left)
+
+
+def _is_same(one: BuildPlan, other: BuildPlan) -> bool:
+    """Whether two plans build the same residues in the same place."""
+    return (one.before, one.after, one.names) == (other.before, other.after, other.names)
 
 
 def copies_of_loop(structure: Structure, first: int, last: int) -> list[tuple[int, int]]:

@@ -158,11 +158,17 @@ def test_copies_are_found_by_their_residues() -> None:
     assert copies_of_loop(structure, first, last) == [find_range(structure, "B:1045C-1056C")]
     assert copies_of_loop(read(STRUCTURES / "1ubi.pdb"), 44, 55) == []
     both = add_copies(structure, [], [(first, last), find_range(structure, "B:1045C-1056C")])
-    assert both.repaired == [] and len(both.ranges) == 2  # asked for by themselves
+    assert both.repaired == [CopyPair((first, last), both.ranges[1])] and len(both.ranges) == 2
+    overlapping = add_copies(structure, [], [(first, last), find_range(structure, "B:1044C-1050C")])
+    assert overlapping.repaired == [] and len(overlapping.ranges) == 2
     gap = read(dimer(without("1ubi.pdb", (58, 61)), shift=0))
     (build,) = plan_builds(gap, ["A:58-61=DYNI"])
     (plan,), left = copies_of_build(gap, build)
     assert (plan.label, plan.names) == ("B:58-61", build.names) and left == []
+    twice = add_copies(gap, plan_builds(gap, ["A:58-61=DYNI", "B:58-61=DYNI"]), [])
+    assert [plan.label for plan in twice.builds] == ["A:58-61", "B:58-61"] and twice.built == {1: 0}
+    different = add_copies(gap, plan_builds(gap, ["A:58-61=DYNI", "B:58-61=GGGG"]), [])
+    assert len(different.builds) == 2 and different.built == {}
     whole = read(dimer((STRUCTURES / "1ubi.pdb").read_bytes()))
     lines = dimer((STRUCTURES / "1ubi.pdb").read_bytes()).splitlines(keepends=True)
     half = b"".join(x for x in lines if not (x[:4] == b"ATOM" and x[21:22] == b"A" and 58 <= int(x[22:26]) <= 61))
