@@ -43,7 +43,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint $(TOOLS)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
 
 check: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(FAST)
@@ -59,7 +59,7 @@ release-check: $(STAMP)
 # changes of the public interface since the last tag
 api-check: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check griffe
-	$(BIN)/griffe check geofold --against "$$(git describe --tags --abbrev=0)"
+	$(BIN)/python examples/packaging/check_interface.py "$$(git describe --tags --abbrev=0)"
 
 clean:
 	rm -rf $(VENV) demo bench-out build dist site

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 import zipfile
 import zlib
@@ -107,6 +108,36 @@ def test_the_wheel_stays_below_its_limit() -> None:
         if path.is_file() and "__pycache__" not in path.parts and not any(path.is_relative_to(one) for one in excluded)
     ]  # fmt: skip
     assert sum(len(zlib.compress(path.read_bytes(), 6)) for path in files) <= LARGEST_WHEEL
+
+
+def test_changes_that_break_callers_are_listed_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("griffe")
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "packaging"))
+    import check_interface
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    package = tmp_path / "geofold"
+    (package / "core").mkdir(parents=True)
+    for name in ("__init__.py", "core/__init__.py", "core/inner.py", "core/checks.py"):
+        (package / name).touch()
+    (package / "errors.py").write_text("def explain(what, how=1): ...\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    monkeypatch.setattr(check_interface, "ROOT", tmp_path)
+    (package / "errors.py").write_text("def explain(what, how=1, why=2): ...\n")
+    (package / "core" / "inner.py").write_text("changed = True\n")
+    assert check_interface.main("HEAD") == []
+    (package / "errors.py").write_text("def explain(what, why): ...\n")
+    (package / "core" / "checks.py").unlink()
+    found = check_interface.main("HEAD")
+    assert any("explain(how)" in line for line in found), found
+    assert "geofold.core.checks: removed" in found
 
 
 @pytest.fixture
