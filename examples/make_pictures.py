@@ -1,17 +1,19 @@
-"""Make the pictures of the README and the documentation: screenshots of viewer pages in a headless Chromium.
+"""Make the pictures of the README and the documentation: screenshots of viewer pages in a headless Chromium, and films.
 
 python examples/make_pictures.py [NAME ...]
 
 Needs Chromium, and 3Dmol.js (npm install 3dmol, or GEOFOLD_3DMOL_JS); steering_panel needs ipywidgets too, and beside
 3dmol what shows widgets outside a notebook (npm install @jupyter-widgets/html-manager requirejs). Pictures go to
-examples/pictures, at most 150 kB each. The same seeds give the same coordinates; how a browser draws them differs from
-version to version.
+examples/pictures, at most 150 kB each; so do films, as animated WebP. The same seeds give the same coordinates; how a
+browser draws them differs from version to version.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,13 +21,17 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
+
 import geofold as gf
 from geofold.app.result import Result
 from geofold.app.steering.notebook_panel import view_of
 from geofold.app.viewer.html import embed_json
-from geofold.app.viewer.library import LIBRARY_FILE, LIBRARY_VARIABLE
+from geofold.app.viewer.library import LIBRARY_FILE, LIBRARY_VARIABLE, library_path
 from geofold.errors import OptionError
 from geofold.resources import find
+
+Builder = Callable[[], tuple[str, int, int]]
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 LARGEST = 150_000
@@ -91,31 +97,117 @@ def steering_panel() -> tuple[str, int, int]:
     return page, 680, 560
 
 
-SCENES: dict[str, Callable[[], tuple[str, int, int]]] = {
-    scene.__name__: scene for scene in (repair, repair_by_k, moving_contact, steering_panel)
-}
+def repairing() -> tuple[str, tuple[int, int], bool]:
+    """A repair as a film: the models of its path, the loop's residues, and that they were there before."""
+    result = gf.repair(find("structures", "1ubi_bent.pdb"), loop="A:45-56")
+    return result.trajectory_content("path.pdb").decode(), (45, 56), True
+
+
+def building() -> tuple[str, tuple[int, int], bool]:
+    """The same of a missing loop that is built."""
+    result = gf.repair(find("structures", "1bhl.pdb"), build="A:138-153")
+    return result.trajectory_content("path.pdb").decode(), (138, 153), False
+
+
+SCENES: dict[str, Builder] = {scene.__name__: scene for scene in (repair, repair_by_k, moving_contact, steering_panel)}
+FILMS = {film.__name__: film for film in (repairing, building)}
+ROWS, COLUMNS, TILE = 3, 4, (400, 300)
+"""Frames of a film, drawn in one page, and their size in pixels."""
+GRID = """<!doctype html><meta charset="utf-8"><body style="margin: 0">LIBRARY
+<div id="grid" style="position: relative; width: WIDTHpx; height: HEIGHTpx"></div>
+<script>
+  const frames = FRAMES, [first, last] = LOOP, before = BEFORE;
+  const grid = $3Dmol.createViewerGrid("grid", {rows: ROWS, cols: COLUMNS, control_all: false},
+                                       {backgroundColor: "white"}).flat();
+  grid.forEach((viewer, k) => {
+    const loop = {resi: `${first}-${last}`}, model = viewer.addModel(frames[k], "pdb");
+    model.setStyle({}, {cartoon: {color: "#c8c8c8"}});
+    if (before) {
+      const start = viewer.addModel(frames[0], "pdb");
+      start.setStyle({}, {});
+      start.setStyle(loop, {cartoon: {color: "#3b7fc4", style: "trace", thickness: 0.2}});
+    }
+    if (!before && k == 0) {
+      model.setStyle(loop, {});
+    } else {
+      const tube = {color: "#e8820c", style: "trace", thickness: 0.4};
+      model.setStyle(loop, {cartoon: tube, stick: {radius: 0.12, color: "#e8820c"}});
+    }
+    viewer.zoomTo({resi: `${first - 4}-${last + 4}`});
+    viewer.zoom(0.85);
+    viewer.render();
+  });
+</script></body>"""
 
 
 def main(names: list[str]) -> None:
     """Make the pictures named, or all of them."""
     PICTURES.mkdir(exist_ok=True)
-    for name in names or SCENES:
+    for name in names or (*SCENES, *FILMS):
+        if name in FILMS:
+            made = film(*FILMS[name]())
+            (PICTURES / f"{name}.webp").write_bytes(made)
+            print(f"{name}.webp: {len(made) / 1000:.0f} kB")
+            continue
         page, width, height = SCENES[name]()
         picture = shot(page, width, height)
         (PICTURES / f"{name}.png").write_bytes(picture)
         print(f"{name}.png: {len(picture) / 1000:.0f} kB")
 
 
+def film(path: str, loop: tuple[int, int], before: bool) -> bytes:
+    """An animated WebP of the models of a PDB path, evenly chosen; the first and the last stay for longer.
+
+    Parameters
+    ----------
+    path : str
+        Multi-model PDB.
+    loop : (int, int)
+        Numbers of the residues that move.
+    before : bool
+        Whether these residues were there before: their start is shown in blue. Otherwise the film begins without them.
+    """
+    models = [text for text in path.split("ENDMDL")[:-1]]
+    count = ROWS * COLUMNS
+    chosen = [models[round(k * (len(models) - 1) / (count - 1))] for k in range(count)]
+    width, height = COLUMNS * TILE[0], ROWS * TILE[1]
+    values = {
+        "LIBRARY": f"<script>{library_path().read_text(encoding='utf-8')}</script>", "WIDTH": width, "HEIGHT": height,
+        "FRAMES": embed_json(chosen), "LOOP": list(loop), "ROWS": ROWS, "COLUMNS": COLUMNS,
+        "BEFORE": json.dumps(before),
+    }  # fmt: skip
+    page = re.sub("|".join(values), lambda found: str(values[found.group()]), GRID)
+    sheet = screenshot(page, width, height)
+    tiles = [
+        sheet.crop((x * TILE[0], y * TILE[1], (x + 1) * TILE[0], (y + 1) * TILE[1]))
+        for y in range(ROWS)
+        for x in range(COLUMNS)
+    ]
+    times = [1200, *(120 for _ in tiles[2:]), 2500]
+    out = io.BytesIO()
+    tiles[0].save(out, "WEBP", save_all=True, append_images=tiles[1:], duration=times, loop=0, quality=70, method=6)
+    return out.getvalue()
+
+
 def shot(page: str, width: int, height: int) -> bytes:
-    """A page as it looks in a window of so many pixels: a PNG of as many colours as fit `LARGEST`.
+    """A page as it looks in a window of so many pixels: a PNG of as many colours as fit `LARGEST`."""
+    picture = screenshot(page, width, height)
+    for colours in (256, 128, 64):
+        out = io.BytesIO()
+        picture.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        if out.tell() <= LARGEST:
+            break
+    return out.getvalue()
+
+
+def screenshot(page: str, width: int, height: int) -> Image.Image:
+    """A page as it looks in a window of so many pixels.
 
     Raises
     ------
     OptionError
         Without a browser.
     """
-    from PIL import Image
-
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise OptionError("a picture without a browser", f"one of {', '.join(BROWSERS)}", "install Chromium")
@@ -124,15 +216,9 @@ def shot(page: str, width: int, height: int) -> bytes:
         subprocess.run(
             [browser, *FLAGS, f"--user-data-dir={folder}/profile", f"--window-size={width},{height}",
              f"--screenshot={folder}/shot.png", (Path(folder) / "page.html").as_uri()],
-            check=True, capture_output=True, timeout=120,
+            check=True, capture_output=True, timeout=400,
         )  # fmt: skip
-        picture = Image.open(Path(folder) / "shot.png").convert("RGB")
-    for colours in (256, 128, 64):
-        out = io.BytesIO()
-        picture.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
-        if out.tell() <= LARGEST:
-            break
-    return out.getvalue()
+        return Image.open(Path(folder) / "shot.png").convert("RGB")
 
 
 def _at(result: Result, share: float, paint: str) -> str:

@@ -66,7 +66,7 @@ def test_pages_name_files_that_there_are() -> None:
 def test_pictures_are_small_and_shown() -> None:
     pictures = {path.name: path.stat().st_size for path in (ROOT / "examples" / "pictures").iterdir()}
     shown = {name for path in [*PAGES.values(), ROOT / "README.md"] for name in re.findall(
-        r"pictures/([\w.]+\.png)", path.read_text(encoding="utf-8"))}  # fmt: skip
+        r"pictures/([\w.]+\.(?:png|webp))", path.read_text(encoding="utf-8"))}  # fmt: skip
     assert shown == set(pictures)
     assert max(pictures.values()) <= 150_000
 

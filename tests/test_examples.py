@@ -9,9 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from app_cases import ROOT
+from app_cases import ROOT, STRUCTURES
+from build_cases import without
 from example_cases import command_lines, known, mentions, parsed, python_blocks, run_python
+
+from geofold.molecule.io.read import read
 
 EXAMPLES = {
     "02_constrain_a_peptide.py": "audit: passed",
@@ -121,3 +125,40 @@ def test_the_first_ten_minutes_of_a_newcomer(tmp_path: Path) -> None:
         pytest.skip("no tmux on this machine")
     script = first_ten_minutes()
     script.main(script.STEPS, tmp_path / "screens.txt", 900)
+
+
+def gap_script() -> Any:
+    spec = importlib.util.spec_from_file_location("compare", ROOT / "examples" / "compare_with_pdbfixer.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def shown_table() -> list[list[str]]:
+    """Cells of the table at the top of the README."""
+    script, text = gap_script(), README.read_text(encoding="utf-8")
+    table = text[text.index(script.BEGIN) + len(script.BEGIN) : text.index(script.END)]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()]
+    return [rows[0], *rows[2:]]
+
+
+def test_distances_are_those_of_pairs_with_a_new_residue() -> None:
+    script, native = gap_script(), read(STRUCTURES / "1ubi.pdb")
+    gapped = read(without("1ubi.pdb", (46, 48)))
+    distances = script.ca_distances(native, gapped)
+    assert len(distances) == 4 and np.abs(distances - 3.8).max() < 0.1
+    assert len(script.ca_distances(native, native)) == 0
+
+
+@pytest.mark.slow
+def test_the_table_of_the_gap_is_what_its_script_measures() -> None:
+    head, *rows = shown_table()
+    measured = gap_script().rows(STRUCTURES / f"{head[0].split(',')[0]}")
+    assert [tuple(row) for row in rows[:-1]] == measured[:-1]  # CPU times differ
+
+
+def test_the_table_of_the_gap_is_whole() -> None:
+    head, *rows = shown_table()
+    assert head[1:] == ["the file", "PDBFixer", "geofold"] and (STRUCTURES / head[0].split(",")[0]).is_file()
+    assert [row[0] for row in rows] == list(gap_script().LABELS) and all(row[2] and row[3] for row in rows)

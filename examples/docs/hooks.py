@@ -22,8 +22,8 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add pictures/*.png and tutorial.md."""
-    for picture in sorted((EXAMPLES / "pictures").glob("*.png")):
+    """Add pictures and tutorial.md."""
+    for picture in sorted((EXAMPLES / "pictures").iterdir()):
         files.append(File.generated(config, f"pictures/{picture.name}", abs_src_path=str(picture)))
     notebook = json.loads((EXAMPLES / "tutorial.ipynb").read_text(encoding="utf-8"))
     files.append(File.generated(config, "tutorial.md", content=page_of(notebook)))
