@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STATUS = re.compile(r"^\[status (\d+)\]", re.MULTILINE)
-JOBS = "input,output,loop,energy\\n2erl.pdb,out/2erl.pdb,:20-24,no\\n1ubi.pdb,out/1ubi.pdb,A:7-10,no\\n"
+JOBS = "input,output,loop,energy\\n2erl.pdb,2erl_new.pdb,:20-24,no\\n1ubi.pdb,1ubi_new.pdb,A:7-10,no\\n"
 
 
 @dataclass(frozen=True)
