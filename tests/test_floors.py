@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEAVES = {"allocator", "errors", "files", "geometry", "paths", "resources", "streams", "terminal"}
 """Modules of the package's root that every folder may import; they import only one another."""
 FLOORS = (
+    ("kernels",),
     ("core",),
     ("backbone",),
     ("learn",),

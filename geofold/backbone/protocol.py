@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from geofold.backbone.selective import CompiledStream, compile_stream
+
 
 class Mixer(Protocol):
     """Module that mixes along time. Its state is a nest of tensors whose first dimension is the batch."""
@@ -52,6 +54,7 @@ class StreamingBackbone(nn.Module):
     def __init__(self, name: str, layers: Sequence[nn.Module], features: int, latent: int, width: int) -> None:
         super().__init__()
         self.name, self.latent, self.features = name, latent, features
+        self._compiled: CompiledStream | None = None
         self.enter = nn.Linear(features, width)
         self.innovation = nn.Linear(latent, width, bias=False)
         self.layers = nn.ModuleList(layers)
@@ -75,6 +78,10 @@ class StreamingBackbone(nn.Module):
 
     def step(self, x: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """Proposal z (B, d) after an observation x (B, F), and the new state."""
+        self._compiled = compile_stream(self, self._compiled)
+        if self._compiled is not None:
+            z, memories = self._compiled.step(x.to(self.enter.weight), state.z - state.proposal, state.layers)
+            return z, StreamState(memories, z, z)
         u = self._project_in(x) + self.innovation(state.z - state.proposal)
         z, after = self._apply_layers(u, state.layers, "step")
         return z, StreamState(after, z, z)

@@ -17,12 +17,12 @@ from torch import Tensor
 from geofold.allocator import keep_freed_memory
 from geofold.core.backbone import Backbone
 from geofold.core.correction import LocalModel, StepContext, Work, merge_rows
-from geofold.core.domain import Domain, Loss, RowGoal
-from geofold.core.gate import Features, Gate, affordable_depth
+from geofold.core.domain import Domain, Loss
+from geofold.core.gate import Features, Gate
 from geofold.core.linearise import Linearisation, LossEvaluation, evaluate_loss, linearise
 from geofold.core.metric import Metric, MetricState
 from geofold.core.retraction import second_order
-from geofold.core.state import ControllerState, StepInfo
+from geofold.core.state import ControllerState, StepInfo, affordable_depth
 from geofold.core.surrogate import Horizon
 from geofold.core.trust_region import TrustRegion
 
@@ -95,6 +95,7 @@ class Controller:
             steps=0,
         )
 
+    @torch.no_grad()
     def step(self, domain: Domain, state: ControllerState, goal: Any) -> tuple[ControllerState, StepInfo]:
         """Make one step towards a goal.
 
@@ -114,8 +115,7 @@ class Controller:
             Diagnostics of the step.
         """
         start_time = self.clock()
-        with torch.no_grad():
-            proposal, memory = self.backbone.step(domain.observe(state.domain, goal), state.memory)
+        proposal, memory = self.backbone.step(domain.observe(state.domain, goal), state.memory)
         evaluation = evaluate_loss(domain, proposal, state.domain, goal)
         loss = evaluation.loss
         # After a change of the goal the radius, adapted to the old loss, is reset.
@@ -140,8 +140,7 @@ class Controller:
             context = StepContext(domain, state.domain, goal, memory, proposal)
             work = self._correct(context, state.steps, work, features, rows, evaluation, max_depth)
             correction_time = self.clock() - correction_start
-        with torch.no_grad():
-            committed = domain.commit(work.prediction, state.domain)
+        committed = domain.commit(work.prediction, state.domain)
         step_time = self.clock() - start_time
         pace = state.pace.update(1e3 * (step_time - correction_time), 1e3 * correction_time, int(work.inner.max()))
         after = ControllerState(
@@ -183,7 +182,7 @@ class Controller:
             if inner == 0:
                 kappa = (model.at.gradient * model.descent).sum(-1)
                 depth = torch.where(rows, self.gate.depth(features._replace(kappa=kappa)).clamp_max(max_depth), 0)
-                work = replace(work, kappa=kappa, condition=model.factor.condition())
+                work = replace(work, kappa=kappa, factor=model.factor)
             work = self._inner_step(context, work, model, depth > inner)
             moved = bool(work.last.any())
             if self.once:
@@ -275,7 +274,7 @@ def _step_info(work: Work, loss: Loss, difficulty: Tensor, milliseconds: float) 
         inner_steps=work.inner,
         radius=work.radius,
         kappa=work.kappa,
-        condition=work.condition,
+        factor=work.factor,
         actual=work.actual,
         predicted=work.predicted,
         milliseconds=milliseconds,
@@ -284,8 +283,9 @@ def _step_info(work: Work, loss: Loss, difficulty: Tensor, milliseconds: float) 
 
 def _goal_changed(before: Any, goal: Any, like: Tensor) -> Tensor:
     """Rows (B,) bool whose goal differs from that of the previous step."""
-    if before is not None and isinstance(goal, RowGoal):
-        return goal.differs(before)
+    # by name, since an `isinstance` check of a protocol is slow, see `evaluate_loss`
+    if before is not None and (differs := getattr(goal, "differs", None)):
+        return differs(before)
     return torch.full_like(like, before is not None and goal != before, dtype=torch.bool)
 
 

@@ -74,7 +74,8 @@ class Work:
         Whether the last correction was accepted.
     accepted : (B,) bool or None
         Whether any correction was accepted; None before the first.
-    kappa, condition, actual, predicted : (B,) or None
+    kappa, actual, predicted : (B,) or None
+    factor : Factor or None
         Diagnostics, see `geofold.core.state.StepInfo`.
     """
 
@@ -88,7 +89,7 @@ class Work:
     last: Tensor
     accepted: Tensor | None = None
     kappa: Tensor | None = None
-    condition: Tensor | None = None
+    factor: Factor | None = None
     actual: Tensor | None = None
     predicted: Tensor | None = None
 

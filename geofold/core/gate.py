@@ -1,7 +1,7 @@
 """Gate: the number K of inner corrections of a step (Elastic State Model).
 
 The gate first decides from the loss, before a gradient is computed, whether K = 0. Once kappa = g'G^-1 g is known it
-chooses 1 <= K <= K_max, an integer per row of the batch. `affordable_depth` bounds that choice by a time budget.
+chooses 1 <= K <= K_max, an integer per row of the batch. `geofold.core.state` bounds that choice by a time budget.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from geofold.kernels.library import call, usable
 
 FILE_NAMES = {"max_motion": "still"}
 """Names in weight files of the fields of `LearnedGate` that were renamed, so that existing files can be read."""
@@ -208,13 +210,33 @@ class LearnedGate:
 
     def open_logit(self, features: Features) -> Tensor:
         """Log-odds (B,) of opening the gate, differentiable in weights and features."""
+        if usable(*features[:4], self.open_hidden):
+            return self._run_network(features, None, self.open_hidden, self.open_head[None])[:, 0]
         return torch.tanh(_scale_features(features, None) @ self.open_hidden.mT) @ self.open_head
 
     def depth_logits(self, features: Features) -> Tensor:
         """Logits (B, K_max) of the depths 1..K_max."""
+        if usable(*features[:4], require_kappa(features), self.depth_hidden):
+            return self._run_network(features, features.kappa, self.depth_hidden, self.depth_head)
         return (
             torch.tanh(_scale_features(features, require_kappa(features)) @ self.depth_hidden.mT) @ self.depth_head.mT
         )
+
+    def _run_network(self, features: Features, kappa: Tensor | None, hidden: Tensor, head: Tensor) -> Tensor:
+        """Run one of the networks by a kernel: outputs (B, o)."""
+        out = head.new_empty(len(features.loss), len(head))
+        columns = [None if c is None else c.contiguous() for c in (*features[:4], features.motion, kappa)]
+        call(
+            "learned_gate",
+            *out.shape[:1],
+            *hidden.shape[:1],
+            out.shape[1],
+            *columns,
+            hidden.contiguous(),
+            head.contiguous(),
+            out,
+        )
+        return out
 
     def open(self, features: Features) -> Tensor:
         """Open rows with positive log-odds whose proposal is not longer than `max_motion`."""
@@ -224,43 +246,6 @@ class LearnedGate:
     def depth(self, features: Features) -> Tensor:
         """Choose the depth of the highest logit."""
         return 1 + self.depth_logits(features).argmax(-1)
-
-
-class Pace(NamedTuple):
-    """Recent duration (ms) of the parts of a step; None before the first measurement.
-
-    Attributes
-    ----------
-    evaluation : float or None
-        Duration of proposal, loss and commit.
-    correction : float or None
-        Duration of one inner correction.
-    """
-
-    evaluation: float | None = None
-    correction: float | None = None
-
-    def update(self, evaluation: float, corrections: float, count: int) -> Pace:
-        """Pace after one more step: the larger of the last duration and a slow average, since a budget holds at peaks.
-
-        Parameters
-        ----------
-        evaluation, corrections : float
-            Duration (ms) of the step without its corrections, and of all its corrections.
-        count : int
-            Number of corrections made.
-        """
-        return Pace(
-            _smooth(self.evaluation, evaluation),
-            _smooth(self.correction, corrections / count) if count else self.correction,
-        )
-
-
-def affordable_depth(pace: Pace, budget: float, largest: int) -> int:
-    """Count the corrections, at most `largest`, that fit into `budget` (ms); one if the pace is not known yet."""
-    if pace.evaluation is None or pace.correction is None:
-        return 1
-    return max(0, min(largest, math.floor((budget - pace.evaluation) / max(pace.correction, 1e-6))))
 
 
 def require_kappa(features: Features) -> Tensor:
@@ -274,10 +259,6 @@ def require_kappa(features: Features) -> Tensor:
     if features.kappa is None:
         raise ValueError("features without kappa; expected kappa; call depth after the gradient is computed")
     return features.kappa
-
-
-def _smooth(old: float | None, new: float) -> float:
-    return new if old is None else max(new, 0.9 * old + 0.1 * new)
 
 
 def _scale_features(features: Features, kappa: Tensor | None) -> Tensor:

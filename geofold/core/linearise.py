@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from geofold.core.domain import Domain, Expansion, Loss, Prediction
+from geofold.kernels.library import call, usable
 
 
 class LossEvaluation(NamedTuple):
@@ -69,6 +70,11 @@ class Linearisation:
         """Product of the observation weight, stiff directions included, with observations y (..., B, k)."""
         if self.stiff_directions is None:
             return self.weight * y
+        if y.dim() == 2 and usable(y, self.weight, self.stiff_directions) and self.weight.stride(1) == 1:
+            count, out = len(self.stiff_directions), torch.empty_like(y)
+            weight = self.weight, self.weight.stride(0)
+            call("weigh", *y.shape, count, *weight, self.stiff_directions.contiguous(), y.contiguous(), out)
+            return out
         along = torch.einsum("cbk,...bk->...cb", self.stiff_directions, y)
         return self.weight * y + torch.einsum("...cb,cbk->...bk", along, self.stiff_directions)
 
@@ -82,10 +88,21 @@ class Linearisation:
 
     def length_squared(self, v: Tensor, damping: Tensor | float) -> Tensor:
         """Exact squared length v'Gv = |Jv|_W^2 + lambda |v|^2, (B,), independent of any sketch of G."""
+        if isinstance(damping, Tensor) and self.weight.stride(-1) == 1 and usable(v, self.weight, damping):
+            return self._compiled_length_squared(v, damping)
         euclidean = v.square().sum(-1)
         floor = damping.to(euclidean) if isinstance(damping, Tensor) else damping
         moved = self.push(v)
         return (self.apply_weight(moved) * moved).sum(-1) + floor * euclidean
+
+    def _compiled_length_squared(self, v: Tensor, damping: Tensor) -> Tensor:
+        """`length_squared` by a kernel."""
+        moved, out, stiff = self.push(v), torch.empty_like(v[:, 0]), self.stiff_directions
+        sizes = *moved.shape, v.shape[1], 0 if stiff is None else len(stiff)
+        stiff = None if stiff is None else stiff.contiguous()
+        vectors = moved.contiguous(), v.contiguous(), damping.contiguous()
+        call("squared_length", *sizes, self.weight, self.weight.stride(0), stiff, *vectors, out)
+        return out
 
 
 def evaluate_loss(domain: Domain, z: Tensor, state: Any, goal: Any) -> LossEvaluation:
@@ -114,10 +131,8 @@ def evaluate_loss(domain: Domain, z: Tensor, state: Any, goal: Any) -> LossEvalu
     mean = prediction.mean.detach().requires_grad_(True)
     with torch.enable_grad():
         loss = domain.loss(Prediction(mean, prediction.precision, prediction.valid), state, goal)
-
-    return LossEvaluation(
-        prediction, detach_loss(loss), lambda: torch.autograd.grad(loss.total.sum(), mean)[0], expansion
-    )
+        total = loss.total.sum()
+    return LossEvaluation(prediction, detach_loss(loss), lambda: torch.autograd.grad(total, mean)[0], expansion)
 
 
 def loss_value(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> Loss:

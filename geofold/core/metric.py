@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from geofold.core.linearise import Linearisation
+from geofold.kernels.library import call, usable
 
 
 class MetricState(NamedTuple):
@@ -182,6 +183,11 @@ class DenseFactor:
 
     def solve(self, g: Tensor) -> Tensor:
         """G^-1 g."""
+        upper = self.cholesky.mT
+        if upper.is_contiguous() and usable(g, upper):
+            out = torch.empty_like(g, memory_format=torch.contiguous_format)
+            call("dense_solve", *g.shape, upper, g.contiguous(), out)
+            return out
         return torch.cholesky_solve(g[..., None].double(), self.cholesky)[..., 0].to(g.dtype)
 
     def times(self, v: Tensor) -> Tensor:

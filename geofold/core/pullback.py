@@ -18,7 +18,10 @@ from torch import Tensor
 from geofold.core.linearise import Linearisation
 from geofold.core.metric import DenseFactor, Factor, MetricState, WoodburyFactor
 from geofold.core.sketches import RANDOM_SKETCHES, Sketch
+from geofold.kernels.library import call, usable
 
+LIMITED = 2
+"""Status of the kernel of a factor if the size or the condition number has to be limited."""
 SKETCHES = ("exact", *RANDOM_SKETCHES)
 MAX_WOODBURY_CONDITION = 1e6
 """Condition number up to which Eq. 4 keeps three digits in float64, since it loses the square of that number."""
@@ -95,6 +98,8 @@ class Pullback:
         MetricState
         """
         keep = self.decay**2
+        if self.sketch == "exact" and self.adapt and usable(state.factor, at.z, at.weight):
+            return MetricState(_average_exact(state.factor, at, keep), keep * state.weight + (1 - keep))
         if self.sketch == "exact":
             sample = _exact(at)
         else:
@@ -114,6 +119,11 @@ class Pullback:
 
     def factor(self, state: MetricState) -> Factor:
         """Factor of the bias-corrected average, with its size and condition number limited."""
+        if self._averages_matrix and usable(state.factor, state.weight):
+            matrix, upper = torch.empty_like(state.factor), torch.empty_like(state.factor)
+            numbers = *state.factor.shape[:2], self.damping, self._unlimited_trace(self.largest)
+            if call("dense_factor", *numbers, state.factor, state.weight, matrix, upper) != LIMITED:
+                return DenseFactor(matrix, upper.mT, torch.full_like(state.weight, self.damping))
         weight = state.weight.clamp_min(1e-12)[:, None, None]
         if self._averages_matrix:
             average = state.factor / weight
@@ -130,15 +140,29 @@ class Pullback:
             return DenseFactor.of(columns @ columns.mT, damping)
         return WoodburyFactor.of(columns, damping[:, None].expand(columns.shape[:-1]), uniform=True)
 
+    def _unlimited_trace(self, largest: float) -> float:
+        """Trace of the average up to which neither size nor condition number exceeds its limit."""
+        return min(self.cap**2, self.damping * (largest - 1))
+
     def _limits(self, trace: Tensor, average: Tensor, largest: float) -> tuple[Tensor | None, Tensor]:
         """Scale of the average (B,), None for one, and lambda (B,); the trace bounds the largest eigenvalue."""
         damping = torch.full_like(trace, self.damping)
-        if bool((trace <= min(self.cap**2, self.damping * (largest - 1))).all()):
+        if bool((trace <= self._unlimited_trace(largest)).all()):
             return None, damping
         square = average if self._averages_matrix else average.mT @ average
         top = torch.linalg.eigvalsh(square)[:, -1].clamp_min(1e-300)
         scale = (self.cap**2 / top).clamp_max(1.0)
         return scale, torch.maximum(damping, top * scale / (largest - 1))
+
+
+def _average_exact(before: Tensor, at: Linearisation, keep: float) -> Tensor:
+    """Average (B, d, d) of F so far and at a latent, by a kernel."""
+    after, stiff = torch.empty_like(before), at.stiff_directions
+    pulled = None if stiff is None else at.expansion.pull(stiff).contiguous()
+    count = 0 if pulled is None else len(pulled)
+    gram = at.expansion.gram(at.weight).contiguous()
+    call("dense_average", *before.shape[:2], count, keep, gram, pulled, before, after)
+    return after
 
 
 def _exact(at: Linearisation) -> Tensor:

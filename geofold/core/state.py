@@ -1,13 +1,54 @@
-"""State carried from step to step, and diagnostics of a step."""
+"""State carried from step to step, its pace, and diagnostics of a step."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from geofold.core.gate import Pace
-from geofold.core.metric import MetricState
+from geofold.core.metric import Factor, MetricState
+
+
+class Pace(NamedTuple):
+    """Recent duration (ms) of the parts of a step; None before the first measurement.
+
+    Attributes
+    ----------
+    evaluation : float or None
+        Duration of proposal, loss and commit.
+    correction : float or None
+        Duration of one inner correction.
+    """
+
+    evaluation: float | None = None
+    correction: float | None = None
+
+    def update(self, evaluation: float, corrections: float, count: int) -> Pace:
+        """Pace after one more step: the larger of the last duration and a slow average, since a budget holds at peaks.
+
+        Parameters
+        ----------
+        evaluation, corrections : float
+            Duration (ms) of the step without its corrections, and of all its corrections.
+        count : int
+            Number of corrections made.
+        """
+        return Pace(
+            _smooth(self.evaluation, evaluation),
+            _smooth(self.correction, corrections / count) if count else self.correction,
+        )
+
+
+def affordable_depth(pace: Pace, budget: float, largest: int) -> int:
+    """Count the corrections, at most `largest`, that fit into `budget` (ms); one if the pace is not known yet."""
+    if pace.evaluation is None or pace.correction is None:
+        return 1
+    return max(0, min(largest, math.floor((budget - pace.evaluation) / max(pace.correction, 1e-6))))
+
+
+def _smooth(old: float | None, new: float) -> float:
+    return new if old is None else max(new, 0.9 * old + 0.1 * new)
 
 
 class ControllerState(NamedTuple):
@@ -49,7 +90,7 @@ class ControllerState(NamedTuple):
 class StepInfo(NamedTuple):
     """Diagnostics of a step, one value per row.
 
-    `kappa`, `condition`, `actual` and `predicted` are None if no row was corrected.
+    `kappa`, `factor`, `condition`, `actual` and `predicted` are None if no row was corrected.
 
     Attributes
     ----------
@@ -69,8 +110,8 @@ class StepInfo(NamedTuple):
         Trust radius after the step.
     kappa : (B,) or None
         g'G^-1 g at the proposal.
-    condition : (B,) or None
-        Condition number of the metric.
+    factor : Factor or None
+        Factor of the metric at the proposal.
     actual, predicted : (B,) or None
         Actual and predicted decrease of the last correction.
     milliseconds : float
@@ -86,7 +127,12 @@ class StepInfo(NamedTuple):
     inner_steps: Tensor
     radius: Tensor
     kappa: Tensor | None
-    condition: Tensor | None
+    factor: Factor | None
     actual: Tensor | None
     predicted: Tensor | None
     milliseconds: float
+
+    @property
+    def condition(self) -> Tensor | None:
+        """Condition number (B,) of the metric at the proposal, computed on request."""
+        return None if self.factor is None else self.factor.condition()

@@ -15,8 +15,9 @@ from geofold.core.trust_region import TrustRegion
 from geofold.learn.loop_denoiser.model import shipped_loop_model
 from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.force_field_stage import run_force_field
-from geofold.molecule.loop.domain import LoopDomain, LoopGoal, LoopState
+from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.predictor import LoopPredictor
+from geofold.molecule.loop.state import LoopGoal, LoopState
 
 TOLERANCE = 0.05
 """Loss around the cursor below which the gate of the refinement makes no correction."""

@@ -213,7 +213,9 @@ def test_info_is_finite_and_complete(make, horizon):
     state, infos = stream(controller(FISHER, FixedGate(2), horizon=horizon), problem, 20, batch=2, spread=0.05)
     assert state.steps == 20
     for info in infos:
-        for name, value in info._asdict().items():
+        values = info._asdict() | {"condition": info.condition}
+        assert values.pop("factor") is not None
+        for name, value in values.items():
             for part in value.values() if name == "terms" else [value]:
                 assert torch.as_tensor(part).isfinite().all(), name
         assert (info.kappa >= 0).all() and (info.condition >= 1 - 1e-12).all() and info.milliseconds > 0

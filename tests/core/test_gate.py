@@ -12,8 +12,9 @@ from problems import ZOO, curved_surface, linear_gaussian, rosenbrock
 
 from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
-from geofold.core.gate import Features, FixedGate, LearnedGate, Pace, ThresholdGate, affordable_depth
+from geofold.core.gate import Features, FixedGate, LearnedGate, ThresholdGate
 from geofold.core.pullback import Pullback
+from geofold.core.state import Pace, affordable_depth
 from geofold.core.trust_region import TrustRegion
 
 POSITIVE = st.floats(0, 1e9)

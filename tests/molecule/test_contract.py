@@ -8,7 +8,8 @@ import torch
 from geofold.core.checks import check_domain
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
-from geofold.molecule.loop.domain import LoopDomain, LoopGoal
+from geofold.molecule.loop.domain import LoopDomain
+from geofold.molecule.loop.state import LoopGoal
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.state import PeptideGoal

@@ -10,8 +10,8 @@ import torch
 from geofold.app.live.restraints import Torsion, index_of
 from geofold.app.steering.segment import Floats, MovingSegment
 from geofold.core.controller import Controller
-from geofold.core.gate import CappedGate, affordable_depth
-from geofold.core.state import ControllerState, StepInfo
+from geofold.core.gate import CappedGate
+from geofold.core.state import ControllerState, StepInfo, affordable_depth
 from geofold.errors import ActionError
 from geofold.geometry import frames_by_normal
 from geofold.molecule.kinematics.forward import positions

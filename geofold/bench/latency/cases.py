@@ -147,8 +147,6 @@ def peptide_cases() -> Iterator[TimedCase]:
     )
     for name, controller, note in settings:
         yield TimedCase(name, make_stepper(controller, domain, domain.start(structure.xyz), goal), note)
-    compiled = make_stepper(base, domain.compiled(), domain.start(structure.xyz), goal)
-    yield TimedCase("peptide_compiled", compiled, "as `peptide`, its loss compiled (`PeptideDomain.compiled`)")
     batch = domain.start(structure.xyz, BATCH)
     yield TimedCase(
         "peptide_batch64", make_stepper(make_controller(), domain, batch, goal), f"as `peptide`, {BATCH} rows", share=10

@@ -29,8 +29,9 @@ from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import NO_PREDICTOR, TrajectoryRecorder
 from geofold.molecule.loop.batch_states import transfer_torsions
 from geofold.molecule.loop.build_plan import rebuild_plan
-from geofold.molecule.loop.domain import LoopDomain, LoopGoal, LoopState
+from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.predictor import LoopFeatures, LoopPredictor
+from geofold.molecule.loop.state import LoopGoal, LoopState
 from geofold.molecule.structure import Structure
 
 CONVERGED_LOSS = 0.9

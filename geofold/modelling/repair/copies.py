@@ -25,7 +25,8 @@ from geofold.modelling.trajectory import TrajectoryRecorder, no_motion
 from geofold.molecule.kinematics.forward import positions
 from geofold.molecule.loop.batch_states import torsion_increments, transfer_torsions
 from geofold.molecule.loop.copies import FLANK, CopyPair, Range
-from geofold.molecule.loop.domain import LoopDomain, LoopState
+from geofold.molecule.loop.domain import LoopDomain
+from geofold.molecule.loop.state import LoopState
 from geofold.molecule.residues import BACKBONE
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.sidechains.packing import backbone_torsions

@@ -11,7 +11,8 @@ from geofold.modelling.force_field_stage import ENERGY_WEIGHT, run_force_field, 
 from geofold.modelling.options import TORSION_CAP, RunOptions
 from geofold.modelling.outcome import StreamOutcome
 from geofold.modelling.trajectory import TrajectoryRecorder
-from geofold.molecule.loop.domain import LoopDomain, LoopGoal, LoopState
+from geofold.molecule.loop.domain import LoopDomain
+from geofold.molecule.loop.state import LoopGoal, LoopState
 from geofold.molecule.structure import Structure
 
 REFINEMENT_SWEEPS = 4

@@ -32,9 +32,10 @@ from geofold.molecule.energy.ramachandran import percentile as ramachandran
 from geofold.molecule.io.edit import with_residues
 from geofold.molecule.loop.batch_states import cost_of_rows, state_of_rows
 from geofold.molecule.loop.build_plan import BuildPlan
-from geofold.molecule.loop.domain import LoopDomain, LoopState
+from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.ideal_segment import IdealSegment
 from geofold.molecule.loop.predictor import LoopFeatures
+from geofold.molecule.loop.state import LoopState
 from geofold.molecule.loop.torsion_sampling import sample_torsions
 from geofold.molecule.records import NewResidue
 from geofold.molecule.selection import backbone_atoms

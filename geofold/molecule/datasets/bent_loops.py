@@ -16,9 +16,10 @@ from geofold.learn.data.chains import SPLITS, Chains
 from geofold.learn.gate import GateCase
 from geofold.molecule.datasets.loop_windows import IRREGULAR, draw_loop
 from geofold.molecule.datasets.packed_chains import PackedChains, packed_structure
-from geofold.molecule.loop.domain import LoopDomain, LoopState
+from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.perturbation import perturb_loop
 from geofold.molecule.loop.predictor import LoopFeatures
+from geofold.molecule.loop.state import LoopState
 from geofold.molecule.structure import Structure
 
 INTACT = 0.3

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from geofold.kernels.structures import Torsions
 from geofold.molecule.energy.ramachandran import (
     ALLOWED_PERCENTILE,
     BINS,
@@ -192,6 +193,24 @@ class RamachandranDensity:
     def map_offset(self, cls: Tensor) -> Tensor:
         """Compute the offset (L,) of each class's map in the flat array of all maps, for `penalty_and_slopes`."""
         return cls.long() * _PADDED**2
+
+    def c_struct(self, start: Tensor, torsion: Tensor, residue: Tensor, first: Tensor, cls: Tensor) -> Torsions:
+        """Angles and maps for kernels.
+
+        Parameters
+        ----------
+        start : Tensor (2 L,)
+            Phi and psi as converted by `to_knots`.
+        torsion : Tensor (2, L) int
+            Torsions that turn them, -1 for fixed ones.
+        residue : Tensor (L,) int
+        first : Tensor (L,) int
+            `map_offset` of the residues' classes.
+        cls : Tensor (L,) int
+        """
+        per_knot = float(self.to_knots(start.new_ones(()), total=False))
+        maps = self._patches, self._core[cls], self._gap[cls], self._basis.contiguous()
+        return Torsions.of(len(residue), BINS, _PADDED, per_knot, start, torsion.contiguous(), residue, first, *maps)
 
     @cached_property
     def _patches(self) -> Tensor:

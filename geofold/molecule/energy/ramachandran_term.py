@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from geofold.geometry import dihedral_of_points
+from geofold.kernels.structures import Torsions
 from geofold.molecule.energy.ramachandran import OUTLIER, classify, percentile, ramachandran_class
 from geofold.molecule.energy.ramachandran_density import RamachandranDensity
 from geofold.molecule.structure import Structure
@@ -99,6 +100,17 @@ class RamachandranTerm:
     @cached_property
     def _first(self) -> Tensor:
         return self.density.map_offset(self.residue_class)
+
+    @cached_property
+    def c_struct(self) -> Torsions:
+        """Angles and maps for kernels."""
+        turned = torch.stack([self.phi_of, self.psi_of])
+        torsion = (
+            torch.where(turned.any(-1), turned.argmax(-1), -1)
+            if turned.numel()
+            else self.residue.new_full((2, len(self.residue)), -1)
+        )
+        return self.density.c_struct(self._start, torsion, self.residue, self._first, self.residue_class)
 
     def count_outliers(self, angle: Tensor) -> list[int]:
         """Count the Ramachandran outliers of each row after total increments (B, n), by the percentiles themselves."""

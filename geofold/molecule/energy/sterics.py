@@ -19,6 +19,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from geofold.kernels.library import call, usable
 from geofold.molecule.energy.clash_cost import (
     DISTANCE_OFFSET,
     OVERLAP_TOLERANCE,
@@ -44,6 +45,8 @@ SKIN = 0.25
 """Skin of the neighbour list (nm)."""
 MAX_COMPLETE_PAIRS = 20_000
 """Number of pairs up to which all are listed (peptides), which is cheaper than rebuilding a neighbour list."""
+LANES = 16
+"""Atoms that the kernel screens at once."""
 MAX_TABLE_ENTRIES = 2**22
 """Number of pairs up to which duplicates are removed by a table (4 MB), which is faster than sorting."""
 
@@ -192,14 +195,14 @@ class Sterics:
     def overlaps(self, xyz: Tensor, pairs: PairList) -> tuple[Tensor, PairList]:
         """Compute the overlap (B, p) in nm of every listed pair, negative for separated atoms, and the list used."""
         points = xyz[:, self.local]
-        pairs = self._update_pairs(points, pairs, xyz)
+        pairs = self.update_pairs(xyz, pairs)
         # the tiny offset keeps the gradient finite where two atoms coincide
         return pairs.distance - (_separation(points, pairs).square().sum(-1) + DISTANCE_OFFSET).sqrt(), pairs
 
     def clashes(self, xyz: Tensor, pairs: PairList) -> tuple[Clashes, PairList]:
         """Overlaps beyond the tolerance, of all rows in one list, and the pair list that was used."""
         points = xyz[:, self.local]
-        pairs = self._update_pairs(points, pairs, xyz)
+        pairs = self.update_pairs(xyz, pairs)
         if pairs.reference is None:
             atoms = torch.cat([points, self.fixed.expand(len(points), -1, -1)], 1) if len(self.fixed) else points
             row, i, j = screen(atoms, points.shape[1], self.screen_limit)
@@ -207,21 +210,6 @@ class Sterics:
         separation = _separation(points, pairs)
         row, k = (separation.square().sum(-1) < (pairs.distance - OVERLAP_TOLERANCE).square()).nonzero().unbind(1)
         return Clashes.of(row, pairs.i[k], pairs.j[k], separation[row, k], pairs.distance[k], len(xyz)), pairs
-
-    def all_pairs(self, xyz: Tensor, pairs: PairList) -> Clashes:
-        """Return all listed pairs, overlapping or not.
-
-        The shapes do not depend on the coordinates, as compilation requires.
-        """
-        separation = _separation(xyz[:, self.local], pairs)
-        rows, count = separation.shape[:2]
-        row = torch.arange(rows, device=xyz.device).repeat_interleave(count)
-        i, j, touching = pairs.i.repeat(rows), pairs.j.repeat(rows), pairs.distance.repeat(rows)
-        return Clashes.of(row, i, j, separation.flatten(0, 1), touching, rows)
-
-    def update_pairs(self, xyz: Tensor, pairs: PairList) -> PairList:
-        """Return the list, or a new one if an atom has moved by more than half the skin."""
-        return pairs if pairs.reference is None else self._update_pairs(xyz[:, self.local], pairs, xyz)
 
     @cached_property
     def contact_distances(self) -> Tensor:
@@ -234,6 +222,11 @@ class Sterics:
         """(m', w): squared distance below which an overlap costs something, for `screen`."""
         limit = (self.contact_distances - OVERLAP_TOLERANCE).square() + SCREEN_MARGIN
         return limit.masked_fill(torch.as_tensor(self.excluded, device=limit.device), -1.0).to(torch.float32)
+
+    @cached_property
+    def padded_limit(self) -> Tensor:
+        """(m', w rounded up): `screen_limit` for kernels, whose last columns are never below the limit."""
+        return torch.nn.functional.pad(self.screen_limit, (0, -len(self.body) % LANES), value=-1.0)
 
     @cached_property
     def local_row(self) -> Tensor:
@@ -250,12 +243,17 @@ class Sterics:
         with torch.no_grad():
             return (self.overlaps(xyz, pairs)[0] >= SEVERE_OVERLAP).sum(-1)
 
-    def _update_pairs(self, points: Tensor, pairs: PairList, xyz: Tensor) -> PairList:
+    def update_pairs(self, xyz: Tensor, pairs: PairList) -> PairList:
         """Return the list, or a new one if an atom has moved by more than half the skin."""
-        if pairs.reference is None:
+        reference, limit = pairs.reference, (SKIN / 2) ** 2
+        if reference is None:
             return pairs
-        moved = (points.detach() - pairs.reference).square().sum(-1).amax()
-        return self.pairs(xyz) if float(moved) > (SKIN / 2) ** 2 else pairs
+        if usable(xyz):
+            sizes = xyz.stride(0), len(self.local)
+            expired = bool(call("displaced", len(xyz), xyz, *sizes, self.local, reference, limit))
+        else:
+            expired = float((xyz[:, self.local].detach() - reference).square().sum(-1).amax()) > limit
+        return self.pairs(xyz) if expired else pairs
 
     def _pair_list(self, i: np.ndarray, j: np.ndarray, reference: Tensor | None) -> PairList:
         """Pair list with the pairs of two local atoms first."""

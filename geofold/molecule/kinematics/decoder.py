@@ -17,6 +17,9 @@ import torch
 from torch import Tensor
 
 from geofold.core.domain import Expansion, Prediction
+from geofold.kernels.library import usable
+from geofold.kernels.structures import MAX_CONDITIONS
+from geofold.molecule.kinematics.compiled_decoder import CompiledDerivatives, decode
 from geofold.molecule.kinematics.decoder_derivatives import CappedIncrements, DecoderDerivatives
 from geofold.molecule.kinematics.decoder_state import DecoderState
 from geofold.molecule.kinematics.forward import Kinematics, frames, transform_atoms
@@ -103,10 +106,14 @@ class TorsionDecoder:
 
     def at(self, xyz: Tensor, angle: Tensor, mobility: Tensor) -> DecoderState:
         """Return the state at local coordinates (B, m, 3) and angles (B, n), with its tangent space."""
+        xyz = xyz.contiguous()
         return DecoderState(xyz, angle, tangent(self.closure, self.kinematics, xyz, mobility), mobility)
 
     def decode(self, z: Tensor, state: DecoderState) -> Prediction:
         """Decode latents (B, d) to torsion increments and positions with the loop closed."""
+        if self._compiles(z, state):
+            decoded = decode(self, z.contiguous(), state, self._limit, self.cap)
+            return Prediction(decoded.mean, self.weight, decoded.valid)
         delta = self._cap_increments(z, state).delta
         space = Tangent(state.mobility[:, None] * state.space.normal, state.space.freedom)
         theta, closed = close(self.closure, self.kinematics, state.xyz, delta, space)
@@ -119,6 +126,11 @@ class TorsionDecoder:
 
     def expand(self, z: Tensor, state: DecoderState) -> Expansion:
         """Decode with first and second derivatives in closed form, each computed on demand."""
+        if self._compiles(z, state):
+            decoded = decode(self, z.contiguous(), state, self._limit, self.cap)
+            derivatives = CompiledDerivatives(self, state, decoded, self._limit)
+            prediction = Prediction(decoded.mean, self.weight, decoded.valid)
+            return Expansion(prediction, derivatives.push, derivatives.pull, derivatives.bend, derivatives.gram)
         capped = self._cap_increments(z, state)
         basis = state.mobility[:, None] * state.space.normal
         with torch.no_grad():
@@ -156,8 +168,16 @@ class TorsionDecoder:
 
     def _cap_increments(self, z: Tensor, state: DecoderState) -> CappedIncrements:
         """Project latents onto increments that keep the loop closed to first order, scaled down to the cap."""
-        limit = HEADROOM * self.cap if self.closure.rows else self.cap
-        return CappedIncrements(z[:, : len(self.tree)], state, limit)
+        return CappedIncrements(z[:, : len(self.tree)], state, self._limit)
+
+    @property
+    def _limit(self) -> float:
+        """Largest increment before loop closure, radian."""
+        return HEADROOM * self.cap if self.closure.rows else self.cap
+
+    def _compiles(self, z: Tensor, state: DecoderState) -> bool:
+        """Whether the kernels decode."""
+        return self.closure.rows <= MAX_CONDITIONS and usable(z, state.xyz, state.space.normal)
 
 
 def focus_mobility(tree: TorsionTree, centre: int, width: float, floor: float = 0.0) -> np.ndarray:

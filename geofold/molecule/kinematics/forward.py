@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geofold.kernels.structures import Tree
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
 MIN_ROWS_BY_COMPONENT = 8
@@ -55,6 +56,12 @@ class Kinematics:
     atoms: Tensor
     tree: TorsionTree
     dtype: torch.dtype
+
+    @cached_property
+    def c_struct(self) -> Tree:
+        """The tree for kernels."""
+        parent = torch.as_tensor(self.tree.parent, dtype=torch.long)
+        return Tree.of(len(self.near), len(self.body), self.near, self.far, self.body, parent)
 
     @cached_property
     def influence(self) -> Tensor:

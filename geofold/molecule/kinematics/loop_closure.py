@@ -15,11 +15,14 @@ second one) under automatic differentiation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from geofold.kernels import structures
+from geofold.kernels.library import call, usable
 from geofold.molecule.kinematics.differential import acceleration, jacobian, moved_axes
 from geofold.molecule.kinematics.forward import Kinematics, frames, transform_atoms
 from geofold.molecule.topology.torsion_tree import TorsionTree
@@ -73,6 +76,12 @@ class Closure:
     def rows(self) -> int:
         """Number of scalar conditions."""
         return (6 if self.end >= 0 else 0) + len(self.pairs)
+
+    @cached_property
+    def c_struct(self) -> structures.Closure:
+        """The conditions for kernels."""
+        anchor = int(self.anchor[1]) if self.end >= 0 else 0
+        return structures.Closure.of(self.end, anchor, len(self.pairs), self.pairs.contiguous())
 
     def residual(self, kinematics: Kinematics, xyz: Tensor, delta: Tensor) -> Tensor:
         """Compute the residual (B, rows) in nm after increments delta (B, n)."""
@@ -185,10 +194,8 @@ def tangent(closure: Closure, kinematics: Kinematics, xyz: Tensor, mobility: Ten
 
     Parameters
     ----------
-    closure : Closure
-        Conditions of closure.
-    kinematics : Kinematics
-        Kinematics of the segment.
+    closure, kinematics
+        Conditions of closure, and kinematics of the segment.
     xyz : (B, m, 3)
         Local coordinates, nm.
     mobility : (n,)
@@ -198,6 +205,10 @@ def tangent(closure: Closure, kinematics: Kinematics, xyz: Tensor, mobility: Ten
     free = int((mobility > 0).sum())
     if not closure.rows:
         return Tangent(xyz.new_zeros(batch, n, 0), torch.full((batch,), free, device=xyz.device))
+    if usable(xyz, mobility) and closure.rows <= structures.MAX_CONDITIONS:
+        normal, count = xyz.new_empty(batch, n, closure.rows), torch.empty(batch, dtype=torch.long)
+        call("tangent", kinematics.c_struct, closure.c_struct, batch, xyz.contiguous(), mobility, normal, count)
+        return Tangent(normal, free - count)
     identity = frames(kinematics, xyz, xyz.new_zeros(batch, n))
     rows = closure.jacobian(kinematics, xyz, identity) * mobility
     _, size, right = torch.linalg.svd(rows, full_matrices=False)
@@ -212,10 +223,8 @@ def close(
 
     Parameters
     ----------
-    closure : Closure
-        Conditions of closure.
-    kinematics : Kinematics
-        Kinematics of the segment.
+    closure, kinematics
+        Conditions of closure, and kinematics of the segment.
     xyz : (B, m, 3)
         Local coordinates of the closed loop, nm.
     delta : (B, n)
@@ -279,7 +288,8 @@ def _newton(
         )
         if bool((error < TOLERANCE).all()):
             break
-        theta = theta - (basis @ (inverse @ residual[..., None]))[..., 0]
+        step = (basis @ (inverse @ residual[..., None]))[..., 0]
+        theta = torch.where((error < TOLERANCE)[:, None], theta, theta - step)  # a closed row stays
     else:
         frame = frames(kinematics, xyz, theta)
         error = closure.residual_at(kinematics, xyz, frame).abs().amax(-1)

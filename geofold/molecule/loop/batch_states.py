@@ -17,7 +17,8 @@ from geofold.molecule.energy.clash_cost import screened_cost
 from geofold.molecule.kinematics.forward import positions
 from geofold.molecule.kinematics.inverse import reclose
 from geofold.molecule.kinematics.torsion_domain import TorsionDomain
-from geofold.molecule.loop.domain import LoopDomain, LoopState
+from geofold.molecule.loop.domain import LoopDomain
+from geofold.molecule.loop.state import LoopState
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
 

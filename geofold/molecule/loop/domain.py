@@ -10,65 +10,28 @@ Glossary: ``B`` rows, ``n`` torsions, ``L`` residues of the loop.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from geofold.core.domain import Loss, LossWithGradient, Prediction
+from geofold.kernels.library import usable
+from geofold.molecule.energy.compiled_terms import add_clashes, add_ramachandran
 from geofold.molecule.energy.loop_score_term import LoopScoreTerm
 from geofold.molecule.energy.openmm_gradient import OpenMMPotential
 from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.kinematics.decoder import TorsionDecoder, focus_mobility
-from geofold.molecule.kinematics.decoder_state import DecoderState
 from geofold.molecule.kinematics.torsion_domain import TorsionDomain
 from geofold.molecule.loop.predictor import LoopFeatures
+from geofold.molecule.loop.state import LoopGoal, LoopState
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
-
-
-@dataclass(frozen=True)
-class LoopGoal:
-    """Weights and options of the loop loss.
-
-    Parameters
-    ----------
-    sterics : float or tuple of float
-        Weight of the clashes, one for all rows of the batch or one per row.
-    ramachandran : float
-        Weight of the Ramachandran penalty.
-    side_chains : bool
-        Whether the chi torsions of the loop are rotatable too.
-    width : float
-        Standard deviation (residues) of the Gaussian mobility around the cursor.
-    floor : float
-        Mobility of the rest of the loop, 0 to 1.
-    energy : float
-        Weight of the force field's energy, per kJ/mol; needs a domain with a `force_field`.
-    potential : float
-        Weight of the learned loop potential; needs a domain with `potential`.
-    """
-
-    sterics: float | tuple[float, ...] = 1.0
-    ramachandran: float = 1.0
-    side_chains: bool = False
-    width: float = 3.0
-    floor: float = 0.3
-    energy: float = 0.0
-    potential: float = 0.0
-
-
-class LoopState(NamedTuple):
-    """Decoder state, neighbour list, and cursor (index of a residue in the loop)."""
-
-    conformation: DecoderState
-    pairs: PairList
-    cursor: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +59,7 @@ class LoopDomain(TorsionDomain[LoopState]):
     sterics: Sterics
     angles: RamachandranTerm
     residue_of: np.ndarray
-    goal: LoopGoal = LoopGoal()
+    goal: LoopGoal = field(default_factory=LoopGoal)
     force_field: OpenMMPotential | None = None
     potential: LoopScoreTerm | None = None
     features: LoopFeatures | None = None
@@ -190,6 +153,9 @@ class LoopDomain(TorsionDomain[LoopState]):
     def loss_and_gradient(self, prediction: Prediction, state: LoopState, goal: LoopGoal) -> LossWithGradient:
         """Evaluate `loss` with its gradient in closed form, which only visits overlapping pairs."""
         theta, xyz = self.decoder.split(prediction.mean)
+        if usable(prediction.mean, state.conformation.angle):
+            loss, gradient = self._compiled_loss(prediction.mean, state, goal)
+            return self._with_energies(loss, lambda: gradient, theta, xyz, state, goal)
         clashes, _ = self.sterics.clashes(xyz, state.pairs)
         strain, strain_slope = self.angles.penalty_and_slope(state.conformation.angle + theta)
         strain = goal.ramachandran * strain
@@ -201,22 +167,51 @@ class LoopDomain(TorsionDomain[LoopState]):
         share.index_add_(0, clashes.row * (self.length + 1) + self._owner[clashes.j], pair_cost)
         share = share.view(len(strain), -1)[:, : self.length].index_add(1, self.angles.residue, strain)
         terms = {"sterics": clashes.total(pair_cost), "ramachandran": strain.sum(-1)}
+
+        def slope() -> Tensor:
+            by_atom = clashes.gradient(weight, self.sterics.local_row, xyz.shape[1])
+            return torch.cat([goal.ramachandran * strain_slope(), by_atom.flatten(1)], -1)
+
+        total = terms["sterics"] + terms["ramachandran"]
+        loss = Loss(total, terms, self._around(share, state), clashes.worst())
+        return self._with_energies(loss, slope, theta, xyz, state, goal)
+
+    def _compiled_loss(self, mean: Tensor, state: LoopState, goal: LoopGoal) -> tuple[Loss, Tensor]:
+        """Sterics and Ramachandran penalty with their gradient (B, k), by kernels."""
+        theta, xyz = self.decoder.split(mean)
+        pairs, gradient = self.sterics.update_pairs(xyz, state.pairs), torch.zeros_like(mean)
+        share, (sterics, strain) = mean.new_zeros(len(mean), self.length), mean.new_empty(2, len(mean))
+        by_atom, angle = gradient[:, theta.shape[1] :], state.conformation.angle
+        worst = add_clashes(
+            self.sterics, xyz, pairs, _weight(goal, mean), by_atom, sterics, owner=self._owner, share=share
+        )
+        add_ramachandran(self.angles, angle, theta, goal.ramachandran, gradient, strain, share=share)
+        terms = {"sterics": sterics, "ramachandran": strain}
+        return Loss(sterics + strain, terms, self._around(share, state), worst), gradient
+
+    def _with_energies(
+        self,
+        loss: Loss,
+        slope: Callable[[], Tensor],
+        theta: Tensor,
+        xyz: Tensor,
+        state: LoopState,
+        goal: LoopGoal,
+    ) -> LossWithGradient:
+        """Add the force-field and learned terms to which the goal assigns a weight."""
+        if not goal.energy > 0 and not goal.potential > 0:
+            return LossWithGradient(loss, slope)
         leaf = torch.cat([theta, xyz.flatten(1)], -1)
         with torch.enable_grad():
             turned, moved = self.decoder.split(leaf.requires_grad_(True))
             energies = self._energies(moved, turned, state, goal)
-        terms |= {name: part.detach() for name, part in energies.items()}
-
-        def slope() -> Tensor:
-            by_atom = clashes.gradient(weight, self.sterics.local_row, xyz.shape[1])
-            gradient = torch.cat([goal.ramachandran * strain_slope(), by_atom.flatten(1)], -1)
-            if energies:
-                total = torch.stack(list(energies.values())).sum()
-                gradient = gradient + torch.autograd.grad(total, leaf)[0]
-            return gradient
-
-        total = torch.stack(list(terms.values())).sum(0)
-        return LossWithGradient(Loss(total, terms, self._around(share, state), clashes.worst()), slope)
+            if not energies:
+                return LossWithGradient(loss, slope)
+            added = torch.stack(list(energies.values())).sum(0)
+            summed = added.sum()
+        terms = loss.terms | {name: part.detach() for name, part in energies.items()}
+        total = Loss(loss.total + added.detach(), terms, loss.difficulty, loss.violation)
+        return LossWithGradient(total, lambda: slope() + torch.autograd.grad(summed, leaf)[0])
 
     def _energies(self, xyz: Tensor, theta: Tensor, state: LoopState, goal: LoopGoal) -> dict[str, Tensor]:
         """Force-field and learned terms (B,) to which the goal assigns a weight."""

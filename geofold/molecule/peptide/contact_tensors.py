@@ -6,17 +6,27 @@ Glossary: ``B`` rows, ``c`` contacts, ``m`` local atoms, ``n`` torsions; observa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from geofold.kernels.structures import Contacts
 from geofold.molecule.energy.clash_cost import DISTANCE_OFFSET
 from geofold.molecule.kinematics.forward import Kinematics
-from geofold.molecule.peptide.contacts import CONTACT_MARGIN, Contact, contact_curvature
+from geofold.molecule.peptide.contacts import (
+    CONTACT_MARGIN,
+    SOFTENING,
+    STIFF_BAND,
+    VIOLATION_SCALE,
+    Contact,
+    contact_curvature,
+)
 
 
-class ContactBounds(NamedTuple):
+@dataclass(frozen=True)
+class ContactBounds:
     """Contacts as tensors.
 
     Attributes
@@ -29,6 +39,8 @@ class ContactBounds(NamedTuple):
         Bounds, and the distances within them that the cost aims at (nm).
     sign : (c,)
         1 for an upper bound, -1 for a lower one.
+    local : int
+        Number m of local atoms.
     """
 
     i: Tensor
@@ -37,6 +49,14 @@ class ContactBounds(NamedTuple):
     bound: Tensor
     aim: Tensor
     sign: Tensor
+    local: int
+
+    @cached_property
+    def c_struct(self) -> Contacts:
+        """The contacts for kernels."""
+        tensors = self.i, self.j, self.fixed_xyz.contiguous(), self.bound, self.aim, self.sign
+        scales = VIOLATION_SCALE, SOFTENING, STIFF_BAND, DISTANCE_OFFSET
+        return Contacts.of(len(self.i), self.local, *tensors, *scales)
 
 
 def contact_bounds(
@@ -77,6 +97,7 @@ def contact_bounds(
         bound=like.new_tensor([c.bound for c in contacts]),
         aim=like.new_tensor([c.bound - (CONTACT_MARGIN if c.upper else -CONTACT_MARGIN) for c in contacts]),
         sign=like.new_tensor([1.0 if c.upper else -1.0 for c in contacts]),
+        local=local,
     )
 
 

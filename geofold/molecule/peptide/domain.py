@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from geofold.core.domain import Loss, LossWithGradient, Prediction
-from geofold.molecule.energy.clash_cost import DISTANCE_OFFSET, Clashes
+from geofold.kernels.library import usable
+from geofold.molecule.energy.clash_cost import DISTANCE_OFFSET
 from geofold.molecule.energy.openmm_gradient import OpenMMPotential
 from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.kinematics.torsion_domain import TorsionDomain
+from geofold.molecule.peptide.compiled_loss import evaluate_terms
+from geofold.molecule.peptide.compiled_loss import stiff_directions as compiled_stiff_directions
 from geofold.molecule.peptide.contact_tensors import (
     ContactBounds,
     contact_bounds,
@@ -50,7 +52,6 @@ class PeptideDomain(TorsionDomain[PeptideState]):
     force_field: OpenMMPotential | None = None
     features: PeptideFeatures | None = None
     held: frozenset[int] = frozenset()
-    kernel: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
     bounds_cache: dict[tuple[Contact, ...], ContactBounds] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -145,37 +146,38 @@ class PeptideDomain(TorsionDomain[PeptideState]):
 
     def loss_and_gradient(self, prediction: Prediction, state: PeptideState, goal: PeptideGoal) -> LossWithGradient:
         """Evaluate `loss` with its gradient in closed form, which only visits overlapping pairs."""
-        bounds = self._bounds(goal.contacts) if goal.contacts else None
-        weights = (goal.contact, goal.sterics, goal.ramachandran)
-        if self.kernel is None or state.pairs.reference is not None:
-            clashes, _ = self.sterics.clashes(self.decoder.split(prediction.mean)[1], state.pairs)
-            terms, violation, slope = self._evaluate_terms(
-                prediction.mean, state.conformation.angle, clashes, bounds, weights
-            )
-        else:
-            terms, violation, gradient = self.kernel(
-                prediction.mean, state.conformation.angle, state.pairs, bounds, weights
+        bounds = self.contact_bounds(goal.contacts) if goal.contacts else None
+        weights, n = (goal.contact, goal.sterics, goal.ramachandran), len(self.tree)
+        theta, xyz = self.decoder.split(prediction.mean)
+        pairs = self.sterics.update_pairs(xyz, state.pairs)
+        if usable(prediction.mean, state.conformation.angle):
+            contacts = bounds.c_struct if bounds is not None else None
+            total, terms, violation, gradient = evaluate_terms(
+                self.sterics, self.angles, prediction.mean, state.conformation.angle, pairs, contacts, weights
             )
 
             def slope() -> Tensor:
                 return gradient
+        else:
+            terms, violation, slope = self._evaluate_terms(
+                prediction.mean, state.conformation.angle, pairs, bounds, weights
+            )
+            total = torch.stack(list(terms.values())).sum(0)
 
         def stiff_directions() -> Tensor | None:
             if bounds is None:
                 return None
-            xyz = self.decoder.split(prediction.mean)[1]
-            return stiff_contact_directions(
-                bounds, self._contact_vectors(xyz, bounds), goal.contact, len(self.tree), xyz.shape[1]
-            )
+            if usable(prediction.mean):
+                return compiled_stiff_directions(bounds.c_struct, prediction.mean, n, goal.contact)
+            return stiff_contact_directions(bounds, self._contact_vectors(xyz, bounds), goal.contact, n, xyz.shape[1])
 
         if goal.torsions:
-            angle = state.conformation.angle + self.decoder.split(prediction.mean)[0]
+            angle = state.conformation.angle + theta
             terms["torsions"] = torsion_cost(angle, goal.torsions)
+            total = total + terms["torsions"]
             slope = with_torsion_slope(slope, angle, goal.torsions)
-        total = torch.stack(list(terms.values())).sum(0)
         if self.force_field is None or goal.energy <= 0:
             return LossWithGradient(Loss(total, terms, violation=violation), slope, stiff_directions)
-        theta, xyz = self.decoder.split(prediction.mean)
         energy, force = self.force_field.energy_and_gradient(xyz, self.decoder.kinematics.atoms.cpu().numpy())
         terms = terms | {"energy": goal.energy * energy}
         by_energy = torch.nn.functional.pad(goal.energy * force.flatten(1), (theta.shape[1], 0))
@@ -187,13 +189,14 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         self,
         mean: Tensor,
         angle: Tensor,
-        clashes: Clashes,
+        pairs: PairList,
         bounds: ContactBounds | None,
         weights: tuple[float, float, float],
     ) -> tuple[dict[str, Tensor], Tensor | None, Callable[[], Tensor]]:
         """Weighted terms and violation (B,), and a function that returns the gradient (B, k) of their sum."""
         theta, xyz = self.decoder.split(mean)
         local, attraction, violation = xyz.shape[1], xyz.new_zeros(len(xyz)), None
+        clashes, _ = self.sterics.clashes(xyz, pairs)
         strain, strain_slope = self.angles.penalty_and_slope(angle + theta)
         if bounds is not None:
             ends = self._contact_vectors(xyz, bounds)
@@ -219,27 +222,6 @@ class PeptideDomain(TorsionDomain[PeptideState]):
 
         return terms, violation, slope
 
-    def compiled(self) -> PeptideDomain:
-        """Return the domain with loss and gradient compiled into one kernel by `torch.compile`, for a few rows."""
-
-        # all pairs are evaluated, since a graph needs lists of constant length
-        def kernel(
-            mean: Tensor,
-            angle: Tensor,
-            pairs: PairList,
-            bounds: ContactBounds | None,
-            weights: tuple[float, float, float],
-        ) -> tuple[dict[str, Tensor], Tensor | None, Tensor]:
-            clashes = self.sterics.all_pairs(self.decoder.split(mean)[1], pairs)
-            terms, violation, slope = self._evaluate_terms(mean, angle, clashes, bounds, weights)
-            return terms, violation, slope()
-
-        # fill the caches before tracing, since a graph cannot do so
-        like = self.decoder.weight.new_zeros(1, len(self.decoder.weight))
-        angle, xyz = self.decoder.split(like)
-        kernel(like, angle, self.sterics.pairs(xyz), None, (1.0, 1.0, 1.0))
-        return replace(self, kernel=torch.compile(kernel, fullgraph=True, dynamic=False))
-
     def commit(self, prediction: Prediction, state: PeptideState) -> PeptideState:
         """Apply the move, and rebuild the neighbour list if atoms moved beyond its skin."""
         conformation = self.decoder.commit(prediction, state.conformation, state.conformation.mobility)
@@ -251,7 +233,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
 
     def contact_errors(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Atoms (B, c, 2, 3) of contacts, how far their bounds are violated (B, c; negative where kept), signs (c,)."""
-        bounds = self._bounds(contacts)
+        bounds = self.contact_bounds(contacts)
         all_xyz = torch.cat([xyz, bounds.fixed_xyz.expand(len(xyz), -1, -1)], dim=1)
         place = torch.stack([all_xyz[:, bounds.i], all_xyz[:, bounds.j]], 2)
         gap = (place[:, :, 0] - place[:, :, 1]).norm(dim=-1)
@@ -261,7 +243,7 @@ class PeptideDomain(TorsionDomain[PeptideState]):
         """Distances (B, c) in nm of the contacts' atoms in local coordinates (B, m, 3)."""
         if not contacts:
             return xyz.new_zeros(len(xyz), 0)
-        return (self._contact_vectors(xyz, self._bounds(contacts)).square().sum(-1) + DISTANCE_OFFSET).sqrt()
+        return (self._contact_vectors(xyz, self.contact_bounds(contacts)).square().sum(-1) + DISTANCE_OFFSET).sqrt()
 
     def reached(self, state: PeptideState, goal: PeptideGoal) -> bool:
         """Whether one row is clean: every contact kept, no severe overlap, no Ramachandran outlier (METHOD 4)."""
@@ -278,9 +260,11 @@ class PeptideDomain(TorsionDomain[PeptideState]):
 
     def _violation(self, xyz: Tensor, goal: PeptideGoal) -> Tensor | None:
         """Largest violation of a contact in nm, (B,)."""
-        return max_violation(self.distances(xyz, goal.contacts), self._bounds(goal.contacts)) if goal.contacts else None
+        if not goal.contacts:
+            return None
+        return max_violation(self.distances(xyz, goal.contacts), self.contact_bounds(goal.contacts))
 
-    def _bounds(self, contacts: tuple[Contact, ...]) -> ContactBounds:
+    def contact_bounds(self, contacts: tuple[Contact, ...]) -> ContactBounds:
         """Contacts as tensors, cached because goals rarely change; the cache is bounded because streams have no end."""
         if contacts not in self.bounds_cache:
             if len(self.bounds_cache) >= MAX_CACHED_GOALS:
@@ -293,6 +277,6 @@ class PeptideDomain(TorsionDomain[PeptideState]):
     def _contact_cost(self, xyz: Tensor, goal: PeptideGoal) -> Tensor:
         if not goal.contacts:
             return xyz.new_zeros(len(xyz))
-        bounds = self._bounds(goal.contacts)
+        bounds = self.contact_bounds(goal.contacts)
         excess = (self.distances(xyz, goal.contacts) - bounds.aim) * bounds.sign
         return contact_cost(excess).sum(-1)

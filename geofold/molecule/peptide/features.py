@@ -5,7 +5,7 @@ Glossary: ``B`` rows, ``L`` residues, ``n`` torsions, ``F`` features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -13,15 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geofold.kernels.library import call, usable
+from geofold.kernels.structures import Peptide
 from geofold.learn.peptide_policy.features import (
     CONTACTS,
+    FEATURE_COUNT,
+    POSE_SIZE,
+    SCALE,
     ContactTargets,
     featurise,
 )
+from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 from geofold.molecule.encoding import encode_residues
+from geofold.molecule.energy.compiled_terms import add_clashes
 from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import Sterics
 from geofold.molecule.kinematics.decoder import TorsionDecoder
+from geofold.molecule.peptide.contact_tensors import ContactBounds
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.peptide.state import PeptideGoal, PeptideState
 from geofold.molecule.sidechains.rotamer_library import chi_angles
@@ -44,6 +52,9 @@ class ObservedPeptide(Protocol):
     @property
     def angles(self) -> RamachandranTerm:
         """Phi and psi."""
+
+    def contact_bounds(self, contacts: tuple[Contact, ...]) -> ContactBounds:
+        """Contacts as tensors."""
 
     def contact_errors(self, xyz: Tensor, contacts: tuple[Contact, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Atoms (B, c, 2, 3), violations (B, c) and signs (c,) of contacts."""
@@ -78,6 +89,7 @@ class PeptideFeatures:
     chi: Tensor
     part: Tensor
     residue: np.ndarray
+    _structures: list[Peptide] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def of(cls, structure: Structure, decoder: TorsionDecoder) -> PeptideFeatures | None:
@@ -118,6 +130,8 @@ class PeptideFeatures:
 
     def observe(self, domain: ObservedPeptide, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
         """Input (B, L (F + 12) + 2) of the predictor: features and pose, largest violation (A), hash of the goal."""
+        if usable(state.conformation.xyz, state.conformation.angle):
+            return self._observe_compiled(domain, state, goal)
         all_xyz = torch.cat([state.conformation.xyz, self.fixed_xyz.expand(len(state.conformation.xyz), -1, -1)], 1)
         xyz = 10 * all_xyz[:, self.local.flatten()].unflatten(1, (-1, 3))
         targets, goal_hash = self._contact_targets(domain, state.conformation.xyz, goal)
@@ -130,6 +144,32 @@ class PeptideFeatures:
         )
         worst = (targets.excess * targets.present).amax(-1, keepdim=True).clamp_min(0.0)
         return torch.cat([torch.cat(parts, -1).flatten(1), worst, torch.full_like(worst, goal_hash)], -1)
+
+    def _observe_compiled(self, domain: ObservedPeptide, state: PeptideState, goal: PeptideGoal | None) -> Tensor:
+        """`observe` by kernels."""
+        xyz, angle = state.conformation.xyz, state.conformation.angle
+        contacts, rows = _between_residues(goal), len(xyz)
+        residue = torch.tensor([[self.residue[c.i], self.residue[c.j]] for c in contacts])
+        forces, cost = torch.zeros_like(xyz), xyz.new_empty(rows)
+        pairs = domain.sterics.update_pairs(xyz, state.pairs)
+        add_clashes(domain.sterics, xyz, pairs, torch.ones_like(cost), forces, cost)
+        out = xyz.new_empty(rows, len(self.letters) * (FEATURE_COUNT + POSE_SIZE) + 2)
+        call(
+            "peptide_features", self._c_struct(domain.angles), rows, angle.shape[1], xyz, angle, forces,
+            domain.contact_bounds(contacts).c_struct if contacts else None, residue, _hash_contacts(contacts), out,
+        )  # fmt: skip
+        return out
+
+    def _c_struct(self, angles: RamachandranTerm) -> Peptide:
+        """Residues and their initial angles for kernels; all domains of a peptide have the same Ramachandran term."""
+        if not self._structures:
+            length, none = len(self.letters), self.torsion_index.new_zeros(self.torsion_index.shape).to(self.chi)
+            start = torch.cat([none[:, :2] * torch.nan, self.chi], -1)
+            start[angles.residue, :2] = torch.stack([angles.phi, angles.psi], -1)
+            sizes = length, len(self.part), ALPHABET_SIZE, SCALE, FORCE_SCALE
+            parts = self.letters, self.local, self.torsion_index, self.fixed_xyz.contiguous(), start, self.part
+            self._structures.append(Peptide.of(*sizes, *parts))
+        return self._structures[0]
 
     def angles(self, angles: RamachandranTerm, turned: Tensor) -> Tensor:
         """Phi, psi, chi1 and chi2 (B, L, 4) after total increments (B, n); NaN if absent."""
@@ -156,7 +196,7 @@ class PeptideFeatures:
         self, domain: ObservedPeptide, xyz: Tensor, goal: PeptideGoal | None
     ) -> tuple[ContactTargets, float]:
         # the policy was trained on distances between atoms, not to points in space
-        contacts = () if goal is None else tuple(c for c in goal.contacts if c.point is None)
+        contacts = _between_residues(goal)
         rows, like = len(xyz), xyz
         none = ContactTargets(
             like.new_zeros(rows, CONTACTS, 2, 3),
@@ -186,4 +226,14 @@ class PeptideFeatures:
             fill(none.sign, sign.expand(rows, -1)),
             fill(none.present, torch.ones_like(excess)),
         )
-        return filled, float(crc32(" ".join(c.text for c in contacts).encode()))
+        return filled, _hash_contacts(contacts)
+
+
+def _between_residues(goal: PeptideGoal | None) -> tuple[Contact, ...]:
+    """Contacts of a goal that the policy knows: those of two residues."""
+    return () if goal is None else tuple(c for c in goal.contacts if c.point is None)
+
+
+def _hash_contacts(contacts: tuple[Contact, ...]) -> float:
+    """Return a number that changes with the contacts; zero without contacts."""
+    return float(crc32(" ".join(c.text for c in contacts).encode())) if contacts else 0.0

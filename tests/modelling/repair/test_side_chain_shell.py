@@ -34,8 +34,9 @@ from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import NO_PREDICTOR
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.build_plan import rebuild_plan
-from geofold.molecule.loop.domain import LoopDomain, LoopState
+from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.perturbation import backbone_rmsd
+from geofold.molecule.loop.state import LoopState
 from geofold.molecule.selection import find_range
 from geofold.molecule.sidechains.repacking import BACKBONE_AND_CB, find_incomplete
 from geofold.molecule.topology.torsion_tree import torsion_tree

@@ -12,7 +12,8 @@ from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics.differential import DifferentialKinematics, acceleration, jacobian, moved_axes
 from geofold.molecule.kinematics.forward import Kinematics, frames, transform_atoms
-from geofold.molecule.loop.domain import LoopDomain, LoopGoal
+from geofold.molecule.loop.domain import LoopDomain
+from geofold.molecule.loop.state import LoopGoal
 from geofold.molecule.peptide import contacts
 from geofold.molecule.peptide.contacts import CONTACT_MARGIN, parse_contact
 from geofold.molecule.peptide.domain import MAX_CACHED_GOALS, PeptideDomain

@@ -10,7 +10,8 @@ from geofold.core.linearise import evaluate_loss, linearise
 from geofold.core.pullback import Pullback
 from geofold.core.retraction import geodesic, second_order
 from geofold.molecule.io.read import read
-from geofold.molecule.loop.domain import LoopDomain, LoopGoal
+from geofold.molecule.loop.domain import LoopDomain
+from geofold.molecule.loop.state import LoopGoal
 from geofold.resources import find
 
 DAMPING = 1e-3

@@ -99,7 +99,7 @@ class IlqrLite:
             inner_steps=ones,
             radius=state.radius,
             kappa=None,
-            condition=None,
+            factor=None,
             actual=None,
             predicted=None,
             milliseconds=1e3 * (time.perf_counter() - began),

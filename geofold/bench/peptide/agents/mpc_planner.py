@@ -101,7 +101,7 @@ class Planner:
             inner_steps=zeros,
             radius=state.radius,
             kappa=None,
-            condition=None,
+            factor=None,
             actual=None,
             predicted=None,
             milliseconds=1e3 * (time.perf_counter() - began),

@@ -1,0 +1,1 @@
+"""Kernels in C, compiled on first use: the fast twins of plain functions, which stay the reference."""
