@@ -17,6 +17,7 @@ from rich.progress import track
 
 from geofold.bench.common.records import table_of, write_summary
 from geofold.bench.latency.cases import BATCH, COPIES, TimedCase, long_stream, loop_cases, peptide_cases
+from geofold.bench.latency.commands import measure_commands
 from geofold.bench.latency.profile import profile
 from geofold.files import write_all
 
@@ -45,7 +46,7 @@ def run(out: str, *, quick: bool, limit: int | None) -> None:
     metrics = _summarise_times(cases)
     length = limit or (QUICK_STREAM if quick else STREAM)
     stream, numbers = _time_stream(length)
-    metrics |= numbers
+    metrics |= numbers | measure_commands()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **{a.name: np.array(a.times) for a in (*cases, stream)})
     write_all({str(folder / "times.npz"): buffer.getvalue(), str(folder / "profile.md"): profile().encode()})
@@ -66,15 +67,19 @@ def _summarise_times(cases: Sequence[TimedCase]) -> dict[str, float]:
     """Ratios of mean times, and mean and percentiles (ms) of each case."""
     times = {case.name: np.array(case.times) for case in cases}
     mean = {name: float(t.mean()) for name, t in times.items()}
-    small, large = f"loop_{min(COPIES)}", f"loop_{max(COPIES)}"
+    small = f"loop_{min(COPIES)}"
+    larger = [name for name in mean if name.removeprefix("loop_").isdigit() and name != small]
     metrics = {
         "peptide_step_over_openmm": mean["peptide"] / mean["openmm"],
         "peptide_step_over_openmm_p50": float(np.median(times["peptide"]) / np.median(times["openmm"])),
         "peptide_p99_over_mean": float(np.percentile(times["peptide"], 99) / mean["peptide"]),
-        f"loop_step_{max(COPIES)}_over_{min(COPIES)}": mean[large] / mean[small],
+        "peptide_shipped_over_openmm": mean["peptide_shipped"] / mean["openmm"],
+        "peptide_shipped_p99_over_mean": float(np.percentile(times["peptide_shipped"], 99) / mean["peptide_shipped"]),
+        "loop_shipped_over_openmm": mean["loop_shipped"] / mean["openmm"],
         "loop_p99_over_mean": float(np.percentile(times[small], 99) / mean[small]),
         f"batch{BATCH}_speedup": BATCH * mean["peptide"] / mean[f"peptide_batch{BATCH}"],
     }
+    metrics |= {f"{name.replace('_', '_step_')}_over_{min(COPIES)}": mean[name] / mean[small] for name in larger}
     for name, t in times.items():
         metrics |= {f"{name}.mean": mean[name], f"{name}.p50": float(np.median(t))}
         metrics[f"{name}.p99"] = float(np.percentile(t, 99))

@@ -23,9 +23,12 @@ from geofold.core.metric import EuclideanMetric, Metric
 from geofold.core.pullback import Pullback
 from geofold.core.stream import stream
 from geofold.core.trust_region import TrustRegion
+from geofold.kernels.library import plain
+from geofold.learn.pretrained import shipped_gate
+from geofold.modelling.controllers import loop_controller
 from geofold.modelling.options import TORSION_CAP, RunOptions
 from geofold.modelling.peptide.streaming import controller as peptide_controller
-from geofold.modelling.peptide.streaming import goal_of
+from geofold.modelling.peptide.streaming import goal_of, with_features
 from geofold.molecule.energy.all_atom import platform
 from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
@@ -33,6 +36,7 @@ from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.perturbation import perturb_loop
+from geofold.molecule.loop.predictor import LoopFeatures
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.selection import find_range
@@ -42,7 +46,7 @@ SEQUENCE, CONTACT = "AEGKTWYNSVQL", "A:2-A:10<6.0"
 CONTACTS = ("A:2-A:10<6.0", "A:1-A:7<6.0", "A:4-A:12<6.0", "A:1-A:12>12.0")
 """Contacts of the long stream, used in rotation."""
 PROTEIN, LOOP = "2va0A.pdb", "A:90-101"
-COPIES = {100: 1, 300: 3, 1000: 10, 3000: 30}
+COPIES = {100: 1, 300: 3, 1000: 10, 3000: 30, 20_000: 202}
 BATCH = 64
 EPISODE_STEPS = 60
 """Number of steps after which a stream restarts, so that the work per step stays the same."""
@@ -96,6 +100,16 @@ def make_stepper(controller: Controller, domain: Domain, start: Any, goal: Any) 
     return lambda: next(steps)
 
 
+def without_kernels(step: Callable[[], None]) -> Callable[[], None]:
+    """Make a function that makes the same steps by the plain functions."""
+
+    def plain_step() -> None:
+        with plain():
+            step()
+
+    return plain_step
+
+
 def make_evaluation(structure: Structure, force_field: ForceField = AMBER14) -> Callable[[], None]:
     """Make a function that evaluates energy and forces of a force field at slightly new positions."""
     import openmm
@@ -143,10 +157,13 @@ def peptide_cases() -> Iterator[TimedCase]:
         ("peptide_exact", make_controller(Pullback()), "exact metric"),
         ("peptide_euclidean", make_controller(EuclideanMetric()), "Euclidean metric: no derivative of the decoder"),
         ("peptide_k0", replace(base, gate=FixedGate(0)), "K = 0: the gate lets every proposal pass"),
-        ("peptide_shipped", peptide_controller(RunOptions()), "as `geofold constrain` runs it, K by its gate"),
     )
     for name, controller, note in settings:
         yield TimedCase(name, make_stepper(controller, domain, domain.start(structure.xyz), goal), note)
+    shipped = with_features(structure, domain, RunOptions())
+    parts = peptide_controller(RunOptions(), shipped), shipped, shipped.start(structure.xyz), goal
+    yield TimedCase("peptide_shipped", make_stepper(*parts), "as `geofold constrain` runs it: policy, K by its gate")
+    yield TimedCase("peptide_shipped_plain", without_kernels(make_stepper(*parts)), "the same without kernels")
     batch = domain.start(structure.xyz, BATCH)
     yield TimedCase(
         "peptide_batch64", make_stepper(make_controller(), domain, batch, goal), f"as `peptide`, {BATCH} rows", share=10
@@ -165,6 +182,12 @@ def loop_cases() -> Iterator[TimedCase]:
         surroundings = f"{len(domain.sterics.fixed)} fixed heavy atoms in reach, {len(start.pairs.i)} pairs listed"
         note = f"loop of {domain.length} among {len(bent.residues)} residues; {surroundings}"
         yield TimedCase(f"loop_{size}", make_stepper(make_controller(), domain, start, domain.goal), note)
+        if size == min(COPIES):
+            shipped = replace(domain, features=LoopFeatures.of(bent, domain.decoder))
+            parts = loop_controller(shipped, shipped_gate()), shipped, start, domain.goal
+            note = "as `geofold repair` guides a loop: loop model, K by its gate"
+            yield TimedCase("loop_shipped", make_stepper(*parts), note)
+            yield TimedCase("loop_shipped_plain", without_kernels(make_stepper(*parts)), "the same without kernels")
 
 
 def long_stream() -> TimedCase:

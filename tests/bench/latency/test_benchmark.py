@@ -11,6 +11,7 @@ import pytest
 from geofold import resources
 from geofold.bench.latency import benchmark as latency
 from geofold.bench.latency import cases as steps
+from geofold.bench.latency import commands
 from geofold.bench.latency import profile as profile_step
 from geofold.bench.latency.cases import TimedCase, peptide_cases
 from geofold.bench.latency.protein_sizes import make_lattice
@@ -64,6 +65,7 @@ def test_counts_of_operations_repeat() -> None:
 def test_a_run_writes_its_measurements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "COPIES", {100: 1, 3000: 2})
     monkeypatch.setattr(latency, "QUICK_BLOCKS", 1)
+    monkeypatch.setattr(commands, "COMMANDS", {"check_seconds": ("check", "1yjp.cif")})
     monkeypatch.setattr(profile_step, "PROFILED_STEPS", 2)
     latency.run(str(tmp_path), quick=True, limit=60)
     metrics = json.loads((tmp_path / "summary.json").read_text())["metrics"]
@@ -73,6 +75,9 @@ def test_a_run_writes_its_measurements(tmp_path: Path, monkeypatch: pytest.Monke
             times["peptide"].mean() / times["openmm"].mean(), abs=1e-4
         )
         assert len(times["stream"]) == 60
+    assert metrics["check_seconds"] > 0.1, "at least the start of Python"
+    assert {"peptide_shipped_over_openmm", "loop_shipped_over_openmm", "loop_step_3000_over_100"} <= metrics.keys()
+    assert "loop_step_100_over_100" not in metrics
     assert metrics["peptide.p50"] <= metrics["peptide.p99"]
     for page in ("table.md", "profile.md"):
         assert "peptide_batch64" in (tmp_path / page).read_text()
