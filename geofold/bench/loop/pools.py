@@ -24,7 +24,8 @@ from geofold.learn.arrays import FLOATS, INTEGERS, TEXT, Field, read_arrays
 from geofold.modelling.options import RunOptions
 from geofold.modelling.repair.side_chain_shell import without_reachable_side_chains
 from geofold.modelling.search.candidates import LoopCandidates
-from geofold.modelling.search.evolutionary import choose_effort, search_loop
+from geofold.modelling.search.effort import choose_effort
+from geofold.modelling.search.evolutionary import search_loop
 from geofold.molecule.loop.build_request import plan_builds
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats

@@ -15,7 +15,8 @@ from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell, 
 from geofold.modelling.scoring import CONSENSUS, Scores
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
-from geofold.modelling.search.evolutionary import Candidates, choose_effort, merge, search_loop
+from geofold.modelling.search.effort import choose_effort
+from geofold.modelling.search.evolutionary import Candidates, merge, search_loop
 from geofold.modelling.search.external import external_candidates
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.io.edit import with_residues
@@ -110,7 +111,7 @@ def initial_models(
     )
     best = pool.finalists(options.streams, options)
     models = with_side_chains(structure, build, best, loops[0].structure, options)
-    return replace(models, tried=len(loops) * effort.tried, ensemble=Ensemble.of(loops[0], pool, external[0]))
+    return replace(models, tried=pool.tried, ensemble=Ensemble.of(loops[0], pool, external[0]))
 
 
 def with_side_chains(

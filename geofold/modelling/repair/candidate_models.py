@@ -23,7 +23,8 @@ from geofold.modelling.scoring import REFINED, Scores
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
 from geofold.modelling.search.diversity import select_diverse
-from geofold.modelling.search.evolutionary import choose_effort, search_loop
+from geofold.modelling.search.effort import choose_effort
+from geofold.modelling.search.evolutionary import search_loop
 from geofold.modelling.search.external import external_candidates
 from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import NO_PREDICTOR, TrajectoryRecorder

@@ -69,7 +69,8 @@ def rerank_by_consensus(loop: LoopCandidates, pool: Candidates, judge: LoopScore
     potential = loop.potential(pool.rows, shipped_reranker()[0] if judge is None else judge)
     backbone = loop.backbone(pool.rows)
     distance = consensus_distance(potential, pairwise_rmsd(backbone, backbone, 10))
-    return Candidates.rank(pool.rows, replace(pool.scores, potential=potential, consensus=distance), CONSENSUS)
+    scores = replace(pool.scores, potential=potential, consensus=distance)
+    return replace(Candidates.rank(pool.rows, scores, CONSENSUS), tried=pool.tried)
 
 
 def add_consensus(structure: Structure, models: Sequence[LoopModel], ensemble: Ensemble | None) -> list[LoopModel]:

@@ -12,7 +12,8 @@ from geofold.errors import BuildError
 from geofold.learn.loop_score.decoys import CROSSOVER, EVOLVED, GUIDED, PERTURBED, SAMPLED, SEARCH_END, Decoys
 from geofold.learn.loop_score.model import LoopScore
 from geofold.modelling.search.candidates import LoopCandidates
-from geofold.modelling.search.evolutionary import Effort, breed, search_loop
+from geofold.modelling.search.effort import Effort
+from geofold.modelling.search.evolutionary import breed, breed_judged, search_loop
 from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.sidechains.packing import backbone_torsions
@@ -62,7 +63,7 @@ def decoys_of(native: Structure, first: int, last: int, score: LoopScore | None,
     parts = [(SAMPLED, drawn[kept]), (PERTURBED, perturbed), (CROSSOVER, loop.cross(near, OFFSPRING, noise))]
     if score is not None:
         pool = breed(loop, drawn, HARD_EFFORT, score, noise)
-        best = pool.distinct(OFFSPRING_POOL).rows
+        best = breed_judged(loop, pool, HARD_EFFORT, score, noise).distinct(OFFSPRING_POOL).rows
         natives = perturbed[:: max(1, len(perturbed) // GUIDED_NATIVES)]
         guided, _ = loop.guide(np.concatenate([best[:GUIDED_OFFSPRING], natives]))
         minimised, _ = loop.minimise(guided, score)

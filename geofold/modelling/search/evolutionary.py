@@ -4,7 +4,8 @@ Each restart draws conformations from the torsion prior and breeds them for seve
 of torsions, closure, selection by the learned potential and, in the last generations, by the judge. The best are then
 guided by the loop model and the corrector, and minimised on the potential. They enter the pool as they were before and
 as they end. Every third restart begins with a recombination of the pool's best instead of fresh draws; the others are
-independent, so that a restart that goes astray has a rival.
+independent, so that a restart that goes astray has a rival. A search that still finds lower costs goes on beyond its
+usual number of restarts.
 
 Glossary: see `geofold.modelling.search.candidates`.
 """
@@ -20,87 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.learn.loop_score.model import LoopScore, shipped_score
-from geofold.modelling.options import ROUNDS, STREAMS, RunOptions
+from geofold.modelling.options import RunOptions
 from geofold.modelling.progress import Progress
 from geofold.modelling.scoring import BREEDING, GUIDING, SEARCH, Scores, Weights
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.diversity import MIN_RMSD_MODELS, select_distinct, select_diverse
+from geofold.modelling.search.effort import RECOMBINATION, Effort
 from geofold.modelling.time_budget import SEARCH_SHARE, TimeBudget
 from geofold.molecule.structure import Floats
 
-FULL_EFFORT_LENGTH = 12
-"""Number of residues from which the whole effort is made."""
 JUDGED = 192
 """Candidates of the first generations of a restart that the judge reads, at most; it is slower than the potential that
 leads the search."""
-RECOMBINATION = 3
-"""Every how many restarts one begins with offspring of the pool."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effort:
-    """Size of a search.
-
-    Parameters
-    ----------
-    draws : int
-        Conformations drawn at the beginning of a restart.
-    crosses : int
-        Offspring in each generation.
-    generations : int
-        Generations of offspring in a restart before the best are guided.
-    guided : int
-        Candidates of a restart that are guided.
-    restarts : int
-    parents : int
-        Parents of a generation.
-    """
-
-    draws: int = 768
-    crosses: int = 256
-    generations: int = 4
-    guided: int = 24
-    restarts: int = 3
-    parents: int = 12
-
-    @property
-    def judged_generations(self) -> int:
-        """Number of the last generations, which are selected by the judge too."""
-        return self.generations // 2
-
-    @property
-    def tried(self) -> int:
-        """Number of candidates that are drawn or recombined."""
-        recombined = self.restarts // RECOMBINATION
-        drawn, offspring = self.restarts - recombined, self.generations * self.restarts + recombined
-        return drawn * self.draws + offspring * self.crosses
-
-
-def choose_effort(options: RunOptions, length: int, *, only_source: bool = False) -> Effort:
-    """Effort that the options ask for, less for a short loop.
-
-    Parameters
-    ----------
-    options : RunOptions
-        Its streams and rounds scale the effort.
-    length : int
-        Residues of the loop.
-    only_source : bool
-        Whether the search is the only source of models: the loop is missing, or the side chains around it cannot be
-        trusted. Up to twice as many restarts are then made, more for longer loops.
-    """
-    part = min(1.0, length / FULL_EFFORT_LENGTH)
-    share = options.streams / STREAMS * part
-    half = options.rounds // 2
-    restarts = max(round(options.rounds * part), half) if only_source else half
-    return Effort(
-        draws=max(round(Effort.draws * share), 64),
-        crosses=max(round(Effort.crosses * share), 32),
-        generations=max(round(Effort.generations * min(1.0, options.rounds / ROUNDS)), 1),
-        guided=max(round(Effort.guided * share), 4),
-        restarts=max(restarts, 1),
-        parents=min(options.streams, Effort.parents),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +46,14 @@ class Candidates:
     scores : Scores, (K,)
     cost : (K,)
         Total of the scores under the weights of the stage.
+    tried : int
+        Number of conformations that the search drew or recombined.
     """
 
     rows: Floats
     scores: Scores
     cost: Floats
+    tried: int = 0
 
     @classmethod
     def rank(cls, rows: Floats, scores: Scores, weights: Weights) -> Candidates:
@@ -133,7 +68,7 @@ class Candidates:
 
     def take(self, chosen: Sequence[int] | NDArray[np.int64]) -> Candidates:
         """Return some of the candidates, in the given order."""
-        return Candidates(self.rows[chosen], self.scores.take(chosen), self.cost[chosen])
+        return replace(self, rows=self.rows[chosen], scores=self.scores.take(chosen), cost=self.cost[chosen])
 
     def distinct(self, count: int, radius: float | None = None) -> Candidates:
         """Up to `count` candidates that differ from one another by a radius (RMSD, nm)."""
@@ -188,9 +123,10 @@ def search_loop(
     pool = Candidates.empty(len(loop.atoms))
     if external is not None and len(external):
         pool = polish(loop, external, score, seed=seed)
+    lowest: list[float] = []
     progress.update(0, effort.restarts, math.inf)
-    for restart in count() if budget.seconds is not None else range(effort.restarts):
-        if restart and budget.exhausted(SEARCH_SHARE):
+    for restart in count():
+        if restart and (budget.exhausted(SEARCH_SHARE) if budget.seconds is not None else effort.finished(lowest)):
             break
         if (restart + 1) % RECOMBINATION:
             rows = loop.draw(effort.draws, noise)
@@ -206,8 +142,9 @@ def search_loop(
             for stage, candidates in (("drawn", rows), ("tried", everything), ("guided", best.rows)):
                 observe(stage, candidates)
         pool = merge([pool, polish(loop, best.rows, score, seed=seed + restart)])
-        progress.update(restart + 1, effort.restarts, float(pool.cost[0]))
-    return pool
+        lowest.append(float(pool.cost[0]))
+        progress.update(restart + 1, max(restart + 1, effort.restarts), lowest[-1])
+    return replace(pool, tried=effort.tried(len(lowest)))
 
 
 def breed(
@@ -229,13 +166,11 @@ def breed(
     Candidates
         Of all generations, ranked as they are, before guided sampling.
     """
-    pool = Candidates.rank(rows, evaluate_candidates(loop, rows, score), BREEDING)
-    for _ in range(effort.generations - effort.judged_generations):
-        offspring = loop.cross(pool.distinct(effort.parents, MIN_RMSD_MODELS).rows, effort.crosses, noise)
-        if len(offspring):
-            scores = evaluate_candidates(loop, offspring, score)
-            pool = merge([pool, Candidates.rank(offspring, scores, BREEDING)])
-    return pool
+
+    def evaluate(rows: Floats) -> Candidates:
+        return Candidates.rank(rows, evaluate_candidates(loop, rows, score), BREEDING)
+
+    return _breed(loop, evaluate(rows), effort.generations - effort.judged_generations, effort, evaluate, noise)
 
 
 def breed_judged(
@@ -257,14 +192,30 @@ def breed_judged(
     Candidates
         Those that the judge has read: the best of the pool, and all offspring.
     """
+
+    def evaluate(rows: Floats) -> Candidates:
+        scores = replace(evaluate_candidates(loop, rows, score), judge=loop.judge(rows))
+        return Candidates.rank(rows, scores, GUIDING)
+
     best = pool.distinct(JUDGED)
     judged = Candidates.rank(best.rows, replace(best.scores, judge=loop.judge(best.rows)), GUIDING)
-    for _ in range(effort.judged_generations):
-        offspring = loop.cross(judged.distinct(effort.parents, MIN_RMSD_MODELS).rows, effort.crosses, noise)
+    return _breed(loop, judged, effort.judged_generations, effort, evaluate, noise)
+
+
+def _breed(
+    loop: LoopCandidates,
+    pool: Candidates,
+    generations: int,
+    effort: Effort,
+    evaluate: Callable[[Floats], Candidates],
+    noise: np.random.Generator,
+) -> Candidates:
+    """Return the candidates of a pool and of further generations of offspring of its best."""
+    for _ in range(generations):
+        offspring = loop.cross(pool.distinct(effort.parents, MIN_RMSD_MODELS).rows, effort.crosses, noise)
         if len(offspring):
-            scores = replace(evaluate_candidates(loop, offspring, score), judge=loop.judge(offspring))
-            judged = merge([judged, Candidates.rank(offspring, scores, GUIDING)])
-    return judged
+            pool = merge([pool, evaluate(offspring)])
+    return pool
 
 
 def polish(loop: LoopCandidates, rows: Floats, score: LoopScore, *, seed: int) -> Candidates:
@@ -295,5 +246,6 @@ def merge(pools: Sequence[Candidates]) -> Candidates:
     """Candidates of several pools of one loop, lowest cost first."""
     rows = np.concatenate([pool.rows for pool in pools])
     cost = np.concatenate([pool.cost for pool in pools])
-    merged = Candidates(rows, Scores.concatenate([pool.scores for pool in pools]), cost)
+    scores, tried = Scores.concatenate([pool.scores for pool in pools]), sum(pool.tried for pool in pools)
+    merged = Candidates(rows, scores, cost, tried)
     return merged.take(np.argsort(cost, kind="stable"))

@@ -20,7 +20,7 @@ from geofold.learn.loop_score.decoys import EVOLVED
 from geofold.learn.loop_score.model import WEIGHTS, LoopScore, load_score
 from geofold.modelling import controllers
 from geofold.modelling.search import decoys as search_decoys
-from geofold.modelling.search.evolutionary import Effort
+from geofold.modelling.search.effort import Effort
 
 RUN = ScoreRun(
     data="backbones.npz",

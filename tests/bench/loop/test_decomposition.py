@@ -15,7 +15,7 @@ from geofold.bench.loop.decomposition import run
 from geofold.bench.loop.pools import RESOLUTION, STAGES, read_pools, record_pool
 from geofold.bench.loop.sets import Episode, remove_loop
 from geofold.errors import InputFileError
-from geofold.modelling.search.evolutionary import Effort
+from geofold.modelling.search.effort import Effort
 from geofold.molecule.io.read import read
 
 LENGTH = 7

@@ -29,7 +29,8 @@ from geofold.modelling.repair.loop import LoopRepair, ShellModels, repair_loop
 from geofold.modelling.repair.side_chain_shell import EVER_REACHED, OFTEN_REACHED, reachable_residues
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.diversity import MIN_RMSD_MODELS
-from geofold.modelling.search.evolutionary import Effort, search_loop
+from geofold.modelling.search.effort import Effort
+from geofold.modelling.search.evolutionary import search_loop
 from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import NO_PREDICTOR
 from geofold.molecule.io.read import read

@@ -29,14 +29,15 @@ from geofold.modelling.search.diversity import (
     select_distinct,
     select_diverse,
 )
-from geofold.modelling.search.evolutionary import (
+from geofold.modelling.search.effort import (
     FULL_EFFORT_LENGTH,
-    Candidates,
+    MAX_EXTENSION,
+    MIN_GAIN,
+    RECOMBINATION,
     Effort,
-    breed,
     choose_effort,
-    search_loop,
 )
+from geofold.modelling.search.evolutionary import Candidates, breed, search_loop
 from geofold.molecule.energy.loop_score_input import make_loop_environment
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics import inverse
@@ -132,7 +133,8 @@ def test_a_search_with_the_rmsd_as_potential_finds_the_native_loop(monkeypatch: 
     progress = Progress(lambda stage, done, total, loss: losses.append(loss))
     pool = search_loop(candidates(), effort, score=Oracle(), progress=progress)
     assert 10 * rmsd(pool.rows[:1])[0] < 0.9, "A; ideal bonds and angles alone keep it 0.6 A off"
-    assert pool.cost.tolist() == sorted(pool.cost) and losses == sorted(losses, reverse=True) and len(losses) == 4
+    assert pool.cost.tolist() == sorted(pool.cost) and losses == sorted(losses, reverse=True)
+    assert effort.restarts < len(losses) <= 1 + MAX_EXTENSION * effort.restarts
     best = pool.distinct(3)
     distance = np.sqrt(((best.rows[:, None] - best.rows) ** 2).sum(-1).mean(-1))
     assert (distance[~np.eye(len(best.rows), dtype=bool)] > MIN_RMSD_CANDIDATES).all()
@@ -152,7 +154,19 @@ def test_default_options_give_the_default_effort_and_less_of_either_gives_less()
     assert short.generations == Effort.generations and few.generations == few.restarts == 1 and few.parents == 6
     restarts = [choose_effort(RunOptions(), n, only_source=True).restarts for n in (4, 8, long, 2 * long)]
     assert restarts == [Effort.restarts, 4, 2 * Effort.restarts, 2 * Effort.restarts]
-    assert Effort(draws=10, crosses=4, generations=2, restarts=3).tried == 2 * 10 + 7 * 4
+    assert Effort(draws=10, crosses=4, generations=2, restarts=3).tried(3) == 2 * 10 + 7 * 4
+
+
+def test_a_search_goes_on_while_its_lowest_cost_falls_and_not_for_ever() -> None:
+    effort = Effort(restarts=3)
+    flat = [5.0] * 3
+    assert not effort.finished(flat[:2]), "the usual number of restarts comes first"
+    assert effort.finished(flat) and effort.finished([*flat, 5.0 - MIN_GAIN / 2])
+    fallen = [*flat, 5.0 - 2 * MIN_GAIN]
+    assert not effort.finished(fallen) and not effort.finished([7.0, 6.0, 5.0])
+    assert effort.finished(fallen + fallen[-1:] * RECOMBINATION)
+    falling = (-10.0 * np.arange(MAX_EXTENSION * effort.restarts)).tolist()
+    assert not effort.finished(falling[:-1]) and effort.finished(falling)
 
 
 def test_distinct_rows_come_in_order_of_cost() -> None:
