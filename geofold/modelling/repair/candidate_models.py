@@ -23,7 +23,7 @@ from geofold.modelling.scoring import REFINED, Scores
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
 from geofold.modelling.search.diversity import select_diverse
-from geofold.modelling.search.effort import choose_effort
+from geofold.modelling.search.effort import Effort, choose_effort
 from geofold.modelling.search.evolutionary import search_loop
 from geofold.modelling.search.external import external_candidates
 from geofold.modelling.time_budget import TimeBudget
@@ -78,6 +78,7 @@ def candidate_models(
     progress: Progress | None = None,
     *,
     search: bool = True,
+    only_source: bool = False,
 ) -> CandidateModels:
     """Refine the input, what the loop model leads to, and loops found by a search.
 
@@ -96,6 +97,8 @@ def candidate_models(
     progress : Progress, optional
     search : bool
         Whether to search for loops without use of the input's.
+    only_source : bool
+        Whether the input's loop and what it leads to are not to be trusted; see `choose_effort`.
 
     Returns
     -------
@@ -122,7 +125,8 @@ def candidate_models(
         return CandidateModels(outcomes, scores)
     one_model = options.models == 1 and not options.shell
     limit = float(scores.total(REFINED).min()) + MARGIN if one_model else np.inf
-    models, ensemble = _search(structure, domain, options, energies, limit, budget, progress)
+    effort = choose_effort(options, domain.length, only_source=only_source)
+    models, ensemble = _search(structure, domain, options, energies, limit, effort, budget, progress)
     if models:
         scores = Scores.concatenate([scores, evaluate_geometry(structure, domain, models)])
     return CandidateModels(outcomes + models, scores, ensemble)
@@ -197,6 +201,7 @@ def _search(
     options: RunOptions,
     energies: EnergySource | None,
     limit: float,
+    effort: Effort,
     budget: TimeBudget,
     progress: Progress,
 ) -> tuple[list[StreamOutcome], Ensemble | None]:
@@ -213,6 +218,7 @@ def _search(
     options : RunOptions
     energies : EnergySource or None
     limit : float
+    effort : Effort
     budget : TimeBudget
     progress : Progress
     """
@@ -224,7 +230,6 @@ def _search(
     except GeofoldError:
         return [], None  # a loop that cannot be rebuilt (an unusual residue) is only refined from the input
     external = external_candidates(loop, options.candidate)
-    effort = choose_effort(options, last - first + 1, only_source=bool(options.shell))
     stage = progress.begin("search")
     try:
         pool = search_loop(loop, effort, seed=options.seed, progress=stage, budget=budget, external=external)

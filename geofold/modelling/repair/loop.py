@@ -79,17 +79,13 @@ class LoopRepair:
         return self._run_both_ways() if self.options.decides_shell else self._run()
 
     def _run_both_ways(self) -> list[LoopModel]:
-        """Models with the side chains around as they are, or with these repacked where that is surely better.
-
-        Two models are compared by what the backbone says, and by their clashes: energies of different surroundings are
-        not comparable.
-        """
+        """Models with the side chains around as they are, or with these repacked where that is surely better."""
         staying = replace(self, options=replace(self.options, repack_shell=0.0))._run()
-        packed = replace(self, options=replace(self.options, repack_shell=self.options.shell))._models_in_shell()
-        if not packed.models:
-            return staying
-        compared = add_consensus(self.structure, [staying[0], packed.models[0]], packed.ensemble)
-        if compared[1].cost_without_energy < compared[0].cost_without_energy - SHELL_MARGIN:
+        in_shell = replace(self, options=replace(self.options, repack_shell=self.options.shell))
+        packed = in_shell._models_in_shell(rival=staying[0])
+        if packed.models and _surely_better(
+            *add_consensus(self.structure, [packed.models[0], staying[0]], packed.ensemble)
+        ):
             return self._finish(packed.models, packed.ensemble)
         return staying
 
@@ -156,11 +152,17 @@ class LoopRepair:
         strict = evaluate_model(self.structure, domain, outcome, energies)
         return min((strict, near, best), key=lambda model: model.energy or 0.0)
 
-    def _models_in_shell(self) -> ShellModels:
+    def _models_in_shell(self, rival: LoopModel | None = None) -> ShellModels:
         """Models found without the side chains around, packed with them and refined.
 
         A model refined from the input fits side chains that may be wrong. Like any other it has to lie where the
         search finds that the loop should be, or have a cost that is lower by as much.
+
+        Parameters
+        ----------
+        rival : LoopModel, optional
+            Model among the side chains as they are. There are no models if none is surely better than it, even
+            without the clashes that packing will add.
         """
         options = self.options
         try:
@@ -168,11 +170,17 @@ class LoopRepair:
             bare, kept = without_reachable_side_chains(self.structure, plan, options)
         except GeofoldError:
             return ShellModels([], None, None)  # this loop cannot be rebuilt
-        search = candidate_models(bare, self._domain(bare), options, None, self.budget, self.progress)
+        search = candidate_models(
+            bare, self._domain(bare), options, None, self.budget, self.progress, only_source=rival is None
+        )
         if not search.outcomes:
             return ShellModels([], None, None)
         unpacked = rank_models(bare, search.outcomes, search.scores, None)
         unpacked = sort_models(add_consensus(bare, unpacked, search.ensemble))
+        if rival is not None:
+            (compared,) = add_consensus(self.structure, [rival], search.ensemble)
+            if not _surely_better(unpacked[0], compared):
+                return ShellModels([], None, None)
         chosen = distinct_models(bare, unpacked, options, max(FINALISTS, options.models))
         shell = SideChainShell(self.structure, self.first, self.last, ANGSTROM * options.shell, options)
         shell = shell.restricted_to(np.array([model.outcome.frames[-1] for model in chosen]))
@@ -198,6 +206,14 @@ class LoopRepair:
         if packed.energies is None or best.energy is None or best.outcome.predictor == LOOP_SEARCH:
             return False
         return best.energy >= packed.energies.energy(self.structure.xyz)
+
+
+def _surely_better(packed: LoopModel, staying: LoopModel) -> bool:
+    """Whether a model among repacked side chains is surely better than one among the present ones.
+
+    The energies of different surroundings are not comparable and do not count.
+    """
+    return packed.cost_without_energy < staying.cost_without_energy - SHELL_MARGIN
 
 
 def repair_loop(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from geofold.modelling.options import TORSION_CAP, RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
 from geofold.modelling.progress import Progress
 from geofold.modelling.repair import candidate_models as candidates
+from geofold.modelling.repair import loop as loop_module
 from geofold.modelling.repair.loop import LoopRepair, ShellModels, repair_loop
 from geofold.modelling.repair.side_chain_shell import EVER_REACHED, OFTEN_REACHED, reachable_residues
 from geofold.modelling.search.candidates import LoopCandidates
@@ -198,6 +200,20 @@ def test_models_of_a_search_are_guided_again_only_around_side_chains_that_stay(
     domain = LoopDomain.of(native, first, last, cap=TORSION_CAP)
     outcomes = candidates.candidate_models(native, domain, options, None, TimeBudget()).outcomes
     assert len(rows) == streams and {outcome.predictor for outcome in outcomes} >= {NO_PREDICTOR, LOOP_SEARCH}
+
+
+@pytest.mark.parametrize(("margin", "moves_neighbours"), [(np.inf, False), (-np.inf, True)])
+def test_auto_repacks_neighbours_where_that_is_surely_better_and_else_gives_the_plain_result(
+    margin: float, moves_neighbours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "SHELL_MARGIN", margin)
+    options = RunOptions(repack_shell="auto", energy=False, streams=2, rounds=2)
+    structure, ranges = read(BENT), find_range(read(BENT), "A:48-52")
+    (model,) = repair_loop(structure, *ranges, options, None)
+    assert bool(len(model.outcome.repacked.atoms)) == moves_neighbours
+    if not moves_neighbours:
+        (plain,) = repair_loop(structure, *ranges, replace(options, repack_shell=0.0), None)
+        assert np.array_equal(model.outcome.apply(structure.xyz), plain.outcome.apply(structure.xyz))
 
 
 def test_the_input_is_still_best_if_repacking_did_not_lower_its_energy() -> None:
