@@ -30,8 +30,8 @@ from geofold.molecule.loop.build_request import plan_builds
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats
 
-STAGES = ("drawn", "tried", "guided", "pool")
-"""Candidates that were drawn, all that were drawn or recombined, those chosen to be guided, and the final ones."""
+STAGES = ("drawn", "tried", "kept", "pool")
+"""Candidates that were drawn, all that were drawn or recombined, the best of each restart, and the final ones."""
 RESOLUTION = 1e-3
 """Resolution (nm) of stored coordinates."""
 FIELDS: dict[str, Field] = {

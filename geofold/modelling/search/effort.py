@@ -27,9 +27,11 @@ class Effort:
     crosses : int
         Offspring in each generation.
     generations : int
-        Generations of offspring in a restart before the best are guided.
+        Generations of offspring in a restart.
+    kept : int
+        Candidates of a restart that enter the pool.
     guided : int
-        Candidates of a restart that are guided.
+        How many of these are guided.
     restarts : int
         Usual number of restarts; see `MIN_GAIN`.
     parents : int
@@ -39,7 +41,8 @@ class Effort:
     draws: int = 768
     crosses: int = 256
     generations: int = 4
-    guided: int = 24
+    kept: int = 24
+    guided: int = 8
     restarts: int = 3
     parents: int = 12
 
@@ -84,7 +87,8 @@ def choose_effort(options: RunOptions, length: int, *, only_source: bool = False
         draws=max(round(Effort.draws * share), 64),
         crosses=max(round(Effort.crosses * share), 32),
         generations=max(round(Effort.generations * min(1.0, options.rounds / ROUNDS)), 1),
-        guided=max(round(Effort.guided * share), 4),
+        kept=max(round(Effort.kept * share), 4),
+        guided=max(round(Effort.guided * share), 2),
         restarts=max(restarts, 1),
         parents=min(options.streams, Effort.parents),
     )

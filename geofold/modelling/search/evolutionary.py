@@ -1,9 +1,9 @@
 """Evolutionary search for the backbone of a loop.
 
 Each restart draws conformations from the torsion prior and breeds them for several generations: crossover and mutation
-of torsions, closure, selection by the learned potential and, in the last generations, by the judge. The best are then
-guided by the loop model and the corrector, and minimised on the potential. They enter the pool as they were before and
-as they end. Every third restart begins with a recombination of the pool's best instead of fresh draws; the others are
+of torsions, closure, selection by the learned potential and, in the last generations, by the judge. The best enter the
+pool; the first of them are guided by the loop model and the corrector, minimised on the potential, and enter it once
+more. Every third restart begins with a recombination of the pool's best instead of fresh draws; the others are
 independent, so that a restart that goes astray has a rival. A search that still finds lower costs goes on beyond its
 usual number of restarts.
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -106,15 +107,15 @@ def search_loop(
     budget : TimeBudget, optional
         With a limit, restarts follow until its share for searching has passed, instead of as many as the effort says.
     observe : callable, optional
-        Called in each restart with a stage (``drawn``, ``tried``, ``guided``) and the candidates (K, m, 3) that are
-        drawn, that are drawn or recombined, and that are chosen to be guided.
+        Called in each restart with a stage (``drawn``, ``tried``, ``kept``) and the candidates (K, m, 3) that are
+        drawn, that are drawn or recombined, and that enter the pool, of which the first are guided.
     external : (K, m, 3), optional
         Candidates from elsewhere (nm), which begin the pool.
 
     Returns
     -------
     Candidates
-        All candidates that were guided, as they were before and as they ended.
+        The best of each restart, and those that were guided as they ended.
     """
     score = shipped_score()[0] if score is None else score
     budget = TimeBudget() if budget is None else budget
@@ -122,7 +123,7 @@ def search_loop(
     noise = np.random.default_rng([seed, 2])
     pool = Candidates.empty(len(loop.atoms))
     if external is not None and len(external):
-        pool = polish(loop, external, score, seed=seed)
+        pool = polish(loop, evaluate_with_judge(loop, external, score, weights=SEARCH), len(external), score, seed=seed)
     lowest: list[float] = []
     progress.update(0, effort.restarts, math.inf)
     for restart in count():
@@ -136,12 +137,12 @@ def search_loop(
             break
         tried = breed(loop, rows, effort, score, noise)
         judged = breed_judged(loop, tried, effort, score, noise)
-        best = judged.distinct(effort.guided)
+        best = judged.distinct(effort.kept)
         if observe is not None:
             everything = np.concatenate([tried.rows, judged.rows])
-            for stage, candidates in (("drawn", rows), ("tried", everything), ("guided", best.rows)):
+            for stage, candidates in (("drawn", rows), ("tried", everything), ("kept", best.rows)):
                 observe(stage, candidates)
-        pool = merge([pool, polish(loop, best.rows, score, seed=seed + restart)])
+        pool = merge([pool, polish(loop, best, effort.guided, score, seed=seed + restart)])
         lowest.append(float(pool.cost[0]))
         progress.update(restart + 1, max(restart + 1, effort.restarts), lowest[-1])
     return replace(pool, tried=effort.tried(len(lowest)))
@@ -192,13 +193,9 @@ def breed_judged(
     Candidates
         Those that the judge has read: the best of the pool, and all offspring.
     """
-
-    def evaluate(rows: Floats) -> Candidates:
-        scores = replace(evaluate_candidates(loop, rows, score), judge=loop.judge(rows))
-        return Candidates.rank(rows, scores, GUIDING)
-
     best = pool.distinct(JUDGED)
-    judged = Candidates.rank(best.rows, replace(best.scores, judge=loop.judge(best.rows)), GUIDING)
+    judged = Candidates.rank(best.rows, replace(best.scores, **_judge(loop, best.rows)), GUIDING)
+    evaluate = partial(evaluate_with_judge, loop, score=score, weights=GUIDING)
     return _breed(loop, judged, effort.judged_generations, effort, evaluate, noise)
 
 
@@ -218,23 +215,38 @@ def _breed(
     return pool
 
 
-def polish(loop: LoopCandidates, rows: Floats, score: LoopScore, *, seed: int) -> Candidates:
-    """Guide and minimise candidates; returns them as they end and, as some leave their basin then, as they were.
+def polish(loop: LoopCandidates, best: Candidates, guided: int, score: LoopScore, *, seed: int) -> Candidates:
+    """Guide and minimise the first of some candidates; returns these as they end, and all as they were.
+
+    Some leave their basin when they are guided.
 
     Parameters
     ----------
     loop : LoopCandidates
-    rows : (K, m, 3)
-        Candidates (nm).
+    best : Candidates
+        With the judge's scores.
+    guided : int
+        Number of candidates to guide.
     score : LoopScore
         Potential that they are minimised on.
     seed : int
     """
-    guided, _ = loop.guide(rows, seed=seed)
-    minimised, _ = loop.minimise(guided, score, seed=seed)
-    both = np.concatenate([minimised, rows])
-    known = {"judge": loop.judge(both), "cis": np.full(len(both), loop.cis_penalty)}
-    return Candidates.rank(both, replace(evaluate_candidates(loop, both, score), **known), SEARCH)
+    rows, _ = loop.guide(best.rows[:guided], seed=seed)
+    rows, _ = loop.minimise(rows, score, seed=seed)
+    return merge(
+        [Candidates.rank(best.rows, best.scores, SEARCH), evaluate_with_judge(loop, rows, score, weights=SEARCH)]
+    )
+
+
+def evaluate_with_judge(loop: LoopCandidates, rows: Floats, score: LoopScore, *, weights: Weights) -> Candidates:
+    """Candidates of coordinates (K, m, 3) with all scores of a search, ranked by some weights."""
+    scores = replace(evaluate_candidates(loop, rows, score), **_judge(loop, rows))
+    return Candidates.rank(rows, scores, weights)
+
+
+def _judge(loop: LoopCandidates, rows: Floats) -> dict[str, Floats]:
+    """Scores (K,) of candidates (K, m, 3) that are evaluated for a few of them only."""
+    return {"judge": loop.judge(rows), "cis": np.full(len(rows), loop.cis_penalty)}
 
 
 def evaluate_candidates(loop: LoopCandidates, rows: Floats, score: LoopScore) -> Scores:

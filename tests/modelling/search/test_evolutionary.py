@@ -150,7 +150,8 @@ def test_default_options_give_the_default_effort_and_less_of_either_gives_less()
     long = FULL_EFFORT_LENGTH
     assert choose_effort(RunOptions(), long) == choose_effort(RunOptions(), 2 * long) == Effort()
     short, few = choose_effort(RunOptions(), long // 2), choose_effort(RunOptions(streams=6, rounds=2), long)
-    assert 2 * short.draws == 2 * few.draws == Effort.draws and 2 * short.guided == Effort.guided
+    assert 2 * short.draws == 2 * few.draws == Effort.draws
+    assert (2 * short.kept, 2 * short.guided) == (Effort.kept, Effort.guided)
     assert short.generations == Effort.generations and few.generations == few.restarts == 1 and few.parents == 6
     restarts = [choose_effort(RunOptions(), n, only_source=True).restarts for n in (4, 8, long, 2 * long)]
     assert restarts == [Effort.restarts, 4, 2 * Effort.restarts, 2 * Effort.restarts]
