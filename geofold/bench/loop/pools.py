@@ -30,7 +30,7 @@ from geofold.molecule.loop.build_request import plan_builds
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats
 
-STAGES = ("drawn", "tried", "kept", "pool")
+STAGES = ("drawn", "tried", "best", "pool")
 """Candidates that were drawn, all that were drawn or recombined, the best of each restart, and the final ones."""
 RESOLUTION = 1e-3
 """Resolution (nm) of stored coordinates."""

@@ -28,7 +28,7 @@ class Effort:
         Offspring in each generation.
     generations : int
         Generations of offspring in a restart.
-    kept : int
+    pooled : int
         Candidates of a restart that enter the pool.
     guided : int
         How many of these are guided.
@@ -41,7 +41,7 @@ class Effort:
     draws: int = 768
     crosses: int = 256
     generations: int = 4
-    kept: int = 24
+    pooled: int = 24
     guided: int = 8
     restarts: int = 3
     parents: int = 12
@@ -87,7 +87,7 @@ def choose_effort(options: RunOptions, length: int, *, only_source: bool = False
         draws=max(round(Effort.draws * share), 64),
         crosses=max(round(Effort.crosses * share), 32),
         generations=max(round(Effort.generations * min(1.0, options.rounds / ROUNDS)), 1),
-        kept=max(round(Effort.kept * share), 4),
+        pooled=max(round(Effort.pooled * share), 4),
         guided=max(round(Effort.guided * share), 2),
         restarts=max(restarts, 1),
         parents=min(options.streams, Effort.parents),

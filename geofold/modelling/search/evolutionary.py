@@ -4,8 +4,8 @@ Each restart draws conformations from the torsion prior and breeds them for seve
 of torsions, closure, selection by the learned potential and, in the last generations, by the judge. The best enter the
 pool; the first of them are guided by the loop model and the corrector, minimised on the potential, and enter it once
 more. Every third restart begins with a recombination of the pool's best instead of fresh draws; the others are
-independent, so that a restart that goes astray has a rival. A search that still finds lower costs goes on beyond its
-usual number of restarts.
+independent, so that a restart that goes astray has a rival. A search that still finds lower costs continues beyond
+its usual number of restarts.
 
 Glossary: see `geofold.modelling.search.candidates`.
 """
@@ -107,7 +107,7 @@ def search_loop(
     budget : TimeBudget, optional
         With a limit, restarts follow until its share for searching has passed, instead of as many as the effort says.
     observe : callable, optional
-        Called in each restart with a stage (``drawn``, ``tried``, ``kept``) and the candidates (K, m, 3) that are
+        Called in each restart with a stage (``drawn``, ``tried``, ``best``) and the candidates (K, m, 3) that are
         drawn, that are drawn or recombined, and that enter the pool, of which the first are guided.
     external : (K, m, 3), optional
         Candidates from elsewhere (nm), which begin the pool.
@@ -137,10 +137,10 @@ def search_loop(
             break
         tried = breed(loop, rows, effort, score, noise)
         judged = breed_judged(loop, tried, effort, score, noise)
-        best = judged.distinct(effort.kept)
+        best = judged.distinct(effort.pooled)
         if observe is not None:
             everything = np.concatenate([tried.rows, judged.rows])
-            for stage, candidates in (("drawn", rows), ("tried", everything), ("kept", best.rows)):
+            for stage, candidates in (("drawn", rows), ("tried", everything), ("best", best.rows)):
                 observe(stage, candidates)
         pool = merge([pool, polish(loop, best, effort.guided, score, seed=seed + restart)])
         lowest.append(float(pool.cost[0]))

@@ -32,7 +32,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     def run_here(name: str, function, jobs, workers: int) -> Iterator:
         yield from (function(*job) for job in jobs)
 
-    few = Effort(draws=64, crosses=16, generations=1, kept=4, guided=2, restarts=2, parents=3)
+    few = Effort(draws=64, crosses=16, generations=1, pooled=4, guided=2, restarts=2, parents=3)
     monkeypatch.setattr(pools, "choose_effort", lambda *_, **__: few)
     monkeypatch.setattr(decomposition, "run_jobs", run_here)
     monkeypatch.setattr(decomposition, "episodes", lambda *_: iter([episode()]))
@@ -44,7 +44,7 @@ def test_stages_of_a_search_are_nested(tmp_path: Path) -> None:
     counts = [len(pool.rows[stage]) for stage in STAGES]
     assert counts[0] < counts[1] and counts[2] >= 8 and 2 * counts[3] == 3 * counts[2]
     known = {row.tobytes() for row in np.round(pool.rows["tried"] / (2 * RESOLUTION)).astype(int)}
-    for stage in ("drawn", "kept"):
+    for stage in ("drawn", "best"):
         assert {row.tobytes() for row in np.round(pool.rows[stage] / (2 * RESOLUTION)).astype(int)} <= known
         assert pool.rmsd(stage).min() >= pool.rmsd("tried").min()
     assert pool.native.shape == (LENGTH, 4, 3)
@@ -59,7 +59,7 @@ def test_scoring_again_gives_the_same_table(tmp_path: Path) -> None:
     run(str(tmp_path), **options)
     table, made = (tmp_path / "table.md").read_text(), (tmp_path / "pools" / "ubiquitin.npz").stat().st_mtime_ns
     metrics = json.loads((tmp_path / "summary.json").read_text())["metrics"]
-    assert metrics["geofold.nearest.tried.median"] <= metrics["geofold.nearest.kept.median"]
+    assert metrics["geofold.nearest.tried.median"] <= metrics["geofold.nearest.best.median"]
     assert metrics["geofold.nearest.pool.median"] <= metrics["geofold.chosen.total.median"]
     run(str(tmp_path), rescore=True, **options)
     assert (tmp_path / "table.md").read_text() == table

@@ -151,14 +151,14 @@ def test_default_options_give_the_default_effort_and_less_of_either_gives_less()
     assert choose_effort(RunOptions(), long) == choose_effort(RunOptions(), 2 * long) == Effort()
     short, few = choose_effort(RunOptions(), long // 2), choose_effort(RunOptions(streams=6, rounds=2), long)
     assert 2 * short.draws == 2 * few.draws == Effort.draws
-    assert (2 * short.kept, 2 * short.guided) == (Effort.kept, Effort.guided)
+    assert (2 * short.pooled, 2 * short.guided) == (Effort.pooled, Effort.guided)
     assert short.generations == Effort.generations and few.generations == few.restarts == 1 and few.parents == 6
     restarts = [choose_effort(RunOptions(), n, only_source=True).restarts for n in (4, 8, long, 2 * long)]
     assert restarts == [Effort.restarts, 4, 2 * Effort.restarts, 2 * Effort.restarts]
     assert Effort(draws=10, crosses=4, generations=2, restarts=3).tried(3) == 2 * 10 + 7 * 4
 
 
-def test_a_search_goes_on_while_its_lowest_cost_falls_and_not_for_ever() -> None:
+def test_a_search_continues_while_its_lowest_cost_falls_and_not_for_ever() -> None:
     effort = Effort(restarts=3)
     flat = [5.0] * 3
     assert not effort.finished(flat[:2]), "the usual number of restarts comes first"
