@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.app.report.metrics import METRICS
-from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import OptionError
 from geofold.files import temporary_folder, write_all
 from geofold.modelling.repair.detection import plddt_lines
@@ -33,7 +32,7 @@ DCD_DATE = slice(180, 260)
 """Bytes of a DCD file's second remark, which mdtraj fills with the date."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """Outcome of `repair` or `constrain`.
 
@@ -65,6 +64,12 @@ class Result:
     altloc: str | None = None
     spans: tuple[tuple[int, int], ...] = ()
     others: tuple[Result, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the command, its target, and whether the audit passed."""
+        audit = "passed" if self.passed else "failed"
+        name = self.report["input"]["name"]
+        return f"<Result of {self.report['command']} of {name}: {_target(self.report)}, audit {audit}>"
 
     @property
     def models(self) -> tuple[Result, ...]:
@@ -172,11 +177,19 @@ class Result:
             energy="energy_kj_mol" in self.report["after"],
         )
 
-    def view(self) -> NotebookView:
-        """Return the viewer page for a notebook cell; its `py3dmol` returns the scene, to add drawings to."""
-        from geofold.app.viewer import page as viewer
+    def view(self, width: int = 720, height: int = 480) -> Any:
+        """Return a `py3Dmol.view` of the trajectory, with a slider; its methods draw more into it.
 
-        return NotebookView(self.page(), lambda: viewer.view(self._shown_text(), self.report))
+        The page with plots and tables is `page`.
+
+        Parameters
+        ----------
+        width, height : int, optional
+            Size in pixels.
+        """
+        from geofold.app.viewer.slider import view_with_slider
+
+        return view_with_slider(self._shown_text(), self.report, width=width, height=height)
 
     def _shown_text(self) -> str:
         return trajectory_pdb(self.structure, self._shown(), altloc=self.altloc).decode()

@@ -2,7 +2,7 @@
 /* Plots beside the 3D view, in plain SVG: a Ramachandran map, and curves over the frames with a cursor.
    geofoldPlots(host, data, last, contacts, go) draws them and returns a function that shows a frame. */
 const geofoldPlots = (() => {
-const BLUE = '#0072B2', VERMILION = '#D55E00', CRIMSON = '#A50026', INK = '#1c2430', SOFT = '#5b6675', LINE = '#d9dee5';
+const BLUE = 'var(--curve)', VERMILION = '#D55E00', CRIMSON = '#C2284A', INK = 'var(--ink)', SOFT = 'var(--soft)', LINE = 'var(--line)';
 const CYCLE = [BLUE, VERMILION, '#009E73', '#CC79A7', '#E69F00', '#56B4E9', INK];
 const DIGIT = new Map([...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'].map((c, i) => [c, i]));
 const TRAIL = 3000; /* points of the trail that are drawn at once: all frames of a loop, the last ones of a chain */
@@ -41,8 +41,8 @@ function svg(tag, parent, attributes, text) {
 /* ---- Ramachandran map: phi to the right, psi up, in degrees ---- */
 const LEFT = 34, TOP = 6, SIDE = 250, KINDS = ['favoured', 'allowed', 'outlier'];
 const SHAPES = [
-  {d: 'M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0 -6.8 0z', fill: BLUE, stroke: '#fff', 'stroke-width': 0.8},
-  {d: 'M-3.2 0a3.2 3.2 0 1 0 6.4 0a3.2 3.2 0 1 0 -6.4 0z', fill: '#fff', stroke: BLUE, 'stroke-width': 1.8},
+  {d: 'M-3.4 0a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0 -6.8 0z', fill: BLUE, stroke: 'var(--paper)', 'stroke-width': 0.8},
+  {d: 'M-3.2 0a3.2 3.2 0 1 0 6.4 0a3.2 3.2 0 1 0 -6.4 0z', fill: 'var(--paper)', stroke: BLUE, 'stroke-width': 1.8},
   {d: 'M0 -6.2L5.6 4.2H-5.6z', fill: VERMILION, stroke: INK, 'stroke-width': 0.9},
 ];
 const across = phi => LEFT + (phi + 180) * SIDE / 360, up = psi => TOP + (180 - psi) * SIDE / 360;
@@ -51,16 +51,16 @@ function board(host, data) {
   html('h2', host, '', 'Ramachandran map');
   const drawn = svg('svg', host, {id: 'rama', viewBox: '0 0 292 292', role: 'img', 'aria-label': 'Ramachandran map of the moving residues'});
   const field = svg('g', drawn, {transform: `translate(${LEFT} ${TOP}) scale(${SIDE / 360})`, fill: 'none', 'stroke-width': 2.2});
-  svg('rect', field, {width: 360, height: 360, stroke: 'none', fill: '#fff'});
-  ['#E3E8EE', '#BFC9D4'].forEach((colour, i) => svg('path', field, {d: data.contours[i] || '', stroke: colour}));
+  svg('rect', field, {width: 360, height: 360, stroke: 'none', fill: 'var(--paper)'});
+  ['var(--zone)', 'var(--zone2)'].forEach((colour, i) => svg('path', field, {d: data.contours[i] || '', stroke: colour}));
   for (const at of [-180, -90, 0, 90, 180]) {
     const text = String(at).replace('-', '−');
-    if (at % 180) svg('path', drawn, {d: `M${across(at)} ${TOP}v${SIDE}M${LEFT} ${up(at)}h${SIDE}`, stroke: '#fff', 'stroke-width': 0.8});
+    if (at % 180) svg('path', drawn, {d: `M${across(at)} ${TOP}v${SIDE}M${LEFT} ${up(at)}h${SIDE}`, stroke: 'var(--paper)', 'stroke-width': 0.8});
     if (!at) svg('path', drawn, {d: `M${across(0)} ${TOP}v${SIDE}M${LEFT} ${up(0)}h${SIDE}`, stroke: SOFT, 'stroke-width': 0.5});
     svg('text', drawn, {x: Math.min(across(at), 281), y: TOP + SIDE + 13, 'text-anchor': 'middle'}, text);
     svg('text', drawn, {x: LEFT - 4, y: Math.max(up(at), TOP + 5) + 3.5, 'text-anchor': 'end'}, text);
   }
-  svg('rect', drawn, {x: LEFT, y: TOP, width: SIDE, height: SIDE, fill: 'none', stroke: '#9aa5b1'});
+  svg('rect', drawn, {x: LEFT, y: TOP, width: SIDE, height: SIDE, fill: 'none', stroke: 'var(--edge)'});
   svg('text', drawn, {x: across(0), y: TOP + SIDE + 28, 'text-anchor': 'middle'}, 'φ (°)');
   svg('text', drawn, {transform: `translate(10 ${up(45)}) rotate(-90)`, 'text-anchor': 'middle'}, 'ψ (°)');
   const trail = svg('path', drawn, {id: 'trail', fill: 'none', stroke: '#E69F00', 'stroke-width': 1, 'stroke-opacity': 0.6, 'stroke-linejoin': 'round'});
@@ -149,7 +149,7 @@ function curve(host, last, go, {name, title, series, whole, bars, unit, tens}) {
   for (const one of series) {
     let path = '', joined = false;
     one.values.forEach((v, at) => {
-      if (v === null) svg('rect', drawn, {x: x(at - 0.5), y: Y0, width: WIDE / last, height: HIGH, fill: '#EEF1F4'});
+      if (v === null) svg('rect', drawn, {x: x(at - 0.5), y: Y0, width: WIDE / last, height: HIGH, fill: 'var(--none)'});
       else if (bars) path += v > 0 ? `M${x(at).toFixed(1)} ${y(0).toFixed(1)}V${y(v).toFixed(1)}` : '';
       else path += `${joined ? 'L' : 'M'}${x(at).toFixed(1)} ${y(v).toFixed(1)}`;
       joined = v !== null;
@@ -164,7 +164,7 @@ function curve(host, last, go, {name, title, series, whole, bars, unit, tens}) {
     if (one.bound) svg('path', drawn, {d: bound, stroke: one.colour, 'stroke-width': 1.2, 'stroke-dasharray': '5 4', class: 'bound'});
   }
   const cursor = svg('path', drawn, {d: `M0 ${Y0 - 3}v${HIGH + 6}`, stroke: INK, 'stroke-width': 1.2, class: 'cursor'});
-  const marks = series.map(one => svg('circle', drawn, {r: 3.2, fill: one.colour, stroke: '#fff'}));
+  const marks = series.map(one => svg('circle', drawn, {r: 3.2, fill: one.colour, stroke: 'var(--paper)'}));
   const named = series.length > 1 || series[0].text ? html('p', host, 'small named') : null;
   const values = series.map(one => {
     if (!named) return html('span', head, 'value');

@@ -65,7 +65,7 @@ class Workers:
                 raise OptionError(
                     f"no {module} in this environment",
                     "the packages of the extra cluster",
-                    "pip install '.[cluster]' in geofold's folder",
+                    "pip install 'geofold[cluster]'",
                 )
         if self.slurm and shutil.which("sbatch") is None:
             raise OptionError("--slurm on a machine without sbatch", "a machine that submits to Slurm", "log in to one")

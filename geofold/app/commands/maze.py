@@ -110,7 +110,7 @@ def _pictures() -> Any:
         raise OptionError(
             f"no {error.name} in this environment",
             "the packages of the extra maze",
-            "pip install '.[maze]' in geofold's folder",
+            "pip install 'geofold[maze]'",
         ) from error
     matplotlib.use("Agg")
     from geofold.maze import render

@@ -115,7 +115,7 @@ class Panel:
             raise OptionError(
                 "a panel without ipywidgets",
                 "a notebook with ipywidgets",
-                "pip install '.[notebook]' in geofold's folder, or loop over the steps yourself",
+                "pip install 'geofold[notebook]', or loop over the steps yourself",
             ) from None
 
         self.steering = steering

@@ -273,7 +273,9 @@ def run_table(report: Mapping[str, Any]) -> str:
     return table("Run", ["", ""], rows, "run")
 
 
-def report_panel(report: Mapping[str, Any], contacts: Sequence[Mapping[str, Any]], playable: bool) -> str:
+def report_panel(
+    report: Mapping[str, Any], contacts: Sequence[Mapping[str, Any]], playable: bool, residues: str = ""
+) -> str:
     """Render the report as HTML; empty for an empty report.
 
     Parameters
@@ -284,13 +286,10 @@ def report_panel(report: Mapping[str, Any], contacts: Sequence[Mapping[str, Any]
         Rows of the contact table, as in ``report["contacts"]``.
     playable : bool
         Whether the contact table has a column for the frame shown.
+    residues : str
+        Table of the residues, HTML.
     """
     listed = "".join(f"<li>{number(note)}</li>" for note in sequence(report.get("notes")))
-    parts = (
-        contact_table(contacts, playable),
-        change_table(report),
-        audit_table(report),
-        run_table(report),
-        f"<h2>Notes</h2><ul>{listed}</ul>" if listed else "",
-    )
-    return "".join(parts)
+    notes = f"<h2>Notes</h2><ul>{listed}</ul>" if listed else ""
+    tables = (contact_table(contacts, playable), change_table(report), audit_table(report), residues, run_table(report))
+    return "".join([*tables, notes])

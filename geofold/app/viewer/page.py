@@ -24,6 +24,7 @@ from geofold.app.viewer import library as viewer_library
 from geofold.app.viewer.frames import Trajectory, pdb_text, read_trajectory
 from geofold.app.viewer.html import Residue
 from geofold.app.viewer.plots import plots, wanted_in
+from geofold.app.viewer.residue_table import expected_errors, residue_table
 from geofold.errors import OptionError
 
 GREY, ORANGE, BLUE, VERMILION, SKY = "#B4B4B4", "#E69F00", "#0072B2", "#D55E00", "#56B4E9"
@@ -113,7 +114,8 @@ def page(
     """
     shown = _scene(frames_pdb, report, contacts, moved, inner_steps)
     trajectory, playable = shown.trajectory, len(shown.trajectory.xyz) > 1
-    panel = parts.report_panel(report, contacts or parts.listed_contacts(report), playable)
+    residues = residue_table(trajectory, list(shown.colours), report)
+    panel = parts.report_panel(report, contacts or parts.listed_contacts(report), playable, residues)
     start, place = pdb_text(trajectory, 0), {row: index for index, row in enumerate(trajectory.rows)}
     bonded = [(place[i], place[j]) for i, j in links if i in place and j in place]
     drawn = plots(start, trajectory.xyz, list(shown.colours), report, bonded, energy=energy, models=trajectory.models)
@@ -143,6 +145,7 @@ def page(
                     "beside": shown.nearby,
                     "frames": parts.encode(trajectory.xyz[:, shown.moving], STEP),
                     "moved": shown.colours,
+                    "errors": expected_errors(report),
                     "contacts": shown.contacts,
                     "plots": drawn if plotted else None,
                 }
@@ -159,6 +162,7 @@ def view(
     moved: Sequence[Residue] = (),
     width: int = 720,
     height: int = 480,
+    kind: Any = None,
 ) -> Any:
     """Create a py3Dmol view of the same scene: protein in grey, moved residues playing in orange, final contacts.
 
@@ -168,6 +172,8 @@ def view(
         As for ``page``.
     width, height : int, optional
         Size in pixels.
+    kind : type, optional
+        Subclass of `py3Dmol.view` to make.
 
     Returns
     -------
@@ -184,7 +190,7 @@ def view(
     shown = _scene(pdb_frames, report or {}, contacts, moved, None)
     trajectory, frames = shown.trajectory, len(shown.trajectory.xyz)
     kept = [index for index in range(len(trajectory.atoms)) if index not in set(shown.moving) - set(shown.edge)]
-    drawn = py3Dmol.view(width=width, height=height)
+    drawn = (py3Dmol.view if kind is None else kind)(width=width, height=height)
     drawn.addModel(pdb_text(trajectory, frames - 1, kept), "pdb")
     drawn.setStyle({"hetflag": False}, {"cartoon": {"color": GREY}})
     drawn.setStyle({"hetflag": True}, {"stick": {"color": GREY}})
@@ -208,7 +214,7 @@ def view(
         ends = {name: dict(zip("xyz", at.tolist(), strict=True)) for name, at in (("start", start), ("end", end))}
         drawn.addCylinder({**ends, "radius": 0.1, "dashed": True, "color": BLUE if held else VERMILION})
     drawn.zoomTo()
-    if frames > 1:
+    if frames > 1 and kind is None:
         drawn.animate({"loop": "forward", "interval": 80})
     return drawn
 

@@ -53,7 +53,7 @@ def parse(content: bytes, source: str) -> Structure:
         raise InputFileError(
             f"{source} is a BinaryCIF file",
             "the packages of the extra bcif",
-            "pip install '.[bcif]' in geofold's folder, or convert it to mmCIF",
+            "pip install 'geofold[bcif]', or convert it to mmCIF",
         ) from error
     try:
         with warnings.catch_warnings():

@@ -61,4 +61,4 @@ def test_a_mistake_is_one_line_and_status_two(tmp_path: Path, monkeypatch, capsy
 def test_without_what_it_draws_with(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
     assert main(["maze", "-o", str(tmp_path / "m.gif")]) == 2
-    assert "pip install '.[maze]'" in capsys.readouterr().err
+    assert "pip install 'geofold[maze]'" in capsys.readouterr().err

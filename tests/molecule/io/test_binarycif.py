@@ -96,7 +96,7 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch) -> None:
     data = binary("1yjp.cif")
     for module in ("biotite", "biotite.structure.io.pdbx", "msgpack"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputFileError, match=r"x\.bcif is a BinaryCIF file.*pip install '\.\[bcif\]'"):
+    with pytest.raises(InputFileError, match=r"x\.bcif is a BinaryCIF file.*pip install 'geofold\[bcif\]'"):
         read(data, name="x.bcif")
 
 
