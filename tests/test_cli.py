@@ -124,13 +124,30 @@ def test_standard_input_and_output() -> None:
     assert len(done.stdout.splitlines()) == len(BENT.read_bytes().splitlines())
 
 
-def test_help_needs_none_of_the_heavy_libraries() -> None:
-    heavy = ("torch", "openmm", "mdtraj", "Bio")
+@pytest.mark.parametrize("command", [[], ["check"], ["repair"]], ids=["geofold", "check", "repair"])
+def test_help_needs_none_of_the_heavy_libraries(command: list[str]) -> None:
+    heavy = ("torch", "openmm", "mdtraj", "pdbfixer", "Bio", "scipy")
     code = (
-        f"import sys; from geofold.cli import main; main(['--help']); print([m for m in {heavy} if m in sys.modules])"
+        f"import sys; from geofold.cli import main; main({[*command, '--help']}); "
+        f"print([m for m in {heavy} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip().endswith("[]")
+
+
+def test_modules_load_what_they_need() -> None:
+    """`check` loads no search and no controller, and neither it nor a repair loads a host library before its use."""
+    hosts = ("openmm", "mdtraj", "pdbfixer", "Bio", "scipy.optimize", "scipy.stats")
+    code = f"""
+import sys
+import geofold.app.report.check
+parts = [m for m in sys.modules if m.startswith(("geofold.modelling.search", "geofold.modelling.build"))]
+assert not parts and "geofold.core.controller" not in sys.modules, parts
+import geofold.app.api
+assert not [m for m in {hosts} if m in sys.modules], [m for m in {hosts} if m in sys.modules]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def test_check_reads_what_it_can(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

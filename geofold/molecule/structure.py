@@ -234,8 +234,17 @@ class Structure:
 
     def atom(self, residue_index: int, name: str, mask: Mask) -> int | None:
         """Find the index of a residue's atom by name within ``mask`` (n,); None if it is absent."""
-        atoms = self.residues[residue_index].atoms
-        return next((int(i) for i in atoms if mask[i] and self.name[i] == name), None)
+        if (named := self._named_atoms.get(residue_index)) is None:
+            named = self._named_atoms[residue_index] = {}
+            atoms = self.residues[residue_index].atoms
+            for i, own in zip(atoms.tolist(), self.name[atoms].tolist(), strict=True):
+                named.setdefault(own, []).append(i)
+        return next((i for i in named.get(name, ()) if mask[i]), None)
+
+    @cached_property
+    def _named_atoms(self) -> dict[int, dict[str, list[int]]]:
+        """Atoms by name, of the residues that `atom` was asked for."""
+        return {}
 
     @cached_property
     def _amino(self) -> Mask:

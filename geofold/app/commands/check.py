@@ -52,7 +52,7 @@ def check(
 def _inspect(
     content: bytes, name: str | None, energy: bool, altloc: str | None, force_field: str, fasta: str | None
 ) -> dict[str, Any]:
-    """Report of `geofold.check`, with the energy evaluated in a background process while PyTorch is imported.
+    """Report of `geofold.check`, with the energy evaluated in a background thread while PyTorch is imported.
 
     Parameters
     ----------
@@ -66,15 +66,16 @@ def _inspect(
         File of sequences.
     """
     from geofold.app.report.energies import BackgroundEnergy
+    from geofold.app.sources import load
     from geofold.molecule.energy.amber import FORCE_FIELDS
 
-    with BackgroundEnergy.start(content, altloc, FORCE_FIELDS[force_field]) if energy else nullcontext() as background:
+    structure = load(content, name)
+    background = BackgroundEnergy.start(structure, altloc, FORCE_FIELDS[force_field]) if energy else nullcontext()
+    with background as evaluation:
         from geofold.app.report.check import inspect
-        from geofold.app.sources import load
         from geofold.modelling.threads import one_thread
         from geofold.molecule.topology.given_sequences import with_given_sequences
 
         with one_thread():
-            evaluate = None if background is None else background.result
-            structure = with_given_sequences(load(content, name), fasta)
-            return inspect(structure, energy=evaluate, altloc=altloc)
+            evaluate = None if evaluation is None else evaluation.result
+            return inspect(with_given_sequences(structure, fasta), energy=evaluate, altloc=altloc)

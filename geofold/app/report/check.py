@@ -8,7 +8,7 @@ from typing import Any
 from geofold.app.report.chain_breaks import breaks
 from geofold.app.report.energies import NumbersAndNotes
 from geofold.app.report.metrics import Section, measure
-from geofold.app.report.report import REPORT_SCHEMA, chemistry_notes, described, versions
+from geofold.app.report.provenance import REPORT_SCHEMA, chemistry_notes, described, versions
 from geofold.app.report.torsion_likelihood import likelihood
 from geofold.errors import ForceFieldError
 from geofold.modelling.repair.detection import report_anomalies, report_plddt

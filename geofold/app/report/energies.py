@@ -1,24 +1,20 @@
-"""OpenMM energies of a structure, in this process or in a background process.
+"""OpenMM energies of a structure, now or in a background thread.
 
 This module does not need PyTorch, which takes longer to import than most energies take to evaluate: `geofold check`
-evaluates the energy in a background process while it imports PyTorch.
+evaluates the energy in a thread, in which OpenMM leaves the interpreter to the main thread, while it imports PyTorch.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from geofold import errors
-from geofold.molecule.energy.amber import AMBER14, FORCE_FIELDS, ForceField
+from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.io.read import read
 from geofold.molecule.structure import Floats, Mask, Structure
 from geofold.molecule.topology.gaps import chain_segments
 
@@ -97,81 +93,47 @@ def as_it_is(structure: Structure, altloc: str | None = None, force_field: Force
 
 @dataclass(frozen=True, eq=False)
 class BackgroundEnergy:
-    """`as_it_is` in a background process; a context that ends the process on exit.
+    """`as_it_is` in a thread; a context that waits for the thread on exit, except after Ctrl-C.
 
     Parameters
     ----------
-    altloc : str or None
-        The conformer whose energy is evaluated.
-    process : subprocess.Popen or None
-        None if no process could be started; `result` then evaluates in this process.
-    force_field : ForceField
-        One of `FORCE_FIELDS`.
+    thread : threading.Thread
+    future : Future
+        Its result or exception.
     """
 
-    altloc: str | None
-    process: subprocess.Popen[bytes] | None
-    force_field: ForceField = AMBER14
+    thread: threading.Thread
+    future: Future[NumbersAndNotes]
 
     @classmethod
-    def start(cls, content: bytes, altloc: str | None, force_field: ForceField = AMBER14) -> BackgroundEnergy:
-        """Start the process, if a temporary file and another process can be had."""
-        command = [sys.executable, "-P", "-m", __name__, force_field.name, *([] if altloc is None else [altloc])]
-        try:
-            with tempfile.TemporaryFile() as file:
-                file.write(content)
-                file.seek(0)
-                # a file instead of a pipe, which would block until the new process has finished its imports
-                process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        except OSError:
-            return cls(altloc, None, force_field)
-        return cls(altloc, process, force_field)
+    def start(cls, structure: Structure, altloc: str | None, force_field: ForceField = AMBER14) -> BackgroundEnergy:
+        """Start the evaluation of one conformer of a structure."""
+        future = Future[NumbersAndNotes]()
+
+        def evaluate() -> None:
+            try:
+                future.set_result(as_it_is(structure, altloc, force_field))
+            except BaseException as error:
+                future.set_exception(error)
+
+        # a daemon, so that the interpreter does not wait for it after Ctrl-C
+        thread = threading.Thread(target=evaluate, name="energy", daemon=True)
+        thread.start()
+        return cls(thread, future)
 
     def __enter__(self) -> BackgroundEnergy:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self.process is None:
-            return
-        self.process.kill()
-        self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not KeyboardInterrupt:
+            self.thread.join()  # a thread must not end inside OpenMM
 
-    def result(self, structure: Structure) -> NumbersAndNotes:
-        """Return the energies and notes of a structure that was read from the same content.
+    def result(self, _: Structure) -> NumbersAndNotes:
+        """Return the energies and notes of the structure.
 
         Raises
         ------
         ForceFieldError
             If the force field cannot describe a residue.
         """
-        if self.process is None:
-            return as_it_is(structure, self.altloc, self.force_field)
-        assert self.process.stdout is not None
-        text = self.process.stdout.read()
-        if self.process.wait() or not text:
-            return as_it_is(structure, self.altloc, self.force_field)  # the failure may be that process's only
-        answer = json.loads(text)
-        if "error" in answer:
-            raise getattr(errors, answer["error"])(*answer["parts"])
-        return answer["numbers"], answer["notes"]
-
-
-def _main(arguments: list[str]) -> None:
-    """Print the energies of the structure on standard input as JSON.
-
-    The arguments are the name of the force field and, optionally, the conformer.
-    """
-    name, *altloc = arguments
-    try:
-        structure = read(sys.stdin.buffer.read())
-        numbers, notes = as_it_is(structure, altloc[0] if altloc else None, FORCE_FIELDS[name])
-        answer: dict[str, Any] = {"numbers": numbers, "notes": notes}
-    except errors.GeofoldError as error:
-        answer = {"error": type(error).__name__, "parts": [error.given, error.expected, error.remedy]}
-    sys.stdout.write(json.dumps(answer))
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1:])
+        return self.future.result()

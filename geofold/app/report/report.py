@@ -6,44 +6,26 @@ reproducible for a given input and seed.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from geofold import __version__
 from geofold.app.report.audit import Check
 from geofold.app.report.energies import energy_notes, infinite_notes
+from geofold.app.report.provenance import REPORT_SCHEMA, chemistry_notes, described, versions
 from geofold.learn.loop_score.confidence import probability_within
 from geofold.modelling.build.missing_loops import BuiltLoops
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, StreamOutcome, inner_steps_per_frame
-from geofold.molecule.analysis.chirality import chirality_notes
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import AddedAtom, Structure
-from geofold.molecule.topology.covalent_links import link_notes
 
 WITHIN = (1, 2)
 """Distances (A) from the native that the report has the probability of: another crystal form, the right basin."""
 RESIDUE_ERRORS = "residue_error_angstrom"
 """Key of the expected error of each residue."""
-REPORT_SCHEMA = "geofold-report/1"
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that determine the results."""
-    named = {name: metadata.version(name) for name in ("torch", "openmm", "mdtraj", "pdbfixer", "biopython", "numpy")}
-    return {"geofold": __version__, "python": platform.python_version()} | named
-
-
-def described(structure: Structure) -> dict[str, Any]:
-    """Return the description of the input: name, counts of atoms and amino acids, models, file of sequences."""
-    amino = sum(structure.is_amino_acid(k) for k in range(len(structure.residues)))
-    counts = {"atoms": len(structure), "amino_acids": amino, "models": structure.n_models}
-    return {"name": structure.source, **counts, **({"fasta": structure.given_from} if structure.given_from else {})}
 
 
 def build_report(
@@ -244,12 +226,6 @@ def _runs(flags: Sequence[bool]) -> list[list[int]]:
     """First and last index of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int))).reshape(-1, 2)
     return [[int(first), int(end) - 1] for first, end in edges]
-
-
-def chemistry_notes(structure: Structure) -> list[str]:
-    """Return notes on D-amino acids and on covalent links other than disulfides."""
-    conformer = structure.conformer_mask
-    return [*chirality_notes(structure, structure.xyz, conformer), *link_notes(structure, conformer)]
 
 
 def _notes(structure: Structure, outcomes: list[StreamOutcome], model: EnergyModel | None) -> list[str]:

@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch
-from geofold.learn.loop_denoiser.features import HALF_WINDOW, INNOVATION_SIZE, featurise
+from geofold.learn.loop_denoiser.features import HALF_WINDOW, INNOVATION_SIZE, TIME_COLUMN, featurise
 from geofold.learn.loop_denoiser.inference import stream_time
 from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.molecule.energy.vdw_radii import POLAR, contact_distance, radius_of
-from geofold.molecule.loop.predictor import extract_backbone
+from geofold.molecule.loop.predictor import HeavyAtoms, extract_backbone
 from geofold.molecule.structure import WATER, Structure
 
 WINDOW_LENGTH, WINDOW_STRIDE = 12, 4
+WINDOW_BATCH = 256
+"""Windows evaluated together, which bounds the memory that large structures take."""
 SMOOTHING_WIDTH = 5
 """Residues averaged together, since single surprising residues occur in native structures."""
 HYSTERESIS = 0.5
@@ -52,19 +54,22 @@ def surprise(structure: Structure, spans: list[tuple[int, int]], model: LoopMode
     """
     positions = [place for first, last in spans for place in window_positions(first, last)]
     total, count = np.zeros(len(structure.residues)), np.zeros(len(structure.residues))
+    conformer = structure.conformer_mask
+    surroundings = HeavyAtoms.of(structure, conformer)
     by_length: dict[int, list[int]] = {}
     for first, length in positions:
         by_length.setdefault(length, []).append(first)
     for length, firsts in by_length.items():
-        conformer = structure.conformer_mask
-        pieces = concatenate_windows(
-            [extract_backbone(structure, first, first + length - 1, conformer) for first in firsts]
-        )
-        values = window_surprise(pieces, model).numpy()
-        for row, first in enumerate(firsts):
-            known = np.isfinite(values[row])
-            total[first : first + length][known] += values[row][known]
-            count[first : first + length] += known
+        for start in range(0, len(firsts), WINDOW_BATCH):
+            batch = firsts[start : start + WINDOW_BATCH]
+            pieces = concatenate_windows(
+                [extract_backbone(structure, first, first + length - 1, conformer, surroundings) for first in batch]
+            )
+            values = window_surprise(pieces, model).numpy()
+            for row, first in enumerate(batch):
+                known = np.isfinite(values[row])
+                total[first : first + length][known] += values[row][known]
+                count[first : first + length] += known
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
@@ -228,9 +233,11 @@ def window_surprise(pieces: BackboneBatch, model: LoopModel) -> torch.Tensor:
     state, no_innovation = model.stream.init_state(rows), torch.zeros(rows, INNOVATION_SIZE)
     zero = torch.zeros(rows, 2)
     log_densities = []
+    features = [featurise(pieces, cursor, 0.0, no_innovation) for cursor in range(length)]  # of every sweep
     for step in range(WINDOW_SWEEPS * length):
-        features = featurise(pieces, step % length, stream_time(step // length), no_innovation)
-        z, state = model.stream.step(features.to(model.stream.enter.weight), state)
+        x = features[step % length].to(model.stream.enter.weight)
+        x[:, TIME_COLUMN] = stream_time(step // length)
+        z, state = model.stream.step(x, state)
         increments = model.decode(z).increments
         increments = type(increments)(*(part[:, HALF_WINDOW] for part in increments))
         log_densities.append(-increments.log_density(zero.to(z)))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -85,7 +86,31 @@ class LoopFeatures:
         return torch.cat([features.to(state.angle), state.angle, position], -1)
 
 
-def extract_backbone(structure: Structure, first: int, last: int, conformer: np.ndarray) -> BackboneBatch:
+class HeavyAtoms(NamedTuple):
+    """Heavy atoms of a conformer without waters, for the surroundings of many loops of a structure.
+
+    Attributes
+    ----------
+    atoms : (h,) int
+        Their indices.
+    tree : scipy.spatial.cKDTree
+        Of their coordinates (nm).
+    """
+
+    atoms: NDArray[np.int64]
+    tree: Any
+
+    @classmethod
+    def of(cls, structure: Structure, conformer: NDArray[np.bool_]) -> HeavyAtoms:
+        """Heavy atoms of a conformer, (n_atoms,) bool, of a structure."""
+        heavy = np.isin(structure.element, _heavy(structure)) & conformer
+        atoms = np.flatnonzero(heavy & ~np.isin(structure.resname, list(WATER)))
+        return cls(atoms, cKDTree(structure.xyz[atoms]))
+
+
+def extract_backbone(
+    structure: Structure, first: int, last: int, conformer: np.ndarray, heavy: HeavyAtoms | None = None
+) -> BackboneBatch:
     """Residues `first` to `last` of a structure as a single row; all phi and psi are free except proline's phi.
 
     Parameters
@@ -96,6 +121,8 @@ def extract_backbone(structure: Structure, first: int, last: int, conformer: np.
         First and last residue (inclusive indices).
     conformer : (n_atoms,) bool
         Atoms of the conformer that moves.
+    heavy : HeavyAtoms, optional
+        Those of the conformer, if they are known.
     """
     size = len(structure.residues)
     span = range(first - FLANK, last + FLANK + 1)
@@ -111,7 +138,7 @@ def extract_backbone(structure: Structure, first: int, last: int, conformer: np.
     letters = np.full(len(span), ALPHABET_SIZE - 1)
     rows = np.flatnonzero(present)
     letters[rows] = [int(encode_residues(structure, span[row], span[row])) for row in rows]
-    environment = _environment(structure, first, last, conformer, present)
+    environment = _environment(structure, heavy or HeavyAtoms.of(structure, conformer), first, last, present)
     free = np.ones((last - first + 1, 2), dtype=bool)
     free[:, 0] = letters[FLANK:-FLANK] != PROLINE
     return BackboneBatch(
@@ -135,16 +162,30 @@ def _joined(structure: Structure, k: int, first: int, last: int) -> bool:
     return all(structure.bonded(residue, residue + 1) for residue in range(low, high))
 
 
-def _environment(structure: Structure, first: int, last: int, conformer: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Heavy atoms (E, 3) in angstrom around a loop, excluding its own and the backbone of its flanks."""
-    loop_residues = np.arange(first, last + 1)
-    flanks = np.setdiff1d(np.arange(first - FLANK, last + FLANK + 1)[present], loop_residues)
-    heavy = np.isin(structure.element, _heavy(structure)) & conformer
-    heavy &= ~np.isin(structure.resname, list(WATER)) & ~np.isin(structure.residue_of, loop_residues)
-    heavy &= ~(np.isin(structure.residue_of, flanks) & np.isin(structure.name, (*NAMES, "CB")))
-    loop = np.isin(structure.residue_of, loop_residues) & np.isin(structure.name, NAMES)
-    distance = cKDTree(structure.xyz[loop]).query(structure.xyz[heavy], distance_upper_bound=RADIUS)[0]
-    return np.asarray(10 * structure.xyz[heavy][np.isfinite(distance)], dtype=np.float32).reshape(-1, 3)
+def _environment(structure: Structure, heavy: HeavyAtoms, first: int, last: int, present: np.ndarray) -> np.ndarray:
+    """Heavy atoms (E, 3) in angstrom around a loop, excluding its own and the backbone of its flanks.
+
+    Parameters
+    ----------
+    structure : Structure
+    heavy : HeavyAtoms
+    first, last : int
+        First and last residue of the loop.
+    present : (S,) bool
+        Which residues of the loop and its flanks there are.
+    """
+    own = np.concatenate([structure.residues[k].atoms for k in range(first, last + 1)])
+    backbone = structure.xyz[own[np.isin(structure.name[own], NAMES)]]
+    centre = backbone.mean(0)
+    reach = np.linalg.norm(backbone - centre, axis=1).max() + RADIUS
+    atoms = heavy.atoms[sorted(heavy.tree.query_ball_point(centre, reach))]
+    squared = np.square(structure.xyz[atoms, None] - backbone).sum(-1)
+    atoms = atoms[squared.min(1) < RADIUS**2]
+    residue = structure.residue_of[atoms]
+    loop = (residue >= first) & (residue <= last)
+    flanks = np.arange(first - FLANK, last + FLANK + 1)[present]
+    atoms = atoms[~loop & ~(np.isin(residue, flanks) & np.isin(structure.name[atoms], (*NAMES, "CB")))]
+    return np.asarray(10 * structure.xyz[atoms], dtype=np.float32).reshape(-1, 3)
 
 
 def _heavy(structure: Structure) -> list[str]:

@@ -1,8 +1,9 @@
-"""Energies of a structure in a process of its own are those that are had here."""
+"""Energies of a structure in a background thread are those of the main thread."""
 
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from geofold.app.report import energies
 from geofold.app.report.energies import BackgroundEnergy, as_it_is
 from geofold.cli import main
 from geofold.errors import ForceFieldError
-from geofold.molecule.energy.amber import AMBER14, FORCE_FIELDS, ForceField
+from geofold.molecule.energy.amber import FORCE_FIELDS, ForceField
 from geofold.molecule.io.read import read
 
 SMALL, ALTERNATIVE = STRUCTURES / "1yjp.cif", "1ejg.pdb"
@@ -30,12 +31,12 @@ def test_no_torch_is_needed() -> None:
 def test_same_numbers_and_notes(field: ForceField, altloc: str | None) -> None:
     source = SMALL if altloc is None else STRUCTURES / ALTERNATIVE
     structure = read(source)
-    with BackgroundEnergy.start(source.read_bytes(), altloc, field) as aside:
-        told = aside.result(structure)
-    assert told == as_it_is(structure, altloc, field) and told[0]["force_field"] == field.label
-    assert aside.process is not None and aside.process.poll() == 0  # it was that process that told them
+    with BackgroundEnergy.start(structure, altloc, field) as background:
+        numbers, notes = background.result(structure)
+    assert (numbers, notes) == as_it_is(structure, altloc, field) and numbers["force_field"] == field.label
+    assert not background.thread.is_alive()
     if source == SMALL:
-        assert told[0]["energy_kj_mol"] < 0 and f"HOH (no {field.name} parameters)" in told[1][0]
+        assert numbers["energy_kj_mol"] < 0 and f"HOH (no {field.name} parameters)" in notes[0]
 
 
 def test_check_reports_what_the_function_returns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,29 +45,29 @@ def test_check_reports_what_the_function_returns(tmp_path: Path, capsys: pytest.
     assert written == json.loads(json.dumps(gf.check(str(SMALL)))) and "kJ/mol" in capsys.readouterr().out
 
 
-def test_a_process_that_fails_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    structure = read(str(SMALL))
-    with BackgroundEnergy.start(SMALL.read_bytes(), None) as aside:
-        assert aside.result(structure) == as_it_is(structure)
-
-
-def test_unparametrised_residues_are_reported_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_errors_of_the_thread_are_raised_by_result(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise ForceFieldError("a residue", "another", "remove it")
 
     monkeypatch.setattr(energies, "as_it_is", refuse)
-    monkeypatch.setattr(sys, "stdin", type("Piped", (), {"buffer": SMALL.open("rb")}))
-    energies._main([AMBER14.name])
-    said = capsys.readouterr().out
-    with BackgroundEnergy.start(SMALL.read_bytes(), None) as aside:
-        aside.process.kill()
-        monkeypatch.setattr(aside.process, "stdout", type("Pipe", (), {"read": lambda _: said, "close": int})())
-        monkeypatch.setattr(aside.process, "wait", int)
-        with pytest.raises(ForceFieldError, match="a residue; expected another; remove it"):
-            aside.result(read(str(SMALL)))
+    structure = read(SMALL)
+    with (
+        BackgroundEnergy.start(structure, None) as background,
+        pytest.raises(ForceFieldError, match="a residue; expected another; remove it"),
+    ):
+        background.result(structure)
+
+
+def test_the_thread_is_awaited_after_an_error_but_not_after_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    structure, go_on = read(SMALL), threading.Event()
+    monkeypatch.setattr(energies, "as_it_is", lambda *_: (go_on.wait(10), []))
+    with pytest.raises(KeyboardInterrupt), BackgroundEnergy.start(structure, None) as background:
+        raise KeyboardInterrupt
+    assert background.thread.is_alive() and background.thread.daemon
+    go_on.set()
+    with pytest.raises(RuntimeError), BackgroundEnergy.start(structure, None) as background:
+        raise RuntimeError
+    assert not background.thread.is_alive()
 
 
 def test_a_missing_file_is_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
