@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from geofold.app.report.audit import Check
-from geofold.app.report.report import described
+from geofold.app.report.provenance import described
 from geofold.app.result import Result
 from geofold.molecule.caps.capping import CappedStructure
 from geofold.molecule.structure import Structure

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from geofold.app.caps import with_caps_reported
 from geofold.app.copies import with_copies_reported
 from geofold.app.finalise import compare_models, finish
 from geofold.app.result import Result
+from geofold.modelling.cut_out import CutOut, is_large
 from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.options import RunOptions
+from geofold.modelling.outcome import LoopModel
 from geofold.modelling.preconditions import require_honoured, require_one, separate, with_missing_atoms
 from geofold.modelling.progress import Progress, ProgressCallback
 from geofold.modelling.repair.detection import format_range, report_plddt
@@ -18,7 +21,7 @@ from geofold.modelling.repair.multiple_loops import repair_loops
 from geofold.modelling.threads import one_thread
 from geofold.molecule.caps.capping import cap_chains
 from geofold.molecule.loop.build_request import join_loops, plan_builds
-from geofold.molecule.loop.copies import LoopsWithCopies, add_copies
+from geofold.molecule.loop.copies import CopyPair, LoopsWithCopies, add_copies
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import Structure
 
@@ -113,14 +116,17 @@ def repair_existing(
     def begin(first: int, last: int) -> Progress:
         return Progress(progress, f"{structure.residues[first].label}-{structure.residues[last].resnum}")
 
-    energies = EnergySource.of(structure, options)
+    cut = CutOut.around(structure, ranges) if is_large(structure) else None
+    energies = EnergySource.of(structure, options, None if cut is None else frozenset(cut.residues.tolist()))
     if energies is not None:
         energies.prepare()  # before the search, so that a refusal comes early
     with one_thread():
-        if len(ranges) == 1:
-            several = [[model] for model in repair_loop(structure, *ranges[0], shared, energies, begin(*ranges[0]))]
+        if cut is None:
+            several = _models(structure, ranges, shared, energies, begin, copies.repaired)
         else:
-            several = [repair_loops(structure, ranges, shared, energies, begin, copies.repaired)]
+            several = _models_in(cut, ranges, shared, begin, copies.repaired)
+            note = f"the loops were repaired, and energies evaluated, among {len(cut.residues)} residues around them"
+            structure = replace(structure, notes=(*structure.notes, note))
     for model in several[0]:
         require_honoured(structure, model.outcome)
     result = _of_models(
@@ -141,6 +147,65 @@ def repair_existing(
         ]
     )
     return with_copies_reported(result, copies.repaired, copies.left) if options.copies else result
+
+
+def _models(
+    structure: Structure,
+    ranges: list[tuple[int, int]],
+    options: RunOptions,
+    energies: EnergySource | None,
+    begin: Callable[[int, int], Progress],
+    copies: Sequence[CopyPair],
+) -> list[list[LoopModel]]:
+    """Models of one loop, each by itself, or one model of each of several loops.
+
+    Parameters
+    ----------
+    structure : Structure
+    ranges : list of (int, int)
+        First and last residue of each loop.
+    options : RunOptions
+    energies : EnergySource or None
+        Of the structure.
+    begin : callable
+        Gives the progress of a loop by its first and last residue.
+    copies : sequence of CopyPair
+        Loops among `ranges` that are copies of others.
+    """
+    if len(ranges) == 1:
+        (first, last) = ranges[0]
+        return [[model] for model in repair_loop(structure, first, last, options, energies, begin(first, last))]
+    return [repair_loops(structure, ranges, options, energies, begin, copies)]
+
+
+def _models_in(
+    cut: CutOut,
+    ranges: list[tuple[int, int]],
+    options: RunOptions,
+    begin: Callable[[int, int], Progress],
+    copies: Sequence[CopyPair],
+) -> list[list[LoopModel]]:
+    """Models as by `_models`, made in a part of the structure.
+
+    Parameters
+    ----------
+    cut : CutOut
+    ranges : list of (int, int)
+        First and last residue of each loop in the structure, as in `copies`.
+    options : RunOptions
+    begin : callable
+        Gives the progress of a loop by its first and last residue in the structure.
+    copies : sequence of CopyPair
+    """
+    inside = {cut.inside(residues): residues for residues in ranges}
+    # an alternate location that is absent near the loops cannot be chosen there
+    altloc = options.altloc if options.altloc in cut.part.altloc else None
+    shared = replace(options, altloc=altloc)
+    pairs = [CopyPair(cut.inside(pair.reference), cut.inside(pair.copy)) for pair in copies]
+    models = _models(
+        cut.part, list(inside), shared, EnergySource.of(cut.part, shared), lambda *loop: begin(*inside[loop]), pairs
+    )
+    return [[cut.embed(model, options.altloc) for model in several] for several in models]
 
 
 def _share(budget: float | None, count: int) -> float | None:

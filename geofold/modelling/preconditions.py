@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from geofold.errors import ContactError, CovalentLinkError, OptionError, OverlappingLoopsError
+from geofold.modelling.cut_out import is_large, surroundings
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import StreamOutcome
 from geofold.molecule.energy.all_atom import complete
@@ -70,8 +71,10 @@ def with_missing_atoms(
     original : Structure
         The structure as given.
     """
-    if all(_complete(structure, k, options.altloc) for first, last in ranges for k in range(first, last + 1)):
+    conformer = structure.conformer(options.altloc)
+    if all(is_complete(structure, k, conformer) for first, last in ranges for k in range(first, last + 1)):
         return structure, [], structure
+    only = surroundings(structure, ranges) if is_large(structure) else None
     added = [
         a
         for first, last in ranges
@@ -81,6 +84,7 @@ def with_missing_atoms(
             last,
             altloc=options.altloc,
             seed=options.seed,
+            only=only,
             force_field=options.force_field_value,
         )
     ]
@@ -108,23 +112,19 @@ def require_parameters(structure: Structure, options: RunOptions, gone: Collecti
     ForceFieldError
         If parameters are missing.
     """
-    residues = range(len(structure.residues))
-    intact = [k for k in residues if k not in gone and _complete(structure, k, options.altloc)]
+    residues, conformer = range(len(structure.residues)), structure.conformer(options.altloc)
+    intact = [k for k in residues if k not in gone and is_complete(structure, k, conformer)]
     amino = [k for k in intact if structure.is_amino_acid(k)]
     if options.energy and any(len(piece) > 1 for piece in pieces(structure, amino)):
         completed = complete(
             structure,
-            structure.conformer(options.altloc),
+            conformer,
             hydrogens=True,
             seed=options.seed,
             only=set(intact),
             force_field=options.force_field_value,
         )
         options.force_field_value.system(completed.topology)
-
-
-def _complete(structure: Structure, k: int, altloc: str | None) -> bool:
-    return is_complete(structure, k, structure.conformer(altloc))
 
 
 def chain_of(structure: Structure, contacts: tuple[Contact, ...]) -> tuple[int, int]:

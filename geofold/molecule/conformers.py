@@ -31,3 +31,21 @@ def select_conformer(name: NDArray[np.str_], altloc: NDArray[np.str_], occupancy
     chosen = letter if letter in totals else max(totals, key=lambda candidate: round(totals[candidate], 6))
     selected: Mask = altloc == chosen
     return selected if not chosen else selected | (blank & ~np.isin(name, name[selected]))
+
+
+def first_of_each_name(residue_of: NDArray[np.int64], name: NDArray[np.str_], mask: Mask) -> Mask:
+    """Leave out atoms of a mask (n,) that repeat a name of their residue.
+
+    Parameters
+    ----------
+    residue_of : (n,) int
+        Residue of each atom.
+    name : (n,) str
+    mask : (n,) bool
+    """
+    chosen = np.flatnonzero(mask)
+    named = list(zip(residue_of[chosen].tolist(), name[chosen].tolist(), strict=True))
+    first = dict(zip(reversed(named), reversed(chosen.tolist()), strict=True))
+    selected = np.zeros(len(mask), dtype=bool)
+    selected[list(first.values())] = True
+    return selected

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import AltlocError
-from geofold.molecule.conformers import select_conformer
+from geofold.molecule.conformers import Mask, first_of_each_name, select_conformer
 from geofold.molecule.modelled_residue import ModelledResidue, ResidueKey
 from geofold.molecule.records import NewResidue, RecordedSequence, Side
 
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 Row = tuple[str, str, str, str, str, str, int, int, bool, float, float, float, float, float]
 """Name, resname, chain, icode, altloc, element, resnum, serial, hetatm, occupancy, bfactor, x, y, z (nm)."""
 
@@ -184,12 +184,17 @@ class Structure:
         source : str
         """
         name, altloc, occupancy = columns["name"], columns["altloc"], columns["occupancy"]
+        index, starts = np.arange(len(name)), [0, *(np.flatnonzero(np.diff(residue_of)) + 1).tolist()]
+        parts = [index[start:end] for start, end in pairwise([*starts, len(name)])]
+        labels = zip(*(columns[key][starts].tolist() for key in ("chain", "resnum", "icode", "resname")), strict=True)
+        has_letter = np.bincount(residue_of, altloc != "", len(parts)) > 0
         residues = []
-        for atoms in np.split(np.arange(len(name)), np.flatnonzero(np.diff(residue_of)) + 1):
-            conformer = atoms[select_conformer(name[atoms], altloc[atoms], occupancy[atoms], None)]
-            shown, start = next(iter(conformer[altloc[conformer] != ""]), conformer[0]), atoms[0]
-            chain, icode = (str(columns[column][start]) for column in ("chain", "icode"))
-            residues.append(Residue(chain, int(columns["resnum"][start]), icode, str(columns["resname"][shown]), atoms))
+        for atoms, (chain, resnum, icode, resname), choice in zip(parts, labels, has_letter.tolist(), strict=True):
+            if choice:  # the name is that of the conformer
+                conformer = atoms[select_conformer(name[atoms], altloc[atoms], occupancy[atoms], None)]
+                shown = next(iter(conformer[altloc[conformer] != ""]), conformer[0])
+                resname = str(columns["resname"][shown])
+            residues.append(Residue(chain, resnum, icode, resname, atoms))
         fields: dict[str, Any] = {column: columns[column] for column in COLUMNS}
         return cls(source=source, **fields, residue_of=residue_of, residues=tuple(residues))
 
@@ -212,6 +217,16 @@ class Structure:
         AltlocError
             If no residue has the requested letter.
         """
+        if altloc not in self._conformers:
+            self._conformers[altloc] = self._select_conformer(altloc)
+        return self._conformers[altloc].copy()
+
+    @cached_property
+    def _conformers(self) -> dict[str | None, Mask]:
+        """Conformers by letter, of those that were asked for."""
+        return {}
+
+    def _select_conformer(self, altloc: str | None) -> Mask:
         letters = sorted(set(self.altloc.tolist()) - {""})
         if altloc is not None and altloc not in letters:
             expected = f"one of {', '.join(letters)}" if letters else "no choice, for the file has none"
@@ -220,10 +235,7 @@ class Structure:
         for index in np.unique(self.residue_of[~mask]):
             atoms = self.residues[index].atoms
             mask[atoms] = select_conformer(self.name[atoms], self.altloc[atoms], self.occupancy[atoms], altloc)
-        chosen = np.flatnonzero(mask)
-        named = list(zip(self.residue_of[chosen].tolist(), self.name[chosen].tolist(), strict=True))
-        first = dict(zip(reversed(named), reversed(chosen.tolist()), strict=True))
-        return np.isin(np.arange(len(self)), list(first.values()))
+        return first_of_each_name(self.residue_of, self.name, mask)
 
     @cached_property
     def conformer_mask(self) -> Mask:

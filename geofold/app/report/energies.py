@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from geofold.errors import ForceFieldError
 from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.structure import Floats, Mask, Structure
 from geofold.molecule.topology.gaps import chain_segments
 
 ENERGY = "energy_kj_mol"
+LARGEST_WHOLE = 3000
+"""Amino acids of a structure whose energy is evaluated as a whole: about a minute."""
 NumbersAndNotes = tuple[dict[str, Any], list[str]]
 """Measurements for the report, and notes."""
 
@@ -81,8 +84,15 @@ def as_it_is(structure: Structure, altloc: str | None = None, force_field: Force
     Raises
     ------
     ForceFieldError
-        If the force field cannot describe a residue.
+        If the force field cannot describe a residue, or there are too many.
     """
+    amino = sum(structure.is_amino_acid(k) for k in range(len(structure.residues)))
+    if amino > LARGEST_WHOLE:
+        raise ForceFieldError(
+            f"{amino:,} amino acids",
+            f"at most {LARGEST_WHOLE:,}, because an energy without a cutoff takes time with the square of their number",
+            "check a part of the structure for its energy",
+        )
     moving = np.zeros(len(structure.residues), dtype=bool)
     for first, last in chain_segments(structure):
         moving[first : last + 1] = last > first

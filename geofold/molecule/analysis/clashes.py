@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 
 from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, SEVERE_OVERLAP, contact_distance, radius_of
 from geofold.molecule.structure import WATER, Structure
-from geofold.molecule.topology.bonds import adjacency_list, bond_list, pairs_within_bonds
+from geofold.molecule.topology.bonds import bond_graph, pairs_within_bonds
 
 
 def count_severe_overlaps(structure: Structure) -> int:
@@ -24,6 +24,6 @@ def count_severe_overlaps(structure: Structure) -> int:
     contact = np.where(counted[i] & counted[j], contact_distance(radius, polar, i, j), 0.0)
     overlap = contact - np.linalg.norm(structure.xyz[i] - structure.xyz[j], axis=1)
     severe = pairs[overlap >= SEVERE_OVERLAP]
-    adjacent = adjacency_list(bond_list(structure, structure.conformer_mask), len(structure))
+    adjacent = bond_graph(structure, structure.conformer_mask)
     bonded = {tuple(sorted(pair)) for pair in pairs_within_bonds(adjacent, np.unique(severe[:, 0]), EXCLUDED_BONDS)}
     return sum(tuple(sorted(pair)) not in bonded for pair in severe.tolist())

@@ -21,7 +21,7 @@ from geofold.molecule.energy.ramachandran import classify, percentile, ramachand
 from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, SEVERE_OVERLAP, contact_distance, radius_of
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import WATER, Floats, Structure
-from geofold.molecule.topology.bonds import adjacency_list, bond_list, pairs_within_bonds
+from geofold.molecule.topology.bonds import bond_graph, pairs_within_bonds
 
 Ints = NDArray[np.int64]
 
@@ -100,7 +100,7 @@ class ResidueMonitor:
         heavy = np.flatnonzero(has_radius & ~np.isin(structure.resname, list(WATER)))
         atoms = heavy[np.isin(structure.residue_of[heavy], chosen)]
         row, column = ({int(a): k for k, a in enumerate(part)} for part in (atoms, heavy))
-        table = adjacency_list(bond_list(structure, conformer), len(structure))
+        table = bond_graph(structure, conformer)
         excluded = [
             row[a] * len(heavy) + column[b] for a, b in pairs_within_bonds(table, atoms, EXCLUDED_BONDS) if b in column
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from geofold.molecule.energy.all_atom import complete
 from geofold.molecule.energy.amber import AMBER14, ForceField
 from geofold.molecule.structure import AddedAtom, Structure
@@ -14,6 +16,7 @@ def missing_atoms(
     *,
     altloc: str | None = None,
     seed: int = 0,
+    only: Collection[int] | None = None,
     force_field: ForceField = AMBER14,
 ) -> list[AddedAtom]:
     """Missing side-chain atoms of residues `first` to `last`, with coordinates built by PDBFixer.
@@ -28,6 +31,8 @@ def missing_atoms(
         Alternate location to complete; None for the default conformer.
     seed : int
         Seed of PDBFixer.
+    only : collection of int or None
+        Residues among which the atoms are placed; None for all.
     force_field : ForceField
         Force field of the run, for the messages; it does not change the atoms.
 
@@ -42,7 +47,7 @@ def missing_atoms(
         If PDBFixer cannot process a residue.
     """
     conformer = structure.conformer(altloc)
-    completed = complete(structure, conformer, hydrogens=False, seed=seed, force_field=force_field)
+    completed = complete(structure, conformer, hydrogens=False, seed=seed, only=only, force_field=force_field)
     added = []
     replaced = set(completed.replaced)
     for atom, source, residue, position in zip(

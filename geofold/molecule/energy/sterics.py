@@ -135,18 +135,18 @@ class Sterics:
         cutoff : float
             Fixed atoms up to this distance (nm) from a moving atom are included.
         """
-        local_atoms = kinematics.atoms.cpu().numpy()
-        heavy = np.array([radius_of(str(e)) > 0 for e in structure.element]) & tree.conformer
-        heavy &= ~np.isin(structure.resname, list(WATER))
+        local_atoms, xyz, moving = kinematics.atoms.cpu().numpy(), structure.xyz, structure.xyz[tree.atoms]
+        elements = [e for e in np.unique(structure.element).tolist() if radius_of(e) > 0]
+        heavy = np.isin(structure.element, elements) & tree.conformer & ~np.isin(structure.resname, list(WATER))
         rows = np.flatnonzero(heavy[local_atoms])
         inside = local_atoms[rows]
-        outside = np.setdiff1d(np.flatnonzero(heavy), inside)
-        distance = cKDTree(structure.xyz[tree.atoms]).query(structure.xyz[outside], distance_upper_bound=cutoff)[0]
-        outside = outside[np.isfinite(distance)]
+        heavy[inside] = False
+        low, high = moving.min(0, initial=np.inf) - cutoff, moving.max(0, initial=-np.inf) + cutoff
+        outside = np.flatnonzero(heavy & ((xyz >= low) & (xyz <= high)).all(1))
+        outside = outside[np.isfinite(cKDTree(moving).query(xyz[outside], distance_upper_bound=cutoff)[0])]
         atoms = np.concatenate([inside, outside]).astype(np.int64)
         body = np.concatenate([kinematics.body.cpu().numpy()[rows], np.full(len(outside), len(tree))])
-        device, dtype = kinematics.near.device, kinematics.dtype
-        element = [str(structure.element[a]) for a in atoms]
+        device, dtype, element = kinematics.near.device, kinematics.dtype, structure.element[atoms].tolist()
         residue = np.clip(structure.residue_of[inside], tree.first, tree.last) - tree.first
         return cls(
             local=torch.as_tensor(rows, device=device),

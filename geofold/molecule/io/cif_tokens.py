@@ -8,6 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 QUOTED = r"""{0}(?:[^{0}\r\n]++|{0}(?=\S))*+(?:{0}|(?=[\r\n]|\Z))"""
 """From a quote to the one that closes it, which blanks follow, or to the end of the line if none does."""
@@ -26,44 +30,120 @@ Columns = dict[str, list[str]]
 CONTROL = re.compile(r"loop_$|data_|save_|global_$|stop_$", re.IGNORECASE)
 
 
+BLANKS = np.array([chr(code).isspace() for code in range(256)])
+"""Whether a byte of ASCII text is blank."""
+UNKNOWN = ("?", ".")
+LOOP_ENDS = ("\n#", "\n_", "\nloop_", "\ndata_")
+
+
+class Block(NamedTuple):
+    """Values of a loop.
+
+    Attributes
+    ----------
+    raw : list of str
+        As they are written.
+    places : (values, 2) int
+        Start and end of each in the text.
+    quoted : bool
+        Whether some may have quotes.
+    end : int
+        Where the text goes on.
+    """
+
+    raw: list[str]
+    places: NDArray[np.int64]
+    quoted: bool
+    end: int
+
+
 @dataclass(eq=False)
 class Category:
-    """Items of one category and the (start, end) of its values, row after row; filled while scanning."""
+    """Items of one category and its values, row after row; filled while scanning.
+
+    Attributes
+    ----------
+    text : str
+    items : list of str
+    spans : list of (int, int)
+        Start and end of the values that were found one by one.
+    block : Block or None
+        Values that were found at once.
+    """
 
     text: str
     items: list[str] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
+    block: Block | None = None
+
+    def __len__(self) -> int:
+        """Return the number of values."""
+        return len(self.spans) + (0 if self.block is None else len(self.block.raw))
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Start and end of every value in the text, (values, 2)."""
+        return np.array(self.spans, dtype=np.int64).reshape(-1, 2) if self.block is None else self.block.places
 
     def is_complete(self) -> bool:
         """Whether every item is named once and every row has a value of each."""
-        return len(set(self.items)) == len(self.items) and len(self.spans) % len(self.items) == 0
+        return len(set(self.items)) == len(self.items) and len(self) % len(self.items) == 0
 
     def column(self, *names: str) -> list[str]:
         """Values of the first of these items that a row gives, '' where none does ('?' and '.' give none)."""
-        rows = len(self.spans) // max(len(self.items), 1)
+        rows = len(self) // max(len(self.items), 1)
         values = [""] * rows
         for name in names:
-            if name in self.items:
-                own = (self.value(span) for span in self.spans[self.items.index(name) :: len(self.items)])
-                values = [value or other for value, other in zip(values, own, strict=True)]
+            if name in self.items and not all(values):
+                own = self._values(self.items.index(name))
+                values = [value or other for value, other in zip(values, own, strict=True)] if any(values) else own
         return values
 
     def columns(self) -> Columns:
         """Values of every item, '' where a row gives none."""
         return {item: self.column(item) for item in self.items}
 
-    def value(self, span: tuple[int, int]) -> str:
-        """One value without its quotes."""
-        raw = self.text[span[0] : span[1]]
-        if raw[0] == ";" and "\n" in raw:
-            return " ".join(raw[1:-1].split())
-        quoted = len(raw) > 1 and raw[0] in "'\"" and raw[-1] == raw[0]
-        return raw[1:-1] if quoted else "" if raw in ("?", ".") else raw
+    def _values(self, item: int) -> list[str]:
+        """Values of an item without their quotes, '' for unknown ones."""
+        step = len(self.items)
+        if self.block is None:
+            return [plain_value(self.text[start:end]) for start, end in self.spans[item::step]]
+        raw = self.block.raw[item::step]
+        if self.block.quoted:
+            return [plain_value(value) for value in raw]
+        return ["" if value in UNKNOWN else value for value in raw] if "?" in raw or "." in raw else raw
 
 
-def tokens(text: str) -> Iterator[tuple[int, int]]:
-    """Start and end of every token, in time linear in the text."""
-    for match in TOKEN.finditer(text):
+def plain_value(raw: str) -> str:
+    """One value without its quotes; '' for an unknown one."""
+    if raw[0] not in "'\";":
+        return "" if raw in UNKNOWN else raw
+    if raw[0] == ";" and "\n" in raw:
+        return " ".join(raw[1:-1].split())
+    return raw[1:-1] if len(raw) > 1 and raw[0] != ";" and raw[-1] == raw[0] else raw
+
+
+def read_block(text: str, start: int) -> Block | None:
+    """Values of a loop whose tokens are all that is between blanks, from its first value to the end of the loop.
+
+    It is None for a loop with comments, text fields, blanks in quotes, or anything else that only `tokens` reads.
+    """
+    end = min((place for mark in LOOP_ENDS if (place := text.find(mark, start)) >= 0), default=len(text))
+    part = text[start:end]
+    if not part.isascii() or any(mark in part for mark in ("#", "_", "\n;")) or part[0] == ";":
+        return None
+    raw, quoted = part.split(), any(mark in part for mark in "'\";")
+    if quoted and any(value[0] in "'\"" and (len(value) < 2 or value[-1] != value[0]) for value in raw):
+        return None
+    blank = np.ones(len(part) + 2, dtype=bool)
+    blank[1:-1] = BLANKS[np.frombuffer(part.encode("ascii"), dtype=np.uint8)]
+    places = np.flatnonzero(blank[1:] != blank[:-1]).reshape(-1, 2) + start
+    return Block(raw, places, quoted, end)
+
+
+def tokens(text: str, begin: int = 0) -> Iterator[tuple[int, int]]:
+    """Start and end of every token from `begin` on, in time linear in the text."""
+    for match in TOKEN.finditer(text, begin):
         start, end = match.span()
         if _unclosed(text, start, end):
             yield from _rest(text, start, end)
@@ -90,7 +170,9 @@ def scan(text: str, names: Sequence[str]) -> dict[str, Category]:
     found: dict[str, Category] = {}
     current: Category | None = None
     in_header = False
-    for start, end in tokens(text):
+    rest = tokens(text)
+    while (span := next(rest, None)) is not None:
+        start, end = span
         first = text[start]
         if first == "#":
             continue
@@ -110,7 +192,11 @@ def scan(text: str, names: Sequence[str]) -> dict[str, Category]:
                     break
                 found.clear()
         else:
-            in_header = False
-            if current is not None:
+            if in_header and current is not None and not len(current):
+                current.block = read_block(text, start)
+            if current is not None and in_header and current.block is not None:
+                rest = tokens(text, current.block.end)
+            elif current is not None:
                 current.spans.append((start, end))
+            in_header = False
     return found

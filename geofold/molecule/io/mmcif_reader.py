@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from geofold.errors import CoordinateError, InputFileError, NoProteinError
+from geofold.molecule.io.cif_atoms import atom_columns, count_residues, parse_numbers
 from geofold.molecule.io.cif_tokens import Category, scan
 from geofold.molecule.io.content import decode
 from geofold.molecule.io.format import Format
@@ -51,7 +50,7 @@ def parse_text(text: str, encoding: str, source: str) -> Structure:
     """
     tables = scan(text, ("_atom_site", "_struct", CONNECTIONS, SCHEME, ENTITIES))
     sites = tables.get("_atom_site", Category(text))
-    if not sites.spans:
+    if not len(sites):
         raise NoProteinError(f"{source} has no atom_site records", "a model in mmCIF", "give the model file")
     has_names = bool({"label_atom_id", "auth_atom_id"} & set(sites.items))
     damaged = [name for name, table in tables.items() if not table.is_complete()]
@@ -61,11 +60,15 @@ def parse_text(text: str, encoding: str, source: str) -> Structure:
         raise InputFileError(f"{source} has a damaged {table} table", expected, "fetch the file again")
     models = sites.column("pdbx_pdb_model_num")
     first_model = [r for r, model in enumerate(models) if model == models[0]]
-    spans = np.array(sites.spans, dtype=np.int64).reshape(-1, len(sites.items), 2)[first_model]
-    numbers = [number for number in map(parse_int, sites.column("id")) if number is not None]
+    spans = sites.places.reshape(-1, len(sites.items), 2)[first_model]
     records = {name: tables[name].columns() for name in (CONNECTIONS, SCHEME, ENTITIES) if name in tables}
-    document = CifDocument(text, encoding, tuple(sites.items), spans, max(numbers, default=len(models)), records)
-    structure = Structure.from_rows(_rows(sites, first_model, source), source)
+    document = CifDocument(text, encoding, tuple(sites.items), spans, _last_serial(sites.column("id")), records)
+    columns = atom_columns(sites, first_model)
+    structure = (
+        Structure.from_rows(_rows(sites, first_model, source), source)
+        if columns is None
+        else Structure.from_columns(columns, count_residues(columns), source)
+    )
     count = len(set(models))
     return replace(
         structure,
@@ -80,13 +83,20 @@ def parse_text(text: str, encoding: str, source: str) -> Structure:
 MMCIF = Format("mmCIF", (".cif", ".mmcif"), "mmCIF", recognises, parse)
 
 
+def _last_serial(serials: list[str]) -> int:
+    """Highest id of an atom; their number if none has one."""
+    parsed = parse_numbers(serials, int, LARGEST_INTEGER)
+    numbers = map(parse_int, serials) if parsed is None else parsed.tolist()
+    return max((number for number in numbers if number is not None), default=len(serials))
+
+
 def _real_or(text: str, default: float) -> float:
     value = parse_cif_real(text)
     return default if value is None else value
 
 
 def _line(sites: Category, row: int) -> int:
-    return sites.text.count("\n", 0, sites.spans[row * len(sites.items)][0]) + 1
+    return sites.text.count("\n", 0, int(sites.places[row * len(sites.items), 0])) + 1
 
 
 def _rows(sites: Category, first_model: list[int], source: str) -> Iterator[Row]:

@@ -20,7 +20,7 @@ from geofold.molecule.sidechains.packing import pack, place_side_chains
 from geofold.molecule.sidechains.rotamer_library import side_chain
 from geofold.molecule.structure import COLUMNS, AddedAtom, Floats, Mask, Structure
 from geofold.molecule.topology.bond_walk import BACKBONE
-from geofold.molecule.topology.bonds import adjacency_list, bond_list, links_among
+from geofold.molecule.topology.bonds import bond_graph, links_among
 
 RIGID_RINGS = frozenset({"PRO", "HYP"})
 """Residues with rigid rings, which are not repacked."""
@@ -88,7 +88,7 @@ def mark_near_residues(structure: Structure, points: Floats, radius: float, conf
 def find_repackable(structure: Structure, conformer: Mask) -> list[int]:
     """Find residues whose side chains may be repacked: in a single conformer and without covalent links."""
     linked = set(structure.residue_of[[end for link in structure.links for end in (link.i, link.j)]].tolist())
-    adjacency = adjacency_list(bond_list(structure, conformer), len(structure))
+    adjacency = bond_graph(structure, conformer)
     residues = []
     for k, residue in enumerate(structure.residues):
         if residue.resname in RIGID_RINGS or k in linked or side_chain(residue.resname) is None:
@@ -175,7 +175,7 @@ def repack(structure: Structure, loop: Sequence[int], shell: Sequence[int], *, s
     """
     conformer = structure.conformer_mask
     packed = pack(structure, [*loop, *shell], seed=seed)
-    adjacency = adjacency_list(bond_list(structure, conformer), len(structure))
+    adjacency = bond_graph(structure, conformer)
     chosen = dict(zip(packed.residue.tolist(), packed.chi, strict=True))
     rotatable = [k for k in chosen if structure.residues[k].resname not in RIGID_RINGS]
     chains = SideChains.of(structure, rotatable, conformer, adjacency)

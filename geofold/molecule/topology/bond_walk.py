@@ -174,9 +174,8 @@ class Walk:
     def _ligand_atoms(self) -> set[int]:
         """Find atoms of ligands and glycans that are bonded to the segment and to no other residue."""
         ligand_atoms: set[int] = set()
-        for start in range(len(self.adjacency)):
-            if not self._inside(start):
-                continue
+        residues = self.structure.residues[self.first : self.last + 1]
+        for start in (atom for residue in residues for atom in residue.atoms.tolist()):
             for neighbour in self.adjacency[start]:
                 residue = int(self.structure.residue_of[neighbour])
                 if self._inside(neighbour) or self.structure.is_amino_acid(residue) or neighbour in ligand_atoms:

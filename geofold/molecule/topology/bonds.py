@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ElementTree
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +113,25 @@ def adjacency_list(bonds: list[tuple[int, int]], n: int) -> list[list[int]]:
         adjacency[i].append(j)
         adjacency[j].append(i)
     return [sorted(row) for row in adjacency]
+
+
+def bond_graph(structure: Structure, conformer: Mask) -> list[list[int]]:
+    """Adjacency list of `bond_list`, made once for the conformers of a structure and shared: it is not to be changed.
+
+    Parameters
+    ----------
+    structure : Structure
+    conformer : (n,) bool
+        One conformer per residue, see `Structure.conformer`.
+    """
+    graphs, key = _GRAPHS.setdefault(structure, {}), conformer.tobytes()
+    if key not in graphs:
+        graphs[key] = adjacency_list(bond_list(structure, conformer), len(structure))
+    return graphs[key]
+
+
+_GRAPHS: WeakKeyDictionary[Structure, dict[bytes, list[list[int]]]] = WeakKeyDictionary()
+"""Bond graphs of living structures by conformer."""
 
 
 def pairs_within_bonds(adjacency: list[list[int]], atoms: NDArray[np.int64], depth: int) -> list[tuple[int, int]]:

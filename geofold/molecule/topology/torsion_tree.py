@@ -17,7 +17,7 @@ from geofold.errors import AltlocError, BackboneError
 from geofold.molecule.residues import standard_name
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bond_walk import BACKBONE, TorsionTree, Walk
-from geofold.molecule.topology.bonds import adjacency_list, bond_list
+from geofold.molecule.topology.bonds import bond_graph
 
 CHI_ATOMS: dict[str, tuple[str, ...]] = {
     "ARG": ("CA", "CB", "CG", "CD", "NE"),
@@ -91,7 +91,7 @@ def torsion_tree(
     conformer = structure.conformer(altloc)
     if altloc is None:
         _require_single_backbone(structure, first, last)
-    adjacency = adjacency_list(bond_list(structure, conformer), len(structure.name))
+    adjacency = bond_graph(structure, conformer)
     backbone = {(k, name): structure.atom(k, name, conformer) for k in range(first, last + 1) for name in BACKBONE}
     for (k, name), atom in backbone.items():
         if atom is None and name != "O":
