@@ -73,7 +73,7 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="loop, peptide, live, maze, latency, ablation, backbones or learning; rivals and tune prepare "
+            help="loop, peptide, live, maze, latency, sizes, ablation, backbones or learning; rivals and tune prepare "
             "peptide; report: RESULTS.md."
         ),
     ],

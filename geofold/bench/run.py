@@ -39,6 +39,7 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
     "live": {USUAL_PART: Benchmark("live.benchmark", (*SHORT, "seed"))},
     "maze": {USUAL_PART: Benchmark("maze.benchmark", (*SHORT, "seeds", "seed"))},
     "latency": {USUAL_PART: Benchmark("latency.benchmark", SHORT)},
+    "sizes": {USUAL_PART: Benchmark("latency.large_structures", SHORT)},
     "ablation": {
         USUAL_PART: Benchmark("peptide.ablation", SHORT),
         "led": Benchmark("peptide.ablation_policy", SHORT),
