@@ -32,14 +32,14 @@ class CutOut:
 
     Attributes
     ----------
-    whole, part : Structure
+    structure, part : Structure
     atoms : (p,) int
-        Atoms of the whole that the part is made of.
+        Atoms of the structure that the part is made of.
     residues : (r,) int
-        Residues of the whole that the part is made of.
+        Residues of the structure that the part is made of.
     """
 
-    whole: Structure
+    structure: Structure
     part: Structure
     atoms: NDArray[np.int64]
     residues: NDArray[np.int64]
@@ -52,12 +52,12 @@ class CutOut:
         return cls(structure, select_atoms(structure, chosen), np.flatnonzero(chosen), residues)
 
     def inside(self, residues: Range) -> Range:
-        """First and last residue in the part of a range of residues of the whole."""
+        """First and last residue in the part of a range of residues of the structure."""
         first, last = np.searchsorted(self.residues, residues).tolist()
         return first, last
 
     def embed(self, model: LoopModel, altloc: str | None) -> LoopModel:
-        """Model of the whole structure, for a model of the part.
+        """Model of the structure, for a model of the part.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class CutOut:
             model,
             outcome=replace(
                 outcome,
-                tree=torsion_tree(self.whole, first, last, altloc=altloc),
+                tree=torsion_tree(self.structure, first, last, altloc=altloc),
                 atoms=self.atoms[outcome.atoms],
                 repacked=RepackedSideChains(self.atoms[side_chains.atoms], side_chains.xyz),
                 inner_steps={int(self.residues[k]): count for k, count in outcome.inner_steps.items()},

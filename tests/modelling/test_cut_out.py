@@ -45,4 +45,4 @@ def test_a_repair_in_all_surroundings_is_that_of_the_whole(monkeypatch: pytest.M
     assert cut.content == whole.content
     same = {key: cut.report[key] for key in ("before", "after", "audit", "score")}
     assert same == {key: whole.report[key] for key in same}
-    assert any("among the" in note for note in cut.report["notes"])
+    assert any("residues around them" in note for note in cut.report["notes"])

@@ -1,4 +1,4 @@
-"""What every report says of its input and of the programs; nothing of the modelling is imported for it."""
+"""Parts that all reports share: the input, its chemistry, and the versions of programs."""
 
 from __future__ import annotations
 

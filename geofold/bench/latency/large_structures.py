@@ -1,4 +1,4 @@
-"""Time and memory of `check` and `repair` by the size of the structure, and of reading beside gemmi and Biopython.
+"""Time and memory of `check` and `repair` by size, and of reading compared with gemmi and Biopython.
 
 Structures of one size differ from those of another in nothing but the number of copies of a small protein, with the
 same bent loop in the first; the last is a capsid of sixty larger chains. Each command runs as a process of its own.
@@ -119,7 +119,7 @@ def _readers(content: str) -> dict[str, Callable[[], object]]:
 
 
 def _time_in_turn(functions: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """CPU seconds of each function: the least of `REPEATS` calls, by turns."""
+    """CPU seconds of each function: the least of `REPEATS` calls, made alternately."""
     best = dict.fromkeys(functions, float("inf"))
     for _ in range(REPEATS):
         for name, call in functions.items():

@@ -29,8 +29,8 @@ from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 from geofold.learn.weights import load_frozen
 
 WEIGHTS, RERANKER_WEIGHTS = "score.safetensors", "judge.safetensors"
-SCORE_BATCH = 64
-"""Candidates that are scored at a time."""
+SCORE_BATCH = 16
+"""Candidates that are scored at a time: as fast as more of them, with less memory."""
 CONVOLUTIONS = 2
 """Convolutions along the loop."""
 TYPICAL_NEIGHBOURS = 8.0

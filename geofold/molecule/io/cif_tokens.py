@@ -48,7 +48,7 @@ class Block(NamedTuple):
     quoted : bool
         Whether some may have quotes.
     end : int
-        Where the text goes on.
+        Where the text continues.
     """
 
     raw: list[str]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geofold import resources
@@ -48,7 +48,7 @@ def token_by_token(text: str, names: tuple[str, ...], monkeypatch: pytest.Monkey
 @given(
     st.lists(st.tuples(WORDS, GAPS), min_size=1, max_size=12), st.sampled_from(["", "#\n_struct.title t\n", "loop_\n"])
 )
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_blocks_equal_tokens(words: list[tuple[str, str]], tail: str) -> None:
     text = HEAD + "".join(word + gap for word, gap in words) + tail
     with pytest.MonkeyPatch.context() as monkeypatch:
