@@ -29,6 +29,9 @@ from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import AddedAtom, Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
+PATH_BYTES = 200_000_000
+"""Largest size of the frames of a result, all atoms included; paths in very large structures are thinned to it."""
+
 
 def finish(
     command: str,
@@ -81,6 +84,9 @@ def finish(
     -------
     Result
     """
+    if not along and outcomes:
+        frames = PATH_BYTES // (structure.xyz.nbytes * len(outcomes))
+        outcomes = [outcome.thinned(max(frames, 2)) for outcome in outcomes]
     end, moved = _end_coordinates(structure, outcomes)
     if built is not None:
         moved |= built.atoms

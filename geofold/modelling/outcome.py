@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,18 @@ class StreamOutcome:
     def moved_atoms(self) -> NDArray[np.int64]:
         """Atoms that may have moved."""
         return np.union1d(self.tree.atoms, self.repacked.atoms)
+
+    def thinned(self, limit: int) -> StreamOutcome:
+        """Return the outcome with at most `limit` >= 2 frames, evenly spaced, the first and the last among them.
+
+        K of a frame that is left out is added to that of the next one.
+        """
+        if len(self.frames) <= limit:
+            return self
+        kept, depths = np.linspace(0, len(self.frames) - 1, limit).round().astype(np.int64), self.depths
+        groups = [depths[start:end] for start, end in pairwise([0, *(kept + 1).tolist()])]
+        summed = [None if None in group else sum(k for k in group if k is not None) for group in groups]
+        return replace(self, frames=self.frames[kept], depth=tuple(summed))
 
     def apply(self, xyz: Floats) -> Floats:
         """Coordinates (n_atoms, 3) of the structure with the segment at the end of its trajectory."""
