@@ -83,7 +83,8 @@ class Category:
     @property
     def places(self) -> NDArray[np.int64]:
         """Start and end of every value in the text, (values, 2)."""
-        return np.array(self.spans, dtype=np.int64).reshape(-1, 2) if self.block is None else self.block.places
+        single = np.array(self.spans, dtype=np.int64).reshape(-1, 2)
+        return single if self.block is None else np.concatenate([self.block.places, single])
 
     def is_complete(self) -> bool:
         """Whether every item is named once and every row has a value of each."""
@@ -106,10 +107,11 @@ class Category:
     def _values(self, item: int) -> list[str]:
         """Values of an item without their quotes, '' for unknown ones."""
         step = len(self.items)
-        if self.block is None:
-            return [plain_value(self.text[start:end]) for start, end in self.spans[item::step]]
-        raw = self.block.raw[item::step]
-        if self.block.quoted:
+        raw = [] if self.block is None else self.block.raw
+        if self.spans:  # after a block only if a comment interrupts the loop
+            raw = raw + [self.text[start:end] for start, end in self.spans]
+        raw = raw[item::step]
+        if self.spans or (self.block is not None and self.block.quoted):
             return [plain_value(value) for value in raw]
         return ["" if value in UNKNOWN else value for value in raw] if "?" in raw or "." in raw else raw
 
