@@ -118,6 +118,9 @@ class BackgroundEnergy:
     @classmethod
     def start(cls, structure: Structure, altloc: str | None, force_field: ForceField = AMBER14) -> BackgroundEnergy:
         """Start the evaluation of one conformer of a structure."""
+        # before the thread: an import of the same packages by two threads at once can fail
+        import pdbfixer  # noqa: F401
+
         future = Future[NumbersAndNotes]()
 
         def evaluate() -> None:
