@@ -202,7 +202,8 @@ def build_loops(
     pairs = [CopyPair(spans[copies[k]], spans[k]) for k in order if k in copies]
     modelled = model_copies(present, pairs, options, EnergySource.of(present, options), may_keep=False)
     for k, model in zip([k for k in order if k in copies], modelled, strict=True):
-        chosen[k] = replace(model, confidence=chosen[copies[k]].confidence)
+        first = chosen[copies[k]]
+        chosen[k] = replace(model, confidence=first.confidence, residue_errors=first.residue_errors)
         present = replace(present, xyz=model.outcome.apply(present.xyz))
     several = [[model] for model in refined]
     if count > 1:

@@ -126,5 +126,6 @@ def refine_among_others(
         refined,
         outcome=replace(outcome, frames=path, repacked=before.repacked),
         confidence=model.confidence,
+        residue_errors=model.residue_errors,
         external_rmsd=model.external_rmsd,
     )

@@ -239,7 +239,18 @@ def polish(loop: LoopCandidates, best: Candidates, guided: int, score: LoopScore
 
 
 def evaluate_with_judge(loop: LoopCandidates, rows: Floats, score: LoopScore, *, weights: Weights) -> Candidates:
-    """Candidates of coordinates (K, m, 3) with all scores of a search, ranked by some weights."""
+    """Evaluate all scores of a search.
+
+    Parameters
+    ----------
+    loop : LoopCandidates
+    rows : (K, m, 3)
+        Coordinates (nm).
+    score : LoopScore
+        Potential that leads the search.
+    weights : Weights
+        By which the candidates are ranked.
+    """
     scores = replace(evaluate_candidates(loop, rows, score), **_judge(loop, rows))
     return Candidates.rank(rows, scores, weights)
 

@@ -194,10 +194,10 @@ def scan(text: str, names: Sequence[str]) -> dict[str, Category]:
                     break
                 found.clear()
         else:
-            if in_header and current is not None and not len(current):
-                current.block = read_block(text, start)
-            if current is not None and in_header and current.block is not None:
-                rest = tokens(text, current.block.end)
+            # only the first loop of a category is read as a block
+            block = read_block(text, start) if in_header and current is not None and not len(current) else None
+            if current is not None and block is not None:
+                current.block, rest = block, tokens(text, block.end)
             elif current is not None:
                 current.spans.append((start, end))
             in_header = False

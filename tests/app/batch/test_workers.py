@@ -46,7 +46,7 @@ def test_without_the_extra_a_line_says_so(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["batch", "constrain", table(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert "'.[cluster]'" in said and said.count("\n") == 1
+    assert "'geofold[cluster]'" in said and said.count("\n") == 1
 
 
 def test_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 import struct
 from collections.abc import Iterator
@@ -112,6 +113,14 @@ def test_a_stranger_is_not_served(live: Live) -> None:
             reader.frame()
 
 
+@pytest.fixture
+def outside_ipython(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide a shell that another test of the process began: imdclient takes every shell for a notebook's."""
+    if importlib.util.find_spec("IPython") is not None:
+        monkeypatch.setattr("IPython.get_ipython", lambda: None)
+
+
+@pytest.mark.usefixtures("outside_ipython")
 def test_imdclient_reads_the_stream(live: Live) -> None:
     imdclient = pytest.importorskip("imdclient.IMDClient")
     client = imdclient.IMDClient("127.0.0.1", port_of(live), len(live._session.xyz))
@@ -122,6 +131,7 @@ def test_imdclient_reads_the_stream(live: Live) -> None:
     assert abs(bonded - np.linalg.norm(frames[0][1] - frames[0][0])) < 1e-3
 
 
+@pytest.mark.usefixtures("outside_ipython")
 def test_mdanalysis_reads_the_stream(live: Live, tmp_path: Path) -> None:
     pytest.importorskip("imdclient")
     mda = pytest.importorskip("MDAnalysis")

@@ -78,6 +78,7 @@ def test_a_new_row_is_in_report_summary_check_and_audit(bent, monkeypatch):
     assert not checks["extent_added_angstrom"].passed
     report = {
         "command": "repair", "input": {"name": "a.pdb", "amino_acids": 76}, "loops": ["A:45-56"], "residues": [],
+        "options": {},
         "before": before, "after": after, "audit": {"checks": []}, "chain_breaks": [], "prior": None, "notes": [],
         "trouble": {"stretches": []}, "moved": {"atoms": 1, "residues": [], "max_displacement_angstrom": 1.0},
     }  # fmt: skip

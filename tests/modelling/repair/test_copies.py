@@ -83,7 +83,8 @@ def test_a_missing_loop_is_built_in_both_chains_and_is_the_same(built: tuple[byt
     assert LOOP_COPY in result.report["predictor"] and result.report["options"]["copies"] is True
     assert "B:158-161 copies A:58-61: " in result.summary()
     confidence = result.report["confidence"]
-    assert confidence[0] == confidence[1]
+    errors = [list(entry.pop("residue_error_angstrom").values()) for entry in confidence]
+    assert confidence[0] == confidence[1] and errors[0] == errors[1] and len(errors[0]) == len("DYNI")
     assert np.allclose(result.frames[-1], result.xyz, atol=1e-4)
 
 

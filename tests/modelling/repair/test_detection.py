@@ -12,7 +12,6 @@ import pytest
 from geofold import resources
 from geofold.app import api
 from geofold.cli import main
-from geofold.errors import OptionError
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
 from geofold.molecule.loop.perturbation import perturb_loop
@@ -60,13 +59,12 @@ def test_check_names_the_loop(bent: Path, capsys) -> None:
     assert abs(first - (FIRST + 1)) <= 3
 
 
-def test_loops_and_auto_exclude_each_other_and_neither_is_a_mistake(bent: Path, tmp_path: Path, capsys) -> None:
+def test_a_run_without_a_loop_and_one_with_an_unknown_predictor_are_refused(bent: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out.pdb"
-    assert main(["repair", str(bent), "--auto", "--loop", "A:45-56", "-o", str(out)]) == 2
     assert main(["repair", str(bent), "-o", str(out)]) == 2
     assert main(["repair", str(bent), "--loop", "A:45-56", "--predictor", "oracle", "-o", str(out)]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 3 and "auto" in said[0] and "--auto" in said[1] and "hold-still" in said[2]
+    assert len(said) == 2 and "--auto" in said[0] and "hold-still" in said[1]
     assert not out.exists()
 
 
@@ -74,5 +72,3 @@ def test_hold_still_is_still_there_and_named(native) -> None:
     xyz = perturb_loop(native, 8, 13, seed=1, target=1.5)
     found = api.repair(replace(native, xyz=xyz), "A:9-14", energy=False, predictor="hold-still", rounds=1)
     assert found.report["predictor"] == "hold-still"
-    with pytest.raises(OptionError):
-        api.repair(replace(native, xyz=xyz), "A:9-14", auto=True)

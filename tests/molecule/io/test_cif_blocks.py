@@ -46,7 +46,8 @@ def token_by_token(text: str, names: tuple[str, ...], monkeypatch: pytest.Monkey
 
 
 @given(
-    st.lists(st.tuples(WORDS, GAPS), min_size=1, max_size=12), st.sampled_from(["", "#\n_struct.title t\n", "loop_\n"])
+    st.lists(st.tuples(WORDS, GAPS), min_size=1, max_size=12),
+    st.sampled_from(["", "#\n_struct.title t\n", "loop_\n", "\nloop_\n_atom_site.a\n_atom_site.b\n5 6\n"]),
 )
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_blocks_equal_tokens(words: list[tuple[str, str]], tail: str) -> None:
