@@ -27,6 +27,7 @@ from geofold.app.live.actions import read_script
 from geofold.app.live.frames import Frames
 from geofold.app.live.session import Session
 from geofold.app.live.start import open_session, replay
+from geofold.app.viewer.library import library_path
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.live.chromium import Chromium, find_chromium
 from geofold.bench.live.geometry import Geometry
@@ -68,11 +69,18 @@ def run(out: str, *, quick: bool = False, limit: int | None = None, seed: int = 
         Number of drags.
     seed : int
         Seed of the drags.
+
+    Raises
+    ------
+    OptionError
+        If there is a browser but not the page's library.
     """
     began, folder = time.time(), Path(out)
     records = Records(folder)
     drags = limit or (QUICK_DRAGS if quick else DRAGS)
     program = find_chromium()
+    if program:
+        library_path()
     for case in CASES:
         if records.has("drags", case):
             continue
