@@ -20,6 +20,7 @@ from geofold.modelling.repair.loop import repair_loop
 from geofold.modelling.repair.multiple_loops import repair_loops
 from geofold.modelling.threads import one_thread
 from geofold.molecule.caps.capping import cap_chains
+from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.loop.build_request import join_loops, plan_builds
 from geofold.molecule.loop.copies import CopyPair, LoopsWithCopies, add_copies
 from geofold.molecule.selection import find_range
@@ -106,7 +107,7 @@ def repair_existing(
         For ranges that cannot be used.
     """
     given = separate(structure, [find_range(structure, text) for text in texts])
-    copies = add_copies(structure, [], given) if options.copies else LoopsWithCopies([], {}, given, [], [])
+    copies = _with_copies(structure, [], given, options)
     ranges = separate(structure, copies.ranges)
     texts = [*texts, *(format_range(structure, *pair.copy) for pair in copies.repaired)]
     require_one(texts, options)
@@ -208,6 +209,13 @@ def _models_in(
     return [[cut.embed(model, options.altloc) for model in several] for several in models]
 
 
+def _with_copies(
+    structure: Structure, builds: list[BuildPlan], ranges: list[tuple[int, int]], options: RunOptions
+) -> LoopsWithCopies:
+    """Loops to build and to repair, with their copies in other chains if these are asked for."""
+    return add_copies(structure, builds, ranges) if options.copies else LoopsWithCopies(builds, {}, ranges, [], [])
+
+
 def _share(budget: float | None, count: int) -> float | None:
     return None if budget is None else max(budget / count, 1.0)
 
@@ -246,7 +254,7 @@ def build_missing(
 
     builds, left = join_loops(structure, requests.build, requests.repair, requests.detected)
     given = [find_range(structure, text) for text in left]
-    copies = add_copies(structure, builds, given) if options.copies else LoopsWithCopies(builds, {}, given, [], [])
+    copies = _with_copies(structure, builds, given, options)
     builds, ranges = copies.builds, separate(structure, copies.ranges) if copies.ranges else []
     completed, added, _ = with_missing_atoms(structure, ranges, options)
     with one_thread():

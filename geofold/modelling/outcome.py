@@ -181,6 +181,10 @@ class LoopModel:
         """Cost by which models in different surroundings are compared, whose energies are not comparable."""
         return self.cost - self.terms.get("energy", 0.0)
 
+    def with_confidence_of(self, other: LoopModel) -> LoopModel:
+        """Return the model with the confidence of another one that it was made from, residue by residue too."""
+        return replace(self, confidence=other.confidence, residue_errors=other.residue_errors)
+
     def with_terms(self, **terms: float) -> LoopModel:
         """Return the model with some of its terms replaced."""
         return replace(self, terms={**self.terms, **terms})

@@ -202,8 +202,7 @@ def build_loops(
     pairs = [CopyPair(spans[copies[k]], spans[k]) for k in order if k in copies]
     modelled = model_copies(present, pairs, options, EnergySource.of(present, options), may_keep=False)
     for k, model in zip([k for k in order if k in copies], modelled, strict=True):
-        first = chosen[copies[k]]
-        chosen[k] = replace(model, confidence=first.confidence, residue_errors=first.residue_errors)
+        chosen[k] = model.with_confidence_of(chosen[copies[k]])
         present = replace(present, xyz=model.outcome.apply(present.xyz))
     several = [[model] for model in refined]
     if count > 1:

@@ -122,10 +122,5 @@ def refine_among_others(
     outcome = refine(structure, domain, start, options, energies, TrajectoryRecorder(before.predictor, before.gate))
     path = np.concatenate([np.array([frame[outcome.atoms] for frame in frames]), outcome.frames])
     refined = evaluate_model(structure, domain, outcome, energies)
-    return replace(
-        refined,
-        outcome=replace(outcome, frames=path, repacked=before.repacked),
-        confidence=model.confidence,
-        residue_errors=model.residue_errors,
-        external_rmsd=model.external_rmsd,
-    )
+    whole = replace(outcome, frames=path, repacked=before.repacked)
+    return replace(refined, outcome=whole, external_rmsd=model.external_rmsd).with_confidence_of(model)
