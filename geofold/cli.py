@@ -74,7 +74,7 @@ def bench(
         str,
         typer.Argument(
             help="loop, peptide, live, maze, latency, sizes, ablation, backbones or learning; rivals and tune prepare "
-            "peptide; report: RESULTS.md."
+            "peptide; report: RESULTS.md and the claims."
         ),
     ],
     out: Annotated[

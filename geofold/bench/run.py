@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from geofold.bench.common.history import head_commit
 from geofold.errors import OptionError
 from geofold.modelling.threads import use_one_thread
 
@@ -79,6 +80,7 @@ def run(name: str, *, out: str, part: str = USUAL_PART, **options: Any) -> None:
     """
     benchmark = find(name, part)
 
+    head_commit()  # the commit of the code that is about to be imported, whatever is committed meanwhile
     use_one_thread()
     module = import_module(f"geofold.bench.{benchmark.module}")
     module.run(out, **{key: options[key] for key in benchmark.options if key in options})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from geofold.bench.common.history import head_commit
 from geofold.bench.common.processes import run_jobs
 from geofold.files import read_json_lines, write_all
+
+TEXT_WIDTH = 120
 
 
 class Records:
@@ -113,6 +116,17 @@ def table_of(columns: list[str], rows: list[list[str]]) -> str:
     """Format a Markdown table."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def wrapped(text: str) -> str:
+    """Paragraphs wrapped at `TEXT_WIDTH`, each followed by an empty line; tables and lists keep their lines."""
+    paragraphs = [part.strip() for part in text.strip().split("\n\n") if part.strip()]
+    kept = ("|", "#", "- ", "    ")
+    lines = [
+        part if part.startswith(kept) else textwrap.fill(" ".join(part.split()), TEXT_WIDTH, break_on_hyphens=False)
+        for part in paragraphs
+    ]
+    return "\n\n".join(lines) + "\n"
 
 
 def _cpu() -> str:

@@ -7,86 +7,25 @@ tables, plots and all of its metrics. The texts are in `report.toml`: a number i
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import textwrap
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geofold.bench.common.history import ROOT, changed_since, date_of
-from geofold.bench.common.records import table_of
+from geofold.bench.common.claims import claims_page
+from geofold.bench.common.finished_runs import IN_A_CELL, Run, fill_from_runs
+from geofold.bench.common.history import ROOT
+from geofold.bench.common.records import table_of, wrapped
 from geofold.errors import InputFileError
 from geofold.files import write_all
 
 TEXTS = Path(__file__).with_name("report.toml")
 RESULTS = Path("examples/results")
-WIDTH = 120
-OLDER = " (older than the code it measures)"
-"""Added to the title of a section if the code that it measures changed after the run."""
-NUMBER = re.compile(r"\{([A-Za-z0-9_.]+):([^{}]+)\}")
+CHANGED = "Changed since the run: "
+CHANGES_NAMED = 5
+"""How many of the files that changed after a run are named on its page."""
 HEADLINE = ["task", "set", "n", "metric", "geofold", "best comparison", "CPU time", "commit, date"]
 WRITTEN = "<!-- Written by `geofold bench report`; edit geofold/bench/common/report.toml instead. -->\n"
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its folder, its summary and its Markdown tables.
-
-    Attributes
-    ----------
-    name : str
-        Name of the folder.
-    summary : dict
-        Content of `summary.json`: metrics, commit, seconds, cpu, quick, note.
-    table : str
-        Content of `table.md`.
-    plots : tuple of str
-        Names of the PNG files.
-    """
-
-    name: str
-    summary: dict[str, Any]
-    table: str
-    plots: tuple[str, ...]
-
-    @classmethod
-    def read(cls, folder: Path) -> Run | None:
-        """Read a folder of `geofold bench`; None if it holds no finished run."""
-        summary, table = folder / "summary.json", folder / "table.md"
-        if not (summary.is_file() and table.is_file()):
-            return None
-        plots = tuple(sorted(path.name for path in folder.glob("*.png")))
-        content = json.loads(summary.read_text(encoding="utf-8"))
-        return cls(folder.name, content, table.read_text(encoding="utf-8"), plots)
-
-    def fill(self, text: str) -> str:
-        """Replace each ``{metric:format}`` of a text by the value of the metric.
-
-        Raises
-        ------
-        InputFileError
-            If the summary has no such metric.
-        """
-
-        def number(match: re.Match[str]) -> str:
-            name, form = match.groups()
-            if name not in self.summary["metrics"]:
-                raise InputFileError(
-                    f"{self.name}/summary.json has no metric {name}",
-                    f"the metrics named in {TEXTS.name}",
-                    "run the benchmark again, or correct the text",
-                )
-            return format(self.summary["metrics"][name], form).replace("%", " %")
-
-        return NUMBER.sub(number, text)
-
-    def commit(self, root: Path) -> str:
-        """Commit of the run, with its date if the history has it."""
-        date = date_of(self.summary["commit"], root)
-        return f"{self.summary['commit']}, {date}" if date else str(self.summary["commit"])
 
 
 def run(out: str) -> None:
@@ -107,6 +46,7 @@ def run(out: str) -> None:
     if not any(base.glob("*/summary.json")):
         base, page = RESULTS, Path("RESULTS.md")
     pages = render(base, page, ROOT)
+    (base / "claims").mkdir(exist_ok=True)
     write_all({str(path): text.encode() for path, text in pages.items()})
     print(f"{page} and {len(pages) - 1} pages below {base} written")
 
@@ -139,47 +79,48 @@ def render(base: Path, page: Path, root: Path) -> dict[Path, str]:
     if not runs:
         raise InputFileError(f"{base} holds no summary.json", "the output folders of `geofold bench`", "run one first")
     link = Path(os.path.relpath(base, page.parent)).as_posix()
-    rows = [_headline(entry, runs[entry["folder"]], root) for entry in texts["headline"] if entry["folder"] in runs]
-    parts = [WRITTEN, _wrapped(texts["introduction"]), table_of(HEADLINE, rows), _wrapped(texts["reading"])]
-    pages: dict[Path, str] = {}
+    marks = {
+        entry["folder"]: runs[entry["folder"]].mark(section["measures"], root)
+        for section in texts["section"]
+        for entry in section["run"]
+        if entry["folder"] in runs
+    }
+    claims = claims_page(runs, marks)
+    rows = [
+        _headline(entry, runs[entry["folder"]], marks[entry["folder"]], root)
+        for entry in texts["headline"]
+        if entry["folder"] in runs
+    ]
+    parts = [WRITTEN, wrapped(texts["introduction"]), table_of(HEADLINE, rows), wrapped(texts["reading"])]
+    parts.append(wrapped(f"[Claims of the papers]({link}/claims/README.md): {claims.summary.strip()}"))
+    pages = {base / "claims" / "README.md": claims.page}
     for section in texts["section"]:
         members = [entry for entry in section["run"] if entry["folder"] in runs]
         if members:
-            parts.append(_section(section, members, runs, link, root))
+            parts.append(_section(section, members, runs, marks, link))
         for entry in members:
-            content = _run_page(entry, section, runs[entry["folder"]], root)
+            content = _run_page(entry, section, runs[entry["folder"]], marks[entry["folder"]], root)
             pages[base / entry["folder"] / "README.md"] = content
     return {page: "\n".join(parts)} | pages
 
 
-def _headline(entry: dict[str, Any], run: Run, root: Path) -> list[str]:
+def _headline(entry: dict[str, Any], run: Run, mark: str, root: Path) -> list[str]:
     keys = ("task", "set", "n", "metric", "value", "comparison", "cpu")
-    return [*(run.fill(str(entry[key])) for key in keys), run.commit(root)]
+    return [*(run.fill(str(entry[key])) for key in keys), run.commit(root) + IN_A_CELL[mark]]
 
 
 def _section(
-    section: dict[str, Any], members: list[dict[str, Any]], runs: dict[str, Run], link: str, root: Path
+    section: dict[str, Any], members: list[dict[str, Any]], runs: dict[str, Run], marks: dict[str, str], link: str
 ) -> str:
     """Return a section of RESULTS.md: title, paragraph, small table if it has one, links to the pages of its runs."""
     first = runs[members[0]["folder"]]
-    older = any(changed_since(runs[entry["folder"]].summary["commit"], section["measures"], root) for entry in members)
-    text = section["text"]
-    for entry in members:
-        text += "\n" + entry.get("text", "")
-    filled = _wrapped(_fill_all(text, members, runs))
+    mark = max(marks[entry["folder"]] for entry in members)
+    text = "\n".join([section["text"], *(entry.get("text", "") for entry in members)])
+    filled = wrapped(first.fill(fill_from_runs(text, runs)))
     table = _small_table(section, first) if "table" in section else ""
     pages = ", ".join(f"[{entry['folder']}]({link}/{entry['folder']}/README.md)" for entry in members)
-    parts = (f"## {section['title']}{OLDER if older else ''}\n", filled, table, pages)
+    parts = (f"## {section['title']}{mark}\n", filled, table, pages)
     return "\n".join(part for part in parts if part) + "\n"
-
-
-def _fill_all(text: str, members: list[dict[str, Any]], runs: dict[str, Run]) -> str:
-    """Fill in numbers; ``{folder/metric:format}`` is a metric of another run of the section."""
-    for entry in members[1:]:
-        pieces = re.split(r"\{" + re.escape(entry["folder"]) + r"/([^{}]+)\}", text)
-        pieces[1::2] = [runs[entry["folder"]].fill("{" + number + "}") for number in pieces[1::2]]
-        text = "".join(pieces)
-    return runs[members[0]["folder"]].fill(text)
 
 
 def _small_table(section: dict[str, Any], run: Run) -> str:
@@ -195,9 +136,11 @@ def _small_table(section: dict[str, Any], run: Run) -> str:
     return table_of(["", *(column["head"] for column in columns)], rows)
 
 
-def _run_page(entry: dict[str, Any], section: dict[str, Any], run: Run, root: Path) -> str:
+def _run_page(entry: dict[str, Any], section: dict[str, Any], run: Run, mark: str, root: Path) -> str:
     """Return the page of a run: protocol, how the run came about, plots, tables, every metric."""
-    older = changed_since(run.summary["commit"], section["measures"], root)
+    changed = [f"`{path}`" for path in run.changed(section["measures"], root)]
+    if len(changed) > CHANGES_NAMED:
+        changed[CHANGES_NAMED:] = [f"and {len(changed) - CHANGES_NAMED} others"]
     machine = f"{run.summary['cpu']}, {run.summary['seconds']:.0f} s of wall time, commit {run.commit(root)}"
     quick = ", a quick run" if run.summary["quick"] else ""
     metrics = table_of(
@@ -207,22 +150,12 @@ def _run_page(entry: dict[str, Any], section: dict[str, Any], run: Run, root: Pa
     return "\n".join(
         [
             WRITTEN,
-            f"# {entry.get('title', section['title'])}{OLDER if older else ''}\n",
+            f"# {entry.get('title', section['title'])}{mark}\n",
             f"    {entry['command']}\n\n{machine}{quick}.\n",
-            *(_wrapped(run.fill(text)) for text in paragraphs if text),
+            *([f"{CHANGED}{', '.join(changed)}.\n"] if changed else []),
+            *(wrapped(run.fill(text)) for text in paragraphs if text),
             *(f"![{name}]({name})\n" for name in run.plots),
             f"## Tables\n\n{run.table}",
             f"## All metrics\n\n{metrics}",
         ]
     )
-
-
-def _wrapped(text: str) -> str:
-    """Paragraphs wrapped at `WIDTH`, each followed by an empty line; tables and lists keep their lines."""
-    paragraphs = [part.strip() for part in text.strip().split("\n\n") if part.strip()]
-    kept = ("|", "#", "- ", "    ")
-    lines = [
-        part if part.startswith(kept) else textwrap.fill(" ".join(part.split()), WIDTH, break_on_hyphens=False)
-        for part in paragraphs
-    ]
-    return "\n\n".join(lines) + "\n"

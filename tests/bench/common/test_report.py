@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from geofold.bench.common import report
-from geofold.bench.common.history import changed_since, date_of
-from geofold.bench.common.report import OLDER, RESULTS, Run, render, run
+from geofold.bench.common.finished_runs import IN_A_CELL, OLDER, UNDATED, Run, fill_from_runs
+from geofold.bench.common.history import changed_since, date_of, head_commit
+from geofold.bench.common.report import CHANGED, RESULTS, render, run
 from geofold.errors import InputFileError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,11 +78,35 @@ def test_a_run_older_than_its_code_is_marked(tmp_path: Path, repository: Path) -
         assert len(titles) == 2 and all(title.endswith(OLDER) is older for title in titles)
 
 
+def test_the_page_of_a_run_names_what_has_changed(tmp_path: Path, repository: Path) -> None:
+    write_run(tmp_path / "runs" / "loops", git(repository, "rev-parse", "HEAD"))
+    page = tmp_path / "runs" / "loops" / "README.md"
+    assert CHANGED not in render(tmp_path / "runs", tmp_path / "RESULTS.md", repository)[page]
+    (repository / "code").write_text("third")  # not committed
+    assert f"{CHANGED}`code`.\n" in render(tmp_path / "runs", tmp_path / "RESULTS.md", repository)[page]
+    (repository / "code").write_text("second")  # taken back
+    assert CHANGED not in render(tmp_path / "runs", tmp_path / "RESULTS.md", repository)[page]
+
+
+def test_a_run_of_an_unknown_commit_is_marked(tmp_path: Path, repository: Path) -> None:
+    write_run(tmp_path / "runs" / "loops", "0000000")
+    assert (
+        f"## Loops{UNDATED}\n"
+        in render(tmp_path / "runs", tmp_path / "RESULTS.md", repository)[tmp_path / "RESULTS.md"]
+    )
+
+
 def test_history_outside_a_repository_is_silent(tmp_path: Path, repository: Path) -> None:
     head = git(repository, "rev-parse", "HEAD")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", date_of(head, repository))
     assert date_of(head, tmp_path) == "" and not changed_since(head, ["code"], tmp_path)
     assert date_of("0000000", repository) == "" and not changed_since("0000000", ["code"], repository)
+
+
+def test_the_commit_of_a_run_is_that_of_its_start(repository: Path) -> None:
+    first = head_commit(repository)
+    commit(repository, "meanwhile")
+    assert head_commit(repository) == first != git(repository, "rev-parse", "--short", "HEAD")
 
 
 @pytest.mark.usefixtures("repository")
@@ -102,6 +127,9 @@ def test_texts_without_their_metric_or_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match=r"no metric geofold\.speed"):
         entry.fill("{geofold.speed:.1f}")
     (tmp_path / "empty").mkdir()
+    with pytest.raises(InputFileError, match=r"no metric geofold\.speed"):
+        fill_from_runs("{loops/geofold.speed:.1f}", {"loops": entry})
+    assert fill_from_runs("{loops/geofold.good:.0%} {x}", {"loops": entry}) == "50 % {x}"
     with pytest.raises(InputFileError, match=r"holds no summary\.json"):
         render(tmp_path / "empty", tmp_path / "RESULTS.md", tmp_path)
 
@@ -111,12 +139,15 @@ def test_a_folder_of_runs_gets_its_own_page(tmp_path: Path, capsys: pytest.Captu
     write_run(tmp_path / "runs" / "loops", "unknown")
     run(str(tmp_path / "runs"))
     assert "Median 1.3 A" in (tmp_path / "runs" / "RESULTS.md").read_text()
-    assert "RESULTS.md and 1 pages" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "claims" / "README.md").is_file()
+    assert "RESULTS.md and 2 pages" in capsys.readouterr().out
 
 
 def without_history(text: str) -> str:
     """A page without what depends on the state of the repository."""
-    return re.sub(r", \d{4}-\d\d-\d\d", "", text).replace(OLDER, "")
+    for mark in (OLDER, UNDATED, IN_A_CELL[OLDER], IN_A_CELL[UNDATED]):
+        text = text.replace(mark, "")
+    return re.sub(rf", \d{{4}}-\d\d-\d\d|{CHANGED}.*\n\n", "", text)
 
 
 def test_committed_pages_are_what_the_command_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
