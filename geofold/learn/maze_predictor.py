@@ -8,6 +8,7 @@ Glossary: ``N`` paths, ``T`` steps, ``F`` features, ``d`` of the latent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
+from geofold import resources
 from geofold.backbone.attention import Attention, FeedForward
 from geofold.backbone.protocol import StreamingBackbone
 from geofold.backbone.registry import build_backbone
@@ -26,7 +28,7 @@ from geofold.learn.weights import load_frozen, save_weights
 WIDTH, DEPTH = 64, 2
 WINDOW = 128
 """Steps that the Transformer attends to (GeoSSM, 5.1)."""
-BATCH_SIZE, STEPS = 32, 500
+BATCH_SIZE, STEPS = 32, 1000
 """Paths of a batch, and batches."""
 HELD_OUT_SHARE = 0.1
 """Fraction of the paths used for validation."""
@@ -152,6 +154,12 @@ def load_predictor(path: str | Path) -> tuple[StreamingBackbone, dict[str, Any]]
     """Read a predictor, in double precision like the maze, and its card; see `geofold.learn.weights.load_frozen`."""
     model, card = load_frozen(path, lambda card: build_predictor(card["kind"], card["features"], card["latent"]))
     return model.double(), card
+
+
+@cache
+def shipped_predictor(kind: str = "selective") -> StreamingBackbone:
+    """Predictor that ships with the package, one of `PREDICTORS`."""
+    return load_predictor(resources.find("maze", weights_name(kind)))[0]
 
 
 def _card(

@@ -20,8 +20,8 @@ from geofold.learn.maze_predictor import Demonstrations
 from geofold.maze.domain import PLAN_MOVES, MazeDomain
 from geofold.maze.episode_log import TARGET_RADIUS
 from geofold.maze.fields import STEP_LENGTH, cap_length
-from geofold.maze.geodesic import Oracle
 from geofold.maze.layouts import CELLS
+from geofold.maze.relief import MAX_SLOPE, RELIEFS
 from geofold.maze.world import World, make_world
 
 N_AGENTS, WALK_STEPS = 16, 64
@@ -40,7 +40,7 @@ def demonstrate(number: int, *, seed: int = 0) -> Demonstrations:
     Parameters
     ----------
     number : int
-        Number of the world; every second world has corridors.
+        Number of the world; every second world has corridors, and every second pair another relief than usual.
     seed : int
         Seed of the series of worlds.
 
@@ -50,7 +50,7 @@ def demonstrate(number: int, *, seed: int = 0) -> Demonstrations:
         Features, plans and mask, (B, T, ...) each.
     """
     rng = np.random.default_rng([seed, number])
-    world = make_world(int(rng.integers(2**31)), ("world", "corridors")[number % 2])
+    world = _draw_world(rng, number)
     domain = MazeDomain.of([world], world.targets, with_features=True)
     planner = OraclePlanner(world)
     scene = torch.zeros(N_AGENTS, dtype=torch.long)
@@ -71,15 +71,21 @@ def demonstrate(number: int, *, seed: int = 0) -> Demonstrations:
     return Demonstrations(*(torch.stack(part, 1) for part in (features, plans, mask)))
 
 
+def _draw_world(rng: np.random.Generator, number: int) -> World:
+    """Draw a world, of the usual relief or of any relief and slope."""
+    seed, layout = int(rng.integers(2**31)), ("world", "corridors")[number % 2]
+    if number % 4 < 2:
+        return make_world(seed, layout)
+    return make_world(seed, layout, relief=RELIEFS[rng.integers(len(RELIEFS))], slope=rng.uniform(0, MAX_SLOPE))
+
+
 class OraclePlanner:
     """Planner along the shortest paths to the first target of a world."""
 
     def __init__(self, world: World) -> None:
         free = ndimage.distance_transform_edt(~world.barriers) >= WALL_CLEARANCE_CELLS
         column, row = (world.targets[0] * CELLS).astype(int)
-        distance, before = dijkstra(
-            Oracle.of(free, world.heights).graph, indices=row * CELLS + column, return_predecessors=True
-        )
+        distance, before = dijkstra(world.oracle(free).graph, indices=row * CELLS + column, return_predecessors=True)
         linked = np.isfinite(distance).reshape(CELLS, CELLS)
         _, nearest = ndimage.distance_transform_edt(~linked, return_indices=True)
         self._entry_cell = nearest[0] * CELLS + nearest[1]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from geofold.core.domain import Expansion, Loss, LossWithGradient, Prediction
 from geofold.core.tangent import Euclid
+from geofold.maze.arcs import walk
 from geofold.maze.coarse_map import CoarseMap
 from geofold.maze.cost import PlanCost, StraightRollout
 from geofold.maze.features import featurise
@@ -159,9 +160,10 @@ class MazeDomain:
         return self.cost.loss_and_gradient(prediction.mean, state.rollout, state.origin.scene, self.fields)
 
     def commit(self, prediction: Prediction, state: MazeState) -> MazeState:
-        """Make the first move of the plan, up to the first barrier on its path."""
+        """Make the first move of the plan, over an arc of its length, up to the first barrier on its path."""
         origin, valid = state.origin, prediction.valid
-        move = torch.where(valid[:, None], prediction.mean[:, :2], 0.0)
+        tangent = torch.where(valid[:, None], prediction.mean[:, :2], 0.0)
+        move = walk(self.fields.relief, origin.position, tangent, origin.slope, origin.scene)
         fraction, stopped = self.fields.free_fraction(origin.position, move, origin.scene)
         move = fraction[:, None] * move
         last = torch.where(valid[:, None], move, state.rollout.last)

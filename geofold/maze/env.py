@@ -45,6 +45,8 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         Step at which an episode is truncated.
     render_mode : None, 'rgb_array' or 'human'
         'human' draws into a window of matplotlib, if there is a screen.
+    relief, slope
+        Ground of the worlds, see `make_world`.
     """
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 12}  # noqa: RUF012 (gymnasium's own contract)
@@ -57,13 +59,16 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         drag: str = "large",
         steps: int = EPISODE_STEPS,
         render_mode: str | None = None,
+        relief: str = "waves",
+        slope: float | None = None,
     ) -> None:
-        require_world(layout, targets)
+        require_world(layout, targets, relief=relief, slope=slope)
         require_drag(drag)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise OptionError(f"render_mode {render_mode}", "rgb_array or human", "choose one of them")
         self.layout, self.count, self.move_at, self.drag = layout, targets, move_at, drag
         self.steps, self.render_mode = steps, render_mode
+        self.relief, self.slope = relief, slope
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
         self.observation_space = gymnasium.spaces.Box(-OBSERVATION_BOUND, OBSERVATION_BOUND, (N_FEATURES,), np.float32)
         self.state: MazeState
@@ -76,7 +81,8 @@ class MazeEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Start an episode in a world."""
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(2**31))
-        self.world = make_world((options or {}).get("world", drawn), self.layout, targets=self.count)
+        seed_of_world = (options or {}).get("world", drawn)
+        self.world = make_world(seed_of_world, self.layout, targets=self.count, relief=self.relief, slope=self.slope)
         self.dragged_from: World | None = None
         self.number, self.steps_made, self.trail = 0, 0, [self.world.start]
         self._enter(None)

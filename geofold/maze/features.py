@@ -28,7 +28,8 @@ def featurise(
     """Compute features (B, N_FEATURES), each of order one.
 
     In this order: direction and distance of the waypoint (3) and of the target (3), slope (2), last move (2), distances
-    to barriers (1 + rays x distances) and relative heights of the ground.
+    to barriers (1 + rays x distances) and relative heights of the ground. Slopes and heights, which span a decade
+    between worlds, are on the scale of asinh.
 
     Parameters
     ----------
@@ -54,10 +55,10 @@ def featurise(
         [
             _direction_and_distance(waypoint - at),
             _direction_and_distance(target - at),
-            slope,
+            slope.asinh(),
             last / STEP_LENGTH,
             gap.tanh(),
-            hills.tanh(),
+            hills.asinh(),
         ],
         -1,
     )
@@ -84,7 +85,7 @@ def decode_features(x: Tensor) -> ReactiveFeatures:
     """Recover direction, slope and gaps from features x (B, N_FEATURES)."""
     far = torch.expm1(4 * x[:, 2:3])
     gap = 4 * torch.atanh(x[:, 11 : 11 + N_RAYS].clamp(-0.999, 0.999))
-    return ReactiveFeatures(x[:, :2] * far.clamp_max(1.0), x[:, 6:8], gap)
+    return ReactiveFeatures(x[:, :2] * far.clamp_max(1.0), x[:, 6:8].sinh(), gap)
 
 
 def ray_directions(like: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from geofold.maze.arcs import surface_length
 from geofold.maze.layouts import CELLS
 from geofold.maze.relief import Relief
 from geofold.maze.world import World
@@ -96,6 +97,5 @@ class Fields:
 
 
 def cap_length(move: Tensor, slope: Tensor, cap: float = STEP_LENGTH) -> Tensor:
-    """Return moves (B, 2), shortened to the length `cap` (sides) on the surface with slope (B, 2)."""
-    length = (move.square().sum(-1) + (move * slope).sum(-1).square()).sqrt()
-    return move * (cap / length.clamp_min(cap))[:, None]
+    """Return tangent vectors (B, 2), shortened to the length `cap` (sides) on the surface with slope (B, 2)."""
+    return move * (cap / surface_length(move, slope).clamp_min(cap))[:, None]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from geofold.core.domain import Expansion, Prediction
+from geofold.maze.arcs import surface_length
 from geofold.maze.fields import STEP_LENGTH
 from geofold.maze.relief import Relief
 
@@ -100,11 +101,6 @@ class PlanDecoder:
             return columns @ columns.mT
 
         return Expansion(prediction, push, pull, bend, gram)
-
-
-def surface_length(move: Tensor, slope: Tensor) -> Tensor:
-    """Length (B,) of moves (B, 2) on a surface with slope (B, 2)."""
-    return (move.square().sum(-1) + (move * slope).sum(-1).square()).sqrt()
 
 
 def _rises(height: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """World of a maze: curved ground, barriers, a start, consecutive targets, and an obstacle that can be dragged.
 
 Glossary: ``n`` cells along a side; masks (n, n) are indexed [row, column]; points (x, y) in sides of the world, in [0,
-1]. A world is determined by its seed. Worlds that the oracle cannot solve, or in which every drag of the obstacle
+1]. A world is determined by its seed, layout, relief and slope; the same seed has the same barriers on every slope as
+long as its paths exist. Worlds that the oracle cannot solve, or in which every drag of the obstacle
 blocks the targets, are rejected and drawn again.
 """
 
@@ -18,7 +19,7 @@ from scipy import ndimage
 from geofold.errors import OptionError
 from geofold.maze.geodesic import Oracle
 from geofold.maze.layouts import CELLS, LAYOUTS, RIM_WIDTH, Layout, centres
-from geofold.maze.relief import Relief
+from geofold.maze.relief import MAX_SLOPE, RELIEFS, RMS_SLOPE, Relief
 
 DRAG_LENGTHS = {"small": 0.08, "medium": 0.16, "large": 0.32}
 """Distance (sides) by which the obstacle is dragged, by name."""
@@ -28,6 +29,10 @@ MIN_TARGET_DISTANCE = 0.5
 """Minimum distance (sides) of a target from the previous target or the start."""
 CLEARANCE_CELLS = 3
 """Clearance (cells) of the start and of every target from barriers."""
+CORRIDOR_SLOPE = 0.15
+"""Root mean square of the slope in corridors, by default."""
+ORACLE_CHORDS = 2
+"""Number of chords by which the oracle measures an edge."""
 MAX_TARGETS = 64
 """Maximum number of targets, since each must remain clear of every drag."""
 N_DRAG_DIRECTIONS = 24
@@ -45,6 +50,10 @@ class World:
     name : str
         Name of the layout.
     seed : int
+    relief_kind : str
+        One of `RELIEFS`.
+    slope : float
+        Root mean square of the slope of the ground.
     relief : Relief
         Height of the ground.
     layout : Layout
@@ -58,6 +67,8 @@ class World:
 
     name: str
     seed: int
+    relief_kind: str
+    slope: float
     relief: Relief
     layout: Layout
     start: np.ndarray
@@ -72,13 +83,18 @@ class World:
     @property
     def heights(self) -> np.ndarray:
         """Height (n, n) at the centres of the cells."""
-        x, y = np.meshgrid(centres(), centres())
-        at = torch.as_tensor(np.stack([x, y], -1).reshape(1, -1, 2))
-        return self.relief.height(at, torch.zeros(1, dtype=torch.long)).reshape(CELLS, CELLS).numpy()
+        return self.heights_between(1)
 
-    def oracle(self) -> Oracle:
-        """Shortest paths in the current state of the world."""
-        return Oracle.of(~self.barriers, self.heights)
+    def heights_between(self, chords: int) -> np.ndarray:
+        """Height (c (n - 1) + 1,) * 2 at the centres of the cells and at c - 1 points between neighbours."""
+        line = np.linspace(centres()[0], centres()[-1], chords * (CELLS - 1) + 1)
+        x, y = np.meshgrid(line, line)
+        at = torch.as_tensor(np.stack([x, y], -1).reshape(1, -1, 2))
+        return self.relief.height(at, torch.zeros(1, dtype=torch.long)).reshape(x.shape).numpy()
+
+    def oracle(self, free: np.ndarray | None = None) -> Oracle:
+        """Shortest paths in the current state of the world, through cells (n, n) bool (None: those without barrier)."""
+        return Oracle.of(~self.barriers if free is None else free, self.heights_between(ORACLE_CHORDS))
 
     def drag_obstacle(self, size: str, agent: np.ndarray, target: np.ndarray) -> World:
         """World after a drag of the obstacle that leaves the agent a path to its target.
@@ -117,52 +133,71 @@ def require_drag(size: str) -> None:
         raise OptionError(f"drag {size}", ", ".join(DRAG_LENGTHS), "choose one of them")
 
 
-def require_world(layout: str, targets: int, seed: int = 0) -> None:
+def require_world(
+    layout: str, targets: int, seed: int = 0, *, relief: str = "waves", slope: float | None = None
+) -> None:
     """Check the arguments of `make_world`.
+
+    Parameters
+    ----------
+    layout, targets, seed, relief, slope
+        See `make_world`.
 
     Raises
     ------
     OptionError
-        If the layout is unknown, or seed or number of targets is out of range.
+        If layout or relief is unknown, or seed, number of targets or slope is out of range.
     """
-    if layout not in LAYOUTS:
-        raise OptionError(f"layout {layout}", " or ".join(LAYOUTS), "choose one of them")
+    for option, chosen, known in (("layout", layout, LAYOUTS), ("relief", relief, RELIEFS)):
+        if chosen not in known:
+            raise OptionError(f"{option} {chosen}", " or ".join(known), "choose one of them")
+    if slope is not None and not 0 <= slope <= MAX_SLOPE:
+        raise OptionError(f"slope {slope}", f"a number from 0 to {MAX_SLOPE:g}", "give another --slope")
     for name, value, low, high in (("seed", seed, 0, 2**31 - 1), ("targets", targets, 1, MAX_TARGETS)):
         if not low <= value <= high:
             raise OptionError(f"{name} {value}", f"a number from {low} to {high}", "give another")
 
 
-def make_world(seed: int, layout: str = "world", *, targets: int = 1) -> World:
+def make_world(
+    seed: int, layout: str = "world", *, targets: int = 1, relief: str = "waves", slope: float | None = None
+) -> World:
     """Draw a world.
 
     Parameters
     ----------
+    seed : int
     layout : 'world' or 'corridors'
         Scattered walls and blobs on curved ground, or corridors.
     targets : int
         Number of consecutive targets.
+    relief : 'waves', 'ridges' or 'bowls'
+        Rolling ground, long crests, or round hollows.
+    slope : float or None
+        Root mean square of the slope, 0 to 4. None: `RMS_SLOPE`, in corridors `CORRIDOR_SLOPE`.
 
     Raises
     ------
     OptionError
-        If the layout is unknown, or seed or number of targets is out of range.
+        If layout or relief is unknown, or seed, number of targets or slope is out of range.
     """
-    require_world(layout, targets, seed)
+    require_world(layout, targets, seed, relief=relief, slope=slope)
+    if slope is None:
+        slope = CORRIDOR_SLOPE if layout == "corridors" else RMS_SLOPE
     for attempt in itertools.count():
         rng = np.random.default_rng((seed, attempt, list(LAYOUTS).index(layout)))
-        world = _try_world(rng, seed, layout, targets)
+        ground = Relief.draw(rng, slope=slope, kind=relief)
+        blank = World(layout, seed, relief, slope, ground, LAYOUTS[layout](rng), np.zeros(2), np.zeros((targets, 2)))
+        world = _populate(rng, blank)
         if world is not None:
             return world
     raise AssertionError("unreachable: the number of attempts is not limited")
 
 
-def _try_world(rng: np.random.Generator, seed: int, name: str, count: int) -> World | None:
-    """Draw one world; None if it cannot be solved."""
-    relief = Relief.draw(rng, steep=0.15 if name == "corridors" else 0.45)
-    world = World(name, seed, relief, LAYOUTS[name](rng), np.zeros(2), np.zeros((count, 2)))
+def _populate(rng: np.random.Generator, world: World) -> World | None:
+    """Draw start, targets and drags of a world; None if it cannot be solved."""
     room = ndimage.distance_transform_edt(~world.barriers) >= CLEARANCE_CELLS
     places = [_draw_place(rng, room, [])]
-    for _ in range(count):
+    for _ in world.targets:
         places.append(_draw_place(rng, room, places[-1:]))
     if any(place is None for place in places):
         return None

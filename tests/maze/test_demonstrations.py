@@ -74,7 +74,9 @@ def test_features_can_be_read_again() -> None:
     aim, slope = at + torch.tensor([[0.3, 0.4]]) * STEP_LENGTH, torch.tensor([[0.1, -0.2]], dtype=torch.float64)
     x = featurise(fields, at, scene, aim, aim + 0.2, torch.zeros_like(at), slope)
     seen = decode_features(x)
-    assert torch.allclose(seen.aim, torch.tensor([[0.3, 0.4]], dtype=torch.float64)) and torch.equal(seen.slope, slope)
+    assert torch.allclose(seen.aim, torch.tensor([[0.3, 0.4]], dtype=torch.float64)) and torch.allclose(
+        seen.slope, slope
+    )
     there = at + STEP_LENGTH * torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     assert seen.gap.shape == (1, N_RAYS)
     assert float(seen.gap[0, 0]) == pytest.approx(float(fields.distance(there[None], scene)) / STEP_LENGTH, abs=1e-6)

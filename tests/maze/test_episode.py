@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from geofold.bench.maze.agents.ilqr import IlqrLite
 from geofold.errors import OptionError
+from geofold.maze.arcs import arc_length
 from geofold.maze.episode import run_episode, run_episodes
 from geofold.maze.episode_log import TARGET_RADIUS, EpisodeSetup
 from geofold.maze.fields import STEP_LENGTH, Fields
@@ -40,11 +42,10 @@ def test_it_gets_there_by_a_short_way(run) -> None:
 
 
 def test_every_step_keeps_the_rules(run) -> None:
-    moves = np.linalg.norm(np.diff(run.positions, axis=0), axis=1)
-    assert moves.max() <= STEP_LENGTH * (1 + 1e-9)
+    at, moves = torch.as_tensor(run.positions[:-1]), torch.as_tensor(np.diff(run.positions, axis=0))
+    arcs = arc_length(run.worlds[0].relief, at, moves, torch.zeros(len(at), dtype=torch.long), 64)
+    assert float(arcs.max()) <= STEP_LENGTH * (1 + 1e-4) and float(arcs.median()) >= STEP_LENGTH * (1 - 1e-4)
     ground = [Fields.of([world]) for world in run.worlds]
-    import torch
-
     for step, place in enumerate(run.positions):
         fields = ground[step > run.dragged]
         assert float(fields.distance(torch.as_tensor(place)[None, None], torch.zeros(1, dtype=torch.long))) > 0

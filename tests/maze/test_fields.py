@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from geofold.maze.arcs import arc_length, walk
 from geofold.maze.fields import STEP_LENGTH, Fields, cap_length, signed_distance
 from geofold.maze.layouts import CELLS
-from geofold.maze.relief import Relief
+from geofold.maze.relief import RELIEFS, Relief
 from geofold.maze.world import make_world
 
 MIDDLES = (np.arange(CELLS) + 0.5) / CELLS
@@ -24,7 +25,8 @@ def points(count: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def fields() -> Fields:
-    return Fields.of([make_world(1), make_world(2, "corridors")])
+    """Waves and bumps in one batch, whose shorter lists of both are filled up."""
+    return Fields.of([make_world(1, relief="ridges", slope=2.0), make_world(2, "corridors")])
 
 
 def of_solid(barriers: np.ndarray) -> Fields:
@@ -57,8 +59,10 @@ def test_the_gradient_of_the_distance(fields: Fields) -> None:
 def test_scenes_of_one_atlas_do_not_touch(fields: Fields) -> None:
     at = torch.as_tensor(np.random.default_rng(3).uniform(-0.1, 1.1, (2, 50, 2)))
     both = fields.distance(at, torch.tensor([0, 1]))
-    for k, world in enumerate((make_world(1), make_world(2, "corridors"))):
+    heights = fields.relief.height(at, torch.tensor([0, 1]))
+    for k, world in enumerate((make_world(1, relief="ridges", slope=2.0), make_world(2, "corridors"))):
         assert torch.allclose(both[k], Fields.of([world]).distance(at[k : k + 1], ZERO)[0], atol=1e-12)
+        assert torch.allclose(heights[k], world.relief.height(at[k : k + 1], ZERO)[0], atol=1e-12)
 
 
 def test_outside_of_the_world_is_deeper_and_deeper_in_the_wall(fields: Fields) -> None:
@@ -77,10 +81,37 @@ def test_slope_and_bend_of_the_ground(fields: Fields) -> None:
     assert torch.allclose(relief.bend(at, scene, along), (ahead - 2 * height + back) / 1e-8, atol=1e-4)
 
 
-def test_the_ground_is_as_steep_as_it_says() -> None:
-    drawn = [Relief.draw(np.random.default_rng(seed), steep=0.45) for seed in range(40)]
+@pytest.mark.parametrize("kind", RELIEFS)
+@pytest.mark.parametrize("slope", [0.0, 0.45, 4.0])
+def test_the_ground_is_as_steep_as_it_says(kind: str, slope: float) -> None:
+    drawn = [Relief.draw(np.random.default_rng(seed), slope=slope, kind=kind) for seed in range(40)]
     slopes = Relief.stack(drawn).slope(points(400).flatten(0, 1)[None].expand(40, -1, -1), torch.arange(40))
-    assert abs(float(slopes.square().sum(-1).mean().sqrt()) - 0.45) < 0.08
+    assert abs(float(slopes.square().sum(-1).mean().sqrt()) - slope) <= 0.18 * slope
+
+
+@pytest.mark.parametrize("kind", RELIEFS)
+def test_a_step_is_an_arc_of_the_surface(kind: str) -> None:
+    relief, scene = make_world(4, relief=kind, slope=4.0).relief, torch.zeros(300, dtype=torch.long)
+    noise = np.random.default_rng(5)
+    at, tangent = (torch.as_tensor(noise.uniform(*ends, (300, 2))) for ends in ((0.05, 0.95), (-1, 1)))
+    slope = relief.slope(at[:, None], scene)[:, 0]
+    tangent = cap_length(tangent, slope)
+    move = walk(relief, at, tangent, slope, scene)
+    line = at[:, None] + torch.linspace(0, 1, 2001, dtype=at.dtype)[:, None] * move[:, None]
+    rise = relief.height(line, scene).diff(dim=-1)
+    arc = ((move.norm(dim=-1, keepdim=True) / 2000).square() + rise.square()).sqrt().sum(-1)
+    assert torch.allclose(arc, torch.full_like(arc, STEP_LENGTH), rtol=5e-3)
+    # the direction is that of the tangent vector, and the tangent vector itself would be a step of another length
+    assert torch.allclose(move[:, 0] * tangent[:, 1], move[:, 1] * tangent[:, 0], atol=1e-12)
+    assert ((arc_length(relief, at, tangent, scene, 64) / STEP_LENGTH - 1).abs() > 0.05).any()
+
+
+def test_a_step_on_a_plane_is_its_tangent_vector() -> None:
+    noise = np.random.default_rng(6)
+    at, tangent = (torch.as_tensor(noise.uniform(0.2, 0.8, (20, 2))) for _ in range(2))
+    flat = make_world(1, slope=0.0).relief
+    assert torch.allclose(walk(flat, at, tangent, torch.zeros_like(at), torch.zeros(20, dtype=torch.long)), tangent)
+    assert torch.equal(walk(flat, at, 0 * tangent, 0 * at, torch.zeros(20, dtype=torch.long)), 0 * tangent)
 
 
 def test_a_move_ends_before_a_barrier_and_keeps_the_longest_step() -> None:

@@ -47,6 +47,18 @@ def test_a_sphere(one, other) -> None:
     assert 0.998 * exact <= length <= 1.03 * exact
 
 
+@pytest.mark.parametrize("chords", [1, 2, 4])
+def test_edges_of_several_chords_near_the_arc(chords: int) -> None:
+    lattice = np.linspace(MIDDLES[0], MIDDLES[-1], chords * (N - 1) + 1)
+    x, _ = np.meshgrid(lattice, lattice)
+    start, end = middle((0.1, 0.5)), middle((0.9, 0.5))
+    # a parabola along the straight way, whose slope goes from -16 to 16
+    length, _ = Oracle.of(FREE, 20 * (x - 0.5) ** 2).shortest_path(start, end)
+    slope = 40 * (end[0] - 0.5)
+    exact = (slope * np.hypot(1, slope) + np.arcsinh(slope)) / 40
+    assert exact * (1 - 0.004 / chords**2) <= length <= exact * (1 + 1e-9)
+
+
 def test_round_a_wall() -> None:
     free = FREE.copy()
     free[:60, 48] = False  # a wall from y = 0 up to y = 60 / 96

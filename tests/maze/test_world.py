@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from geofold.errors import OptionError
 from geofold.maze.layouts import CELLS, DOOR, GAP, JUNCTION, OPENING_WIDTH
+from geofold.maze.relief import RELIEFS
 from geofold.maze.world import AGENT_CLEARANCE_CELLS, CLEARANCE_CELLS, DRAG_LENGTHS, World, make_world
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,15 @@ def test_every_world_is_solvable_and_stays_so(seed: int, layout: str) -> None:
 def test_a_drag_is_as_long_as_it_says(seed: int) -> None:
     for size, shifts in make_world(seed).shifts.items():
         assert np.abs(np.linalg.norm(shifts, axis=1) / CELLS - DRAG_LENGTHS[size]).max() < 1 / CELLS
+
+
+@pytest.mark.parametrize("relief", RELIEFS)
+def test_a_world_has_the_same_barriers_on_every_slope(relief: str) -> None:
+    flat, steep = (make_world(7, relief=relief, slope=slope) for slope in (0.0, 4.0))
+    assert np.ptp(flat.heights) == 0 and (flat.barriers == steep.barriers).all()
+    assert (flat.start == steep.start).all() and (flat.targets == steep.targets).all()
+    lengths = [world.oracle().shortest_path(world.start, world.targets[0])[0] for world in (flat, steep)]
+    assert lengths[1] > 1.2 * lengths[0]
 
 
 def test_same_seed_same_world_in_every_process() -> None:
@@ -102,3 +112,12 @@ def _runs(free: np.ndarray) -> set[int]:
 def test_a_world_that_cannot_be_asked_for(seed: int, layout: str, targets: int, word: str) -> None:
     with pytest.raises(OptionError, match=word):
         make_world(seed, layout, targets=targets)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [({"relief": "sea"}, "waves or ridges or bowls"), ({"slope": 4.5}, "0 to 4"), ({"slope": -1.0}, "slope -1")],
+)
+def test_a_ground_that_cannot_be_asked_for(options: dict, word: str) -> None:
+    with pytest.raises(OptionError, match=word):
+        make_world(0, **options)

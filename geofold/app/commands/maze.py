@@ -10,6 +10,8 @@ from geofold.app.commands.console import user_errors
 from geofold.errors import OptionError
 
 MOST_STEPS = 4096
+NO_BACKBONE = "none"
+"""Value of ``--backbone`` without a trained predictor."""
 
 
 def maze(
@@ -20,6 +22,14 @@ def maze(
     layout: Annotated[str, typer.Option(help="world: walls on curved ground; corridors: junctions, doors, gaps.")] = (
         "world"
     ),
+    relief: Annotated[str, typer.Option(help="Ground: waves, ridges or bowls.")] = "waves",
+    slope: Annotated[
+        float | None,
+        typer.Option(help="Root mean square of the ground's slope, 0 to 4. Default: 0.45, in corridors 0.15."),
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option(help="Trained predictor, selective (a state-space model) by default; none: the last plan.")
+    ] = "selective",
     targets: Annotated[int, typer.Option(help="Number of targets, to be reached one after the other.")] = 8,
     steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 256,
     move_at: Annotated[int | None, typer.Option(help="Step before which the obstacle is dragged.")] = None,
@@ -40,23 +50,32 @@ def maze(
             require_writable(path)
         require_apart(paths)
         pictures = _pictures()
-        from geofold.maze.episode import run_episode
+        from geofold.maze.episode import maze_controller, run_episode
         from geofold.maze.world import make_world
         from geofold.modelling.threads import one_thread
 
         with one_thread():
-            run = run_episode(make_world(seed, layout, targets=targets), move_at=move_at, drag=drag, steps=steps)
+            predictor = _predictor(backbone)
+            world = make_world(seed, layout, targets=targets, relief=relief, slope=slope)
+            run = run_episode(
+                world,
+                maze_controller(predictor),
+                move_at=move_at,
+                drag=drag,
+                steps=steps,
+                with_features=predictor is not None,
+            )
         outputs = {output: pictures.encode_gif(run) if output.endswith(".gif") else _page(run)}
         if heat_map is not None:
             outputs[heat_map] = pictures.heat_map([run])
-        results = numbers(run, drag)
+        results = numbers(run, drag, backbone)
         if report is not None:
             outputs[report] = (json.dumps(results, indent=2) + "\n").encode()
         write_all(outputs)
         typer.echo(_summary(results, move_at), err=True)
 
 
-def numbers(run: Any, drag: str) -> dict[str, Any]:
+def numbers(run: Any, drag: str, backbone: str) -> dict[str, Any]:
     """Return the report of a run; everything except the times (ms) is reproducible for a given seed."""
     import numpy as np
 
@@ -74,6 +93,9 @@ def numbers(run: Any, drag: str) -> dict[str, Any]:
         "schema": "geofold-maze/1",
         "seed": world.seed,
         "layout": world.name,
+        "relief": world.relief_kind,
+        "slope": world.slope,
+        "backbone": backbone,
         "steps": len(run.inner),
         "targets": len(world.targets),
         "targets_reached": len(reached),
@@ -99,6 +121,18 @@ def _require(output: str, heat_map: str | None, steps: int, move_at: int | None)
         raise OptionError(f"steps {steps}", f"a number from 1 to {MOST_STEPS}", "give another --steps")
     if move_at is not None and not 0 <= move_at < steps:
         raise OptionError(f"move-at {move_at}", f"a step from 0 to {steps - 1}", "give another --move-at or --steps")
+
+
+def _predictor(backbone: str) -> Any:
+    """Trained predictor of a name, None for `NO_BACKBONE`."""
+    from geofold.learn.maze_predictor import PREDICTORS, shipped_predictor
+
+    if backbone == NO_BACKBONE:
+        return None
+    if backbone not in PREDICTORS:
+        known = ", ".join([*PREDICTORS, NO_BACKBONE])
+        raise OptionError(f"backbone {backbone}", f"one of {known}", "choose one of them")
+    return shipped_predictor(backbone)
 
 
 def _pictures() -> Any:

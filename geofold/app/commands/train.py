@@ -125,8 +125,8 @@ def peptide(
 @train_app.command("maze")
 def maze(
     out: Annotated[str, typer.Option(help="Output folder: demonstrations, and a folder for each backbone.")] = "maze",
-    worlds: Annotated[int, typer.Option(min=2, max=MAX_COUNT, help="Worlds with paths of the oracle.")] = 300,
-    steps: Annotated[int, typer.Option(min=1, help="Batches of 32 paths of 64 steps.")] = 500,
+    worlds: Annotated[int, typer.Option(min=2, max=MAX_COUNT, help="Worlds with paths of the oracle.")] = 600,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 32 paths of 64 steps.")] = 1000,
     kind: Annotated[str, typer.Option("--backbone", help="selective, transformer or selective_window.")] = "selective",
     seed: Seed = 0,
 ) -> None:

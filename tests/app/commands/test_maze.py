@@ -27,6 +27,19 @@ def test_run(tmp_path: Path, capsys, name: str) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_ground_and_predictor_are_those_asked_for(tmp_path: Path) -> None:
+    reports = []
+    for options in ([], ["--backbone", "none"], ["--relief", "bowls", "--slope", "3"]):
+        report = tmp_path / "report.json"
+        assert main(["maze", *options, *SHORT, "-o", str(tmp_path / "run.html"), "--report", str(report)]) == 0
+        reports.append(json.loads(report.read_text()))
+    usual, plain, steep = reports
+    assert (usual["backbone"], usual["relief"], usual["slope"]) == ("selective", "waves", 0.45)
+    assert plain["backbone"] == "none" and (steep["relief"], steep["slope"]) == ("bowls", 3.0)
+    pages = {part["inner_steps_mean"] for part in reports}
+    assert len(pages) > 1
+
+
 def test_page_needs_no_network(tmp_path: Path) -> None:
     assert main(["maze", "--layout", "corridors", *SHORT, "-o", str(tmp_path / "run.html")]) == 0
     page = (tmp_path / "run.html").read_text()
@@ -42,6 +55,9 @@ def test_page_needs_no_network(tmp_path: Path) -> None:
         (["-o", "m.gif", "--report", "./m.gif"], "twice"),
         (["-o", "m.gif", "--seed", "-1"], "seed -1"),
         (["-o", "m.gif", "--layout", "sea"], "corridors"),
+        (["-o", "m.gif", "--relief", "sea"], "ridges"),
+        (["-o", "m.gif", "--slope", "5"], "0 to 4"),
+        (["-o", "m.gif", "--backbone", "hyena"], "selective_window"),
         (["-o", "m.gif", "--targets", "0"], "targets 0"),
         (["-o", "m.gif", "--steps", "0"], "steps 0"),
         (["-o", "m.gif", "--move-at", "256"], "move-at 256"),

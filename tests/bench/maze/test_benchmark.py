@@ -40,7 +40,7 @@ def untrained(monkeypatch) -> None:
         kind: build_predictor(kind, N_FEATURES, 2 * PLAN_MOVES).double().requires_grad_(False)
         for kind in maze_roster.PREDICTORS
     }
-    monkeypatch.setattr(maze_roster, "load_shipped", made.__getitem__)
+    monkeypatch.setattr(maze_roster, "shipped_predictor", made.__getitem__)
     monkeypatch.setattr(maze, "require_predictors", lambda: None)
 
 
@@ -132,13 +132,13 @@ def test_a_sweep_is_independent_of_other_rows() -> None:
 def test_a_sweep_lowers_the_loss(untrained) -> None:
     run_of = {
         h: run_episode(
-            make_world(0), IlqrLite(maze_roster.load_shipped("selective"), horizon=h), steps=6, with_features=True
+            make_world(0), IlqrLite(maze_roster.shipped_predictor("selective"), horizon=h), steps=6, with_features=True
         )
         for h in (1, 3)
     }
     led = run_episode(
         make_world(0),
-        maze_controller(maze_roster.load_shipped("selective"), gate=FixedGate(0)),
+        maze_controller(maze_roster.shipped_predictor("selective"), gate=FixedGate(0)),
         steps=6,
         with_features=True,
     )

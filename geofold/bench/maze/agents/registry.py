@@ -13,7 +13,6 @@ from functools import cache
 import torch
 
 from geofold import resources
-from geofold.backbone.protocol import StreamingBackbone
 from geofold.bench.maze.agents.ilqr import IlqrLite
 from geofold.bench.maze.agents.rmp import Reactive
 from geofold.core.backbone import Backbone
@@ -23,7 +22,7 @@ from geofold.core.gate import FixedGate, Gate
 from geofold.core.metric import EuclideanMetric, Metric
 from geofold.core.pullback import Pullback
 from geofold.errors import OptionError
-from geofold.learn.maze_predictor import PREDICTORS, load_predictor, weights_name
+from geofold.learn.maze_predictor import PREDICTORS, shipped_predictor, weights_name
 from geofold.maze.demonstrations import demonstrate
 from geofold.maze.episode import StepController, maze_controller
 
@@ -59,12 +58,6 @@ class MazeAgent:
         return (self.capped or self.parts)()
 
 
-@cache
-def load_shipped(kind: str) -> StreamingBackbone:
-    """Load a trained predictor, one of `KINDS`."""
-    return load_predictor(resources.find("maze", weights_name(kind)))[0]
-
-
 def require_predictors() -> None:
     """Check that the weights of all predictors are in the package's `maze` folder.
 
@@ -98,11 +91,11 @@ def _uncorrected(backbone: Callable[[], Backbone]) -> Callable[[], Controller]:
 
 
 def _corrected(metric: Callable[[], Metric], gate: Gate | None = None) -> Callable[[], Controller]:
-    return lambda: maze_controller(load_shipped("selective"), metric=metric(), gate=gate or FixedGate(1))
+    return lambda: maze_controller(shipped_predictor("selective"), metric=metric(), gate=gate or FixedGate(1))
 
 
 def _ilqr(budget: float | None) -> IlqrLite:
-    return IlqrLite(load_shipped("selective"), effort=16.0, damping=0.1, budget=budget)
+    return IlqrLite(shipped_predictor("selective"), effort=16.0, damping=0.1, budget=budget)
 
 
 def _grid_agent(damping: float, rank: int, decay: float) -> MazeAgent:
@@ -116,8 +109,8 @@ def _grid_agent(damping: float, rank: int, decay: float) -> MazeAgent:
 # damping 0.001, 0.1, 1 x radius 1, 3 (GeoSSM, with and without adaptation). Predictors alone have no options; all were
 # trained on the same number of batches.
 AGENTS: tuple[MazeAgent, ...] = (
-    MazeAgent("transformer", "window 128, streaming cache", _uncorrected(lambda: load_shipped("transformer"))),
-    MazeAgent("vanilla_ssm", "selective, no correction", _uncorrected(lambda: load_shipped("selective"))),
+    MazeAgent("transformer", "window 128, streaming cache", _uncorrected(lambda: shipped_predictor("transformer"))),
+    MazeAgent("vanilla_ssm", "selective, no correction", _uncorrected(lambda: shipped_predictor("selective"))),
     MazeAgent("rmp", "reactive: attraction and repulsions", _uncorrected(lambda: Reactive(margin=0.5))),
     MazeAgent("euclidean_tr", "selective, Euclidean metric, K = 1", _corrected(EuclideanMetric)),
     MazeAgent("latent_precondition", "selective, frozen covariance of plans, K = 1", _corrected(plan_covariance)),
@@ -131,8 +124,8 @@ AGENTS: tuple[MazeAgent, ...] = (
     ),
     MazeAgent("geossm", "selective, pullback metric, K = 1", _corrected(lambda: Pullback(damping=0.1))),
     MazeAgent(
-        "ssm_attention", "selective and windowed attention", _uncorrected(lambda: load_shipped("selective_window"))
+        "ssm_attention", "selective and windowed attention", _uncorrected(lambda: shipped_predictor("selective_window"))
     ),
-    MazeAgent("esm", "GeoSSM, K by the gate", lambda: maze_controller(load_shipped("selective"))),
+    MazeAgent("esm", "GeoSSM, K by the gate", lambda: maze_controller(shipped_predictor("selective"))),
 )
 CONFIGURATIONS = tuple(_grid_agent(*parameters) for parameters in GRID)

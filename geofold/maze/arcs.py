@@ -1,0 +1,65 @@
+"""Arcs on the ground: their lengths, and the move whose arc is as long as a tangent vector.
+
+Glossary: ``B`` rows. An arc is the curve on the surface above a straight line of the map.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from geofold.maze.relief import Relief
+
+ARC_CHORDS = 8
+"""Number of chords by which the arc of a step is measured; its error is 0.3 % where the ground bends most."""
+WALK_ITERATIONS = 4
+"""Newton iterations of `walk`; the last one changes a step by less than 0.1 % where the ground bends most."""
+
+
+def surface_length(move: Tensor, slope: Tensor) -> Tensor:
+    """Length (B,) of moves (B, 2) on a surface with slope (B, 2)."""
+    return (move.square().sum(-1) + (move * slope).sum(-1).square()).sqrt()
+
+
+def arc_length(relief: Relief, at: Tensor, move: Tensor, scene: Tensor, chords: int = ARC_CHORDS) -> Tensor:
+    """Lengths (B,) of arcs.
+
+    Parameters
+    ----------
+    relief : Relief
+    at, move : (B, 2)
+        Start of the arc, and its end relative to the start.
+    scene : (B,) int
+    chords : int
+        Number of chords into which the arc is divided.
+    """
+    share = torch.linspace(0, 1, chords + 1, dtype=at.dtype, device=at.device)
+    rise = relief.height(at[:, None] + share[:, None] * move[:, None], scene).diff(dim=-1)
+    return (move.square().sum(-1, keepdim=True) / chords**2 + rise.square()).sqrt().sum(-1)
+
+
+def walk(relief: Relief, at: Tensor, tangent: Tensor, slope: Tensor, scene: Tensor) -> Tensor:
+    """Walk from points in the directions of tangent vectors, over arcs of their lengths; returns the moves (B, 2).
+
+    The length of a tangent vector is that on the plane that touches the surface at the start, so that on a plane the
+    move is the vector itself.
+
+    Parameters
+    ----------
+    relief : Relief
+    at, tangent, slope : (B, 2)
+        Start, tangent vector, and slope of the ground at the start.
+    scene : (B,) int
+    """
+    length = surface_length(tangent, slope)
+    map_length = tangent.norm(dim=-1).clamp_min(torch.finfo(tangent.dtype).tiny)
+    # No arc is shorter than its line on the map.
+    longest = length / map_length
+    share = torch.ones_like(length)
+    for _ in range(WALK_ITERATIONS):
+        move = share[:, None] * tangent
+        end_slope = relief.slope(at[:, None] + move[:, None], scene)[:, 0]
+        excess = arc_length(relief, at, move, scene) - length
+        pace = surface_length(tangent, end_slope).clamp_min(torch.finfo(tangent.dtype).tiny)
+        share = (share - excess / pace).clamp_min(0).minimum(longest)
+    return share[:, None] * tangent
