@@ -13,7 +13,7 @@ from geofold.backbone.lag import LagOperator
 from geofold.backbone.lssl import LinearStateSpace
 from geofold.backbone.protocol import StreamingBackbone
 from geofold.backbone.rnn import MinimalRecurrent
-from geofold.backbone.rwkv import Rwkv
+from geofold.backbone.rwkv import Rwkv, RwkvChannelMixing
 from geofold.backbone.s4 import S4
 from geofold.backbone.s4d import S4D
 from geofold.backbone.s5 import S5
@@ -40,14 +40,18 @@ MIXERS: dict[str, Callable[[int], nn.Module]] = {
     "transformer": Attention,
     "transformer_window": lambda width: Attention(width, window=ATTENTION_WINDOW),
 }
-"""Constructors of mixers; each is followed by a feed-forward layer, except for `WITHOUT_FEED_FORWARD`."""
+"""Constructors of mixers; each is followed by a feed-forward layer."""
+FEED_FORWARD: dict[str, Callable[[int], nn.Module] | None] = {
+    "selective": None,
+    "ssd": None,
+    "rwkv": RwkvChannelMixing,
+}
+"""Feed-forward layers other than `FeedForward`; None: the mixer contains one."""
 HYBRIDS: dict[str, Callable[[int], list[nn.Module]]] = {
     "jamba": jamba,
     "striped_hyena": striped_hyena,
     "selective_window": selective_window,
 }
-WITHOUT_FEED_FORWARD = ("selective", "ssd")
-"""Mixers that contain a feed-forward part of their own."""
 BACKBONE_NAMES = (*MIXERS, *HYBRIDS)
 GROWING_STATE = ("transformer", "jamba", "striped_hyena")
 """Backbones with a full cache, whose state grows with the stream."""
@@ -89,6 +93,6 @@ def build_backbone(
             layers = []
             for _ in range(depth):
                 layers.append(MIXERS[name](width))
-                if name not in WITHOUT_FEED_FORWARD:
-                    layers.append(FeedForward(width))
+                if (feed_forward := FEED_FORWARD.get(name, FeedForward)) is not None:
+                    layers.append(feed_forward(width))
         return StreamingBackbone(name, layers, features, latent, width)

@@ -1,10 +1,11 @@
-"""RWKV time mixing: an average of values, weighted by keys that decay with age.
+"""RWKV: time mixing, an average of values weighted by keys that decay with age, and channel mixing.
 
-Glossary: ``T`` steps, ``B`` rows, ``D`` channels.
+Glossary: ``T`` steps, ``B`` rows, ``D`` channels, ``E`` hidden channels.
 
-Peng et al., RWKV (EMNLP findings 2023), equations 11-16:
+Peng et al., RWKV (EMNLP findings 2023), equations 11-18:
 wkv_t = (sum_(i<t) e^(-(t-1-i) w + k_i) v_i + e^(u + k_t) v_t) / (the same without v).
-Sums have a common exponent, so that nothing overflows.
+Sums have a common exponent, so that nothing overflows. Both kinds of mixing read the present input blended with the last
+one (token shift); channel mixing is the feed-forward layer, o_t = sigmoid(W_r x_r) W_v max(W_k x_k, 0)^2.
 """
 
 from __future__ import annotations
@@ -82,6 +83,42 @@ class Rwkv(nn.Module):
         """Return the wkv of inputs given the sums before them."""
         _, above, below = _add_scaled(before, (k + self.bonus, v, torch.ones_like(v)))
         return above / below
+
+
+class RwkvChannelMixing(nn.Module):
+    """RWKV-4 channel mixing: a feed-forward layer with squared rectifier and a gate, which also sees the last input.
+
+    Parameters
+    ----------
+    channels : int
+        D.
+    expand : int
+        E / D. RWKV has 4; 2 is that of the other feed-forward layers here.
+    """
+
+    def __init__(self, channels: int, expand: int = 2) -> None:
+        super().__init__()
+        share = torch.linspace(0.0, 1.0, channels)
+        self.mix = nn.Parameter(torch.stack([share, share]))
+        self.key = nn.Linear(channels, expand * channels, bias=False)
+        self.receptance = nn.Linear(channels, channels, bias=False)
+        self.value = nn.Linear(expand * channels, channels, bias=False)
+
+    def init_state(self, batch: int, like: Tensor) -> Tensor:
+        """Zeros (B, D): there is no last input yet."""
+        return like.new_zeros(batch, self.mix.shape[1])
+
+    def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Output (B, D) for one input u (B, D) and the last input; the new state is u."""
+        return self._feed(u, state), u
+
+    def scan(self, us: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return outputs (T, B, D) for inputs us (T, B, D), and the last input."""
+        return self._feed(us, torch.cat([state[None], us[:-1]])), us[-1]
+
+    def _feed(self, u: Tensor, last: Tensor) -> Tensor:
+        k, r = (last + share * (u - last) for share in self.mix)
+        return torch.sigmoid(self.receptance(r)) * self.value(torch.relu(self.key(k)).square())
 
 
 def _add_scaled(first: Elements, second: Elements) -> Elements:

@@ -10,7 +10,8 @@ from geofold.backbone.convolution import fft_convolve
 from geofold.backbone.hippo import bilinear, legs
 from geofold.backbone.hybrid import Experts, jamba
 from geofold.backbone.hyena import Hyena
-from geofold.backbone.rwkv import Rwkv
+from geofold.backbone.registry import build_backbone
+from geofold.backbone.rwkv import Rwkv, RwkvChannelMixing
 from geofold.backbone.s4 import S4
 from geofold.backbone.s4d import S4D
 from geofold.backbone.scan import associative_scan, linear_scan
@@ -135,6 +136,27 @@ def test_rwkv_is_its_quadratic_form() -> None:
         past, now = torch.exp(k[:t] - age * w), torch.exp(k[t] + layer.bonus)
         expected.append(((past * v[:t]).sum(0) + now * v[t]) / (past.sum(0) + now))
     torch.testing.assert_close(layer.scan(us, state)[0], layer.leave(r * torch.stack(expected)), rtol=1e-9, atol=1e-10)
+
+
+@torch.no_grad()
+def test_rwkv_channel_mixing_is_its_formula() -> None:
+    """Equations 17 and 18, step by step: squared rectifier, a gate, both on inputs blended with the last one."""
+    layer = RwkvChannelMixing(6).double()
+    us = noise(9, 2, 6)
+    last, expected = torch.zeros(2, 6, dtype=torch.float64), []
+    for u in us:
+        k = (layer.mix[0] * u + (1 - layer.mix[0]) * last) @ layer.key.weight.T
+        r = (layer.mix[1] * u + (1 - layer.mix[1]) * last) @ layer.receptance.weight.T
+        expected.append(1 / (1 + torch.exp(-r)) * ((k * (k > 0)) ** 2 @ layer.value.weight.T))
+        last = u
+    ys, state = layer.scan(us, layer.init_state(2, us))
+    torch.testing.assert_close(ys, torch.stack(expected), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(state, us[-1], rtol=0, atol=0)
+
+
+def test_every_second_layer_of_rwkv_mixes_channels() -> None:
+    kinds = [type(layer) for layer in build_backbone("rwkv", 3, 4, width=8).layers]
+    assert kinds == [Rwkv, RwkvChannelMixing] * 2
 
 
 @torch.no_grad()
