@@ -15,6 +15,8 @@ interval, (l(1), 1], and is projected there. The derivatives with respect to D a
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -29,6 +31,8 @@ from geofold.backbone.linear_memory import LinearMemory
 
 QUADRATURE_NODES = 64
 """Nodes of the Gauss-Legendre quadrature, exact for the polynomial orders in use."""
+NEWTON_ITERATIONS = 30
+"""Iterations of the inverse of a `MultiResolution` warp; a dozen are enough for scales that differ by a hundred."""
 
 
 class Warp(Protocol):
@@ -80,6 +84,74 @@ class Hyperbolic:
     def slope(self, z: Tensor) -> Tensor:
         """f'(g(z)), elementwise."""
         return z * z / self.scale
+
+
+@dataclass(frozen=True)
+class MultiResolution:
+    """Warp f(s) = sum_k w_k exp(s / scale_k): part of the interval for each scale, from the newest past to the oldest.
+
+    Attributes
+    ----------
+    scales : tuple of float
+        Positive.
+    weights : tuple of float
+        Share of the interval that each scale gets; they add up to one.
+
+    Raises
+    ------
+    ValueError
+        If a scale or a weight is not positive, their numbers differ, or the weights do not add up to one.
+    """
+
+    scales: tuple[float, ...] = (0.25, 1.0, 4.0)
+    weights: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3)
+
+    def __post_init__(self) -> None:
+        if len(self.scales) != len(self.weights) or abs(sum(self.weights) - 1) > 1e-9:
+            raise ValueError(f"weights {self.weights} of scales {self.scales}; expected one each, with sum one")
+        if min(*self.scales, *self.weights) <= 0:
+            raise ValueError(f"scales {self.scales} and weights {self.weights}; expected positive numbers")
+
+    def forward(self, s: Tensor) -> Tensor:
+        """f(s), elementwise."""
+        return self._parts(s).sum(0)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """g(z), elementwise, by Newton's method on log f.
+
+        log f is increasing and convex, so the iterates come down from 0 to the root without overshooting. The last one
+        records gradients, which makes them exact.
+        """
+        with torch.no_grad():
+            s = torch.zeros_like(z)
+            for _ in range(NEWTON_ITERATIONS - 1):
+                s = self._newton_step(s, z)
+        return self._newton_step(s, z)
+
+    def slope(self, z: Tensor) -> Tensor:
+        """f'(g(z)), elementwise."""
+        return self._slope_at(self._parts(self.inverse(z)))
+
+    def _parts(self, s: Tensor) -> Tensor:
+        """Terms of the sum, (K, ...)."""
+        return torch.stack([w * torch.exp(s / scale) for w, scale in zip(self.weights, self.scales, strict=True)])
+
+    def _slope_at(self, parts: Tensor) -> Tensor:
+        rates = parts.new_tensor(self.scales).reciprocal()
+        return (parts * rates.view(-1, *[1] * (parts.dim() - 1))).sum(0)
+
+    def _newton_step(self, s: Tensor, z: Tensor) -> Tensor:
+        parts = self._parts(s)
+        value = parts.sum(0)
+        return s - value * torch.log(value / z) / self._slope_at(parts)
+
+
+WARPS: dict[str, Callable[[], Warp]] = {
+    "exponential": Exponential,
+    "hyperbolic": Hyperbolic,
+    "multi_resolution": MultiResolution,
+}
+"""Warps of `LagOperator` by name."""
 
 
 @cache
@@ -195,14 +267,15 @@ class LagOperator(LinearMemory):
 
     Parameters
     ----------
-    warp : 'exponential' or 'hyperbolic'
+    warp : str
+        One of `WARPS`.
     blend : bool
         See `recurrence`.
     """
 
     def __init__(self, channels: int, states: int = 16, warp: str = "exponential", *, blend: bool = False) -> None:
         super().__init__(channels, states, complex_states=False)
-        self.warp: Warp = Exponential() if warp == "exponential" else Hyperbolic()
+        self.warp = WARPS[warp]()
         self.blend = blend
         self.c = nn.Parameter(torch.randn(channels, states) / states**0.5)
 

@@ -10,6 +10,7 @@ from geofold.backbone.hippo import legendre, legs, reconstruct
 from geofold.backbone.lag import (
     Exponential,
     Hyperbolic,
+    MultiResolution,
     backward_shift,
     forward_shift,
     generators,
@@ -17,7 +18,14 @@ from geofold.backbone.lag import (
     recurrence,
 )
 
-WARPS = [Exponential(), Exponential(0.4), Hyperbolic(), Hyperbolic(2.5)]
+WARPS = [
+    Exponential(),
+    Exponential(0.4),
+    Hyperbolic(),
+    Hyperbolic(2.5),
+    MultiResolution(),
+    MultiResolution((1.0, 9.0), (0.3, 0.7)),
+]
 N = 12
 
 
@@ -124,3 +132,49 @@ def test_the_hyperbolic_warp_keeps_an_old_pulse_longer() -> None:
             c = step @ c
         left.append(float(c.norm()))
     assert left[1] > 10 * left[0]
+
+
+@pytest.mark.parametrize("warp", WARPS)
+def test_a_warp_and_its_inverse(warp) -> None:
+    z = torch.logspace(-8, 0, 50, dtype=torch.float64)
+    s = warp.inverse(z)
+    assert bool((s <= 1e-12).all()) and bool((s.diff() > 0).all())
+    torch.testing.assert_close(warp.forward(s), z, rtol=1e-12, atol=0)
+    slope = torch.func.vmap(torch.func.grad(warp.forward))(s)
+    torch.testing.assert_close(warp.slope(z), slope, rtol=1e-9, atol=0)
+
+
+def test_the_inverse_of_a_multi_resolution_warp_has_exact_gradients() -> None:
+    z = torch.tensor([0.02, 0.3, 0.8, 0.99], dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradcheck(MultiResolution((0.1, 1.0, 20.0), (0.2, 0.3, 0.5)).inverse, z)
+
+
+def test_one_resolution_is_the_exponential_warp() -> None:
+    for one, other in zip(
+        recurrence(MultiResolution((0.7,), (1.0,)), lag(0.2), N), recurrence(Exponential(0.7), lag(0.2), N), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_several_resolutions_see_both_a_fast_present_and_a_slow_past() -> None:
+    """Reconstruction errors of a chirp, fast now and slow long ago, where a single scale has to choose."""
+    past = -torch.arange(2000, dtype=torch.float64).flip(0) * 0.01
+    signal = torch.sin(10 * torch.log(0.1 - past))
+    errors = []
+    for warp in (Exponential(0.25), Exponential(4.0), MultiResolution((0.25, 1.0, 4.0))):
+        step, drive = recurrence(warp, lag(0.01), 32)
+        c = torch.zeros(32, dtype=torch.float64)
+        for value in signal:
+            c = step @ c + drive * value
+        miss = (reconstruct(c, warp.forward(past)) - signal).square()
+        errors.append([float(miss[past > -0.25].mean()), float(miss[(past < -4) & (past > -10)].mean())])
+    fast, slow, several = errors
+    assert several[0] < 0.25 * slow[0] and several[1] < 0.05 * fast[1], errors
+
+
+@pytest.mark.parametrize(
+    ("scales", "weights"), [((1.0,), (0.5, 0.5)), ((1.0, 2.0), (0.5, 0.6)), ((1.0, -2.0), (0.5, 0.5))]
+)
+def test_scales_and_weights_have_to_fit(scales, weights) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        MultiResolution(scales, weights)
