@@ -62,12 +62,13 @@ class Attention(nn.Module):
         q, k = self._rotate(q, position), self._rotate(k, position)
         keys, values = torch.cat([state.keys, k], 1), torch.cat([state.values, v], 1)
         mask = None
-        if length > 1:
+        whole = old == 0 and self.window is None  # the usual causal case, for which no mask has to be read
+        if length > 1 and not whole:
             # The newest query belongs to the last key.
             age = torch.arange(length, device=us.device)[:, None] + old - torch.arange(old + length, device=us.device)
             mask = (age >= 0) & (age < (self.window or old + length))
         q, k, v = (part.transpose(1, 2) for part in (q, keys, values))
-        ys = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
+        ys = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=whole).transpose(1, 2)
         if self.window is not None:
             keep = min(old + length, self.window - 1)
             keys, values = keys[:, old + length - keep :], values[:, old + length - keep :]
