@@ -15,7 +15,6 @@ interval, (l(1), 1], and is projected there. The derivatives with respect to D a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache

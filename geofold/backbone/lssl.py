@@ -8,27 +8,30 @@ read-out and skip are learned.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from geofold.backbone.convolution import DenseRecurrence
-from geofold.backbone.hippo import bilinear, legs, legt
+from geofold.backbone.hippo import bilinear, legs
 from geofold.backbone.linear_memory import LinearMemory
 
 
 class LinearStateSpace(LinearMemory):
-    """LSSL with HiPPO-LegS or LegT.
+    """LSSL with HiPPO-LegS or another memory.
 
     Parameters
     ----------
     channels, states : int
         D and N.
-    memory : 'legs' or 'legt'
+    memory : callable
+        Returns A (N, N) and B (N,) of dc/dt = -A c + B u for a number N; see `geofold.backbone.hippo`.
     """
 
-    def __init__(self, channels: int, states: int = 16, memory: str = "legs") -> None:
+    def __init__(self, channels: int, states: int = 16, memory: Callable[[int], tuple[Tensor, Tensor]] = legs) -> None:
         super().__init__(channels, states, complex_states=False)
-        a, b = legs(states) if memory == "legs" else legt(states)
+        a, b = memory(states)
         self.register_buffer("a", -a.float(), persistent=False)
         self.register_buffer("b", b.float(), persistent=False)
         self.c = nn.Parameter(torch.randn(channels, states) / states**0.5)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from geofold.backbone.attention import Attention, FeedForward
+from geofold.backbone.hippo import legt
 from geofold.backbone.hybrid import jamba, selective_window, striped_hyena
 from geofold.backbone.hyena import Hyena
 from geofold.backbone.lag import LagOperator
@@ -28,7 +29,7 @@ MIXERS: dict[str, Callable[[int], nn.Module]] = {
     "selective": lambda width: Selective(width, states=8),
     "ssd": ScalarDecay,
     "lssl": LinearStateSpace,
-    "lssl_legt": lambda width: LinearStateSpace(width, memory="legt"),
+    "lssl_legt": lambda width: LinearStateSpace(width, memory=legt),
     "s4": S4,
     "s4d": S4D,
     "s5": S5,

@@ -4,8 +4,8 @@ Glossary: ``T`` steps, ``B`` rows, ``D`` channels, ``E`` hidden channels.
 
 Peng et al., RWKV (EMNLP findings 2023), equations 11-18:
 wkv_t = (sum_(i<t) e^(-(t-1-i) w + k_i) v_i + e^(u + k_t) v_t) / (the same without v).
-Sums have a common exponent, so that nothing overflows. Both kinds of mixing read the present input blended with the last
-one (token shift); channel mixing is the feed-forward layer, o_t = sigmoid(W_r x_r) W_v max(W_k x_k, 0)^2.
+Sums have a common exponent, so that nothing overflows. Both kinds of mixing read the present input blended with the
+last one (token shift); channel mixing is the feed-forward layer, o_t = sigmoid(W_r x_r) W_v max(W_k x_k, 0)^2.
 """
 
 from __future__ import annotations
