@@ -96,13 +96,20 @@ def bench(
         bool, typer.Option("--rescore", help="For loop: the same table from kept candidates, by the present scores.")
     ] = False,
     part: Annotated[
-        str, typer.Option(help="For learning: packer, prior, backbones, controller, peptide or esm. For ablation: led.")
+        str,
+        typer.Option(
+            help="For learning: packer, prior, backbones, controller, peptide or esm. For ablation: led. For "
+            "backbones: published."
+        ),
     ] = "packer",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Run a smaller benchmark.")] = False,
     limit: Annotated[int | None, typer.Option(help="Maximum number of episodes.")] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="For peptide and maze: number of seeds, each with its own episodes.")
+        int | None,
+        typer.Option(
+            help="For peptide and maze: number of seeds, each with its own episodes; for backbones: of trainings."
+        ),
     ] = None,
     seed: Seed = 0,
 ) -> None:

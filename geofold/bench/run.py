@@ -45,7 +45,10 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
         USUAL_PART: Benchmark("peptide.ablation", SHORT),
         "led": Benchmark("peptide.ablation_policy", SHORT),
     },
-    "backbones": {USUAL_PART: Benchmark("models.sequence_backbones", (*SHORT, "data"))},
+    "backbones": {
+        USUAL_PART: Benchmark("models.sequence_backbones", (*SHORT, "data")),
+        "published": Benchmark("models.published_claims", ("quick", "seeds")),
+    },
     "learning": {
         "packer": Benchmark("models.side_chain_packer", (*SHORT, "seed")),
         "prior": Benchmark("models.torsion_prior", ("quick", "data", "seed")),

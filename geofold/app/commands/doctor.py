@@ -22,7 +22,7 @@ EXTRAS = {
     "toolkits": (("MDAnalysis", "biotite", "gemmi", "pymol"), "objects of other programs, PyMOL commands"),
     "maze": (("gymnasium", "matplotlib", "PIL"), "the maze and its pictures"),
     "cluster": (("dask", "distributed", "dask_jobqueue", "filelock"), "batches on a cluster"),
-    "bench": (("matplotlib", "e3nn"), "benchmarks and rivals"),
+    "bench": (("matplotlib", "e3nn", "sklearn"), "benchmarks and rivals"),
 }
 """Modules of each extra of the package, and what they are for."""
 

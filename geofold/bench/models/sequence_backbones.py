@@ -22,6 +22,7 @@ from geofold.bench.common.data import require_data
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.models.memory_figure import draw_memory
 from geofold.bench.models.sequence_tasks import AssociativeRecall, SelectiveCopying, Task, Torsions
+from geofold.bench.models.sequence_training import evaluate, train
 from geofold.learn.data.chains import read_chains
 
 CONTEXTS, QUICK_CONTEXTS = (1024, 4096, 16384, 65536), (256, 1024)
@@ -29,9 +30,7 @@ LENGTH, QUICK_LENGTH, STEPPED_LENGTH = 4096, 512, 512
 PARAMETERS = 60_000
 BUDGET, QUICK_BUDGET = 45.0, 2.0
 """Training time (s) of each backbone on each task."""
-BATCH_ROWS, VALIDATION_BATCHES = 16, 8
 STREAMING_WIDTH, FEATURES, LATENT = 64, 8, 8
-LEARNING_RATE = 3e-3
 
 
 def run(out: str, *, data: str | None, quick: bool, limit: int | None) -> None:
@@ -146,21 +145,9 @@ def fit_width(name: str, task: Task) -> StreamingBackbone:
 def train_and_score(name: str, task: Task, budget: float) -> dict[str, Any]:
     """Train for `budget` seconds, then evaluate on the validation split."""
     model = fit_width(name, task)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    step_number, began = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - began) < budget:
-        # the rate decays to zero within the budget, so that every model is evaluated after annealing
-        optimiser.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, (step_number + 1) / 20) * (1 - elapsed / budget)
-        batch = task.batch("train", step_number, BATCH_ROWS)
-        loss = task.loss(model.scan(batch.inputs, model.init_state(BATCH_ROWS))[0], batch)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        step_number += 1
-    with torch.no_grad():
-        batches = [task.batch("valid", k, 2 * BATCH_ROWS) for k in range(VALIDATION_BATCHES)]
-        scores = [task.score(model.scan(b.inputs, model.init_state(2 * BATCH_ROWS))[0], b) for b in batches]
+    began = time.perf_counter()
+    step_number = train(model, task, lambda _: (time.perf_counter() - began) / budget)
+    scores = evaluate(model, task)
     return {
         "score": float(np.mean(scores)),
         "ci": float(1.96 * np.std(scores, ddof=1) / np.sqrt(len(scores))),

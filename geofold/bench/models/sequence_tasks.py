@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -101,22 +102,35 @@ class Torsions:
 
 
 @dataclass
-class Symbols(ABC):
-    """Base of the tasks whose answers are symbols."""
+class Classification:
+    """Base of the tasks whose answers are one of `symbols` classes."""
 
     symbols: int
     name: str
     size: int
 
     @property
+    def outputs(self) -> int:
+        """Number of outputs, one for each class."""
+        return self.symbols
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy (nat) over the positions that count."""
+        return torch.nn.functional.cross_entropy(outputs[batch.counts], batch.targets[batch.counts])
+
+    def score(self, outputs: Tensor, batch: Batch) -> float:
+        """Fraction of right answers."""
+        return float((outputs.argmax(-1) == batch.targets)[batch.counts].float().mean())
+
+
+@dataclass
+class Symbols(Classification, ABC):
+    """Base of the tasks that show symbols and ask for symbols."""
+
+    @property
     def features(self) -> int:
         """Number of inputs: one for each symbol, a blank and a cue."""
         return self.symbols + 2
-
-    @property
-    def outputs(self) -> int:
-        """Number of outputs, one for each symbol."""
-        return self.symbols
 
     @abstractmethod
     def _draw(self, noise: torch.Generator, rows: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -127,14 +141,6 @@ class Symbols(ABC):
         noise = torch.Generator().manual_seed(1_000_003 * number + (0 if split == "train" else 1))
         shown, targets, counts = self._draw(noise, rows)
         return Batch(torch.nn.functional.one_hot(shown, self.features).float(), targets, counts)
-
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy (nat) over the positions that count."""
-        return torch.nn.functional.cross_entropy(outputs[batch.counts], batch.targets[batch.counts])
-
-    def score(self, outputs: Tensor, batch: Batch) -> float:
-        """Fraction of right answers."""
-        return float((outputs.argmax(-1) == batch.targets)[batch.counts].float().mean())
 
 
 @dataclass
@@ -162,12 +168,13 @@ class SelectiveCopying(Symbols):
 
 @dataclass
 class AssociativeRecall(Symbols):
-    """Pairs of a key and a value, then keys whose values are to be recalled (Arora et al., Zoology, 2023)."""
+    """Pairs of a key and a value, blanks, then keys whose values are to be recalled (Arora et al., Zoology, 2023)."""
 
     symbols: int = 32
     name: str = "recall"
     size: int = 8
     questions_asked: int = 4
+    gap: int = 0
 
     def _draw(self, noise: torch.Generator, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         half = self.symbols // 2
@@ -178,7 +185,77 @@ class AssociativeRecall(Symbols):
         answers = values.gather(0, recalled)
         # each question is followed by its answer, as in the pairs; the target is the value at the step of its key
         questions = torch.stack([keys.gather(0, recalled), answers], 1).flatten(0, 1)
-        shown = torch.cat([pairs, questions])
+        shown = torch.cat([pairs, torch.full((self.gap, rows), self.symbols), questions])
         targets, counts = torch.zeros_like(shown), torch.zeros_like(shown, dtype=torch.bool)
-        targets[len(pairs) :: 2], counts[len(pairs) :: 2] = answers, True
+        first = len(pairs) + self.gap
+        targets[first::2], counts[first::2] = answers, True
         return shown, targets, counts
+
+
+@dataclass
+class RecallOverGaps:
+    """Associative recall that is trained with several gaps in turn."""
+
+    gaps: tuple[int, ...]
+    name: str = "recall"
+
+    def of(self, gap: int) -> AssociativeRecall:
+        """Task with one gap."""
+        return AssociativeRecall(symbols=16, size=4, gap=gap)
+
+    @property
+    def features(self) -> int:
+        """Number of inputs."""
+        return self.of(0).features
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+        return self.of(0).outputs
+
+    def batch(self, split: str, number: int, rows: int) -> Batch:
+        """Draw sequences with the gap of this batch."""
+        return self.of(self.gaps[number % len(self.gaps)]).batch(split, number, rows)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy (nat) over the positions that count."""
+        return self.of(0).loss(outputs, batch)
+
+    def score(self, outputs: Tensor, batch: Batch) -> float:
+        """Fraction of right answers."""
+        return self.of(0).score(outputs, batch)
+
+
+TRAINING_IMAGES = 1397
+"""Number of the 1,797 images that are trained on; the others are the validation split."""
+
+
+@dataclass
+class SequentialDigits(Classification):
+    """Images of digits, 8 x 8 pixels of scikit-learn's `load_digits`, read pixel by pixel; named after the last one."""
+
+    symbols: int = 10
+    name: str = "digits"
+    size: int = 64
+    features: int = 1
+
+    def batch(self, split: str, number: int, rows: int) -> Batch:
+        """Draw images of a split."""
+        pixels, digits = _digits()
+        of_split = slice(TRAINING_IMAGES) if split == "train" else slice(TRAINING_IMAGES, None)
+        pixels, digits = pixels[of_split], digits[of_split]
+        chosen = torch.as_tensor(np.random.default_rng([11, number]).integers(len(digits), size=rows))
+        targets = digits[chosen].expand(self.size, rows)
+        counts = torch.zeros(self.size, rows, dtype=torch.bool)
+        counts[-1] = True
+        return Batch(pixels[chosen].T[..., None], targets, counts)
+
+
+@cache
+def _digits() -> tuple[Tensor, Tensor]:
+    """Pixels (1797, 64) between 0 and 1, and digits (1797,), in random order."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    order = np.random.default_rng(0).permutation(len(data.target))
+    return torch.as_tensor(data.data[order] / 16, dtype=torch.float32), torch.as_tensor(data.target[order]).long()
