@@ -98,8 +98,8 @@ def bench(
     part: Annotated[
         str,
         typer.Option(
-            help="For learning: packer, prior, backbones, controller, peptide or esm. For ablation: led. For "
-            "backbones: published."
+            help="For learning: packer, prior, backbones, controller, peptide or esm. For ablation: led or budget. "
+            "For backbones: published."
         ),
     ] = "packer",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,

@@ -144,6 +144,7 @@ def constrain(
     altloc: str | None = None,
     energy: bool = True,
     steps: int = 128,
+    step_budget: float | None = None,
     device: str = "cpu",
     predictor: str = PREDICTORS[0],
     force_field: str = AMBER14.name,
@@ -163,7 +164,7 @@ def constrain(
         Start from a peptide with this sequence instead. It is given as one-letter codes.
     start : 'extended' or 'prior'
         Start of a sequence: extended, or prior (torsions sampled from the torsion prior).
-    seed, altloc, energy, steps, device, predictor, force_field
+    seed, altloc, energy, steps, step_budget, device, predictor, force_field
         See `RunOptions`.
     name : str, optional
         Name of the input in the report.
@@ -185,6 +186,7 @@ def constrain(
         altloc=altloc,
         energy=energy,
         steps=steps,
+        step_budget=step_budget,
         device=device,
         predictor=predictor,
         force_field=force_field,

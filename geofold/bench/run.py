@@ -44,6 +44,7 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
     "ablation": {
         USUAL_PART: Benchmark("peptide.ablation", SHORT),
         "led": Benchmark("peptide.ablation_policy", SHORT),
+        "budget": Benchmark("peptide.step_budget", SHORT),
     },
     "backbones": {
         USUAL_PART: Benchmark("models.sequence_backbones", (*SHORT, "data")),

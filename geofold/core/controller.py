@@ -132,9 +132,7 @@ class Controller:
         )
         features = _features(loss, state.loss, work.radius, new_goal, proposal)
         rows = self.gate.open(features)
-        max_depth = self.gate.largest
-        if self.budget is not None:
-            max_depth = affordable_depth(state.pace, self.budget, max_depth)
+        max_depth = affordable_depth(state.pace, self.budget, self.gate.largest)
         correction_start, correction_time = self.clock(), 0.0
         if max_depth and bool(rows.any()):
             context = StepContext(domain, state.domain, goal, memory, proposal)
@@ -142,7 +140,10 @@ class Controller:
             correction_time = self.clock() - correction_start
         committed = domain.commit(work.prediction, state.domain)
         step_time = self.clock() - start_time
-        pace = state.pace.update(1e3 * (step_time - correction_time), 1e3 * correction_time, int(work.inner.max()))
+        pace, refused = state.pace, not max_depth and bool(rows.any())
+        if state.steps:  # the first step also initialises what later ones use
+            durations = 1e3 * (step_time - correction_time), 1e3 * correction_time
+            pace = pace.update(*durations, int(work.inner.max()), refused=refused)
         after = ControllerState(
             domain=committed,
             memory=self.backbone.write(memory, work.z),

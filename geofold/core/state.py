@@ -9,6 +9,9 @@ from torch import Tensor
 
 from geofold.core.metric import Factor, MetricState
 
+SMOOTHING = 0.1
+"""Share of the last step in an average of durations."""
+
 
 class Pace(NamedTuple):
     """Recent duration (ms) of the parts of a step; None before the first measurement.
@@ -19,12 +22,15 @@ class Pace(NamedTuple):
         Duration of proposal, loss and commit.
     correction : float or None
         Duration of one inner correction.
+    fastest : float or None
+        Shortest duration of one so far.
     """
 
     evaluation: float | None = None
     correction: float | None = None
+    fastest: float | None = None
 
-    def update(self, evaluation: float, corrections: float, count: int) -> Pace:
+    def update(self, evaluation: float, corrections: float, count: int, *, refused: bool = False) -> Pace:
         """Pace after one more step: the larger of the last duration and a slow average, since a budget holds at peaks.
 
         Parameters
@@ -33,22 +39,30 @@ class Pace(NamedTuple):
             Duration (ms) of the step without its corrections, and of all its corrections.
         count : int
             Number of corrections made.
+        refused : bool
+            Whether none was made because none fitted. The estimate then falls to that of the fastest one, so that a
+            single slow correction does not end all others.
         """
-        return Pace(
-            _smooth(self.evaluation, evaluation),
-            _smooth(self.correction, corrections / count) if count else self.correction,
-        )
+        correction, fastest = self.correction, self.fastest
+        if count:
+            correction = _smooth(correction, corrections / count)
+            fastest = min(corrections / count, math.inf if fastest is None else fastest)
+        elif refused and correction is not None and fastest is not None:
+            correction = max(fastest, (1 - SMOOTHING) * correction)
+        return Pace(_smooth(self.evaluation, evaluation), correction, fastest)
 
 
-def affordable_depth(pace: Pace, budget: float, largest: int) -> int:
-    """Count the corrections, at most `largest`, that fit into `budget` (ms); one if the pace is not known yet."""
+def affordable_depth(pace: Pace, budget: float | None, largest: int) -> int:
+    """Count the corrections, at most `largest`, that fit into `budget` (ms; None: all); one if the pace is unknown."""
+    if budget is None:
+        return largest
     if pace.evaluation is None or pace.correction is None:
         return 1
     return max(0, min(largest, math.floor((budget - pace.evaluation) / max(pace.correction, 1e-6))))
 
 
 def _smooth(old: float | None, new: float) -> float:
-    return new if old is None else max(new, 0.9 * old + 0.1 * new)
+    return new if old is None else max(new, (1 - SMOOTHING) * old + SMOOTHING * new)
 
 
 class ControllerState(NamedTuple):

@@ -98,7 +98,7 @@ def run_force_field(
     Parameters
     ----------
     parts : Controller
-        Its gate and trust region are replaced.
+        Its gate and trust region are replaced; a budget of a step does not apply, since every step has one correction.
     domain : LoopDomain or PeptideDomain
     state : LoopState or PeptideState
         State of the domain to start from.
@@ -108,7 +108,7 @@ def run_force_field(
     radius : float
         First trust radius, in the metric's unit.
     """
-    careful = replace(parts, gate=FixedGate(1), trust_region=TrustRegion(radius=radius, largest=1.0))
+    careful = replace(parts, gate=FixedGate(1), trust_region=TrustRegion(radius=radius, largest=1.0), budget=None)
     run = careful.init(domain, state)
     for _ in range(steps):
         run, info = careful.step(domain, run, goal)

@@ -216,6 +216,9 @@ OPTIONS = (
     Option("confidence_in_b", bool, False, "Write the expected error (A) of each residue that was modelled as its "
            "B-factor, and name these residues in the file.", _REPAIR),
     Option("steps", int, 128, "Maximum number of streaming steps.", _CONSTRAIN, limits=(1, 100000)),
+    Option("step_budget", float, None, "Milliseconds for a streaming step: corrections that would take longer are left "
+           "out, so that results then depend on the machine's speed.", ("constrain", "steer"), limits=(0.1, 60000),
+           unit="ms"),
     Option("port", int, 0, "Port of the page on this machine; 0: a free one.", ("live",), limits=(0, 65535),
            places=(CLI, API)),
     Option("imd", int, None, "Port of a stream in the IMDv3 protocol, for VMD, MDAnalysis and imdclient; 0: a free "

@@ -39,6 +39,9 @@ class RunOptions:
         if the loop is found by the search alone (repair).
     steps : int
         Maximum number of streaming steps (constrain).
+    step_budget : float or None
+        Milliseconds for a streaming step: corrections that would take longer are left out, so that results then depend
+        on the machine's speed. The bound is soft, since the duration of a step is known only after it (constrain).
     device : str
         Torch device of the controller.
     predictor : str
@@ -78,6 +81,7 @@ class RunOptions:
     streams: int = STREAMS
     rounds: int = ROUNDS
     steps: int = 128
+    step_budget: float | None = None
     device: str = "cpu"
     predictor: str = PREDICTORS[0]
     models: int = 1

@@ -141,7 +141,7 @@ def test_budget_is_kept_once_the_pace_is_known(budget):
         state, info = control.step(problem, state, problem.goal)
         depths.append(int(info.inner_steps))
         assert depths[-1] == planned
-        if number:  # soft: a refusal is cheaper than a move, so one step may cost more than the pace foretold
+        if number > 1:  # soft: a refusal is cheaper than a move, so one step may cost more than the pace foretold
             assert info.milliseconds <= max(budget, 1.0) * 1.15 + 1e-9
     assert depths[0] == 1
     assert depths[-1] == {0.5: 0, 3.0: 0, 100.0: 6}.get(budget, depths[-1])
@@ -150,14 +150,41 @@ def test_budget_is_kept_once_the_pace_is_known(budget):
 
 def test_pace_remembers_peaks():
     pace = Pace().update(1.0, 6.0, 3)
-    assert pace == Pace(1.0, 2.0)
-    assert pace.update(5.0, 0.0, 0) == Pace(5.0, 2.0)
+    assert pace == Pace(1.0, 2.0, 2.0)
+    assert pace.update(5.0, 0.0, 0) == Pace(5.0, 2.0, 2.0)
     slow = Pace(5.0, 2.0).update(1.0, 2.0, 1)
     assert slow.evaluation == pytest.approx(4.6) and slow.correction == 2.0
     assert affordable_depth(Pace(), 100.0, 4) == 1
     assert affordable_depth(Pace(2.0, 3.0), 1.0, 4) == 0
     assert affordable_depth(Pace(2.0, 3.0), 11.0, 4) == 3
     assert affordable_depth(Pace(2.0, 3.0), 1e6, 4) == 4
+
+
+def test_a_single_slow_correction_does_not_end_all_others():
+    pace = Pace().update(1.0, 2.0, 1).update(1.0, 50.0, 1)
+    assert affordable_depth(pace, 6.0, 4) == 0
+    assert pace.update(1.0, 0.0, 0) == pace, "nothing was asked for, nothing is forgotten"
+    for _ in range(30):
+        pace = pace.update(1.0, 0.0, 0, refused=True)
+    assert affordable_depth(pace, 6.0, 4) >= 1
+    for _ in range(100):
+        pace = pace.update(1.0, 0.0, 0, refused=True)
+    assert pace.correction == pace.fastest == 2.0, "but never expected to be faster than any has been"
+
+
+def test_a_slow_first_step_does_not_count():
+    problem = rosenbrock()
+    clock = Clock(problem.calls, per_call=1.0)
+    control = Controller(
+        NoMotion(), Pullback(), TrustRegion(smallest=1e-6), FixedGate(6), horizon=1, budget=100.0, clock=clock
+    )
+    state, _ = control.step(problem, control.init(problem, problem.start()), problem.goal)
+    assert state.pace == Pace()
+    clock.per_call = 1e-3
+    clock.calls.clear()
+    for _ in range(3):
+        state, info = control.step(problem, state, problem.goal)
+    assert int(info.inner_steps) == 6
 
 
 def test_a_learned_gate_can_learn_a_threshold():

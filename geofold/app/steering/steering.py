@@ -214,6 +214,7 @@ def steer(
     seed: int = 0,
     altloc: str | None = None,
     predictor: str = PREDICTORS[0],
+    step_budget: float | None = None,
     device: str = "cpu",
     force_field: str = AMBER14.name,
     keep: int = KEPT,
@@ -223,7 +224,7 @@ def steer(
 
     Parameters
     ----------
-    structure, contacts, sequence, start, altloc, predictor, device, force_field, name
+    structure, contacts, sequence, start, altloc, predictor, step_budget, device, force_field, name
         As for `constrain`. Without a contact and without a loop, the structure's only chain moves.
     loop : str, optional
         Residues of the structure that move instead of a chain: A:45-56. The ends of the loop stay bonded to
@@ -243,7 +244,14 @@ def steer(
     GeofoldError
         For input that cannot be used; the message says what to do.
     """
-    options = RunOptions(seed=seed, altloc=altloc, predictor=predictor, device=device, force_field=force_field)
+    options = RunOptions(
+        seed=seed,
+        altloc=altloc,
+        predictor=predictor,
+        step_budget=step_budget,
+        device=device,
+        force_field=force_field,
+    )
     contacts = [contacts] if isinstance(contacts, str) else list(contacts)
     given = load_or_build(structure, sequence, start, seed, name)
     return Steering(MovingSegment.of(given, contacts, loop, options), contacts, keep)

@@ -59,6 +59,7 @@ def controller(options: RunOptions, domain: PeptideDomain | None = None, gate: G
         gate=gate,
         horizon=1,
         once=not predicts,
+        budget=options.step_budget,
         seed=options.seed,
     )
 

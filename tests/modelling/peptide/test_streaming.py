@@ -7,7 +7,13 @@ import pytest
 
 import geofold as gf
 from geofold.errors import ContactError, OptionError, SequenceError
+from geofold.modelling.force_field_stage import run_force_field
+from geofold.modelling.options import TORSION_CAP, RunOptions
+from geofold.modelling.outcome import StreamOutcome
+from geofold.modelling.peptide.streaming import constrain_peptide, controller, goal_of
 from geofold.molecule.io.ideal_peptide import peptide
+from geofold.molecule.peptide.contacts import parse_contact
+from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.residues import AMINO_ACID_LETTERS
 
 
@@ -45,6 +51,33 @@ def test_the_policy_leads_and_can_be_done_without() -> None:
     assert led["stream"]["steps"] < still["stream"]["steps"]
     with pytest.raises(OptionError, match="trained or hold-still"):
         gf.constrain(sequence="GSWTYENGKW", contacts=["A:3-A:9<6.0"], predictor="glide")
+
+
+def test_a_step_budget_leaves_out_corrections_that_do_not_fit() -> None:
+    def run(**options: float) -> StreamOutcome:
+        structure = peptide("GSWTYENGKW")
+        contact = parse_contact(structure, "A:3-A:9<6.0")
+        return constrain_peptide(structure, 0, 9, (contact,), RunOptions(energy=False, steps=40, **options))
+
+    tight, ample = run(step_budget=0.1), run(step_budget=60000.0)
+    # corrections are made one by one until it is known how long they take
+    assert sum(tight.trace) <= 2 < sum(ample.trace) and max(tight.trace) <= 1
+
+
+def test_a_step_budget_is_an_option_of_streams() -> None:
+    result = gf.constrain(sequence="AEGKTWYN", contacts=["A:1-A:8<7.0"], energy=False, step_budget=60000.0)
+    assert result.passed and result.report["options"]["step_budget"] == 60000.0
+    steering = gf.steer(sequence="AEGKTWYNSV", contacts=["A:2-A:8<6.0"], step_budget=0.1)
+    assert sum(next(steering).inner_steps for _ in range(10)) <= 2
+
+
+def test_a_step_budget_does_not_touch_the_energy_stage() -> None:
+    structure = peptide("AEGKTWYN")
+    domain = PeptideDomain.of(structure, 0, 7, cap=TORSION_CAP)
+    goal = goal_of((parse_contact(structure, "A:1-A:8<7.0"),))
+    parts = controller(RunOptions(step_budget=0.1))
+    infos = [info for _, info in run_force_field(parts, domain, domain.start(structure.xyz), goal, steps=4)]
+    assert parts.budget == 0.1 and [int(info.inner_steps[0]) for info in infos] == [1, 1, 1, 1]
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
