@@ -16,14 +16,12 @@ from geofold.bench.models.sequence_tasks import AssociativeRecall, RecallOverGap
 pytest.importorskip("sklearn")
 
 
-def test_random_memories_are_stable_and_stretched_as_said() -> None:
+def test_random_memories_grow_or_have_the_scales_of_legs() -> None:
     torch.manual_seed(0)
-    drawn = torch.linalg.eigvals(random_memory(16, stable=False, stretched=False)[0])
+    drawn = torch.linalg.eigvals(random_memory(16, stable=False)[0])
     assert float(drawn.real.min()) < 0 < float(drawn.real.max()), "dc/ds = -A c grows along some directions"
-    for stretched in (False, True):
-        values = torch.linalg.eigvals(random_memory(16, stable=True, stretched=stretched)[0])
-        assert float(values.real.min()) > -1e-9
-        assert not stretched or float(values.abs().max()) == pytest.approx(16)
+    values = torch.linalg.eigvals(random_memory(16, stable=True)[0])
+    assert float(values.real.min()) > -1e-9 and float(values.abs().max()) == pytest.approx(16)
 
 
 @pytest.mark.parametrize("name", MEMORIES)
