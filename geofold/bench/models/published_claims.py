@@ -38,7 +38,7 @@ SEEDS = 3
 Memory = Callable[[int], tuple[Tensor, Tensor]]
 DIGITS_WIDTH, DIGITS_STATES, DIGITS_BATCHES, QUICK_BATCHES = 32, 16, 800, 3
 DIGITS_RATE, ROWS = 1e-2, 32
-RECALL_WIDTH, RECALL_BATCHES = 48, 1000
+RECALL_WIDTH, RECALL_BATCHES = 48, 700
 RECALL_MODELS = {"selective": 1, "ssd": 1, "transformer": 1, "transformer_longer": 3}
 """Models of the recall task, and the multiple of `RECALL_BATCHES` for which they are trained."""
 TRAINED_GAPS, GAPS = (0, 8, 24), (0, 24, 64, 256)
