@@ -183,7 +183,7 @@ class Controller:
             if inner == 0:
                 kappa = (model.at.gradient * model.descent).sum(-1)
                 depth = torch.where(rows, self.gate.depth(features._replace(kappa=kappa)).clamp_max(max_depth), 0)
-                work = replace(work, kappa=kappa, factor=model.factor)
+                work = replace(work, kappa=kappa, factor=model.factor, gradient=model.at.gradient)
             work = self._inner_step(context, work, model, depth > inner)
             moved = bool(work.last.any())
             if self.once:
@@ -279,6 +279,7 @@ def _step_info(work: Work, loss: Loss, difficulty: Tensor, milliseconds: float) 
         actual=work.actual,
         predicted=work.predicted,
         milliseconds=milliseconds,
+        gradient=work.gradient,
     )
 
 

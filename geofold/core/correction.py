@@ -76,6 +76,7 @@ class Work:
         Whether any correction was accepted; None before the first.
     kappa, actual, predicted : (B,) or None
     factor : Factor or None
+    gradient : (B, d) or None
         Diagnostics, see `geofold.core.state.StepInfo`.
     """
 
@@ -90,6 +91,7 @@ class Work:
     accepted: Tensor | None = None
     kappa: Tensor | None = None
     factor: Factor | None = None
+    gradient: Tensor | None = None
     actual: Tensor | None = None
     predicted: Tensor | None = None
 

@@ -104,7 +104,7 @@ class ControllerState(NamedTuple):
 class StepInfo(NamedTuple):
     """Diagnostics of a step, one value per row.
 
-    `kappa`, `factor`, `condition`, `actual` and `predicted` are None if no row was corrected.
+    `kappa`, `factor`, `condition`, `gradient`, `angle`, `actual` and `predicted` are None if no row was corrected.
 
     Attributes
     ----------
@@ -130,6 +130,8 @@ class StepInfo(NamedTuple):
         Actual and predicted decrease of the last correction.
     milliseconds : float
         Wall-clock time of the step (ms).
+    gradient : (B, d) or None
+        Gradient of the loss at the proposal.
     """
 
     z: Tensor
@@ -145,8 +147,21 @@ class StepInfo(NamedTuple):
     actual: Tensor | None
     predicted: Tensor | None
     milliseconds: float
+    gradient: Tensor | None = None
 
     @property
     def condition(self) -> Tensor | None:
         """Condition number (B,) of the metric at the proposal, computed on request."""
         return None if self.factor is None else self.factor.condition()
+
+    @property
+    def angle(self) -> Tensor | None:
+        """Angle (B,), in radian, between natural and Euclidean direction at the proposal, computed on request.
+
+        A metric changes where a step goes only as far as this angle is not zero. It is NaN where the gradient is zero.
+        """
+        if self.factor is None or self.gradient is None:
+            return None
+        natural = self.factor.solve(self.gradient)
+        cosine = (natural * self.gradient).sum(-1) / (natural.norm(dim=-1) * self.gradient.norm(dim=-1))
+        return cosine.clamp(-1, 1).acos()

@@ -221,6 +221,24 @@ def test_info_is_finite_and_complete(make, horizon):
         assert (info.kappa >= 0).all() and (info.condition >= 1 - 1e-12).all() and info.milliseconds > 0
 
 
+@pytest.mark.parametrize("make", ZOO)
+def test_angle_between_natural_and_euclidean_direction(make):
+    """By the dense metric; a Euclidean metric turns nothing, and without a correction nothing is known."""
+    problem = make()
+    for info in stream(controller(), problem, 4, batch=2, spread=0.05)[1]:
+        unit = torch.eye(info.z.shape[1], dtype=torch.float64)
+        for row in range(2):
+            dense = torch.stack([info.factor.times(e.expand(2, -1))[row] for e in unit], 1)
+            natural, gradient = torch.linalg.solve(dense, info.gradient[row]), info.gradient[row]
+            cosine = float(natural @ gradient / (natural.norm() * gradient.norm()))
+            assert float(info.angle[row].cos()) == pytest.approx(cosine, abs=1e-6)
+            assert float(info.angle[row]) < math.pi / 2, "a natural direction descends"
+    info = stream(controller(EuclideanMetric()), problem, 1)[1][0]
+    assert float(info.angle) == pytest.approx(0.0, abs=1e-6)
+    info = stream(controller(gate=FixedGate(0)), problem, 1)[1][0]
+    assert info.angle is None and info.condition is None
+
+
 def test_minimum_makes_no_trouble():
     """Zero gradient: no division, nothing accepted, the state stays as it is, bit for bit."""
     problem = rosenbrock()

@@ -149,11 +149,12 @@ def _measure_rollout(
         "made": len(rollout.inner),
         "inner": int(rollout.inner.sum()),
         "ms": [round(float(ms), 3) for ms in rollout.milliseconds],
-        "outliers": int(setup.domain.angles.count_outliers(torch.as_tensor(rollout.angle[-1:]))[0]),
+        "outliers": int(setup.domain.angles.count_outliers(torch.as_tensor(rollout.torsions[-1:]))[0]),
         "change": setup.change,
         "cis_made": 0,
         "chirality_changed": 0,
         "seconds_to_contact": float(rollout.milliseconds[: setup.change + rollout.steps].sum() / 1e3),
+        **_measure_metric(rollout),
     }
     if panel == MOVING:
         # violation (A) of the new contact at the step at which it is set
@@ -168,6 +169,17 @@ def _measure_rollout(
     if energy:
         numbers |= _audit_end(setup, with_local_atoms(setup, end))
     return numbers
+
+
+def _measure_metric(rollout: Rollout) -> dict[str, float]:
+    """Geometric mean of the metric's condition numbers, and mean angle (degrees) by which it turns a step."""
+    known = np.isfinite(rollout.condition) & np.isfinite(rollout.angle)
+    if not known.any():
+        return {}
+    return {
+        "condition": float(np.exp(np.log(rollout.condition[known]).mean())),
+        "angle_degrees": float(np.degrees(rollout.angle[known].mean())),
+    }
 
 
 def _energy_above(setup: Setup, energy: float, reference: Ensemble) -> float:

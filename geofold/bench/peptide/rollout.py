@@ -54,19 +54,24 @@ class Rollout:
     ----------
     frames : (T + 1, m, 3)
         Local coordinates (nm), the start first.
-    angle : (T + 1, n)
+    torsions : (T + 1, n)
         Torsions relative to the input (radian).
     held : int or None
         First of the steps for which the last goal was satisfied, counted from where it was set; None: never.
     inner, milliseconds : (T,)
         Corrections tried and wall time of each step.
+    condition, angle : (T,)
+        Condition number of the metric, and angle (radian) between natural and Euclidean direction; NaN in steps
+        without corrections.
     """
 
     frames: NDArray[np.float64]
-    angle: NDArray[np.float64]
+    torsions: NDArray[np.float64]
     held: int | None
     inner: NDArray[np.int64]
     milliseconds: NDArray[np.float64]
+    condition: NDArray[np.float64]
+    angle: NDArray[np.float64]
 
     @property
     def steps(self) -> int:
@@ -138,8 +143,8 @@ def run_controller(
         Makes the controller that takes over once the stream has been stuck; None: the same one continues.
     """
     domain, start = setup.domain, setup.start
-    frames, angle = [start.conformation.xyz[0].numpy()], [start.conformation.angle[0].numpy()]
-    inner, milliseconds, held = [], [], 0
+    frames, torsions = [start.conformation.xyz[0].numpy()], [start.conformation.angle[0].numpy()]
+    inner, milliseconds, geometry, held = [], [], [], 0
     fallback = parts if fallback_controller is None else fallback_controller(parts)
     steps = stream(
         parts,  # type: ignore[arg-type]
@@ -152,15 +157,23 @@ def run_controller(
     )
     for number, (state, info) in enumerate(islice(steps, setup.change + MAX_STEPS)):
         frames.append(state.domain.conformation.xyz[0].numpy())
-        angle.append(state.domain.conformation.angle[0].numpy())
+        torsions.append(state.domain.conformation.angle[0].numpy())
         inner.append(int(info.inner_steps[0]))
         milliseconds.append(info.milliseconds)
+        geometry.append([float("nan") if value is None else float(value[0]) for value in (info.condition, info.angle)])
         converged = number >= setup.change and domain.reached(state.domain, setup.goal(number))
         held = held + 1 if converged else 0
         if held == HELD:
             break
     first = len(inner) - HELD + 1 - setup.change if held == HELD else None
-    return Rollout(np.array(frames), np.array(angle), first, np.array(inner), np.array(milliseconds))
+    return Rollout(
+        np.array(frames),
+        np.array(torsions),
+        first,
+        np.array(inner),
+        np.array(milliseconds),
+        *np.array(geometry).T,
+    )
 
 
 def overlaps_per_step(domain: PeptideDomain, frames: NDArray[np.float64]) -> float:

@@ -26,6 +26,7 @@ from geofold.bench.peptide.tuning import choose_best
 from geofold.core.backbone import Momentum, NoMotion
 from geofold.core.gate import FixedGate
 from geofold.core.linearise import loss_value
+from geofold.core.metric import EuclideanMetric
 from geofold.errors import OptionError
 from geofold.modelling.options import TORSION_CAP, RunOptions
 from geofold.modelling.peptide.streaming import controller
@@ -78,13 +79,23 @@ def test_starts_depend_on_the_seed_and_are_clean(setup: Setup) -> None:
 
 def test_steps_respect_the_cap_and_the_goal_is_held(setup: Setup) -> None:
     rollout = run_controller(controller(RunOptions(), None), setup, 0)
-    turned = np.diff(rollout.angle, axis=0)
+    turned = np.diff(rollout.torsions, axis=0)
     assert np.abs(turned).max() <= TORSION_CAP * (1 + 1e-9)
     assert rollout.held is not None and len(rollout.frames) == rollout.held + 5 == len(rollout.inner) + 1
     assert rollout.steps == rollout.held < MAX_STEPS
     assert overlaps_per_step(setup.domain, rollout.frames[-5:]) == 0.0
     shorter = setup.domain.distances(torch.as_tensor(rollout.frames[-5:]), setup.goal(0).contacts)
     assert bool((shorter <= 0.6).all())
+
+
+def test_the_metric_of_a_path_is_measured_where_it_was_used(setup: Setup) -> None:
+    parts = controller(RunOptions(), None)
+    rollout = run_controller(parts, setup, 0)
+    used = rollout.inner > 0
+    assert used.any() and np.array_equal(np.isfinite(rollout.condition), used)
+    assert (rollout.condition[used] > 1).all() and (rollout.angle[used] > 0.01).any()
+    plain = run_controller(replace(parts, metric=EuclideanMetric(), stiff_directions=False), setup, 0)
+    assert np.nanmax(plain.condition) == pytest.approx(1) and np.nanmax(plain.angle) < 1e-6
 
 
 def test_steps_are_counted_from_the_change_of_the_goal() -> None:
