@@ -88,8 +88,9 @@ def run(out: str, *, quick: bool, seeds: int | None = None) -> None:
             records.add(episode, agent, **job())
     metrics = draw_figures(records.folder)
     tables = [summarise_costs(records, lengths, metrics), summarise_warps(metrics)]
-    if any(str(row["episode"]).startswith("digits") for row in records.rows):
-        tables += [summarise_digits(records, metrics), summarise_recall(records, metrics)]
+    for kind, summarise in (("digits", summarise_digits), ("recall", summarise_recall)):
+        if any(str(row["episode"]).startswith(kind) for row in records.rows):
+            tables.append(summarise(records, metrics))
     write_summary(records.folder, metrics, quick=quick, began=began, table="\n".join(tables), note="published claims")
 
 
@@ -164,6 +165,8 @@ def summarise_digits(records: Records, metrics: dict[str, float]) -> str:
     body = []
     for name in MEMORIES:
         accuracies = _values(records, "digits", name, "accuracy")
+        if not accuracies:
+            continue
         metrics |= {f"digits.{name}.{key}": value for key, value in _averages("accuracy", accuracies).items()}
         body.append([name, *_cells(accuracies), str(len(accuracies))])
     return table_of(["A of the LSSL", "accuracy, mean", "median", "lowest to highest", "seeds"], body)

@@ -74,3 +74,6 @@ def test_run_writes_tables_and_figures_and_resumes(tmp_path: Path, monkeypatch: 
     records = (tmp_path / "records.jsonl").read_text()
     published_claims.run(str(tmp_path), quick=True, seeds=2)
     assert (tmp_path / "records.jsonl").read_text() == records, "a finished run is not run again"
+    published_claims.run(str(tmp_path / "costs"), quick=True, seeds=0)
+    table = (tmp_path / "costs" / "table.md").read_text()
+    assert "CPU s of a training pass" in table and "accuracy" not in table and "recall" not in table
