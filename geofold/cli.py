@@ -98,7 +98,8 @@ def bench(
     part: Annotated[
         str,
         typer.Option(
-            help="For learning: packer, prior, backbones, controller, peptide or esm. For ablation: led or budget. "
+            help="For learning: packer, prior, backbones, controller, latent, peptide or esm. For ablation: led or "
+            "budget. "
             "For backbones: published."
         ),
     ] = "packer",

@@ -86,9 +86,15 @@ class StreamingBackbone(nn.Module):
         z, after = self._apply_layers(u, state.layers, "step")
         return z, StreamState(after, z, z)
 
-    def scan(self, xs: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
-        """Proposals (T, B, d) after observations xs (T, B, F) without corrections, and the last state."""
+    def scan(self, xs: Tensor, state: StreamState, innovations: Tensor | None = None) -> tuple[Tensor, StreamState]:
+        """Proposals (T, B, d) after observations xs (T, B, F), and the last state.
+
+        `innovations` (T, B, d) are the corrections of the step before each of them, written minus proposed latent; the
+        first one is added to that of the state. None: no corrections.
+        """
         u = self._project_in(xs)
+        if innovations is not None:
+            u = u + self.innovation(innovations.to(u))
         u = torch.cat([(u[0] + self.innovation(state.z - state.proposal))[None], u[1:]])
         zs, after = self._apply_layers(u, state.layers, "scan")
         return zs, StreamState(after, zs[-1], zs[-1])

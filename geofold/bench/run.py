@@ -55,6 +55,7 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
         "prior": Benchmark("models.torsion_prior", ("quick", "data", "seed")),
         "backbones": Benchmark("models.prior_backbones", (*SHORT, "data", "seed")),
         "controller": Benchmark("models.loop_controller", (*SHORT, "data", "seed")),
+        "latent": Benchmark("models.loop_latent", (*SHORT, "data", "seed")),
         "peptide": Benchmark("peptide.policy", (*SHORT, "seed")),
         "esm": Benchmark("models.elastic_loop", (*SHORT, "data", "seed")),
     },

@@ -52,6 +52,20 @@ def von_mises_information(concentration: Tensor, temperature: float = 1.0) -> Te
     return sharp * torch.special.i1e(sharp) / torch.special.i0e(sharp)
 
 
+def von_mises_concentration(resultant: Tensor) -> Tensor:
+    """Concentration kappa of the von Mises density whose mean resultant A(kappa) is given, in [0, 1).
+
+    Starting values of Best and Fisher (Commun. Stat. Simul. Comput. 10:493, 1981), and one Newton step.
+    """
+    r = resultant
+    flat = 2 * r + r**3 + 5 * r**5 / 6
+    middle = -0.4 + 1.39 * r + 0.43 / (1 - r)
+    sharp = 1 / (r**3 - 4 * r**2 + 3 * r).clamp_min(1e-12)
+    kappa = torch.where(r < 0.53, flat, torch.where(r < 0.85, middle, sharp)).clamp_min(1e-6)
+    ratio = torch.special.i1e(kappa) / torch.special.i0e(kappa)
+    return (kappa - (ratio - r) / (1 - ratio / kappa - ratio.square())).clamp_min(1e-6)
+
+
 def von_mises_nll(observed: Tensor, angle: Tensor, concentration: Tensor, temperature: float = 1.0) -> Tensor:
     """Negative log-likelihood of each angle (rad).
 

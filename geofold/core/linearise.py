@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from geofold.core.domain import Domain, Expansion, Loss, Prediction
+from geofold.core.domain import Domain, Expansion, Loss, LossWithGradient, Prediction
 from geofold.kernels.library import call, usable
 
 
@@ -125,14 +125,29 @@ def evaluate_loss(domain: Domain, z: Tensor, state: Any, goal: Any) -> LossEvalu
     with torch.no_grad():
         expansion = expand(z, state) if (expand := getattr(domain, "expand", None)) else None
         prediction = domain.decode(z, state) if expansion is None else expansion.prediction
-        if loss_and_gradient := getattr(domain, "loss_and_gradient", None):
-            loss, gradient, stiff_directions = loss_and_gradient(prediction, state, goal)
-            return LossEvaluation(prediction, loss, gradient, expansion, stiff_directions)
+    loss, gradient, stiff_directions = loss_with_gradient(domain, prediction, state, goal)
+    return LossEvaluation(prediction, loss, gradient, expansion, stiff_directions)
+
+
+def loss_with_gradient(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> LossWithGradient:
+    """Loss of a prediction, without a graph, and its gradient: in closed form, or by differentiation.
+
+    Parameters
+    ----------
+    domain : Domain
+    prediction : Prediction
+    state, goal
+        State and goal in the types of the domain.
+    """
+    if loss_and_gradient := getattr(domain, "loss_and_gradient", None):
+        with torch.no_grad():
+            known: LossWithGradient = loss_and_gradient(prediction, state, goal)
+            return known
     mean = prediction.mean.detach().requires_grad_(True)
     with torch.enable_grad():
         loss = domain.loss(Prediction(mean, prediction.precision, prediction.valid), state, goal)
         total = loss.total.sum()
-    return LossEvaluation(prediction, detach_loss(loss), lambda: torch.autograd.grad(total, mean)[0], expansion)
+    return LossWithGradient(detach_loss(loss), lambda: torch.autograd.grad(total, mean)[0])
 
 
 def loss_value(domain: Domain, prediction: Prediction, state: Any, goal: Any) -> Loss:

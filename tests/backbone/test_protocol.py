@@ -51,6 +51,20 @@ def test_scan_is_step_by_step(name: str, length: int) -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
+@torch.no_grad()
+def test_scan_with_innovations_is_a_stream_that_is_corrected(name: str) -> None:
+    model = backbone(name)
+    xs, corrections = noise(9, 2, F, seed=2), noise(9, 2, D, seed=3)
+    state, expected = model.init_state(2), []
+    for x, correction in zip(xs, corrections, strict=True):
+        state = model.write(state, state.z + correction)
+        z, state = model.step(x, state)
+        expected.append(z)
+    zs, _ = model.scan(xs, model.init_state(2), corrections)
+    torch.testing.assert_close(zs, torch.stack(expected), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
 def test_gradients_of_the_scan_are_those_of_the_steps(name: str) -> None:
     model = backbone(name)
     xs = noise(19, 2, F).requires_grad_(True)

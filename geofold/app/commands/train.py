@@ -105,6 +105,22 @@ def loop(
         train_loop_model(data, packed, out, steps=steps, kind=kind, seed=seed)
 
 
+@train_app.command("latent")
+def latent(
+    data: Data,
+    packed: Packed,
+    out: Out = "latent",
+    loops: Annotated[int, typer.Option(min=4, max=MAX_COUNT, help="Training loops of each round, two in all.")] = 120,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of each round.")] = 450,
+    seed: Seed = 0,
+) -> None:
+    """Train the loop model further on streams in which it predicts and the controller corrects its latent."""
+    with user_errors():
+        from geofold.app.train.corrected import train_latent_model
+
+        train_latent_model(data, packed, out, loops=loops, steps=steps, seed=seed)
+
+
 @train_app.command("peptide")
 def peptide(
     out: Annotated[

@@ -15,6 +15,7 @@ import numpy as np
 from geofold.bench.common.data import read_chains_and_side_chains, require_data
 from geofold.bench.common.records import Records, gather, table_of, write_summary
 from geofold.bench.common.statistics import auc, compare_paired, mean_and_half_width
+from geofold.bench.models.loop_stream import run_stream
 from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, ThresholdGate
@@ -177,30 +178,19 @@ def run_episode(data: str, episode: PerturbedLoop, seed: int) -> list[tuple[str,
     model = EnergyModel.of(native, domain.tree.conformer, seed=seed)
     rows = []
 
-    def add_record(agent: str, xyz: np.ndarray, **cost: Any) -> None:
+    def add_record(agent: str, xyz: np.ndarray, cost: dict[str, Any] | None = None) -> None:
         numbers = {
             "rmsd": backbone_rmsd(native, first, last, xyz, native.xyz),
             "energy": model.energy(xyz),
             "overlaps": count_severe_overlaps(replace(native, xyz=xyz)),
-            **cost,
+            **(cost or {}),
         }
         rows.append((episode.name, agent, numbers))
 
     add_record("native", native.xyz)
     add_record("start", bent)
-    atoms = domain.decoder.kinematics.atoms.numpy()
     for agent, controller in make_agents(domain, seed).items():
-        state, corrections, milliseconds = controller.init(domain, domain.start(bent)), 0, []
-        for _ in range(GUIDED_SWEEPS * domain.length):
-            state, info = controller.step(domain, state, domain.goal)
-            corrections += int(info.inner_steps[0])
-            milliseconds.append(info.milliseconds)
-        xyz = bent.copy()
-        xyz[atoms] = state.domain.conformation.xyz[0].numpy()
-        loss = float(domain.cost(state.domain)[0])
-        add_record(
-            agent, xyz, loss=loss, inner=corrections / len(milliseconds), milliseconds=float(np.median(milliseconds))
-        )
+        add_record(agent, *run_stream(domain, controller, bent))
     return [*rows, (episode.name, "done", {})]
 
 

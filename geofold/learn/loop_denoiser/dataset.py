@@ -6,10 +6,12 @@ Glossary: see `geofold.learn.loop_denoiser.batched_backbone`; ``n`` loops of one
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from geofold.learn.data.chains import AMINO_ACIDS, PROLINE
 from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch
@@ -87,3 +89,18 @@ def stack_windows(windows: list[LoopWindow], bare: NDArray[np.bool_] | None = No
     xyz = torch.as_tensor(np.array([w.xyz for w in windows]))
     present = letters < len(AMINO_ACIDS)
     return BackboneBatch(xyz, letters, present, free, torch.as_tensor(environment), torch.as_tensor(weight))
+
+
+class CorrectedStream(NamedTuple):
+    """Record of a stream that the controller has corrected; see `geofold.learn.loop_denoiser.corrected`.
+
+    features : (T, B, F)
+    innovation : (T, B, d) written minus proposed latent of the step before.
+    missing, counted, distance : see `geofold.learn.loop_denoiser.training.Rollout`.
+    """
+
+    features: Tensor
+    innovation: Tensor
+    missing: Tensor
+    counted: Tensor
+    distance: Tensor

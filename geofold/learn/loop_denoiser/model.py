@@ -23,7 +23,8 @@ from geofold.core.draws import DrawsFrom
 from geofold.learn.loop_denoiser.features import FEATURE_COUNT, HALF_WINDOW
 from geofold.learn.weights import load_frozen
 
-WEIGHTS = "loop.safetensors"
+WEIGHTS, LATENT_WEIGHTS = "loop.safetensors", "loop_latent.safetensors"
+"""Weights of the model that predicts increments, and of the one that knows of corrections of its own latent."""
 TRAINED_LENGTHS = (5, 16)
 """Shortest and longest loop in training."""
 LATENT = 64
@@ -121,6 +122,12 @@ class LoopModel(nn.Module):
 def shipped_loop_model() -> tuple[LoopModel, dict[str, Any]]:
     """Loop model that ships with the package, and its card."""
     return load_loop(resources.find(WEIGHTS))
+
+
+@cache
+def shipped_latent_model() -> tuple[LoopModel, dict[str, Any]]:
+    """Loop model that was trained further on corrections of its own latent, and its card."""
+    return load_loop(resources.find(LATENT_WEIGHTS))
 
 
 def load_loop(path: str | Path) -> tuple[LoopModel, dict[str, Any]]:

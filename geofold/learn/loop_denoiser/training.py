@@ -20,7 +20,7 @@ from torch import Tensor
 
 from geofold.geometry import wrap
 from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch, loop_rmsd, loop_torsions, move_closed
-from geofold.learn.loop_denoiser.dataset import LoopDataset
+from geofold.learn.loop_denoiser.dataset import CorrectedStream, LoopDataset
 from geofold.learn.loop_denoiser.features import featurise
 from geofold.learn.loop_denoiser.inference import SWEEPS, stream_time, update_belief, window_values
 from geofold.learn.loop_denoiser.model import DISTANCE_OFFSETS, WEIGHTS, Increments, LoopModel, LoopPrediction
@@ -107,7 +107,7 @@ def roll_out(
         features = featurise(loops, cursor, stream_time(step // length), window)
         z, state = model.stream.step(features, state)
         mean, _ = model.decode(z).increments.circular_mean()
-        record.append((features, *_targets(native, loops, wrap(truth - angle), cursor)))
+        record.append((features, *targets(native, loops, wrap(truth - angle), cursor)))
         belief = update_belief(belief, angle, mean, cursor)
         proposal = wrap(belief - angle)
         disturbance = CORRECTOR_NOISE * torch.randn(proposal.shape, generator=noise)
@@ -118,9 +118,7 @@ def roll_out(
     return Rollout(features, missing, counted, distance, start, loops)
 
 
-def _targets(
-    native: BackboneBatch, loops: BackboneBatch, missing: Tensor, cursor: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def targets(native: BackboneBatch, loops: BackboneBatch, missing: Tensor, cursor: int) -> tuple[Tensor, Tensor, Tensor]:
     """Missing increments in the window, which of them count, and CA distances relative to the present ones."""
     counted = window_values(native.free.to(missing), cursor) > 0
     residue = torch.tensor([FLANK + cursor + k for k in DISTANCE_OFFSETS])
@@ -136,7 +134,7 @@ def _targets(
     return window_values(missing, cursor), counted, distance
 
 
-def loss_terms(prediction: LoopPrediction, rollout: Rollout) -> tuple[Tensor, Tensor]:
+def loss_terms(prediction: LoopPrediction, rollout: Rollout | CorrectedStream) -> tuple[Tensor, Tensor]:
     """Mean negative log-likelihoods of the missing increments (nat per torsion) and of the distances (nat each)."""
     angle = -prediction.increments.log_density(rollout.missing)[rollout.counted].mean()
     known = rollout.distance.isfinite()
@@ -188,12 +186,12 @@ def train_loop(
         for _ in range(PASSES):
             for rows in torch.randperm(BATCH_SIZE, generator=noise).chunk(PARTS):
                 part = rollout.select(rows)
-                angle, distance = loss_terms(model.decode(_scan(model, part)), part)
+                angle, distance = loss_terms(model.decode(scan_latents(model, part)), part)
                 yield angle + DISTANCE_WEIGHT * distance
 
     def validate() -> float:
         rollouts = _validation_rollouts(model, validation)
-        total = sum(float(loss_terms(model.decode(_scan(model, part)), part)[0]) for part in rollouts)
+        total = sum(float(loss_terms(model.decode(scan_latents(model, part)), part)[0]) for part in rollouts)
         return total / VALIDATION_BATCHES
 
     curve = train(model, losses, validate, folder, Schedule(steps, rate=2e-3, every=100), progress, stop=stop)
@@ -228,7 +226,7 @@ def _card(
     }
 
 
-def _scan(model: LoopModel, rollout: Rollout) -> Tensor:
+def scan_latents(model: LoopModel, rollout: Rollout) -> Tensor:
     """Latents (T, B, d) along a rollout."""
     return model.stream.scan(rollout.features, model.stream.init_state(rollout.features.shape[1]))[0]
 
@@ -280,7 +278,7 @@ def predict_increments(model: LoopModel, loops: LoopDataset, seed: int = 0) -> t
     noise = torch.Generator().manual_seed(seed)
     predicted, missing = [], []
     for rollout in _validation_rollouts(model, loops, correct=False):
-        increments = model.decode(_scan(model, rollout)).increments
+        increments = model.decode(scan_latents(model, rollout)).increments
         index = rollout.counted.flatten().nonzero()[:, 0]
         index = index[torch.randperm(len(index), generator=noise)[: CALIBRATION_SIZE // VALIDATION_BATCHES]]
         predicted.append([part.flatten(0, -2)[index] for part in increments])

@@ -86,6 +86,14 @@ class LoopFeatures:
         return torch.cat([features.to(state.angle), state.angle, position], -1)
 
 
+def select_torsions(torsion_index: Tensor, values: Tensor) -> Tensor:
+    """Select the values (B, h) of phi and psi from those (B, >= n) of the tree; zero for fixed ones.
+
+    `torsion_index` (h,) is that of `LoopFeatures`.
+    """
+    return torch.where(torsion_index >= 0, values[:, torsion_index.clamp_min(0)], 0.0)
+
+
 class HeavyAtoms(NamedTuple):
     """Heavy atoms of a conformer without waters, for the surroundings of many loops of a structure.
 
@@ -247,10 +255,12 @@ class LoopPredictor:
         """Proposal (B, d) for an observation (see `LoopFeatures.observe`)."""
         length, cursor = len(self.torsion_index) // 2, int(x[0, -1])
         sweep = state.steps // length
-        angle = self._loop_torsions(x[:, FEATURE_COUNT:-1])
+        angle = select_torsions(self.torsion_index, x[:, FEATURE_COUNT:-1])
         features = x[:, :FEATURE_COUNT].to(self.model.stream.enter.weight)
         features[:, TIME_COLUMN] = stream_time(sweep)
-        features[:, -INNOVATION_SIZE:] = window_values(self._loop_torsions(state.z - state.proposal), cursor).flatten(1)
+        features[:, -INNOVATION_SIZE:] = window_values(
+            select_torsions(self.torsion_index, state.z - state.proposal), cursor
+        ).flatten(1)
         z, stream = self.model.stream.step(features, state.stream)
         mean, _ = self.model.decode(z).increments.circular_mean()
         belief = update_belief(torch.where(state.belief.isnan(), angle, state.belief), angle, mean.to(angle), cursor)
@@ -267,7 +277,3 @@ class LoopPredictor:
     def write(self, state: Memory, z: Tensor) -> Memory:
         """Store the corrected latent; the model receives its difference from the proposal at the next step."""
         return state._replace(z=z)
-
-    def _loop_torsions(self, values: Tensor) -> Tensor:
-        """Select the values (B, h) of phi and psi from those (B, >= n) of the tree; zero for fixed ones."""
-        return torch.where(self.torsion_index >= 0, values[:, self.torsion_index.clamp_min(0)], 0.0)

@@ -11,6 +11,7 @@ from data_cases import small_data
 from geofold.bench.common.records import Records
 from geofold.bench.common.statistics import auc, compare_paired
 from geofold.bench.models import loop_controller as learning_controller
+from geofold.bench.models import loop_latent, loop_stream
 from geofold.bench.models.loop_controller import AGENTS
 from geofold.learn.data.chains import read_chains
 from geofold.molecule.datasets.bent_loops import choose_loops, perturb_structure
@@ -27,6 +28,7 @@ def data(tmp_path_factory) -> Path:
 def test_a_small_run_takes_the_validation_split(data: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(learning_controller, "WORKERS", 1)
     monkeypatch.setattr(learning_controller, "GUIDED_SWEEPS", 1)
+    monkeypatch.setattr(loop_stream, "GUIDED_SWEEPS", 1)
     learning_controller.run(str(tmp_path), data=str(data), quick=False, limit=1, seed=0)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert "valid split" in summary["note"] and summary["quick"]
@@ -35,6 +37,20 @@ def test_a_small_run_takes_the_validation_split(data: Path, tmp_path: Path, monk
     assert metrics["predictor.inner"] == 0.0 and metrics["hold_still.inner"] == 2.0
     assert {f"{agent}.median_energy" for agent in AGENTS} <= set(metrics)
     assert 0.0 <= metrics["auto.auc"] <= 1.0
+
+
+def test_a_small_run_of_the_latent_has_all_agents_and_pairs(data: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(loop_latent, "WORKERS", 1)
+    monkeypatch.setattr(loop_stream, "GUIDED_SWEEPS", 1)
+    loop_latent.run(str(tmp_path), data=str(data), quick=False, limit=2, seed=0)
+    metrics = json.loads((tmp_path / "summary.json").read_text())["metrics"]
+    assert metrics["latent_alone.inner"] == 0.0 and metrics["latent.inner"] == 2.0
+    assert metrics["latent.overlaps"] < metrics["latent_alone.overlaps"]
+    for agent in loop_latent.AGENTS:
+        assert f"{agent}.rmsd_p_one_after_other" in metrics or agent == "one_after_other"
+    # the variants are other computations than what they vary
+    ends = {agent: metrics[f"{agent}.mean_rmsd"] for agent in loop_latent.AGENTS}
+    assert len(set(ends.values())) == len(ends)
 
 
 def test_episodes_are_the_same_every_time_and_of_their_split(data: Path) -> None:
