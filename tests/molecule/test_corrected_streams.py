@@ -56,7 +56,7 @@ def corrected(data):
     return record(data, 1)
 
 
-def test_without_corrections_there_is_nothing_to_tell(data, corrected) -> None:
+def test_without_corrections_there_are_no_innovations(data, corrected) -> None:
     plain = record(data, 0)
     assert (plain.innovation == 0).all() and (plain.features[..., -INNOVATION_SIZE:] == 0).all()
     assert torch.equal(plain.features[0], corrected.features[0])
@@ -66,7 +66,7 @@ def test_without_corrections_there_is_nothing_to_tell(data, corrected) -> None:
     assert (corrected.features[1:, :, -INNOVATION_SIZE:] != 0).any()
 
 
-def test_corrections_are_recorded_where_the_model_is_not_told(data, corrected) -> None:
+def test_corrections_are_recorded_where_the_model_does_not_receive_them(data, corrected) -> None:
     """Until the second step the streams are the same; the record of a stream that is cut has its corrections too."""
     cut = record(data, 1, write_back=False)
     torch.testing.assert_close(cut.innovation[1], corrected.innovation[1])

@@ -31,14 +31,14 @@ from geofold.molecule.datasets.packed_chains import read_packed
 from geofold.molecule.loop.latent import LoopLatentPredictor
 
 ROUNDS = 2
-"""In the first, the model is not told of the corrections, which it does not understand yet."""
+"""In the first, the model does not receive the corrections, which it does not understand yet."""
 LENGTHS = (6, 8, 10, 12)
 ROWS, SWEEPS = 6, 4
 """Perturbations of a loop, and sweeps of a stream."""
 DEPTHS = (2, 1, 2)
 """Corrections at every step, cyclically over the loops."""
 VALIDATION_SHARE = 6
-"""One validation loop to so many training loops."""
+"""Number of training loops for each validation loop."""
 WORKERS = 2
 SEED, MAX_RESIDUES = 29, 400
 """Seed of the choice of loops, and longest chain."""

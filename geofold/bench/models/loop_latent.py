@@ -38,7 +38,7 @@ AGENTS = {
     "one_after_other": "increments; corrections by the learned gate, once the model rests (ships)",
     "increments": "increments, two corrections at every step while the model predicts",
     "latent_alone": "the model alone",
-    "latent": "its latent, two corrections at every step; its state is not told of them",
+    "latent": "its latent, two corrections at every step; its state does not receive them",
     "latent_gated": "the same where the loss asks for it",
     "latent_first_order": "retraction of first order",
     "latent_euclidean": "Euclidean metric",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from geofold.core.controller import Controller
-from geofold.core.latent_domain import LatentDomain
+from geofold.learn.latent_domain import LatentDomain
 from geofold.modelling.controllers import GUIDED_SWEEPS
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.latent import LoopLatentDecoder, LoopLatentPredictor

@@ -119,7 +119,15 @@ def roll_out(
 
 
 def targets(native: BackboneBatch, loops: BackboneBatch, missing: Tensor, cursor: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Missing increments in the window, which of them count, and CA distances relative to the present ones."""
+    """Missing increments in the window, which of them count, and CA distances relative to the present ones.
+
+    Parameters
+    ----------
+    native, loops : BackboneBatch
+    missing : (B, h)
+        Increments from the present to the native torsions (radian).
+    cursor : int
+    """
     counted = window_values(native.free.to(missing), cursor) > 0
     residue = torch.tensor([FLANK + cursor + k for k in DISTANCE_OFFSETS])
     inside = (residue >= 0) & (residue < native.xyz.shape[1])

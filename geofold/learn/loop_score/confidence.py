@@ -135,16 +135,20 @@ class Confidence:
         Shifts of the logarithm to the ends of the 68 % interval.
     loops : int
         Number of loops that it was fitted to.
+    largest : float
+        Largest RMSD (A) in the fit: none larger is expected, because the logarithm of the RMSD does not grow without
+        end with that of the spread.
     """
 
     weight: tuple[float, ...]
     low: float
     high: float
     loops: int
+    largest: float = float("inf")
 
     def predict_rmsd(self, features: Floats) -> tuple[float, float, float]:
         """Median of the expected RMSD (A) and the ends of its 68 % interval, from features (F,)."""
-        middle = float(np.dot(self.weight, features))
+        middle = min(float(np.dot(self.weight, features)), float(np.log(self.largest)))
         return tuple(float(np.exp(middle + shift)) for shift in (0.0, self.low, self.high))  # type: ignore[return-value]
 
     def as_dict(self) -> dict[str, Any]:
@@ -155,7 +159,15 @@ class Confidence:
     def of(cls, card: dict[str, Any]) -> Confidence | None:
         """Read the entry of a card; None if it has none."""
         entry = card.get("confidence")
-        return None if entry is None else cls(tuple(entry["weight"]), entry["low"], entry["high"], entry["loops"])
+        if entry is None:
+            return None
+        return cls(
+            weight=tuple(entry["weight"]),
+            low=entry["low"],
+            high=entry["high"],
+            loops=entry["loops"],
+            largest=entry.get("largest", float("inf")),
+        )
 
 
 def probability_within(interval: tuple[float, float, float], limit: float) -> float:
@@ -193,4 +205,5 @@ def fit_confidence(features: Sequence[Floats], rmsd: Sequence[float]) -> Confide
     leverage = np.einsum("ij,jk,ik->i", x, np.linalg.inv(gram), x)
     residual = (y - x @ weight) / np.maximum(1 - leverage, 1e-6)  # leave-one-out, in closed form
     low, high = np.quantile(residual, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Confidence(tuple(float(w) for w in weight), float(low), float(high), len(y))
+    largest = float(np.exp(y.max()))
+    return Confidence(tuple(float(w) for w in weight), float(low), float(high), len(y), largest)

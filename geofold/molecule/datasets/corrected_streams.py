@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from geofold.core.controller import Controller
-from geofold.core.latent_domain import LatentDomain
 from geofold.errors import GeofoldError
 from geofold.geometry import wrap
 from geofold.learn.data.chains import Chains
+from geofold.learn.latent_domain import LatentDomain
 from geofold.learn.loop_denoiser.batched_backbone import loop_torsions
 from geofold.learn.loop_denoiser.dataset import CorrectedStream
 from geofold.learn.loop_denoiser.training import targets
@@ -82,14 +82,14 @@ def record_corrected_stream(
     domain = LatentDomain(inner, LoopLatentDecoder(predictor.model, inner.features))
     state = controller.init(domain, domain.start(state_of_rows(inner, native, np.stack(bent))))
     truth = inner.features.at(inner.start(native.xyz, rows).conformation.xyz)
-    # the record always has the corrections, also where the model is not told of them
-    told, memory, record = replace(predictor, write_back=True), state.memory, []
+    # the record always has the corrections, also where the model does not receive them
+    informed, memory, record = replace(predictor, write_back=True), state.memory, []
     for _ in range(sweeps * loop.length):
         cursor, present = state.domain.inner.cursor, inner.features.at(state.domain.inner.conformation.xyz)
-        features = told.features(domain.observe(state.domain, inner.goal), memory)
+        features = informed.features(domain.observe(state.domain, inner.goal), memory)
         innovation = memory.stream.z - memory.stream.proposal
         missing = wrap(loop_torsions(truth.xyz) - loop_torsions(present.xyz))
         record.append((features, innovation, *targets(truth, present, missing, cursor)))
         state, info = controller.step(domain, state, inner.goal)
-        memory = told.write(state.memory, info.z)
+        memory = informed.write(state.memory, info.z)
     return CorrectedStream(*(torch.stack(part) for part in zip(*record, strict=True)))

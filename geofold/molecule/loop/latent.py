@@ -1,7 +1,7 @@
 """The loop model's own latent: its decoder as the decoder of a `LatentDomain`, and the model as the predictor of z.
 
 At each step z is decoded to the increments of phi and psi in a window around the cursor, and to the CA distances from
-the cursor. Torsions outside the window go on to what was decoded for them when they were last in it, corrections
+the cursor. Torsions outside the window continue to what was decoded for them when they were last in it, corrections
 included. A corrected z is written back twice: it enters the model's state as the innovation of its latent, and the
 change of the decoded increments enters the features of the next step.
 
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from geofold.core.heads import gaussian_information, von_mises_concentration, von_mises_information
-from geofold.core.latent_domain import Heads
 from geofold.geometry import wrap
+from geofold.learn.latent_domain import Heads
 from geofold.learn.loop_denoiser.batched_backbone import FLANK
 from geofold.learn.loop_denoiser.features import FEATURE_COUNT, HALF_WINDOW, INNOVATION_SIZE, TIME_COLUMN
 from geofold.learn.loop_denoiser.inference import stream_time, update_belief, window_values
@@ -93,7 +93,14 @@ class LoopLatentDecoder:
         return torch.nn.functional.pad(entries, (0, self.head_count - INCREMENTS))
 
     def advance(self, mean: Tensor, before: LoopState, after: LoopState, context: Tensor) -> Tensor:
-        """Belief after a step: in the window, what was decoded at it."""
+        """Belief after a step: in the window, what was decoded at it.
+
+        Parameters
+        ----------
+        mean : (B, heads)
+        before, after : LoopState
+        context : (B, h)
+        """
         angle = select_torsions(self.features.torsion_index, before.conformation.angle)
         return update_belief(context, angle, mean[:, :INCREMENTS].unflatten(-1, (WINDOW, 2)), before.cursor)
 
@@ -141,7 +148,7 @@ class LoopLatentPredictor:
     length : int
         Residues of the loop.
     write_back : bool
-        Whether the model receives the corrected z; without it, it goes on as if its own had been carried out.
+        Whether the model receives the corrected z; without it, it continues as if its own had been carried out.
     name : str
         Name in reports.
     """

@@ -52,6 +52,17 @@ def test_the_fit_finds_what_made_the_data_and_its_interval_holds_its_share() -> 
     assert Confidence.of({}) is None
 
 
+def test_no_larger_rmsd_is_expected_than_any_of_the_fit() -> None:
+    """A search whose candidates spread further than all that were seen says "wrong", not "wrong by 30 A"."""
+    spread = np.linspace(-1, 1.5, 40)
+    features = np.column_stack([np.ones(40), np.full(40, 2.4), spread, np.zeros(40), np.zeros(40)])
+    rmsd = np.exp(spread + 0.1 * np.sin(np.arange(40)))
+    model = fit_confidence(list(features), rmsd.tolist())
+    far = model.predict_rmsd(np.array([1.0, 2.4, 6.0, 0.0, 0.0]))
+    assert far[0] == pytest.approx(rmsd.max()) and far[1] < far[0] < far[2]
+    assert model.predict_rmsd(features[3])[0] == pytest.approx(rmsd[3], rel=0.3)
+
+
 @given(st.lists(st.floats(-8, 2), min_size=1, max_size=30), st.floats(-8, 2), st.integers(3, 20))
 def test_features_are_finite_and_the_interval_holds_the_median(
     values: list[float], model_score: float, length: int

@@ -13,10 +13,10 @@ from geofold.core.checks.assertions import Probe
 from geofold.core.checks.domain import check_decode, check_derivatives, check_loss, check_rows, check_slope
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
-from geofold.core.latent_domain import LatentDomain, LatentState
 from geofold.core.linearise import differentiate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
+from geofold.learn.latent_domain import LatentDomain, LatentState
 from geofold.learn.loop_denoiser.features import FEATURE_COUNT
 from geofold.learn.loop_denoiser.model import LATENT, shipped_loop_model
 from geofold.molecule.io.read import read

@@ -62,7 +62,17 @@ class LatentDecoder(Protocol):
         """Product P'u, (..., B, h), of the transposed map with inner latents (..., B, n)."""
 
     def advance(self, mean: Tensor, before: Any, after: Any, context: Tensor) -> Tensor:
-        """Context after a move with heads of means (B, h), from one state of the inner domain to the next."""
+        """Context after a move, from one state of the inner domain to the next.
+
+        Parameters
+        ----------
+        mean : (B, h)
+            Means of the heads.
+        before, after
+            States of the inner domain.
+        context : (B, c)
+            Context before the move.
+        """
 
 
 class LatentState(NamedTuple):

@@ -12,10 +12,10 @@ from torch import Tensor
 from geofold.core.checks import check_domain
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
-from geofold.core.latent_domain import Heads, LatentDomain
 from geofold.core.linearise import differentiate
 from geofold.core.pullback import Pullback
 from geofold.core.trust_region import TrustRegion
+from geofold.learn.latent_domain import Heads, LatentDomain
 
 
 @dataclass(frozen=True)
