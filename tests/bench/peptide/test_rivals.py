@@ -114,7 +114,7 @@ def test_lbfgs_walks_to_its_contact_within_the_cap(chain: Structure, domain: Pep
     result = damage(chain, end)
     assert all(value <= 0.1 for name, value in result.items()), result
     # frames on the path agree with their torsions
-    between = state_at(domain, chain.xyz, torch.as_tensor(first.torsions[1:2])).conformation.xyz[0].numpy()
+    between = state_at(domain, chain.xyz, torch.as_tensor(first.angle[1:2])).conformation.xyz[0].numpy()
     np.testing.assert_allclose(first.frames[1], between, atol=1e-12)
 
 
