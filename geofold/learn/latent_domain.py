@@ -49,7 +49,7 @@ class LatentDecoder(Protocol):
     def start(self, inner: Any) -> Tensor:
         """Context before the first step, in a state of the inner domain."""
 
-    def heads(self, z: Tensor, inner: Any, context: Tensor) -> Heads:
+    def heads(self, z: Tensor, inner: Any) -> Heads:
         """Heads of latents z (B, d), twice differentiable in z."""
 
     def base(self, inner: Any, context: Tensor) -> Tensor:
@@ -61,18 +61,8 @@ class LatentDecoder(Protocol):
     def gather(self, u: Tensor, inner: Any) -> Tensor:
         """Product P'u, (..., B, h), of the transposed map with inner latents (..., B, n)."""
 
-    def advance(self, mean: Tensor, before: Any, after: Any, context: Tensor) -> Tensor:
-        """Context after a move, from one state of the inner domain to the next.
-
-        Parameters
-        ----------
-        mean : (B, h)
-            Means of the heads.
-        before, after
-            States of the inner domain.
-        context : (B, c)
-            Context before the move.
-        """
+    def advance(self, mean: Tensor, inner: Any, context: Tensor) -> Tensor:
+        """Context after a move with heads of means (B, h), made in a state of the inner domain."""
 
 
 class LatentState(NamedTuple):
@@ -91,13 +81,10 @@ class LatentDomain:
     inner : Domain
         Domain that the decoder moves.
     decoder : LatentDecoder
-    head_weight : float
-        Factor of the precision of the heads, relative to the observation weight of the inner domain.
     """
 
     inner: Any
     decoder: LatentDecoder
-    head_weight: float = 1.0
 
     @property
     def latent_dim(self) -> int:
@@ -119,7 +106,7 @@ class LatentDomain:
 
     def decode(self, z: Tensor, state: LatentState) -> Prediction:
         """Means of the heads, followed by the observations of the inner domain."""
-        heads = self.decoder.heads(z, *state)
+        heads = self.decoder.heads(z, state.inner)
         inner = self.inner.decode(self._inner_latent(heads, state), state.inner)
         return self._join(heads, inner)
 
@@ -127,7 +114,7 @@ class LatentDomain:
         """Prediction with its derivatives: those of the decoder, chained with those of the inner domain."""
         leaf = z.detach().requires_grad_(True)
         with torch.enable_grad():
-            heads = self.decoder.heads(leaf, *state)
+            heads = self.decoder.heads(leaf, state.inner)
         fixed = Heads(heads.mean.detach(), heads.precision.detach())
         u = self._inner_latent(fixed, state)
         expand = getattr(self.inner, "expand", None)
@@ -157,7 +144,7 @@ class LatentDomain:
         """Next state of the inner domain, and what the decoder concludes from the move."""
         after = self.inner.commit(self._inner_part(prediction), state.inner)
         mean = prediction.mean[:, : self.decoder.head_count]
-        context = self.decoder.advance(mean, state.inner, after, state.context)
+        context = self.decoder.advance(mean, *state)
         return LatentState(after, torch.where(prediction.valid[:, None], context, state.context))
 
     def select(self, state: LatentState, rows: Tensor) -> LatentState:
@@ -168,9 +155,8 @@ class LatentDomain:
         return self.decoder.base(*state) + self.decoder.place(heads.mean, state.inner)
 
     def _join(self, heads: Heads, inner: Prediction) -> Prediction:
-        precision = self.head_weight * heads.precision.detach()
-        weight = torch.cat([precision, inner.precision.expand(len(precision), -1)], -1)
-        finite = heads.mean.detach().isfinite().all(-1)
+        rows, finite = len(heads.mean), heads.mean.detach().isfinite().all(-1)
+        weight = torch.cat([heads.precision.detach(), inner.precision.expand(rows, -1)], -1)
         return Prediction(torch.cat([heads.mean, inner.mean], -1), weight, inner.valid & finite)
 
     def _inner_part(self, prediction: Prediction) -> Prediction:
@@ -225,7 +211,7 @@ class _Chain:
         # twice reverse mode along the direction: nested forward mode costs twenty times as much on small models
         with torch.enable_grad():
             t = v.new_zeros(len(v), 1).requires_grad_(True)
-            speed = _derivative(self.domain.decoder.heads(self.z.detach() + t * v, *self.state).mean, t)
+            speed = _derivative(self.domain.decoder.heads(self.z.detach() + t * v, self.state.inner).mean, t)
             second = _derivative(speed, t).detach()
         speed = speed.detach()
         inner = self.inner.bend(self._place(speed)) + self.inner.push(self._place(second)[None])[0]

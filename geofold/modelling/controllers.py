@@ -28,16 +28,16 @@ GUIDED_SWEEPS, PREDICTED_SWEEPS = 8, 5
 """Sweeps of a guided stream, and after how many of them the loop model stops predicting and only corrections act."""
 
 
+def controller_of(backbone: Backbone, gate: Gate, *, seed: int = 0) -> Controller:
+    """Return the controller of loops with a predictor and a gate; metric and trust region are those of all loops."""
+    return Controller(
+        backbone=backbone, metric=Pullback(), trust_region=TrustRegion(largest=2.0), gate=gate, horizon=1, seed=seed
+    )
+
+
 def refinement_controller(seed: int) -> Controller:
     """Return the controller that refines a loop: no predictor, up to two corrections a step."""
-    return Controller(
-        backbone=NoMotion(),
-        metric=Pullback(),
-        trust_region=TrustRegion(largest=2.0),
-        gate=ThresholdGate(TOLERANCE, largest=2),
-        horizon=1,
-        seed=seed,
-    )
+    return controller_of(NoMotion(), ThresholdGate(TOLERANCE, largest=2), seed=seed)
 
 
 def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Controller:
@@ -45,9 +45,7 @@ def loop_controller(domain: LoopDomain, gate: Gate, *, seed: int = 0) -> Control
     backbone: Backbone = NoMotion()
     if domain.features is not None:
         backbone = LoopPredictor(shipped_loop_model()[0], domain.features.torsion_index, max_sweeps=PREDICTED_SWEEPS)
-    return Controller(
-        backbone=backbone, metric=Pullback(), trust_region=TrustRegion(largest=2.0), gate=gate, horizon=1, seed=seed
-    )
+    return controller_of(backbone, gate, seed=seed)
 
 
 def run_guided(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> Iterator[tuple[LoopState, StepInfo, int]]:

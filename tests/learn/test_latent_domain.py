@@ -58,7 +58,7 @@ class TestDecoder:
     def start(self, inner):
         return self.matrix.new_zeros(2, 1)
 
-    def heads(self, z, inner, context):
+    def heads(self, z, inner):
         mean = z @ self.matrix.mT
         if self.scale < float("inf"):
             mean = self.scale * torch.tanh(mean / self.scale)
@@ -73,7 +73,7 @@ class TestDecoder:
     def gather(self, u, inner):
         return u
 
-    def advance(self, mean, before, after, context):
+    def advance(self, mean, inner, context):
         return context + 0.1
 
 
@@ -106,7 +106,7 @@ def test_orthogonal_change_of_coordinates_changes_no_step(make):
 @pytest.mark.parametrize("make", ZOO)
 def test_chained_derivatives_are_those_of_automatic_differentiation(make):
     problem = make()
-    domain = LatentDomain(problem, TestDecoder(matrix(problem.latent_dim, 7), scale=0.7, precision=2.0), 0.5)
+    domain = LatentDomain(problem, TestDecoder(matrix(problem.latent_dim, 7), scale=0.7, precision=1.0))
     state, z = domain.start(problem.start(2, 0.1)), 0.2 * matrix(2, 7, 2)
     chained, plain = domain.expand(z, state), differentiate(domain, z, state)
     v, c = matrix(6, 7, 3).view(3, 2, 7), torch.randn(3, *plain.prediction.mean.shape, dtype=torch.float64)

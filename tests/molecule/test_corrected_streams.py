@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from data_cases import single_chain
 
 from geofold.bench.models.side_chain_packer import strip_side_chains
 from geofold.core.controller import Controller
@@ -23,7 +24,6 @@ from geofold.molecule.datasets.bent_loops import PerturbedLoop
 from geofold.molecule.datasets.corrected_streams import record_corrected_stream
 from geofold.molecule.datasets.loop_windows import cut_windows
 from geofold.molecule.datasets.packed_chains import PackedChains, pack_chi
-from geofold.molecule.encoding import encode_residues
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.latent import LoopLatentPredictor
 from geofold.resources import find
@@ -36,12 +36,7 @@ def data() -> tuple[Chains, PackedChains]:
     """Ubiquitin as the only chain."""
     bare = strip_side_chains(read(find("structures", "1ubi.pdb")))
     bare = replace(bare, xyz=bare.xyz - bare.xyz.mean(0))
-    count = len(bare.residues)
-    grid = np.rint(1000 * bare.xyz.reshape(count, 4, 3)).astype(np.int16)
-    steps = np.diff(grid.reshape(-1, 3), axis=0, prepend=np.zeros((1, 3), np.int16)).reshape(-1, 4, 3)
-    letters = encode_residues(bare, 0, count - 1)[:, 0].numpy().astype(np.uint8)
-    none = np.zeros((count, 3), np.float32)
-    chains = Chains(letters, none, np.array([0]), np.array([count]), np.array([0]), steps)
+    chains = single_chain(bare)
     return chains, PackedChains(np.array([0]), np.array([0]), pack_chi(chains, 0), "")
 
 

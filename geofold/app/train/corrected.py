@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +11,7 @@ import typer
 
 from geofold.app.train.driver import make_once, run_training
 from geofold.app.train.folder import MADE_AGAIN, open_run
-from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate
-from geofold.core.pullback import Pullback
-from geofold.core.trust_region import TrustRegion
 from geofold.files import write_npz
 from geofold.learn.arrays import FLOATS, Field, read_arrays
 from geofold.learn.data.chains import read_chains
@@ -23,6 +20,7 @@ from geofold.learn.loop_denoiser.dataset import CorrectedStream
 from geofold.learn.loop_denoiser.model import LATENT_WEIGHTS, LoopModel, load_loop, shipped_loop_model
 from geofold.learn.training_loop import ProgressCallback
 from geofold.learn.weights import data_hash
+from geofold.modelling.controllers import controller_of
 from geofold.modelling.threads import use_one_thread
 from geofold.molecule.datasets.bent_loops import PerturbedLoop, choose_loops
 from geofold.molecule.datasets.corrected_streams import record_corrected_stream
@@ -98,7 +96,7 @@ def train_latent_model(data: str, packed: str, out: str, *, loops: int, steps: i
             stream = _read(path)
             if len(stream.features):
                 streams[path.name.split("_")[0]].append(stream)
-        model, weights = _trainable(model), str(part / LATENT_WEIGHTS)
+        model, weights = deepcopy(model).train().requires_grad_(True), str(part / LATENT_WEIGHTS)
 
         def train(progress: ProgressCallback, model: LoopModel = model, part: Path = part) -> float:
             entries = {"trouble": card["trouble"], **sources, "command": command}
@@ -112,28 +110,14 @@ def train_latent_model(data: str, packed: str, out: str, *, loops: int, steps: i
     typer.echo(f"{weights}: validation {valid_loss:.3f} nat per torsion of corrected streams")
 
 
-def _trainable(source: LoopModel) -> LoopModel:
-    """Copy of a frozen model whose weights can be trained."""
-    options: dict[str, Any] = source.options
-    model = LoopModel(**options, temperature=source.temperature)
-    model.load_state_dict(source.state_dict())
-    return model
-
-
 def _record(path: Path, data: str, packed: str, loop: PerturbedLoop, weights: str) -> None:
     """Record the stream of one loop; an empty record if it cannot be bent."""
     use_one_thread()
     chains = read_chains(data)
     side_chains = read_packed(packed, data_hash(data), chains)
     model = load_loop(weights)[0] if weights else shipped_loop_model()[0]
-    controller = Controller(
-        LoopLatentPredictor(model, loop.length, write_back=bool(weights)),
-        Pullback(),
-        TrustRegion(largest=2.0),
-        FixedGate(DEPTHS[loop.number % len(DEPTHS)]),
-        horizon=1,
-        seed=loop.number,
-    )
+    predictor = LoopLatentPredictor(model, loop.length, write_back=bool(weights))
+    controller = controller_of(predictor, FixedGate(DEPTHS[loop.number % len(DEPTHS)]), seed=loop.number)
     stream = record_corrected_stream(chains, side_chains, loop, controller, rows=ROWS, sweeps=SWEEPS, seed=loop.number)
     if stream is None:
         shapes = {name: [0 if isinstance(n, str) else n for n in shape] for name, (_, shape) in STREAM_FIELDS.items()}

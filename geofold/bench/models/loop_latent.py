@@ -24,7 +24,7 @@ from geofold.core.pullback import Pullback
 from geofold.errors import GeofoldError
 from geofold.learn.loop_denoiser.model import LATENT_WEIGHTS, LoopModel, load_loop, shipped_loop_model
 from geofold.learn.pretrained import shipped_gate
-from geofold.modelling.controllers import TOLERANCE, loop_controller
+from geofold.modelling.controllers import TOLERANCE, controller_of, loop_controller
 from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.bent_loops import PerturbedLoop, choose_loops, domain_with_features, perturb_structure
 from geofold.molecule.datasets.packed_chains import packed_structure
@@ -57,7 +57,7 @@ def make_agents(domain: LoopDomain, seed: int) -> dict[str, Controller]:
     ) -> Controller:
         predictor = LoopLatentPredictor(model, domain.length, write_back=write_back)
         gate = FixedGate(UNIFORM_DEPTH) if gate is None else gate
-        return replace(loop_controller(domain, gate, seed=seed), backbone=predictor, **parts)
+        return replace(controller_of(predictor, gate, seed=seed), **parts)
 
     model = shipped_loop_model()[0]
     trained = load_loop(resources.find("rivals", LATENT_WEIGHTS))[0]

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from geofold.core.controller import Controller
-from geofold.learn.latent_domain import LatentDomain
 from geofold.modelling.controllers import GUIDED_SWEEPS
 from geofold.molecule.loop.domain import LoopDomain
-from geofold.molecule.loop.latent import LoopLatentDecoder, LoopLatentPredictor
+from geofold.molecule.loop.latent import LoopLatentPredictor, latent_domain
 
 
 def run_stream(domain: LoopDomain, controller: Controller, xyz: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
@@ -21,8 +20,7 @@ def run_stream(domain: LoopDomain, controller: Controller, xyz: np.ndarray) -> t
     sight: Any = domain
     start: Any = domain.start(xyz)
     if isinstance(controller.backbone, LoopLatentPredictor):
-        assert domain.features is not None
-        sight = LatentDomain(domain, LoopLatentDecoder(controller.backbone.model, domain.features))
+        sight = latent_domain(domain, controller.backbone.model)
         start = sight.start(start)
     state, depths, milliseconds = controller.init(sight, start), [], []
     for _ in range(GUIDED_SWEEPS * domain.length):

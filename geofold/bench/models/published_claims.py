@@ -138,7 +138,7 @@ def train_on_digits(name: str, seed: int, batches: int) -> dict[str, Any]:
 
 def train_on_recall(name: str, seed: int, batches: int) -> dict[str, Any]:
     """Train a backbone on recall over short gaps; returns its accuracy at each gap."""
-    task = RecallOverGaps(TRAINED_GAPS)
+    task = RecallOverGaps(gaps=TRAINED_GAPS)
     kind = name.removesuffix("_longer")
     model = build_backbone(kind, task.features, task.outputs, width=RECALL_WIDTH, seed=seed)
     began, batches = time.process_time(), batches * RECALL_MODELS[name]

@@ -193,37 +193,20 @@ class AssociativeRecall(Symbols):
 
 
 @dataclass
-class RecallOverGaps:
+class RecallOverGaps(AssociativeRecall):
     """Associative recall that is trained with several gaps in turn."""
 
-    gaps: tuple[int, ...]
-    name: str = "recall"
+    symbols: int = 16
+    size: int = 4
+    gaps: tuple[int, ...] = (0,)
 
     def of(self, gap: int) -> AssociativeRecall:
         """Task with one gap."""
-        return AssociativeRecall(symbols=16, size=4, gap=gap)
-
-    @property
-    def features(self) -> int:
-        """Number of inputs."""
-        return self.of(0).features
-
-    @property
-    def outputs(self) -> int:
-        """Number of outputs."""
-        return self.of(0).outputs
+        return AssociativeRecall(symbols=self.symbols, size=self.size, gap=gap)
 
     def batch(self, split: str, number: int, rows: int) -> Batch:
         """Draw sequences with the gap of this batch."""
         return self.of(self.gaps[number % len(self.gaps)]).batch(split, number, rows)
-
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy (nat) over the positions that count."""
-        return self.of(0).loss(outputs, batch)
-
-    def score(self, outputs: Tensor, batch: Batch) -> float:
-        """Fraction of right answers."""
-        return self.of(0).score(outputs, batch)
 
 
 TRAINING_IMAGES = 1397

@@ -21,12 +21,7 @@ from torch import Tensor
 
 from geofold.learn.loop_denoiser.dataset import CorrectedStream, LoopDataset
 from geofold.learn.loop_denoiser.model import LoopModel
-from geofold.learn.loop_denoiser.training import (
-    DISTANCE_WEIGHT,
-    loss_terms,
-    roll_out,
-    scan_latents,
-)
+from geofold.learn.loop_denoiser.training import DISTANCE_WEIGHT, loss_terms, roll_out, scan_latents
 from geofold.learn.training_loop import ProgressCallback, Schedule, train, write_curve
 from geofold.learn.weights import save_weights
 
@@ -89,14 +84,9 @@ def train_corrected(
     float
         Last validation loss (nat per torsion).
     """
-    by_length = defaultdict(list)
-    for stream in streams[0]:
-        by_length[len(stream.features)].append(stream)
-    held_out = defaultdict(list)
-    for stream in streams[1]:
-        held_out[len(stream.features)].append(stream)
-    lengths = sorted(by_length)
-    share = np.array([len(by_length[length]) for length in lengths]) / len(streams[0])
+    training, held_out = (_group_by_length(part) for part in streams)
+    validation = [join_streams(part) for part in held_out]
+    share = np.array([len(part) for part in training]) / len(streams[0])
 
     def losses(number: int) -> Iterator[Tensor]:
         if number % PLAIN_EVERY == PLAIN_EVERY - 1:
@@ -105,14 +95,14 @@ def train_corrected(
             angle, distance = loss_terms(model.decode(scan_latents(model, rollout)), rollout)
         else:
             draws = np.random.default_rng([seed, number])
-            same = by_length[lengths[draws.choice(len(lengths), p=share)]]
+            same = training[draws.choice(len(training), p=share)]
             rows = draws.integers(len(same), size=STREAMS_PER_BATCH)
             angle, distance = corrected_loss(model, join_streams([same[row] for row in rows]))
         yield angle + DISTANCE_WEIGHT * distance
 
     def validate() -> float:
-        parts = [float(corrected_loss(model, join_streams(part))[0]) for part in held_out.values()]
-        return float(np.average(parts, weights=[len(part) for part in held_out.values()]))
+        parts = [float(corrected_loss(model, part)[0]) for part in validation]
+        return float(np.average(parts, weights=[len(part) for part in held_out]))
 
     schedule = Schedule(steps, rate=1e-3, every=50)
     curve = train(model, losses, validate, folder, schedule, progress, stop=stop)
@@ -130,3 +120,11 @@ def train_corrected(
         }
         save_weights(Path(folder) / weights, model.state_dict(), entries | (card or {}))
     return curve[-1][2]
+
+
+def _group_by_length(streams: Sequence[CorrectedStream]) -> list[list[CorrectedStream]]:
+    """Streams in groups of as many steps each, the shortest first."""
+    groups = defaultdict(list)
+    for stream in streams:
+        groups[len(stream.features)].append(stream)
+    return [groups[length] for length in sorted(groups)]

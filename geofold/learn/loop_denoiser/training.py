@@ -22,8 +22,8 @@ from geofold.geometry import wrap
 from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch, loop_rmsd, loop_torsions, move_closed
 from geofold.learn.loop_denoiser.dataset import CorrectedStream, LoopDataset
 from geofold.learn.loop_denoiser.features import featurise
-from geofold.learn.loop_denoiser.inference import SWEEPS, stream_time, update_belief, window_values
-from geofold.learn.loop_denoiser.model import DISTANCE_OFFSETS, WEIGHTS, Increments, LoopModel, LoopPrediction
+from geofold.learn.loop_denoiser.inference import SWEEPS, distance_partners, stream_time, update_belief, window_values
+from geofold.learn.loop_denoiser.model import WEIGHTS, Increments, LoopModel, LoopPrediction
 from geofold.learn.loop_denoiser.perturbation import perturb
 from geofold.learn.training_loop import ProgressCallback, Schedule, train, write_curve
 from geofold.learn.weights import save_weights
@@ -129,15 +129,12 @@ def targets(native: BackboneBatch, loops: BackboneBatch, missing: Tensor, cursor
     cursor : int
     """
     counted = window_values(native.free.to(missing), cursor) > 0
-    residue = torch.tensor([FLANK + cursor + k for k in DISTANCE_OFFSETS])
-    inside = (residue >= 0) & (residue < native.xyz.shape[1])
-    residue = residue.clamp(0, native.xyz.shape[1] - 1)
+    residue, known = distance_partners(native.present, cursor)
 
     def distances(batch: BackboneBatch) -> Tensor:
         ca = batch.xyz[:, :, 1]
         return (ca[:, residue] - ca[:, FLANK + cursor, None]).norm(dim=-1)
 
-    known = inside & native.present[:, residue]
     distance = torch.where(known, distances(native) - distances(loops), torch.nan)
     return window_values(missing, cursor), counted, distance
 

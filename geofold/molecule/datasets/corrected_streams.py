@@ -17,14 +17,13 @@ from geofold.core.controller import Controller
 from geofold.errors import GeofoldError
 from geofold.geometry import wrap
 from geofold.learn.data.chains import Chains
-from geofold.learn.latent_domain import LatentDomain
 from geofold.learn.loop_denoiser.batched_backbone import loop_torsions
 from geofold.learn.loop_denoiser.dataset import CorrectedStream
 from geofold.learn.loop_denoiser.training import targets
 from geofold.molecule.datasets.bent_loops import PerturbedLoop, domain_with_features
 from geofold.molecule.datasets.packed_chains import PackedChains, packed_structure
 from geofold.molecule.loop.batch_states import state_of_rows
-from geofold.molecule.loop.latent import LoopLatentDecoder, LoopLatentPredictor
+from geofold.molecule.loop.latent import LoopLatentPredictor, latent_domain
 from geofold.molecule.loop.perturbation import perturb_loop
 
 PERTURBATION_RMSD = (0.3, 5.0)
@@ -50,7 +49,7 @@ def record_corrected_stream(
     loop : PerturbedLoop
         The loop; its `target` is not used.
     controller : Controller
-        With a `LoopLatentPredictor`, whose length is adapted to the loop.
+        With a `LoopLatentPredictor` for loops of this length.
     rows : int
         Number B of perturbations.
     sweeps : int
@@ -66,8 +65,6 @@ def record_corrected_stream(
     native = packed_structure(chains, packed, loop.chain)
     predictor = controller.backbone
     assert isinstance(predictor, LoopLatentPredictor)
-    predictor = replace(predictor, length=loop.length)
-    controller = replace(controller, backbone=predictor)
     targets_of_rows = np.random.default_rng(seed).uniform(*PERTURBATION_RMSD, rows)
     atoms = native.atoms_within(loop.first, loop.last)
     try:
@@ -79,7 +76,7 @@ def record_corrected_stream(
     except GeofoldError:
         return None
     assert inner.features is not None
-    domain = LatentDomain(inner, LoopLatentDecoder(predictor.model, inner.features))
+    domain = latent_domain(inner, predictor.model)
     state = controller.init(domain, domain.start(state_of_rows(inner, native, np.stack(bent))))
     truth = inner.features.at(inner.start(native.xyz, rows).conformation.xyz)
     # the record always has the corrections, also where the model does not receive them

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from geofold.core.heads import gaussian_information, von_mises_concentration, von_mises_information
 from geofold.geometry import wrap
-from geofold.learn.latent_domain import Heads
-from geofold.learn.loop_denoiser.batched_backbone import FLANK
-from geofold.learn.loop_denoiser.features import FEATURE_COUNT, HALF_WINDOW, INNOVATION_SIZE, TIME_COLUMN
-from geofold.learn.loop_denoiser.inference import stream_time, update_belief, window_values
+from geofold.learn.latent_domain import Heads, LatentDomain
+from geofold.learn.loop_denoiser.features import HALF_WINDOW
+from geofold.learn.loop_denoiser.inference import distance_partners, model_input, update_belief, window_values
 from geofold.learn.loop_denoiser.model import DISTANCE_OFFSETS, LATENT, WINDOW, LoopModel
+from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.predictor import LoopFeatures, select_torsions
 from geofold.molecule.loop.state import LoopState
 
@@ -39,10 +39,13 @@ class LoopLatentDecoder:
     model : LoopModel
     features : LoopFeatures
         Features of the loop, which name its torsions and the residues around it.
+    width : int
+        Dimension n of the latent of the loop domain.
     """
 
     model: LoopModel
     features: LoopFeatures
+    width: int
 
     @property
     def latent_dim(self) -> int:
@@ -58,11 +61,12 @@ class LoopLatentDecoder:
         """Belief before the first step: the present torsions."""
         return select_torsions(self.features.torsion_index, inner.conformation.angle)
 
-    def heads(self, z: Tensor, inner: LoopState, context: Tensor) -> Heads:
+    def heads(self, z: Tensor, inner: LoopState) -> Heads:
         """Mean increments (radian) and distances (A) with their Fisher information; zero where there is no residue."""
         decoded = self.model.decode(z.to(next(self.model.decoder.parameters())))
         mean, resultant = decoded.increments.circular_mean()
-        free, known = self._window(inner.cursor) >= 0, self._has_distance(inner.cursor)
+        free = self._window(inner.cursor) >= 0
+        _, known = distance_partners(self.features.backbone.present[0], inner.cursor)
         with torch.no_grad():
             angles = von_mises_information(von_mises_concentration(resultant)).flatten(1) * free
             distances = gaussian_information(-2 * decoded.spread) * known
@@ -74,7 +78,7 @@ class LoopLatentDecoder:
         angle = inner.conformation.angle
         missing = wrap(context - select_torsions(self.features.torsion_index, angle))
         free, window = self.features.torsion_index >= 0, self._window(inner.cursor)
-        increments = angle.new_zeros(len(angle), self._width(inner))
+        increments = angle.new_zeros(len(angle), self.width)
         increments[:, self.features.torsion_index[free]] = missing[:, free]
         increments[:, window[window >= 0]] = 0.0
         return increments
@@ -83,7 +87,7 @@ class LoopLatentDecoder:
         """Increments (..., B, n) of the torsions in the window."""
         window = self._window(inner.cursor)
         free = window >= 0
-        moves = mean.new_zeros(*mean.shape[:-1], self._width(inner))
+        moves = mean.new_zeros(*mean.shape[:-1], self.width)
         return moves.index_copy(-1, window[free], mean[..., :INCREMENTS][..., free])
 
     def gather(self, u: Tensor, inner: LoopState) -> Tensor:
@@ -92,32 +96,21 @@ class LoopLatentDecoder:
         entries = u[..., window.clamp_min(0)] * (window >= 0)
         return torch.nn.functional.pad(entries, (0, self.head_count - INCREMENTS))
 
-    def advance(self, mean: Tensor, before: LoopState, after: LoopState, context: Tensor) -> Tensor:
-        """Belief after a step: in the window, what was decoded at it.
-
-        Parameters
-        ----------
-        mean : (B, heads)
-        before, after : LoopState
-        context : (B, h)
-        """
-        angle = select_torsions(self.features.torsion_index, before.conformation.angle)
-        return update_belief(context, angle, mean[:, :INCREMENTS].unflatten(-1, (WINDOW, 2)), before.cursor)
+    def advance(self, mean: Tensor, inner: LoopState, context: Tensor) -> Tensor:
+        """Belief after a step: in the window, what was decoded at it."""
+        angle = select_torsions(self.features.torsion_index, inner.conformation.angle)
+        return update_belief(context, angle, mean[:, :INCREMENTS].unflatten(-1, (WINDOW, 2)), inner.cursor)
 
     def _window(self, cursor: int) -> Tensor:
         """Torsions (2 W,) of the tree in the window; -1 for fixed ones and beyond the loop."""
         padded = torch.nn.functional.pad(self.features.torsion_index, (2 * HALF_WINDOW, 2 * HALF_WINDOW), value=-1)
         return padded[2 * cursor : 2 * cursor + INCREMENTS]
 
-    def _has_distance(self, cursor: int) -> Tensor:
-        """Whether there is a residue at each of the offsets, (10,) bool."""
-        present = self.features.backbone.present[0]
-        residue = torch.tensor(DISTANCE_OFFSETS, device=present.device) + FLANK + cursor
-        inside = (residue >= 0) & (residue < len(present))
-        return inside & present[residue.clamp(0, len(present) - 1)]
 
-    def _width(self, inner: LoopState) -> int:
-        return max(LATENT, inner.conformation.angle.shape[1])
+def latent_domain(domain: LoopDomain, model: LoopModel) -> LatentDomain:
+    """Loop that a model moves by its own latent; the domain has the features of the loop model."""
+    assert domain.features is not None
+    return LatentDomain(domain, LoopLatentDecoder(model, domain.features, domain.latent_dim))
 
 
 class LatentMemory(NamedTuple):
@@ -178,17 +171,13 @@ class LoopLatentPredictor:
 
     def features(self, x: Tensor, state: LatentMemory) -> Tensor:
         """Features (B, F) that the model reads: those observed, the time, and the correction of the last step."""
-        features = x[:, :FEATURE_COUNT].to(self.model.stream.enter.weight)
-        features[:, TIME_COLUMN] = stream_time(state.steps // self.length)
-        features[:, -INNOVATION_SIZE:] = self._innovation(state, int(x[0, -1]))
-        return features
+        return model_input(self.model, x, state.steps // self.length, self._innovation(state, int(x[0, -1])))
 
     def _innovation(self, state: LatentMemory, cursor: int) -> Tensor:
-        """Change of the last decoded increments by the correction, (B, 2 W), in the window around the cursor."""
+        """Change of the last decoded increments by the correction, (B, W, 2), in the window around the cursor."""
         written, proposed = state.stream.z, state.stream.proposal
         change = written.new_zeros(len(written), 2 * self.length)
-        if state.cursor < 0 or bool((written == proposed).all()):
-            return window_values(change, cursor).flatten(1)
-        mean = [self.model.decode(z).increments.circular_mean()[0] for z in (written, proposed)]
-        change = update_belief(change, change, wrap(mean[0] - mean[1]), state.cursor)
-        return window_values(change, cursor).flatten(1)
+        if state.cursor >= 0 and not torch.equal(written, proposed):
+            mean = [self.model.decode(z).increments.circular_mean()[0] for z in (written, proposed)]
+            change = update_belief(change, change, wrap(mean[0] - mean[1]), state.cursor)
+        return window_values(change, cursor)

@@ -18,8 +18,8 @@ from torch import Tensor
 from geofold.geometry import wrap
 from geofold.learn.data.chains import PROLINE
 from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch
-from geofold.learn.loop_denoiser.features import FEATURE_COUNT, INNOVATION_SIZE, TIME_COLUMN, featurise
-from geofold.learn.loop_denoiser.inference import stream_time, update_belief, window_values
+from geofold.learn.loop_denoiser.features import FEATURE_COUNT, INNOVATION_SIZE, featurise
+from geofold.learn.loop_denoiser.inference import model_input, update_belief, window_values
 from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 from geofold.molecule.encoding import encode_residues
@@ -256,12 +256,8 @@ class LoopPredictor:
         length, cursor = len(self.torsion_index) // 2, int(x[0, -1])
         sweep = state.steps // length
         angle = select_torsions(self.torsion_index, x[:, FEATURE_COUNT:-1])
-        features = x[:, :FEATURE_COUNT].to(self.model.stream.enter.weight)
-        features[:, TIME_COLUMN] = stream_time(sweep)
-        features[:, -INNOVATION_SIZE:] = window_values(
-            select_torsions(self.torsion_index, state.z - state.proposal), cursor
-        ).flatten(1)
-        z, stream = self.model.stream.step(features, state.stream)
+        change = window_values(select_torsions(self.torsion_index, state.z - state.proposal), cursor)
+        z, stream = self.model.stream.step(model_input(self.model, x, sweep, change), state.stream)
         mean, _ = self.model.decode(z).increments.circular_mean()
         belief = update_belief(torch.where(state.belief.isnan(), angle, state.belief), angle, mean.to(angle), cursor)
         proposal = torch.zeros_like(state.z)

@@ -44,7 +44,7 @@ def test_a_gap_moves_the_questions_and_nothing_else() -> None:
     torch.testing.assert_close(near.inputs, torch.cat([far.inputs[:8], far.inputs[28:]]))
     torch.testing.assert_close(near.targets[8:], far.targets[28:])
     assert bool((far.inputs[8:28].argmax(-1) == 16).all()) and not bool(far.counts[:28].any())
-    lengths = [len(RecallOverGaps((0, 20)).batch("train", number, 2).inputs) for number in range(3)]
+    lengths = [len(RecallOverGaps(gaps=(0, 20)).batch("train", number, 2).inputs) for number in range(3)]
     assert lengths == [16, 36, 16]
 
 

@@ -21,7 +21,7 @@ from geofold.learn.loop_denoiser.features import FEATURE_COUNT
 from geofold.learn.loop_denoiser.model import LATENT, shipped_loop_model
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain
-from geofold.molecule.loop.latent import INCREMENTS, LoopLatentDecoder, LoopLatentPredictor
+from geofold.molecule.loop.latent import INCREMENTS, LoopLatentPredictor, latent_domain
 from geofold.molecule.loop.predictor import LoopFeatures
 from geofold.resources import find
 
@@ -35,7 +35,7 @@ def domain() -> LatentDomain:
     inner = replace(inner, features=LoopFeatures.of(structure, inner.decoder))
     # finite differences need double precision
     model = deepcopy(shipped_loop_model()[0]).double()
-    return LatentDomain(inner, LoopLatentDecoder(model, inner.features))
+    return latent_domain(inner, model)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from data_cases import single_chain
 
 from geofold.bench.models.side_chain_packer import strip_side_chains
 from geofold.core.checks import check_backbone
@@ -22,7 +23,6 @@ from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.learn.loop_denoiser.training import turn_weights
 from geofold.molecule.datasets.loop_windows import cut_windows
 from geofold.molecule.datasets.packed_chains import PackedChains, pack_chi, packed_structure
-from geofold.molecule.encoding import encode_residues
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.predictor import LoopFeatures, LoopPredictor
@@ -32,22 +32,12 @@ from geofold.resources import find
 FIRST, LAST = 44, 55
 
 
-def chains_of(structure: Structure) -> Chains:
-    """A bare backbone as training data, coordinates on their grid of 0.01 A."""
-    count = len(structure.residues)
-    grid = np.rint(1000 * structure.xyz.reshape(count, 4, 3)).astype(np.int16)
-    steps = np.diff(grid.reshape(-1, 3), axis=0, prepend=np.zeros((1, 3), np.int16)).reshape(-1, 4, 3)
-    letters = encode_residues(structure, 0, count - 1)[:, 0].numpy().astype(np.uint8)
-    none = np.zeros((count, 3), np.float32)
-    return Chains(letters, none, np.array([0]), np.array([count]), np.array([0]), steps)
-
-
 @pytest.fixture(scope="module")
 def packed() -> tuple[Structure, Chains, PackedChains]:
     """Ubiquitin with packed side chains, once as a structure and once as training data."""
     bare = strip_side_chains(read(find("structures", "1ubi.pdb")))
     bare = replace(bare, xyz=bare.xyz - bare.xyz.mean(0))
-    chains = chains_of(bare)
+    chains = single_chain(bare)
     chi = pack_chi(chains, 0)
     kept = PackedChains(np.array([0]), np.array([0]), chi, "")
     return packed_structure(chains, kept, 0), chains, kept
