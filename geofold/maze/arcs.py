@@ -33,9 +33,19 @@ def arc_length(relief: Relief, at: Tensor, move: Tensor, scene: Tensor, chords: 
     chords : int
         Number of chords into which the arc is divided.
     """
+    return _chord_lengths(relief.height(_points(at, move, chords), scene), move)
+
+
+def _points(at: Tensor, move: Tensor, chords: int) -> Tensor:
+    """Divide arcs into chords with ends (B, c + 1, 2)."""
     share = torch.linspace(0, 1, chords + 1, dtype=at.dtype, device=at.device)
-    rise = relief.height(at[:, None] + share[:, None] * move[:, None], scene).diff(dim=-1)
-    return (move.square().sum(-1, keepdim=True) / chords**2 + rise.square()).sqrt().sum(-1)
+    return at[:, None] + share[:, None] * move[:, None]
+
+
+def _chord_lengths(height: Tensor, move: Tensor) -> Tensor:
+    """Lengths (B,) of arcs from the heights (B, c + 1) of the ends of their chords."""
+    flat = move.square().sum(-1, keepdim=True) / (height.shape[1] - 1) ** 2
+    return (flat + height.diff(dim=-1).square()).sqrt().sum(-1)
 
 
 def walk(relief: Relief, at: Tensor, tangent: Tensor, slope: Tensor, scene: Tensor) -> Tensor:
@@ -58,8 +68,8 @@ def walk(relief: Relief, at: Tensor, tangent: Tensor, slope: Tensor, scene: Tens
     share = torch.ones_like(length)
     for _ in range(WALK_ITERATIONS):
         move = share[:, None] * tangent
-        end_slope = relief.slope(at[:, None] + move[:, None], scene)[:, 0]
-        excess = arc_length(relief, at, move, scene) - length
-        pace = surface_length(tangent, end_slope).clamp_min(torch.finfo(tangent.dtype).tiny)
+        height, slopes = relief.height_and_slope(_points(at, move, ARC_CHORDS), scene)
+        excess = _chord_lengths(height, move) - length
+        pace = surface_length(tangent, slopes[:, -1]).clamp_min(torch.finfo(tangent.dtype).tiny)
         share = (share - excess / pace).clamp_min(0).minimum(longest)
     return share[:, None] * tangent
