@@ -62,6 +62,10 @@ SIGNATURES = {
     "learned_gate": "iiippppppppp",
     "stream_step": "pippppp",
     "stiff_contacts": "pipidiip",
+    "born_single": "pippp",
+    "born_double": "pippp",
+    "score_single": "pipp",
+    "score_double": "pipp",
 }
 """Arguments of the kernels, see `geofold.kernels.structures.KINDS`."""
 
@@ -86,9 +90,14 @@ def library() -> ctypes.CDLL | None:
 
 def usable(*tensors: Tensor, dtype: torch.dtype = torch.float64) -> bool:
     """Whether a kernel may replace a plain function: no gradient is recorded, and all is of a type and on the CPU."""
-    if _Choice.plain or torch.is_grad_enabled():
+    if torch.is_grad_enabled():
         return False
-    return all(t.dtype is dtype and t.device.type == "cpu" for t in tensors) and library() is not None
+    return all(t.dtype is dtype and t.device.type == "cpu" for t in tensors) and available()
+
+
+def available() -> bool:
+    """Whether there are kernels, and the plain functions are not forced."""
+    return not _Choice.plain and library() is not None
 
 
 @contextmanager

@@ -102,6 +102,21 @@ class Stream(Structure):
     _fields_: ClassVar = fields("iiiiiiiidp", "features width latent layers inner states rank taps epsilon weights")
 
 
+class Born(Structure):
+    """Particles in a generalised Born solvent, see ``born.c``."""
+
+    _fields_: ClassVar = fields("iddppp", "count prefactor surface charge radius scale")
+
+
+class Score(Structure):
+    """Networks of the potential of loops and the environment that they read, see ``score.c``."""
+
+    _fields_: ClassVar = fields(
+        "iiiiiiippppp",
+        "residues first length width convolutions networks block number donates beta xyz weights",
+    )
+
+
 class Contacts(Structure):
     """Contacts of a goal and the constants of their cost."""
 

@@ -31,6 +31,22 @@ static inline float exponential(float x) {
     return p * float_of((bits_of(shifted) - bits_of(12582912.0f) + 127) << 23);
 }
 
+/* log(x) of positive normal numbers, within two units in the last place (polynomial of Cephes' logf). */
+static inline float logarithm(float x) {
+    int32_t exponent = (bits_of(x) - bits_of(0.70710678f)) >> 23;
+    float m = float_of(bits_of(x) - exponent * (1 << 23)) - 1.0f, e = (float)exponent, square = m * m;
+    float p = 7.0376836292e-2f;
+    p = p * m - 1.1514610310e-1f;
+    p = p * m + 1.1676998740e-1f;
+    p = p * m - 1.2420140846e-1f;
+    p = p * m + 1.4249322787e-1f;
+    p = p * m - 1.6668057665e-1f;
+    p = p * m + 2.0000714765e-1f;
+    p = p * m - 2.4999993993e-1f;
+    p = p * m + 3.3333331174e-1f;
+    return m + (p * m * square - e * 2.12194440e-4f - 0.5f * square) + e * 0.693359375f;
+}
+
 /* x / (1 + exp(-x)) */
 static inline float silu(float x) { return x / (1.0f + exponential(-x)); }
 

@@ -22,6 +22,8 @@ from geofold.learn.loop_denoiser.features import backbone_frames
 MAX_NEIGHBOURS = 32
 CUTOFF = 14.0
 """Distance (A) between CB atoms beyond which a neighbour is ignored."""
+TYPICAL_NEIGHBOURS = 8.0
+"""Typical number of neighbours within the cutoff, by which sums are divided."""
 CENTRES = torch.arange(2.0, 15.0)
 """Centres (A) of the Gaussians that encode a distance, of width 1 A."""
 OFFSETS = (-3, -2, -1, 1, 2, 3)
@@ -57,6 +59,11 @@ class LoopEnvironment:
     number: Tensor
     first: int
     length: int
+
+    @cached_property
+    def donates(self) -> Tensor:
+        """Whether the N-H of each residue can donate a hydrogen bond, (N,) bool."""
+        return (torch.cat([self.number.new_zeros(1), self.number.diff()]) == 1) & (self.letters != PROLINE)
 
     @cached_property
     def residue_features(self) -> Tensor:
@@ -173,8 +180,7 @@ def _hydrogen_bonds(xyz: Tensor, around: LoopEnvironment) -> Tensor:
     c_before = torch.cat([c[:, :1], c[:, :-1]], 1)
     away = nn.functional.normalize(n - c_before, dim=-1) + nn.functional.normalize(n - ca, dim=-1)
     h = n + N_H_LENGTH * nn.functional.normalize(away, dim=-1)
-    donates = torch.cat([number.new_zeros(1), number.diff()]) == 1
-    donates &= around.letters != PROLINE
+    donates = around.donates
 
     def strongest(donors: slice, acceptors: slice, axis: int) -> Tensor:
         offset = number[acceptors] - number[donors][:, None]

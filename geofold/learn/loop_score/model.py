@@ -24,7 +24,15 @@ from torch import Tensor, nn
 
 from geofold import resources
 from geofold.core.draws import DrawsFrom
-from geofold.learn.loop_score.features import PAIR_FEATURES, RESIDUE_FEATURES, LoopEnvironment, ScoreFeatures, featurise
+from geofold.learn.loop_score.compiled import compiled_scores, is_compiled
+from geofold.learn.loop_score.features import (
+    PAIR_FEATURES,
+    RESIDUE_FEATURES,
+    TYPICAL_NEIGHBOURS,
+    LoopEnvironment,
+    ScoreFeatures,
+    featurise,
+)
 from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 from geofold.learn.weights import load_frozen
 
@@ -33,8 +41,6 @@ SCORE_BATCH = 16
 """Candidates that are scored at a time: as fast as more of them, with less memory."""
 CONVOLUTIONS = 2
 """Convolutions along the loop."""
-TYPICAL_NEIGHBOURS = 8.0
-"""Typical number of neighbours within the cutoff, by which sums are divided."""
 
 
 class ScoreNetwork(nn.Module):
@@ -129,6 +135,8 @@ class LoopScore(nn.Module):
     def scores(self, candidates: Tensor, around: LoopEnvironment) -> Tensor:
         """Scores (K,) of many candidates (K, L, 4, 3), computed in batches without gradients."""
         like = next(self.parameters())
+        if is_compiled(self):
+            return compiled_scores(self, candidates.to(like), around)
         return torch.cat([self(part.to(like), around) for part in candidates.split(SCORE_BATCH)])
 
 

@@ -1,22 +1,29 @@
-"""Terms of the loss by kernels in C: twins of `Sterics.clashes` with its sums, and of `RamachandranTerm`.
+"""Terms of the loss by kernels in C: twins of `Sterics.clashes` with its sums, `RamachandranTerm`, and OBC2 by OpenMM.
 
-Glossary: ``B`` rows, ``m`` local atoms, ``n`` torsions, ``k = n + 3 m`` observations, ``L`` residues, ``p`` pairs.
+Glossary: ``B`` rows, ``m`` local atoms, ``n`` torsions, ``k = n + 3 m`` observations, ``L`` residues, ``p`` pairs,
+``q`` particles of a force field.
 
 Gradients and shares are added to arrays that are handed in, so that the terms of a loss fill one array.
 """
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from geofold.kernels.library import call
-from geofold.kernels.structures import OverlapShape
+from geofold.kernels.structures import Born, OverlapShape
 from geofold.molecule.energy.clash_cost import COST_SCALE, DISTANCE_OFFSET, OVERLAP_TOLERANCE, SOFTENING
 from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
+from geofold.molecule.energy.subsystem import plain_parameters
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 
+COULOMB = 138.93545764438198
+"""Coulomb constant (kJ nm/mol/e^2), as in OpenMM."""
 SHAPE = OverlapShape.of(OVERLAP_TOLERANCE, COST_SCALE, SOFTENING, SEVERE_OVERLAP, DISTANCE_OFFSET)
 
 
@@ -100,3 +107,30 @@ def add_ramachandran(
         "ramachandran", term.c_struct, rows, n, angle, increment, increment.stride(0), weight, cost, gradient,
         gradient.stride(0), share, 0 if share is None else share.shape[1],
     )  # fmt: skip
+
+
+def born_solvation(force: Any) -> Born:
+    """Particles of an openmm.GBSAOBCForce without cutoff, for `born_energy`."""
+    rows = [plain_parameters(force.getParticleParameters(p)) for p in range(force.getNumParticles())]
+    charge, radius, scale = torch.tensor(rows, dtype=torch.float64).reshape(-1, 3).T.contiguous()
+    prefactor = COULOMB * (1 / force.getSoluteDielectric() - 1 / force.getSolventDielectric())
+    (surface,) = plain_parameters([force.getSurfaceAreaEnergy()])
+    return Born.of(len(rows), prefactor, 4 * math.pi * surface, charge, radius, scale)
+
+
+def born_energy(born: Born, xyz: Tensor, *, double: bool = False) -> tuple[Tensor, Tensor]:
+    """Energy (B,) in kJ/mol of a generalised Born solvent, and its gradient (B, q, 3) in kJ/mol/nm.
+
+    Parameters
+    ----------
+    born : Born
+        Particles.
+    xyz : (B, q, 3)
+        Their coordinates, nm.
+    double : bool
+        Evaluate in double precision, which takes eight times as long; otherwise in single precision, as OpenMM's CPU
+        platform does.
+    """
+    energy, gradient = xyz.new_empty(len(xyz)), torch.empty_like(xyz)
+    call("born_double" if double else "born_single", born, len(xyz), xyz.contiguous(), energy, gradient)
+    return energy, gradient

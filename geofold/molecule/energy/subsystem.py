@@ -158,7 +158,7 @@ def _not_copied(what: str) -> ForceFieldError:
     )
 
 
-def _plain(parameters: Sequence[Any]) -> list[Any]:
+def plain_parameters(parameters: Sequence[Any]) -> list[Any]:
     """Parameters as plain numbers, which OpenMM takes in the units that it gives them in, ten times as fast."""
     return [getattr(value, "_value", value) for value in parameters]
 
@@ -167,14 +167,14 @@ def _bonded(force: Any, term: str, size: int) -> Terms:
     """Bonds, angles or torsions."""
     count = getattr(force, f"getNum{term}s")()
     read = getattr(force, f"get{term}Parameters")
-    rows = [_plain(read(i)) for i in range(count)]
+    rows = [plain_parameters(read(i)) for i in range(count)]
     members = np.array([row[:size] for row in rows], dtype=np.int64).reshape(-1, size)
     return Terms(f"add{term}", members, [row[size:] for row in rows])
 
 
 def _maps(force: Any) -> ForceTerms:
     """Correction maps of phi and psi (CMAP)."""
-    rows = [_plain(force.getTorsionParameters(i)) for i in range(force.getNumTorsions())]
+    rows = [plain_parameters(force.getTorsionParameters(i)) for i in range(force.getNumTorsions())]
     members = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 8)
     return ForceTerms(force, [], Terms("addTorsion", members, [row[:1] for row in rows], first=False))
 
@@ -182,14 +182,19 @@ def _maps(force: Any) -> ForceTerms:
 def _nonbonded(force: Any) -> ForceTerms:
     if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
         raise _not_copied("parameter offsets in its NonbondedForce")
-    particles = [_plain(force.getParticleParameters(p)) for p in range(force.getNumParticles())]
-    rows = [_plain(force.getExceptionParameters(i)) for i in range(force.getNumExceptions())]
+    particles = _particles(force)
+    rows = [plain_parameters(force.getExceptionParameters(i)) for i in range(force.getNumExceptions())]
     members = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
     return ForceTerms(force, particles, Terms("addException", members, [row[2:] for row in rows]))
 
 
 def _born(force: Any) -> ForceTerms:
-    return ForceTerms(force, [_plain(force.getParticleParameters(p)) for p in range(force.getNumParticles())], None)
+    return ForceTerms(force, _particles(force), None)
+
+
+def _particles(force: Any) -> list[list[Any]]:
+    """Parameters of all particles."""
+    return [plain_parameters(force.getParticleParameters(p)) for p in range(force.getNumParticles())]
 
 
 def _copy_maps(old: Any, new: Any) -> None:

@@ -10,8 +10,10 @@ import pytest
 import torch
 from app_cases import STRUCTURES
 
+from geofold.kernels.library import library, plain
 from geofold.learn import training_loop as training
 from geofold.learn.loop_score import training as score_training
+from geofold.learn.loop_score.compiled import is_compiled
 from geofold.learn.loop_score.decoys import GUIDED, PERTURBED, SAMPLED, Decoys, decoys_from_arrays, decoys_to_arrays
 from geofold.learn.loop_score.ensemble import average_rounds, save_score, summarise_ranking
 from geofold.learn.loop_score.features import featurise
@@ -89,7 +91,31 @@ def test_scores_in_batches_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPa
     loop, score = decoys(), LoopScore(seed=2).eval()
     complete = score(loop.xyz, loop.around).detach()
     monkeypatch.setattr("geofold.learn.loop_score.model.SCORE_BATCH", 7)
-    torch.testing.assert_close(score.scores(loop.xyz.double(), loop.around), complete, rtol=1e-4, atol=1e-5)
+    with plain():
+        torch.testing.assert_close(score.scores(loop.xyz.double(), loop.around), complete, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(library() is None, reason="no compiler here")
+@pytest.mark.parametrize("width, members", [(96, 2), (16, 1)])
+def test_scores_by_the_kernel_are_those_of_the_networks(width: int, members: int) -> None:
+    loop = decoys(count=12)
+    number = loop.around.number + 1000 * (torch.arange(len(loop.around.number)) > 50)  # a second chain
+    around = replace(loop.around, xyz=loop.around.xyz.double(), number=number)
+    score = LoopScore(seed=3, width=width, members=members).double().eval()
+    fast = score.scores(loop.xyz.double(), around)
+    with plain():
+        slow = score.scores(loop.xyz.double(), around)
+    assert float(slow.std()) > 1e-3
+    torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
+    single = score.float().scores(loop.xyz, around)
+    torch.testing.assert_close(single.double(), slow, rtol=1e-3, atol=1e-4)
+    assert torch.equal(single[3:4], score.scores(loop.xyz[3:4], around)), "a row of a batch is the row alone"
+
+
+def test_a_potential_that_the_kernel_does_not_serve_takes_the_networks() -> None:
+    loop, narrow = decoys(count=4), LoopScore(seed=3, width=20).eval()
+    torch.testing.assert_close(narrow.scores(loop.xyz, loop.around), narrow(loop.xyz, loop.around).detach())
+    assert not is_compiled(narrow) and not is_compiled(LoopScore(seed=3).train())
 
 
 def test_the_loss_is_zero_if_scores_are_distances_and_larger_otherwise() -> None:

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from geofold.kernels.library import library, plain
+from geofold.molecule.energy.amber import FORCE_FIELDS
+from geofold.molecule.energy.compiled_terms import born_energy, born_solvation
+from geofold.molecule.energy.openmm_energy import EnergyModel, force_of
 from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
@@ -82,3 +85,32 @@ def test_the_largest_violation_is_that_of_the_worst_overlap() -> None:
             overlap, _ = domain.sterics.overlaps(domain.decoder.split(prediction.mean)[1], state.pairs)
             worst = float(domain.loss_and_gradient(prediction, state, domain.goal).loss.violation)
             assert worst == pytest.approx(max(float(overlap.max()) - SEVERE_OVERLAP, 0.0), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["amber14", "amber99sbildn"])
+def test_the_born_solvent_is_that_of_openmm(name: str) -> None:
+    import openmm
+
+    structure = read(find("structures", "1ajj.pdb"))
+    model = EnergyModel.of(structure, structure.conformer(None), force_field=FORCE_FIELDS[name])
+    noise = torch.Generator().manual_seed(1)
+    xyz = torch.as_tensor(model.completed.xyz) + 0.01 * torch.randn(2, *model.completed.xyz.shape, generator=noise)
+    force = force_of(model.system, openmm.GBSAOBCForce)
+    force.setSurfaceAreaEnergy(3.0)
+    system = openmm.System()
+    for _ in range(xyz.shape[1]):
+        system.addParticle(1.0)
+    system.addForce(openmm.XmlSerializer.clone(force))
+    reference = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), reference)
+    energy, gradient = born_energy(born_solvation(force), xyz, double=True)
+    single = born_energy(born_solvation(force), xyz)
+    for row, points in enumerate(xyz):
+        context.setPositions(points.numpy())
+        state = context.getState(getEnergy=True, getForces=True)
+        want = state.getPotentialEnergy()._value
+        slope = -torch.as_tensor(state.getForces(asNumpy=True)._value)
+        assert float(energy[row]) == pytest.approx(want, rel=1e-10)
+        torch.testing.assert_close(gradient[row], slope, rtol=1e-10, atol=1e-10 * float(slope.abs().max()))
+        assert float(single[0][row]) == pytest.approx(want, rel=1e-5)
+        torch.testing.assert_close(single[1][row], slope, rtol=1e-4, atol=1e-5 * float(slope.abs().max()))

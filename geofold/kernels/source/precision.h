@@ -1,0 +1,19 @@
+/* Elementary functions under names for both precisions; NAME(exp) is that of the precision `real`. */
+#ifndef GEOFOLD_PRECISION_H
+#define GEOFOLD_PRECISION_H
+
+/* These relax no arithmetic: they let the compiler use vector instructions for roots and choices. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-math-errno", "no-trapping-math")
+#endif
+
+#include "elementary.h"
+
+static inline float exp_single(float x) { return exponential(x); }
+static inline float log_single(float x) { return logarithm(x); }
+static inline float sqrt_single(float x) { return sqrtf(x); }
+static inline double exp_double(double x) { return exp(x); }
+static inline double log_double(double x) { return log(x); }
+static inline double sqrt_double(double x) { return sqrt(x); }
+
+#endif
