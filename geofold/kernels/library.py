@@ -20,6 +20,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -34,7 +35,9 @@ SOURCE = Path(__file__).resolve().parent / "source"
 VARIABLE = "GEOFOLD_KERNELS"
 """Environment variable that forces the plain functions if it is `PLAIN`."""
 PLAIN = "plain"
-OPTIONS = ("-O3", "-fPIC", "-shared")
+OPTIONS = ("-O3", "-fPIC")
+VECTORISED = {name: ("-fno-math-errno", "-fno-trapping-math") for name in ("born.c", "score.c")}
+"""Options of single sources. They relax no arithmetic, but allow vector instructions for roots and choices."""
 NATIVE = "-march=native"
 """Option for the instructions of this processor; left out if the compiler refuses it."""
 NO_MEMORY = 1
@@ -152,7 +155,7 @@ def _load(path: Path) -> ctypes.CDLL | None:
 def _key(sources: list[Path]) -> str:
     """Name of the library: it changes with the sources, the options, and the instructions of the processor."""
     text = [path.read_bytes() for path in sources]
-    text += [" ".join((*OPTIONS, platform.machine(), platform.system(), _instructions())).encode()]
+    text += [" ".join((*OPTIONS, repr(VECTORISED), platform.machine(), platform.system(), _instructions())).encode()]
     return hashlib.sha256(b"\0".join(text)).hexdigest()[:16]
 
 
@@ -194,18 +197,25 @@ def _compile(sources: list[Path], target: Path) -> bool:
     compiler = shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return False
-    handle, part = tempfile.mkstemp(suffix=".so", dir=target.parent)
-    os.close(handle)
-    files = [str(path) for path in sources if path.suffix == ".c"]
+    files = [path for path in sources if path.suffix == ".c"]
     try:
-        for options in ((*OPTIONS, NATIVE), OPTIONS):
-            command = [compiler, *options, "-o", part, *files, "-lm"]
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False)
-            if done.returncode == 0:
-                os.replace(part, target)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder, ThreadPoolExecutor() as pool:
+            whole, parts = Path(folder) / "kernels.so", [Path(folder) / f"{path.stem}.o" for path in files]
+
+            def translate(source: Path, part: Path) -> bool:
+                options = (*OPTIONS, *VECTORISED.get(source.name, ()), "-c", str(source), "-o", str(part))
+                return _run(compiler, *options, NATIVE) or _run(compiler, *options)
+
+            done = all(pool.map(translate, files, parts))
+            if done and _run(compiler, "-shared", *map(str, parts), "-o", str(whole), "-lm"):
+                os.replace(whole, target)
                 return True
     except (OSError, subprocess.SubprocessError):
         return False
-    finally:
-        Path(part).unlink(missing_ok=True)
     return False
+
+
+def _run(*command: str) -> bool:
+    """Run a command in silence; whether it succeeded."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False)
+    return done.returncode == 0

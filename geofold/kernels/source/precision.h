@@ -2,11 +2,6 @@
 #ifndef GEOFOLD_PRECISION_H
 #define GEOFOLD_PRECISION_H
 
-/* These relax no arithmetic: they let the compiler use vector instructions for roots and choices. */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-math-errno", "no-trapping-math")
-#endif
-
 #include "elementary.h"
 
 static inline float exp_single(float x) { return exponential(x); }
