@@ -104,7 +104,8 @@ class Relief:
         if self.size.shape[1]:
             bump, q = self._bumps(at, scene)
             height = height + bump.sum(-1)
-            slope = slope - torch.einsum("bkj,bkji,bjix->bkx", bump, q, self.shape[scene])
+            pulled = (q[..., None] * self.shape[scene][:, None]).sum(-2)
+            slope = slope - (bump[..., None] * pulled).sum(-2)
         return height, slope
 
     def bend(self, at: Tensor, scene: Tensor, along: Tensor) -> Tensor:
@@ -113,7 +114,7 @@ class Relief:
         bend = -(self.amplitude[scene][:, None] * self._angle(at, scene).cos() * pace.square()).sum(-1)
         if self.size.shape[1]:
             bump, q = self._bumps(at, scene)
-            moved = torch.einsum("bjix,bkx->bkji", self.shape[scene], along)
+            moved = (self.shape[scene][:, None] * along[:, :, None, None]).sum(-1)
             bend = bend + (bump * ((q * moved).sum(-1).square() - moved.square().sum(-1))).sum(-1)
         return bend
 
@@ -123,7 +124,8 @@ class Relief:
 
     def _bumps(self, at: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
         """Heights (B, k, b) of the bumps, and q (B, k, b, 2)."""
-        q = torch.einsum("bjix,bkjx->bkji", self.shape[scene], at[:, :, None] - self.centre[scene][:, None])
+        offset = at[:, :, None] - self.centre[scene][:, None]
+        q = (self.shape[scene][:, None] * offset[..., None, :]).sum(-1)
         return self.size[scene][:, None] * (-q.square().sum(-1) / 2).exp(), q
 
 
