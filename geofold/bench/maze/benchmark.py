@@ -10,10 +10,13 @@ episode. Steps are timed separately, one row at a time, on the first episodes (p
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from geofold.bench.common.records import Records, gather
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent, require_predictors
@@ -30,6 +33,8 @@ CORRIDOR_EPISODES, GRID_EPISODES, TIMED_EPISODES = 64, 90, 24
 with timing."""
 EPISODES_PER_JOB = 32
 """Number of episodes in a job."""
+BUDGET_STEPS = 64
+"""Steps of GeoSSM whose mean time is the time limit of iLQR-lite."""
 TEST_WORLDS, TUNING_WORLDS = 1_000_000, 0
 """Numbers of the first world of the test split and of the tuning split."""
 WORLD, MAZE, GRID, CLOCK = "world", "corridors", "grid", "clock"
@@ -144,18 +149,27 @@ def run_batch(panel: str, batch: tuple[Episode, ...]) -> list[tuple[str, str, di
     walks = [episode.walk for episode in batch]
     rows: list[tuple[str, str, dict[str, Any]]] = []
     unassisted: list[EpisodeRecord] = []
+    budget = time_geossm(walks) if panel == CLOCK else math.inf
     for agent in agents_of(panel):
-        parts = agent.timed() if panel == CLOCK else agent.parts()
+        parts = agent.timed(budget) if panel == CLOCK else agent.parts()
         if panel == CLOCK:  # the first step of a process includes loading
             run_episodes(walks, parts, steps=2, with_features=True)
         runs = run_episodes(walks, parts, leg_steps=MAX_LEG_STEPS, with_features=True, steps=EPISODE_STEPS)
         unassisted = runs if agent.name == PREDICTOR else unassisted
         for number, (episode, run) in enumerate(zip(batch, runs, strict=True)):
             numbers = {"panel": panel, "move_at": episode.move_at, "drag": episode.drag, **measure_run(run)}
-            numbers |= time_steps(run) if panel == CLOCK else {}
+            numbers |= {**time_steps(run), "budget": round(budget, 3)} if panel == CLOCK else {}
             numbers |= count_hotspots(run, unassisted[number]) if (panel, agent.name) == (MAZE, ELASTIC) else {}
             rows.append((episode.key, agent.name, numbers))
     return [*rows, *((episode.key, "done", {}) for episode in batch)]
+
+
+def time_geossm(walks: list[EpisodeSetup]) -> float:
+    """Time (ms) of a step of GeoSSM in the episodes that are timed next, the time limit of iLQR-lite."""
+    agent = next(agent for agent in AGENTS if agent.name == "geossm")
+    run_episodes(walks, agent.parts(), steps=2, with_features=True)
+    runs = run_episodes(walks, agent.parts(), steps=BUDGET_STEPS, with_features=True)
+    return float(np.mean([run.milliseconds.mean() for run in runs]))
 
 
 def measure_run(run: EpisodeRecord) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from geofold.files import write_all
 from geofold.maze.episode import run_episode
 from geofold.maze.episode_log import EpisodeRecord
 from geofold.maze.layouts import DOOR, GAP, JUNCTION
+from geofold.maze.regret import OpenLeg
 from geofold.maze.render import heat_map
 from geofold.maze.world import make_world
 
@@ -30,23 +31,24 @@ PREDICTOR, ELASTIC = "vanilla_ssm", "esm"
 def count_hotspots(elastic: EpisodeRecord, unassisted: EpisodeRecord) -> dict[str, int]:
     """Count steps and inner steps of an elastic agent where its world is hard.
 
-    Hard places are defined in two ways: junctions, doors and gaps of the layout; and the `HARDEST_SHARE` of the squares
-    visited by the predictor alone with the highest mean loss there. Squares that it never visited count for neither.
+    Hard places are defined in two ways, neither of which uses what a gate reads: junctions, doors and gaps of the
+    layout; and the `HARDEST_SHARE` of the squares visited by the predictor alone in which it loses most steps on the
+    oracle's shortest path. Squares that it never visited count for neither.
 
     Parameters
     ----------
-    elastic, unassisted : Run
+    elastic, unassisted : EpisodeRecord
         Runs of the agent with a gate and of its predictor alone, in the same world.
     """
     kind = elastic.worlds[0].layout.kind[elastic.cells()]
     is_narrow = np.isin(kind, (JUNCTION, DOOR, GAP))
-    visits, loss = np.zeros((SQUARES_PER_SIDE, SQUARES_PER_SIDE)), np.zeros((SQUARES_PER_SIDE, SQUARES_PER_SIDE))
+    visits, lost = np.zeros((SQUARES_PER_SIDE, SQUARES_PER_SIDE)), np.zeros((SQUARES_PER_SIDE, SQUARES_PER_SIDE))
     np.add.at(visits, unassisted.cells(SQUARES_PER_SIDE), 1)
-    np.add.at(loss, unassisted.cells(SQUARES_PER_SIDE), unassisted.loss)
-    mean = np.where(visits > 0, loss / np.maximum(visits, 1), -np.inf)
+    np.add.at(lost, unassisted.cells(SQUARES_PER_SIDE), steps_lost(unassisted))
+    ranked = np.where(visits > 0, lost, -np.inf).ravel()
     hard_count = max(round(HARDEST_SHARE * int((visits > 0).sum())), 1)
-    is_hard = np.zeros(mean.shape, dtype=bool)
-    is_hard.ravel()[np.argsort(-mean.ravel(), kind="stable")[:hard_count]] = True
+    is_hard = np.zeros(visits.shape, dtype=bool)
+    is_hard.ravel()[np.argsort(-ranked, kind="stable")[:hard_count]] = True
     squares = elastic.cells(SQUARES_PER_SIDE)
     is_visited, inner = visits[squares] > 0, elastic.inner
     return {
@@ -57,6 +59,20 @@ def count_hotspots(elastic: EpisodeRecord, unassisted: EpisodeRecord) -> dict[st
         "hard_steps": int(is_hard[squares].sum()),
         "hard_inner": int(inner[is_hard[squares]].sum()),
     }
+
+
+def steps_lost(run: EpisodeRecord) -> np.ndarray:
+    """Return the steps (T,) that each step loses: one, less the progress on the shortest path to its target."""
+    lost = np.ones(len(run.inner))
+    for leg in run.legs:
+        change = leg.began if run.dragged is None else min(max(run.dragged, leg.began), leg.ended)
+        for world, begin, end in ((run.worlds[0], leg.began, change), (run.worlds[-1], change, leg.ended)):
+            if begin == end:
+                continue
+            field = OpenLeg.of(world, leg.target, run.positions[begin], begin)
+            left = np.array([field.remaining_steps(place) for place in run.positions[begin : end + 1]])
+            lost[begin:end] += np.diff(left)
+    return lost
 
 
 def compute_shares(rows: list[dict[str, int]]) -> dict[str, float]:

@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from process_cases import Here
 
 from geofold import resources
 from geofold.bench.common import processes
 from geofold.bench.maze import benchmark as maze
+from geofold.bench.maze import hotspots
 from geofold.bench.maze import tables as maze_table
 from geofold.bench.maze.agents import registry as maze_roster
 from geofold.bench.maze.agents.ilqr import IlqrLite, Quadratic, sweep
 from geofold.bench.maze.agents.rmp import Reactive
 from geofold.bench.maze.benchmark import CASES, Episode, make_episodes, make_jobs, measure_run, time_steps
-from geofold.bench.maze.hotspots import compute_shares, count_hotspots
+from geofold.bench.maze.hotspots import compute_shares, count_hotspots, steps_lost
 from geofold.cli import main
 from geofold.core.gate import FixedGate
 from geofold.learn.maze_predictor import build_predictor
@@ -65,7 +67,7 @@ def test_jobs_cover_every_drag_and_no_world_twice() -> None:
 def test_every_agent_moves(untrained) -> None:
     world = make_world(0)
     for agent in (*maze_roster.AGENTS, *maze_roster.CONFIGURATIONS):
-        run = run_episode(world, agent.timed(), steps=3, with_features=True)
+        run = run_episode(world, agent.timed(8.0), steps=3, with_features=True)
         assert len(run.inner) == 3 and np.isfinite(run.positions).all()
         assert (run.inner == 0).all() == (agent.name in ("transformer", "vanilla_ssm", "rmp", "ssm_attention"))
 
@@ -157,7 +159,16 @@ def test_numbers_of_an_episode() -> None:
     assert time_steps(ended)["cpu"] > 0
 
 
-def test_hotspots_count_every_step_once() -> None:
+def test_steps_lost_add_up_to_the_regret() -> None:
+    run = run_episode(make_world(1000, targets=3), move_at=20, drag="large")
+    assert run.dragged == 20 and len(run.legs) == 3
+    lost = steps_lost(run)
+    assert lost.min() > -0.8  # the oracle's paths are up to 1.4 % too long, and lead through cell centres
+    for leg in run.legs:
+        assert lost[leg.began : leg.ended].sum() == pytest.approx(leg.regret * max(leg.shortest, 1.0))
+
+
+def test_hotspots_count_every_step_once(monkeypatch) -> None:
     elastic = run_episode(make_world(3, "corridors", targets=2), steps=80)
     unassisted = run_episode(make_world(3, "corridors", targets=2), maze_controller(gate=FixedGate(1)), steps=80)
     counts = count_hotspots(elastic, unassisted)
@@ -166,7 +177,8 @@ def test_hotspots_count_every_step_once() -> None:
     # where nothing is hard but one place, inner steps that are made there alone are all made where it is hard
     inner_steps = np.zeros(len(elastic.inner), dtype=int)
     inner_steps[40:44] = 3
-    flat = replace(elastic, inner=inner_steps, loss=np.where(inner_steps > 0, 9.0, 0.0))
+    flat = replace(elastic, inner=inner_steps)
+    monkeypatch.setattr(hotspots, "steps_lost", lambda run: np.where(inner_steps > 0, 1.0, 0.0))
     flat_counts = count_hotspots(flat, flat)
     assert flat_counts["hard_inner"] == flat_counts["known_inner"] == 12 and flat_counts["known_steps"] == len(
         inner_steps
@@ -209,28 +221,6 @@ def test_a_run_writes_tables_and_is_resumed(untrained, tmp_path: Path, monkeypat
     assert (tmp_path / "records.jsonl").read_text() == before
 
 
-class Here:
-    """A pool of processes that runs its jobs in this process."""
-
-    def __init__(self, *given, **named) -> None: ...
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *given) -> None: ...
-
-    def submit(self, work, *given):
-        return Done(work(*given))
-
-
-class Done:
-    def __init__(self, value) -> None:
-        self.value = value
-
-    def result(self):
-        return self.value
-
-
 def test_missing_weights_stop_the_run(tmp_path: Path, monkeypatch, capsys) -> None:
     def none(*parts: str) -> Path:
         raise FileNotFoundError
@@ -239,3 +229,16 @@ def test_missing_weights_stop_the_run(tmp_path: Path, monkeypatch, capsys) -> No
     assert main(["bench", "maze", "--out", str(tmp_path / "out"), "--quick"]) == 2
     assert "geofold train maze --backbone" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_time_limit_of_ilqr_is_that_of_a_geossm_step(untrained, monkeypatch) -> None:
+    monkeypatch.setattr(maze, "EPISODE_STEPS", 2)
+    monkeypatch.setattr(maze, "BUDGET_STEPS", 3)
+    monkeypatch.setattr(maze, "time_geossm", lambda walks: 0.5)
+    limits = []
+    agent = next(agent for agent in maze_roster.AGENTS if agent.name == "ilqr_lite")
+    monkeypatch.setattr(maze, "AGENTS", (replace(agent, capped=lambda ms: limits.append(ms) or agent.parts()),))
+    rows = maze.run_batch(maze.CLOCK, (Episode(maze.CLOCK, 0, None, None),))
+    assert limits == [0.5] and rows[0][2]["budget"] == 0.5
+    monkeypatch.undo()
+    assert agent.timed(0.5).budget == 0.5 and agent.parts().budget is None

@@ -26,8 +26,6 @@ from geofold.learn.maze_predictor import PREDICTORS, shipped_predictor, weights_
 from geofold.maze.demonstrations import demonstrate
 from geofold.maze.episode import StepController, maze_controller
 
-ILQR_BUDGET = 8.0
-"""Time limit (ms) of a step of iLQR-lite: the time of a GeoSSM step on an otherwise idle core."""
 COVARIANCE_WORLDS, COVARIANCE_RANK = 8, 8
 """Number of worlds whose plans define the covariance of latents, and its rank."""
 GRID = ((1e-4, 4, 0.95), (1e-3, 8, 0.98), (1e-2, 12, 0.995))
@@ -45,17 +43,17 @@ class MazeAgent:
     parts : callable
         Makes the controller, once for each batch of episodes.
     capped : callable or None
-        Makes the controller for timed episodes, if it is another one (with a time limit).
+        Makes the controller for timed episodes from a time limit (ms), if it has one.
     """
 
     name: str
     note: str
     parts: Callable[[], StepController]
-    capped: Callable[[], StepController] | None = None
+    capped: Callable[[float], StepController] | None = None
 
-    def timed(self) -> StepController:
-        """Make the controller of a timed stream."""
-        return (self.capped or self.parts)()
+    def timed(self, budget: float) -> StepController:
+        """Make the controller of a timed stream, with a time limit (ms) of its steps if it takes one."""
+        return self.parts() if self.capped is None else self.capped(budget)
 
 
 def require_predictors() -> None:
@@ -114,9 +112,7 @@ AGENTS: tuple[MazeAgent, ...] = (
     MazeAgent("rmp", "reactive: attraction and repulsions", _uncorrected(lambda: Reactive(margin=0.5))),
     MazeAgent("euclidean_tr", "selective, Euclidean metric, K = 1", _corrected(EuclideanMetric)),
     MazeAgent("latent_precondition", "selective, frozen covariance of plans, K = 1", _corrected(plan_covariance)),
-    MazeAgent(
-        "ilqr_lite", "selective, one Riccati sweep, H = 3", lambda: _ilqr(None), capped=lambda: _ilqr(ILQR_BUDGET)
-    ),
+    MazeAgent("ilqr_lite", "selective, one Riccati sweep, H = 3", lambda: _ilqr(None), capped=_ilqr),
     MazeAgent(
         "geossm_no_adapt",
         "its metric frozen after the first step",
