@@ -15,7 +15,7 @@ from geofold.errors import InputFileError
 from geofold.learn.weights import load_card
 
 GATE_WEIGHTS, PEPTIDE_GATE_WEIGHTS = "gate.safetensors", "peptide_gate.safetensors"
-METRIC_WEIGHTS = "metric.safetensors"
+MAZE_GATE_WEIGHTS, METRIC_WEIGHTS = "maze_gate.safetensors", "metric.safetensors"
 
 
 @cache

@@ -50,7 +50,7 @@ def demonstrate(number: int, *, seed: int = 0) -> Demonstrations:
         Features, plans and mask, (B, T, ...) each.
     """
     rng = np.random.default_rng([seed, number])
-    world = _draw_world(rng, number)
+    world = draw_world(rng, number)
     domain = MazeDomain.of([world], world.targets, with_features=True)
     planner = OraclePlanner(world)
     scene = torch.zeros(N_AGENTS, dtype=torch.long)
@@ -71,8 +71,15 @@ def demonstrate(number: int, *, seed: int = 0) -> Demonstrations:
     return Demonstrations(*(torch.stack(part, 1) for part in (features, plans, mask)))
 
 
-def _draw_world(rng: np.random.Generator, number: int) -> World:
-    """Draw a world, of the usual relief or of any relief and slope."""
+def draw_world(rng: np.random.Generator, number: int) -> World:
+    """Draw a world, of the usual relief or of any relief and slope.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    number : int
+        Every second world has corridors, and every second pair another relief than usual.
+    """
     seed, layout = int(rng.integers(2**31)), ("world", "corridors")[number % 2]
     if number % 4 < 2:
         return make_world(seed, layout)

@@ -36,8 +36,18 @@ corridors as lower ones (95 %, against 85 % without corrections) with a fifth of
 """
 
 
+def threshold_gate(tolerance: float = GUIDED_TOLERANCE) -> ThresholdGate:
+    """Gate that opens above a loss, and adds a correction for every factor of ten in kappa; not trained."""
+    return ThresholdGate(tolerance, first=SECOND_STEP_KAPPA, largest=MAX_DEPTH)
+
+
 def maze_controller(
-    backbone: Backbone | None = None, *, metric: Metric | None = None, gate: Gate | None = None, horizon: int = 1
+    backbone: Backbone | None = None,
+    *,
+    metric: Metric | None = None,
+    gate: Gate | None = None,
+    horizon: int = 1,
+    trust_region: TrustRegion | None = None,
 ) -> Controller:
     """Return the controller of the maze.
 
@@ -51,6 +61,8 @@ def maze_controller(
         None: a threshold gate, with a higher tolerance if there is a backbone.
     horizon : int
         H; a plan contains future moves, so its own loss (H = 1) is sufficient.
+    trust_region : TrustRegion or None
+        None: a radius of 1 at first, and of 8 at most.
 
     Returns
     -------
@@ -59,11 +71,8 @@ def maze_controller(
     return Controller(
         backbone or PlanShift(),
         metric or Pullback(),
-        TrustRegion(radius=1.0, largest=8.0),
-        gate
-        or ThresholdGate(
-            PLAN_TOLERANCE if backbone is None else GUIDED_TOLERANCE, first=SECOND_STEP_KAPPA, largest=MAX_DEPTH
-        ),
+        trust_region or TrustRegion(radius=1.0, largest=8.0),
+        gate or threshold_gate(PLAN_TOLERANCE if backbone is None else GUIDED_TOLERANCE),
         horizon=horizon,
     )
 

@@ -156,7 +156,7 @@ def maze(
 @train_app.command("gate")
 def gate(
     domain: Annotated[
-        str, typer.Option(help="loop (on the frozen loop model) or peptide (on the frozen peptide policy).")
+        str, typer.Option(help="loop, peptide or maze: on the frozen loop model, peptide policy or maze predictor.")
     ] = "loop",
     data: Annotated[str | None, typer.Option(help="Loops: a backbones.npz (geofold data build).")] = None,
     packed: Annotated[str | None, typer.Option(help="Loops: its side chains (geofold data pack).")] = None,
@@ -166,13 +166,15 @@ def gate(
 ) -> None:
     """Train a gate on a frozen model: which steps deserve a correction."""
     with user_errors():
-        if domain not in ("loop", "peptide"):
-            raise OptionError(f"domain {domain}", "loop or peptide", "choose one of them")
+        if domain not in ("loop", "peptide", "maze"):
+            raise OptionError(f"domain {domain}", "loop or peptide or maze", "choose one of them")
         if domain == "loop" and (data is None or packed is None):
             raise OptionError("a gate of loops without its data", "--data and --packed", "add both")
         from geofold.app.train.gate import loop_task, peptide_task, train_gate_model
+        from geofold.app.train.gate_maze import maze_task
 
-        task = loop_task(str(data), str(packed)) if domain == "loop" else peptide_task()
+        tasks = {"loop": lambda: loop_task(str(data), str(packed)), "peptide": peptide_task, "maze": maze_task}
+        task = tasks[domain]()
         train_gate_model(task, out, cases=cases, seed=seed)
 
 

@@ -1,4 +1,4 @@
-"""Train the gates of the loop and the peptide domain.
+"""Train the gates of loops, peptides and mazes.
 
 Streams are recorded, gates are fitted at several penalties of a correction and evaluated on held-out streams, and the
 highest penalty that costs hardly any task loss is chosen.
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from geofold.app.train.driver import progress_bar
 from geofold.app.train.folder import MADE_AGAIN, open_run
-from geofold.app.train.gate_front import UNIFORM_DEPTH, choose_penalty, write_front
+from geofold.app.train.gate_front import TASK_TOLERANCE, UNIFORM_DEPTH, choose_penalty, write_front
 from geofold.core.controller import Controller
 from geofold.core.gate import FixedGate, Gate, LearnedGate, ThresholdGate
 from geofold.errors import InputFileError, OptionError
@@ -47,8 +47,6 @@ STILL = 0.0
 median RMSD of 2.3 A on eighty validation loops; a plain threshold that waits gave 2.1 A."""
 ROUNDS, CASES, VALIDATION_CASES = 2, 40, 40
 """Rounds of recording, and usual numbers of streams for training and validation."""
-FIRST_PENALTY = 0.1
-"""Penalty of the gate that the streams of the second round follow."""
 VALIDATION_SEED = 1_000_000
 """Offset of the seed of validation peptides, which are other ones than those of training."""
 
@@ -69,12 +67,16 @@ class GateTask:
         Gate that the streams of the first round follow; its K_max is that of the trained gate.
     still : float
         See `geofold.core.gate.LearnedGate`.
+    penalties : tuple of float
+        lambda of the gates that are compared, in rising order; the streams of the second round follow the second gate.
     command : str
         Command line, without the number of cases and the seed.
     sources : dict
         Hashes of models and data, for the card.
     source : str
         Origin of the streams, for messages.
+    tolerance : float
+        Task loss by which the chosen gate may end above the best one.
     """
 
     name: str
@@ -82,9 +84,11 @@ class GateTask:
     cases: Callable[[bool, int, Gate, int], Iterator[GateCase]]
     first: Gate
     still: float
+    penalties: tuple[float, ...]
     command: str
     sources: dict[str, str] = field(default_factory=dict)
     source: str = "random peptides"
+    tolerance: float = TASK_TOLERANCE
 
 
 def loop_task(data: str, packed: str) -> GateTask:
@@ -103,6 +107,7 @@ def loop_task(data: str, packed: str) -> GateTask:
         cases=cases,
         first=ThresholdGate(0.05, largest=MAX_DEPTH, max_motion=STILL),
         still=STILL,
+        penalties=PENALTIES,
         command="geofold train gate",
         sources={
             "loop_model_sha256": shipped_loop_model()[1]["sha256"],
@@ -129,6 +134,7 @@ def peptide_task() -> GateTask:
         cases=cases,
         first=plain_gate(),
         still=math.inf,
+        penalties=PENALTIES,
         command="geofold train gate --domain peptide",
         sources={"policy_sha256": shipped_policy()[1]["sha256"]},
     )
@@ -159,7 +165,7 @@ def train_gate_model(task: GateTask, out: str, *, cases: int, seed: int) -> None
     command = f"{task.command} --cases {cases} --seed {seed}"
     folder = open_run(out, command, **task.sources)
     with progress_bar() as bar:
-        job = bar.add_task("gate", total=ROUNDS * cases + (len(PENALTIES) + 1) * validation)
+        job = bar.add_task("gate", total=ROUNDS * cases + (len(task.penalties) + 1) * validation)
 
         def advance() -> None:
             bar.advance(job)
@@ -170,7 +176,7 @@ def train_gate_model(task: GateTask, out: str, *, cases: int, seed: int) -> None
         except KeyboardInterrupt:
             typer.echo(f"geofold: interrupted; the same command resumes from the streams in {out}", err=True)
             raise typer.Exit(130) from None
-    penalty = choose_penalty(front)
+    penalty = choose_penalty(front, task.tolerance)
     write_front(folder, front, penalty)
     card = {
         "model": task.name,
@@ -213,9 +219,9 @@ def _fit_gates(
             raise OptionError(
                 f"--cases {cases}, in none of which the predictor comes to rest", "more of them", "give a larger number"
             )
-        gate = fit_gate(outcomes, FIRST_PENALTY, still=task.still, seed=seed)
+        gate = fit_gate(outcomes, task.penalties[1], still=task.still, seed=seed)
     assert outcomes is not None
-    return {penalty: fit_gate(outcomes, penalty, still=task.still, seed=seed) for penalty in PENALTIES}
+    return {penalty: fit_gate(outcomes, penalty, still=task.still, seed=seed) for penalty in task.penalties}
 
 
 def _evaluate(

@@ -11,14 +11,14 @@ from geofold.files import write_atomically
 UNIFORM_DEPTH = 0.0
 """Entry of a fixed depth in the front, in place of a penalty."""
 TASK_TOLERANCE = 0.05
-"""Task loss by which the chosen gate may end above the best one."""
+"""Task loss (a sum of two logarithms) by which the chosen gate of loops and peptides may end above the best one."""
 
 
-def choose_penalty(front: list[dict[str, float]]) -> float:
-    """Choose the highest penalty whose gate ends within `TASK_TOLERANCE` of the best one."""
+def choose_penalty(front: list[dict[str, float]], tolerance: float = TASK_TOLERANCE) -> float:
+    """Choose the highest penalty whose gate ends within `tolerance` (task loss) of the best one."""
     rows = [row for row in front if row["price"] != UNIFORM_DEPTH]
     best = min(row["task"] for row in rows)
-    return max(row["price"] for row in rows if row["task"] <= best + TASK_TOLERANCE)
+    return max(row["price"] for row in rows if row["task"] <= best + tolerance)
 
 
 def write_front(folder: Path, front: list[dict[str, float]], penalty: float) -> None:
