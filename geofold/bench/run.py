@@ -38,7 +38,10 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
     },
     "peptide": {USUAL_PART: Benchmark("peptide.benchmark", (*SHORT, "seeds", "seed"))},
     "live": {USUAL_PART: Benchmark("live.benchmark", (*SHORT, "seed"))},
-    "maze": {USUAL_PART: Benchmark("maze.benchmark", (*SHORT, "seeds", "seed"))},
+    "maze": {
+        USUAL_PART: Benchmark("maze.benchmark", (*SHORT, "seeds", "seed")),
+        "relief": Benchmark("maze.relief", (*SHORT, "seeds", "seed")),
+    },
     "latency": {USUAL_PART: Benchmark("latency.benchmark", SHORT)},
     "sizes": {USUAL_PART: Benchmark("latency.large_structures", SHORT)},
     "ablation": {
@@ -60,7 +63,10 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
         "esm": Benchmark("models.elastic_loop", (*SHORT, "data", "seed")),
     },
     "rivals": {USUAL_PART: Benchmark("peptide.train_rivals", ("quick", "data", "seed"))},
-    "tune": {USUAL_PART: Benchmark("peptide.tuning", SHORT, prints_table=False)},
+    "tune": {
+        USUAL_PART: Benchmark("peptide.tuning", SHORT, prints_table=False),
+        "relief": Benchmark("maze.tuning", SHORT, prints_table=False),
+    },
     "report": {USUAL_PART: Benchmark("common.report", (), prints_table=False)},
 }
 """Benchmarks by name and part. A benchmark with a part '' runs it for every part that it does not list."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geofold.bench.common.records import Records
+
+BOOTSTRAP_DRAWS = 2000
+"""Number of resamples of a bootstrap interval."""
 
 
 def mean_and_half_width(values: Iterable[float]) -> tuple[float, float]:
@@ -23,6 +26,29 @@ def wilcoxon_p(differences: NDArray[np.float64]) -> float:
     from scipy.stats import wilcoxon
 
     return float(wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+
+
+def bootstrap_interval(
+    values: NDArray[np.float64],
+    statistic: Callable[[NDArray[np.float64]], float],
+    *,
+    draws: int = BOOTSTRAP_DRAWS,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of a statistic of values (n, ...), resampled along their first axis.
+
+    Parameters
+    ----------
+    values : (n, ...)
+    statistic : callable
+    draws : int
+        Number of resamples.
+    seed : int
+        Seed of the resampling.
+    """
+    rows = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
+    low, high = np.percentile([statistic(values[row]) for row in rows], (2.5, 97.5))
+    return float(low), float(high)
 
 
 def compare_paired(records: Records, agent: str, reference: str, key: str) -> tuple[float, float, float]:
