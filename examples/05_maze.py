@@ -10,7 +10,7 @@ import torch
 from geofold.maze.domain import MazeDomain, MazeGoal
 from geofold.maze.episode import maze_controller
 from geofold.maze.episode_log import TARGET_RADIUS
-from geofold.maze.world import make_world
+from geofold.maze.worlds.world import make_world
 
 
 def main() -> None:

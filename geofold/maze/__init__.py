@@ -1,1 +1,1 @@
-"""Maze with curved ground: worlds, domain, episodes, rendering and a gymnasium environment."""
+"""Maze with curved ground: domain, episodes, rendering and a gymnasium environment."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from geofold.core.domain import Loss, LossWithGradient
-from geofold.maze.fields import STEP_LENGTH, Fields
+from geofold.maze.worlds.fields import STEP_LENGTH, Fields
 
 SMOOTHING_DISTANCE = 0.25
 """Distance (steps) below which the distance to a waypoint is smoothed, so that its gradient exists at zero."""

@@ -19,10 +19,10 @@ from geofold.core.domain import Prediction
 from geofold.learn.maze_predictor import Demonstrations
 from geofold.maze.domain import PLAN_MOVES, MazeDomain
 from geofold.maze.episode_log import TARGET_RADIUS
-from geofold.maze.fields import STEP_LENGTH, cap_length
-from geofold.maze.layouts import CELLS
-from geofold.maze.relief import MAX_SLOPE, RELIEFS
-from geofold.maze.world import World, make_world
+from geofold.maze.worlds.fields import STEP_LENGTH, cap_length
+from geofold.maze.worlds.layouts import CELLS
+from geofold.maze.worlds.relief import MAX_SLOPE, RELIEFS
+from geofold.maze.worlds.world import World, make_world
 
 N_AGENTS, WALK_STEPS = 16, 64
 """Number of walks in a world, and steps of a walk."""

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from geofold.core.domain import Expansion, Loss, LossWithGradient, Prediction
 from geofold.core.tangent import Euclid
-from geofold.maze.arcs import walk
-from geofold.maze.coarse_map import CoarseMap
 from geofold.maze.cost import PlanCost, StraightRollout
 from geofold.maze.features import featurise
-from geofold.maze.fields import Fields
 from geofold.maze.plan import PlanDecoder, PlanOrigin
-from geofold.maze.world import World
+from geofold.maze.worlds.arcs import walk
+from geofold.maze.worlds.coarse_map import CoarseMap
+from geofold.maze.worlds.fields import Fields
+from geofold.maze.worlds.world import World
 
 PLAN_MOVES = 8
 """Number of moves of a plan, enough to turn away from a barrier at full pace."""

@@ -18,9 +18,9 @@ from geofold.maze.domain import MazeDomain, MazeState
 from geofold.maze.episode import EPISODE_STEPS
 from geofold.maze.episode_log import TARGET_RADIUS
 from geofold.maze.features import N_FEATURES
-from geofold.maze.fields import STEP_LENGTH, cap_length
-from geofold.maze.layouts import CELL_KINDS, CELLS
-from geofold.maze.world import World, make_world, require_drag, require_world
+from geofold.maze.worlds.fields import STEP_LENGTH, cap_length
+from geofold.maze.worlds.layouts import CELL_KINDS, CELLS
+from geofold.maze.worlds.world import World, make_world, require_drag, require_world
 
 COLLISION_COST = 1.0
 """Cost (steps) of a move that a barrier stops."""

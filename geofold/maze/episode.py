@@ -24,7 +24,7 @@ from geofold.maze.domain import MazeDomain
 from geofold.maze.episode_log import EpisodeLog, EpisodeRecord, EpisodeSetup
 from geofold.maze.plan_shift import PlanShift
 from geofold.maze.scenes import BatchGoal, replace_scenes
-from geofold.maze.world import World, require_drag
+from geofold.maze.worlds.world import World, require_drag
 
 EPISODE_STEPS = 256
 """Maximum number of steps of an episode."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from geofold.core.state import ControllerState, StepInfo
-from geofold.maze.fields import STEP_LENGTH
-from geofold.maze.layouts import CELLS
 from geofold.maze.regret import Leg, OpenLeg
-from geofold.maze.world import World
+from geofold.maze.worlds.fields import STEP_LENGTH
+from geofold.maze.worlds.layouts import CELLS
+from geofold.maze.worlds.world import World
 
 TARGET_RADIUS = STEP_LENGTH
 """Distance (sides) from a target at which it is reached."""

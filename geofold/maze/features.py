@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geofold.maze.fields import STEP_LENGTH, Fields
+from geofold.maze.worlds.fields import STEP_LENGTH, Fields
 
 N_RAYS = 16
 """Number of rays around the agent."""

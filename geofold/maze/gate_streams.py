@@ -18,8 +18,8 @@ from geofold.core.gate import Gate
 from geofold.learn.gate import GateCase
 from geofold.maze.demonstrations import OraclePlanner, draw_world
 from geofold.maze.domain import MazeDomain, MazeGoal, MazeState
-from geofold.maze.fields import STEP_LENGTH
-from geofold.maze.geodesic import Oracle
+from geofold.maze.worlds.fields import STEP_LENGTH
+from geofold.maze.worlds.geodesic import Oracle
 
 STREAM_STEPS, SPAN = 40, 4
 """Steps of a stream, and of a span with one K."""

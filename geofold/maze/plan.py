@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from geofold.core.domain import Expansion, Prediction
-from geofold.maze.arcs import surface_length
-from geofold.maze.fields import STEP_LENGTH
-from geofold.maze.relief import Relief
+from geofold.maze.worlds.arcs import surface_length
+from geofold.maze.worlds.fields import STEP_LENGTH
+from geofold.maze.worlds.relief import Relief
 
 
 class PlanOrigin(NamedTuple):

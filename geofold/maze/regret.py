@@ -7,9 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from geofold.maze.fields import STEP_LENGTH
-from geofold.maze.geodesic import Oracle
-from geofold.maze.world import World
+from geofold.maze.worlds.fields import STEP_LENGTH
+from geofold.maze.worlds.geodesic import Oracle
+from geofold.maze.worlds.world import World
 
 
 @dataclass(frozen=True)

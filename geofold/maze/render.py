@@ -13,8 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from geofold.maze.episode_log import EpisodeRecord
-from geofold.maze.layouts import CELLS
-from geofold.maze.world import World
+from geofold.maze.worlds.layouts import CELLS
+from geofold.maze.worlds.world import World
 
 if TYPE_CHECKING:
     from PIL.Image import Image

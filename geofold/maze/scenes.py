@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from geofold.maze.coarse_map import CoarseMap
 from geofold.maze.domain import MazeDomain
-from geofold.maze.fields import Fields
-from geofold.maze.layouts import CELLS
+from geofold.maze.worlds.coarse_map import CoarseMap
+from geofold.maze.worlds.fields import Fields
+from geofold.maze.worlds.layouts import CELLS
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,8 @@ from geofold.learn.maze_predictor import (
 from geofold.maze.demonstrations import OraclePlanner, demonstrate
 from geofold.maze.domain import PLAN_MOVES
 from geofold.maze.features import N_FEATURES, N_RAYS, decode_features, featurise
-from geofold.maze.fields import STEP_LENGTH
-from geofold.maze.world import make_world
+from geofold.maze.worlds.fields import STEP_LENGTH
+from geofold.maze.worlds.world import make_world
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_lessons_are_what_a_predictor_reads_and_says(shown: Demonstrations) -> N
 
 
 def test_features_can_be_read_again() -> None:
-    from geofold.maze.fields import Fields
+    from geofold.maze.worlds.fields import Fields
 
     fields, scene = Fields.of([make_world(1)]), torch.zeros(1, dtype=torch.long)
     at = torch.as_tensor(make_world(1).start)[None]

@@ -14,7 +14,7 @@ from geofold.maze.episode import maze_controller
 from geofold.maze.features import N_FEATURES
 from geofold.maze.plan import PlanDecoder, PlanOrigin
 from geofold.maze.plan_shift import PlanShift
-from geofold.maze.world import make_world
+from geofold.maze.worlds.world import make_world
 
 WORLDS = [make_world(3), make_world(4, "corridors")]
 

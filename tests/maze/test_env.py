@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from geofold.errors import OptionError
-from geofold.maze.arcs import arc_length, surface_length
 from geofold.maze.episode import run_episode
-from geofold.maze.fields import STEP_LENGTH
 from geofold.maze.render import CAPTION_HEIGHT, IMAGE_SIDE
-from geofold.maze.world import make_world
+from geofold.maze.worlds.arcs import arc_length, surface_length
+from geofold.maze.worlds.fields import STEP_LENGTH
+from geofold.maze.worlds.world import make_world
 
 gymnasium = pytest.importorskip("gymnasium")
 from gymnasium.utils.env_checker import check_env  # noqa: E402

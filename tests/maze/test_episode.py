@@ -8,11 +8,8 @@ import torch
 
 from geofold.bench.maze.agents.ilqr import IlqrLite
 from geofold.errors import OptionError
-from geofold.maze.arcs import arc_length
 from geofold.maze.episode import run_episode, run_episodes
 from geofold.maze.episode_log import TARGET_RADIUS, EpisodeSetup
-from geofold.maze.fields import STEP_LENGTH, Fields
-from geofold.maze.layouts import CELLS
 from geofold.maze.plan_shift import PlanShift
 from geofold.maze.render import (
     CAPTION_HEIGHT,
@@ -24,7 +21,10 @@ from geofold.maze.render import (
     heat_map,
     mean_inner_steps,
 )
-from geofold.maze.world import make_world
+from geofold.maze.worlds.arcs import arc_length
+from geofold.maze.worlds.fields import STEP_LENGTH, Fields
+from geofold.maze.worlds.layouts import CELLS
+from geofold.maze.worlds.world import make_world
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from geofold.cli import main
 from geofold.core.gate import FixedGate
 from geofold.learn.pretrained import MAZE_GATE_WEIGHTS, load_gate
 from geofold.maze import gate_streams
-from geofold.maze.arcs import walk
 from geofold.maze.episode import maze_controller
-from geofold.maze.fields import STEP_LENGTH
 from geofold.maze.gate_streams import MARGIN_STEPS, STREAM_STEPS, maze_cases
+from geofold.maze.worlds.arcs import walk
+from geofold.maze.worlds.fields import STEP_LENGTH
 
 
 def test_a_stream_cannot_arrive_and_every_step_lost_counts() -> None:

@@ -51,7 +51,7 @@ def maze(
         require_apart(paths)
         pictures = _pictures()
         from geofold.maze.episode import maze_controller, run_episode
-        from geofold.maze.world import make_world
+        from geofold.maze.worlds.world import make_world
         from geofold.modelling.threads import one_thread
 
         with one_thread():
@@ -79,7 +79,7 @@ def numbers(run: Any, drag: str, backbone: str) -> dict[str, Any]:
     """Return the report of a run; everything except the times (ms) is reproducible for a given seed."""
     import numpy as np
 
-    from geofold.maze.layouts import CELL_KINDS
+    from geofold.maze.worlds.layouts import CELL_KINDS
 
     world = run.worlds[0]
     kind = world.layout.kind[run.cells()]

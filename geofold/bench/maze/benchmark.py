@@ -24,7 +24,7 @@ from geofold.bench.maze.hotspots import ELASTIC, PREDICTOR, count_hotspots
 from geofold.bench.maze.tables import summarise
 from geofold.maze.episode import EPISODE_STEPS, run_episodes
 from geofold.maze.episode_log import EpisodeRecord, EpisodeSetup
-from geofold.maze.world import DRAG_LENGTHS, DRAG_STEPS, make_world
+from geofold.maze.worlds.world import DRAG_LENGTHS, DRAG_STEPS, make_world
 
 DEFAULT_EPISODES, QUICK_EPISODES, DEFAULT_SEEDS = 256, 10, 5
 TARGETS_PER_WORLD, MAX_LEG_STEPS = 8, 96

@@ -13,10 +13,10 @@ from geofold.bench.maze.agents.registry import AGENTS
 from geofold.files import write_all
 from geofold.maze.episode import run_episode
 from geofold.maze.episode_log import EpisodeRecord
-from geofold.maze.layouts import DOOR, GAP, JUNCTION
 from geofold.maze.regret import OpenLeg
 from geofold.maze.render import heat_map
-from geofold.maze.world import make_world
+from geofold.maze.worlds.layouts import DOOR, GAP, JUNCTION
+from geofold.maze.worlds.world import make_world
 
 SQUARES_PER_SIDE = 24
 """Squares along a side; a square is two steps wide."""

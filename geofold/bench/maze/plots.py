@@ -8,7 +8,7 @@ from geofold.bench.common.records import Records
 from geofold.bench.common.statistics import mean_and_half_width, mean_per_episode
 from geofold.bench.maze.agents.registry import AGENTS
 from geofold.files import write_atomically
-from geofold.maze.world import DRAG_LENGTHS, DRAG_STEPS
+from geofold.maze.worlds.world import DRAG_LENGTHS, DRAG_STEPS
 
 
 def draw(records: Records) -> None:

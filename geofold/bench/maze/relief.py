@@ -24,8 +24,8 @@ from geofold.core.linearise import evaluate_loss, linearise
 from geofold.core.state import ControllerState, StepInfo
 from geofold.maze.episode import StepController, run_episodes
 from geofold.maze.episode_log import EpisodeRecord, EpisodeSetup
-from geofold.maze.relief import RELIEFS
-from geofold.maze.world import World, make_world
+from geofold.maze.worlds.relief import RELIEFS
+from geofold.maze.worlds.world import World, make_world
 
 SLOPES = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Root mean squares of the slope."""

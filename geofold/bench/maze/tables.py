@@ -10,7 +10,7 @@ from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.common.statistics import compare_means, mean_and_half_width, mean_per_episode
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent
 from geofold.bench.maze.hotspots import ELASTIC, compute_shares
-from geofold.maze.world import DRAG_LENGTHS
+from geofold.maze.worlds.world import DRAG_LENGTHS
 
 COLUMNS = ("steps", "collisions", "regret", "success")
 REFERENCE_AGENT, UNIT_AGENT = "geossm", "transformer"
@@ -128,7 +128,7 @@ def count_operations(agent: MazeAgent) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     from geofold.maze.episode import run_episode
-    from geofold.maze.world import make_world
+    from geofold.maze.worlds.world import make_world
 
     world = make_world(COSTED_WORLD, "corridors", targets=8)
     with FlopCounterMode(display=False) as counter:

@@ -27,7 +27,7 @@ from geofold.learn.maze_predictor import build_predictor
 from geofold.maze.domain import PLAN_MOVES
 from geofold.maze.episode import maze_controller, run_episode
 from geofold.maze.features import N_FEATURES
-from geofold.maze.world import make_world
+from geofold.maze.worlds.world import make_world
 
 NAMES = [
     "transformer", "vanilla_ssm", "rmp", "euclidean_tr", "latent_precondition",

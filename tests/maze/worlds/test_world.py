@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofold.errors import OptionError
-from geofold.maze.layouts import CELLS, DOOR, GAP, JUNCTION, OPENING_WIDTH
-from geofold.maze.relief import RELIEFS
-from geofold.maze.world import AGENT_CLEARANCE_CELLS, CLEARANCE_CELLS, DRAG_LENGTHS, World, make_world
+from geofold.maze.worlds.layouts import CELLS, DOOR, GAP, JUNCTION, OPENING_WIDTH
+from geofold.maze.worlds.relief import RELIEFS
+from geofold.maze.worlds.world import AGENT_CLEARANCE_CELLS, CLEARANCE_CELLS, DRAG_LENGTHS, World, make_world
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYOUTS = st.sampled_from(["world", "corridors"])

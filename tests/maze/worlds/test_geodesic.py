@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geofold.maze.geodesic import Oracle
+from geofold.maze.worlds.geodesic import Oracle
 
 N = 96
 LONGER = 1.0135

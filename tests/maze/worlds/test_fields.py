@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from geofold.maze.arcs import arc_length, walk
-from geofold.maze.fields import STEP_LENGTH, Fields, cap_length, signed_distance
-from geofold.maze.layouts import CELLS
-from geofold.maze.relief import RELIEFS, Relief
-from geofold.maze.world import make_world
+from geofold.maze.worlds.arcs import arc_length, walk
+from geofold.maze.worlds.fields import STEP_LENGTH, Fields, cap_length, signed_distance
+from geofold.maze.worlds.layouts import CELLS
+from geofold.maze.worlds.relief import RELIEFS, Relief
+from geofold.maze.worlds.world import make_world
 
 MIDDLES = (np.arange(CELLS) + 0.5) / CELLS
 X, Y = np.meshgrid(MIDDLES, MIDDLES)

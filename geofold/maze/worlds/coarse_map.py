@@ -19,9 +19,9 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
-from geofold.maze.fields import Fields
-from geofold.maze.layouts import CELLS
-from geofold.maze.world import World
+from geofold.maze.worlds.fields import Fields
+from geofold.maze.worlds.layouts import CELLS
+from geofold.maze.worlds.world import World
 
 SQUARES = 16
 """Squares along a side of the world."""

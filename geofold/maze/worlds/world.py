@@ -17,9 +17,9 @@ import torch
 from scipy import ndimage
 
 from geofold.errors import OptionError
-from geofold.maze.geodesic import Oracle
-from geofold.maze.layouts import CELLS, LAYOUTS, RIM_WIDTH, Layout, centres
-from geofold.maze.relief import MAX_SLOPE, RELIEFS, RMS_SLOPE, Relief
+from geofold.maze.worlds.geodesic import Oracle
+from geofold.maze.worlds.layouts import CELLS, LAYOUTS, RIM_WIDTH, Layout, centres
+from geofold.maze.worlds.relief import MAX_SLOPE, RELIEFS, RMS_SLOPE, Relief
 
 DRAG_LENGTHS = {"small": 0.08, "medium": 0.16, "large": 0.32}
 """Distance (sides) by which the obstacle is dragged, by name."""

@@ -15,10 +15,10 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from geofold.maze.arcs import surface_length
-from geofold.maze.layouts import CELLS
-from geofold.maze.relief import Relief
-from geofold.maze.world import World
+from geofold.maze.worlds.arcs import surface_length
+from geofold.maze.worlds.layouts import CELLS
+from geofold.maze.worlds.relief import Relief
+from geofold.maze.worlds.world import World
 
 STEP_LENGTH = 1 / 48
 """Maximum length (sides) of a step on the surface: two cells, less than the thinnest wall."""
