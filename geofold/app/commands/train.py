@@ -10,9 +10,7 @@ from geofold.app.commands.console import user_errors
 from geofold.errors import OptionError
 
 data_app = typer.Typer(no_args_is_help=True, help="Training data.")
-train_app = typer.Typer(
-    no_args_is_help=True, help="Train a model; an interrupted run resumes from its last checkpoint."
-)
+train_app = typer.Typer(no_args_is_help=True, help="Train a model; interrupted runs resume from their checkpoint.")
 
 MAX_COUNT = 1_000_000
 """Largest number of items; a larger one is a typing error, and file names of as many items would fill the memory."""
@@ -167,15 +165,14 @@ def gate(
     """Train a gate on a frozen model: which steps deserve a correction."""
     with user_errors():
         if domain not in ("loop", "peptide", "maze"):
-            raise OptionError(f"domain {domain}", "loop or peptide or maze", "choose one of them")
+            raise OptionError(f"domain {domain}", "loop, peptide or maze", "choose one of them")
         if domain == "loop" and (data is None or packed is None):
             raise OptionError("a gate of loops without its data", "--data and --packed", "add both")
         from geofold.app.train.gate import loop_task, peptide_task, train_gate_model
         from geofold.app.train.gate_maze import maze_task
 
         tasks = {"loop": lambda: loop_task(str(data), str(packed)), "peptide": peptide_task, "maze": maze_task}
-        task = tasks[domain]()
-        train_gate_model(task, out, cases=cases, seed=seed)
+        train_gate_model(tasks[domain](), out, cases=cases, seed=seed)
 
 
 @train_app.command("score")
