@@ -36,7 +36,7 @@ VARIABLE = "GEOFOLD_KERNELS"
 """Environment variable that forces the plain functions if it is `PLAIN`."""
 PLAIN = "plain"
 OPTIONS = ("-O3", "-fPIC")
-VECTORISED = {name: ("-fno-math-errno", "-fno-trapping-math") for name in ("born.c", "score.c")}
+VECTORISED = {name: ("-fno-math-errno", "-fno-trapping-math") for name in ("born.c", "judge.c", "score.c")}
 """Options of single sources. They relax no arithmetic, but allow vector instructions for roots and choices."""
 NATIVE = "-march=native"
 """Option for the instructions of this processor; left out if the compiler refuses it."""
@@ -69,6 +69,8 @@ SIGNATURES = {
     "born_double": "pippp",
     "score_single": "pipp",
     "score_double": "pipp",
+    "judge_single": "pipp",
+    "judge_double": "pipp",
 }
 """Arguments of the kernels, see `geofold.kernels.structures.KINDS`."""
 

@@ -117,6 +117,15 @@ class Score(Structure):
     )
 
 
+class Judge(Structure):
+    """Network of the judge and the embedded environment of a loop, see ``judge.c``."""
+
+    _fields_: ClassVar = fields(
+        "iiiiiipppppppp",
+        "residues length width message rounds neighbours number place beta atoms axes anchors sent weights",
+    )
+
+
 class Contacts(Structure):
     """Contacts of a goal and the constants of their cost."""
 

@@ -1,6 +1,7 @@
 /* Layers of networks in the precision `real`; included once for each precision, after precision.h. */
 
 #define BLOCK_ROWS 6  /* rows of a block: its sums stay in registers */
+#define SILU_PART 256
 typedef real NAME(lanes) __attribute__((vector_size(32), aligned(sizeof(real))));
 #define LANE_COUNT ((int64_t)(32 / sizeof(real)))
 
@@ -37,7 +38,12 @@ static void NAME(dense)(int64_t rows, int64_t in, int64_t out, const real *x, in
     }
 }
 
-/* x / (1 + exp(-x)) of n numbers in place. */
-static void NAME(silu_all)(int64_t n, real *x) {
-    for (int64_t k = 0; k < n; k++) x[k] = x[k] / (1 + NAME(exp)(-x[k]));
+/* x / (1 + exp(-x)) of n numbers in place; in two loops, since a compiler may divide twice in a single one. */
+static void NAME(silu_all)(int64_t n, real *restrict x) {
+    real part[SILU_PART];
+    for (int64_t k = 0; k < n; k += SILU_PART) {
+        int64_t count = n - k < SILU_PART ? n - k : SILU_PART;
+        for (int64_t e = 0; e < count; e++) part[e] = 1 + NAME(exp)(-x[k + e]);
+        for (int64_t e = 0; e < count; e++) x[k + e] /= part[e];
+    }
 }

@@ -4,6 +4,8 @@
 
 #include "elementary.h"
 
+#define SHORTEST 1e-9 /* axis of a torsion */
+
 static inline float exp_single(float x) { return exponential(x); }
 static inline float log_single(float x) { return logarithm(x); }
 static inline float sqrt_single(float x) { return sqrtf(x); }

@@ -17,7 +17,6 @@
 #define COULOMB 27.9
 #define WEAKEST (-0.5)
 #define STRONGEST (-3.5)
-#define SHORTEST 1e-9    /* axis of a torsion */
 
 static const double radii[3] = {8, 10, 14};
 

@@ -1,39 +1,15 @@
 /* Potential of loops in the precision `real`; included by score.c once for each precision. */
 #include "dense.h"
+#include "vectors.h"
 
 typedef struct {
     real *work, *n, *ca, *c, *o, *h, *beta, *axes, *number;  /* (3, N) but axes (N, 3, 3) and number (N) */
     real *row, *own, *pairs, *first, *second, *pooled, *padded, *residue, *place;
 } NAME(Space);
 
-static inline real NAME(dot)(const real *a, const real *b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
-
-static void NAME(cross)(const real *a, const real *b, real *out) {
-    out[0] = a[1] * b[2] - a[2] * b[1];
-    out[1] = a[2] * b[0] - a[0] * b[2];
-    out[2] = a[0] * b[1] - a[1] * b[0];
-}
-
-static void NAME(unit)(real *v) {
-    real length = NAME(sqrt)(NAME(dot)(v, v)), scale = 1 / (length > (real)1e-12 ? length : (real)1e-12);
-    for (int k = 0; k < 3; k++) v[k] *= scale;
-}
-
 /* Vector from one atom to another: the lists are (3, N). */
 static void NAME(arm)(const real *from, int64_t i, const real *to, int64_t j, int64_t size, real *out) {
     for (int k = 0; k < 3; k++) out[k] = to[k * size + j] - from[k * size + i];
-}
-
-/* Sine and cosine of the torsion of four points by the vectors between them. */
-static void NAME(circle)(const real *one, const real *axis, const real *two, real *out) {
-    real left[3], right[3], both[3], length = NAME(sqrt)(NAME(dot)(axis, axis));
-    NAME(cross)(one, axis, left);
-    NAME(cross)(axis, two, right);
-    NAME(cross)(left, right, both);
-    real sine = NAME(dot)(both, axis) / (length > (real)SHORTEST ? length : (real)SHORTEST);
-    real cosine = NAME(dot)(left, right), size = NAME(sqrt)(sine * sine + cosine * cosine);
-    out[0] = size > 0 ? sine / size : 0;
-    out[1] = size > 0 ? cosine / size : 1;
 }
 
 /* CB, axes and amide hydrogen of residues, from `from` to before `to`. */
@@ -115,28 +91,6 @@ static void NAME(pair)(const NAME(Space) *s, int64_t i, int64_t j, int64_t size,
         }
         out += CENTRES;
     }
-}
-
-/* The nearest residues within the cutoff, at most `MOST`; returns their number. `gap` (N) is spent. */
-static int64_t NAME(neighbours)(real *gap, int64_t size, int64_t self, int64_t *index) {
-    int64_t count = 0, kept = 0;
-    for (int64_t j = 0; j < size; j++)
-        if (gap[j] < CUTOFF && j != self) {
-            index[count] = j;
-            gap[count++] = gap[j];
-        }
-    for (; kept < count && kept < MOST && count > MOST; kept++) {
-        int64_t best = kept;
-        for (int64_t j = kept + 1; j < count; j++)
-            if (gap[j] < gap[best]) best = j;
-        real near = gap[best];
-        int64_t swap = index[best];
-        gap[best] = gap[kept];
-        index[best] = index[kept];
-        gap[kept] = near;
-        index[kept] = swap;
-    }
-    return count < MOST ? count : MOST;
 }
 
 /* Torsions, burial and hydrogen bonds (L, 9) of the residues of the loop. */
@@ -251,7 +205,7 @@ int NAME(score)(const Score *at, int64_t rows, const real *candidates, real *out
         NAME(residues)(at, &s);
         for (int64_t i = 0; i < length; i++) {
             NAME(distances)(s.beta, at->first + i, s.beta, size, s.row);
-            counts[i] = NAME(neighbours)(s.row, size, at->first + i, found);
+            counts[i] = NAME(nearest)(s.row, size, at->first + i, CUTOFF, MOST, found);
             memcpy(index + i * MOST, found, sizeof(int64_t) * (size_t)counts[i]);
             real *features = s.pairs + i * MOST * PAIR;
             for (int64_t e = 0; e < counts[i]; e++) NAME(pair)(&s, at->first + i, found[e], size, features + e * PAIR);

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from geofold.learn.judge.compiled import compiled_energies, is_compiled
 from geofold.learn.judge.encoder import InverseFolding, ResiduePredictions
 from geofold.learn.judge.graph import Graph, Sites, build_graph, nearest_neighbours, torsion_features
 from geofold.learn.loop_score.features import LoopEnvironment
@@ -89,6 +90,8 @@ class EmbeddedEnvironment:
     @torch.no_grad()
     def energy(self, candidates: Tensor) -> Tensor:
         """Energy (K,) of candidates (K, L, 4, 3), lower for those nearer to the native; see `ranking`."""
+        if is_compiled(self.network):
+            return compiled_energies(self, candidates.to(self.states))
         return torch.cat([self.predict(part).rank.sum(-1) for part in self._parts(candidates)])
 
     def _parts(self, candidates: Tensor) -> tuple[Tensor, ...]:

@@ -8,8 +8,10 @@ import pytest
 import torch
 from app_cases import STRUCTURES
 
+from geofold.kernels.library import library, plain
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.judge import scoring
+from geofold.learn.judge.compiled import is_compiled
 from geofold.learn.judge.crops import Crops
 from geofold.learn.judge.encoder import InverseFolding
 from geofold.learn.judge.pretraining import predict_task
@@ -153,3 +155,34 @@ def test_scores_have_gradients_with_respect_to_candidates(
             for s in (step, -step)
         )  # fmt: skip
     assert (up - down) / 2e-5 == pytest.approx(float(given.grad.norm()), rel=1e-3)
+
+
+@pytest.mark.skipif(library() is None, reason="no compiler here")
+@pytest.mark.parametrize("width, message, rounds, neighbours", [(128, 64, 3, 32), (32, 16, 1, 100)])
+def test_energies_by_the_kernel_are_those_of_the_network(
+    around: LoopEnvironment, candidates: torch.Tensor, width: int, message: int, rounds: int, neighbours: int
+) -> None:
+    options = {"width": width, "message": message, "rounds": rounds, "neighbours": neighbours}
+    network = InverseFolding(seed=4, **options).double().eval().requires_grad_(False)
+    number = around.number + 1000 * (torch.arange(len(around.number)) > 60)  # a second chain
+    apart = replace(around, xyz=around.xyz.double(), number=number)
+    judge = embed_surroundings(network, apart)
+    fast = judge.energy(candidates[:12].double())
+    with plain():
+        slow = judge.energy(candidates[:12].double())
+    assert float(slow.std()) > 1e-3
+    torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
+    single = embed_surroundings(network.float(), apart)
+    energies = single.energy(candidates[:12])
+    torch.testing.assert_close(energies.double(), slow, rtol=1e-3, atol=1e-4)
+    assert torch.equal(energies[3:4], single.energy(candidates[3:4])), "a row of a batch is the row alone"
+
+
+def test_a_network_that_the_kernel_does_not_serve_is_evaluated_plainly(
+    around: LoopEnvironment, candidates: torch.Tensor, network: InverseFolding
+) -> None:
+    judge = embed_surroundings(network, around)
+    torch.testing.assert_close(judge.energy(candidates[:2]), judge.predict(candidates[:2]).rank.sum(-1))
+    with torch.no_grad():
+        assert not is_compiled(network), "24 channels"
+        assert not is_compiled(InverseFolding(seed=1).train())
