@@ -2,18 +2,22 @@
 
 A matrix product counts two operations per multiply-add (formulas of `torch.utils.flop_counter`), a dense solver or
 factorisation its leading term, any other computation one operation per element of its largest operand or result. Views
-and copies are free. Small-tensor kinematics and large networks are thus measured in one unit.
+and copies are free. Small-tensor kinematics and large networks are thus measured in one unit. Kernels, which torch does
+not dispatch, are replaced by the plain functions while operations are counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, Self
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from geofold.kernels.library import plain
 
 FREE_OPERATIONS = {
     "detach", "clone", "copy_", "_to_copy", "empty", "empty_like", "empty_strided", "new_empty", "zeros", "zeros_like",
@@ -47,6 +51,15 @@ class OperationCounter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.total = 0.0
+        self._plain = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._plain.enter_context(plain())
+        return super().__enter__()
+
+    def __exit__(self, *reason: Any) -> None:
+        super().__exit__(*reason)
+        self._plain.close()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from geofold.bench.common.flops import OperationCounter
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.common.statistics import compare_means, mean_and_half_width, mean_per_episode
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent
@@ -124,16 +125,14 @@ def summarise_corridors(records: Records) -> dict[str, float]:
 
 
 def count_operations(agent: MazeAgent) -> float:
-    """Floating-point operations of a step in one world (matrix products, as torch counts them)."""
-    from torch.utils.flop_counter import FlopCounterMode
-
+    """Floating-point operations of a step in one world, ground and corrections included."""
     from geofold.maze.episode import run_episode
     from geofold.maze.worlds.world import make_world
 
-    world = make_world(COSTED_WORLD, "corridors", targets=8)
-    with FlopCounterMode(display=False) as counter:
-        run = run_episode(world, agent.parts(), with_features=True, steps=COSTED_STEPS)
-    return counter.get_total_flops() / len(run.inner)
+    world, controller = make_world(COSTED_WORLD, "corridors", targets=8), agent.parts()
+    with OperationCounter() as counter:
+        run = run_episode(world, controller, with_features=True, steps=COSTED_STEPS)
+    return counter.total / len(run.inner)
 
 
 def summarise_grid(records: Records, agent: MazeAgent) -> dict[str, float]:

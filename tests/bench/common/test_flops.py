@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from geofold.backbone.registry import build_backbone
 from geofold.bench.common.flops import count_operations
+from geofold.kernels.library import available, plain
 
 
 def test_a_product_counts_two_for_each_multiply_add() -> None:
@@ -44,3 +46,13 @@ def test_repeated_work_counts_twice() -> None:
     x = torch.ones(2, 8)
     once = count_operations(lambda: layer(x))
     assert once > 0 and count_operations(lambda: (layer(x), layer(x))) == 2 * once
+
+
+@pytest.mark.skipif(not available(), reason="no compiler here")
+def test_the_work_of_a_kernel_is_counted() -> None:
+    model = build_backbone("selective", 4, 3).requires_grad_(False)
+    x, memory = torch.ones(1, 4), model.init_state(1)
+    step = torch.no_grad()(lambda: model.step(x, memory))
+    with plain():
+        expected = count_operations(step)
+    assert count_operations(step) == expected > 0 and available()
