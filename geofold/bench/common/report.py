@@ -80,7 +80,7 @@ def render(base: Path, page: Path, root: Path) -> dict[Path, str]:
         raise InputFileError(f"{base} holds no summary.json", "the output folders of `geofold bench`", "run one first")
     link = Path(os.path.relpath(base, page.parent)).as_posix()
     marks = {
-        entry["folder"]: runs[entry["folder"]].mark(section["measures"], root)
+        entry["folder"]: runs[entry["folder"]].mark(_measures(section, entry), root)
         for section in texts["section"]
         for entry in section["run"]
         if entry["folder"] in runs
@@ -102,6 +102,11 @@ def render(base: Path, page: Path, root: Path) -> dict[Path, str]:
             content = _run_page(entry, section, runs[entry["folder"]], marks[entry["folder"]], root)
             pages[base / entry["folder"] / "README.md"] = content
     return {page: "\n".join(parts)} | pages
+
+
+def _measures(section: dict[str, Any], entry: dict[str, Any]) -> list[str]:
+    """Code that a run measures: its own list, or that of its section."""
+    return list(entry.get("measures", section["measures"]))
 
 
 def _headline(entry: dict[str, Any], run: Run, mark: str, root: Path) -> list[str]:
@@ -138,7 +143,7 @@ def _small_table(section: dict[str, Any], run: Run) -> str:
 
 def _run_page(entry: dict[str, Any], section: dict[str, Any], run: Run, mark: str, root: Path) -> str:
     """Return the page of a run: protocol, how the run came about, plots, tables, every metric."""
-    changed = [f"`{path}`" for path in run.changed(section["measures"], root)]
+    changed = [f"`{path}`" for path in run.changed(_measures(section, entry), root)]
     if len(changed) > CHANGES_NAMED:
         changed[CHANGES_NAMED:] = [f"and {len(changed) - CHANGES_NAMED} others"]
     machine = f"{run.summary['cpu']}, {run.summary['seconds']:.0f} s of wall time, commit {run.commit(root)}"

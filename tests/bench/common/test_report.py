@@ -88,6 +88,13 @@ def test_the_page_of_a_run_names_what_has_changed(tmp_path: Path, repository: Pa
     assert CHANGED not in render(tmp_path / "runs", tmp_path / "RESULTS.md", repository)[page]
 
 
+def test_a_run_with_a_list_of_its_own_is_marked_by_that(tmp_path: Path, repository: Path) -> None:
+    write_run(tmp_path / "runs" / "loops", git(repository, "rev-parse", "HEAD~1"))
+    report.TEXTS.write_text(TEXTS.replace('folder = "loops"', 'folder = "loops"\nmeasures = ["other code"]'))
+    pages = render(tmp_path / "runs", tmp_path / "RESULTS.md", repository)
+    assert not any(OLDER in page or CHANGED in page for page in pages.values())
+
+
 def test_a_run_of_an_unknown_commit_is_marked(tmp_path: Path, repository: Path) -> None:
     write_run(tmp_path / "runs" / "loops", "0000000")
     assert (
@@ -165,6 +172,7 @@ def test_results_are_short_and_name_no_internal_targets() -> None:
 def test_measured_paths_and_committed_runs_exist() -> None:
     texts = tomllib.loads(report.TEXTS.read_text(encoding="utf-8"))
     for section in texts["section"]:
-        assert section["measures"] and all((ROOT / path).exists() for path in section["measures"]), section["title"]
+        for measures in [section["measures"], *(entry["measures"] for entry in section["run"] if "measures" in entry)]:
+            assert measures and all((ROOT / path).exists() for path in measures), section["title"]
     described = {entry["folder"] for section in texts["section"] for entry in section["run"]}
     assert described == {path.parent.name for path in (ROOT / RESULTS).glob("*/summary.json")}
