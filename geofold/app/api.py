@@ -73,7 +73,8 @@ def repair(
         Find the loops to repair, in addition to those given. If there is none, the structure is returned unchanged.
     build : str or sequence of str
         Missing residues to build: A:45-56=SEQUENCE, or A:45-56 if the file contains the sequence (check lists
-        them); all: every gap whose sequence the file contains; existing residues within the range are rebuilt.
+        them); all: every gap whose sequence the file contains; ends: every chain end of up to 15 residues whose
+        sequence it contains; existing residues within the range are rebuilt.
     fasta : path or str, optional
         Sequences of the chains, in FASTA or UniProt text, in place of those in the file: a file, or the text itself.
         They are aligned to the chains, and disagreements are in the report's notes.

@@ -1,4 +1,4 @@
-"""Everything that a structure lacks, in one call: side-chain atoms, gaps, anomalous loops and, if asked, hydrogens.
+"""Everything that a structure lacks, in one call: side chains, gaps, anomalous loops; if asked, ends and hydrogens.
 
 Each step is a run of its own, named in the report with what it did and what it left. A structure that lacks nothing
 stays as it is, byte for byte.
@@ -17,7 +17,7 @@ import numpy as np
 from geofold.app.caps import overlap_check
 from geofold.app.finalise import finish
 from geofold.app.repair_runs import Requests, build_missing, repair_existing
-from geofold.app.report.chain_breaks import breaks, why_not_built
+from geofold.app.report.chain_breaks import breaks, missing_ends, why_not_built
 from geofold.app.report.check import measure_whole
 from geofold.app.result import Result
 from geofold.app.sources import load
@@ -36,7 +36,7 @@ from geofold.molecule.structure import AddedAtom, Structure
 from geofold.molecule.topology.gaps import find_gaps
 from geofold.molecule.topology.given_sequences import with_given_sequences
 
-SIDE_CHAINS, GAPS, CAPS = "side chains completed", "gaps built", "chain ends capped"
+SIDE_CHAINS, GAPS, ENDS, CAPS = "side chains completed", "gaps built", "chain ends built", "chain ends capped"
 LOOPS, HYDROGENS = "loops repaired", "hydrogens added"
 """Names of the steps in the report."""
 
@@ -113,6 +113,16 @@ class Fix:
             done = result.report["loops"]
         self.record(GAPS, done, left)
 
+    def build_ends(self) -> None:
+        """Build every chain end whose sequence is known, if it is not too long."""
+        ends = missing_ends(self.structure)
+        left = [f"{end['side']} {end['at']}: {end['not_built_because']}" for end in ends if end["build"] is None]
+        wanted = [end["build"] for end in ends if end["build"] is not None]
+        if wanted:
+            result = build_missing(self.structure, Requests(wanted), self.options, self.began, self.progress)
+            self.take(result, ENDS)
+        self.record(ENDS, wanted, left)
+
     def add_caps(self) -> None:
         """Cap the chain ends that are left, where the options ask for it."""
         if self.options.cap is None:
@@ -188,6 +198,7 @@ def fix(
     source: Any,
     *,
     hydrogens: bool = False,
+    ends: bool = False,
     fasta: str | Path | None = None,
     seed: int = 0,
     altloc: str | None = None,
@@ -202,7 +213,7 @@ def fix(
     name: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Result:
-    """Complete side chains, build gaps with a known sequence, repair loops that look wrong; cap and protonate if asked.
+    """Complete side chains, build gaps with a known sequence, repair loops that look wrong; more if asked.
 
     Parameters
     ----------
@@ -210,6 +221,8 @@ def fix(
         As for `repair`.
     hydrogens : bool
         Whether to add the hydrogens that a force field needs at pH 7.
+    ends : bool
+        Whether to build chain ends of up to 15 residues whose sequence is known, though nothing determines them.
     fasta : path or str, optional
         Sequences of the chains, in FASTA or UniProt text, in place of those in the file: a file, or the text itself.
         They are aligned to the chains, and disagreements are in the report's notes.
@@ -245,8 +258,15 @@ def fix(
     )
     original = with_given_sequences(load(source, name), fasta)
     run = Fix(original, options, progress, time.perf_counter())
-    steps: list[Callable[[], None]] = [run.complete_side_chains, run.build_gaps, run.add_caps, run.repair_loops]
-    for step in [*steps, run.add_hydrogens] if hydrogens else steps:
+    steps: list[Callable[[], None]] = [
+        run.complete_side_chains,
+        run.build_gaps,
+        *([run.build_ends] if ends else []),
+        run.add_caps,
+        run.repair_loops,
+        *([run.add_hydrogens] if hydrogens else []),
+    ]
+    for step in steps:
         step()
     return run.finish(original)
 

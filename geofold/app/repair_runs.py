@@ -258,7 +258,8 @@ def build_missing(
     builds, ranges = copies.builds, separate(structure, copies.ranges) if copies.ranges else []
     completed, added, _ = with_missing_atoms(structure, ranges, options)
     with one_thread():
-        require_one([*(build.label for build in builds), *left], options)
+        ends = sum(build.is_chain_end for build in builds)
+        require_one([*(build.label for build in builds), *left], options, chain_ends=ends)
         shared = replace(options, budget=_share(options.budget, len(builds) + len(ranges)))
         if ranges:
             several = [build_and_repair(completed, builds, ranges, shared, Progress(progress), copies)]

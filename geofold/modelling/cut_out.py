@@ -72,7 +72,7 @@ class CutOut:
             model,
             outcome=replace(
                 outcome,
-                tree=torsion_tree(self.structure, first, last, altloc=altloc),
+                tree=torsion_tree(self.structure, first, last, altloc=altloc, anchor_phi=True),
                 atoms=self.atoms[outcome.atoms],
                 repacked=RepackedSideChains(self.atoms[side_chains.atoms], side_chains.xyz),
                 inner_steps={int(self.residues[k]): count for k, count in outcome.inner_steps.items()},

@@ -171,8 +171,8 @@ OPTIONS = (
     Option("loop", str, None, "Residues of the structure that move instead of a chain: A:45-56.", ("live",),
            form="a range such as A:45-56", places=(CLI, API)),
     Option("build", list, None, "Missing residues to build: A:45-56=SEQUENCE, or A:45-56 if the file contains "
-           "the sequence (check lists them); all: every gap whose sequence the file contains; existing residues within "
-           "the range are rebuilt.", _REPAIR,
+           "the sequence (check lists them); all: every gap whose sequence the file contains; ends: every chain end of "
+           "up to 15 residues whose sequence it contains; existing residues within the range are rebuilt.", _REPAIR,
            form="ranges such as A:45-56=SEQUENCE"),
     Option("fasta", Path, None, "Sequences of the chains, in FASTA or UniProt text, in place of those in the file.",
            ("repair", "check"), places=(CLI, API)),
@@ -201,7 +201,8 @@ OPTIONS = (
            "motion, to compare.", _STREAM, choices=PREDICTORS),
     Option("streams", int, 12, "Conformations in one batch; more widen the search.", _REPAIR, limits=(1, 256)),
     Option("rounds", int, 6, "Maximum rounds of streaming and selection.", _REPAIR, limits=(1, 1000)),
-    Option("models", int, 1, "Models of one loop, best first: OUT.pdb, OUT.2.pdb, ...; the report ranks them.", _REPAIR,
+    Option("models", int, 1, "Models of one loop, or of chain ends, best first: OUT.pdb, OUT.2.pdb, ...; the report "
+           "ranks them.", _REPAIR,
            limits=(1, 100)),
     Option("budget", float, None, "Seconds for search and refinement, in place of --rounds; more improve the loops, "
            "but results then depend on the machine's speed.", _REPAIR, limits=(1, 1e6), unit="s"),

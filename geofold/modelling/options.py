@@ -47,8 +47,8 @@ class RunOptions:
     predictor : str
         trained: models trained on known structures; hold-still: no learned motion, to compare.
     models : int
-        Models of one loop, best first: OUT.pdb, OUT.2.pdb, ...; the report ranks them. They are mutually distinct, and
-        there may be fewer (repair).
+        Models of one loop, or of chain ends, best first: OUT.pdb, OUT.2.pdb, ...; the report ranks them. They are
+        mutually distinct, and there may be fewer (repair).
     budget : float or None
         Seconds for search and refinement, in place of --rounds; more improve the loops, but results then depend on the
         machine's speed (repair).

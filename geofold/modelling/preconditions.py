@@ -191,17 +191,17 @@ def require_honoured(structure: Structure, move: StreamOutcome) -> None:
     )
 
 
-def require_one(texts: list[str], options: RunOptions) -> None:
-    """Refuse several models of several loops.
+def require_one(texts: list[str], options: RunOptions, *, chain_ends: int = 0) -> None:
+    """Refuse several models of several loops, unless all of these are chain ends.
 
     Raises
     ------
     OptionError
         If more than one model of more than one loop is requested.
     """
-    if options.models > 1 and len(texts) > 1:
+    if options.models > 1 and len(texts) > max(chain_ends, 1):
         raise OptionError(
             f"{options.models} models of {len(texts)} loops",
-            "several models of one loop, or one of all",
+            "several models of one loop or of chain ends, or one of all",
             "take one loop after the other",
         )

@@ -110,6 +110,9 @@ def fix(
     hydrogens: Annotated[
         bool, typer.Option("--hydrogens", help="Also add the hydrogens that a force field needs at pH 7.")
     ] = False,
+    ends: Annotated[
+        bool, typer.Option("--ends", help="Also build chain ends of up to 15 residues whose sequence is known.")
+    ] = False,
     fasta: Annotated[str | None, option("fasta")] = None,
     report: Report = None,
     view: View = None,
@@ -136,6 +139,7 @@ def fix(
         return run_fix(
             content,
             hydrogens=hydrogens,
+            ends=ends,
             fasta=fasta,
             seed=seed,
             altloc=altloc,

@@ -79,7 +79,13 @@ def audit_built(
         arms = [place(k, name) - place(k, "CA") for name in ("N", "C", "CB")]
         return float(np.linalg.det(np.stack(arms))) < 0
 
-    joints = [joint for first, last in spans for joint in ((first - 1, first), (last, last + 1))]
+    sides = [models.build.side for models in built.initial]
+    joints = [
+        joint
+        for (first, last), side in zip(spans, sides, strict=True)
+        for joint, is_made in (((first - 1, first), side != "before"), ((last, last + 1), side != "after"))
+        if is_made
+    ]
     bond = max(abs(10 * float(np.linalg.norm(place(i, "C") - place(j, "N"))) - PEPTIDE_BOND) for i, j in joints)
     angle = max(
         abs(_angle(*(place(i, name) for name in one), *(place(j, name) for name in two)) - ideal)
@@ -88,14 +94,15 @@ def audit_built(
     )
     bent = [
         180 - abs(np.degrees(angles.omega[k])) if k not in cis else abs(np.degrees(angles.omega[k]))
-        for first, last in spans
-        for k in range(first, last + 2)
+        for (first, last), side in zip(spans, sides, strict=True)
+        for k in range(first + (side == "before"), last + 1 + (side != "after"))
     ]
     inside = [k for first, last in spans for k in range(first, last + 1)]
     chiral = [k for k in inside if structure.atom(k, "CB", conformer) is not None]
     # the loop determines phi of the residue after it, too
     repaired = [k for tree in trees[len(spans) :] for k in range(tree.first, tree.last + 1)]
-    checked = sorted({*inside, *(last + 1 for _, last in spans), *repaired})
+    after_loops = {j for _, j in joints} - set(inside)
+    checked = sorted({*inside, *after_loops, *repaired})
     return [
         Check("other_atoms_moved_angstrom", round(built.others_moved(xyz), 4), 0.0),
         *(check for check in compared if check.name in COMPARED),

@@ -1,4 +1,4 @@
-"""Chain breaks: their positions, the missing residues, and the command that builds them."""
+"""Chain breaks and missing chain ends: their positions, the missing residues, and the command that builds them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 from geofold.errors import BuildError, GeofoldError
 from geofold.molecule.loop.build_plan import sequence_of
 from geofold.molecule.loop.build_request import LONGEST, SHORTEST, plan_build
+from geofold.molecule.loop.chain_end_request import LONGEST_END
 from geofold.molecule.numbering import with_insertion_codes
 from geofold.molecule.selection import Number, ResidueRange
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.gaps import Gap, find_gaps
+from geofold.molecule.topology.gaps import Gap, find_gaps, find_missing_ends
 
-ALL = "all"
-"""Argument of `repair --build` for every gap."""
+ALL, ENDS = "all", "ends"
+"""Arguments of `repair --build` for every gap, and for every chain end."""
 
 
 def breaks(structure: Structure) -> list[dict[str, Any]]:
@@ -31,25 +32,69 @@ def breaks(structure: Structure) -> list[dict[str, Any]]:
     return [_as_dict(structure, gap) for gap in find_gaps(structure)]
 
 
+def missing_ends(structure: Structure) -> list[dict[str, Any]]:
+    """List the chain ends beyond which the file's sequence has residues.
+
+    Returns
+    -------
+    list of dict
+        `at` (last residue that is present), `side` ('before' or 'after' it), `missing` (number of residues),
+        `sequence`, `sequence_from`, `build` (argument of `repair --build`) or, if that is None, `not_built_because`.
+    """
+    listed = []
+    for end in find_missing_ends(structure):
+        count = len(end.names)
+        near = tuple(end.numbers)[-LONGEST_END:] if end.side == "before" else tuple(end.numbers)[:LONGEST_END]
+        span = str(ResidueRange(structure.residues[end.anchor].chain, near[0], near[-1]))
+        reason = f"{count} residues: up to {LONGEST_END} can be built, {span}" if count > LONGEST_END else None
+        try:
+            plan_build(structure, span)
+        except GeofoldError as error:
+            reason = reason or str(error)
+        listed.append(
+            {
+                "at": structure.residues[end.anchor].label,
+                "side": end.side,
+                "missing": count,
+                "sequence": sequence_of(end.names),
+                "sequence_from": end.source,
+                "build": span if reason is None else None,
+                "not_built_because": reason,
+            }
+        )
+    return listed
+
+
 def expand_builds(structure: Structure, texts: Sequence[str]) -> list[str]:
-    """Arguments of `repair --build`, with ``all`` replaced by those of every gap with a known sequence.
+    """Arguments of `repair --build`, with ``all`` and ``ends`` replaced by those of gaps and chain ends.
 
     Raises
     ------
     BuildError
-        If there is no such gap.
+        If there is no gap with a known sequence, or no chain end that can be built.
     """
-    if ALL not in texts:
-        return list(texts)
-    gaps = breaks(structure)
-    if not (known := [gap["build"] for gap in gaps if why_not_built(gap) is None]):
-        reasons = [f"{gap['after']} to {gap['before']}: {why_not_built(gap)}" for gap in gaps]
-        raise BuildError(
-            f"{structure.source} has no gap that can be built ({'; '.join(reasons) or 'no chain breaks'})",
-            "a gap whose sequence the file contains",
-            "give the range and its sequence: --build A:45-56=SEQUENCE",
-        )
-    return [*(text for text in texts if text != ALL and text not in known), *known]
+    known = list[str]()
+    if ALL in texts:
+        gaps = breaks(structure)
+        known = [gap["build"] for gap in gaps if why_not_built(gap) is None]
+        if not known:
+            reasons = [f"{gap['after']} to {gap['before']}: {why_not_built(gap)}" for gap in gaps]
+            raise BuildError(
+                f"{structure.source} has no gap that can be built ({'; '.join(reasons) or 'no chain breaks'})",
+                "a gap whose sequence the file contains",
+                "give the range and its sequence: --build A:45-56=SEQUENCE",
+            )
+    if ENDS in texts:
+        ends = missing_ends(structure)
+        if not (free := [end["build"] for end in ends if end["build"] is not None]):
+            reasons = [f"{end['side']} {end['at']}: {end['not_built_because']}" for end in ends]
+            raise BuildError(
+                f"{structure.source} has no chain end that can be built ({'; '.join(reasons) or 'none is missing'})",
+                f"up to {LONGEST_END} missing residues whose sequence the file contains",
+                "give the range and its sequence: --build A:1-8=SEQUENCE",
+            )
+        known += free
+    return [*(text for text in texts if text not in (ALL, ENDS, *known)), *known]
 
 
 def why_not_built(gap: dict[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from geofold.app.report.chain_breaks import breaks
+from geofold.app.report.chain_breaks import breaks, missing_ends
 from geofold.app.report.energies import NumbersAndNotes
 from geofold.app.report.metrics import Section, measure
 from geofold.app.report.provenance import REPORT_SCHEMA, chemistry_notes, described, versions
@@ -45,6 +45,7 @@ def inspect(
         "input": described(structure),
         "residues": segment_labels(structure),
         "chain_breaks": breaks(structure),
+        "chain_ends": missing_ends(structure),
         "before": measure_whole(structure, altloc),
         "prior": likelihood(structure, _segments(structure)),
         "trouble": report_anomalies(structure, altloc),

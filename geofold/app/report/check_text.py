@@ -22,9 +22,13 @@ def check_text(report: dict[str, Any]) -> str:
             lines.append(f"  {metric.label:<22} {metric.describe(numbers)} {metric.unit(numbers)}".rstrip())
     for gap, shown in zip(raw["chain_breaks"], report["chain_breaks"], strict=True):
         lines += _gap(shown, _command(raw, gap["build"]))
+    for end, shown in zip(raw["chain_ends"], report["chain_ends"], strict=True):
+        lines += _end(shown, _command(raw, end["build"]))
     known = sum(why_not_built(gap) is None for gap in raw["chain_breaks"])
     if known > 1:
         lines.append(f"  to build all gaps      {_command(raw, 'all')}")
+    if sum(end["build"] is not None for end in raw["chain_ends"]) > 1:
+        lines.append(f"  to build all ends      {_command(raw, 'ends')}")
     if known and report["trouble"]["stretches"]:
         lines.append(f"  to repair everything   {_command(raw, 'all', ' --auto')}")
     if report["prior"] is not None:
@@ -72,3 +76,13 @@ def _gap(gap: dict[str, Any], command: str) -> list[str]:
     else:
         lines.append(f"    cannot be built      {gap['not_built_because']}")
     return lines
+
+
+def _end(end: dict[str, Any], command: str) -> list[str]:
+    """Format a missing chain end, its residues and the command that builds them."""
+    count = f"{end['missing']} residues" if end["missing"] != 1 else "1 residue"
+    lines = [f"  chain end missing      {end['side']} {end['at']}: {count}, {end['sequence']} ({end['sequence_from']})"]
+    return [
+        *lines,
+        f"    to build it          {command}" if command else f"    not built            {end['not_built_because']}",
+    ]

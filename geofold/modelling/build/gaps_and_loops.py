@@ -195,6 +195,8 @@ def _repair(
 def _within(build: BuildPlan, remaining: Indices) -> BuildPlan:
     """Plan with the residue indices of a part that has the residues `remaining`."""
     before, after, *removed = np.searchsorted(remaining, [build.before, build.after, *build.removed]).tolist()
+    if build.is_chain_end:  # the index next to the anchor may be that of a residue that is left out, or of none
+        before, after = (after - 1, after) if build.side == "before" else (before, before + 1)
     return replace(build, before=before, after=after, removed=tuple(removed))
 
 
@@ -230,5 +232,5 @@ def _with_built(structure: Structure, builds: Sequence[BuildPlan], built: BuiltL
             names, elements = (tuple(column[residue.atoms].tolist()) for column in (part.name, part.element))
             number = residue.resnum, residue.icode
             new.append(NewResidue(residue.resname, number, names, elements, xyz[residue.atoms]))
-        structure = with_residues(structure, build.before, build.removed, new)
+        structure = with_residues(structure, build.anchor, build.removed, new, build.side)
     return replace(structure, xyz=Embedding(part, structure, places).embed(xyz))

@@ -14,6 +14,7 @@ from geofold.modelling.progress import Progress
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell, without_reachable_side_chains
 from geofold.modelling.scoring import CONSENSUS, Scores
 from geofold.modelling.search.candidates import LoopCandidates
+from geofold.modelling.search.chain_end import search_chain_end
 from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
 from geofold.modelling.search.effort import choose_effort
 from geofold.modelling.search.evolutionary import Candidates, merge, search_loop
@@ -45,6 +46,8 @@ class InitialModels:
         Number of conformations that were drawn or recombined.
     ensemble : Ensemble or None
         Candidates of the search.
+    end_ensemble : (K, n, 4, 3) or None
+        Backbones (nm) of a chain end that nothing excludes.
     """
 
     build: BuildPlan
@@ -54,6 +57,7 @@ class InitialModels:
     cost: Floats
     tried: int
     ensemble: Ensemble | None = None
+    end_ensemble: Floats | None = None
 
     @property
     def span(self) -> tuple[int, int]:
@@ -68,7 +72,7 @@ def initial_models(
     progress: Progress | None = None,
     budget: TimeBudget | None = None,
 ) -> InitialModels:
-    """Search for conformations of a missing loop, as many as there are streams.
+    """Search for conformations of a missing loop or chain end, as many as there are streams.
 
     Parameters
     ----------
@@ -86,6 +90,10 @@ def initial_models(
     """
     predicts = options.predictor == PREDICTORS[0]
     bare = without_reachable_side_chains(structure, build, options)[0] if options.shell else structure
+    if build.is_chain_end:
+        end, pool, ensemble = search_chain_end(bare, build, options)
+        models = with_side_chains(structure, build, pool.finalists(options.streams, options), end.structure, options)
+        return replace(models, tried=pool.tried, end_ensemble=ensemble)
     loops = [LoopCandidates.of(bare, build, altloc=options.altloc, seed=options.seed, predicts=predicts)]
     if options.allow_cis_pro:
         for plan in build.cis_prolines():
@@ -137,7 +145,7 @@ def with_side_chains(
 
     def with_row(row: Floats) -> Structure:
         new = [replace(residue, xyz=xyz) for residue, xyz in zip(residues[0], np.split(row, ends), strict=True)]
-        return with_residues(structure, build.before, build.removed, new)
+        return with_residues(structure, build.anchor, build.removed, new, build.side)
 
     clash = _clash_cost(with_row(rows[0]), first, last, rows, options)
     # the clashes of the packed loop include those of its backbone

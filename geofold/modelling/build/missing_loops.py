@@ -23,6 +23,7 @@ from geofold.modelling.preconditions import require_parameters
 from geofold.modelling.progress import Progress
 from geofold.modelling.repair.copies import model_copies
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, EVER_REACHED, SHELL_MARGIN, reachable_residues
+from geofold.modelling.search.chain_end import with_ensemble_confidence
 from geofold.modelling.search.consensus import with_confidence, with_external_rmsd
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.loop.build_plan import BuildPlan
@@ -160,7 +161,7 @@ def build_loops(
     Returns
     -------
     list of BuiltLoops
-        Best first, at most `options.models`; one if there are several loops.
+        Best first, at most `options.models`; one if there are several loops, unless all are chain ends.
 
     Raises
     ------
@@ -188,29 +189,47 @@ def build_loops(
             found[k] = initial_models(start, build, options, stages[number].begin(f"{build.label} backbone"), budget)
         remaining[k], start = budget.remaining, found[k].structure
     initial = [replace(found[k], build=build) for k, build in enumerate(builds)]
-    spans, present, chosen = spans_of(builds), start, dict[int, LoopModel]()
+    spans, present, found_models = spans_of(builds), start, dict[int, list[LoopModel]]()
     for number, k in enumerate(order):
         if k in copies:
             continue
         models, stage = initial[k], stages[number].begin(builds[k].label)
-        refined = [
-            with_confidence(present, with_external_rmsd(present, model, models.ensemble), models.ensemble)
+        found_models[k] = [
+            _with_confidence(present, model, models)
             for model in refine_models(present, spans[k][0], models, options, stage, TimeBudget(remaining[k]))
         ]
-        chosen[k] = refined[0]
-        present = replace(present, xyz=refined[0].outcome.apply(present.xyz))
+        present = replace(present, xyz=found_models[k][0].outcome.apply(present.xyz))
     pairs = [CopyPair(spans[copies[k]], spans[k]) for k in order if k in copies]
     modelled = model_copies(present, pairs, options, EnergySource.of(present, options), may_keep=False)
     for k, model in zip([k for k in order if k in copies], modelled, strict=True):
-        chosen[k] = model.with_confidence_of(chosen[copies[k]])
+        found_models[k] = [model.with_confidence_of(found_models[copies[k]][0])]
         present = replace(present, xyz=model.outcome.apply(present.xyz))
-    several = [[model] for model in refined]
+    several = _combined([found_models[k] for k in range(count)])
     if count > 1:
-        several = [refine_touching(present, [chosen[k] for k in range(len(builds))], spans, order, options)]
+        several = [refine_touching(_with_models(present, models), models, spans, order, options) for models in several]
     return [
         BuiltLoops(structure, at_start(start, models), initial, spans, models, added, copies=pairs)
         for models in several
     ]
+
+
+def _combined(alternatives: Sequence[Sequence[LoopModel]]) -> list[list[LoopModel]]:
+    """Combine the models of several loops: the first ones, the second ones, and so on, each at least once."""
+    return [[models[min(k, len(models) - 1)] for models in alternatives] for k in range(max(map(len, alternatives)))]
+
+
+def _with_models(structure: Structure, models: Sequence[LoopModel]) -> Structure:
+    """Structure with the ends of models applied to it."""
+    for model in models:
+        structure = replace(structure, xyz=model.outcome.apply(structure.xyz))
+    return structure
+
+
+def _with_confidence(structure: Structure, model: LoopModel, initial: InitialModels) -> LoopModel:
+    """Return the model with its confidence, and its RMSD from candidates from elsewhere."""
+    if initial.end_ensemble is not None:
+        return with_ensemble_confidence(structure, model, initial.end_ensemble)
+    return with_confidence(structure, with_external_rmsd(structure, model, initial.ensemble), initial.ensemble)
 
 
 def _build_both_ways(

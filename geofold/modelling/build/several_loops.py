@@ -23,7 +23,10 @@ def room_to_vary(structure: Structure, build: BuildPlan) -> float:
     """Variance of a freely jointed chain between the anchors, in squared lengths of a link: small for a sure loop.
 
     The midpoint of a chain of n links whose ends are r apart varies with n (1 - (r / n l)^2), for links of length l.
+    The end of a chain comes after all loops: it is infinite.
     """
+    if build.is_chain_end:
+        return float("inf")
     ends = [structure.atom(k, "CA", structure.conformer_mask) for k in (build.before, build.after)]
     links = len(build.names) + 1
     distance = float(np.linalg.norm(np.subtract(*structure.xyz[np.array(ends, dtype=np.int64)])))
@@ -32,7 +35,7 @@ def room_to_vary(structure: Structure, build: BuildPlan) -> float:
 
 def shifted(build: BuildPlan, earlier: Sequence[BuildPlan]) -> BuildPlan:
     """Plan with the residue indices of a structure in which the loops of other plans are built."""
-    shift = sum(len(other.names) - len(other.removed) for other in earlier if other.before < build.before)
+    shift = sum(len(other.names) - len(other.removed) for other in earlier if other.place < build.place)
     removed = tuple(k + shift for k in build.removed)
     return replace(build, before=build.before + shift, after=build.after + shift, removed=removed)
 

@@ -20,6 +20,7 @@ from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel
 from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.search.candidates import LoopCandidates
+from geofold.modelling.search.chain_end import ChainEndCandidates
 from geofold.molecule.energy.all_atom import region
 from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.sidechains.repacking import (
@@ -136,7 +137,11 @@ def reachable_residues(
     BuildError
         If the loop's residues cannot reach from one anchor to the other.
     """
-    loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, predicts=False)
+    loop: LoopCandidates | ChainEndCandidates
+    if build.is_chain_end:
+        loop = ChainEndCandidates.of(structure, build, altloc=options.altloc, seed=options.seed)
+    else:
+        loop = LoopCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, predicts=False)
     rows = loop.draw(REACH_SAMPLES, np.random.default_rng([options.seed, 3]))
     close = mark_near_residues(structure, rows, radius, structure.conformer_mask).mean(0) >= share
     remaining = set(range(len(structure.residues))) - set(build.removed)

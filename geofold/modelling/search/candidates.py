@@ -27,9 +27,8 @@ from geofold.modelling.controllers import minimise, run_guided
 from geofold.modelling.options import TORSION_CAP
 from geofold.molecule.energy.loop_score_input import make_loop_environment
 from geofold.molecule.energy.loop_score_term import LoopScoreTerm
-from geofold.molecule.energy.ramachandran import OUTLIER, classify, ramachandran_class
-from geofold.molecule.energy.ramachandran import percentile as ramachandran
 from geofold.molecule.io.edit import with_residues
+from geofold.molecule.loop.anchors import anchor_outliers
 from geofold.molecule.loop.batch_states import cost_of_rows, state_of_rows
 from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.loop.domain import LoopDomain
@@ -111,7 +110,7 @@ class LoopCandidates:
             delta, closed = segment.close(segment.increments(torsions))
             if bool(closed.any()):
                 names, rows = segment.coordinates(delta[closed][:1])
-                residues = _new_residues(build, names, rows[0])
+                residues = new_residues(build, names, rows[0])
                 structure = with_residues(origin, build.before, build.removed, residues)
                 return cls(origin, build, segment, structure, altloc, predicts, -log_odds)
         raise BuildError(
@@ -246,17 +245,8 @@ class LoopCandidates:
 
         The phi of that residue is decided by the loop's last carbonyl and never turns again.
         """
-        conformer, k = self.origin.conformer(self.altloc), self.build.after
-        residues = self.origin.residues
-        if k + 1 >= len(residues) or not self.origin.bonded(k, k + 1):
-            return np.zeros(len(rows), dtype=bool)
-        n, ca, c, following = (
-            self.origin.xyz[self.origin.atom(residue, name, conformer)]
-            for residue, name in ((k, "N"), (k, "CA"), (k, "C"), (k + 1, "N"))
-        )
-        phi, psi = dihedral(self.backbone(rows)[:, -1, 2], n, ca, c), dihedral(n, ca, c, following)
-        kind = ramachandran_class(residues[k].resname, residues[k + 1].resname, np.pi)
-        return np.asarray(classify(ramachandran(phi, psi, kind), kind) == OUTLIER)
+        carbon, conformer = self.backbone(rows)[:, -1, 2], self.origin.conformer(self.altloc)
+        return anchor_outliers(self.origin, self.build.after, carbon, conformer)
 
     def potential(self, rows: Floats, score: LoopScore) -> Floats:
         """Learned potential (K,) of candidates (K, m, 3)."""
@@ -289,7 +279,7 @@ class LoopCandidates:
         return np.searchsorted(self.atoms, np.array(atoms))
 
 
-def _new_residues(build: BuildPlan, names: list[tuple[str, ...]], row: Floats) -> list[NewResidue]:
+def new_residues(build: BuildPlan, names: list[tuple[str, ...]], row: Floats) -> list[NewResidue]:
     """Return new residues with the backbone (m, 3) of one conformation."""
     ends = np.cumsum([len(atoms) for atoms in names])[:-1]
     return [

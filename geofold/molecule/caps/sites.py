@@ -61,7 +61,8 @@ def find_cap_sites(
     conformer : (n_atoms,) bool
         Atoms of the conformer that caps are bonded to.
     built : collection of (int, int)
-        Residues before and after the gaps that are built, and so not capped.
+        Residues before and after the gaps that are built, and so not capped; one of the two is at a chain end that is
+        built.
     moving : collection of (int, int)
         First and last residues of the loops that are repaired; an end among them is not capped.
 
@@ -109,12 +110,12 @@ def _ends(
         if first < last or not structure.hetatm[structure.residues[first].atoms].all():  # else an amino acid as ligand
             chains.setdefault(structure.residues[first].chain, []).append((first, last))
     for segments in chains.values():
-        if where in (ENDS, ALL):
+        if where in (ENDS, ALL) and segments[0][0] not in {end for _, end in built}:
             yield None, segments[0][0]
         for (_, last), (first, _) in pairwise(segments):
             if where in (GAPS, ALL) and not any(start <= last and first <= end for start, end in built):
                 yield last, first
-        if where in (ENDS, ALL):
+        if where in (ENDS, ALL) and segments[-1][1] not in {start for start, _ in built}:
             yield segments[-1][1], None
 
 

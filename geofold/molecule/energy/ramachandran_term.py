@@ -29,7 +29,7 @@ class RamachandranTerm:
     Attributes
     ----------
     residue : (L,) int
-        Index counted from the first residue of the segment.
+        Index counted from the first residue of the segment; an anchor whose phi turns counts as the last residue.
     phi, psi : (L,) float
         Input angles, radian.
     phi_of, psi_of : (L, n) float
@@ -52,7 +52,8 @@ class RamachandranTerm:
     def of(cls, structure: Structure, tree: TorsionTree, like: Tensor) -> RamachandranTerm:
         """Build the term of the segment that a tree moves; `like` gives the dtype and the device."""
         torsion = {(int(k), kind): j for j, (k, kind) in enumerate(zip(tree.residue, tree.kind, strict=True))}
-        rows = [r for k in range(tree.first, tree.last + 1) if (r := _row(structure, tree, k)) is not None]
+        last = max(tree.last, *tree.residue.tolist()) if len(tree) else tree.last  # phi of the anchor may turn
+        rows = [r for k in range(tree.first, last + 1) if (r := _row(structure, tree, k)) is not None]
         n = len(tree)
         turn = np.zeros((2, len(rows), n))
         for position, (k, _, _, _) in enumerate(rows):
@@ -64,7 +65,9 @@ class RamachandranTerm:
             return torch.as_tensor(values, dtype=like.dtype, device=like.device)
 
         return cls(
-            residue=torch.tensor([r[0] - tree.first for r in rows], dtype=torch.long, device=like.device),
+            residue=torch.tensor(
+                [min(r[0], tree.last) - tree.first for r in rows], dtype=torch.long, device=like.device
+            ),
             phi=make([r[1] for r in rows]),
             psi=make([r[2] for r in rows]),
             phi_of=make(turn[0]),

@@ -1,4 +1,4 @@
-"""Plan of a missing loop: its anchors, residue numbers, sequence, and the source of the sequence."""
+"""Plan of a missing loop or chain end: its anchors, residue numbers, sequence, and the source of the sequence."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from geofold.errors import BuildError, SequenceError
 from geofold.molecule.io.ideal_peptide import parse_sequence
+from geofold.molecule.records import Side
 from geofold.molecule.residues import (
     FORCE_FIELD_NAMES,
     STANDARD_PARENT,
@@ -31,7 +32,8 @@ class BuildPlan:
     chain : str
         Chain identifier.
     before, after : int
-        Indices of the anchor residues.
+        Indices of the anchor residues. A chain end has one of them; the other one is the index next to it, of whatever
+        residue is there, if any.
     removed : tuple of int
         Indices of existing residues that are replaced.
     numbers : tuple of (int, str)
@@ -44,6 +46,9 @@ class BuildPlan:
         Notes for the user.
     cis : tuple of int
         New residues (counted from 0) with a cis peptide bond before them.
+    side : 'between', 'after' or 'before'
+        'between': a loop, which joins both anchors. 'after' and 'before': a chain end, bonded to residue `before` or to
+        residue `after`.
     """
 
     chain: str
@@ -55,6 +60,27 @@ class BuildPlan:
     source: str
     notes: tuple[str, ...] = ()
     cis: tuple[int, ...] = ()
+    side: Side = "between"
+
+    @property
+    def is_chain_end(self) -> bool:
+        """Whether the new residues are bonded on one side only."""
+        return self.side != "between"
+
+    @property
+    def anchor(self) -> int:
+        """Residue that the new ones are inserted after; before the N end of a chain, the residue after them."""
+        return self.after if self.side == "before" else self.before
+
+    @property
+    def anchors(self) -> tuple[int, ...]:
+        """Residues that the new ones are bonded to."""
+        return (self.anchor,) if self.is_chain_end else (self.before, self.after)
+
+    @property
+    def place(self) -> tuple[int, bool]:
+        """Key that sorts plans in the order of the file; of two in one place, the end of a chain comes first."""
+        return self.before, self.side == "before"
 
     @property
     def label(self) -> str:

@@ -13,9 +13,11 @@ from itertools import pairwise
 from geofold.errors import BuildError, GeofoldError, OverlappingLoopsError, ResidueRangeError, SequenceError
 from geofold.molecule.caps.sites import CAP_NAMES
 from geofold.molecule.io.edit import require_single_model
+from geofold.molecule.loop.anchors import require_anchors
 from geofold.molecule.loop.build_plan import STANDARD, BuildPlan, with_given_sequence, with_recorded_sequence
+from geofold.molecule.loop.chain_end_request import find_requested_end, plan_chain_end
 from geofold.molecule.numbering import numbers_between, numbers_of
-from geofold.molecule.residues import AMINO_NAMES, BACKBONE, STANDARD_RESIDUES
+from geofold.molecule.residues import AMINO_NAMES, STANDARD_RESIDUES
 from geofold.molecule.selection import (
     RANGE_EXAMPLES,
     Number,
@@ -23,13 +25,10 @@ from geofold.molecule.selection import (
     describe_contents,
     find_range,
     parse_range,
-    require_backbone,
 )
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import Gap, find_gaps
 
-CHAIN_END, CHAIN_START = frozenset({"OXT", "OT2"}), frozenset({"H2", "H3", "HT2", "HT3"})
-"""Atoms of chain termini, which occupy the position of the following and of the preceding residue."""
 SHORTEST, LONGEST = 3, 40
 """Bounds on the number of residues: fewer cannot connect both anchors by their torsions alone."""
 
@@ -44,9 +43,9 @@ def plan_builds(structure: Structure, texts: Sequence[str]) -> list[BuildPlan]:
     OverlappingLoopsError
         If two requests have no remaining residue between them.
     """
-    builds = sorted((plan_build(structure, text) for text in texts), key=lambda build: build.before)
+    builds = sorted((plan_build(structure, text) for text in texts), key=lambda build: build.place)
     for left, right in pairwise(builds):
-        if left.after > right.before:
+        if left.anchors[-1] > right.anchors[0] or (left.place == right.place and left.is_chain_end):
             raise OverlappingLoopsError(
                 f"{left.label} and {right.label}",
                 "ranges separated by at least one residue that is kept",
@@ -65,6 +64,9 @@ def plan_build(structure: Structure, text: str) -> BuildPlan:
     requested = numbers_of(span)
     if not requested:
         raise ResidueRangeError(f"{span} runs backwards", RANGE_EXAMPLES, "swap its ends")
+    end = find_requested_end(structure, span, requested)
+    if end is not None:
+        return plan_chain_end(structure, span, end, text, given if equals else None)
     before, after, removed = _anchors(structure, span, requested)
     gap = _gap(structure, span, before, after, removed)
     is_recorded = gap.names is not None and len(gap.names) == len(gap.numbers)
@@ -116,7 +118,7 @@ def join_loops(
     builds, left = plan_builds(structure, texts), list[str]()
     for text in [*loops, *detected]:
         first, last = find_range(structure, text)
-        meeting = [build for build in builds if first <= build.after and build.before <= last]
+        meeting = [build for build in builds if first <= build.anchors[-1] and build.anchors[0] <= last]
         if not meeting:
             left.append(text)
             continue
@@ -128,12 +130,19 @@ def join_loops(
             kept = replace(meeting[0], notes=(*meeting[0].notes, f"{text} looks wrong and stays as it is: {error}"))
             builds = [kept if build is meeting[0] else build for build in builds]
             continue
-        builds = sorted([joined, *(b for b in builds if b not in meeting)], key=lambda build: build.before)
+        builds = sorted([joined, *(b for b in builds if b not in meeting)], key=lambda build: build.place)
     return builds, left
 
 
 def _joined(structure: Structure, builds: Sequence[BuildPlan], first: int, last: int, text: str) -> BuildPlan:
     """Plan that builds residues `first` to `last`, the loop `text`, together with the gaps that they meet."""
+    ends = [build.label for build in builds if build.is_chain_end]
+    if ends:
+        raise BuildError(
+            f"{text} contains the residue that the chain end {ends[0]} is built on",
+            "a loop that leaves this residue where it is",
+            "build and repair in two runs",
+        )
     before, after = min(first - 1, builds[0].before), max(last + 1, builds[-1].after)
     for k, inside in ((before, first), (after, last)):
         is_end = k == before < builds[0].before or k == after > builds[-1].after
@@ -210,7 +219,7 @@ def _anchors(structure: Structure, span: ResidueRange, requested: Sequence[Numbe
     if not pairs or pairs[0][0] < 0 or pairs[0][1] >= len(chain):
         raise BuildError(
             f"{structure.source} has no residue on one side of {span}",
-            "a gap between two residues of a chain (chain ends are not built)",
+            "a gap between two residues of a chain, or missing residues next to a chain end",
             f"choose a range between existing residues; {describe_contents(structure)}",
         )
     before, after = (chain[position] for position in pairs[0])
@@ -224,19 +233,6 @@ def _anchors(structure: Structure, span: ResidueRange, requested: Sequence[Numbe
         )
     require_anchors(structure, before, after)
     return before, after, tuple(sorted({*inside, *caps}))
-
-
-def require_anchors(structure: Structure, before: int, after: int) -> None:
-    """Refuse anchors with an incomplete backbone, or with atoms of a chain's end."""
-    for k, terminal_atoms in ((before, CHAIN_END), (after, CHAIN_START)):
-        require_backbone(structure, k, BACKBONE)
-        atoms = sorted(set(structure.name[structure.residues[k].atoms].tolist()) & terminal_atoms)
-        if atoms:
-            raise BuildError(
-                f"{structure.residues[k].label} of {structure.source} has {', '.join(atoms)}: its chain ends there",
-                "a residue that another one can be bonded to",
-                "remove these atoms first",
-            )
 
 
 def _gap(structure: Structure, span: ResidueRange, before: int, after: int, removed: tuple[int, ...]) -> Gap:

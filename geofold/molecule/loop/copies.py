@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from geofold.errors import GeofoldError
+from geofold.molecule.loop.anchors import require_anchors
 from geofold.molecule.loop.build_plan import STANDARD, BuildPlan
-from geofold.molecule.loop.build_request import require_anchors
 from geofold.molecule.residues import standard_name
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Structure
@@ -74,14 +74,14 @@ def add_copies(structure: Structure, builds: Sequence[BuildPlan], ranges: Sequen
             if not any(first <= end + 1 and start <= last + 1 for start, end in taken):
                 pairs.append(CopyPair(span, (first, last)))
     requested = [build for build in builds if not any(_is_same(build, copy) for copy in references)]
-    ordered = sorted([*requested, *references], key=lambda build: build.before)
+    ordered = sorted([*requested, *references], key=lambda build: build.place)
     built = {k: ordered.index(references[build]) for k, build in enumerate(ordered) if build in references}
     return LoopsWithCopies(ordered, built, [*remaining, *(pair.copy for pair in pairs)], pairs, left)
 
 
 def _is_same(one: BuildPlan, other: BuildPlan) -> bool:
     """Whether two plans build the same residues in the same place."""
-    return (one.before, one.after, one.names) == (other.before, other.after, other.names)
+    return (one.place, one.after, one.names) == (other.place, other.after, other.names)
 
 
 def copies_of_loop(structure: Structure, first: int, last: int) -> list[tuple[int, int]]:
@@ -97,6 +97,8 @@ def copies_of_loop(structure: Structure, first: int, last: int) -> list[tuple[in
 def copies_of_build(structure: Structure, build: BuildPlan) -> tuple[list[BuildPlan], list[str]]:
     """Plans of the copies of a missing loop in other chains, and why other chains with these residues have none."""
     plans, left = list[BuildPlan](), list[str]()
+    if build.is_chain_end:
+        return plans, [f"{build.label}: a chain end, of which no copies are made"]
     for before, after in _same_residues(structure, build.before, build.after):
         residues = structure.residues
         chain, inside = residues[before].chain, tuple(range(before + 1, after))

@@ -93,7 +93,7 @@ class LoopDomain(TorsionDomain[LoopState]):
         device : str
             Device of the tensors.
         """
-        tree = torsion_tree(structure, first, last, altloc=altloc)
+        tree = torsion_tree(structure, first, last, altloc=altloc, anchor_phi=True)
         decoder = TorsionDecoder.of(structure, tree, cap=cap, device=device)
         # No atom of a closed loop is further from its anchors than half the contour length plus a side chain.
         reach = 1.0 + 0.19 * (last - first + 1) if tree.closed else 1.0 + 0.38 * (last - first + 1)

@@ -11,6 +11,7 @@ loop is closed with ideal bonds, angles and omega, independently of the anchors.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,7 +64,7 @@ class IdealSegment:
     def of(cls, structure: Structure, build: BuildPlan, altloc: str | None = None) -> IdealSegment:
         """Segment between the anchors of a plan."""
         conformer = structure.conformer(altloc)
-        letters = _letter(structure, build.before) + build.sequence + _letter(structure, build.after)
+        letters = anchor_letter(structure, build.before) + build.sequence + anchor_letter(structure, build.after)
         ideal = peptide(
             letters,
             [
@@ -82,14 +83,14 @@ class IdealSegment:
         rotation, origin = backbone_frames(*ideal.xyz[peptide_atoms(0, "O", "C", "CA")])
         target_rotation, target_origin = backbone_frames(*anchor_xyz(build.before, "O", "C", "CA"))
         xyz = (ideal.xyz - origin) @ rotation.T @ target_rotation + target_origin
-        anchor, fixed_phi = anchor_xyz(build.after, *ENDS), _fixed_phi(structure, build.after, conformer)
+        anchor, known_phi = anchor_xyz(build.after, *ENDS), fixed_phi(structure, build.after, conformer)
         carbon, ghost = xyz[peptide_atoms(last - 1, "C")[0]], peptide_atoms(last, *ENDS)
-        xyz[ghost] = _ghost(carbon, xyz[ghost], anchor, math.radians(PHI) if fixed_phi is None else fixed_phi)
+        xyz[ghost] = _ghost(carbon, xyz[ghost], anchor, math.radians(PHI) if known_phi is None else known_phi)
         ideal = replace(ideal, xyz=xyz)
         tree = torsion_tree(ideal, 1, last, chi=False)
         kinematics = Kinematics.of(tree)
         kind = np.array(tree.kind)
-        rotatable = (tree.residue < last) | ((kind == "phi") & (fixed_phi is None))
+        rotatable = (tree.residue < last) | ((kind == "phi") & (known_phi is None))
         return cls(
             ideal, tree, kinematics, torch.as_tensor(rotatable), kinematics.local_rows(ghost), torch.as_tensor(anchor)
         )
@@ -150,30 +151,50 @@ class IdealSegment:
 
     def coordinates(self, delta: Tensor) -> tuple[list[tuple[str, ...]], Floats]:
         """Names of the backbone and CB atoms of each new residue, and their coordinates (B, atoms, 3) in nm."""
-        names, rows = [], []
-        for k in range(1, len(self.peptide.residues) - 1):
-            atoms = [(name, self.peptide.atom(k, name, self.peptide.conformer_mask)) for name in (*ENDS, "O", "CB")]
-            names.append(tuple(name for name, atom in atoms if atom is not None))
-            rows += [atom for _, atom in atoms if atom is not None]
-        xyz = self._start(len(delta))
-        # an atom that no torsion moves and no axis needs (the N of a leading proline) is not a local atom
-        coordinates = np.repeat(self.peptide.xyz[None], len(delta), 0)
-        coordinates[:, self.kinematics.atoms.numpy()] = transform_atoms(
-            self.kinematics, frames(self.kinematics, xyz, delta), xyz
-        ).numpy()
-        return names, coordinates[:, rows]
+        return coordinates_of(self.peptide, self.kinematics, range(1, len(self.peptide.residues) - 1), delta)
 
     def _start(self, rows: int) -> Tensor:
         return torch.as_tensor(self.peptide.xyz)[self.kinematics.atoms].expand(rows, -1, -1)
 
 
-def _letter(structure: Structure, k: int) -> str:
+def coordinates_of(
+    peptide: Structure, kinematics: Kinematics, residues: Iterable[int], delta: Tensor
+) -> tuple[list[tuple[str, ...]], Floats]:
+    """Names of the backbone and CB atoms of residues of a peptide, and their coordinates once its torsions turned.
+
+    Parameters
+    ----------
+    peptide : Structure
+    kinematics : Kinematics
+        Of the peptide.
+    residues : iterable of int
+    delta : (B, t)
+        Increments, radian.
+
+    Returns
+    -------
+    list of tuple of str, (B, atoms, 3)
+        Coordinates in nm.
+    """
+    names, rows = [], []
+    for k in residues:
+        atoms = [(name, peptide.atom(k, name, peptide.conformer_mask)) for name in (*ENDS, "O", "CB")]
+        names.append(tuple(name for name, atom in atoms if atom is not None))
+        rows += [atom for _, atom in atoms if atom is not None]
+    xyz = torch.as_tensor(peptide.xyz)[kinematics.atoms].expand(len(delta), -1, -1)
+    # an atom that no torsion moves and no axis needs (the N of a leading proline) is not a local atom
+    coordinates = np.repeat(peptide.xyz[None], len(delta), 0)
+    coordinates[:, kinematics.atoms.numpy()] = transform_atoms(kinematics, frames(kinematics, xyz, delta), xyz).numpy()
+    return names, coordinates[:, rows]
+
+
+def anchor_letter(structure: Structure, k: int) -> str:
     """One-letter code of an anchor; alanine for a non-standard residue."""
     name = structure.residues[k].resname
     return one_letter_code(STANDARD_PARENT.get(name, name)).replace("-", "A")
 
 
-def _fixed_phi(structure: Structure, k: int, conformer: np.ndarray) -> float | None:
+def fixed_phi(structure: Structure, k: int, conformer: np.ndarray) -> float | None:
     """Phi (radian) fixed by the proline ring or the amide hydrogen of a residue; None if it is free."""
     n, ca, c = (structure.xyz[structure.atom(k, name, conformer)] for name in ENDS)
     for name in ("CD", "H", "HN", "D"):

@@ -108,12 +108,19 @@ class Walk:
         self.group: dict[int, int] = {}
         self.torsions: list[tuple[str, int, int, int, int]] = []  # kind, residue, near, far, parent
         self.links: list[tuple[int, int]] = []
+        self.pivot: int | None = None
 
-    def run(self, start: int) -> None:
-        """Visit all atoms that are connected to `start`, numbering torsions in the order of the walk."""
+    def run(self, start: int, pivot: int | None = None) -> None:
+        """Visit all atoms that are connected to `start`, numbering torsions in the order of the walk.
+
+        With a `pivot`, the segment is entered through this atom outside of it, which stays on the axis of a torsion.
+        """
         ligand_atoms = self._ligand_atoms()
         self.group[start] = -1
         queue = deque([start])
+        if pivot is not None:
+            self.pivot, self.group[pivot] = pivot, self._enter(start, pivot)
+            queue = deque([pivot])
         while queue:
             atom = queue.popleft()
             for neighbour in self.adjacency[atom]:
@@ -131,7 +138,7 @@ class Walk:
     def tree(self, *, closed: bool, anchor: tuple[int, int, int] | None, end: int) -> TorsionTree:
         """Return the tree of a finished walk; for the arguments see `TorsionTree`."""
         self._assign_other_conformers()
-        atoms = np.array(sorted(a for a, g in self.group.items() if g >= 0), dtype=np.int64)
+        atoms = np.array(sorted(a for a, g in self.group.items() if g >= 0 and a != self.pivot), dtype=np.int64)
         parent = np.array([t[4] for t in self.torsions], dtype=np.int64)
         column = {i: np.array([t[i] for t in self.torsions], dtype=np.int64) for i in (1, 2, 3)}
         return TorsionTree(
@@ -165,7 +172,7 @@ class Walk:
 
     def _same_part(self, atom: int, neighbour: int) -> bool:
         """Return whether a bond is within a residue of the segment, or a peptide bond inside it."""
-        if not self._inside(neighbour) or not self._inside(atom):
+        if not self._inside(neighbour) or not (self._inside(atom) or atom == self.pivot):
             return False
         first, second = self.structure.residue_of[atom], self.structure.residue_of[neighbour]
         names = {str(self.structure.name[atom]), str(self.structure.name[neighbour])}

@@ -1,31 +1,23 @@
-"""Gaps of chains: missing residues, from residue numbers and from the sequences recorded in the file.
+"""Gaps of chains: missing residues, from residue numbers and from the sequences recorded in the file; chain ends, too.
 
-Glossary: a segment is an unbroken part of a chain; a position is the index of its first residue in the record.
+Glossary: a segment is an unbroken part of a chain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import numpy as np
 
 from geofold.molecule.io.sequence_records import recorded_sequences
 from geofold.molecule.numbering import numbers_between
-from geofold.molecule.records import RecordedSequence
-from geofold.molecule.residues import standard_name
+from geofold.molecule.records import RecordedSequence, Side
 from geofold.molecule.selection import Number
 from geofold.molecule.structure import Structure
-
-Segment = tuple[int, int]
-"""First and last residue index."""
-UNPLACED_COST = 1000
-"""Cost of a residue that is not in the recorded sequence, such as a ligand that is an amino acid."""
-MAX_MISMATCH_COST = 50
-"""Largest cost of a gap whose length disagrees with the residue numbers; the cost is the difference."""
-MAX_POSITIONS = 400
-"""Number of possible positions of all segments up to which a chain is compared with its record."""
+from geofold.molecule.topology.record_placement import Segment, place_segments
+from geofold.molecule.topology.torsion_tree import CAPS
 
 
 @dataclass(frozen=True)
@@ -49,6 +41,30 @@ class Gap:
     source: str
 
 
+@dataclass(frozen=True)
+class MissingEnd:
+    """Residues of the recorded sequence beyond a chain end.
+
+    Attributes
+    ----------
+    anchor : int
+        Index of the residue at the chain end.
+    side : 'before' or 'after'
+        Where the missing residues are.
+    numbers : sequence of (int, str)
+        Their numbers: those of the record, otherwise counted on from the anchor.
+    names : tuple of str
+    source : str
+        Name of the record.
+    """
+
+    anchor: int
+    side: Side
+    numbers: Sequence[Number]
+    names: tuple[str, ...]
+    source: str
+
+
 def chain_segments(structure: Structure, chain: str | None = None) -> list[Segment]:
     """Find the unbroken segments of amino acids of all chains, or of one."""
     segments: list[Segment] = []
@@ -65,12 +81,8 @@ def chain_segments(structure: Structure, chain: str | None = None) -> list[Segme
 def find_gaps(structure: Structure, chain: str | None = None, removed: frozenset[int] = frozenset()) -> list[Gap]:
     """Find the gaps between segments of each chain, or of one, as if the residues `removed` were missing."""
     recorded = recorded_sequences(structure)
-    chains: dict[str, list[Segment]] = {}
-    for first, last in chain_segments(structure, chain):
-        for part in _without(first, last, removed):
-            chains.setdefault(structure.residues[first].chain, []).append(part)
     gaps = []
-    for name, segments in chains.items():
+    for name, segments in _segments_of_chains(structure, chain, removed).items():
         contents = _contents(structure, segments, recorded[name]) if name in recorded else {}
         for k, ((_, before), (after, _)) in enumerate(pairwise(segments)):
             ends = ((structure.residues[i].resnum, structure.residues[i].icode) for i in (before, after))
@@ -80,10 +92,47 @@ def find_gaps(structure: Structure, chain: str | None = None, removed: frozenset
                 gaps.append(Gap(before, after, free, None, ""))
                 continue
             record, missing = recorded[name], slice(*content)
-            numbers = tuple(number for number in record.numbers[missing] if number is not None)
-            complete = len(numbers) == len(record.names[missing])
-            gaps.append(Gap(before, after, numbers if complete else free, record.names[missing], record.source))
+            gaps.append(
+                Gap(before, after, _recorded_numbers(record, missing) or free, record.names[missing], record.source)
+            )
     return gaps
+
+
+def find_missing_ends(structure: Structure, chain: str | None = None) -> list[MissingEnd]:
+    """Find the ends of chains, or of one, beyond which the recorded sequence has residues, caps aside."""
+    recorded, missing_ends = recorded_sequences(structure), list[MissingEnd]()
+    for name, segments in _segments_of_chains(structure, chain, frozenset()).items():
+        if name not in recorded:
+            continue
+        record, (first, last) = recorded[name], _ends_of_record(structure, segments, recorded[name])
+        sides: tuple[Side, Side] = ("before", "after")
+        for side, end in zip(sides, (first, last), strict=True):
+            if end is None:
+                continue
+            anchor, (start, stop) = end
+            while start < stop and record.names[stop - 1 if side == "after" else start] in CAPS:
+                start, stop = (start, stop - 1) if side == "after" else (start + 1, stop)
+            if count := stop - start:
+                at = structure.residues[anchor].resnum
+                counted = range(at - count, at) if side == "before" else range(at + 1, at + 1 + count)
+                numbers = _recorded_numbers(record, slice(start, stop)) or tuple((k, "") for k in counted)
+                missing_ends.append(MissingEnd(anchor, side, numbers, record.names[start:stop], record.source))
+    return missing_ends
+
+
+def _segments_of_chains(structure: Structure, chain: str | None, removed: frozenset[int]) -> dict[str, list[Segment]]:
+    """Segments of each chain, or of one, as if the residues `removed` were missing."""
+    chains: dict[str, list[Segment]] = {}
+    for first, last in chain_segments(structure, chain):
+        for part in _without(first, last, removed):
+            chains.setdefault(structure.residues[first].chain, []).append(part)
+    return chains
+
+
+def _recorded_numbers(record: RecordedSequence, part: slice) -> tuple[Number, ...]:
+    """Numbers of a part of a record; empty if it lacks some of them."""
+    numbers = tuple(number for number in record.numbers[part] if number is not None)
+    return numbers if len(numbers) == len(record.names[part]) else ()
 
 
 def _without(first: int, last: int, removed: frozenset[int]) -> list[Segment]:
@@ -97,110 +146,25 @@ def _contents(
     structure: Structure, segments: Sequence[Segment], record: RecordedSequence
 ) -> dict[int, tuple[int, int]]:
     """Find the slice of the record of the gap after each segment, if all optimal alignments agree on its names."""
-    names, positions = [standard_name(name) for name in record.names], list[list[int]]()
-    count = 0
-    for segment in segments:
-        positions.append(_positions(structure, segment, record, names))
-        count += len(positions[-1])
-        if count > MAX_POSITIONS:
-            return {}
-    size = [last - first + 1 for first, last in segments]
-    start = [0, *accumulate(size)]
-    forward, backward = _costs(structure, segments, positions, start)
-    best = min((cost + backward[node] for node, cost in forward.items()), default=None)
-    contents: dict[int, tuple[int, int]] = {}
-    for k in range(len(segments) - 1):
-        optimal = {
-            (q + size[k], p)
-            for q in positions[k]
-            for p in positions[k + 1]
-            if q + size[k] <= p
-            and forward[k, q] + _step(structure, segments, start, (k, q), (k + 1, p)) + backward[k + 1, p] == best
-        }
-        if len({record.names[start:end] for start, end in optimal}) == 1:
-            contents[k] = min(optimal)
-    return contents
+    placed = place_segments(structure, segments, record)
+    steps = [] if placed is None else placed.steps
+    return {k: min(step) for k, step in enumerate(steps) if len({record.names[start:end] for start, end in step}) == 1}
 
 
-def _positions(structure: Structure, segment: Segment, record: RecordedSequence, names: list[str]) -> list[int]:
-    """List the positions at which the record has the names of a segment and, if recorded, its first number.
+def _ends_of_record(
+    structure: Structure, segments: Sequence[Segment], record: RecordedSequence
+) -> tuple[tuple[int, tuple[int, int]] | None, tuple[int, tuple[int, int]] | None]:
+    """Find the first and the last residue of a chain that are in its record, each with the slice of the record beyond.
 
-    Parameters
-    ----------
-    structure : Structure
-        Structure with the segment.
-    segment : Segment
-        First and last residue index.
-    record : RecordedSequence
-        Recorded sequence of the chain.
-    names : list of str
-        Its standard names.
+    Segments that all optimal alignments leave out are ligands; None where alignments disagree.
     """
-    residues = [structure.residues[k] for k in range(segment[0], segment[1] + 1)]
-    query = [standard_name(residue.resname) for residue in residues]
-    number = (residues[0].resnum, residues[0].icode)
-    return [
-        k
-        for k in range(len(names) - len(query) + 1)
-        if names[k] == query[0] and record.numbers[k] in (None, number) and names[k : k + len(query)] == query
-    ]
-
-
-Node = tuple[int, int]
-"""Index of a segment and its position."""
-
-
-def _costs(
-    structure: Structure, segments: Sequence[Segment], positions: list[list[int]], start: list[int]
-) -> tuple[dict[Node, int], dict[Node, int]]:
-    """Compute the least cost from the start of the chain to each placed segment, and from there to its end.
-
-    Parameters
-    ----------
-    structure : Structure
-        Structure with the chain.
-    segments : sequence of Segment
-        Segments of the chain.
-    positions : list of list of int
-        Possible positions of each segment.
-    start : list of int
-        Number of residues before each segment, then the total.
-    """
-    size = [end - begin for begin, end in pairwise(start)]
-    nodes = [(k, p) for k, possible in enumerate(positions) for p in possible]
-    forward = {node: UNPLACED_COST * start[node[0]] for node in nodes}
-    for j, node in enumerate(nodes):
-        for neighbour in nodes[:j]:
-            if neighbour[0] < node[0] and neighbour[1] + size[neighbour[0]] <= node[1]:
-                forward[node] = min(
-                    forward[node], forward[neighbour] + _step(structure, segments, start, neighbour, node)
-                )
-    backward = {node: UNPLACED_COST * (start[-1] - start[node[0] + 1]) for node in nodes}
-    for j, node in reversed(list(enumerate(nodes))):
-        for neighbour in nodes[j + 1 :]:
-            if neighbour[0] > node[0] and node[1] + size[node[0]] <= neighbour[1]:
-                backward[node] = min(
-                    backward[node], backward[neighbour] + _step(structure, segments, start, node, neighbour)
-                )
-    return forward, backward
-
-
-def _step(structure: Structure, segments: Sequence[Segment], start: list[int], first: Node, second: Node) -> int:
-    """Compute the cost between two placed segments: unplaced segments, and a gap that disagrees with the numbers.
-
-    Parameters
-    ----------
-    structure : Structure
-        Structure with the chain.
-    segments : sequence of Segment
-        Segments of the chain.
-    start : list of int
-        Number of residues before each segment, then the total.
-    first, second : Node
-        Two segments with their positions.
-    """
-    if second[0] != first[0] + 1:
-        return UNPLACED_COST * (start[second[0]] - start[first[0] + 1])
-    before, after = (structure.residues[k] for k in (segments[first[0]][1], segments[second[0]][0]))
-    expected = len(numbers_between((before.resnum, before.icode), (after.resnum, after.icode)))
-    return min(abs(second[1] - first[1] - (start[second[0]] - start[first[0]]) - expected), MAX_MISMATCH_COST)
+    placed = place_segments(structure, segments, record)
+    inside = [] if placed is None else [k for k, positions in enumerate(placed.nodes) if positions]
+    if placed is None or not inside:
+        return None, None
+    (first, last), total = (inside[0], inside[-1]), len(record.names)
+    starts, ends = placed.nodes[first], {p + placed.size[last] for p in placed.nodes[last]}
+    return (
+        (segments[first][0], (0, min(starts))) if len(starts) == 1 else None,
+        (segments[last][1], (min(ends), total)) if len(ends) == 1 else None,
+    )

@@ -56,6 +56,7 @@ def torsion_tree(
     altloc: str | None = None,
     torn: bool = False,
     root: int | None = None,
+    anchor_phi: bool = False,
 ) -> TorsionTree:
     """Build the torsion tree of residues ``first`` to ``last`` (inclusive).
 
@@ -76,6 +77,9 @@ def torsion_tree(
         Treat a next residue that lacks CA as a chain end instead of raising.
     root : int, optional
         Residue whose CA stays in place, of a segment without a bonded residue on either side; ignored for others.
+    anchor_phi : bool
+        Let a segment at the N end of a chain also turn about phi of the residue after it, which then is its root,
+        unless a ring or an amide hydrogen fixes that torsion.
 
     Returns
     -------
@@ -104,10 +108,13 @@ def torsion_tree(
     after = last + 1 < len(structure.residues) and _is_anchor(structure, last + 1, last, last + 1)
     after = after and not (torn and structure.atom(last + 1, "CA", conformer) is None)
     axes = _axes(structure, first, last, conformer, chi)
-    start = backbone[_root(first, last, before, after, root)]
+    pivot = _free_phi(structure, last + 1, conformer, adjacency) if anchor_phi and after and not before else None
+    start = backbone[_root(first, last, before, after, root)] if pivot is None else pivot[0]
     assert start is not None
     walk = Walk(structure, conformer, adjacency, axes, first, last)
-    walk.run(start)
+    if pivot is not None:
+        axes[min(pivot), max(pivot)] = ("phi", last + 1)
+    walk.run(start, None if pivot is None else pivot[1])
     anchor = _anchor(structure, last + 1, conformer) if before and after else None
     end = -1
     if anchor is not None:
@@ -115,6 +122,17 @@ def torsion_tree(
         assert carbon is not None
         end = walk.torsion_of(carbon)
     return walk.tree(closed=before and after, anchor=anchor, end=end)
+
+
+def _free_phi(
+    structure: Structure, k: int, conformer: NDArray[np.bool_], adjacency: list[list[int]]
+) -> tuple[int, int] | None:
+    """Return CA and N of a residue whose phi can turn what precedes it; None if a ring or a hydrogen fixes it."""
+    ca, n = structure.atom(k, "CA", conformer), structure.atom(k, "N", conformer)
+    if ca is None or n is None:
+        return None
+    others = [a for a in adjacency[n] if a != ca and structure.residue_of[a] == k]
+    return None if others else (ca, n)
 
 
 def _is_anchor(structure: Structure, neighbour: int, first: int, second: int) -> bool:
