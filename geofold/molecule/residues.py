@@ -7,6 +7,8 @@ from functools import cache
 AMINO_ACID_LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 """One-letter codes of the twenty amino acids."""
 BACKBONE = ("N", "CA", "C", "O")
+CAPS = frozenset({"ACE", "FOR", "NH2", "NME", "NMA"})
+"""Names of terminal caps, which move with the end of the chain."""
 STANDARD_RESIDUES = frozenset(
     {
         "ALA",

@@ -14,10 +14,10 @@ import numpy as np
 from geofold.molecule.io.sequence_records import recorded_sequences
 from geofold.molecule.numbering import numbers_between
 from geofold.molecule.records import RecordedSequence, Side
+from geofold.molecule.residues import CAPS
 from geofold.molecule.selection import Number
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.record_placement import Segment, place_segments
-from geofold.molecule.topology.torsion_tree import CAPS
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geofold.errors import AltlocError, BackboneError
-from geofold.molecule.residues import standard_name
+from geofold.molecule.residues import CAPS, standard_name
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bond_walk import BACKBONE, TorsionTree, Walk
 from geofold.molecule.topology.bonds import bond_graph
@@ -43,8 +43,6 @@ CHI_ATOMS: dict[str, tuple[str, ...]] = {
 
 Polar hydrogens, methyl groups and the last chi of lysine do not turn; proline's ring is rigid.
 """
-CAPS = frozenset({"ACE", "FOR", "NH2", "NME", "NMA"})
-"""Names of terminal caps, which move with the end of the chain."""
 
 
 def torsion_tree(
