@@ -59,6 +59,7 @@ def test_check_has_a_status_for_scripts(capsys):
     assert find_faults(report) == ["severe overlaps", "Ramachandran outliers", "anomalous segments"]
     clean = report | {
         "chain_breaks": [],
+        "chain_ends": [],
         "trouble": {"stretches": []},
         "before": {"severe_overlaps": 0, "ramachandran": {"outliers": 0}},
     }
@@ -102,6 +103,7 @@ def test_all_gaps_are_built_by_one_argument():
     assert expand_builds(structure, [known[1]]) == [known[1]]
     report = {
         "input": {"name": "two_gaps.pdb", "amino_acids": 67}, "residues": [], "chain_breaks": breaks(structure),
+        "chain_ends": [],
         "before": {}, "prior": None, "trouble": {"stretches": []}, "notes": [],
     }  # fmt: skip
     assert "geofold repair two_gaps.pdb --build all -o OUT" in check_text(report)
