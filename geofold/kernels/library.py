@@ -36,7 +36,7 @@ VARIABLE = "GEOFOLD_KERNELS"
 """Environment variable that forces the plain functions if it is `PLAIN`."""
 PLAIN = "plain"
 OPTIONS = ("-O3", "-fPIC")
-VECTORISED = {name: ("-fno-math-errno", "-fno-trapping-math") for name in ("born.c", "judge.c", "score.c")}
+VECTORISED = {name: ("-fno-math-errno", "-fno-trapping-math") for name in ("born.c", "judge.c", "score.c", "window.c")}
 """Options of single sources. They relax no arithmetic, but allow vector instructions for roots and choices."""
 NATIVE = "-march=native"
 """Option for the instructions of this processor; left out if the compiler refuses it."""
@@ -71,6 +71,8 @@ SIGNATURES = {
     "score_double": "pipp",
     "judge_single": "pipp",
     "judge_double": "pipp",
+    "window_single": "piidpppppppp",
+    "window_double": "piidpppppppp",
 }
 """Arguments of the kernels, see `geofold.kernels.structures.KINDS`."""
 

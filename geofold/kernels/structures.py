@@ -126,6 +126,12 @@ class Judge(Structure):
     )
 
 
+class Window(Structure):
+    """Sizes of the features of the loop model, see ``window.c``."""
+
+    _fields_: ClassVar = fields("iiiiiiip", "residues flank half alphabet others innovations features beta")
+
+
 class Contacts(Structure):
     """Contacts of a goal and the constants of their cost."""
 

@@ -26,7 +26,7 @@ static void NAME(circle)(const real *one, const real *axis, const real *two, rea
 }
 
 /* The nearest others within a cutoff, at most `most`; returns their number. `gap` (size) is spent. */
-static int64_t NAME(nearest)(real *gap, int64_t size, int64_t self, real cutoff, int64_t most, int64_t *index) {
+static inline int64_t NAME(nearest)(real *gap, int64_t size, int64_t self, real cutoff, int64_t most, int64_t *index) {
     int64_t count = 0, kept = 0;
     for (int64_t j = 0; j < size; j++)
         if (gap[j] < cutoff && j != self) {

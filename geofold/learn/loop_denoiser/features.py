@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from geofold.geometry import frames
-from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch, phi_psi, pseudo_beta
+from geofold.kernels.library import call, usable
+from geofold.kernels.structures import Window
+from geofold.learn.loop_denoiser.batched_backbone import CB, FLANK, BackboneBatch, phi_psi, pseudo_beta
 from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 
 ATOMS = 5
@@ -30,6 +32,8 @@ INNOVATION_SIZE = 2 * (2 * HALF_WINDOW + 1)
 FEATURE_COUNT = (
     (2 * HALF_WINDOW + 1) * (ALPHABET_SIZE + 4 + 2 + 3) + ATOMS * 4 + 4 * len(SHELLS) + 2 * 12 + 5 + INNOVATION_SIZE
 )
+KERNELS = {torch.float32: "window_single", torch.float64: "window_double"}
+BETA = torch.tensor(CB, dtype=torch.float64)
 TIME_COLUMN = FEATURE_COUNT - INNOVATION_SIZE - 2
 
 
@@ -56,6 +60,8 @@ def featurise(loops: BackboneBatch, cursor: int, time: float, innovation: Tensor
     -------
     (B, F)
     """
+    if loops.xyz.dtype in KERNELS and usable(loops.xyz, loops.environment, innovation, dtype=loops.xyz.dtype):
+        return _compiled(loops, cursor, time, innovation)
     centre, xyz = FLANK + cursor, loops.xyz
     near = slice(centre - HALF_WINDOW, centre + HALF_WINDOW + 1)
     axes, origin = backbone_frames(xyz[:, centre]), xyz[:, centre, 1]
@@ -88,6 +94,19 @@ def featurise(loops: BackboneBatch, cursor: int, time: float, innovation: Tensor
         innovation,
     ]
     return torch.cat(parts, 1)
+
+
+def _compiled(loops: BackboneBatch, cursor: int, time: float, innovation: Tensor) -> Tensor:
+    """Features (B, F) by the kernel; a part that all rows share is not copied."""
+    parts = [loops.xyz, loops.letters, loops.present, loops.environment, loops.weight, innovation]
+    parts = [part if part[:1].is_contiguous() else part.contiguous() for part in parts]
+    steps = torch.tensor([part.stride(0) for part in parts])
+    sizes = (loops.xyz.shape[1], FLANK, HALF_WINDOW, ALPHABET_SIZE, loops.environment.shape[1], INNOVATION_SIZE)
+    window = Window.of(*sizes, FEATURE_COUNT, BETA)
+    rows = len(loops.xyz)
+    features = loops.xyz.new_empty(rows, FEATURE_COUNT)
+    call(KERNELS[loops.xyz.dtype], window, rows, cursor, time, steps, *parts, features)
+    return features
 
 
 def _circles(loops: BackboneBatch) -> Tensor:

@@ -13,9 +13,10 @@ import torch
 from geofold.cli import main
 from geofold.errors import InputFileError
 from geofold.geometry import wrap
+from geofold.kernels.library import library, plain
 from geofold.learn.data.chains import AMINO_ACIDS
 from geofold.learn.loop_denoiser import training as loop_training
-from geofold.learn.loop_denoiser.batched_backbone import FLANK, loop_torsions
+from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch, loop_torsions
 from geofold.learn.loop_denoiser.dataset import LoopDataset, LoopWindow
 from geofold.learn.loop_denoiser.features import INNOVATION_SIZE, featurise
 from geofold.learn.loop_denoiser.inference import update_belief, window_values
@@ -67,6 +68,30 @@ def test_features_are_invariant_under_rigid_motions(loops: LoopDataset) -> None:
     torch.testing.assert_close(
         featurise(batch, 2, 0.3, innovation), featurise(moved, 2, 0.3, innovation), atol=1e-4, rtol=0
     )  # fmt: skip
+
+
+@pytest.mark.skipif(library() is None, reason="no compiler here")
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-4)])
+def test_features_by_the_kernel_are_those_of_the_plain_function(
+    loops: LoopDataset, dtype: torch.dtype, tolerance: float
+) -> None:
+    noise = torch.Generator().manual_seed(1)
+    for number, rows, cursor in ((0, 4, 0), (1, 2, 4)):
+        batch = loops.batch(number, 0, rows)
+        batch = BackboneBatch(*(part.to(dtype) if part.is_floating_point() else part for part in batch))
+        present = batch.present.clone()
+        present[0, :FLANK] = False  # a chain end
+        xyz = batch.xyz + 0.8 * torch.randn(batch.xyz.shape, generator=noise).to(dtype)
+        shared = batch.environment[:1].expand(rows, -1, -1)  # as of one loop in several conformations
+        batch = batch._replace(xyz=xyz, present=present, environment=shared)
+        innovation = torch.randn(rows, INNOVATION_SIZE, generator=noise).to(dtype)
+        with torch.no_grad():
+            fast = featurise(batch, cursor, 0.3, innovation)
+            with plain():
+                slow = featurise(batch, cursor, 0.3, innovation)
+            alone = featurise(BackboneBatch(*(part[1:2] for part in batch)), cursor, 0.3, innovation[1:2])
+        torch.testing.assert_close(fast, slow, atol=tolerance, rtol=tolerance)
+        assert torch.equal(alone, fast[1:2]), "a row of a batch is the row alone"
 
 
 def test_features_show_overlaps_with_the_environment(loops: LoopDataset) -> None:
