@@ -79,7 +79,8 @@ def test_a_new_row_is_in_report_summary_check_and_audit(bent, monkeypatch):
     report = {
         "command": "repair", "input": {"name": "a.pdb", "amino_acids": 76}, "loops": ["A:45-56"], "residues": [],
         "options": {},
-        "before": before, "after": after, "audit": {"checks": []}, "chain_breaks": [], "chain_ends": [], "prior": None, "notes": [],
+        "before": before, "after": after, "audit": {"checks": []}, "chain_breaks": [], "chain_ends": [],
+        "prior": None, "notes": [],
         "trouble": {"stretches": []}, "moved": {"atoms": 1, "residues": [], "max_displacement_angstrom": 1.0},
     }  # fmt: skip
     row = next(line for line in summary(report).splitlines() if line.startswith("  extent "))
