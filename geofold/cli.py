@@ -99,7 +99,7 @@ def bench(
         str,
         typer.Option(
             help="For learning: packer, prior, backbones, controller, latent, peptide or esm. For ablation: led or "
-            "budget. For backbones: published. For maze and tune: relief.",
+            "budget. For backbones: published. For maze: corridors or relief. For tune: relief.",
         ),
     ] = "packer",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,

@@ -40,6 +40,7 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
     "live": {USUAL_PART: Benchmark("live.benchmark", (*SHORT, "seed"))},
     "maze": {
         USUAL_PART: Benchmark("maze.benchmark", (*SHORT, "seeds", "seed")),
+        "corridors": Benchmark("maze.corridors", (*SHORT, "seeds", "seed")),
         "relief": Benchmark("maze.relief", (*SHORT, "seeds", "seed")),
     },
     "latency": {USUAL_PART: Benchmark("latency.benchmark", SHORT)},

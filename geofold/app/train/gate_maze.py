@@ -18,8 +18,8 @@ from geofold.maze.gate_streams import maze_cases
 
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """lambda: steps of a stream of forty that a correction at every step must save."""
-TOLERANCE = 0.1
-"""Steps of a stream by which the chosen gate may be slower than the best one."""
+TOLERANCE = 1.0
+"""Steps of a stream of forty by which the chosen gate may be slower than the best one."""
 
 
 def maze_task() -> GateTask:

@@ -28,9 +28,8 @@ from geofold.maze.worlds.world import DRAG_LENGTHS, DRAG_STEPS, make_world
 
 DEFAULT_EPISODES, QUICK_EPISODES, DEFAULT_SEEDS = 256, 10, 5
 TARGETS_PER_WORLD, MAX_LEG_STEPS = 8, 96
-CORRIDOR_EPISODES, GRID_EPISODES, TIMED_EPISODES = 64, 90, 24
-"""Episodes of a seed that are also run in corridors, with the configurations of the budget grid, and (first seed only)
-with timing."""
+GRID_EPISODES, TIMED_EPISODES = 90, 24
+"""Episodes of a seed that are also run with the configurations of the budget grid, and (first seed) with timing."""
 EPISODES_PER_JOB = 32
 """Number of episodes in a job."""
 BUDGET_STEPS = 64
@@ -42,8 +41,8 @@ CASES: tuple[tuple[int | None, str | None], ...] = (
     (None, None),
     *((at, size) for size in DRAG_LENGTHS for at in DRAG_STEPS),
 )
-STREAMERS = ("transformer", "vanilla_ssm", "ssm_attention", "esm")
-"""Agents of the ESM paper's table, which are run in corridors."""
+STREAMERS = ("transformer", "vanilla_ssm", "ssm_attention", *ELASTIC)
+"""Agents of the ESM paper's table, which are run in corridors (`geofold.bench.maze.corridors`)."""
 WORKERS = 2
 
 
@@ -110,7 +109,7 @@ def run(out: str, *, quick: bool, limit: int | None, seeds: int | None = None, s
 
 
 def make_episodes(count: int, seeds: int, first: int, base: int) -> Iterator[Episode]:
-    """Yield the episodes of all panels.
+    """Yield the episodes of all panels but the corridors.
 
     Parameters
     ----------
@@ -125,8 +124,6 @@ def make_episodes(count: int, seeds: int, first: int, base: int) -> Iterator[Epi
         for number in range(count):
             world, (at, size) = base + DEFAULT_EPISODES * seed + number, CASES[number % len(CASES)]
             yield Episode(WORLD, world, at, size)
-            if number < CORRIDOR_EPISODES:
-                yield Episode(MAZE, world, at, size)
             if number < GRID_EPISODES and at is not None:
                 yield Episode(GRID, world, at, size)
             if number < TIMED_EPISODES and seed == first:
@@ -134,7 +131,7 @@ def make_episodes(count: int, seeds: int, first: int, base: int) -> Iterator[Epi
 
 
 def make_jobs(selected: Iterable[Episode]) -> Iterator[tuple[str, tuple[Episode, ...]]]:
-    """Yield panels with batches of episodes; timed episodes come last, one per batch."""
+    """Yield panels with batches of their episodes; timed episodes come last, one per batch."""
     panels: dict[str, list[Episode]] = {panel: [] for panel in (WORLD, MAZE, GRID, CLOCK)}
     for episode in selected:
         panels[episode.panel].append(episode)
@@ -159,7 +156,8 @@ def run_batch(panel: str, batch: tuple[Episode, ...]) -> list[tuple[str, str, di
         for number, (episode, run) in enumerate(zip(batch, runs, strict=True)):
             numbers = {"panel": panel, "move_at": episode.move_at, "drag": episode.drag, **measure_run(run)}
             numbers |= {**time_steps(run), "budget": round(budget, 3)} if panel == CLOCK else {}
-            numbers |= count_hotspots(run, unassisted[number]) if (panel, agent.name) == (MAZE, ELASTIC) else {}
+            if panel == MAZE and agent.name in ELASTIC:
+                numbers |= count_hotspots(run, unassisted[number])
             rows.append((episode.key, agent.name, numbers))
     return [*rows, *((episode.key, "done", {}) for episode in batch)]
 

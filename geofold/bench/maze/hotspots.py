@@ -1,4 +1,4 @@
-"""Places at which the elastic agent spends its inner steps in corridors (ESM, Figure 4).
+"""Places at which an elastic agent spends its inner steps in corridors (ESM, Figure 4).
 
 Glossary: ``n`` cells and ``m`` squares along a side.
 """
@@ -24,8 +24,8 @@ HARDEST_SHARE = 0.3
 """Fraction of the visited squares that count as the hardest."""
 DRAWN_WORLD = 0
 """Number of the world whose map is drawn."""
-PREDICTOR, ELASTIC = "vanilla_ssm", "esm"
-"""Names of the predictor alone, which is run first, and of the elastic agent."""
+PREDICTOR, ELASTIC = "vanilla_ssm", ("esm", "esm_trained")
+"""Names of the predictor alone, which is run first, and of the elastic agents."""
 
 
 def count_hotspots(elastic: EpisodeRecord, unassisted: EpisodeRecord) -> dict[str, int]:
@@ -89,7 +89,7 @@ def compute_shares(rows: list[dict[str, int]]) -> dict[str, float]:
 
 
 def draw(folder: Path) -> None:
-    """Draw a map of the inner steps of the elastic agent in one maze, into the folder of the records."""
-    parts = next(agent for agent in AGENTS if agent.name == ELASTIC).parts()
+    """Draw a map of the inner steps of the agent that ships in one maze, into the folder of the records."""
+    parts = next(agent for agent in AGENTS if agent.name == ELASTIC[0]).parts()
     run = run_episode(make_world(DRAWN_WORLD, "corridors", targets=8), parts, with_features=True)
     write_all({str(folder / "heat_map.png"): heat_map([run])})

@@ -6,17 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from geofold.bench.common.flops import OperationCounter
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.common.statistics import compare_means, mean_and_half_width, mean_per_episode
 from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent
-from geofold.bench.maze.hotspots import ELASTIC, compute_shares
 from geofold.maze.worlds.world import DRAG_LENGTHS
 
 COLUMNS = ("steps", "collisions", "regret", "success")
 REFERENCE_AGENT, UNIT_AGENT = "geossm", "transformer"
-COSTED_WORLD, COSTED_STEPS = 0, 192
-"""World and number of steps for which floating-point operations are counted."""
 Row = dict[str, Any]
 
 
@@ -40,21 +36,19 @@ def summarise(records: Records, split: str, *, quick: bool, began: float) -> Non
         metrics |= {f"{agent.name}.{key}": value for key, value in numbers.items()}
     for name in [agent.name for agent in AGENTS]:
         metrics[f"{name}.energy"] = metrics[f"{name}.cpu_ms"] / metrics[f"{UNIT_AGENT}.cpu_ms"]
-    metrics |= compare_agents(records) | compare_drags(records) | summarise_corridors(records)
+    metrics |= compare_agents(records) | compare_drags(records)
     metrics |= {
         f"{agent.name}.{key}": value
         for agent in CONFIGURATIONS
         for key, value in summarise_grid(records, agent).items()
     }
-    tables = [_main_table(metrics), _grid_table(metrics), _corridor_table(metrics)]
+    tables = [_main_table(metrics), _grid_table(metrics)]
     write_summary(
         records.folder, metrics, quick=quick, began=began, table="\n".join(tables), note=f"maze, {split} worlds"
     )
-    from geofold.bench.maze import hotspots as maze_hotspots
     from geofold.bench.maze import plots as maze_plots
 
     maze_plots.draw(records)
-    maze_hotspots.draw(records.folder)
 
 
 def summarise_panel(rows: list[Row]) -> dict[str, float]:
@@ -111,30 +105,6 @@ def compare_drags(records: Records) -> dict[str, float]:
     return metrics
 
 
-def summarise_corridors(records: Records) -> dict[str, float]:
-    """ESM paper's table: success in corridors, and floating-point operations of a step (Transformer = 1)."""
-    metrics: dict[str, float] = {}
-    for agent in AGENTS:
-        if rows := _rows(records, agent, "corridors"):
-            metrics |= {f"{agent.name}.corridors_{key}": value for key, value in summarise_panel(rows).items()}
-            metrics[f"{agent.name}.compute"] = count_operations(agent)
-        if agent.name == ELASTIC and rows:
-            metrics |= {f"{agent.name}.corridors_{key}": value for key, value in compute_shares(rows).items()}
-    base = metrics.get(f"{UNIT_AGENT}.compute", 1.0)
-    return {name: value / base if name.endswith(".compute") else value for name, value in metrics.items()}
-
-
-def count_operations(agent: MazeAgent) -> float:
-    """Floating-point operations of a step in one world, ground and corrections included."""
-    from geofold.maze.episode import run_episode
-    from geofold.maze.worlds.world import make_world
-
-    world, controller = make_world(COSTED_WORLD, "corridors", targets=8), agent.parts()
-    with OperationCounter() as counter:
-        run = run_episode(world, controller, with_features=True, steps=COSTED_STEPS)
-    return counter.total / len(run.inner)
-
-
 def summarise_grid(records: Records, agent: MazeAgent) -> dict[str, float]:
     """Return steps of a configuration of the budget grid, by the size of the drag."""
     steps: dict[str, float] = {}
@@ -153,9 +123,10 @@ def _main_table(metrics: dict[str, float]) -> str:
     """Table 1 of the GeoSSM paper."""
     rows = []
     for name in [agent.name for agent in AGENTS]:
-        results = [_format(metrics, f"{name}.{key}", digits) for key, digits in zip(COLUMNS, (1, 3, 3, 3), strict=True)]
+        digits_of = zip(COLUMNS, (1, 3, 3, 3), strict=True)
+        results = [format_metric(metrics, f"{name}.{key}", digits) for key, digits in digits_of]
         cost = [
-            _format(metrics, f"{name}.{key}", digits)
+            format_metric(metrics, f"{name}.{key}", digits)
             for key, digits in (("steps_per_second", 0), ("latency_ms_p99", 1), ("energy", 2), ("inner", 2))
         ]
         p = metrics.get(f"{REFERENCE_AGENT}.steps_p_{name}")
@@ -179,23 +150,14 @@ def _main_table(metrics: dict[str, float]) -> str:
 def _grid_table(metrics: dict[str, float]) -> str:
     """Table 3 of the GeoSSM paper."""
     rows = [
-        [agent.note, *(_format(metrics, f"{agent.name}.steps_{size}", 1) for size in DRAG_LENGTHS)]
+        [agent.note, *(format_metric(metrics, f"{agent.name}.steps_{size}", 1) for size in DRAG_LENGTHS)]
         for agent in CONFIGURATIONS
     ]
     return table_of(["steps a target", *DRAG_LENGTHS], rows)
 
 
-def _corridor_table(metrics: dict[str, float]) -> str:
-    """Maze part of Table 1 of the ESM paper."""
-    rows = [
-        [agent.name, *(_format(metrics, f"{agent.name}.{key}", 3) for key in ("corridors_success", "compute"))]
-        for agent in AGENTS
-        if f"{agent.name}.compute" in metrics
-    ]
-    return table_of(["corridors", "success", "operations a step (Transformer = 1)"], rows)
-
-
-def _format(metrics: dict[str, float], name: str, digits: int) -> str:
+def format_metric(metrics: dict[str, float], name: str, digits: int) -> str:
+    """Cell of a table: a metric with its 95 % interval if it has one; empty without the metric."""
     if name not in metrics:
         return ""
     half = f" +- {metrics[f'{name}_ci']:.{digits}f}" if f"{name}_ci" in metrics else ""

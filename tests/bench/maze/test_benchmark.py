@@ -14,8 +14,7 @@ from process_cases import Here
 from geofold import resources
 from geofold.bench.common import processes
 from geofold.bench.maze import benchmark as maze
-from geofold.bench.maze import hotspots
-from geofold.bench.maze import tables as maze_table
+from geofold.bench.maze import corridors, hotspots
 from geofold.bench.maze.agents import registry as maze_roster
 from geofold.bench.maze.agents.ilqr import IlqrLite, Quadratic, sweep
 from geofold.bench.maze.agents.rmp import Reactive
@@ -31,7 +30,7 @@ from geofold.maze.worlds.world import make_world
 
 NAMES = [
     "transformer", "vanilla_ssm", "rmp", "euclidean_tr", "latent_precondition",
-    "ilqr_lite", "geossm_no_adapt", "geossm", "ssm_attention", "esm",
+    "ilqr_lite", "geossm_no_adapt", "geossm", "ssm_attention", "esm", "esm_trained",
 ]  # fmt: skip
 
 
@@ -197,7 +196,6 @@ def test_a_run_writes_tables_and_is_resumed(untrained, tmp_path: Path, monkeypat
         lambda *given: [
             Episode(maze.WORLD, 0, None, None),
             Episode(maze.WORLD, 1, 1, "large"),
-            Episode(maze.MAZE, 0, None, None),
             Episode(maze.GRID, 1, 1, "large"),
             Episode(maze.CLOCK, 0, None, None),
         ],
@@ -205,20 +203,37 @@ def test_a_run_writes_tables_and_is_resumed(untrained, tmp_path: Path, monkeypat
     monkeypatch.setattr(maze, "WORKERS", 1)
     monkeypatch.setattr(processes, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(processes, "as_completed", lambda done: done)
-    monkeypatch.setattr(maze_table, "COSTED_STEPS", 2)
     assert main(["bench", "maze", "--out", str(tmp_path), "--quick"]) == 0
     numbers = capsys.readouterr().out
     assert all(f"| {name} |" in numbers for name in NAMES)
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert (
-        summary["quick"] and summary["metrics"]["transformer.energy"] == 1 == summary["metrics"]["transformer.compute"]
-    )
-    assert {"geossm.steps_over_transformer", "geossm.steps_p_rmp", "esm.compute"} <= summary["metrics"].keys()
-    assert 0 <= summary["metrics"]["esm.corridors_steps_at_hardest"] <= 1
-    assert all((tmp_path / name).stat().st_size > 0 for name in ("nonstationarity.png", "heat_map.png"))
+    assert summary["quick"] and summary["metrics"]["transformer.energy"] == 1
+    assert {"geossm.steps_over_transformer", "geossm.steps_p_rmp"} <= summary["metrics"].keys()
+    assert (tmp_path / "nonstationarity.png").stat().st_size > 0
     before = (tmp_path / "records.jsonl").read_text()
     assert main(["bench", "maze", "--out", str(tmp_path), "--quick"]) == 0
     assert (tmp_path / "records.jsonl").read_text() == before
+
+
+def test_corridors_compare_the_same_episodes(untrained, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(maze, "EPISODE_STEPS", 3)
+    monkeypatch.setattr(maze, "MAX_LEG_STEPS", 2)
+    monkeypatch.setattr(corridors, "COSTED_WORLDS", 1)
+    monkeypatch.setattr(corridors, "COSTED_STEPS", 2)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(processes, "as_completed", lambda done: done)
+    assert main(["bench", "maze", "--part", "corridors", "--out", str(tmp_path), "--limit", "2", "--seeds", "1"]) == 0
+    shown, metrics = capsys.readouterr().out, json.loads((tmp_path / "summary.json").read_text())["metrics"]
+    for name in maze.STREAMERS:
+        assert f"| {name} |" in shown and metrics[f"{name}.episodes"] == 2 and metrics[f"{name}.compute"] > 0
+    assert metrics["transformer.compute"] == 1 and metrics["esm.success_more"] == 0
+    assert 0 <= metrics["esm.steps_at_hardest"] <= 1 and (tmp_path / "heat_map.png").stat().st_size > 0
+
+
+def test_worlds_of_seeds_do_not_overlap() -> None:
+    made = list(corridors.make_episodes(64, range(3), 0))
+    assert len({episode.key for episode in made}) == len(made) == 3 * 64
+    assert {episode.panel for episode in made} == {maze.MAZE} and made[64].world == 256
 
 
 def test_missing_weights_stop_the_run(tmp_path: Path, monkeypatch, capsys) -> None:

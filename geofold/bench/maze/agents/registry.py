@@ -23,6 +23,7 @@ from geofold.core.metric import EuclideanMetric, Metric
 from geofold.core.pullback import Pullback
 from geofold.errors import OptionError
 from geofold.learn.maze_predictor import PREDICTORS, shipped_predictor, weights_name
+from geofold.learn.pretrained import MAZE_GATE_WEIGHTS, load_gate
 from geofold.maze.demonstrations import demonstrate
 from geofold.maze.episode import StepController, maze_controller
 
@@ -96,6 +97,11 @@ def _ilqr(budget: float | None) -> IlqrLite:
     return IlqrLite(shipped_predictor("selective"), effort=16.0, damping=0.1, budget=budget)
 
 
+def _trained_gate() -> Controller:
+    gate = load_gate(resources.find("rivals", MAZE_GATE_WEIGHTS))
+    return maze_controller(shipped_predictor("selective"), gate=gate)
+
+
 def _grid_agent(damping: float, rank: int, decay: float) -> MazeAgent:
     name = f"grid_{damping:g}_{rank}_{decay:g}"
     sketch = _corrected(lambda: Pullback("fisher", rank=rank, damping=damping, decay=decay))
@@ -122,6 +128,7 @@ AGENTS: tuple[MazeAgent, ...] = (
     MazeAgent(
         "ssm_attention", "selective and windowed attention", _uncorrected(lambda: shipped_predictor("selective_window"))
     ),
-    MazeAgent("esm", "GeoSSM, K by the gate", lambda: maze_controller(shipped_predictor("selective"))),
+    MazeAgent("esm", "GeoSSM, K by the gate that ships", lambda: maze_controller(shipped_predictor("selective"))),
+    MazeAgent("esm_trained", "GeoSSM, K by a gate trained with a penalty on corrections", _trained_gate),
 )
 CONFIGURATIONS = tuple(_grid_agent(*parameters) for parameters in GRID)
