@@ -122,21 +122,26 @@ def _section(
     mark = max(marks[entry["folder"]] for entry in members)
     text = "\n".join([section["text"], *(entry.get("text", "") for entry in members)])
     filled = wrapped(first.fill(fill_from_runs(text, runs)))
-    table = _small_table(section, first) if "table" in section else ""
+    table = _small_table(section, first, runs) if "table" in section else ""
     pages = ", ".join(f"[{entry['folder']}]({link}/{entry['folder']}/README.md)" for entry in members)
     parts = (f"## {section['title']}{mark}\n", filled, table, pages)
     return "\n".join(part for part in parts if part) + "\n"
 
 
-def _small_table(section: dict[str, Any], run: Run) -> str:
-    """Rows of agents, columns of metrics; a metric that an agent does not have leaves its cell empty."""
+def _small_table(section: dict[str, Any], first: Run, runs: dict[str, Run]) -> str:
+    """Rows of agents, columns of metrics; a metric that an agent does not have leaves its cell empty.
+
+    A column is of the section's first run, or of the run in its `folder`, where `names` are the agents' names.
+    """
     columns = section["table"]["columns"]
     rows = []
     for agent in section["table"]["agents"]:
         cells = []
-        for metric, form in (column["metric"].split(":") for column in columns):
-            known = f"{agent}.{metric}" in run.summary["metrics"]
-            cells.append(run.fill(f"{{{agent}.{metric}:{form}}}") if known else "")
+        for column in columns:
+            run, (metric, form) = runs.get(column.get("folder"), first), column["metric"].split(":")
+            name = column.get("names", {}).get(agent, agent)
+            known = f"{name}.{metric}" in run.summary["metrics"]
+            cells.append(run.fill(f"{{{name}.{metric}:{form}}}") if known else "")
         rows.append([agent, *cells])
     return table_of(["", *(column["head"] for column in columns)], rows)
 

@@ -117,6 +117,21 @@ def test_the_commit_of_a_run_is_that_of_its_start(repository: Path) -> None:
 
 
 @pytest.mark.usefixtures("repository")
+def test_a_column_of_another_run_has_that_runs_names(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "loops", "0000000")
+    write_run(tmp_path / "runs" / "mazes", "0000000")
+    columns = (
+        '{ head = "A", metric = "rmsd:.1f" }, { head = "own", folder = "mazes", metric = "mean:.1f", names = NAMES }'
+    )
+    table = f'[section.table]\nagents = ["geofold", "other"]\ncolumns = [{columns}]\n\n[[section.run]]'
+    report.TEXTS.write_text(
+        TEXTS.replace("[[section.run]]", table.replace("NAMES", '{ other = "geofold", geofold = "absent" }'))
+    )
+    shown = render(tmp_path / "runs", tmp_path / "RESULTS.md", tmp_path)[tmp_path / "RESULTS.md"]
+    assert "| geofold | 1.3 |  |\n| other |  | 2.0 |\n" in shown
+
+
+@pytest.mark.usefixtures("repository")
 def test_numbers_come_from_the_summary(tmp_path: Path) -> None:
     write_run(tmp_path / "runs" / "loops", "unknown")
     pages = render(tmp_path / "runs", tmp_path / "RESULTS.md", tmp_path)
