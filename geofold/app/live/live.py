@@ -77,6 +77,11 @@ class Live:
             self._ready.set()
             self._loop.close()
 
+    @property
+    def reporters(self) -> list[Any]:
+        """Reporters of OpenMM or mdtraj that are called with each step, in the thread of the server."""
+        return self._session.reporters
+
     def act(self, do: str, **values: Any) -> None:
         """Do an action between two steps, as the page does: ``live.act("freeze", residue="A:3")``.
 

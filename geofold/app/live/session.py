@@ -27,6 +27,7 @@ from geofold.geometry import wrap
 from geofold.modelling.outcome import StreamOutcome
 from geofold.modelling.threads import one_thread
 from geofold.molecule.selection import atom_label, find_residue
+from geofold.plugins.stream_reporters import StreamReporters
 
 RESTING_STEPS, RESTING_SHIFT = 10, 5e-5
 """A chain rests once no atom has moved by more than this (nm) in any of this number of steps."""
@@ -49,13 +50,13 @@ class Session:
     chain : LiveChain
     restraints : Restraints
     hand : Hand or None
-    history : History
-    recording : Recording
-    script : Script
+    history, recording, script : History, Recording, Script
     paused : bool
         Whether a person has stopped the stream; steps that are asked for are made all the same.
     number : int
         Number of steps and of conformations that were set.
+    reporters : list
+        Reporters of OpenMM or mdtraj that are called with each of these.
     """
 
     def __init__(self, segment: MovingSegment, contacts: Sequence[str], start: Mapping[str, Any]) -> None:
@@ -69,6 +70,8 @@ class Session:
         self.script = Script(start)
         self.paused = False
         self.number = self._still = 0
+        self.reporters: list[Any] = []
+        self._reported = StreamReporters(segment.structure, self.reporters, segment.options.altloc)
 
     @property
     def xyz(self) -> Floats:
@@ -142,6 +145,7 @@ class Session:
         self.number += 1
         residue = self.chain.domain.tree.residue - self.segment.first
         self.recording.add(self.chain.in_first_frame(self.xyz), info, residue, turned)
+        self._reported.report(self.number, self.xyz)
 
     def _snapshot(self) -> Snapshot:
         chain = self.chain

@@ -26,6 +26,7 @@ from geofold.modelling.peptide.streaming import fallback_controller, goal_of, st
 from geofold.modelling.threads import one_thread
 from geofold.molecule.energy.amber import AMBER14
 from geofold.molecule.peptide.contacts import Contact
+from geofold.plugins.stream_reporters import StreamReporters
 
 if TYPE_CHECKING:
     from geofold.app.steering.notebook_panel import Panel
@@ -50,6 +51,8 @@ class Steering:
         First and last residue index of the chain or loop that moves.
     altloc : str or None
         The conformer that moves.
+    reporters : list
+        Reporters of OpenMM or mdtraj that are called with each step, as those of a simulation.
     """
 
     def __init__(self, segment: MovingSegment, contacts: Iterable[str], keep: int = KEPT) -> None:
@@ -72,6 +75,8 @@ class Steering:
         self._path: deque[Floats] = deque([self._local()], maxlen=keep)
         self._asked: deque[tuple[Contact, ...]] = deque([self.wanted], maxlen=keep)
         self._trace, self._clock = list[int](), list[float]()
+        self.reporters: list[Any] = []
+        self._reported = StreamReporters(self.structure, self.reporters, self.altloc)
 
     @property
     def contacts(self) -> tuple[str, ...]:
@@ -142,9 +147,11 @@ class Steering:
         self._clock.append(info.milliseconds)
         self._path.append(self._local())
         self._asked.append(self.wanted)
+        xyz = self.xyz
+        self._reported.report(self._number, xyz)
         return SteeringStep(
             number=self._number,
-            xyz=self.xyz,
+            xyz=xyz,
             distances_angstrom={c.text: 10 * d for c, d in zip(self.wanted, distances, strict=True)},
             reached=self._reached,
             held=self._held,
