@@ -1,4 +1,4 @@
-"""Checks of paths: whether an output can be written, and whether two names are the same file.
+"""Checks of paths: whether an output can be written, and whether two names are the same file; names of further models.
 
 Names are compared by what they resolve to, links followed: device and inode of an existing file; device and inode of
 the folder, and the name, of a new one. A run checks all its paths before it starts.
@@ -158,3 +158,10 @@ def identity(path: str, standard: Any = None) -> Hashable | None:
 def name_of(source: str | None) -> str | None:
     """Return the name of an input for messages and reports; None for standard input."""
     return None if source == STANDARD else source
+
+
+def numbered(path: str, rank: int) -> str:
+    """Insert a model's rank into a name: ``fixed.pdb`` becomes ``fixed.2.pdb``, ``a.cif.gz`` ``a.2.cif.gz``."""
+    packed = ".gz" if path.lower().endswith(".gz") else ""
+    stem, ending = os.path.splitext(path[: len(path) - len(packed)])
+    return f"{stem}.{rank}{ending}{path[len(path) - len(packed) :]}"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from geofold.app.result import BINARY_TRAJECTORIES, numbered, require_trajectory_name
+from geofold.app.result import BINARY_TRAJECTORIES, require_trajectory_name
 from geofold.errors import OptionError
 from geofold.files import encoded, temporary_folder
-from geofold.paths import STANDARD, require_apart, require_writable
+from geofold.paths import STANDARD, numbered, require_apart, require_writable
 
 if TYPE_CHECKING:
     from geofold.app.result import Result

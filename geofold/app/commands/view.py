@@ -22,15 +22,23 @@ def view(
             help="Evaluate the force field of the report (amber14 without one) in each frame, for a curve.",
         ),
     ] = True,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(help="Also draw this structure (another model, the native) and its RMSD by residue; repeatable."),
+    ] = None,
     offline: Offline = False,
 ) -> None:
     """Write a viewer page of a trajectory."""
     with user_errors():
         from geofold.files import encoded, write_all
 
-        require_outputs([output], {"trajectory": source} | ({} if report is None else {"report": report}))
+        inputs = {"trajectory": source} | ({} if report is None else {"report": report})
+        inputs |= {f"structure {number}": path for number, path in enumerate(compare or [], 1)}
+        require_outputs([output], inputs)
         from geofold.app.viewer import from_file as viewing
         from geofold.molecule.io.content import content_of
 
-        page = viewing.page_of_file(content_of(source), source, report, offline=offline, energy=energy)
+        page = viewing.page_of_file(
+            content_of(source), source, report, offline=offline, energy=energy, compare=compare or ()
+        )
         write_all({output: encoded(page)})

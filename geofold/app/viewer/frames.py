@@ -19,6 +19,7 @@ from geofold.molecule.numbers import LARGEST_REAL, parse_decimal
 
 WATER = frozenset({"HOH", "WAT", "DOD", "H2O", "TIP", "SOL"})
 
+BACKBONE = frozenset({"N", "CA", "C", "O"})
 FRAMES_SHOWN = 200
 """Maximum number of frames that a page shows."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,15 @@ from geofold.molecule.io.write import trajectory_pdb
 from geofold.molecule.topology.bonds import links_among
 
 
-def page_of_file(content: str | bytes, name: str, report: str | None, *, offline: bool, energy: bool = True) -> str:
+def page_of_file(
+    content: str | bytes,
+    name: str,
+    report: str | None,
+    *,
+    offline: bool,
+    energy: bool = True,
+    compare: Sequence[str] = (),
+) -> str:
     """Render the HTML page of a structure or multi-model PDB.
 
     Parameters
@@ -34,6 +42,8 @@ def page_of_file(content: str | bytes, name: str, report: str | None, *, offline
         Embed 3Dmol.js in the page.
     energy : bool
         Evaluate the force field in each frame (takes seconds).
+    compare : sequence of str
+        Files of structures to draw next to the last frame.
 
     Returns
     -------
@@ -48,11 +58,18 @@ def page_of_file(content: str | bytes, name: str, report: str | None, *, offline
     called = "standard input" if name == "-" else name
     text, title, links = _models(content if isinstance(content, bytes) else read_bytes(content, called), called)
     numbers = {} if report is None else read_report(report)
+    others = [(Path(path).name, _models(read_bytes(path, path), path)[0]) for path in compare]
     with _naming(called):
-        return viewer.page(text, numbers, title=title, offline=offline, links=links, energy=energy)
+        return viewer.page(text, numbers, title=title, offline=offline, links=links, energy=energy, compared=others)
 
 
-def view(trajectory: str | Path, report: str | Path | None = None, *, energy: bool = True) -> NotebookView:
+def view(
+    trajectory: str | Path,
+    report: str | Path | None = None,
+    *,
+    energy: bool = True,
+    compare: Sequence[str | Path] = (),
+) -> NotebookView:
     """Show the viewer page of a trajectory file in a notebook cell.
 
     Parameters
@@ -63,14 +80,17 @@ def view(trajectory: str | Path, report: str | Path | None = None, *, energy: bo
         The run's report.
     energy : bool
         Evaluate the force field in each frame (takes seconds).
+    compare : sequence of path
+        Structures to draw next to the last frame: other models, the native.
 
     Raises
     ------
     InputFileError
-        If the trajectory or the report cannot be read.
+        If the trajectory, the report or one of the structures cannot be read.
     """
     content, given = read_bytes(trajectory, str(trajectory)), None if report is None else str(report)
-    page = page_of_file(content, str(trajectory), given, offline=False, energy=energy)
+    others = [str(path) for path in compare]
+    page = page_of_file(content, str(trajectory), given, offline=False, energy=energy, compare=others)
     return NotebookView(
         page,
         lambda: viewer.view(_models(content, str(trajectory))[0], {} if given is None else read_report(given)),

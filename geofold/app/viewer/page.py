@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 from geofold import resources
 from geofold.app.viewer import html as parts
 from geofold.app.viewer import library as viewer_library
+from geofold.app.viewer.comparison import compare
 from geofold.app.viewer.frames import Trajectory, pdb_text, read_trajectory
 from geofold.app.viewer.html import Residue
 from geofold.app.viewer.plots import plots, wanted_in
@@ -73,6 +74,7 @@ def page(
     offline: bool = False,
     links: Collection[tuple[int, int]] = (),
     energy: bool = False,
+    compared: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Render one self-contained HTML page: the trajectory in 3D with a player, plots of each frame, and tables.
 
@@ -99,6 +101,8 @@ def page(
         Bonds without a record in the text, as zero-based atom lines of a model; their atoms do not clash.
     energy : bool, optional
         Evaluate the force field in each frame (takes seconds).
+    compared : sequence of (str, str), optional
+        Names and PDB texts of structures to draw next to the last frame: further models, the native.
 
     Returns
     -------
@@ -114,7 +118,8 @@ def page(
     """
     shown = _scene(frames_pdb, report, contacts, moved, inner_steps)
     trajectory, playable = shown.trajectory, len(shown.trajectory.xyz) > 1
-    residues = residue_table(trajectory, list(shown.colours), report)
+    others = compare(trajectory, list(shown.colours), compared)
+    residues = residue_table(trajectory, list(shown.colours), report, others)
     panel = parts.report_panel(report, contacts or parts.listed_contacts(report), playable, residues)
     start, place = pdb_text(trajectory, 0), {row: index for index, row in enumerate(trajectory.rows)}
     bonded = [(place[i], place[j]) for i, j in links if i in place and j in place]
@@ -146,6 +151,7 @@ def page(
                     "frames": parts.encode(trajectory.xyz[:, shown.moving], STEP),
                     "moved": shown.colours,
                     "errors": expected_errors(report),
+                    "compared": [other.as_dict() for other in others],
                     "contacts": shown.contacts,
                     "plots": drawn if plotted else None,
                 }

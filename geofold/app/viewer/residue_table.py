@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from geofold.app.viewer.frames import Trajectory
+from geofold.app.viewer.comparison import Compared
+from geofold.app.viewer.frames import BACKBONE, Trajectory
 from geofold.app.viewer.html import finite, number, section, sequence
 
 ERRORS = "residue_error_angstrom"
 """Key of the expected errors in the report."""
-BACKBONE = frozenset({"N", "CA", "C", "O"})
 
 
 def expected_errors(report: Mapping[str, Any]) -> dict[str, float]:
@@ -37,7 +37,9 @@ def backbone_rmsd(trajectory: Trajectory, labels: Sequence[str]) -> dict[str, fl
     return {label: float(np.sqrt(shift[index].mean())) for label, index in atoms.items() if index}
 
 
-def residue_table(trajectory: Trajectory, labels: Sequence[str], report: Mapping[str, Any]) -> str:
+def residue_table(
+    trajectory: Trajectory, labels: Sequence[str], report: Mapping[str, Any], compared: Sequence[Compared] = ()
+) -> str:
     """Render the table, empty without residues.
 
     Parameters
@@ -46,6 +48,8 @@ def residue_table(trajectory: Trajectory, labels: Sequence[str], report: Mapping
     labels : sequence of str
         Residues that moved.
     report : mapping
+    compared : sequence of Compared
+        Other structures, one column each.
     """
     errors, shift = expected_errors(report), backbone_rmsd(trajectory, labels)
     known = [label for label in labels if label in shift or label in errors]
@@ -53,17 +57,19 @@ def residue_table(trajectory: Trajectory, labels: Sequence[str], report: Mapping
         return ""
     built = "built" in report
     head = ["Residue", *(["Expected error (Å)"] if errors else []), *([] if built else ["From the start (Å)"])]
+    head += [f"{escape(other.name)} (Å)" for other in compared]
     largest = max(errors.values(), default=0.0)
     rows = []
     for label in known:
         cells = [_bar(errors.get(label), largest)] * bool(errors) + [number(shift.get(label))] * (not built)
+        cells += [number(other.rmsd.get(label)) for other in compared]
         body = "".join(f"<td>{cell}</td>" for cell in cells)
         name = f'<button type="button" class="pick">{escape(label)}</button>'
         rows.append(f'<tr data-residue="{escape(label)}"><th scope="row">{name}</th>{body}</tr>')
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     what = "Residues built" if built else "Residues modelled"
     content = f"<caption>{what}</caption><thead><tr>{top}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    total = _confidence(report)
+    total = _confidence(report) + "".join(other.sentence() for other in compared)
     return f'<div class="scroll"><table class="residues" id="residues">{content}</table></div>{total}'
 
 

@@ -16,7 +16,7 @@ from build_cases import QUICK, checked, without
 
 import geofold as gf
 from geofold.app import api
-from geofold.app.result import Result, numbered
+from geofold.app.result import Result
 from geofold.cli import main
 from geofold.core.state import StepInfo
 from geofold.errors import OptionError
@@ -43,6 +43,7 @@ from geofold.molecule.loop.state import LoopState
 from geofold.molecule.selection import find_range
 from geofold.molecule.sidechains.repacking import BACKBONE_AND_CB, find_incomplete
 from geofold.molecule.topology.torsion_tree import torsion_tree
+from geofold.paths import numbered
 
 SHELL = 6.0
 SPAN, SEQUENCE = "A:48-52", "KQLED"
