@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # what geofold hands structures to and takes them from: needed to test that, not to run
 $(TOOLS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebook,live,toolkits,bcif]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebook,live,density,toolkits,bcif]'
 	touch $@
 
 demo: $(STAMP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -35,6 +36,16 @@ def command_lines(path: Path) -> list[str]:
 def mentions(path: Path) -> list[str]:
     """Commands in the running text of a page; they may be without their arguments."""
     return INLINE.findall(FENCE.sub("", path.read_text(encoding="utf-8")))
+
+
+def load_example(name: str) -> Any:
+    """The module of a script among the examples."""
+    spec = importlib.util.spec_from_file_location(f"example_{Path(name).stem}", ROOT / "examples" / name)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def run_python(code: str, folder: Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from geofold.app.density import require_map
 from geofold.app.finalise import finish
 from geofold.app.repair_runs import Requests, run_repair
 from geofold.app.report.chain_breaks import expand_builds
@@ -56,6 +57,8 @@ def repair(
     candidate: str | Sequence[str] = (),
     cap: str | None = None,
     copies: bool = False,
+    map: str | Path | None = None,
+    resolution: float | None = None,
     confidence_in_b: bool = False,
     name: str | None = None,
     progress: ProgressCallback | None = None,
@@ -87,6 +90,10 @@ def repair(
         happens.
     copies : bool
         Also model the same loops in every other chain that has the residues around them.
+    map : path or str, optional
+        Fit the loops into this density map: .ccp4, .mrc, .map, or map coefficients in .mtz.
+    resolution : float, optional
+        Resolution of the map (A); map coefficients have one.
     confidence_in_b : bool
         Write the expected error (A) of each residue that was modelled as its B-factor, and name these residues in the
         file; a residue without an estimate keeps its B-factors.
@@ -122,7 +129,10 @@ def repair(
         candidate=(candidate,) if isinstance(candidate, str) else tuple(candidate),
         cap=cap,
         copies=copies,
+        map=None if map is None else str(map),
+        resolution=resolution,
     )
+    require_map(options)
     structure = with_given_sequences(load(source, name), fasta)
     texts = [loop] if isinstance(loop, str) else list(loop)
     detected = list[str]()

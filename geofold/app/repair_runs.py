@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from geofold.app.caps import with_caps_reported
 from geofold.app.copies import with_copies_reported
+from geofold.app.density import with_density_reported
 from geofold.app.finalise import compare_models, finish
 from geofold.app.result import Result
 from geofold.modelling.cut_out import CutOut, is_large
@@ -79,6 +80,7 @@ def run_repair(
         result = repair_existing(structure, loops, options, began, progress)
     else:
         result = finish("repair", structure, structure, [], [], options, began)
+    result = with_density_reported(result, options)
     result = result if capped is None else with_caps_reported(result, original, capped)
     plddt = report_plddt(original) if requests.auto else None
     return result if plddt is None else replace(result, report=result.report | {"plddt": plddt})

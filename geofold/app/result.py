@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,6 +174,10 @@ class Result:
             offline=offline,
             links=links,
             energy="energy_kj_mol" in self.report["after"],
+            compared=[
+                (f"model {rank}", trajectory_pdb(other.structure, other.xyz[None], altloc=other.altloc).decode())
+                for rank, other in enumerate(self.others, 2)
+            ],
         )
 
     def view(self, width: int = 720, height: int = 480) -> Any:
@@ -223,13 +226,6 @@ def require_trajectory_name(path: str | Path) -> str:
     return suffix
 
 
-def numbered(path: str, rank: int) -> str:
-    """Insert a model's rank into a name: ``fixed.pdb`` becomes ``fixed.2.pdb``, ``a.cif.gz`` ``a.2.cif.gz``."""
-    packed = ".gz" if path.lower().endswith(".gz") else ""
-    stem, ending = os.path.splitext(path[: len(path) - len(packed)])
-    return f"{stem}.{rank}{ending}{path[len(path) - len(packed) :]}"
-
-
 def summary(report: dict[str, Any]) -> str:
     """Summarise a report in a few lines of printable characters."""
     report = printable_values(report)
@@ -254,6 +250,9 @@ def summary(report: dict[str, Any]) -> str:
     for built in report.get("built", []):
         sequence = f"{built['sequence']} (sequence: {built['sequence_from']})"
         lines.append(f"  built {built['residues']} {sequence}, {built['atoms']} atoms")
+    if "density" in report:
+        density = report["density"]
+        row("map correlation", density.get("correlation_before", "-"), density["correlation"])
     for pair in report.get("copies", {}).get("compared", []):
         lines.append(
             f"  {pair['residues']} copies {pair['of']}: {pair['backbone_rmsd_angstrom']} A apart (backbone RMSD)"

@@ -68,7 +68,7 @@ def minimise(domain: LoopDomain, state: LoopState, *, seed: int = 0) -> LoopStat
     state : LoopState
     seed : int
     """
-    goal = LoopGoal(floor=1.0, potential=POTENTIAL_WEIGHT)
+    goal = LoopGoal(floor=1.0, potential=POTENTIAL_WEIGHT, density=POTENTIAL_WEIGHT * domain.goal.density)
     domain = replace(domain, features=None, goal=goal)
     steps = run_force_field(
         loop_controller(domain, FixedGate(1), seed=seed),

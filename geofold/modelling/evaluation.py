@@ -27,9 +27,8 @@ def evaluate_geometry(structure: Structure, domain: LoopDomain, outcomes: Sequen
     ends = np.array([outcome.frames[-1] for outcome in outcomes])
     xyz = torch.as_tensor(ends).to(domain.decoder.weight)
     overlap, _ = domain.sterics.overlaps(xyz, domain.sterics.pairs(xyz))
-    learned = learned_terms_of_local(structure, domain, ends)
     return Scores.of(
-        **learned,
+        **terms_of_local(structure, domain, ends),
         clash=domain.sterics.cost(overlap).sum(-1).cpu().numpy(),
         unclean=np.array([0.0 if outcome.status == "done" else 1.0 for outcome in outcomes]),
         searched=np.array([1.0 if outcome.predictor == LOOP_SEARCH else 0.0 for outcome in outcomes]),
@@ -95,13 +94,16 @@ def sort_models(models: Iterable[LoopModel]) -> list[LoopModel]:
     return sorted(models, key=lambda model: model.cost)
 
 
-def learned_terms_of_local(structure: Structure, domain: LoopDomain, local: np.ndarray) -> dict[str, np.ndarray]:
-    """Learned terms (K,) of coordinates (K, m, 3) of the domain's atoms; zero for a loop at a chain end."""
+def terms_of_local(structure: Structure, domain: LoopDomain, local: np.ndarray) -> dict[str, np.ndarray]:
+    """Learned terms (zero at a chain end) and density (K,) of coordinates (K, m, 3) of the domain's atoms."""
+    terms = {"potential": np.zeros(len(local)), "judge": np.zeros(len(local)), "density": np.zeros(len(local))}
+    if domain.density is not None:
+        terms["density"] = domain.density.cost(torch.as_tensor(local).to(domain.decoder.weight)).cpu().numpy()
     if not domain.tree.closed:
-        return {"potential": np.zeros(len(local)), "judge": np.zeros(len(local))}
+        return terms
     xyz = np.repeat(structure.xyz[None], len(local), 0)
     xyz[:, domain.decoder.kinematics.atoms.cpu().numpy()] = local
-    return learned_terms(structure, domain.tree, xyz)
+    return terms | learned_terms(structure, domain.tree, xyz)
 
 
 def learned_terms(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> dict[str, np.ndarray]:

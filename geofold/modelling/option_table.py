@@ -178,6 +178,10 @@ OPTIONS = (
            ("repair", "check"), places=(CLI, API)),
     Option("candidate", list, None, "Also consider the loop of this model, a file: it is fitted between the anchors, "
            "and judged like all others.", _REPAIR, form="files of models", places=(CLI, API)),
+    Option("map", Path, None, "Fit the loops into this density map: .ccp4, .mrc, .map, or map coefficients in .mtz.",
+           _REPAIR, places=(CLI, API)),
+    Option("resolution", float, None, "Resolution of the map (A); map coefficients have one.", _REPAIR,
+           limits=(0.5, 10), unit="A", places=(CLI, API)),
     Option("auto", bool, False, "Find the loops to repair, in addition to those given.", _REPAIR),
     Option("contact", list, None, "A:3-A:10<6.0 or A:3@CA-A:10@CA>8.0.", ("constrain", "live"),
            form="contacts such as A:3-A:10<6.0", places=_FILES),

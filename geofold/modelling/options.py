@@ -68,6 +68,10 @@ class RunOptions:
         Cap chain ends that are not built with ACE and NME: gaps, ends (of chains) or all (repair, fix).
     copies : bool
         Also model the same loops in every other chain that has the residues around them (repair).
+    map : str or None
+        Fit the loops into this density map: .ccp4, .mrc, .map, or map coefficients in .mtz (repair).
+    resolution : float or None
+        Resolution of the map (A); map coefficients have one (repair).
 
     Raises
     ------
@@ -93,6 +97,8 @@ class RunOptions:
     candidate: tuple[str, ...] = ()
     cap: str | None = None
     copies: bool = False
+    map: str | None = None
+    resolution: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -43,6 +43,8 @@ class Weights:
         Per Angstrom of distance to where the low-cost candidates of the search lie.
     searched : float
         Of a model found by a search, compared with one refined from the input.
+    density : float
+        Per residue that lies in full density of a map.
     energy : float
         Per kJ/mol of the force field.
     """
@@ -56,6 +58,7 @@ class Weights:
     cis: float = 0.0
     consensus: float = 0.0
     searched: float = 0.0
+    density: float = 3.0
     energy: float = 0.0
 
 
@@ -102,6 +105,8 @@ class Scores:
         Distance (A) to the consensus of the search.
     searched
         One if the model was found by a search.
+    density
+        Minus the density of a map at the atoms, in units of one residue; zero without a map.
     energy
         Energy of the force field (kJ/mol); NaN where it was not evaluated.
     """
@@ -114,6 +119,7 @@ class Scores:
     cis: Floats
     consensus: Floats
     searched: Floats
+    density: Floats
     energy: Floats
 
     @classmethod

@@ -21,7 +21,7 @@ from geofold.molecule.structure import Floats, Structure
 STEP_TIME = 0.001
 """Time (ps) that a step counts as for reporters that write one."""
 REQUESTS = ("steps", "positions", "velocities", "forces", "energy")
-"""What the entries of a reporter's tuple ask for, in their order."""
+"""Entries of a reporter's tuple, in their order."""
 UNKNOWN = ("velocities", "forces", "energy")
 
 

@@ -50,7 +50,7 @@ def test_reporters_are_called_when_they_are_due_with_the_positions_of_the_step()
         assert np.abs(xyz - frames[step - 1]).max() < 1e-6
 
 
-def test_a_reporter_may_come_and_go_on_the_way() -> None:
+def test_a_reporter_may_be_added_and_removed_between_steps() -> None:
     stream, late = steering(), Watcher(2)
     steps_of(stream, 3)
     stream.reporters.append(late)

@@ -19,6 +19,7 @@ REQUIRED = ("torch", "openmm", "pdbfixer", "mdtraj", "biopython", "numpy", "scip
 EXTRAS = {
     "bcif": (("biotite",), "BinaryCIF files"),
     "notebook": (("ipywidgets",), "the steering panel in notebooks"),
+    "density": (("gemmi",), "density maps"),
     "toolkits": (("MDAnalysis", "biotite", "gemmi", "pymol"), "objects of other programs, PyMOL commands"),
     "maze": (("gymnasium", "matplotlib", "PIL"), "the maze and its pictures"),
     "cluster": (("dask", "distributed", "dask_jobqueue", "filelock"), "batches on a cluster"),

@@ -29,7 +29,6 @@ from geofold.streams import say
 
 Loops = Annotated[list[str] | None, option("loop")]
 Builds = Annotated[list[str] | None, option("build")]
-Models = Annotated[list[str] | None, option("candidate")]
 Contacts = Annotated[list[str], option("contact")]
 
 
@@ -48,7 +47,7 @@ def repair(
     auto: Annotated[bool, option("auto")] = False,
     build: Builds = None,
     fasta: Annotated[str | None, option("fasta")] = None,
-    candidate: Models = None,
+    candidate: Annotated[list[str] | None, option("candidate")] = None,
     trajectory: Trajectory = None,
     report: Report = None,
     view: View = None,
@@ -66,6 +65,8 @@ def repair(
     allow_cis_pro: Annotated[bool, option("allow_cis_pro")] = False,
     cap: Annotated[str | None, option("cap")] = None,
     copies: Annotated[bool, option("copies")] = False,
+    map: Annotated[str | None, option("map")] = None,
+    resolution: Annotated[float | None, option("resolution")] = None,
     confidence_in_b: Annotated[bool, option("confidence_in_b")] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -96,6 +97,8 @@ def repair(
             allow_cis_pro=allow_cis_pro,
             cap=cap,
             copies=copies,
+            map=map,
+            resolution=resolution,
             confidence_in_b=confidence_in_b,
             name=name_of(source),
             progress=progress,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from geofold.errors import BuildError
+from geofold.modelling.density import map_of
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.progress import Progress
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell, without_reachable_side_chains
@@ -94,11 +95,17 @@ def initial_models(
         end, pool, ensemble = search_chain_end(bare, build, options)
         models = with_side_chains(structure, build, pool.finalists(options.streams, options), end.structure, options)
         return replace(models, tried=pool.tried, end_ensemble=ensemble)
-    loops = [LoopCandidates.of(bare, build, altloc=options.altloc, seed=options.seed, predicts=predicts)]
+
+    def candidates(plan: BuildPlan) -> LoopCandidates:
+        return LoopCandidates.of(
+            bare, plan, altloc=options.altloc, seed=options.seed, predicts=predicts, density=map_of(options)
+        )
+
+    loops = [candidates(build)]
     if options.allow_cis_pro:
         for plan in build.cis_prolines():
             with suppress(BuildError):  # a plan that does not close gives no candidate
-                loops.append(LoopCandidates.of(bare, plan, altloc=options.altloc, seed=options.seed, predicts=predicts))
+                loops.append(candidates(plan))
     effort = choose_effort(options, len(build.names), only_source=True)
     external = [external_candidates(loop, options.candidate) for loop in loops]
     pool = merge(

@@ -13,8 +13,9 @@ from geofold.errors import GeofoldError
 from geofold.learn.loop_denoiser.model import TRAINED_LENGTHS
 from geofold.learn.pretrained import shipped_gate
 from geofold.modelling.controllers import refinement_controller, run_guided
+from geofold.modelling.density import map_of
 from geofold.modelling.energy_source import EnergySource
-from geofold.modelling.evaluation import evaluate_geometry, learned_terms_of_local
+from geofold.modelling.evaluation import evaluate_geometry, terms_of_local
 from geofold.modelling.options import STREAMS, RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, StreamOutcome
 from geofold.modelling.progress import Progress
@@ -224,9 +225,8 @@ def _search(
     """
     first, last = domain.tree.first, domain.tree.last
     try:
-        loop = LoopCandidates.of(
-            structure, rebuild_plan(structure, first, last), altloc=options.altloc, seed=options.seed
-        )
+        plan, density = rebuild_plan(structure, first, last), map_of(options)
+        loop = LoopCandidates.of(structure, plan, altloc=options.altloc, seed=options.seed, density=density)
     except GeofoldError:
         return [], None  # a loop that cannot be rebuilt (an unusual residue) is only refined from the input
     external = external_candidates(loop, options.candidate)
@@ -248,7 +248,7 @@ def _search(
         ends.append(_guide_around_side_chains(structure, domain, start, transferred, options))
     xyz = np.concatenate([state.conformation.xyz.cpu().numpy() for state, _ in ends])
     clash = np.concatenate([domain.cost(state).cpu().numpy() for state, _ in ends])
-    cost = Scores.of(**learned_terms_of_local(structure, domain, xyz), clash=clash).total(REFINED)
+    cost = Scores.of(**terms_of_local(structure, domain, xyz), clash=clash).total(REFINED)
     # with a shell the loop's side chains are packed later, so their present clashes say nothing
     order = np.arange(len(xyz), dtype=float) if options.shell else cost
     count = max(round(FINALISTS * options.streams / STREAMS), options.models)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from geofold.core.state import ControllerState
 from geofold.modelling.controllers import refinement_controller
+from geofold.modelling.density import map_of, with_density, with_density_weight
 from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.force_field_stage import ENERGY_WEIGHT, run_force_field, whole_coordinates, with_energy_model
 from geofold.modelling.options import TORSION_CAP, RunOptions
@@ -30,7 +31,8 @@ def loop_domain(structure: Structure, first: int, last: int, options: RunOptions
     options : RunOptions
         Options of the run.
     """
-    return LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
+    domain = LoopDomain.of(structure, first, last, cap=TORSION_CAP, altloc=options.altloc, device=options.device)
+    return with_density(domain, structure, map_of(options))
 
 
 def refine(
@@ -66,15 +68,16 @@ def refine(
         With status 'done' if neither a severe overlap nor a Ramachandran outlier is left.
     """
     recorder = TrajectoryRecorder() if recorder is None else recorder
-    parts, all_atom = refinement_controller(options.seed), replace(domain, goal=LoopGoal(side_chains=True))
+    goal = with_density_weight(LoopGoal(side_chains=True), domain)
+    parts, all_atom = refinement_controller(options.seed), replace(domain, goal=goal)
     run = parts.init(all_atom, all_atom.resume(state))
     recorder.add(state.conformation.xyz[0], None, 0, 0)
     for _ in range(REFINEMENT_SWEEPS * domain.length if weight <= ENERGY_WEIGHT else 0):
         cursor = run.domain.cursor
         run, info = parts.step(all_atom, run, all_atom.goal)
         recorder.add(run.domain.conformation.xyz[0], info, 0, cursor)
-    if energies is not None:
-        run = _minimise_energy(structure, all_atom, run, recorder, energies, weight)
+    if energies is not None or domain.density is not None:
+        run = _minimise_energy(structure, all_atom, run, recorder, energies, weight, options.seed)
     return recorder.outcome(domain, "done" if all_atom.clean(run.domain)[0] else "stuck")
 
 
@@ -83,10 +86,11 @@ def _minimise_energy(
     domain: LoopDomain,
     run: ControllerState,
     recorder: TrajectoryRecorder,
-    energies: EnergySource,
+    energies: EnergySource | None,
     weight: float,
+    seed: int,
 ) -> ControllerState:
-    """Step the whole loop down the force field, with hydrogens placed for the present coordinates.
+    """Step the whole loop down the force field, with hydrogens placed for the present coordinates, and into the map.
 
     Parameters
     ----------
@@ -96,14 +100,18 @@ def _minimise_energy(
         Where the steps begin.
     recorder : TrajectoryRecorder
         Trajectory to append to.
-    energies : EnergySource
+    energies : EnergySource or None
+        None: only the density map is followed.
     weight : float
         Weight of the energy per kJ/mol.
+    seed : int
     """
-    goal = LoopGoal(side_chains=True, floor=1.0, energy=weight)
-    present = whole_coordinates(structure, domain, run.domain.conformation.xyz[0].cpu().numpy())
-    domain = with_energy_model(replace(domain, goal=goal), energies.model_at(present), present)
-    seed = energies.options.seed
+    goal = with_density_weight(LoopGoal(side_chains=True, floor=1.0), domain)
+    domain = replace(domain, goal=goal)
+    if energies is not None:
+        goal = replace(goal, energy=weight)
+        present = whole_coordinates(structure, domain, run.domain.conformation.xyz[0].cpu().numpy())
+        domain = with_energy_model(replace(domain, goal=goal), energies.model_at(present), present)
     steps = run_force_field(refinement_controller(seed), domain, domain.resume(run.domain), goal)
     for run, info in steps:
         recorder.add(run.domain.conformation.xyz[0], info, 0, (run.domain.cursor - 1) % domain.length)

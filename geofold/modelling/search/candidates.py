@@ -24,7 +24,9 @@ from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.learn.loop_score.model import LoopScore
 from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.controllers import minimise, run_guided
+from geofold.modelling.density import density_of_rows, with_density
 from geofold.modelling.options import TORSION_CAP
+from geofold.molecule.density.maps import DensityMap
 from geofold.molecule.energy.loop_score_input import make_loop_environment
 from geofold.molecule.energy.loop_score_term import LoopScoreTerm
 from geofold.molecule.io.edit import with_residues
@@ -36,7 +38,6 @@ from geofold.molecule.loop.ideal_segment import IdealSegment
 from geofold.molecule.loop.predictor import LoopFeatures
 from geofold.molecule.loop.state import LoopState
 from geofold.molecule.loop.torsion_sampling import sample_torsions
-from geofold.molecule.records import NewResidue
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
 
@@ -68,6 +69,8 @@ class LoopCandidates:
         Whether the loop model predicts in guided sampling; otherwise only corrections act.
     cis_penalty : float
         Log-odds of the torsion prior against the cis peptide bonds of the plan (nat).
+    density : DensityMap or None
+        Map that candidates are fitted to.
     """
 
     origin: Structure
@@ -77,10 +80,18 @@ class LoopCandidates:
     altloc: str | None = None
     predicts: bool = True
     cis_penalty: float = 0.0
+    density: DensityMap | None = None
 
     @classmethod
     def of(
-        cls, origin: Structure, build: BuildPlan, *, altloc: str | None = None, seed: int = 0, predicts: bool = True
+        cls,
+        origin: Structure,
+        build: BuildPlan,
+        *,
+        altloc: str | None = None,
+        seed: int = 0,
+        predicts: bool = True,
+        density: DensityMap | None = None,
     ) -> LoopCandidates:
         """Return a loop that is to be built or rebuilt.
 
@@ -93,6 +104,8 @@ class LoopCandidates:
         seed : int
         predicts : bool
             Whether the loop model predicts in guided sampling.
+        density : DensityMap, optional
+            Map that candidates are fitted to.
 
         Raises
         ------
@@ -110,9 +123,9 @@ class LoopCandidates:
             delta, closed = segment.close(segment.increments(torsions))
             if bool(closed.any()):
                 names, rows = segment.coordinates(delta[closed][:1])
-                residues = new_residues(build, names, rows[0])
+                residues = build.residues(names, rows[0])
                 structure = with_residues(origin, build.before, build.removed, residues)
-                return cls(origin, build, segment, structure, altloc, predicts, -log_odds)
+                return cls(origin, build, segment, structure, altloc, predicts, -log_odds, density)
         raise BuildError(
             f"{given}: none of {sum(CLOSURE_DRAWS)} samples closes it",
             "residues that can turn to meet both anchors",
@@ -134,6 +147,7 @@ class LoopCandidates:
     def domain(self) -> LoopDomain:
         """Domain of the loop without side chains."""
         domain = LoopDomain.of(self.structure, *self.span, cap=TORSION_CAP, altloc=self.altloc)
+        domain = with_density(domain, self.structure, self.density)
         if not self.predicts:
             return domain
         return replace(domain, features=LoopFeatures.of(self.structure, domain.decoder))
@@ -240,6 +254,10 @@ class LoopCandidates:
         """Cost (K,) of clashes and outliers of candidates (K, m, 3); see `LoopDomain.cost`."""
         return cost_of_rows(self.domain, self.structure, rows)
 
+    def density_cost(self, rows: Floats) -> Floats:
+        """Cost (K,) of candidates (K, m, 3) by the density map; zero without one."""
+        return density_of_rows(self.domain, self.structure, rows)
+
     def outlier_after(self, rows: Floats) -> np.ndarray:
         """Whether a candidate makes the residue after the loop a Ramachandran outlier, (K,) bool.
 
@@ -277,12 +295,3 @@ class LoopCandidates:
     def _backbone(self) -> np.ndarray:
         atoms = backbone_atoms(self.structure, *self.span, self.structure.conformer(self.altloc))
         return np.searchsorted(self.atoms, np.array(atoms))
-
-
-def new_residues(build: BuildPlan, names: list[tuple[str, ...]], row: Floats) -> list[NewResidue]:
-    """Return new residues with the backbone (m, 3) of one conformation."""
-    ends = np.cumsum([len(atoms) for atoms in names])[:-1]
-    return [
-        NewResidue(name, number, atoms, tuple(atom[0] for atom in atoms), points)
-        for name, number, atoms, points in zip(build.names, build.numbers, names, np.split(row, ends), strict=True)
-    ]

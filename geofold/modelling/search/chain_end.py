@@ -15,12 +15,13 @@ from functools import cached_property
 import numpy as np
 
 from geofold.learn.torsion_prior.model import shipped_prior
+from geofold.modelling.density import density_of_rows, map_of, with_density
 from geofold.modelling.evaluation import backbone_of_end
 from geofold.modelling.options import STREAMS, TORSION_CAP, RunOptions
 from geofold.modelling.outcome import LoopModel
 from geofold.modelling.scoring import SEARCH, Scores
-from geofold.modelling.search.candidates import new_residues
 from geofold.modelling.search.evolutionary import Candidates
+from geofold.molecule.density.maps import DensityMap
 from geofold.molecule.io.edit import with_residues
 from geofold.molecule.loop.anchors import anchor_outliers
 from geofold.molecule.loop.batch_states import cost_of_rows
@@ -58,6 +59,8 @@ class ChainEndCandidates:
         Structure with the backbone of the chain end in one of its conformations.
     altloc : str or None
         Conformer of the environment.
+    density : DensityMap or None
+        Map that conformations are ranked by.
     """
 
     origin: Structure
@@ -65,9 +68,18 @@ class ChainEndCandidates:
     segment: OpenSegment
     structure: Structure
     altloc: str | None = None
+    density: DensityMap | None = None
 
     @classmethod
-    def of(cls, origin: Structure, build: BuildPlan, *, altloc: str | None = None, seed: int = 0) -> ChainEndCandidates:
+    def of(
+        cls,
+        origin: Structure,
+        build: BuildPlan,
+        *,
+        altloc: str | None = None,
+        seed: int = 0,
+        density: DensityMap | None = None,
+    ) -> ChainEndCandidates:
         """Return a chain end that is to be built.
 
         Parameters
@@ -77,12 +89,15 @@ class ChainEndCandidates:
         altloc : str, optional
             Conformer of the environment.
         seed : int
+        density : DensityMap, optional
+            Map that conformations are ranked by.
         """
         segment = OpenSegment.of(origin, build, altloc)
         torsions, _ = sample_torsions(origin, build, shipped_prior()[0], 1, np.random.default_rng([seed, 1]))
         names, rows = segment.coordinates(segment.increments(torsions))
-        new = new_residues(build, names, rows[0])
-        return cls(origin, build, segment, with_residues(origin, build.anchor, build.removed, new, build.side), altloc)
+        new = build.residues(names, rows[0])
+        structure = with_residues(origin, build.anchor, build.removed, new, build.side)
+        return cls(origin, build, segment, structure, altloc, density)
 
     @property
     def span(self) -> tuple[int, int]:
@@ -92,7 +107,8 @@ class ChainEndCandidates:
     @cached_property
     def domain(self) -> LoopDomain:
         """Domain of the chain end without side chains."""
-        return LoopDomain.of(self.structure, *self.span, cap=TORSION_CAP, altloc=self.altloc)
+        domain = LoopDomain.of(self.structure, *self.span, cap=TORSION_CAP, altloc=self.altloc)
+        return with_density(domain, self.structure, self.density)
 
     def draw(self, count: int, noise: np.random.Generator) -> Floats:
         """Return `count` conformations (K, m, 3) in nm, whatever they overlap with."""
@@ -101,7 +117,11 @@ class ChainEndCandidates:
 
     def rank(self, rows: Floats) -> Candidates:
         """Candidates (K, m, 3) by their overlaps and Ramachandran outliers."""
-        scores = Scores.of(np.zeros(len(rows)), clash=cost_of_rows(self.domain, self.structure, rows))
+        scores = Scores.of(
+            np.zeros(len(rows)),
+            clash=cost_of_rows(self.domain, self.structure, rows),
+            density=density_of_rows(self.domain, self.structure, rows),
+        )
         if self.build.side == "before":
             carbon, conformer = self.backbone(rows)[:, -1, 2], self.origin.conformer(self.altloc)
             scores = replace(scores, outlier_after=anchor_outliers(self.origin, self.build.after, carbon, conformer))
@@ -125,12 +145,12 @@ def search_chain_end(
     ChainEndCandidates, Candidates, (K, n, 4, 3)
         The chain end; its conformations, lowest cost first; and the backbones (nm) of those that nothing excludes.
     """
-    end = ChainEndCandidates.of(structure, build, altloc=options.altloc, seed=options.seed)
+    end = ChainEndCandidates.of(structure, build, altloc=options.altloc, seed=options.seed, density=map_of(options))
     count = max(DRAWS * options.streams // STREAMS, 2 * SMALLEST_ENSEMBLE)
     pool = end.rank(end.draw(count, np.random.default_rng([options.seed, 2])))
     is_free = (pool.scores.clash < FREE_COST) & (pool.scores.outlier_after == 0)
-    free = max(int(is_free.sum()), SMALLEST_ENSEMBLE)
-    return end, replace(pool, tried=count), end.backbone(pool.rows[:free])
+    free = np.flatnonzero(is_free) if is_free.sum() >= SMALLEST_ENSEMBLE else np.arange(SMALLEST_ENSEMBLE)
+    return end, replace(pool, tried=count), end.backbone(pool.rows[free])
 
 
 def with_ensemble_confidence(structure: Structure, model: LoopModel, ensemble: Floats) -> LoopModel:

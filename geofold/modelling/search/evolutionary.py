@@ -262,7 +262,12 @@ def _judge(loop: LoopCandidates, rows: Floats) -> dict[str, Floats]:
 
 def evaluate_candidates(loop: LoopCandidates, rows: Floats, score: LoopScore) -> Scores:
     """Evaluate the scores (K,) of candidates (K, m, 3) before guided sampling, without the judge's."""
-    return Scores.of(loop.potential(rows, score), clash=loop.cost(rows), outlier_after=loop.outlier_after(rows))
+    return Scores.of(
+        loop.potential(rows, score),
+        clash=loop.cost(rows),
+        outlier_after=loop.outlier_after(rows),
+        density=loop.density_cost(rows),
+    )
 
 
 def merge(pools: Sequence[Candidates]) -> Candidates:

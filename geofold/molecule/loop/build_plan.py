@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from geofold.errors import BuildError, SequenceError
 from geofold.molecule.io.ideal_peptide import parse_sequence
-from geofold.molecule.records import Side
+from geofold.molecule.records import NewResidue, Side
 from geofold.molecule.residues import (
     FORCE_FIELD_NAMES,
     STANDARD_PARENT,
@@ -16,7 +18,7 @@ from geofold.molecule.residues import (
     three_letter_names,
 )
 from geofold.molecule.selection import Number, ResidueRange
-from geofold.molecule.structure import Structure
+from geofold.molecule.structure import Floats, Structure
 from geofold.molecule.topology.gaps import Gap
 
 STANDARD = FORCE_FIELD_NAMES | {"MSE": "MET"}
@@ -91,6 +93,14 @@ class BuildPlan:
     def sequence(self) -> str:
         """One-letter codes of the new residues."""
         return "".join(one_letter_code(name) for name in self.names)
+
+    def residues(self, names: Sequence[tuple[str, ...]], xyz: Floats) -> list[NewResidue]:
+        """Return the new residues with atoms of some names each, at coordinates (m, 3) in nm."""
+        ends = np.cumsum([len(atoms) for atoms in names])[:-1]
+        return [
+            NewResidue(name, number, atoms, tuple(atom[0] for atom in atoms), points)
+            for name, number, atoms, points in zip(self.names, self.numbers, names, np.split(xyz, ends), strict=True)
+        ]
 
     def cis_prolines(self) -> list[BuildPlan]:
         """Plans of the same loop with one cis proline each, one plan per proline."""

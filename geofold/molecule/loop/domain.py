@@ -20,6 +20,7 @@ from torch import Tensor
 
 from geofold.core.domain import Loss, LossWithGradient, Prediction
 from geofold.kernels.library import usable
+from geofold.molecule.density.term import DensityTerm
 from geofold.molecule.energy.compiled_terms import add_clashes, add_ramachandran
 from geofold.molecule.energy.loop_score_term import LoopScoreTerm
 from geofold.molecule.energy.openmm_gradient import OpenMMPotential
@@ -54,6 +55,8 @@ class LoopDomain(TorsionDomain[LoopState]):
         Learned loop potential in the loss.
     features : LoopFeatures or None
         Features of the loop model, prepended to the observation.
+    density : DensityTerm or None
+        Density map in the loss.
     """
 
     sterics: Sterics
@@ -63,6 +66,7 @@ class LoopDomain(TorsionDomain[LoopState]):
     force_field: OpenMMPotential | None = None
     potential: LoopScoreTerm | None = None
     features: LoopFeatures | None = None
+    density: DensityTerm | None = None
 
     @classmethod
     def of(
@@ -198,8 +202,8 @@ class LoopDomain(TorsionDomain[LoopState]):
         state: LoopState,
         goal: LoopGoal,
     ) -> LossWithGradient:
-        """Add the force-field and learned terms to which the goal assigns a weight."""
-        if not goal.energy > 0 and not goal.potential > 0:
+        """Add the force-field, learned and density terms to which the goal assigns a weight."""
+        if not (goal.energy > 0 or goal.potential > 0 or goal.density > 0):
             return LossWithGradient(loss, slope)
         leaf = torch.cat([theta, xyz.flatten(1)], -1)
         with torch.enable_grad():
@@ -214,12 +218,14 @@ class LoopDomain(TorsionDomain[LoopState]):
         return LossWithGradient(total, lambda: slope() + torch.autograd.grad(summed, leaf)[0])
 
     def _energies(self, xyz: Tensor, theta: Tensor, state: LoopState, goal: LoopGoal) -> dict[str, Tensor]:
-        """Force-field and learned terms (B,) to which the goal assigns a weight."""
+        """Force-field, learned and density terms (B,) to which the goal assigns a weight."""
         terms: dict[str, Tensor] = {}
         if self.force_field is not None and goal.energy > 0:
             terms["energy"] = goal.energy * self.force_field.of_atoms(xyz, self.decoder.kinematics.atoms.cpu().numpy())
         if self.potential is not None and goal.potential > 0:
             terms["potential"] = goal.potential * self.potential.cost(xyz)
+        if self.density is not None and goal.density > 0:
+            terms["density"] = goal.density * self.density.cost(xyz)
         return terms
 
     def _around(self, share: Tensor, state: LoopState) -> Tensor:

@@ -29,6 +29,8 @@ class LoopGoal:
         Weight of the force field's energy, per kJ/mol; needs a domain with a `force_field`.
     potential : float
         Weight of the learned loop potential; needs a domain with `potential`.
+    density : float
+        Weight of a density map, per residue in full density; needs a domain with `density`.
     """
 
     sterics: float | tuple[float, ...] = 1.0
@@ -38,6 +40,7 @@ class LoopGoal:
     floor: float = 0.3
     energy: float = 0.0
     potential: float = 0.0
+    density: float = 0.0
 
 
 class LoopState(NamedTuple):
