@@ -129,7 +129,7 @@ def test_the_page_on_ranking_has_the_weights_of_the_code() -> None:
     from geofold.modelling import scoring
 
     text = PAGES["ranking.md"].read_text(encoding="utf-8")
-    stages = ("BREEDING", "GUIDING", "SEARCH", "CONSENSUS", "REFINED")
+    stages = ("BREEDING", "GUIDING", "SEARCH", "FOUND", "REFINED")
     head = "| weight | " + " | ".join(f"`{stage}`" for stage in stages) + " |"
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", text[text.index(head) :], re.MULTILINE)
     shown = {name: [float(value) for value in values.split(" | ")] for name, values in rows}

@@ -2,7 +2,7 @@
 
 The folders are those of `geofold bench loop --decompose --set SET --data DATA --out FOLDER`, with SET among the sets of
 validation loops. The first choice of each search is compared with the native loop. The fit goes into the card of the
-potential that reranks (geofold/data/judge.json), and its coverage by length is printed.
+potential (geofold/data/score.json), and its coverage by length is printed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from geofold.errors import InputFileError
 from geofold.files import write_atomically
 from geofold.geometry import pairwise_rmsd
 from geofold.learn.loop_score.confidence import Confidence, confidence_features, fit_confidence
-from geofold.learn.loop_score.model import RERANKER_WEIGHTS
+from geofold.learn.loop_score.model import WEIGHTS
 
 MAX_EPISODES = 100
 
@@ -34,7 +34,7 @@ def choices_of(set_name: str, data: str, folder: Path) -> list[tuple[np.ndarray,
     for pool in read_pools(sorted((folder / "pools").glob("*.npz"))):
         backbone, rmsd = pool.rows["pool"], pool.rmsd("pool")
         terms = terms_of_pool(loop_of_episode(known[pool.name]), backbone)
-        first, score = int(terms["total"].argmin()), terms["reranker"]
+        first, score = int(terms["total"].argmin()), terms["potential"]
         apart = pairwise_rmsd(backbone[first][None], backbone, 10)[0]
         found.append((confidence_features(score, apart, float(score[first]), backbone.shape[1]), float(rmsd[first])))
     return found
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
     parts = {name: choices_of(name, data, Path(folder)) for name, folder in folders.items()}
     choices = [choice for part in parts.values() for choice in part]
     fit = fit_confidence(*zip(*choices, strict=True))
-    path = resources.find(RERANKER_WEIGHTS).with_suffix(".json")
+    path = resources.find(WEIGHTS).with_suffix(".json")
     card = json.loads(path.read_text(encoding="utf-8"))
     for name, confidence in (("before", Confidence.of(card)), ("after", fit)):
         if confidence is not None:

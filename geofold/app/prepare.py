@@ -1,6 +1,6 @@
 """A structure made ready for a simulation: what OpenMM's force fields accept as it is.
 
-Side chains, gaps and hydrogens are those of `geofold.app.fix`. The file is written anew: of the amino acids alone, in
+Side chains, gaps and hydrogens are those of `geofold.app.fix`. The new file has the amino acids alone, in
 one conformer, with complete chain ends, and with a new chain after each break, so that no bond is made across it.
 """
 

@@ -11,7 +11,7 @@ import torch
 from geofold.learn.judge.pretrained import shipped_judge
 from geofold.learn.judge.scoring import embed_surroundings
 from geofold.learn.loop_score.features import LoopEnvironment
-from geofold.learn.loop_score.model import shipped_reranker
+from geofold.learn.loop_score.model import shipped_score
 from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome
 from geofold.modelling.scoring import REFINED, Scores, finite_energies
@@ -112,7 +112,7 @@ def learned_terms(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> d
     with torch.no_grad():
         judge = embed_surroundings(shipped_judge()[0], around).energy(rows)
     return {
-        "potential": np.asarray(shipped_reranker()[0].scores(rows, around).numpy()),
+        "potential": np.asarray(shipped_score()[0].scores(rows, around).numpy()),
         "judge": np.asarray(judge.double().numpy()),
     }
 
@@ -120,7 +120,7 @@ def learned_terms(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> d
 def potential_of(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> np.ndarray:
     """Learned potential (K,) of a loop between two residues in coordinates (K, n_atoms, 3)."""
     around, rows = _loop_input(structure, tree, xyz)
-    return np.asarray(shipped_reranker()[0].scores(rows, around).numpy())
+    return np.asarray(shipped_score()[0].scores(rows, around).numpy())
 
 
 def _loop_input(structure: Structure, tree: TorsionTree, xyz: np.ndarray) -> tuple[LoopEnvironment, torch.Tensor]:

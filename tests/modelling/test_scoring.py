@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from geofold.modelling.scoring import (
     BREEDING,
     COINCIDENT_ENERGY,
-    CONSENSUS,
+    FOUND,
     GUIDING,
     REFINED,
     SEARCH,
@@ -22,7 +22,7 @@ from geofold.modelling.scoring import (
     finite_energies,
 )
 
-STAGES = {"breeding": BREEDING, "guiding": GUIDING, "search": SEARCH, "consensus": CONSENSUS, "refined": REFINED}
+STAGES = {"breeding": BREEDING, "guiding": GUIDING, "search": SEARCH, "found": FOUND, "refined": REFINED}
 VALUES = arrays.arrays(float, (len(fields(Scores)), 5), elements=st.floats(-100.0, 100.0))
 
 

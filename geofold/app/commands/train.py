@@ -198,16 +198,6 @@ def score(
     irregular: Annotated[
         float, typer.Option(min=0, max=1, help="Minimum fraction of a loop's residues outside helices and strands.")
     ] = 0.5,
-    anew: Annotated[
-        int, typer.Option(min=0, help="Batches of a training from scratch in the last round, on all decoys; 0: none.")
-    ] = 0,
-    earlier: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Output folder of an earlier run, whose decoys --anew includes.")
-    ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option(metavar="WEIGHTS", help="A reranking potential to train further, on false positives of --begin."),
-    ] = None,
     width: Annotated[
         int, typer.Option(min=8, max=4096, help="Channels of networks that are trained from scratch.")
     ] = 96,
@@ -228,9 +218,6 @@ def score(
             members=members,
             irregular=irregular,
             init_weights=begin,
-            scratch_steps=anew,
-            reuse_decoys=earlier,
-            reranker=judge,
             width=width,
             seed=seed,
         )

@@ -20,7 +20,6 @@ import typer
 from geofold.app.train.driver import make_once
 from geofold.app.train.folder import open_run
 from geofold.app.train.score_decoys import (
-    SCRATCH,
     WORKERS,
     make_decoys,
     read_chains_once,
@@ -28,7 +27,7 @@ from geofold.app.train.score_decoys import (
     search_validation_loops,
 )
 from geofold.app.train.score_loops import CHAIN_LENGTHS, choose_sites
-from geofold.app.train.score_options import DECOYS, ScoreRun
+from geofold.app.train.score_options import ScoreRun
 from geofold.errors import InputFileError
 from geofold.learn.data.chains import SPLITS
 from geofold.learn.loop_denoiser.model import shipped_loop_model
@@ -44,8 +43,6 @@ VALIDATION_RATIO, MAX_VALIDATION_LOOPS = 10, 60
 """Training loops per validation loop, and the largest number of validation loops in a round."""
 FALSE_POSITIVE_REPEATS = 3
 """Times that a loop with decoys of searches counts among the training loops: there the potential was wrong."""
-CARD_KEYS = {"begin": "begun_sha256", "judge": "judge_sha256"}
-"""Card entry of the hash of the weights given by an option."""
 Files = dict[str, list[Path]]
 """Decoy files by split."""
 
@@ -70,16 +67,12 @@ class Round:
         Batches for each network.
     networks : Path
         Folder of the trained networks.
-    all_decoys : bool
-        Whether the decoys of `--earlier` are included, and all are taken in the order of their names.
     averaged : tuple of Path
         Folders of networks whose mean is the potential of the round; empty: the trained networks are.
     output : Path
         Weights of the potential.
     last : bool
         Whether validation loops are searched for at the end, to fit a confidence.
-    confidence_with : Path or None
-        Potential of those searches; None for the one of this round.
     """
 
     number: int
@@ -89,22 +82,20 @@ class Round:
     split: Path | None = None
     steps: int
     networks: Path
-    all_decoys: bool = False
     averaged: tuple[Path, ...] = ()
     output: Path
     last: bool
-    confidence_with: Path | None = None
 
 
-def plan(run: ScoreRun, cards: Mapping[str, Mapping[str, Any]]) -> list[Round]:
+def plan(run: ScoreRun, card_before: Mapping[str, Any] | None) -> list[Round]:
     """Decide what each round of a training does; reads no file.
 
     Parameters
     ----------
     run : ScoreRun
         The options.
-    cards : mapping
-        Cards of the given potentials, by option (see `ScoreRun.check`).
+    card_before : mapping or None
+        Card of the potential that is trained further (see `ScoreRun.check`).
 
     Returns
     -------
@@ -112,7 +103,7 @@ def plan(run: ScoreRun, cards: Mapping[str, Mapping[str, Any]]) -> list[Round]:
         In order; later rounds start from the files of earlier ones.
     """
     folder, continued = run.folder, run.init_weights is not None
-    first = cards["begin"]["rounds"] + 1 if continued else 0
+    first = 0 if card_before is None else card_before["rounds"] + 1
     last = first + run.rounds - (1 if continued else 0)
     potential = None if run.init_weights is None else Path(run.init_weights)
     start_from, split = (folder / "begun", potential) if continued else (None, None)
@@ -120,13 +111,8 @@ def plan(run: ScoreRun, cards: Mapping[str, Mapping[str, Any]]) -> list[Round]:
     for number in range(first, last + 1):
         is_last = number == last
         here = folder if is_last else folder / f"round_{number}"
-        networks, steps = here, run.steps if start_from is None else max(run.steps // 2, 1)
+        steps = run.steps if start_from is None else max(run.steps // 2, 1)
         averaged = (*(earlier.networks for earlier in rounds), here) if continued else ()
-        if is_last and run.scratch_steps:
-            start_from, split, networks, steps, averaged = None, None, folder / SCRATCH, run.scratch_steps, ()
-        elif is_last and run.reranker is not None:
-            start_from, split, steps = folder / "judge", Path(run.reranker), run.steps
-            averaged = (start_from, here)
         rounds.append(
             Round(
                 number=number,
@@ -135,15 +121,13 @@ def plan(run: ScoreRun, cards: Mapping[str, Mapping[str, Any]]) -> list[Round]:
                 start_from=start_from,
                 split=split,
                 steps=steps,
-                networks=networks,
-                all_decoys=is_last and bool(run.scratch_steps),
+                networks=here,
                 averaged=averaged if is_last else (),
                 output=here / WEIGHTS,
                 last=is_last,
-                confidence_with=potential if is_last and run.trains_reranker else None,
             )
         )
-        start_from, split, potential = networks, None, here / WEIGHTS
+        start_from, split, potential = here, None, here / WEIGHTS
     return rounds
 
 
@@ -156,19 +140,19 @@ def train_score_model(run: ScoreRun) -> None:
         See `ScoreRun.check`; if a split of the data has no loop, or too few candidates of each.
     """
     use_one_thread()
-    cards = run.check()
+    card_before = run.check()
     _require_sites(run)
-    sources = {CARD_KEYS[option]: str(card["sha256"]) for option, card in cards.items()}
+    sources = {} if card_before is None else {"begun_sha256": str(card_before["sha256"])}
     open_run(run.out, run.command, data_sha256=data_hash(run.data), **sources)
     decoys: Files = {split: [] for split in SPLITS[:2]}
-    for round_ in plan(run, cards):
+    for round_ in plan(run, card_before):
         for split, files in collect_decoys(run, round_).items():
             decoys[split] += files
         _require_decoys(run, decoys)
-        train_round(run, round_, decoys, cards)
+        train_round(run, round_, decoys, sources)
 
 
-def train_round(run: ScoreRun, round_: Round, decoys: Files, cards: Mapping[str, Mapping[str, Any]]) -> None:
+def train_round(run: ScoreRun, round_: Round, decoys: Files, sources: Mapping[str, str]) -> None:
     """Train the networks of a round and write its potential.
 
     Parameters
@@ -179,20 +163,18 @@ def train_round(run: ScoreRun, round_: Round, decoys: Files, cards: Mapping[str,
         What the round does.
     decoys : dict
         Decoy files of this round and of those before it.
-    cards : mapping
-        Cards of the given potentials, for their hashes.
+    sources : mapping
+        Entries of the card: hash of the weights that the training began with.
     """
     if round_.split is not None and round_.start_from is not None:
         split_ensemble(load_score(round_.split)[0], round_.start_from)
-    if round_.all_decoys:
-        decoys = with_earlier_decoys(run, decoys)
     networks = train_networks(run, round_, decoys)
     if round_.averaged:
         folders = [network_files(folder, run.members) for folder in round_.averaged]
         networks = average_rounds(folders, run.folder / "mean")
     ends = list[Decoys]()
     if round_.last:
-        ends = search_validation_loops(run, [round_.confidence_with] if round_.confidence_with else networks)
+        ends = search_validation_loops(run, networks)
     count = len(read_decoys(decoys["train"]))
     card = {
         "data_sha256": data_hash(run.data),
@@ -203,7 +185,7 @@ def train_round(run: ScoreRun, round_: Round, decoys: Files, cards: Mapping[str,
         "steps": run.steps,
         "seed": run.seed,
         "command": run.command,
-    } | {CARD_KEYS[option]: given["sha256"] for option, given in cards.items()}
+    } | dict(sources)
     value = save_score(round_.output, networks, read_decoys(decoys["valid"]), ends, card)
     typer.echo(f"{round_.output}: validation {value:.3f} nat per loop, trained on {count} loops")
 
@@ -220,15 +202,6 @@ def collect_decoys(run: ScoreRun, round_: Round) -> Files:
             *make_decoys(run, split, sites[count[0] :], None),
         ]
     return files
-
-
-def with_earlier_decoys(run: ScoreRun, files: Files) -> Files:
-    """Decoy files of the run of `--earlier`, then those of this run, each in the order of their names."""
-    earlier = [] if run.reuse_decoys is None else sorted((Path(run.reuse_decoys) / DECOYS).glob("*.npz"))
-    return {
-        split: [path for path in earlier if path.name.startswith(f"{split}_")] + sorted(paths)
-        for split, paths in files.items()
-    }
 
 
 def train_networks(run: ScoreRun, round_: Round, decoys: Files) -> list[Path]:

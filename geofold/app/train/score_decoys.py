@@ -23,8 +23,6 @@ from geofold.molecule.structure import Structure
 WORKERS = 2
 CONFIDENCE_LOOPS = 48
 """Validation loops that are searched for with the final potential, to fit its confidence."""
-SCRATCH = "anew"
-"""Folder of networks that are trained from scratch in the last round."""
 
 
 def read_decoys(files: Sequence[Path], min_count: int | None = None) -> list[Decoys]:
@@ -97,7 +95,7 @@ def read_chains_once(data: str) -> Chains:
 
 def search_validation_loops(run: ScoreRun, weights: Sequence[Path]) -> list[Decoys]:
     """Return final candidates of searches for validation loops with a potential, the mean of some networks."""
-    folder = (run.folder / SCRATCH if run.scratch_steps else run.folder) / "searched"
+    folder = run.folder / "searched"
     folder.mkdir(parents=True, exist_ok=True)
     jobs: dict[Path, tuple[Any, ...]] = {
         folder / f"{run.seed}_{site.name}.npz": (run.data, site, list(weights), run.seed)

@@ -17,10 +17,8 @@ from geofold.bench.common.records import table_of, write_summary
 from geofold.bench.loop.pools import Pool, loop_of_episode, read_pools, record_pool
 from geofold.bench.loop.sets import Episode, episodes
 from geofold.errors import InputFileError
-from geofold.geometry import pairwise_rmsd
-from geofold.learn.loop_score.confidence import consensus_distance
-from geofold.learn.loop_score.model import shipped_reranker, shipped_score
-from geofold.modelling.scoring import CONSENSUS, Scores
+from geofold.learn.loop_score.model import shipped_score
+from geofold.modelling.scoring import FOUND, Scores
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.diversity import MIN_RMSD_MODELS, select_distinct
 
@@ -96,19 +94,15 @@ def score_pool(pool: Pool, episode: Episode) -> tuple[str, Numbers]:
 
 
 def terms_of_pool(loop: LoopCandidates, backbone: np.ndarray) -> dict[str, np.ndarray]:
-    """Cost of each candidate (K, n, 4, 3) by each score alone, and by the total of `CONSENSUS` without clashes."""
-    potential, reranker, judge = learned_scores(loop, backbone)
-    distance = consensus_distance(reranker, pairwise_rmsd(backbone, backbone, 10))
-    total = Scores.of(reranker, judge=judge, consensus=distance).total(replace(CONSENSUS, clash=0.0))
-    return {"potential": potential, "reranker": reranker, "judge": judge, "total": total}
+    """Cost of each candidate (K, n, 4, 3) by each score alone, and by the total of `FOUND` without clashes."""
+    potential, judge = learned_scores(loop, backbone)
+    total = Scores.of(potential, judge=judge).total(replace(FOUND, clash=0.0))
+    return {"potential": potential, "judge": judge, "total": total}
 
 
-def learned_scores(loop: LoopCandidates, backbone: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Potential that leads the search, reranking potential and judge's energy (K,) of backbones (K, n, 4, 3) in nm."""
-    potential, reranker = (
-        loop.potential_of_backbone(backbone, score) for score in (shipped_score()[0], shipped_reranker()[0])
-    )
-    return potential, reranker, loop.judge_of_backbone(backbone)
+def learned_scores(loop: LoopCandidates, backbone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Potential and judge's energy (K,) of backbones (K, n, 4, 3) in nm."""
+    return loop.potential_of_backbone(backbone, shipped_score()[0]), loop.judge_of_backbone(backbone)
 
 
 def correlations(loop: LoopCandidates, pool: Pool, count: int = 200) -> Numbers:
@@ -123,7 +117,7 @@ def correlations(loop: LoopCandidates, pool: Pool, count: int = 200) -> Numbers:
         if len(members) < 20:
             continue
         members = np.sort(noise.permutation(members)[:count])
-        for name, value in zip(("potential", "reranker", "judge"), learned_scores(loop, rows[members]), strict=True):
+        for name, value in zip(("potential", "judge"), learned_scores(loop, rows[members]), strict=True):
             numbers[f"spearman.{name}.{low:g}_{high:g}"] = float(spearmanr(value, distance[members]).statistic)
     return numbers
 

@@ -12,10 +12,8 @@ import torch
 
 from geofold.geometry import pairwise_rmsd
 from geofold.learn.loop_score.confidence import (
-    CONSENSUS_WEIGHT,
     Confidence,
     confidence_features,
-    consensus_distance,
     fit_confidence,
 )
 from geofold.learn.loop_score.decoys import GUIDED, SAMPLED, SEARCH_END, Decoys
@@ -154,7 +152,7 @@ def fit_search_confidence(score: LoopScore, validation: Sequence[Decoys]) -> Con
             xyz = decoys.xyz[rows]
             value = score.scores(xyz, decoys.around).double().numpy()
             distance = pairwise_rmsd(xyz.double(), xyz.double()).numpy()
-            best = int((value + CONSENSUS_WEIGHT * consensus_distance(value, distance)).argmin())
+            best = int(value.argmin())
             features.append(confidence_features(value, distance[best], float(value[best]), xyz.shape[1]))
             rmsd.append(float(decoys.rmsd[rows][best]))
     return fit_confidence(features, rmsd) if len(features) >= MIN_SEARCHES else None

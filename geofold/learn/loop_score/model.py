@@ -36,7 +36,7 @@ from geofold.learn.loop_score.features import (
 from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 from geofold.learn.weights import load_frozen
 
-WEIGHTS, RERANKER_WEIGHTS = "score.safetensors", "judge.safetensors"
+WEIGHTS = "score.safetensors"
 SCORE_BATCH = 16
 """Candidates that are scored at a time: as fast as more of them, with less memory."""
 CONVOLUTIONS = 2
@@ -142,18 +142,8 @@ class LoopScore(nn.Module):
 
 @cache
 def shipped_score() -> tuple[LoopScore, dict[str, Any]]:
-    """Potential that ships with the package and guides searches, and its card."""
+    """Potential that ships with the package, and its card."""
     return load_score(resources.find(WEIGHTS))
-
-
-@cache
-def shipped_reranker() -> tuple[LoopScore, dict[str, Any]]:
-    """Potential that reranks the candidates of searches, and its card.
-
-    A search also finds conformations that its own potential scores too low. This one is trained on those and guides no
-    search.
-    """
-    return load_score(resources.find(RERANKER_WEIGHTS))
 
 
 def load_score(path: str | Path) -> tuple[LoopScore, dict[str, Any]]:

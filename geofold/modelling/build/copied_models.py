@@ -10,7 +10,7 @@ from geofold.errors import BuildError
 from geofold.modelling.build.initial_models import InitialModels, with_side_chains
 from geofold.modelling.options import RunOptions
 from geofold.modelling.repair.copies import superposed_backbone, torsions_of
-from geofold.modelling.scoring import CONSENSUS, Scores
+from geofold.modelling.scoring import FOUND, Scores
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.evolutionary import Candidates
 from geofold.molecule.loop.build_plan import BuildPlan
@@ -48,5 +48,5 @@ def copied_initial_models(
             "build it without --copies",
         )
     scores = Scores.of(np.zeros(len(rows)))
-    models = with_side_chains(structure, build, Candidates.rank(rows, scores, CONSENSUS), loop.structure, options)
+    models = with_side_chains(structure, build, Candidates.rank(rows, scores, FOUND), loop.structure, options)
     return replace(models, tried=len(rows))

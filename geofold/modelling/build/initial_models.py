@@ -13,11 +13,11 @@ from geofold.modelling.density import map_of
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.progress import Progress
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell, without_reachable_side_chains
-from geofold.modelling.scoring import CONSENSUS, Scores
+from geofold.modelling.scoring import FOUND, Scores
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.chain_end import search_chain_end
-from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
 from geofold.modelling.search.effort import choose_effort
+from geofold.modelling.search.ensemble import Ensemble
 from geofold.modelling.search.evolutionary import Candidates, merge, search_loop
 from geofold.modelling.search.external import external_candidates
 from geofold.modelling.time_budget import TimeBudget
@@ -110,17 +110,7 @@ def initial_models(
     external = [external_candidates(loop, options.candidate) for loop in loops]
     pool = merge(
         [
-            rerank_by_consensus(
-                loop,
-                search_loop(
-                    loop,
-                    effort,
-                    seed=options.seed,
-                    progress=progress,
-                    budget=budget,
-                    external=rows,
-                ),
-            )
+            search_loop(loop, effort, seed=options.seed, progress=progress, budget=budget, external=rows)
             for loop, rows in zip(loops, external, strict=True)
         ]
     )
@@ -157,7 +147,7 @@ def with_side_chains(
     clash = _clash_cost(with_row(rows[0]), first, last, rows, options)
     # the clashes of the packed loop include those of its backbone
     scores = replace(backbones.scores, clash=clash)
-    cost = scores.total(CONSENSUS)
+    cost = scores.total(FOUND)
     order = np.argsort(cost, kind="stable")
     return InitialModels(build, with_row(rows[order[0]]), rows[order], scores.take(order), cost[order], 0)
 

@@ -24,7 +24,7 @@ from geofold.modelling.progress import Progress
 from geofold.modelling.repair.copies import model_copies
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, EVER_REACHED, SHELL_MARGIN, reachable_residues
 from geofold.modelling.search.chain_end import with_ensemble_confidence
-from geofold.modelling.search.consensus import with_confidence, with_external_rmsd
+from geofold.modelling.search.ensemble import with_confidence, with_external_rmsd
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.loop.copies import CopyPair

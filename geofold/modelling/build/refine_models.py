@@ -17,7 +17,6 @@ from geofold.modelling.repair.candidate_models import FINALISTS
 from geofold.modelling.repair.refinement import loop_domain, refine
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell
 from geofold.modelling.scoring import REFINED
-from geofold.modelling.search.consensus import add_consensus
 from geofold.modelling.search.diversity import distinct_models, select_diverse
 from geofold.modelling.time_budget import TimeBudget
 from geofold.molecule.loop.batch_states import state_of_rows
@@ -66,7 +65,6 @@ def refine_models(
         progress.update(len(models), max(count, len(models)), float(initial.cost[row]))
         if budget.exhausted():
             break
-    models = add_consensus(structure, models, initial.ensemble)
     models = sorted(models, key=lambda model: (model.outcome.status != "done", model.cost))
     return distinct_models(structure, models, options)
 

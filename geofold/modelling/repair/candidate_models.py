@@ -22,9 +22,9 @@ from geofold.modelling.progress import Progress
 from geofold.modelling.repair.refinement import refine
 from geofold.modelling.scoring import REFINED, Scores
 from geofold.modelling.search.candidates import LoopCandidates
-from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus
 from geofold.modelling.search.diversity import select_diverse
 from geofold.modelling.search.effort import Effort, choose_effort
+from geofold.modelling.search.ensemble import Ensemble
 from geofold.modelling.search.evolutionary import search_loop
 from geofold.modelling.search.external import external_candidates
 from geofold.modelling.time_budget import TimeBudget
@@ -233,7 +233,6 @@ def _search(
     stage = progress.begin("search")
     try:
         pool = search_loop(loop, effort, seed=options.seed, progress=stage, budget=budget, external=external)
-        pool = rerank_by_consensus(loop, pool)
     except GeofoldError:
         return [], None
     start, ensemble = domain.start(structure.xyz), Ensemble.of(loop, pool, external)

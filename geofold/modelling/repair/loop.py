@@ -21,8 +21,8 @@ from geofold.modelling.repair.side_chain_shell import (
     SideChainShell,
     without_reachable_side_chains,
 )
-from geofold.modelling.search.consensus import Ensemble, add_consensus, with_confidence, with_external_rmsd
 from geofold.modelling.search.diversity import distinct_models
+from geofold.modelling.search.ensemble import Ensemble, with_confidence, with_external_rmsd
 from geofold.modelling.time_budget import TimeBudget
 from geofold.modelling.trajectory import no_motion
 from geofold.molecule.loop.build_plan import rebuild_plan
@@ -83,9 +83,7 @@ class LoopRepair:
         staying = replace(self, options=replace(self.options, repack_shell=0.0))._run()
         in_shell = replace(self, options=replace(self.options, repack_shell=self.options.shell))
         packed = in_shell._models_in_shell(rival=staying[0])
-        if packed.models and _surely_better(
-            *add_consensus(self.structure, [packed.models[0], staying[0]], packed.ensemble)
-        ):
+        if packed.models and _surely_better(packed.models[0], staying[0]):
             return self._finish(packed.models, packed.ensemble)
         return staying
 
@@ -155,9 +153,6 @@ class LoopRepair:
     def _models_in_shell(self, rival: LoopModel | None = None) -> ShellModels:
         """Models found without the side chains around, packed with them and refined.
 
-        A model refined from the input fits side chains that may be wrong. Like any other it has to lie where the
-        search finds that the loop should be, or have a cost that is lower by as much.
-
         Parameters
         ----------
         rival : LoopModel, optional
@@ -176,11 +171,8 @@ class LoopRepair:
         if not search.outcomes:
             return ShellModels([], None, None)
         unpacked = rank_models(bare, search.outcomes, search.scores, None)
-        unpacked = sort_models(add_consensus(bare, unpacked, search.ensemble))
-        if rival is not None:
-            (compared,) = add_consensus(self.structure, [rival], search.ensemble)
-            if not _surely_better(unpacked[0], compared):
-                return ShellModels([], None, None)
+        if rival is not None and not _surely_better(unpacked[0], rival):
+            return ShellModels([], None, None)
         chosen = distinct_models(bare, unpacked, options, max(FINALISTS, options.models))
         shell = SideChainShell(self.structure, self.first, self.last, ANGSTROM * options.shell, options)
         shell = shell.restricted_to(np.array([model.outcome.frames[-1] for model in chosen]))
@@ -194,7 +186,7 @@ class LoopRepair:
             progress.update(len(models), len(chosen), models[-1].cost)
             if self.budget.exhausted():
                 break
-        ranked = sort_models(add_consensus(self.structure, models, search.ensemble))
+        ranked = sort_models(models)
         return ShellModels(ranked, search.ensemble, shell.energies)
 
     def _input_still_best(self, packed: ShellModels) -> bool:

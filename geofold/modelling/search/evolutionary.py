@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from geofold.learn.loop_score.model import LoopScore, shipped_score
 from geofold.modelling.options import RunOptions
 from geofold.modelling.progress import Progress
-from geofold.modelling.scoring import BREEDING, GUIDING, SEARCH, Scores, Weights
+from geofold.modelling.scoring import BREEDING, FOUND, GUIDING, SEARCH, Scores, Weights
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.diversity import MIN_RMSD_MODELS, select_distinct, select_diverse
 from geofold.modelling.search.effort import RECOMBINATION, Effort
@@ -145,7 +145,7 @@ def search_loop(
         pool = merge([pool, polish(loop, best, effort.guided, score, seed=seed + restart)])
         lowest.append(float(pool.cost[0]))
         progress.update(restart + 1, max(restart + 1, effort.restarts), lowest[-1])
-    return replace(pool, tried=effort.tried(len(lowest)))
+    return replace(Candidates.rank(pool.rows, pool.scores, FOUND), tried=effort.tried(len(lowest)))
 
 
 def breed(

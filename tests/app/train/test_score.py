@@ -32,19 +32,16 @@ RUN = ScoreRun(
     members=2,
     irregular=0.5,
     init_weights=None,
-    scratch_steps=0,
-    reuse_decoys=None,
-    reranker=None,
     width=96,
     seed=0,
 )
 OUT = Path("out")
 FURTHER = replace(RUN, init_weights="ready/score.safetensors")
-CARDS = {"begin": {"rounds": 3}, "judge": {"rounds": 5}}
+CARD = {"rounds": 3}
 
 
 def test_rounds_from_scratch_search_with_the_potential_of_the_round_before() -> None:
-    rounds = plan(RUN, {})
+    rounds = plan(RUN, None)
     assert [r.number for r in rounds] == [0, 1, 2]
     assert [r.drawn for r in rounds] == [100, 0, 0]
     assert [r.searched_with for r in rounds] == [None, OUT / "round_0" / WEIGHTS, OUT / "round_1" / WEIGHTS]
@@ -52,11 +49,11 @@ def test_rounds_from_scratch_search_with_the_potential_of_the_round_before() -> 
     assert [r.steps for r in rounds] == [60, 30, 30]
     assert [r.output for r in rounds] == [OUT / "round_0" / WEIGHTS, OUT / "round_1" / WEIGHTS, OUT / WEIGHTS]
     assert [r.last for r in rounds] == [False, False, True]
-    assert not any(r.averaged or r.split or r.all_decoys or r.confidence_with for r in rounds)
+    assert not any(r.averaged or r.split for r in rounds)
 
 
 def test_a_potential_that_is_trained_further_is_the_mean_of_its_further_rounds() -> None:
-    rounds = plan(FURTHER, CARDS)
+    rounds = plan(FURTHER, CARD)
     assert [r.number for r in rounds] == [4, 5]
     assert [r.drawn for r in rounds] == [100, 0], "loops are drawn afresh"
     assert rounds[0].searched_with == rounds[0].split == Path("ready/score.safetensors")
@@ -65,26 +62,8 @@ def test_a_potential_that_is_trained_further_is_the_mean_of_its_further_rounds()
     assert [r.averaged for r in rounds] == [(), (OUT / "round_4", OUT)]
 
 
-def test_a_last_round_from_scratch_learns_from_all_decoys_and_reranks_the_potential_before_it() -> None:
-    before, last = plan(replace(RUN, rounds=1, scratch_steps=500), {})
-    assert before == plan(replace(RUN, rounds=1), {})[0]
-    assert (last.start_from, last.split, last.steps) == (None, None, 500)
-    assert last.networks == OUT / "anew" and last.output == OUT / WEIGHTS
-    assert last.all_decoys and last.averaged == ()
-    assert last.confidence_with == last.searched_with == OUT / "round_0" / WEIGHTS
-
-
-def test_a_reranking_potential_is_the_mean_of_its_weights_before_and_after() -> None:
-    run = replace(FURTHER, reranker="ready/judge.safetensors")
-    first, last = plan(run, CARDS)
-    assert first == plan(FURTHER, CARDS)[0]
-    assert last.split == Path("ready/judge.safetensors") and last.start_from == OUT / "judge"
-    assert last.steps == 60 and last.averaged == (OUT / "judge", OUT)
-    assert last.confidence_with == OUT / "round_4" / WEIGHTS
-
-
 def test_a_run_of_one_round_draws_trains_and_ends() -> None:
-    (only,) = plan(replace(RUN, rounds=0), {})
+    (only,) = plan(replace(RUN, rounds=0), None)
     assert only.last and only.searched_with is None and only.output == OUT / WEIGHTS
 
 
@@ -140,15 +119,6 @@ def further(data: Path, trained: Path, tmp_path_factory) -> Path:
     return out
 
 
-@pytest.fixture(scope="module")
-def reranker(data: Path, trained: Path, tmp_path_factory) -> Path:
-    """Folder of a run whose last round is trained from scratch, also on the decoys of `trained`."""
-    out = tmp_path_factory.mktemp("reranker")
-    options = ("--begin", trained / WEIGHTS, "--anew", 2, "--width", 16, "--earlier", trained, "--irregular", 0.25)
-    assert main(arguments(data, out, *options)) == 0
-    return out
-
-
 def networks(folder: Path) -> list[LoopScore]:
     return [load_score(path)[0] for path in sorted(folder.glob(f"member_*/{WEIGHTS}"))]
 
@@ -201,33 +171,13 @@ def test_a_further_run_searches_for_other_loops(trained: Path, further: Path) ->
     assert bool((np.load(path)["kind"] == EVOLVED).any())
 
 
-def test_networks_from_scratch_have_the_width_asked_for_and_learn_from_earlier_decoys(
-    trained: Path, further: Path, reranker: Path
-) -> None:
-    potential, card = load_score(reranker / WEIGHTS)
-    assert [network.pair.out_features for network in potential.readers] == [16, 16]
-    assert card["loops"] == load_score(trained / WEIGHTS)[1]["loops"] + load_score(further / WEIGHTS)[1]["loops"]
-    options = f" --irregular 0.25 --anew 2 --width 16 --earlier {trained.name}"
-    assert card["command"] == load_score(further / WEIGHTS)[1]["command"] + options
-    assert not (reranker / "member_0").exists()
-
-
-def test_a_narrow_potential_is_trained_further_in_its_own_width(data: Path, reranker: Path, tmp_path: Path) -> None:
-    assert main(arguments(data, tmp_path, "--begin", reranker / WEIGHTS)) == 0
-    assert load_score(tmp_path / WEIGHTS)[0].options["width"] == 16
-
-
-def test_a_reranker_that_is_trained_further_is_a_mean(
-    data: Path, trained: Path, reranker: Path, tmp_path: Path
-) -> None:
-    options = ("--begin", trained / WEIGHTS, "--judge", reranker / WEIGHTS)
-    assert main(arguments(data, tmp_path, *options)) == 0
-    (before, old), (mean, card) = load_score(reranker / WEIGHTS), load_score(tmp_path / WEIGHTS)
-    assert (card["begun_sha256"], card["judge_sha256"]) == (load_score(trained / WEIGHTS)[1]["sha256"], old["sha256"])
-    assert card["command"].endswith(" --begin score.safetensors --judge score.safetensors")
-    for number, after in enumerate(networks(tmp_path)):
-        expected = (weight(before, number) + weight(after)) / 2
-        torch.testing.assert_close(weight(mean, number), expected, rtol=0, atol=1e-7)
+def test_a_narrow_potential_is_trained_further_in_its_own_width(data: Path, tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    assert main(arguments(data, before, "--width", 16, "--irregular", 0.25)) == 0
+    assert main(arguments(data, after, "--begin", before / WEIGHTS)) == 0
+    (narrow, card), (further, _) = load_score(before / WEIGHTS), load_score(after / WEIGHTS)
+    assert narrow.options["width"] == further.options["width"] == 16
+    assert card["command"].endswith(" --irregular 0.25 --width 16")
 
 
 @pytest.mark.parametrize(
@@ -235,10 +185,6 @@ def test_a_reranker_that_is_trained_further_is_a_mean(
     [
         (("--begin", WEIGHTS, "--members", 3), "--members 3"),
         (("--begin", WEIGHTS, "--rounds", 0), "--rounds 0"),
-        (("--begin", WEIGHTS, "--judge", WEIGHTS, "--anew", 2), "with --anew"),
-        (("--judge", WEIGHTS), "without --begin"),
-        (("--earlier", "."), "--earlier without --anew"),
-        (("--anew", 2, "--earlier", "round_0"), "has no decoys"),
     ],
 )
 def test_options_that_exclude_one_another_are_refused(

@@ -1,4 +1,4 @@
-"""Confidence in the end of a search: features, fit and consensus."""
+"""Confidence in the end of a search: features and fit."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geofold.learn.loop_score.confidence import (
-    CONSENSUS_WEIGHT,
     Confidence,
     confidence_features,
-    consensus_distance,
     fit_confidence,
     probability_within,
     residue_errors,
@@ -73,17 +71,6 @@ def test_features_are_finite_and_the_interval_holds_the_median(
     low, high = sorted((-0.5, 0.7))
     middle, below, above = Confidence((0.1, 0.2, 0.3, -0.1, 0.0), low, high, 9).predict_rmsd(features)
     assert 0 < below < middle < above
-
-
-def test_the_middle_of_the_low_scoring_candidates_is_nearest_to_the_consensus() -> None:
-    place = np.array([0.0, 0.3, 0.1, 6.0])
-    distance, value = np.abs(place[:, None] - place), np.array([-5.0, -5.0, -5.0, -5.2])
-    consensus = consensus_distance(value, distance)
-    assert consensus.argmin() in (0, 1, 2) and consensus.argmax() == 3
-    assert (value + CONSENSUS_WEIGHT * consensus).argmin() != value.argmin()
-    assert np.array_equal(consensus_distance(np.empty(0), np.empty((3, 0))), np.zeros(3))
-    outlier = consensus_distance(np.array([-9.0, 0.0]), np.array([[0.0, 2.0], [2.0, 0.0]]))
-    assert outlier[0] < 0.01 < 1.9 < outlier[1]  # the second has no weight
 
 
 @given(

@@ -18,10 +18,9 @@ from geofold.modelling.controllers import POTENTIAL_WEIGHT
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel, StreamOutcome
 from geofold.modelling.progress import Progress
-from geofold.modelling.scoring import SEARCH, Scores
-from geofold.modelling.search import consensus, decoys
+from geofold.modelling.search import decoys
+from geofold.modelling.search import ensemble as ensemble_module
 from geofold.modelling.search.candidates import LoopCandidates
-from geofold.modelling.search.consensus import Ensemble, rerank_by_consensus, with_confidence
 from geofold.modelling.search.decoys import decoys_of
 from geofold.modelling.search.diversity import (
     MIN_RMSD_CANDIDATES,
@@ -37,7 +36,8 @@ from geofold.modelling.search.effort import (
     Effort,
     choose_effort,
 )
-from geofold.modelling.search.evolutionary import Candidates, breed, search_loop
+from geofold.modelling.search.ensemble import Ensemble, with_confidence
+from geofold.modelling.search.evolutionary import breed, search_loop
 from geofold.molecule.energy.loop_score_input import make_loop_environment
 from geofold.molecule.io.read import read
 from geofold.molecule.kinematics import inverse
@@ -325,24 +325,10 @@ def test_decoys_of_a_native_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch) ->
     torch.testing.assert_close((made.xyz - there).square().sum(-1).mean((1, 2)).sqrt(), made.rmsd, rtol=1e-4, atol=1e-3)
 
 
-def test_a_potential_that_had_no_part_in_the_search_reorders_its_candidates() -> None:
-    loop = candidates()
-    rows = loop.draw(48, np.random.default_rng(5))
-    wrong = np.linspace(-9.0, 9.0, len(rows))  # the potential of the search has nothing to do with the native
-    clash = np.where(rmsd(rows) == rmsd(rows).min(), 100.0 / SEARCH.clash, 0.0)
-    ordered = rerank_by_consensus(loop, Candidates.rank(rows, Scores.of(wrong, clash=clash), SEARCH), Oracle())
-    assert sorted(ordered.cost) == ordered.cost.tolist()
-    np.testing.assert_allclose(ordered.scores.potential, 10 * rmsd(ordered.rows), rtol=1e-4, atol=1e-3)
-    # nearest first, except for the one with a clash, whose cost stays
-    assert rmsd(ordered.rows)[0] == np.sort(rmsd(rows))[1] and rmsd(ordered.rows)[-1] == rmsd(rows).min()
-    empty = Candidates.empty(rows.shape[1])
-    assert len(rerank_by_consensus(loop, empty, Oracle()).rows) == 0
-
-
 def test_confidence_follows_from_the_spread_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     score = shipped_score()[0]
     calibration = Confidence((0.0, 0.0, 1.0, 0.0, 0.0), -0.5, 0.5, 20)  # all weight on the spread
-    monkeypatch.setattr(consensus, "shipped_reranker", lambda: (score, {"confidence": calibration.as_dict()}))
+    monkeypatch.setattr(ensemble_module, "shipped_score", lambda: (score, {"confidence": calibration.as_dict()}))
     loop = candidates()
     rows = loop.draw(32, np.random.default_rng(0))
     ensemble = Ensemble(loop.backbone(rows), loop.potential(rows, score), loop.backbone(rows[:0]))
@@ -356,5 +342,5 @@ def test_confidence_follows_from_the_spread_of_the_search(monkeypatch: pytest.Mo
     empty = Ensemble(ensemble.backbone[:0], ensemble.potential[:0], ensemble.external)
     assert with_confidence(NATIVE, model, empty).confidence[0] < 0.2
     assert with_confidence(NATIVE, model, None) == model
-    monkeypatch.setattr(consensus, "shipped_reranker", lambda: (score, {}))
+    monkeypatch.setattr(ensemble_module, "shipped_score", lambda: (score, {}))
     assert with_confidence(NATIVE, model, ensemble) == model

@@ -1,8 +1,7 @@
-"""Consensus of a search: where its low-cost candidates lie, and the confidence of a model that follows from it."""
+"""The candidates of a search as an ensemble, and the confidence of a model that follows from it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,13 +10,11 @@ from geofold.geometry import pairwise_rmsd
 from geofold.learn.loop_score.confidence import (
     Confidence,
     confidence_features,
-    consensus_distance,
     residue_errors,
 )
-from geofold.learn.loop_score.model import LoopScore, shipped_reranker
+from geofold.learn.loop_score.model import shipped_score
 from geofold.modelling.evaluation import backbone_of_end, potential_of
 from geofold.modelling.outcome import LoopModel
-from geofold.modelling.scoring import CONSENSUS, REFINED
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.evolutionary import Candidates
 from geofold.molecule.structure import Floats, Structure
@@ -32,7 +29,7 @@ class Ensemble:
     backbone : (K, n, 4, 3)
         N, CA, C and O (nm).
     potential : (K,)
-        Learned potential, by the network that had no part in the search.
+        Learned potential.
     external : (X, n, 4, 3)
         Candidates from elsewhere, as fitted (nm).
     """
@@ -54,36 +51,6 @@ class Ensemble:
         )
 
 
-def rerank_by_consensus(loop: LoopCandidates, pool: Candidates, judge: LoopScore | None = None) -> Candidates:
-    """Candidates of a search ranked by a second potential and by their distance to the consensus.
-
-    Parameters
-    ----------
-    loop : LoopCandidates
-    pool : Candidates
-    judge : LoopScore, optional
-        Potential that had no part in the search; the one that ships if not given.
-    """
-    if not len(pool.rows):
-        return pool
-    potential = loop.potential(pool.rows, shipped_reranker()[0] if judge is None else judge)
-    backbone = loop.backbone(pool.rows)
-    distance = consensus_distance(potential, pairwise_rmsd(backbone, backbone, 10))
-    scores = replace(pool.scores, potential=potential, consensus=distance)
-    return replace(Candidates.rank(pool.rows, scores, CONSENSUS), tried=pool.tried)
-
-
-def add_consensus(structure: Structure, models: Sequence[LoopModel], ensemble: Ensemble | None) -> list[LoopModel]:
-    """Models with the consensus term of their cost, in the same order."""
-    if ensemble is None:
-        return list(models)
-    backbone = np.array([backbone_of_end(structure, model) for model in models])
-    distance = consensus_distance(ensemble.potential, ensemble.rmsd(backbone))
-    return [
-        model.with_terms(consensus=REFINED.consensus * float(own)) for model, own in zip(models, distance, strict=True)
-    ]
-
-
 def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble | None) -> LoopModel:
     """Return the model with its confidence, whole and by residue, if a search ran and the potential is calibrated.
 
@@ -95,7 +62,7 @@ def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble |
     ensemble : Ensemble or None
         Candidates of the search.
     """
-    calibration = Confidence.of(shipped_reranker()[1])
+    calibration = Confidence.of(shipped_score()[1])
     backbone = backbone_of_end(structure, model)
     if calibration is None or ensemble is None or not np.isfinite(backbone).all():
         return model
