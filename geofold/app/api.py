@@ -1,9 +1,9 @@
 """The Python interface: `repair`, `constrain`, `check`.
 
 A source is a path, the content of a PDB or mmCIF file (bytes, text, an open file), an mdtraj.Trajectory, a Bio.PDB
-Structure, Model or Chain, an MDAnalysis Universe or AtomGroup, a biotite AtomArray, a gemmi Structure, an OpenMM object
-with ``topology`` and ``positions`` (PDBFile, Modeller, PDBFixer), or a pair of the two; `Result.like` returns the
-result as the same kind of object.
+Structure, Model or Chain, an MDAnalysis Universe or AtomGroup, a biotite AtomArray, a gemmi or ParmEd Structure, a
+ProDy AtomGroup or Selection, an OpenMM object with ``topology`` and ``positions`` (PDBFile, Modeller, PDBFixer), or a
+pair of the two; `Result.like` returns the result as the same kind of object.
 The fourth function, `steer`, is in `geofold.app.steering.steering`.
 """
 

@@ -14,8 +14,8 @@ from geofold.molecule.structure import Floats, Structure
 
 ACCEPTED = (
     "a path, the content of a PDB, mmCIF or BinaryCIF file (bytes, text or an open file), mdtraj.Trajectory, "
-    "Bio.PDB Structure, Model or Chain, MDAnalysis Universe or AtomGroup, biotite AtomArray, gemmi Structure, or "
-    "OpenMM topology and positions"
+    "Bio.PDB Structure, Model or Chain, MDAnalysis Universe or AtomGroup, biotite AtomArray, gemmi Structure, "
+    "ParmEd Structure, ProDy AtomGroup or Selection, or OpenMM topology and positions"
 )
 
 
@@ -59,6 +59,14 @@ def load(source: Any, name: str | None = None) -> Structure:
         from geofold.plugins.gemmi import structure_from_gemmi
 
         return structure_from_gemmi(source)
+    if host == "parmed":
+        from geofold.plugins.parmed import structure_from_parmed
+
+        return structure_from_parmed(source)
+    if host == "prody":
+        from geofold.plugins.prody import structure_from_prody
+
+        return structure_from_prody(source)
     if host == "openmm":
         from geofold.plugins.openmm import sequences_of_fixer, structure_from_openmm
 
@@ -111,6 +119,10 @@ def _host(source: Any) -> str | None:
         return program if hasattr(source, "coord") and hasattr(source, "array_length") else None
     if program == "gemmi":
         return program if type(source).__name__ == "Structure" else None
+    if program == "parmed":
+        return program if hasattr(source, "residues") and hasattr(source, "coordinates") else None
+    if program == "prody":
+        return program if hasattr(source, "getCoords") and hasattr(source, "getResindices") else None
     topology, positions = _with_positions(source)
     return "openmm" if hasattr(topology, "getNumAtoms") and positions is not None else None
 
@@ -138,7 +150,7 @@ def with_coordinates(source: Any, structure: Structure, xyz: Floats) -> Any:
     -------
     object
         mdtraj.Trajectory (one frame), Bio.PDB Structure, Model or Chain, positions (n, 3) in A for MDAnalysis, biotite
-        AtomArray, gemmi Structure, or Quantity for OpenMM.
+        AtomArray, gemmi Structure, ParmEd Structure, ProDy AtomGroup, or Quantity for OpenMM.
 
     Raises
     ------
@@ -176,6 +188,14 @@ def with_coordinates(source: Any, structure: Structure, xyz: Floats) -> Any:
         from geofold.plugins.gemmi import gemmi_with_coordinates
 
         return gemmi_with_coordinates(source, placed)
+    if host == "parmed":
+        from geofold.plugins.parmed import parmed_with_coordinates
+
+        return parmed_with_coordinates(source, placed)
+    if host == "prody":
+        from geofold.plugins.prody import prody_with_coordinates
+
+        return prody_with_coordinates(source, placed)
     from geofold.plugins.openmm import openmm_positions
 
     return openmm_positions(original, placed)
