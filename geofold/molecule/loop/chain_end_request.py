@@ -28,7 +28,7 @@ def find_requested_end(structure: Structure, span: ResidueRange, requested: Sequ
     for end in ends:
         if set(requested) & set(end.numbers):
             return end
-    chain = [segment for segment in chain_segments(structure, span.chain)]
+    chain = chain_segments(structure, span.chain)
     if not chain:
         return None
     first, last = chain[0][0], chain[-1][1]
