@@ -24,21 +24,18 @@ from geofold.learn.loop_score.features import LoopEnvironment
 from geofold.learn.loop_score.model import LoopScore
 from geofold.learn.torsion_prior.model import shipped_prior
 from geofold.modelling.controllers import minimise, run_guided
-from geofold.modelling.density import density_of_rows, with_density
-from geofold.modelling.options import TORSION_CAP
+from geofold.modelling.search.segment_candidates import SegmentCandidates
 from geofold.molecule.density.maps import DensityMap
 from geofold.molecule.energy.loop_score_input import make_loop_environment
 from geofold.molecule.energy.loop_score_term import LoopScoreTerm
 from geofold.molecule.io.edit import with_residues
-from geofold.molecule.loop.anchors import anchor_outliers
-from geofold.molecule.loop.batch_states import cost_of_rows, state_of_rows
+from geofold.molecule.loop.batch_states import state_of_rows
 from geofold.molecule.loop.build_plan import BuildPlan
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.ideal_segment import IdealSegment
 from geofold.molecule.loop.predictor import LoopFeatures
 from geofold.molecule.loop.state import LoopState
 from geofold.molecule.loop.torsion_sampling import sample_torsions
-from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
 
 CLOSURE_DRAWS = (32, 480)
@@ -50,7 +47,7 @@ MUTATION_SHARES = (0.3, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class LoopCandidates:
+class LoopCandidates(SegmentCandidates):
     """A loop whose conformations are sampled. Create with `LoopCandidates.of`.
 
     Attributes
@@ -132,22 +129,10 @@ class LoopCandidates:
             "extend the range by one residue on each side (they will be rebuilt)",
         )
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """First and last residue of the loop in `structure`, inclusive."""
-        return self.build.before + 1, self.build.before + len(self.build.names)
-
-    @cached_property
-    def atoms(self) -> np.ndarray:
-        """Atoms of the loop in `structure`, (m,) int."""
-        first, last = self.span
-        return np.flatnonzero(self.structure.atoms_within(first, last))
-
     @cached_property
     def domain(self) -> LoopDomain:
         """Domain of the loop without side chains."""
-        domain = LoopDomain.of(self.structure, *self.span, cap=TORSION_CAP, altloc=self.altloc)
-        domain = with_density(domain, self.structure, self.density)
+        domain = super().domain
         if not self.predicts:
             return domain
         return replace(domain, features=LoopFeatures.of(self.structure, domain.decoder))
@@ -250,22 +235,6 @@ class LoopCandidates:
         with torch.no_grad():
             return xyz[:, self.atoms], np.asarray(self.domain.cost(state).numpy())
 
-    def cost(self, rows: Floats) -> Floats:
-        """Cost (K,) of clashes and outliers of candidates (K, m, 3); see `LoopDomain.cost`."""
-        return cost_of_rows(self.domain, self.structure, rows)
-
-    def density_cost(self, rows: Floats) -> Floats:
-        """Cost (K,) of candidates (K, m, 3) by the density map; zero without one."""
-        return density_of_rows(self.domain, self.structure, rows)
-
-    def outlier_after(self, rows: Floats) -> np.ndarray:
-        """Whether a candidate makes the residue after the loop a Ramachandran outlier, (K,) bool.
-
-        The phi of that residue is decided by the loop's last carbonyl and never turns again.
-        """
-        carbon, conformer = self.backbone(rows)[:, -1, 2], self.origin.conformer(self.altloc)
-        return anchor_outliers(self.origin, self.build.after, carbon, conformer)
-
     def potential(self, rows: Floats, score: LoopScore) -> Floats:
         """Learned potential (K,) of candidates (K, m, 3)."""
         return self.potential_of_backbone(self.backbone(rows), score)
@@ -286,12 +255,3 @@ class LoopCandidates:
     def _judge(self) -> EmbeddedEnvironment:
         with torch.no_grad():
             return embed_surroundings(shipped_judge()[0], self.environment)
-
-    def backbone(self, rows: Floats) -> Floats:
-        """N, CA, C and O (K, n, 4, 3) of candidates (K, m, 3)."""
-        return rows[:, self._backbone].reshape(len(rows), len(self.build.names), 4, 3)
-
-    @cached_property
-    def _backbone(self) -> np.ndarray:
-        atoms = backbone_atoms(self.structure, *self.span, self.structure.conformer(self.altloc))
-        return np.searchsorted(self.atoms, np.array(atoms))

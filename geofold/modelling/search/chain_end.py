@@ -10,26 +10,22 @@ Glossary: ``K`` conformations, ``n`` residues of the chain end, ``m`` their atom
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from geofold.learn.torsion_prior.model import shipped_prior
-from geofold.modelling.density import density_of_rows, map_of, with_density
+from geofold.modelling.density import map_of
 from geofold.modelling.evaluation import backbone_of_end
-from geofold.modelling.options import STREAMS, TORSION_CAP, RunOptions
+from geofold.modelling.options import STREAMS, RunOptions
 from geofold.modelling.outcome import LoopModel
 from geofold.modelling.scoring import SEARCH, Scores
 from geofold.modelling.search.evolutionary import Candidates
+from geofold.modelling.search.segment_candidates import SegmentCandidates
 from geofold.molecule.density.maps import DensityMap
 from geofold.molecule.io.edit import with_residues
-from geofold.molecule.loop.anchors import anchor_outliers
-from geofold.molecule.loop.batch_states import cost_of_rows
 from geofold.molecule.loop.build_plan import BuildPlan
-from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.open_segment import OpenSegment
 from geofold.molecule.loop.torsion_sampling import sample_torsions
-from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import Floats, Structure
 
 DRAWS = 768
@@ -45,7 +41,7 @@ the median is 1.16, at C ends 1.29."""
 
 
 @dataclass(frozen=True, eq=False)
-class ChainEndCandidates:
+class ChainEndCandidates(SegmentCandidates):
     """A chain end whose conformations are sampled. Create with `ChainEndCandidates.of`.
 
     Attributes
@@ -99,17 +95,6 @@ class ChainEndCandidates:
         structure = with_residues(origin, build.anchor, build.removed, new, build.side)
         return cls(origin, build, segment, structure, altloc, density)
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """First and last residue of the chain end in `structure`, inclusive."""
-        return self.build.before + 1, self.build.before + len(self.build.names)
-
-    @cached_property
-    def domain(self) -> LoopDomain:
-        """Domain of the chain end without side chains."""
-        domain = LoopDomain.of(self.structure, *self.span, cap=TORSION_CAP, altloc=self.altloc)
-        return with_density(domain, self.structure, self.density)
-
     def draw(self, count: int, noise: np.random.Generator) -> Floats:
         """Return `count` conformations (K, m, 3) in nm, whatever they overlap with."""
         torsions, _ = sample_torsions(self.origin, self.build, shipped_prior()[0], count, noise)
@@ -119,20 +104,12 @@ class ChainEndCandidates:
         """Candidates (K, m, 3) by their overlaps and Ramachandran outliers."""
         scores = Scores.of(
             np.zeros(len(rows)),
-            clash=cost_of_rows(self.domain, self.structure, rows),
-            density=density_of_rows(self.domain, self.structure, rows),
+            clash=self.cost(rows),
+            density=self.density_cost(rows),
         )
         if self.build.side == "before":
-            carbon, conformer = self.backbone(rows)[:, -1, 2], self.origin.conformer(self.altloc)
-            scores = replace(scores, outlier_after=anchor_outliers(self.origin, self.build.after, carbon, conformer))
+            scores = replace(scores, outlier_after=self.outlier_after(rows))
         return Candidates.rank(rows, scores, SEARCH)
-
-    def backbone(self, rows: Floats) -> Floats:
-        """N, CA, C and O (K, n, 4, 3) of candidates (K, m, 3)."""
-        first, last = self.span
-        atoms = np.flatnonzero(self.structure.atoms_within(first, last))
-        wanted = backbone_atoms(self.structure, first, last, self.structure.conformer(self.altloc))
-        return rows[:, np.searchsorted(atoms, np.array(wanted))].reshape(len(rows), -1, 4, 3)
 
 
 def search_chain_end(
