@@ -34,6 +34,15 @@ class Interval(Sequence[Number]):
         """Return the count of numbers."""
         return len(self.lead) + len(self.plain) + len(self.tail)
 
+    def __contains__(self, number: object) -> bool:
+        """Return whether a number is among them."""
+        if number in self.lead or number in self.tail:
+            return True
+        match number:
+            case (int(plain), ""):
+                return plain in self.plain
+        return False
+
     @overload
     def __getitem__(self, index: int) -> Number: ...
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from geofold.errors import BuildError
 from geofold.molecule.loop.anchors import require_anchors
 from geofold.molecule.loop.build_plan import BuildPlan, with_given_sequence, with_recorded_sequence
+from geofold.molecule.numbering import numbers_of
 from geofold.molecule.selection import Number, ResidueRange
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.gaps import Gap, MissingEnd, chain_segments, find_missing_ends
@@ -26,7 +27,7 @@ def find_requested_end(structure: Structure, span: ResidueRange, requested: Sequ
     """
     ends = find_missing_ends(structure, span.chain)
     for end in ends:
-        if set(requested) & set(end.numbers):
+        if any(number in requested for number in end.numbers):
             return end
     chain = chain_segments(structure, span.chain)
     if not chain:
@@ -61,14 +62,15 @@ def plan_chain_end(
     BuildError, SequenceError, BackboneError
         If the request cannot be built.
     """
-    numbers = _numbers(structure, span, end)
+    requested = _numbers(structure, span, end)
     is_start = end.side == "before"
-    if len(numbers) > LONGEST_END:
+    if len(requested) > LONGEST_END:
         raise BuildError(
-            f"{span} has {len(numbers)} residues",
+            f"{span} has {len(requested)} residues",
             f"a chain end of at most {LONGEST_END} residues",
             "build the part next to the chain",
         )
+    numbers = tuple(requested)
     before, after = (end.anchor - 1, end.anchor) if is_start else (end.anchor, end.anchor + 1)
     require_anchors(structure, None if is_start else before, after if is_start else None)
     if before >= 0 and after < len(structure.residues) and structure.bonded(before, after):
@@ -97,7 +99,7 @@ def plan_chain_end(
     return replace(build, notes=(*build.notes, note))
 
 
-def _numbers(structure: Structure, span: ResidueRange, end: MissingEnd) -> tuple[Number, ...]:
+def _numbers(structure: Structure, span: ResidueRange, end: MissingEnd) -> Sequence[Number]:
     """Numbers of a requested chain end, which have to follow on the anchor."""
     anchor = structure.residues[end.anchor]
     is_start, own = end.side == "before", (anchor.resnum, anchor.icode)
@@ -110,14 +112,12 @@ def _numbers(structure: Structure, span: ResidueRange, end: MissingEnd) -> tuple
             return inside
         near = (far, known[-1]) if is_start else (known[0], far)
     else:
-        count = abs(span.last[0] - span.first[0]) + 1
-        plain = tuple((span.first[0] + k, "") for k in range(count))
         if (
             not span.first[1]
             and not span.last[1]
             and (span.last[0] == own[0] - 1 if is_start else span.first[0] == own[0] + 1)
         ):
-            return plain
+            return numbers_of(span)
         near = (span.first, (own[0] - 1, "")) if is_start else ((own[0] + 1, ""), span.last)
     raise BuildError(
         f"{span} does not follow on {anchor.label}, the end of its chain",

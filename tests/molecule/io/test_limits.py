@@ -162,12 +162,15 @@ def test_intervals_are_sequences():
     assert not numbers_between((5, "AB"), (5, "\u00e9")) and list(numbers_between((1, "%"), (3, "7"))) == [(2, "")]
 
 
-@pytest.mark.parametrize("text", ["A:1-2000000000", "A:45-2000000000=GGG", "A:-2147483647-2147483647"])
+@pytest.mark.parametrize("text", [
+    "A:1-2000000000", "A:45-2000000000=GGG", "A:-2147483647-2147483647", "A:77-2000000000", "A:-2000000000-0=GGG",
+])  # fmt: skip
 def test_a_build_has_its_length_limit_before_anything_is_allocated(text):
     structure = read((HEAD + residue("-2147483647", 0.0) + residue("2147483647", 20.0)).encode())
     inside = read((HEAD + residue("0", 0.0) + residue("2100000000", 20.0)).encode())
     ubiquitin = read(UBIQUITIN.encode())
-    for source in (structure, inside, ubiquitin):
+    recorded = read(find("structures", "1orc.pdb"))  # a record of missing ends
+    for source in (structure, inside, ubiquitin, recorded):
 
         def ask(source=source):
             with pytest.raises(BuildError):
