@@ -217,13 +217,13 @@ class Structure:
         AltlocError
             If no residue has the requested letter.
         """
-        if altloc not in self._conformers:
-            self._conformers[altloc] = self._select_conformer(altloc)
-        return self._conformers[altloc].copy()
+        if altloc not in self._memo:
+            self._memo[altloc] = self._select_conformer(altloc)
+        return np.array(self._memo[altloc])
 
     @cached_property
-    def _conformers(self) -> dict[str | None, Mask]:
-        """Conformers by letter, of those that were asked for."""
+    def _memo(self) -> dict[Any, Any]:
+        """Conformers by letter and peptide distances by pair, of those that were asked for."""
         return {}
 
     def _select_conformer(self, altloc: str | None) -> Mask:
@@ -276,8 +276,12 @@ class Structure:
 
     def peptide_distance(self, i: int, j: int) -> float | None:
         """Compute the distance in nm from the carbonyl C of residue i to the N of residue j; None if one is absent."""
-        c, n = self.atom(i, "C", self.conformer_mask), self.atom(j, "N", self.conformer_mask)
-        return None if c is None or n is None else float(np.linalg.norm(self.xyz[c] - self.xyz[n]))
+        if (i, j) not in self._memo:
+            c, n = self.atom(i, "C", self.conformer_mask), self.atom(j, "N", self.conformer_mask)
+            absent = c is None or n is None
+            self._memo[i, j] = None if absent else float(np.linalg.norm(self.xyz[c] - self.xyz[n]))
+        distance: float | None = self._memo[i, j]
+        return distance
 
     def mean_bfactor(self, residues: Sequence[int]) -> float:
         """Mean B-factor (square A) of some residues, of their atoms first and of the residues then."""

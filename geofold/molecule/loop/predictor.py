@@ -103,17 +103,22 @@ class HeavyAtoms(NamedTuple):
         Their indices.
     tree : scipy.spatial.cKDTree
         Of their coordinates (nm).
+    backbone, placed : (n_atoms,) bool
+        Atoms N, CA, C and O; these and CB, which the backbone determines.
     """
 
     atoms: NDArray[np.int64]
     tree: Any
+    backbone: NDArray[np.bool_]
+    placed: NDArray[np.bool_]
 
     @classmethod
     def of(cls, structure: Structure, conformer: NDArray[np.bool_]) -> HeavyAtoms:
         """Heavy atoms of a conformer, (n_atoms,) bool, of a structure."""
         heavy = np.isin(structure.element, _heavy(structure)) & conformer
         atoms = np.flatnonzero(heavy & ~np.isin(structure.resname, list(WATER)))
-        return cls(atoms, cKDTree(structure.xyz[atoms]))
+        backbone = np.isin(structure.name, NAMES)
+        return cls(atoms, cKDTree(structure.xyz[atoms]), backbone, backbone | (structure.name == "CB"))
 
 
 def extract_backbone(
@@ -183,16 +188,17 @@ def _environment(structure: Structure, heavy: HeavyAtoms, first: int, last: int,
         Which residues of the loop and its flanks there are.
     """
     own = np.concatenate([structure.residues[k].atoms for k in range(first, last + 1)])
-    backbone = structure.xyz[own[np.isin(structure.name[own], NAMES)]]
+    backbone = structure.xyz[own[heavy.backbone[own]]]
     centre = backbone.mean(0)
     reach = np.linalg.norm(backbone - centre, axis=1).max() + RADIUS
     atoms = heavy.atoms[sorted(heavy.tree.query_ball_point(centre, reach))]
-    squared = np.square(structure.xyz[atoms, None] - backbone).sum(-1)
-    atoms = atoms[squared.min(1) < RADIUS**2]
+    distance, _ = cKDTree(backbone).query(structure.xyz[atoms], distance_upper_bound=RADIUS)
+    atoms = atoms[distance < RADIUS]
     residue = structure.residue_of[atoms]
     loop = (residue >= first) & (residue <= last)
-    flanks = np.arange(first - FLANK, last + FLANK + 1)[present]
-    atoms = atoms[~loop & ~(np.isin(residue, flanks) & np.isin(structure.name[atoms], (*NAMES, "CB")))]
+    near = (residue >= first - FLANK) & (residue <= last + FLANK)
+    flank = near & present[np.where(near, residue - (first - FLANK), 0)]
+    atoms = atoms[~loop & ~(flank & heavy.placed[atoms])]
     return np.asarray(10 * structure.xyz[atoms], dtype=np.float32).reshape(-1, 3)
 
 

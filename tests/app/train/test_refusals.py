@@ -224,19 +224,16 @@ def test_what_a_run_made_and_someone_damaged_is_named(data: Path, tmp_path: Path
     assert "demonstrations/0_00000.npz holds no demonstrations (it has no array" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--begin", "--judge"])
-def test_weights_of_something_else_are_refused(option: str, data: Path, tmp_path: Path, capsys) -> None:
-    args = given("score", data / "backbones.npz", data / "packed.npz", tmp_path / "out")
-    if option == "--judge":
-        args += ["--begin", str(resources.find("score.safetensors"))]
+def test_weights_of_something_else_are_refused(data: Path, tmp_path: Path, capsys) -> None:
+    args = [*given("score", data / "backbones.npz", data / "packed.npz", tmp_path / "out"), "--begin"]
     prior = resources.find("prior.safetensors")
-    refused([*args, option, str(prior)], capsys, str(prior), "another model")
+    refused([*args, str(prior)], capsys, str(prior), "another model")
     for card in ("[]", "{}", "[" * 100_000, '{"sha256": 3}'):
         path = tmp_path / "score.safetensors"
         path.write_bytes(b"no weights")
         path.with_suffix(".json").write_text(card)
-        refused([*args, option, str(path)], capsys, str(path))
-    refused([*args, option, str(tmp_path)], capsys, str(tmp_path))
+        refused([*args, str(path)], capsys, str(path))
+    refused([*args, str(tmp_path)], capsys, str(tmp_path))
 
 
 def test_a_file_larger_than_the_limit_is_not_unpacked(tmp_path: Path, monkeypatch, capsys) -> None:
