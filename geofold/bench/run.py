@@ -49,6 +49,7 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
         USUAL_PART: Benchmark("peptide.ablation", SHORT),
         "led": Benchmark("peptide.ablation_policy", SHORT),
         "budget": Benchmark("peptide.step_budget", SHORT),
+        "loop": Benchmark("loop.ablation", (*SHORT, "data", "seed")),
     },
     "backbones": {
         USUAL_PART: Benchmark("models.sequence_backbones", (*SHORT, "data")),
