@@ -99,7 +99,8 @@ def bench(
         str,
         typer.Option(
             help="For learning: packer, prior, backbones, controller, latent, peptide or esm. For ablation: led, "
-            "budget or loop. For backbones: published. For maze: corridors or relief. For tune: relief.",
+            "budget or loop. For backbones: published. For maze: corridors, elastic or "
+            "relief. For tune: relief.",
         ),
     ] = "packer",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,

@@ -42,6 +42,7 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
         USUAL_PART: Benchmark("maze.benchmark", (*SHORT, "seeds", "seed")),
         "corridors": Benchmark("maze.corridors", (*SHORT, "seeds", "seed")),
         "relief": Benchmark("maze.relief", (*SHORT, "seeds", "seed")),
+        "elastic": Benchmark("maze.elastic", SHORT),
     },
     "latency": {USUAL_PART: Benchmark("latency.benchmark", SHORT)},
     "sizes": {USUAL_PART: Benchmark("latency.large_structures", SHORT)},
