@@ -73,8 +73,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="loop, peptide, live, maze, latency, sizes, ablation, backbones or learning; rivals and tune prepare "
-            "peptide; report: RESULTS.md and the claims."
+            help="loop, gaps, peptide, live, maze, latency, sizes, ablation, backbones or learning; rivals and tune "
+            "prepare peptide; report: RESULTS.md and the claims."
         ),
     ],
     out: Annotated[

@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
         USUAL_PART: Benchmark("loop.benchmark", (*SHORT, "set_name", "data", "seed", "rivals", "budget")),
         "decompose": Benchmark("loop.decomposition", (*SHORT, "set_name", "data", "seed", "rescore")),
     },
+    "gaps": {USUAL_PART: Benchmark("loop.gaps", (*SHORT, "data", "seed"))},
     "peptide": {USUAL_PART: Benchmark("peptide.benchmark", (*SHORT, "seeds", "seed"))},
     "live": {USUAL_PART: Benchmark("live.benchmark", (*SHORT, "seed"))},
     "maze": {
