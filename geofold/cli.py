@@ -98,9 +98,8 @@ def bench(
     part: Annotated[
         str,
         typer.Option(
-            help="For learning: packer, prior, backbones, controller, latent, peptide or esm. For ablation: led, "
-            "budget or loop. For backbones: published. For maze: corridors, elastic or "
-            "relief. For tune: relief.",
+            help="For learning: packer, judge, prior, backbones, controller, latent, peptide or esm. For ablation: "
+            "led, budget or loop. For backbones: published. For maze: corridors, elastic or relief. For tune: relief.",
         ),
     ] = "packer",
     data: Annotated[str | None, typer.Option(help="Folder of benchmark data.")] = None,
