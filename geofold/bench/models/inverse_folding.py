@@ -28,7 +28,7 @@ from geofold.learn.judge.pretrained import shipped_judge
 from geofold.learn.judge.pretraining import predict_task
 from geofold.learn.judge.task import make_task
 
-DEFAULT_CHAINS, QUICK_CHAINS = 100, 3
+DEFAULT_CHAINS, QUICK_CHAINS = 40, 3
 JUDGE = "judge"
 RIVALS = ("v_48_002", "v_48_020")
 """Weights of ProteinMPNN: 48 neighbours, trained with noise of 0.02 and 0.20 A."""
