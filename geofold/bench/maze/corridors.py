@@ -89,7 +89,7 @@ def summarise(records: Records) -> dict[str, float]:
     unit = {key: mean_per_episode(records.of(UNIT_AGENT), key) for key in ("success", "steps")}
     for agent in agents_of(MAZE):
         rows = records.of(agent.name)
-        numbers = summarise_panel(rows) | {"compute": count_operations(agent)}
+        numbers = summarise_panel(rows) | {"compute": count_operations(agent)[0]}
         if agent.name != UNIT_AGENT:
             for key, values in unit.items():
                 difference, numbers[f"{key}_p"] = compare_means(mean_per_episode(rows, key), values)
@@ -101,14 +101,18 @@ def summarise(records: Records) -> dict[str, float]:
     return {name: value / base if name.endswith(".compute") else value for name, value in metrics.items()}
 
 
-def count_operations(agent: MazeAgent) -> float:
-    """Floating-point operations of a step, ground and corrections included."""
-    made = 0
-    with OperationCounter() as counter:
-        for number in range(COSTED_WORLDS):
-            world = make_world(TUNING_WORLDS + number, MAZE, targets=TARGETS_PER_WORLD)
-            made += len(run_episode(world, agent.parts(), with_features=True, steps=COSTED_STEPS).inner)
-    return counter.total / made
+def count_operations(agent: MazeAgent) -> tuple[float, float]:
+    """Floating-point operations of a step, ground and corrections included, and its corrections.
+
+    Worlds and controllers are made before the count.
+    """
+    total, made, inner = 0.0, 0, 0
+    for number in range(COSTED_WORLDS):
+        world, parts = make_world(TUNING_WORLDS + number, MAZE, targets=TARGETS_PER_WORLD), agent.parts()
+        with OperationCounter() as counter:
+            episode = run_episode(world, parts, with_features=True, steps=COSTED_STEPS)
+        total, made, inner = total + counter.total, made + len(episode.inner), inner + int(episode.inner.sum())
+    return total / made, inner / made
 
 
 def _main_table(metrics: dict[str, float]) -> str:

@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from torch.utils._pytree import tree_leaves
 
-from geofold.bench.common.flops import OperationCounter
 from geofold.bench.common.records import Records, gather, table_of, write_summary
 from geofold.bench.common.statistics import mean_and_half_width
-from geofold.bench.maze.agents.registry import AGENTS, require_predictors
+from geofold.bench.maze.agents.registry import AGENTS, MazeAgent, require_predictors
 from geofold.bench.maze.benchmark import MAZE, TARGETS_PER_WORLD, TEST_WORLDS, TUNING_WORLDS
-from geofold.bench.maze.corridors import COSTED_STEPS, COSTED_WORLDS
+from geofold.bench.maze.corridors import count_operations
 from geofold.bench.maze.hotspots import ELASTIC, PREDICTOR, SQUARES_PER_SIDE, steps_lost
 from geofold.core.state import ControllerState, StepInfo
 from geofold.files import write_atomically
@@ -70,9 +69,9 @@ class StateRecorder:
         return after, info
 
 
-def controller_named(name: str) -> StepController:
-    """Make the controller of an agent."""
-    return next(agent for agent in AGENTS if agent.name == name).parts()
+def agent_named(name: str) -> MazeAgent:
+    """Agent of a name."""
+    return next(agent for agent in AGENTS if agent.name == name)
 
 
 def run(out: str, *, quick: bool, limit: int | None) -> None:
@@ -110,7 +109,7 @@ def run_world(world: int) -> list[tuple[str, str, Numbers]]:
     """Difficulty and depth of the steps of the agent that ships, in one world."""
     maze = make_world(world, MAZE, targets=TARGETS_PER_WORLD)
     unassisted, elastic = (
-        run_episode(maze, controller_named(name), with_features=True) for name in (PREDICTOR, SHIPPED)
+        run_episode(maze, agent_named(name).parts(), with_features=True) for name in (PREDICTOR, SHIPPED)
     )
     difficulty = difficulty_of(elastic, unassisted)
     known = np.isfinite(difficulty)
@@ -140,18 +139,11 @@ def difficulty_of(elastic: EpisodeRecord, unassisted: EpisodeRecord) -> np.ndarr
 
 
 def count_costs() -> dict[str, float]:
-    """Operations of a step of each agent without corrections, and of one correction (`inner`); Transformer = 1."""
-    total, depth, made = dict.fromkeys((*CONSTANT, SHIPPED), 0.0), 0, 0
-    for number in range(COSTED_WORLDS):
-        world = make_world(TUNING_WORLDS + number, MAZE, targets=TARGETS_PER_WORLD)
-        for name in total:
-            with OperationCounter() as counter:
-                episode = run_episode(world, controller_named(name), with_features=True, steps=COSTED_STEPS)
-            total[name] += counter.total / len(episode.inner)
-            if name == SHIPPED:
-                depth, made = depth + int(episode.inner.sum()), made + len(episode.inner)
-    correction = (total[SHIPPED] - total[PREDICTOR]) * made / max(depth, 1)
-    return {name: value / total["transformer"] for name, value in ({**total, "inner": correction}).items()}
+    """Operations of a step of each agent, and of one correction (`inner`); Transformer = 1."""
+    operations = {name: count_operations(agent_named(name)) for name in (*CONSTANT, SHIPPED)}
+    total = {name: count for name, (count, _) in operations.items()}
+    correction = (total[SHIPPED] - total[PREDICTOR]) / max(operations[SHIPPED][1], 1e-9)
+    return {name: value / total["transformer"] for name, value in {**total, "inner": correction}.items()}
 
 
 def summarise(rows: Sequence[Numbers], costs: dict[str, float]) -> dict[str, float]:
@@ -213,7 +205,7 @@ def draw(records: Records, metrics: dict[str, float], world: int) -> None:
         xlabel="steps lost by the predictor alone", ylabel="operations of a step (Transformer = 1)", ylim=(0, None)
     )
     left.legend(fontsize=8)
-    recorder = StateRecorder(controller_named(SHIPPED))
+    recorder = StateRecorder(agent_named(SHIPPED).parts())
     run_episode(make_world(world, MAZE, targets=TARGETS_PER_WORLD), recorder, with_features=True)
     points, depths = project(np.array(recorder.states)), np.array(recorder.depths)
     right.plot(*points.T, color="0.8", linewidth=0.8, zorder=1)

@@ -10,9 +10,9 @@ import pytest
 from process_cases import Here
 
 from geofold.bench.common import processes
-from geofold.bench.maze import elastic
+from geofold.bench.maze import corridors, elastic
 from geofold.bench.maze.benchmark import MAZE
-from geofold.bench.maze.elastic import BINS, SHIPPED, StateRecorder, controller_named, difficulty_of, project, summarise
+from geofold.bench.maze.elastic import BINS, SHIPPED, StateRecorder, agent_named, difficulty_of, project, summarise
 from geofold.bench.maze.hotspots import PREDICTOR, steps_lost
 from geofold.cli import main
 from geofold.maze.episode import run_episode
@@ -32,7 +32,7 @@ def test_classes_have_equally_many_steps_and_cost_what_their_depth_does() -> Non
 
 def test_difficulty_is_known_where_the_predictor_alone_was() -> None:
     world = make_world(3, MAZE, targets=2)
-    alone = run_episode(world, controller_named(PREDICTOR), steps=12, with_features=True)
+    alone = run_episode(world, agent_named(PREDICTOR).parts(), steps=12, with_features=True)
     own = difficulty_of(alone, alone)
     assert np.isfinite(own).all() and np.ptp(own) > 0
     assert own.mean() == pytest.approx(steps_lost(alone).mean()), "means of squares, each as often as it was visited"
@@ -40,9 +40,9 @@ def test_difficulty_is_known_where_the_predictor_alone_was() -> None:
 
 def test_a_recorder_changes_nothing() -> None:
     world = make_world(3, MAZE, targets=2)
-    recorder = StateRecorder(controller_named(SHIPPED))
+    recorder = StateRecorder(agent_named(SHIPPED).parts())
     seen = run_episode(world, recorder, steps=6, with_features=True)
-    plain = run_episode(world, controller_named(SHIPPED), steps=6, with_features=True)
+    plain = run_episode(world, agent_named(SHIPPED).parts(), steps=6, with_features=True)
     np.testing.assert_array_equal(seen.positions, plain.positions)
     assert recorder.depths == plain.inner.tolist()
     points = project(np.array(recorder.states))
@@ -50,8 +50,8 @@ def test_a_recorder_changes_nothing() -> None:
 
 
 def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr(elastic, "COSTED_WORLDS", 1)
-    monkeypatch.setattr(elastic, "COSTED_STEPS", 16)
+    monkeypatch.setattr(corridors, "COSTED_WORLDS", 1)
+    monkeypatch.setattr(corridors, "COSTED_STEPS", 16)
     monkeypatch.setattr(
         elastic, "run_episode", lambda *given, **options: run_episode(*given, **{"steps": 16, **options})
     )
