@@ -17,9 +17,10 @@ from unittest.mock import patch
 
 import numpy as np
 
+from geofold.app import api
 from geofold.bench.common.records import Records, gather, table_of, write_summary
 from geofold.bench.common.statistics import bootstrap_interval, wilcoxon_p
-from geofold.bench.loop.benchmark import WORKERS, run_geofold
+from geofold.bench.loop.benchmark import RUNNERS, WORKERS
 from geofold.bench.loop.sets import Episode, episodes
 from geofold.core.backbone import NoMotion
 from geofold.core.controller import Controller
@@ -32,6 +33,8 @@ from geofold.molecule.loop.predictor import LoopPredictor, Memory
 BASE = "geofold"
 LOOPS, QUICK = 100, 4
 CONTROLLERS = "geofold.modelling.controllers"
+MODELS = "geofold.bench.loop.benchmark.MODELS_PER_LOOP"
+"""Number of models of a loop; one is enough here."""
 WEIGHTS = (
     ("geofold.modelling.evaluation", ("REFINED",)),
     ("geofold.modelling.search.evolutionary", ("BREEDING", "GUIDING", "SEARCH", "FOUND")),
@@ -62,18 +65,15 @@ class Variant:
         What is different.
     parts : dict of str to object
         Objects by the dotted names that they replace.
-    options : dict of str to object
-        Options of `repair`.
     """
 
     note: str
     parts: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Replace the parts for the duration of a block."""
-        patches = [patch(name, part) for name, part in self.parts.items()]
+        patches = [patch(name, part) for name, part in {MODELS: 1, **self.parts}.items()]
         for one in patches:
             one.start()
         try:
@@ -121,7 +121,7 @@ def make_variants() -> dict[str, Variant]:
             weights_without("potential") | {f"{CONTROLLERS}.POTENTIAL_WEIGHT": 0.0},
         ),
         "no_judge": Variant("no judge", weights_without("judge")),
-        "no_force_field": Variant("no force field", options={"energy": False}),
+        "no_force_field": Variant("no force field", {"geofold.app.api.repair": partial(api.repair, energy=False)}),
     }
 
 
@@ -177,7 +177,7 @@ def run_variants(episode: Episode, names: list[str], seed: int) -> list[tuple[st
     rows, variants = [], make_variants()
     for name in names:
         with variants[name].in_place():
-            numbers = run_geofold(episode, seed, models=1, **variants[name].options)
+            numbers = RUNNERS[BASE](episode, seed, None)
         shown = {key: numbers[key] for key in ("residues", "rmsd", "audit", "cpu_seconds", "seconds", "after")}
         rows.append((episode.name, name, shown))
     return rows

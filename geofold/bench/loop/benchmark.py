@@ -134,32 +134,15 @@ def _timer() -> Iterator[Numbers]:
     timing |= {"seconds": time.perf_counter() - began, "cpu_seconds": sum(os.times()[:4]) - cpu_before}
 
 
-def run_geofold(episode: Episode, seed: int, budget: float | None = None, **options: Any) -> Numbers:
-    """Repair or build the loop of an episode and measure what comes back.
-
-    Parameters
-    ----------
-    episode : Episode
-        Start, loop and native.
-    seed : int
-        Seed of the run.
-    budget : float or None
-        Time limit in seconds.
-    **options
-        Other options of `geofold.repair`, which come before those of the benchmark.
-
-    Returns
-    -------
-    dict of str to object
-        Numbers of a record.
-    """
+def _run_geofold(episode: Episode, seed: int, budget: float | None) -> Numbers:
     request: Numbers = {"loop": episode.loop}
     if episode.sequence is not None:
         request = {"build": f"{episode.loop}={episode.sequence}"}
     model_count = MODELS_PER_LOOP if episode.sequence is not None or episode.shell else 1
     with _timer() as timing:
-        chosen = {"models": model_count, "repack_shell": episode.shell, **options}
-        result = api.repair(episode.start, **request, seed=seed, budget=budget, **chosen)
+        result = api.repair(
+            episode.start, **request, seed=seed, budget=budget, models=model_count, repack_shell=episode.shell
+        )
     models = [
         {"score": model.report.get("score"), "rmsd": _loop_rmsd(episode, model.structure, model.xyz)}
         for model in result.models
@@ -248,7 +231,7 @@ def _make_builder(module: str) -> Callable[[Episode, int, float | None], Numbers
 
 
 RUNNERS: dict[str, Callable[[Episode, int, float | None], Numbers]] = {
-    "geofold": run_geofold,
+    "geofold": _run_geofold,
     "openmm_min": _make_mover(minimise_loop),
     "openmm_anneal": _run_annealing,
     "pdbfixer": _make_builder("pdbfixer"),
