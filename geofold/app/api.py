@@ -141,7 +141,13 @@ def repair(
 
         with one_thread():
             detected = detect_further_ranges(structure, texts, altloc)
-    wanted = expand_builds(structure, [build] if isinstance(build, str) else list(build)) if build else []
+    given = [build] if isinstance(build, str) else list(build or ())
+    wanted = expand_builds(structure, given) if given else []
+    if set(wanted) - set(given):
+        from geofold.app.closable_builds import closable_builds
+
+        with one_thread():
+            wanted = closable_builds(structure, wanted, options, fixed=given)
     return run_repair(structure, Requests(wanted, texts, detected, auto), options, began, progress)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from geofold.app.caps import overlap_check
+from geofold.app.closable_builds import closable_builds
 from geofold.app.finalise import finish
 from geofold.app.repair_runs import Requests, build_missing, repair_existing
 from geofold.app.report.chain_breaks import breaks, missing_ends, why_not_built
@@ -108,6 +109,8 @@ class Fix:
         left = [f"{gap['after']} to {gap['before']}: {reason}" for gap in gaps if (reason := why_not_built(gap))]
         wanted, done = [gap["build"] for gap in gaps if why_not_built(gap) is None], list[str]()
         if wanted:
+            with one_thread():
+                wanted = closable_builds(self.structure, wanted, self.options)
             result = build_missing(self.structure, Requests(wanted), self.options, self.began, self.progress)
             self.take(result, GAPS)
             done = result.report["loops"]

@@ -1,0 +1,81 @@
+"""Ranges that close the gaps of a structure: a short gap is built with its neighbours if it cannot be closed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from geofold.errors import BuildError, GeofoldError
+from geofold.modelling.options import RunOptions
+from geofold.modelling.search.candidates import LoopCandidates
+from geofold.molecule.loop.build_plan import BuildPlan
+from geofold.molecule.loop.build_request import plan_build, plan_builds
+from geofold.molecule.selection import ResidueRange
+from geofold.molecule.structure import Structure
+
+SHORT = 5
+"""Number of residues up to which a gap may have no conformation that closes it: their torsions barely exceed the six
+conditions of closure."""
+MAX_NEIGHBOURS = 2
+"""How many residues on each side are rebuilt at most."""
+
+
+def closable_builds(
+    structure: Structure, texts: Sequence[str], options: RunOptions, fixed: Sequence[str] = ()
+) -> list[str]:
+    """Return ranges to build, each widened by residues on both sides until it can be closed.
+
+    A range stays as it is if no wider one can be closed or built together with the others.
+
+    Parameters
+    ----------
+    structure : Structure
+    texts : sequence of str
+        Ranges of gaps and chain ends whose sequences the structure contains.
+    options : RunOptions
+        With the seed and the conformer of the run.
+    fixed : sequence of str
+        Those of the ranges that stay as they are.
+    """
+    chosen = list(texts)
+    for number, text in enumerate(texts):
+        for plan, label in _wider_plans(structure, text) if text not in fixed else ():
+            trial = [*chosen[:number], label, *chosen[number + 1 :]]
+            if _closes(structure, plan, options) and _go_together(structure, trial):
+                chosen = trial
+                break
+    return chosen
+
+
+def _wider_plans(structure: Structure, text: str) -> Iterator[tuple[BuildPlan, str]]:
+    """Yield the plan of a range, then of ranges with one more residue on both sides, as long as there are any."""
+    label = text
+    for _ in range(MAX_NEIGHBOURS + 1):
+        try:
+            plan = plan_build(structure, label)
+        except GeofoldError:
+            return
+        yield plan, label
+        if plan.is_chain_end:
+            return
+        ends = (structure.residues[k] for k in (plan.before, plan.after))
+        label = str(ResidueRange(plan.chain, *((residue.resnum, residue.icode) for residue in ends)))
+
+
+def _closes(structure: Structure, plan: BuildPlan, options: RunOptions) -> bool:
+    """Whether a drawn conformation closes a plan; a longer one is taken to do so."""
+    if plan.is_chain_end or len(plan.names) > SHORT:
+        return True
+    try:
+        LoopCandidates.of(structure, plan, altloc=options.altloc, seed=options.seed)
+    except BuildError:
+        return False
+    return True
+
+
+def _go_together(structure: Structure, texts: Sequence[str]) -> bool:
+    """Whether ranges can be built in one run."""
+    try:
+        plan_builds(structure, texts)
+    except GeofoldError:
+        return False
+    return True
