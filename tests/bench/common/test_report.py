@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -18,6 +19,7 @@ from geofold.errors import InputFileError
 
 ROOT = Path(__file__).resolve().parents[3]
 TARGETS = re.compile(r"\b(floors?|aims?|wanted)\b", re.IGNORECASE)
+MACHINE = re.compile(r"(?<![\w.])/(?:home|root|work|tmp|mnt|Users)/")
 TEXTS = """
 introduction = "# Results"
 reading = "Read with care."
@@ -191,3 +193,12 @@ def test_measured_paths_and_committed_runs_exist() -> None:
             assert measures and all((ROOT / path).exists() for path in measures), section["title"]
     described = {entry["folder"] for section in texts["section"] for entry in section["run"]}
     assert described == {path.parent.name for path in (ROOT / RESULTS).glob("*/summary.json")}
+
+
+def test_no_record_names_a_path_of_a_machine() -> None:
+    kept = [path for path in (ROOT / RESULTS).rglob("*") if path.suffix in (".jsonl", ".json", ".md", ".csv", ".gz")]
+    assert len(kept) > 50
+    for path in kept:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+        assert not MACHINE.search(text), path
