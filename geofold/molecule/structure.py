@@ -157,6 +157,7 @@ class Structure:
     document: Document | None = None
     given: Mapping[str, RecordedSequence] = field(default_factory=dict)
     given_from: str = ""
+    _peptide_distances: dict[tuple[int, int], float | None] = field(default_factory=dict, init=False)
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row], source: str, keys: Sequence[object] | None = None) -> Structure:
@@ -217,13 +218,13 @@ class Structure:
         AltlocError
             If no residue has the requested letter.
         """
-        if altloc not in self._memo:
-            self._memo[altloc] = self._select_conformer(altloc)
-        return np.array(self._memo[altloc])
+        if altloc not in self._conformers:
+            self._conformers[altloc] = self._select_conformer(altloc)
+        return self._conformers[altloc].copy()
 
     @cached_property
-    def _memo(self) -> dict[Any, Any]:
-        """Conformers by letter and peptide distances by pair, of those that were asked for."""
+    def _conformers(self) -> dict[str | None, Mask]:
+        """Conformers by letter, of those that were asked for."""
         return {}
 
     def _select_conformer(self, altloc: str | None) -> Mask:
@@ -276,12 +277,11 @@ class Structure:
 
     def peptide_distance(self, i: int, j: int) -> float | None:
         """Compute the distance in nm from the carbonyl C of residue i to the N of residue j; None if one is absent."""
-        if (i, j) not in self._memo:
+        known = self._peptide_distances
+        if (i, j) not in known:
             c, n = self.atom(i, "C", self.conformer_mask), self.atom(j, "N", self.conformer_mask)
-            absent = c is None or n is None
-            self._memo[i, j] = None if absent else float(np.linalg.norm(self.xyz[c] - self.xyz[n]))
-        distance: float | None = self._memo[i, j]
-        return distance
+            known[i, j] = None if c is None or n is None else float(np.linalg.norm(self.xyz[c] - self.xyz[n]))
+        return known[i, j]
 
     def mean_bfactor(self, residues: Sequence[int]) -> float:
         """Mean B-factor (square A) of some residues, of their atoms first and of the residues then."""
