@@ -39,8 +39,10 @@ def closable_builds(
     chosen = list(texts)
     for number, text in enumerate(texts):
         for plan, label in _wider_plans(structure, text) if text not in fixed else ():
+            if not _closes(structure, plan, options):
+                continue
             trial = [*chosen[:number], label, *chosen[number + 1 :]]
-            if _closes(structure, plan, options) and _go_together(structure, trial):
+            if label == text or _go_together(structure, trial):
                 chosen = trial
                 break
     return chosen
