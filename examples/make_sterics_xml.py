@@ -1,4 +1,4 @@
-"""Make ``forcefields/geofold_sterics.xml`` from amber14's atom types and ``geofold/molecule/energy/vdw_radii.py``.
+"""Make ``forcefields/geofold_sterics.xml`` from amber14's atom types and ``geofold/molecule/vdw_radii.py``.
 
 ::
 
@@ -16,7 +16,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
-from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, radius_of
+from geofold.molecule.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, radius_of
 
 FORCE_CONSTANT = 1.0e5
 """kJ/mol/nm^2. A severe overlap of 0.04 nm costs 160 kJ/mol, far above any torsion barrier."""

@@ -19,7 +19,6 @@ from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, StreamOutcome, expected_errors
 from geofold.molecule.energy.openmm_energy import EnergyModel
-from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.io.edit import with_expected_errors
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
@@ -28,6 +27,7 @@ from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.structure import AddedAtom, Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
+from geofold.molecule.vdw_radii import SEVERE_OVERLAP
 
 PATH_BYTES = 200_000_000
 """Largest size of the frames of a result, all atoms included; paths in very large structures are thinned to it."""

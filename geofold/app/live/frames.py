@@ -12,9 +12,9 @@ from geofold.app.viewer.frames import pdb_text, read_trajectory
 from geofold.app.viewer.plots import contours
 from geofold.core.state import StepInfo
 from geofold.molecule.energy.ramachandran import classify, percentile
-from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.io.write import trajectory_pdb
 from geofold.molecule.selection import atom_label
+from geofold.molecule.vdw_radii import SEVERE_OVERLAP
 
 RESOLUTION = 0.001
 """Resolution (A) of the coordinates in a frame."""

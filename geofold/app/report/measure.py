@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from geofold.molecule.energy import ramachandran
 from geofold.molecule.energy.sterics import Sterics
-from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.kinematics.forward import Kinematics
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree
+from geofold.molecule.vdw_radii import SEVERE_OVERLAP
 from geofold.plugins.mdtraj import trajectory_from
 
 Floats = NDArray[np.float64]

@@ -5,6 +5,7 @@ Both rebuild all side chains on the backbones (N, CA, C, O) of shipped structure
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,8 @@ from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.geometry import wrap
 from geofold.molecule.analysis.clashes import count_severe_overlaps
 from geofold.molecule.datasets.packed_chains import relabel_row, with_added_atoms
-from geofold.molecule.energy.missing_atoms import missing_atoms
+from geofold.molecule.energy.all_atom import platform
+from geofold.molecule.energy.pdbfixer_input import pdb_text
 from geofold.molecule.io.read import read
 from geofold.molecule.sidechains.packing import find_shell, pack, place_side_chains
 from geofold.molecule.sidechains.rotamer_library import SYMMETRIC_RESIDUES, chi_angles
@@ -52,7 +54,7 @@ def run(out: str, *, quick: bool, limit: int | None, seed: int) -> None:
     records = Records(out)
     agents: dict[str, Callable[[Structure], Sequence[AddedAtom]]] = {
         "geofold": lambda bare: place_side_chains(bare, pack(bare, seed=seed))[1],
-        "pdbfixer": lambda bare: missing_atoms(bare, 0, len(bare.residues) - 1, seed=seed),
+        "pdbfixer": lambda bare: complete_with_pdbfixer(bare, seed),
     }
     pack(strip_side_chains(read(resources.find("structures", "1ajj.pdb"))))  # loads the libraries before timing
     for file in track(PROTEINS[: limit or (4 if quick else None)], description="packer"):
@@ -64,6 +66,23 @@ def run(out: str, *, quick: bool, limit: int | None, seed: int) -> None:
         if not records.has(file, "shell"):
             records.add(file, "shell", seconds=_time_shell(native))
     summarise(records, quick=quick or limit is not None, began=began)
+
+
+def complete_with_pdbfixer(bare: Structure, seed: int) -> list[AddedAtom]:
+    """Build side chains on a bare backbone with PDBFixer."""
+    import openmm.unit
+    import pdbfixer
+
+    fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(pdb_text(bare, bare.conformer_mask, list(range(len(bare.residues))))))
+    fixer.platform, fixer.missingResidues = platform(), {}
+    fixer.findMissingAtoms()
+    fixer.addMissingAtoms(seed=seed + 1)
+    xyz = fixer.positions.value_in_unit(openmm.unit.nanometer)
+    return [
+        AddedAtom(atom.residue.index, atom.name, atom.element.symbol.upper(), np.array(position, dtype=float))
+        for atom, position in zip(fixer.topology.atoms(), xyz, strict=True)
+        if atom.name != "OXT" and bare.atom(atom.residue.index, atom.name, bare.conformer_mask) is None
+    ]
 
 
 def strip_side_chains(structure: Structure) -> Structure:

@@ -10,6 +10,7 @@ import torch
 from geofold.modelling.build.initial_models import InitialModels
 from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.evaluation import evaluate_model
+from geofold.modelling.force_field_stage import REGION
 from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LoopModel
 from geofold.modelling.progress import Progress
@@ -19,6 +20,7 @@ from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell
 from geofold.modelling.scoring import REFINED
 from geofold.modelling.search.diversity import distinct_models, select_diverse
 from geofold.modelling.time_budget import TimeBudget
+from geofold.molecule.energy.all_atom import region
 from geofold.molecule.loop.batch_states import state_of_rows
 from geofold.molecule.structure import Floats, Structure
 
@@ -74,7 +76,9 @@ def _in_place(
 ) -> Callable[[int], LoopModel]:
     """Refines a row while all other residues stay."""
     domain = loop_domain(structure, first, last, options)
-    state, energies = state_of_rows(domain, structure, rows), EnergySource.of(structure, options)
+    # energies of the residues around rank models; those of all others are equal
+    around = region(structure, rows.reshape(-1, 3), REGION)
+    state, energies = state_of_rows(domain, structure, rows), EnergySource.of(structure, options, around)
 
     def refine_row(row: int) -> LoopModel:
         outcome = refine(structure, domain, domain.select(state, torch.tensor([row])), options, energies)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, SEVERE_OVERLAP, contact_distance, radius_of
 from geofold.molecule.structure import WATER, Structure
 from geofold.molecule.topology.bonds import bond_graph, pairs_within_bonds
+from geofold.molecule.vdw_radii import EXCLUDED_BONDS, POLAR, SEVERE_OVERLAP, contact_distance, radius_of
 
 
 def count_severe_overlaps(structure: Structure) -> int:

@@ -18,10 +18,10 @@ from scipy.spatial import cKDTree
 
 from geofold.geometry import dihedral_of_points
 from geofold.molecule.energy.ramachandran import classify, percentile, ramachandran_class
-from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, SEVERE_OVERLAP, contact_distance, radius_of
 from geofold.molecule.selection import find_range
 from geofold.molecule.structure import WATER, Floats, Structure
 from geofold.molecule.topology.bonds import bond_graph, pairs_within_bonds
+from geofold.molecule.vdw_radii import EXCLUDED_BONDS, POLAR, SEVERE_OVERLAP, contact_distance, radius_of
 
 Ints = NDArray[np.int64]
 

@@ -12,11 +12,11 @@ from geofold.errors import ForceFieldError
 from geofold.molecule.caps.geometry import NAMES, PlacedCap, place_cap
 from geofold.molecule.caps.sites import ACE, NME, CapSite, find_cap_sites
 from geofold.molecule.energy.all_atom import complete, region
-from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.io.edit import require_single_model, with_atoms, with_residues, without_atoms
 from geofold.molecule.records import NewResidue
 from geofold.molecule.selection import atom_label
 from geofold.molecule.structure import AddedAtom, Mask, Structure
+from geofold.molecule.vdw_radii import SEVERE_OVERLAP
 
 HYDROGENS = ("H", "D")
 ON_NITROGEN = 0.13

@@ -1,4 +1,7 @@
-"""All-atom models: side-chain atoms that are missing, by PDBFixer, and the hydrogens that a force field needs.
+"""All-atom models: side-chain atoms that are missing, and the hydrogens that a force field needs.
+
+Side chains of the twenty amino acids are completed by packing. PDBFixer adds other missing heavy atoms, and relaxes
+them for it by dynamics of the whole protein.
 
 Only amino acids and terminal caps are included. Waters, ions, ligands, and amino acids in lactams and other covalent
 links have no parameters in the force field and are excluded from the energy; the report lists them. Chains are split at
@@ -26,6 +29,7 @@ from geofold.molecule.energy.hydrogens import PH, protonate
 from geofold.molecule.energy.particle_sources import source_atom
 from geofold.molecule.energy.pdbfixer_input import pdb_text, pieces
 from geofold.molecule.residues import AMINO_NAMES
+from geofold.molecule.sidechains.repacking import missing_side_chain_atoms
 from geofold.molecule.structure import Mask, Structure
 from geofold.molecule.topology.bonds import is_complete
 from geofold.molecule.topology.covalent_links import covalent_links
@@ -107,7 +111,7 @@ def complete(
     hydrogens : bool
         Add hydrogens and keep those of the input; if False, only missing heavy atoms are added.
     seed : int
-        Seed of the relaxation of missing heavy atoms.
+        Seed of packing and of the relaxation of other missing heavy atoms.
     only : collection of int or None
         Residues to include, see `region`; None for all.
     force_field : ForceField
@@ -150,7 +154,8 @@ def complete(
         what = "no two standard amino acids are bonded to each other"
         expected = f"a protein that {force_field.name} supports"
         raise ForceFieldError(what, expected, "give one, or run with --no-energy")
-    text = pdb_text(structure, conformer, included)
+    packed = missing_side_chain_atoms(structure, included, conformer, seed=seed)
+    text = pdb_text(structure, conformer, included, added=packed)
     try:
         fixer = pdbfixer.PDBFixer(pdbfile=io.StringIO(text))
         fixer.platform = platform()
@@ -161,6 +166,7 @@ def complete(
         fixer.findMissingAtoms()
         incomplete = frozenset(residue.index for residue in fixer.missingAtoms)
         _bare(fixer, incomplete)
+        incomplete |= {included.index(k) for k in {atom.residue for atom in packed}}
         fixer.addMissingAtoms(seed=seed + 1)
     except ForceFieldError:
         raise

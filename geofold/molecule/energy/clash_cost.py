@@ -17,7 +17,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
+from geofold.molecule.vdw_radii import SEVERE_OVERLAP
 
 OVERLAP_TOLERANCE = 0.02
 """Overlap without cost (nm), since it is common in native structures."""

@@ -20,7 +20,7 @@ from geofold.molecule.energy.clash_cost import COST_SCALE, DISTANCE_OFFSET, OVER
 from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
 from geofold.molecule.energy.subsystem import plain_parameters
-from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
+from geofold.molecule.vdw_radii import SEVERE_OVERLAP
 
 COULOMB = 138.93545764438198
 """Coulomb constant (kJ nm/mol/e^2), as in OpenMM."""

@@ -1,4 +1,4 @@
-"""Atoms that side chains of a structure lack, built by PDBFixer."""
+"""Atoms that side chains of a structure lack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def missing_atoms(
     only: Collection[int] | None = None,
     force_field: ForceField = AMBER14,
 ) -> list[AddedAtom]:
-    """Missing side-chain atoms of residues `first` to `last`, with coordinates built by PDBFixer.
+    """Missing side-chain atoms of residues `first` to `last`; see `complete`.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def missing_atoms(
     altloc : str or None
         Alternate location to complete; None for the default conformer.
     seed : int
-        Seed of PDBFixer.
+        Seed of packing.
     only : collection of int or None
         Residues among which the atoms are placed; None for all.
     force_field : ForceField

@@ -7,6 +7,7 @@ the residue templates are omitted.
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from geofold.geometry import unit_vectors
 from geofold.molecule.residues import STANDARD_RESIDUES, standard_name
-from geofold.molecule.structure import Structure
+from geofold.molecule.structure import AddedAtom, Structure
 from geofold.molecule.topology.bonds import CYSTEINES, DISULFIDE
 
 CARBOXYLATE = 0.125
@@ -26,7 +27,12 @@ THIOL = 0.16
 
 
 def pdb_text(
-    structure: Structure, conformer: NDArray[np.bool_], included: list[int], *, joined: tuple[int, int] | None = None
+    structure: Structure,
+    conformer: NDArray[np.bool_],
+    included: list[int],
+    *,
+    added: Sequence[AddedAtom] = (),
+    joined: tuple[int, int] | None = None,
 ) -> str:
     """Write residues as PDB text, with a new chain after each break.
 
@@ -37,11 +43,16 @@ def pdb_text(
         Atoms of the conformer.
     included : list of int
         Indices of the residues.
+    added : sequence of AddedAtom
+        Atoms to write besides. Hydrogens of their residues are left out, since they may be in their places.
     joined : (int, int), optional
         Two residues between which there is no break, although residues between them are missing.
     """
     lines: list[str] = []
     spare = _hydrogens_of_disulfides(structure, conformer, included)
+    added_to: dict[int, list[AddedAtom]] = {}
+    for atom in added:
+        added_to.setdefault(atom.residue, []).append(atom)
     letters = string.ascii_uppercase + string.ascii_lowercase + string.digits
     number = serial = 0
     for chain, piece in enumerate(pieces(structure, included, joined)):
@@ -53,11 +64,12 @@ def pdb_text(
             record = "ATOM  " if resname in STANDARD_RESIDUES else "HETATM"
             place = f"{resname:>3.3s} {letters[chain % len(letters)]}{number % 10000:4d}"
             atoms = list[tuple[str, str, NDArray[np.float64]]]()
-            for atom in residue.atoms[conformer[residue.atoms]]:
-                element = str(structure.element[atom])
-                if element == "D" or int(atom) in spare:
+            for a in residue.atoms[conformer[residue.atoms]].tolist():
+                element = str(structure.element[a])
+                if element == "D" or a in spare or (element == "H" and k in added_to):
                     continue
-                atoms.append((str(structure.name[atom]), element, structure.xyz[atom]))
+                atoms.append((str(structure.name[a]), element, structure.xyz[a]))
+            atoms += [(atom.name, atom.element, atom.xyz) for atom in added_to.get(k, ())]
             if k == piece[-1] and (oxygen := _end_oxygen(structure, conformer, included, k)) is not None:
                 atoms.append(("OXT", "O", oxygen))
             for name, element, xyz in atoms:

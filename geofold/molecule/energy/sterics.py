@@ -28,7 +28,11 @@ from geofold.molecule.energy.clash_cost import (
     overlap_cost,
     screen,
 )
-from geofold.molecule.energy.vdw_radii import (
+from geofold.molecule.kinematics.forward import Kinematics
+from geofold.molecule.structure import WATER, Structure
+from geofold.molecule.topology.bonds import pairs_within_bonds
+from geofold.molecule.topology.torsion_tree import TorsionTree
+from geofold.molecule.vdw_radii import (
     EXCLUDED_BONDS,
     MAX_CONTACT,
     POLAR,
@@ -36,10 +40,6 @@ from geofold.molecule.energy.vdw_radii import (
     SEVERE_OVERLAP,
     radius_of,
 )
-from geofold.molecule.kinematics.forward import Kinematics
-from geofold.molecule.structure import WATER, Structure
-from geofold.molecule.topology.bonds import pairs_within_bonds
-from geofold.molecule.topology.torsion_tree import TorsionTree
 
 SKIN = 0.25
 """Skin of the neighbour list (nm)."""

@@ -20,9 +20,9 @@ from geofold.learn.loop_denoiser.batched_backbone import FLANK, BackboneBatch
 from geofold.learn.loop_denoiser.features import HALF_WINDOW, INNOVATION_SIZE, TIME_COLUMN, featurise
 from geofold.learn.loop_denoiser.inference import stream_time
 from geofold.learn.loop_denoiser.model import LoopModel
-from geofold.molecule.energy.vdw_radii import POLAR, contact_distance, radius_of
 from geofold.molecule.loop.predictor import HeavyAtoms, extract_backbone
 from geofold.molecule.structure import WATER, Structure
+from geofold.molecule.vdw_radii import POLAR, contact_distance, radius_of
 
 WINDOW_LENGTH, WINDOW_STRIDE = 12, 4
 WINDOW_BATCH = 256

@@ -26,13 +26,13 @@ from geofold.molecule.energy.loop_score_term import LoopScoreTerm
 from geofold.molecule.energy.openmm_gradient import OpenMMPotential
 from geofold.molecule.energy.ramachandran_term import RamachandranTerm
 from geofold.molecule.energy.sterics import PairList, Sterics
-from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.kinematics.decoder import TorsionDecoder, focus_mobility
 from geofold.molecule.kinematics.torsion_domain import TorsionDomain
 from geofold.molecule.loop.predictor import LoopFeatures
 from geofold.molecule.loop.state import LoopGoal, LoopState
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import torsion_tree
+from geofold.molecule.vdw_radii import SEVERE_OVERLAP
 
 
 @dataclass(frozen=True)

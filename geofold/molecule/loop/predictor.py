@@ -23,10 +23,10 @@ from geofold.learn.loop_denoiser.inference import model_input, update_belief, wi
 from geofold.learn.loop_denoiser.model import LoopModel
 from geofold.learn.torsion_prior.model import ALPHABET_SIZE
 from geofold.molecule.encoding import encode_residues
-from geofold.molecule.energy.vdw_radii import radius_of
 from geofold.molecule.kinematics.decoder import TorsionDecoder
 from geofold.molecule.kinematics.decoder_state import DecoderState
 from geofold.molecule.structure import WATER, Structure
+from geofold.molecule.vdw_radii import radius_of
 
 RADIUS = 1.4
 """Cutoff of the surrounding atoms from the input backbone (nm); 0.2 larger than in training because the loop moves."""

@@ -20,10 +20,10 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from geofold.geometry import dihedral
-from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, MAX_CONTACT, POLAR, contact_distance, radius_of
 from geofold.molecule.sidechains.rotamer_library import atoms_beyond, side_chain
 from geofold.molecule.structure import WATER, Floats, Mask, Structure
 from geofold.molecule.topology.bonds import pairs_within_bonds
+from geofold.molecule.vdw_radii import EXCLUDED_BONDS, MAX_CONTACT, POLAR, contact_distance, radius_of
 
 MAX_STEPS = 24
 """Largest number of steps."""

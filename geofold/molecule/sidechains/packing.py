@@ -26,6 +26,12 @@ from geofold.molecule.sidechains.dead_end_elimination import (
     interactions,
     repulsion,
 )
+from geofold.molecule.sidechains.partial_side_chains import (
+    PartialSideChain,
+    attach_missing,
+    partial_side_chain,
+    with_present_chi,
+)
 from geofold.molecule.sidechains.rotamer_library import (
     backbone_frames,
     build_rotamers,
@@ -72,8 +78,10 @@ class PackedSideChains:
     cb: dict[int, Floats]
 
 
-def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed: int = 0) -> PackedSideChains:
-    """Choose rotamers of some residues with all other atoms fixed; present side chains of these residues are ignored.
+def pack(
+    structure: Structure, residues: Ints | list[int] | None = None, *, seed: int = 0, keep_present: bool = False
+) -> PackedSideChains:
+    """Choose rotamers of some residues with all other atoms fixed.
 
     Parameters
     ----------
@@ -83,6 +91,8 @@ def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed
         Indices; None packs all amino acids with a side chain.
     seed : int
         Seed of the annealing.
+    keep_present : bool
+        Whether atoms of these side chains that are present keep their places; else they are ignored.
     """
     conformer = structure.conformer_mask
     torsions = backbone_torsions(structure)
@@ -90,7 +100,8 @@ def pack(structure: Structure, residues: Ints | list[int] | None = None, *, seed
     chosen = [k for k in requested if side_chain(structure.residues[k].resname) and np.isfinite(torsions[k, 3])]
     cb = _missing_cb(structure, torsions, conformer)
     fixed = _fixed_atoms(structure, chosen, conformer, cb)
-    sites = [_candidate_rotamers(structure, k, torsions[k], conformer, fixed) for k in chosen]
+    partial = {k: partial_side_chain(structure, k, cb.get(k), conformer) for k in chosen if keep_present}
+    sites = [_candidate_rotamers(structure, k, torsions[k], conformer, fixed, partial.get(k)) for k in chosen]
     pairs = interactions(sites)
     eliminate(sites, pairs)
     picks, energy = anneal(sites, pairs, seed)
@@ -213,7 +224,12 @@ def _missing_cb(structure: Structure, torsions: Floats, conformer: NDArray[np.bo
 
 
 def _candidate_rotamers(
-    structure: Structure, k: int, torsions: Floats, conformer: NDArray[np.bool_], fixed: _FixedAtoms
+    structure: Structure,
+    k: int,
+    torsions: Floats,
+    conformer: NDArray[np.bool_],
+    fixed: _FixedAtoms,
+    partial: PartialSideChain | None = None,
 ) -> ResidueRotamers:
     """List the rotamers of a residue, without those of high energy.
 
@@ -229,6 +245,8 @@ def _candidate_rotamers(
         Atoms of the conformer.
     fixed : _FixedAtoms
         Atoms that stay.
+    partial : PartialSideChain, optional
+        Side-chain atoms that keep their places.
     """
     name = structure.residues[k].resname
     chain = side_chain(name)
@@ -243,8 +261,15 @@ def _candidate_rotamers(
         offset[:, 0] = CHI1_OFFSET * sigma[:, 0]
         chi = np.concatenate([chi, chi - offset, chi + offset])
         cost = np.concatenate([cost, *[cost + PROBABILITY_WEIGHT * CHI1_OFFSET**2 / 2] * 2])
+    if partial is not None:
+        spread = np.concatenate([sigma] * (len(chi) // len(sigma)))
+        chi, excess = with_present_chi(name, partial, chi, spread, cost / PROBABILITY_WEIGHT)
+        cost = PROBABILITY_WEIGHT * excess
     rotation, origin = _backbone_frame(structure, k, conformer)
-    site = ResidueRotamers(k, chain, chi, build_rotamers(chain, chi, rotation, origin), cost)
+    xyz = build_rotamers(chain, chi, rotation, origin)
+    if partial is not None:
+        xyz = attach_missing(name, partial, xyz, chain.cb @ rotation + origin)
+    site = ResidueRotamers(k, chain, chi, xyz, cost)
     site.energy = cost + _repulsion_from_fixed(site, fixed)
     site.keep(np.flatnonzero(site.energy < site.energy.min() + MAX_EXCESS_ENERGY))
     return site

@@ -109,28 +109,47 @@ def find_incomplete(structure: Structure, residues: Sequence[int], conformer: Ma
     """Find those of some residues that lack atoms of their side chains, CB included."""
     incomplete = []
     for k in residues:
-        chain = side_chain(structure.residues[k].resname)
-        names = ("CB", *(chain.names if chain is not None else ()))
-        if structure.residues[k].resname != "GLY" and any(structure.atom(k, name, conformer) is None for name in names):
+        name, chain = structure.residues[k].resname, side_chain(structure.residues[k].resname)
+        present = {str(structure.name[a]) for a in structure.residues[k].atoms if conformer[a]}
+        if name == "ILE" and "CD" in present:  # CHARMM's name
+            present.add("CD1")
+        if name != "GLY" and not {"CB", *(chain.names if chain is not None else ())} <= present:
             incomplete.append(k)
     return incomplete
+
+
+def missing_side_chain_atoms(
+    structure: Structure, residues: Sequence[int], conformer: Mask, *, seed: int = 0
+) -> list[AddedAtom]:
+    """Pack the side-chain atoms that some residues lack; present atoms keep their places.
+
+    Parameters
+    ----------
+    structure : Structure
+    residues : sequence of int
+        Indices of residues; those that lack N, CA or C, or are not among the twenty amino acids, are left out.
+    conformer : (n_atoms,) bool
+        Atoms of the conformer. Residues that have others in the default conformer are left out.
+    seed : int
+        Seed of the annealing.
+    """
+    differs = set(structure.residue_of[conformer != structure.conformer_mask].tolist())
+    missing = [k for k in find_incomplete(structure, residues, conformer) if k not in differs]
+    return place_side_chains(structure, pack(structure, missing, seed=seed, keep_present=True))[1] if missing else []
 
 
 def complete_side_chains(
     structure: Structure, residues: Sequence[int], *, seed: int = 0
 ) -> tuple[Structure, list[AddedAtom]]:
-    """Add the side-chain atoms that some residues lack, by packing; present atoms keep their positions.
+    """Add the side-chain atoms that some residues lack, by packing; present atoms keep their places.
 
     Returns
     -------
     Structure, list of AddedAtom
         The completed structure, and the added atoms.
     """
-    missing = find_incomplete(structure, residues, structure.conformer_mask)
-    if not missing:
-        return structure, []
-    added = place_side_chains(structure, pack(structure, missing, seed=seed))[1]
-    return with_atoms(structure, added), added
+    added = missing_side_chain_atoms(structure, residues, structure.conformer_mask, seed=seed)
+    return (with_atoms(structure, added) if added else structure), added
 
 
 def without_side_chains(structure: Structure, residues: Sequence[int]) -> tuple[Structure, np.ndarray]:

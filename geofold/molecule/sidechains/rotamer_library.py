@@ -51,8 +51,8 @@ class SideChain:
         Atoms beyond CB (m).
     xyz : (m, 3)
         Their coordinates in the frame of `backbone_frames`, nm.
-    cb : (3,)
-        CB in the same frame, nm.
+    n, cb : (3,)
+        N and CB in the same frame, nm.
     axes : (L, 2) int
         Axis atoms of each chi, as indices into N, CA, CB and the atoms beyond CB.
     moved_atoms : (L, m) bool
@@ -66,6 +66,7 @@ class SideChain:
     names: tuple[str, ...]
     elements: tuple[str, ...]
     xyz: Floats
+    n: Floats
     cb: Floats
     axes: NDArray[np.int64]
     moved_atoms: NDArray[np.bool_]
@@ -112,6 +113,7 @@ def side_chain(name: str) -> SideChain | None:
         final_names,
         tuple("SE" if atom == "SE" else atom[0] for atom in final_names),
         np.array([positions[atom] for atom in names]),
+        positions["N"],
         positions["CB"],
         np.array(axes),
         np.array(moved),

@@ -9,7 +9,6 @@ from geofold.kernels.library import library, plain
 from geofold.molecule.energy.amber import FORCE_FIELDS
 from geofold.molecule.energy.compiled_terms import born_energy, born_solvation
 from geofold.molecule.energy.openmm_energy import EnergyModel, force_of
-from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.io.ideal_peptide import peptide
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.domain import LoopDomain
@@ -17,6 +16,7 @@ from geofold.molecule.loop.state import LoopGoal
 from geofold.molecule.peptide.contacts import parse_contact
 from geofold.molecule.peptide.domain import PeptideDomain
 from geofold.molecule.peptide.state import PeptideGoal
+from geofold.molecule.vdw_radii import SEVERE_OVERLAP
 from geofold.resources import find
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no compiler here")

@@ -17,7 +17,12 @@ from geofold.molecule import structure as structures
 from geofold.molecule.energy import sterics as module
 from geofold.molecule.energy.clash_cost import OVERLAP_TOLERANCE, SCREEN_MARGIN, screen
 from geofold.molecule.energy.sterics import MAX_CONTACT, SKIN, Sterics
-from geofold.molecule.energy.vdw_radii import (
+from geofold.molecule.io.read import read
+from geofold.molecule.kinematics.forward import Kinematics, positions
+from geofold.molecule.structure import Structure
+from geofold.molecule.topology.bonds import bond_list
+from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
+from geofold.molecule.vdw_radii import (
     BONDI_RADIUS,
     EXCLUDED_BONDS,
     POLAR,
@@ -25,11 +30,6 @@ from geofold.molecule.energy.vdw_radii import (
     SEVERE_OVERLAP,
     radius_of,
 )
-from geofold.molecule.io.read import read
-from geofold.molecule.kinematics.forward import Kinematics, positions
-from geofold.molecule.structure import Structure
-from geofold.molecule.topology.bonds import bond_list
-from geofold.molecule.topology.torsion_tree import TorsionTree, torsion_tree
 from geofold.resources import find
 
 STRETCHES = [("1ubi.pdb", 43, 52), ("1ubi.pdb", 60, 75), ("1ajj.pdb", 5, 11)]

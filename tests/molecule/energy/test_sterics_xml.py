@@ -12,7 +12,7 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from geofold.molecule.energy.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, radius_of
+from geofold.molecule.vdw_radii import EXCLUDED_BONDS, POLAR, POLAR_ALLOWANCE, radius_of
 from geofold.resources import find, forcefield_directory
 
 XML = Path(forcefield_directory()) / "geofold_sterics.xml"

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from geofold import resources
-from geofold.molecule.energy.vdw_radii import SEVERE_OVERLAP
 from geofold.molecule.io.read import read
 from geofold.molecule.loop.detection import overlaps
 from geofold.molecule.sidechains.chi_minimisation import SideChains, relax_chi
 from geofold.molecule.sidechains.repacking import find_repackable
 from geofold.molecule.structure import Floats, Structure
 from geofold.molecule.topology.bonds import adjacency_list, bond_list
+from geofold.molecule.vdw_radii import SEVERE_OVERLAP
 
 INSIDE = range(20, 50)
 
