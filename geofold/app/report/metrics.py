@@ -237,3 +237,8 @@ METRICS = (
         may_not_grow="energy_change_kj_mol",
     ),
 )
+
+
+def short_values(section: Section) -> dict[str, Any]:
+    """Values of all metrics of a section of a report, by their short names."""
+    return {metric.short: metric.value(section) for metric in METRICS}

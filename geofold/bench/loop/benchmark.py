@@ -6,10 +6,8 @@ Sets are described in `geofold.bench.loop.sets`. OpenMM's minimiser is run on th
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +16,10 @@ import numpy as np
 from geofold.app import api
 from geofold.app.report.audit import audit
 from geofold.app.report.check import any_altloc
-from geofold.app.report.metrics import METRICS, measure
+from geofold.app.report.metrics import measure, short_values
 from geofold.bench.common.openmm_min import minimise_loop
 from geofold.bench.common.records import Records, gather
+from geofold.bench.common.timing import timer
 from geofold.bench.loop.comparison import is_rest_identical
 from geofold.bench.loop.sets import Episode, count_native_cis, episodes
 from geofold.bench.loop.tables import summarise
@@ -125,21 +124,12 @@ def run_episode(episode: Episode, agents: list[str], seed: int, budget: float | 
     return rows
 
 
-@contextmanager
-def _timer() -> Iterator[Numbers]:
-    """Measure wall and CPU seconds of a block, child processes included."""
-    timing: Numbers = {}
-    began, cpu_before = time.perf_counter(), sum(os.times()[:4])
-    yield timing
-    timing |= {"seconds": time.perf_counter() - began, "cpu_seconds": sum(os.times()[:4]) - cpu_before}
-
-
 def _run_geofold(episode: Episode, seed: int, budget: float | None) -> Numbers:
     request: Numbers = {"loop": episode.loop}
     if episode.sequence is not None:
         request = {"build": f"{episode.loop}={episode.sequence}"}
     model_count = MODELS_PER_LOOP if episode.sequence is not None or episode.shell else 1
-    with _timer() as timing:
+    with timer() as timing:
         result = api.repair(
             episode.start, **request, seed=seed, budget=budget, models=model_count, repack_shell=episode.shell
         )
@@ -155,8 +145,8 @@ def _run_geofold(episode: Episode, seed: int, budget: float | None) -> Numbers:
             **_measure_loop(episode, result.structure, result.xyz),
             "models": models,
             "status": report["stream"]["status"][0],
-            "before": _shorten(report["before"]),
-            "after": _shorten(report["after"]),
+            "before": short_values(report["before"]),
+            "after": short_values(report["after"]),
             "checks": {c["name"]: c["value"] for c in report["audit"]["checks"]},
             "audit": result.passed,
             "finite": bool(np.isfinite(result.xyz).all()),
@@ -174,7 +164,7 @@ def _make_mover(function: Callable[..., Any]) -> Callable[[Episode, int, float |
     def run_rival(episode: Episode, seed: int, budget: float | None) -> Numbers:
         start = episode.start
         first, last = find_range(start, episode.loop)
-        with _timer() as timing:
+        with timer() as timing:
             outcome = function(start, first, last, seed=seed)
         tree = torsion_tree(start, first, last)
         before, after = (_measure(start, tree, xyz) for xyz in (start.xyz, outcome.xyz))
@@ -184,8 +174,8 @@ def _make_mover(function: Callable[..., Any]) -> Callable[[Episode, int, float |
             | _measure_native(episode)
             | {
                 **_measure_loop(episode, start, outcome.xyz),
-                "before": _shorten(before),
-                "after": _shorten(after),
+                "before": short_values(before),
+                "after": short_values(after),
                 "checks": {c.name: c.value for c in checks},
                 "finite": bool(np.isfinite(outcome.xyz).all()),
             }
@@ -212,7 +202,7 @@ def _make_builder(module: str) -> Callable[[Episode, int, float | None], Numbers
         else:
             build = plan_builds(start, [f"{episode.loop}={episode.sequence}"])[0]
         function = import_module(f"geofold.bench.loop.rivals.{module}").build_missing
-        with _timer() as timing:
+        with timer() as timing:
             model = function(start, build, seed=seed)
         tree = torsion_tree(model.structure, model.first, model.last)
         after = measure(model.structure, [tree], model.structure.xyz, None)
@@ -222,7 +212,7 @@ def _make_builder(module: str) -> Callable[[Episode, int, float | None], Numbers
             | {
                 "rmsd": _loop_rmsd(episode, model.structure, model.structure.xyz),
                 "residues": model.last - model.first + 1,
-                "after": _shorten(after),
+                "after": short_values(after),
                 "finite": bool(np.isfinite(model.structure.xyz).all()),
             }
         )
@@ -248,7 +238,7 @@ def _measure_native(episode: Episode) -> Numbers:
     """Overlaps, outliers and cis bonds of the native."""
     native, (first, last) = episode.native, episode.span
     tree = torsion_tree(native, first, last, altloc=any_altloc(native, first, last))
-    return {"native": _shorten(measure(native, [tree], native.xyz, None)), "native_cis": count_native_cis(episode)}
+    return {"native": short_values(measure(native, [tree], native.xyz, None)), "native_cis": count_native_cis(episode)}
 
 
 def _measure_loop(episode: Episode, structure: Structure, xyz: Floats) -> Numbers:
@@ -270,8 +260,3 @@ def _loop_rmsd(episode: Episode, structure: Structure, xyz: Floats) -> float:
             if atom is not None and native_atom is not None:
                 target[atom] = episode.native.xyz[native_atom]
     return backbone_rmsd(structure, first, last, xyz, target)
-
-
-def _shorten(numbers: Numbers) -> Numbers:
-    """Metrics in the records of a benchmark, by their short names."""
-    return {metric.short: metric.value(numbers) for metric in METRICS}

@@ -6,7 +6,6 @@ measured is how many gaps are built, in what state, and at what cost.
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import numpy as np
 
 from geofold.app import api
 from geofold.app.report.chain_breaks import ALL, breaks, why_not_built
-from geofold.app.report.metrics import METRICS
+from geofold.app.report.metrics import short_values
 from geofold.bench.common.records import Records, gather, table_of, write_summary
+from geofold.bench.common.timing import timer
 from geofold.errors import GeofoldError, OptionError
 from geofold.molecule.io.read import read
 
@@ -74,17 +74,15 @@ def build_gaps(path: Path, seed: int) -> list[tuple[str, str, Numbers]]:
         "missing": [gap["missing"] for gap in gaps],
         "left": {f"{gap['after']} to {gap['before']}": why for gap in gaps if (why := why_not_built(gap))},
     }
-    wall, cpu = time.perf_counter(), sum(os.times()[:4])
     try:
-        result = api.repair(structure, build=ALL, seed=seed)
+        with timer() as timing:
+            result = api.repair(structure, build=ALL, seed=seed)
     except GeofoldError as error:
         return [(path.name, AGENT, numbers | {"failed": str(error).splitlines()[0]})]
-    numbers |= {
-        "seconds": time.perf_counter() - wall,
-        "cpu_seconds": sum(os.times()[:4]) - cpu,
+    numbers |= timing | {
         "built": sum(len(build["sequence"]) for build in result.report["built"]),
         "loops": [build["residues"] for build in result.report["built"]],
-        "after": {metric.short: metric.value(result.report["after"]) for metric in METRICS},
+        "after": short_values(result.report["after"]),
         "audit": result.passed,
         "failed_checks": [check["name"] for check in result.report["audit"]["checks"] if not check["passed"]],
     }

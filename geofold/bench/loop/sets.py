@@ -3,9 +3,9 @@
 ``bent`` and ``tuning`` are made from `structures/`. Published sets are in a folder with a MANIFEST.tsv: in
 ``sellers_...`` a bent loop is repaired; in the others the loop is removed from its native together with all side chains
 within 10 A, as the published methods were measured. In ``short`` and ``valid``, loops are removed from packed chains of
-the test split and of the validation split; the surrounding side chains stay, except in ``valid_bare``. In
-``valid_wrong`` and ``valid_near`` the loop is perturbed strongly or slightly, and the side chains are packed around it.
-In ``intact`` the start is the native itself.
+the test split and of the validation split; the surrounding side chains stay, except in ``valid_bare``. In ``shell``
+and ``near`` the loop is perturbed strongly or slightly, and the side chains are packed around it. In ``intact`` the
+start is the native itself.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from geofold.app.report.measure import CIS, backbone
 from geofold.bench.common.data import read_chains_and_side_chains
 from geofold.bench.loop import bent_set
 from geofold.errors import InputFileError, OptionError
+from geofold.modelling.option_table import AUTO
 from geofold.modelling.options import RunOptions
 from geofold.modelling.repair.side_chain_shell import ANGSTROM, SideChainShell
 from geofold.molecule.datasets.bent_loops import PerturbedLoop as ChainLoop
@@ -80,9 +81,9 @@ CHAIN_SETS = {
     "short": ChainSet("test", (4, 5, 6, 7, 8)),
     "valid": ChainSet("valid", (12, 8, 6, 16)),
     "valid_bare": ChainSet("valid", (12, 12, 12, 16), bare=True),
-    "valid_wrong": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(3.5, 6.0)),
+    "shell": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(3.5, 6.0)),
     "intact": ChainSet("valid", (12, 8, 10, 6), intact=True),
-    "valid_near": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(0.5, 1.5)),
+    "near": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(0.5, 1.5)),
 }
 
 
@@ -102,7 +103,7 @@ class Episode:
         Experimental structure; atoms are matched by residue and name.
     sequence : str or None
         Sequence of a loop that is missing from the start.
-    shell : float
+    shell : float or 'auto'
         `repack_shell` (A).
     """
 
@@ -111,7 +112,7 @@ class Episode:
     loop: str
     native: Structure
     sequence: str | None = None
-    shell: float = 0.0
+    shell: float | str = 0.0
 
     @property
     def span(self) -> tuple[int, int]:
@@ -161,7 +162,7 @@ def _chain_episodes(set_name: str, data: str, count: int) -> Iterator[Episode]:
         if chain_set.intact:
             yield Episode(site.name, native, label, native)
         elif chain_set.bent is not None:
-            yield Episode(site.name, bend_and_refine(native, site), label, native, shell=SHELL_RADIUS)
+            yield Episode(site.name, bend_and_refine(native, site), label, native, shell=AUTO)
         else:
             bare = {"reach": SIDE_CHAIN_REACH, "shell": SHELL_RADIUS} if chain_set.bare else {}
             yield remove_loop(site.name, native, label, **bare)
@@ -187,12 +188,16 @@ def _published_episodes(set_name: str, folder: Path, limit: int | None) -> Itera
     if set_name in HALVED_SETS:
         selected = np.random.default_rng(0).permutation(len(rows))[: len(rows) // 2]
         rows = [rows[k] for k in np.sort(selected)]
+
+    def read_named(path: Path) -> Structure:
+        return read(path, name=path.name)  # so that no record has a path of this machine
+
     for row in rows[:limit]:
         chain = "" if row["chain"] == "_" else row["chain"]
         loop = f"{chain}:{row['start_resid']}-{row['end_resid']}"
-        name, native = Path(row["pdb_file"]).name.split(".")[0], read(folder / row["pdb_file"])
+        name, native = Path(row["pdb_file"]).name.split(".")[0], read_named(folder / row["pdb_file"])
         if set_name.startswith("sellers"):
-            yield Episode(name, read(folder / row["start_model"]), loop, native, shell=SHELL_RADIUS)
+            yield Episode(name, read_named(folder / row["start_model"]), loop, native, shell=SHELL_RADIUS)
         else:
             yield remove_loop(name, native, loop, reach=SIDE_CHAIN_REACH, shell=SHELL_RADIUS)
 

@@ -19,7 +19,8 @@ COLUMNS = {
     "loops": "{:.0f}", "median_rmsd": "{:.2f}", "mean_rmsd": "{:.2f}", "below_1": "{:.2f}", "below_2": "{:.2f}",
     "top5_rmsd": "{:.2f}", "closest_rmsd": "{:.2f}", "trans_median_rmsd": "{:.2f}", "success": "{:.3f}",
     "kept_promises": "{:.3f}", "energy_below_start": "{:.3f}", "overlaps": "{:.2f}", "rama_outliers": "{:.2f}",
-    "inside_confidence": "{:.2f}", "cis_made": "{:.0f}", "chirality_changed": "{:.0f}", "cpu_seconds": "{:.1f}",
+    "inside_confidence": "{:.2f}", "repacked": "{:.2f}", "further_than_start": "{:.0f}", "cis_made": "{:.0f}",
+    "chirality_changed": "{:.0f}", "cpu_seconds": "{:.1f}",
 }  # fmt: skip
 HEADS = {
     "loops": "loops", "median_rmsd": "median RMSD (A)", "mean_rmsd": "mean", "below_1": "below 1 A",
@@ -27,6 +28,7 @@ HEADS = {
     "trans_median_rmsd": "median, trans natives", "success": "down to the native's overlaps + 1 and outliers",
     "kept_promises": "geometry kept", "energy_below_start": "energy below start", "overlaps": "overlaps",
     "rama_outliers": "outliers", "inside_confidence": "within the 68 % interval",
+    "repacked": "neighbours repacked", "further_than_start": "further off than the start",
     "cis_made": "cis made", "chirality_changed": "chirality changed",
     "cpu_seconds": "median CPU s",
 }  # fmt: skip
@@ -85,7 +87,10 @@ def compute_metrics(rows: list[Row]) -> dict[str, float]:
     if trans.any() and not trans.all():
         metrics["trans_median_rmsd"] = np.median(rmsd[trans])
     if all("rmsd_start" in row for row in rows):
-        metrics["start_median_rmsd"] = np.median([row["rmsd_start"] for row in rows])
+        starts = np.array([row["rmsd_start"] for row in rows])
+        metrics |= {"start_median_rmsd": np.median(starts), "further_than_start": np.sum(rmsd > starts)}
+    if any(row.get("repacked") for row in rows):
+        metrics["repacked"] = np.mean([row.get("repacked", 0) > 0 for row in rows])
     if all("checks" in row for row in rows):
         metrics |= {
             "kept_promises": np.mean([keeps_geometry(r) for r in rows]),
