@@ -40,7 +40,7 @@ from geofold.molecule.sidechains.repacking import BACKBONE_AND_CB
 from geofold.molecule.structure import Structure
 
 SEEDED_SETS = {"bent": bent_set.TEST_SEED, "tuning": bent_set.TUNING_SEED}
-DEFAULT_COUNT, CHAIN_SEED, MAX_RESIDUES = 100, 23, 350
+CHAIN_SEED, MAX_RESIDUES = 23, 350
 HALVED_SETS = ("structured_16res", "fread_16res")
 """Sets of which a fixed random half is run."""
 SIDE_CHAIN_REACH = 1.0
@@ -67,6 +67,8 @@ class ChainSet(NamedTuple):
         removed.
     intact : bool
         Whether the native itself is the start.
+    loops : int
+        Number of loops.
     """
 
     split: str
@@ -75,14 +77,15 @@ class ChainSet(NamedTuple):
     bare: bool = False
     bent: tuple[float, float] | None = None
     intact: bool = False
+    loops: int = 100
 
 
 CHAIN_SETS = {
     "short": ChainSet("test", (4, 5, 6, 7, 8)),
     "valid": ChainSet("valid", (12, 8, 6, 16)),
     "valid_bare": ChainSet("valid", (12, 12, 12, 16), bare=True),
-    "shell": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(3.5, 6.0)),
-    "intact": ChainSet("valid", (12, 8, 10, 6), intact=True),
+    "shell": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(3.5, 6.0), loops=40),
+    "intact": ChainSet("valid", (12, 8, 10, 6), intact=True, loops=60),
     "near": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(0.5, 1.5)),
 }
 
@@ -136,7 +139,7 @@ def episodes(set_name: str, data: str | None, limit: int | None) -> Iterator[Epi
     if data is None:
         raise OptionError(f"set {set_name} without --data", "the folder that holds it", "add --data FOLDER")
     if set_name in CHAIN_SETS:
-        yield from _chain_episodes(set_name, data, limit or DEFAULT_COUNT)
+        yield from _chain_episodes(set_name, data, limit or CHAIN_SETS[set_name].loops)
     else:
         yield from _published_episodes(set_name, Path(data), limit)
 
