@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from geofold.app.report.audit import Check, audit
+from geofold.app.report.audit_added import audit_added
 from geofold.app.report.audit_built import audit_built
 from geofold.app.report.metrics import measure
 from geofold.app.report.report import build_report
@@ -109,6 +110,7 @@ def finish(
         checks = audit_built(structure, built, written, (before, after), options.altloc, cis_pro=options.allow_cis_pro)
     if options.shell:
         checks.append(_neighbours(structure, outcomes, written))
+    checks += audit_added(structure, written, added)
     checks += [Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts]
     checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in outcomes)), 0.0))
     report = build_report(

@@ -18,6 +18,7 @@ from geofold.app.caps import overlap_check
 from geofold.app.closable_builds import closable_builds
 from geofold.app.finalise import finish
 from geofold.app.repair_runs import Requests, build_missing, repair_existing
+from geofold.app.report.audit_added import audit_added
 from geofold.app.report.chain_breaks import breaks, missing_ends, why_not_built
 from geofold.app.report.check import measure_whole
 from geofold.app.result import Result
@@ -102,6 +103,8 @@ class Fix:
         self.record(SIDE_CHAINS, list(labels), [f"{label}: its backbone is incomplete" for label in torn])
         if added:
             self.take_edit(completed)
+            checks = audit_added(self.structure, self.structure.xyz, added)
+            self.checks += [check.as_dict() | {"name": f"{SIDE_CHAINS}: {check.name}"} for check in checks]
 
     def build_gaps(self) -> None:
         """Build every gap with a known sequence."""
