@@ -22,6 +22,7 @@ from geofold.app.commands.maze import maze
 from geofold.app.commands.options import Seed
 from geofold.app.commands.repair import constrain, fix, prepare, repair
 from geofold.app.commands.train import data_app, train_app
+from geofold.app.commands.usage import usage_line
 from geofold.app.commands.view import view
 from geofold.errors import GeofoldError
 from geofold.streams import finish_output, say, unprinted
@@ -167,10 +168,8 @@ def main(args: list[str] | None = None) -> int:
 
 def _misused(mistake: Any, args: list[str]) -> int:
     """Report what is wrong with a command line and return the exit status."""
-    context = mistake.ctx
-    command = context.command_path if context is not None else "geofold"
     if not args:
         say(mistake.format_message() or "geofold: no command given; see geofold --help", err=True)
         return 2
-    say(f"geofold: {printable(' '.join(mistake.format_message().split()))} See {command} --help", err=True)
+    say(f"geofold: {printable(usage_line(mistake, args))}", err=True)
     return 2

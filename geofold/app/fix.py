@@ -28,6 +28,7 @@ from geofold.modelling.progress import ProgressCallback
 from geofold.modelling.repair.detection import detect_ranges, report_plddt
 from geofold.modelling.threads import one_thread
 from geofold.molecule.caps.capping import cap_chains
+from geofold.molecule.carbonyl import missing_oxygens
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.io.read import read
@@ -92,18 +93,24 @@ class Fix:
         before = self.structure
         return replace(read(content, name=before.source), given=before.given, given_from=before.given_from)
 
-    def complete_side_chains(self) -> None:
-        """Complete side chains of residues with a complete backbone."""
+    def complete_residues(self) -> None:
+        """Add backbone oxygens, and complete side chains of residues with a complete backbone."""
+        oxygens = missing_oxygens(self.structure)
+        if oxygens:
+            self.take_edit(with_atoms(self.structure, oxygens))
         structure, conformer = self.structure, self.structure.conformer_mask
         standard = [k for k, residue in enumerate(structure.residues) if residue.resname in STANDARD_RESIDUES]
         whole = [k for k in standard if all(structure.atom(k, name, conformer) is not None for name in BACKBONE)]
-        torn = [structure.residues[k].label for k in sorted(set(standard) - set(whole))]
+        in_gaps = {k for gap in find_gaps(structure) for k in range(gap.before + 1, gap.after)}  # built, or left, later
+        torn = [structure.residues[k].label for k in sorted(set(standard) - set(whole) - in_gaps)]
         completed, added = complete_side_chains(structure, whole, seed=self.options.seed)
-        labels = dict.fromkeys(structure.residues[atom.residue].label for atom in added)
-        self.record(SIDE_CHAINS, list(labels), [f"{label}: its backbone is incomplete" for label in torn])
+        labels = [f"{structure.residues[atom.residue].label} (O)" for atom in oxygens]
+        labels += dict.fromkeys(structure.residues[atom.residue].label for atom in added)
+        self.record(SIDE_CHAINS, labels, [f"{label}: its backbone is incomplete" for label in torn])
         if added:
             self.take_edit(completed)
-            checks = audit_added(self.structure, self.structure.xyz, added)
+        if added or oxygens:
+            checks = audit_added(self.structure, self.structure.xyz, [*oxygens, *added])
             self.checks += [check.as_dict() | {"name": f"{SIDE_CHAINS}: {check.name}"} for check in checks]
 
     def build_gaps(self) -> None:
@@ -265,7 +272,7 @@ def fix(
     original = with_given_sequences(load(source, name), fasta)
     run = Fix(original, options, progress, time.perf_counter())
     steps: list[Callable[[], None]] = [
-        run.complete_side_chains,
+        run.complete_residues,
         run.build_gaps,
         *([run.build_ends] if ends else []),
         run.add_caps,

@@ -48,7 +48,7 @@ class Prepare(Fix):
 
     def run(self) -> None:
         """Complete side chains, build gaps, name what is left out, and write the file that a force field accepts."""
-        self.complete_side_chains()
+        self.complete_residues()
         self.build_gaps()
         options, structure = self.options, self.structure
         field, conformer = options.force_field_value, structure.conformer(options.altloc)

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geofold.app.report.metrics import METRICS
+from geofold.app.report.summary import summary, target_of
 from geofold.errors import OptionError
 from geofold.files import temporary_folder, write_all
-from geofold.modelling.repair.detection import plddt_lines
 from geofold.molecule.io.read import recognise, require_suffix
 from geofold.molecule.io.write import trajectory_pdb
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import links_among
 from geofold.paths import require_writable
 from geofold.streams import say
-from geofold.terminal import printable_values
 
 if TYPE_CHECKING:
     import mdtraj
@@ -68,7 +66,7 @@ class Result:
         """Return the command, its target, and whether the audit passed."""
         audit = "passed" if self.passed else "failed"
         name = self.report["input"]["name"]
-        return f"<Result of {self.report['command']} of {name}: {_target(self.report)}, audit {audit}>"
+        return f"<Result of {self.report['command']} of {name}: {target_of(self.report)}, audit {audit}>"
 
     @property
     def models(self) -> tuple[Result, ...]:
@@ -224,71 +222,3 @@ def require_trajectory_name(path: str | Path) -> str:
     if suffix not in (".pdb", ".dcd", ".xtc"):
         raise OptionError(f"trajectory {path}", "a name ending in .pdb, .dcd or .xtc", "rename it")
     return suffix
-
-
-def summary(report: dict[str, Any]) -> str:
-    """Summarise a report in a few lines of printable characters."""
-    report = printable_values(report)
-    before, after = report["before"], report["after"]
-    lines = [f"{report['command']} of {report['input']['name']}: {_target(report)}"]
-
-    def row(name: str, start: Any, end: Any, unit: str = "") -> None:
-        lines.append(f"  {name:<26}{start!s:>12} -> {end!s:>12} {unit}".rstrip())
-
-    if "built" in report:  # residues that were missing have no other measurement before
-        row("missing residues", before["missing_residues"], after["missing_residues"])
-    for step in report.get("steps", []):
-        lines.append(f"  {step['step']}: {', '.join(step['done']) or 'none'}")
-        lines += [f"    left: {text}" for text in step["left"]]
-    for metric in METRICS:
-        if metric.value(after) is not None:
-            row(metric.label, metric.summarise(before), metric.summarise(after), metric.unit(after))
-    for contact in report.get("contacts", []):
-        row(contact["contact"], contact["before_angstrom"], contact["after_angstrom"], "A")
-    moved = report["moved"]
-    furthest = moved["max_displacement_angstrom"]
-    for built in report.get("built", []):
-        sequence = f"{built['sequence']} (sequence: {built['sequence_from']})"
-        lines.append(f"  built {built['residues']} {sequence}, {built['atoms']} atoms")
-    if "density" in report:
-        density = report["density"]
-        row("map correlation", density.get("correlation_before", "-"), density["correlation"])
-    for pair in report.get("copies", {}).get("compared", []):
-        lines.append(
-            f"  {pair['residues']} copies {pair['of']}: {pair['backbone_rmsd_angstrom']} A apart (backbone RMSD)"
-        )
-    lines += [f"  not copied: {text}" for text in report.get("copies", {}).get("left", [])]
-    if "copies" in report and not any(report["copies"].values()):
-        lines.append("  no other chain has the residues around these loops")
-    if "caps" in report and "steps" not in report:
-        lines += [f"  {cap['name']} {cap['residue']} caps {cap['bonded_to']}" for cap in report["caps"]["added"]]
-        lines += [f"  not capped: {text}" for text in report["caps"]["left"]]
-    if moved["atoms"] or ("built" not in report and "steps" not in report):
-        lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {furthest} A")
-    if "plddt" in report:
-        lines += [f"  {line}" for line in plddt_lines(report["plddt"])]
-    for loop, interval in zip(report.get("loops", []), report.get("confidence", []), strict=False):
-        if interval is None:
-            continue
-        near, far = interval["from_angstrom"], interval["to_angstrom"]
-        chance = round(100 * interval["probability_within_2_angstrom"])
-        lines.append(
-            f"  {loop}: expected within {near}-{far} A of the native (backbone RMSD, two in three); "
-            f"below 2 A: {chance} %"
-        )
-        errors = interval["residue_error_angstrom"]
-        worst = max(errors, key=errors.__getitem__)
-        lines.append(f"  {loop}: largest expected error of a residue {errors[worst]} A, at {worst}")
-    failed = [c["name"] for c in report["audit"]["checks"] if not c["passed"]]
-    lines.append("  audit: passed" if not failed else f"  audit: FAILED: {', '.join(failed)}")
-    return "\n".join(lines)
-
-
-def _target(report: dict[str, Any]) -> str:
-    """Name the loops or the chain that moved."""
-    if report["command"] in ("fix", "prepare"):
-        return "done" if any(step["done"] for step in report["steps"]) else "nothing to do"
-    if report["command"] == "repair":
-        nothing = "no loop is in trouble" if report["options"].get("cap") is None else "caps only"
-        return ", ".join(report.get("loops", [])) or nothing
-    return ", ".join(report.get("loops", [])) or "whole chain"

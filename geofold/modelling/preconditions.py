@@ -37,7 +37,7 @@ def separate(structure: Structure, ranges: list[tuple[int, int]]) -> list[tuple[
         If two ranges overlap or are adjacent.
     """
     if not ranges:
-        raise OptionError("no loop", "at least one range such as A:45-56, or --auto", "add one with --loop")
+        raise OptionError("nothing to do", "--loop A:45-56, --auto, --build or --cap", "give one of them")
     for (_, end), (start, _) in zip(sorted(ranges), sorted(ranges)[1:], strict=False):
         if start <= end + 1:
             raise OverlappingLoopsError(

@@ -67,10 +67,10 @@ def test_the_report_names_what_was_removed_and_what_is_left() -> None:
     ligand = gf.prepare(STRUCTURES / "5pti.cif", energy=False)
     assert step(ligand, REMOVED)["done"] == ["63 waters", "A:70 PO4", "A:324 UNX"]
     broken = without_records((STRUCTURES / "1bhl.pdb").read_bytes(), "SEQRES")
-    lines = [line for line in broken.decode().splitlines(True) if line[12:26] != " C   LEU A 102"]
+    lines = [line for line in broken.decode().splitlines(True) if line[12:26] != " C   PRO A  58"]
     result = gf.prepare("".join(lines), energy=False)
-    torn = [text for text in step(result, REMOVED)["left"] if text.startswith("A:102")]
-    assert len(torn) == sum(line[12:26] == " C   LEU A 102" for line in broken.decode().splitlines())
+    torn = [text for text in step(result, REMOVED)["left"] if text.startswith("A:58")]
+    assert len(torn) == sum(line[12:26] == " C   PRO A  58" for line in broken.decode().splitlines())
     assert any("A:137 to A:154: a break" in text for text in step(result, READY)["left"])
     require_accepted(result.content, AMBER14)  # no bond is made across the break
 

@@ -9,6 +9,7 @@ import pytest
 from app_cases import STRUCTURES
 
 import geofold as gf
+from geofold.cli import main
 from geofold.errors import BackboneError
 from geofold.molecule.io.read import read
 from geofold.molecule.topology.torsion_tree import torsion_tree
@@ -65,3 +66,43 @@ def test_a_chain_of_nothing_but_scattered_atoms() -> None:
     lines = [scattered(line, k) for k, line in enumerate(atoms(lambda number, name: name in ("N", "CA", "C"), 2))]
     found = gf.check("".join(lines).encode(), energy=False)
     assert found["residues"] == ["A:1-2"] and np.isfinite(found["before"]["worst_overlap_angstrom"])
+
+
+def test_a_residue_without_ca_is_built_with_its_neighbours() -> None:
+    """Its sequence is that of the atoms that it has, where no record says so."""
+    text = "".join(atoms(lambda number, name: (number, name) != (50, "CA"))).encode()
+    (gap,) = gf.check(text, energy=False)["chain_breaks"]
+    assert (gap["build"], gap["sequence"], gap["sequence_from"]) == ("A:49-51", "L", "atoms of the file")
+    result = gf.fix(text, energy=False, streams=1, rounds=1)
+    steps = {step["step"]: step for step in result.report["steps"]}
+    assert steps["gaps built"]["done"] == ["A:49-51"] and not steps["side chains completed"]["left"]
+    assert not gf.check(result.content, energy=False)["chain_breaks"]
+
+
+def test_a_missing_oxygen_is_placed_where_it_was() -> None:
+    whole = read("".join(atoms(lambda *_: True)).encode())
+    text = "".join(atoms(lambda number, name: (number, name) not in ((50, "O"), (76, "O")))).encode()
+    result = gf.fix(text, energy=False)
+    steps = {step["step"]: step for step in result.report["steps"]}
+    assert steps["side chains completed"]["done"] == ["A:50 (O)"]
+    assert steps["side chains completed"]["left"] == ["A:76: its backbone is incomplete"]  # nothing decides it there
+    end = read(result.content)
+    place = end.xyz[end.atom(49, "O", end.conformer_mask)]
+    assert np.linalg.norm(place - whole.xyz[whole.atom(49, "O", whole.conformer_mask)]) < 0.01
+    assert result.passed
+
+
+def test_check_names_incomplete_side_chains_and_what_completes_them(
+    capsys: pytest.CaptureFixture[str], tmp_path
+) -> None:
+    path = tmp_path / "cut.pdb"
+    path.write_text("".join(atoms(lambda number, name: number != 48 or name not in ("CE", "NZ"))))
+    assert main(["check", str(path), "--no-energy"]) == 0
+    shown = capsys.readouterr().out
+    assert "incomplete residues    1 (A:48 LYS lacks CE, NZ)" in shown and f"geofold fix {path} -o OUT" in shown
+    assert gf.check(STRUCTURES / "1ubi.pdb", energy=False)["incomplete_side_chains"] == []
+
+
+def test_what_fix_cannot_do_is_not_called_nothing() -> None:
+    text = "".join(atoms(lambda number, name: (number, name) != (76, "O"))).encode()
+    assert "nothing done, 1 left as it is" in gf.fix(text, energy=False).summary()

@@ -109,3 +109,20 @@ def test_the_hash_is_that_of_the_library() -> None:
         pytest.skip("another version of 3Dmol.js")
     digest = base64.b64encode(hashlib.sha384(path.read_bytes()).digest()).decode()
     assert f"sha384-{digest}" == viewer_library.LIBRARY_INTEGRITY
+
+
+def test_a_report_of_another_structure_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps({"moved": {"residues": ["B:900"]}}))
+    status = main(["view", str(BENT), "--report", str(report), "-o", str(tmp_path / "v.html"), "--no-energy"])
+    said = capsys.readouterr().err
+    assert status == 2 and "of another structure" in said and "B:900" in said and said.count("\n") == 1
+    assert not (tmp_path / "v.html").exists()
+
+
+def test_a_structure_without_a_report_is_compared_whole(tmp_path: Path) -> None:
+    page = tmp_path / "v.html"
+    native = str(BENT).replace("_bent", "")
+    assert main(["view", str(BENT), "--compare", native, "-o", str(page), "--no-energy"]) == 0
+    found = re.search(r"backbone RMSD ([0-9.]+)", page.read_text())
+    assert found is not None and 0.5 < float(found[1]) < 3

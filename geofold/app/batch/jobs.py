@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from geofold import __version__
-from geofold.app.batch.columns import COLUMNS, EITHER, NEEDED, TOGETHER, WRITTEN
+from geofold.app.batch.columns import COLUMNS, EITHER, NEEDED, TOGETHER, WHOLE_BUILDS, WRITTEN
 from geofold.app.outputs import Targets
 from geofold.app.result import require_trajectory_name
 from geofold.errors import GeofoldError, JobsError
+from geofold.molecule.selection import parse_range
 from geofold.paths import identity, require_writable
 from geofold.resources import shipped_weights
 
@@ -121,6 +122,7 @@ def read_jobs(command: str, path: str, reserved: tuple[str, ...] = ()) -> list[J
     for row, texts in _rows(command, path):
         job = Job(command, row, folder, dict(_cells(command, f"{path}, row {row}", texts)))
         _require_whole(job, path)
+        _require_ranges(job, path)
         jobs.append(job)
     if not jobs:
         raise JobsError(f"{path} has no jobs", "a row for each job under the header", "add some")
@@ -220,6 +222,18 @@ def _require_whole(job: Job, path: str) -> None:
                 require_writable(target)
         except GeofoldError as error:
             _refuse(where, name, error.given, error.expected, error.remedy)
+
+
+def _require_ranges(job: Job, path: str) -> None:
+    """Refuse a row with a loop that is not a range; whether the structure has it is known when the job runs."""
+    for name in ("loop", "build"):
+        for text in job.cells.get(name, []):
+            if name == "build" and text in WHOLE_BUILDS:
+                continue
+            try:
+                parse_range(text.partition("=")[0])
+            except GeofoldError as error:
+                _refuse(f"{path}, row {job.row}", name, error.given, error.expected, error.remedy)
 
 
 def _require_apart(jobs: list[Job], path: str, reserved: tuple[str, ...]) -> None:

@@ -90,7 +90,7 @@ def _print_summary(name: str, jobs: str, rows: list[dict[str, Any]]) -> None:
             say(f"row {row['row']}: {printable(row['message'])}", err=True)
     count = {status: sum(row["status"] == status for row in rows) for status in (PASSED, FAILED, ERROR)}
     say(
-        f"batch {name} of {printable(jobs)}: {len(rows)} jobs, {count[PASSED]} passed, "
+        f"batch {name} of {printable(jobs)}: {len(rows)} job{'' if len(rows) == 1 else 's'}, {count[PASSED]} passed, "
         f"{count[FAILED]} failed their audit, {count[ERROR]} could not be run",
         err=True,
     )

@@ -21,7 +21,14 @@ def check(
     energy: Annotated[bool, option("energy", "check")] = True,
     force_field: Field = "amber14",
     fasta: Annotated[str | None, option("fasta", "check")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if something is wrong.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Exit with status 1 for any severe overlap, Ramachandran outlier, chain break, incomplete side chain "
+            "or loop that looks wrong.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

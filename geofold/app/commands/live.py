@@ -58,7 +58,7 @@ def live(
 def _replay(script: str, output: str, report: str | None) -> None:
     from geofold.app.live.save import structure_file
     from geofold.app.live.start import replay
-    from geofold.app.result import summary
+    from geofold.app.report.summary import summary
     from geofold.files import encoded, write_all
     from geofold.molecule.io.content import content_of
 

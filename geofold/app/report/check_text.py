@@ -9,6 +9,9 @@ from geofold.app.report.metrics import METRICS
 from geofold.modelling.repair.detection import plddt_lines
 from geofold.terminal import printable_values, shell_quoted
 
+SHOWN = 3
+"""Number of incomplete residues that are named."""
+
 
 def check_text(report: dict[str, Any]) -> str:
     """Format the report of `check` as lines of printable characters; commands are quoted for a shell."""
@@ -29,38 +32,67 @@ def check_text(report: dict[str, Any]) -> str:
         lines.append(f"  to build all gaps      {_command(raw, 'all')}")
     if sum(end["build"] is not None for end in raw["chain_ends"]) > 1:
         lines.append(f"  to build all ends      {_command(raw, 'ends')}")
-    if known and report["trouble"]["stretches"]:
-        lines.append(f"  to repair everything   {_command(raw, 'all', ' --auto')}")
     if report["prior"] is not None:
         low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in report["prior"]["unlikely"])
-        lines.append(f"  torsion prior          {report['prior']['mean_nat']} nat a residue; unlikely: {low or 'none'}")
+        of_all = f" (mean log-likelihood; of all residues {report['prior']['mean_nat']})" if low else ""
+        lines.append(f"  unusual torsions       {low or 'none'}{of_all}")
     bad = ", ".join(part["residues"] for part in report["trouble"]["stretches"])
-    lines.append(f"  loop model             in trouble: {bad or 'nothing'}")
+    lines.append(f"  loops that look wrong  {bad or 'none'}")
+    if bad:
+        lines.append(f"    to repair them       {_command(raw, 'all' if known else '', ' --auto')}")
+    lines += _side_chains(raw, report.get("incomplete_side_chains", []))
     if "plddt" in report:
         lines += [f"  {line}" for line in plddt_lines(report["plddt"])]
     return "\n".join(lines + [f"  note: {note}" for note in report["notes"]])
 
 
 def find_faults(report: dict[str, Any]) -> list[str]:
-    """Names of what is wrong with a structure by its report: overlaps, outliers, chain breaks, anomalous segments."""
+    """Names of what is wrong with a structure by its report: overlaps, outliers, chain breaks and so on."""
     before = report["before"]
     faults = {
         "severe overlaps": before["severe_overlaps"],
         "Ramachandran outliers": before["ramachandran"]["outliers"],
         "chain breaks": len(report["chain_breaks"]),
         "anomalous segments": len(report["trouble"]["stretches"]),
+        "incomplete side chains": len(report.get("incomplete_side_chains", [])),
     }
     return [name for name, count in faults.items() if count]
 
 
 def _command(report: dict[str, Any], build: str | None, others: str = "") -> str:
-    """Return the command that builds a gap of a file, with other options; empty if it cannot be built."""
+    """Return the command that builds a gap of a file (none if empty), with other options.
+
+    Parameters
+    ----------
+    report : dict
+    build : str or None
+        Argument of `--build`; None: there is no command, and the text is empty.
+    others : str
+        Other options, after a blank.
+    """
     if build is None:
         return ""
-    name, fasta = report["input"]["name"], report["input"].get("fasta")
-    file = f"./{name}" if name.startswith("-") else name
-    sequences = f" --fasta {shell_quoted(fasta)}" if fasta else ""
-    return f"geofold repair {shell_quoted(file)} --build {shell_quoted(build)}{sequences}{others} -o OUT"
+    fasta = report["input"].get("fasta")
+    built = f" --build {shell_quoted(build)}" if build else ""
+    sequences = f" --fasta {shell_quoted(fasta)}" if fasta and build else ""
+    return f"geofold repair {_file(report)}{built}{sequences}{others} -o OUT"
+
+
+def _file(report: dict[str, Any]) -> str:
+    """Name of the input as an argument of a command."""
+    name = report["input"]["name"]
+    return shell_quoted(f"./{name}" if name.startswith("-") else name)
+
+
+def _side_chains(report: dict[str, Any], listed: list[str]) -> list[str]:
+    """Lines on incomplete side chains, and the command that completes them."""
+    if not listed:
+        return []
+    rest = f"; and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return [
+        f"  incomplete residues    {len(listed)} ({'; '.join(listed[:SHOWN])}{rest})",
+        f"    to complete them     geofold fix {_file(report)} -o OUT",
+    ]
 
 
 def _gap(gap: dict[str, Any], command: str) -> list[str]:

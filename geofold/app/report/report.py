@@ -235,7 +235,7 @@ def _notes(structure: Structure, outcomes: list[StreamOutcome], model: EnergyMod
         if not outcome.tree.closed:
             notes.append(f"{labels} reaches a chain end or a chain break: that end moves freely")
         if outcome.status == "rigid":
-            notes.append(f"{labels} has no torsional freedom left once its ends are held (rigid): nothing moved")
+            notes.append(f"{labels} has no torsional freedom once its ends are held (rigid): add residues on each side")
         if outcome.status == "kept":
             notes.append(f"{labels} stays as it is: no model is clearly better")
         if outcome.status == "stuck":

@@ -62,7 +62,7 @@ def compare(trajectory: Trajectory, labels: Sequence[str], others: Sequence[tupl
     ----------
     trajectory : Trajectory
     labels : sequence of str
-        Residues that moved, which are compared.
+        Residues that moved, which are compared; all if it is empty.
     others : sequence of (str, str)
         Names and PDB texts, whose first models are taken.
 
@@ -71,23 +71,42 @@ def compare(trajectory: Trajectory, labels: Sequence[str], others: Sequence[tupl
     InputFileError
         If a structure has none of the residues.
     """
+    everything = not labels
+    labels = labels or list(dict.fromkeys(label_of(atom.residue) for atom in trajectory.atoms))
     colours = [COLOURS[k % len(COLOURS)] for k in range(len(others))]
-    return [_compared(trajectory, set(labels), *other, colour) for other, colour in zip(others, colours, strict=True)]
+    return [
+        _compared(trajectory, set(labels), *other, colour, everything)
+        for other, colour in zip(others, colours, strict=True)
+    ]
 
 
-def _compared(trajectory: Trajectory, labels: set[str], name: str, text: str, colour: str) -> Compared:
+def _compared(
+    trajectory: Trajectory, labels: set[str], name: str, text: str, colour: str, everything: bool
+) -> Compared:
+    """Compare one structure.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+    labels : set of str
+        Residues to compare.
+    name, text, colour : str
+        Name, PDB text and colour of the structure.
+    everything : bool
+        Whether these are all residues, which are superposed then; else those that are not compared are.
+    """
     other = read_trajectory(text, frozenset())
     here, there = (_backbone(one) for one in (trajectory, other))
     both = [key for key in here if key in there]
-    moved = [key for key in both if _label(key[0]) in labels]
+    moved = [key for key in both if label_of(key[0]) in labels]
     if not moved:
         raise InputFileError(
-            f"{name} has no backbone of the residues that moved",
+            f"{name} has no backbone of the residues {'in the file' if everything else 'that moved'}",
             "a structure of the same chain and numbers",
             "check it",
         )
     xyz = other.xyz[0]
-    staying = [key for key in both if key[1] == "CA" and _label(key[0]) not in labels]
+    staying = [key for key in both if key[1] == "CA" and (everything or label_of(key[0]) not in labels)]
     if len(staying) >= SUPERPOSED:
         target = trajectory.xyz[-1, [here[key] for key in staying]]
         mobile = xyz[[there[key] for key in staying]]
@@ -96,8 +115,8 @@ def _compared(trajectory: Trajectory, labels: set[str], name: str, text: str, co
     squared = {key: float(np.square(xyz[there[key]] - trajectory.xyz[-1, here[key]]).sum()) for key in moved}
     by_label: dict[str, list[float]] = {}
     for key, value in squared.items():
-        by_label.setdefault(_label(key[0]), []).append(value)
-    groups = {atom.group for atom in other.atoms if _label(atom.residue) in labels}
+        by_label.setdefault(label_of(key[0]), []).append(value)
+    groups = {atom.group for atom in other.atoms if label_of(atom.residue) in labels}
     chains = {atom.group: atom.residue[0] for atom in other.atoms}
     edge = {near for group in groups for near in (group - 1, group + 1) if chains.get(near) == chains[group]}
     shown = [index for index, atom in enumerate(other.atoms) if atom.group in groups | edge]
@@ -115,5 +134,6 @@ def _backbone(trajectory: Trajectory) -> dict[tuple[Residue, str], int]:
     return places
 
 
-def _label(residue: Residue) -> str:
+def label_of(residue: Residue) -> str:
+    """Label of a residue as in reports."""
     return f"{residue[0]}:{residue[1]}{residue[2]}"

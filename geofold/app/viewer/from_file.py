@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from geofold.app.report.report_file import read_report
 from geofold.app.viewer import page as viewer
+from geofold.app.viewer.comparison import label_of
+from geofold.app.viewer.frames import read_trajectory
 from geofold.app.viewer.notebook import NotebookView
-from geofold.errors import GeofoldError
+from geofold.errors import GeofoldError, InputFileError
 from geofold.molecule.io.content import decode, read_bytes, unpack
 from geofold.molecule.io.pdb_reader import PDB
 from geofold.molecule.io.read import read, recognise
 from geofold.molecule.io.write import trajectory_pdb
+from geofold.molecule.numbers import abbreviate
 from geofold.molecule.topology.bonds import links_among
 
 
@@ -58,6 +62,7 @@ def page_of_file(
     called = "standard input" if name == "-" else name
     text, title, links = _models(content if isinstance(content, bytes) else read_bytes(content, called), called)
     numbers = {} if report is None else read_report(report)
+    _require_own(numbers, text, called)
     others = [(Path(path).name, _models(read_bytes(path, path), path)[0]) for path in compare]
     with _naming(called):
         return viewer.page(text, numbers, title=title, offline=offline, links=links, energy=energy, compared=others)
@@ -108,6 +113,35 @@ def _models(data: bytes, name: str) -> tuple[str, str, list[tuple[int, int]]]:
     else:
         text, kept = decode(content, name)[0], np.ones(len(structure), dtype=bool)
     return text, structure.title or name, [(link.i, link.j) for link in links_among(structure, kept)]
+
+
+def _require_own(report: Mapping[str, Any], text: str, name: str) -> None:
+    """Refuse a report of another structure: its residues that moved have to be in the file.
+
+    Parameters
+    ----------
+    report : mapping
+        Report, or empty.
+    text : str
+        PDB text of the file.
+    name : str
+        Name of the file in messages.
+
+    Raises
+    ------
+    InputFileError
+        If one of them is not.
+    """
+    moved = report.get("moved")
+    labels = moved.get("residues") if isinstance(moved, Mapping) else None
+    present = {label_of(atom.residue) for atom in read_trajectory(text, frozenset()).atoms} if labels else set()
+    missing = [label for label in labels or () if isinstance(label, str) and label not in present]
+    if missing:
+        raise InputFileError(
+            f"the report is of another structure: {name} has no residue {abbreviate(missing[0])}, which moved",
+            "the report of the run that wrote the file",
+            "check --report",
+        )
 
 
 @contextmanager

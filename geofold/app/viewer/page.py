@@ -119,7 +119,8 @@ def page(
     shown = _scene(frames_pdb, report, contacts, moved, inner_steps)
     trajectory, playable = shown.trajectory, len(shown.trajectory.xyz) > 1
     others = compare(trajectory, list(shown.colours), compared)
-    residues = residue_table(trajectory, list(shown.colours), report, others)
+    listed = list(shown.colours) or [label for other in others[:1] for label in other.rmsd]
+    residues = residue_table(trajectory, listed, report, others)
     panel = parts.report_panel(report, contacts or parts.listed_contacts(report), playable, residues)
     start, place = pdb_text(trajectory, 0), {row: index for index, row in enumerate(trajectory.rows)}
     bonded = [(place[i], place[j]) for i, j in links if i in place and j in place]

@@ -56,18 +56,19 @@ def residue_table(
     if not known:
         return ""
     built = "built" in report
-    head = ["Residue", *(["Expected error (Å)"] if errors else []), *([] if built else ["From the start (Å)"])]
+    starts = not built and len(trajectory.xyz) > 1
+    head = ["Residue", *(["Expected error (Å)"] if errors else []), *(["From the start (Å)"] if starts else [])]
     head += [f"{escape(other.name)} (Å)" for other in compared]
     largest = max(errors.values(), default=0.0)
     rows = []
     for label in known:
-        cells = [_bar(errors.get(label), largest)] * bool(errors) + [number(shift.get(label))] * (not built)
+        cells = [_bar(errors.get(label), largest)] * bool(errors) + [number(shift.get(label))] * starts
         cells += [number(other.rmsd.get(label)) for other in compared]
         body = "".join(f"<td>{cell}</td>" for cell in cells)
         name = f'<button type="button" class="pick">{escape(label)}</button>'
         rows.append(f'<tr data-residue="{escape(label)}"><th scope="row">{name}</th>{body}</tr>')
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    what = "Residues built" if built else "Residues modelled"
+    what = "Residues built" if built else "Residues modelled" if report else "Residues compared"
     content = f"<caption>{what}</caption><thead><tr>{top}</tr></thead><tbody>{''.join(rows)}</tbody>"
     total = _confidence(report) + "".join(other.sentence() for other in compared)
     return f'<div class="scroll"><table class="residues" id="residues">{content}</table></div>{total}'

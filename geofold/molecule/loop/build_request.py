@@ -244,7 +244,8 @@ def _gap(structure: Structure, span: ResidueRange, before: int, after: int, remo
         If nothing is missing.
     """
     residues = [before, *removed, after]
-    if not all(structure.bonded(left, right) for left, right in pairwise(residues)):
+    torn = [k for k in removed if structure.residues[k].resname in AMINO_NAMES and not structure.is_amino_acid(k)]
+    if torn or not all(structure.bonded(left, right) for left, right in pairwise(residues)):
         all_gaps = find_gaps(structure, span.chain, frozenset(removed))
         return next(gap for gap in all_gaps if (gap.before, gap.after) == (before, after))
     if removed:

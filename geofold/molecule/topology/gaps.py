@@ -89,13 +89,22 @@ def find_gaps(structure: Structure, chain: str | None = None, removed: frozenset
             free = numbers_between(*ends)
             content = contents.get(k)
             if content is None:
-                gaps.append(Gap(before, after, free, None, ""))
+                names = _names_in_file(structure, before, after, free)
+                gaps.append(Gap(before, after, free, names, "" if names is None else "atoms of the file"))
                 continue
             record, missing = recorded[name], slice(*content)
             gaps.append(
                 Gap(before, after, _recorded_numbers(record, missing) or free, record.names[missing], record.source)
             )
     return gaps
+
+
+def _names_in_file(structure: Structure, before: int, after: int, free: Sequence[Number]) -> tuple[str, ...] | None:
+    """Names of the residues of a gap, if the file has each of them in part; else None."""
+    between = structure.residues[before + 1 : after]
+    if [(residue.resnum, residue.icode) for residue in between] != list(free):
+        return None
+    return tuple(residue.resname for residue in between)
 
 
 def find_missing_ends(structure: Structure, chain: str | None = None) -> list[MissingEnd]:

@@ -209,7 +209,7 @@ def test_nothing_left_to_do_starts_nothing(tmp_path: Path, one_worker: str, caps
     jobs = table(tmp_path, ROWS[:1])
     assert main(["batch", "constrain", jobs, "--scheduler", one_worker]) == 0
     assert main(["batch", "constrain", jobs, "--scheduler", "tcp://127.0.0.1:1"]) == 0
-    assert capsys.readouterr().err.count("1 jobs, 1 passed") == 2
+    assert capsys.readouterr().err.count("1 job, 1 passed") == 2
 
 
 def test_repair(tmp_path: Path, one_worker: str) -> None:

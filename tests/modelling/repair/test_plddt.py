@@ -10,7 +10,7 @@ from app_cases import STRUCTURES
 
 import geofold as gf
 from geofold.app.report.check_text import check_text
-from geofold.app.result import summary
+from geofold.app.report.summary import summary
 from geofold.modelling.repair.detection import detect_ranges, plddt_lines, report_plddt
 from geofold.molecule.analysis.plddt import read_plddt
 from geofold.molecule.io.edit import with_expected_errors
