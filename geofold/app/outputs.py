@@ -48,23 +48,28 @@ class Targets:
         """List every path that may be written: those given, and those of further models."""
         return [*self.requested_paths(), *self.further_paths(self.models)]
 
-    def require(self, inputs: Mapping[str, str] | None = None) -> None:
+    def require(self, inputs: Mapping[str, str] | None = None, *, as_json: bool = False) -> None:
         """Refuse, before a long run, outputs that cannot be written or would replace an input.
 
         Parameters
         ----------
         inputs : mapping of str to str, optional
             Paths to read, by their role ("input", "report").
+        as_json : bool
+            Whether the report is printed on standard output.
 
         Raises
         ------
         OptionError
-            For several models on standard output, or a trajectory of an unknown format.
+            For several contents on standard output, or a trajectory of an unknown format.
         OutputError
             For an output that cannot be written, is named twice or is an input.
         """
         if self.output == STANDARD and self.models > 1:
             raise OptionError(f"{self.models} models on standard output", "a file name", "give one with -o")
+        if as_json and STANDARD in self.requested_paths():
+            given, remedy = "an output and --json, both on standard output", "give the output a file name"
+            raise OptionError(given, "one of them there", remedy)
         for path in self.all_paths():
             require_writable(path)
         require_apart(self.all_paths(), inputs)

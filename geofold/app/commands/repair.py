@@ -24,8 +24,7 @@ from geofold.app.commands.options import (
     View,
     option,
 )
-from geofold.errors import OptionError
-from geofold.paths import STANDARD, name_of
+from geofold.paths import name_of
 from geofold.streams import say
 
 Loops = Annotated[list[str] | None, option("loop")]
@@ -285,11 +284,7 @@ def _run(
         from geofold.files import write_all
 
         targets = Targets(output, trajectory, report, view, offline, models)
-        targets.require({} if source is None else {"input": source})
-        if shown.as_json and STANDARD in targets.requested_paths():
-            raise OptionError(
-                "an output and --json, both on standard output", "one of them there", "give the output a file name"
-            )
+        targets.require({} if source is None else {"input": source}, as_json=shown.as_json)
         from geofold.molecule.io.content import content_of
 
         content = None if source is None else content_of(source)

@@ -13,6 +13,7 @@ from geofold.app.report.report_file import read_report
 from geofold.app.viewer import page as viewer
 from geofold.app.viewer.comparison import label_of
 from geofold.app.viewer.frames import read_trajectory
+from geofold.app.viewer.html import section, sequence
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import GeofoldError, InputFileError
 from geofold.molecule.io.content import decode, read_bytes, unpack
@@ -20,6 +21,7 @@ from geofold.molecule.io.pdb_reader import PDB
 from geofold.molecule.io.read import read, recognise
 from geofold.molecule.io.write import trajectory_pdb
 from geofold.molecule.numbers import abbreviate
+from geofold.molecule.selection import RANGE
 from geofold.molecule.topology.bonds import links_among
 
 
@@ -132,10 +134,9 @@ def _require_own(report: Mapping[str, Any], text: str, name: str) -> None:
     InputFileError
         If one of them is not.
     """
-    moved = report.get("moved")
-    labels = moved.get("residues") if isinstance(moved, Mapping) else None
+    labels = sequence(section(report, "moved").get("residues"))
     present = {label_of(atom.residue) for atom in read_trajectory(text, frozenset()).atoms} if labels else set()
-    missing = [label for label in labels or () if isinstance(label, str) and label not in present]
+    missing = [label for label in labels if isinstance(label, str) and RANGE.fullmatch(label) and label not in present]
     if missing:
         raise InputFileError(
             f"the report is of another structure: {name} has no residue {abbreviate(missing[0])}, which moved",
