@@ -22,6 +22,9 @@ columns of a batch share. On the command line a name has hyphens in place of und
 with the default yes is switched off by `--no-` in front of its name (`--no-energy`). The report lists the values of a
 run under `options`.
 
+`fix` and `prepare` take options of `repair` (`geofold fix --help` lists them). Some commands have an option that no
+other has: `fix --hydrogens` and `--ends`, `prepare --ph`, `check --strict`, `view --compare`.
+
 | option | values | default | commands | given on | meaning |
 |---|---|---|---|---|---|
 """

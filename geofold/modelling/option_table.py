@@ -85,7 +85,8 @@ class Option:
             return join_choices(self.choices)
         if self.limits is not None:
             low, high = self.limits
-            number = f"a {'whole ' if self.kind is int else ''}number from {low} to {high:g}"
+            limit = int(high) if high == int(high) else high
+            number = f"a {'whole ' if self.kind is int else ''}number from {low} to {limit}"
             return join_choices((number, *self.words))
         return {bool: "yes or no", Path: "a file's name"}.get(self.kind, self.form)
 
@@ -203,8 +204,9 @@ OPTIONS = (
            "solvent (OBC2).", _ALL, choices=tuple(FORCE_FIELDS)),
     Option("predictor", str, PREDICTORS[0], "trained: models trained on known structures; hold-still: no learned "
            "motion, to compare.", _STREAM, choices=PREDICTORS),
-    Option("streams", int, 12, "Conformations in one batch; more widen the search.", _REPAIR, limits=(1, 256)),
-    Option("rounds", int, 6, "Maximum rounds of streaming and selection.", _REPAIR, limits=(1, 1000)),
+    Option("streams", int, 12, "Number of starting conformations; more search wider and take longer.", _REPAIR,
+           limits=(1, 256)),
+    Option("rounds", int, 6, "Maximum number of search rounds.", _REPAIR, limits=(1, 1000)),
     Option("models", int, 1, "Models of one loop, or of chain ends, best first: OUT.pdb, OUT.2.pdb, ...; the report "
            "ranks them.", _REPAIR,
            limits=(1, 100)),

@@ -33,9 +33,9 @@ class RunOptions:
     energy : bool
         Refine and audit with the force field. This is the slowest part on a large protein.
     streams : int
-        Conformations in one batch; more widen the search. The run also takes longer (repair).
+        Number of starting conformations; more search wider and take longer (repair).
     rounds : int
-        Maximum rounds of streaming and selection. A search runs half as many generations, and up to twice that number
+        Maximum number of search rounds. A search runs half as many generations, and up to twice that number
         if the loop is found by the search alone (repair).
     steps : int
         Maximum number of streaming steps (constrain).

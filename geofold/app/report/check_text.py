@@ -34,7 +34,7 @@ def check_text(report: dict[str, Any]) -> str:
         lines.append(f"  to build all ends      {_command(raw, 'ends')}")
     if report["prior"] is not None:
         low = ", ".join(f"{part['residues']} ({part['mean_nat']})" for part in report["prior"]["unlikely"])
-        of_all = f" (mean log-likelihood; of all residues {report['prior']['mean_nat']})" if low else ""
+        of_all = f"; all residues {report['prior']['mean_nat']} (mean log-likelihood)" if low else ""
         lines.append(f"  unusual torsions       {low or 'none'}{of_all}")
     bad = ", ".join(part["residues"] for part in report["trouble"]["stretches"])
     lines.append(f"  loops that look wrong  {bad or 'none'}")

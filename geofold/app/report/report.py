@@ -122,7 +122,7 @@ def build_report(
         "added_atoms": [f"{owner.residues[a.residue].label}@{a.name}" for a in added],
         "stream": _stream_section(structure, outcomes),
         "notes": [
-            *_notes(structure, outcomes, model),
+            *_notes(command, structure, outcomes, model),
             *infinite_notes(before=before, after=after),
             *(built.notes() if built is not None else []),
         ],
@@ -228,11 +228,20 @@ def _runs(flags: Sequence[bool]) -> list[list[int]]:
     return [[int(first), int(end) - 1] for first, end in edges]
 
 
-def _notes(structure: Structure, outcomes: list[StreamOutcome], model: EnergyModel | None) -> list[str]:
+def _notes(command: str, structure: Structure, outcomes: list[StreamOutcome], model: EnergyModel | None) -> list[str]:
+    """Limitations of a run: of its input, of its energy, and of what became of each segment.
+
+    Parameters
+    ----------
+    command : str
+    structure : Structure
+    outcomes : list of StreamOutcome
+    model : EnergyModel or None
+    """
     notes = [*structure.notes, *chemistry_notes(structure), *energy_notes(model)]
     for outcome in outcomes:
         labels = f"{structure.residues[outcome.tree.first].label} to {structure.residues[outcome.tree.last].label}"
-        if not outcome.tree.closed:
+        if not outcome.tree.closed and command == "repair":
             notes.append(f"{labels} reaches a chain end or a chain break: that end moves freely")
         if outcome.status == "rigid":
             notes.append(f"{labels} has no torsional freedom once its ends are held (rigid): add residues on each side")
