@@ -48,16 +48,16 @@ app = typer.Typer(
     "The output has the format of the input: PDB, or mmCIF for mmCIF and BinaryCIF.",
 )
 
-app.command()(check)
-app.command()(fix)
-app.command()(prepare)
-app.command()(repair)
-app.command()(constrain)
-app.command()(live)
+app.command(short_help="List what is wrong with a structure.")(check)
+app.command(short_help="Complete, build and repair all that looks wrong.")(fix)
+app.command(short_help="Make a structure ready for OpenMM, hydrogens included.")(prepare)
+app.command(short_help="Repair loops, or build missing ones.")(repair)
+app.command(short_help="Bring residues of a peptide together, or apart.")(constrain)
+app.command(short_help="Move a chain by hand, on a page in the browser.")(live)
 app.command()(view)
 app.add_typer(batch_app, name="batch", context_settings=HABITS)
-app.command()(doctor)
-app.command()(maze)
+app.command(short_help="List versions, threads and optional parts.")(doctor)
+app.command(short_help="Run the controller through a maze: the second example.")(maze)
 
 
 @app.callback()

@@ -61,7 +61,7 @@ class Targets:
         Raises
         ------
         OptionError
-            For several contents on standard output, or a trajectory of an unknown format.
+            For several contents on standard output, a trajectory of an unknown format, or a page with another suffix.
         OutputError
             For an output that cannot be written, is named twice or is an input.
         """
@@ -73,6 +73,8 @@ class Targets:
         for path in self.all_paths():
             require_writable(path)
         require_apart(self.all_paths(), inputs)
+        if self.view is not None:
+            require_page_name(self.view)
         if self.trajectory is not None and require_trajectory_name(self.trajectory) in BINARY_TRAJECTORIES:
             with temporary_folder():
                 pass
@@ -114,3 +116,15 @@ class Targets:
         if self.view is not None:
             outputs[self.view] = encoded(result.page(offline=self.offline))
         return outputs
+
+
+def require_page_name(path: str) -> None:
+    """Refuse a name for a page by which no browser would open it.
+
+    Raises
+    ------
+    OptionError
+        For a suffix other than .html and .htm.
+    """
+    if path != STANDARD and not path.lower().endswith((".html", ".htm")):
+        raise OptionError(f"page {path}", "a name ending in .html", "rename it")

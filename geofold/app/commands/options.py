@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from geofold.modelling.option_table import Option, find_option
+
+METAVARS = {
+    "loop": "RANGE", "build": "RANGE", "contact": "CONTACT", "sequence": "SEQUENCE", "altloc": "LETTER",
+    "candidate": "FILE", "budget": "SECONDS", "step_budget": "MILLISECONDS", "resolution": "ANGSTROM",
+}  # fmt: skip
+METAVARS_BY_KIND = {Path: "FILE", int: "NUMBER", float: "NUMBER", str: "NAME"}
+"""Names of the values of options in help texts, by option and by kind of value."""
 
 
 def option(name: str, command: str | None = None, note: str = "") -> Any:
@@ -30,7 +38,7 @@ def option(name: str, command: str | None = None, note: str = "") -> Any:
         return typer.Option(
             *row.flags, help=text, parser=partial(_parse, row), metavar=f"{row.kind.__name__}|auto".upper()
         )
-    return typer.Option(*row.flags, help=text)
+    return typer.Option(*row.flags, help=text, metavar=METAVARS.get(row.name) or METAVARS_BY_KIND.get(row.kind))
 
 
 def _parse(row: Option, text: Any) -> Any:

@@ -34,6 +34,9 @@ def view(
 
         inputs = {"trajectory": source} | ({} if report is None else {"report": report})
         inputs |= {f"structure {number}": path for number, path in enumerate(compare or [], 1)}
+        from geofold.app.outputs import require_page_name
+
+        require_page_name(output)
         require_outputs([output], inputs)
         from geofold.app.viewer import from_file as viewing
         from geofold.molecule.io.content import content_of

@@ -36,3 +36,14 @@ def test_a_structure_and_a_report_do_not_share_the_standard_output(capsys: pytes
     assert main(["repair", "x.pdb", "--loop", "A:1-9", "-o", "-", "--json"]) == 2
     shown = capsys.readouterr()
     assert "both on standard output" in shown.err and shown.err.count("\n") == 1 and not shown.out
+
+
+@pytest.mark.parametrize("line", ["view x.pdb -o page.pdb", "repair x.pdb --loop A:1-9 -o y.pdb --view page.txt"])
+def test_a_page_has_the_name_of_a_page(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()) == 2
+    assert "expected a name ending in .html" in capsys.readouterr().err
+
+
+def test_the_list_of_commands_is_not_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "..." not in capsys.readouterr().out.split("Commands:")[1]
