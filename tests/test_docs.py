@@ -115,9 +115,7 @@ def test_files_of_the_package_exist(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in TEXTS if not name.startswith("api")])
 def test_links_lead_to_files(name: str) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", TEXTS[name].read_text(encoding="utf-8"))
-    made = {"tutorial.md"}  # the hooks make it of the notebook
-    assert [link for link in links if link not in made and not (TEXTS[name].parent / link).exists()
-            and not (ROOT / "examples" / link).exists()] == []  # fmt: skip
+    assert [link for link in links if not (TEXTS[name].parent / link).exists()] == []
 
 
 def test_the_readme_is_short() -> None:

@@ -1,7 +1,7 @@
 """What the site shows that does not lie in its folder, and its formulas, which need no script.
 
-MkDocs calls `on_files` (pictures, the tutorial notebook as a page) and `on_page_content` (TeX becomes MathML, which
-browsers draw themselves); mkdocs.yml names this file.
+MkDocs calls `on_files` (pictures, the tutorial notebook as a page), `on_page_markdown` (links to these) and
+`on_page_content` (TeX becomes MathML, which browsers draw themselves); mkdocs.yml names this file.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ def on_files(files: Files, config: Any) -> Files:
     notebook = json.loads((EXAMPLES / "tutorial.ipynb").read_text(encoding="utf-8"))
     files.append(File.generated(config, "tutorial.md", content=page_of(notebook)))
     return files
+
+
+def on_page_markdown(markdown: str, /, **_: Any) -> str:
+    """Point links to pictures and the notebook, which the folder of the pages does not hold, to the site's copies."""
+    return markdown.replace("](../pictures/", "](pictures/").replace("](../tutorial.ipynb)", "](tutorial.md)")
 
 
 def on_page_content(content: str, /, **_: Any) -> str:
