@@ -12,11 +12,10 @@ from geofold.app.report.provenance import REPORT_SCHEMA, chemistry_notes, descri
 from geofold.app.report.torsion_likelihood import likelihood
 from geofold.errors import ForceFieldError
 from geofold.modelling.repair.detection import report_anomalies, report_plddt
-from geofold.molecule.residues import AMINO_NAMES
+from geofold.molecule.residues import BACKBONE, standard_name
 from geofold.molecule.selection import MAX_LISTED, incomplete_backbones, segment_labels
-from geofold.molecule.sidechains.repacking import find_incomplete
-from geofold.molecule.sidechains.rotamer_library import side_chain
 from geofold.molecule.structure import Structure
+from geofold.molecule.topology.bonds import is_complete, templates
 from geofold.molecule.topology.gaps import chain_segments
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
@@ -70,13 +69,14 @@ def inspect(
 def incomplete_side_chains(structure: Structure) -> list[str]:
     """List the amino acids that lack side-chain atoms, e.g. ``['A:48 LYS lacks CE, NZ']``."""
     conformer, listed = structure.conformer_mask, []
-    amino = [k for k in range(len(structure.residues)) if structure.is_amino_acid(k)]
-    for k in find_incomplete(structure, amino, conformer):
-        residue, chain = structure.residues[k], side_chain(structure.residues[k].resname)
-        names = ("CB", *(() if chain is None else chain.names))
-        lacking = [name for name in names if structure.atom(k, name, conformer) is None]
-        if residue.resname in AMINO_NAMES:
-            listed.append(f"{residue.label} {residue.resname} lacks {', '.join(lacking)}")
+    for k, residue in enumerate(structure.residues):
+        if structure.is_amino_acid(k) and not is_complete(structure, k, conformer):
+            bonds = templates()[standard_name(residue.resname)]
+            heavy = dict.fromkeys(name for bond in bonds for name in bond if name[0] != "H")
+            beyond = [name for name in heavy if name not in (*BACKBONE, "OXT")]
+            lacking = [name for name in beyond if structure.atom(k, name, conformer) is None]
+            if lacking:
+                listed.append(f"{residue.label} {residue.resname} lacks {', '.join(lacking)}")
     return listed
 
 
