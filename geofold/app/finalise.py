@@ -110,7 +110,8 @@ def finish(
         checks = audit_built(structure, built, written, (before, after), options.altloc, cis_pro=options.allow_cis_pro)
     if options.shell:
         checks.append(_neighbours(structure, outcomes, written))
-    checks += audit_added(structure, written, added)
+    owner = structure if built is None else built.original
+    checks += audit_added(structure, written, added, owner, options.altloc)
     checks += [Check(f"contact {c.text} violation_angstrom", round(_violation(c, written), 3), 0.0) for c in contacts]
     checks.append(Check("loops_without_freedom", float(sum(m.status == "rigid" for m in outcomes)), 0.0))
     report = build_report(

@@ -16,25 +16,23 @@ import numpy as np
 
 from geofold.app.caps import overlap_check
 from geofold.app.closable_builds import closable_builds
+from geofold.app.complete_residues import complete_residues
 from geofold.app.finalise import finish
 from geofold.app.repair_runs import Requests, build_missing, repair_existing
-from geofold.app.report.audit_added import audit_added
 from geofold.app.report.chain_breaks import breaks, missing_ends, why_not_built
 from geofold.app.report.check import measure_whole
 from geofold.app.result import Result
 from geofold.app.sources import load
+from geofold.errors import BuildError
 from geofold.modelling.options import RunOptions
 from geofold.modelling.progress import ProgressCallback
 from geofold.modelling.repair.detection import detect_ranges, report_plddt
 from geofold.modelling.threads import one_thread
 from geofold.molecule.caps.capping import cap_chains
-from geofold.molecule.carbonyl import missing_oxygens
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
-from geofold.molecule.residues import BACKBONE, STANDARD_RESIDUES
-from geofold.molecule.sidechains.repacking import complete_side_chains
 from geofold.molecule.structure import AddedAtom, Structure
 from geofold.molecule.topology.gaps import find_gaps
 from geofold.molecule.topology.given_sequences import with_given_sequences
@@ -95,23 +93,11 @@ class Fix:
 
     def complete_residues(self) -> None:
         """Add backbone oxygens, and complete side chains of residues with a complete backbone."""
-        oxygens = missing_oxygens(self.structure)
-        if oxygens:
-            self.take_edit(with_atoms(self.structure, oxygens))
-        structure, conformer = self.structure, self.structure.conformer_mask
-        standard = [k for k, residue in enumerate(structure.residues) if residue.resname in STANDARD_RESIDUES]
-        whole = [k for k in standard if all(structure.atom(k, name, conformer) is not None for name in BACKBONE)]
-        in_gaps = {k for gap in find_gaps(structure) for k in range(gap.before + 1, gap.after)}  # built, or left, later
-        torn = [structure.residues[k].label for k in sorted(set(standard) - set(whole) - in_gaps)]
-        completed, added = complete_side_chains(structure, whole, seed=self.options.seed)
-        labels = [f"{structure.residues[atom.residue].label} (O)" for atom in oxygens]
-        labels += dict.fromkeys(structure.residues[atom.residue].label for atom in added)
-        self.record(SIDE_CHAINS, labels, [f"{label}: its backbone is incomplete" for label in torn])
-        if added:
-            self.take_edit(completed)
-        if added or oxygens:
-            checks = audit_added(self.structure, self.structure.xyz, [*oxygens, *added])
-            self.checks += [check.as_dict() | {"name": f"{SIDE_CHAINS}: {check.name}"} for check in checks]
+        completed = complete_residues(self.structure, self.options.seed)
+        self.record(SIDE_CHAINS, completed.done, completed.left)
+        if completed.done:
+            self.take_edit(completed.structure)
+            self.checks += [check.as_dict() | {"name": f"{SIDE_CHAINS}: {check.name}"} for check in completed.checks]
 
     def build_gaps(self) -> None:
         """Build every gap with a known sequence."""
@@ -121,10 +107,21 @@ class Fix:
         if wanted:
             with one_thread():
                 wanted = closable_builds(self.structure, wanted, self.options)
-            result = build_missing(self.structure, Requests(wanted), self.options, self.began, self.progress)
-            self.take(result, GAPS)
-            done = result.report["loops"]
+            done, refused = self._build(wanted)
+            left += refused
         self.record(GAPS, done, left)
+
+    def _build(self, texts: list[str]) -> tuple[list[str], list[str]]:
+        """Build gaps together or, if that is refused, one by one; returns what was built, and what not, and why."""
+        try:
+            result = build_missing(self.structure, Requests(texts), self.options, self.began, self.progress)
+        except BuildError as error:
+            if len(texts) == 1:
+                return [], [f"{texts[0]}: {error}"]
+            parts = [self._build([text]) for text in texts]
+            return [one for done, _ in parts for one in done], [one for _, left in parts for one in left]
+        self.take(result, GAPS)
+        return result.report["loops"], []
 
     def build_ends(self) -> None:
         """Build every chain end whose sequence is known, if it is not too long."""

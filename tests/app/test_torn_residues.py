@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from app_cases import STRUCTURES
 
 import geofold as gf
 from geofold.cli import main
-from geofold.errors import BackboneError
+from geofold.errors import BackboneError, BuildError
 from geofold.molecule.io.read import read
+from geofold.molecule.topology.gaps import find_gaps
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
 UBIQUITIN = (STRUCTURES / "1ubi.pdb").read_text().splitlines(keepends=True)
@@ -106,3 +108,73 @@ def test_check_names_incomplete_side_chains_and_what_completes_them(
 def test_what_fix_cannot_do_is_not_called_nothing() -> None:
     text = "".join(atoms(lambda number, name: (number, name) != (76, "O"))).encode()
     assert "nothing done, 1 left as it is" in gf.fix(text, energy=False).summary()
+
+
+def renumbered(line: str, number: int, *, chain: str = "A", shift: float = 0.0) -> str:
+    """The line with another residue number and chain, shifted along x (A)."""
+    return f"{line[:21]}{chain}{number:4d}{line[26:30]}{float(line[30:38]) + shift:8.3f}{line[38:]}"
+
+
+def test_a_break_with_nothing_between_has_no_sequence() -> None:
+    """Two chains under one name, residues that are missing though the numbers go on, and numbers that begin again."""
+    first = atoms(lambda *_: True)
+    two = [renumbered(line, int(line[22:26]) + 76, shift=60.0) for line in first]
+    lacking = [
+        renumbered(line, number - 11 if (number := int(line[22:26])) > 30 else number)
+        for line in atoms(lambda number, name: not 20 <= number <= 30)
+    ]
+    again = [renumbered(line, int(line[22:26]), shift=60.0) for line in first]
+    for lines in ([*first, *two], lacking, [*first, *again]):
+        gaps = gf.check("".join(lines).encode(), energy=False)["chain_breaks"]
+        assert [gap["sequence"] for gap in gaps] == [None]
+
+
+def test_a_jump_of_numbers_is_not_listed() -> None:
+    """Numbers up to two billion: the free ones are counted, not written down."""
+    structure = read("".join(atoms(lambda number, name: (number, name) != (40, "CA"))).encode())
+    far = [replace(r, resnum=r.resnum + 2_000_000_000) if r.resnum > 40 else r for r in structure.residues]
+    (gap,) = find_gaps(replace(structure, residues=tuple(far)))
+    assert gap.names is None and len(gap.numbers) == 2_000_000_000 + 1
+
+
+def test_a_torn_residue_with_an_insertion_code_is_built() -> None:
+    """Residue 51 is 50A here, and 52 is 51."""
+    lines = []
+    for line in atoms(lambda number, name: (number, name) != (51, "CA")):
+        number = int(line[22:26])
+        lines.append(line[:22] + "  50A" + line[27:] if number == 51 else renumbered(line, number - (number > 51)))
+    (gap,) = gf.check("".join(lines).encode(), energy=False)["chain_breaks"]
+    assert (gap["build"], gap["sequence"], gap["missing"]) == ("A:50-51", "E", 1)
+
+
+def test_torn_residues_are_named_although_another_chain_lies_in_a_gap() -> None:
+    first = atoms(lambda number, name: True, 20)
+    second = [renumbered(line, int(line[22:26]), chain="B", shift=60.0) for line in first]
+    torn = [line for line in second if not (int(line[22:26]) == 1 and line[12:16].strip() == "CA")]
+    free = [renumbered(line, 301, shift=90.0) for line in first if int(line[22:26]) == 3]
+    step = gf.fix("".join([*first, *torn, *free]).encode(), energy=False).report["steps"][0]
+    assert "B:1: its backbone is incomplete" in step["left"]
+
+
+def test_hydrogens_give_way_to_the_side_chain_that_is_completed() -> None:
+    whole = read("".join(atoms(lambda *_: True)).encode())
+    k = next(k for k, residue in enumerate(whole.residues) if residue.resname == "LYS")
+    number = whole.residues[k].resnum
+    stub = atoms(lambda n, name: n != number or name in ("N", "CA", "C", "O", "CB"))
+    cb, cg = (whole.xyz[whole.atom(k, name, whole.conformer_mask)] * 10 for name in ("CB", "CG"))
+    x, y, z = cb + (cg - cb) / np.linalg.norm(cg - cb) * 1.09  # where CG belongs
+    place = max(n for n, line in enumerate(stub) if int(line[22:26]) == number)
+    line = stub[place][:12] + " HB3" + stub[place][16:30] + f"{x:8.3f}{y:8.3f}{z:8.3f}" + stub[place][54:76] + " H\n"
+    result = gf.fix("".join([*stub[: place + 1], line, *stub[place + 1 :]]).encode(), energy=False)
+    step = result.report["steps"][0]
+    assert step["done"] == [f"A:{number} (hydrogens removed)"]
+    end = read(result.content)
+    own = end.xyz[end.residues[k].atoms]
+    assert (np.linalg.norm(own[:, None] - own, axis=-1) + np.eye(len(own))).min() > 0.11
+
+
+def test_files_of_several_models_are_not_completed_in_part() -> None:
+    body = "".join(atoms(lambda number, name: number != 48 or name not in ("CE", "NZ")))
+    text = f"MODEL        1\n{body}ENDMDL\nMODEL        2\n{body}ENDMDL\n"
+    with pytest.raises(BuildError, match="2 models"):
+        gf.fix(text.encode(), energy=False)

@@ -15,9 +15,6 @@ EITHER = {"repair": ("loop", "build", "auto"), "constrain": ("input", "sequence"
 TOGETHER = ("repair",)
 """Commands that also take several of these columns in one row."""
 
-WHOLE_BUILDS = ("all", "ends")
-"""Cells of `build` that are not ranges."""
-
 
 def described(command: str) -> str:
     """Describe the columns of a command as lines of a help text."""

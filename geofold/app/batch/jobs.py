@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from geofold import __version__
-from geofold.app.batch.columns import COLUMNS, EITHER, NEEDED, TOGETHER, WHOLE_BUILDS, WRITTEN
-from geofold.app.outputs import Targets
+from geofold.app.batch.columns import COLUMNS, EITHER, NEEDED, TOGETHER, WRITTEN
+from geofold.app.outputs import Targets, require_page_name
+from geofold.app.report.chain_breaks import ALL, ENDS
 from geofold.app.result import require_trajectory_name
-from geofold.errors import GeofoldError, JobsError
-from geofold.molecule.selection import parse_range
+from geofold.errors import GeofoldError, JobsError, ResidueRangeError, SequenceError
+from geofold.molecule.io.ideal_peptide import parse_sequence
+from geofold.molecule.numbering import numbers_of
+from geofold.molecule.selection import RANGE_EXAMPLES, parse_range
 from geofold.paths import identity, require_writable
 from geofold.resources import shipped_weights
 
@@ -215,6 +218,8 @@ def _require_whole(job: Job, path: str) -> None:
         try:
             if name == "trajectory":
                 require_trajectory_name(job.cells[name])
+            if name == "view":
+                require_page_name(job.cells[name])
             for target in [
                 job.path(name),
                 *(job.targets.further_paths(job.targets.models) if name == "output" else ()),
@@ -228,10 +233,18 @@ def _require_ranges(job: Job, path: str) -> None:
     """Refuse a row with a loop that is not a range; whether the structure has it is known when the job runs."""
     for name in ("loop", "build"):
         for text in job.cells.get(name, []):
-            if name == "build" and text in WHOLE_BUILDS:
+            if name == "build" and text in (ALL, ENDS):
                 continue
+            span, equals, letters = text.partition("=") if name == "build" else (text, "", "")
             try:
-                parse_range(text.partition("=")[0])
+                if not numbers_of(parse_range(span)):
+                    raise ResidueRangeError(f"{span} runs backwards", RANGE_EXAMPLES, "swap its ends")
+                if equals:
+                    parse_sequence(letters or " ", f"the sequence of {text}")
+                if equals and not letters.strip():
+                    raise SequenceError(
+                        f"'{text}' ends without a sequence", "A:45-56=SEQUENCE", "add it, or drop the ="
+                    )
             except GeofoldError as error:
                 _refuse(f"{path}, row {job.row}", name, error.given, error.expected, error.remedy)
 

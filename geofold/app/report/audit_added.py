@@ -13,11 +13,13 @@ from geofold.molecule.residues import one_letter_codes, standard_name
 from geofold.molecule.structure import AddedAtom, Floats, Structure
 from geofold.molecule.topology.bonds import templates
 
-ADDED_BOND = 0.2
-"""Limit (A): rings that are joined to present atoms of other geometry deviate by a tenth of it, a torn bond by more."""
+ADDED_BOND = 0.1
+"""Limit (A): rings that are closed with present atoms of other geometry deviate by half of it, a torn bond by more."""
 
 
-def audit_added(structure: Structure, xyz: Floats, added: Sequence[AddedAtom]) -> list[Check]:
+def audit_added(
+    structure: Structure, xyz: Floats, added: Sequence[AddedAtom], owner: Structure, altloc: str | None = None
+) -> list[Check]:
     """Check the bonds of atoms that were added to side chains.
 
     Parameters
@@ -27,17 +29,23 @@ def audit_added(structure: Structure, xyz: Floats, added: Sequence[AddedAtom]) -
     xyz : (n_atoms, 3)
         Its coordinates (nm) as in the file.
     added : sequence of AddedAtom
+    owner : Structure
+        Structure whose residues they are numbered by; residues of both are matched by their labels.
+    altloc : str or None
+        Conformer that they belong to.
 
     Returns
     -------
     list of Check
         One check; none if no atom was added to one of the twenty amino acids.
     """
-    conformer, errors = structure.conformer_mask, []
+    conformer, errors = structure.conformer(altloc), []
+    places = {residue.label: k for k, residue in enumerate(structure.residues)} if added else {}
     for atom in added:
-        own = structure.atom(atom.residue, atom.name, conformer)
-        for name, length in bond_lengths(standard_name(structure.residues[atom.residue].resname)).get(atom.name, ()):
-            other = structure.atom(atom.residue, name, conformer)
+        k = places[owner.residues[atom.residue].label]
+        own = structure.atom(k, atom.name, conformer)
+        for name, length in bond_lengths(standard_name(structure.residues[k].resname)).get(atom.name, ()):
+            other = structure.atom(k, name, conformer)
             if own is not None and other is not None:
                 errors.append(abs(10 * float(np.linalg.norm(xyz[own] - xyz[other])) - length))
     return [Check("added_bond_error_angstrom", round(max(errors), 4), ADDED_BOND)] if errors else []

@@ -14,6 +14,7 @@ from geofold.errors import ForceFieldError
 from geofold.modelling.repair.detection import report_anomalies, report_plddt
 from geofold.molecule.residues import BACKBONE, standard_name
 from geofold.molecule.selection import MAX_LISTED, incomplete_backbones, segment_labels
+from geofold.molecule.sidechains.partial_side_chains import find_atom
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import is_complete, templates
 from geofold.molecule.topology.gaps import chain_segments
@@ -74,7 +75,7 @@ def incomplete_side_chains(structure: Structure) -> list[str]:
             bonds = templates()[standard_name(residue.resname)]
             heavy = dict.fromkeys(name for bond in bonds for name in bond if name[0] != "H")
             beyond = [name for name in heavy if name not in (*BACKBONE, "OXT")]
-            lacking = [name for name in beyond if structure.atom(k, name, conformer) is None]
+            lacking = [name for name in beyond if find_atom(structure, k, name, conformer) is None]
             if lacking:
                 listed.append(f"{residue.label} {residue.resname} lacks {', '.join(lacking)}")
     return listed

@@ -11,8 +11,6 @@ import numpy as np
 
 from geofold.app.report.report_file import read_report
 from geofold.app.viewer import page as viewer
-from geofold.app.viewer.comparison import label_of
-from geofold.app.viewer.frames import read_trajectory
 from geofold.app.viewer.html import section, sequence
 from geofold.app.viewer.notebook import NotebookView
 from geofold.errors import GeofoldError, InputFileError
@@ -62,9 +60,10 @@ def page_of_file(
         If the trajectory or the report cannot be read.
     """
     called = "standard input" if name == "-" else name
-    text, title, links = _models(content if isinstance(content, bytes) else read_bytes(content, called), called)
+    data = content if isinstance(content, bytes) else read_bytes(content, called)
+    text, title, links = _models(data, called)
     numbers = {} if report is None else read_report(report)
-    _require_own(numbers, text, called)
+    _require_own(numbers, data, called)
     others = [(Path(path).name, _models(read_bytes(path, path), path)[0]) for path in compare]
     with _naming(called):
         return viewer.page(text, numbers, title=title, offline=offline, links=links, energy=energy, compared=others)
@@ -117,15 +116,17 @@ def _models(data: bytes, name: str) -> tuple[str, str, list[tuple[int, int]]]:
     return text, structure.title or name, [(link.i, link.j) for link in links_among(structure, kept)]
 
 
-def _require_own(report: Mapping[str, Any], text: str, name: str) -> None:
+def _require_own(report: Mapping[str, Any], data: bytes, name: str) -> None:
     """Refuse a report of another structure: its residues that moved have to be in the file.
+
+    Residues of chains with long names are not compared, since trajectories have one letter in their place.
 
     Parameters
     ----------
     report : mapping
         Report, or empty.
-    text : str
-        PDB text of the file.
+    data : bytes
+        Content of the file.
     name : str
         Name of the file in messages.
 
@@ -134,9 +135,11 @@ def _require_own(report: Mapping[str, Any], text: str, name: str) -> None:
     InputFileError
         If one of them is not.
     """
-    labels = sequence(section(report, "moved").get("residues"))
-    present = {label_of(atom.residue) for atom in read_trajectory(text, frozenset()).atoms} if labels else set()
-    missing = [label for label in labels if isinstance(label, str) and RANGE.fullmatch(label) and label not in present]
+    labels = [label for label in sequence(section(report, "moved").get("residues")) if isinstance(label, str)]
+    ranges = {label: RANGE.fullmatch(label) for label in labels}
+    short = [label for label, found in ranges.items() if found is not None and len(found[1]) <= 1]
+    present = {residue.label for residue in read(data, name=name).residues} if short else set()
+    missing = [label for label in short if label not in present]
     if missing:
         raise InputFileError(
             f"the report is of another structure: {name} has no residue {abbreviate(missing[0])}, which moved",

@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 from geofold import resources
 from geofold.app.viewer import html as parts
 from geofold.app.viewer import library as viewer_library
-from geofold.app.viewer.comparison import compare
+from geofold.app.viewer.comparison import compare, label_of
 from geofold.app.viewer.frames import Trajectory, pdb_text, read_trajectory
 from geofold.app.viewer.html import Residue
 from geofold.app.viewer.plots import plots, wanted_in
@@ -212,7 +212,7 @@ def view(
         drawn.setStyle({"model": 2}, {"cartoon": {"color": GREY}})
         orange = {"cartoon": {"color": ORANGE}, "stick": {"color": ORANGE, "radius": 0.12}}
         residues = dict.fromkeys(atom.residue for atom in trajectory.atoms)
-        for chain, resnum, _ in (residue for residue in residues if _label(residue) in shown.colours):
+        for chain, resnum, _ in (residue for residue in residues if label_of(residue) in shown.colours):
             drawn.setStyle({"model": 2, "chain": chain or " ", "resi": resnum}, orange)
     for contact in (c for c in shown.contacts if c["wanted"] is None or c["wanted"][-1]):
         start, end = trajectory.xyz[-1, contact["atoms"]]
@@ -242,13 +242,13 @@ def _scene(
     strays = np.abs(trajectory.xyz - trajectory.xyz[0]).max(axis=(0, 2)) > STILL
     steps = parts.section(parts.section(report, "stream"), "inner_steps_per_residue")
     reported = parts.sequence(parts.section(report, "moved").get("residues"))
-    labels = [_label(residue) for residue in moved] or [str(text) for text in reported]
+    labels = [label_of(residue) for residue in moved] or [str(text) for text in reported]
     if not labels:
-        labels = list(dict.fromkeys(_label(trajectory.atoms[index].residue) for index in np.flatnonzero(strays)))
+        labels = list(dict.fromkeys(label_of(trajectory.atoms[index].residue) for index in np.flatnonzero(strays)))
     values = list(inner_steps) if inner_steps is not None else [steps.get(key) for key in labels]
     colours = {key: parts.finite(value) for key, value in zip(labels, values, strict=True)}
 
-    core = set(groups[strays].tolist()) | {atom.group for atom in trajectory.atoms if _label(atom.residue) in colours}
+    core = set(groups[strays].tolist()) | {atom.group for atom in trajectory.atoms if label_of(atom.residue) in colours}
     chain_of = {atom.group: atom.residue[0] for atom in trajectory.atoms}
     edge = {near for group in core for near in (group - 1, group + 1) if chain_of.get(near) == chain_of[group]} - core
     place = {(atom.residue, atom.name.strip()): index for index, atom in reversed(list(enumerate(trajectory.atoms)))}
@@ -282,7 +282,3 @@ def _find_nearby(trajectory: Trajectory, groups: NDArray[np.int64], core: Collec
         return []
     close = np.isfinite(cKDTree(xyz[inside]).query(xyz, distance_upper_bound=NEAR)[0])
     return np.flatnonzero(np.isin(groups, groups[close]) & ~inside).tolist()
-
-
-def _label(residue: Residue) -> str:
-    return f"{residue[0]}:{residue[1]}{residue[2]}"

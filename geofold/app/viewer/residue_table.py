@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from geofold.app.viewer.comparison import Compared
+from geofold.app.viewer.comparison import Compared, label_of
 from geofold.app.viewer.frames import BACKBONE, Trajectory
 from geofold.app.viewer.html import finite, number, section, sequence
 
@@ -29,8 +29,7 @@ def backbone_rmsd(trajectory: Trajectory, labels: Sequence[str]) -> dict[str, fl
     """RMSD (A) of the backbone of each residue between the first and the last frame, by its label."""
     atoms: dict[str, list[int]] = {label: [] for label in labels}
     for index, atom in enumerate(trajectory.atoms):
-        chain, resnum, icode = atom.residue
-        label = f"{chain}:{resnum}{icode}"
+        label = label_of(atom.residue)
         if label in atoms and atom.name.strip() in BACKBONE:
             atoms[label].append(index)
     shift = np.square(trajectory.xyz[-1] - trajectory.xyz[0]).sum(-1)

@@ -13,13 +13,14 @@ import numpy as np
 
 from geofold.geometry import dihedral, place_atoms, wrap
 from geofold.molecule.caps.sites import ACE, CapSite
+from geofold.molecule.carbonyl import CARBONYL
 from geofold.molecule.energy.ramachandran import percentile, ramachandran_class
 from geofold.molecule.io.edit import round_coordinates
 from geofold.molecule.structure import WATER, Floats, Mask, Structure
 from geofold.molecule.vdw_radii import POLAR, POLAR_ALLOWANCE, radius_of
 
-PEPTIDE, CARBONYL, METHYL_C, METHYL_N = 0.1329, 0.1231, 0.1525, 0.1458
-"""Bond lengths (nm): C-N, C=O, CA-C (here to the methyl of the acetyl), N-CA (here to that of the amide)."""
+PEPTIDE, METHYL_C, METHYL_N = 0.1329, 0.1525, 0.1458
+"""Bond lengths (nm): C-N, CA-C (here to the methyl of the acetyl), N-CA (here to that of the amide)."""
 AT_C, AT_O, AT_N = np.radians([116.6, 122.7, 121.4])
 """Angles CA-C-N, O-C-N and C-N-CA (radian)."""
 TURNS = 144

@@ -166,7 +166,8 @@ def complete(
         fixer.findMissingAtoms()
         incomplete = frozenset(residue.index for residue in fixer.missingAtoms)
         _bare(fixer, incomplete)
-        incomplete |= {included.index(k) for k in {atom.residue for atom in packed}}
+        completed = {atom.residue for atom in packed}
+        incomplete |= {number for number, k in enumerate(included) if k in completed}
         fixer.addMissingAtoms(seed=seed + 1)
     except ForceFieldError:
         raise

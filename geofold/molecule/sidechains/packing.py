@@ -29,6 +29,7 @@ from geofold.molecule.sidechains.dead_end_elimination import (
 from geofold.molecule.sidechains.partial_side_chains import (
     PartialSideChain,
     attach_missing,
+    find_atom,
     partial_side_chain,
     with_present_chi,
 )
@@ -139,7 +140,7 @@ def place_side_chains(
             ~np.isin(structure.name[residue_atoms], (*BACKBONE, "OXT", "CB", "H", "HA")) | ~conformer[residue_atoms]
         )
         for name, element, position in zip(chain.names, chain.elements, atoms, strict=True):
-            atom = structure.atom(k, name, conformer)
+            atom = find_atom(structure, k, name, conformer)
             if atom is None:
                 added.append(AddedAtom(k, name, element, position))
             else:

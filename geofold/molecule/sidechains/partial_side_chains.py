@@ -79,6 +79,38 @@ def attachments(name: str) -> tuple[Attachment, ...]:
     )
 
 
+def find_atom(structure: Structure, k: int, name: str, conformer: Mask) -> int | None:
+    """Index of an atom of a side chain; CD of an isoleucine, CHARMM's name, is CD1.
+
+    Parameters
+    ----------
+    structure : Structure
+    k : int
+        Index of the residue.
+    name : str
+    conformer : (n_atoms,) bool
+    """
+    atom = structure.atom(k, name, conformer)
+    if atom is None and name == "CD1" and structure.residues[k].resname == "ILE":
+        return structure.atom(k, "CD", conformer)
+    return atom
+
+
+def has_detached_atoms(structure: Structure, k: int, conformer: Mask) -> bool:
+    """Whether a residue has side-chain atoms beyond one that it lacks, so that they do not decide where that one is."""
+    chain = side_chain(structure.residues[k].resname)
+    if chain is None:
+        return False
+    names = (*STEM, *chain.names)
+    present = [find_atom(structure, k, name, conformer) is not None for name in names]
+    present[2] = True  # CB is where the backbone puts it
+    rows = range(3, len(names))
+    return any(
+        present[row] and not present[place.before[0]]
+        for row, place in zip(rows, attachments(structure.residues[k].resname), strict=True)
+    )
+
+
 def partial_side_chain(structure: Structure, k: int, cb: Floats | None, conformer: Mask) -> PartialSideChain:
     """Return the side-chain atoms that a residue has.
 
@@ -97,7 +129,7 @@ def partial_side_chain(structure: Structure, k: int, cb: Floats | None, conforme
     assert chain is not None
     xyz = np.full((3 + len(chain.names), 3), np.nan)
     for row, name in enumerate((*STEM, *chain.names)):
-        atom = structure.atom(k, name, conformer)
+        atom = find_atom(structure, k, name, conformer)
         if atom is not None:
             xyz[row] = structure.xyz[atom]
     if cb is not None:
@@ -141,6 +173,8 @@ def attach_missing(name: str, partial: PartialSideChain, rotamers: Floats, cb: F
     -------
     (K, m, 3)
     """
+    chain = side_chain(name)
+    assert chain is not None
     stem = np.broadcast_to(partial.stem, (len(rotamers), 3, 3))
     placed, ideal = (np.concatenate([stem, rotamers], axis=1) for _ in range(2))
     ideal[:, 2] = cb
@@ -153,7 +187,32 @@ def attach_missing(name: str, partial: PartialSideChain, rotamers: Floats, cb: F
         here, there = (frames(xyz[:, parent] - xyz[:, axis], xyz[:, third] - xyz[:, axis]) for xyz in (placed, ideal))
         local = np.einsum("kij,kj->ki", there, ideal[:, row] - ideal[:, parent])
         placed[:, row] = placed[:, parent] + np.einsum("kji,kj->ki", here, local)
+    if "CD" in chain.names and chain.names[-1] == "CD" and len(chain.names) == 2 and not present[1]:
+        _close_ring(placed, chain)
     return placed[:, 3:]
+
+
+def _close_ring(placed: Floats, chain: SideChain) -> None:
+    """Move CD of prolines, in place, to the nearest point at the lengths of its bonds from CG and N.
+
+    Parameters
+    ----------
+    placed : (K, 5, 3)
+        N, CA, CB, CG and CD (nm).
+    chain : SideChain
+        Template of proline.
+    """
+    template = _template_points(chain)
+    to_cg, to_n = (float(np.linalg.norm(template[4] - template[a])) for a in (3, 0))
+    n, cg, cd = placed[:, 0], placed[:, 3], placed[:, 4]
+    axis = n - cg
+    distance = np.linalg.norm(axis, axis=-1, keepdims=True)
+    axis = axis / distance
+    along = (distance**2 + to_cg**2 - to_n**2) / (2 * distance)
+    radius = np.sqrt(np.maximum(to_cg**2 - along**2, 0.0))
+    off = cd - cg
+    off = off - (off * axis).sum(-1, keepdims=True) * axis
+    placed[:, 4] = cg + along * axis + radius * off / np.linalg.norm(off, axis=-1, keepdims=True)
 
 
 def with_present_chi(

@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.sidechains.chi_minimisation import SideChains, relax_chi
 from geofold.molecule.sidechains.packing import pack, place_side_chains
+from geofold.molecule.sidechains.partial_side_chains import find_atom, has_detached_atoms
 from geofold.molecule.sidechains.rotamer_library import side_chain
 from geofold.molecule.structure import COLUMNS, AddedAtom, Floats, Mask, Structure
 from geofold.molecule.topology.bond_walk import BACKBONE
@@ -110,10 +111,10 @@ def find_incomplete(structure: Structure, residues: Sequence[int], conformer: Ma
     incomplete = []
     for k in residues:
         name, chain = structure.residues[k].resname, side_chain(structure.residues[k].resname)
-        present = {str(structure.name[a]) for a in structure.residues[k].atoms if conformer[a]}
-        if name == "ILE" and "CD" in present:  # CHARMM's name
-            present.add("CD1")
-        if name != "GLY" and not {"CB", *(chain.names if chain is not None else ())} <= present:
+        if chain is None and name != "ALA":
+            continue
+        names = ("CB", *(chain.names if chain is not None else ()))
+        if any(find_atom(structure, k, atom, conformer) is None for atom in names):
             incomplete.append(k)
     return incomplete
 
@@ -127,15 +128,25 @@ def missing_side_chain_atoms(
     ----------
     structure : Structure
     residues : sequence of int
-        Indices of residues; those that lack N, CA or C, or are not among the twenty amino acids, are left out.
+        Indices of residues; those of `why_not_completed`, and those that lack N, CA or C, are left out.
     conformer : (n_atoms,) bool
-        Atoms of the conformer. Residues that have others in the default conformer are left out.
+        Atoms of the conformer.
     seed : int
         Seed of the annealing.
     """
-    differs = set(structure.residue_of[conformer != structure.conformer_mask].tolist())
-    missing = [k for k in find_incomplete(structure, residues, conformer) if k not in differs]
+    missing = [
+        k for k in find_incomplete(structure, residues, conformer) if why_not_completed(structure, k, conformer) is None
+    ]
     return place_side_chains(structure, pack(structure, missing, seed=seed, keep_present=True))[1] if missing else []
+
+
+def why_not_completed(structure: Structure, k: int, conformer: Mask) -> str | None:
+    """Reason why the missing side-chain atoms of a residue cannot be packed; None if they can."""
+    if (structure.altloc[structure.residues[k].atoms] != "").any():
+        return "it has alternate locations"
+    if has_detached_atoms(structure, k, conformer):
+        return "it has atoms beyond the missing ones"
+    return None
 
 
 def complete_side_chains(

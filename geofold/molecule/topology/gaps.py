@@ -14,7 +14,7 @@ import numpy as np
 from geofold.molecule.io.sequence_records import recorded_sequences
 from geofold.molecule.numbering import numbers_between
 from geofold.molecule.records import RecordedSequence, Side
-from geofold.molecule.residues import CAPS
+from geofold.molecule.residues import AMINO_NAMES, CAPS
 from geofold.molecule.selection import Number
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.record_placement import Segment, place_segments
@@ -89,8 +89,12 @@ def find_gaps(structure: Structure, chain: str | None = None, removed: frozenset
             free = numbers_between(*ends)
             content = contents.get(k)
             if content is None:
-                names = _names_in_file(structure, before, after, free)
-                gaps.append(Gap(before, after, free, names, "" if names is None else "atoms of the file"))
+                torn = _torn_residues(structure, before, after, free)
+                if torn:
+                    numbers, names = zip(*torn, strict=True)
+                    gaps.append(Gap(before, after, numbers, names, "atoms of the file"))
+                else:
+                    gaps.append(Gap(before, after, free, None, ""))
                 continue
             record, missing = recorded[name], slice(*content)
             gaps.append(
@@ -99,12 +103,17 @@ def find_gaps(structure: Structure, chain: str | None = None, removed: frozenset
     return gaps
 
 
-def _names_in_file(structure: Structure, before: int, after: int, free: Sequence[Number]) -> tuple[str, ...] | None:
-    """Names of the residues of a gap, if the file has each of them in part; else None."""
-    between = structure.residues[before + 1 : after]
-    if [(residue.resnum, residue.icode) for residue in between] != list(free):
-        return None
-    return tuple(residue.resname for residue in between)
+def _torn_residues(structure: Structure, before: int, after: int, free: Sequence[Number]) -> list[tuple[Number, str]]:
+    """Numbers and names of the residues of a gap, if the file has each of them in part; else empty."""
+    first, last = structure.residues[before], structure.residues[after]
+    between = [residue for residue in structure.residues[before + 1 : after] if residue.chain == first.chain]
+    numbers = [(residue.resnum, residue.icode) for residue in between]
+    in_order = [(first.resnum, first.icode), *numbers, (last.resnum, last.icode)]
+    rising = all(one < other for one, other in pairwise(in_order))
+    whole = between and rising and len(free) <= len(between) and set(free) <= set(numbers)
+    if not whole or any(residue.resname not in AMINO_NAMES for residue in between):
+        return []
+    return [(number, residue.resname) for number, residue in zip(numbers, between, strict=True)]
 
 
 def find_missing_ends(structure: Structure, chain: str | None = None) -> list[MissingEnd]:

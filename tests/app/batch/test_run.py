@@ -349,3 +349,24 @@ def test_help_names_every_column(command: str, capsys: pytest.CaptureFixture[str
     assert main(["batch", command, "--help"]) == 0
     said = capsys.readouterr().out.split()
     assert set(COLUMNS[command]) <= set(said)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "said"),
+    [
+        ("loop", "45-56", "not a residue range"),
+        ("loop", "A:56-45", "runs backwards"),
+        ("loop", "A:45-56=GSW", "not a residue range"),
+        ("build", "A:45-56=", "without a sequence"),
+        ("build", "A:45-56=G1", "letters out of"),
+        ("view", "page.txt", "ending in .html"),
+    ],
+)
+def test_a_cell_that_no_job_could_use_stops_the_batch(tmp_path, capsys, column, cell, said):
+    table = tmp_path / "jobs.csv"
+    others = {"loop": "A:7-10", column: cell} if column != "build" else {column: cell}
+    table.write_text(f"input,output,{','.join(others)}\n1ubi.pdb,out.pdb,{','.join(others.values())}\n")
+    assert main(["batch", "repair", str(table)]) == 2
+    shown = capsys.readouterr().err
+    assert said in shown and f"row 2, column {column}" in shown and shown.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs.csv"]

@@ -68,7 +68,7 @@ def test_a_new_row_is_in_report_summary_check_and_audit(bent, monkeypatch):
     )
     for module in (metrics, audit, check_text):
         monkeypatch.setattr(module, "METRICS", (*METRICS, extent))
-    monkeypatch.setattr("geofold.app.result.METRICS", (*METRICS, extent))
+    monkeypatch.setattr("geofold.app.report.summary.METRICS", (*METRICS, extent))
     moved = structure.xyz.copy()
     moved[trees[0].atoms] += 0.1
     before, after = (measure(structure, trees, xyz, None) for xyz in (structure.xyz, moved))

@@ -86,6 +86,6 @@ def test_a_start_without_a_sequence_is_refused(tmp_path, capsys) -> None:
 
 def test_check_reports_the_prior(capsys) -> None:
     assert main(["check", str(resources.find("structures", "1ubi_bent.pdb")), "--no-energy"]) == 0
-    assert "torsion prior" in capsys.readouterr().out
+    assert "unusual torsions" in capsys.readouterr().out
     report = gf.check(resources.find("structures", "1ubi_bent.pdb"), energy=False)
     assert report["prior"]["unlikely"] and len(report["prior"]["residues"]) == 74
