@@ -78,15 +78,26 @@ class Run:
         date = date_of(self.summary["commit"], root)
         return f"{self.summary['commit']}, {date}" if date else str(self.summary["commit"])
 
-    def changed(self, measures: Sequence[str], root: Path) -> list[str]:
-        """Files below the paths `measures` that are not what they were at the commit of the run."""
-        return changed_since(self.summary["commit"], measures, root)
+    def changed(self, measures: Sequence[str], root: Path, same_at: str = "") -> list[str]:
+        """Files below the paths `measures` that are not what they were at the commit of the run.
 
-    def mark(self, measures: Sequence[str], root: Path) -> str:
-        """Return what the title of a table of this run has to say of its age, or an empty text."""
+        Parameters
+        ----------
+        measures : sequence of str
+            Paths relative to `root`.
+        root : Path
+            Root of the repository.
+        same_at : str
+            Later commit at which a part of the run gave the same numbers, if there is one; it takes the place of the
+            run's commit.
+        """
+        return changed_since(same_at or self.summary["commit"], measures, root)
+
+    def mark(self, measures: Sequence[str], root: Path, same_at: str = "") -> str:
+        """Return what the title of a table of this run has to say of its age, or an empty text; see `changed`."""
         if is_missing(self.summary["commit"], root):
             return UNDATED
-        return OLDER if self.changed(measures, root) else ""
+        return OLDER if self.changed(measures, root, same_at) else ""
 
 
 def fill_from_runs(text: str, runs: Mapping[str, Run]) -> str:

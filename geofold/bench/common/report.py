@@ -21,6 +21,7 @@ from geofold.files import write_all
 
 TEXTS = Path(__file__).with_name("report.toml")
 RESULTS = Path("examples/results")
+AGAIN = "Run again at commit {commit}, the first {count} episodes give the same numbers, times aside."
 CHANGED = "Changed since the run: "
 CHANGES_NAMED = 5
 """How many of the files that changed after a run are named on its page."""
@@ -80,7 +81,7 @@ def render(base: Path, page: Path, root: Path) -> dict[Path, str]:
         raise InputFileError(f"{base} holds no summary.json", "the output folders of `geofold bench`", "run one first")
     link = Path(os.path.relpath(base, page.parent)).as_posix()
     marks = {
-        entry["folder"]: runs[entry["folder"]].mark(_measures(section, entry), root)
+        entry["folder"]: runs[entry["folder"]].mark(_measures(section, entry), root, entry.get("same_at", ""))
         for section in texts["section"]
         for entry in section["run"]
         if entry["folder"] in runs
@@ -148,7 +149,8 @@ def _small_table(section: dict[str, Any], first: Run, runs: dict[str, Run]) -> s
 
 def _run_page(entry: dict[str, Any], section: dict[str, Any], run: Run, mark: str, root: Path) -> str:
     """Return the page of a run: protocol, how the run came about, plots, tables, every metric."""
-    changed = [f"`{path}`" for path in run.changed(_measures(section, entry), root)]
+    same_at = entry.get("same_at", "")
+    changed = [f"`{path}`" for path in run.changed(_measures(section, entry), root, same_at)]
     if len(changed) > CHANGES_NAMED:
         changed[CHANGES_NAMED:] = [f"and {len(changed) - CHANGES_NAMED} others"]
     machine = f"{run.summary['cpu']}, {run.summary['seconds']:.0f} s of wall time, commit {run.commit(root)}"
@@ -162,6 +164,7 @@ def _run_page(entry: dict[str, Any], section: dict[str, Any], run: Run, mark: st
             WRITTEN,
             f"# {entry.get('title', section['title'])}{mark}\n",
             f"    {entry['command']}\n\n{machine}{quick}.\n",
+            *([AGAIN.format(count=entry["same"], commit=same_at) + "\n"] if same_at else []),
             *([f"{CHANGED}{', '.join(changed)}.\n"] if changed else []),
             *(wrapped(run.fill(text)) for text in paragraphs if text),
             *(f"![{name}]({name})\n" for name in run.plots),

@@ -97,6 +97,17 @@ def test_a_run_with_a_list_of_its_own_is_marked_by_that(tmp_path: Path, reposito
     assert not any(OLDER in page or CHANGED in page for page in pages.values())
 
 
+def test_changes_count_from_where_a_part_of_a_run_was_the_same(tmp_path: Path, repository: Path) -> None:
+    write_run(tmp_path / "runs" / "loops", git(repository, "rev-parse", "HEAD~1"))
+    last = git(repository, "rev-parse", "--short", "HEAD")
+    report.TEXTS.write_text(TEXTS.replace('folder = "loops"', f'folder = "loops"\nsame_at = "{last}"\nsame = 2'))
+    page = render(tmp_path / "runs", tmp_path / "RESULTS.md", repository)[tmp_path / "runs" / "loops" / "README.md"]
+    assert OLDER not in page and f"at commit {last}, the first 2 episodes give the same numbers" in page
+    (repository / "code").write_text("third")
+    page = render(tmp_path / "runs", tmp_path / "RESULTS.md", repository)[tmp_path / "runs" / "loops" / "README.md"]
+    assert OLDER in page and CHANGED in page
+
+
 def test_a_run_of_an_unknown_commit_is_marked(tmp_path: Path, repository: Path) -> None:
     write_run(tmp_path / "runs" / "loops", "0000000")
     assert (
