@@ -54,7 +54,7 @@ def test_an_intact_protein_is_not_touched(tmp_path: Path, capsys) -> None:
 
 def test_check_names_the_loop(bent: Path, capsys) -> None:
     assert main(["check", str(bent), "--no-energy"]) == 0
-    line = next(line for line in capsys.readouterr().out.splitlines() if "loop model" in line)
+    line = next(line for line in capsys.readouterr().out.splitlines() if "look wrong" in line)
     first = int(line.split("A:")[1].split("-")[0])
     assert abs(first - (FIRST + 1)) <= 3
 

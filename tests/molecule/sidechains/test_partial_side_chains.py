@@ -61,7 +61,7 @@ def test_completed_side_chains_have_the_bonds_and_angles_of_whole_ones(data: st.
     assert np.allclose(whole.xyz[whole.residues[k].atoms[: len(stays)]], partial.xyz[stays], atol=6e-5)
     before, after = internal(UBIQUITIN, k), internal(whole, k)
     assert before.shape == after.shape
-    assert np.abs(before - after).max() < 0.015  # nm; ideal values against refined ones
+    assert np.abs(before - after).max() < 0.02  # nm; ideal values against refined ones
 
 
 @pytest.mark.parametrize(("name", "gone"), [("ARG", "NE"), ("ARG", "CD"), ("PHE", "CG"), ("LEU", "CG")])
