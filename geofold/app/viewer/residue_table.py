@@ -89,7 +89,7 @@ def _confidence(report: Mapping[str, Any]) -> str:
         )
         if middle is not None:
             lines.append(
-                f"{number(name)}: expected RMSD to the native {number(middle)} Å; two in three are within "
-                f"{number(low)} and {number(high)} Å."
+                f"{number(name)}: estimated error {number(middle)} Å (backbone RMSD to the native; 68 % interval "
+                f"{number(low)} to {number(high)} Å)."
             )
     return "".join(f'<p class="small">{line}</p>' for line in lines)

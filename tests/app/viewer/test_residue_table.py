@@ -29,7 +29,7 @@ def test_the_table_has_the_error_and_the_way_of_each_residue() -> None:
     report, path = report_with_errors(), read_trajectory(trajectory(3), frozenset())
     words = " ".join(Reader(residue_table(path, LABELS, report)).words.split())
     assert "Expected error (Å)" in words and "A:45 0.50" in words.replace("A:450.50", "A:45 0.50")
-    assert "two in three are within 0.90 and 3.90 Å" in words
+    assert "68 % interval 0.90 to 3.90 Å" in words
     shift = backbone_rmsd(path, LABELS)
     assert list(shift) == LABELS and shift["A:50"] > shift["A:45"] > 0
     assert "From the start" not in residue_table(path, LABELS, report | {"built": []})
