@@ -1,8 +1,10 @@
-"""Ranges that close the gaps of a structure: a short gap is built with its neighbours if it cannot be closed alone."""
+"""Ranges that close the gaps of a structure: a short gap is built with its neighbours if it does not fit alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from geofold.errors import BuildError, GeofoldError
 from geofold.modelling.options import RunOptions
@@ -17,14 +19,19 @@ SHORT = 5
 conditions of closure."""
 MAX_NEIGHBOURS = 2
 """How many residues on each side are rebuilt at most."""
+DRAWS = 96
+"""Conformations that are drawn to see whether a range fits."""
+CLEAN, GAIN = 1.0, 1.0
+"""Cost of a conformation without a severe overlap or an outlier, which cost one each, and by how much the lowest cost
+has to fall for a wider range to be taken."""
 
 
 def closable_builds(
     structure: Structure, texts: Sequence[str], options: RunOptions, fixed: Sequence[str] = ()
 ) -> list[str]:
-    """Return ranges to build, each widened by residues on both sides until it can be closed.
+    """Return ranges to build, each widened by residues on both sides until it can be closed without clashes.
 
-    A range stays as it is if no wider one can be closed or built together with the others.
+    A range stays as it is if no wider one can be closed or built together with the others, or is better for it.
 
     Parameters
     ----------
@@ -38,12 +45,15 @@ def closable_builds(
     """
     chosen = list(texts)
     for number, text in enumerate(texts):
+        lowest = np.inf
         for plan, label in _wider_plans(structure, text) if text not in fixed else ():
-            if not _closes(structure, plan, options):
-                continue
             trial = [*chosen[:number], label, *chosen[number + 1 :]]
-            if label == text or _go_together(structure, trial):
-                chosen = trial
+            cost = _lowest_cost(structure, plan, options)
+            if cost < lowest - (GAIN if np.isfinite(lowest) else 0.0) and (
+                label == text or _go_together(structure, trial)
+            ):
+                chosen, lowest = trial, cost
+            if lowest <= CLEAN:
                 break
     return chosen
 
@@ -63,15 +73,19 @@ def _wider_plans(structure: Structure, text: str) -> Iterator[tuple[BuildPlan, s
         label = str(ResidueRange(plan.chain, *((residue.resnum, residue.icode) for residue in ends)))
 
 
-def _closes(structure: Structure, plan: BuildPlan, options: RunOptions) -> bool:
-    """Whether a drawn conformation closes a plan; a longer one is taken to do so."""
-    if plan.is_chain_end or len(plan.names) > SHORT:
-        return True
+def _lowest_cost(structure: Structure, plan: BuildPlan, options: RunOptions) -> float:
+    """Lowest cost of clashes and outliers of drawn conformations of a plan; infinite if none closes it.
+
+    A chain end and a longer range are taken to fit.
+    """
+    if plan.is_chain_end or len(plan.names) > SHORT + 2 * MAX_NEIGHBOURS:
+        return 0.0
     try:
-        LoopCandidates.of(structure, plan, altloc=options.altloc, seed=options.seed)
+        loop = LoopCandidates.of(structure, plan, altloc=options.altloc, seed=options.seed, predicts=False)
     except BuildError:
-        return False
-    return True
+        return np.inf
+    rows = loop.draw(DRAWS, np.random.default_rng([options.seed, 5]))
+    return float((loop.cost(rows) + loop.outlier_after(rows)).min())
 
 
 def _go_together(structure: Structure, texts: Sequence[str]) -> bool:
