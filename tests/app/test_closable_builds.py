@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from build_cases import QUICK, checked, without
 
@@ -17,14 +18,26 @@ from geofold.molecule.io.read import read
 from geofold.molecule.loop.build_plan import BuildPlan
 
 
-@pytest.fixture
-def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[BuildPlan], bool]], None]:
-    """Lets no conformation close the plans of which a function says so."""
+class Drawn:
+    """Candidates of one cost."""
 
-    def refuse(what: Callable[[BuildPlan], bool]) -> None:
-        def of(_, plan: BuildPlan, **options: object) -> None:
+    def __init__(self, cost: float) -> None:
+        self.cost = lambda rows: np.full(len(rows), cost)
+        self.outlier_after = lambda rows: np.zeros(len(rows))
+
+    def draw(self, count: int, noise: np.random.Generator) -> np.ndarray:
+        return np.zeros((2, 1, 3))
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets no conformation close the plans of which a function says so; others have a cost, zero by default."""
+
+    def refuse(what: Callable[[BuildPlan], bool], **costs: float) -> None:
+        def of(_, plan: BuildPlan, **options: object) -> Drawn:
             if what(plan):
                 raise BuildError("given", "expected", "remedy")
+            return Drawn(costs.get(plan.label, 0.0))
 
         monkeypatch.setattr(module.LoopCandidates, "of", of)
 
@@ -41,6 +54,16 @@ def test_a_range_is_widened_until_it_closes(refusing) -> None:
     assert closable_builds(structure, ["A:10-12", "A:30-32"], RunOptions()) == ["A:8-14", "A:30-32"]
 
 
+def test_a_range_is_widened_until_it_fits(refusing) -> None:
+    structure = read(without("1fas.cif", (10, 12), (30, 32)), name="1fas.cif")
+    refusing(lambda plan: False, **{"A:10-12": 40.0, "A:9-13": 12.0, "A:30-32": 4.0})
+    assert closable_builds(structure, ["A:10-12", "A:30-32"], RunOptions()) == ["A:8-14", "A:30-32"]
+    refusing(lambda plan: False, **{"A:10-12": 40.0, "A:9-13": 12.0, "A:8-14": 11.0, "A:30-32": 0.0})
+    assert closable_builds(structure, ["A:10-12", "A:30-32"], RunOptions()) == ["A:9-13", "A:30-32"]
+    refusing(lambda plan: False, **{"A:10-12": 40.0, "A:9-13": 30.0, "A:8-14": 25.0, "A:30-32": 0.0})
+    assert closable_builds(structure, ["A:10-12", "A:30-32"], RunOptions()) == ["A:10-12", "A:30-32"]
+
+
 def test_a_range_that_no_neighbours_help_stays(refusing) -> None:
     structure = read(without("1fas.cif", (10, 12), (14, 16)), name="1fas.cif")
     refusing(lambda plan: plan.label == "A:10-12")
@@ -49,9 +72,9 @@ def test_a_range_that_no_neighbours_help_stays(refusing) -> None:
 
 
 def test_chain_ends_and_longer_gaps_are_not_tried(refusing) -> None:
-    structure = read(without("1fas.cif", (1, 2), (30, 35)), name="1fas.cif")
+    structure = read(without("1fas.cif", (1, 2), (30, 37)), name="1fas.cif")
     refusing(lambda plan: True)
-    assert closable_builds(structure, ["A:1-2", "A:30-35"], RunOptions()) == ["A:1-2", "A:30-35"]
+    assert closable_builds(structure, ["A:1-2", "A:30-37"], RunOptions()) == ["A:1-2", "A:30-37"]
 
 
 def moved(content: bytes, number: int, shift: tuple[float, float, float]) -> bytes:
@@ -69,5 +92,5 @@ def test_build_all_closes_what_three_residues_cannot() -> None:
     with pytest.raises(BuildError, match=r"none of 512 samples closes it"):
         gf.repair(content, build="A:17-19", **QUICK, name="1ubi.pdb")
     result = gf.repair(content, build="all", **QUICK, name="1ubi.pdb")
-    assert result.report["loops"] == ["A:16-20"]
-    checked(result, "A:16-20", "EVEPS")
+    assert result.report["loops"] == ["A:15-21"]
+    checked(result, "A:15-21", "EVEPS")
