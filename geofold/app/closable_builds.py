@@ -19,13 +19,13 @@ SHORT = 7
 exceed the six conditions of closure."""
 MAX_NEIGHBOURS = 2
 """How many residues on each side are rebuilt at most."""
-DRAWS = 96
+DRAWS = 512
 """Conformations that are drawn to see whether a range fits."""
-FITS, GAIN = 5.0, 0.5
-"""Cost of a drawn conformation up to which a range fits, since a few severe overlaps, which cost one each, are removed
-later; and to what part the lowest cost has to fall for a wider range to be taken. Of fourteen gaps of 3-5 residues cut
-out of shipped structures twelve cost at most 1.5; of eleven short gaps of two deposited structures ten cost at least
-11, and end with clashes unless they are widened."""
+FITS, GAIN = 10.0, 0.5
+"""Cost of a drawn conformation up to which a range fits, since some severe overlaps, which cost one each, are removed
+later; and to what part the lowest cost has to fall for a wider range to be taken. Of seventeen gaps of 3-7 residues cut
+out of shipped structures fifteen cost at most 6; of twelve short gaps of three deposited structures eleven cost at
+least 16, and end with clashes unless they are widened."""
 
 
 def closable_builds(
