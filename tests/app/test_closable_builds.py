@@ -92,5 +92,5 @@ def test_build_all_closes_what_three_residues_cannot() -> None:
     with pytest.raises(BuildError, match=r"none of 512 samples closes it"):
         gf.repair(content, build="A:17-19", **QUICK, name="1ubi.pdb")
     result = gf.repair(content, build="all", **QUICK, name="1ubi.pdb")
-    assert result.report["loops"] == ["A:15-21"]
-    checked(result, "A:15-21", "LEVEPSD")
+    assert result.report["loops"] == ["A:16-20"]
+    checked(result, "A:16-20", "EVEPS")
