@@ -239,12 +239,12 @@ def _require_ranges(job: Job, path: str) -> None:
             try:
                 if not numbers_of(parse_range(span)):
                     raise ResidueRangeError(f"{span} runs backwards", RANGE_EXAMPLES, "swap its ends")
-                if equals:
-                    parse_sequence(letters or " ", f"the sequence of {text}")
                 if equals and not letters.strip():
                     raise SequenceError(
                         f"'{text}' ends without a sequence", "A:45-56=SEQUENCE", "add it, or drop the ="
                     )
+                if equals:
+                    parse_sequence(letters, f"the sequence of {text}")
             except GeofoldError as error:
                 _refuse(f"{path}, row {job.row}", name, error.given, error.expected, error.remedy)
 
