@@ -19,7 +19,7 @@ from geofold.modelling.evaluation import evaluate_geometry, terms_of_local
 from geofold.modelling.options import STREAMS, RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, StreamOutcome
 from geofold.modelling.progress import Progress
-from geofold.modelling.repair.refinement import refine
+from geofold.modelling.repair.refinement import refine, refine_input
 from geofold.modelling.scoring import REFINED, Scores
 from geofold.modelling.search.candidates import LoopCandidates
 from geofold.modelling.search.diversity import select_diverse
@@ -111,7 +111,7 @@ def candidate_models(
         return CandidateModels([], Scores.of(np.empty(0)))
     stage = progress.begin("refine input")
     stage.update(0, 1, math.inf)
-    in_place = refine(structure, domain, domain.select(start, torch.zeros(1, dtype=torch.long)), options, energies)
+    in_place = refine_input(structure, domain, options, energies)
     outcomes = [in_place]
     if in_place.status != "done":
         outcomes.append(_evolve(structure, domain, start, options, energies, stage, TrajectoryRecorder()))

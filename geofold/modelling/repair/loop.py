@@ -14,7 +14,7 @@ from geofold.modelling.options import RunOptions
 from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, embed_fragment
 from geofold.modelling.progress import Progress
 from geofold.modelling.repair.candidate_models import FINALISTS, candidate_models
-from geofold.modelling.repair.refinement import loop_domain, refine
+from geofold.modelling.repair.refinement import MIN_IMPROVEMENT, loop_domain, refine
 from geofold.modelling.repair.side_chain_shell import (
     ANGSTROM,
     SHELL_MARGIN,
@@ -36,9 +36,6 @@ away from a native with two overlaps, is 2.7; models of two wrong loops among si
 With 5 for all, three of six bent loops of the tuning set stay 1.2 to 1.6 A off instead of 0.1 to 0.2 A."""
 NEARLY_CLEAN = 5.0
 """Geometric cost of an input below which it counts as nearly clean: a few severe overlaps or outliers."""
-MIN_IMPROVEMENT = 0.5
-"""By how much the geometric cost of a loop has to fall in its refinement to replace the input: half of a severe overlap
-or of an outlier. What a torsion move cannot remove, such as an overlap with a ligand, does not justify a move."""
 STRICT_WEIGHT = 1.0
 """Energy weight (per kJ/mol) large enough that the energy alone decides."""
 
@@ -102,12 +99,14 @@ class LoopRepair:
         models = rank_models(self.structure, search.outcomes, search.scores, self.energies)
         near = next(model for model in models if model.outcome is search.outcomes[0])
         nearly_clean = float(domain.cost(domain.start(self.structure.xyz))[0]) < NEARLY_CLEAN
-        if models[0].cost > near.cost - (CLEAN_MARGIN if nearly_clean else KEEP_MARGIN):
+        # a nearly clean input gives way to clean models only
+        rivals = [model for model in models if model.outcome.status == "done" or not nearly_clean]
+        if not rivals or rivals[0].cost > near.cost - (CLEAN_MARGIN if nearly_clean else KEEP_MARGIN):
             # the input, refined in place, is preferred to a model that is hardly better
             improved = self._improves(domain, near)
             best = near if improved else replace(near, outcome=no_motion(domain, self.structure.xyz, "kept"))
         else:
-            best = models[0]
+            best = rivals[0]
         if self.energies is not None and best.outcome.status != "kept":
             best = self._no_worse_than_input(domain, best, near, self.energies)
         ensemble = packed.ensemble if search.ensemble is None else search.ensemble

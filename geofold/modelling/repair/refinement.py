@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from geofold.core.state import ControllerState
 from geofold.modelling.controllers import refinement_controller
 from geofold.modelling.density import map_of, with_density, with_density_weight
@@ -14,9 +16,13 @@ from geofold.modelling.outcome import StreamOutcome
 from geofold.modelling.trajectory import TrajectoryRecorder
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.loop.state import LoopGoal, LoopState
+from geofold.molecule.sidechains.repacking import find_repackable, repack
 from geofold.molecule.structure import Structure
 
 REFINEMENT_SWEEPS = 4
+MIN_IMPROVEMENT = 0.5
+"""By how much the geometric cost of a loop has to fall in its refinement to replace the input: half of a severe overlap
+or of an outlier. What a torsion move cannot remove, such as an overlap with a ligand, does not justify a move."""
 
 
 def loop_domain(structure: Structure, first: int, last: int, options: RunOptions) -> LoopDomain:
@@ -79,6 +85,60 @@ def refine(
     if energies is not None or domain.density is not None:
         run = _minimise_energy(structure, all_atom, run, recorder, energies, weight, options.seed)
     return recorder.outcome(domain, "done" if all_atom.clean(run.domain)[0] else "stuck")
+
+
+def refine_input(
+    structure: Structure, domain: LoopDomain, options: RunOptions, energies: EnergySource | None
+) -> StreamOutcome:
+    """Refine the loop of the input, whose backbone stays if the loop is clean with other side chains.
+
+    Parameters
+    ----------
+    structure : Structure
+    domain : LoopDomain
+        The loop in the structure.
+    options : RunOptions
+    energies : EnergySource or None
+        Force field of the last steps; None: these are left out.
+    """
+    recorder, state = TrajectoryRecorder(), domain.start(structure.xyz)
+    recorder.add(state.conformation.xyz[0], None, 0, 0)
+    # with a shell, side chains are packed later
+    repacked = None if options.shell else _repack(structure, domain, state, options)
+    if repacked is not None:
+        state = repacked
+        if domain.clean(state)[0]:
+            recorder.add(state.conformation.xyz[0], None, 0, 0)
+            return recorder.outcome(domain, "done")
+    return refine(structure, domain, state, options, energies, recorder)
+
+
+def _repack(structure: Structure, domain: LoopDomain, start: LoopState, options: RunOptions) -> LoopState | None:
+    """Repack the loop's side chains: of its clashing residues, or else of all; None if nothing is gained.
+
+    Parameters
+    ----------
+    structure : Structure
+    domain : LoopDomain
+    start : LoopState
+        The loop in the structure.
+    options : RunOptions
+    """
+    if domain.clean(start)[0]:
+        return None
+    first, last = domain.tree.first, domain.tree.last
+    clashing = first + np.flatnonzero(domain.residue_costs(start)[0].cpu().numpy() > MIN_IMPROVEMENT)
+    loop = [k for k in find_repackable(structure, domain.tree.conformer) if first <= k <= last]
+    best, lowest = None, float(domain.cost(start)[0]) - MIN_IMPROVEMENT
+    for residues in ([k for k in loop if k in clashing], loop):
+        if residues:
+            state = domain.start(repack(structure, residues, (), seed=options.seed).apply(structure.xyz))
+            cost = float(domain.cost(state)[0])
+            if cost < lowest:
+                best, lowest = state, cost
+            if domain.clean(state)[0]:
+                return state
+    return best
 
 
 def _minimise_energy(

@@ -187,7 +187,7 @@ def attach_missing(name: str, partial: PartialSideChain, rotamers: Floats, cb: F
         here, there = (frames(xyz[:, parent] - xyz[:, axis], xyz[:, third] - xyz[:, axis]) for xyz in (placed, ideal))
         local = np.einsum("kij,kj->ki", there, ideal[:, row] - ideal[:, parent])
         placed[:, row] = placed[:, parent] + np.einsum("kji,kj->ki", here, local)
-    if "CD" in chain.names and chain.names[-1] == "CD" and len(chain.names) == 2 and not present[1]:
+    if chain.names == ("CG", "CD") and not present[1]:  # proline
         _close_ring(placed, chain)
     return placed[:, 3:]
 

@@ -18,7 +18,7 @@ from geofold.molecule.io.edit import with_atoms
 from geofold.molecule.sidechains.chi_minimisation import SideChains, relax_chi
 from geofold.molecule.sidechains.packing import pack, place_side_chains
 from geofold.molecule.sidechains.partial_side_chains import find_atom, has_detached_atoms
-from geofold.molecule.sidechains.rotamer_library import side_chain
+from geofold.molecule.sidechains.rotamer_library import side_chain, side_chain_names
 from geofold.molecule.structure import COLUMNS, AddedAtom, Floats, Mask, Structure
 from geofold.molecule.topology.bond_walk import BACKBONE
 from geofold.molecule.topology.bonds import bond_graph, links_among
@@ -108,15 +108,13 @@ def find_repackable(structure: Structure, conformer: Mask) -> list[int]:
 
 def find_incomplete(structure: Structure, residues: Sequence[int], conformer: Mask) -> list[int]:
     """Find those of some residues that lack atoms of their side chains, CB included."""
-    incomplete = []
-    for k in residues:
-        name, chain = structure.residues[k].resname, side_chain(structure.residues[k].resname)
-        if chain is None and name != "ALA":
-            continue
-        names = ("CB", *(chain.names if chain is not None else ()))
-        if any(find_atom(structure, k, atom, conformer) is None for atom in names):
-            incomplete.append(k)
-    return incomplete
+    return [
+        k
+        for k in residues
+        if any(
+            find_atom(structure, k, name, conformer) is None for name in side_chain_names(structure.residues[k].resname)
+        )
+    ]
 
 
 def missing_side_chain_atoms(

@@ -22,7 +22,7 @@ from geofold import resources
 from geofold.errors import InputFileError
 from geofold.geometry import dihedral, frames
 from geofold.molecule.io.ideal_peptide import peptide
-from geofold.molecule.residues import STANDARD_PARENT, one_letter_codes
+from geofold.molecule.residues import BACKBONE, STANDARD_PARENT, one_letter_codes
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import templates
 from geofold.molecule.topology.torsion_tree import CHI_ATOMS
@@ -77,6 +77,16 @@ class SideChain:
 def backbone_frames(n: Floats, ca: Floats, c: Floats) -> tuple[Floats, Floats]:
     """Compute rotations (..., 3, 3), whose rows are the axes, and origins (..., 3) from N, CA and C (..., 3)."""
     return frames(c - ca, n - ca), ca
+
+
+@cache
+def side_chain_names(name: str) -> frozenset[str]:
+    """Names of the side-chain atoms of a residue type, CB included, hydrogens not; empty for unknown types."""
+    standard = STANDARD_PARENT.get(name, name)
+    if standard not in one_letter_codes():
+        return frozenset()
+    names = {atom for bond in templates()[standard] for atom in bond if not atom.startswith("H")}
+    return frozenset(_final_name(name, atom) for atom in names - {*BACKBONE, "OXT"})
 
 
 @cache
