@@ -12,11 +12,9 @@ from geofold.app.report.provenance import REPORT_SCHEMA, chemistry_notes, descri
 from geofold.app.report.torsion_likelihood import likelihood
 from geofold.errors import ForceFieldError
 from geofold.modelling.repair.detection import report_anomalies, report_plddt
-from geofold.molecule.residues import BACKBONE, standard_name
 from geofold.molecule.selection import MAX_LISTED, incomplete_backbones, segment_labels
-from geofold.molecule.sidechains.partial_side_chains import find_atom
+from geofold.molecule.sidechains.repacking import missing_names
 from geofold.molecule.structure import Structure
-from geofold.molecule.topology.bonds import is_complete, templates
 from geofold.molecule.topology.gaps import chain_segments
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
@@ -69,16 +67,13 @@ def inspect(
 
 def incomplete_side_chains(structure: Structure) -> list[str]:
     """List the amino acids that lack side-chain atoms, e.g. ``['A:48 LYS lacks CE, NZ']``."""
-    conformer, listed = structure.conformer_mask, []
-    for k, residue in enumerate(structure.residues):
-        if structure.is_amino_acid(k) and not is_complete(structure, k, conformer):
-            bonds = templates()[standard_name(residue.resname)]
-            heavy = dict.fromkeys(name for bond in bonds for name in bond if name[0] != "H")
-            beyond = [name for name in heavy if name not in (*BACKBONE, "OXT")]
-            lacking = [name for name in beyond if find_atom(structure, k, name, conformer) is None]
-            if lacking:
-                listed.append(f"{residue.label} {residue.resname} lacks {', '.join(lacking)}")
-    return listed
+    conformer = structure.conformer_mask
+    amino = [k for k in range(len(structure.residues)) if structure.is_amino_acid(k)]
+    return [
+        f"{structure.residues[k].label} {structure.residues[k].resname} lacks {', '.join(lacking)}"
+        for k in amino
+        if (lacking := missing_names(structure, k, conformer))
+    ]
 
 
 def measure_whole(structure: Structure, altloc: str | None = None) -> Section:

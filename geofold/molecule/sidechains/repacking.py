@@ -106,15 +106,15 @@ def find_repackable(structure: Structure, conformer: Mask) -> list[int]:
     return residues
 
 
+def missing_names(structure: Structure, k: int, conformer: Mask) -> list[str]:
+    """Names of the side-chain atoms, CB included, that a residue lacks."""
+    names = side_chain_names(structure.residues[k].resname)
+    return [name for name in names if find_atom(structure, k, name, conformer) is None]
+
+
 def find_incomplete(structure: Structure, residues: Sequence[int], conformer: Mask) -> list[int]:
     """Find those of some residues that lack atoms of their side chains, CB included."""
-    return [
-        k
-        for k in residues
-        if any(
-            find_atom(structure, k, name, conformer) is None for name in side_chain_names(structure.residues[k].resname)
-        )
-    ]
+    return [k for k in residues if missing_names(structure, k, conformer)]
 
 
 def missing_side_chain_atoms(

@@ -80,13 +80,13 @@ def backbone_frames(n: Floats, ca: Floats, c: Floats) -> tuple[Floats, Floats]:
 
 
 @cache
-def side_chain_names(name: str) -> frozenset[str]:
-    """Names of the side-chain atoms of a residue type, CB included, hydrogens not; empty for unknown types."""
+def side_chain_names(name: str) -> tuple[str, ...]:
+    """Names of the side-chain atoms of a residue type, CB included, hydrogens not; none for unknown types."""
     standard = STANDARD_PARENT.get(name, name)
     if standard not in one_letter_codes():
-        return frozenset()
-    names = {atom for bond in templates()[standard] for atom in bond if not atom.startswith("H")}
-    return frozenset(_final_name(name, atom) for atom in names - {*BACKBONE, "OXT"})
+        return ()
+    names = dict.fromkeys(atom for bond in templates()[standard] for atom in bond if not atom.startswith("H"))
+    return tuple(_final_name(name, atom) for atom in names if atom not in (*BACKBONE, "OXT"))
 
 
 @cache

@@ -10,6 +10,7 @@ import pytest
 from geofold import resources
 from geofold.molecule.io.read import read
 from geofold.molecule.io.write import render
+from geofold.molecule.residues import AMINO_NAMES, standard_name
 from geofold.molecule.sidechains import repacking
 from geofold.molecule.sidechains.repacking import (
     BACKBONE_AND_CB,
@@ -20,7 +21,7 @@ from geofold.molecule.sidechains.repacking import (
     repack,
     without_side_chains,
 )
-from geofold.molecule.sidechains.rotamer_library import chi_angles
+from geofold.molecule.sidechains.rotamer_library import chi_angles, side_chain, side_chain_names
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.bonds import bond_list
 
@@ -105,3 +106,11 @@ def test_cut_side_chains_are_built_again_and_nothing_else_is_touched() -> None:
     for one, other in ((structure, whole),):
         for k in untouched:
             assert np.array_equal(one.xyz[one.residues[k].atoms], other.xyz[other.residues[k].atoms])
+
+
+def test_names_of_a_side_chain_are_those_of_its_template() -> None:
+    for name in (*AMINO_NAMES, "MSE"):
+        template = side_chain(name)
+        beyond = template.names if template is not None else ()
+        assert set(side_chain_names(name)) == ({"CB", *beyond} if standard_name(name) != "GLY" else set())
+    assert side_chain_names("GLY") == side_chain_names("HOH") == ()
