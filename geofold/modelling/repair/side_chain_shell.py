@@ -38,9 +38,10 @@ REACH_SAMPLES = 48
 OFTEN_REACHED, EVER_REACHED = 0.1, 0.01
 """Share of these that has to come near a side chain for it to count as reached: often, or at least once."""
 ANGSTROM = 0.1
-SHELL_MARGIN = 2.0
+SHELL_MARGIN = 1.0
 """By how much the cost of a model among repacked side chains, without its energy, has to be lower than that of a model
-among the present ones to be preferred."""
+among the present ones to be preferred. Of six bent validation loops among repacked neighbours, five gain 1.6 to 8.2 and
+one 0.4; of fourteen native loops, one gains 2.1 and all others less than 0.9."""
 
 
 @dataclass(frozen=True, eq=False)
