@@ -146,6 +146,25 @@ def expected_errors(outcomes: Sequence[StreamOutcome], models: Sequence[LoopMode
 
 
 @dataclass(frozen=True)
+class RepackedAlternative:
+    """A surely better model of a loop, for which side chains around it would have to move.
+
+    Attributes
+    ----------
+    neighbours : int
+        Number of residues whose side chains would move.
+    rmsd : float
+        Backbone RMSD (A) from the model that moves none.
+    expected : (float, float) or None
+        Expected backbone RMSD (A) from the native, of the model that moves none and of this one.
+    """
+
+    neighbours: int
+    rmsd: float
+    expected: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class LoopModel:
     """A model of a loop.
 
@@ -162,6 +181,8 @@ class LoopModel:
         Expected distance (A) of each residue's backbone from the native, with the confidence; empty without one.
     external_rmsd : tuple of float
         Backbone RMSD (A) from each candidate from elsewhere, as it was fitted.
+    alternative : RepackedAlternative or None
+        What repacked side chains around the loop would give, if that is surely better.
     """
 
     outcome: StreamOutcome
@@ -170,6 +191,7 @@ class LoopModel:
     confidence: tuple[float, float, float] | None = None
     residue_errors: tuple[float, ...] = ()
     external_rmsd: tuple[float, ...] = ()
+    alternative: RepackedAlternative | None = None
 
     @property
     def cost(self) -> float:

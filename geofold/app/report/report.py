@@ -123,6 +123,7 @@ def build_report(
         "stream": _stream_section(structure, outcomes),
         "notes": [
             *_notes(command, structure, outcomes, model),
+            *_alternative_notes(structure, models),
             *infinite_notes(before=before, after=after),
             *(built.notes() if built is not None else []),
         ],
@@ -249,4 +250,20 @@ def _notes(command: str, structure: Structure, outcomes: list[StreamOutcome], mo
             notes.append(f"{labels} stays as it is: no model is clearly better")
         if outcome.status == "stuck":
             notes.append(f"{labels}: the stream ended before everything was clean")
+    return notes
+
+
+def _alternative_notes(structure: Structure, models: Sequence[LoopModel]) -> list[str]:
+    """Say what the loops would gain if the side chains around them were repacked."""
+    notes = []
+    for model in models:
+        if (other := model.alternative) is not None:
+            first, last = (structure.residues[k].label for k in (model.outcome.tree.first, model.outcome.tree.last))
+            errors = ""
+            if other.expected is not None:
+                errors = " (estimated error {1:.1f} A instead of {0:.1f} A)".format(*other.expected)
+            notes.append(
+                f"{first} to {last} may be held in a wrong place by the side chains around it: --repack-shell auto "
+                f"would give another loop{errors}, {other.rmsd:.1f} A away, and repack {other.neighbours} neighbours"
+            )
     return notes

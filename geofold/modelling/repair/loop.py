@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from geofold.errors import GeofoldError
+from geofold.geometry import rmsd
 from geofold.modelling.energy_source import EnergySource
-from geofold.modelling.evaluation import evaluate_model, rank_models, sort_models
-from geofold.modelling.options import RunOptions
-from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, embed_fragment
+from geofold.modelling.evaluation import backbone_of_end, evaluate_model, rank_models, sort_models
+from geofold.modelling.options import AUTO_SHELL, RunOptions
+from geofold.modelling.outcome import LOOP_SEARCH, LoopModel, RepackedAlternative, embed_fragment
 from geofold.modelling.progress import Progress
 from geofold.modelling.repair.candidate_models import FINALISTS, candidate_models
 from geofold.modelling.repair.refinement import MIN_IMPROVEMENT, loop_domain, refine
@@ -24,7 +26,7 @@ from geofold.modelling.repair.side_chain_shell import (
 from geofold.modelling.search.diversity import distinct_models
 from geofold.modelling.search.ensemble import Ensemble, with_confidence, with_external_rmsd
 from geofold.modelling.time_budget import TimeBudget
-from geofold.modelling.trajectory import no_motion
+from geofold.modelling.trajectory import NO_PREDICTOR, no_motion
 from geofold.molecule.loop.build_plan import rebuild_plan
 from geofold.molecule.loop.domain import LoopDomain
 from geofold.molecule.structure import Structure
@@ -36,6 +38,8 @@ away from a native with two overlaps, is 2.7; models of two wrong loops among si
 With 5 for all, three of six bent loops of the tuning set stay 1.2 to 1.6 A off instead of 0.1 to 0.2 A."""
 NEARLY_CLEAN = 5.0
 """Geometric cost of an input below which it counts as nearly clean: a few severe overlaps or outliers."""
+UNCERTAIN = 3.0
+"""Expected RMSD (A) of a model above which the side chains around the loop are called into question."""
 STRICT_WEIGHT = 1.0
 """Energy weight (per kJ/mol) large enough that the energy alone decides."""
 
@@ -73,16 +77,41 @@ class LoopRepair:
 
     def run(self) -> list[LoopModel]:
         """Models of the loop, best first, at most `options.models`."""
-        return self._run_both_ways() if self.options.decides_shell else self._run()
-
-    def _run_both_ways(self) -> list[LoopModel]:
-        """Models with the side chains around as they are, or with these repacked where that is surely better."""
+        if self.options.shell and not self.options.decides_shell:
+            return self._run()
         staying = replace(self, options=replace(self.options, repack_shell=0.0))._run()
-        in_shell = replace(self, options=replace(self.options, repack_shell=self.options.shell))
-        packed = in_shell._models_in_shell(rival=staying[0])
-        if packed.models and _surely_better(packed.models[0], staying[0]):
+        if not (self.options.decides_shell or self._may_be_held(staying[0])):
+            return staying
+        packed = replace(self, options=replace(self.options, repack_shell=AUTO_SHELL))._models_in_shell(staying[0])
+        if not (packed.models and _surely_better(packed.models[0], staying[0])):
+            return staying
+        if self.options.decides_shell:
             return self._finish(packed.models, packed.ensemble)
-        return staying
+        return [replace(staying[0], alternative=self._compare(staying[0], packed)), *staying[1:]]
+
+    def _may_be_held(self, model: LoopModel) -> bool:
+        """Whether the side chains around may hold the loop in a wrong place.
+
+        They fit the input's loop, leave no clean model, or leave an uncertain one.
+        """
+        if self.options.predictor == NO_PREDICTOR or model.outcome.status == "rigid" or self.budget.exhausted():
+            return False
+        uncertain = model.confidence is not None and model.confidence[0] > UNCERTAIN
+        return model.outcome.status == "stuck" or uncertain or self._nearly_clean
+
+    def _compare(self, staying: LoopModel, packed: ShellModels) -> RepackedAlternative:
+        """Compare a model among the present side chains with the best among repacked ones."""
+        here, there = (backbone_of_end(self.structure, model) for model in (staying, packed.models[0]))
+        before, after = (
+            model.confidence or with_confidence(self.structure, model, packed.ensemble).confidence
+            for model in (staying, packed.models[0])
+        )
+        moved = packed.models[0].outcome.repacked.atoms
+        return RepackedAlternative(
+            len(np.unique(self.structure.residue_of[moved])),
+            10 * float(rmsd(here, there)),
+            None if before is None or after is None else (before[0], after[0]),
+        )
 
     def _run(self) -> list[LoopModel]:
         """Models with or without a shell."""
@@ -98,7 +127,7 @@ class LoopRepair:
             return [LoopModel(no_motion(domain, self.structure.xyz), {})]
         models = rank_models(self.structure, search.outcomes, search.scores, self.energies)
         near = next(model for model in models if model.outcome is search.outcomes[0])
-        nearly_clean = float(domain.cost(domain.start(self.structure.xyz))[0]) < NEARLY_CLEAN
+        nearly_clean = self._nearly_clean
         # a nearly clean input gives way to clean models only
         rivals = [model for model in models if model.outcome.status == "done" or not nearly_clean]
         if not rivals or rivals[0].cost > near.cost - (CLEAN_MARGIN if nearly_clean else KEEP_MARGIN):
@@ -118,6 +147,12 @@ class LoopRepair:
         if domain.clean(before)[0]:
             return False
         return float(domain.cost(after)[0]) < float(domain.cost(before)[0]) - MIN_IMPROVEMENT
+
+    @cached_property
+    def _nearly_clean(self) -> bool:
+        """Whether the input has a few severe overlaps or outliers at most."""
+        domain = self._domain(self.structure)
+        return float(domain.cost(domain.start(self.structure.xyz))[0]) < NEARLY_CLEAN
 
     def _domain(self, structure: Structure) -> LoopDomain:
         return loop_domain(structure, self.first, self.last, self.options)

@@ -11,7 +11,7 @@ from app_cases import STRUCTURES
 import geofold as gf
 from geofold.modelling.energy_source import EnergySource
 from geofold.modelling.evaluation import rank_models
-from geofold.modelling.options import RunOptions
+from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.outcome import LoopModel, StreamOutcome
 from geofold.modelling.repair import loop as loop_repair
 from geofold.modelling.repair.refinement import loop_domain, refine_input
@@ -68,3 +68,27 @@ def test_a_nearly_clean_input_gives_way_to_clean_models_only(monkeypatch: pytest
     native = (STRUCTURES / "1ubi.pdb").read_bytes()
     result = gf.repair(native, "A:8-11", streams=2, rounds=1, energy=False)
     assert result.content == native and result.report["stream"]["status"] == ["kept"]
+
+
+@pytest.mark.parametrize("margin", [-np.inf, np.inf])
+def test_the_plain_result_says_what_repacked_neighbours_would_give(
+    monkeypatch: pytest.MonkeyPatch, margin: float
+) -> None:
+    monkeypatch.setattr(loop_repair, "SHELL_MARGIN", margin)
+    native = read(STRUCTURES / "1ubi.pdb")
+    result = gf.repair(native, "A:8-11", streams=2, rounds=1, energy=False)
+    notes = [note for note in result.report["notes"] if "--repack-shell auto" in note]
+    assert bool(notes) == (margin < 0)
+    rest = ~native.atoms_within(*find_range(native, "A:8-11"))
+    assert np.array_equal(result.xyz[rest], native.xyz[rest])
+    for note in notes:
+        assert note.startswith("A:8 to A:11 ") and note.endswith(" neighbours")
+
+
+@pytest.mark.parametrize("predictor", PREDICTORS)
+def test_a_loop_that_is_sure_is_not_compared(monkeypatch: pytest.MonkeyPatch, predictor: str) -> None:
+    """Neither the clean result of a clashing input, nor any without trained models."""
+    turned = with_turned_side_chain()
+    monkeypatch.setattr(loop_repair.LoopRepair, "_models_in_shell", lambda *_: pytest.fail("compared"))
+    result = gf.repair(turned, LOOP, streams=2, rounds=1, energy=False, predictor=predictor)
+    assert result.report["after"]["severe_overlaps"] == 0
