@@ -23,7 +23,7 @@ from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.app.start import load_or_build
 from geofold.errors import ContactError
-from geofold.modelling.option_table import find_option
+from geofold.modelling.option_table import AUTO, find_option
 from geofold.modelling.options import PREDICTORS, RunOptions
 from geofold.modelling.peptide.streaming import constrain_peptide
 from geofold.modelling.preconditions import chain_of, require_honoured, with_missing_atoms
@@ -51,7 +51,7 @@ def repair(
     predictor: str = PREDICTORS[0],
     models: int = 1,
     budget: float | None = None,
-    repack_shell: float | str = 0.0,
+    repack_shell: float | str | None = None,
     allow_cis_pro: bool = False,
     force_field: str = AMBER14.name,
     candidate: str | Sequence[str] = (),
@@ -122,7 +122,7 @@ def repair(
         predictor=predictor,
         models=models,
         budget=budget,
-        repack_shell=repack_shell,
+        repack_shell=AUTO if repack_shell is None and (auto or build) else repack_shell,
         allow_cis_pro=allow_cis_pro,
         force_field=force_field,
         confidence_in_b=confidence_in_b,

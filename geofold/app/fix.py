@@ -24,6 +24,7 @@ from geofold.app.report.check import measure_whole
 from geofold.app.result import Result
 from geofold.app.sources import load
 from geofold.errors import BuildError
+from geofold.modelling.option_table import AUTO
 from geofold.modelling.options import RunOptions
 from geofold.modelling.progress import ProgressCallback
 from geofold.modelling.repair.detection import detect_ranges, report_plddt
@@ -61,6 +62,8 @@ class Fix:
         Audits of all steps.
     caps : dict or None
         Section of the report, if chain ends were capped.
+    repacked : list of str
+        Neighbours of loops whose side chains were repacked.
     """
 
     structure: Structure
@@ -71,6 +74,7 @@ class Fix:
     result: Result | None = None
     checks: list[dict[str, Any]] = field(default_factory=list)
     caps: dict[str, Any] | None = None
+    repacked: list[str] = field(default_factory=list)
 
     def record(self, name: str, done: list[str], left: list[str]) -> None:
         """Add a step to the report: what it did, and what it left and why."""
@@ -80,6 +84,7 @@ class Fix:
         """Continue from a result."""
         self.result = result
         self.checks += [check | {"name": f"{name}: {check['name']}"} for check in result.report["audit"]["checks"]]
+        self.repacked += result.report.get("repacked", {}).get("residues", [])
         self.structure = self._read(result.content)
 
     def take_edit(self, edited: Structure) -> None:
@@ -196,6 +201,8 @@ class Fix:
             "audit": {"passed": all(check["passed"] for check in self.checks), "checks": self.checks},
         }
         report.pop("built", None)
+        if self.options.shell:
+            report["repacked"] = {"shell_angstrom": self.options.shell, "residues": list(dict.fromkeys(self.repacked))}
         if self.caps is not None:
             report["caps"] = self.caps
         frames = result.frames if len(structure) == len(result.structure) else structure.xyz[None]
@@ -217,7 +224,7 @@ def fix(
     streams: int = RunOptions.streams,
     rounds: int = RunOptions.rounds,
     budget: float | None = None,
-    repack_shell: float | str = 0.0,
+    repack_shell: float | str | None = None,
     cap: str | None = None,
     confidence_in_b: bool = False,
     name: str | None = None,
@@ -262,7 +269,7 @@ def fix(
         streams=streams,
         rounds=rounds,
         budget=budget,
-        repack_shell=repack_shell,
+        repack_shell=AUTO if repack_shell is None else repack_shell,
         cap=cap,
         confidence_in_b=confidence_in_b,
     )

@@ -212,8 +212,9 @@ OPTIONS = (
            limits=(1, 100)),
     Option("budget", float, None, "Seconds for search and refinement, in place of --rounds; more improve the loops, "
            "but results then depend on the machine's speed.", _REPAIR, limits=(1, 1e6), unit="s"),
-    Option("repack_shell", float, 0.0, "Also repack side chains whose CB is this near to the loop (A); the report "
-           "lists them. auto: only where the loop is surely better for it.", _REPAIR, limits=(0, 20), unit="A",
+    Option("repack_shell", float, None, "Also repack side chains whose CB is this near to the loop (A); the report "
+           "lists them. auto: only where the loop is surely better for it; the default of --auto, --build, fix and "
+           "batch.", _REPAIR, limits=(0, 20), unit="A",
            words=(AUTO,)),
     Option("allow_cis_pro", bool, False, "With --build: also try each proline of the loop cis.", _REPAIR),
     Option("cap", str, None, "Cap chain ends that are not built with ACE and NME: gaps, ends (of chains) or all.",

@@ -52,9 +52,9 @@ class RunOptions:
     budget : float or None
         Seconds for search and refinement, in place of --rounds; more improve the loops, but results then depend on the
         machine's speed (repair).
-    repack_shell : float or 'auto'
+    repack_shell : float, 'auto' or None
         Also repack side chains whose CB is this near to the loop (A); the report lists them. auto: only where the loop
-        is surely better for it. 0: none (repair).
+        is surely better for it; the default of --auto, --build, fix and batch. 0 or None: none (repair).
     allow_cis_pro : bool
         With --build: also try each proline of the loop cis. The torsion prior's cost of a cis bond applies (repair).
     force_field : str
@@ -90,7 +90,7 @@ class RunOptions:
     predictor: str = PREDICTORS[0]
     models: int = 1
     budget: float | None = None
-    repack_shell: float | str = 0.0
+    repack_shell: float | str | None = None
     allow_cis_pro: bool = False
     force_field: str = AMBER14.name
     confidence_in_b: bool = False
@@ -112,7 +112,7 @@ class RunOptions:
     @property
     def shell(self) -> float:
         """Radius (A) of the shell of side chains that are repacked, 0 for none."""
-        return AUTO_SHELL if self.repack_shell == AUTO else float(self.repack_shell)
+        return AUTO_SHELL if self.repack_shell == AUTO else float(self.repack_shell or 0)
 
     @property
     def decides_shell(self) -> bool:

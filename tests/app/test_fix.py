@@ -96,3 +96,16 @@ def test_the_steps_are_in_the_report_of_the_command(tmp_path):
     source = str(find("structures", "1ubi.pdb"))
     assert main(["fix", source, "-o", str(tmp_path / "out.pdb"), "--report", str(report), "--no-energy", "-q"]) == 0
     assert '"command": "fix"' in Path(report).read_text() and HYDROGENS not in Path(report).read_text()
+
+
+@pytest.mark.parametrize("shell", [0.0, 7.0])
+def test_neighbours_that_move_are_listed(shell):
+    broken = read(cut("1ubi.pdb", range(60, 64), {}))
+    result = gf.fix(broken, **FEW, repack_shell=shell)
+    end = read(result.content)
+    before = {(r.label, str(broken.name[a])): broken.xyz[a] for r in broken.residues for a in r.atoms}
+    after = {(r.label, str(end.name[a])): end.xyz[a] for r in end.residues for a in r.atoms}
+    moved = {label for (label, name), xyz in before.items() if not np.array_equal(xyz, after[label, name])}
+    listed = result.report.get("repacked", {}).get("residues", [])
+    assert moved <= set(listed) and len(set(listed)) == len(listed)
+    assert bool(moved) == (shell > 0) == ("repacked side chains around" in result.summary())

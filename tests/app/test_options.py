@@ -15,6 +15,7 @@ import typer.models
 from app_cases import BENT, LOOP, ROOT
 
 import geofold as gf
+from geofold.app import api
 from geofold.app.batch.columns import COLUMNS, described
 from geofold.app.commands.check import check as check_command
 from geofold.app.commands.live import live as live_command
@@ -23,7 +24,7 @@ from geofold.app.commands.repair import repair as repair_command
 from geofold.app.steering.steering import steer
 from geofold.cli import main
 from geofold.errors import OptionError
-from geofold.modelling.option_table import API, BATCH, CLI, OPTIONS, Option, find_option, options_of
+from geofold.modelling.option_table import API, AUTO, BATCH, CLI, OPTIONS, Option, find_option, options_of
 from geofold.modelling.options import ROUNDS, STREAMS, RunOptions
 from geofold.molecule.energy.amber import FORCE_FIELDS
 
@@ -223,3 +224,14 @@ def test_constrain_refines_with_the_force_field_asked_for() -> None:
     assert first.passed and first.report["stream"]["status"] == ["done"]
     assert first.report["after"]["force_field"] == FORCE_FIELDS["amber19"].label
     assert first.content == again.content != other.content
+
+
+def test_neighbours_may_be_repacked_by_default_only_where_geofold_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[object] = []
+    monkeypatch.setattr(api, "run_repair", lambda structure, requests, options, *_: chosen.append(options.repack_shell))
+    gf.repair(BENT, LOOP)
+    gf.repair(BENT, auto=True)
+    gf.repair(BENT, build=LOOP)
+    gf.repair(BENT, LOOP, repack_shell=6.0)
+    gf.repair(BENT, auto=True, build=LOOP, repack_shell=0.0)
+    assert chosen == [None, AUTO, AUTO, 6.0, 0.0]

@@ -15,6 +15,7 @@ from geofold.app.batch.workers import Workers
 from geofold.app.report.metrics import METRICS
 from geofold.errors import GeofoldError, OptionError
 from geofold.files import remove_leftovers, write_all
+from geofold.modelling.option_table import AUTO
 from geofold.molecule.io.content import read_bytes
 from geofold.paths import require_apart
 
@@ -116,7 +117,7 @@ def run_job(job: Job) -> dict[str, Any]:
             row["job_sha256"] = job.fingerprint(content)
             job.targets.require_format(content, name)
             if job.command == "repair":
-                result = api.repair(content, **options, name=name)
+                result = api.repair(content, **{"repack_shell": AUTO} | options, name=name)
             else:
                 result = api.constrain(content, job.cells["contact"], **options, name=name)
             write_all(job.targets.contents(result))

@@ -6,6 +6,7 @@ from typing import Any
 
 from geofold.app.report.metrics import METRICS
 from geofold.modelling.repair.detection import plddt_lines
+from geofold.molecule.selection import MAX_LISTED
 from geofold.molecule.vdw_radii import SEVERE_OVERLAP
 from geofold.terminal import printable_values
 
@@ -52,6 +53,9 @@ def summary(report: dict[str, Any]) -> str:
         lines += [f"  not capped: {text}" for text in report["caps"]["left"]]
     if moved["atoms"] or ("built" not in report and "steps" not in report):
         lines.append(f"  moved {moved['atoms']} atoms of {len(moved['residues'])} residues, at most {furthest} A")
+    if neighbours := report.get("repacked", {}).get("residues"):
+        rest = f" and {len(neighbours) - MAX_LISTED} more" if len(neighbours) > MAX_LISTED else ""
+        lines.append(f"  repacked side chains around: {', '.join(neighbours[:MAX_LISTED])}{rest}")
     if "plddt" in report:
         lines += [f"  {line}" for line in plddt_lines(report["plddt"])]
     for loop, interval in zip(report.get("loops", []), report.get("confidence", []), strict=False):

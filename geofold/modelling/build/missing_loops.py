@@ -239,11 +239,11 @@ def _build_both_ways(
     progress: Progress,
     copies: Mapping[int, int],
 ) -> list[BuiltLoops]:
-    """Build among the side chains as they are, or with these repacked where the loops are surely better for it."""
-    staying, packed = (
-        build_loops(structure, builds, replace(options, repack_shell=shell), progress, copies)
-        for shell in (0.0, options.shell)
-    )
+    """Build among the side chains as they are, or, if a loop is not clean there, with these where that is better."""
+    staying = build_loops(structure, builds, replace(options, repack_shell=0.0), progress, copies)
+    if all(model.outcome.status == "done" for model in staying[0].models):
+        return staying
+    packed = build_loops(structure, builds, replace(options, repack_shell=options.shell), progress, copies)
     costs = [sum(model.cost_without_energy for model in built[0].models) for built in (staying, packed)]
     return packed if costs[1] < costs[0] - SHELL_MARGIN * len(builds) else staying
 

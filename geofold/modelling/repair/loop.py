@@ -80,7 +80,7 @@ class LoopRepair:
         if self.options.shell and not self.options.decides_shell:
             return self._run()
         staying = replace(self, options=replace(self.options, repack_shell=0.0))._run()
-        if not (self.options.decides_shell or self._may_be_held(staying[0])):
+        if not self._may_be_held(staying[0]):
             return staying
         packed = replace(self, options=replace(self.options, repack_shell=AUTO_SHELL))._models_in_shell(staying[0])
         if not (packed.models and _surely_better(packed.models[0], staying[0])):

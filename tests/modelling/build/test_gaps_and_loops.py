@@ -176,7 +176,7 @@ def test_gaps_that_touch_are_refined_among_one_another(monkeypatch: pytest.Monke
     monkeypatch.setattr(
         several_loops, "refine_among_others", lambda *given: refined.append(given[1]) or function(*given)
     )
-    result = gf.repair(content, build="all", **QUICK)
+    result = gf.repair(content, build="all", repack_shell=0.0, **QUICK)
     assert len(refined) == 1  # the last one was refined among all others anyway
     checked(result, "A:6-11", "KTLTGK")
     checked(result, "A:69-73", "LVLRL")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,11 @@ from build_cases import QUICK, checked, renumbered, without, without_records
 import geofold as gf
 from geofold.app.result import Result
 from geofold.cli import main
+from geofold.modelling.build import missing_loops
+from geofold.modelling.options import RunOptions
 from geofold.molecule.io.read import read
+from geofold.molecule.loop.build_request import plan_builds
+from geofold.molecule.structure import Structure
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +149,26 @@ def test_long_loops_come_out_clean(name: str, first: int, last: int) -> None:
     checked(result, f"A:{first}-{last}", result.report["built"][0]["sequence"])
     assert without(result.content, (first, last)) == content
     assert result.passed
+
+
+@pytest.mark.parametrize(
+    ("status", "gain", "repacked"), [("done", 9.0, False), ("stuck", 9.0, True), ("stuck", 0.5, False)]
+)
+def test_neighbours_are_repacked_only_where_a_loop_is_not_clean_and_gains(
+    monkeypatch: pytest.MonkeyPatch, status: str, gain: float, repacked: bool
+) -> None:
+    bare = read(without("1ubi.pdb", (69, 73)))
+    builds = plan_builds(bare, ["A:69-73"])
+    made = missing_loops.build_loops
+    radii = []
+
+    def fake(structure: Structure, builds: object, options: RunOptions, *_: object) -> list[SimpleNamespace]:
+        radii.append(options.shell)
+        cost = -gain if options.shell else 0.0
+        model = SimpleNamespace(outcome=SimpleNamespace(status=status), cost_without_energy=cost)
+        return [SimpleNamespace(models=[model], radius=options.shell)]
+
+    monkeypatch.setattr(missing_loops, "build_loops", fake)
+    (built,) = made(bare, builds, RunOptions(repack_shell="auto", energy=False))
+    assert (built.radius > 0) == repacked
+    assert len(radii) == (1 if status == "done" else 2)

@@ -59,6 +59,7 @@ def test_only_the_loop_and_the_listed_side_chains_move() -> None:
     before, after = read(BENT), read(result.content)
     first, last = find_range(before, LOOP)
     told = result.report["repacked"]
+    assert f"repacked side chains around: {told['residues'][0]}, " in result.summary()
     moved = np.flatnonzero((before.xyz != after.xyz).any(1))
     outside = [a for a in moved if not first <= before.residue_of[a] <= last]
     assert {before.residues[before.residue_of[a]].label for a in outside} <= set(told["residues"])
