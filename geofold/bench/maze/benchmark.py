@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from geofold.bench.common.records import Records, gather
-from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent, require_predictors
+from geofold.bench.maze.agents.registry import AGENTS, CONFIGURATIONS, MazeAgent, agent_named, require_predictors
 from geofold.bench.maze.hotspots import ELASTIC, PREDICTOR, count_hotspots
 from geofold.bench.maze.tables import summarise
 from geofold.maze.episode import EPISODE_STEPS, run_episodes
@@ -164,7 +164,7 @@ def run_batch(panel: str, batch: tuple[Episode, ...]) -> list[tuple[str, str, di
 
 def time_geossm(walks: list[EpisodeSetup]) -> float:
     """Time (ms) of a step of GeoSSM in the episodes that are timed next, the time limit of iLQR-lite."""
-    agent = next(agent for agent in AGENTS if agent.name == "geossm")
+    agent = agent_named("geossm")
     run_episodes(walks, agent.parts(), steps=2, with_features=True)
     runs = run_episodes(walks, agent.parts(), steps=BUDGET_STEPS, with_features=True)
     return float(np.mean([run.milliseconds.mean() for run in runs]))

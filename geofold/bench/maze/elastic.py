@@ -19,10 +19,10 @@ from torch.utils._pytree import tree_leaves
 
 from geofold.bench.common.records import Records, gather, table_of, write_summary
 from geofold.bench.common.statistics import mean_and_half_width
-from geofold.bench.maze.agents.registry import AGENTS, MazeAgent, require_predictors
+from geofold.bench.maze.agents.registry import agent_named, require_predictors
 from geofold.bench.maze.benchmark import MAZE, TARGETS_PER_WORLD, TEST_WORLDS, TUNING_WORLDS
 from geofold.bench.maze.corridors import count_operations
-from geofold.bench.maze.hotspots import ELASTIC, PREDICTOR, SQUARES_PER_SIDE, steps_lost
+from geofold.bench.maze.hotspots import ELASTIC, PREDICTOR, SQUARES_PER_SIDE, lost_by_square
 from geofold.core.state import ControllerState, StepInfo
 from geofold.files import write_atomically
 from geofold.maze.episode import StepController, run_episode
@@ -67,11 +67,6 @@ class StateRecorder:
         self.states.append(torch.cat([part.double() for part in parts]).numpy())
         self.depths.append(int(info.inner_steps[0]))
         return after, info
-
-
-def agent_named(name: str) -> MazeAgent:
-    """Agent of a name."""
-    return next(agent for agent in AGENTS if agent.name == name)
 
 
 def run(out: str, *, quick: bool, limit: int | None) -> None:
@@ -130,10 +125,7 @@ def difficulty_of(elastic: EpisodeRecord, unassisted: EpisodeRecord) -> np.ndarr
     elastic, unassisted : EpisodeRecord
         Runs of the agent with a gate and of its predictor alone, in the same world.
     """
-    visits, lost = np.zeros((SQUARES_PER_SIDE, SQUARES_PER_SIDE)), np.zeros((SQUARES_PER_SIDE, SQUARES_PER_SIDE))
-    squares = unassisted.cells(SQUARES_PER_SIDE)
-    np.add.at(visits, squares, 1)
-    np.add.at(lost, squares, steps_lost(unassisted))
+    visits, lost = lost_by_square(unassisted)
     mean = np.divide(lost, visits, out=np.full(visits.shape, np.nan), where=visits > 0)
     return np.asarray(mean[elastic.cells(SQUARES_PER_SIDE)])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geofold.bench.maze.agents.registry import AGENTS
+from geofold.bench.maze.agents.registry import agent_named
 from geofold.files import write_all
 from geofold.maze.episode import run_episode
 from geofold.maze.episode_log import EpisodeRecord
@@ -42,9 +42,7 @@ def count_hotspots(elastic: EpisodeRecord, unassisted: EpisodeRecord) -> dict[st
     """
     kind = elastic.worlds[0].layout.kind[elastic.cells()]
     is_narrow = np.isin(kind, (JUNCTION, DOOR, GAP))
-    visits, lost = np.zeros((SQUARES_PER_SIDE, SQUARES_PER_SIDE)), np.zeros((SQUARES_PER_SIDE, SQUARES_PER_SIDE))
-    np.add.at(visits, unassisted.cells(SQUARES_PER_SIDE), 1)
-    np.add.at(lost, unassisted.cells(SQUARES_PER_SIDE), steps_lost(unassisted))
+    visits, lost = lost_by_square(unassisted)
     ranked = np.where(visits > 0, lost, -np.inf).ravel()
     hard_count = max(round(HARDEST_SHARE * int((visits > 0).sum())), 1)
     is_hard = np.zeros(visits.shape, dtype=bool)
@@ -59,6 +57,15 @@ def count_hotspots(elastic: EpisodeRecord, unassisted: EpisodeRecord) -> dict[st
         "hard_steps": int(is_hard[squares].sum()),
         "hard_inner": int(inner[is_hard[squares]].sum()),
     }
+
+
+def lost_by_square(run: EpisodeRecord) -> tuple[np.ndarray, np.ndarray]:
+    """Count the steps of a run in each square, and sum those that it loses there; both (n, n), n squares a side."""
+    visits, lost = np.zeros((2, SQUARES_PER_SIDE, SQUARES_PER_SIDE))
+    squares = run.cells(SQUARES_PER_SIDE)
+    np.add.at(visits, squares, 1)
+    np.add.at(lost, squares, steps_lost(run))
+    return visits, lost
 
 
 def steps_lost(run: EpisodeRecord) -> np.ndarray:
@@ -90,6 +97,6 @@ def compute_shares(rows: list[dict[str, int]]) -> dict[str, float]:
 
 def draw(folder: Path) -> None:
     """Draw a map of the inner steps of the agent that ships in one maze, into the folder of the records."""
-    parts = next(agent for agent in AGENTS if agent.name == ELASTIC[0]).parts()
+    parts = agent_named(ELASTIC[0]).parts()
     run = run_episode(make_world(DRAWN_WORLD, "corridors", targets=8), parts, with_features=True)
     write_all({str(folder / "heat_map.png"): heat_map([run])})

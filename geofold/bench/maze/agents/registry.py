@@ -132,3 +132,8 @@ AGENTS: tuple[MazeAgent, ...] = (
     MazeAgent("esm_trained", "GeoSSM, K by a gate trained with a penalty on corrections", _trained_gate),
 )
 CONFIGURATIONS = tuple(_grid_agent(*parameters) for parameters in GRID)
+
+
+def agent_named(name: str) -> MazeAgent:
+    """Agent of `AGENTS` with a name."""
+    return next(agent for agent in AGENTS if agent.name == name)
