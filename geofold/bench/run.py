@@ -59,6 +59,7 @@ BENCHMARKS: dict[str, dict[str, Benchmark]] = {
     },
     "learning": {
         "packer": Benchmark("models.side_chain_packer", (*SHORT, "seed")),
+        "confidence": Benchmark("loop.confidence", (*SHORT, "data", "seed")),
         "judge": Benchmark("models.inverse_folding", (*SHORT, "data", "seed")),
         "prior": Benchmark("models.torsion_prior", ("quick", "data", "seed")),
         "backbones": Benchmark("models.prior_backbones", (*SHORT, "data", "seed")),

@@ -66,13 +66,34 @@ def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble |
     backbone = backbone_of_end(structure, model)
     if calibration is None or ensemble is None or not np.isfinite(backbone).all():
         return model
-    coordinates = model.outcome.apply(structure.xyz)[None]
-    potential = float(potential_of(structure, model.outcome.tree, coordinates)[0])
-    rmsd = ensemble.rmsd(backbone[None])[0]
-    confidence = calibration.predict_rmsd(confidence_features(ensemble.potential, rmsd, potential, len(backbone)))
+    confidence = calibration.predict_rmsd(features_of_model(structure, model, ensemble))
+    potential = _potential_of(structure, model)
     distance = 100 * np.square(ensemble.backbone - backbone).sum(axis=-1).mean(axis=-1)
     errors = residue_errors(ensemble.potential, distance, potential, confidence[0])
     return replace(model, confidence=confidence, residue_errors=tuple(errors.tolist()))
+
+
+def features_of_model(structure: Structure, model: LoopModel, ensemble: Ensemble) -> Floats:
+    """Features (F,) of a model from which its confidence follows; see `confidence_features`.
+
+    Parameters
+    ----------
+    structure : Structure
+        Structure that the model belongs to.
+    model : LoopModel
+        With a complete backbone.
+    ensemble : Ensemble
+        Candidates of the search.
+    """
+    backbone = backbone_of_end(structure, model)
+    rmsd = ensemble.rmsd(backbone[None])[0]
+    return confidence_features(ensemble.potential, rmsd, _potential_of(structure, model), len(backbone))
+
+
+def _potential_of(structure: Structure, model: LoopModel) -> float:
+    """Learned potential of the end of a model."""
+    coordinates = model.outcome.apply(structure.xyz)[None]
+    return float(potential_of(structure, model.outcome.tree, coordinates)[0])
 
 
 def with_external_rmsd(structure: Structure, model: LoopModel, ensemble: Ensemble | None) -> LoopModel:
