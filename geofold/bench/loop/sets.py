@@ -84,7 +84,7 @@ CHAIN_SETS = {
     "short": ChainSet("test", (4, 5, 6, 7, 8)),
     "valid": ChainSet("valid", (12, 8, 6, 16)),
     "valid_bare": ChainSet("valid", (12, 12, 12, 16), bare=True),
-    "calibration": ChainSet("valid", (4, 12, 6, 10, 8, 5, 16, 7), loops=48),
+    "calibration": ChainSet("valid", (4, 12, 6, 10, 8, 5, 16, 7), loops=40),
     "shell": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(3.5, 6.0), loops=40),
     "intact": ChainSet("valid", (12, 8, 10, 6), intact=True, loops=60),
     "near": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(0.5, 1.5)),
