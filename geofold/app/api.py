@@ -63,7 +63,7 @@ def repair(
     name: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Result:
-    """Repair one or several loops, or build missing ones; nothing else moves, but for side chains by `repack_shell`.
+    """Repair one or several loops, or build missing ones; nothing else moves, except side chains by `repack_shell`.
 
     Parameters
     ----------

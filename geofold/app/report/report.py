@@ -17,7 +17,7 @@ from geofold.app.report.provenance import REPORT_SCHEMA, chemistry_notes, descri
 from geofold.learn.loop_score.confidence import probability_within
 from geofold.modelling.build.missing_loops import BuiltLoops
 from geofold.modelling.options import RunOptions
-from geofold.modelling.outcome import LoopModel, StreamOutcome, inner_steps_per_frame
+from geofold.modelling.outcome import LoopModel, RepackedAlternative, StreamOutcome, inner_steps_per_frame
 from geofold.molecule.energy.openmm_energy import EnergyModel
 from geofold.molecule.peptide.contacts import Contact
 from geofold.molecule.structure import AddedAtom, Structure
@@ -141,7 +141,20 @@ def _model_scores(structure: Structure, models: Sequence[LoopModel]) -> dict[str
         scores["candidate_rmsd_angstrom"] = [[round(rmsd, 2) for rmsd in model.external_rmsd] for model in models]
     if any(model.confidence is not None for model in models):
         scores["confidence"] = [_confidence(structure, model) for model in models]
+    if any(model.alternative is not None for model in models):
+        scores["with_neighbours_repacked"] = [_alternative(model.alternative) for model in models]
     return scores
+
+
+def _alternative(other: RepackedAlternative | None) -> dict[str, Any] | None:
+    """Return what repacked neighbours would give, in numbers; None where that is not surely better."""
+    if other is None:
+        return None
+    section: dict[str, Any] = {"neighbours": other.neighbours, "backbone_rmsd_angstrom": round(other.rmsd, 2)}
+    if other.expected is not None:
+        names = ("expected_rmsd_angstrom_now", "expected_rmsd_angstrom")
+        section |= dict(zip(names, (round(value, 2) for value in other.expected), strict=True))
+    return section
 
 
 def _confidence(structure: Structure, model: LoopModel) -> dict[str, Any] | None:

@@ -81,6 +81,10 @@ def test_the_plain_result_says_what_repacked_neighbours_would_give(
     assert bool(notes) == (margin < 0)
     rest = ~native.atoms_within(*find_range(native, "A:8-11"))
     assert np.array_equal(result.xyz[rest], native.xyz[rest])
+    assert ("with_neighbours_repacked" in result.report) == bool(notes)
+    for other in result.report.get("with_neighbours_repacked", []):
+        assert other["neighbours"] > 0 and 0 <= other["backbone_rmsd_angstrom"] < 20
+        assert other["expected_rmsd_angstrom"] > 0 < other["expected_rmsd_angstrom_now"]
     for note in notes:
         assert note.startswith("A:8 to A:11 ") and note.endswith(" neighbours")
 
