@@ -19,7 +19,7 @@ from geofold.bench.loop.sets import Episode, episodes
 from geofold.errors import GeofoldError, InputFileError
 from geofold.files import write_atomically
 from geofold.geometry import rmsd
-from geofold.learn.loop_score.confidence import Confidence, fit_confidence
+from geofold.learn.loop_score.confidence import fit_confidence
 from geofold.modelling.build.missing_loops import build_loops
 from geofold.modelling.evaluation import backbone_of_end
 from geofold.modelling.options import RunOptions
@@ -99,6 +99,7 @@ def build_episode(name: str, episode: Episode, seed: int) -> list[tuple[str, str
         "features": features_of_model(built.structure, model, ensemble).tolist(),
         "rmsd": 10 * float(rmsd(backbone_of_end(built.structure, model), native)),
         "residues": last - first + 1,
+        "repacked": bool(len(model.outcome.repacked.atoms)),
     }
     return [(key, AGENT, numbers)]
 
@@ -118,11 +119,12 @@ def summarise(records: Records, rows: list[Numbers], *, quick: bool, began: floa
         Start of the run (`time.time`).
     """
     features, actual = [np.array(row["features"]) for row in rows], [row["rmsd"] for row in rows]
-    fit = fit_confidence(features, actual)
+    repacked = [row["repacked"] for row in rows]
+    fit = fit_confidence(features, actual, repacked)
     counts = {name: sum(row["episode"].startswith(f"{name}/") for row in rows) for name in SETS}
     entry = json.dumps(fit.as_dict() | {"sets": counts}, indent=2) + "\n"
     write_atomically(records.folder / ENTRY, lambda path: Path(path).write_text(entry, encoding="utf-8"))
-    intervals = [predict_left_out(features, actual, k) for k in range(len(rows))]
+    intervals = [predict_left_out(features, actual, repacked, k) for k in range(len(rows))]
     metrics, body = {"loops": float(len(rows))}, list[list[str]]()
     groups = {f"{low}_to_{high}": [low <= row["residues"] <= high for row in rows] for low, high in CLASSES}
     groups |= {name: [row["episode"].startswith(f"{name}/") for row in rows] for name in SETS}
@@ -139,7 +141,9 @@ def summarise(records: Records, rows: list[Numbers], *, quick: bool, began: floa
     write_summary(records.folder, metrics, quick=quick, began=began, table=table, note="confidence, validation loops")
 
 
-def predict_left_out(features: list[np.ndarray], actual: list[float], k: int) -> tuple[float, float, float]:
+def predict_left_out(
+    features: list[np.ndarray], actual: list[float], repacked: list[bool], k: int
+) -> tuple[float, float, float]:
     """Predict the RMSD (A) of loop `k`, and the ends of its interval, by a fit to the other loops.
 
     Parameters
@@ -147,8 +151,10 @@ def predict_left_out(features: list[np.ndarray], actual: list[float], k: int) ->
     features : list of (F,)
     actual : list of float
         RMSD (A).
+    repacked : list of bool
+        Whether side chains around the loop were repacked.
     k : int
     """
     others = [j for j in range(len(actual)) if j != k]
-    fit: Confidence = fit_confidence([features[j] for j in others], [actual[j] for j in others])
-    return fit.predict_rmsd(features[k])
+    fit = fit_confidence([features[j] for j in others], [actual[j] for j in others], [repacked[j] for j in others])
+    return fit.predict_rmsd(features[k], repacked[k])

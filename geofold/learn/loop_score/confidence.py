@@ -2,7 +2,7 @@
 
 If many low-scoring candidates of a search are far apart, the best of them is a guess; if they agree, it is reliable. A
 linear model of the logarithm of the RMSD is fitted to a few such statistics, on loops outside the training set of the
-potential; its residuals give the width of the interval.
+potential; its residuals give the width of the interval, which is larger where the side chains around were repacked.
 
 Glossary: ``K`` candidates of a search, ``E`` models, ``F`` features, ``L`` residues. Scores are lower for better
 candidates.
@@ -29,6 +29,8 @@ RIDGE = 1.0
 MIN_RMSD = 0.1
 """Lower bound (A) of a predicted RMSD, and of the spread at a residue."""
 LEVEL = 0.68
+SMALL_RESIDUAL = 0.05
+"""Residual of the logarithm below which all count alike when widths are compared."""
 
 
 def spread_weights(score: Floats, model_score: float) -> Floats:
@@ -113,6 +115,8 @@ class Confidence:
     largest : float
         Largest RMSD (A) in the fit: none larger is expected, because the logarithm of the RMSD does not grow without
         end with that of the spread.
+    repacked_width : float
+        Factor of the shifts for a loop whose surrounding side chains were repacked with it.
     """
 
     weight: tuple[float, ...]
@@ -120,11 +124,22 @@ class Confidence:
     high: float
     loops: int
     largest: float = float("inf")
+    repacked_width: float = 1.0
 
-    def predict_rmsd(self, features: Floats) -> tuple[float, float, float]:
-        """Median of the expected RMSD (A) and the ends of its 68 % interval, from features (F,)."""
+    def predict_rmsd(self, features: Floats, repacked: bool = False) -> tuple[float, float, float]:
+        """Median of the expected RMSD (A) and the ends of its 68 % interval.
+
+        Parameters
+        ----------
+        features : (F,)
+            See `confidence_features`.
+        repacked : bool
+            Whether side chains around the loop were repacked with it.
+        """
         middle = min(float(np.dot(self.weight, features)), float(np.log(self.largest)))
-        return tuple(float(np.exp(middle + shift)) for shift in (0.0, self.low, self.high))  # type: ignore[return-value]
+        width = self.repacked_width if repacked else 1.0
+        low, high = middle + width * self.low, middle + width * self.high
+        return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry of a card."""
@@ -142,6 +157,7 @@ class Confidence:
             high=entry["high"],
             loops=entry["loops"],
             largest=entry.get("largest", float("inf")),
+            repacked_width=entry.get("repacked_width", 1.0),
         )
 
 
@@ -163,8 +179,13 @@ def probability_within(interval: tuple[float, float, float], limit: float) -> fl
     return float(ndtr(distance / width))
 
 
-def fit_confidence(features: Sequence[Floats], rmsd: Sequence[float]) -> Confidence:
+def fit_confidence(
+    features: Sequence[Floats], rmsd: Sequence[float], repacked: Sequence[bool] | None = None
+) -> Confidence:
     """Fit by ridge regression; the interval holds 68 % of the leave-one-out residuals.
+
+    The factor for repacked surroundings is the ratio of the geometric means of the residuals, drawn towards one as if
+    by one more loop without a difference.
 
     Parameters
     ----------
@@ -172,13 +193,20 @@ def fit_confidence(features: Sequence[Floats], rmsd: Sequence[float]) -> Confide
         Features of the models of some loops.
     rmsd : sequence of float
         Their RMSD (A) to the native.
+    repacked : sequence of bool, optional
+        Whether side chains around them were repacked; none if not given.
     """
+    around = np.zeros(len(rmsd), dtype=bool) if repacked is None else np.array(repacked, dtype=bool)
     x, y = np.array(features), np.log(np.maximum(rmsd, MIN_RMSD))
     penalty = RIDGE * np.diag([0.0, *np.ones(x.shape[1] - 1)])
     gram = x.T @ x + penalty
     weight = np.linalg.solve(gram, x.T @ y)
     leverage = np.einsum("ij,jk,ik->i", x, np.linalg.inv(gram), x)
     residual = (y - x @ weight) / np.maximum(1 - leverage, 1e-6)  # leave-one-out, in closed form
-    low, high = np.quantile(residual, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    size, count = np.log(np.abs(residual) + SMALL_RESIDUAL), int(around.sum())
+    factor = 1.0
+    if 0 < count < len(y):
+        factor = float(np.exp((size[around].mean() - size[~around].mean()) * count / (count + 1)))
+    low, high = np.quantile(np.where(around, residual / factor, residual), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     largest = float(np.exp(y.max()))
-    return Confidence(tuple(float(w) for w in weight), float(low), float(high), len(y), largest)
+    return Confidence(tuple(float(w) for w in weight), float(low), float(high), len(y), largest, factor)

@@ -66,7 +66,8 @@ def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble |
     backbone = backbone_of_end(structure, model)
     if calibration is None or ensemble is None or not np.isfinite(backbone).all():
         return model
-    confidence = calibration.predict_rmsd(features_of_model(structure, model, ensemble))
+    repacked = bool(len(model.outcome.repacked.atoms))
+    confidence = calibration.predict_rmsd(features_of_model(structure, model, ensemble), repacked)
     potential = _potential_of(structure, model)
     distance = 100 * np.square(ensemble.backbone - backbone).sum(axis=-1).mean(axis=-1)
     errors = residue_errors(ensemble.potential, distance, potential, confidence[0])

@@ -39,7 +39,7 @@ def test_a_record_has_the_features_that_the_confidence_of_the_model_follows_from
     monkeypatch.setattr(confidence, "build_loops", watched)
     ((key, agent, row),) = confidence.build_episode("calibration", episode(), 0)
     model, ensemble = made[0][0].models[0], made[0][0].initial[0].ensemble
-    assert (key, agent, row["residues"]) == ("calibration/ubiquitin", confidence.AGENT, 4)
+    assert (key, agent, row["residues"], row["repacked"]) == ("calibration/ubiquitin", confidence.AGENT, 4, False)
     assert isinstance(ensemble, Ensemble) and 0 < row["rmsd"] < 5
     fit = Confidence(tuple(np.arange(5.0) / 10), -0.5, 0.5, 9)
     monkeypatch.setattr("geofold.modelling.search.ensemble.Confidence.of", lambda card: fit)
@@ -68,7 +68,7 @@ def test_the_interval_of_loops_outside_the_fit_holds_as_often_as_it_says(tmp_pat
         length = int(noise.integers(4, 17))
         features = [1.0, np.log(length), noise.normal(), noise.normal(), noise.normal()]
         rmsd = float(np.exp(0.5 * features[2] + 0.4 * noise.normal()))
-        records.add(f"calibration/{k}", confidence.AGENT, features=features, rmsd=rmsd, residues=length)
+        records.add(f"calibration/{k}", confidence.AGENT, features=features, rmsd=rmsd, residues=length, repacked=False)
     confidence.summarise(records, records.of(confidence.AGENT), quick=True, began=0.0)
     metrics = json.loads((tmp_path / "summary.json").read_text())["metrics"]
     assert abs(metrics["all.inside"] - 0.68) < 0.06 and abs(np.log(metrics["all.ratio"])) < 0.15

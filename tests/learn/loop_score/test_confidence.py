@@ -50,6 +50,25 @@ def test_the_fit_finds_what_made_the_data_and_its_interval_holds_its_share() -> 
     assert Confidence.of({}) is None
 
 
+def test_the_interval_is_wider_where_the_surroundings_were_repacked_if_that_is_less_certain() -> None:
+    noise = np.random.default_rng(1)
+    features = np.column_stack([np.ones(400), noise.normal(0, 1, (400, 4))])
+    repacked = np.arange(400) % 3 == 0
+    rmsd = np.exp(0.5 * features[:, 2] + np.where(repacked, 0.9, 0.3) * noise.standard_normal(400))
+    model = fit_confidence(list(features), rmsd.tolist(), repacked.tolist())
+    assert model.repacked_width == pytest.approx(3.0, rel=0.3)
+    ends = np.array([model.predict_rmsd(row, bool(wide)) for row, wide in zip(features, repacked, strict=True)])
+    inside = (rmsd > ends[:, 1]) & (rmsd < ends[:, 2])
+    assert inside[repacked].mean() == pytest.approx(0.68, abs=0.1)
+    assert inside[~repacked].mean() == pytest.approx(0.68, abs=0.07)
+    card = {"confidence": model.as_dict()}
+    assert Confidence.of(card).predict_rmsd(features[0], True) == pytest.approx(
+        model.predict_rmsd(features[0], True), rel=1e-3
+    )
+    alike = fit_confidence(list(features), rmsd.tolist())
+    assert alike.repacked_width == 1.0 and alike.predict_rmsd(features[1], True) == alike.predict_rmsd(features[1])
+
+
 def test_no_larger_rmsd_is_expected_than_any_of_the_fit() -> None:
     """A search whose candidates spread further than all that were seen says "wrong", not "wrong by 30 A"."""
     spread = np.linspace(-1, 1.5, 40)
