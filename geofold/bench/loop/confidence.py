@@ -134,8 +134,9 @@ def summarise(records: Records, rows: list[Numbers], *, quick: bool, began: floa
             continue
         held = np.mean([low <= value <= high for (_, low, high), value in chosen])
         ratio = np.median([value / middle for (middle, _, _), value in chosen])
-        metrics |= {f"{name}.inside": float(held), f"{name}.ratio": float(ratio)}
-        median = np.median([value for _, value in chosen])
+        median = float(np.median([value for _, value in chosen]))
+        metrics |= {f"{name}.loops": float(len(chosen)), f"{name}.inside": float(held), f"{name}.ratio": float(ratio)}
+        metrics[f"{name}.median_rmsd"] = median
         body.append([name.replace("_", " "), str(len(chosen)), f"{median:.2f}", f"{ratio:.2f}", f"{held:.2f}"])
     table = table_of(["loops", "count", "median RMSD (A)", "median of RMSD / expected", "within the interval"], body)
     write_summary(records.folder, metrics, quick=quick, began=began, table=table, note="confidence, validation loops")
