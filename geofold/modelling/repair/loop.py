@@ -194,6 +194,8 @@ class LoopRepair:
             without the clashes that packing will add.
         """
         options = self.options
+        if not self._domain(self.structure).tree.closed:
+            return ShellModels([], None, None)  # a chain end is refined from the input only
         try:
             plan = rebuild_plan(self.structure, self.first, self.last)
             bare, kept = without_reachable_side_chains(self.structure, plan, options)

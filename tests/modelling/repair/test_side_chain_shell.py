@@ -218,6 +218,13 @@ def test_auto_repacks_neighbours_where_that_is_surely_better_and_else_gives_the_
         assert np.array_equal(model.outcome.apply(structure.xyz), plain.outcome.apply(structure.xyz))
 
 
+@pytest.mark.parametrize("shell", [SHELL, "auto"])
+@pytest.mark.parametrize("ends", ["A:1-4", "A:72-76"])
+def test_a_chain_end_is_refined_where_it_is(ends: str, shell: float | str) -> None:
+    result = gf.repair(STRUCTURES / "1ubi.pdb", ends, repack_shell=shell, **QUICK)
+    assert result.report["repacked"]["residues"] == []
+
+
 def test_the_input_is_still_best_if_repacking_did_not_lower_its_energy() -> None:
     native = read(STRUCTURES / "1ubi.pdb")
     options, atoms = RunOptions(), np.arange(3)
