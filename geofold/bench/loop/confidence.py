@@ -23,7 +23,7 @@ from geofold.learn.loop_score.confidence import fit_confidence
 from geofold.modelling.build.missing_loops import build_loops
 from geofold.modelling.evaluation import backbone_of_end
 from geofold.modelling.options import RunOptions
-from geofold.modelling.search.ensemble import features_of_model
+from geofold.modelling.search.ensemble import potential_of_end
 from geofold.molecule.loop.build_request import plan_builds
 from geofold.molecule.selection import backbone_atoms
 
@@ -95,9 +95,10 @@ def build_episode(name: str, episode: Episode, seed: int) -> list[tuple[str, str
     first, last = episode.span
     atoms = backbone_atoms(episode.native, first, last, episode.native.conformer_mask)
     native = episode.native.xyz[np.array(atoms, dtype=np.int64)].reshape(-1, 4, 3)
+    backbone = backbone_of_end(built.structure, model)
     numbers = {
-        "features": features_of_model(built.structure, model, ensemble).tolist(),
-        "rmsd": 10 * float(rmsd(backbone_of_end(built.structure, model), native)),
+        "features": ensemble.features(backbone, potential_of_end(built.structure, model)).tolist(),
+        "rmsd": 10 * float(rmsd(backbone, native)),
         "residues": last - first + 1,
         "repacked": bool(len(model.outcome.repacked.atoms)),
     }

@@ -118,7 +118,7 @@ class LoopRepair:
         packed = self._models_in_shell() if self.options.shell else ShellModels([], None, None)
         if packed.models and not self._input_still_best(packed):
             return self._finish(packed.models, packed.ensemble)
-        domain = self._domain(self.structure)
+        domain = self._input
         # with a shell, the search has already been run
         search = candidate_models(
             self.structure, domain, self.options, self.energies, self.budget, self.progress, search=not packed.models
@@ -151,8 +151,12 @@ class LoopRepair:
     @cached_property
     def _nearly_clean(self) -> bool:
         """Whether the input has a few severe overlaps or outliers at most."""
-        domain = self._domain(self.structure)
-        return float(domain.cost(domain.start(self.structure.xyz))[0]) < NEARLY_CLEAN
+        return float(self._input.cost(self._input.start(self.structure.xyz))[0]) < NEARLY_CLEAN
+
+    @cached_property
+    def _input(self) -> LoopDomain:
+        """The loop of the input as a domain."""
+        return self._domain(self.structure)
 
     def _domain(self, structure: Structure) -> LoopDomain:
         return loop_domain(structure, self.first, self.last, self.options)
@@ -194,7 +198,7 @@ class LoopRepair:
             without the clashes that packing will add.
         """
         options = self.options
-        if not self._domain(self.structure).tree.closed:
+        if not self._input.tree.closed:
             return ShellModels([], None, None)  # a chain end is refined from the input only
         try:
             plan = rebuild_plan(self.structure, self.first, self.last)

@@ -42,6 +42,11 @@ class Ensemble:
         """RMSD (E, K) in A of backbones (E, n, 4, 3) in nm from the candidates, without superposition."""
         return pairwise_rmsd(backbone, self.backbone, 10)
 
+    def features(self, backbone: Floats, potential: float) -> Floats:
+        """Features (F,) of a model's confidence, from its backbone (n, 4, 3) in nm and its learned potential."""
+        rmsd = self.rmsd(backbone[None])[0]
+        return confidence_features(self.potential, rmsd, potential, len(backbone))
+
     @classmethod
     def of(cls, loop: LoopCandidates, pool: Candidates, external: Floats | None = None) -> Ensemble:
         """Ensemble of the candidates of a search, and of those from elsewhere (X, m, 3)."""
@@ -66,32 +71,14 @@ def with_confidence(structure: Structure, model: LoopModel, ensemble: Ensemble |
     backbone = backbone_of_end(structure, model)
     if calibration is None or ensemble is None or not np.isfinite(backbone).all():
         return model
-    repacked = bool(len(model.outcome.repacked.atoms))
-    confidence = calibration.predict_rmsd(features_of_model(structure, model, ensemble), repacked)
-    potential = _potential_of(structure, model)
+    potential, repacked = potential_of_end(structure, model), bool(len(model.outcome.repacked.atoms))
+    confidence = calibration.predict_rmsd(ensemble.features(backbone, potential), repacked)
     distance = 100 * np.square(ensemble.backbone - backbone).sum(axis=-1).mean(axis=-1)
     errors = residue_errors(ensemble.potential, distance, potential, confidence[0])
     return replace(model, confidence=confidence, residue_errors=tuple(errors.tolist()))
 
 
-def features_of_model(structure: Structure, model: LoopModel, ensemble: Ensemble) -> Floats:
-    """Features (F,) of a model from which its confidence follows; see `confidence_features`.
-
-    Parameters
-    ----------
-    structure : Structure
-        Structure that the model belongs to.
-    model : LoopModel
-        With a complete backbone.
-    ensemble : Ensemble
-        Candidates of the search.
-    """
-    backbone = backbone_of_end(structure, model)
-    rmsd = ensemble.rmsd(backbone[None])[0]
-    return confidence_features(ensemble.potential, rmsd, _potential_of(structure, model), len(backbone))
-
-
-def _potential_of(structure: Structure, model: LoopModel) -> float:
+def potential_of_end(structure: Structure, model: LoopModel) -> float:
     """Learned potential of the end of a model."""
     coordinates = model.outcome.apply(structure.xyz)[None]
     return float(potential_of(structure, model.outcome.tree, coordinates)[0])
