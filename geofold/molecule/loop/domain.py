@@ -255,12 +255,14 @@ class LoopDomain(TorsionDomain[LoopState]):
         overlap, _ = self.sterics.overlaps(state.conformation.xyz, state.pairs)
         return self.sterics.cost(overlap).sum(-1) + self.angles.penalty(state.conformation.angle).sum(-1)
 
+    def count_defects(self, state: LoopState) -> list[int]:
+        """Severe overlaps and Ramachandran outliers of each row."""
+        severe = self.sterics.count_severe(state.conformation.xyz, state.pairs).tolist()
+        return [int(a + b) for a, b in zip(severe, self.angles.count_outliers(state.conformation.angle), strict=True)]
+
     def clean(self, state: LoopState) -> list[bool]:
         """Whether each row has neither a severe overlap nor a Ramachandran outlier."""
-        severe = self.sterics.count_severe(state.conformation.xyz, state.pairs).tolist()
-        return [
-            not a and not b for a, b in zip(severe, self.angles.count_outliers(state.conformation.angle), strict=True)
-        ]
+        return [not count for count in self.count_defects(state)]
 
     def residue_costs(self, state: LoopState) -> Tensor:
         """Share (B, L) of each residue in the loss with unit weights."""
