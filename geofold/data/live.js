@@ -6,8 +6,13 @@ const VERDICTS = [BLUE, SKY, VERMILION, GREY], CIVIDIS = ['#00224E', '#3B496C', 
 const ELEMENTS = {N: '#3F6FB5', O: '#C8503C', S: '#B59B00', Se: '#B59B00'};
 const SCALES = {clash: [1.5, 'Å, worst overlap'], depths: [20, 'recent inner steps K'], strain: [6, 'strain']};
 const REACH = 14, HISTORY = 240, NUDGE = 0.7;
+/* Longest time (ms) of a frame in 3D, of the first ones, before the chain is drawn flat. */
+const SLOW = 40, TIMED = 3;
+/* Time (ms) between two updates of what is beside the picture. */
+const BESIDE = 400;
 const get = id => document.getElementById(id);
 let socket, scene, frame, viewer, whole, animated, chosen = 0, pressed = null, drag = 0, waiting = new Map(), first = null;
+let light = null, timings = [], later = 0;
 let drawn = true, lastPaint = 0, rate = 0, board = null, plotted = 0, spoken = '';
 const past = [], painted = [], latencies = [], steps = [];
 
@@ -86,28 +91,66 @@ function position(atom) {
   const line = lines()[atom];
   return {x: +line.slice(30, 38), y: +line.slice(38, 46), z: +line.slice(46, 54)};
 }
-function cylinder(start, end, color, radius, dash) {
-  viewer.addCylinder({start, end, radius, dashed: true, dashLength: dash, gapLength: 0.7 * dash, color});
+/* Dashed lines and balls around the chain: overlaps, bands, the hand, what is chosen. */
+function marks() {
+  const dashes = frame.pairs.map(([i, j]) => ({start: position(i), end: position(j), color: CRIMSON, radius: 0.07, dash: 0.15})), balls = [];
+  for (const band of frame.bands) if (band.atoms[0] !== null && band.atoms[1] !== null) dashes.push({start: position(band.atoms[0]), end: position(band.atoms[1]), color: band.held ? BLUE : VERMILION, radius: 0.12, dash: 0.4});
+  if (frame.hand && frame.hand.atom !== null) {
+    const [x, y, z] = frame.hand.to;
+    dashes.push({start: position(frame.hand.atom), end: {x, y, z}, color: ORANGE, radius: 0.1, dash: 0.25});
+    balls.push({center: {x, y, z}, radius: 0.35, color: ORANGE, opacity: 1});
+  }
+  if (first !== null) balls.push({center: position(scene.moving[first]), radius: 0.5, color: ORANGE, opacity: 0.6});
+  const mark = scene.names.indexOf(`${scene.residues[chosen]}@CA`);
+  if (mark >= 0) balls.push({center: at(mark), radius: 0.42, color: ORANGE, opacity: 0.45});
+  return {dashes, balls};
 }
+const isDrawn = atom => scene.index.has(key(atom));
+const atomColour = atom => ELEMENTS[atom.elem] || colour(atom);
 function draw() {
   if (!animated) return;
   const atoms = animated.selectedAtoms({});
   if (!animated.seen) { animated.seen = true; bondsOf(atoms); }
   atoms.forEach((atom, i) => { const place = scene.place.get(scene.drawn[i]); if (place !== undefined) Object.assign(atom, at(place)); });
+  const flat = get('drawing').value === 'flat' || (get('drawing').value === 'auto' && slow());
+  if (flat) drawFlat(atoms); else drawSolid();
+}
+/* Whether frames in 3D take long, once a few have been timed to the end of their drawing. */
+const slow = () => timings.length >= TIMED && Math.min(...timings) > SLOW;
+function drawSolid() {
+  if (light) light.show(false);
+  animated.hiddenHere = false;
+  const began = performance.now(), {dashes, balls} = marks();
   animated.setStyle({}, {cartoon: {colorfunc: colour, thickness: 0.3}});
-  animated.setStyle({predicate: atom => scene.index.has(key(atom))}, {stick: {radius: 0.13, colorfunc: atom => ELEMENTS[atom.elem] || colour(atom)}}, true);
+  animated.setStyle({predicate: isDrawn}, {stick: {radius: 0.13, colorfunc: atomColour}}, true);
   viewer.removeAllShapes();
-  for (const [i, j] of frame.pairs) cylinder(position(i), position(j), CRIMSON, 0.07, 0.15);
-  for (const band of frame.bands) if (band.atoms[0] !== null && band.atoms[1] !== null) cylinder(position(band.atoms[0]), position(band.atoms[1]), band.held ? BLUE : VERMILION, 0.12, 0.4);
-  if (frame.hand && frame.hand.atom !== null) {
-    const [x, y, z] = frame.hand.to;
-    cylinder(position(frame.hand.atom), {x, y, z}, ORANGE, 0.1, 0.25);
-    viewer.addSphere({center: {x, y, z}, radius: 0.35, color: ORANGE});
-  }
-  if (first !== null) viewer.addSphere({center: position(scene.moving[first]), radius: 0.5, color: ORANGE, opacity: 0.6});
-  const mark = scene.names.indexOf(`${scene.residues[chosen]}@CA`);
-  if (mark >= 0) viewer.addSphere({center: at(mark), radius: 0.42, color: ORANGE, opacity: 0.45});
+  for (const {start, end, color, radius, dash} of dashes) viewer.addCylinder({start, end, radius, dashed: true, dashLength: dash, gapLength: 0.7 * dash, color});
+  balls.forEach(ball => viewer.addSphere(ball));
   viewer.render();
+  if (timings.length >= TIMED) return;
+  requestAnimationFrame(draw); /* a chain at rest sends no frames */
+  const canvas = get('scene').querySelector('canvas'), drawing = canvas.getContext('webgl2') || canvas.getContext('webgl');
+  if (drawing) drawing.readPixels(0, 0, 1, 1, drawing.RGBA, drawing.UNSIGNED_BYTE, new Uint8Array(4)); /* waits for the end */
+  timings.push(performance.now() - began);
+}
+function drawFlat(atoms) {
+  if (!light) { light = geofoldLight(get('scene'), viewer); viewer.setViewChangeCallback(() => { if (animated.hiddenHere) drawFlat(animated.selectedAtoms({})); }); }
+  light.show(true);
+  if (!animated.hiddenHere) {
+    animated.hiddenHere = true;
+    animated.setStyle({}, {});
+    viewer.removeAllShapes();
+    viewer.render();
+  }
+  const places = new Map(atoms.map((atom, i) => [atom.index, i])), bonds = [], trace = [];
+  let before = null;
+  atoms.forEach((atom, i) => {
+    for (const other of atom.bonds) { const j = places.get(other); if (j > i && (isDrawn(atom) || isDrawn(atoms[j]))) bonds.push([i, j]); }
+    if (atom.atom !== 'CA') return;
+    if (before !== null && atoms[before].chain === atom.chain) trace.push([before, i]);
+    before = i;
+  });
+  light.draw({atoms, bonds, trace, colors: atoms.map(atomColour), tints: atoms.map(colour), background: background(), ...marks()});
 }
 function paint(now) {
   drawn = true;
@@ -132,7 +175,9 @@ function paint(now) {
   get('scene').dataset.frame = frame.n;
   for (const kept of [painted, latencies, steps]) if (kept.length > 20000) kept.splice(0, 10000);
   send({painted: frame.n});
-  if (now - plotted > 400 || frame.resting) { plotted = now; beside(); }
+  clearTimeout(later);
+  if (now - plotted > BESIDE || frame.resting) { plotted = now; beside(); }
+  else later = setTimeout(beside, BESIDE); /* no frame may follow */
 }
 /* What need not follow every frame. */
 function beside() {
@@ -301,7 +346,7 @@ function typed(event) {
 const background = () => getComputedStyle(document.documentElement).getPropertyValue('--stage').trim();
 function theme(dark) {
   document.documentElement.dataset.theme = dark ? 'dark' : 'light';
-  if (viewer) { viewer.setBackgroundColor(background()); viewer.render(); }
+  if (viewer) { viewer.setBackgroundColor(background()); viewer.render(); if (frame) draw(); }
 }
 theme(matchMedia('(prefers-color-scheme: dark)').matches);
 get('theme').onclick = () => theme(document.documentElement.dataset.theme !== 'dark');
@@ -319,13 +364,14 @@ get('pick').onclick = () => { first = null; get('pick').setAttribute('aria-press
 get('relax').onclick = () => { get('message').textContent = ''; send({job: 'relax'}); };
 get('search').onclick = () => { get('message').textContent = ''; send({job: 'search'}); };
 get('paint').onchange = () => { legend(); if (frame) draw(); };
+get('drawing').onchange = () => { timings = []; if (frame) draw(); };
 get('scene').addEventListener('mousedown', press, true);
 window.addEventListener('mousemove', follow, true);
 window.addEventListener('mouseup', letGo, true);
 document.addEventListener('keydown', typed);
-window.addEventListener('resize', () => { if (viewer) viewer.resize(); });
+window.addEventListener('resize', () => { if (viewer) { viewer.resize(); if (frame) draw(); } });
 /* What a benchmark or a test reads. */
-window.geofoldLive = {latencies, painted, steps, frame: () => frame, scene: () => scene, screen: place => viewer.modelToScreen(at(place))};
+window.geofoldLive = {latencies, painted, steps, frame: () => frame, scene: () => scene, screen: place => viewer.modelToScreen(at(place)), flat: () => Boolean(animated && animated.hiddenHere)};
 legend();
 connect();
 })();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import PurePath
 
 from geofold import resources
 from geofold.app.viewer import html as parts
@@ -16,7 +17,7 @@ def live_page(title: str) -> tuple[str, str]:
     Parameters
     ----------
     title : str
-        Name of the structure.
+        Name or path of the structure.
     """
     try:
         library, source = f"<script>{library_source()}</script>", ""
@@ -29,9 +30,10 @@ def live_page(title: str) -> tuple[str, str]:
     return parts.render(
         resources.find("live.html").read_text(encoding="utf-8"),
         {
-            "TITLE": escape(title),
+            "TITLE": escape(PurePath(title).name),
             "LIBRARY": library,
             "PLOTS": resources.find("viewer_plots.js").read_text(encoding="utf-8"),
+            "LIGHT": resources.find("live_light.js").read_text(encoding="utf-8"),
             "SCRIPT": resources.find("live.js").read_text(encoding="utf-8"),
         },
     ), source

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from viewer_cases import require_library
 
 import geofold as gf
 from geofold.app.live.live import Live
+from geofold.app.live.page import live_page
 from geofold.bench.live.chromium import Chromium, find_chromium
 
 pytest.importorskip("aiohttp")
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
 READY = "window.geofoldLive && geofoldLive.frame() && document.getElementById('scene').dataset.frame !== undefined"
 
 
@@ -83,6 +84,31 @@ async def bounced(browser: Chromium) -> None:
     await browser.until("geofoldLive.frame().marks.includes('here')")
 
 
+async def drawn_flat(browser: Chromium) -> None:
+    """The chain is on the canvas above the 3D view, in which it is not; then back again."""
+    choose = "(d => {{ d.value = '{}'; d.onchange(); }})(document.getElementById('drawing'))"
+    inked = (
+        "(c => c && !c.hidden && c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(x => x))"
+        "(document.querySelector('canvas.light'))"
+    )
+    await browser.evaluate(choose.format("flat"))
+    await browser.until("geofoldLive.flat()")
+    assert await browser.evaluate(inked)
+    await browser.evaluate(choose.format("solid"))
+    await browser.until("!geofoldLive.flat()")
+    assert not await browser.evaluate(inked)
+    await browser.evaluate(choose.format("auto"))
+
+
+def test_the_page_defines_what_its_plots_use() -> None:
+    page, _ = live_page("input.pdb")
+    used = set(re.findall(r"var\((--[a-z0-9]+)\)", page))
+    assert {"--zone", "--edge", "--curve"} <= used
+    assert used <= set(re.findall(r"(--[a-z0-9]+):", page))
+
+
+@pytest.mark.browser
+@pytest.mark.slow
 def test_a_chain_follows_the_mouse_and_the_keyboard() -> None:
     program = find_chromium()
     if program is None:
@@ -97,6 +123,7 @@ def test_a_chain_follows_the_mouse_and_the_keyboard() -> None:
             await dragged(browser, live)
             await typed(browser)
             await banded(browser)
+            await drawn_flat(browser)
             await bounced(browser)
 
     try:
