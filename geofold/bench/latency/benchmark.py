@@ -7,7 +7,6 @@ of them alike; quote ratios.
 from __future__ import annotations
 
 import io
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from rich.progress import track
 
 from geofold.bench.common.records import table_of, write_summary
+from geofold.bench.common.timing import resident_mb
 from geofold.bench.latency.cases import BATCH, COPIES, TimedCase, long_stream, loop_cases, peptide_cases
 from geofold.bench.latency.commands import measure_commands
 from geofold.bench.latency.profile import profile
@@ -105,18 +105,6 @@ def _time_stream(length: int) -> tuple[TimedCase, dict[str, float]]:
         "stream_old_over_new": float(np.median(aged.times) / np.median(fresh.times)),
         "stream_memory_growth_mb": growth,
     }
-
-
-def resident_mb() -> float:
-    """Resident memory of this process (MB); without /proc, its maximum so far."""
-    try:
-        import resource
-
-        statm = Path("/proc/self/statm").read_text(encoding="ascii").split()
-        return int(statm[1]) * resource.getpagesize() / 1e6
-    except OSError:
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most / 1e6 if sys.platform == "darwin" else most / 1e3
 
 
 def _table(cases: Sequence[TimedCase]) -> str:

@@ -4,6 +4,7 @@ A headless Chromium opens the page of a session that another process serves, and
 the DevTools protocol. The page measures the time from an event to the end of the painting of the first frame that
 follows it. The recorded script is then replayed, and the geometry checked after every step. Without a Chromium,
 nothing is painted: the same drags are made without a page, and the time from a drag to its finished frame is measured.
+Minutes of random actions follow, on a session without a page.
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ from geofold.app.viewer.library import library_path
 from geofold.bench.common.records import Records, table_of, write_summary
 from geofold.bench.live.chromium import Chromium, find_chromium
 from geofold.bench.live.geometry import Geometry
+from geofold.bench.live.random_actions import run_random_actions
 
 DRAGS, QUICK_DRAGS = 200, 10
+ACTING, QUICK_ACTING = 300.0, 5.0
+"""Seconds of random actions on each case."""
 MOVES = 8
 """Mouse events of one drag."""
 REACH = 90.0
@@ -84,8 +88,10 @@ def run(out: str, *, quick: bool = False, limit: int | None = None, seed: int = 
     for case in CASES:
         if records.has("drags", case):
             continue
+        acted = run_random_actions(_session(case), QUICK_ACTING if quick else ACTING, seed)
         times, script = _in_browser(program, case, drags, seed) if program else _without_page(case, drags, seed)
-        records.add("drags", case, drags=drags, browser=bool(program), **_percentiles(times), **_checked(script))
+        numbers = {**_percentiles(times), **_checked(script), **acted}
+        records.add("drags", case, drags=drags, browser=bool(program), **numbers)
     rows = {case: records.of(case)[0] for case in CASES}
     metrics = {
         f"{case}.{key}": float(value)

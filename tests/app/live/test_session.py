@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,12 @@ from hypothesis import strategies as st
 from geofold.app.live.actions import ACTIONS, Script, read_script, require_action
 from geofold.app.live.session import Session
 from geofold.app.live.start import open_session, replay
+from geofold.bench.common.timing import resident_mb
+from geofold.bench.live.random_actions import Draw
 from geofold.errors import ActionError, ContactError, GeofoldError, ResidueRangeError
 
 SEQUENCE = "AEGPTWYN"
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # to shrink a failure takes minutes
-Place = tuple[float, float, float]
 
 
 @pytest.fixture(scope="module")
@@ -42,38 +42,27 @@ def geometry(session: Session) -> np.ndarray:
     return np.linalg.norm(xyz[one] - xyz[two], axis=1)
 
 
-def act_somehow(session: Session, number: int, kind: str, place: Place, choice: int) -> None:
+def act_somehow(session: Session, drawn: Draw) -> None:
     """One action made of drawn numbers; one that cannot be done changes nothing."""
-    names = labels(session)
-    residue, other = names[number % len(names)], names[choice % len(names)]
-    at = 10 * session.xyz[session.hand.atoms[0]] if session.hand else np.zeros(3)
-    values = {
-        "atom": f"{residue}@{('CA', 'N', 'O', 'CB')[choice % 4]}", "residue": residue,
-        "to": (at + place).tolist(),
-        "contact": f"{residue}-{other}{'<>'[choice % 2]}{4.0 + abs(place[0])}",
-        "torsion": ("phi", "psi", "chi1")[choice % 3], "region": ("alpha", "beta", "left", "any")[choice % 4],
-        "name": "ab"[choice % 2], "of": "a test", "count": 1 + choice % 3, "depth": 1 + number % 3,
-        "turn": [0.02 * x for x in np.resize(place, len(session.chain.domain.tree))],
-    }  # fmt: skip
     before, script = session.xyz, session.script.text()
     try:
-        session.act({"do": kind, **{key: values[key] for key in ACTIONS[kind]}})
+        session.act(drawn.action(session))
     except (ActionError, ContactError):
         assert np.array_equal(session.xyz, before) and session.script.text() == script
 
 
-ACTED = st.tuples(
-    st.integers(0, 50), st.sampled_from(sorted(ACTIONS)), st.tuples(*[st.floats(-6, 6)] * 3), st.integers(0, 50)
+ACTED = st.builds(
+    Draw, st.integers(0, 50), st.sampled_from(sorted(ACTIONS)), st.tuples(*[st.floats(-6, 6)] * 3), st.integers(0, 50)
 )
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(st.lists(ACTED, min_size=5, max_size=25))
-def test_any_actions_keep_bonds_angles_and_replay(acted: list[tuple[int, str, Place, int]]) -> None:
+def test_any_actions_keep_bonds_angles_and_replay(acted: list[Draw]) -> None:
     session = open_session(sequence=SEQUENCE)
     start, hands = geometry(session), chirality_of(session)
-    for number, kind, place, choice in acted:
-        act_somehow(session, number, kind, place, choice)
+    for drawn in acted:
+        act_somehow(session, drawn)
         session.step(1)
         assert np.abs(geometry(session) - start).max() < 1e-6
     assert np.array_equal(chirality_of(session), hands) and trans(session)
@@ -83,13 +72,11 @@ def test_any_actions_keep_bonds_angles_and_replay(acted: list[tuple[int, str, Pl
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(acted=st.lists(ACTED, min_size=5, max_size=20))
-def test_a_loop_stays_closed_in_every_frame_whatever_is_done(
-    loop: Session, acted: list[tuple[int, str, Place, int]]
-) -> None:
+def test_a_loop_stays_closed_in_every_frame_whatever_is_done(loop: Session, acted: list[Draw]) -> None:
     start, hands = geometry(loop), chirality_of(loop)
     fixed = np.setdiff1d(np.arange(len(loop.xyz)), loop.chain.domain.tree.atoms)
-    for number, kind, place, choice in acted:
-        act_somehow(loop, number, kind, place, choice)
+    for drawn in acted:
+        act_somehow(loop, drawn)
         loop.step(1)
         # bonds and angles at both anchors are among the distances
         assert np.abs(geometry(loop) - start).max() < 1e-4
@@ -262,14 +249,12 @@ def test_a_script_that_is_none_is_refused(text: str) -> None:
 def test_memory_stays_flat_over_thousands_of_actions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("geofold.app.live.history.DEPTH", 100)
     monkeypatch.setattr("geofold.app.live.recording.KEPT", 100)
-    session, drawn = open_session(sequence=SEQUENCE), random.Random(0)
+    session, noise = open_session(sequence=SEQUENCE), random.Random(0)
     used = []
     for number in range(3000):
-        kind = drawn.choice(sorted(ACTIONS))
-        place = tuple(drawn.gauss(0, 3) for _ in range(3))
-        act_somehow(session, drawn.randrange(50), kind, place, drawn.randrange(50))  # type: ignore[arg-type]
+        act_somehow(session, Draw.random(noise))
         session.step(1)
         if number % 500 == 499:
-            used.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20)
+            used.append(resident_mb())
     # the script grows by some bytes an action, nothing else does
     assert used[-1] - used[1] < 25

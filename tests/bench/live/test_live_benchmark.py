@@ -16,6 +16,7 @@ from geofold.bench.live.geometry import Geometry
 def test_without_a_browser_the_summary_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "find_chromium", lambda: None)
     monkeypatch.setattr(benchmark, "CASES", {"peptide": benchmark.CASES["peptide"]})
+    monkeypatch.setattr(benchmark, "ACTING", 2.0)
     benchmark.run(str(tmp_path), limit=3)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert "without a browser" in summary["note"] and "3 random drags" in summary["note"]
@@ -24,6 +25,8 @@ def test_without_a_browser_the_summary_says_so(tmp_path: Path, monkeypatch: pyte
     assert metrics["peptide.frames_checked"] == 3 * benchmark.MOVES
     assert metrics["peptide.cis_made"] == metrics["peptide.chirality_changed"] == 0
     assert metrics["peptide.closure_error_angstrom"] <= 0.01
+    assert metrics["peptide.random_actions"] > metrics["peptide.random_actions_refused"] > 0
+    assert metrics["peptide.random_actions_cis_made"] == metrics["peptide.random_actions_chirality_changed"] == 0
     before = (tmp_path / "records.jsonl").read_text()
     benchmark.run(str(tmp_path), limit=3)  # a finished run is not repeated
     assert (tmp_path / "records.jsonl").read_text() == before
