@@ -28,7 +28,7 @@ from geofold.molecule.loop.build_request import plan_builds
 from geofold.molecule.selection import backbone_atoms
 
 AGENT = "geofold"
-SETS = {"calibration": 40, "valid_bare": 12}
+SETS = {"calibration": 100, "valid_bare": 12}
 """Sets of validation loops, and how many of each."""
 CLASSES = ((4, 5), (6, 8), (9, 12), (13, 16))
 """Ranges of length for which the share of loops within the interval is given."""

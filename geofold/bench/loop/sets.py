@@ -3,8 +3,8 @@
 ``bent`` and ``tuning`` are made from `structures/`. Published sets are in a folder with a MANIFEST.tsv: in
 ``sellers_...`` a bent loop is repaired; in the others the loop is removed from its native together with all side chains
 within 10 A, as the published methods were measured. In ``short`` and ``valid``, loops are removed from packed chains of
-the test split and of the validation split; the surrounding side chains stay, except in ``valid_bare``. In ``shell``
-and ``near`` the loop is perturbed strongly or slightly, and the side chains are packed around it. In ``intact`` the
+the test split and of the validation split; the surrounding side chains stay, except in ``valid_bare``, and in ``short``
+where that is surely better, as by default. In ``shell`` and ``near`` the loop is perturbed strongly or slightly, and the side chains are packed around it. In ``intact`` the
 start is the native itself.
 """
 
@@ -69,6 +69,8 @@ class ChainSet(NamedTuple):
         Whether the native itself is the start.
     loops : int
         Number of loops.
+    shell : float or 'auto'
+        `repack_shell` (A).
     """
 
     split: str
@@ -78,16 +80,17 @@ class ChainSet(NamedTuple):
     bent: tuple[float, float] | None = None
     intact: bool = False
     loops: int = 100
+    shell: float | str = 0.0
 
 
 CHAIN_SETS = {
-    "short": ChainSet("test", (4, 5, 6, 7, 8)),
+    "short": ChainSet("test", (4, 5, 6, 7, 8), shell=AUTO),
     "valid": ChainSet("valid", (12, 8, 6, 16)),
-    "valid_bare": ChainSet("valid", (12, 12, 12, 16), bare=True),
-    "calibration": ChainSet("valid", (4, 12, 6, 10, 8, 5, 16, 7), loops=40),
-    "shell": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(3.5, 6.0), loops=40),
+    "valid_bare": ChainSet("valid", (12, 12, 12, 16), bare=True, shell=SHELL_RADIUS),
+    "calibration": ChainSet("valid", (4, 12, 6, 10, 8, 5, 16, 7)),
+    "shell": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(3.5, 6.0), loops=40, shell=AUTO),
     "intact": ChainSet("valid", (12, 8, 10, 6), intact=True, loops=60),
-    "near": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(0.5, 1.5)),
+    "near": ChainSet("valid", (12, 10, 12, 14), irregular=0.8, bent=(0.5, 1.5), shell=AUTO),
 }
 
 
@@ -166,10 +169,10 @@ def _chain_episodes(set_name: str, data: str, count: int) -> Iterator[Episode]:
         if chain_set.intact:
             yield Episode(site.name, native, label, native)
         elif chain_set.bent is not None:
-            yield Episode(site.name, bend_and_refine(native, site), label, native, shell=AUTO)
+            yield Episode(site.name, bend_and_refine(native, site), label, native, shell=chain_set.shell)
         else:
-            bare = {"reach": SIDE_CHAIN_REACH, "shell": SHELL_RADIUS} if chain_set.bare else {}
-            yield remove_loop(site.name, native, label, **bare)
+            reach = SIDE_CHAIN_REACH if chain_set.bare else 0.0
+            yield remove_loop(site.name, native, label, reach=reach, shell=chain_set.shell)
 
 
 def bend_and_refine(native: Structure, loop: ChainLoop) -> Structure:
@@ -206,7 +209,7 @@ def _published_episodes(set_name: str, folder: Path, limit: int | None) -> Itera
             yield remove_loop(name, native, loop, reach=SIDE_CHAIN_REACH, shell=SHELL_RADIUS)
 
 
-def remove_loop(name: str, native: Structure, loop: str, *, reach: float = 0.0, shell: float = 0.0) -> Episode:
+def remove_loop(name: str, native: Structure, loop: str, *, reach: float = 0.0, shell: float | str = 0.0) -> Episode:
     """Make an episode by removing a loop from its native.
 
     Parameters
@@ -219,7 +222,7 @@ def remove_loop(name: str, native: Structure, loop: str, *, reach: float = 0.0, 
         Residue range, as in the option `--loop`.
     reach : float
         Distance (nm) from the loop within which side chains are removed, too.
-    shell : float
+    shell : float or 'auto'
         `repack_shell` (A) of the episode.
     """
     first, last = find_range(native, loop)
