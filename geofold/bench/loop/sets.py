@@ -4,8 +4,8 @@
 ``sellers_...`` a bent loop is repaired; in the others the loop is removed from its native together with all side chains
 within 10 A, as the published methods were measured. In ``short`` and ``valid``, loops are removed from packed chains of
 the test split and of the validation split; the surrounding side chains stay, except in ``valid_bare``, and in ``short``
-where that is surely better, as by default. In ``shell`` and ``near`` the loop is perturbed strongly or slightly, and the side chains are packed around it. In ``intact`` the
-start is the native itself.
+where that is surely better, as by default. In ``shell`` and ``near`` the loop is perturbed strongly or slightly, and
+the side chains are packed around it. In ``intact`` the start is the native itself.
 """
 
 from __future__ import annotations
