@@ -2,7 +2,8 @@
 
 If many low-scoring candidates of a search are far apart, the best of them is a guess; if they agree, it is reliable. A
 linear model of the logarithm of the RMSD is fitted to a few such statistics, on loops outside the training set of the
-potential; its residuals give the width of the interval, which is larger where the side chains around were repacked.
+potential; its residuals give the width of the interval, which is larger where the candidates are far apart and where
+the side chains around were repacked.
 
 Glossary: ``K`` candidates of a search, ``E`` models, ``F`` features, ``L`` residues. Scores are lower for better
 candidates.
@@ -26,6 +27,8 @@ OTHER_LOOP_RMSD = 1.5
 MAX_LEAD = 3.0
 """Largest lead (score) over all other conformations; larger ones are not distinguished."""
 RIDGE = 1.0
+SPREAD = 2
+"""Index of the logarithm of the spread among the features."""
 MIN_RMSD = 0.1
 """Lower bound (A) of a predicted RMSD, and of the spread at a residue."""
 LEVEL = 0.68
@@ -120,6 +123,10 @@ class Confidence:
         end with that of the spread.
     repacked_width : float
         Factor of the shifts for a loop whose surrounding side chains were repacked with it.
+    spread_width : float
+        Power of the spread, relative to `usual_spread`, that is a factor of the shifts.
+    usual_spread : float
+        Geometric mean of the spread in the fit (A).
     """
 
     weight: tuple[float, ...]
@@ -128,6 +135,8 @@ class Confidence:
     loops: int
     largest: float = float("inf")
     repacked_width: float = 1.0
+    spread_width: float = 0.0
+    usual_spread: float = 1.0
 
     def predict_rmsd(self, features: Floats, repacked: bool = False) -> tuple[float, float, float]:
         """Median of the expected RMSD (A) and the ends of its 68 % interval.
@@ -140,7 +149,9 @@ class Confidence:
             Whether side chains around the loop were repacked with it.
         """
         uncapped = float(np.dot(self.weight, features))
-        middle, width = min(uncapped, float(np.log(self.largest))), self.repacked_width if repacked else 1.0
+        middle = min(uncapped, float(np.log(self.largest)))
+        width = float(np.exp(self.spread_width * (features[SPREAD] - np.log(self.usual_spread))))
+        width *= self.repacked_width if repacked else 1.0
         # beyond what was seen, only the upper end says how far the candidates are apart
         low, high = middle + width * self.low, uncapped + width * self.high
         return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high))
@@ -162,6 +173,8 @@ class Confidence:
             loops=entry["loops"],
             largest=entry.get("largest", float("inf")),
             repacked_width=entry.get("repacked_width", 1.0),
+            spread_width=entry.get("spread_width", 0.0),
+            usual_spread=entry.get("usual_spread", 1.0),
         )
 
 
@@ -190,8 +203,8 @@ def fit_confidence(
 ) -> Confidence:
     """Fit by ridge regression; the interval holds 68 % of the leave-one-out residuals.
 
-    The factor for repacked surroundings is the ratio of the geometric means of the residuals, drawn towards one as if
-    by one more loop without a difference.
+    The logarithm of the size of these residuals is fitted in turn, to the spread and to whether the surroundings were
+    repacked.
 
     Parameters
     ----------
@@ -202,17 +215,29 @@ def fit_confidence(
     repacked : sequence of bool, optional
         Whether side chains around them were repacked; none if not given.
     """
-    around = np.zeros(len(rmsd), dtype=bool) if repacked is None else np.array(repacked, dtype=bool)
+    around = np.zeros(len(rmsd)) if repacked is None else np.array(repacked, dtype=float)
     x, y = np.array(features), np.log(np.maximum(rmsd, MIN_RMSD))
-    penalty = RIDGE * np.diag([0.0, *np.ones(x.shape[1] - 1)])
-    gram = x.T @ x + penalty
-    weight = np.linalg.solve(gram, x.T @ y)
-    leverage = np.einsum("ij,jk,ik->i", x, np.linalg.inv(gram), x)
+    weight, inverse = _ridge(x, y)
+    leverage = np.einsum("ij,jk,ik->i", x, inverse, x)
     residual = (y - x @ weight) / np.maximum(1 - leverage, 1e-6)  # leave-one-out, in closed form
-    size, count = np.log(np.abs(residual) + SMALL_RESIDUAL), int(around.sum())
-    factor = 1.0
-    if 0 < count < len(y):
-        factor = float(np.exp((size[around].mean() - size[~around].mean()) * count / (count + 1)))
-    low, high = np.quantile(np.where(around, residual / factor, residual), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    largest = float(np.exp(y.max()))
-    return Confidence(tuple(float(w) for w in weight), float(low), float(high), len(y), largest, factor)
+    spread = x[:, SPREAD] - x[:, SPREAD].mean()
+    (_, power, shift), _ = _ridge(
+        np.stack([np.ones(len(y)), spread, around], 1), np.log(np.abs(residual) + SMALL_RESIDUAL)
+    )
+    low, high = np.quantile(residual / np.exp(power * spread + shift * around), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Confidence(
+        tuple(float(w) for w in weight),
+        float(low),
+        float(high),
+        len(y),
+        largest=float(np.exp(y.max())),
+        repacked_width=float(np.exp(shift)),
+        spread_width=float(power),
+        usual_spread=float(np.exp(x[:, SPREAD].mean())),
+    )
+
+
+def _ridge(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Coefficients (F,) of a ridge regression, whose first feature is one, and the inverse (F, F) of its matrix."""
+    inverse = np.linalg.inv(x.T @ x + RIDGE * np.diag([0.0, *np.ones(x.shape[1] - 1)]))
+    return inverse @ (x.T @ y), inverse
