@@ -69,6 +69,22 @@ def test_the_interval_is_wider_where_the_surroundings_were_repacked_if_that_is_l
     assert alike.repacked_width == 1.0 and alike.predict_rmsd(features[1], True) == alike.predict_rmsd(features[1])
 
 
+def test_the_interval_is_wider_where_the_candidates_are_far_apart_if_that_is_less_certain() -> None:
+    noise = np.random.default_rng(2)
+    features = np.column_stack([np.ones(400), noise.normal(0, 1, (400, 4))])
+    rmsd = np.exp(features[:, 2] + 0.8 * np.exp(0.5 * features[:, 2]) * noise.standard_normal(400))
+    model = fit_confidence(list(features), rmsd.tolist())
+    assert model.spread_width == pytest.approx(0.5, abs=0.15)
+    assert model.usual_spread == pytest.approx(np.exp(features[:, 2].mean()))
+    ends = np.array([model.predict_rmsd(row) for row in features])
+    inside = (rmsd > ends[:, 1]) & (rmsd < ends[:, 2])
+    for wide in (features[:, 2] > 0, features[:, 2] < 0):
+        assert inside[wide].mean() == pytest.approx(0.68, abs=0.08)
+    widths = np.log(ends[:, 2] / ends[:, 1])
+    assert np.array_equal(np.argsort(widths), np.argsort(features[:, 2]))
+    assert Confidence.of({"confidence": model.as_dict()}) is not None
+
+
 def test_no_larger_rmsd_is_expected_than_any_of_the_fit() -> None:
     """A search whose candidates spread further than all that were seen says "wrong", not "wrong by 30 A"."""
     spread = np.linspace(-1, 1.5, 40)
