@@ -21,7 +21,7 @@ from geofold.molecule.selection import backbone_atoms
 from geofold.molecule.topology.bond_walk import TorsionTree
 from geofold.molecule.topology.torsion_tree import torsion_tree
 
-BUDGET = 6.0
+BUDGET = 5.0
 """Soft time limit tau_max (ms) of a step."""
 
 
