@@ -17,7 +17,7 @@ from torch import Tensor
 from geofold.geometry import dihedral_of_points
 from geofold.kernels.structures import Torsions
 from geofold.molecule.energy.ramachandran import OUTLIER, classify, percentile, ramachandran_class
-from geofold.molecule.energy.ramachandran_density import RamachandranDensity
+from geofold.molecule.energy.ramachandran_density import RamachandranDensity, shared_density
 from geofold.molecule.structure import Structure
 from geofold.molecule.topology.torsion_tree import TorsionTree
 
@@ -73,7 +73,7 @@ class RamachandranTerm:
             phi_of=make(turn[0]),
             psi_of=make(turn[1]),
             residue_class=torch.tensor([r[3] for r in rows], dtype=torch.long, device=like.device),
-            density=RamachandranDensity(like.dtype, like.device),
+            density=shared_density(like.dtype, like.device),
         )
 
     def at(self, angle: Tensor) -> tuple[Tensor, Tensor]:
