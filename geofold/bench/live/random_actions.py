@@ -77,24 +77,24 @@ def run_random_actions(session: Session, seconds: float, seed: int) -> dict[str,
     -------
     dict of str to float
         Numbers of actions and of those that were refused, the growth of the memory in the second half of the time (MB),
-        and the worst geometry over all steps.
+        the 99th percentile of a step's time (ms), and the worst geometry over all steps.
     """
     noise, geometry = random.Random(seed), Geometry(session)
-    worst, actions, refused, memory = geometry.errors(session), 0, 0, 0.0
+    worst, steps, refused, memory = geometry.errors(session), list[float](), 0, 0.0
     end = time.monotonic() + seconds
     while (remaining := end - time.monotonic()) > 0:
         try:
             session.act(Draw.random(noise).action(session))
         except (ActionError, ContactError):
             refused += 1
-        session.step(1)
-        actions += 1
+        steps.append(session.step().milliseconds)
         worst = {key: max(value, worst[key]) for key, value in geometry.errors(session).items()}
         if not memory and remaining < seconds / 2:
             memory = resident_mb()
     return {
-        "random_actions": float(actions),
+        "random_actions": float(len(steps)),
         "random_actions_refused": float(refused),
         "random_actions_memory_mb": round(resident_mb() - memory, 1),
+        "random_actions_step_ms_p99": round(float(np.percentile(steps, 99)), 3),
         **{f"random_actions_{key}": value for key, value in worst.items()},
     }
