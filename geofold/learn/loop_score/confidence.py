@@ -239,5 +239,5 @@ def fit_confidence(
 
 def _ridge(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Coefficients (F,) of a ridge regression, whose first feature is one, and the inverse (F, F) of its matrix."""
-    inverse = np.linalg.inv(x.T @ x + RIDGE * np.diag([0.0, *np.ones(x.shape[1] - 1)]))
+    inverse = np.asarray(np.linalg.inv(x.T @ x + RIDGE * np.diag([0.0, *np.ones(x.shape[1] - 1)])), dtype=float)
     return inverse @ (x.T @ y), inverse
